@@ -1,0 +1,5 @@
+//! The `lifeboat-backup` binary.
+
+fn main() -> std::process::ExitCode {
+    lifeboat_backup::main()
+}

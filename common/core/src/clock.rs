@@ -1,0 +1,20 @@
+//! The seam through which time is read.
+
+use jiff::Timestamp;
+
+/// Tells the time. Product code takes one; only [`SystemClock`] asks the operating system.
+pub trait Clock: Send + Sync {
+    /// The time now, as this host believes it.
+    fn now(&self) -> Timestamp;
+}
+
+/// The host's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

@@ -1,0 +1,1 @@
+//! The Docker Engine: volumes, quiescing, scratch containers.

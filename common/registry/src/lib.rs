@@ -1,0 +1,1 @@
+//! OCI registries and OCI layouts on disk: verified bytes out.

@@ -1,0 +1,26 @@
+//! Versioned report types: what the four binaries tell, as data first and as text, JSON or HTML from it.
+//!
+//! A report is a plain struct with a schema id. It never decides anything and never reads anything.
+
+use serde::Serialize;
+
+/// A document that a command prints: JSON under `--json`, text otherwise.
+pub trait Report: Serialize {
+    /// The schema id that stands in the JSON form, such as `lifeboat.run/v1`. A change that breaks readers
+    /// gets a new number.
+    const SCHEMA: &'static str;
+
+    /// The form for people: lines that fit a narrow terminal.
+    fn text(&self) -> String;
+
+    /// The JSON form: one object whose first member is `schema`.
+    fn json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Document<'a, R: ?Sized> {
+            schema: &'static str,
+            #[serde(flatten)]
+            report: &'a R,
+        }
+        serde_json::to_string_pretty(&Document { schema: Self::SCHEMA, report: self })
+    }
+}

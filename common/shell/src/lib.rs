@@ -1,0 +1,16 @@
+//! What the four binaries share at the edge: flags, logging, signals, progress, errors and exit codes.
+//! This is the only crate that prints.
+//!
+//! A binary's `main` is [`run`] over its clap type and an async function from arguments to [`Outcome`]:
+//! arguments in, report out, exit code back.
+
+mod failure;
+mod flags;
+mod run;
+mod terminal;
+mod ui;
+
+pub use failure::{Failure, Outcome};
+pub use flags::GlobalFlags;
+pub use run::{Program, run};
+pub use ui::Ui;

@@ -1,0 +1,108 @@
+//! The one way through a binary: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lifeboat_core::Kind;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Failure, GlobalFlags, Outcome, Ui};
+
+/// A binary's command line.
+pub trait Program: Parser {
+    /// The flags that all binaries share.
+    fn flags(&self) -> &GlobalFlags;
+}
+
+/// Parses the process's arguments and runs `command` with them, until it ends or the process is asked to stop.
+///
+/// A first SIGINT or SIGTERM cancels the token in [`Ui::cancellation`], so that the command can put back what it
+/// moved (a stopped container, a scratch network); a second one ends the process at once.
+#[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
+pub fn run<P, F>(command: F) -> ExitCode
+where
+    P: Program,
+    F: AsyncFnOnce(P, &Ui) -> Result<Outcome, Failure>,
+{
+    let program = match P::try_parse() {
+        Ok(program) => program,
+        Err(error) => {
+            // Help and version are no errors and go to standard output; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
+        }
+    };
+    log_to_stderr(program.flags());
+    tell_of_panics();
+    let cancel = CancellationToken::new();
+    let ui = Ui::new(program.flags().clone(), cancel.clone());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the process could not start its threads: {error}");
+            return ExitCode::from(Kind::Internal.exit_code());
+        }
+    };
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            tokio::spawn(watch_signals(cancel));
+            match command(program, &ui).await {
+                Ok(outcome) => {
+                    ui.close();
+                    outcome.exit_code()
+                }
+                Err(failure) => {
+                    ui.fail(&failure);
+                    failure.kind().exit_code()
+                }
+            }
+        })
+    }))
+    .unwrap_or(Kind::Internal.exit_code());
+    // A blocking task that still waits for a dead server must not keep the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+fn log_to_stderr(flags: &GlobalFlags) {
+    let level = match (flags.quiet, flags.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn,object_store=error",
+        (false, 1) => "info",
+        (false, _) => "debug,hyper=info,h2=info,rustls=info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LIFEBOAT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // In a test process a subscriber may already be there; the first one stays.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+}
+
+#[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
+fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("error: internal: {panic}");
+        eprintln!("  do: this is a fault of Lifeboat's own; report it with the command and the line above");
+    }));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a second signal asks for no more waiting")]
+async fn watch_signals(cancel: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be watched; an interrupt ends the process at once");
+        return;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            cancel.cancel();
+        } else {
+            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Progress bars on standard error, drawn only on a terminal.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lifeboat_core::progress::{Progress, Unit};
+
+/// One bar that each phase takes over from the one before.
+pub(crate) struct Bar {
+    visible: bool,
+    quiet: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Bar {
+    pub(crate) fn new(wanted: bool, quiet: bool) -> Self {
+        Self { visible: wanted && !quiet && std::io::stderr().is_terminal(), quiet, bar: Mutex::new(None) }
+    }
+
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = self.lock().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Runs `print` without the bar in its way.
+    pub(crate) fn suspended(&self, print: impl FnOnce()) {
+        match self.lock().as_ref() {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn style(unit: Unit, known: bool) -> ProgressStyle {
+    let template = match (unit, known) {
+        (Unit::Bytes, true) => "{msg:18} {wide_bar} {bytes:>10}/{total_bytes:10} {binary_bytes_per_sec:>12} {eta:>5}",
+        (Unit::Bytes, false) => "{msg:18} {spinner} {bytes:>10} {binary_bytes_per_sec:>12} {elapsed:>5}",
+        (Unit::Items, true) => "{msg:18} {wide_bar} {human_pos:>8}/{human_len:8} {per_sec:>12} {eta:>5}",
+        (Unit::Items, false) => "{msg:18} {spinner} {human_pos:>8} {per_sec:>12} {elapsed:>5}",
+    };
+    ProgressStyle::with_template(template).expect("the templates above are well formed")
+}
+
+impl Progress for Bar {
+    fn phase(&self, name: &str, unit: Unit, total: Option<u64>) {
+        if !self.visible {
+            return;
+        }
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::new_spinner(),
+        };
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        bar.set_style(style(unit, total.is_some()));
+        bar.set_message(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Some(before) = self.lock().replace(bar) {
+            before.finish_and_clear();
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        if let Some(bar) = self.lock().as_ref() {
+            bar.inc(amount);
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
+    fn warn(&self, message: &str) {
+        if !self.quiet {
+            self.suspended(|| eprintln!("warning: {message}"));
+        }
+    }
+}

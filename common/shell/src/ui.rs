@@ -1,0 +1,95 @@
+//! What a command may say, and where it goes: reports to standard output, everything else to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use lifeboat_core::progress::Progress;
+use lifeboat_report::Report;
+use tokio_util::sync::CancellationToken;
+
+use crate::terminal::Bar;
+use crate::{Failure, GlobalFlags};
+
+/// The user's side of a running command.
+pub struct Ui {
+    flags: GlobalFlags,
+    bar: Arc<Bar>,
+    cancel: CancellationToken,
+}
+
+impl Ui {
+    pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
+        let bar = Arc::new(Bar::new(!flags.no_progress && !flags.json, flags.quiet));
+        Self { flags, bar, cancel }
+    }
+
+    /// Where long work reports how far it has come.
+    pub fn progress(&self) -> Arc<dyn Progress> {
+        Arc::<Bar>::clone(&self.bar)
+    }
+
+    /// Cancelled when the user or the system asks the process to stop. Long work must look at it.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Whether `--json` was given.
+    pub fn is_json(&self) -> bool {
+        self.flags.json
+    }
+
+    /// Whether a person can be asked: standard input and standard error are terminals.
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Prints the command's report on standard output, in the form that was asked for.
+    pub fn report<R: Report>(&self, report: &R) {
+        self.bar.clear();
+        if self.flags.json {
+            let json = report.json().expect("report types always serialise");
+            print_line(&json);
+        } else if !self.flags.quiet {
+            print_line(report.text().trim_end());
+        }
+    }
+
+    /// Prints `bytes` as they are on standard output: for commands whose result is data.
+    pub fn data(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Tells the user something on standard error, unless `--quiet` was given.
+    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
+    pub fn note(&self, message: &str) {
+        if !self.flags.quiet {
+            self.bar.suspended(|| eprintln!("{message}"));
+        }
+    }
+
+    /// Warns the user on standard error, unless `--quiet` was given.
+    pub fn warn(&self, message: &str) {
+        self.bar.warn(message);
+    }
+
+    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
+    pub(crate) fn fail(&self, failure: &Failure) {
+        self.bar.clear();
+        if self.flags.json {
+            print_line(&failure.json());
+        }
+        eprint!("{}", failure.text());
+    }
+
+    pub(crate) fn close(&self) {
+        self.bar.clear();
+    }
+}
+
+/// A reader that went away, as in `lifeboat-backup list | head`, is no failure of ours.
+fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}

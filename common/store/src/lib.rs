@@ -1,0 +1,1 @@
+//! Object storage: folder, S3, GCS, Azure, memory.

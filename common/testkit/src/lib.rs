@@ -1,0 +1,1 @@
+//! For tests only: fault store, builders, service gates.

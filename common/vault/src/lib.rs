@@ -1,0 +1,1 @@
+//! The repository: scan, chunk, frame, seal, pack, index, snapshot, restore.

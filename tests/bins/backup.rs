@@ -1,0 +1,5 @@
+//! The `lifeboat-backup` binary as the tests run it: always as fresh as the tests themselves.
+
+fn main() -> std::process::ExitCode {
+    lifeboat_backup::main()
+}

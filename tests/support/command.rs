@@ -1,0 +1,62 @@
+//! Runs a binary and keeps what it said.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+/// What a finished process said.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code; a process that a signal ended has none.
+    pub code: Option<i32>,
+    /// Standard output, as text.
+    pub stdout: String,
+    /// Standard error, as text.
+    pub stderr: String,
+}
+
+/// Runs `command` to its end.
+///
+/// # Panics
+/// When the program cannot be started.
+pub fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A command for the binary at `path` (one of `env!("CARGO_BIN_EXE_tested-…")`) with nothing of the user's Lifeboat
+/// or cloud settings in its environment, and its state and cache below `home`.
+pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if ["LIFEBOAT_", "AWS_", "GOOGLE_", "AZURE_", "COSIGN_"].iter().any(|p| name_text.starts_with(p)) {
+            command.env_remove(&name);
+        }
+    }
+    command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+    command.args(args);
+    command
+}
+
+impl Said {
+    /// Fails the test unless the process ended with `code`; gives the output back for more checks.
+    ///
+    /// # Panics
+    /// When the exit code is another.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "the exit code is not the expected one\nstdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}

@@ -1,0 +1,48 @@
+//! Gates for tests that need a real service: without it a test is *ignored* with the reason in its name, and where
+//! services are required (`CI`, `LIFEBOAT_REQUIRE_SERVICES`) it fails.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+
+/// Why a service cannot be used.
+#[derive(Debug, Clone)]
+pub struct Missing(pub String);
+
+/// A trial that runs `test` with the service when it is there.
+pub fn trial<S: Send + 'static>(
+    name: &str,
+    service: Result<S, Missing>,
+    test: impl FnOnce(S) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    match service {
+        Ok(service) => Trial::test(name, move || test(service)),
+        Err(Missing(reason)) if services_are_required() => {
+            Trial::test(name, move || Err(Failed::from(format!("a service that is required here is missing: {reason}"))))
+        }
+        Err(Missing(reason)) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
+    }
+}
+
+/// Whether a missing service fails a test instead of leaving it out.
+pub fn services_are_required() -> bool {
+    ["CI", "LIFEBOAT_REQUIRE_SERVICES"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
+}
+
+/// The value of an environment variable that `scripts/setup` writes, such as the address of a test registry.
+pub fn setting(name: &str) -> Result<String, Missing> {
+    std::env::var(name).map_err(|_| Missing(format!("{name} is not set; run scripts/setup")))
+}
+
+/// The `host:port` in the variable `name`, if something listens there.
+pub fn listening(name: &str) -> Result<String, Missing> {
+    let address = setting(name)?;
+    let socket = address
+        .trim_start_matches("http://")
+        .parse()
+        .map_err(|_| Missing(format!("{name} is `{address}`, not an address and port")))?;
+    TcpStream::connect_timeout(&socket, Duration::from_secs(2))
+        .map_err(|error| Missing(format!("nothing listens at {address} ({error})")))?;
+    Ok(address)
+}

@@ -1,0 +1,4 @@
+//! What the test suites share: running the binaries, and gates for real services.
+
+pub mod command;
+pub mod gate;

@@ -1,0 +1,5 @@
+//! The `lifeboat-verify` binary.
+
+fn main() -> std::process::ExitCode {
+    lifeboat_verify::main()
+}
