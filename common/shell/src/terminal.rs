@@ -40,7 +40,9 @@ impl Bar {
 
 fn style(unit: Unit, known: bool) -> ProgressStyle {
     let template = match (unit, known) {
-        (Unit::Bytes, true) => "{msg:18} {wide_bar} {bytes:>10}/{total_bytes:10} {binary_bytes_per_sec:>12} {eta:>5}",
+        (Unit::Bytes, true) => {
+            "{msg:18} {wide_bar} {bytes:>10}/{total_bytes:10} {binary_bytes_per_sec:>12} {eta:>5}"
+        }
         (Unit::Bytes, false) => "{msg:18} {spinner} {bytes:>10} {binary_bytes_per_sec:>12} {elapsed:>5}",
         (Unit::Items, true) => "{msg:18} {wide_bar} {human_pos:>8}/{human_len:8} {per_sec:>12} {eta:>5}",
         (Unit::Items, false) => "{msg:18} {spinner} {human_pos:>8} {per_sec:>12} {elapsed:>5}",

@@ -68,10 +68,9 @@ impl SigningKey {
     }
 
     fn from_pair(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
-        let spki = pair
-            .public_key()
-            .as_der()
-            .map_err(|_| KeyError::NotAPrivateKey { reason: "its public half cannot be derived".to_owned() })?;
+        let spki = pair.public_key().as_der().map_err(|_| KeyError::NotAPrivateKey {
+            reason: "its public half cannot be derived".to_owned(),
+        })?;
         let public = VerificationKey::from_spki_der(spki.as_ref())?;
         Ok(Self { pair: Arc::new(pair), public })
     }
@@ -115,8 +114,8 @@ pub struct VerificationKey {
 /// The DER prefix of every P-256 `SubjectPublicKeyInfo` with an uncompressed point (RFC 5480): the algorithm
 /// `id-ecPublicKey`, the curve `prime256v1`, a bit string of 65 bytes that begins with 4.
 const P256_SPKI_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
 impl VerificationKey {

@@ -1,0 +1,138 @@
+//! Where a repository lies, as the user writes it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use url::{Host, Url};
+
+use crate::StoreError;
+
+/// A parsed location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A folder on this machine.
+    Folder(PathBuf),
+    /// A bucket or container in object storage, with the prefix below which the repository lies.
+    Bucket {
+        /// Which kind of storage.
+        provider: Provider,
+        /// The bucket's, or container's, name.
+        bucket: String,
+        /// The prefix, without slashes at either end; may be empty.
+        prefix: String,
+    },
+}
+
+/// The kinds of object storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Amazon S3 and what speaks its protocol.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+impl Provider {
+    pub(crate) const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
+impl Location {
+    /// Reads a location: a path, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`.
+    pub fn parse(text: &str) -> Result<Self, StoreError> {
+        let bad =
+            |reason: &str| StoreError::BadLocation { location: text.to_owned(), reason: reason.to_owned() };
+        let Some((scheme, _)) = text.split_once("://") else {
+            return if text.is_empty() {
+                Err(bad("it is empty"))
+            } else {
+                Ok(Self::Folder(PathBuf::from(text)))
+            };
+        };
+        let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("credentials do not belong in a location; give them in the environment"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("it has a query or a fragment"));
+        }
+        let provider = match scheme {
+            "file" => {
+                let folder = url.to_file_path().map_err(|()| bad("it names no local folder"))?;
+                return Ok(Self::Folder(folder));
+            }
+            "s3" => Provider::S3,
+            "gs" => Provider::Gcs,
+            "az" => Provider::Azure,
+            _ => return Err(bad("its scheme is unknown")),
+        };
+        let bucket = match url.host() {
+            Some(host) => host.to_string(),
+            None => return Err(bad("it names no bucket")),
+        };
+        let prefix = url.path().trim_matches('/').to_owned();
+        if prefix.split('/').any(|part| part == "." || part == "..") || prefix.contains("//") {
+            return Err(bad("its prefix has an empty, `.` or `..` part"));
+        }
+        Ok(Self::Bucket { provider, bucket, prefix })
+    }
+
+    /// The folder, if the location is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) => Some(path),
+            Self::Bucket { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Bucket { provider, bucket, prefix } if prefix.is_empty() => {
+                write!(f, "{}://{bucket}", provider.scheme())
+            }
+            Self::Bucket { provider, bucket, prefix } => {
+                write!(f, "{}://{bucket}/{prefix}", provider.scheme())
+            }
+        }
+    }
+}
+
+/// Whether plain HTTP to this endpoint stays on this machine.
+pub(crate) fn is_loopback(endpoint: &Url) -> bool {
+    match endpoint.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_read_and_shown_alike() {
+        assert_eq!(Location::parse("/srv/repo").unwrap(), Location::Folder("/srv/repo".into()));
+        assert_eq!(Location::parse("file:///srv/re%20po").unwrap(), Location::Folder("/srv/re po".into()));
+        assert_eq!(Location::parse("s3://bucket/a/b/").unwrap().to_string(), "s3://bucket/a/b");
+        assert_eq!(Location::parse("az://container").unwrap().to_string(), "az://container");
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused() {
+        for bad in ["", "ftp://host/x", "s3:///x", "s3://user:secret@bucket/x", "s3://bucket/x?y", "gs://"] {
+            assert!(matches!(Location::parse(bad), Err(StoreError::BadLocation { .. })), "{bad}");
+        }
+    }
+}

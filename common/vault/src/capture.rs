@@ -1,0 +1,380 @@
+//! From a source to chunks in frames: what is new is stored, what is known is referred to.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use lifeboat_core::progress::Progress;
+use tokio_util::sync::CancellationToken;
+
+use crate::VaultError;
+use crate::chunk::{ChunkBuffer, Chunker};
+use crate::frame::RawFrame;
+use crate::ids::{ChunkId, FrameName, RunId};
+use crate::index::{ChunkPlace, ContentsIndex};
+use crate::item::{Content, Extent, Item, Segment, has_holes};
+use crate::memory::HostMemory;
+use crate::pack::PackKind;
+use crate::pipeline::Pipeline;
+use crate::source::{Body, Found, Layout, Source, Unreadable};
+
+/// Stores chunks once and tells where each one lies.
+pub(crate) struct ChunkStore {
+    pub(crate) run: RunId,
+    index: ContentsIndex,
+    new: HashMap<ChunkId, (u32, u32)>,
+    next_ordinal: u32,
+    filling: [Option<RawFrame>; 2],
+    pipeline: Pipeline,
+    needed: HashMap<RunId, Vec<u32>>,
+    /// Bytes of chunks that were not in the repository before.
+    pub(crate) new_bytes: u64,
+}
+
+/// Where a file's or a stream's chunks lie, as they are stored one by one.
+struct ContentBuilder {
+    content: Content,
+    hasher: blake3::Hasher,
+    last_slot: u32,
+}
+
+/// What stands in a stream so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) items: u64,
+    pub(crate) data_bytes: u64,
+}
+
+/// What came of one stream.
+pub(crate) struct Captured {
+    pub(crate) items: Content,
+    pub(crate) counts: Counts,
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// Files that changed while they were read, and were captured as they were read.
+    pub(crate) changed: Vec<Vec<u8>>,
+}
+
+/// Reading failed, which costs one file; or storing, which ends the run.
+enum CaptureError {
+    Read(io::Error),
+    Vault(VaultError),
+}
+
+impl From<io::Error> for CaptureError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<VaultError> for CaptureError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl ChunkStore {
+    pub(crate) fn new(run: RunId, index: ContentsIndex, pipeline: Pipeline) -> Self {
+        Self {
+            run,
+            index,
+            new: HashMap::new(),
+            next_ordinal: 0,
+            filling: [None, None],
+            pipeline,
+            needed: HashMap::new(),
+            new_bytes: 0,
+        }
+    }
+
+    fn put(&mut self, kind: PackKind, id: ChunkId, chunk: &[u8]) -> Result<ChunkPlace, VaultError> {
+        if let Some(&(ordinal, slot)) = self.new.get(&id) {
+            return Ok(ChunkPlace { frame: FrameName { run: self.run, ordinal }, slot });
+        }
+        if let Some(place) = self.index.find(&id) {
+            self.need(place.frame);
+            return Ok(place);
+        }
+        let next = &mut self.next_ordinal;
+        let frame = self.filling[kind as usize].get_or_insert_with(|| {
+            *next += 1;
+            RawFrame::new(*next - 1, kind)
+        });
+        let (ordinal, slot) = (frame.ordinal, frame.push(id, chunk));
+        self.new.insert(id, (ordinal, slot));
+        self.new_bytes += chunk.len() as u64;
+        if frame.is_full() {
+            self.flush(kind)?;
+        }
+        let frame = FrameName { run: self.run, ordinal };
+        self.need(frame);
+        Ok(ChunkPlace { frame, slot })
+    }
+
+    fn need(&mut self, frame: FrameName) {
+        let ordinals = self.needed.entry(frame.run).or_default();
+        if ordinals.last() != Some(&frame.ordinal) {
+            ordinals.push(frame.ordinal);
+        }
+    }
+
+    fn flush(&mut self, kind: PackKind) -> Result<(), VaultError> {
+        match self.filling[kind as usize].take() {
+            Some(frame) if !frame.is_empty() => self.pipeline.push(frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refers to content that an earlier run stored, if the index still knows all its runs.
+    fn lean_on(&mut self, content: &Content) -> bool {
+        if content.runs.iter().any(|run| *run != self.run && self.index.commitment(*run).is_none()) {
+            return false;
+        }
+        for extent in &content.extents {
+            self.need(content.frame(extent));
+        }
+        true
+    }
+
+    /// Stores `bytes` as metadata, cut into chunks.
+    pub(crate) fn put_document(
+        &mut self,
+        chunker: &Chunker,
+        mut bytes: &[u8],
+    ) -> Result<Content, VaultError> {
+        let mut builder = ContentBuilder::new();
+        let read = |buffer: &mut [u8]| {
+            let count = buffer.len().min(bytes.len());
+            let (now, rest) = bytes.split_at(count);
+            buffer[..count].copy_from_slice(now);
+            bytes = rest;
+            Ok(count)
+        };
+        ChunkBuffer::new(chunker.sizes())
+            .cut_all(chunker, read, |chunk| -> Result<(), CaptureError> {
+                Ok(builder.add(self, PackKind::Metadata, chunker, chunk)?)
+            })
+            .map_err(|error| match error {
+                CaptureError::Vault(error) => error,
+                CaptureError::Read(_) => VaultError::Internal("reading from memory does not fail"),
+            })?;
+        Ok(builder.finish())
+    }
+
+    /// Captures a whole source.
+    pub(crate) fn capture(
+        &mut self,
+        source: &mut dyn Source,
+        chunker: &Chunker,
+        memory: &mut HostMemory,
+        progress: &Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Captured, VaultError> {
+        let mut stream = ItemStream { builder: ContentBuilder::new(), pending: Vec::new(), start: 0 };
+        let mut buffer = ChunkBuffer::new(chunker.sizes());
+        let mut counts = Counts::default();
+        let (mut unreadable, mut changed) = (Vec::new(), Vec::new());
+        while let Some(found) = source.next() {
+            if cancel.is_cancelled() {
+                return Err(VaultError::Interrupted);
+            }
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    unreadable.push(error);
+                    continue;
+                }
+            };
+            let path = found.item.path.clone();
+            match self.capture_one(found, chunker, &mut buffer, memory, progress) {
+                Ok((item, has_changed)) => {
+                    if has_changed {
+                        changed.push(path.to_vec());
+                    }
+                    counts.items += 1;
+                    counts.data_bytes += item.data_segments().iter().map(|s| s.length).sum::<u64>();
+                    stream.push(self, chunker, &item.to_record())?;
+                }
+                Err(CaptureError::Vault(error)) => return Err(error),
+                Err(CaptureError::Read(error)) => {
+                    use std::os::unix::ffi::OsStringExt;
+                    let path = std::ffi::OsString::from_vec(path.to_vec()).into();
+                    unreadable.push(Unreadable { path, error });
+                }
+            }
+        }
+        let items = stream.finish(self, chunker)?;
+        Ok(Captured { items, counts, unreadable, changed })
+    }
+
+    fn capture_one(
+        &mut self,
+        found: Found,
+        chunker: &Chunker,
+        buffer: &mut ChunkBuffer,
+        memory: &mut HostMemory,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<(Item, bool), CaptureError> {
+        let Found { mut item, fingerprint, body } = found;
+        let Some(mut body) = body else { return Ok((item, false)) };
+        let remembered = fingerprint.and_then(|fingerprint| memory.recall(&item.path, &fingerprint));
+        if let Some((content, segments)) = remembered
+            && self.lean_on(&content)
+        {
+            progress.advance(content.bytes());
+            item.content = (!content.extents.is_empty()).then_some(content);
+            item.segments = segments;
+            memory.keep(&item, fingerprint.as_ref());
+            return Ok((item, false));
+        }
+        self.read_content(&mut item, &mut *body, chunker, buffer, progress)?;
+        let has_changed = body.has_changed();
+        if !has_changed {
+            memory.keep(&item, fingerprint.as_ref());
+        }
+        Ok((item, has_changed))
+    }
+
+    fn read_content(
+        &mut self,
+        item: &mut Item,
+        body: &mut dyn Body,
+        chunker: &Chunker,
+        buffer: &mut ChunkBuffer,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<(), CaptureError> {
+        let layout = body.open()?;
+        let mut builder = ContentBuilder::new();
+        let mut read_bytes = 0;
+        let segments = match &layout {
+            Layout::Dense { limit } => &[Segment { offset: 0, length: *limit }][..],
+            Layout::Sparse { segments, .. } => segments,
+        };
+        for segment in segments {
+            let mut at = segment.offset;
+            let end = segment.offset.saturating_add(segment.length);
+            let read = |buffer: &mut [u8]| {
+                let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+                let count = body.read_at(at, &mut buffer[..room])?;
+                at += count as u64;
+                progress.advance(count as u64);
+                Ok(count)
+            };
+            read_bytes += buffer.cut_all(chunker, read, |chunk| -> Result<(), CaptureError> {
+                Ok(builder.add(self, PackKind::Data, chunker, chunk)?)
+            })?;
+        }
+        match layout {
+            Layout::Dense { .. } => item.size = Some(read_bytes),
+            Layout::Sparse { size, segments } => {
+                if read_bytes != segments.iter().map(|s| s.length).sum::<u64>() {
+                    return Err(io::Error::other("it became shorter while it was read").into());
+                }
+                item.size = Some(size);
+                item.segments = has_holes(&segments, size).then_some(segments);
+            }
+        }
+        let content = builder.finish();
+        item.content = (!content.extents.is_empty()).then_some(content);
+        Ok(())
+    }
+
+    /// Stores what is still open and waits for the threads.
+    pub(crate) fn finish(mut self) -> Result<Stored, VaultError> {
+        self.flush(PackKind::Data)?;
+        self.flush(PackKind::Metadata)?;
+        let packed = self.pipeline.finish()?;
+        Ok(Stored { packed, needed: self.needed, index: self.index, new_bytes: self.new_bytes })
+    }
+}
+
+/// What a run stored and what it leaned on.
+pub(crate) struct Stored {
+    pub(crate) packed: crate::pipeline::Packed,
+    pub(crate) needed: HashMap<RunId, Vec<u32>>,
+    pub(crate) index: ContentsIndex,
+    pub(crate) new_bytes: u64,
+}
+
+impl ContentBuilder {
+    fn new() -> Self {
+        let content = Content { runs: Vec::new(), extents: Vec::new(), hash: [0; 32] };
+        Self { content, hasher: blake3::Hasher::new(), last_slot: 0 }
+    }
+
+    fn add(
+        &mut self,
+        store: &mut ChunkStore,
+        kind: PackKind,
+        chunker: &Chunker,
+        chunk: &[u8],
+    ) -> Result<(), VaultError> {
+        let id = chunker.id(chunk);
+        let place = store.put(kind, id, chunk)?;
+        self.hasher.update(&id.0);
+        let runs = &mut self.content.runs;
+        let run = runs.iter().position(|run| *run == place.frame.run).unwrap_or_else(|| {
+            runs.push(place.frame.run);
+            runs.len() - 1
+        });
+        let run = u32::try_from(run).expect("far fewer runs than chunks");
+        let length = chunk.len() as u64;
+        match self.content.extents.last_mut() {
+            Some(last)
+                if last.run == run
+                    && last.ordinal == place.frame.ordinal
+                    && self.last_slot + 1 == place.slot =>
+            {
+                last.chunks += 1;
+                last.bytes += length;
+            }
+            _ => self.content.extents.push(Extent {
+                run,
+                ordinal: place.frame.ordinal,
+                slot: place.slot,
+                chunks: 1,
+                bytes: length,
+            }),
+        }
+        self.last_slot = place.slot;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Content {
+        self.content.hash = *self.hasher.finalize().as_bytes();
+        self.content
+    }
+}
+
+/// The records of a stream on their way into chunks.
+struct ItemStream {
+    builder: ContentBuilder,
+    pending: Vec<u8>,
+    start: usize,
+}
+
+impl ItemStream {
+    fn push(&mut self, store: &mut ChunkStore, chunker: &Chunker, record: &[u8]) -> Result<(), VaultError> {
+        self.pending.extend_from_slice(record);
+        self.cut(store, chunker, chunker.sizes().maximum as usize)
+    }
+
+    fn finish(mut self, store: &mut ChunkStore, chunker: &Chunker) -> Result<Content, VaultError> {
+        self.cut(store, chunker, 1)?;
+        Ok(self.builder.finish())
+    }
+
+    /// Cuts chunks as long as `least` bytes are there to look at.
+    fn cut(&mut self, store: &mut ChunkStore, chunker: &Chunker, least: usize) -> Result<(), VaultError> {
+        while self.pending.len() - self.start >= least {
+            let window = &self.pending[self.start..];
+            let length = chunker.cut(window);
+            self.builder.add(store, PackKind::Metadata, chunker, &window[..length])?;
+            self.start += length;
+        }
+        if self.start > 1 << 20 {
+            self.pending.drain(..self.start);
+            self.start = 0;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! What can go wrong in a repository, with the evidence and what to do next.
+
+use std::io;
+use std::path::PathBuf;
+
+use lifeboat_core::{Fault, Kind, Sha256Digest};
+use lifeboat_store::StoreError;
+
+use crate::ids::RepositoryId;
+
+/// Why the vault could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The location holds no repository.
+    #[error("there is no repository at {store}")]
+    NotARepository {
+        /// The location.
+        store: String,
+    },
+    /// The location holds a repository already.
+    #[error("there is a repository at {store} already")]
+    AlreadyARepository {
+        /// The location.
+        store: String,
+    },
+    /// The repository was written in a format that this version does not read.
+    #[error("the repository at {store} has format version {found}; this program reads version {supported}")]
+    OtherFormat {
+        /// The location.
+        store: String,
+        /// The version in the repository.
+        found: u64,
+        /// The version of this program.
+        supported: u8,
+    },
+    /// The key belongs to another repository.
+    #[error("the key belongs to repository {expected}, and {store} holds repository {found}")]
+    OtherRepository {
+        /// The location.
+        store: String,
+        /// The repository that the key names.
+        expected: RepositoryId,
+        /// The repository that was found.
+        found: RepositoryId,
+    },
+    /// An identity that names no repository was given without one to check against.
+    #[error("the recovery key does not say which repository it belongs to")]
+    UnboundIdentity,
+    /// The given identity opens none of the repository's keys.
+    #[error("none of the repository's {what} opens with this recovery key")]
+    WrongIdentity {
+        /// Which keys were tried.
+        what: &'static str,
+    },
+    /// The writer key is not the one that the roster lists.
+    #[error("the roster of the repository does not list this writer key")]
+    UnknownWriter,
+    /// A recipient that cannot be used.
+    #[error("`{text}` cannot be used as a recipient ({reason})")]
+    BadRecipient {
+        /// The recipient as it was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Fewer recipients than the repository needs to survive the loss of one.
+    #[error("a repository needs at least two recovery keys, and {found} was given")]
+    TooFewRecipients {
+        /// How many there are.
+        found: usize,
+    },
+    /// A key file that cannot be used.
+    #[error("the key file {path} cannot be used ({reason})")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A stored object is not what it must be: it was damaged, cut, exchanged or forged.
+    #[error("the object `{key}` of the repository is damaged: {reason}")]
+    Damaged {
+        /// The object's name.
+        key: String,
+        /// What does not hold.
+        reason: String,
+    },
+    /// An object that others refer to is not there.
+    #[error("the object `{key}` of the repository is missing")]
+    Missing {
+        /// The object's name.
+        key: String,
+    },
+    /// Nothing says where a frame lies.
+    #[error("no index object says where frame {ordinal} of run {run} lies")]
+    LostFrame {
+        /// The run.
+        run: crate::ids::RunId,
+        /// The frame's place in it.
+        ordinal: u32,
+    },
+    /// No snapshot answers to the name.
+    #[error("there is no snapshot `{wanted}`")]
+    NoSuchSnapshot {
+        /// The name that was asked for.
+        wanted: String,
+    },
+    /// Several snapshots answer to the name.
+    #[error("`{wanted}` could be any of {}", candidates.join(", "))]
+    AmbiguousSnapshot {
+        /// The name that was asked for.
+        wanted: String,
+        /// The names that answer to it.
+        candidates: Vec<String>,
+    },
+    /// The snapshot has no such volume or path.
+    #[error("the snapshot has no {what} `{wanted}`{}", near(candidates))]
+    NotInSnapshot {
+        /// What was looked for.
+        what: &'static str,
+        /// Its name.
+        wanted: String,
+        /// What the snapshot has.
+        candidates: Vec<String>,
+    },
+    /// What was to be captured cannot be.
+    #[error("{path} cannot be captured")]
+    Source {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A restore's target cannot be written.
+    #[error("{path} cannot be restored to")]
+    Target {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A restore's target holds something already.
+    #[error("{path} is not empty")]
+    TargetNotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A local file of Lifeboat's own could not be read or written.
+    #[error("{path} cannot be {action}")]
+    Local {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The object storage failed.
+    #[error("the repository's storage failed")]
+    Store(#[source] StoreError),
+    /// Someone asked to stop.
+    #[error("stopped before the end, as asked; nothing that was committed before is changed")]
+    Interrupted,
+    /// Something that must hold by construction does not.
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+fn near(candidates: &[String]) -> String {
+    if candidates.is_empty() { String::new() } else { format!("; it has {}", candidates.join(", ")) }
+}
+
+impl VaultError {
+    pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Damaged { key: key.into(), reason: reason.to_string() }
+    }
+
+    /// A named object that must be there was not, or is otherwise than a reader can take.
+    pub(crate) fn reading(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { key, .. } => Self::Missing { key },
+            StoreError::TooLarge { key, found, cap, .. } => Self::Damaged {
+                key,
+                reason: format!("it has {found} bytes, where at most {cap} can be right"),
+            },
+            error => Self::Store(error),
+        }
+    }
+
+    /// The stored bytes do not have the hash that names them.
+    pub(crate) fn other_hash(key: &str, expected: &Sha256Digest, found: &Sha256Digest) -> Self {
+        Self::damaged(key, format!("its SHA-256 is {found}, not {expected}"))
+    }
+}
+
+impl From<StoreError> for VaultError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Fault for VaultError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotARepository { .. }
+            | Self::AlreadyARepository { .. }
+            | Self::OtherFormat { .. }
+            | Self::UnboundIdentity
+            | Self::BadRecipient { .. }
+            | Self::TooFewRecipients { .. }
+            | Self::KeyFile { .. }
+            | Self::NoSuchSnapshot { .. }
+            | Self::AmbiguousSnapshot { .. }
+            | Self::NotInSnapshot { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::Source { .. } => Kind::Usage,
+            Self::OtherRepository { .. }
+            | Self::WrongIdentity { .. }
+            | Self::UnknownWriter
+            | Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::LostFrame { .. }
+            | Self::Target { .. }
+            | Self::Local { .. } => Kind::Refused,
+            Self::Store(error) => error.kind(),
+            Self::Interrupted => Kind::Interrupted,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::NotARepository { .. } => {
+                "check the location, or make a repository there with `lifeboat-backup init`".to_owned()
+            }
+            Self::AlreadyARepository { .. } => {
+                "use it as it is, or choose another location; init never overwrites".to_owned()
+            }
+            Self::OtherFormat { .. } => "use a version of Lifeboat that reads this format".to_owned(),
+            Self::OtherRepository { .. } => {
+                "give the key of this repository; if the location is right, someone has put another repository in \
+                 its place"
+                    .to_owned()
+            }
+            Self::UnboundIdentity => {
+                "give the key file that `lifeboat-backup init` wrote, or name the repository with --root ID".to_owned()
+            }
+            Self::WrongIdentity { .. } => "give a recovery key that `init` made for this repository".to_owned(),
+            Self::UnknownWriter => "this key was never enrolled here, or was removed; use the host's current key"
+                .to_owned(),
+            Self::BadRecipient { .. } => {
+                "give an age recipient (age1…) or an SSH public key (ssh-ed25519 …, ssh-rsa …)".to_owned()
+            }
+            Self::TooFewRecipients { .. } => {
+                "give --recovery-key or --recipient once more and keep the keys apart; or accept that losing the one \
+                 key loses everything, with --single-recipient"
+                    .to_owned()
+            }
+            Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
+                "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
+            }
+            Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
+            Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),
+            Self::TargetNotEmpty { .. } => "restore into an empty or new folder".to_owned(),
+            Self::Store(error) => return error.advice(),
+            Self::KeyFile { .. }
+            | Self::NotInSnapshot { .. }
+            | Self::Source { .. }
+            | Self::Target { .. }
+            | Self::Local { .. }
+            | Self::Interrupted
+            | Self::Internal(_) => return None,
+        })
+    }
+}

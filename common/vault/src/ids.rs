@@ -1,0 +1,173 @@
+//! The names of things in a repository.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::random::Entropy;
+use minicbor::decode::Error as DecodeError;
+use minicbor::encode::{Error as EncodeError, Write};
+use minicbor::{Decode, Decoder, Encode, Encoder};
+
+/// A repository's id: SHA-256 of the `SubjectPublicKeyInfo` of its root verification key.
+pub type RepositoryId = Sha256Digest;
+
+/// A text that is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an id (32 lower-case hexadecimal digits)")]
+pub struct NotAnId(String);
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Draws a new id.
+            pub fn random(entropy: &dyn Entropy) -> Self {
+                Self(entropy.array())
+            }
+
+            /// The 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// An id read from stored bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let mut bytes = [0; 16];
+                let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+                if lower && hex::decode_to_slice(text, &mut bytes).is_ok() {
+                    Ok(Self(bytes))
+                } else {
+                    Err(NotAnId(text.chars().take(80).flat_map(char::escape_default).collect()))
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        bytes_in_cbor!($name, 16);
+    };
+}
+
+/// Stands as a CBOR byte string of exactly `$length` bytes.
+macro_rules! bytes_in_cbor {
+    ($name:ident, $length:literal) => {
+        impl<C> Encode<C> for $name {
+            fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), EncodeError<W::Error>> {
+                e.bytes(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, DecodeError> {
+                let bytes: [u8; $length] =
+                    d.bytes()?.try_into().map_err(|_| DecodeError::message("an id of the wrong length"))?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+random_id! {
+    /// One run of a writer: the scope of a run key and of frame ordinals.
+    RunId
+}
+random_id! {
+    /// Hosts that deduplicate against each other.
+    GroupId
+}
+random_id! {
+    /// A backup host.
+    WriterId
+}
+
+/// A chunk's id: BLAKE3 of its plaintext, keyed with the group's chunk-id key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct ChunkId(pub(crate) [u8; 32]);
+
+bytes_in_cbor!(ChunkId, 32);
+
+/// A frame's name, which it keeps wherever it lies: the run that made it and its place in that run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct FrameName {
+    /// The run that made the frame.
+    pub(crate) run: RunId,
+    /// Its place among the run's frames, from 0.
+    pub(crate) ordinal: u32,
+}
+
+/// A stored SHA-256 as a CBOR byte string, for `#[cbor(with = …)]`.
+pub(crate) mod digest_in_cbor {
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Sha256Digest, Write};
+
+    pub(crate) fn encode<C, W: Write>(
+        digest: &Sha256Digest,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.bytes(digest.as_bytes())?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Sha256Digest, DecodeError> {
+        let bytes: [u8; 32] =
+            d.bytes()?.try_into().map_err(|_| DecodeError::message("a digest of the wrong length"))?;
+        Ok(Sha256Digest::from_bytes(bytes))
+    }
+}
+
+/// Encodes a value that cannot fail to encode: memory is the only sink here.
+pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
+    match minicbor::to_vec(value) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let _: &EncodeError<Infallible> = &error;
+            unreachable!("encoding into memory does not fail")
+        }
+    }
+}
+
+/// Decodes a value that fills `bytes` to the last one.
+pub(crate) fn from_cbor<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let value = decoder.decode()?;
+    if decoder.position() == bytes.len() {
+        Ok(value)
+    } else {
+        Err(DecodeError::message("bytes after the end"))
+    }
+}

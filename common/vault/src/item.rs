@@ -1,0 +1,403 @@
+//! Items, the records of an item stream: what a captured tree holds besides file contents.
+//!
+//! A stream lists a tree in one order: a folder before what is in it, names of one folder by their bytes. It leaves
+//! out what changes without the tree changing (access time, inode number, status-change time), so an unchanged tree
+//! is the same stream, and no new data.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::ids::{FrameName, RunId, from_cbor, to_cbor};
+
+/// The largest record of a stream, in bytes.
+pub(crate) const MAX_ITEM: usize = 256 << 20;
+/// The longest path below a captured folder, in bytes.
+const MAX_PATH: usize = 1 << 20;
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ItemKind {
+    /// A regular file with content.
+    #[n(0)]
+    File,
+    /// A folder.
+    #[n(1)]
+    Folder,
+    /// A symbolic link; `target` is what it says.
+    #[n(2)]
+    Symlink,
+    /// Another name of the file at the path `target`, which comes before it in the stream.
+    #[n(3)]
+    HardLink,
+    /// A block device; `device` is its number.
+    #[n(4)]
+    BlockDevice,
+    /// A character device; `device` is its number.
+    #[n(5)]
+    CharacterDevice,
+    /// A named pipe.
+    #[n(6)]
+    Fifo,
+    /// A socket's name.
+    #[n(7)]
+    Socket,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Item {
+    /// The path below the captured folder, parts separated by `/`; empty for the folder itself. Any bytes but NUL.
+    #[n(0)]
+    pub path: ByteVec,
+    /// What it is.
+    #[n(1)]
+    pub kind: ItemKind,
+    /// The permission bits with setuid, setgid and sticky.
+    #[n(2)]
+    pub mode: u32,
+    /// The owner's number.
+    #[n(3)]
+    pub uid: u32,
+    /// The group's number.
+    #[n(4)]
+    pub gid: u32,
+    /// Modification time, whole seconds since 1970.
+    #[n(5)]
+    pub mtime: i64,
+    /// The nanoseconds of the modification time.
+    #[n(6)]
+    pub mtime_ns: u32,
+    /// Extended attributes by name, POSIX ACLs and file capabilities among them.
+    #[n(7)]
+    pub xattrs: Option<Vec<Xattr>>,
+    /// A file's length in bytes.
+    #[n(8)]
+    pub size: Option<u64>,
+    /// A file's content; absent when it has no bytes.
+    #[n(9)]
+    pub content: Option<Content>,
+    /// A sparse file's data; all else in it is holes. Absent for a file without holes.
+    #[n(10)]
+    pub segments: Option<Vec<Segment>>,
+    /// A link's target.
+    #[n(11)]
+    pub target: Option<ByteVec>,
+    /// A device's major and minor number.
+    #[n(12)]
+    pub device: Option<Device>,
+    /// The captured folder's own path on its host, in the first item.
+    #[n(13)]
+    pub origin: Option<ByteVec>,
+}
+
+/// An extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(array)]
+pub struct Xattr {
+    /// Its full name, such as `user.comment` or `system.posix_acl_access`.
+    #[n(0)]
+    pub name: ByteVec,
+    /// Its value as the kernel gives it.
+    #[n(1)]
+    pub value: ByteVec,
+}
+
+/// A device number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Device {
+    /// The major number.
+    #[n(0)]
+    pub major: u32,
+    /// The minor number.
+    #[n(1)]
+    pub minor: u32,
+}
+
+/// A run of bytes in a sparse file that is no hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Segment {
+    /// Where it begins.
+    #[n(0)]
+    pub offset: u64,
+    /// How many bytes it has.
+    #[n(1)]
+    pub length: u64,
+}
+
+/// The content of a file or stream: chunks in order, named by where they were first stored.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Content {
+    /// The runs that the extents count by.
+    #[n(0)]
+    pub runs: Vec<RunId>,
+    /// Consecutive chunks of one frame each.
+    #[n(1)]
+    pub extents: Vec<Extent>,
+    /// BLAKE3 over the chunk ids in order.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub hash: [u8; 32],
+}
+
+/// Consecutive chunks of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Extent {
+    /// Which of the content's runs.
+    #[n(0)]
+    pub run: u32,
+    /// The frame's ordinal in that run.
+    #[n(1)]
+    pub ordinal: u32,
+    /// The first chunk's slot.
+    #[n(2)]
+    pub slot: u32,
+    /// How many chunks.
+    #[n(3)]
+    pub chunks: u32,
+    /// How many bytes they have together.
+    #[n(4)]
+    pub bytes: u64,
+}
+
+/// Why a record of a stream is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an item of the snapshot is malformed ({0})")]
+pub struct MalformedItem(&'static str);
+
+impl Item {
+    /// The record as it stands in a stream: its length (32 bits, little-endian), then its CBOR.
+    pub(crate) fn to_record(&self) -> Vec<u8> {
+        let cbor = to_cbor(self);
+        let mut record = Vec::with_capacity(4 + cbor.len());
+        record.extend_from_slice(&u32::try_from(cbor.len()).unwrap_or(u32::MAX).to_le_bytes());
+        record.extend_from_slice(&cbor);
+        record
+    }
+
+    /// Reads the CBOR of a record and checks everything that a restore relies on.
+    pub(crate) fn from_cbor(cbor: &[u8]) -> Result<Self, MalformedItem> {
+        let item: Self = from_cbor(cbor).map_err(|_| MalformedItem("it does not decode"))?;
+        item.check()?;
+        Ok(item)
+    }
+
+    fn check(&self) -> Result<(), MalformedItem> {
+        check_path(&self.path, true)?;
+        if self.mode > 0o7777 || self.mtime_ns > 999_999_999 {
+            return Err(MalformedItem("its mode or time is out of range"));
+        }
+        let sane = match self.kind {
+            ItemKind::File => self.size.is_some() && self.target.is_none() && self.device.is_none(),
+            ItemKind::Symlink => self.target.as_ref().is_some_and(|t| !t.is_empty() && !t.contains(&0)),
+            ItemKind::HardLink => match &self.target {
+                Some(target) => {
+                    check_path(target, false).map(|()| target < &self.path || target > &self.path)?
+                }
+                None => false,
+            },
+            ItemKind::BlockDevice | ItemKind::CharacterDevice => self.device.is_some(),
+            ItemKind::Folder | ItemKind::Fifo | ItemKind::Socket => true,
+        };
+        if !sane {
+            return Err(MalformedItem("what it is and what it says do not go together"));
+        }
+        if let Some(xattrs) = &self.xattrs
+            && xattrs.iter().any(|x| x.name.is_empty() || x.name.contains(&0))
+        {
+            return Err(MalformedItem("an extended attribute has no proper name"));
+        }
+        self.check_content()
+    }
+
+    fn check_content(&self) -> Result<(), MalformedItem> {
+        let size = self.size.unwrap_or(0);
+        if self.kind != ItemKind::File && (self.content.is_some() || self.segments.is_some()) {
+            return Err(MalformedItem("it has content and is no file"));
+        }
+        let mut stored = 0_u64;
+        if let Some(content) = &self.content {
+            content.check()?;
+            stored = content.bytes();
+        }
+        let expected = match &self.segments {
+            None => size,
+            Some(segments) => {
+                let mut end = 0_u64;
+                let mut sum = 0_u64;
+                for segment in segments {
+                    let next = segment.offset.checked_add(segment.length);
+                    match next {
+                        Some(next) if segment.offset >= end && segment.length > 0 && next <= size => {
+                            end = next
+                        }
+                        _ => return Err(MalformedItem("its segments overlap or leave the file")),
+                    }
+                    sum += segment.length;
+                }
+                sum
+            }
+        };
+        if stored == expected {
+            Ok(())
+        } else {
+            Err(MalformedItem("its content has another length than the file"))
+        }
+    }
+
+    /// The segments that hold data: the recorded ones, or the whole file.
+    pub fn data_segments(&self) -> Vec<Segment> {
+        match (&self.segments, self.size) {
+            (Some(segments), _) => segments.clone(),
+            (None, Some(length)) if length > 0 => vec![Segment { offset: 0, length }],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The name in its folder; empty for the captured folder itself.
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|b| *b == b'/').next().unwrap_or_default()
+    }
+}
+
+impl Content {
+    pub(crate) fn check(&self) -> Result<(), MalformedItem> {
+        let mut sum = 0_u64;
+        for extent in &self.extents {
+            if extent.run as usize >= self.runs.len() || extent.chunks == 0 {
+                return Err(MalformedItem("an extent names no chunk"));
+            }
+            sum = sum.checked_add(extent.bytes).ok_or(MalformedItem("its extents are too long"))?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes the content has.
+    pub fn bytes(&self) -> u64 {
+        self.extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.bytes))
+    }
+
+    /// The frame that an extent lies in.
+    pub(crate) fn frame(&self, extent: &Extent) -> FrameName {
+        FrameName { run: self.runs[extent.run as usize], ordinal: extent.ordinal }
+    }
+}
+
+/// Whether data at `segments` leaves holes in a file of `size` bytes.
+pub(crate) fn has_holes(segments: &[Segment], size: u64) -> bool {
+    size > 0 && !matches!(segments, [only] if only.offset == 0 && only.length == size)
+}
+
+/// What `segments` leave out of a file of `size` bytes.
+pub(crate) fn holes_of(segments: &[Segment], size: u64) -> Vec<Segment> {
+    let mut holes = Vec::new();
+    let mut at = 0;
+    for segment in segments.iter().chain([&Segment { offset: size, length: 0 }]) {
+        if segment.offset > at {
+            holes.push(Segment { offset: at, length: segment.offset - at });
+        }
+        at = segment.offset + segment.length;
+    }
+    holes
+}
+
+/// A path that stays below where it is put: parts without `.`, `..`, NUL or nothing.
+fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
+    if path.is_empty() {
+        return if may_be_root { Ok(()) } else { Err(MalformedItem("a link has no target")) };
+    }
+    let bad_part = |part: &[u8]| part.is_empty() || part == b"." || part == b".." || part.contains(&0);
+    if path.len() > MAX_PATH || path.split(|b| *b == b'/').any(bad_part) {
+        return Err(MalformedItem("its path leaves the captured folder"));
+    }
+    Ok(())
+}
+
+/// The order of a stream: folders before what is in them, names by their bytes.
+pub(crate) fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    if a.is_empty() || b.is_empty() {
+        return a.len().cmp(&b.len());
+    }
+    a.split(|c| *c == b'/').cmp(b.split(|c| *c == b'/'))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn file(path: &[u8]) -> Item {
+        Item {
+            path: path.to_vec().into(),
+            kind: ItemKind::File,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            mtime: -5,
+            mtime_ns: 999_999_999,
+            xattrs: Some(vec![Xattr { name: b"user.a".to_vec().into(), value: vec![0, 255].into() }]),
+            size: Some(0),
+            content: None,
+            segments: None,
+            target: None,
+            device: None,
+            origin: None,
+        }
+    }
+
+    #[test]
+    fn an_item_survives_its_record() {
+        let item = file(b"a/\xff\xfe");
+        let record = item.to_record();
+        assert_eq!(u32::from_le_bytes(record[..4].try_into().unwrap()) as usize, record.len() - 4);
+        assert_eq!(Item::from_cbor(&record[4..]).unwrap(), item);
+    }
+
+    #[test]
+    fn paths_that_leave_the_folder_are_refused() {
+        for bad in ["..", "a/../b", "/etc/passwd", "a//b", ".", "a/./b", "a/", "a\0b"] {
+            assert!(Item::from_cbor(&file(bad.as_bytes()).to_record()[4..]).is_err(), "{bad:?}");
+            let link = Item {
+                kind: ItemKind::HardLink,
+                size: None,
+                target: Some(bad.as_bytes().to_vec().into()),
+                ..file(b"link")
+            };
+            assert!(Item::from_cbor(&link.to_record()[4..]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn content_must_be_as_long_as_the_file() {
+        let extent = Extent { run: 0, ordinal: 0, slot: 0, chunks: 1, bytes: 10 };
+        let content =
+            Content { runs: vec![RunId::from_bytes([0; 16])], extents: vec![extent], hash: [0; 32] };
+        let of_size = |size| Item { size: Some(size), content: Some(content.clone()), ..file(b"f") };
+        of_size(10).check().unwrap();
+        of_size(11).check().unwrap_err();
+        let sparse = |segments| Item { segments: Some(segments), ..of_size(100) };
+        sparse(vec![Segment { offset: 90, length: 10 }]).check().unwrap();
+        sparse(vec![Segment { offset: 91, length: 10 }]).check().unwrap_err();
+        sparse(vec![Segment { offset: 5, length: 5 }, Segment { offset: 9, length: 5 }]).check().unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_comes_before_its_content_and_its_content_before_its_longer_named_neighbour() {
+        let mut paths = [&b"a-b"[..], b"a/b", b"a", b"", b"a/b/c", b"B"];
+        paths.sort_by(|a, b| path_order(a, b));
+        assert_eq!(paths, [&b""[..], b"B", b"a", b"a/b", b"a/b/c", b"a-b"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Item::from_cbor(&bytes);
+        }
+    }
+}

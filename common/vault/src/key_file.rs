@@ -1,0 +1,247 @@
+//! The key files that people keep: the writer key of a host, and recovery keys.
+//!
+//! Both are text that says what it is. They are written once with mode 0600, and one that others can read is refused.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_trust::key::SigningKey;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::VaultError;
+use crate::ids::{GroupId, RepositoryId, WriterId};
+use crate::keys::{GroupKeys, Identity, Recipient};
+
+/// What a backup host holds: it can add snapshots and list them, and read none back.
+pub struct WriterKey {
+    /// The repository it writes to.
+    pub repository: RepositoryId,
+    /// Who it is.
+    pub writer: WriterId,
+    /// What it signs with.
+    pub(crate) signing_key: SigningKey,
+    /// Its group's keys.
+    pub(crate) group: GroupKeys,
+    /// Whom run keys are wrapped to, and since when.
+    pub(crate) data_recipient: Recipient,
+    pub(crate) epoch: u32,
+}
+
+/// What a restore needs besides the location: a private key, and the repository that it belongs to.
+pub struct RecoveryKey {
+    /// The repository, where the file names one.
+    pub repository: Option<RepositoryId>,
+    /// The private key.
+    pub(crate) identity: Identity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WriterKeyText {
+    format: String,
+    repository: RepositoryId,
+    writer: WriterId,
+    signing_key: Zeroizing<String>,
+    epoch: u32,
+    data_recipient: String,
+    group: GroupText,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupText {
+    id: GroupId,
+    chunk_id_key: Zeroizing<String>,
+    chunker_seed: Zeroizing<String>,
+    index_key: Zeroizing<String>,
+}
+
+const WRITER_KEY_FORMAT: &str = "lifeboat.writer-key/v0";
+const REPOSITORY_COMMENT: &str = "# repository id: ";
+
+impl WriterKey {
+    /// The file's text.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let secret = |bytes: &[u8]| Zeroizing::new(STANDARD.encode(bytes));
+        Zeroizing::new(format!(
+            "# Lifeboat writer key of one backup host.\n\
+             # It can add snapshots and list them. It cannot read them back: that takes a recovery key.\n\
+             # Keep it on this host only, readable by its owner only.\n\
+             format = \"{WRITER_KEY_FORMAT}\"\n\
+             repository = \"{}\"\n\
+             writer = \"{}\"\n\
+             signing_key = \"{}\"\n\
+             epoch = {}\n\
+             data_recipient = \"{}\"\n\
+             \n\
+             [group]\n\
+             id = \"{}\"\n\
+             chunk_id_key = \"{}\"\n\
+             chunker_seed = \"{}\"\n\
+             index_key = \"{}\"\n",
+            self.repository,
+            self.writer,
+            *secret(&self.signing_key.to_pkcs8_der()),
+            self.epoch,
+            self.data_recipient.as_str(),
+            self.group.id,
+            *secret(&*self.group.chunk_id_key),
+            *secret(&*self.group.chunker_seed),
+            *secret(self.group.index_key.as_bytes()),
+        ))
+    }
+
+    /// Reads the file's text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // The parser's message would quote the line that it stopped at, and a line may hold a key.
+        let text: WriterKeyText = toml::from_str(text)
+            .map_err(|error| format!("it is not a writer key file: {}", error.message()))?;
+        if text.format != WRITER_KEY_FORMAT {
+            return Err(format!("its format is `{}`, not `{WRITER_KEY_FORMAT}`", text.format));
+        }
+        let signing_key = SigningKey::from_pkcs8_der(&decode("signing_key", &text.signing_key)?)
+            .map_err(|error| error.to_string())?;
+        let group = GroupKeys::from_parts(
+            text.group.id,
+            decode_key("chunk_id_key", &text.group.chunk_id_key)?,
+            decode_key("chunker_seed", &text.group.chunker_seed)?,
+            &decode_key("index_key", &text.group.index_key)?,
+        );
+        let data_recipient = text.data_recipient.parse().map_err(|error: VaultError| error.to_string())?;
+        Ok(Self {
+            repository: text.repository,
+            writer: text.writer,
+            signing_key,
+            group,
+            data_recipient,
+            epoch: text.epoch,
+        })
+    }
+
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, VaultError> {
+        let bytes = read_private(path)?;
+        let bad = |reason| VaultError::KeyFile { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is not text".to_owned()))?;
+        Self::parse(text).map_err(bad)
+    }
+}
+
+impl std::fmt::Debug for WriterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WriterKey({} of {}, redacted)", self.writer, self.repository)
+    }
+}
+
+impl RecoveryKey {
+    /// Makes a new recovery key. Gives the file's text up to the line that names the repository, which
+    /// [`bind_recovery_key`] adds, and the recipient.
+    pub(crate) fn generate() -> (Zeroizing<String>, String) {
+        let identity = age::x25519::Identity::generate();
+        let recipient = identity.to_public().to_string();
+        (Zeroizing::new(identity.to_string().expose_secret().to_owned()), recipient)
+    }
+
+    /// Reads an age identity file; a comment may name the repository.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let repository = match bytes
+            .split(|b| *b == b'\n')
+            .find_map(|line| line.strip_prefix(REPOSITORY_COMMENT.as_bytes()))
+        {
+            Some(id) => {
+                let id = std::str::from_utf8(id).map_err(|_| "its repository id is not text".to_owned())?;
+                Some(id.trim().parse().map_err(|error| format!("its repository id: {error}"))?)
+            }
+            None => None,
+        };
+        Ok(Self { repository, identity: Identity::parse(bytes)? })
+    }
+
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, VaultError> {
+        let bytes = read_private(path)?;
+        Self::parse(&bytes).map_err(|reason| VaultError::KeyFile { path: path.to_owned(), reason })
+    }
+}
+
+/// The text of a recovery key file.
+pub(crate) fn recovery_key_text(
+    secret: &str,
+    recipient: &str,
+    repository: &RepositoryId,
+    location: &str,
+    created: jiff::Timestamp,
+) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "# Lifeboat recovery key. Whoever holds this file can read every backup in the repository.\n\
+         # Lose this file, and the others like it, and lose everything: nobody can make it again.\n\
+         # Keep it off the hosts that it is to save, in two places.\n\
+         # repository: {location}\n\
+         {REPOSITORY_COMMENT}{repository}\n\
+         # created: {created:.0}\n\
+         # public key: {recipient}\n\
+         {secret}\n"
+    );
+    text
+}
+
+/// Writes a new key file with mode 0600. One that is there already is never overwritten.
+pub fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::AlreadyExists => VaultError::KeyFile {
+                path: path.to_owned(),
+                reason: "it exists already, and key files are never overwritten".to_owned(),
+            },
+            _ => VaultError::Local { path: path.to_owned(), action: "written", source: error },
+        },
+    )?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    written.and_then(|()| fs::File::open(folder)?.sync_all()).map_err(|source| VaultError::Local {
+        path: path.to_owned(),
+        action: "written",
+        source,
+    })
+}
+
+/// Reads a key file that nobody but its owner can read.
+fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let bad = |reason: String| VaultError::KeyFile { path: path.to_owned(), reason };
+    let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    if !meta.is_file() {
+        return Err(bad("it is not a file".to_owned()));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let mode = meta.mode() & 0o777;
+        return Err(bad(format!("others can read it, its mode is {mode:04o}; chmod 600 it")));
+    }
+    read_file_capped(path, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(|error| bad(error.to_string()))
+}
+
+fn decode(name: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    STANDARD.decode(text).map(Zeroizing::new).map_err(|_| format!("`{name}` is not base64"))
+}
+
+fn decode_key(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
+    let bytes = decode(name, text)?;
+    let mut key = Zeroizing::new([0; 32]);
+    if bytes.len() != key.len() {
+        return Err(format!("`{name}` has {} bytes, not 32", bytes.len()));
+    }
+    key.copy_from_slice(&bytes);
+    let mut bytes = bytes;
+    bytes.zeroize();
+    Ok(key)
+}

@@ -1,0 +1,89 @@
+//! The names of objects in a repository. `FORMAT.md` describes each.
+
+use lifeboat_core::Sha256Digest;
+
+use crate::ids::{GroupId, RunId, WriterId};
+
+/// The plaintext object that tells a repository by its format version and id.
+pub(crate) const MARKER: &str = "lifeboat.json";
+/// The folder of rosters.
+pub(crate) const ROSTERS: &str = "roster";
+/// The folder of sealed root signing keys.
+pub(crate) const ROOT_KEYS: &str = "keys/root";
+/// The folder of manifests.
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+
+pub(crate) fn roster(number: u64) -> String {
+    format!("{ROSTERS}/{number:010}")
+}
+
+pub(crate) fn root_key(recipient: &str, sealed: &Sha256Digest) -> String {
+    format!("{ROOT_KEYS}/{recipient}-{sealed}.age")
+}
+
+pub(crate) fn data_keys(epoch: u32) -> String {
+    format!("keys/data-{epoch}")
+}
+
+pub(crate) fn data_key(epoch: u32, recipient: &str, sealed: &Sha256Digest) -> String {
+    format!("{}/{recipient}-{sealed}.age", data_keys(epoch))
+}
+
+pub(crate) fn group_keys(group: GroupId) -> String {
+    format!("keys/group-{group}")
+}
+
+pub(crate) fn group_key(group: GroupId, sealed: &Sha256Digest) -> String {
+    format!("{}/{sealed}.age", group_keys(group))
+}
+
+pub(crate) fn run(group: GroupId, run: RunId) -> String {
+    format!("runs/{group}/{run}")
+}
+
+pub(crate) fn pack(group: GroupId, pack: &Sha256Digest) -> String {
+    let name = pack.to_string();
+    format!("packs/{group}/{}/{name}", &name[..2])
+}
+
+pub(crate) fn contents(group: GroupId) -> String {
+    format!("contents/{group}")
+}
+
+pub(crate) fn contents_object(group: GroupId, object: &Sha256Digest) -> String {
+    format!("{}/{object}", contents(group))
+}
+
+pub(crate) fn locations(group: GroupId, run: RunId) -> String {
+    format!("locations/{group}/{run}")
+}
+
+pub(crate) fn locations_object(group: GroupId, run: RunId, object: &Sha256Digest) -> String {
+    format!("{}/{object}", locations(group, run))
+}
+
+pub(crate) fn part(group: GroupId, object: &Sha256Digest) -> String {
+    format!("parts/{group}/{object}")
+}
+
+pub(crate) fn snapshots_of(writer: WriterId) -> String {
+    format!("{SNAPSHOTS}/{writer}")
+}
+
+pub(crate) fn snapshot(writer: WriterId, sequence: u64) -> String {
+    format!("{}/{sequence:010}", snapshots_of(writer))
+}
+
+/// Ceilings, in bytes, for objects that are read whole. What is larger was not written by this format.
+pub(crate) mod cap {
+    /// `lifeboat.json`.
+    pub(crate) const MARKER: u64 = 4 << 10;
+    /// A roster.
+    pub(crate) const ROSTER: u64 = 16 << 20;
+    /// A sealed key or a run's registration.
+    pub(crate) const KEY: u64 = 64 << 10;
+    /// A manifest in its envelope.
+    pub(crate) const MANIFEST: u64 = 64 << 20;
+    /// A sealed part, a contents or a locations object.
+    pub(crate) const INDEX: u64 = 256 << 20;
+}

@@ -1,0 +1,328 @@
+//! A snapshot's manifest: an in-toto statement that the host signs, and the part that only the group can open.
+//!
+//! The manifest is the sole commit point. Anyone with the writer's public key can check it; its subject is the hash
+//! of the sealed part, an object of its own, which names the streams and the frames that they need.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_trust::dsse::{Envelope, IN_TOTO};
+use lifeboat_trust::key::{SigningKey, VerificationKey};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::ChunkSizes;
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
+use crate::item::Content;
+
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The predicate type of snapshot manifests.
+pub const PREDICATE_TYPE: &str = "urn:lifeboat:snapshot:v0";
+
+/// What a manifest says, publicly.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Predicate {
+    pub(crate) format: u8,
+    pub(crate) repository: RepositoryId,
+    pub(crate) group: GroupId,
+    pub(crate) writer: WriterId,
+    /// Which of the writer's snapshots this is, from 0.
+    pub(crate) sequence: u64,
+    /// SHA-256 of the payload of the writer's snapshot before this one.
+    pub(crate) previous: Option<Sha256Digest>,
+    /// When the snapshot was taken, as the writer's clock had it.
+    pub(crate) time: Timestamp,
+    /// The roster that the writer went by.
+    pub(crate) roster: u64,
+    /// The size of the sealed part, in bytes.
+    pub(crate) part_bytes: u64,
+    /// Some of what was to be captured is missing.
+    pub(crate) incomplete: bool,
+    /// The contents objects that this run wrote.
+    pub(crate) contents: Vec<Sha256Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Subject>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    predicate: Predicate,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    name: String,
+    digest: BTreeMap<String, String>,
+}
+
+/// A manifest whose signature was checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    pub(crate) predicate: Predicate,
+    /// SHA-256 of the sealed part.
+    pub(crate) part: Sha256Digest,
+    /// SHA-256 of the payload: the snapshot's id.
+    pub(crate) id: Sha256Digest,
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("{0}")]
+    Envelope(String),
+    #[error("its statement does not decode: {0}")]
+    Malformed(String),
+    #[error("it is no snapshot manifest of this format")]
+    OtherKind,
+    #[error("it belongs elsewhere: it names {found}, and it stands at {expected}")]
+    OtherPlace { expected: String, found: String },
+}
+
+/// Where a manifest stands, which must be what it says.
+pub(crate) struct Place {
+    pub(crate) repository: RepositoryId,
+    pub(crate) writer: WriterId,
+    pub(crate) group: GroupId,
+    pub(crate) sequence: u64,
+}
+
+/// Signs a manifest; gives the stored bytes and the snapshot's id.
+pub(crate) fn sign(predicate: Predicate, part: &Sha256Digest, key: &SigningKey) -> (Vec<u8>, Sha256Digest) {
+    let name = crate::layout::part(predicate.group, part);
+    let digest = BTreeMap::from([("sha256".to_owned(), part.to_string())]);
+    let statement = Statement {
+        kind: STATEMENT_TYPE.to_owned(),
+        subject: vec![Subject { name, digest }],
+        predicate_type: PREDICATE_TYPE.to_owned(),
+        predicate,
+    };
+    let payload = serde_json::to_vec(&statement).expect("a statement is strings and numbers");
+    let id = Sha256Digest::of(&payload);
+    (Envelope::sign(IN_TOTO, payload, key).to_json(), id)
+}
+
+/// Checks the signature first, then what the manifest says about itself.
+pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Result<Manifest, ManifestError> {
+    let envelope = Envelope::from_json(bytes).map_err(|error| ManifestError::Envelope(error.to_string()))?;
+    let payload =
+        envelope.verify(IN_TOTO, key).map_err(|error| ManifestError::Envelope(error.to_string()))?;
+    let statement: Statement =
+        serde_json::from_slice(payload).map_err(|error| ManifestError::Malformed(error.to_string()))?;
+    let predicate = statement.predicate;
+    if statement.kind != STATEMENT_TYPE
+        || statement.predicate_type != PREDICATE_TYPE
+        || predicate.format != crate::FORMAT_VERSION
+    {
+        return Err(ManifestError::OtherKind);
+    }
+    let named = |repository: &RepositoryId, writer: WriterId, group: GroupId, sequence: u64| {
+        format!("repository {repository}, group {group}, writer {writer}, sequence {sequence}")
+    };
+    let expected = named(&place.repository, place.writer, place.group, place.sequence);
+    let found = named(&predicate.repository, predicate.writer, predicate.group, predicate.sequence);
+    if expected != found {
+        return Err(ManifestError::OtherPlace { expected, found });
+    }
+    let [subject] = &statement.subject[..] else {
+        return Err(ManifestError::Malformed("it has not exactly one subject".to_owned()));
+    };
+    let part = match subject.digest.get("sha256") {
+        Some(digest) if subject.digest.len() == 1 => {
+            digest.parse().map_err(|error| ManifestError::Malformed(format!("{error}")))?
+        }
+        _ => return Err(ManifestError::Malformed("its subject has not exactly a SHA-256".to_owned())),
+    };
+    Ok(Manifest { predicate, part, id: Sha256Digest::of(payload) })
+}
+
+/// What the group can read of a snapshot: names and numbers, no paths and no contents.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Part {
+    #[n(0)]
+    pub(crate) host: String,
+    #[n(1)]
+    pub(crate) tags: Vec<String>,
+    #[n(2)]
+    pub(crate) streams: Vec<StreamRecord>,
+    /// Documents that describe what was captured, such as the definitions of containers, by name.
+    #[n(3)]
+    pub(crate) documents: Vec<DocumentRecord>,
+    /// The runs whose frames this snapshot needs.
+    #[n(4)]
+    pub(crate) runs: Vec<RunRecord>,
+    /// The application, where the snapshot is of one.
+    #[n(5)]
+    pub(crate) application: Option<String>,
+}
+
+/// What a stream was captured from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamKind {
+    /// A folder of the host.
+    #[n(0)]
+    Path,
+    /// A container volume.
+    #[n(1)]
+    Volume,
+    /// Bytes that came on standard input.
+    #[n(2)]
+    Stdin,
+}
+
+/// How containers were kept from writing while a stream was captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consistency {
+    /// Nothing was stopped; or there was nothing to stop.
+    #[n(0)]
+    None,
+    /// Containers were paused: as after a power cut.
+    #[n(1)]
+    Paused,
+    /// Containers were stopped: as after a clean shutdown.
+    #[n(2)]
+    Stopped,
+}
+
+/// One stream of a snapshot.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct StreamRecord {
+    #[n(0)]
+    pub(crate) kind: StreamKind,
+    #[n(1)]
+    pub(crate) name: String,
+    #[n(2)]
+    pub(crate) consistency: Consistency,
+    #[n(3)]
+    pub(crate) chunk_sizes: ChunkSizes,
+    /// The item stream.
+    #[n(4)]
+    pub(crate) items: Content,
+    #[n(5)]
+    pub(crate) item_count: u64,
+    /// The sum of the files' lengths, holes left out.
+    #[n(6)]
+    pub(crate) data_bytes: u64,
+    /// How many items could not be captured.
+    #[n(7)]
+    pub(crate) unreadable: u64,
+}
+
+/// A document of a snapshot.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct DocumentRecord {
+    #[n(0)]
+    pub(crate) name: String,
+    #[n(1)]
+    pub(crate) content: Content,
+}
+
+/// Which frames of a run a snapshot needs.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RunRecord {
+    #[n(0)]
+    pub(crate) run: RunId,
+    /// By which a reader knows the run's true key.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) commitment: [u8; 32],
+    /// Bit `n` (of byte `n / 8`, counted from the lowest) is set when frame `n` is needed.
+    #[n(2)]
+    pub(crate) frames: ByteVec,
+}
+
+impl RunRecord {
+    pub(crate) fn needs(&self, ordinal: u32) -> bool {
+        self.frames.get(ordinal as usize / 8).is_some_and(|byte| byte >> (ordinal % 8) & 1 == 1)
+    }
+
+    /// The frames that are needed, in order.
+    pub(crate) fn needed(&self) -> impl Iterator<Item = FrameName> {
+        let count = u32::try_from(self.frames.len()).unwrap_or(u32::MAX / 8) * 8;
+        (0..count).filter(|n| self.needs(*n)).map(|ordinal| FrameName { run: self.run, ordinal })
+    }
+}
+
+/// The bitmap that [`RunRecord::frames`] holds.
+pub(crate) fn bitmap(ordinals: impl IntoIterator<Item = u32>) -> ByteVec {
+    let mut bytes = Vec::new();
+    for ordinal in ordinals {
+        let at = ordinal as usize / 8;
+        if bytes.len() <= at {
+            bytes.resize(at + 1, 0_u8);
+        }
+        bytes[at] |= 1 << (ordinal % 8);
+    }
+    bytes.into()
+}
+
+/// Base64 of a verification key, as people exchange it.
+pub fn verification_key_text(key: &VerificationKey) -> String {
+    STANDARD.encode(key.to_spki_der())
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::random::OsEntropy;
+
+    use super::*;
+
+    fn example() -> (Predicate, Place) {
+        let (repository, writer, group) =
+            (Sha256Digest::of(b"r"), WriterId::random(&OsEntropy), GroupId::random(&OsEntropy));
+        let predicate = Predicate {
+            format: crate::FORMAT_VERSION,
+            repository,
+            group,
+            writer,
+            sequence: 7,
+            previous: None,
+            time: Timestamp::UNIX_EPOCH,
+            roster: 0,
+            part_bytes: 3,
+            incomplete: false,
+            contents: Vec::new(),
+        };
+        (predicate, Place { repository, writer, group, sequence: 7 })
+    }
+
+    #[test]
+    fn a_manifest_verifies_where_it_stands_and_nowhere_else() {
+        let key = SigningKey::generate();
+        let (predicate, place) = example();
+        let part = Sha256Digest::of(b"part");
+        let (bytes, id) = sign(predicate, &part, &key);
+        let manifest = verify(&bytes, key.verification_key(), &place).unwrap();
+        assert_eq!((manifest.part, manifest.id), (part, id));
+        let moved = verify(&bytes, key.verification_key(), &Place { sequence: 8, ..place }).unwrap_err();
+        assert!(matches!(moved, ManifestError::OtherPlace { .. }));
+        let (_, place) = example();
+        verify(&bytes, SigningKey::generate().verification_key(), &place).unwrap_err();
+    }
+
+    #[test]
+    fn a_bitmap_names_the_frames_that_were_put_in() {
+        let run = RunId::from_bytes([3; 16]);
+        let record = RunRecord { run, commitment: [0; 32], frames: bitmap([0, 9, 17, 9]) };
+        let ordinals: Vec<_> = record.needed().map(|frame| frame.ordinal).collect();
+        assert_eq!(ordinals, [0, 9, 17]);
+        assert!(!record.needs(1000));
+    }
+}

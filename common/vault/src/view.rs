@@ -1,0 +1,186 @@
+//! What the holder of a group's index key can see of snapshots: who, when, what and how much, no paths and no contents.
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+
+use crate::VaultError;
+use crate::ids::WriterId;
+use crate::layout::{self, cap};
+use crate::manifest::{Consistency, Manifest, Part, StreamKind};
+use crate::repository::Viewer;
+use crate::seal::Purpose;
+use crate::signed::{self, Place};
+
+/// A snapshot as a viewer sees it. Its manifest and part were checked.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(crate) manifest: Manifest,
+    pub(crate) part: Part,
+}
+
+/// One stream of a snapshot as a viewer sees it.
+#[derive(Debug, Clone)]
+pub struct StreamView<'a> {
+    /// What it was captured from.
+    pub kind: StreamKind,
+    /// Its name.
+    pub name: &'a str,
+    /// How writers were kept off while it was captured.
+    pub consistency: Consistency,
+    /// How many items it has.
+    pub items: u64,
+    /// The sum of its files' data, in bytes.
+    pub data_bytes: u64,
+    /// How many items could not be captured.
+    pub unreadable: u64,
+}
+
+/// All snapshots that a viewer's groups hold.
+#[derive(Debug)]
+pub struct Listing {
+    /// Those that verify, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Why others could not be read. Never empty in silence: `latest` refuses to skip one.
+    pub unreadable: Vec<VaultError>,
+}
+
+impl Viewer {
+    /// Reads and checks every manifest and the parts that this viewer can open. Manifests of other groups are checked
+    /// and left out.
+    pub async fn snapshots(&self) -> Result<Listing, VaultError> {
+        let mut listing = Listing { snapshots: Vec::new(), unreadable: Vec::new() };
+        for manifest in self.repository.manifests().await? {
+            let read = match manifest {
+                Ok(manifest) => self.snapshot(manifest).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
+                Ok(None) => {}
+                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
+                    listing.unreadable.push(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listing)
+    }
+
+    async fn snapshot(&self, manifest: Manifest) -> Result<Option<Snapshot>, VaultError> {
+        let group = manifest.predicate.group;
+        let Some(keys) = self.group(group) else { return Ok(None) };
+        let key = layout::part(group, &manifest.part);
+        let bytes = self.repository.read_hashed(&key, &manifest.part, cap::INDEX).await?;
+        let place = Place { purpose: Purpose::Part, repository: &self.repository.id, group };
+        let key_of = |writer| self.repository.writer_verification_key(writer);
+        let part: Part = signed::read(place, &keys.index_key, key_of, &bytes)
+            .map_err(|reason| VaultError::damaged(&key, reason))?;
+        let usable = part.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
+            && part.documents.iter().all(|d| d.content.check().is_ok());
+        if usable {
+            Ok(Some(Snapshot { manifest, part }))
+        } else {
+            Err(VaultError::damaged(&key, "it is malformed"))
+        }
+    }
+}
+
+impl Snapshot {
+    /// The snapshot's id.
+    pub fn id(&self) -> &Sha256Digest {
+        &self.manifest.id
+    }
+
+    /// The first digits of the id, enough to call it by.
+    pub fn short_id(&self) -> String {
+        short(&self.manifest.id)
+    }
+
+    /// Who wrote it.
+    pub fn writer(&self) -> WriterId {
+        self.manifest.predicate.writer
+    }
+
+    /// Which of the writer's snapshots it is.
+    pub fn sequence(&self) -> u64 {
+        self.manifest.predicate.sequence
+    }
+
+    /// When it was taken, as the writer's clock had it.
+    pub fn time(&self) -> Timestamp {
+        self.manifest.predicate.time
+    }
+
+    /// Whether some of what was to be captured is missing.
+    pub fn is_incomplete(&self) -> bool {
+        self.manifest.predicate.incomplete
+    }
+
+    /// The host's name.
+    pub fn host(&self) -> &str {
+        &self.part.host
+    }
+
+    /// The application, where the snapshot is of one.
+    pub fn application(&self) -> Option<&str> {
+        self.part.application.as_deref()
+    }
+
+    /// Its labels.
+    pub fn tags(&self) -> &[String] {
+        &self.part.tags
+    }
+
+    /// Its streams.
+    pub fn streams(&self) -> impl Iterator<Item = StreamView<'_>> {
+        self.part.streams.iter().map(|stream| StreamView {
+            kind: stream.kind,
+            name: &stream.name,
+            consistency: stream.consistency,
+            items: stream.item_count,
+            data_bytes: stream.data_bytes,
+            unreadable: stream.unreadable,
+        })
+    }
+}
+
+/// How ids are shown to people.
+fn short(id: &Sha256Digest) -> String {
+    id.to_string()[..12].to_owned()
+}
+
+impl Listing {
+    /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only
+    /// writer there is).
+    pub fn find(self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
+        let Self { snapshots, mut unreadable } = self;
+        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
+        let mut candidates: Vec<_> =
+            snapshots.into_iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
+        if name == "latest" {
+            if !unreadable.is_empty() {
+                // The one that cannot be read may be the latest.
+                return Err(unreadable.swap_remove(0));
+            }
+            let mut hosts: Vec<_> = candidates.iter().map(|s| (s.writer(), s.host().to_owned())).collect();
+            hosts.sort_unstable();
+            hosts.dedup_by_key(|(writer, _)| *writer);
+            if hosts.len() > 1 {
+                let candidates = hosts.into_iter().map(|(_, host)| format!("the latest of {host}")).collect();
+                return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
+            }
+            candidates.sort_by_key(|snapshot| (snapshot.writer(), snapshot.sequence()));
+            return candidates.pop().ok_or_else(missing);
+        }
+        let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        candidates.retain(|snapshot| is_prefix && snapshot.id().to_string().starts_with(name));
+        match candidates.len() {
+            0 => Err(missing()),
+            1 => candidates.pop().ok_or_else(missing),
+            _ => Err(VaultError::AmbiguousSnapshot {
+                wanted: name.to_owned(),
+                candidates: candidates.iter().map(|s| s.id().to_string()[..20].to_owned()).collect(),
+            }),
+        }
+    }
+}
