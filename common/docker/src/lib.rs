@@ -1,1 +1,20 @@
-//! The Docker Engine: volumes, quiescing, scratch containers.
+//! The Docker Engine, as Lifeboat uses it: which volumes there are and who mounts them ([`selection`]), where their
+//! bytes lie ([`volume`]), what an application consists of ([`definitions`]), bringing it to rest and back
+//! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]).
+//!
+//! Everything here works with engines from 20.10 (API 1.41) on. Answers that are kept or judged are read as the engine
+//! sent them ([`Engine::get`]); changes go through the client library. Nothing here is ever created by accident: what
+//! is named must exist, and every object that Lifeboat makes for itself carries its labels.
+
+pub mod definitions;
+mod document;
+mod engine;
+mod error;
+pub mod order;
+pub mod quiesce;
+pub mod scratch;
+pub mod selection;
+pub mod volume;
+
+pub use engine::{Engine, EngineFacts};
+pub use error::EngineError;

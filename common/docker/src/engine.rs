@@ -1,0 +1,327 @@
+//! The connection to one engine.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::EngineError;
+
+/// Where the engine listens when nothing else is said.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The oldest API version whose answers Lifeboat understands (engine 20.10).
+const OLDEST_API: (u32, u32) = (1, 41);
+
+/// How long the engine has for a first answer: short, so that a missing engine is said quickly.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long an ordinary call may take until its answer begins.
+const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The largest answer that is read, in bytes.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// A connection to one Docker Engine. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    address: Address,
+    client: Docker,
+    facts: Arc<EngineFacts>,
+}
+
+/// What an engine says of itself, as it is kept with captured definitions and in reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// The engine's own id.
+    pub id: String,
+    /// The engine's version, such as `20.10.24`.
+    pub version: String,
+    /// The newest API version that it speaks.
+    pub api_version: String,
+    /// The kernel that containers run on.
+    pub kernel: String,
+    /// Operating system and architecture, such as `linux/x86_64`.
+    pub platform: String,
+    /// The engine's data folder, on the engine's host.
+    pub root: PathBuf,
+    /// The host's memory, in bytes.
+    pub memory_bytes: u64,
+    /// The host's processors.
+    pub processors: u64,
+    /// Whether container user ids are shifted on disk (a rootless engine, or user namespaces).
+    pub shifted_ids: bool,
+}
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(host) => write!(f, "tcp://{host}"),
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("address", &self.address)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// Reads the value of `DOCKER_HOST`; none or an empty one means the default socket.
+    fn parse(host: Option<&str>) -> Result<Self, EngineError> {
+        let refuse = |address: &str, reason: &str| {
+            Err(EngineError::Address { address: address.to_owned(), reason: reason.to_owned() })
+        };
+        match host.filter(|host| !host.is_empty()) {
+            None => Ok(Self::Unix(PathBuf::from(DEFAULT_SOCKET))),
+            Some(host) => match host.split_once("://") {
+                Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
+                Some(("unix", _)) => refuse(host, "the path of the socket must be absolute"),
+                Some(("tcp" | "http", rest)) => {
+                    let authority = rest.trim_end_matches('/');
+                    if authority.is_empty() || authority.contains('/') {
+                        return refuse(host, "a host and a port are expected after `tcp://`");
+                    }
+                    let has_port =
+                        authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                    Ok(Self::Tcp(if has_port { authority.to_owned() } else { format!("{authority}:2375") }))
+                }
+                Some(("ssh" | "https", _)) => refuse(
+                    host,
+                    "volumes are read on the engine's own host, so a remote engine is of no use here",
+                ),
+                _ => refuse(host, "it is neither `unix://` nor `tcp://`"),
+            },
+        }
+    }
+}
+
+impl Engine {
+    /// Connects to the engine at `host` (the value of `DOCKER_HOST`, which the caller reads), or at the default
+    /// socket, and asks it what it is.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] when nothing answers within some seconds, and [`EngineError::Denied`],
+    /// [`EngineError::Address`] or [`EngineError::TooOld`] when nothing could.
+    pub async fn connect(host: Option<&str>) -> Result<Self, EngineError> {
+        let address = Address::parse(host)?;
+        let unreachable = |source| EngineError::Unreachable { address: address.to_string(), source };
+        let client = match &address {
+            Address::Unix(path) => {
+                if let Err(source) = UnixStream::connect(path).await {
+                    return Err(if source.kind() == std::io::ErrorKind::PermissionDenied {
+                        EngineError::Denied { address: address.to_string() }
+                    } else {
+                        unreachable(Box::new(source))
+                    });
+                }
+                let path = path.to_string_lossy();
+                Docker::connect_with_unix(&path, CALL_TIMEOUT.as_secs(), API_DEFAULT_VERSION)
+            }
+            Address::Tcp(host) => Docker::connect_with_http(
+                &format!("tcp://{host}"),
+                CALL_TIMEOUT.as_secs(),
+                API_DEFAULT_VERSION,
+            ),
+        }
+        .map_err(|error| unreachable(Box::new(error)))?;
+        let ask = async {
+            let version = get(&address, "/version", "tell its version").await?;
+            let info = get(&address, "/info", "describe itself").await?;
+            Ok::<_, EngineError>((version, info))
+        };
+        let (version, info) = match tokio::time::timeout(CONNECT_TIMEOUT, ask).await {
+            Err(elapsed) => return Err(unreachable(Box::new(elapsed))),
+            Ok(Err(EngineError::Lost { source, .. })) => return Err(unreachable(source)),
+            Ok(answers) => answers?,
+        };
+        let facts = Arc::new(facts_from(&version, &info));
+        let engine = Self { address, client, facts };
+        if !engine.speaks(OLDEST_API.0, OLDEST_API.1) {
+            return Err(EngineError::TooOld {
+                address: engine.address.to_string(),
+                found: engine.facts.api_version.clone(),
+                needed: "1.41",
+            });
+        }
+        Ok(engine)
+    }
+
+    /// What the engine says of itself.
+    pub fn facts(&self) -> &EngineFacts {
+        &self.facts
+    }
+
+    /// Where the engine was reached.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Whether the engine speaks at least this API version.
+    pub fn speaks(&self, major: u32, minor: u32) -> bool {
+        let mut parts = self.facts.api_version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+    }
+
+    /// The client library's connection, for ordinary calls.
+    pub(crate) fn client(&self) -> &Docker {
+        &self.client
+    }
+
+    /// A connection whose calls may wait `longer` than ordinary ones: for stops, whose answer comes when the
+    /// container has stopped.
+    pub(crate) fn patient_client(&self, longer: Duration) -> Docker {
+        self.client.clone().with_timeout(CALL_TIMEOUT + longer)
+    }
+
+    /// The answer to a GET of `path`, word for word as JSON. `operation` completes the sentence "the engine
+    /// refused to …".
+    pub(crate) async fn get(&self, path: &str, operation: &str) -> Result<Value, EngineError> {
+        match tokio::time::timeout(CALL_TIMEOUT, get(&self.address, path, operation)).await {
+            Ok(answer) => answer,
+            Err(elapsed) => {
+                Err(EngineError::Lost { operation: operation.to_owned(), source: Box::new(elapsed) })
+            }
+        }
+    }
+}
+
+/// `path?filters=…` with the engine's filter syntax.
+pub(crate) fn filtered(path: &str, filters: &[(&str, &str)]) -> String {
+    let mut by_key = serde_json::Map::new();
+    for (key, value) in filters {
+        let values = by_key.entry((*key).to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(values) = values {
+            values.push(Value::from(*value));
+        }
+    }
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let query: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("filters", &Value::Object(by_key).to_string())
+        .finish();
+    format!("{path}{separator}{query}")
+}
+
+async fn get(address: &Address, path: &str, operation: &str) -> Result<Value, EngineError> {
+    let lost = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Lost {
+        operation: operation.to_owned(),
+        source,
+    };
+    let (status, body) = match address {
+        Address::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(|error| lost(Box::new(error)))?;
+            exchange(TokioIo::new(stream), path).await
+        }
+        Address::Tcp(host) => {
+            let stream = TcpStream::connect(host).await.map_err(|error| lost(Box::new(error)))?;
+            exchange(TokioIo::new(stream), path).await
+        }
+    }
+    .map_err(lost)?;
+    if !(200..300).contains(&status) {
+        #[derive(Deserialize)]
+        struct Message {
+            message: String,
+        }
+        let message = serde_json::from_slice(&body).map_or_else(
+            |_| String::from_utf8_lossy(&body).chars().take(500).collect(),
+            |Message { message }| message,
+        );
+        return Err(EngineError::Answer { operation: operation.to_owned(), status, message });
+    }
+    serde_json::from_slice(&body).map_err(|source| EngineError::Malformed {
+        operation: operation.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+async fn exchange<S>(stream: S, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let request =
+        hyper::Request::get(path).header(hyper::header::HOST, "docker").body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
+    connection.abort();
+    Ok((status, body))
+}
+
+fn facts_from(version: &Value, info: &Value) -> EngineFacts {
+    let text = |document: &Value, key: &str| document[key].as_str().unwrap_or_default().to_owned();
+    let shifted_ids = info["SecurityOptions"].as_array().is_some_and(|options| {
+        options
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|o| o.contains("name=userns") || o.contains("name=rootless"))
+    });
+    EngineFacts {
+        id: text(info, "ID"),
+        version: text(version, "Version"),
+        api_version: text(version, "ApiVersion"),
+        kernel: text(info, "KernelVersion"),
+        platform: format!("{}/{}", text(info, "OSType"), text(info, "Architecture")),
+        root: Path::new(info["DockerRootDir"].as_str().unwrap_or("/var/lib/docker")).to_owned(),
+        memory_bytes: info["MemTotal"].as_u64().unwrap_or(0),
+        processors: info["NCPU"].as_u64().unwrap_or(1),
+        shifted_ids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::{Fault, Kind};
+
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_as_the_docker_client_reads_it() {
+        assert_eq!(Address::parse(None).unwrap(), Address::Unix(DEFAULT_SOCKET.into()));
+        assert_eq!(Address::parse(Some("")).unwrap(), Address::Unix(DEFAULT_SOCKET.into()));
+        assert_eq!(Address::parse(Some("unix:///run/x.sock")).unwrap(), Address::Unix("/run/x.sock".into()));
+        assert_eq!(Address::parse(Some("tcp://127.0.0.1")).unwrap(), Address::Tcp("127.0.0.1:2375".into()));
+        assert_eq!(Address::parse(Some("tcp://127.0.0.1:99/")).unwrap(), Address::Tcp("127.0.0.1:99".into()));
+        for bad in ["unix://relative", "ssh://host", "npipe:////./pipe", "docker.sock", "tcp://"] {
+            assert_eq!(Address::parse(Some(bad)).unwrap_err().kind(), Kind::Usage, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_without_an_engine_is_named_and_undetermined() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("nobody.sock");
+        let error = Engine::connect(Some(&format!("unix://{}", socket.display()))).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Undetermined);
+        assert!(error.to_string().contains("nobody.sock"), "{error}");
+        assert!(error.advice().unwrap().contains("DOCKER_HOST"));
+    }
+
+    #[test]
+    fn filters_are_encoded_for_a_query() {
+        let path = filtered("/volumes", &[("label", "a=b"), ("label", "c")]);
+        assert_eq!(path, "/volumes?filters=%7B%22label%22%3A%5B%22a%3Db%22%2C%22c%22%5D%7D");
+    }
+}

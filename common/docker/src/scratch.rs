@@ -1,0 +1,3 @@
+//! Scratch copies.
+/// label
+pub const REHEARSAL_LABEL: &str = "io.lifeboat.rehearsal";

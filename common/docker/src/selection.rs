@@ -1,0 +1,493 @@
+//! Which volumes are meant, and which containers mount them.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::document::{list, pairs, some_text, text};
+use crate::engine::{Engine, filtered};
+use crate::order::Depends;
+use crate::{EngineError, scratch};
+
+/// What the user asked for. Several wishes add up.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Volumes by name.
+    pub volumes: Vec<String>,
+    /// Containers by name or id: every volume that they mount.
+    pub containers: Vec<String>,
+    /// Compose projects by name: every volume of the project and every one that its containers mount.
+    pub projects: Vec<String>,
+    /// Every volume of the engine.
+    pub all: bool,
+}
+
+/// Volumes, and the containers that mount them.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The volumes, sorted by name.
+    pub volumes: Vec<Volume>,
+    /// The containers that mount at least one of them or were named, sorted by name.
+    pub containers: Vec<Container>,
+}
+
+/// A volume as the engine describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its driver; `local` is the engine's own.
+    pub driver: String,
+    /// Where the driver says that the bytes lie, on the engine's host.
+    pub mountpoint: PathBuf,
+    /// The driver's options, such as an NFS address.
+    pub options: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The time that the engine gives for its making, as it came.
+    pub created_at: String,
+    /// The engine's description, word for word.
+    pub document: Value,
+}
+
+/// A container that mounts selected volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Whether it runs.
+    pub activity: Activity,
+    /// When it was last started, as the engine says it.
+    pub started_at: String,
+    /// The compose service that it is an instance of.
+    pub service: Option<Service>,
+    /// The services of its project that must be up before it.
+    pub depends_on: Vec<Dependency>,
+    /// The volumes that it mounts, selected or not.
+    pub mounts: Vec<VolumeMount>,
+    /// How long it has to stop before it is killed.
+    pub stop_timeout: Duration,
+    /// Whether the engine removes it as soon as it stops.
+    pub removed_on_stop: bool,
+    /// Whether an orchestrator would replace it when it stops.
+    pub orchestrated: bool,
+}
+
+/// Whether a container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It has no processes: never started, or ended.
+    Stopped,
+    /// It runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+}
+
+/// One container's place in a compose project.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Service {
+    /// The project.
+    pub project: String,
+    /// The service.
+    pub service: String,
+    /// Which instance of it, from 1.
+    pub number: u32,
+}
+
+/// What a service needs from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The other service, of the same project.
+    pub service: String,
+    /// What the other one must have reached.
+    pub condition: Condition,
+}
+
+/// What a dependency must have reached before its dependants start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It was started.
+    Started,
+    /// Its health check passes.
+    Healthy,
+    /// It ran to its end with exit code 0.
+    CompletedSuccessfully,
+}
+
+/// A volume in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// The volume's name.
+    pub volume: String,
+    /// Where the container sees it.
+    pub destination: String,
+    /// Whether the container may write to it.
+    pub read_write: bool,
+}
+
+impl Volume {
+    /// Reads the engine's description of a volume.
+    pub(crate) fn from_document(document: Value) -> Self {
+        Self {
+            name: text(&document["Name"]),
+            driver: text(&document["Driver"]),
+            mountpoint: text(&document["Mountpoint"]).into(),
+            options: pairs(&document["Options"]),
+            labels: pairs(&document["Labels"]),
+            created_at: text(&document["CreatedAt"]),
+            document,
+        }
+    }
+
+    /// Whether nobody gave it a name: the engine made one of 64 hexadecimal digits.
+    pub fn is_anonymous(&self) -> bool {
+        is_engine_id(&self.name)
+    }
+
+    /// Whether a rehearsal made it.
+    pub fn is_scratch(&self) -> bool {
+        self.labels.contains_key(scratch::REHEARSAL_LABEL)
+    }
+}
+
+impl Container {
+    /// Reads the engine's description of a container.
+    pub(crate) fn from_document(document: &Value) -> Self {
+        let (config, host, state) = (&document["Config"], &document["HostConfig"], &document["State"]);
+        let labels = pairs(&config["Labels"]);
+        Self {
+            id: text(&document["Id"]),
+            name: text(&document["Name"]).trim_start_matches('/').to_owned(),
+            activity: match (&state["Paused"], &state["Running"]) {
+                (Value::Bool(true), _) => Activity::Paused,
+                (_, Value::Bool(true)) => Activity::Running,
+                _ => Activity::Stopped,
+            },
+            started_at: text(&state["StartedAt"]),
+            service: Service::from_labels(&labels),
+            depends_on: Dependency::from_labels(&labels),
+            mounts: volume_mounts(&document["Mounts"]),
+            // The engine's own default is 10 seconds; a negative value means to wait for ever, which an hour is.
+            stop_timeout: match config["StopTimeout"].as_i64() {
+                None => Duration::from_secs(10),
+                Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(3600).min(3600)),
+            },
+            removed_on_stop: host["AutoRemove"].as_bool().unwrap_or(false),
+            orchestrated: labels.contains_key("com.docker.swarm.task.id")
+                || labels.contains_key("io.kubernetes.pod.uid"),
+        }
+    }
+
+    /// Whether it runs and may write to `volume`.
+    pub fn writes_to(&self, volume: &str) -> bool {
+        self.activity == Activity::Running
+            && self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume)
+    }
+}
+
+impl Depends for Container {
+    fn names(&self) -> Vec<String> {
+        self.service.iter().map(|s| format!("{}/{}", s.project, s.service)).collect()
+    }
+
+    fn needs(&self) -> Vec<String> {
+        let Some(service) = &self.service else { return Vec::new() };
+        self.depends_on.iter().map(|d| format!("{}/{}", service.project, d.service)).collect()
+    }
+}
+
+impl Service {
+    pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Self {
+            project: labels.get("com.docker.compose.project")?.clone(),
+            service: labels.get("com.docker.compose.service")?.clone(),
+            number: labels
+                .get("com.docker.compose.container-number")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(1),
+        })
+    }
+}
+
+impl Dependency {
+    /// Compose writes `service:condition:restart`, separated by commas; older versions wrote the service alone.
+    pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Vec<Self> {
+        let Some(value) = labels.get("com.docker.compose.depends_on") else { return Vec::new() };
+        value
+            .split(',')
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| {
+                let mut parts = entry.split(':');
+                let service = parts.next().unwrap_or_default().to_owned();
+                let condition = match parts.next() {
+                    Some("service_healthy") => Condition::Healthy,
+                    Some("service_completed_successfully") => Condition::CompletedSuccessfully,
+                    _ => Condition::Started,
+                };
+                Self { service, condition }
+            })
+            .collect()
+    }
+}
+
+fn volume_mounts(mounts: &Value) -> Vec<VolumeMount> {
+    list(mounts)
+        .iter()
+        .filter(|mount| mount["Type"] == "volume")
+        .filter_map(|mount| {
+            Some(VolumeMount {
+                volume: some_text(&mount["Name"])?,
+                destination: text(&mount["Destination"]),
+                read_write: mount["RW"].as_bool().unwrap_or(true),
+            })
+        })
+        .collect()
+}
+
+fn is_engine_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The engine's rule for names. What breaks it would also break the path of a request.
+pub(crate) fn checked_name<'a>(thing: &'static str, name: &'a str) -> Result<&'a str, EngineError> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if first && name.len() <= 255 && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+        Ok(name)
+    } else {
+        Err(EngineError::BadName {
+            thing,
+            name: name.chars().take(80).flat_map(char::escape_default).collect(),
+        })
+    }
+}
+
+/// Up to three of `names` that look like `name`, best first.
+fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut ranked: Vec<(usize, &str)> = names
+        .filter_map(|candidate| {
+            let distance = distance(name, candidate);
+            let contains = name.len() > 2 && (candidate.contains(name) || name.contains(candidate));
+            (contains || distance <= name.len().max(3) / 3).then_some((distance, candidate))
+        })
+        .collect();
+    ranked.sort_unstable();
+    ranked.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+/// The Levenshtein distance of two names, in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Engine {
+    /// Every volume of the engine, sorted by name.
+    pub async fn volumes(&self) -> Result<Vec<Volume>, EngineError> {
+        let answer = self.get("/volumes", "list its volumes").await?;
+        let mut volumes: Vec<Volume> =
+            list(&answer["Volumes"]).iter().cloned().map(Volume::from_document).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    /// The volume `name`; it is never created by asking.
+    pub async fn volume(&self, name: &str) -> Result<Volume, EngineError> {
+        checked_name("volume", name)?;
+        match self.get(&format!("/volumes/{name}"), "describe a volume").await {
+            Ok(document) => Ok(Volume::from_document(document)),
+            Err(error) if error.is_absent() => {
+                let volumes = self.volumes().await?;
+                let near = near(name, volumes.iter().map(|v| v.name.as_str()));
+                Err(EngineError::NotFound { thing: "volume", name: name.to_owned(), near })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The engine's description of the container with this name or id, word for word.
+    pub(crate) async fn container_document(&self, name_or_id: &str) -> Result<Value, EngineError> {
+        checked_name("container", name_or_id)?;
+        match self.get(&format!("/containers/{name_or_id}/json"), "describe a container").await {
+            Err(error) if error.is_absent() => {
+                let all = self.get("/containers/json?all=true", "list its containers").await?;
+                let names: Vec<String> = list(&all).iter().filter_map(first_name).collect();
+                let near = near(name_or_id, names.iter().map(String::as_str));
+                Err(EngineError::NotFound { thing: "container", name: name_or_id.to_owned(), near })
+            }
+            answer => answer,
+        }
+    }
+
+    /// The container with this name or id.
+    pub async fn container(&self, name_or_id: &str) -> Result<Container, EngineError> {
+        Ok(Container::from_document(&self.container_document(name_or_id).await?))
+    }
+
+    /// What `wanted` means: the volumes, and every container that mounts one of them. Scratch objects of rehearsals
+    /// are never meant by a project or by all.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for a name that is not there, with names that look alike.
+    pub async fn select(&self, wanted: &Wanted) -> Result<Selection, EngineError> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        let mut containers: BTreeMap<String, Container> = BTreeMap::new();
+        for name in &wanted.volumes {
+            names.insert(self.volume(name).await?.name);
+        }
+        for name in &wanted.containers {
+            let container = self.container(name).await?;
+            names.extend(container.mounts.iter().map(|mount| mount.volume.clone()));
+            containers.insert(container.id.clone(), container);
+        }
+        for project in &wanted.projects {
+            let found = self.project(project).await?;
+            names.extend(found.volumes);
+            containers.extend(found.containers.into_iter().map(|c| (c.id.clone(), c)));
+        }
+        let all = if wanted.all { self.volumes().await? } else { Vec::new() };
+        let mut volumes: BTreeMap<String, Volume> =
+            all.into_iter().filter(|v| !v.is_scratch()).map(|v| (v.name.clone(), v)).collect();
+        for name in names {
+            if let Entry::Vacant(place) = volumes.entry(name) {
+                let volume = self.volume(place.key()).await?;
+                place.insert(volume);
+            }
+        }
+        let everyone = self.get("/containers/json?all=true", "list its containers").await?;
+        for summary in list(&everyone) {
+            let id = text(&summary["Id"]);
+            let mounts = volume_mounts(&summary["Mounts"]);
+            if containers.contains_key(&id) || !mounts.iter().any(|m| volumes.contains_key(&m.volume)) {
+                continue;
+            }
+            match self.container(&id).await {
+                Ok(container) => {
+                    containers.insert(id, container);
+                }
+                // It went away between the list and the question.
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut containers: Vec<Container> = containers.into_values().collect();
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Selection { volumes: volumes.into_values().collect(), containers })
+    }
+
+    async fn project(&self, project: &str) -> Result<Project, EngineError> {
+        checked_name("project", project)?;
+        let label = format!("com.docker.compose.project={project}");
+        let summaries = self
+            .get(&filtered("/containers/json?all=true", &[("label", &label)]), "list a project's containers")
+            .await?;
+        let own = self.get(&filtered("/volumes", &[("label", &label)]), "list a project's volumes").await?;
+        let mut found = Project::default();
+        for volume in list(&own["Volumes"]).iter().cloned().map(Volume::from_document) {
+            if !volume.is_scratch() {
+                found.volumes.push(volume.name);
+            }
+        }
+        for summary in list(&summaries) {
+            let container = self.container(&text(&summary["Id"])).await?;
+            found.volumes.extend(container.mounts.iter().map(|mount| mount.volume.clone()));
+            found.containers.push(container);
+        }
+        if found.volumes.is_empty() && found.containers.is_empty() {
+            let all = self.get("/containers/json?all=true", "list its containers").await?;
+            let mut projects: Vec<String> = list(&all)
+                .iter()
+                .filter_map(|c| some_text(&c["Labels"]["com.docker.compose.project"]))
+                .collect();
+            projects.sort();
+            projects.dedup();
+            let near = near(project, projects.iter().map(String::as_str));
+            return Err(EngineError::NotFound { thing: "project", name: project.to_owned(), near });
+        }
+        Ok(found)
+    }
+}
+
+#[derive(Default)]
+struct Project {
+    volumes: Vec<String>,
+    containers: Vec<Container>,
+}
+
+fn first_name(summary: &Value) -> Option<String> {
+    some_text(&summary["Names"][0]).map(|name| name.trim_start_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_are_offered_best_first() {
+        let there = ["app_pgdata", "app_redis", "pgdata", "media"];
+        assert_eq!(near("pgdta", there.into_iter()), ["pgdata"]);
+        assert_eq!(near("pgdata2", there.into_iter()), ["pgdata"]);
+        assert!(near("zzzzzz", there.into_iter()).is_empty());
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_name_that_would_change_the_request_is_refused() {
+        for bad in ["", "../x", "a/b", "a?force=1", "-a", "ä", &"a".repeat(256)] {
+            assert!(checked_name("volume", bad).is_err(), "{bad}");
+        }
+        assert!(checked_name("volume", "my_vol.1-a").is_ok());
+    }
+
+    #[test]
+    fn compose_labels_give_service_and_dependencies() {
+        let document = serde_json::json!({
+            "Id": "x", "Name": "/shop-web-2",
+            "State": {"Running": true, "StartedAt": "2026-01-01T00:00:00Z"},
+            "HostConfig": {"AutoRemove": false},
+            "Config": {"StopTimeout": 90, "Labels": {
+                "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+                "com.docker.compose.container-number": "2",
+                "com.docker.compose.depends_on": "db:service_healthy:false,init:service_completed_successfully:true,cache"}},
+            "Mounts": [
+                {"Type": "volume", "Name": "data", "Destination": "/data", "RW": false},
+                {"Type": "bind", "Source": "/etc", "Destination": "/e", "RW": true}],
+        });
+        let container = Container::from_document(&document);
+        assert_eq!(
+            container.service,
+            Some(Service { project: "shop".into(), service: "web".into(), number: 2 })
+        );
+        let conditions: Vec<_> =
+            container.depends_on.iter().map(|d| (d.service.as_str(), d.condition)).collect();
+        assert_eq!(
+            conditions,
+            [
+                ("db", Condition::Healthy),
+                ("init", Condition::CompletedSuccessfully),
+                ("cache", Condition::Started)
+            ]
+        );
+        assert_eq!(container.stop_timeout, Duration::from_secs(90));
+        assert!(!container.writes_to("data"), "a read-only mount does not write");
+        assert_eq!(container.mounts.len(), 1);
+    }
+}
