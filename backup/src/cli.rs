@@ -1,9 +1,14 @@
 //! The command line of `lifeboat-backup`: clap types only.
 
 use clap::{Parser, Subcommand};
-use lifeboat_shell::{GlobalFlags, Program};
+use lifeboat_shell::{GlobalFlags, Program, pages};
+
+use crate::commands::{doctor, init, list, run, show};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
+///
+/// The host that runs this can add snapshots and cannot read them back: that takes a recovery key, which stays
+/// elsewhere.
 #[derive(Debug, Parser)]
 #[command(name = "lifeboat-backup", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -14,7 +19,15 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {}
+pub(crate) enum Verb {
+    Init(init::Args),
+    Run(run::Args),
+    List(list::Args),
+    Show(show::Args),
+    Doctor(doctor::Args),
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
+}
 
 impl Program for Cli {
     fn flags(&self) -> &GlobalFlags {

@@ -1,9 +1,23 @@
 //! One module a verb.
 
-use lifeboat_shell::{Failure, Outcome, Ui};
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod run;
+pub(crate) mod show;
 
-use crate::cli::Cli;
+use lifeboat_shell::{Failure, Outcome, Ui, pages};
 
-pub(crate) async fn run(cli: Cli, _ui: &Ui) -> Result<Outcome, Failure> {
-    match cli.verb {}
+use crate::cli::{Cli, Verb};
+
+pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
+    match cli.verb {
+        Verb::Init(args) => init::run(args, ui).await,
+        Verb::Run(args) => run::run(args, ui).await,
+        Verb::List(args) => list::run(args, ui).await,
+        Verb::Show(args) => show::run(args, ui).await,
+        Verb::Doctor(args) => doctor::run(args, ui).await,
+        Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
+        Verb::Man(args) => pages::man::<Cli>(&args, ui),
+    }
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+mod quiesce;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

@@ -2,8 +2,10 @@
 //!
 //! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code.
 
+mod bring;
 mod cli;
 mod commands;
+mod open;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

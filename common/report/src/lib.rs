@@ -2,6 +2,12 @@
 //!
 //! A report is a plain struct with a schema id. It never decides anything and never reads anything.
 
+mod figures;
+
+pub mod backup;
+pub mod restore;
+pub mod snapshots;
+
 use serde::Serialize;
 
 /// A document that a command prints: JSON under `--json`, text otherwise.

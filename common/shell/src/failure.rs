@@ -69,6 +69,11 @@ impl Failure {
         self.kind
     }
 
+    /// What happened, without its causes.
+    pub fn message(&self) -> String {
+        self.error.to_string()
+    }
+
     /// The chain of causes below the error itself, nearest first.
     fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();

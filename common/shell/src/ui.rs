@@ -55,10 +55,12 @@ impl Ui {
     }
 
     /// Prints `bytes` as they are on standard output: for commands whose result is data.
-    pub fn data(&self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn data(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.bar.clear();
         let mut out = std::io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
+            Failure::refused(format!("standard output cannot be written: {error}"), "see where it goes")
+        })
     }
 
     /// Tells the user something on standard error, unless `--quiet` was given.

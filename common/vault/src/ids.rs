@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use lifeboat_core::Sha256Digest;
+use lifeboat_core::digest::NotADigest;
 use lifeboat_core::random::Entropy;
+use lifeboat_core::{Fault, Kind, Sha256Digest};
 use minicbor::decode::Error as DecodeError;
 use minicbor::encode::{Error as EncodeError, Write};
 use minicbor::{Decode, Decoder, Encode, Encoder};
@@ -17,6 +18,21 @@ pub type RepositoryId = Sha256Digest;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id (32 lower-case hexadecimal digits)")]
 pub struct NotAnId(String);
+
+/// A text that is no repository id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the repository id is malformed")]
+pub struct NotARepositoryId(#[source] pub NotADigest);
+
+impl Fault for NotARepositoryId {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("give the 64 digits that stand in every key file of the repository".to_owned())
+    }
+}
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -38,7 +38,7 @@ mod view;
 
 pub use compare::{Difference, What};
 pub use error::VaultError;
-pub use ids::{GroupId, NotAnId, RepositoryId, RunId, WriterId};
+pub use ids::{GroupId, NotARepositoryId, NotAnId, RepositoryId, RunId, WriterId};
 pub use key_file::{RecoveryKey, WriterKey, write_private};
 pub use keys::{Identity, Recipient};
 pub use manifest::{Consistency, PREDICATE_TYPE, StreamKind, verification_key_text};

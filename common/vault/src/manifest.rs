@@ -167,9 +167,8 @@ pub(crate) struct Part {
 }
 
 /// What a stream was captured from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
-#[serde(rename_all = "kebab-case")]
 pub enum StreamKind {
     /// A folder of the host.
     #[n(0)]
@@ -183,11 +182,10 @@ pub enum StreamKind {
 }
 
 /// How containers were kept from writing while a stream was captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
-#[serde(rename_all = "kebab-case")]
 pub enum Consistency {
-    /// Nothing was stopped; or there was nothing to stop.
+    /// Nothing was stopped: files may be of several moments.
     #[n(0)]
     None,
     /// Containers were paused: as after a power cut.
@@ -196,6 +194,30 @@ pub enum Consistency {
     /// Containers were stopped: as after a clean shutdown.
     #[n(2)]
     Stopped,
+    /// No container that could write was running.
+    #[n(3)]
+    Idle,
+}
+
+impl std::fmt::Display for StreamKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Path => "path",
+            Self::Volume => "volume",
+            Self::Stdin => "stdin",
+        })
+    }
+}
+
+impl std::fmt::Display for Consistency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "live",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Idle => "idle",
+        })
+    }
 }
 
 /// One stream of a snapshot.

@@ -55,12 +55,14 @@ pub struct Made {
 }
 
 impl Repository {
-    /// Makes a repository: root key, data identity, a first group and a first writer.
+    /// Makes a repository: root key, data identity, a first group and a first writer. `keep` is given the keys to put
+    /// them away before anything is stored; if it fails, nothing is.
     pub async fn create(
         store: Store,
         new: NewRepository,
         clock: &dyn Clock,
         entropy: &dyn Entropy,
+        keep: impl FnOnce(&Made) -> Result<(), VaultError>,
     ) -> Result<Made, VaultError> {
         let count = new.recipients.len() + new.recovery_keys;
         if count < 2 && !(new.single_recipient && count == 1) {
@@ -91,6 +93,10 @@ impl Repository {
             data_recipient,
             epoch: 0,
         };
+        let roster = first_roster(id, &root, now, &recipients, &writer_key);
+        let made = Made { repository: Self { store: store.clone(), id, roster }, writer_key, recovery_keys };
+        keep(&made)?;
+        let (writer_key, roster) = (&made.writer_key, &made.repository.roster);
         for recipient in &recipients {
             let wrapped = recipient.wrap(&root.to_pkcs8_der())?;
             let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
@@ -103,19 +109,15 @@ impl Repository {
         let key = layout::group_key(writer_key.group.id, &Sha256Digest::of(&wrapped));
         store.create(&key, wrapped.into()).await?;
 
-        let roster = first_roster(id, &root, now, &recipients, &writer_key);
         store.create(&layout::roster(0), roster.sign(&root).into()).await?;
         let marker =
             Marker { lifeboat: "repository".to_owned(), format: FORMAT_VERSION.into(), repository: id };
         let marker = serde_json::to_vec_pretty(&marker).expect("a marker is strings and numbers");
         match store.create(layout::MARKER, marker.into()).await {
-            Ok(Created::Now | Created::Before) => {}
-            Err(StoreError::AlreadyExists { store, .. }) => {
-                return Err(VaultError::AlreadyARepository { store });
-            }
-            Err(error) => return Err(error.into()),
+            Ok(Created::Now | Created::Before) => Ok(made),
+            Err(StoreError::AlreadyExists { store, .. }) => Err(VaultError::AlreadyARepository { store }),
+            Err(error) => Err(error.into()),
         }
-        Ok(Made { repository: Self { store, id, roster }, writer_key, recovery_keys })
     }
 
     /// Opens the repository in `store`, which must be the one that the caller's key names.

@@ -185,6 +185,11 @@ impl SnapshotWriter {
         })
     }
 
+    /// When the snapshot began.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// Captures one stream. Returns when the source has been read; what it gave may still be on its way to the store.
     /// Blocks: call it where blocking is allowed.
     pub fn capture(

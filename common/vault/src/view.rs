@@ -151,13 +151,17 @@ fn short(id: &Sha256Digest) -> String {
 
 impl Listing {
     /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only
-    /// writer there is).
+    /// writer there is), or `latest:VOLUME`, the latest that holds the volume.
     pub fn find(self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
         let Self { snapshots, mut unreadable } = self;
         let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
         let mut candidates: Vec<_> =
             snapshots.into_iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
-        if name == "latest" {
+        let volume = name.strip_prefix("latest:");
+        if let Some(volume) = volume {
+            candidates.retain(|s| s.streams().any(|stream| stream.name == volume));
+        }
+        if name == "latest" || volume.is_some() {
             if !unreadable.is_empty() {
                 // The one that cannot be read may be the latest.
                 return Err(unreadable.swap_remove(0));

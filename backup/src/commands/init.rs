@@ -1,0 +1,92 @@
+//! `init`: makes a repository and the keys that go with it.
+
+use std::path::{Path, PathBuf};
+
+use lifeboat_core::clock::SystemClock;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_report::backup::InitReport;
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_vault::{NewRepository, Recipient, Repository, VaultError, write_private};
+
+/// Make a repository, its recovery keys and this host's writer key
+///
+/// A recovery key can read every backup; the writer key can only add to them. Lose all recovery keys, lose
+/// everything: nobody can make them again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lifeboat-backup init -r s3://bucket/backups \\
+      --recovery-key safe-1.key --recovery-key safe-2.key \\
+      --writer-key /etc/lifeboat/writer.key")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    /// Make a new recovery key and write it here; give it twice, and keep the files apart
+    #[arg(long, value_name = "FILE")]
+    recovery_key: Vec<PathBuf>,
+    /// Let the holder of this age or SSH public key recover too; no file is written
+    #[arg(long, value_name = "R")]
+    recipient: Vec<String>,
+    /// Where to write this host's writer key
+    #[arg(long, value_name = "FILE", env = "LIFEBOAT_WRITER_KEY", hide_env_values = true)]
+    writer_key: PathBuf,
+    /// Accept that losing the one recovery key loses everything
+    #[arg(long)]
+    single_recipient: bool,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let files: Vec<&Path> =
+        args.recovery_key.iter().chain([&args.writer_key]).map(PathBuf::as_path).collect();
+    check_free(&files)?;
+    let recipients = args.recipient.iter().map(|r| r.parse()).collect::<Result<Vec<Recipient>, _>>()?;
+    let store = args.repository.create().await?;
+    let new = NewRepository {
+        recipients,
+        recovery_keys: args.recovery_key.len(),
+        single_recipient: args.single_recipient,
+    };
+    let made = Repository::create(store, new, &SystemClock, &OsEntropy, |made| {
+        for (path, text) in args.recovery_key.iter().zip(&made.recovery_keys) {
+            write_private(path, text)?;
+        }
+        write_private(&args.writer_key, &made.writer_key.to_text())
+    })
+    .await;
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            // The keys open nothing: no repository came to be. What stood there before was found out above.
+            files.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            return Err(error.into());
+        }
+    };
+    let shown = |path: &PathBuf| path.display().to_string();
+    ui.report(&InitReport {
+        location: made.repository.location().to_owned(),
+        repository: made.repository.id().to_string(),
+        recovery_keys: args.recovery_key.iter().map(shown).collect(),
+        recipients: args.recipient,
+        writer_key: shown(&args.writer_key),
+    });
+    Ok(Outcome::Done)
+}
+
+/// Finds out before anything is made that a key file could not be written.
+fn check_free(files: &[&Path]) -> Result<(), VaultError> {
+    let refuse = |path: &Path, reason: &str| {
+        Err(VaultError::KeyFile { path: path.to_owned(), reason: reason.to_owned() })
+    };
+    for (number, path) in files.iter().enumerate() {
+        if files[..number].contains(path) {
+            return refuse(path, "it is named twice");
+        }
+        if path.symlink_metadata().is_ok() {
+            return refuse(path, "it exists already, and key files are never overwritten");
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return refuse(path, "its folder does not exist");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! `run`: takes a snapshot.
+
+mod containers;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lifeboat_core::clock::SystemClock;
+use lifeboat_core::progress::Unit;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_report::backup::{RunReport, StreamLine};
+use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_vault::source::{BytesSource, Source};
+use lifeboat_vault::{
+    Committed, Consistency, FolderSource, Repository, SnapshotOptions, SnapshotWriter, Stream, StreamKind,
+    StreamOutcome, VaultError, WriterKey,
+};
+
+use self::containers::{AtRest, Containers};
+
+/// Take a snapshot of volumes, folders or standard input
+///
+/// Containers that write to a volume are stopped while it is read, and started again as soon as it has been read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lifeboat-backup run --volume shop_db -r s3://bucket/backups
+  lifeboat-backup run --project shop --tag nightly
+  lifeboat-backup run --path /etc --path /srv/files --mode none
+  pg_dump shop | lifeboat-backup run --stdin shop.sql")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    /// This host's writer key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LIFEBOAT_WRITER_KEY",
+        hide_env_values = true,
+        help_heading = "Keys"
+    )]
+    writer_key: PathBuf,
+    #[command(flatten)]
+    cache: CacheFlags,
+    #[command(flatten)]
+    what: What,
+    /// Label the snapshot
+    #[arg(long, value_name = "T")]
+    tag: Vec<String>,
+    /// What to do with containers that write to a volume while it is read
+    #[arg(long, value_enum, default_value_t = Mode::Stop)]
+    mode: Mode,
+    /// The name that the snapshot carries for this host [default: the host's own]
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+    /// Read and count everything, store nothing, stop nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+#[command(next_help_heading = "What")]
+struct What {
+    /// A Docker volume
+    #[arg(long, value_name = "V")]
+    volume: Vec<String>,
+    /// Every volume of a container
+    #[arg(long, value_name = "C")]
+    container: Vec<String>,
+    /// Every volume of a Compose project
+    #[arg(long, value_name = "P")]
+    project: Vec<String>,
+    /// Every volume of the engine
+    #[arg(long)]
+    all: bool,
+    /// A folder of this host
+    #[arg(long, value_name = "DIR")]
+    path: Vec<PathBuf>,
+    /// Standard input, as a file of this name
+    #[arg(long, value_name = "NAME")]
+    stdin: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// Leave them running: files may not fit together
+    None,
+    /// Freeze them: as after a power cut
+    Pause,
+    /// Stop them: as after a clean shutdown
+    Stop,
+}
+
+/// What has been captured so far.
+struct Captured {
+    writer: SnapshotWriter,
+    streams: Vec<StreamOutcome>,
+    consistencies: Vec<Consistency>,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    check(&args.what)?;
+    let key = Arc::new(WriterKey::read(&args.writer_key)?);
+    let containers = Containers::find(&args, ui).await?;
+    let folders = open_folders(&args.what.path)?;
+    let repository = Repository::open(args.repository.open().await?, &key.repository).await?;
+    let location = repository.location().to_owned();
+    let options = SnapshotOptions {
+        host: args.host.clone().unwrap_or_else(host_name),
+        tags: args.tag.clone(),
+        application: args.what.project.first().cloned(),
+        compression_level: 3,
+        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        cache: args.cache.folder(),
+        dry_run: args.dry_run,
+    };
+    let progress = ui.progress();
+    let writer = SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await?;
+    let mut captured = Captured { writer, streams: Vec::new(), consistencies: Vec::new() };
+    progress.phase("reading", Unit::Bytes, None);
+    let mut at_rest = AtRest::default();
+    if let Some(containers) = containers {
+        (captured, at_rest) = containers.capture(captured, &args, ui).await?;
+    }
+    for (number, (path, source)) in folders.into_iter().enumerate() {
+        let name = if number == 0 { "path".to_owned() } else { format!("path-{}", number + 1) };
+        let stream = Stream {
+            kind: StreamKind::Path,
+            name,
+            consistency: Consistency::None,
+            memory_key: format!("path {}", path.display()),
+            source: Box::new(source),
+        };
+        captured = captured.add(stream, ui).await?;
+    }
+    if let Some(name) = &args.what.stdin {
+        let source: Box<dyn Source> =
+            Box::new(BytesSource::new(name, std::io::stdin(), captured.writer.time().as_second()));
+        let stream = Stream {
+            kind: StreamKind::Stdin,
+            name: name.clone(),
+            consistency: Consistency::None,
+            memory_key: format!("stdin {name}"),
+            source,
+        };
+        captured = captured.add(stream, ui).await?;
+    }
+    progress.phase("storing", Unit::Items, None);
+    let Captured { writer, streams, consistencies } = captured;
+    let committed = writer.commit().await?;
+    let report = report(location, &committed, &streams, &consistencies, at_rest, started);
+    ui.report(&report);
+    Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })
+}
+
+/// What no later step would say as clearly.
+fn check(what: &What) -> Result<(), Failure> {
+    match &what.stdin {
+        Some(name) if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." => {
+            Err(Failure::usage(format!("`{name}` cannot be a file's name"), "give --stdin a plain name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens every folder first, so that a mistyped one is found before anything is stored or stopped.
+fn open_folders(paths: &[PathBuf]) -> Result<Vec<(PathBuf, FolderSource)>, VaultError> {
+    paths.iter().map(|path| Ok((absolute(path), FolderSource::open(path)?))).collect()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+impl Captured {
+    /// Captures one more stream, where blocking is allowed.
+    async fn add(mut self, stream: Stream, ui: &Ui) -> Result<Self, VaultError> {
+        let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
+        let consistency = stream.consistency;
+        let capture = move || {
+            let outcome = self.writer.capture(stream, &progress, &cancel)?;
+            self.streams.push(outcome);
+            self.consistencies.push(consistency);
+            Ok(self)
+        };
+        tokio::task::spawn_blocking(capture)
+            .await
+            .map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+    }
+
+    /// Stores a document beside the streams.
+    async fn document(mut self, name: &'static str, bytes: Vec<u8>) -> Result<Self, VaultError> {
+        let store = move || {
+            self.writer.document(name, &bytes)?;
+            Ok(self)
+        };
+        tokio::task::spawn_blocking(store)
+            .await
+            .map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+    }
+}
+
+fn report(
+    location: String,
+    committed: &Committed,
+    streams: &[StreamOutcome],
+    consistencies: &[Consistency],
+    at_rest: AtRest,
+    started: Instant,
+) -> RunReport {
+    let unreadable = streams
+        .iter()
+        .flat_map(|s| s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, u.path.display(), u.error)));
+    let changed = streams
+        .iter()
+        .flat_map(|s| s.changed.iter().map(|p| format!("{} {}", s.name, String::from_utf8_lossy(p))));
+    RunReport {
+        location,
+        snapshot: committed.id.map(|id| id.to_string()),
+        sequence: committed.sequence,
+        time: committed.time,
+        streams: streams
+            .iter()
+            .zip(consistencies)
+            .map(|(stream, consistency)| StreamLine {
+                kind: stream.kind.to_string(),
+                name: stream.name.clone(),
+                consistency: consistency.to_string(),
+                items: stream.items,
+                data_bytes: stream.data_bytes,
+            })
+            .collect(),
+        new_bytes: committed.new_bytes,
+        stored_bytes: committed.stored_bytes,
+        seconds: started.elapsed().as_secs_f64(),
+        rested: at_rest.containers,
+        rest_seconds: at_rest.seconds,
+        incomplete: committed.incomplete,
+        unreadable: unreadable.collect(),
+        changed: changed.collect(),
+    }
+}

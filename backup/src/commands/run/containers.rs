@@ -1,0 +1,128 @@
+//! The part of a run that concerns containers: which volumes, at rest how, and brought back as soon as they are read.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_docker::Engine;
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::quiesce::{self as rest, QuiesceOptions};
+use lifeboat_docker::selection::{Selection, Wanted};
+use lifeboat_shell::{Failure, Ui};
+use lifeboat_vault::{Consistency, FolderSource, Stream, StreamKind};
+
+use super::{Args, Captured, Mode};
+use crate::quiesce;
+
+/// The document beside the streams that holds what is needed to make the application again.
+const DEFINITIONS: &str = "definitions";
+
+/// What the run captures of an engine.
+pub(super) struct Containers {
+    engine: Engine,
+    selection: Selection,
+    /// For each volume, the folder that holds it.
+    folders: Vec<PathBuf>,
+    definitions: Definitions,
+}
+
+/// Who was at rest, and how long.
+#[derive(Default)]
+pub(super) struct AtRest {
+    pub(super) containers: Vec<String>,
+    pub(super) seconds: Option<f64>,
+}
+
+impl Containers {
+    /// Finds everything that was asked for before anything is stopped. `None` when nothing of an engine was.
+    pub(super) async fn find(args: &Args, ui: &Ui) -> Result<Option<Self>, Failure> {
+        let what = &args.what;
+        let wanted = Wanted {
+            volumes: what.volume.clone(),
+            containers: what.container.clone(),
+            projects: what.project.clone(),
+            all: what.all,
+        };
+        let journals = quiesce::journal_folder();
+        let asks = wanted.all
+            || [&wanted.volumes, &wanted.containers, &wanted.projects].iter().any(|w| !w.is_empty());
+        if !asks {
+            return Ok(None);
+        }
+        let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
+        // What a killed run left stopped comes back before anything else.
+        let settled = engine.settle(&journals, &SystemClock).await?;
+        for container in &settled.brought_back {
+            ui.warn(&format!(
+                "an earlier run was killed and left `{container}` at rest; it has been brought back"
+            ));
+        }
+        for problem in &settled.problems {
+            ui.warn(problem);
+        }
+        let selection = engine.select(&wanted).await?;
+        if selection.volumes.is_empty() {
+            return Err(Failure::usage(
+                "there is no volume to back up",
+                "name one with --volume; see `docker volume ls`",
+            ));
+        }
+        let mut folders = Vec::new();
+        for volume in &selection.volumes {
+            folders.push(engine.volume_directory(volume).await?);
+        }
+        // As they run, not as they are once they have been stopped.
+        let definitions = engine.capture(&selection, SystemClock.now()).await?;
+        Ok(Some(Self { engine, selection, folders, definitions }))
+    }
+
+    /// Brings writers to rest, reads the volumes, and brings the writers back, whatever happened between.
+    pub(super) async fn capture(
+        self,
+        captured: Captured,
+        args: &Args,
+        ui: &Ui,
+    ) -> Result<(Captured, AtRest), Failure> {
+        let journal_folder = quiesce::journal_folder();
+        let mode = if args.dry_run { Mode::None } else { args.mode };
+        let options = QuiesceOptions {
+            mode: match mode {
+                Mode::None => rest::Mode::None,
+                Mode::Pause => rest::Mode::Pause,
+                Mode::Stop => rest::Mode::Stop,
+            },
+            journal_folder: &journal_folder,
+            clock: &SystemClock,
+            entropy: &OsEntropy,
+        };
+        let started = Instant::now();
+        let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
+        let rested = quiesced.rested();
+        let read = self.read_volumes(captured, mode, ui).await;
+        quiesced.release(&SystemClock).await?;
+        let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
+        let captured = read?.document(DEFINITIONS, self.definitions.to_bytes()).await?;
+        Ok((captured, AtRest { containers: rested.into_iter().map(|r| r.container).collect(), seconds }))
+    }
+
+    async fn read_volumes(&self, mut captured: Captured, mode: Mode, ui: &Ui) -> Result<Captured, Failure> {
+        for (volume, folder) in self.selection.volumes.iter().zip(&self.folders) {
+            let written_to = self.selection.containers.iter().any(|c| c.writes_to(&volume.name));
+            let stream = Stream {
+                kind: StreamKind::Volume,
+                name: volume.name.clone(),
+                consistency: match mode {
+                    _ if !written_to => Consistency::Idle,
+                    Mode::None => Consistency::None,
+                    Mode::Pause => Consistency::Paused,
+                    Mode::Stop => Consistency::Stopped,
+                },
+                memory_key: format!("volume {}", volume.name),
+                source: Box::new(FolderSource::open(folder)?),
+            };
+            captured = captured.add(stream, ui).await?;
+        }
+        Ok(captured)
+    }
+}

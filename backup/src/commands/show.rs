@@ -1,0 +1,27 @@
+//! `show`: one snapshot.
+
+use lifeboat_report::snapshots::SnapshotReport;
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
+
+/// Show one snapshot
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lifeboat-backup show latest -r /srv/backups --writer-key writer.key")]
+pub(crate) struct Args {
+    /// An id, the first digits of one, or `latest`
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: ViewerFlags,
+    /// Whose latest snapshot is meant
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let viewer = args.keys.open(&args.repository).await?;
+    let snapshot = viewer.snapshots().await?.find(&args.snapshot, args.host.as_deref())?;
+    ui.report(&SnapshotReport { snapshot: describe::snapshot_line(&snapshot) });
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,8 @@
+//! Where this host keeps its journals of containers at rest.
+
+use std::path::PathBuf;
+
+/// The folder of the intent journals. It survives reboots: a container that was stopped for a backup is started again.
+pub(crate) fn journal_folder() -> PathBuf {
+    lifeboat_shell::state_folder().join("at-rest")
+}

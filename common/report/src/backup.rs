@@ -1,0 +1,186 @@
+//! What `lifeboat-backup init`, `run` and `doctor` tell.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Report;
+use crate::figures::{bytes, count, first_lines, seconds, time};
+
+/// A new repository.
+#[derive(Debug, Serialize)]
+pub struct InitReport {
+    /// Where it lies.
+    pub location: String,
+    /// Its id.
+    pub repository: String,
+    /// The recovery key files that were written.
+    pub recovery_keys: Vec<String>,
+    /// The recipients whose private keys exist elsewhere.
+    pub recipients: Vec<String>,
+    /// The writer key file that was written.
+    pub writer_key: String,
+}
+
+impl Report for InitReport {
+    const SCHEMA: &'static str = "lifeboat.init/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("repository {}\n  at {}\n", self.repository, self.location);
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "writer key    {}", self.writer_key);
+        for key in &self.recovery_keys {
+            let _ = writeln!(text, "recovery key  {key}");
+        }
+        for recipient in &self.recipients {
+            let _ = writeln!(text, "recipient     {recipient}");
+        }
+        text.push_str(
+            "\nThe writer key stays on this host; it cannot read backups back.\n\
+             A recovery key can. Move the recovery keys off this host, to two\n\
+             places. Lose them all, lose everything: nobody can make them again.\n",
+        );
+        text
+    }
+}
+
+/// A backup that ended.
+#[derive(Debug, Serialize)]
+pub struct RunReport {
+    /// Where the repository lies.
+    pub location: String,
+    /// The snapshot's id; absent after a dry run.
+    pub snapshot: Option<String>,
+    /// Which of this host's snapshots it is.
+    pub sequence: u64,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// What was captured.
+    pub streams: Vec<StreamLine>,
+    /// Bytes of data that the repository did not have before.
+    pub new_bytes: u64,
+    /// Bytes that were written to packs, compressed and sealed.
+    pub stored_bytes: u64,
+    /// How long the run took, in seconds.
+    pub seconds: f64,
+    /// Containers that were brought to rest while volumes were read, and what was done to each.
+    pub rested: Vec<String>,
+    /// How long containers were at rest, in seconds.
+    pub rest_seconds: Option<f64>,
+    /// Some of what was to be captured is missing.
+    pub incomplete: bool,
+    /// What could not be captured, and why.
+    pub unreadable: Vec<String>,
+    /// Files that changed while they were read.
+    pub changed: Vec<String>,
+}
+
+/// One captured stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamLine {
+    /// `path`, `volume` or `stdin`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How writers were kept off.
+    pub consistency: String,
+    /// How many files, folders and other items it has.
+    pub items: u64,
+    /// The sum of its files' data, in bytes.
+    pub data_bytes: u64,
+}
+
+impl StreamLine {
+    pub(crate) fn text(&self) -> String {
+        let size = bytes(self.data_bytes);
+        let items = count(self.items, "item");
+        let label = format!("{} {}", self.kind, crate::figures::printable(&self.name));
+        format!("  {label:<28} {size:>10}  {items:>14}  {}\n", self.consistency)
+    }
+}
+
+impl Report for RunReport {
+    const SCHEMA: &'static str = "lifeboat.run/v1";
+
+    fn text(&self) -> String {
+        let mut text = match &self.snapshot {
+            Some(id) => format!("snapshot {} of {}\n", &id[..12.min(id.len())], time(self.time)),
+            None => "dry run: nothing was stored\n".to_owned(),
+        };
+        self.streams.iter().for_each(|stream| text.push_str(&stream.text()));
+        let _ = writeln!(
+            text,
+            "{} new, {} stored, in {}",
+            bytes(self.new_bytes),
+            bytes(self.stored_bytes),
+            seconds(self.seconds)
+        );
+        if let Some(rest) = self.rest_seconds.filter(|_| !self.rested.is_empty()) {
+            let _ = writeln!(text, "at rest for {}: {}", seconds(rest), self.rested.join(", "));
+        }
+        if !self.changed.is_empty() {
+            let _ = writeln!(text, "{} changed while being read:", count(self.changed.len() as u64, "file"));
+            text.push_str(&first_lines(&self.changed, 10));
+        }
+        if self.incomplete {
+            let _ = writeln!(
+                text,
+                "INCOMPLETE: {} could not be captured:",
+                count(self.unreadable.len() as u64, "item")
+            );
+            text.push_str(&first_lines(&self.unreadable, 20));
+        }
+        text
+    }
+}
+
+/// What `doctor` found and mended.
+#[derive(Debug, Serialize)]
+pub struct DoctorReport {
+    /// What was looked at, in order.
+    pub checks: Vec<DoctorCheck>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct DoctorCheck {
+    /// What it is.
+    pub name: String,
+    /// `ok`, `mended`, `unknown` or `wrong`.
+    pub state: DoctorState,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// How one check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoctorState {
+    /// All is well.
+    Ok,
+    /// It was wrong and has been put right.
+    Mended,
+    /// It could not be looked at.
+    Unknown,
+    /// It is wrong.
+    Wrong,
+}
+
+impl Report for DoctorReport {
+    const SCHEMA: &'static str = "lifeboat.doctor/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for check in &self.checks {
+            let state = match check.state {
+                DoctorState::Ok => "ok",
+                DoctorState::Mended => "mended",
+                DoctorState::Unknown => "unknown",
+                DoctorState::Wrong => "WRONG",
+            };
+            let _ = writeln!(text, "{state:<8} {:<12} {}", check.name, check.detail);
+        }
+        text
+    }
+}

@@ -1,0 +1,38 @@
+//! How figures and names stand in text.
+
+use indicatif::{BinaryBytes, HumanCount};
+use jiff::Timestamp;
+
+/// A number of bytes with a binary prefix.
+pub(crate) fn bytes(count: u64) -> String {
+    BinaryBytes(count).to_string()
+}
+
+/// A number of things with its noun, such as `1 file` or `2,000 files`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(number), if number == 1 { "" } else { "s" })
+}
+
+/// A time to the second, in UTC.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// Seconds as people say them.
+pub(crate) fn seconds(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
+}
+
+/// A name from outside, with what a terminal would obey made visible.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// The first of a list's lines, and how many were left out.
+pub(crate) fn first_lines(lines: &[String], most: usize) -> String {
+    let mut text: String = lines.iter().take(most).map(|line| format!("  {}\n", printable(line))).collect();
+    if lines.len() > most {
+        text.push_str(&format!("  and {} more\n", lines.len() - most));
+    }
+    text
+}

@@ -1,0 +1,129 @@
+//! What restores and comparisons tell.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::Report;
+use crate::figures::{bytes, count, first_lines, printable, seconds};
+
+/// A restore that ended.
+#[derive(Debug, Serialize)]
+pub struct RestoreReport {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// What was brought back, and where it stands now.
+    pub targets: Vec<RestoredTarget>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// One stream that was brought back.
+#[derive(Debug, Serialize)]
+pub struct RestoredTarget {
+    /// The stream.
+    pub stream: String,
+    /// The folder or volume.
+    pub to: String,
+    /// How many items stand now.
+    pub items: u64,
+    /// How many of them are files.
+    pub files: u64,
+    /// Bytes of file data written.
+    pub data_bytes: u64,
+    /// Files that could not be brought back whole, and are not there.
+    pub damaged: Vec<String>,
+    /// Items whose owner, mode, attributes or times could not be set, or that could not be made.
+    pub unfinished: Vec<String>,
+}
+
+impl RestoreReport {
+    /// Whether anything is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.targets.iter().any(|target| !target.damaged.is_empty())
+    }
+
+    /// Whether anything could not be finished.
+    pub fn is_unfinished(&self) -> bool {
+        self.targets.iter().any(|target| !target.unfinished.is_empty())
+    }
+}
+
+impl Report for RestoreReport {
+    const SCHEMA: &'static str = "lifeboat.restore/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for target in &self.targets {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(
+                text,
+                "{} to {}\n  {}, {}",
+                printable(&target.stream),
+                printable(&target.to),
+                count(target.items, "item"),
+                bytes(target.data_bytes)
+            );
+            if !target.damaged.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "DAMAGED: {} could not be brought back and is not there:",
+                    count(target.damaged.len() as u64, "file")
+                );
+                text.push_str(&first_lines(&target.damaged, 20));
+            }
+            if !target.unfinished.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "UNFINISHED: {} could not be made as it was:",
+                    count(target.unfinished.len() as u64, "item")
+                );
+                text.push_str(&first_lines(&target.unfinished, 20));
+            }
+        }
+        let _ = writeln!(text, "restored from {} in {}", &self.snapshot[..12], seconds(self.seconds));
+        text
+    }
+}
+
+/// How a folder or volume differs from a snapshot.
+#[derive(Debug, Serialize)]
+pub struct DiffReport {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// What was compared with it.
+    pub target: String,
+    /// The differences in order.
+    pub differences: Vec<DifferenceLine>,
+}
+
+/// One difference.
+#[derive(Debug, Serialize)]
+pub struct DifferenceLine {
+    /// The path.
+    pub path: String,
+    /// `missing`, `extra`, `changed` or `unreadable`, as the target has it.
+    pub what: String,
+    /// What changed, or why it could not be read.
+    pub aspects: Vec<String>,
+}
+
+impl Report for DiffReport {
+    const SCHEMA: &'static str = "lifeboat.diff/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.differences {
+            let _ = write!(text, "{:<10} {}", line.what, printable(&line.path));
+            if !line.aspects.is_empty() {
+                let _ = write!(text, " ({})", line.aspects.join(", "));
+            }
+            text.push('\n');
+        }
+        let _ = match self.differences.len() as u64 {
+            0 => writeln!(text, "{} is as it was in {}", printable(&self.target), &self.snapshot[..12]),
+            n => writeln!(text, "{} from {}", count(n, "difference"), &self.snapshot[..12]),
+        };
+        text
+    }
+}

@@ -1,0 +1,191 @@
+//! What the listings of snapshots and of what is in them tell.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Report;
+use crate::backup::StreamLine;
+use crate::figures::{bytes, count, printable, time};
+
+/// One snapshot.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotLine {
+    /// Its id.
+    pub id: String,
+    /// When it was taken, as its host's clock had it.
+    pub time: Timestamp,
+    /// Its host.
+    pub host: String,
+    /// The writer's id.
+    pub writer: String,
+    /// Which of the writer's snapshots it is.
+    pub sequence: u64,
+    /// The application, where the snapshot is of one.
+    pub application: Option<String>,
+    /// Its labels.
+    pub tags: Vec<String>,
+    /// Its streams.
+    pub streams: Vec<StreamLine>,
+    /// Some of what was to be captured is missing.
+    pub incomplete: bool,
+}
+
+impl SnapshotLine {
+    fn data_bytes(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.data_bytes).sum()
+    }
+
+    fn what(&self) -> String {
+        let names: Vec<_> = self
+            .streams
+            .iter()
+            .map(|s| if s.kind == "volume" { s.name.as_str() } else { s.kind.as_str() })
+            .collect();
+        let mut what = printable(&names.join(", "));
+        if !self.tags.is_empty() {
+            let _ = write!(what, " [{}]", printable(&self.tags.join(", ")));
+        }
+        if self.incomplete {
+            what.push_str(" INCOMPLETE");
+        }
+        what
+    }
+}
+
+/// All snapshots that the given key can list.
+#[derive(Debug, Serialize)]
+pub struct SnapshotList {
+    /// Where the repository lies.
+    pub location: String,
+    /// The snapshots, oldest first.
+    pub snapshots: Vec<SnapshotLine>,
+    /// Why others could not be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Report for SnapshotList {
+    const SCHEMA: &'static str = "lifeboat.list/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if self.snapshots.is_empty() {
+            text.push_str("no snapshots\n");
+        } else {
+            text.push_str("snapshot      taken                 host          size        what\n");
+        }
+        for s in &self.snapshots {
+            let _ = writeln!(
+                text,
+                "{:<12}  {}  {:<12}  {:>10}  {}",
+                &s.id[..12.min(s.id.len())],
+                time(s.time),
+                printable(&s.host),
+                bytes(s.data_bytes()),
+                s.what()
+            );
+        }
+        for reason in &self.unreadable {
+            let _ = writeln!(text, "UNREADABLE: {reason}");
+        }
+        text
+    }
+}
+
+/// One snapshot in full.
+#[derive(Debug, Serialize)]
+pub struct SnapshotReport {
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: SnapshotLine,
+}
+
+impl Report for SnapshotReport {
+    const SCHEMA: &'static str = "lifeboat.show/v1";
+
+    fn text(&self) -> String {
+        let s = &self.snapshot;
+        let mut text = format!("snapshot    {}\n", s.id);
+        let _ = writeln!(text, "taken       {} on {}", time(s.time), printable(&s.host));
+        let _ = writeln!(text, "writer      {}, snapshot {}", s.writer, s.sequence);
+        if let Some(application) = &s.application {
+            let _ = writeln!(text, "application {}", printable(application));
+        }
+        if !s.tags.is_empty() {
+            let _ = writeln!(text, "tags        {}", printable(&s.tags.join(", ")));
+        }
+        if s.incomplete {
+            text.push_str("INCOMPLETE: some of what was to be captured is missing\n");
+        }
+        s.streams.iter().for_each(|stream| text.push_str(&stream.text()));
+        text
+    }
+}
+
+/// One item of a snapshot.
+#[derive(Debug, Serialize)]
+pub struct ItemLine {
+    /// The stream that it is in.
+    pub stream: String,
+    /// Its path; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
+    pub path: String,
+    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+    /// One letter as `ls -l` gives it, and the permission bits.
+    pub mode: String,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// A file's length in bytes.
+    pub size: Option<u64>,
+    /// When it was last modified.
+    pub modified: Option<Timestamp>,
+    /// What a link says.
+    pub target: Option<String>,
+}
+
+/// What is in a snapshot.
+#[derive(Debug, Serialize)]
+pub struct ItemList {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// The items in order.
+    pub items: Vec<ItemLine>,
+}
+
+impl Report for ItemList {
+    const SCHEMA: &'static str = "lifeboat.ls/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut stream = None;
+        for item in &self.items {
+            if stream != Some(&item.stream) {
+                let _ = writeln!(text, "{}:", printable(&item.stream));
+                stream = Some(&item.stream);
+            }
+            let size = item.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+            let when = item.modified.map_or_else(|| "-".to_owned(), time);
+            let path = if item.path.is_empty() { "." } else { &item.path };
+            let _ = write!(
+                text,
+                "{} {:>5} {:>5} {size:>12} {when} {}",
+                item.mode,
+                item.uid,
+                item.gid,
+                printable(path)
+            );
+            match &item.target {
+                Some(target) => {
+                    let _ = writeln!(text, " -> {}", printable(target));
+                }
+                None => text.push('\n'),
+            }
+        }
+        let _ = writeln!(text, "{}", count(self.items.len() as u64, "item"));
+        text
+    }
+}

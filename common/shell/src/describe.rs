@@ -1,0 +1,41 @@
+//! From the vault's view of a snapshot to the report's.
+
+use lifeboat_report::backup::StreamLine;
+use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
+use lifeboat_vault::{Listing, Snapshot};
+
+/// A snapshot as reports show it.
+pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
+    SnapshotLine {
+        id: snapshot.id().to_string(),
+        time: snapshot.time(),
+        host: snapshot.host().to_owned(),
+        writer: snapshot.writer().to_string(),
+        sequence: snapshot.sequence(),
+        application: snapshot.application().map(str::to_owned),
+        tags: snapshot.tags().to_vec(),
+        streams: snapshot
+            .streams()
+            .map(|stream| StreamLine {
+                kind: stream.kind.to_string(),
+                name: stream.name.to_owned(),
+                consistency: stream.consistency.to_string(),
+                items: stream.items,
+                data_bytes: stream.data_bytes,
+            })
+            .collect(),
+        incomplete: snapshot.is_incomplete(),
+    }
+}
+
+/// A listing as reports show it: the snapshots of `host`, where one is given, that bear all of `tags`.
+pub fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>, tags: &[String]) -> SnapshotList {
+    let wanted = |s: &&Snapshot| {
+        host.is_none_or(|host| s.host() == host) && tags.iter().all(|tag| s.tags().contains(tag))
+    };
+    SnapshotList {
+        location: location.to_owned(),
+        snapshots: listing.snapshots.iter().filter(wanted).map(snapshot_line).collect(),
+        unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
+    }
+}

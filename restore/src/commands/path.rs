@@ -1,0 +1,54 @@
+//! `path`: captured folders back into a folder.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lifeboat_report::restore::RestoreReport;
+use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_vault::StreamKind;
+
+use crate::cli::SnapshotFlags;
+use crate::{bring, open};
+
+/// Restore captured folders, or standard input, into a folder
+///
+/// The folder must be empty or absent. A single captured folder's content comes directly into it, with the captured
+/// folder's owner and mode; several come each under their own name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lifeboat-restore path latest --to /srv/restored -r s3://bucket/backups --identity safe-1.key")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    snapshot: SnapshotFlags,
+    /// The folder to restore into
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let snapshot = open::snapshot(&args.snapshot).await?;
+    let mut streams = open::streams(&snapshot).await?;
+    streams.retain(|stream| stream.kind != StreamKind::Volume);
+    let mut targets = Vec::new();
+    match &streams[..] {
+        [] => {
+            return Err(Failure::usage(
+                "the snapshot holds volumes, and no folder",
+                "use `lifeboat-restore volume SNAP VOLUME --to-dir DIR`",
+            ));
+        }
+        [only] => targets.push(bring::into_folder(&snapshot, only, &args.to, ui).await?),
+        several => {
+            bring::make_empty_folder(&args.to)?;
+            for stream in several {
+                let to = args.to.join(&stream.name);
+                targets.push(bring::into_folder(&snapshot, stream, &to, ui).await?);
+            }
+        }
+    }
+    let snapshot = snapshot.snapshot().id().to_string();
+    let report = RestoreReport { snapshot, targets, seconds: started.elapsed().as_secs_f64() };
+    ui.report(&report);
+    Ok(bring::outcome(&report))
+}

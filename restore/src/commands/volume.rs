@@ -1,0 +1,65 @@
+//! `volume`: a captured volume back into a Docker volume or a folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lifeboat_docker::Engine;
+use lifeboat_report::restore::RestoreReport;
+use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_vault::StreamKind;
+
+use crate::cli::SnapshotFlags;
+use crate::{bring, open};
+
+/// Restore a volume into a new Docker volume, or into a folder
+///
+/// A Docker volume of that name must be absent, or empty and unused; nothing is overwritten.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lifeboat-restore volume latest shop_db --to shop_db_restored -r s3://bucket/backups
+  lifeboat-restore volume latest shop_db --to-dir /srv/look -r s3://bucket/backups")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    snapshot: SnapshotFlags,
+    /// The volume as it was called when it was captured
+    #[arg(value_name = "VOLUME")]
+    volume: String,
+    /// The Docker volume to make [default: the captured name]
+    #[arg(long, value_name = "NAME", conflicts_with = "to_dir")]
+    to: Option<String>,
+    /// A folder to restore into instead
+    #[arg(long, value_name = "DIR")]
+    to_dir: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let snapshot = open::snapshot(&args.snapshot).await?;
+    let streams = open::streams(&snapshot).await?;
+    let stream = open::named(&streams, &[StreamKind::Volume], "volume", &args.volume)?;
+    let target = if let Some(folder) = &args.to_dir {
+        bring::into_folder(&snapshot, stream, folder, ui).await?
+    } else {
+        let name = args.to.as_deref().unwrap_or(&args.volume);
+        let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
+        let id = snapshot.snapshot().short_id();
+        let labels = BTreeMap::from([("io.lifeboat.restored-from".to_owned(), id)]);
+        let volume = engine.fresh_volume(name, &labels).await?;
+        match bring::into_folder(&snapshot, stream, volume.directory(), ui).await {
+            Ok(mut target) => {
+                volume.keep();
+                target.to = format!("volume {name}");
+                target
+            }
+            Err(error) => {
+                volume.discard().await?;
+                return Err(error.into());
+            }
+        }
+    };
+    let snapshot = snapshot.snapshot().id().to_string();
+    let report = RestoreReport { snapshot, targets: vec![target], seconds: started.elapsed().as_secs_f64() };
+    ui.report(&report);
+    Ok(bring::outcome(&report))
+}
