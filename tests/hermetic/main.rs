@@ -1,1 +1,11 @@
 //! Tests that need nothing but the file system.
+
+use lifeboat_tests::repository::Binaries;
+
+mod damage;
+mod errors;
+mod round_trip;
+mod write_only;
+
+const BINARIES: Binaries =
+    Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };

@@ -2,3 +2,5 @@
 
 pub mod command;
 pub mod gate;
+pub mod repository;
+pub mod tree;

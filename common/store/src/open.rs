@@ -152,6 +152,17 @@ async fn s3(
         wanted: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)",
         source,
     };
+    let static_key = settings.contains_key("AWS_ACCESS_KEY_ID");
+    if !static_key
+        && settings.get("AWS_EC2_METADATA_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    {
+        // The AWS tools' own switch for machines that have no instance role to ask for.
+        let others = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];
+        let others = others.iter().chain(&["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SKIP_SIGNATURE"]);
+        if !others.into_iter().any(|name| settings.contains_key(*name)) {
+            return Err(missing(None));
+        }
+    }
     match tokio::time::timeout(CREDENTIAL_DEADLINE, store.credentials().get_credential()).await {
         Ok(Ok(_)) => Ok(Arc::new(store)),
         Ok(Err(error)) => Err(missing(Some(error.into()))),

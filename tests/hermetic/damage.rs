@@ -1,0 +1,105 @@
+//! Damage in the repository is found, named, and never restored as if it were data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+/// A repository with one snapshot of one small and one large file.
+fn yard() -> (Yard, PathBuf) {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    let noise: Vec<u8> = (0_u32..500_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(source.join("large"), noise).unwrap();
+    fs::write(source.join("small"), b"small").unwrap();
+    yard.snapshot(&source).expect_code(0);
+    (yard, source)
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+fn restore(yard: &Yard) -> lifeboat_tests::command::Said {
+    yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()])
+}
+
+#[test]
+fn a_flipped_byte_in_a_pack_costs_the_files_that_it_holds_and_no_other() {
+    let (yard, source) = yard();
+    let largest = yard.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
+    flip(&largest, 400_000);
+    let said = restore(&yard).expect_code(1);
+    assert!(said.stdout.contains("DAMAGED: 1 file"), "{}", said.stdout);
+    let target = yard.path("target");
+    assert!(!target.join("large").exists() || !target.join("small").exists());
+    for name in ["large", "small"] {
+        if target.join(name).exists() {
+            assert_eq!(fs::read(target.join(name)).unwrap(), fs::read(source.join(name)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wrong_comes_back() {
+    for folder in ["packs", "locations", "parts", "snapshots", "runs", "roster", "keys/data-0"] {
+        for (what, damage) in [
+            ("flip", (|path: &Path| flip(path, fs::metadata(path).unwrap().len() as usize / 2)) as fn(&Path)),
+            ("cut", cut),
+            ("delete", |path| fs::remove_file(path).unwrap()),
+        ] {
+            let (yard, source) = yard();
+            let objects = yard.objects(folder);
+            objects.iter().for_each(|path| damage(path));
+            let said = restore(&yard);
+            let target = yard.path("target");
+            for name in ["large", "small"] {
+                if target.join(name).exists() {
+                    let same = fs::read(target.join(name)).unwrap() == fs::read(source.join(name)).unwrap();
+                    assert!(same, "{what} of {folder} brought back wrong bytes");
+                }
+            }
+            assert!(matches!(said.code, Some(1 | 2)), "{what} of {folder}: {said:?}");
+            let told = said.stderr.clone() + &said.stdout;
+            let named = objects.iter().any(|path| told.contains(path.file_name().unwrap().to_str().unwrap()))
+                || told.contains("DAMAGED")
+                || told.contains("no index object says where")
+                || told.contains("no snapshot `latest`")
+                || told.contains(folder)
+                || told.contains("recovery key");
+            assert!(named, "{what} of {folder} is not explained:\n{told}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_contents_index_is_said_and_its_chunks_are_stored_again() {
+    let (yard, source) = yard();
+    yard.objects("contents").iter().for_each(|path| cut(path));
+    let said = yard.snapshot(&source).expect_code(0);
+    assert!(said.stderr.contains("what it lists is stored again"), "{}", said.stderr);
+    restore(&yard).expect_code(0);
+    assert_eq!(fs::read(yard.path("target/small")).unwrap(), b"small");
+}
+
+#[test]
+fn another_repository_in_the_same_place_is_refused_by_both_keys() {
+    let (yard, source) = yard();
+    let other = Yard::in_folder(BINARIES);
+    other.snapshot(&source).expect_code(0);
+    fs::remove_dir_all(&yard.location).unwrap();
+    fs::rename(&other.location, &yard.location).unwrap();
+    let said = restore(&yard).expect_code(1);
+    assert!(said.stderr.contains("the key belongs to repository"), "{}", said.stderr);
+    yard.snapshot(&source).expect_code(1);
+}

@@ -1,0 +1,161 @@
+//! What people are told when something is wrong: the words and the exit code, each kept as a snapshot.
+
+use std::fs;
+
+use lifeboat_tests::command::Said;
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+/// The exit code and standard error, without what differs from run to run.
+fn told(yard: &Yard, said: &Said) -> String {
+    format!("exit code {:?}\n{}", said.code, yard.plain(&said.stderr))
+}
+
+#[test]
+fn a_second_init_is_refused() {
+    let yard = Yard::in_folder(BINARIES);
+    for key in ["one.key", "two.key", "writer.key"] {
+        fs::remove_file(yard.path(key)).unwrap();
+    }
+    insta::assert_snapshot!(told(&yard, &yard.init()));
+    assert!(!yard.path("one.key").exists(), "a key of a repository that was not made is left behind");
+}
+
+#[test]
+fn key_files_are_never_overwritten() {
+    let yard = Yard::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&yard, &yard.init()));
+}
+
+#[test]
+fn one_recovery_key_is_not_enough() {
+    let yard = Yard::without_repository(BINARIES);
+    let (key, writer) = (yard.path("one.key"), yard.path("writer.key"));
+    let args = ["init", "--recovery-key", key.to_str().unwrap(), "--writer-key", writer.to_str().unwrap()];
+    insta::assert_snapshot!(told(&yard, &yard.backup(args)));
+    assert!(!key.exists() && !writer.exists());
+    yard.backup(args.into_iter().chain(["--single-recipient"])).expect_code(0);
+}
+
+#[test]
+fn a_location_without_a_repository_is_named() {
+    let yard = Yard::in_folder(BINARIES);
+    let empty = yard.path("empty");
+    fs::create_dir(&empty).unwrap();
+    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", empty.to_str().unwrap()])));
+}
+
+#[test]
+fn a_recovery_key_of_another_repository_is_refused() {
+    let (yard, other) = (Yard::in_folder(BINARIES), Yard::in_folder(BINARIES));
+    fs::copy(other.path("one.key"), yard.path("one.key")).unwrap();
+    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "latest"])));
+}
+
+#[test]
+fn a_stranger_with_the_right_repository_id_is_refused() {
+    let (yard, other) = (Yard::in_folder(BINARIES), Yard::in_folder(BINARIES));
+    let id = |yard: &Yard| {
+        let text = fs::read_to_string(yard.path("one.key")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("# repository id: ")).unwrap().to_owned()
+    };
+    let forged = fs::read_to_string(other.path("one.key")).unwrap().replace(&id(&other), &id(&yard));
+    fs::write(yard.path("one.key"), forged).unwrap();
+    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "latest"])));
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let yard = Yard::in_folder(BINARIES);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(yard.path("writer.key"), mode).unwrap();
+    insta::assert_snapshot!(told(&yard, &yard.backup(["list"])));
+}
+
+#[test]
+fn a_key_file_that_is_garbage_is_refused_without_being_quoted() {
+    let yard = Yard::in_folder(BINARIES);
+    let text =
+        fs::read_to_string(yard.path("writer.key")).unwrap().replace("chunker_seed = ", "chunker_seed ");
+    fs::write(yard.path("writer.key"), &text).unwrap();
+    let said = yard.backup(["list"]);
+    let secret = text.lines().find_map(|line| line.strip_prefix("chunker_seed ")).unwrap();
+    assert!(!said.stderr.contains(secret.trim_matches('"')), "{}", said.stderr);
+    insta::assert_snapshot!(told(&yard, &said));
+}
+
+#[test]
+fn an_unknown_snapshot_is_named() {
+    let yard = Yard::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "0123abcd"])));
+    insta::assert_snapshot!("no_latest", told(&yard, &yard.restore(["ls", "latest"])));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_before_anything_is_stored() {
+    let yard = Yard::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&yard, &yard.snapshot(&yard.path("nothing"))));
+    assert!(!std::path::Path::new(&yard.location).join("runs").exists());
+}
+
+#[test]
+fn a_target_that_holds_something_is_left_alone() {
+    let yard = Yard::in_folder(BINARIES);
+    let (source, target) = (yard.path("source"), yard.path("target"));
+    for folder in [&source, &target] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), b"mine").unwrap();
+    }
+    yard.snapshot(&source).expect_code(0);
+    let said = yard.restore(["path", "latest", "--to", target.to_str().unwrap()]);
+    insta::assert_snapshot!(told(&yard, &said));
+    assert_eq!(fs::read(target.join("file")).unwrap(), b"mine");
+}
+
+#[test]
+fn s3_without_credentials_says_which_to_set() {
+    let yard = Yard::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", "s3://bucket/prefix"])));
+}
+
+#[test]
+fn s3_that_does_not_answer_is_undetermined() {
+    let mut yard = Yard::in_folder(BINARIES);
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+    ];
+    yard.variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let said = yard.backup(["list", "-r", "s3://bucket/prefix"]);
+    // The client tells how long it tried; only that differs.
+    let text: Vec<_> =
+        told(&yard, &said).lines().map(|line| line.split(" in ").next().unwrap().to_owned()).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn plain_http_to_another_machine_is_refused() {
+    let mut yard = Yard::in_folder(BINARIES);
+    yard.variables = vec![("AWS_ENDPOINT_URL".to_owned(), "http://storage.example".to_owned())];
+    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", "s3://bucket/prefix"])));
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_undetermined() {
+    let yard = Yard::in_folder(BINARIES);
+    let mut command = yard.backup_command(["run", "--volume", "data"]);
+    let said = lifeboat_tests::command::run(command.env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
+    insta::assert_snapshot!(told(&yard, &said));
+}
+
+#[test]
+fn json_failures_are_one_document() {
+    let yard = Yard::in_folder(BINARIES);
+    let said = yard.restore(["ls", "0123abcd", "--json"]).expect_code(2);
+    let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(document["schema"], "lifeboat.error/v1");
+    assert_eq!(document["kind"], "usage");
+    assert_eq!(document["exit_code"], 2);
+}

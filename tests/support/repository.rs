@@ -1,0 +1,135 @@
+//! A repository made by the binaries under test, for tests that use it from outside.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command::{Said, lifeboat, run};
+
+/// Where the binaries under test are. Only a test target knows: `env!("CARGO_BIN_EXE_tested-backup")`.
+#[derive(Debug, Clone, Copy)]
+pub struct Binaries {
+    /// `lifeboat-backup`.
+    pub backup: &'static str,
+    /// `lifeboat-restore`.
+    pub restore: &'static str,
+}
+
+/// A repository, its keys, and a home for cache and state.
+pub struct Yard {
+    binaries: Binaries,
+    home: tempfile::TempDir,
+    /// Where the repository lies.
+    pub location: String,
+    /// Variables that the binaries are given, such as credentials.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Yard {
+    /// Makes a repository in a folder.
+    pub fn in_folder(binaries: Binaries) -> Self {
+        let yard = Self::without_repository(binaries);
+        yard.init().expect_code(0);
+        yard
+    }
+
+    /// A home without a repository; `location` names a folder in it that is not there yet.
+    ///
+    /// # Panics
+    /// When no temporary folder can be made.
+    pub fn without_repository(binaries: Binaries) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let location = home.path().join("repository").display().to_string();
+        Self { binaries, home, location, variables: Vec::new() }
+    }
+
+    /// Makes the repository at `location` with two recovery keys.
+    pub fn init(&self) -> Said {
+        let (one, two, writer) = (self.path("one.key"), self.path("two.key"), self.path("writer.key"));
+        let args = ["init", "--recovery-key"].map(OsStr::new).into_iter().chain([one.as_os_str()]);
+        let args = args.chain([OsStr::new("--recovery-key"), two.as_os_str()]);
+        self.backup(args.chain([OsStr::new("--writer-key"), writer.as_os_str()]))
+    }
+
+    /// A path in the yard's home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Runs `lifeboat-backup` on the repository, with the writer key and no other.
+    pub fn backup(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+        run(&mut self.backup_command(args))
+    }
+
+    /// The same as a command that was not started.
+    pub fn backup_command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> std::process::Command {
+        let mut command = lifeboat(self.binaries.backup, self.home.path(), args);
+        self.surroundings(&mut command);
+        command.env("LIFEBOAT_WRITER_KEY", self.path("writer.key"));
+        command
+    }
+
+    /// Runs `lifeboat-restore` on the repository with the first recovery key.
+    pub fn restore(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+        let mut command = lifeboat(self.binaries.restore, self.home.path(), args);
+        self.surroundings(&mut command);
+        run(command.env("LIFEBOAT_IDENTITY", self.path("one.key")))
+    }
+
+    /// Runs `lifeboat-restore` with no key.
+    pub fn restore_without_key(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+        let mut command = lifeboat(self.binaries.restore, self.home.path(), args);
+        self.surroundings(&mut command);
+        run(&mut command)
+    }
+
+    fn surroundings(&self, command: &mut std::process::Command) {
+        command.env("LIFEBOAT_REPOSITORY", &self.location).env("AWS_EC2_METADATA_DISABLED", "true");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// Captures the folder at `path`.
+    pub fn snapshot(&self, path: &Path) -> Said {
+        self.backup([OsStr::new("run"), OsStr::new("--path"), path.as_os_str()])
+    }
+
+    /// All files of a folder repository below `folder`, sorted.
+    ///
+    /// # Panics
+    /// When the folder cannot be read.
+    pub fn objects(&self, folder: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut open = vec![Path::new(&self.location).join(folder)];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { open.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// What the binaries said, with what differs from run to run replaced.
+    pub fn plain(&self, text: &str) -> String {
+        let mut plain = text.replace(&self.home.path().display().to_string(), "HOME");
+        for (long, name) in [(64, "HASH"), (32, "ID")] {
+            plain = replace_hex(&plain, long, name);
+        }
+        plain
+    }
+}
+
+/// Replaces runs of exactly `length` lower-case hexadecimal digits.
+fn replace_hex(text: &str, length: usize, name: &str) -> String {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_hex) {
+        let run = rest[start..].find(|c| !is_hex(c)).unwrap_or(rest.len() - start);
+        out.push_str(&rest[..start]);
+        out.push_str(if run == length { name } else { &rest[start..start + run] });
+        rest = &rest[start + run..];
+    }
+    out + rest
+}
