@@ -105,7 +105,11 @@ impl Envelope {
             .iter()
             .map(|s| Ok(Signature { key_id: s.keyid.clone(), bytes: decode("a signature", &s.sig)? }))
             .collect::<Result<_, EnvelopeError>>()?;
-        Ok(Self { payload: decode("the payload", &json.payload)?, payload_type: json.payload_type, signatures })
+        Ok(Self {
+            payload: decode("the payload", &json.payload)?,
+            payload_type: json.payload_type,
+            signatures,
+        })
     }
 
     /// The JSON form.
@@ -159,7 +163,8 @@ mod tests {
     #[test]
     fn an_envelope_survives_its_json_form_and_refuses_another_key_type_or_payload() {
         let key = SigningKey::generate();
-        let envelope = Envelope::from_json(&Envelope::sign("a/b", b"payload".to_vec(), &key).to_json()).unwrap();
+        let envelope =
+            Envelope::from_json(&Envelope::sign("a/b", b"payload".to_vec(), &key).to_json()).unwrap();
         assert_eq!(envelope.verify("a/b", key.verification_key()).unwrap(), b"payload");
         envelope.verify("a/c", key.verification_key()).unwrap_err();
         envelope.verify("a/b", SigningKey::generate().verification_key()).unwrap_err();
