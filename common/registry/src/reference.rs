@@ -118,12 +118,7 @@ impl FromStr for Reference {
             return parse_layout(text, rest).map(Self::Layout);
         }
         if text.starts_with("docker:") {
-            let push = "push it to a registry first, or save it as a layout: `skopeo copy docker-daemon:NAME oci:DIR:tag`";
-            return Err(refused(
-                text,
-                &format!("images of the local daemon cannot be used yet; {push}"),
-                None,
-            ));
+            return Err(refused(text, "images of the local daemon cannot be used yet", None));
         }
         parse_registry(text).map(Self::Registry)
     }
