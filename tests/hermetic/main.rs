@@ -1,1 +1,3 @@
 //! Tests that need nothing but the file system.
+
+mod supply_chain;

@@ -2,3 +2,6 @@
 
 pub mod command;
 pub mod gate;
+pub mod http;
+pub mod layout;
+pub mod registry;

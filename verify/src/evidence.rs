@@ -111,7 +111,7 @@ impl Image {
             Verdict::Verified => None,
             Verdict::Undetermined => Some("try again; until then do not use it".to_owned()),
             Verdict::Refused => Some(format!(
-                "do not use it; if it is good, have its maker sign it:\n  lifeboat-sign {} {} --key …",
+                "do not use it; whoever made it can sign it:\n  lifeboat-sign {} {} …",
                 if is_plain { "image" } else { "attest" },
                 self.reference
             )),

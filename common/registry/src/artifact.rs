@@ -61,16 +61,13 @@ struct ManifestJson<'a> {
 impl Artifact {
     /// The manifest that attaches this to `subject`.
     pub(crate) fn manifest(&self, subject: &Descriptor) -> Vec<u8> {
-        let mut annotations = self.annotations.clone();
-        let created = self.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        annotations.insert("org.opencontainers.image.created".to_owned(), created);
         let manifest = ManifestJson {
             schema_version: 2,
             media_type: OCI_MANIFEST,
             artifact_type: &self.media_type,
             config: Descriptor::of(OCI_EMPTY, EMPTY),
             layers: [Descriptor::of(&self.media_type, &self.content)],
-            annotations,
+            annotations: self.all_annotations(),
             subject,
         };
         serde_json::to_vec(&manifest).expect("strings and numbers always serialise")
@@ -80,10 +77,16 @@ impl Artifact {
     pub(crate) fn index_entry(&self, manifest: &Descriptor) -> serde_json::Value {
         let mut entry = serde_json::to_value(manifest).expect("strings and numbers always serialise");
         entry["artifactType"] = self.media_type.clone().into();
-        if !self.annotations.is_empty() {
-            entry["annotations"] = serde_json::to_value(&self.annotations).expect("strings always serialise");
-        }
+        entry["annotations"] =
+            serde_json::to_value(self.all_annotations()).expect("strings always serialise");
         entry
+    }
+
+    fn all_annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = self.annotations.clone();
+        let created = self.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        annotations.insert("org.opencontainers.image.created".to_owned(), created);
+        annotations
     }
 }
 

@@ -188,7 +188,7 @@ impl Fault for RegistryError {
             Self::Credentials { registry, .. } => {
                 format!("run `docker login {registry}` again, or mend the helper named in Docker's config.json")
             }
-            Self::NotFound { .. } => "check the name; was it pushed, and to this registry?".to_owned(),
+            Self::NotFound { .. } => "check the name, and that it was put there".to_owned(),
             Self::TooLarge { .. } | Self::DigestMismatch { .. } | Self::Malformed { .. } => {
                 "do not use it; compare with another copy, and tell whoever runs the registry".to_owned()
             }

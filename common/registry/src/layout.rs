@@ -90,7 +90,7 @@ impl Layout {
             let name = name_of(entry);
             // What refers to another image is no image of its own. A tag is an image whatever it holds.
             if (name.is_some() && name.as_deref() == tag)
-                || (tag.is_none() && self.subject_of(&descriptor).is_none())
+                || (tag.is_none() && matches!(self.subject_of(&descriptor), Ok(None)))
             {
                 images.push((name, descriptor));
             }
@@ -124,16 +124,22 @@ impl Layout {
         Ok(Descriptor { media_type, digest, size: bytes.len() as u64 })
     }
 
-    fn subject_of(&self, manifest: &Descriptor) -> Option<Sha256Digest> {
-        let bytes = self.blob(manifest.digest, MAX_MANIFEST_BYTES).ok()?;
-        let manifest = Manifest::parse("a manifest", &bytes).ok()?;
-        manifest.subject?.typed().map(|subject| subject.digest)
+    fn subject_of(&self, manifest: &Descriptor) -> Result<Option<Sha256Digest>, RegistryError> {
+        let bytes = self.blob(manifest.digest, MAX_MANIFEST_BYTES)?;
+        let subject = Manifest::parse("the manifest", &bytes)?.subject;
+        Ok(subject.and_then(|subject| subject.typed()).map(|subject| subject.digest))
     }
 
+    /// What refers to `subject`, and what cannot be read: that may refer to it, and whoever reads it gets the error.
     pub(crate) fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
         let descriptors = self.index()?.manifests.into_iter().filter_map(|entry| entry.typed());
         let mut referrers = Referrers::default();
-        referrers.merge(descriptors.filter(|descriptor| self.subject_of(descriptor) == Some(subject)));
+        referrers.merge(descriptors.filter(|descriptor| match self.subject_of(descriptor) {
+            Ok(found) => found == Some(subject),
+            // A layout need not hold everything that its index names.
+            Err(RegistryError::NotFound { .. }) => false,
+            Err(_) => descriptor.digest != subject,
+        }));
         Ok(referrers)
     }
 

@@ -84,36 +84,38 @@ impl Report for Verification {
         let mut text = String::new();
         let verdict = match self.verdict {
             Verdict::Verified => "VERIFIED",
-            Verdict::Refused => "NOT VERIFIED",
-            Verdict::Undetermined => "UNDETERMINED",
+            Verdict::Refused => "REFUSED",
+            Verdict::Undetermined => "UNKNOWN",
         };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{verdict}  {}", self.subject);
-        let _ = writeln!(text, "digest  {}", self.digest);
-        let _ = writeln!(text, "claim   {}", self.claim);
+        line(&mut text, verdict, &self.subject);
+        line(&mut text, "digest", &self.digest);
+        line(&mut text, "claim", &self.claim);
         for accepted in &self.accepted {
-            let _ = writeln!(text, "bundle  {}", accepted.bundle);
-            let _ = writeln!(text, "  signed by {} (key {})", accepted.signer, short(&accepted.key_id));
+            line(&mut text, "bundle", &accepted.bundle);
+            detail(&mut text, &format!("signed by {} (key {})", accepted.signer, short(&accepted.key_id)));
             if accepted.unchecked_log_entries > 0 {
-                let _ = writeln!(text, "  its transparency log entry was not checked: the key alone counts");
+                detail(&mut text, "its transparency log entry was not checked: the key alone counts");
             }
             if let Some(path) = &accepted.written_to {
-                let _ = writeln!(text, "  predicate written to {path}");
+                detail(&mut text, &format!("predicate written to {path}"));
             }
         }
         if self.verdict != Verdict::Verified {
-            let _ = writeln!(text, "reason  {}", self.reason());
-            for (bundles, note) in [(&self.refused, ""), (&self.unread, "not read: ")] {
-                for refused in bundles {
-                    let _ = writeln!(text, "bundle  {}\n  {note}{}", refused.bundle, refused.reason);
-                }
+            line(&mut text, "reason", &self.reason());
+            for refused in &self.refused {
+                line(&mut text, "bundle", &refused.bundle);
+                detail(&mut text, &refused.reason);
+            }
+            for unread in &self.unread {
+                line(&mut text, "unread", &unread.bundle);
+                detail(&mut text, &unread.reason);
             }
         }
         if self.truncated {
-            let _ = writeln!(text, "note    more refers to it than was looked at");
+            line(&mut text, "note", "more refers to it than was looked at");
         }
         if let Some(advice) = &self.advice {
-            let _ = writeln!(text, "do      {advice}");
+            line(&mut text, "do", advice);
         }
         text
     }
@@ -121,15 +123,37 @@ impl Report for Verification {
 
 impl Verification {
     fn reason(&self) -> String {
-        let signers = self.signers.join(" or ");
         match (self.refused.len(), self.unread.len()) {
-            (0, 0) if self.others == 0 => "nothing is signed: no bundle refers to it".to_owned(),
-            (0, 0) => format!("nothing is signed: of {} that refer to it none is a bundle", self.others),
-            (1, 0) => format!("its one bundle is not that by {signers}"),
-            (several, 0) => format!("none of its {several} bundles is that by {signers}"),
-            (_, unread) => format!("{unread} of its bundles could not be read, and no other is enough"),
+            (_, 0) if self.truncated => "nothing that was looked at shows that".to_owned(),
+            (0, 0) if self.others == 0 => "it is not signed: no bundle refers to it".to_owned(),
+            (0, 0) => format!("it is not signed: of the {} that refer to it none is a bundle", self.others),
+            (1, 0) => "its one bundle does not show that".to_owned(),
+            (several, 0) => format!("none of its {several} bundles shows that"),
+            (_, unread) => format!("{unread} of its bundles could not be read, and no other shows that"),
         }
     }
+}
+
+fn line(text: &mut String, label: &str, content: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{label:<10}{content}");
+}
+
+/// Lines below another, broken between words so that they fit a terminal of 80 columns.
+fn detail(text: &mut String, content: &str) {
+    const WIDTH: usize = 78;
+    let mut column = 0;
+    for word in content.split_whitespace() {
+        let separator = match column {
+            0 => "  ",
+            _ if column + 1 + word.chars().count() > WIDTH => "\n  ",
+            _ => " ",
+        };
+        column = if separator == " " { column + 1 } else { 2 } + word.chars().count();
+        text.push_str(separator);
+        text.push_str(word);
+    }
+    text.push('\n');
 }
 
 /// The beginning of an id, enough to tell keys apart by eye.
@@ -153,20 +177,25 @@ mod tests {
             predicate_type: None,
             signers: vec!["release.pub".to_owned()],
             accepted: Vec::new(),
-            refused: vec![RefusedBundle { bundle: digest, reason: "it is empty".to_owned() }],
+            refused: vec![RefusedBundle {
+                bundle: digest,
+                reason: format!("its signature is for {}, not for this", "sha256:0".repeat(8)),
+            }],
             unread: Vec::new(),
             others: 0,
             truncated: false,
             advice: Some("do not use it".to_owned()),
         };
         insta::assert_snapshot!(report.text(), @r"
-        NOT VERIFIED  registry.example/app:1.0
-        digest  sha256:0000000000000000000000000000000000000000000000000000000000000000
-        claim   an image signature by release.pub
-        reason  its one bundle is not that by release.pub
-        bundle  sha256:0000000000000000000000000000000000000000000000000000000000000000
-          it is empty
-        do      do not use it
+        REFUSED   registry.example/app:1.0
+        digest    sha256:0000000000000000000000000000000000000000000000000000000000000000
+        claim     an image signature by release.pub
+        reason    its one bundle does not show that
+        bundle    sha256:0000000000000000000000000000000000000000000000000000000000000000
+          its signature is for
+          sha256:0sha256:0sha256:0sha256:0sha256:0sha256:0sha256:0sha256:0, not for
+          this
+        do        do not use it
         ");
         assert!(
             report

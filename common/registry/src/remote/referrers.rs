@@ -29,6 +29,13 @@ fn fallback_tag(subject: Sha256Digest) -> String {
     format!("sha256-{subject}")
 }
 
+/// The next page by the `Link` header (RFC 8288), if there is one.
+fn next_page(url: &Url, link: Option<&str>) -> Option<Url> {
+    let (target, parameters) = link?.trim().strip_prefix('<')?.split_once('>')?;
+    let next = parameters.split(';').any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"));
+    url.join(target).ok().filter(|_| next)
+}
+
 impl Remote {
     /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
     /// those that were pushed before.
@@ -60,7 +67,14 @@ impl Remote {
                 return Ok(None);
             }
             let response = self.expect_ok(what, response)?;
-            page = self.next_page(&url, response.headers().get(LINK).and_then(|value| value.to_str().ok()));
+            page = match next_page(&url, response.headers().get(LINK).and_then(|value| value.to_str().ok())) {
+                // Nobody else speaks for the registry; what stands there was not looked at.
+                Some(next) if !self.is_own(&next) => {
+                    referrers.truncated = true;
+                    None
+                }
+                next => next,
+            };
             let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
             let manifests = Manifest::parse(what, &bytes)?.manifests.ok_or_else(|| {
                 RegistryError::Malformed { what: what.to_owned(), reason: "it has no `manifests`".to_owned() }
@@ -68,13 +82,6 @@ impl Remote {
             referrers.merge(manifests.iter().filter_map(RawDescriptor::typed));
         }
         Ok(Some(referrers))
-    }
-
-    /// The next page by RFC 8288, if it lies in the same registry.
-    fn next_page(&self, url: &Url, link: Option<&str>) -> Option<Url> {
-        let (target, parameters) = link?.trim().strip_prefix('<')?.split_once('>')?;
-        let next = parameters.split(';').any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"));
-        url.join(target).ok().filter(|target| next && self.is_own(target))
     }
 
     async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
