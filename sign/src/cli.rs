@@ -3,9 +3,11 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-/// Signs images, SBOMs, provenance, snapshots and drill reports
+use crate::commands::{attest, blob, image, keygen};
+
+/// Signs images, SBOMs and files so that lifeboat-verify, cosign and other Sigstore tools can verify them
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-sign", version, max_term_width = 100)]
+#[command(name = "lifeboat-sign", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
@@ -13,8 +15,21 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+const AFTER_HELP: &str = "\
+Start here:
+  lifeboat-sign keygen release
+  lifeboat-sign image registry.example/app:1.0 --key release.key
+  lifeboat-verify image registry.example/app:1.0 --key release.pub
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 registry unreachable, 4 internal error, 130 interrupted";
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {}
+pub(crate) enum Verb {
+    Keygen(keygen::Args),
+    Image(image::Args),
+    Attest(attest::Args),
+    Blob(blob::Args),
+}
 
 impl Program for Cli {
     fn flags(&self) -> &GlobalFlags {

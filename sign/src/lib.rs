@@ -1,9 +1,12 @@
-//! Signs images, SBOMs, provenance, snapshots and drill reports.
+//! Signs images, SBOMs and files.
 //!
-//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code.
+//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code. [`secret`] reads and makes key
+//! files, [`target`] finds the image and attaches the bundle to it.
 
 mod cli;
 mod commands;
+mod secret;
+mod target;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

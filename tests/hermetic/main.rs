@@ -5,6 +5,7 @@ use lifeboat_tests::repository::Binaries;
 mod damage;
 mod errors;
 mod round_trip;
+mod supply_chain;
 mod write_only;
 
 const BINARIES: Binaries =

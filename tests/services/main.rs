@@ -2,7 +2,10 @@
 
 use libtest_mimic::{Arguments, Trial};
 
+mod supply_chain;
+
 fn main() -> std::process::ExitCode {
-    let trials: Vec<Trial> = Vec::new();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(supply_chain::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -2,5 +2,8 @@
 
 pub mod command;
 pub mod gate;
+pub mod http;
+pub mod layout;
+pub mod registry;
 pub mod repository;
 pub mod tree;

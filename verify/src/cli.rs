@@ -3,9 +3,11 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-/// Verifies images, SBOMs and snapshots, offline, against keys
+use crate::commands::{attestation, blob, image};
+
+/// Verifies images, SBOMs and files that lifeboat-sign, cosign or another Sigstore tool signed with a key
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-verify", version, max_term_width = 100)]
+#[command(name = "lifeboat-verify", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
@@ -13,8 +15,20 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+const AFTER_HELP: &str = "\
+Start here:
+  lifeboat-verify image registry.example/app:1.0 --key release.pub
+  lifeboat-verify attestation registry.example/app:1.0 --type spdxjson --key release.pub --output sbom.json
+
+Exit codes: 0 verified, 1 not verified, 2 usage or configuration, 3 could not be determined (a registry cannot be
+reached), 4 internal error, 130 interrupted";
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {}
+pub(crate) enum Verb {
+    Image(image::Args),
+    Attestation(attestation::Args),
+    Blob(blob::Args),
+}
 
 impl Program for Cli {
     fn flags(&self) -> &GlobalFlags {

@@ -1,9 +1,12 @@
-//! Verifies images, SBOMs and snapshots, offline, against keys.
+//! Verifies images, SBOMs and files.
 //!
-//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code.
+//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code. [`signers`] reads the keys whose
+//! word counts, [`evidence`] collects what refers to an image and has it judged.
 
 mod cli;
 mod commands;
+mod evidence;
+mod signers;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

@@ -24,6 +24,20 @@ impl Sha256Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of everything that `reader` gives, which is not kept.
+    pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// A digest computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -99,6 +113,12 @@ mod tests {
         assert_eq!(Sha256Digest::of(b"").to_string(), text);
         assert_eq!(text.parse(), Ok(Sha256Digest::of(b"")));
         assert_eq!(Sha256Digest::from_oci(&format!("sha256:{text}")), Ok(Sha256Digest::of(b"")));
+    }
+
+    #[test]
+    fn a_reader_has_the_digest_of_its_bytes() {
+        let bytes = vec![7; 200_000];
+        assert_eq!(Sha256Digest::of_reader(&bytes[..]).unwrap(), Sha256Digest::of(&bytes));
     }
 
     #[test]

@@ -6,7 +6,9 @@ mod figures;
 
 pub mod backup;
 pub mod restore;
+pub mod signature;
 pub mod snapshots;
+pub mod verification;
 
 use serde::Serialize;
 

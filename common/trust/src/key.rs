@@ -1,14 +1,19 @@
 //! Signing and verification keys.
 //!
 //! Everything that Lifeboat signs (rosters, snapshots, index objects, images) is signed with ECDSA over P-256 and
-//! SHA-256 (FIPS 186-5), the algorithm that every tool around Sigstore reads.
+//! SHA-256 (FIPS 186-5), the algorithm that every tool around Sigstore reads. What others signed may also be verified
+//! with the other kinds of keys that they use ([`Algorithm`]).
 
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{
+    self, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use zeroize::Zeroizing;
 
@@ -99,16 +104,93 @@ impl SigningKey {
     }
 }
 
+impl SigningKey {
+    /// Signs the message whose SHA-256 is `digest`; the same signature as [`SigningKey::sign`] over the message.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    pub fn sign_digest(&self, digest: Sha256Digest) -> Vec<u8> {
+        let digest =
+            Digest::import_less_safe(digest.as_bytes(), &SHA256).expect("a SHA-256 digest has 32 bytes");
+        let signature = self.pair.sign_digest(&digest).expect("randomness for a signature");
+        signature.as_ref().to_vec()
+    }
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({})", self.public.id())
     }
 }
 
-/// A public ECDSA P-256 key as its `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
+/// The algorithms of the public keys that verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// ECDSA over P-256 with SHA-256: what Lifeboat and cosign make.
+    EcdsaP256,
+    /// ECDSA over P-384, with SHA-384 or, as older tools sign with it, SHA-256.
+    EcdsaP384,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
+    Rsa,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+}
+
+impl Algorithm {
+    /// The name that people know.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ECDSA P-256",
+            Self::EcdsaP384 => "ECDSA P-384",
+            Self::Rsa => "RSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// The signature schemes that a key of this algorithm is tried with.
+    fn schemes(self) -> &'static [&'static dyn VerificationAlgorithm] {
+        match self {
+            Self::EcdsaP256 => &[&signature::ECDSA_P256_SHA256_ASN1],
+            Self::EcdsaP384 => &[&signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P384_SHA256_ASN1],
+            Self::Rsa => &[&signature::RSA_PKCS1_2048_8192_SHA256],
+            Self::Ed25519 => &[&signature::ED25519],
+        }
+    }
+
+    /// The scheme that signs a SHA-256 digest made beforehand, where there is one.
+    fn digest_scheme(self) -> Option<&'static dyn VerificationAlgorithm> {
+        match self {
+            Self::EcdsaP256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
+            Self::EcdsaP384 => Some(&signature::ECDSA_P384_SHA256_ASN1),
+            Self::Rsa => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Self::Ed25519 => None,
+        }
+    }
+
+    /// The algorithm of a `SubjectPublicKeyInfo`, by its algorithm identifier (RFC 5480, RFC 3279, RFC 8410).
+    fn of_spki(der: &[u8]) -> Option<Self> {
+        /// `rsaEncryption` with NULL parameters.
+        const RSA: [u8; 15] =
+            [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+        if der.len() == P256_SPKI_PREFIX.len() + 64 && der.starts_with(&P256_SPKI_PREFIX) {
+            Some(Self::EcdsaP256)
+        } else if der.len() == P384_SPKI_PREFIX.len() + 96 && der.starts_with(&P384_SPKI_PREFIX) {
+            Some(Self::EcdsaP384)
+        } else if der.len() == ED25519_SPKI_PREFIX.len() + 32 && der.starts_with(&ED25519_SPKI_PREFIX) {
+            Some(Self::Ed25519)
+        } else if der.len() > 4 + RSA.len() && der[0] == 0x30 && der[4..].starts_with(&RSA) {
+            Some(Self::Rsa)
+        } else {
+            None
+        }
+    }
+}
+
+/// A public key as its `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerificationKey {
     spki: Vec<u8>,
+    algorithm: Algorithm,
 }
 
 /// The DER prefix of every P-256 `SubjectPublicKeyInfo` with an uncompressed point (RFC 5480): the algorithm
@@ -118,13 +200,42 @@ const P256_SPKI_PREFIX: [u8; 27] = [
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
+/// The same for P-384: the curve `secp384r1`, a bit string of 97 bytes that begins with 4.
+const P384_SPKI_PREFIX: [u8; 24] = [
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
+    0x04, 0x00, 0x22, 0x03, 0x62, 0x00, 0x04,
+];
+
+/// The DER prefix of every Ed25519 `SubjectPublicKeyInfo` (RFC 8410).
+const ED25519_SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 impl VerificationKey {
-    /// Reads a `SubjectPublicKeyInfo` in DER; P-256 with an uncompressed point only.
+    /// Reads a `SubjectPublicKeyInfo` in DER; P-256 with an uncompressed point only, as Lifeboat makes them.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
-        if der.len() != P256_SPKI_PREFIX.len() + 64 || !der.starts_with(&P256_SPKI_PREFIX) {
+        let key = Self::from_any_spki_der(der)?;
+        if key.algorithm != Algorithm::EcdsaP256 {
             return Err(KeyError::NotAPublicKey { reason: "expected an ECDSA P-256 key".to_owned() });
         }
-        Ok(Self { spki: der.to_vec() })
+        Ok(key)
+    }
+
+    /// Reads a `SubjectPublicKeyInfo` in DER of any [`Algorithm`]: a key that others sign images with.
+    pub fn from_any_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        let refused = |reason: &str| KeyError::NotAPublicKey { reason: reason.to_owned() };
+        let algorithm = Algorithm::of_spki(der)
+            .ok_or_else(|| refused("expected an ECDSA P-256 or P-384, RSA or Ed25519 key"))?;
+        for scheme in algorithm.schemes() {
+            ParsedPublicKey::new(*scheme, der).map_err(|_| {
+                refused(&format!("it claims to be an {} key but is not valid", algorithm.name()))
+            })?;
+        }
+        Ok(Self { spki: der.to_vec(), algorithm })
+    }
+
+    /// What kind of key this is.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The `SubjectPublicKeyInfo` in DER.
@@ -137,14 +248,32 @@ impl VerificationKey {
         Sha256Digest::of(&self.spki)
     }
 
-    /// Checks an ASN.1 DER signature over `message`.
+    /// Checks a signature over `message`; one of an ECDSA key is an ASN.1 DER `ECDSA-Sig-Value`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        aws_lc_rs::signature::UnparsedPublicKey::new(
-            &aws_lc_rs::signature::ECDSA_P256_SHA256_ASN1,
-            &self.spki[P256_SPKI_PREFIX.len() - 1..],
-        )
-        .verify(message, signature)
-        .map_err(|_| BadSignature { key: self.id() })
+        let verifies = |scheme: &&'static dyn VerificationAlgorithm| {
+            UnparsedPublicKey::new(*scheme, &self.spki).verify(message, signature).is_ok()
+        };
+        if self.algorithm.schemes().iter().any(verifies) {
+            Ok(())
+        } else {
+            Err(BadSignature { key: self.id() })
+        }
+    }
+
+    /// Checks a signature over the message whose SHA-256 is `digest`.
+    ///
+    /// An Ed25519 signature covers the message itself, so that no digest is enough: such a key never verifies here;
+    /// see [`VerificationKey::verifies_digests`].
+    pub fn verify_digest(&self, digest: Sha256Digest, signature: &[u8]) -> Result<(), BadSignature> {
+        let bad = || BadSignature { key: self.id() };
+        let scheme = self.algorithm.digest_scheme().ok_or_else(bad)?;
+        let digest = Digest::import_less_safe(digest.as_bytes(), &SHA256).map_err(|_| bad())?;
+        UnparsedPublicKey::new(scheme, &self.spki).verify_digest(&digest, signature).map_err(|_| bad())
+    }
+
+    /// Whether [`VerificationKey::verify_digest`] can ever succeed with this key.
+    pub fn verifies_digests(&self) -> bool {
+        self.algorithm.digest_scheme().is_some()
     }
 }
 
@@ -167,5 +296,54 @@ mod tests {
         public.verify(b"message", &signature).unwrap();
         public.verify(b"Message", &signature).unwrap_err();
         SigningKey::generate().verification_key().verify(b"message", &signature).unwrap_err();
+    }
+
+    #[test]
+    fn a_digest_signed_beforehand_is_the_message_signed() {
+        let key = SigningKey::generate();
+        let digest = Sha256Digest::of(b"message");
+        key.verification_key().verify(b"message", &key.sign_digest(digest)).unwrap();
+        key.verification_key().verify_digest(digest, &key.sign(b"message")).unwrap();
+        key.verification_key().verify_digest(Sha256Digest::of(b"other"), &key.sign(b"message")).unwrap_err();
+    }
+
+    #[test]
+    fn keys_of_other_algorithms_verify_but_are_not_the_houses_own() {
+        use aws_lc_rs::signature as s;
+        let random = SystemRandom::new();
+
+        let p384 = EcdsaKeyPair::generate(&s::ECDSA_P384_SHA384_ASN1_SIGNING).unwrap();
+        let public =
+            VerificationKey::from_any_spki_der(p384.public_key().as_der().unwrap().as_ref()).unwrap();
+        assert_eq!(public.algorithm(), Algorithm::EcdsaP384);
+        let signature = p384.sign(&random, b"message").unwrap();
+        public.verify(b"message", signature.as_ref()).unwrap();
+        public.verify(b"Message", signature.as_ref()).unwrap_err();
+        VerificationKey::from_spki_der(public.to_spki_der()).unwrap_err();
+
+        let ed25519 = s::Ed25519KeyPair::generate().unwrap();
+        let public =
+            VerificationKey::from_any_spki_der(ed25519.public_key().as_der().unwrap().as_ref()).unwrap();
+        assert_eq!(public.algorithm(), Algorithm::Ed25519);
+        public.verify(b"message", ed25519.sign(b"message").as_ref()).unwrap();
+        public.verify(b"Message", ed25519.sign(b"message").as_ref()).unwrap_err();
+        assert!(!public.verifies_digests());
+
+        let rsa = s::RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let public = VerificationKey::from_any_spki_der(rsa.public_key().as_der().unwrap().as_ref()).unwrap();
+        assert_eq!(public.algorithm(), Algorithm::Rsa);
+        let mut signature = vec![0; rsa.public_modulus_len()];
+        rsa.sign(&s::RSA_PKCS1_SHA256, &random, b"message", &mut signature).unwrap();
+        public.verify(b"message", &signature).unwrap();
+        public.verify(b"Message", &signature).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let good = SigningKey::generate().verification_key().to_spki_der().to_vec();
+        let off_the_curve = [&P256_SPKI_PREFIX[..], &[7; 64]].concat();
+        for bad in [&good[1..], &good[..90], b"", &[0x30; 300], &off_the_curve] {
+            VerificationKey::from_any_spki_der(bad).unwrap_err();
+        }
     }
 }

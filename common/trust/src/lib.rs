@@ -1,6 +1,13 @@
 //! Keys, envelopes, bundles, statements and policy: evidence in, verdict out.
 //!
 //! Pure: no network, no files, no clock of its own. What it is given it checks; what it cannot check it says.
+//!
+//! One way through: a [`key_file`] gives a key, a [`policy`](judge::Policy) names whose keys count, a [`bundle`] is the
+//! evidence, and [`judge`](judge::judge) says what it shows, or why not.
 
+pub mod bundle;
 pub mod dsse;
+pub mod judge;
 pub mod key;
+pub mod key_file;
+pub mod statement;

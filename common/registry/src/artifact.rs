@@ -1,0 +1,105 @@
+//! Artifacts that refer to an image: a manifest with a `subject`, an empty config and one layer (OCI image
+//! specification, "Guidelines for Artifact Usage").
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use serde::Serialize;
+
+use crate::RegistryError;
+use crate::content::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST};
+
+/// The content of the empty config.
+pub(crate) const EMPTY: &[u8] = b"{}";
+
+/// Something to be attached to an image.
+#[derive(Debug)]
+pub struct Artifact {
+    /// The media type of the layer, and the artifact type of the manifest.
+    pub media_type: String,
+    /// The layer.
+    pub content: Vec<u8>,
+    /// The manifest's annotations, besides the time of creation.
+    pub annotations: BTreeMap<String, String>,
+    /// The time of creation, which the manifest tells.
+    pub created: Timestamp,
+}
+
+/// How readers will find what was attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// The registry lists referrers.
+    ReferrersApi,
+    /// The registry does not; the entry stands in the index under this tag.
+    FallbackTag(String),
+    /// `index.json` of the layout names it.
+    LayoutIndex,
+}
+
+/// What was attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The digest of the manifest that refers to the image.
+    pub manifest: Sha256Digest,
+    /// How readers will find it.
+    pub discovery: Discovery,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestJson<'a> {
+    schema_version: u8,
+    media_type: &'a str,
+    artifact_type: &'a str,
+    config: Descriptor,
+    layers: [Descriptor; 1],
+    annotations: BTreeMap<String, String>,
+    subject: &'a Descriptor,
+}
+
+impl Artifact {
+    /// The manifest that attaches this to `subject`.
+    pub(crate) fn manifest(&self, subject: &Descriptor) -> Vec<u8> {
+        let manifest = ManifestJson {
+            schema_version: 2,
+            media_type: OCI_MANIFEST,
+            artifact_type: &self.media_type,
+            config: Descriptor::of(OCI_EMPTY, EMPTY),
+            layers: [Descriptor::of(&self.media_type, &self.content)],
+            annotations: self.all_annotations(),
+            subject,
+        };
+        serde_json::to_vec(&manifest).expect("strings and numbers always serialise")
+    }
+
+    /// The entry of this artifact in an index of referrers.
+    pub(crate) fn index_entry(&self, manifest: &Descriptor) -> serde_json::Value {
+        let mut entry = serde_json::to_value(manifest).expect("strings and numbers always serialise");
+        entry["artifactType"] = self.media_type.clone().into();
+        entry["annotations"] =
+            serde_json::to_value(self.all_annotations()).expect("strings always serialise");
+        entry
+    }
+
+    fn all_annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = self.annotations.clone();
+        let created = self.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        annotations.insert("org.opencontainers.image.created".to_owned(), created);
+        annotations
+    }
+}
+
+/// The layer of an artifact's manifest, if there is exactly one and its media type begins with `prefix`. The artifact
+/// type is not looked at: not every tool sets it, and none of it is vouched for.
+pub(crate) fn single_layer(
+    what: &str,
+    manifest: &[u8],
+    prefix: &str,
+) -> Result<Option<Descriptor>, RegistryError> {
+    let manifest = Manifest::parse(what, manifest)?;
+    Ok(match manifest.layers.as_deref() {
+        Some([layer]) if layer.media_type.starts_with(prefix) => layer.typed(),
+        _ => None,
+    })
+}

@@ -1,0 +1,157 @@
+//! Registry credentials, from where `docker login` and `podman login` put them.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use oci_client::secrets::RegistryAuth;
+use zeroize::Zeroizing;
+
+use crate::RegistryError;
+
+/// What to show a registry that asks who is calling.
+#[derive(Default)]
+pub enum Credentials {
+    /// Nothing.
+    #[default]
+    Anonymous,
+    /// A name and a password, or a token in its place.
+    Password {
+        /// The name.
+        user: String,
+        /// The secret.
+        password: Zeroizing<String>,
+    },
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Password { user, .. } => write!(f, "Password({user}, …)"),
+        }
+    }
+}
+
+impl Credentials {
+    /// Looks for the credentials of `registry` in the files that `docker login` and `podman login` write, and in the
+    /// helpers that they name. It reads the user's environment and may start a helper, so it belongs at the edge; it
+    /// blocks.
+    pub fn from_login(registry: &str) -> Result<Self, RegistryError> {
+        let folder =
+            |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
+        let docker = folder("DOCKER_CONFIG", "config.json").or_else(|| folder("HOME", ".docker/config.json"));
+        let files = match std::env::var_os("REGISTRY_AUTH_FILE") {
+            Some(file) => vec![docker, Some(PathBuf::from(file))],
+            None => vec![
+                docker,
+                folder("XDG_RUNTIME_DIR", "containers/auth.json"),
+                folder("HOME", ".config/containers/auth.json"),
+            ],
+        };
+        Self::from_files(registry, files.into_iter().flatten())
+    }
+
+    /// The same from these files, of which the first that knows the registry counts. One that is not there is left out.
+    pub fn from_files(
+        registry: &str,
+        files: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Self, RegistryError> {
+        // Docker Hub is filed under the address of its first API.
+        let hub = ["https://index.docker.io/v1/", "index.docker.io", "docker.io"];
+        let names: &[&str] =
+            if ["docker.io", "index.docker.io"].contains(&registry) { &hub } else { &[registry] };
+        let failed = |reason: String| RegistryError::Credentials { registry: registry.to_owned(), reason };
+        for file in files {
+            let content = match read_file_capped(&file, SMALL_FILE_BYTES) {
+                Ok(content) => content,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                Err(error) => return Err(failed(format!("{}: {error}", file.display()))),
+            };
+            for name in names {
+                match docker_credential::get_credential_from_reader(&content[..], name) {
+                    // `docker logout` leaves empty entries behind.
+                    Ok(DockerCredential::UsernamePassword(user, _)) if user.is_empty() => {}
+                    Ok(DockerCredential::UsernamePassword(user, password)) => {
+                        return Ok(Self::Password { user, password: Zeroizing::new(password) });
+                    }
+                    Ok(DockerCredential::IdentityToken(_)) => {
+                        let reason = "they are an identity token, which cannot be exchanged; log in with a password or \
+                                      an access token";
+                        return Err(failed(reason.to_owned()));
+                    }
+                    Err(error) if is_absence(&error) => {}
+                    // What a helper prints on its standard output may be the secret itself.
+                    Err(CredentialRetrievalError::HelperFailure { helper, stderr, .. }) => {
+                        let said: String =
+                            stderr.trim().chars().take(200).flat_map(char::escape_debug).collect();
+                        return Err(failed(format!("the helper `{helper}` failed: {said}")));
+                    }
+                    Err(CredentialRetrievalError::ConfigReadError) => {
+                        return Err(failed(format!("{} is not Docker's JSON", file.display())));
+                    }
+                    Err(error) => return Err(failed(format!("{}: {error}", file.display()))),
+                }
+            }
+        }
+        Ok(Self::Anonymous)
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Anonymous)
+    }
+
+    pub(crate) fn to_auth(&self) -> RegistryAuth {
+        match self {
+            Self::Anonymous => RegistryAuth::Anonymous,
+            Self::Password { user, password } => RegistryAuth::Basic(user.clone(), password.to_string()),
+        }
+    }
+}
+
+fn is_absence(error: &CredentialRetrievalError) -> bool {
+    match error {
+        CredentialRetrievalError::NoCredentialConfigured => true,
+        // The text that every helper prints, by the helpers' protocol, when it knows no such registry.
+        CredentialRetrievalError::HelperFailure { stdout, stderr, .. } => {
+            [stdout, stderr].iter().any(|text| text.contains("credentials not found"))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_file_that_knows_the_registry_counts_and_secrets_are_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        // base64 of alice:secret
+        let docker = file(
+            "docker.json",
+            r#"{"auths":{"registry.example":{"auth":"YWxpY2U6c2VjcmV0"},"old.example":{}}}"#,
+        );
+        let podman =
+            file("podman.json", r#"{"auths":{"other.example:5000":{"username":"bob","password":"word"}}}"#);
+        let files = || [folder.path().join("absent"), docker.clone(), podman.clone()];
+        let found = Credentials::from_files("registry.example", files()).unwrap();
+        assert_eq!(format!("{found:?}"), "Password(alice, …)");
+        let found = Credentials::from_files("other.example:5000", files()).unwrap();
+        assert_eq!(format!("{found:?}"), "Password(bob, …)");
+        for unknown in ["old.example", "elsewhere.example"] {
+            assert!(Credentials::from_files(unknown, files()).unwrap().is_anonymous());
+        }
+        let broken = file("broken.json", "{");
+        let error = Credentials::from_files("registry.example", [broken]).unwrap_err().to_string();
+        assert!(error.ends_with("broken.json is not Docker's JSON"), "{error}");
+    }
+}

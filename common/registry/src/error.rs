@@ -1,0 +1,208 @@
+//! What can go wrong between here and an image.
+
+use std::path::PathBuf;
+
+use lifeboat_core::{Fault, Kind, Sha256Digest};
+
+/// Why a registry or layout did not give, or take, what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The text names no image.
+    #[error("`{text}` is not an image reference: {reason}")]
+    BadReference {
+        /// The text, cut to a printable length.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What was probably meant.
+        meant: Option<String>,
+    },
+    /// No answer came.
+    #[error("the registry {registry} cannot be reached")]
+    Unreachable {
+        /// The registry's host and port.
+        registry: String,
+        /// What the connection said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The registry answered that it cannot answer.
+    #[error("the registry {registry} answers with status {status} when asked for {what}")]
+    Unavailable {
+        /// The registry's host and port.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The registry wants other credentials than it was given.
+    #[error("the registry {registry} refuses {what}: {}", if *.anonymous { "it wants credentials, and there are none" } else { "the credentials are not enough" })]
+    Unauthorized {
+        /// The registry's host and port.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Whether no credentials were given.
+        anonymous: bool,
+        /// Whether something was to be written.
+        writing: bool,
+    },
+    /// The credentials that the user configured cannot be had.
+    #[error("the credentials for {registry} cannot be read: {reason}")]
+    Credentials {
+        /// The registry's host and port.
+        registry: String,
+        /// What the helper or the file said.
+        reason: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {what}")]
+    NotFound {
+        /// What was asked for, and where.
+        what: String,
+    },
+    /// More bytes came than anything of this kind needs.
+    #[error("{what} is larger than {cap} bytes")]
+    TooLarge {
+        /// What was read.
+        what: String,
+        /// The ceiling.
+        cap: u64,
+    },
+    /// The bytes are not the ones that their name says.
+    #[error("{what} has the digest {}, not {}: it was damaged or exchanged", found.to_oci(), expected.to_oci())]
+    DigestMismatch {
+        /// What was read.
+        what: String,
+        /// The digest in its name.
+        expected: Sha256Digest,
+        /// The digest of the bytes.
+        found: Sha256Digest,
+    },
+    /// The bytes are whole but do not follow the specification.
+    #[error("{what} is malformed: {reason}")]
+    Malformed {
+        /// What was read.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A reference gives a tag and a digest, and the tag names something else.
+    #[error("the tag `{tag}` points to {} now, not to {}", found.to_oci(), expected.to_oci())]
+    TagMoved {
+        /// The tag.
+        tag: String,
+        /// The digest in the reference.
+        expected: Sha256Digest,
+        /// The digest that the tag names.
+        found: Sha256Digest,
+    },
+    /// Others keep overwriting the list of referrers.
+    #[error("{registry} lost the entry for {} under the tag `{tag}` {attempts} times: others write there too", entry.to_oci())]
+    Contended {
+        /// The registry's host and port.
+        registry: String,
+        /// The fallback tag.
+        tag: String,
+        /// The manifest that is pushed but not listed.
+        entry: Sha256Digest,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The folder is no OCI layout.
+    #[error("{} is not an OCI image layout: {reason}", path.display())]
+    NotALayout {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// The layout does not say which image is meant.
+    #[error("{} holds {}, and the reference names none of them", path.display(), listed(known))]
+    WhichImage {
+        /// The folder.
+        path: PathBuf,
+        /// The images that it holds.
+        known: Vec<String>,
+    },
+    /// A file of a layout cannot be read or written.
+    #[error("{} cannot be {action}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        action: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+fn listed(known: &[String]) -> String {
+    match known {
+        [] => "no image".to_owned(),
+        [one] => format!("the image {one}"),
+        several => format!("{} images ({})", several.len(), several.join(", ")),
+    }
+}
+
+impl Fault for RegistryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BadReference { .. }
+            | Self::Credentials { .. }
+            | Self::NotFound { .. }
+            | Self::NotALayout { .. }
+            | Self::WhichImage { .. }
+            | Self::Unauthorized { writing: true, .. } => Kind::Usage,
+            Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Unauthorized { .. }
+            | Self::Io { .. } => Kind::Undetermined,
+            Self::TooLarge { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Malformed { .. }
+            | Self::TagMoved { .. }
+            | Self::Contended { .. } => Kind::Refused,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::BadReference { meant: Some(meant), .. } => format!("write `{meant}`"),
+            Self::BadReference { text, .. } if text.starts_with("docker:") => {
+                "push the image to a registry, or save it as a layout: `skopeo copy docker-daemon:NAME oci:DIR:tag`"
+                    .to_owned()
+            }
+            Self::BadReference { .. } => {
+                "write `registry/name[:tag][@sha256:…]`, or `oci:DIR[:tag]` for an OCI layout on disk".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "check the address and the network, then try again; plain HTTP is spoken on loopback only, unless \
+                 `--allow-http` is given"
+                    .to_owned()
+            }
+            Self::Unavailable { .. } => "try again later; nothing was decided".to_owned(),
+            Self::Unauthorized { registry, .. } => {
+                format!("run `docker login {registry}` with an account that may do this")
+            }
+            Self::Credentials { registry, .. } => {
+                format!("run `docker login {registry}` again, or mend the helper named in Docker's config.json")
+            }
+            Self::NotFound { .. } => "check the name, and that it was put there".to_owned(),
+            Self::TooLarge { .. } | Self::DigestMismatch { .. } | Self::Malformed { .. } => {
+                "do not use it; compare with another copy, and tell whoever runs the registry".to_owned()
+            }
+            Self::TagMoved { .. } => {
+                "find out who moved the tag; to go on with the digest alone, leave the tag out of the reference"
+                    .to_owned()
+            }
+            Self::Contended { .. } => "run the same command again when the others are done".to_owned(),
+            Self::NotALayout { .. } => {
+                "give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it"
+                    .to_owned()
+            }
+            Self::WhichImage { .. } => "add `:tag` or `@sha256:…` to the reference".to_owned(),
+            Self::Io { .. } => "check the folder's permissions and the disk, then try again".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! References: how an image is named on the command line.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use lifeboat_core::Sha256Digest;
+
+use crate::RegistryError;
+
+/// The longest reference that is looked at, in bytes.
+const MAX_LENGTH: usize = 4096;
+
+/// An image in a registry or in a layout on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// `registry/name[:tag][@sha256:…]`
+    Registry(RegistryReference),
+    /// `oci:DIR[:tag][@sha256:…]`
+    Layout(LayoutReference),
+}
+
+/// An image in a registry. Without tag and digest it is the tag `latest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryReference {
+    pub(crate) inner: oci_client::Reference,
+    pub(crate) digest: Option<Sha256Digest>,
+}
+
+/// An image in an OCI layout. The last `:` after the last `/` begins the tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayoutReference {
+    pub(crate) path: PathBuf,
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: Option<Sha256Digest>,
+}
+
+impl RegistryReference {
+    /// The registry's host and port, as the user named it.
+    pub fn registry(&self) -> &str {
+        self.inner.registry()
+    }
+
+    /// The repository within the registry.
+    pub fn repository(&self) -> &str {
+        self.inner.repository()
+    }
+}
+
+impl LayoutReference {
+    /// The layout's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Reference {
+    /// The tag, where one is given or meant.
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => reference.inner.tag(),
+            Self::Layout(reference) => reference.tag.as_deref(),
+        }
+    }
+
+    /// The digest, where one is given.
+    pub fn digest(&self) -> Option<Sha256Digest> {
+        match self {
+            Self::Registry(reference) => reference.digest,
+            Self::Layout(reference) => reference.digest,
+        }
+    }
+
+    /// The name without tag and digest: what an attestation calls its subject.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Registry(reference) => format!("{}/{}", reference.registry(), reference.repository()),
+            Self::Layout(reference) => {
+                let name = reference.path.file_name().unwrap_or(reference.path.as_os_str());
+                name.to_string_lossy().into_owned()
+            }
+        }
+    }
+}
+
+fn refused(text: &str, reason: &str, meant: Option<String>) -> RegistryError {
+    let text = text.chars().take(200).flat_map(char::escape_default).collect();
+    RegistryError::BadReference { text, reason: reason.to_owned(), meant }
+}
+
+/// Whether the text may be a tag (OCI distribution specification, "Pulling manifests").
+fn is_tag(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && text.len() <= 128
+}
+
+/// Splits the digest off the end of `rest`, a part of the reference `whole`.
+fn split_digest<'r>(whole: &str, rest: &'r str) -> Result<(&'r str, Option<Sha256Digest>), RegistryError> {
+    let Some((name, digest)) = rest.split_once('@') else {
+        return Ok((rest, None));
+    };
+    let reason = "what follows the `@` is not `sha256:` and 64 lower-case hexadecimal digits";
+    Sha256Digest::from_oci(digest)
+        .map(|digest| (name, Some(digest)))
+        .map_err(|_| refused(whole, reason, None))
+}
+
+impl FromStr for Reference {
+    type Err = RegistryError;
+
+    fn from_str(text: &str) -> Result<Self, RegistryError> {
+        if text.len() > MAX_LENGTH {
+            return Err(refused(text, "it is too long", None));
+        }
+        if let Some(rest) = text.strip_prefix("oci:") {
+            return parse_layout(text, rest).map(Self::Layout);
+        }
+        if text.starts_with("docker:") {
+            return Err(refused(text, "images of the local daemon cannot be used yet", None));
+        }
+        parse_registry(text).map(Self::Registry)
+    }
+}
+
+fn parse_layout(whole: &str, rest: &str) -> Result<LayoutReference, RegistryError> {
+    let (rest, digest) = split_digest(whole, rest)?;
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    if path.is_empty() {
+        return Err(refused(whole, "it names no folder", None));
+    }
+    if let Some(tag) = tag
+        && !is_tag(tag)
+    {
+        return Err(refused(whole, "what follows the last `:` is not a tag", None));
+    }
+    Ok(LayoutReference { path: PathBuf::from(path), tag: tag.map(str::to_owned), digest })
+}
+
+fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
+    if whole.contains("://") {
+        let (_, rest) = whole.split_once("://").unwrap_or_default();
+        return Err(refused(whole, "it is a URL", Some(rest.to_owned())));
+    }
+    let (rest, digest) = split_digest(whole, whole)?;
+    // Without a registry some tools mean Docker Hub, others the machine itself: the user says which.
+    let registry = rest.split_once('/').map(|(registry, _)| registry);
+    if !registry.is_some_and(|host| host.contains(['.', ':']) || host == "localhost") {
+        let library = if registry.is_some() { "" } else { "library/" };
+        let meant = format!("docker.io/{library}{whole}");
+        let meant = meant.parse::<oci_client::Reference>().is_ok().then_some(meant);
+        return Err(refused(whole, "it names no registry", meant));
+    }
+    let inner: oci_client::Reference = whole.parse().map_err(|error: oci_client::ParseError| {
+        let reason = match error {
+            oci_client::ParseError::ReferenceInvalidFormat
+                if whole.bytes().any(|b| b.is_ascii_uppercase()) =>
+            {
+                "repository names are lower-case".to_owned()
+            }
+            other => other.to_string(),
+        };
+        refused(whole, &reason, None)
+    })?;
+    Ok(RegistryReference { inner, digest })
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => write!(f, "{}/{}", reference.registry(), reference.repository())?,
+            Self::Layout(reference) => write!(f, "oci:{}", reference.path.display())?,
+        }
+        if let Some(tag) = self.tag() {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = self.digest() {
+            write!(f, "@{}", digest.to_oci())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn refusal(text: &str) -> String {
+        text.parse::<Reference>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn references_survive_their_text() {
+        for text in [
+            "127.0.0.1:5000/app:1.0",
+            "registry.example/team/app:1.0",
+            "localhost/app:latest",
+            "docker.io/library/alpine:3.20",
+            "oci:/srv/images/app",
+            "oci:images:1.0",
+            "oci:./a:b/images:1.0",
+            &format!("registry.example/app:1.0@{DIGEST}"),
+            &format!("registry.example/app@{DIGEST}"),
+            &format!("oci:images@{DIGEST}"),
+            &format!("oci:images:1.0@{DIGEST}"),
+        ] {
+            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+        let unnamed: Reference = "registry.example/app".parse().unwrap();
+        assert_eq!(unnamed.tag(), Some("latest"));
+        let by_digest: Reference = format!("registry.example/app@{DIGEST}").parse().unwrap();
+        assert_eq!(by_digest.tag(), None);
+        assert_eq!(by_digest.name(), "registry.example/app");
+        let Reference::Layout(layout) = "oci:./a:b/images".parse::<Reference>().unwrap() else {
+            panic!("a layout")
+        };
+        assert_eq!(layout.path(), Path::new("./a:b/images"));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused_with_what_was_meant() {
+        insta::assert_snapshot!(refusal("alpine:3.20"), @"`alpine:3.20` is not an image reference: it names no registry");
+        insta::assert_snapshot!(refusal("https://registry.example/app"), @"`https://registry.example/app` is not an image reference: it is a URL");
+        insta::assert_snapshot!(refusal("registry.example/App"), @"`registry.example/App` is not an image reference: repository names are lower-case");
+        insta::assert_snapshot!(refusal("registry.example/app@sha256:12"), @"`registry.example/app@sha256:12` is not an image reference: what follows the `@` is not `sha256:` and 64 lower-case hexadecimal digits");
+        insta::assert_snapshot!(refusal(&format!("registry.example/app@{}", DIGEST.to_uppercase())), @"`registry.example/app@SHA256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855` is not an image reference: what follows the `@` is not `sha256:` and 64 lower-case hexadecimal digits");
+        insta::assert_snapshot!(refusal("oci:"), @"`oci:` is not an image reference: it names no folder");
+        insta::assert_snapshot!(refusal("oci:images:a b"), @"`oci:images:a b` is not an image reference: what follows the last `:` is not a tag");
+        insta::assert_snapshot!(refusal("docker:app"), @"`docker:app` is not an image reference: images of the local daemon cannot be used yet");
+        insta::assert_snapshot!(refusal(""), @"`` is not an image reference: it names no registry");
+        for hostile in
+            ["registry.example/../../x", "registry.example/a\nb", "registry.example/app:", "a b/c", "x.y/"]
+        {
+            assert!(hostile.parse::<Reference>().is_err(), "{hostile}");
+        }
+        assert!("x".repeat(10_000).parse::<Reference>().is_err());
+    }
+}

@@ -1,0 +1,300 @@
+//! Registries over HTTP (OCI distribution specification 1.1): capped reads and digest-checked bytes.
+
+use std::time::Duration;
+
+use lifeboat_core::Sha256Digest;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::{Reference as OciReference, RegistryOperation};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::Mutex;
+
+use crate::content::{Descriptor, MANIFEST_TYPES, MAX_MANIFEST_BYTES, Manifest, check};
+use crate::reference::RegistryReference;
+use crate::repository::Access;
+use crate::{Credentials, RegistryError};
+
+mod push;
+mod referrers;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
+
+/// How often a request that changes nothing is sent before its failure counts, and the pause after the first.
+const ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// One repository of a registry.
+pub struct Remote {
+    http: reqwest::Client,
+    oci: oci_client::Client,
+    reference: OciReference,
+    /// The host and port that requests go to.
+    registry: String,
+    /// `scheme://host/v2/repository/`
+    base: Url,
+    credentials: Credentials,
+    /// What the registry wants to see in the `Authorization` header, once it has asked, by operation.
+    authorization: Mutex<[Option<HeaderValue>; 2]>,
+}
+
+/// What a request is for, which decides the rights that its token must carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Write,
+}
+
+impl Remote {
+    pub(crate) fn new(reference: &RegistryReference, access: Access) -> Result<Self, RegistryError> {
+        let registry = reference.inner.resolve_registry().to_owned();
+        let loopback = is_loopback(&registry);
+        let plain = loopback || access.allow_http;
+        let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| RegistryError::Unreachable {
+            registry: registry.clone(),
+            source: error,
+        };
+        let scheme = if plain { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{registry}/v2/{}/", reference.repository()))
+            .map_err(|error| unreachable(Box::new(error)))?;
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .user_agent(USER_AGENT)
+            .https_only(!plain);
+        if loopback {
+            // A proxy has no way to this machine's own loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| unreachable(Box::new(error)))?;
+        let config = ClientConfig {
+            protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
+            user_agent: USER_AGENT,
+            ..ClientConfig::default()
+        };
+        let oci = oci_client::Client::try_from(config).map_err(|error| unreachable(Box::new(error)))?;
+        Ok(Self {
+            http,
+            oci,
+            reference: reference.inner.clone(),
+            registry,
+            base,
+            credentials: access.credentials,
+            authorization: Mutex::new([None, None]),
+        })
+    }
+
+    fn url(&self, path: &str) -> Url {
+        self.base.join(path).expect("paths are made of digests, tags and fixed words")
+    }
+
+    fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> RegistryError {
+        RegistryError::Unreachable { registry: self.registry.clone(), source: Box::new(source) }
+    }
+
+    /// Whether the credentials may be shown to whoever answers at `url`.
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Sends a request, with a token once the registry has asked for one. Any status comes back, except those that say
+    /// who may do what.
+    async fn send(
+        &self,
+        purpose: Purpose,
+        what: &str,
+        method: Method,
+        url: &Url,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let mut challenged = false;
+        loop {
+            let mut request = shape(self.http.request(method.clone(), url.clone()));
+            let known = self.authorization.lock().await[purpose as usize].clone();
+            if let Some(value) = known.filter(|_| self.is_own(url)) {
+                request = request.header(AUTHORIZATION, value);
+            }
+            let response = request.send().await.map_err(|error| self.unreachable(error.without_url()))?;
+            let unauthorized = || RegistryError::Unauthorized {
+                registry: self.registry.clone(),
+                what: what.to_owned(),
+                anonymous: self.credentials.is_anonymous(),
+                writing: purpose == Purpose::Write,
+            };
+            match response.status() {
+                StatusCode::UNAUTHORIZED
+                    if !challenged && response.headers().contains_key(WWW_AUTHENTICATE) =>
+                {
+                    challenged = true;
+                    let value = self.authorize(purpose).await?.ok_or_else(unauthorized)?;
+                    self.authorization.lock().await[purpose as usize] = Some(value);
+                }
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(unauthorized()),
+                _ => return Ok(response),
+            }
+        }
+    }
+
+    /// Does what the registry's challenge asks for (distribution specification, "Token authentication").
+    async fn authorize(&self, purpose: Purpose) -> Result<Option<HeaderValue>, RegistryError> {
+        let operation = match purpose {
+            Purpose::Read => RegistryOperation::Pull,
+            Purpose::Write => RegistryOperation::Push,
+        };
+        let header = match self.oci.auth(&self.reference, &self.credentials.to_auth(), operation).await {
+            Ok(Some(token)) => HeaderValue::from_str(&format!("Bearer {token}")).ok(),
+            Ok(None) => match &self.credentials {
+                Credentials::Anonymous => None,
+                Credentials::Password { user, password } => {
+                    let request = self.http.get(self.base.clone()).basic_auth(user, Some(password.as_str()));
+                    let request = request.build().map_err(|error| self.unreachable(error))?;
+                    request.headers().get(AUTHORIZATION).cloned()
+                }
+            },
+            Err(OciDistributionError::RequestError(error)) => {
+                return Err(self.unreachable(error.without_url()));
+            }
+            // The registry's own words about a failed login are not repeated: they may echo what was sent.
+            Err(_) => None,
+        };
+        Ok(header.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        }))
+    }
+
+    /// Sends a request that changes nothing, again after a failure that may pass.
+    async fn get(&self, what: &str, url: &Url, accept: &[&str]) -> Result<Response, RegistryError> {
+        let accept = accept.join(", ");
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let shape = |request: RequestBuilder| {
+                if accept.is_empty() { request } else { request.header(ACCEPT, &accept) }
+            };
+            let response = self.send(Purpose::Read, what, Method::GET, url, shape).await?;
+            let status = response.status();
+            if !(status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS) {
+                return Ok(response);
+            }
+            if attempt >= ATTEMPTS {
+                return Err(self.unavailable(what, status));
+            }
+            tracing::debug!(%status, what, "asked again");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        unreachable!("the loop returns after its last attempt")
+    }
+
+    fn unavailable(&self, what: &str, status: StatusCode) -> RegistryError {
+        RegistryError::Unavailable {
+            registry: self.registry.clone(),
+            what: what.to_owned(),
+            status: status.as_u16(),
+        }
+    }
+
+    /// Reads a body, at most `cap` bytes of it.
+    async fn read(&self, what: &str, mut response: Response, cap: u64) -> Result<Vec<u8>, RegistryError> {
+        let too_large = || RegistryError::TooLarge { what: what.to_owned(), cap };
+        if response.content_length().is_some_and(|length| length > cap) {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| self.unreachable(error.without_url()))?
+        {
+            if bytes.len() as u64 + chunk.len() as u64 > cap {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    /// The status of an answer that should have been `200 OK`.
+    fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::NOT_FOUND => {
+                let what = what.strip_prefix("the ").unwrap_or(what);
+                Err(RegistryError::NotFound {
+                    what: format!("{what} in {}/{}", self.registry, self.reference.repository()),
+                })
+            }
+            status => Err(self.unavailable(what, status)),
+        }
+    }
+
+    /// The manifest under a tag, and its bytes.
+    pub(crate) async fn manifest_by_tag(&self, tag: &str) -> Result<(Descriptor, Vec<u8>), RegistryError> {
+        self.manifest(&format!("the tag `{tag}`"), tag, None).await
+    }
+
+    /// The manifest of a digest, and its bytes.
+    pub(crate) async fn manifest_by_digest(
+        &self,
+        digest: Sha256Digest,
+    ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
+        self.manifest(&format!("the manifest {}", digest.to_oci()), &digest.to_oci(), Some(digest)).await
+    }
+
+    async fn manifest(
+        &self,
+        what: &str,
+        name: &str,
+        expected: Option<Sha256Digest>,
+    ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
+        let response = self.get(what, &self.url(&format!("manifests/{name}")), &MANIFEST_TYPES).await?;
+        let response = self.expect_ok(what, response)?;
+        let served_as = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let served_as =
+            served_as.and_then(|value| value.split(';').next()).map(|value| value.trim().to_owned());
+        let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
+        // Compared before it is parsed.
+        let bytes = match expected {
+            Some(expected) => check(what, expected, bytes)?,
+            None => bytes,
+        };
+        let media_type = Manifest::parse(what, &bytes)?.media_type(what, served_as.as_deref())?;
+        Ok((Descriptor::of(&media_type, &bytes), bytes))
+    }
+
+    /// The bytes of a blob, compared with its digest.
+    pub(crate) async fn blob(&self, blob: &Descriptor, cap: u64) -> Result<Vec<u8>, RegistryError> {
+        let what = format!("the blob {}", blob.digest.to_oci());
+        let response = self.get(&what, &self.url(&format!("blobs/{}", blob.digest.to_oci())), &[]).await?;
+        let response = self.expect_ok(&what, response)?;
+        let bytes = self.read(&what, response, cap).await?;
+        check(&what, blob.digest, bytes)
+    }
+}
+
+/// Whether requests to `registry` (host and port) stay on this machine.
+fn is_loopback(registry: &str) -> bool {
+    let host = Url::parse(&format!("http://{registry}/")).ok();
+    let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for yes in ["127.0.0.1", "127.0.0.1:5000", "127.9.9.9:5000", "localhost", "localhost:5000"] {
+            assert!(is_loopback(yes), "{yes}");
+        }
+        for no in
+            ["registry.example", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example", "0.0.0.0:5000"]
+        {
+            assert!(!is_loopback(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Writing to a registry: blobs and manifests (distribution specification, "Push").
+
+use lifeboat_core::Sha256Digest;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+
+use super::{Purpose, Remote};
+use crate::RegistryError;
+use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
+use crate::content::{Descriptor, OCI_MANIFEST};
+
+impl Remote {
+    pub(crate) async fn attach(
+        &self,
+        subject: &Descriptor,
+        artifact: &Artifact,
+    ) -> Result<Attached, RegistryError> {
+        self.push_blob(EMPTY).await?;
+        self.push_blob(&artifact.content).await?;
+        let bytes = artifact.manifest(subject);
+        let manifest = Descriptor::of(OCI_MANIFEST, &bytes);
+        let headers = self.push_manifest(&manifest.digest.to_oci(), OCI_MANIFEST, bytes).await?;
+        // "If the registry supports the referrers API, it MUST respond with OCI-Subject". Some that do support it keep
+        // silent, so one that is silent is asked.
+        let listed = headers.contains_key("OCI-Subject")
+            || self.referrers_by_api(subject.digest).await?.is_some_and(|list| {
+                list.manifests.iter().any(|descriptor| descriptor.digest == manifest.digest)
+            });
+        let discovery = if listed {
+            Discovery::ReferrersApi
+        } else {
+            self.add_to_fallback(subject.digest, &manifest, artifact.index_entry(&manifest)).await?
+        };
+        Ok(Attached { manifest: manifest.digest, discovery })
+    }
+
+    /// Uploads a blob in one piece, unless it is there.
+    async fn push_blob(&self, bytes: &[u8]) -> Result<(), RegistryError> {
+        let digest = Sha256Digest::of(bytes).to_oci();
+        let what = format!("the blob {digest}");
+        let known = self.url(&format!("blobs/{digest}"));
+        let there = self.send(Purpose::Write, &what, Method::HEAD, &known, |request| request).await?;
+        if there.status() == StatusCode::OK {
+            return Ok(());
+        }
+        let what = format!("an upload of {what}");
+        let begin = self.url("blobs/uploads/");
+        let session = self.send(Purpose::Write, &what, Method::POST, &begin, |r| r.body("")).await?;
+        if session.status() != StatusCode::ACCEPTED {
+            return Err(self.unavailable(&what, session.status()));
+        }
+        let mut upload = self.location(&what, &begin, session.headers())?;
+        upload.query_pairs_mut().append_pair("digest", &digest);
+        let done = self
+            .send(Purpose::Write, &what, Method::PUT, &upload, |request| {
+                request.header(CONTENT_TYPE, "application/octet-stream").body(bytes.to_vec())
+            })
+            .await?;
+        if done.status() == StatusCode::CREATED {
+            Ok(())
+        } else {
+            Err(self.unavailable(&what, done.status()))
+        }
+    }
+
+    fn location(&self, what: &str, base: &Url, headers: &HeaderMap) -> Result<Url, RegistryError> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let malformed =
+            |reason: &str| RegistryError::Malformed { what: what.to_owned(), reason: reason.to_owned() };
+        let location = location.ok_or_else(|| malformed("the registry names no place for it"))?;
+        let url = base.join(location).map_err(|_| malformed("the registry names a place that is no URL"))?;
+        if self.base.scheme() == "https" && url.scheme() != "https" {
+            return Err(malformed("the registry names a place without TLS"));
+        }
+        Ok(url)
+    }
+
+    pub(super) async fn push_manifest(
+        &self,
+        name: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<HeaderMap, RegistryError> {
+        let what = format!("an upload of the manifest {name}");
+        let url = self.url(&format!("manifests/{name}"));
+        let bytes = &bytes;
+        let done = self
+            .send(Purpose::Write, &what, Method::PUT, &url, |request| {
+                request.header(CONTENT_TYPE, media_type).body(bytes.clone())
+            })
+            .await?;
+        match done.status() {
+            StatusCode::CREATED | StatusCode::OK => Ok(done.headers().clone()),
+            status => Err(self.unavailable(&what, status)),
+        }
+    }
+}

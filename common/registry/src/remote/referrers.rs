@@ -1,0 +1,233 @@
+//! Referrers of an image: the registry's list (distribution specification, "Listing Referrers"), and the fallback tag
+//! for registries that keep none ("Referrers Tag Schema").
+
+use std::time::Duration;
+
+use lifeboat_core::Sha256Digest;
+use reqwest::header::LINK;
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::Remote;
+use crate::RegistryError;
+use crate::artifact::Discovery;
+use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
+use crate::repository::Referrers;
+
+/// How many pages of the registry's list are read.
+const MAX_PAGES: usize = 64;
+
+/// How often the index under the fallback tag is written before giving up.
+const MAX_WRITES: u32 = 12;
+
+/// How long an entry must survive in the index before it counts as written, at least and at most.
+const SETTLE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(2));
+
+/// The tag under which registries without the API keep the referrers of `subject`.
+fn fallback_tag(subject: Sha256Digest) -> String {
+    format!("sha256-{subject}")
+}
+
+/// The next page by the `Link` header (RFC 8288), if there is one.
+fn next_page(url: &Url, link: Option<&str>) -> Option<Url> {
+    let (target, parameters) = link?.trim().strip_prefix('<')?.split_once('>')?;
+    let next = parameters.split(';').any(|p| matches!(p.trim(), r#"rel="next""# | "rel=next"));
+    url.join(target).ok().filter(|_| next)
+}
+
+impl Remote {
+    /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
+    /// those that were pushed before.
+    pub(crate) async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
+        let mut referrers = self.referrers_by_api(subject).await?.unwrap_or_default();
+        let entries = self.fallback_index(subject).await?.map(|index| index.entries).unwrap_or_default();
+        referrers.merge(entries.iter().filter_map(descriptor_of));
+        Ok(referrers)
+    }
+
+    /// The registry's own list; `None` where it keeps none.
+    pub(super) async fn referrers_by_api(
+        &self,
+        subject: Sha256Digest,
+    ) -> Result<Option<Referrers>, RegistryError> {
+        let what = "the list of referrers";
+        let mut referrers = Referrers::default();
+        let mut page = Some(self.url(&format!("referrers/{}", subject.to_oci())));
+        for number in 0.. {
+            let Some(url) = page else { break };
+            if number >= MAX_PAGES || referrers.truncated {
+                referrers.truncated = true;
+                break;
+            }
+            let response = self.get(what, &url, &[OCI_INDEX]).await?;
+            let unsupported =
+                [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED];
+            if number == 0 && unsupported.contains(&response.status()) {
+                return Ok(None);
+            }
+            let response = self.expect_ok(what, response)?;
+            page = match next_page(&url, response.headers().get(LINK).and_then(|value| value.to_str().ok())) {
+                // Nobody else speaks for the registry; what stands there was not looked at.
+                Some(next) if !self.is_own(&next) => {
+                    referrers.truncated = true;
+                    None
+                }
+                next => next,
+            };
+            let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
+            let manifests = Manifest::parse(what, &bytes)?.manifests.ok_or_else(|| {
+                RegistryError::Malformed { what: what.to_owned(), reason: "it has no `manifests`".to_owned() }
+            })?;
+            referrers.merge(manifests.iter().filter_map(RawDescriptor::typed));
+        }
+        Ok(Some(referrers))
+    }
+
+    async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
+        let tag = fallback_tag(subject);
+        match self.manifest_by_tag(&tag).await {
+            Ok((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds an entry to the index under the fallback tag and loses none.
+    ///
+    /// Registries have no conditional write for a tag, so another writer may overwrite this one's index with one that
+    /// it read earlier. A writer therefore looks again after its write, and once more after a pause that is long
+    /// against the time between its own reading and writing, and starts over when an entry that it has seen is gone.
+    pub(super) async fn add_to_fallback(
+        &self,
+        subject: Sha256Digest,
+        manifest: &Descriptor,
+        entry: Value,
+    ) -> Result<Discovery, RegistryError> {
+        let tag = fallback_tag(subject);
+        let mut seen = vec![entry];
+        for attempt in 1..=MAX_WRITES {
+            let began = Instant::now();
+            let mut index = self.fallback_index(subject).await?.unwrap_or_default();
+            if index.add(&mut seen) {
+                self.push_manifest(&tag, OCI_INDEX, index.to_json()).await?;
+            }
+            let settle = (began.elapsed() * 8).clamp(SETTLE.0, SETTLE.1);
+            let mut lost = false;
+            for pause in [Duration::ZERO, settle] {
+                sleep(pause).await;
+                let mut now = self.fallback_index(subject).await?.unwrap_or_default();
+                lost |= now.add(&mut seen);
+                if lost {
+                    break;
+                }
+            }
+            if !lost {
+                return Ok(Discovery::FallbackTag(tag));
+            }
+            tracing::debug!(tag, attempt, "the index of referrers was overwritten by another writer");
+            // Writers that collided must not collide again: the digest spreads them, as randomness would.
+            let spread = u32::from(manifest.digest.as_bytes()[attempt as usize]);
+            sleep(settle * spread / 128).await;
+        }
+        let registry = self.registry.clone();
+        Err(RegistryError::Contended { registry, tag, entry: manifest.digest, attempts: MAX_WRITES })
+    }
+}
+
+/// The index under a fallback tag, with whatever else stands in it.
+struct FallbackIndex {
+    document: serde_json::Map<String, Value>,
+    entries: Vec<Value>,
+}
+
+impl Default for FallbackIndex {
+    fn default() -> Self {
+        let mut document = serde_json::Map::new();
+        document.insert("schemaVersion".to_owned(), 2.into());
+        document.insert("mediaType".to_owned(), OCI_INDEX.into());
+        Self { document, entries: Vec::new() }
+    }
+}
+
+impl FallbackIndex {
+    fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
+        let malformed = |reason: &str| RegistryError::Malformed {
+            what: format!("the index under the tag `{tag}`"),
+            reason: reason.to_owned(),
+        };
+        let mut document: serde_json::Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+        match document.remove("manifests") {
+            Some(Value::Array(entries)) => Ok(Self { document, entries }),
+            Some(Value::Null) | None => Err(malformed("it has no `manifests`")),
+            Some(_) => Err(malformed("its `manifests` are no list")),
+        }
+    }
+
+    /// Takes in the entries of `seen` that are missing here, and shows `seen` those that it does not know. Says whether
+    /// any was missing here.
+    fn add(&mut self, seen: &mut Vec<Value>) -> bool {
+        let same = |a: &Value, b: &Value| a["digest"] == b["digest"];
+        for entry in &self.entries {
+            if !seen.iter().any(|known| same(known, entry)) {
+                seen.push(entry.clone());
+            }
+        }
+        let before = self.entries.len();
+        for entry in seen.iter() {
+            if !self.entries.iter().any(|known| same(known, entry)) {
+                self.entries.push(entry.clone());
+            }
+        }
+        self.entries.len() > before
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        let mut document = self.document.clone();
+        document.insert("manifests".to_owned(), Value::Array(self.entries.clone()));
+        serde_json::to_vec(&document).expect("JSON values always serialise")
+    }
+}
+
+fn descriptor_of(entry: &Value) -> Option<Descriptor> {
+    serde_json::from_value::<RawDescriptor>(entry.clone()).ok()?.typed()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_index_keeps_what_it_does_not_know_and_gets_back_what_it_lost() {
+        let bytes = json!({
+            "schemaVersion": 2, "mediaType": OCI_INDEX, "annotations": {"a": "b"},
+            "manifests": [{"digest": "sha256:1", "extra": true}],
+        });
+        let mut index = FallbackIndex::parse("t", bytes.to_string().as_bytes()).unwrap();
+        let mut seen = vec![json!({"digest": "sha256:2"})];
+        assert!(index.add(&mut seen));
+        assert!(!index.add(&mut seen));
+        let written: Value = serde_json::from_slice(&index.to_json()).unwrap();
+        assert_eq!(written["annotations"]["a"], "b");
+        assert_eq!(
+            written["manifests"],
+            json!([{"digest": "sha256:1", "extra": true}, {"digest": "sha256:2"}])
+        );
+
+        // Another writer, who had read the empty index, overwrites it.
+        let mut overwritten =
+            FallbackIndex { entries: vec![json!({"digest": "sha256:3"})], ..Default::default() };
+        assert!(overwritten.add(&mut seen));
+        assert_eq!(overwritten.entries.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_index_is_never_overwritten() {
+        for bad in ["{}", "[]", "<html>", r#"{"manifests":1}"#] {
+            assert!(FallbackIndex::parse("t", bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

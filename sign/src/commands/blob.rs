@@ -1,0 +1,77 @@
+//! `lifeboat-sign blob`
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_report::signature::{Signature, StoredBundle};
+use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_trust::bundle::Bundle;
+
+use crate::secret::open_key;
+
+/// Sign a file; the signature goes into a bundle beside it
+///
+/// The file may be of any size: it is read once and not kept in memory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat-sign blob app.tar.gz --bundle app.tar.gz.sigstore.json --key release.key
+  lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json --key release.pub")]
+pub(crate) struct Args {
+    /// File to sign
+    file: PathBuf,
+    /// File that the bundle is written to; one that is there is replaced
+    #[arg(long, value_name = "OUT")]
+    bundle: PathBuf,
+    /// Private key to sign with, as `keygen` or cosign makes it
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let same = |other: &Path| {
+        fs::canonicalize(&args.bundle).is_ok_and(|b| fs::canonicalize(other).is_ok_and(|o| o == b))
+    };
+    if same(&args.file) || same(&args.key) {
+        return Err(Failure::usage(
+            format!("the bundle would overwrite {}", args.bundle.display()),
+            "give another file to `--bundle`",
+        ));
+    }
+    let key = open_key(&args.key, ui)?;
+    let digest = File::open(&args.file).and_then(Sha256Digest::of_reader).map_err(|error| {
+        let file = args.file.display();
+        Failure::usage(format!("the file {file} cannot be read: {error}"), "check its name and permissions")
+    })?;
+    let json = Bundle::sign_file(digest, &key).to_json();
+    write(&args.bundle, &json).map_err(|error| {
+        let file = args.bundle.display();
+        Failure::refused(
+            format!("the bundle {file} cannot be written: {error}"),
+            "check the folder and its free space",
+        )
+    })?;
+    ui.report(&Signature {
+        subject: args.file.display().to_string(),
+        digest: digest.to_oci(),
+        tag: None,
+        predicate_type: None,
+        key_id: key.verification_key().id().to_string(),
+        bundle: StoredBundle::File { path: args.bundle.display().to_string() },
+    });
+    Ok(Outcome::Done)
+}
+
+/// Whoever looks at the bundle sees the old one or the new one, never half of one.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,771 @@
+//! Signing and verifying without a registry: OCI layouts, files and servers that misbehave.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::http::{Answer, serve};
+use lifeboat_tests::layout::LayoutBuilder;
+use tempfile::TempDir;
+
+const SIGN: &str = env!("CARGO_BIN_EXE_tested-sign");
+const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// A folder to work in, with the key pairs `release` and `other` in it.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        // Opening a key is slow on purpose, and making one as well: the pairs are made once.
+        static KEYS: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        let keys = KEYS.get_or_init(|| {
+            let names = ["release.key", "release.pub", "other.key", "other.pub"];
+            desk.sign(&["keygen", "release"]).expect_code(0);
+            desk.sign(&["keygen", "other"]).expect_code(0);
+            names.map(|name| (name, fs::read(desk.path(name)).unwrap())).to_vec()
+        });
+        for (name, content) in keys {
+            fs::write(desk.path(name), content).unwrap();
+            fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn layout(&self) -> LayoutBuilder {
+        LayoutBuilder::create(&self.path("app"))
+    }
+
+    fn sign(&self, args: &[&str]) -> Said {
+        let mut command = lifeboat(SIGN, self.folder.path(), args);
+        run(command.current_dir(&self.folder).env("COSIGN_PASSWORD", "correct horse"))
+    }
+
+    fn sign_without_passphrase(&self, args: &[&str]) -> Said {
+        run(lifeboat(SIGN, self.folder.path(), args).current_dir(&self.folder))
+    }
+
+    fn verify(&self, args: &[&str]) -> Said {
+        run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder))
+    }
+}
+
+/// What was said, without what differs from run to run.
+fn told(text: &str) -> String {
+    let mut told = String::new();
+    for line in text.lines() {
+        let words = line.split(' ').map(|word| {
+            let hex = word.trim_start_matches("sha256:").trim_end_matches([',', ':', ')']);
+            let is_id = hex.len() >= 16 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+            if is_id { word.replace(hex, "…") } else { word.to_owned() }
+        });
+        told += &(words.collect::<Vec<_>>().join(" ") + "\n");
+    }
+    told
+}
+
+#[test]
+fn what_is_signed_verifies_by_tag_by_digest_and_alone() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    let signed = desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    assert!(signed.stdout.contains(&image.to_oci()), "{}", signed.stdout);
+    insta::assert_snapshot!(told(&signed.stdout), @r"
+    signed    oci:app:1.0
+    digest    sha256:…
+    key       …
+    bundle    sha256:…
+    ");
+    let by_digest = format!("oci:app@{}", image.to_oci());
+    let by_both = format!("oci:app:1.0@{}", image.to_oci());
+    for reference in ["oci:app:1.0", "oci:app", &by_digest, &by_both] {
+        desk.verify(&["image", reference, "--key", "release.pub"]).expect_code(0);
+    }
+    let verified =
+        desk.verify(&["image", "oci:app:1.0", "--key", "other.pub", "--key", "release.pub"]).expect_code(0);
+    insta::assert_snapshot!(told(&verified.stdout), @r"
+    VERIFIED  oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by other.pub or release.pub
+    bundle    sha256:…
+      signed by release.pub (key …)
+    ");
+    let json = desk.verify(&["--json", "image", "oci:app:1.0", "--key", "release.pub"]).expect_code(0);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["schema"], "lifeboat.verification/v1");
+    assert_eq!(json["verdict"], "verified");
+    assert_eq!(json["digest"], image.to_oci());
+    assert_eq!(json["accepted"][0]["signer"], "release.pub");
+    // What stood in the layout stands there still.
+    let index = layout.index();
+    assert_eq!(index["annotations"]["kept"], "as it is");
+    assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "1.0");
+    assert!(index["manifests"][1]["annotations"]["org.opencontainers.image.ref.name"].is_null());
+}
+
+#[test]
+fn an_unsigned_image_is_refused() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    let said = desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    it is not signed: no bundle refers to it
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_signature_by_another_key_is_refused() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "other.key"]).expect_code(0);
+    let said = desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      it was not signed by release.pub; it says that key … signed
+      it
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+}
+
+#[test]
+fn a_good_signature_of_another_image_is_refused() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let good = layout.image("good", "a good image");
+    let bad = layout.image("bad", "a bad image");
+    desk.sign(&["image", "oci:app:good", "--key", "release.key"]).expect_code(0);
+    let (_, bundle) = layout.referrers(good).pop().unwrap();
+    layout.referrer(bad, BUNDLE, &bundle);
+    let said = desk.verify(&["image", "oci:app:bad", "--key", "release.pub"]).expect_code(1);
+    assert!(said.stdout.contains("is good, but"), "{}", said.stdout);
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    REFUSED   oci:app:bad
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      its signature by release.pub is good, but for
+      sha256:…, not
+      for sha256:…
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:bad …
+    ");
+}
+
+#[test]
+fn a_tag_that_moved_is_refused() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let before = layout.image("1.0", "before");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    layout.image("1.0", "after");
+    let reference = format!("oci:app:1.0@{}", before.to_oci());
+    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
+    insta::assert_snapshot!(told(&said.stderr), @r"
+    error: the tag `1.0` points to sha256:… now, not to sha256:…
+      do: find out who moved the tag; to go on with the digest alone, leave the tag out of the reference
+    ");
+    // The digest alone is as good as it was; the tag alone is unsigned now.
+    let by_digest = format!("oci:app@{}", before.to_oci());
+    desk.verify(&["image", &by_digest, "--key", "release.pub"]).expect_code(0);
+    desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+}
+
+#[test]
+fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    layout.image("1.0", "an image");
+    let sbom = "{ \"spdxVersion\": \"SPDX-2.3\",\n \"size\": 1.0e3 }";
+    fs::write(desk.path("sbom.json"), sbom).unwrap();
+    let attest =
+        ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json", "--key", "release.key"];
+    insta::assert_snapshot!(told(&desk.sign(&attest).expect_code(0).stdout), @r"
+    attested  oci:app:1.0
+    digest    sha256:…
+    states    https://spdx.dev/Document
+    key       …
+    bundle    sha256:…
+    ");
+    let said = desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      its signature by release.pub is good, but it is an attestation `spdxjson`,
+      not an image signature
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+
+    let attestation = |kind: &str, key: &str| {
+        desk.verify(&[
+            "attestation",
+            "oci:app:1.0",
+            "--type",
+            kind,
+            "--key",
+            key,
+            "--output",
+            "verified.json",
+        ])
+    };
+    attestation("cyclonedx", "release.pub").expect_code(1);
+    attestation("spdxjson", "other.pub").expect_code(1);
+    assert!(!desk.path("verified.json").exists(), "nothing that is not verified is written");
+    let said = attestation("spdxjson", "release.pub").expect_code(0);
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    VERIFIED  oci:app:1.0
+    digest    sha256:…
+    claim     an attestation spdxjson by release.pub
+    bundle    sha256:…
+      signed by release.pub (key …)
+      predicate written to verified.json
+    ");
+    assert_eq!(fs::read_to_string(desk.path("verified.json")).unwrap(), sbom);
+
+    // A second, different one: which is meant has to be said.
+    fs::write(desk.path("sbom.json"), r#"{"spdxVersion":"SPDX-2.2"}"#).unwrap();
+    let second = desk.sign(&[&["--json"][..], &attest[..]].concat()).expect_code(0);
+    let second: serde_json::Value = serde_json::from_str(&second.stdout).unwrap();
+    let said = attestation("spdxjson", "release.pub").expect_code(2);
+    insta::assert_snapshot!(told(&said.stderr), @r"
+    error: 2 different attestations of this type verify, and `--output` takes one
+      do: choose with `--only`: sha256:… or sha256:…
+    ");
+    let second = second["bundle"]["manifest"].as_str().unwrap();
+    let only = ["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub", "--only", second];
+    desk.verify(&[&only[..], &["--output", "verified.json"]].concat()).expect_code(0);
+    assert_eq!(fs::read_to_string(desk.path("verified.json")).unwrap(), r#"{"spdxVersion":"SPDX-2.2"}"#);
+}
+
+#[test]
+fn a_predicate_that_is_not_what_its_type_says_is_not_signed() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    fs::write(desk.path("sbom.json"), r#"{"bomFormat":"CycloneDX"}"#).unwrap();
+    let attest = |kind: &str, file: &str| {
+        let args = ["attest", "oci:app:1.0", "--type", kind, "--predicate", file, "--key", "release.key"];
+        told(&desk.sign(&args).expect_code(2).stderr)
+    };
+    insta::assert_snapshot!(attest("spdxjson", "sbom.json"), @r"
+    error: the predicate is not a document of the type `spdxjson`: it has no `spdxVersion`
+      do: check that `--predicate` and `--type` belong together, such as `syft IMAGE -o spdx-json` and spdxjson
+    ");
+    insta::assert_snapshot!(attest("spdx", "sbom.json"), @r"
+    error: `spdx` is no type of attestation: neither a known short name nor an absolute URI
+      do: give one of spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's full URI
+    ");
+    insta::assert_snapshot!(attest("spdxjson", "absent.json"), @r"
+    error: the predicate absent.json cannot be read: No such file or directory (os error 2)
+      do: give a file of at most 64 MiB
+    ");
+}
+
+#[test]
+fn damage_is_refused_wherever_it_is() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let (manifest, bundle) = layout.referrers(image).pop().unwrap();
+    let verify = || desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+    let flip = |digest: Sha256Digest| {
+        let path = layout.blob_path(digest);
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        let middle = bad.len() / 2;
+        bad[middle] ^= 1;
+        fs::write(&path, bad).unwrap();
+        (path, good)
+    };
+    let mend = |(path, good): (PathBuf, Vec<u8>)| fs::write(path, good).unwrap();
+
+    let damaged = flip(Sha256Digest::of(&bundle));
+    insta::assert_snapshot!(told(&verify().stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      the blob
+      sha256:… has
+      the digest
+      sha256:…, not
+      sha256:…: it
+      was damaged or exchanged
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+    mend(damaged);
+    let damaged = flip(manifest);
+    insta::assert_snapshot!(told(&verify().stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      the blob
+      sha256:… has
+      the digest
+      sha256:…, not
+      sha256:…: it
+      was damaged or exchanged
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+    mend(damaged);
+    let damaged = flip(image);
+    insta::assert_snapshot!(told(&verify().stderr), @r"
+    error: the blob sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
+      do: do not use it; compare with another copy, and tell whoever runs the registry
+    ");
+    mend(damaged);
+    fs::remove_file(layout.blob_path(Sha256Digest::of(&bundle))).unwrap();
+    insta::assert_snapshot!(told(&verify().stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    its one bundle does not show that
+    bundle    sha256:…
+      there is no blob
+      sha256:… in
+      app
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+}
+
+#[test]
+fn hostile_bundles_do_not_hide_a_good_one_and_do_not_count() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    layout.referrer(image, BUNDLE, b"<html>");
+    layout.referrer(image, BUNDLE, &vec![b'['; 2 << 20]);
+    layout.referrer(image, BUNDLE, "[".repeat(500_000).as_bytes());
+    layout.referrer(image, "application/vnd.dev.sigstore.bundle+json;version=0.1", b"{}");
+    layout.referrer(image, "text/plain", b"a note");
+    let verify = ["image", "oci:app:1.0", "--key", "release.pub"];
+    insta::assert_snapshot!(told(&desk.verify(&verify).expect_code(1).stdout), @r"
+    REFUSED   oci:app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    none of its 4 bundles shows that
+    bundle    sha256:…
+      this is not a Sigstore bundle of version 0.3 (it is not a JSON object)
+    bundle    sha256:…
+      the layer
+      sha256:… is
+      larger than 1048576 bytes
+    bundle    sha256:…
+      this is not a Sigstore bundle of version 0.3 (it is not a JSON object)
+    bundle    sha256:…
+      this is not a Sigstore bundle of version 0.3 (missing field `mediaType` at
+      line 1 column 2)
+    do        do not use it; whoever made it can sign it:
+      lifeboat-sign image oci:app:1.0 …
+    ");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    desk.verify(&verify).expect_code(0);
+}
+
+#[test]
+fn signers_at_the_same_time_lose_no_signature() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    fs::write(desk.path("note.json"), r#"{"note":"good"}"#).unwrap();
+    let children: Vec<_> = (0..6)
+        .map(|number| {
+            let kind = format!("https://example.com/note/{number}");
+            let args =
+                ["attest", "oci:app", "--type", &kind, "--predicate", "note.json", "--key", "release.key"];
+            let mut command = lifeboat(SIGN, desk.folder.path(), args);
+            command
+                .current_dir(&desk.folder)
+                .env("COSIGN_PASSWORD", "correct horse")
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(layout.referrers(image).len(), 6);
+}
+
+#[test]
+fn key_files_are_private_and_never_overwritten() {
+    let desk = Desk::new();
+    desk.sign(&["keygen", "new"]).expect_code(0);
+    let mode = |name: &str| fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("new.key"), mode("new.pub") & 0o600), (0o600, 0o600));
+    let before = fs::read(desk.path("new.key")).unwrap();
+    insta::assert_snapshot!(told(&desk.sign(&["keygen", "new"]).expect_code(2).stderr), @r"
+    error: new.key is there already, and key files are never overwritten
+      do: choose another prefix, or move the old files away first
+    ");
+    fs::remove_file(desk.path("new.key")).unwrap();
+    desk.sign(&["keygen", "new"]).expect_code(2);
+    assert!(!desk.path("new.key").exists(), "half a pair is not made");
+    fs::write(desk.path("new.key"), before).unwrap();
+    insta::assert_snapshot!(told(&desk.sign_without_passphrase(&["keygen", "newer"]).expect_code(2).stderr), @r"
+    error: the passphrase of the key is missing: COSIGN_PASSWORD is not set, and there is no terminal to ask on
+      do: set COSIGN_PASSWORD (an empty value is an empty passphrase), or run it on a terminal
+    ");
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_refused_with_the_reason() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    let sign = |key: &str| told(&desk.sign(&["image", "oci:app", "--key", key]).expect_code(2).stderr);
+    let verify = |key: &str| told(&desk.verify(&["image", "oci:app", "--key", key]).expect_code(2).stderr);
+    let missing = desk.sign_without_passphrase(&["image", "oci:app", "--key", "release.key"]).expect_code(2);
+    insta::assert_snapshot!(told(&missing.stderr), @r"
+    error: the passphrase of the key is missing: COSIGN_PASSWORD is not set, and there is no terminal to ask on
+      do: set COSIGN_PASSWORD (an empty value is an empty passphrase), or run it on a terminal
+    ");
+    let mut wrong = lifeboat(SIGN, desk.folder.path(), ["image", "oci:app", "--key", "release.key"]);
+    let wrong = run(wrong.current_dir(&desk.folder).env("COSIGN_PASSWORD", "battery staple")).expect_code(2);
+    insta::assert_snapshot!(told(&wrong.stderr), @r"
+    error: the key file release.key cannot be used
+      because: the passphrase does not open the key file
+      do: check COSIGN_PASSWORD; if the passphrase is right, the file is damaged: fetch its backup
+    ");
+    fs::write(desk.path("garbage.key"), "garbage").unwrap();
+    insta::assert_snapshot!(sign("garbage.key"), @r"
+    error: the key file garbage.key cannot be used
+      because: this is not a private key file (it holds no PEM block)
+      do: give the .key file of a pair that `lifeboat-sign keygen PREFIX` or `cosign generate-key-pair` made
+    ");
+    insta::assert_snapshot!(verify("garbage.key"), @r"
+    error: the key file garbage.key cannot be used
+      because: this is not a public key file (it holds no PEM block)
+      do: give the .pub file of a key pair: PEM that begins `-----BEGIN PUBLIC KEY-----`
+    ");
+    insta::assert_snapshot!(sign("release.pub"), @r"
+    error: the key file release.pub cannot be used
+      because: this is a public key, and signing needs the private one
+      do: give the .key file of the pair to `--key`
+    ");
+    insta::assert_snapshot!(verify("release.key"), @r"
+    error: the key file release.key cannot be used
+      because: this is a private key, and verifying needs the public one
+      do: give the .pub file of the pair to `--key`, and keep the private key where signing happens
+    ");
+    insta::assert_snapshot!(sign("absent.key"), @r"
+    error: the key file absent.key cannot be read
+      because: No such file or directory (os error 2)
+      do: give the private key's file to `--key`; `lifeboat-sign keygen PREFIX` makes one
+    ");
+    insta::assert_snapshot!(verify("absent.pub"), @r"
+    error: the key file absent.pub cannot be read
+      because: No such file or directory (os error 2)
+      do: give the signer's .pub file to `--key`
+    ");
+    fs::set_permissions(desk.path("release.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    insta::assert_snapshot!(sign("release.key"), @r"
+    error: others can read the private key release.key (mode 0644, expected 0600)
+      do: run `chmod 600 release.key`; if someone may have read it, make a new key instead and retire this one
+    ");
+}
+
+#[test]
+fn a_file_verifies_by_its_content_or_its_digest() {
+    let desk = Desk::new();
+    fs::write(desk.path("app.tar"), "content").unwrap();
+    let sign = desk
+        .sign(&["blob", "app.tar", "--bundle", "app.sigstore.json", "--key", "release.key"])
+        .expect_code(0);
+    insta::assert_snapshot!(told(&sign.stdout), @r"
+    signed    app.tar
+    digest    sha256:…
+    key       …
+    bundle    app.sigstore.json
+    ");
+    let verify =
+        |file: &str, key: &str| desk.verify(&["blob", file, "--bundle", "app.sigstore.json", "--key", key]);
+    insta::assert_snapshot!(told(&verify("app.tar", "release.pub").expect_code(0).stdout), @r"
+    VERIFIED  app.tar
+    digest    sha256:…
+    claim     the signature of a file by release.pub
+    bundle    app.sigstore.json
+      signed by release.pub (key …)
+    ");
+    let digest = Sha256Digest::of(b"content").to_oci();
+    verify(&digest, "release.pub").expect_code(0);
+    verify(&Sha256Digest::of(b"other").to_oci(), "release.pub").expect_code(1);
+    verify("sha256:12", "release.pub").expect_code(2);
+    insta::assert_snapshot!(told(&verify("app.tar", "other.pub").expect_code(1).stdout), @r"
+    REFUSED   app.tar
+    digest    sha256:…
+    claim     the signature of a file by other.pub
+    reason    its one bundle does not show that
+    bundle    app.sigstore.json
+      it was not signed by other.pub; it says that key … signed it
+    do        do not use the file; fetch it and its bundle again from where it was published
+    ");
+    fs::write(desk.path("app.tar"), "Content").unwrap();
+    insta::assert_snapshot!(told(&verify("app.tar", "release.pub").expect_code(1).stdout), @r"
+    REFUSED   app.tar
+    digest    sha256:…
+    claim     the signature of a file by release.pub
+    reason    its one bundle does not show that
+    bundle    app.sigstore.json
+      its signature by release.pub is good, but for
+      sha256:…, not
+      for sha256:…
+    do        do not use the file; fetch it and its bundle again from where it was published
+    ");
+    let over = desk.sign(&["blob", "app.tar", "--bundle", "app.tar", "--key", "release.key"]).expect_code(2);
+    insta::assert_snapshot!(told(&over.stderr), @r"
+    error: the bundle would overwrite app.tar
+      do: give another file to `--bundle`
+    ");
+}
+
+#[test]
+fn references_that_name_nothing_are_refused() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    layout.image("1.0", "one");
+    layout.image("2.0", "two");
+    fs::create_dir(desk.path("empty")).unwrap();
+    let verify = |reference: &str| {
+        told(&desk.verify(&["image", reference, "--key", "release.pub"]).expect_code(2).stderr)
+    };
+    insta::assert_snapshot!(verify("alpine:3.20"), @r"
+    error: `alpine:3.20` is not an image reference: it names no registry
+      do: write `docker.io/library/alpine:3.20`
+    ");
+    insta::assert_snapshot!(verify("docker:app"), @r"
+    error: `docker:app` is not an image reference: images of the local daemon cannot be used yet
+      do: push the image to a registry, or save it as a layout: `skopeo copy docker-daemon:NAME oci:DIR:tag`
+    ");
+    insta::assert_snapshot!(verify("oci:absent"), @r"
+    error: absent is not an OCI image layout: there is no such folder
+      do: give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it
+    ");
+    insta::assert_snapshot!(verify("oci:empty"), @r"
+    error: empty is not an OCI image layout: it has no file `oci-layout`
+      do: give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it
+    ");
+    insta::assert_snapshot!(verify("oci:app:3.0"), @r"
+    error: there is no tag `3.0` in app, which holds 1.0, 2.0
+      do: check the name, and that it was put there
+    ");
+    insta::assert_snapshot!(verify("oci:app"), @r"
+    error: app holds 2 images (:1.0, :2.0), and the reference names none of them
+      do: add `:tag` or `@sha256:…` to the reference
+    ");
+    insta::assert_snapshot!(verify(&format!("oci:app@{}", Sha256Digest::of(b"absent").to_oci())), @r"
+    error: there is no blob sha256:… in app
+      do: check the name, and that it was put there
+    ");
+}
+
+/// What verifying says to a registry that answers like this.
+fn verdict_at(desk: &Desk, code: i32, answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
+    let address = serve(answer);
+    let reference = format!("{address}/app:1.0");
+    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(code);
+    told(&(said.stdout + &said.stderr)).replace(&address, "ADDRESS")
+}
+
+#[test]
+fn a_registry_that_gives_no_answer_leaves_it_undetermined() {
+    let desk = Desk::new();
+    let said = desk.verify(&["image", "127.0.0.1:1/app:1.0", "--key", "release.pub"]).expect_code(3);
+    assert!(
+        said.stderr.starts_with("error: the registry 127.0.0.1:1 cannot be reached\n  because: "),
+        "{}",
+        said.stderr
+    );
+    insta::assert_snapshot!(verdict_at(&desk, 3, |_, _| Answer::new(503, "later")), @r"
+    error: the registry ADDRESS answers with status 503 when asked for the tag `1.0`
+      do: try again later; nothing was decided
+    ");
+    let challenge =
+        |_: &str, _: &str| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"registry\"");
+    insta::assert_snapshot!(verdict_at(&desk, 3, challenge), @r"
+    error: the registry ADDRESS refuses the tag `1.0`: it wants credentials, and there are none
+      do: run `docker login ADDRESS` with an account that may do this
+    ");
+    insta::assert_snapshot!(verdict_at(&desk, 2, |_, _| Answer::new(404, "")), @r"
+    error: there is no tag `1.0` in ADDRESS/app
+      do: check the name, and that it was put there
+    ");
+}
+
+/// An image's manifest.
+const IMAGE: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
+
+fn image() -> Answer {
+    Answer::new(200, IMAGE).header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+}
+
+fn list(entries: &str) -> Answer {
+    let list = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+    Answer::new(200, list).header("Content-Type", "application/vnd.oci.image.index.v1+json")
+}
+
+#[test]
+fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
+    let desk = Desk::new();
+    // The image is there, its referrers cannot be listed.
+    let failing = |_: &str, path: &str| match path {
+        "/v2/app/manifests/1.0" => image(),
+        path if path.contains("/referrers/") => Answer::new(502, ""),
+        _ => Answer::new(404, ""),
+    };
+    insta::assert_snapshot!(verdict_at(&desk, 3, failing), @r"
+    error: the registry ADDRESS answers with status 502 when asked for the list of referrers
+      do: try again later; nothing was decided
+    ");
+    // The list is there, the bundle cannot be read.
+    let failing = |_: &str, path: &str| match path {
+        "/v2/app/manifests/1.0" => image(),
+        path if path.contains("/referrers/") => {
+            let digest = Sha256Digest::of(b"bundle").to_oci();
+            list(&format!(
+                r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":1}}"#
+            ))
+        }
+        path if path.contains("/manifests/sha256:") => Answer::new(500, ""),
+        _ => Answer::new(404, ""),
+    };
+    insta::assert_snapshot!(verdict_at(&desk, 3, failing), @r"
+    UNKNOWN   ADDRESS/app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    1 of its bundles could not be read, and no other shows that
+    unread    sha256:…
+      the registry ADDRESS answers with status 500 when asked for the
+      manifest
+      sha256:…
+    do        try again; until then do not use it
+    ");
+}
+
+#[test]
+fn a_registry_that_lies_is_refused() {
+    let desk = Desk::new();
+    // Without end.
+    let endless =
+        |_: &str, _: &str| Answer { body: vec![b' '; 1 << 20], times: 1 << 20, ..Answer::new(200, "") };
+    insta::assert_snapshot!(verdict_at(&desk, 1, endless), @r"
+    error: the tag `1.0` is larger than 4194304 bytes
+      do: do not use it; compare with another copy, and tell whoever runs the registry
+    ");
+    // Something else than was asked for.
+    let address = serve(|_, _| image());
+    let reference = format!("{address}/app@{}", Sha256Digest::of(b"another").to_oci());
+    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
+    insta::assert_snapshot!(told(&said.stderr), @r"
+    error: the manifest sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
+      do: do not use it; compare with another copy, and tell whoever runs the registry
+    ");
+    // One kind in the header, another in the document.
+    let two_faced = |_: &str, _: &str| {
+        Answer::new(200, IMAGE).header("Content-Type", "application/vnd.oci.image.index.v1+json")
+    };
+    insta::assert_snapshot!(verdict_at(&desk, 1, two_faced), @r"
+    error: the tag `1.0` is malformed: it was served as `application/vnd.oci.image.index.v1+json` but says that it is `application/vnd.oci.image.manifest.v1+json`
+      do: do not use it; compare with another copy, and tell whoever runs the registry
+    ");
+    // Pages that lead on for ever.
+    let leading_on = |_: &str, path: &str| match path {
+        "/v2/app/manifests/1.0" => image(),
+        path if path.contains("/referrers/") => list("").header("Link", format!("<{path}>; rel=\"next\"")),
+        _ => Answer::new(404, ""),
+    };
+    insta::assert_snapshot!(verdict_at(&desk, 3, leading_on), @r"
+    UNKNOWN   ADDRESS/app:1.0
+    digest    sha256:…
+    claim     an image signature by release.pub
+    reason    nothing that was looked at shows that
+    note      more refers to it than was looked at
+    do        try again; until then do not use it
+    ");
+    // Pages that lead elsewhere are not followed, and what stands there may have been a signature.
+    let elsewhere = |_: &str, path: &str| match path {
+        "/v2/app/manifests/1.0" => image(),
+        path if path.contains("/referrers/") => {
+            list("").header("Link", "<http://127.0.0.1:1/>; rel=\"next\"")
+        }
+        _ => Answer::new(404, ""),
+    };
+    verdict_at(&desk, 3, elsewhere);
+}
+
+#[test]
+fn plain_http_is_not_spoken_beyond_loopback() {
+    let desk = Desk::new();
+    // An address for documentation, which nothing answers at; the refusal must not depend on the network's mood, so
+    // only the scheme is looked at: a TLS connection to a plain server fails, and nothing is sent in the clear.
+    let said = desk.verify(&["image", "registry.invalid/app:1.0", "--key", "release.pub"]).expect_code(3);
+    assert!(said.stderr.contains("plain HTTP is spoken on loopback only"), "{}", said.stderr);
+}
+
+#[test]
+fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path(".docker")).unwrap();
+    let address = serve(|_, _| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"registry\""));
+    let config = format!(r#"{{"auths":{{"{address}":{{"auth":"YWxpY2U6c2VjcmV0"}}}}}}"#);
+    fs::write(desk.path(".docker/config.json"), config).unwrap();
+    let reference = format!("{address}/app:1.0");
+    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(3);
+    insta::assert_snapshot!(told(&said.stderr).replace(&address, "ADDRESS"), @r"
+    error: the registry ADDRESS refuses the tag `1.0`: the credentials are not enough
+      do: run `docker login ADDRESS` with an account that may do this
+    ");
+    let said = desk.sign(&["image", &reference, "--key", "release.key"]);
+    assert!(!said.stderr.contains("secret"), "{}", said.stderr);
+    fs::write(desk.path(".docker/config.json"), "{").unwrap();
+    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(2);
+    assert!(said.stderr.contains("is not Docker's JSON"), "{}", said.stderr);
+}
+
+#[test]
+fn every_verb_has_examples() {
+    let desk = Desk::new();
+    for (binary, verbs) in
+        [(SIGN, &["keygen", "image", "attest", "blob"][..]), (VERIFY, &["image", "attestation", "blob"])]
+    {
+        for verb in verbs {
+            let help =
+                run(&mut lifeboat(binary, Path::new(desk.folder.path()), [verb, "--help"])).expect_code(0);
+            assert!(help.stdout.contains("Examples:"), "{}", help.stdout);
+            assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{}", help.stdout);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A server on loopback that answers every request as the test says: for what no real registry would do.
+
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers, besides the length and the connection's end.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, which is sent over and over until `times` are sent.
+    pub body: Vec<u8>,
+    /// How often the body is sent.
+    pub times: usize,
+}
+
+impl Answer {
+    /// An answer with a short body.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), times: 1 }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// Starts a server that asks `answer` about each request's method and path, until the test's process ends. Gives the
+/// address and port.
+///
+/// # Panics
+/// When there is no free port.
+pub fn serve(answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that hangs up early is what some tests are about.
+            let _ = respond(stream, &answer);
+        }
+    });
+    address
+}
+
+fn respond(mut stream: TcpStream, answer: &impl Fn(&str, &str) -> Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut header = String::new();
+    while reader.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let mut words = request.split(' ');
+    let answer = answer(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // Without a length the body ends with the connection, so that a client cannot know how much will come.
+    write!(stream, "HTTP/1.1 {} It\r\nConnection: close\r\n", answer.status)?;
+    for (name, value) in &answer.headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    stream.write_all(b"\r\n")?;
+    for _ in 0..answer.times {
+        stream.write_all(&answer.body)?;
+    }
+    stream.flush()
+}

@@ -1,0 +1,102 @@
+//! `lifeboat-verify attestation`
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_registry::Reference;
+use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
+use lifeboat_trust::statement::PredicateType;
+
+use crate::evidence::{Image, Search, outcome};
+use crate::signers;
+
+/// Verify that one of the given keys signed a statement about an image, such as its SBOM
+///
+/// The statement must be of the type that --type names and about the digest that the reference was resolved to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat-verify attestation registry.example/app:1.0 --type spdxjson --key release.pub
+  lifeboat-verify attestation registry.example/app:1.0 --type spdxjson --key release.pub --output sbom.json
+  lifeboat-verify attestation oci:./build/app --type https://example.com/review/v1 --key release.pub
+
+Exit codes: 0 verified; 1 none, or by others or about something else; 3 could not be determined")]
+pub(crate) struct Args {
+    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: String,
+    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
+    #[arg(long = "key", value_name = "FILE", required = true)]
+    keys: Vec<PathBuf>,
+    /// Write what was stated, the predicate, to this file once it is verified
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Look at the bundle of this manifest only, where an image has several attestations of the type
+    #[arg(long, value_name = "sha256:HEX")]
+    only: Option<String>,
+    /// Speak plain HTTP to the registry, also where it is not on loopback
+    #[arg(long)]
+    allow_http: bool,
+}
+
+pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let reference: Reference = args.reference.parse()?;
+    let kind: PredicateType = args.kind.parse()?;
+    let only = args.only.as_deref().map(Sha256Digest::from_oci).transpose().map_err(|error| {
+        Failure::usage(
+            format!("{error}, as `--only` needs it"),
+            "give a bundle's digest as the report shows it",
+        )
+    })?;
+    let policy = signers::read(&args.keys)?;
+    let image = Image::resolve(reference, args.allow_http).await?;
+    let claim = image.claim(kind);
+    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_at_first: false, only };
+    let findings = image.search(&claim, &policy, &search).await?;
+    let predicates: Vec<Vec<u8>> = findings
+        .accepted
+        .iter()
+        .map(|(_, accepted)| accepted.statement.predicate.as_ref().map_or("null", |json| json.get()).into())
+        .collect();
+    let mut report = image.report(&claim, &policy, findings);
+    if let (Some(path), Some(predicate)) = (&args.output, predicates.first()) {
+        if predicates.iter().any(|other| other != predicate) {
+            let bundles: Vec<_> = report.accepted.iter().map(|accepted| accepted.bundle.as_str()).collect();
+            return Err(Failure::usage(
+                format!(
+                    "{} different attestations of this type verify, and `--output` takes one",
+                    bundles.len()
+                ),
+                format!("choose with `--only`: {}", bundles.join(" or ")),
+            ));
+        }
+        write(path, predicate).map_err(|error| {
+            let path = path.display();
+            Failure::refused(
+                format!("the predicate cannot be written to {path}: {error}"),
+                "choose another `--output`",
+            )
+        })?;
+        report.accepted[0].written_to = Some(path.display().to_string());
+    }
+    ui.report(&report);
+    Ok(outcome(report.verdict))
+}
+
+/// Whoever looks at the file sees a verified predicate, or what was there before.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
