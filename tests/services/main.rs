@@ -1,8 +1,16 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
-use libtest_mimic::{Arguments, Trial};
+mod docker;
+
+use libtest_mimic::Arguments;
 
 fn main() -> std::process::ExitCode {
-    let trials: Vec<Trial> = Vec::new();
+    // Some tests need a process of their own that they can kill: this program again, with a job.
+    if let Ok(job) = std::env::var(docker::JOB) {
+        docker::work(&job);
+        return std::process::ExitCode::SUCCESS;
+    }
+    let mut trials = Vec::new();
+    trials.extend(docker::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

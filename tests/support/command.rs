@@ -38,7 +38,10 @@ pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsR
             command.env_remove(&name);
         }
     }
-    command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+    command
+        .env("HOME", home)
+        .env("XDG_CACHE_HOME", home.join("cache"))
+        .env("XDG_STATE_HOME", home.join("state"));
     command.args(args);
     command
 }

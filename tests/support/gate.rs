@@ -18,16 +18,18 @@ pub fn trial<S: Send + 'static>(
 ) -> Trial {
     match service {
         Ok(service) => Trial::test(name, move || test(service)),
-        Err(Missing(reason)) if services_are_required() => {
-            Trial::test(name, move || Err(Failed::from(format!("a service that is required here is missing: {reason}"))))
-        }
+        Err(Missing(reason)) if services_are_required() => Trial::test(name, move || {
+            Err(Failed::from(format!("a service that is required here is missing: {reason}")))
+        }),
         Err(Missing(reason)) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
     }
 }
 
 /// Whether a missing service fails a test instead of leaving it out.
 pub fn services_are_required() -> bool {
-    ["CI", "LIFEBOAT_REQUIRE_SERVICES"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
+    ["CI", "LIFEBOAT_REQUIRE_SERVICES"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
 }
 
 /// The value of an environment variable that `scripts/setup` writes, such as the address of a test registry.
