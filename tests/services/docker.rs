@@ -513,7 +513,7 @@ fn sandbox(found: &Docker) {
             &found.busybox,
             "sh",
             "-c",
-            "echo started with $PASSWORD; nc -lk -p 8080 -e cat & exec sleep 600",
+            "echo started with $PASSWORD; httpd -p 8080 -h /; exec sleep 600",
         ],
     );
     let owner = owner(Duration::from_secs(600));

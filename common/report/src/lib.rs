@@ -2,6 +2,8 @@
 //!
 //! A report is a plain struct with a schema id. It never decides anything and never reads anything.
 
+pub mod drill;
+
 use serde::Serialize;
 
 /// A document that a command prints: JSON under `--json`, text otherwise.
