@@ -5,6 +5,7 @@
 mod figures;
 
 pub mod backup;
+pub mod drill;
 pub mod restore;
 pub mod signature;
 pub mod snapshots;

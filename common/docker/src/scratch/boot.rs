@@ -1,0 +1,189 @@
+//! Waiting until a scratch container is up, and what it says when it is not.
+
+use std::time::Duration;
+
+use bollard::query_parameters::LogsOptions;
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Sandbox;
+use crate::EngineError;
+use crate::document::{list, some_text, text};
+
+/// How often a container's state is asked for. Health events can be missed; the state cannot.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How many of a container's last lines are kept.
+const LOG_LINES: usize = 40;
+
+/// The longest log that is kept, in bytes.
+const LOG_BYTES: usize = 8 << 10;
+
+/// A container that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Its health check passes.
+    Healthy,
+    /// It runs, and it has no health check.
+    Running,
+    /// It ran to its end with exit code 0, as its dependants expect.
+    Completed,
+}
+
+/// A container that is not up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// Why, in words.
+    pub reason: String,
+    /// Its last lines.
+    pub log: String,
+}
+
+impl Sandbox {
+    /// Waits until the container `id` is up, or the deadline has passed. `completes` says that it is expected to run to
+    /// its end.
+    ///
+    /// # Errors
+    /// The engine's; that the container is not up is the inner result. `secrets` are struck from what it said.
+    pub async fn wait_ready(
+        &self,
+        id: &str,
+        completes: bool,
+        deadline: Instant,
+        secrets: &[String],
+    ) -> Result<Result<Ready, NotReady>, EngineError> {
+        loop {
+            let document = self.engine.container_document(id).await?;
+            let reason = match readiness(&document["State"], completes) {
+                Readiness::Up(ready) => return Ok(Ok(ready)),
+                Readiness::Down(reason) => Some(reason),
+                Readiness::NotYet(_) if Instant::now() < deadline => None,
+                Readiness::NotYet(reason) => Some(format!("{reason} when its time was up")),
+            };
+            if let Some(reason) = reason {
+                let log = redacted(&self.last_lines(id).await, secrets);
+                return Ok(Err(NotReady { reason: redacted(&reason, secrets), log }));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Whether the container `id` is still up, for the end of a stability window.
+    pub async fn still_up(
+        &self,
+        id: &str,
+        was: Ready,
+        secrets: &[String],
+    ) -> Result<Result<(), NotReady>, EngineError> {
+        let document = self.engine.container_document(id).await?;
+        let fallen = match (was, readiness(&document["State"], was == Ready::Completed)) {
+            (_, Readiness::Up(now)) if now == was => return Ok(Ok(())),
+            (_, Readiness::Down(reason) | Readiness::NotYet(reason)) => reason,
+            (_, Readiness::Up(_)) => "it changed its state".to_owned(),
+        };
+        let log = redacted(&self.last_lines(id).await, secrets);
+        Ok(Err(NotReady { reason: redacted(&fallen, secrets), log }))
+    }
+
+    /// The container's last lines, as far as they can be had.
+    async fn last_lines(&self, id: &str) -> String {
+        let options =
+            LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_string(), ..Default::default() };
+        let mut pieces = self.engine.client().logs(id, Some(options));
+        let mut log = Vec::new();
+        while let Some(Ok(piece)) = pieces.next().await {
+            log.extend_from_slice(&piece.into_bytes());
+            // The last bytes are those that tell; a line may be endless.
+            if log.len() > 2 * LOG_BYTES {
+                log.drain(..log.len() - LOG_BYTES);
+            }
+        }
+        let start = log.len().saturating_sub(LOG_BYTES);
+        String::from_utf8_lossy(&log[start..]).into_owned()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Readiness {
+    Up(Ready),
+    NotYet(String),
+    Down(String),
+}
+
+fn readiness(state: &Value, completes: bool) -> Readiness {
+    let code = state["ExitCode"].as_i64().unwrap_or(0);
+    match state["Status"].as_str().unwrap_or_default() {
+        "running" => {
+            let health = &state["Health"];
+            match health["Status"].as_str() {
+                _ if completes => Readiness::NotYet("it still ran".to_owned()),
+                None | Some("" | "none") => Readiness::Up(Ready::Running),
+                Some("healthy") => Readiness::Up(Ready::Healthy),
+                Some(status) => {
+                    // Unhealthy is not the end: a database that recovers after a crash becomes healthy late.
+                    let last = list(&health["Log"]).last().map(|entry| text(&entry["Output"]));
+                    let said =
+                        last.map(|l| l.trim().chars().take(300).collect::<String>()).unwrap_or_default();
+                    let said =
+                        if said.is_empty() { said } else { format!(", its health check said: {said}") };
+                    Readiness::NotYet(format!("it was {status}{said}"))
+                }
+            }
+        }
+        "exited" | "dead" if completes && code == 0 => Readiness::Up(Ready::Completed),
+        "exited" | "dead" => {
+            let why = if state["OOMKilled"] == true { ", killed for want of memory" } else { "" };
+            let error = some_text(&state["Error"]).map(|e| format!(": {e}")).unwrap_or_default();
+            Readiness::Down(format!("it ended with exit code {code}{why}{error}"))
+        }
+        other => Readiness::NotYet(format!("it was {other}")),
+    }
+}
+
+/// `text` with every one of `secrets` struck out.
+pub fn redacted(text: &str, secrets: &[String]) -> String {
+    // The longest first, so that one that contains another leaves nothing of itself behind.
+    let mut longest_first: Vec<&String> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
+    longest_first.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    longest_first
+        .into_iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "[redacted]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn readiness_follows_health_and_exit() {
+        let up = |state: Value, completes| readiness(&state, completes);
+        assert_eq!(up(json!({"Status": "running"}), false), Readiness::Up(Ready::Running));
+        assert_eq!(
+            up(json!({"Status": "running", "Health": {"Status": "healthy"}}), false),
+            Readiness::Up(Ready::Healthy)
+        );
+        assert!(matches!(up(json!({"Status": "running"}), true), Readiness::NotYet(_)));
+        assert_eq!(up(json!({"Status": "exited", "ExitCode": 0}), true), Readiness::Up(Ready::Completed));
+        assert!(matches!(up(json!({"Status": "exited", "ExitCode": 0}), false), Readiness::Down(_)));
+        let starting =
+            json!({"Status": "running", "Health": {"Status": "unhealthy", "Log": [{"Output": "no\n"}]}});
+        assert_eq!(
+            up(starting, false),
+            Readiness::NotYet("it was unhealthy, its health check said: no".to_owned())
+        );
+        let killed = json!({"Status": "exited", "ExitCode": 137, "OOMKilled": true});
+        assert_eq!(
+            up(killed, false),
+            Readiness::Down("it ended with exit code 137, killed for want of memory".to_owned())
+        );
+    }
+
+    #[test]
+    fn secrets_are_struck_longest_first() {
+        let secrets = ["pass".to_owned(), "password1".to_owned(), String::new()];
+        assert_eq!(redacted("x password1 pass", &secrets), "x [redacted] [redacted]");
+    }
+}

@@ -1,0 +1,610 @@
+//! The Docker Engine for real: selection, reaching bytes, quiescing through a kill, isolation and clearing away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::random::{Entropy, OsEntropy};
+use lifeboat_core::{Fault, Kind};
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
+use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
+use lifeboat_docker::scratch::{ExecCommand, Ownership, Ready, RehearsalId};
+use lifeboat_docker::selection::{Activity, Selection, Wanted};
+use lifeboat_docker::{Engine, EngineError};
+use lifeboat_tests::gate::{Missing, setting, trial};
+use tokio_util::sync::CancellationToken;
+
+/// The variable that gives this program a job instead of the tests.
+pub(crate) const JOB: &str = "LIFEBOAT_TEST_JOB";
+
+/// What the tests need of this machine.
+#[derive(Clone)]
+pub(crate) struct Docker {
+    pub(crate) host: String,
+    pub(crate) busybox: String,
+}
+
+impl Docker {
+    pub(crate) fn find() -> Result<Self, Missing> {
+        let found =
+            Self { host: setting("LIFEBOAT_TEST_DOCKER")?, busybox: setting("LIFEBOAT_TEST_BUSYBOX_IMAGE")? };
+        runtime().block_on(found.engine()).map_err(|error| Missing(error.to_string()))?;
+        Ok(found)
+    }
+
+    pub(crate) async fn engine(&self) -> Result<Engine, EngineError> {
+        Engine::connect(Some(&self.host)).await
+    }
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Runs the `docker` client; its output, trimmed.
+pub(crate) fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("the docker client runs");
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A prefix for this test's objects, which vanish with it.
+pub(crate) struct Playground {
+    pub(crate) prefix: String,
+}
+
+impl Playground {
+    pub(crate) fn new() -> Self {
+        let id: &dyn Entropy = &OsEntropy;
+        Self { prefix: format!("lbt{:016x}", u64::from_le_bytes(id.array::<8>())) }
+    }
+
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// Runs a container of ours in the background; its id.
+    pub(crate) fn run(&self, name: &str, args: &[&str]) -> String {
+        let name = self.name(name);
+        let mut all = vec!["run", "--detach", "--name", &name];
+        all.extend_from_slice(args);
+        docker(&all)
+    }
+
+    pub(crate) fn volume(&self, name: &str) -> String {
+        docker(&["volume", "create", &self.name(name)])
+    }
+}
+
+impl Drop for Playground {
+    fn drop(&mut self) {
+        let filter = format!("name={}", self.prefix);
+        for id in docker(&["ps", "--all", "--quiet", "--filter", &filter]).lines() {
+            docker(&["rm", "--force", "--volumes", id]);
+        }
+        for id in docker(&["volume", "ls", "--quiet", "--filter", &filter]).lines() {
+            docker(&["volume", "rm", id]);
+        }
+        for id in docker(&["network", "ls", "--quiet", "--filter", &filter]).lines() {
+            docker(&["network", "rm", id]);
+        }
+    }
+}
+
+/// Waits for something that will come; the test fails when it does not.
+pub(crate) fn eventually(what: &str, mut there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !there() {
+        assert!(Instant::now() < deadline, "{what} did not happen within 30 s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn state(container: &str) -> String {
+    docker(&["inspect", "--format", "{{.State.Status}}", container])
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let found = Docker::find();
+    let test = |name: &str, test: fn(&Docker)| {
+        trial(name, found.clone(), move |docker| {
+            test(&docker);
+            Ok(())
+        })
+    };
+    vec![
+        test("docker::volumes_and_their_users_are_found_and_typos_are_met_with_names", selection),
+        test("docker::a_project_is_its_containers_and_their_volumes", project),
+        test("docker::bytes_are_reached_in_place_and_options_are_refused", reaching),
+        test("docker::definitions_hold_what_a_rehearsal_needs", definitions),
+        test("docker::stop_and_pause_come_back_and_readers_are_left_alone", quiescing),
+        test("docker::a_process_killed_while_it_holds_containers_is_made_good", killed_while_holding),
+        test("docker::a_process_killed_during_a_stop_is_made_good", killed_during_stop),
+        test("docker::what_someone_else_restarted_is_left_alone", taken_over),
+        test("docker::a_fresh_volume_is_made_or_refused_and_goes_again", fresh_volume),
+        test("docker::a_sandbox_is_cut_off_and_leaves_nothing", sandbox),
+        test("docker::expired_leftovers_are_collected_and_young_ones_kept", collection),
+    ]
+}
+
+fn selection(found: &Docker) {
+    let play = Playground::new();
+    let (one, two) = (play.volume("one"), play.volume("two"));
+    play.run(
+        "writer",
+        &["-v", &format!("{one}:/one"), "-v", &format!("{two}:/two:ro"), &found.busybox, "sleep", "600"],
+    );
+    play.run("reader", &["-v", &format!("{two}:/two:ro"), &found.busybox, "sleep", "600"]);
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let wanted = Wanted { volumes: vec![one.clone()], ..Default::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        assert_eq!(selected.volumes.len(), 1);
+        assert_eq!(names(&selected), [play.name("writer")]);
+        assert!(selected.containers[0].writes_to(&one) && !selected.containers[0].writes_to(&two));
+
+        let wanted = Wanted { containers: vec![play.name("reader")], ..Default::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        assert_eq!(selected.volumes[0].name, two);
+        assert_eq!(names(&selected), [play.name("reader"), play.name("writer")]);
+
+        let before = docker(&["volume", "ls", "--quiet"]);
+        let wanted = Wanted { volumes: vec![format!("{}x", one)], ..Default::default() };
+        let error = engine.select(&wanted).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.advice().unwrap().contains(&one), "{:?}", error.advice());
+        assert_eq!(docker(&["volume", "ls", "--quiet"]), before, "asking creates nothing");
+
+        let all = engine.select(&Wanted { all: true, ..Default::default() }).await.unwrap();
+        let all: BTreeSet<&str> = all.volumes.iter().map(|v| v.name.as_str()).collect();
+        assert!(all.contains(one.as_str()) && all.contains(two.as_str()));
+    });
+}
+
+fn names(selection: &Selection) -> Vec<String> {
+    selection.containers.iter().map(|c| c.name.clone()).collect()
+}
+
+fn project(found: &Docker) {
+    let play = Playground::new();
+    let (data, other) = (play.volume("data"), play.volume("other"));
+    let labels = [
+        "--label".to_owned(),
+        format!("com.docker.compose.project={}", play.prefix),
+        "--label".to_owned(),
+        "com.docker.compose.service=db".to_owned(),
+    ];
+    let mut args: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let mount = format!("{data}:/data");
+    args.extend(["-v", &mount, &found.busybox, "sleep", "600"]);
+    play.run("db", &args);
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let wanted = Wanted { projects: vec![play.prefix.clone()], ..Default::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        assert_eq!(selected.volumes.iter().map(|v| v.name.clone()).collect::<Vec<_>>(), [data]);
+        assert_eq!(selected.containers[0].service.as_ref().unwrap().service, "db");
+        assert!(!names(&selected).contains(&other));
+        let wanted = Wanted { projects: vec![format!("{}x", play.prefix)], ..Default::default() };
+        let error = engine.select(&wanted).await.unwrap_err();
+        assert!(matches!(&error, EngineError::NotFound { thing: "project", near, .. } if near[..] == [play.prefix.clone()]), "{error:?}");
+    });
+}
+
+fn reaching(found: &Docker) {
+    let play = Playground::new();
+    let plain = play.volume("plain");
+    let elsewhere = play.name("elsewhere");
+    docker(&["volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", &elsewhere]);
+    play.run(
+        "writer",
+        &["-v", &format!("{plain}:/v"), &found.busybox, "sh", "-c", "echo hello > /v/said; sleep 600"],
+    );
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let volume = engine.volume(&plain).await.unwrap();
+        let directory = engine.volume_directory(&volume).await.unwrap();
+        eventually("the container writes its file", || directory.join("said").exists());
+        // A mountpoint that is not the engine's folder: the mark does not fit.
+        let mut foreign = volume.clone();
+        foreign.mountpoint = "/proc".into();
+        let error = engine.volume_directory(&foreign).await.unwrap_err();
+        assert!(matches!(error, EngineError::VolumeOutOfReach { .. }), "{error:?}");
+
+        let volume = engine.volume(&elsewhere).await.unwrap();
+        let error = engine.volume_directory(&volume).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("not mounted now"), "{error}");
+        play.run(
+            "mounter",
+            &["-v", &format!("{elsewhere}:/v"), &found.busybox, "sh", "-c", "echo x > /v/x; sleep 600"],
+        );
+        let directory = engine.volume_directory(&volume).await.unwrap();
+        eventually("the mounted volume shows its file", || directory.join("x").exists());
+    });
+}
+
+fn definitions(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    let network = docker(&["network", "create", &play.name("net")]);
+    play.run(
+        "app",
+        &[
+            "-v",
+            &format!("{data}:/data"),
+            "--network",
+            &network,
+            "--network-alias",
+            "store",
+            "--env",
+            "TOKEN=s3cretvalue",
+            "--user",
+            "65534",
+            &found.busybox,
+            "sleep",
+            "600",
+        ],
+    );
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let wanted = Wanted { volumes: vec![data.clone()], ..Default::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        let captured = engine.capture(&selected, SystemClock.now()).await.unwrap();
+        let read = Definitions::from_bytes(&captured.to_bytes()).unwrap();
+        assert_eq!(read, captured);
+        assert_eq!((read.containers.len(), read.images.len(), read.volumes.len()), (1, 1, 1));
+        assert_eq!(read.networks[0]["Id"], network.as_str());
+        let parts = &read.container_parts().unwrap()[0];
+        assert_eq!(parts.user, "65534");
+        assert!(parts.networks.values().any(|n| n.aliases == ["store"]));
+        let image = read.image_parts(&parts.image_id);
+        assert!(parts.secret_values(image.as_ref()).contains(&"s3cretvalue".to_owned()));
+        assert!(!format!("{read:?}{parts:?}").contains("s3cretvalue"));
+    });
+}
+
+fn options<'a>(mode: Mode, folder: &'a Path) -> QuiesceOptions<'a> {
+    QuiesceOptions { mode, journal_folder: folder, clock: &SystemClock, entropy: &OsEntropy }
+}
+
+fn quiescing(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    let writer = play
+        .run("writer", &["--stop-timeout", "1", "-v", &format!("{data}:/d"), &found.busybox, "sleep", "600"]);
+    let reader = play.run("reader", &["-v", &format!("{data}:/d:ro"), &found.busybox, "sleep", "600"]);
+    let idle = play.run("idle", &["-v", &format!("{data}:/d"), &found.busybox, "true"]);
+    let fleeting = play.name("fleeting");
+    eventually("the idle container ends", || state(&idle) == "exited");
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let wanted = Wanted { volumes: vec![data.clone()], ..Default::default() };
+        for (mode, at_rest) in [(Mode::Stop, "exited"), (Mode::Pause, "paused"), (Mode::None, "running")] {
+            let selected = engine.select(&wanted).await.unwrap();
+            let cancel = CancellationToken::new();
+            let held = engine.quiesce(&selected, &options(mode, folder.path()), &cancel).await.unwrap();
+            assert_eq!((state(&writer).as_str(), state(&reader).as_str()), (at_rest, "running"), "{mode:?}");
+            assert_eq!(held.rested().len(), usize::from(mode != Mode::None));
+            if mode == Mode::Stop {
+                // Another run must not take the same container, nor settle the journal of a living one.
+                let again = engine.settle(folder.path(), &SystemClock).await.unwrap();
+                assert!(again.brought_back.is_empty());
+                assert_eq!(state(&writer), "exited");
+            }
+            held.release(&SystemClock).await.unwrap();
+            assert_eq!((state(&writer).as_str(), state(&idle).as_str()), ("running", "exited"), "{mode:?}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the journal is gone");
+        }
+        // A cancelled run leaves nothing at rest.
+        let selected = engine.select(&wanted).await.unwrap();
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let error =
+            engine.quiesce(&selected, &options(Mode::Stop, folder.path()), &cancel).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Interrupted);
+        assert_eq!(state(&writer), "running");
+        // Stopping a container that the engine then removes is refused before anything is touched.
+        docker(&[
+            "run",
+            "--rm",
+            "--detach",
+            "--name",
+            &fleeting,
+            "-v",
+            &format!("{data}:/d"),
+            &found.busybox,
+            "sleep",
+            "600",
+        ]);
+        let selected = engine.select(&wanted).await.unwrap();
+        let cancel = CancellationToken::new();
+        let error =
+            engine.quiesce(&selected, &options(Mode::Stop, folder.path()), &cancel).await.unwrap_err();
+        assert!(matches!(error, EngineError::CannotQuiesce { .. }), "{error:?}");
+        assert_eq!((state(&writer).as_str(), state(&fleeting).as_str()), ("running", "running"));
+    });
+}
+
+/// What the killed process does: it quiesces the volume named in its environment, says so, and waits for its end.
+pub(crate) fn work(job: &str) {
+    let (volume, folder) = job.split_once(' ').expect("a volume and a folder");
+    runtime().block_on(async {
+        let engine = Engine::connect(std::env::var("LIFEBOAT_TEST_DOCKER").ok().as_deref()).await.unwrap();
+        let wanted = Wanted { volumes: vec![volume.to_owned()], ..Default::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        let cancel = CancellationToken::new();
+        let _held =
+            engine.quiesce(&selected, &options(Mode::Stop, Path::new(folder)), &cancel).await.unwrap();
+        println!("held");
+        std::future::pending::<()>().await;
+    });
+}
+
+fn child(volume: &str, folder: &Path) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .env(JOB, format!("{volume} {}", folder.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn killed_while_holding(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    let writer = play
+        .run("writer", &["--stop-timeout", "1", "-v", &format!("{data}:/d"), &found.busybox, "sleep", "600"]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = child(&data, folder.path());
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "held");
+    assert_eq!(state(&writer), "exited");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(&writer), "exited", "nobody is there to start it");
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        assert_eq!(settled.brought_back, [play.name("writer")]);
+        assert_eq!(state(&writer), "running");
+        let again = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        assert_eq!(again, lifeboat_docker::quiesce::Settled::default());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    });
+}
+
+fn killed_during_stop(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    // The shell ignores the polite signal, so the stop takes its four seconds.
+    let writer = play
+        .run("writer", &["--stop-timeout", "4", "-v", &format!("{data}:/d"), &found.busybox, "sleep", "600"]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = child(&data, folder.path());
+    eventually("the journal says that the stop was asked for", || {
+        std::fs::read_dir(folder.path())
+            .unwrap()
+            .flatten()
+            .any(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default().contains("\"asked\""))
+    });
+    // Until the request has left the process nothing would be stopped; the engine logs the signal as an event.
+    eventually("the engine sends the signal", || {
+        let events = docker(&[
+            "events",
+            "--since",
+            "60s",
+            "--until",
+            "0s",
+            "--filter",
+            &format!("container={writer}"),
+            "--filter",
+            "event=kill",
+        ]);
+        !events.is_empty()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(&writer), "running", "the engine is still at it");
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        assert_eq!(settled.brought_back, [play.name("writer")]);
+        assert_eq!(state(&writer), "running");
+        assert_eq!(engine.container(&writer).await.unwrap().activity, Activity::Running);
+    });
+}
+
+fn taken_over(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    let writer = play
+        .run("writer", &["--stop-timeout", "1", "-v", &format!("{data}:/d"), &found.busybox, "sleep", "600"]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = child(&data, folder.path());
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    docker(&["start", &writer]);
+    docker(&["stop", "--time", "1", &writer]);
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        assert!(settled.brought_back.is_empty(), "{settled:?}");
+        assert_eq!(settled.journals.len(), 1);
+        assert_eq!(state(&writer), "exited", "its owner stopped it on purpose");
+    });
+}
+
+fn fresh_volume(found: &Docker) {
+    let play = Playground::new();
+    let name = play.name("fresh");
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        let fresh = engine.fresh_volume(&name, &labels).await.unwrap();
+        assert!(fresh.directory().is_dir());
+        fresh.discard().await.unwrap();
+        assert!(engine.volume(&name).await.unwrap_err().is_absent(), "a failed restore leaves no volume");
+
+        let fresh = engine.fresh_volume(&name, &labels).await.unwrap();
+        std::fs::write(fresh.directory().join("x"), "x").unwrap();
+        fresh.keep();
+        assert_eq!(engine.volume(&name).await.unwrap().labels, labels);
+        let error = engine.fresh_volume(&name, &labels).await.unwrap_err();
+        assert!(
+            matches!(&error, EngineError::VolumeTaken { reason, .. } if reason.contains("not empty")),
+            "{error:?}"
+        );
+        let used = play.volume("used");
+        play.run("user", &["-v", &format!("{used}:/d"), &found.busybox, "sleep", "600"]);
+        let error = engine.fresh_volume(&used, &labels).await.unwrap_err();
+        assert!(error.to_string().contains(&play.name("user")), "{error}");
+    });
+}
+
+fn owner(lifetime: Duration) -> Ownership {
+    let lifetime = jiff::SignedDuration::try_from(lifetime).unwrap();
+    Ownership {
+        id: RehearsalId::random(&OsEntropy),
+        expires: SystemClock.now().checked_add(lifetime).unwrap(),
+    }
+}
+
+/// Clears a rehearsal away when its test ends, however it ends.
+struct Sweep<'a>(&'a Docker, RehearsalId);
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        runtime().block_on(async {
+            let _ = self.0.engine().await.unwrap().clear(&self.1).await;
+        });
+    }
+}
+
+pub(crate) fn scratch_objects(id: &RehearsalId) -> String {
+    let filter = format!("label=io.lifeboat.rehearsal={id}");
+    [
+        docker(&["ps", "--all", "--quiet", "--filter", &filter]),
+        docker(&["volume", "ls", "--quiet", "--filter", &filter]),
+        docker(&["network", "ls", "--quiet", "--filter", &filter]),
+        docker(&["images", "--all", "--quiet", "--filter", &filter]),
+    ]
+    .concat()
+}
+
+fn sandbox(found: &Docker) {
+    let play = Playground::new();
+    let data = play.volume("data");
+    play.run(
+        "web",
+        &[
+            "-v",
+            &format!("{data}:/data"),
+            "--env",
+            "PASSWORD=hunter2222",
+            &found.busybox,
+            "sh",
+            "-c",
+            "echo started with $PASSWORD; httpd -p 8080 -h /; exec sleep 600",
+        ],
+    );
+    let owner = owner(Duration::from_secs(600));
+    let id = owner.id.clone();
+    let _sweep = Sweep(found, id.clone());
+    let secrets = ["hunter2222".to_owned()];
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let wanted = Wanted { volumes: vec![data.clone()], ..Default::default() };
+        let captured =
+            engine.capture(&engine.select(&wanted).await.unwrap(), SystemClock.now()).await.unwrap();
+        let parts = captured.container_parts().unwrap().remove(0);
+        let image =
+            engine.resolve_image(&parts, captured.image_parts(&parts.image_id).as_ref()).await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        let volume = sandbox.volume(&data).await.unwrap();
+        std::fs::write(volume.directory.join("restored"), "yes").unwrap();
+        let restored = BTreeMap::from([(data.clone(), volume.name.clone())]);
+        let network = sandbox.network().to_owned();
+        let setting = Setting {
+            owner: &owner,
+            network: &network,
+            restored: &restored,
+            containers: &BTreeMap::new(),
+            limits: Limits { memory_bytes: 64 << 20, nano_cpus: 1_000_000_000, processes: 64 },
+            env: &BTreeMap::new(),
+        };
+        let sanitised = sanitise(&parts, &image, &setting);
+        let refused = sandbox.create_container(sanitised.clone()).await.unwrap_err();
+        assert!(matches!(refused, EngineError::IsolationUnproven { .. }), "nothing is made before the proof");
+        let isolation = sandbox.prove_isolation().await.unwrap();
+        assert!(isolation.unreachable_from_inside.iter().any(|a| a.starts_with("172.17.")), "{isolation:?}");
+
+        let container = sandbox.create_container(sanitised).await.unwrap();
+        sandbox.start(&container).await.unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let ready = sandbox.wait_ready(&container, false, deadline, &secrets).await.unwrap();
+        assert_eq!(ready, Ok(Ready::Running));
+        let run = |argv: &[&str]| ExecCommand {
+            argv: argv.iter().map(|&a| a.to_owned()).collect(),
+            ..Default::default()
+        };
+        let said = sandbox
+            .exec(&container, &run(&["cat", "/data/restored"]), Duration::from_secs(10))
+            .await
+            .unwrap();
+        assert_eq!((said.exit_code, said.stdout.as_slice()), (Some(0), &b"yes"[..]));
+        // No name of the outside is answered, and quickly so.
+        let started = Instant::now();
+        let said = sandbox
+            .exec(&container, &run(&["nslookup", "example.com"]), Duration::from_secs(30))
+            .await
+            .unwrap();
+        assert_ne!(said.exit_code, Some(0), "{}", String::from_utf8_lossy(&said.stdout));
+        assert!(started.elapsed() < Duration::from_secs(29), "the resolver hangs");
+        let missing =
+            sandbox.exec(&container, &run(&["no-such-program"]), Duration::from_secs(10)).await.unwrap();
+        assert!(matches!(missing.exit_code, Some(126 | 127)), "{missing:?}");
+        let endless =
+            sandbox.exec(&container, &run(&["sleep", "60"]), Duration::from_millis(300)).await.unwrap();
+        assert_eq!(endless.exit_code, None);
+        assert!(sandbox.accepts_tcp(&container, 8080, Duration::from_secs(2)).await.unwrap());
+        assert!(!sandbox.accepts_tcp(&container, 8081, Duration::from_secs(2)).await.unwrap());
+        // The original is as it was.
+        assert_eq!(state(&play.name("web")), "running");
+        let cleared = sandbox.tear_down().await.unwrap();
+        assert!(cleared.leftovers.is_empty(), "{cleared:?}");
+        assert_eq!(cleared.removed_objects, 5, "{cleared:?}");
+    });
+    assert_eq!(scratch_objects(&id), "");
+    assert!(!docker(&["logs", &play.name("web")]).is_empty());
+}
+
+fn collection(found: &Docker) {
+    let (old, young) = (owner(Duration::ZERO), owner(Duration::from_secs(600)));
+    let _sweeps = [Sweep(found, old.id.clone()), Sweep(found, young.id.clone())];
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        // Two processes that were killed: their sandboxes are simply forgotten.
+        for owner in [&old, &young] {
+            let sandbox = engine.sandbox(owner.clone()).await.unwrap();
+            sandbox.volume("data").await.unwrap();
+            drop(sandbox);
+        }
+        let now = SystemClock.now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        let collected = engine.gc(now).await.unwrap();
+        assert!(collected.rehearsals.contains(&old.id.to_string()), "{collected:?}");
+        assert!(!collected.rehearsals.contains(&young.id.to_string()));
+        assert_eq!(scratch_objects(&old.id), "");
+        assert_ne!(scratch_objects(&young.id), "");
+        engine.clear(&young.id).await.unwrap();
+        assert_eq!(scratch_objects(&young.id), "");
+    });
+}
