@@ -38,7 +38,8 @@ fn restore(yard: &Yard) -> lifeboat_tests::command::Said {
 fn a_flipped_byte_in_a_pack_costs_the_files_that_it_holds_and_no_other() {
     let (yard, source) = yard();
     let largest = yard.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
-    flip(&largest, 400_000);
+    // The last part of a pack may be padding; its first half never is.
+    flip(&largest, fs::metadata(&largest).unwrap().len() as usize / 4);
     let said = restore(&yard).expect_code(1);
     assert!(said.stdout.contains("DAMAGED: 1 file"), "{}", said.stdout);
     let target = yard.path("target");
