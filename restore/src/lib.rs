@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+pub mod rehearsal;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

@@ -1,6 +1,7 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
 mod docker;
+mod rehearsal;
 
 use libtest_mimic::Arguments;
 
@@ -12,5 +13,6 @@ fn main() -> std::process::ExitCode {
     }
     let mut trials = Vec::new();
     trials.extend(docker::trials());
+    trials.extend(rehearsal::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

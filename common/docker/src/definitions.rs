@@ -43,7 +43,7 @@ pub struct Definitions {
 }
 
 /// The parts of a container that make it what it is, without what belonged to one run of it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct ContainerParts {
     /// Its id at capture.
     pub id: String,
