@@ -151,6 +151,9 @@ impl Application {
                 &parts.postgres,
             ],
         );
+        eventually("the database is up", || {
+            docker(&["inspect", "--format", "{{.State.Health.Status}}", &database]) == "healthy"
+        });
         play.run(
             "web",
             &[
@@ -172,9 +175,6 @@ impl Application {
                 "nc -w 3 db 5432 </dev/null || exit 3; httpd -p 8080 -h /; exec sleep 600",
             ],
         );
-        eventually("the database is up", || {
-            docker(&["inspect", "--format", "{{.State.Health.Status}}", &database]) == "healthy"
-        });
         let app = Self {
             play,
             store: tempfile::tempdir().unwrap(),
@@ -421,6 +421,11 @@ fn open(parts: &Parts) {
         let report = drill(Ok(&engine), folders, &plan(COUNT)).await;
         assert_eq!((report.verdict, report.booted), (Verdict::CouldNotVerify, false));
 
+        // A check that nobody can answer says nothing about the snapshot.
+        let report = drill(Ok(&engine), again(), &plan(&COUNT.replace("\"web\"", "\"wbe\""))).await;
+        assert_eq!(report.verdict, Verdict::CouldNotVerify);
+        assert!(report.reason.contains("wbe"), "{}", report.reason);
+
         // An image that this host does not have is never looked for by its tag.
         let mut strange = again();
         let definitions = strange.definitions.as_mut().unwrap();
@@ -439,7 +444,7 @@ fn interrupted(parts: &Parts) {
         let engine = parts.docker.engine().await.unwrap();
         let point = app.snapshot(&engine).await;
         let folder = tempfile::tempdir().unwrap();
-        let plan = plan(&COUNT.replace("20s", "600s"));
+        let plan = plan(&COUNT.replace("20s", "90s"));
         let cancel = CancellationToken::new();
         let watch = {
             let cancel = cancel.clone();

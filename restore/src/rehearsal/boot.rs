@@ -109,11 +109,13 @@ impl Crew {
         self.members.iter().flat_map(|member| member.parts.networks.keys().map(String::as_str)).collect()
     }
 
-    /// Services of the plan's changes that are not aboard.
-    pub(super) fn unknown_services<'a>(&self, plan: &'a Plan) -> Vec<&'a str> {
+    /// Services that the plan changes or asks and that are not aboard.
+    pub(super) fn unknown_services<'a>(&self, plan: &'a Plan) -> BTreeSet<&'a str> {
         let known =
             |name: &str| self.members.iter().any(|m| m.parts.service_name() == name || m.parts.name == name);
-        plan.env.keys().map(String::as_str).filter(|name| !known(name)).collect()
+        let changed = plan.env.keys().map(String::as_str);
+        let asked = plan.checks.iter().map(|check| check.service.as_str());
+        changed.chain(asked).filter(|name| !known(name)).collect()
     }
 
     /// What is asked of the engine for each member, in order.

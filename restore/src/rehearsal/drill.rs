@@ -318,9 +318,12 @@ impl<'a> Drill<'a> {
         self.report.images = crew.images();
         let unknown = crew.unknown_services(self.options.plan);
         if !unknown.is_empty() {
+            let unknown: Vec<&str> = unknown.into_iter().collect();
+            let known: Vec<&str> = crew.members.iter().map(|member| member.parts.service_name()).collect();
             return Err(open(format!(
-                "The plan changes services that are not there: {}.",
-                unknown.join(", ")
+                "The plan speaks of {}, and the snapshot starts only {}.",
+                unknown.join(", "),
+                known.join(", ")
             )));
         }
         self.note_what_is_not_tested(&crew, &definitions, engine);
