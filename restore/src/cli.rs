@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, RecoveryFlags, RepositoryFlags, pages};
 
-use crate::commands::{diff, dump, list, ls, path, volume};
+use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume};
 
 /// Brings snapshots back, and rehearses restores in scratch containers
 ///
@@ -25,6 +25,8 @@ pub(crate) enum Verb {
     Path(path::Args),
     Volume(volume::Args),
     Diff(diff::Args),
+    Rehearse(rehearse::Args),
+    Gc(gc::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),
 }

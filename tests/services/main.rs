@@ -1,6 +1,7 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
 mod docker;
+mod rehearsal;
 mod supply_chain;
 
 use libtest_mimic::Arguments;
@@ -13,6 +14,7 @@ fn main() -> std::process::ExitCode {
     }
     let mut trials = Vec::new();
     trials.extend(docker::trials());
+    trials.extend(rehearsal::trials());
     trials.extend(supply_chain::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

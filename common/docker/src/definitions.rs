@@ -43,7 +43,7 @@ pub struct Definitions {
 }
 
 /// The parts of a container that make it what it is, without what belonged to one run of it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct ContainerParts {
     /// Its id at capture.
     pub id: String,
@@ -167,6 +167,9 @@ impl fmt::Debug for ContainerParts {
 }
 
 impl Definitions {
+    /// The name of the document under which a snapshot holds them.
+    pub const DOCUMENT: &'static str = "definitions";
+
     /// The stored form.
     ///
     /// # Panics

@@ -313,7 +313,7 @@ impl DrillReport {
         }
         match &self.isolation {
             Some(isolation) if isolation.proven => {
-                writeln!(out, "  isolation: proven before anything was started")?
+                writeln!(out, "  isolation: proven before anything was started")?;
             }
             Some(isolation) => writeln!(
                 out,

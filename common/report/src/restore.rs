@@ -127,3 +127,25 @@ impl Report for DiffReport {
         text
     }
 }
+
+/// What `gc` removed.
+#[derive(Debug, Serialize)]
+pub struct GcReport {
+    /// How many objects were removed.
+    pub removed: u64,
+    /// What is still there.
+    pub leftovers: Vec<String>,
+}
+
+impl Report for GcReport {
+    const SCHEMA: &'static str = "lifeboat.gc/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("{} removed\n", count(self.removed, "scratch object"));
+        if !self.leftovers.is_empty() {
+            let _ = writeln!(text, "STILL THERE: {}", count(self.leftovers.len() as u64, "object"));
+            text.push_str(&first_lines(&self.leftovers, 20));
+        }
+        text
+    }
+}

@@ -15,9 +15,6 @@ use lifeboat_vault::{Consistency, FolderSource, Stream, StreamKind};
 use super::{Args, Captured, Mode};
 use crate::quiesce;
 
-/// The document beside the streams that holds what is needed to make the application again.
-const DEFINITIONS: &str = "definitions";
-
 /// What the run captures of an engine.
 pub(super) struct Containers {
     engine: Engine,
@@ -102,7 +99,7 @@ impl Containers {
         let read = self.read_volumes(captured, mode, ui).await;
         quiesced.release(&SystemClock).await?;
         let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
-        let captured = read?.document(DEFINITIONS, self.definitions.to_bytes()).await?;
+        let captured = read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
         Ok((captured, AtRest { containers: rested.into_iter().map(|r| r.container).collect(), seconds }))
     }
 

@@ -1,0 +1,152 @@
+//! `rehearse`: restores a snapshot into scratch containers and proves that it works.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifeboat_core::clock::SystemClock;
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_core::random::{Entropy, OsEntropy};
+use lifeboat_docker::Engine;
+use lifeboat_report::Report;
+use lifeboat_report::drill::{DrillReport, Verdict};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui};
+use lifeboat_vault::{Listing, OpenSnapshot, Snapshot};
+
+use crate::open;
+use crate::recovery_point::VaultPoint;
+use crate::rehearsal::{DrillOptions, Plan, rehearse};
+
+/// Rehearse a restore in scratch containers, and prove that it works
+///
+/// The snapshot is restored into scratch volumes, compared with what was captured, started in an isolated network, and
+/// asked the questions of the plan. Nothing outside the scratch objects is touched, and they are removed at the end.
+/// Exit code 0 means verified, 1 failed, 3 that not enough could be tested to say so.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lifeboat-restore rehearse latest --plan drill.toml --report reports/ -r s3://bucket/backups
+  lifeboat-restore rehearse random -r /srv/backups --identity safe-1.key
+
+A plan:
+  version = 1
+  rto = \"15m\"
+
+  [[check]]
+  name = \"every order is there\"
+  service = \"db\"
+  kind = \"sql\"
+  engine = \"postgres\"
+  user = \"postgres\"
+  database = \"shop\"
+  query = \"select count(*) from orders\"
+  expect = \"100000\"")]
+pub(crate) struct Args {
+    /// An id, the first digits of one, `latest`, `latest:VOLUME`, or `random`
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: RecoveryFlags,
+    /// Whose latest snapshot is meant
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+    /// What to do and to expect [default: start everything and wait until it is healthy]
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Write the report here, as JSON and as an HTML page
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Where folders are restored to [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    scratch_dir: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let plan = match &args.plan {
+        Some(path) => read_plan(path)?,
+        None => Plan::default(),
+    };
+    if let Some(folder) = &args.report {
+        std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    }
+    let snapshot = find(&args).await?;
+    let streams = open::streams(&snapshot).await?;
+    let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
+    let no_engine = engine.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let scratch_folder = args.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let progress = ui.progress();
+    let point = VaultPoint::new(snapshot, streams, Arc::clone(&progress));
+    let options = DrillOptions {
+        plan: &plan,
+        engine: engine.as_ref().map_err(|_| no_engine.as_str()),
+        scratch_folder: &scratch_folder,
+        clock: &SystemClock,
+        entropy: &OsEntropy,
+        progress: &*progress,
+        cancel: ui.cancellation(),
+    };
+    let report = rehearse(Arc::new(point), &options).await?;
+    ui.report(&report);
+    if let Some(folder) = &args.report {
+        let page = write(folder, &report)?;
+        ui.note(&format!("report: {}", page.display()));
+    }
+    Ok(match report.verdict {
+        Verdict::Verified => Outcome::Done,
+        Verdict::Failed => Outcome::Negative,
+        Verdict::CouldNotVerify => Outcome::Incomplete,
+    })
+}
+
+fn read_plan(path: &Path) -> Result<Plan, Failure> {
+    let bad = |reason: String| {
+        Failure::usage(
+            format!("the plan {} cannot be used ({reason})", path.display()),
+            "mend it, or give another",
+        )
+    };
+    let bytes = read_file_capped(path, SMALL_FILE_BYTES).map_err(|error| bad(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| bad("it is not text".to_owned()))?;
+    Ok(Plan::parse(&text)?)
+}
+
+async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
+    let restorer = args.keys.open(&args.repository).await?;
+    let listing = restorer.viewer().snapshots().await?;
+    let snapshot = match args.snapshot.as_str() {
+        "random" => random(listing, args.host.as_deref())?,
+        name => listing.find(name, args.host.as_deref())?,
+    };
+    Ok(restorer.open_snapshot(snapshot).await?)
+}
+
+/// Any snapshot with the same chance, so that old ones are rehearsed too.
+fn random(listing: Listing, host: Option<&str>) -> Result<Snapshot, Failure> {
+    let mut snapshots = listing.snapshots;
+    snapshots.retain(|snapshot| host.is_none_or(|host| snapshot.host() == host));
+    if snapshots.is_empty() {
+        return Err(Failure::usage("there is no snapshot to rehearse", "see `lifeboat-restore list`"));
+    }
+    let entropy: &dyn Entropy = &OsEntropy;
+    // 64 random bits make the remainder's bias too small to measure.
+    let number = u64::from_le_bytes(entropy.array()) % snapshots.len() as u64;
+    Ok(snapshots.swap_remove(usize::try_from(number).unwrap_or(0)))
+}
+
+/// Writes the report in both forms and gives the page's path.
+fn write(folder: &Path, report: &DrillReport) -> Result<PathBuf, Failure> {
+    let id = &report.snapshot[..12.min(report.snapshot.len())];
+    let base = folder.join(format!("drill-{}-{id}", report.started_at.strftime("%Y%m%dT%H%M%SZ")));
+    let json = report.json().expect("report types always serialise");
+    let (json_path, page_path) = (base.with_extension("json"), base.with_extension("html"));
+    std::fs::write(&json_path, json + "\n").map_err(|error| cannot_write(&json_path, &error))?;
+    std::fs::write(&page_path, report.html()).map_err(|error| cannot_write(&page_path, &error))?;
+    Ok(page_path)
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(
+        format!("{} cannot be written ({error})", path.display()),
+        "give another folder with --report",
+    )
+}

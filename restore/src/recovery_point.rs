@@ -1,0 +1,130 @@
+//! A snapshot of the vault as a drill sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lifeboat_core::progress::Progress;
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::quiesce::Mode;
+use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, VaultError, What};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::open::NamedStream;
+use crate::rehearsal::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
+
+/// The most differences that are told.
+const MOST_DIFFERENCES: usize = 300;
+
+/// An open snapshot, the names of its streams, and the runtime on which the store is asked.
+pub(crate) struct VaultPoint {
+    snapshot: OpenSnapshot,
+    streams: Vec<NamedStream>,
+    progress: Arc<dyn Progress>,
+    runtime: Handle,
+}
+
+impl VaultPoint {
+    pub(crate) fn new(
+        snapshot: OpenSnapshot,
+        streams: Vec<NamedStream>,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        Self { snapshot, streams, progress, runtime: Handle::current() }
+    }
+
+    fn stream(&self, name: &str) -> Result<&NamedStream, VaultError> {
+        let found = self.streams.iter().find(|stream| stream.name == name);
+        found.ok_or(VaultError::Internal("a drill asks for the volumes that it was told of"))
+    }
+}
+
+impl RecoveryPoint for VaultPoint {
+    fn snapshot_id(&self) -> String {
+        self.snapshot.snapshot().id().to_string()
+    }
+
+    fn taken_at(&self) -> Timestamp {
+        self.snapshot.snapshot().time()
+    }
+
+    /// The weakest of the volumes' ways: one that was read live makes the whole of several moments.
+    fn consistency(&self) -> Option<Mode> {
+        let volumes = self.snapshot.snapshot().streams().filter(|stream| stream.kind == StreamKind::Volume);
+        volumes
+            .map(|stream| match stream.consistency {
+                Consistency::None => (0, Mode::None),
+                Consistency::Paused => (1, Mode::Pause),
+                // Nobody wrote: as after a clean stop.
+                Consistency::Stopped | Consistency::Idle => (2, Mode::Stop),
+            })
+            .min_by_key(|(strength, _)| *strength)
+            .map(|(_, mode)| mode)
+    }
+
+    fn volumes(&self) -> Vec<SnapshotVolume> {
+        let views = self.snapshot.snapshot().streams();
+        let volume = |(stream, view): (&NamedStream, lifeboat_vault::StreamView<'_>)| SnapshotVolume {
+            name: stream.name.clone(),
+            kind: match stream.kind {
+                StreamKind::Volume => SourceKind::Volume,
+                StreamKind::Path | StreamKind::Stdin => SourceKind::Folder,
+            },
+            files: view.items,
+            bytes: view.data_bytes,
+        };
+        self.streams.iter().zip(views).map(volume).collect()
+    }
+
+    fn definitions(&self) -> Result<Option<Definitions>, PointError> {
+        match self.runtime.block_on(self.snapshot.document(Definitions::DOCUMENT))? {
+            Some(bytes) => Ok(Some(Definitions::from_bytes(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn restore_volume(
+        &self,
+        name: &str,
+        to: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<RestoredVolume, PointError> {
+        let stream = self.stream(name)?;
+        let restored =
+            self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.progress, cancel))?;
+        if let Some(first) = restored.damaged.first() {
+            let key = format!("{} (and {} more)", first.path.display(), restored.damaged.len() - 1);
+            return Err(VaultError::Damaged { key, reason: first.reason.clone() }.into());
+        }
+        // Metadata that could not be set is told by the comparison, which looks at what stands there.
+        Ok(RestoredVolume { files: restored.items, bytes: restored.data_bytes })
+    }
+
+    fn compare_volume(
+        &self,
+        name: &str,
+        at: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, PointError> {
+        let stream = self.stream(name)?;
+        let compared = self.snapshot.compare(stream.index, at, &self.progress, cancel);
+        let mut differences = self.runtime.block_on(compared)?;
+        // What came on standard input is a file without a folder; the folder that it is restored into is the drill's.
+        if stream.kind == StreamKind::Stdin {
+            differences.retain(|difference| !difference.path.is_empty());
+        }
+        Ok(differences.into_iter().take(MOST_DIFFERENCES).map(line).collect())
+    }
+}
+
+fn line(difference: Difference) -> String {
+    let path = String::from_utf8_lossy(&difference.path).into_owned();
+    let path = if path.is_empty() { ".".to_owned() } else { path };
+    match difference.what {
+        What::Missing => format!("{path}: missing"),
+        What::Extra => format!("{path}: not in the snapshot"),
+        What::Changed(aspects) => format!("{path}: other {}", aspects.join(", ")),
+        What::Unreadable(reason) => format!("{path}: {reason}"),
+    }
+}

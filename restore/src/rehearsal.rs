@@ -1,0 +1,15 @@
+//! Rehearsing a restore: a snapshot is brought back into a sandbox, compared with what was captured, started, and asked.
+//!
+//! The drill knows a snapshot only as a [`RecoveryPoint`]. [`rehearse`] runs it by a [`Plan`] and gives a
+//! [`lifeboat_report::drill::DrillReport`]; a drill that finds something wrong is a report, not an error.
+
+mod boot;
+mod checks;
+mod drill;
+mod plan;
+mod point;
+mod verdict;
+
+pub use drill::{DrillError, DrillOptions, rehearse};
+pub use plan::{Action, Check, Expectation, Plan, PlanError, SqlEngine};
+pub use point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};

@@ -1,0 +1,361 @@
+//! Starting the application's containers in the sandbox, and waiting until they are up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_docker::definitions::{ContainerParts, Definitions};
+use lifeboat_docker::order::{Depends, starting_order};
+use lifeboat_docker::scratch::sanitise::{Limits, Sanitised, Setting, sanitise};
+use lifeboat_docker::scratch::{NotReady, Ready, ResolvedImage, Sandbox};
+use lifeboat_docker::selection::Condition;
+use lifeboat_docker::{Engine, EngineError};
+use lifeboat_report::drill::{DrilledImage, DrilledService};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::checks::Target;
+use super::drill::cancellable;
+use super::plan::Plan;
+
+/// The containers that a drill starts, in starting order, each with its image.
+pub(super) struct Crew {
+    pub(super) members: Vec<Member>,
+    /// What was captured and is not started, in words.
+    pub(super) left_out: Vec<String>,
+}
+
+/// One container to start.
+pub(super) struct Member {
+    pub(super) parts: ContainerParts,
+    pub(super) image: ResolvedImage,
+    /// Whether others expect it to run to its end.
+    completes: bool,
+}
+
+/// Who is started: what ran when the definitions were captured, and what ran to its end because others needed that.
+fn chosen(all: Vec<ContainerParts>) -> (Vec<(ContainerParts, bool)>, Vec<String>) {
+    let expected_to_complete: BTreeSet<String> = all
+        .iter()
+        .filter_map(|c| c.service.as_ref().map(|service| (service, c)))
+        .flat_map(|(service, c)| {
+            c.depends_on
+                .iter()
+                .filter(|d| d.condition == Condition::CompletedSuccessfully)
+                .map(|d| format!("service {}/{}", service.project, d.service))
+        })
+        .collect();
+    let completes = |c: &ContainerParts| c.names().iter().any(|name| expected_to_complete.contains(name));
+    let any_ran = all.iter().any(|c| c.running);
+    let mut left_out = Vec::new();
+    let mut chosen = Vec::new();
+    for container in all {
+        let completes = completes(&container);
+        if container.running || completes || !any_ran {
+            chosen.push((container, completes));
+        } else {
+            left_out.push(format!(
+                "{} did not run when the snapshot was taken, and was not started",
+                container.name
+            ));
+        }
+    }
+    let parts: Vec<ContainerParts> = chosen.iter().map(|(parts, _)| parts.clone()).collect();
+    let mut places: Vec<Option<(ContainerParts, bool)>> = chosen.into_iter().map(Some).collect();
+    let ordered = starting_order(&parts).into_iter().filter_map(|place| places[place].take()).collect();
+    (ordered, left_out)
+}
+
+impl Crew {
+    /// Chooses the containers of `definitions` and finds their images on this host.
+    pub(super) async fn muster(engine: &Engine, definitions: &Definitions) -> Result<Self, EngineError> {
+        let (chosen, left_out) = chosen(definitions.container_parts()?);
+        let mut members = Vec::new();
+        for (parts, completes) in chosen {
+            let captured = definitions.image_parts(&parts.image_id);
+            let image = engine.resolve_image(&parts, captured.as_ref()).await?;
+            members.push(Member { parts, image, completes });
+        }
+        Ok(Self { members, left_out })
+    }
+
+    /// The values that no report may show.
+    pub(super) fn secrets(&self, plan: &Plan) -> Vec<String> {
+        let captured = self.members.iter().flat_map(|m| m.parts.secret_values(Some(&m.image.parts)));
+        let changed =
+            plan.env.values().flat_map(|env| env.values().cloned()).filter(|value| value.len() >= 4);
+        captured.chain(changed).collect()
+    }
+
+    /// The images, each once.
+    pub(super) fn images(&self) -> Vec<DrilledImage> {
+        let mut seen = BTreeSet::new();
+        self.members
+            .iter()
+            .filter(|member| seen.insert(member.image.parts.id.clone()))
+            .map(|member| DrilledImage {
+                reference: member.image.reference.clone(),
+                id: member.image.parts.id.clone(),
+                digest: member.image.digest.clone(),
+                signature: match &member.image.digest {
+                    Some(_) => "not checked".to_owned(),
+                    None => "unsigned (image id only)".to_owned(),
+                },
+            })
+            .collect()
+    }
+
+    /// The networks that the application had, which one scratch network stands for.
+    pub(super) fn networks(&self) -> BTreeSet<&str> {
+        self.members.iter().flat_map(|member| member.parts.networks.keys().map(String::as_str)).collect()
+    }
+
+    /// Services that the plan changes or asks and that are not aboard.
+    pub(super) fn unknown_services<'a>(&self, plan: &'a Plan) -> BTreeSet<&'a str> {
+        let known =
+            |name: &str| self.members.iter().any(|m| m.parts.service_name() == name || m.parts.name == name);
+        let changed = plan.env.keys().map(String::as_str);
+        let asked = plan.checks.iter().map(|check| check.service.as_str());
+        changed.chain(asked).filter(|name| !known(name)).collect()
+    }
+
+    /// What is asked of the engine for each member, in order.
+    pub(super) fn sanitised(
+        &self,
+        sandbox: &Sandbox,
+        restored: &BTreeMap<String, String>,
+        limits: Limits,
+        plan: &Plan,
+    ) -> Vec<Sanitised> {
+        let owner = sandbox.owner();
+        let mut containers = BTreeMap::new();
+        for member in &self.members {
+            let scratch = owner.container_name(&member.parts.name);
+            containers.insert(member.parts.id.clone(), scratch.clone());
+            containers.insert(member.parts.name.clone(), scratch);
+        }
+        let unchanged = BTreeMap::new();
+        self.members
+            .iter()
+            .map(|member| {
+                let env =
+                    plan.env.get(member.parts.service_name()).or_else(|| plan.env.get(&member.parts.name));
+                let setting = Setting {
+                    owner,
+                    network: sandbox.network(),
+                    restored,
+                    containers: &containers,
+                    limits,
+                    env: env.unwrap_or(&unchanged),
+                };
+                sanitise(&member.parts, &member.image, &setting)
+            })
+            .collect()
+    }
+}
+
+/// What came of starting the crew.
+pub(super) struct Booted {
+    pub(super) services: Vec<DrilledService>,
+    pub(super) targets: BTreeMap<String, Target>,
+}
+
+/// One started container.
+struct Started {
+    place: usize,
+    id: String,
+    since: Instant,
+    outcome: Option<(Result<Ready, NotReady>, f64)>,
+}
+
+/// The state of a boot.
+pub(super) struct Boot<'a> {
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) crew: &'a Crew,
+    pub(super) plan: &'a Plan,
+    pub(super) secrets: &'a [String],
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Boot<'_> {
+    /// Makes and starts every container, each when what it needs has reached what it needs, and waits until all are up and
+    /// have stayed up. A service that does not come up ends the boot: its report says why.
+    pub(super) async fn run(&self, sanitised: Vec<Sanitised>) -> Result<Booted, EngineError> {
+        let deadline = Instant::now() + self.plan.boot_timeout;
+        self.progress.phase("boot", Unit::Items, Some(sanitised.len() as u64));
+        let mut started: Vec<Started> = Vec::new();
+        let mut whole = true;
+        for (place, container) in sanitised.into_iter().enumerate() {
+            whole = self.await_needs(place, &mut started, deadline).await?;
+            if !whole {
+                break;
+            }
+            let one = self.start(place, container).await?;
+            whole = one.outcome.is_none();
+            started.push(one);
+            if !whole {
+                break;
+            }
+        }
+        if whole {
+            for one in &mut started {
+                whole &= self.settle(one, deadline).await?;
+                self.progress.advance(1);
+                if !whole {
+                    break;
+                }
+            }
+        }
+        if whole {
+            cancellable(self.cancel, tokio::time::sleep(self.plan.stability)).await?;
+            for one in &mut started {
+                self.look_again(one).await?;
+            }
+        }
+        Ok(self.booted(started))
+    }
+
+    async fn start(&self, place: usize, container: Sanitised) -> Result<Started, EngineError> {
+        if self.cancel.is_cancelled() {
+            return Err(EngineError::Interrupted);
+        }
+        let id = self.sandbox.create_container(container).await?;
+        let since = Instant::now();
+        let outcome = match self.sandbox.start(&id).await {
+            Ok(()) => None,
+            // The engine could not start it: its command is missing, or its data is not as it needs it.
+            Err(EngineError::Answer { message, .. }) => {
+                Some((Err(NotReady { reason: message, log: String::new() }), since.elapsed().as_secs_f64()))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Started { place, id, since, outcome })
+    }
+
+    /// Waits for those that the container at `place` needs to be healthy or complete.
+    async fn await_needs(
+        &self,
+        place: usize,
+        started: &mut [Started],
+        deadline: Instant,
+    ) -> Result<bool, EngineError> {
+        let parts = &self.crew.members[place].parts;
+        let Some(service) = &parts.service else { return Ok(true) };
+        for need in parts.depends_on.iter().filter(|need| need.condition != Condition::Started) {
+            for one in started.iter_mut() {
+                let other = self.crew.members[one.place].parts.service.as_ref();
+                if other.is_some_and(|o| o.project == service.project && o.service == need.service)
+                    && !self.settle(one, deadline).await?
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until one container is up; says whether it is.
+    async fn settle(&self, one: &mut Started, deadline: Instant) -> Result<bool, EngineError> {
+        if one.outcome.is_none() {
+            let completes = self.crew.members[one.place].completes;
+            let wait = self.sandbox.wait_ready(&one.id, completes, deadline, self.secrets);
+            let ready = cancellable(self.cancel, wait).await??;
+            one.outcome = Some((ready, one.since.elapsed().as_secs_f64()));
+        }
+        Ok(one.outcome.as_ref().is_some_and(|(ready, _)| ready.is_ok()))
+    }
+
+    async fn look_again(&self, one: &mut Started) -> Result<(), EngineError> {
+        let Some((Ok(ready), seconds)) = one.outcome else { return Ok(()) };
+        if let Err(mut fallen) = self.sandbox.still_up(&one.id, ready, self.secrets).await? {
+            fallen.reason = format!("it came up and did not stay up: {}", fallen.reason);
+            one.outcome = Some((Err(fallen), seconds));
+        }
+        Ok(())
+    }
+
+    fn booted(&self, started: Vec<Started>) -> Booted {
+        let mut booted = Booted { services: Vec::new(), targets: BTreeMap::new() };
+        for one in started {
+            let member = &self.crew.members[one.place];
+            let name = member.parts.service_name().to_owned();
+            let image = member.image.reference.clone();
+            let (state, seconds, problem, log) = match one.outcome {
+                Some((Ok(ready), seconds)) => (state(ready), seconds, None, None),
+                Some((Err(not), seconds)) => ("not up", seconds, Some(not.reason), Some(not.log)),
+                // Another one did not come up before it was waited for.
+                None => ("started", one.since.elapsed().as_secs_f64(), None, None),
+            };
+            let env = member.parts.env.iter().filter_map(|pair| pair.split_once('='));
+            let mut env: BTreeMap<String, String> = env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+            env.extend(self.plan.env.get(&name).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+            let target = Target { id: one.id, env };
+            booted.targets.entry(member.parts.name.clone()).or_insert_with(|| target.clone());
+            booted.targets.entry(name.clone()).or_insert(target);
+            booted.services.push(DrilledService {
+                name,
+                image,
+                state: state.to_owned(),
+                seconds,
+                problem,
+                log,
+            });
+        }
+        booted
+    }
+}
+
+fn state(ready: Ready) -> &'static str {
+    match ready {
+        Ready::Healthy => "healthy",
+        Ready::Running => "running",
+        Ready::Completed => "completed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_docker::selection::{Dependency, Service};
+
+    use super::*;
+
+    fn container(service: &str, running: bool, needs: &[(&str, Condition)]) -> ContainerParts {
+        ContainerParts {
+            id: format!("{service:0>64}"),
+            name: format!("shop-{service}-1"),
+            running,
+            service: Some(Service { project: "shop".into(), service: service.into(), number: 1 }),
+            depends_on: needs
+                .iter()
+                .map(|(name, condition)| Dependency { service: (*name).into(), condition: *condition })
+                .collect(),
+            ..ContainerParts::default()
+        }
+    }
+
+    #[test]
+    fn what_ran_is_started_in_order_and_jobs_that_others_need_too() {
+        let all = vec![
+            container(
+                "web",
+                true,
+                &[("migrate", Condition::CompletedSuccessfully), ("db", Condition::Healthy)],
+            ),
+            container("db", true, &[]),
+            container("migrate", false, &[("db", Condition::Healthy)]),
+            container("report", false, &[]),
+        ];
+        let (chosen, left_out) = chosen(all);
+        let order: Vec<(&str, bool)> =
+            chosen.iter().map(|(c, completes)| (c.service_name(), *completes)).collect();
+        assert_eq!(order, [("db", false), ("migrate", true), ("web", false)]);
+        assert_eq!(left_out.len(), 1);
+        assert!(left_out[0].contains("report"));
+    }
+
+    #[test]
+    fn where_nothing_ran_everything_is_started() {
+        let (chosen, left_out) = chosen(vec![container("a", false, &[]), container("b", false, &[])]);
+        assert_eq!((chosen.len(), left_out.len()), (2, 0));
+    }
+}

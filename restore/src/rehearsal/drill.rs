@@ -1,0 +1,593 @@
+//! One drill from its first step to its last: choose, restore, compare, prove isolation, boot, ask, clear away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::clock::Clock;
+use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::random::Entropy;
+use lifeboat_core::{Fault, Kind};
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::quiesce::Mode;
+use lifeboat_docker::scratch::sanitise::Limits;
+use lifeboat_docker::scratch::{Ownership, RehearsalId, Sandbox};
+use lifeboat_docker::{Engine, EngineError};
+use lifeboat_report::drill::{
+    DrillReport, DrillVersions, DrilledIsolation, DrilledVolume, Objective, Phase, Verdict,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::boot::{Boot, Booted, Crew};
+use super::checks;
+use super::plan::Plan;
+use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
+use super::verdict::{Stopped, decide};
+
+/// How long after its start a drill's objects may be removed by anyone, besides the plan's own times.
+const LIFETIME: Duration = Duration::from_hours(6);
+
+/// Free space that is asked for beyond the snapshot's size, in bytes.
+const SPARE_BYTES: u64 = 256 << 20;
+
+/// What a drill runs with.
+#[derive(Clone, Copy)]
+pub struct DrillOptions<'a> {
+    /// What to do and to expect.
+    pub plan: &'a Plan,
+    /// The engine, or why there is none: then data is restored and compared, and nothing is started.
+    pub engine: Result<&'a Engine, &'a str>,
+    /// An existing folder for what is not restored into volumes. The drill makes a folder of its own in it and removes it.
+    pub scratch_folder: &'a Path,
+    /// Tells the time.
+    pub clock: &'a dyn Clock,
+    /// Names the drill.
+    pub entropy: &'a dyn Entropy,
+    /// Hears how far the drill has come.
+    pub progress: &'a dyn Progress,
+    /// Asks the drill to clear away and stop.
+    pub cancel: &'a CancellationToken,
+}
+
+/// A drill that gives no report.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// It was asked to stop.
+    #[error("the drill was interrupted{}", left(leftovers))]
+    Interrupted {
+        /// What could not be cleared away.
+        leftovers: Vec<String>,
+    },
+    /// The scratch folder cannot be used.
+    #[error("cannot {operation} {}", path.display())]
+    Folder {
+        /// What was tried.
+        operation: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn left(leftovers: &[String]) -> String {
+    if leftovers.is_empty() { String::new() } else { format!(" and left behind: {}", leftovers.join(", ")) }
+}
+
+impl Fault for DrillError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::Folder { .. } => Kind::Usage,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Interrupted { leftovers } if leftovers.is_empty() => None,
+            Self::Interrupted { .. } => Some("run `lifeboat-restore gc`".to_owned()),
+            Self::Folder { .. } => {
+                Some("give a folder on a disk with enough space that this user may write to".to_owned())
+            }
+        }
+    }
+}
+
+/// Waits for `work` unless the drill is asked to stop first.
+pub(super) async fn cancellable<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, EngineError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(EngineError::Interrupted),
+        done = work => Ok(done),
+    }
+}
+
+/// Why a drill did not come to its end.
+enum Halt {
+    Stopped(Stopped),
+    Interrupted,
+    Folder(DrillError),
+}
+
+fn open(reason: impl Into<String>) -> Halt {
+    Halt::Stopped(Stopped::Open(reason.into()))
+}
+
+impl From<EngineError> for Halt {
+    fn from(error: EngineError) -> Self {
+        if matches!(error, EngineError::Interrupted) {
+            return Self::Interrupted;
+        }
+        let mut reason = error.to_string();
+        let mut next = std::error::Error::source(&error);
+        while let Some(cause) = next {
+            reason = format!("{reason}: {cause}");
+            next = cause.source();
+        }
+        open(format!("{}.", upper_first(&reason)))
+    }
+}
+
+fn upper_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Runs a drill of `point`.
+///
+/// # Errors
+/// [`DrillError`] only when it was interrupted or its folder cannot be used. Everything else, an unreachable snapshot
+/// included, is a report with its verdict.
+pub async fn rehearse(
+    point: Arc<dyn RecoveryPoint>,
+    options: &DrillOptions<'_>,
+) -> Result<DrillReport, DrillError> {
+    let mut drill = Drill::new(point, options);
+    let halt = drill.run().await.err();
+    drill.clear_away().await;
+    let leftovers = drill.report.leftovers.clone();
+    match halt {
+        Some(Halt::Interrupted) => Err(DrillError::Interrupted { leftovers }),
+        Some(Halt::Folder(error)) => Err(error),
+        Some(Halt::Stopped(stopped)) => Ok(drill.finish(Some(&stopped))),
+        None => Ok(drill.finish(None)),
+    }
+}
+
+struct Drill<'a> {
+    options: &'a DrillOptions<'a>,
+    point: Arc<dyn RecoveryPoint>,
+    owner: Ownership,
+    report: DrillReport,
+    sandbox: Option<Sandbox>,
+    folder: Option<PathBuf>,
+    asked: bool,
+}
+
+impl<'a> Drill<'a> {
+    fn new(point: Arc<dyn RecoveryPoint>, options: &'a DrillOptions<'a>) -> Self {
+        let plan = options.plan;
+        let started_at = options.clock.now();
+        let lifetime =
+            LIFETIME + plan.boot_timeout + plan.checks.iter().map(|check| check.timeout).sum::<Duration>();
+        let expires = SignedDuration::try_from(lifetime)
+            .ok()
+            .and_then(|lifetime| started_at.checked_add(lifetime).ok());
+        let id = RehearsalId::random(options.entropy);
+        let age = started_at.duration_since(point.taken_at()).as_secs_f64().max(0.0);
+        let engine = options.engine.ok().map(Engine::facts);
+        let report = DrillReport {
+            rehearsal: id.to_string(),
+            verdict: Verdict::CouldNotVerify,
+            reason: String::new(),
+            snapshot: point.snapshot_id(),
+            taken_at: point.taken_at(),
+            consistency: match point.consistency() {
+                Some(Mode::Stop) => "stop",
+                Some(Mode::Pause) => "pause",
+                Some(Mode::None) => "none",
+                None => "unknown",
+            }
+            .to_owned(),
+            started_at,
+            finished_at: started_at,
+            rto: Objective::new(None, plan.rto.map(|target| target.as_secs_f64())),
+            rpo: Objective::new(Some(age), plan.rpo.map(|target| target.as_secs_f64())),
+            phases: Vec::new(),
+            booted: false,
+            volumes: Vec::new(),
+            images: Vec::new(),
+            services: Vec::new(),
+            checks: Vec::new(),
+            isolation: None,
+            not_tested: Vec::new(),
+            limits: Vec::new(),
+            plan_sha256: plan.sha256.map(|hash| hash.to_string()),
+            versions: DrillVersions {
+                lifeboat: env!("CARGO_PKG_VERSION").to_owned(),
+                engine: engine.map(|facts| facts.version.clone()),
+                kernel: engine.map(|facts| facts.kernel.clone()),
+            },
+            leftovers: Vec::new(),
+        };
+        let owner = Ownership { id, expires: expires.unwrap_or(Timestamp::MAX) };
+        Self { options, point, owner, report, sandbox: None, folder: None, asked: false }
+    }
+
+    fn phase(&mut self, name: &str, since: Instant, counts: bool) {
+        self.report.phases.push(Phase {
+            name: name.to_owned(),
+            seconds: since.elapsed().as_secs_f64(),
+            counts,
+        });
+    }
+
+    /// Runs a blocking call of the snapshot's. It is waited for even when the drill is interrupted: it may be writing into
+    /// what is about to be removed, and it ends soon by the token.
+    async fn ask<T, F>(&self, what: &str, call: F) -> Result<T, Halt>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn RecoveryPoint, &CancellationToken) -> Result<T, PointError> + Send + 'static,
+    {
+        let point = Arc::clone(&self.point);
+        let cancel = self.options.cancel.clone();
+        let answer = tokio::task::spawn_blocking(move || call(&*point, &cancel)).await;
+        if self.options.cancel.is_cancelled() {
+            return Err(Halt::Interrupted);
+        }
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if error.kind() == Kind::Interrupted => Err(Halt::Interrupted),
+            Ok(Err(error)) => {
+                let reason = format!("{what} failed: {error}.");
+                Err(Halt::Stopped(match error.kind() {
+                    Kind::Refused => Stopped::Wrong(reason),
+                    _ => Stopped::Open(reason),
+                }))
+            }
+            Err(panic) => Err(open(format!("{what} ended in a fault of Lifeboat's own: {panic}."))),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Halt> {
+        let since = Instant::now();
+        let definitions =
+            self.ask("Reading the captured definitions", |point, _| point.definitions()).await?;
+        let volumes = self.point.volumes();
+        let aboard = self.prepare(definitions, &volumes).await?;
+        self.phase("prepare", since, false);
+
+        let restored = self.restore(&volumes).await?;
+        self.compare(&volumes, &restored).await?;
+        let Some((engine, crew)) = aboard else { return Ok(()) };
+
+        let since = Instant::now();
+        self.prove_isolation().await?;
+        self.phase("isolation", since, false);
+
+        let since = Instant::now();
+        let booted = self.boot(engine, &crew, &restored).await;
+        self.phase("boot", since, true);
+        let booted = booted?;
+        self.report.booted = true;
+        self.report.services.clone_from(&booted.services);
+        if booted.services.iter().any(|service| service.problem.is_some()) {
+            return Ok(());
+        }
+        let since = Instant::now();
+        let asked = self.check(&crew, &booted).await;
+        self.phase("checks", since, true);
+        asked?;
+        self.asked = true;
+        Ok(())
+    }
+
+    /// Decides what is started, finds its images, looks at the space, and makes the sandbox. None: nothing is started.
+    async fn prepare(
+        &mut self,
+        definitions: Option<Definitions>,
+        volumes: &[SnapshotVolume],
+    ) -> Result<Option<(&'a Engine, Crew)>, Halt> {
+        let bytes: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        let definitions = definitions.filter(|definitions| !definitions.containers.is_empty());
+        let (engine, definitions) = match (self.options.engine, definitions) {
+            (Ok(engine), Some(definitions)) => (engine, definitions),
+            (_, None) => {
+                self.report
+                    .not_tested
+                    .push("the snapshot holds no containers: nothing was started".to_owned());
+                enough_space(self.options.scratch_folder, bytes)?;
+                return Ok(None);
+            }
+            (Err(reason), Some(_)) => {
+                self.report.not_tested.push(format!("nothing was started: {reason}"));
+                enough_space(self.options.scratch_folder, bytes)?;
+                return Ok(None);
+            }
+        };
+        let crew = Crew::muster(engine, &definitions).await?;
+        self.report.images = crew.images();
+        let unknown = crew.unknown_services(self.options.plan);
+        if !unknown.is_empty() {
+            let unknown: Vec<&str> = unknown.into_iter().collect();
+            let known: Vec<&str> = crew.members.iter().map(|member| member.parts.service_name()).collect();
+            return Err(open(format!(
+                "The plan speaks of {}, and the snapshot starts only {}.",
+                unknown.join(", "),
+                known.join(", ")
+            )));
+        }
+        self.note_what_is_not_tested(&crew, &definitions, engine);
+        enough_space(&engine.facts().root, bytes)?;
+        self.sandbox = Some(engine.sandbox(self.owner.clone()).await?);
+        Ok(Some((engine, crew)))
+    }
+
+    fn note_what_is_not_tested(&mut self, crew: &Crew, definitions: &Definitions, engine: &Engine) {
+        let not_tested = &mut self.report.not_tested;
+        not_tested.extend(crew.left_out.iter().cloned());
+        let networks = crew.networks();
+        if networks.len() > 1 {
+            let names: Vec<&str> = networks.into_iter().collect();
+            not_tested.push(format!(
+                "the separation of the networks {}: one scratch network stood for all",
+                names.join(", ")
+            ));
+        }
+        for (service, env) in &self.options.plan.env {
+            let names: Vec<&str> = env.keys().map(String::as_str).collect();
+            not_tested.push(format!("{service} ran with a changed {}", names.join(", ")));
+        }
+        let limits = &mut self.report.limits;
+        if engine.facts().id == definitions.engine.id {
+            limits.push(
+                "The drill ran on the host of the application: it does not show that a separate system could recover it."
+                    .to_owned(),
+            );
+        }
+        limits.push(
+            "Nothing outside the sandbox could be reached: connections to other systems were not tested."
+                .to_owned(),
+        );
+    }
+
+    /// Where each volume goes, and what was written there.
+    async fn restore(&mut self, volumes: &[SnapshotVolume]) -> Result<Vec<Place>, Halt> {
+        let total: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        self.options.progress.phase("restore", Unit::Bytes, Some(total));
+        let since = Instant::now();
+        let mut places = Vec::new();
+        for (number, volume) in volumes.iter().enumerate() {
+            let place = self.place(number, volume).await?;
+            let (name, to) = (volume.name.clone(), place.directory.clone());
+            let restoring = format!("Restoring {}", volume.name);
+            let restored: Result<RestoredVolume, Halt> =
+                self.ask(&restoring, move |point, cancel| point.restore_volume(&name, &to, cancel)).await;
+            if restored.is_err() {
+                self.phase("restore", since, true);
+            }
+            let restored = restored?;
+            self.options.progress.advance(volume.bytes);
+            self.report.volumes.push(DrilledVolume {
+                name: volume.name.clone(),
+                restored_files: restored.files,
+                restored_bytes: restored.bytes,
+                differences: None,
+            });
+            places.push(place);
+        }
+        self.phase("restore", since, true);
+        Ok(places)
+    }
+
+    async fn place(&mut self, number: usize, volume: &SnapshotVolume) -> Result<Place, Halt> {
+        if let (Some(sandbox), SourceKind::Volume) = (&self.sandbox, volume.kind) {
+            let scratch = sandbox.volume(&volume.name).await?;
+            return Ok(Place {
+                directory: scratch.directory,
+                scratch: Some((volume.name.clone(), scratch.name)),
+            });
+        }
+        let folder = if let Some(folder) = &self.folder {
+            folder.clone()
+        } else {
+            let folder = self.options.scratch_folder.join(format!("lifeboat-rehearsal-{}", self.owner.id));
+            fs::create_dir(&folder).map_err(folder_error("create", &folder))?;
+            self.folder = Some(folder.clone());
+            folder
+        };
+        let directory = folder.join(number.to_string());
+        fs::create_dir(&directory).map_err(folder_error("create", &directory))?;
+        Ok(Place { directory, scratch: None })
+    }
+
+    /// Compares every volume with the snapshot. One that differs ends the drill: what would be started is not what was
+    /// captured.
+    async fn compare(&mut self, volumes: &[SnapshotVolume], places: &[Place]) -> Result<(), Halt> {
+        self.options.progress.phase("compare", Unit::Items, Some(volumes.len() as u64));
+        let since = Instant::now();
+        let mut differs = None;
+        for (number, (volume, place)) in volumes.iter().zip(places).enumerate() {
+            let (name, at) = (volume.name.clone(), place.directory.clone());
+            let comparing = format!("Comparing {}", volume.name);
+            let differences =
+                self.ask(&comparing, move |point, cancel| point.compare_volume(&name, &at, cancel)).await?;
+            if !differences.is_empty() {
+                differs.get_or_insert_with(|| volume.name.clone());
+            }
+            self.report.volumes[number].differences = Some(differences);
+            self.options.progress.advance(1);
+        }
+        self.phase("compare", since, false);
+        match differs {
+            Some(name) => Err(Halt::Stopped(Stopped::Wrong(format!(
+                "The restored data of {name} differs from the snapshot."
+            )))),
+            None => Ok(()),
+        }
+    }
+
+    async fn prove_isolation(&mut self) -> Result<(), Halt> {
+        let Some(sandbox) = &mut self.sandbox else { return Ok(()) };
+        match sandbox.prove_isolation().await {
+            Ok(isolation) => {
+                self.report.isolation = Some(DrilledIsolation {
+                    proven: true,
+                    unreachable_addresses: isolation.unreachable_from_inside,
+                    problem: None,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.report.isolation = Some(DrilledIsolation {
+                    proven: false,
+                    unreachable_addresses: Vec::new(),
+                    problem: Some(format!("{}.", upper_first(&error.to_string()))),
+                });
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn boot(&mut self, engine: &Engine, crew: &Crew, places: &[Place]) -> Result<Booted, Halt> {
+        let Some(sandbox) = &self.sandbox else { return Err(open("There is no sandbox.")) };
+        let plan = self.options.plan;
+        let facts = engine.facts();
+        let limits = Limits {
+            memory_bytes: plan.memory_bytes.unwrap_or((facts.memory_bytes / 2).max(256 << 20)),
+            nano_cpus: facts.processors.max(1).saturating_mul(1_000_000_000),
+            processes: plan.processes,
+        };
+        let restored: BTreeMap<String, String> =
+            places.iter().filter_map(|place| place.scratch.clone()).collect();
+        let sanitised = crew.sanitised(sandbox, &restored, limits, plan);
+        let mut unused = restored;
+        for (member, container) in crew.members.iter().zip(&sanitised) {
+            let service = member.parts.service_name();
+            for what in &container.removed {
+                self.report.not_tested.push(format!("{service} ran without {what}"));
+            }
+            for empty in &container.empty_volumes {
+                self.report.not_tested.push(format!(
+                    "{} is not in the snapshot: {service} began with an empty one",
+                    empty.stands_for
+                ));
+            }
+            for mount in &member.parts.mounts {
+                if let lifeboat_docker::definitions::MountKind::Volume(name) = &mount.kind {
+                    unused.remove(name);
+                }
+            }
+        }
+        for name in unused.keys() {
+            self.report
+                .not_tested
+                .push(format!("{name} was restored and compared, but no started service uses it"));
+        }
+        let secrets = crew.secrets(plan);
+        let boot = Boot {
+            sandbox,
+            crew,
+            plan,
+            secrets: &secrets,
+            cancel: self.options.cancel,
+            progress: self.options.progress,
+        };
+        Ok(boot.run(sanitised).await?)
+    }
+
+    async fn check(&mut self, crew: &Crew, booted: &Booted) -> Result<(), Halt> {
+        let Some(sandbox) = &self.sandbox else { return Ok(()) };
+        let plan = self.options.plan;
+        self.options.progress.phase("checks", Unit::Items, Some(plan.checks.len() as u64));
+        let secrets = crew.secrets(plan);
+        for check in &plan.checks {
+            let asked = checks::run(sandbox, check, &booted.targets, &secrets, self.options.cancel).await?;
+            self.report.checks.push(asked);
+            self.options.progress.advance(1);
+        }
+        if plan.checks.is_empty() {
+            self.report
+                .not_tested
+                .push("the data as the application sees it: the plan has no checks".to_owned());
+        } else if !plan.checks.iter().any(super::Check::proves_data) {
+            self.report
+                .not_tested
+                .push("the data as the application sees it: no check asks about it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Removes everything, whatever happened before. What cannot be removed is named.
+    async fn clear_away(&mut self) {
+        let since = Instant::now();
+        if let Some(sandbox) = self.sandbox.take() {
+            match sandbox.tear_down().await {
+                Ok(cleared) => self.report.leftovers.extend(cleared.leftovers),
+                Err(error) => {
+                    self.report
+                        .leftovers
+                        .push(format!("the objects of rehearsal {}: {error}", self.owner.id));
+                }
+            }
+        }
+        if let Some(folder) = self.folder.take() {
+            let path = folder.clone();
+            let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(&path)).await;
+            if !matches!(removed, Ok(Ok(()))) {
+                self.report.leftovers.push(format!("folder {}", folder.display()));
+            }
+        }
+        self.phase("clear away", since, false);
+    }
+
+    fn finish(mut self, stopped: Option<&Stopped>) -> DrillReport {
+        if self.asked {
+            let seconds: f64 =
+                self.report.phases.iter().filter(|phase| phase.counts).map(|phase| phase.seconds).sum();
+            self.report.rto = Objective::new(Some(seconds), self.report.rto.target_seconds);
+        }
+        self.report.finished_at = self.options.clock.now();
+        let (verdict, reason) = decide(&self.report, stopped);
+        self.report.verdict = verdict;
+        self.report.reason = reason;
+        self.report
+    }
+}
+
+/// Where a volume was restored.
+struct Place {
+    directory: PathBuf,
+    /// Its name and its scratch volume's, if it is one that containers can mount.
+    scratch: Option<(String, String)>,
+}
+
+fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Halt {
+    let path = path.to_owned();
+    move |source| Halt::Folder(DrillError::Folder { operation, path, source })
+}
+
+fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {
+    let found = rustix::fs::statvfs(folder).map_err(|errno| folder_error("look at", folder)(errno.into()))?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
+    if free >= needed {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(open(format!(
+        "There is not enough space below {}: {} MiB are free, and {} MiB are needed.",
+        folder.display(),
+        mib(free),
+        mib(needed)
+    )))
+}

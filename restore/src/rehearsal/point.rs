@@ -1,0 +1,109 @@
+//! What a drill needs of a snapshot.
+
+use std::fmt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use lifeboat_core::{Fault, Kind};
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::quiesce::Mode;
+use tokio_util::sync::CancellationToken;
+
+/// A snapshot, as a drill sees it. Every method may block; the drill calls them off its own threads.
+pub trait RecoveryPoint: Send + Sync + 'static {
+    /// The snapshot's id, as commands take it.
+    fn snapshot_id(&self) -> String;
+
+    /// When it was taken.
+    fn taken_at(&self) -> Timestamp;
+
+    /// How its containers had been brought to rest, where that was recorded.
+    fn consistency(&self) -> Option<Mode>;
+
+    /// The volumes and folders that it holds.
+    fn volumes(&self) -> Vec<SnapshotVolume>;
+
+    /// The definitions that were captured with it; none for a snapshot of folders alone.
+    fn definitions(&self) -> Result<Option<Definitions>, PointError>;
+
+    /// Brings back the volume `name` into the existing, empty folder `to`: its content lies directly in `to`, which takes
+    /// the owner, mode and times of the volume's root. Ends soon with an error when `cancel` is cancelled.
+    fn restore_volume(
+        &self,
+        name: &str,
+        to: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<RestoredVolume, PointError>;
+
+    /// Compares what lies in `at` with the snapshot, byte for byte and with all metadata, against the snapshot's own
+    /// hashes and not against what the restore believed to write. Gives a line for each difference, the first few hundred.
+    fn compare_volume(
+        &self,
+        name: &str,
+        at: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, PointError>;
+}
+
+/// A volume or folder of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotVolume {
+    /// Its name: a volume's name, or the captured folder's path.
+    pub name: String,
+    /// What it was.
+    pub kind: SourceKind,
+    /// How many files it holds.
+    pub files: u64,
+    /// How many bytes they hold.
+    pub bytes: u64,
+}
+
+/// What a captured tree was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A container volume.
+    Volume,
+    /// A folder of the host.
+    Folder,
+}
+
+/// What a restore wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoredVolume {
+    /// How many files.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// A failure of the snapshot's side, with its causes in one line. Made from any [`Fault`] by `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointError {
+    kind: Kind,
+    message: String,
+}
+
+impl<F: Fault> From<F> for PointError {
+    fn from(fault: F) -> Self {
+        let mut message = fault.to_string();
+        let mut next = fault.source();
+        while let Some(cause) = next {
+            message = format!("{message}: {cause}");
+            next = cause.source();
+        }
+        Self { kind: fault.kind(), message }
+    }
+}
+
+impl PointError {
+    /// What it means: [`Kind::Refused`] makes the drill a failure, everything else leaves it open.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl fmt::Display for PointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
