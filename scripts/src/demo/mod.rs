@@ -1,0 +1,181 @@
+//! `scripts/demo`: Lifeboat's main job, told in numbered steps with the commands that a person would type.
+//!
+//! Setup and build come first. Then the process becomes one that ignores Ctrl-C, while its commands do not: the command
+//! under way ends, the story fails with it, and what was made is removed before the demo ends too.
+
+mod call;
+mod cleaning;
+mod files;
+mod image;
+mod interrupt;
+mod layout;
+mod narrator;
+mod options;
+mod sbom;
+mod shop;
+mod story;
+mod work;
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use self::call::Call;
+use self::narrator::{INTERRUPTED, Narrator};
+use self::options::{Options, Request};
+use self::story::Story;
+use self::work::{Leftover, Work};
+use crate::problem::Problem;
+use crate::process::{is_root, need_root, privileged};
+use crate::setup;
+use crate::terminal::Terminal;
+use crate::workspace;
+
+/// Set for the second half of the demo, which ignores Ctrl-C: how many steps were told.
+const SECOND_HALF: &str = "LIFEBOAT_DEMO_SECOND_HALF";
+
+/// The parts of setup that the demo needs, and through them the engine and the registry.
+const PARTS: [&str; 2] = ["postgres-image", "busybox-image"];
+
+const BINARIES: [&str; 4] = ["lifeboat-backup", "lifeboat-restore", "lifeboat-sign", "lifeboat-verify"];
+
+/// Reads the command line and shows: 0 every step came out as expected, 1 one did not, 2 usage, 130 interrupted.
+pub fn main() -> ExitCode {
+    let terminal = Terminal::new();
+    let done = match options::parse(std::env::args().skip(1)) {
+        Ok(Request::Help) => {
+            terminal.line(options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Clean) => clean(&terminal),
+        Ok(Request::Show(options)) => match std::env::var(SECOND_HALF) {
+            Err(_) => prepare(&terminal, options),
+            Ok(steps) => tell(&terminal, options, steps.parse().unwrap_or_default()),
+        },
+        Err(usage) => {
+            terminal.complain(&format!("demo: {usage}\nto do: see scripts/demo --help"));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            terminal.complain(&format!("\ndemo: {problem}"));
+            let code = if problem.is_interruption() { INTERRUPTED } else { 1 };
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}
+
+/// The first half: what needs no cleaning up.
+fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
+    terminal.line(if options.no_docker { INTRODUCTION_WITHOUT_DOCKER } else { INTRODUCTION });
+    let narrator = Narrator::new(terminal);
+    if !options.no_docker {
+        narrator.step("Set up what the demo needs: Docker, a registry and two images", || {
+            let parts = PARTS.map(str::to_owned);
+            narrator.show(&Call::new(&format!("scripts/setup --only {}", parts.join(","))));
+            let ready = setup::ensure(terminal, &parts)?;
+            if ready.missing > 0 {
+                return Err(Problem::new("something that the demo needs is missing: see above")
+                    .advise("scripts/demo --no-docker needs none of it"));
+            }
+            // Volumes lie in folders of root's.
+            need_root("reading volumes")
+        })?;
+    }
+    narrator.step("Build the four programs", || {
+        let packages: Vec<String> = BINARIES.iter().map(|name| format!("-p {name}")).collect();
+        let call = Call::new(&format!("cargo build --release --locked {}", packages.join(" ")));
+        let mut command = Command::new("cargo");
+        command.args(&call.words()[1..]).current_dir(workspace()).env("CARGO_TARGET_DIR", target());
+        narrator.run_quietly(command, &call).map(drop)
+    })?;
+    Err(become_second_half(narrator.steps(), options))
+}
+
+/// Goes on in this process as one that ignores Ctrl-C and a lost terminal; as root where there are containers.
+/// Gives back only what kept it from doing so.
+fn become_second_half(steps: u32, options: Options) -> Problem {
+    let mut command = if options.no_docker { Command::new("env") } else { as_root() };
+    command.arg(format!("{SECOND_HALF}={steps}"));
+    command.args(["sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh"]);
+    become_myself(command)
+}
+
+/// A command that runs another one as root, with what this process needs of its environment.
+fn as_root() -> Command {
+    let mut command = privileged("env");
+    for name in ["PATH", "HOME", "TMPDIR", "DOCKER_HOST", "CARGO_TARGET_DIR"] {
+        command.args(std::env::var(name).map(|value| format!("{name}={value}")));
+    }
+    command
+}
+
+/// Replaces this process by `command`, given this program and its arguments; comes back only if that fails.
+fn become_myself(mut command: Command) -> Problem {
+    let error = match std::env::current_exe() {
+        Ok(me) => command.arg(me).args(std::env::args().skip(1)).exec(),
+        Err(error) => error,
+    };
+    Problem::new(format!("the demo cannot go on: {error}"))
+}
+
+/// The second half: the story, and in any case the cleaning up.
+fn tell(terminal: &Terminal, options: Options, steps: u32) -> Result<(), Problem> {
+    let narrator = Narrator::watching(terminal, steps)?;
+    let work = Work::create(&target().join("release"))?;
+    let reports = target().join("demo").join(work.name());
+    let told = Story::new(&narrator, &work, &reports).tell(options.no_docker);
+    if options.keep {
+        terminal.line(&format!("\nKept: {}, and what is named after it.", work.dir().display()));
+        terminal.line("`scripts/demo --clean` removes it.");
+    } else {
+        let own = Leftover::of(&work);
+        let cleaned = narrator.step("Clean up", || cleaning::clean(&narrator, &own));
+        if told.is_ok() {
+            cleaned?;
+        }
+    }
+    let report = told?;
+    files::give_to_owner_of(&target(), &reports)?;
+    terminal.line(&format!(
+        "\nAll {} steps came out as expected. The drill report, for a browser:",
+        narrator.steps()
+    ));
+    terminal.line(&report.display().to_string());
+    Ok(())
+}
+
+/// Removes what demos left that no longer run.
+fn clean(terminal: &Terminal) -> Result<(), Problem> {
+    let narrator = Narrator::new(terminal);
+    for leftover in Leftover::mine() {
+        let sentence = format!("Remove what demo {} left", leftover.id);
+        narrator.step(&sentence, || cleaning::clean(&narrator, &leftover))?;
+    }
+    // With containers a demo works as root, and so must whoever cleans up after it.
+    if !is_root() && Leftover::is_there_any_of_root() {
+        return Err(become_myself(as_root()));
+    }
+    terminal.line("No demo that has ended left anything else behind.");
+    Ok(())
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    let told = std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let target = told.unwrap_or_else(|| workspace().join("target"));
+    std::path::absolute(&target).unwrap_or(target)
+}
+
+const INTRODUCTION: &str = "\
+Lifeboat, shown on a small shop: its database is backed up, the restore is
+rehearsed, its image is signed and verified. Nothing of yours is touched, and
+what the demo makes is removed at the end; only the drill report stays.";
+
+const INTRODUCTION_WITHOUT_DOCKER: &str = "\
+Lifeboat without containers: a folder is backed up into another folder, the
+restore is rehearsed, an image on disk is signed and verified. Nothing of yours
+is touched, and what the demo makes is removed at the end; only the drill report
+stays.";

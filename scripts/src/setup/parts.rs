@@ -1,0 +1,203 @@
+//! The parts: what each one is, what it needs, what it gives to the tests, and what is lost without it.
+
+use super::state::State;
+use super::{docker, images, minio, registry, tools};
+use crate::problem::Problem;
+
+/// Parts of one lane follow each other; the lanes run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    System,
+    Go,
+    Cargo,
+}
+
+pub(super) const LANES: [Lane; 3] = [Lane::System, Lane::Go, Lane::Cargo];
+
+pub(super) type Outcome = Result<Ready, Problem>;
+
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) how: How,
+    pub(super) detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Found,
+    Installed,
+    Started,
+}
+
+impl Ready {
+    pub(super) fn found(detail: impl Into<String>) -> Self {
+        Self { how: How::Found, detail: detail.into() }
+    }
+
+    /// A service that was started, and before that perhaps installed.
+    pub(super) fn new(installed: bool, detail: impl Into<String>) -> Self {
+        Self { how: if installed { How::Installed } else { How::Started }, detail: detail.into() }
+    }
+
+    pub(super) fn installed_or_found(installed: bool, detail: impl Into<String>) -> Self {
+        Self { how: if installed { How::Installed } else { How::Found }, detail: detail.into() }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    /// What is not tested without it.
+    pub(super) without: &'static str,
+    pub(super) lane: Lane,
+    pub(super) needs: &'static [&'static str],
+    pub(super) ensure: fn(&State) -> Outcome,
+    /// The variables that tell the tests of it.
+    pub(super) variables: fn(&State) -> Vec<(&'static str, String)>,
+}
+
+pub(super) fn find(name: &str) -> Option<&'static Part> {
+    ALL.iter().find(|part| part.name == name)
+}
+
+fn text(name: &'static str, value: &str) -> (&'static str, String) {
+    (name, value.to_owned())
+}
+
+fn program(state: &State, name: &'static str, program: &str) -> (&'static str, String) {
+    (name, state.program(program).to_string_lossy().into_owned())
+}
+
+/// In the order in which each lane takes them: a part stands after those of its lane that it needs.
+pub(super) const ALL: &[Part] = &[
+    Part {
+        name: "file-tools",
+        title: "rsync, attr, acl and curl",
+        without: "restored trees are not compared by another program",
+        lane: Lane::System,
+        needs: &[],
+        ensure: tools::ensure_file_tools,
+        variables: |_| vec![],
+    },
+    Part {
+        name: "docker",
+        title: "Docker Engine",
+        without: "volumes, containers and rehearsals that boot are not tested",
+        lane: Lane::System,
+        needs: &[],
+        ensure: docker::ensure,
+        variables: |_| {
+            let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| format!("unix://{}", docker::SOCKET));
+            vec![("LIFEBOAT_TEST_DOCKER", host)]
+        },
+    },
+    Part {
+        name: "registry",
+        title: "OCI registry without the referrers API",
+        without: "signatures under fallback tags in a real registry are not tested",
+        lane: Lane::System,
+        needs: &[],
+        ensure: registry::ensure_plain,
+        variables: |_| vec![text("LIFEBOAT_TEST_REGISTRY", registry::PLAIN)],
+    },
+    Part {
+        name: "busybox-image",
+        title: "a tiny image for containers of tests",
+        without: "captures and restores through containers are not tested",
+        lane: Lane::System,
+        needs: &["file-tools", "docker", "registry"],
+        ensure: images::ensure_busybox,
+        variables: |_| vec![text("LIFEBOAT_TEST_BUSYBOX_IMAGE", images::BUSYBOX)],
+    },
+    Part {
+        name: "postgres-image",
+        title: "PostgreSQL 15 image",
+        without: "backup and rehearsal of a real database are not tested",
+        lane: Lane::System,
+        needs: &["file-tools", "docker", "registry"],
+        ensure: images::ensure_postgres,
+        variables: |_| vec![text("LIFEBOAT_TEST_POSTGRES_IMAGE", images::POSTGRES)],
+    },
+    Part {
+        name: "referrers-registry",
+        title: "OCI registry with the referrers API",
+        without: "signatures as referrers in a real registry are not tested",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: registry::ensure_with_referrers,
+        variables: |_| vec![text("LIFEBOAT_TEST_REFERRERS_REGISTRY", registry::REFERRERS)],
+    },
+    Part {
+        name: "age",
+        title: "age, the reference program",
+        without: "key files are not opened by another program",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_age,
+        variables: |state| {
+            vec![
+                program(state, "LIFEBOAT_TEST_AGE", "age"),
+                program(state, "LIFEBOAT_TEST_AGE_KEYGEN", "age-keygen"),
+            ]
+        },
+    },
+    Part {
+        name: "minio",
+        title: "MinIO, an S3 server",
+        without: "repositories on a real S3 server are not tested",
+        lane: Lane::Go,
+        needs: &["file-tools"],
+        ensure: minio::ensure,
+        variables: |_| {
+            vec![
+                ("LIFEBOAT_TEST_S3_ENDPOINT", format!("http://{}", minio::ADDRESS)),
+                text("LIFEBOAT_TEST_S3_BUCKET", minio::BUCKET),
+                text("LIFEBOAT_TEST_S3_REGION", minio::REGION),
+                text("LIFEBOAT_TEST_S3_ACCESS_KEY_ID", minio::ACCESS_KEY),
+                text("LIFEBOAT_TEST_S3_SECRET_ACCESS_KEY", minio::SECRET_KEY),
+            ]
+        },
+    },
+    Part {
+        name: "cosign",
+        title: "cosign 3",
+        without: "signatures are not exchanged with cosign 3",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_cosign,
+        variables: |state| vec![program(state, "LIFEBOAT_TEST_COSIGN", "cosign")],
+    },
+    Part {
+        name: "cosign2",
+        title: "cosign 2, for its older signature tags",
+        without: "signatures are not exchanged with cosign 2",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_cosign_2,
+        variables: |state| vec![program(state, "LIFEBOAT_TEST_COSIGN2", "cosign2")],
+    },
+    Part {
+        name: "cargo-deny",
+        title: "cargo-deny",
+        without: "licences and sources of dependencies are not checked",
+        lane: Lane::Cargo,
+        needs: &[],
+        ensure: tools::ensure_cargo_deny,
+        variables: |_| vec![],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stands_after_those_that_it_needs() {
+        for (place, part) in ALL.iter().enumerate() {
+            for need in part.needs {
+                assert!(ALL[..place].iter().any(|other| other.name == *need), "{} needs {need}", part.name);
+            }
+        }
+    }
+}

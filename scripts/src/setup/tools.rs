@@ -1,0 +1,103 @@
+//! Programs built from source at pinned versions, into our own folder.
+
+use std::fs;
+use std::process::Command;
+
+use super::packages;
+use super::parts::{Outcome, Ready};
+use super::state::State;
+use crate::problem::Problem;
+use crate::process::{ask, run, which};
+
+/// A Go program: the package that is built, and the name that the program gets here.
+#[derive(Debug)]
+pub(super) struct GoTool {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+pub(super) const MINIO: GoTool = GoTool {
+    name: "minio",
+    package: "github.com/minio/minio",
+    version: "v0.0.0-20260212201848-7aac2a2c5b7c",
+};
+const COSIGN: GoTool =
+    GoTool { name: "cosign", package: "github.com/sigstore/cosign/v3/cmd/cosign", version: "v3.1.3" };
+const COSIGN_2: GoTool =
+    GoTool { name: "cosign2", package: "github.com/sigstore/cosign/v2/cmd/cosign", version: "v2.6.5" };
+const AGE: GoTool = GoTool { name: "age", package: "filippo.io/age/cmd/age", version: "v1.3.2" };
+const AGE_KEYGEN: GoTool =
+    GoTool { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen", version: "v1.3.2" };
+const CARGO_DENY: &str = "0.20.2";
+
+/// Debian's small tools that tests compare with.
+pub(super) fn ensure_file_tools(state: &State) -> Outcome {
+    let wanted = [("rsync", "rsync"), ("setfattr", "attr"), ("setfacl", "acl"), ("curl", "curl")];
+    let installed = packages::ensure(state, &wanted)?;
+    if installed.is_empty() {
+        return Ok(Ready::found("rsync, attr, acl, curl"));
+    }
+    Ok(Ready::new(true, installed.join(", ")))
+}
+
+pub(super) fn ensure_cosign(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &COSIGN)?, COSIGN.version))
+}
+
+pub(super) fn ensure_cosign_2(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &COSIGN_2)?, COSIGN_2.version))
+}
+
+pub(super) fn ensure_age(state: &State) -> Outcome {
+    let installed = [go_install(state, &AGE)?, go_install(state, &AGE_KEYGEN)?];
+    Ok(Ready::installed_or_found(installed.contains(&true), AGE.version))
+}
+
+/// Any cargo-deny on the PATH will do; else the pinned one is built.
+pub(super) fn ensure_cargo_deny(state: &State) -> Outcome {
+    if which("cargo-deny").is_some()
+        && let Some(version) = ask("cargo", &["deny", "--version"])
+    {
+        return Ok(Ready::found(version.trim_start_matches("cargo-deny ")));
+    }
+    if state.is_installed("cargo-deny", CARGO_DENY) {
+        return Ok(Ready::found(CARGO_DENY));
+    }
+    let mut install = Command::new("cargo");
+    install.args(["install", "--locked", "--force", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+    // Built in a folder that cargo throws away, not among this project's own output.
+    install.arg(state.root()).env_remove("CARGO_TARGET_DIR");
+    run(&mut install, &state.log("cargo-deny"))?;
+    state.note_installed("cargo-deny", CARGO_DENY)?;
+    Ok(Ready::new(true, CARGO_DENY))
+}
+
+/// Builds a Go program unless the pinned version is here; says whether it did.
+pub(super) fn go_install(state: &State, tool: &GoTool) -> Result<bool, Problem> {
+    if state.is_installed(tool.name, tool.version) {
+        return Ok(false);
+    }
+    // Go names the program after its package, so it is built aside and then renamed.
+    let scratch = state.scratch(&format!("go-{}", tool.name))?;
+    let mut install = go("install")?;
+    install.env("GOBIN", scratch.path()).arg(format!("{}@{}", tool.package, tool.version));
+    run(&mut install, &state.log(tool.name))?;
+    let built = scratch.path().join(tool.package.rsplit('/').next().unwrap_or(tool.name));
+    let program = state.program(tool.name);
+    fs::rename(&built, &program).map_err(|error| Problem::io("cannot make", &program, &error))?;
+    state.note_installed(tool.name, tool.version)?;
+    Ok(true)
+}
+
+/// `go VERB` for a program that needs no C compiler and carries no debug information.
+pub(super) fn go(verb: &str) -> Result<Command, Problem> {
+    if which("go").is_none() {
+        return Err(
+            Problem::new("Go is not installed").advise("install Go 1.26 or newer, then run setup again")
+        );
+    }
+    let mut command = Command::new("go");
+    command.arg(verb).args(["-trimpath", "-ldflags=-s -w"]).env("CGO_ENABLED", "0");
+    Ok(command)
+}

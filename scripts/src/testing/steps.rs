@@ -1,0 +1,135 @@
+//! The steps of `scripts/test`, each a command whose output goes through.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::count::Count;
+use super::options::{Options, Tier};
+use crate::process::not_started;
+use crate::setup::{self, Readiness};
+use crate::terminal::Terminal;
+use crate::workspace;
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Passed,
+    Failed,
+    /// Left out, for this reason.
+    Skipped(String),
+}
+
+pub(super) fn format(terminal: &Terminal) -> Ending {
+    run(terminal, cargo(["fmt", "--all", "--check"]))
+}
+
+pub(super) fn lints(terminal: &Terminal) -> Ending {
+    let args = ["clippy", "--workspace", "--all-targets", "--locked", "--keep-going", "--", "-D", "warnings"];
+    run(terminal, cargo(args))
+}
+
+pub(super) fn licences(terminal: &Terminal) -> Ending {
+    match cargo_deny() {
+        None => without_cargo_deny(),
+        Some(program) => run(terminal, deny(&program, ["check", "licenses", "bans", "sources"])),
+    }
+}
+
+/// Known vulnerabilities of dependencies, where the database of them can be fetched.
+pub(super) fn advisories(terminal: &Terminal) -> Ending {
+    let Some(program) = cargo_deny() else { return without_cargo_deny() };
+    let mut fetch = deny(&program, ["fetch", "db"]);
+    let fetched = fetch.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !fetched.is_ok_and(|status| status.success()) {
+        return Ending::Skipped("the advisory database cannot be fetched from here".to_owned());
+    }
+    run(terminal, deny(&program, ["check", "--disable-fetch", "advisories"]))
+}
+
+pub(super) fn documentation(terminal: &Terminal) -> Ending {
+    let mut command = cargo(["doc", "--no-deps", "--workspace", "--locked", "--keep-going"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    run(terminal, command)
+}
+
+/// Runs the tests that the options choose, and counts them.
+pub(super) fn tests(terminal: &Terminal, options: &Options, ready: Option<&Readiness>) -> (Ending, Count) {
+    let mut command = cargo(["test", "--locked", "--no-fail-fast"]);
+    match options.tier {
+        Some(Tier::Services) => command.args(["--workspace", "--test", "services"]),
+        Some(Tier::Hermetic) | None => command.arg("--workspace"),
+    };
+    command.arg("--").args(&options.name);
+    if let Some(ready) = ready {
+        command.envs(&ready.variables);
+        if ready.missing == 0 {
+            command.env("LIFEBOAT_REQUIRE_SERVICES", "1");
+        }
+    }
+    let mut count = Count::default();
+    let ending = run_reading(terminal, command, |line| {
+        if let Some(result) = Count::of_line(line) {
+            count += result;
+        }
+    });
+    (ending, count)
+}
+
+fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(args).current_dir(workspace());
+    if is_ci() {
+        // Nobody debugs what is built there, or builds on it.
+        command.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    }
+    command
+}
+
+/// Whether this is a machine of continuous integration, where nothing may be missing.
+pub(super) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+fn deny<const N: usize>(program: &Path, args: [&str; N]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--workspace", "--locked"]).args(args).current_dir(workspace());
+    command
+}
+
+fn cargo_deny() -> Option<PathBuf> {
+    setup::program("cargo-deny")
+}
+
+fn without_cargo_deny() -> Ending {
+    Ending::Skipped("cargo-deny is not installed (scripts/setup installs it)".to_owned())
+}
+
+fn run(terminal: &Terminal, command: Command) -> Ending {
+    run_reading(terminal, command, |_| ())
+}
+
+/// Runs a command whose output goes through line by line, and shows each line to `read`.
+fn run_reading(terminal: &Terminal, mut command: Command, mut read: impl FnMut(&str)) -> Ending {
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+    let program = crate::process::name(&command);
+    terminal.line(&format!("\n$ {program} {}", args.join(" ")));
+    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            terminal.complain(&not_started(&program, &error).to_string());
+            return Ending::Failed;
+        }
+    };
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            terminal.line(&line);
+            read(&line);
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.success() => Ending::Passed,
+        _ => Ending::Failed,
+    }
+}
