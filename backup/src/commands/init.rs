@@ -6,7 +6,7 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::InitReport;
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
-use lifeboat_vault::{NewRepository, Recipient, Repository, VaultError, write_private};
+use lifeboat_vault::{Floor, NewRepository, Recipient, Repository, VaultError, write_private};
 
 /// Make a repository, its recovery keys and this host's writer key
 ///
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Accept that losing the one recovery key loses everything
     #[arg(long)]
     single_recipient: bool,
+    /// Never forget a snapshot before it is this many days old, whatever a backup host or a keeper asks
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    keep_days_at_least: u32,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -44,6 +47,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         recipients,
         recovery_keys: args.recovery_key.len(),
         single_recipient: args.single_recipient,
+        floor: Floor { days: args.keep_days_at_least, ..Floor::default() },
     };
     let made = Repository::create(store, new, &SystemClock, &OsEntropy, |made| {
         for (path, text) in args.recovery_key.iter().zip(&made.recovery_keys) {

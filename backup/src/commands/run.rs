@@ -10,10 +10,10 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::{RunReport, StreamLine};
-use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_repository};
 use lifeboat_vault::source::{BytesSource, Source};
 use lifeboat_vault::{
-    Committed, Consistency, FolderSource, Repository, SnapshotOptions, SnapshotWriter, Stream, StreamKind,
+    Committed, Consistency, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream, StreamKind,
     StreamOutcome, VaultError, WriterKey,
 };
 
@@ -105,13 +105,14 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
     let containers = Containers::find(&args, ui).await?;
     let folders = open_folders(&args.what.path)?;
-    let repository = Repository::open(args.repository.open().await?, &key.repository).await?;
+    let repository = open_repository(&args.repository, &key.repository).await?;
     let location = repository.location().to_owned();
     let options = SnapshotOptions {
         host: args.host.clone().unwrap_or_else(host_name),
         tags: args.tag.clone(),
         application: args.what.project.first().cloned(),
         compression_level: 3,
+        pack_sizes: PackSizes::default(),
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         cache: args.cache.folder(),
         dry_run: args.dry_run,
@@ -149,7 +150,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     progress.phase("storing", Unit::Items, None);
     let Captured { writer, streams, consistencies } = captured;
-    let committed = writer.commit().await?;
+    let committed = writer.commit(&progress).await?;
     let report = report(location, &committed, &streams, &consistencies, at_rest, started);
     ui.report(&report);
     Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })

@@ -18,7 +18,7 @@ mod ui;
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
 pub use host::{CacheFlags, engine_address, state_folder};
-pub use keys::{RecoveryFlags, ViewerFlags};
+pub use keys::{RecoveryFlags, ViewerFlags, open_repository};
 pub use repository::RepositoryFlags;
 pub use run::{Program, run};
 pub use ui::Ui;

@@ -1,19 +1,21 @@
 //! From a source to chunks in frames: what is new is stored, what is known is referred to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
 use lifeboat_core::progress::Progress;
+use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::chunk::{ChunkBuffer, Chunker};
 use crate::frame::RawFrame;
+use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName, RunId};
 use crate::index::{ChunkPlace, ContentsIndex};
 use crate::item::{Content, Extent, Item, Segment, has_holes};
-use crate::memory::HostMemory;
+use crate::memory::{HostMemory, Memories};
 use crate::pack::PackKind;
 use crate::pipeline::Pipeline;
 use crate::source::{Body, Found, Layout, Source, Unreadable};
@@ -22,11 +24,14 @@ use crate::source::{Body, Found, Layout, Source, Unreadable};
 pub(crate) struct ChunkStore {
     pub(crate) run: RunId,
     index: ContentsIndex,
+    /// Old frames of which the last snapshot used so little that what is still used of them is stored anew.
+    thin: FrameSet,
     new: HashMap<ChunkId, (u32, u32)>,
     next_ordinal: u32,
     filling: [Option<RawFrame>; 2],
     pipeline: Pipeline,
-    needed: HashMap<RunId, Vec<u32>>,
+    needed: HashMap<FrameName, RoaringBitmap>,
+    generation: u64,
     /// Bytes of chunks that were not in the repository before.
     pub(crate) new_bytes: u64,
 }
@@ -73,25 +78,31 @@ impl From<VaultError> for CaptureError {
 }
 
 impl ChunkStore {
-    pub(crate) fn new(run: RunId, index: ContentsIndex, pipeline: Pipeline) -> Self {
+    pub(crate) fn new(run: RunId, index: ContentsIndex, thin: FrameSet, pipeline: Pipeline) -> Self {
         Self {
             run,
             index,
+            thin,
             new: HashMap::new(),
             next_ordinal: 0,
             filling: [None, None],
             pipeline,
             needed: HashMap::new(),
+            generation: 0,
             new_bytes: 0,
         }
     }
 
     fn put(&mut self, kind: PackKind, id: ChunkId, chunk: &[u8]) -> Result<ChunkPlace, VaultError> {
         if let Some(&(ordinal, slot)) = self.new.get(&id) {
-            return Ok(ChunkPlace { frame: FrameName { run: self.run, ordinal }, slot });
+            let frame = FrameName { run: self.run, ordinal };
+            self.need(frame, slot..slot + 1);
+            return Ok(ChunkPlace { frame, slot });
         }
-        if let Some(place) = self.index.find(&id) {
-            self.need(place.frame);
+        if let Some(place) = self.index.find(&id)
+            && !self.thin.contains(place.frame)
+        {
+            self.need(place.frame, place.slot..place.slot + 1);
             return Ok(place);
         }
         let next = &mut self.next_ordinal;
@@ -106,15 +117,12 @@ impl ChunkStore {
             self.flush(kind)?;
         }
         let frame = FrameName { run: self.run, ordinal };
-        self.need(frame);
+        self.need(frame, slot..slot + 1);
         Ok(ChunkPlace { frame, slot })
     }
 
-    fn need(&mut self, frame: FrameName) {
-        let ordinals = self.needed.entry(frame.run).or_default();
-        if ordinals.last() != Some(&frame.ordinal) {
-            ordinals.push(frame.ordinal);
-        }
+    fn need(&mut self, frame: FrameName, slots: std::ops::Range<u32>) {
+        self.needed.entry(frame).or_default().insert_range(slots);
     }
 
     fn flush(&mut self, kind: PackKind) -> Result<(), VaultError> {
@@ -124,13 +132,19 @@ impl ChunkStore {
         }
     }
 
-    /// Refers to content that an earlier run stored, if the index still knows all its runs.
+    /// Refers to content that an earlier run stored, if all its frames are known, whole and worth keeping.
     fn lean_on(&mut self, content: &Content) -> bool {
-        if content.runs.iter().any(|run| *run != self.run && self.index.commitment(*run).is_none()) {
+        let is_good = |extent: &Extent| {
+            let frame = content.frame(extent);
+            let last = extent.slot.checked_add(extent.chunks);
+            let is_known = self.index.chunk_count(frame).zip(last).is_some_and(|(count, last)| last <= count);
+            is_known && !self.thin.contains(frame)
+        };
+        if content.check().is_err() || !content.extents.iter().all(is_good) {
             return false;
         }
         for extent in &content.extents {
-            self.need(content.frame(extent));
+            self.need(content.frame(extent), extent.slot..extent.slot + extent.chunks);
         }
         true
     }
@@ -165,7 +179,7 @@ impl ChunkStore {
         &mut self,
         source: &mut dyn Source,
         chunker: &Chunker,
-        memory: &mut HostMemory,
+        memories: &mut Memories,
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Captured, VaultError> {
@@ -185,6 +199,12 @@ impl ChunkStore {
                 }
             };
             let path = found.item.path.clone();
+            let generation = self.pipeline.landed().generation();
+            if generation != self.generation {
+                self.generation = generation;
+                memories.checkpoint(self.run, &self.pipeline.landed().ordinals());
+            }
+            let memory = memories.current();
             match self.capture_one(found, chunker, &mut buffer, memory, progress) {
                 Ok((item, has_changed)) => {
                     if has_changed {
@@ -283,14 +303,20 @@ impl ChunkStore {
         self.flush(PackKind::Data)?;
         self.flush(PackKind::Metadata)?;
         let packed = self.pipeline.finish()?;
-        Ok(Stored { packed, needed: self.needed, index: self.index, new_bytes: self.new_bytes })
+        let mut needed: BTreeMap<RunId, BTreeMap<u32, u32>> = BTreeMap::new();
+        for (frame, slots) in self.needed {
+            let used = u32::try_from(slots.len()).expect("a frame has a few thousand slots");
+            needed.entry(frame.run).or_default().insert(frame.ordinal, used);
+        }
+        Ok(Stored { packed, needed, index: self.index, new_bytes: self.new_bytes })
     }
 }
 
 /// What a run stored and what it leaned on.
 pub(crate) struct Stored {
     pub(crate) packed: crate::pipeline::Packed,
-    pub(crate) needed: HashMap<RunId, Vec<u32>>,
+    /// By run and ordinal, how many chunks of a frame the snapshot uses.
+    pub(crate) needed: BTreeMap<RunId, BTreeMap<u32, u32>>,
     pub(crate) index: ContentsIndex,
     pub(crate) new_bytes: u64,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use lifeboat_store::StoreError;
 
-use crate::ids::RepositoryId;
+use crate::ids::{RepositoryId, WriterId};
 
 /// Why the vault could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,61 @@ pub enum VaultError {
         /// The object's name.
         key: String,
     },
+    /// The storage shows an older state than this machine has seen.
+    #[error("{store} shows roster {found}, and this machine has seen roster {seen}")]
+    RolledBack {
+        /// The location.
+        store: String,
+        /// The newest roster that is there.
+        found: u64,
+        /// The newest one that was seen.
+        seen: u64,
+    },
+    /// Snapshots that must be there are not, and nobody asked to forget them.
+    #[error("{} of writer {writer} {} missing, and nobody asked to forget {}", numbers(*first, *last), if first == last { "is" } else { "are" }, if first == last { "it" } else { "them" })]
+    Withheld {
+        /// Whose.
+        writer: WriterId,
+        /// The first sequence that is missing.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// The key may not do what was asked.
+    #[error("{who} cannot {what}")]
+    NotAllowed {
+        /// Whose key it is.
+        who: &'static str,
+        /// What was asked.
+        what: &'static str,
+        /// Which key can.
+        needed: &'static str,
+    },
+    /// The holder of the key was removed from the roster.
+    #[error("this {0} key was removed from the roster of the repository")]
+    Removed(&'static str),
+    /// A run lasted longer than its lease, so that a keeper may count its frames as garbage.
+    #[error("the run lasted longer than its lease of {days} days, so what it stored may have been pruned")]
+    PastLease {
+        /// The length of the lease.
+        days: i64,
+    },
+    /// A keeper took away, while a run was under way, what the run leaned on.
+    #[error(
+        "while this run was under way, a prune with a short grace took away what it leaned on ({evidence})"
+    )]
+    PrunedUnderWay {
+        /// What is not there any more.
+        evidence: String,
+    },
+    /// A history that does not hold together, so nothing may be deleted by it.
+    #[error("the repository's history is not whole, so nothing is deleted: {first}")]
+    NotWhole {
+        /// The first thing that is wrong.
+        first: String,
+        /// How many more there are.
+        others: usize,
+    },
     /// Nothing says where a frame lies.
     #[error("no index object says where frame {ordinal} of run {run} lies")]
     LostFrame {
@@ -166,6 +221,10 @@ pub enum VaultError {
     Internal(&'static str),
 }
 
+fn numbers(first: u64, last: u64) -> String {
+    if first == last { format!("snapshot {first}") } else { format!("snapshots {first} to {last}") }
+}
+
 fn near(candidates: &[String]) -> String {
     if candidates.is_empty() { String::new() } else { format!("; it has {}", candidates.join(", ")) }
 }
@@ -173,6 +232,15 @@ fn near(candidates: &[String]) -> String {
 impl VaultError {
     pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
         Self::Damaged { key: key.into(), reason: reason.to_string() }
+    }
+
+    /// The same damage, said of another frame of the same pack.
+    pub(crate) fn for_another(&self) -> Self {
+        match self {
+            Self::Missing { key } => Self::Missing { key: key.clone() },
+            Self::Damaged { key, reason } => Self::damaged(key, reason),
+            other => Self::damaged("a pack", other),
+        }
     }
 
     /// A named object that must be there was not, or is otherwise than a reader can take.
@@ -206,6 +274,7 @@ impl Fault for VaultError {
             | Self::AlreadyARepository { .. }
             | Self::OtherFormat { .. }
             | Self::UnboundIdentity
+            | Self::NotAllowed { .. }
             | Self::BadRecipient { .. }
             | Self::TooFewRecipients { .. }
             | Self::KeyFile { .. }
@@ -217,6 +286,12 @@ impl Fault for VaultError {
             Self::OtherRepository { .. }
             | Self::WrongIdentity { .. }
             | Self::UnknownWriter
+            | Self::RolledBack { .. }
+            | Self::Withheld { .. }
+            | Self::Removed(_)
+            | Self::PastLease { .. }
+            | Self::PrunedUnderWay { .. }
+            | Self::NotWhole { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::LostFrame { .. }
@@ -258,6 +333,19 @@ impl Fault for VaultError {
             }
             Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
+            }
+            Self::RolledBack { .. } | Self::Withheld { .. } => {
+                "ask who runs the storage: it was put back to an older state, or hides objects; if that is known and \
+                 meant, remove this repository's file below `pins` in Lifeboat's state folder"
+                    .to_owned()
+            }
+            Self::NotAllowed { needed, .. } => format!("give {needed}"),
+            Self::Removed(_) => "ask for a new key: `lifeboat-backup key add`, with a recovery key".to_owned(),
+            Self::PastLease { .. } | Self::PrunedUnderWay { .. } => {
+                "run again; what is still there is not stored twice".to_owned()
+            }
+            Self::NotWhole { .. } => {
+                "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
             }
             Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
             Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),

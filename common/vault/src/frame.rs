@@ -46,7 +46,8 @@ pub(crate) struct SealedFrame {
 /// A frame that was opened: its chunks by slot.
 pub(crate) struct OpenedFrame {
     body: Vec<u8>,
-    slots: Vec<Range<usize>>,
+    /// Where each chunk lies; a frame that was put together from others may lack some.
+    slots: Vec<Option<Range<usize>>>,
 }
 
 /// Why a frame's bytes are not what the format says, although they opened.
@@ -149,18 +150,30 @@ impl OpenedFrame {
         if body.len() != length {
             return Err(FrameError::Malformed("its body has another length than it says"));
         }
-        let slots = slots(&body)?;
+        let slots = slots(&body)?.into_iter().map(Some).collect();
         Ok(Self { body, slots })
+    }
+
+    /// A stand-in for a lost frame, from the chunks that were found elsewhere.
+    pub(crate) fn assembled(chunks: &[Option<Vec<u8>>]) -> Self {
+        let mut body = Vec::new();
+        let slots = chunks.iter().map(|chunk| {
+            let start = body.len();
+            body.extend_from_slice(chunk.as_deref()?);
+            Some(start..body.len())
+        });
+        let slots = slots.collect();
+        Self { body, slots }
     }
 
     /// The chunk in `slot`, if the frame has so many.
     pub(crate) fn chunk(&self, slot: usize) -> Option<&[u8]> {
-        self.slots.get(slot).map(|range| &self.body[range.clone()])
+        self.slots.get(slot)?.clone().map(|range| &self.body[range])
     }
 
     /// How many bytes the frame keeps in memory.
     pub(crate) fn weight(&self) -> usize {
-        self.body.len() + self.slots.len() * size_of::<Range<usize>>()
+        self.body.len() + self.slots.len() * size_of::<Option<Range<usize>>>()
     }
 }
 

@@ -131,6 +131,59 @@ random_id! {
     /// A backup host.
     WriterId
 }
+random_id! {
+    /// Someone who checks and prunes.
+    KeeperId
+}
+
+/// Who signed an object of a repository.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Signer {
+    /// A backup host.
+    Writer(WriterId),
+    /// A keeper.
+    Keeper(KeeperId),
+    /// The root key, which a recovery key opens.
+    Root,
+}
+
+impl Signer {
+    /// How many bytes a signer takes in a stored object: its role and its id.
+    pub(crate) const LENGTH: usize = 17;
+
+    /// The role (0 for a writer, 1 for a keeper, 2 for the root) and the id; the root's is zeros.
+    pub(crate) fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let (role, id) = match self {
+            Self::Writer(id) => (0, *id.as_bytes()),
+            Self::Keeper(id) => (1, *id.as_bytes()),
+            Self::Root => (2, [0; 16]),
+        };
+        let mut bytes = [role; Self::LENGTH];
+        bytes[1..].copy_from_slice(&id);
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Option<Self> {
+        let (role, id) = bytes.split_first()?;
+        let id: [u8; 16] = id.try_into().ok()?;
+        match role {
+            0 => Some(Self::Writer(WriterId::from_bytes(id))),
+            1 => Some(Self::Keeper(KeeperId::from_bytes(id))),
+            2 if id == [0; 16] => Some(Self::Root),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Writer(id) => write!(f, "writer {id}"),
+            Self::Keeper(id) => write!(f, "keeper {id}"),
+            Self::Root => f.write_str("the root key"),
+        }
+    }
+}
 
 /// A chunk's id: BLAKE3 of its plaintext, keyed with the group's chunk-id key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -2,16 +2,18 @@
 //!
 //! A restore needs locations only. Writers read the contents of their group to find what need not be stored again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};
 
+use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME};
+use crate::frame_set::{FrameSet, MAX_FRAMES};
 use crate::ids::{ChunkId, FrameName, RunId, digest_in_cbor};
 use crate::pack::TrailerFrame;
 
 /// The body of a contents object.
-#[derive(Debug, Default, Encode, Decode)]
+#[derive(Debug, Clone, Default, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Contents {
     #[n(0)]
@@ -19,7 +21,7 @@ pub(crate) struct Contents {
 }
 
 /// The frames of one run and the chunks in them.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct RunContents {
     #[n(0)]
@@ -33,7 +35,7 @@ pub(crate) struct RunContents {
 }
 
 /// One frame's chunks by slot.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct FrameContents {
     #[n(0)]
@@ -43,7 +45,7 @@ pub(crate) struct FrameContents {
 }
 
 /// The body of a locations object: where frames of one run lie.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Locations {
     #[n(0)]
@@ -53,7 +55,7 @@ pub(crate) struct Locations {
 }
 
 /// The frames of the run that lie in one pack.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct PackLocations {
     #[n(0)]
@@ -61,10 +63,13 @@ pub(crate) struct PackLocations {
     pub(crate) pack: Sha256Digest,
     #[n(1)]
     pub(crate) frames: Vec<FrameLocation>,
+    /// The pack's size in bytes, by which a cut one is found without reading it.
+    #[n(2)]
+    pub(crate) size: u64,
 }
 
 /// Where in its pack a frame lies.
-#[derive(Debug, Clone, Copy, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct FrameLocation {
     #[n(0)]
@@ -82,25 +87,58 @@ pub(crate) struct FrameLocation {
 /// A pack that is in the store, and what it holds.
 pub(crate) struct StoredPack {
     pub(crate) hash: Sha256Digest,
+    pub(crate) size: u64,
     pub(crate) frames: Vec<TrailerFrame>,
 }
 
-/// The index objects of packs that one run has stored.
-pub(crate) fn of_packs(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -> (Contents, Locations) {
+impl Contents {
+    /// Whether its numbers are within what the format allows.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.runs
+            .iter()
+            .flat_map(|run| &run.frames)
+            .all(|frame| frame.ordinal < MAX_FRAMES && frame.chunks.len() <= FRAME_SLOTS)
+    }
+}
+
+impl Locations {
+    /// Whether its numbers are within what the format allows.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.packs.iter().all(|pack| {
+            pack.frames.iter().all(|frame| {
+                let end = frame.offset.checked_add(u64::from(frame.length));
+                frame.ordinal < MAX_FRAMES
+                    && u64::from(frame.length) <= MAX_SEALED_FRAME
+                    && end.is_some_and(|end| end <= pack.size)
+            })
+        })
+    }
+}
+
+/// The contents of packs that one run has stored.
+pub(crate) fn contents_of(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -> Contents {
     let frames = packs.iter().flat_map(|pack| &pack.frames);
-    let contents =
+    let frames =
         frames.map(|f| FrameContents { ordinal: f.ordinal, chunks: f.chunks.clone() }).collect::<Vec<_>>();
-    let locate = |f: &TrailerFrame| FrameLocation {
-        ordinal: f.ordinal,
-        offset: f.offset,
-        length: f.length,
-        hash: f.hash,
-    };
-    let packs = packs
-        .iter()
-        .map(|pack| PackLocations { pack: pack.hash, frames: pack.frames.iter().map(locate).collect() })
-        .collect();
-    (Contents { runs: vec![RunContents { run, frames: contents, commitment }] }, Locations { run, packs })
+    Contents { runs: vec![RunContents { run, frames, commitment }] }
+}
+
+/// Where the frames of `packs` lie, run by run.
+pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
+    let mut runs: BTreeMap<RunId, Vec<PackLocations>> = BTreeMap::new();
+    for pack in packs {
+        let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
+        for f in &pack.frames {
+            let location =
+                FrameLocation { ordinal: f.ordinal, offset: f.offset, length: f.length, hash: f.hash };
+            frames.entry(f.run).or_default().push(location);
+        }
+        for (run, frames) in frames {
+            let located = PackLocations { pack: pack.hash, frames, size: pack.size };
+            runs.entry(run).or_default().push(located);
+        }
+    }
+    runs.into_iter().map(|(run, packs)| Locations { run, packs }).collect()
 }
 
 /// Where a chunk is stored.
@@ -113,8 +151,16 @@ pub(crate) struct ChunkPlace {
 /// What a group's contents objects say, sorted for look-ups; one array, no pointers.
 #[derive(Default)]
 pub(crate) struct ContentsIndex {
-    runs: Vec<(RunId, [u8; 32])>,
+    runs: Vec<IndexedRun>,
+    numbers: HashMap<RunId, u32>,
     chunks: Vec<IndexedChunk>,
+}
+
+struct IndexedRun {
+    run: RunId,
+    commitment: [u8; 32],
+    /// How many chunks each known frame has.
+    frames: HashMap<u32, u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -126,24 +172,13 @@ struct IndexedChunk {
 }
 
 impl ContentsIndex {
-    /// Takes in the objects in any order. Where two frames hold a chunk, the first one read counts.
-    pub(crate) fn new(objects: impl IntoIterator<Item = Contents>) -> Self {
+    /// Takes in the objects in order, without the frames of `excluded`. Where two frames hold a chunk, the first one
+    /// read counts.
+    pub(crate) fn new(objects: impl IntoIterator<Item = Contents>, excluded: &FrameSet) -> Self {
         let mut index = Self::default();
-        let mut numbers = HashMap::new();
         for contents in objects {
             for run in contents.runs {
-                let number = *numbers.entry(run.run).or_insert_with(|| {
-                    index.runs.push((run.run, run.commitment));
-                    u32::try_from(index.runs.len() - 1).expect("far fewer runs than chunks")
-                });
-                for frame in run.frames {
-                    index.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
-                        id,
-                        run: number,
-                        ordinal: frame.ordinal,
-                        slot,
-                    }));
-                }
+                index.add_run(run, excluded);
             }
         }
         index.chunks.sort_by_key(|chunk| chunk.id);
@@ -151,16 +186,53 @@ impl ContentsIndex {
         index
     }
 
+    fn add_run(&mut self, contents: RunContents, excluded: &FrameSet) {
+        let RunContents { run, frames, commitment } = contents;
+        let runs = &mut self.runs;
+        let number = *self.numbers.entry(run).or_insert_with(|| {
+            runs.push(IndexedRun { run, commitment, frames: HashMap::new() });
+            u32::try_from(runs.len() - 1).expect("far fewer runs than chunks")
+        });
+        let indexed = &mut runs[number as usize];
+        if indexed.commitment != commitment {
+            // Two objects that disagree about a run's key: the later one says nothing that can be relied on.
+            return;
+        }
+        for frame in frames {
+            let name = FrameName { run, ordinal: frame.ordinal };
+            if excluded.contains(name) || indexed.frames.contains_key(&frame.ordinal) {
+                continue;
+            }
+            let count = u32::try_from(frame.chunks.len()).expect("a frame has a few thousand slots");
+            indexed.frames.insert(frame.ordinal, count);
+            self.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
+                id,
+                run: number,
+                ordinal: frame.ordinal,
+                slot,
+            }));
+        }
+    }
+
     pub(crate) fn find(&self, id: &ChunkId) -> Option<ChunkPlace> {
         let at = self.chunks.binary_search_by(|chunk| chunk.id.cmp(id)).ok()?;
         let chunk = self.chunks[at];
-        let (run, _) = self.runs[chunk.run as usize];
+        let run = self.runs[chunk.run as usize].run;
         Some(ChunkPlace { frame: FrameName { run, ordinal: chunk.ordinal }, slot: chunk.slot })
+    }
+
+    fn run(&self, run: RunId) -> Option<&IndexedRun> {
+        self.numbers.get(&run).map(|number| &self.runs[*number as usize])
     }
 
     /// The commitment to the key of a run that the index knows.
     pub(crate) fn commitment(&self, run: RunId) -> Option<[u8; 32]> {
-        self.runs.iter().find(|(known, _)| *known == run).map(|(_, commitment)| *commitment)
+        self.run(run).map(|run| run.commitment)
+    }
+
+    /// How many chunks a frame has, if the index knows it and it may be leaned on.
+    pub(crate) fn chunk_count(&self, frame: FrameName) -> Option<u32> {
+        self.run(frame.run)?.frames.get(&frame.ordinal).copied()
     }
 
     #[cfg(test)]
@@ -181,12 +253,16 @@ mod tests {
         let of = |run, frame| RunContents { run, frames: vec![frame], commitment: [0; 32] };
         let first = Contents { runs: vec![of(one, frame(4, vec![id(9), id(1)]))] };
         let second = Contents { runs: vec![of(two, frame(0, vec![id(5)]))] };
-        let index = ContentsIndex::new([first, second]);
+        let condemned = FrameSet::from_iter([FrameName { run: two, ordinal: 1 }]);
+        let third = Contents { runs: vec![of(two, frame(1, vec![id(6)]))] };
+        let index = ContentsIndex::new([first, second, third], &condemned);
         let at = |run, ordinal, slot| Some(ChunkPlace { frame: FrameName { run, ordinal }, slot });
         assert_eq!(index.len(), 3);
         assert_eq!(index.find(&id(1)), at(one, 4, 1));
         assert_eq!(index.find(&id(9)), at(one, 4, 0));
         assert_eq!(index.find(&id(5)), at(two, 0, 0));
         assert_eq!(index.find(&id(6)), None);
+        assert_eq!(index.chunk_count(FrameName { run: one, ordinal: 4 }), Some(2));
+        assert_eq!(index.chunk_count(FrameName { run: two, ordinal: 1 }), None);
     }
 }

@@ -217,7 +217,7 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
 }
 
 /// Reads a key file that nobody but its owner can read.
-fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let bad = |reason: String| VaultError::KeyFile { path: path.to_owned(), reason };
     let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
     if !meta.is_file() {
@@ -230,7 +230,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     read_file_capped(path, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(|error| bad(error.to_string()))
 }
 
-fn decode(name: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn decode(name: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     STANDARD.decode(text).map(Zeroizing::new).map_err(|_| format!("`{name}` is not base64"))
 }
 

@@ -10,10 +10,11 @@ use std::str::FromStr;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::random::Entropy;
 use minicbor::{Decode, Encode};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::VaultError;
 use crate::ids::{GroupId, from_cbor, to_cbor};
+use crate::roster::Group;
 use crate::seal::SealKey;
 
 /// The largest secret that is unwrapped, in bytes.
@@ -54,6 +55,24 @@ struct GroupKeysRecord {
     #[n(3)]
     #[cbor(with = "minicbor::bytes")]
     index_key: [u8; 32],
+}
+
+/// What a keeper is given of a group's keys.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+#[cbor(map)]
+struct IndexKeyRecord {
+    #[n(0)]
+    #[zeroize(skip)]
+    group: GroupId,
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    index_key: [u8; 32],
+}
+
+/// Reads what [`GroupKeys::index_to_cbor`] made.
+pub(crate) fn index_key_from_cbor(bytes: &[u8]) -> Option<(GroupId, SealKey)> {
+    let record: IndexKeyRecord = from_cbor(bytes).ok()?;
+    Some((record.group, SealKey::from_bytes(&record.index_key)))
 }
 
 impl FromStr for Recipient {
@@ -180,6 +199,11 @@ impl GroupKeys {
         bytes
     }
 
+    /// The index key alone, as it is wrapped to a keeper.
+    pub(crate) fn index_to_cbor(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(to_cbor(&IndexKeyRecord { group: self.id, index_key: *self.index_key.as_bytes() }))
+    }
+
     pub(crate) fn from_cbor(bytes: &[u8]) -> Option<Self> {
         let mut record: GroupKeysRecord = from_cbor(bytes).ok()?;
         let keys = Self {
@@ -190,6 +214,12 @@ impl GroupKeys {
         };
         record.wipe();
         Some(keys)
+    }
+
+    /// The group as the roster lists it.
+    pub(crate) fn listed(&self) -> Group {
+        let index_commitment = Sha256Digest::from_bytes(self.index_key.commitment());
+        Group { id: self.id, commitment: self.commitment(), index_commitment }
     }
 
     /// A value in the roster by which a reader knows the group's true keys from ones that a provider made up.

@@ -2,7 +2,7 @@
 
 use lifeboat_core::Sha256Digest;
 
-use crate::ids::{GroupId, RunId, WriterId};
+use crate::ids::{GroupId, RunId, Signer, WriterId};
 
 /// The plaintext object that tells a repository by its format version and id.
 pub(crate) const MARKER: &str = "lifeboat.json";
@@ -33,17 +33,25 @@ pub(crate) fn group_keys(group: GroupId) -> String {
     format!("keys/group-{group}")
 }
 
-pub(crate) fn group_key(group: GroupId, sealed: &Sha256Digest) -> String {
-    format!("{}/{sealed}.age", group_keys(group))
+pub(crate) fn group_key(group: GroupId, recipient: &str, sealed: &Sha256Digest) -> String {
+    format!("{}/{recipient}-{sealed}.age", group_keys(group))
+}
+
+pub(crate) fn runs(group: GroupId) -> String {
+    format!("runs/{group}")
 }
 
 pub(crate) fn run(group: GroupId, run: RunId) -> String {
-    format!("runs/{group}/{run}")
+    format!("{}/{run}", runs(group))
+}
+
+pub(crate) fn packs(group: GroupId) -> String {
+    format!("packs/{group}")
 }
 
 pub(crate) fn pack(group: GroupId, pack: &Sha256Digest) -> String {
     let name = pack.to_string();
-    format!("packs/{group}/{}/{name}", &name[..2])
+    format!("{}/{}/{name}", packs(group), &name[..2])
 }
 
 pub(crate) fn contents(group: GroupId) -> String {
@@ -54,16 +62,24 @@ pub(crate) fn contents_object(group: GroupId, object: &Sha256Digest) -> String {
     format!("{}/{object}", contents(group))
 }
 
+pub(crate) fn locations_of(group: GroupId) -> String {
+    format!("locations/{group}")
+}
+
 pub(crate) fn locations(group: GroupId, run: RunId) -> String {
-    format!("locations/{group}/{run}")
+    format!("{}/{run}", locations_of(group))
 }
 
 pub(crate) fn locations_object(group: GroupId, run: RunId, object: &Sha256Digest) -> String {
     format!("{}/{object}", locations(group, run))
 }
 
+pub(crate) fn parts(group: GroupId) -> String {
+    format!("parts/{group}")
+}
+
 pub(crate) fn part(group: GroupId, object: &Sha256Digest) -> String {
-    format!("parts/{group}/{object}")
+    format!("{}/{object}", parts(group))
 }
 
 pub(crate) fn snapshots_of(writer: WriterId) -> String {
@@ -74,6 +90,41 @@ pub(crate) fn snapshot(writer: WriterId, sequence: u64) -> String {
     format!("{}/{sequence:010}", snapshots_of(writer))
 }
 
+/// The folder of requests to forget.
+pub(crate) const FORGET: &str = "forget";
+
+pub(crate) fn forget_of(writer: WriterId) -> String {
+    format!("{FORGET}/{writer}")
+}
+
+pub(crate) fn forget(writer: WriterId, sequence: u64) -> String {
+    format!("{}/{sequence:010}", forget_of(writer))
+}
+
+/// The folder of condemnations.
+pub(crate) const CONDEMNED: &str = "condemned";
+
+/// A signer's condemnations of a group.
+pub(crate) fn condemned(signer: Signer, group: GroupId) -> String {
+    match signer {
+        Signer::Keeper(keeper) => format!("{CONDEMNED}/{keeper}/{group}"),
+        Signer::Writer(writer) => format!("{CONDEMNED}/{writer}/{group}"),
+        Signer::Root => format!("{CONDEMNED}/root/{group}"),
+    }
+}
+
+pub(crate) fn condemnation(signer: Signer, group: GroupId, object: &Sha256Digest) -> String {
+    format!("{}/{object}", condemned(signer, group))
+}
+
+pub(crate) fn losses(group: GroupId) -> String {
+    format!("lost/{group}")
+}
+
+pub(crate) fn loss(group: GroupId, object: &Sha256Digest) -> String {
+    format!("{}/{object}", losses(group))
+}
+
 /// Ceilings, in bytes, for objects that are read whole. What is larger was not written by this format.
 pub(crate) mod cap {
     /// `lifeboat.json`.
@@ -82,6 +133,8 @@ pub(crate) mod cap {
     pub(crate) const ROSTER: u64 = 16 << 20;
     /// A sealed key or a run's registration.
     pub(crate) const KEY: u64 = 64 << 10;
+    /// A request to forget.
+    pub(crate) const FORGET: u64 = 16 << 10;
     /// A manifest in its envelope.
     pub(crate) const MANIFEST: u64 = 64 << 20;
     /// A sealed part, a contents or a locations object.

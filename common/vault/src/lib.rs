@@ -9,20 +9,31 @@
 //! What each object holds byte by byte is in `FORMAT.md` beside this crate. Nothing here knows Docker, and nothing
 //! prints.
 
+mod access;
 mod capture;
 mod chunk;
 mod compare;
+mod condemn;
 mod error;
+mod forget;
 mod frame;
+mod frame_set;
+mod heal;
+mod history;
 mod ids;
 mod index;
 pub mod item;
+mod keeper_key;
 mod key_file;
 mod keys;
+mod known_contents;
 mod layout;
+mod locate;
 mod manifest;
 mod memory;
+mod moving;
 mod pack;
+mod pins;
 mod pipeline;
 mod reader;
 mod repository;
@@ -36,17 +47,22 @@ pub mod source;
 mod tree;
 mod view;
 
+pub use access::Viewer;
 pub use compare::{Difference, What};
+pub use condemn::{GRACE_DAYS, LEASE_DAYS};
 pub use error::VaultError;
-pub use ids::{GroupId, NotARepositoryId, NotAnId, RepositoryId, RunId, WriterId};
+pub use ids::{GroupId, KeeperId, NotARepositoryId, NotAnId, RepositoryId, RunId, Signer, WriterId};
+pub use keeper_key::KeeperKey;
 pub use key_file::{RecoveryKey, WriterKey, write_private};
 pub use keys::{Identity, Recipient};
 pub use manifest::{Consistency, PREDICATE_TYPE, StreamKind, verification_key_text};
+pub use pins::PinFile;
+pub use pipeline::PackSizes;
 pub use reader::{ContentStream, FrameReader, ItemStream};
-pub use repository::{Made, NewRepository, Repository, Viewer};
+pub use repository::{Made, NewRepository, Repository};
 pub use restore::{OpenSnapshot, Problem, Restored};
 pub use restorer::Restorer;
-pub use roster::Roster;
+pub use roster::{Floor, Roster};
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
 pub use tree::FolderSource;
 pub use view::{Listing, Snapshot, StreamView};

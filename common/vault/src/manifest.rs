@@ -16,6 +16,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
+use crate::frame_set::ordinals;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
 use crate::item::Content;
 
@@ -45,6 +46,17 @@ pub(crate) struct Predicate {
     pub(crate) incomplete: bool,
     /// The contents objects that this run wrote.
     pub(crate) contents: Vec<Sha256Digest>,
+    /// The newest snapshots of other writers that this one saw, so that one that is withheld is missed.
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// Another writer's newest snapshot, as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Seen {
+    pub(crate) writer: WriterId,
+    pub(crate) sequence: u64,
+    pub(crate) snapshot: Sha256Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -268,6 +280,10 @@ pub(crate) struct RunRecord {
     /// Bit `n` (of byte `n / 8`, counted from the lowest) is set when frame `n` is needed.
     #[n(2)]
     pub(crate) frames: ByteVec,
+    /// Of each needed frame, in order, how many of its chunks the snapshot uses; chunks that are used twice count
+    /// once. It tells the next run which frames are so thinly used that their chunks are better stored anew.
+    #[n(3)]
+    pub(crate) used: Vec<u32>,
 }
 
 impl RunRecord {
@@ -277,22 +293,8 @@ impl RunRecord {
 
     /// The frames that are needed, in order.
     pub(crate) fn needed(&self) -> impl Iterator<Item = FrameName> {
-        let count = u32::try_from(self.frames.len()).unwrap_or(u32::MAX / 8) * 8;
-        (0..count).filter(|n| self.needs(*n)).map(|ordinal| FrameName { run: self.run, ordinal })
+        ordinals(&self.frames).map(|ordinal| FrameName { run: self.run, ordinal })
     }
-}
-
-/// The bitmap that [`RunRecord::frames`] holds.
-pub(crate) fn bitmap(ordinals: impl IntoIterator<Item = u32>) -> ByteVec {
-    let mut bytes = Vec::new();
-    for ordinal in ordinals {
-        let at = ordinal as usize / 8;
-        if bytes.len() <= at {
-            bytes.resize(at + 1, 0_u8);
-        }
-        bytes[at] |= 1 << (ordinal % 8);
-    }
-    bytes.into()
 }
 
 /// Base64 of a verification key, as people exchange it.
@@ -305,6 +307,7 @@ mod tests {
     use lifeboat_core::random::OsEntropy;
 
     use super::*;
+    use crate::frame_set::bitmap;
 
     fn example() -> (Predicate, Place) {
         let (repository, writer, group) =
@@ -321,6 +324,7 @@ mod tests {
             part_bytes: 3,
             incomplete: false,
             contents: Vec::new(),
+            seen: Vec::new(),
         };
         (predicate, Place { repository, writer, group, sequence: 7 })
     }
@@ -342,7 +346,8 @@ mod tests {
     #[test]
     fn a_bitmap_names_the_frames_that_were_put_in() {
         let run = RunId::from_bytes([3; 16]);
-        let record = RunRecord { run, commitment: [0; 32], frames: bitmap([0, 9, 17, 9]) };
+        let record =
+            RunRecord { run, commitment: [0; 32], frames: bitmap([0, 9, 17, 9]), used: vec![1, 1, 1] };
         let ordinals: Vec<_> = record.needed().map(|frame| frame.ordinal).collect();
         assert_eq!(ordinals, [0, 9, 17]);
         assert!(!record.needs(1000));

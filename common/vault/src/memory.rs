@@ -3,19 +3,24 @@
 //! It holds keyed hashes of paths and of stat fields, and frame references: nothing that could be read back as a path
 //! or as content. It is sealed under a key that only this writer has and bound to the snapshot that it remembers; one
 //! that is damaged, or of another snapshot, is set aside, which costs a reread and no upload.
+//!
+//! Beside it lies what a run under way has stored for good: blocks of the same entries, appended whenever packs and
+//! their index objects have landed. The run after one that was killed takes them up and does not read those files
+//! again.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
 use minicbor::{Decode, Encode};
+use roaring::RoaringBitmap;
 
 use crate::VaultError;
-use crate::ids::{RepositoryId, from_cbor, to_cbor};
+use crate::ids::{RepositoryId, RunId, from_cbor, to_cbor};
 use crate::item::{Content, Item, Segment};
 use crate::key_file::WriterKey;
 use crate::pack::{compress, decompress};
@@ -24,6 +29,8 @@ use crate::source::Fingerprint;
 
 /// The largest memory that is read, in bytes.
 const MAX_FILE: u64 = 2 << 30;
+/// The most that a memory, or a block of one, may hold once decompressed, in bytes.
+const MAX_PLAIN: usize = 16 << 30;
 /// A file that changed so shortly before a run, in nanoseconds, may change again within the same tick of its file
 /// system's clock, and is read again by the next run.
 const CLOCK_GRAIN_NS: i128 = 2_000_000_000;
@@ -33,6 +40,8 @@ pub(crate) struct HostMemory {
     hash_key: [u8; 32],
     known: HashMap<[u8; 16], Remembered>,
     next: Vec<Entry>,
+    /// How many of `next` lie in the file of the run under way.
+    saved: usize,
     /// Files that changed later than this are not remembered, in nanoseconds since 1970.
     settled_before_ns: i128,
 }
@@ -75,24 +84,89 @@ impl MemoryFile {
         Self { path, key: SealKey::from_bytes(&secret), repository: writer.repository }
     }
 
-    /// Reads what was remembered of the snapshot `head`; anything else is no memory. The reason is given when a
-    /// memory was there and could not be used.
+    /// Reads what was remembered of the snapshot `head` and what a killed run after it had stored; anything else is no
+    /// memory. The reason is given when a memory was there and could not be used.
     pub(crate) fn load(
         &self,
         head: Option<&Sha256Digest>,
         started: Timestamp,
     ) -> (HostMemory, Option<String>) {
-        let empty = |known| HostMemory {
+        let (mut known, mut reason) = (HashMap::new(), None);
+        if let Some(head) = head {
+            match self.read(head) {
+                Ok(remembered) => known = remembered,
+                Err(why) => reason = why,
+            }
+        }
+        for entry in self.read_under_way(head) {
+            let (path, remembered) = entry.split();
+            known.insert(path, remembered);
+        }
+        let memory = HostMemory {
             hash_key: blake3::derive_key("lifeboat v0 host memory names", self.key.as_bytes()),
             known,
             next: Vec::new(),
+            saved: 0,
             settled_before_ns: started.as_nanosecond() - CLOCK_GRAIN_NS,
         };
-        let Some(head) = head else { return (empty(HashMap::new()), None) };
-        match self.read(head) {
-            Ok(known) => (empty(known), None),
-            Err(reason) => (empty(HashMap::new()), reason),
+        (memory, reason)
+    }
+
+    fn under_way(&self) -> PathBuf {
+        self.path.with_extension("under-way")
+    }
+
+    /// The blocks of a run that came after `head` and was not committed. A block that does not open is where the run
+    /// was killed, or damage: neither it nor what comes after it counts.
+    fn read_under_way(&self, head: Option<&Sha256Digest>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let Ok(bytes) = read_file_capped(&self.under_way(), MAX_FILE) else { return entries };
+        let mut rest = &bytes[..];
+        for number in 0_u32.. {
+            let Some((length, after)) = rest.split_first_chunk::<4>() else { break };
+            let Some(sealed) = after.get(..u32::from_le_bytes(*length) as usize) else { break };
+            let context = block_context(head, number);
+            let Ok(plain) = self.key.open(&self.binding_of(&context), sealed) else { break };
+            let Some(plain) = decompress(&plain, MAX_PLAIN) else { break };
+            let Ok(block) = from_cbor::<Vec<Entry>>(&plain) else { break };
+            entries.extend(block);
+            rest = &after[sealed.len()..];
         }
+        entries
+    }
+
+    /// Appends a block, after what an earlier run that came after the same `head` left there.
+    fn append(&self, head: Option<&Sha256Digest>, entries: &[Entry]) -> std::io::Result<()> {
+        let path = self.under_way();
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let (number, end) = self.end_of_blocks(head, &mut file)?;
+        file.set_len(end)?;
+        let context = block_context(head, number);
+        let mut sealed = Vec::new();
+        self.key.seal(&self.binding_of(&context), &compress(&to_cbor(&entries)), &mut sealed);
+        let mut block = u32::try_from(sealed.len()).map_err(std::io::Error::other)?.to_le_bytes().to_vec();
+        block.extend_from_slice(&sealed);
+        std::os::unix::fs::FileExt::write_all_at(&file, &block, end)?;
+        file.sync_data()
+    }
+
+    /// How many whole blocks of this head the file has, and where they end.
+    fn end_of_blocks(&self, head: Option<&Sha256Digest>, file: &mut fs::File) -> std::io::Result<(u32, u64)> {
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut bytes)?;
+        let (mut number, mut end) = (0, 0);
+        while let Some((length, after)) = bytes[end..].split_first_chunk::<4>() {
+            let Some(sealed) = after.get(..u32::from_le_bytes(*length) as usize) else { break };
+            if self.key.open(&self.binding_of(&block_context(head, number)), sealed).is_err() {
+                break;
+            }
+            number += 1;
+            end += 4 + sealed.len();
+        }
+        Ok((number, end as u64))
     }
 
     fn read(&self, head: &Sha256Digest) -> Result<HashMap<[u8; 16], Remembered>, Option<String>> {
@@ -107,13 +181,9 @@ impl MemoryFile {
             return Err(None);
         }
         let plain = self.key.open(&self.binding(head), sealed).map_err(|error| Some(error.to_string()))?;
-        let plain =
-            decompress(&plain, usize::MAX >> 1).ok_or_else(|| Some("it does not decompress".to_owned()))?;
+        let plain = decompress(&plain, MAX_PLAIN).ok_or_else(|| Some("it does not decompress".to_owned()))?;
         let entries: Vec<Entry> = from_cbor(&plain).map_err(|error| Some(error.to_string()))?;
-        let remembered = |e: Entry| {
-            (e.path, Remembered { fingerprint: e.fingerprint, content: e.content, segments: e.segments })
-        };
-        Ok(entries.into_iter().map(remembered).collect())
+        Ok(entries.into_iter().map(Entry::split).collect())
     }
 
     /// Writes what `memory` is to tell the run after the snapshot `head`.
@@ -127,20 +197,118 @@ impl MemoryFile {
             let mut file = fs::File::create(&new)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
-            fs::rename(&new, &self.path)
+            fs::rename(&new, &self.path)?;
+            match fs::remove_file(self.under_way()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
         };
         write().map_err(|source| VaultError::Local { path: self.path.clone(), action: "written", source })
     }
 
     fn binding<'a>(&'a self, head: &'a Sha256Digest) -> Binding<'a> {
-        Binding { purpose: Purpose::HostMemory, repository: &self.repository, context: head.as_bytes() }
+        self.binding_of(head.as_bytes())
+    }
+
+    fn binding_of<'a>(&'a self, context: &'a [u8]) -> Binding<'a> {
+        Binding { purpose: Purpose::HostMemory, repository: &self.repository, context }
+    }
+}
+
+/// What a block of a run under way is bound to: the snapshot before it and its place.
+fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
+    let mut context = b"under way".to_vec();
+    context.extend_from_slice(head.map_or(&[0; 32], |head| head.as_bytes()));
+    context.extend_from_slice(&number.to_le_bytes());
+    context
+}
+
+impl Entry {
+    fn split(self) -> ([u8; 16], Remembered) {
+        let Self { path, fingerprint, content, segments } = self;
+        (path, Remembered { fingerprint, content, segments })
+    }
+
+    /// Whether everything that `run` stored of it has landed.
+    fn has_landed(&self, run: RunId, landed: &RoaringBitmap) -> bool {
+        self.content.extents.iter().all(|extent| {
+            let frame = self.content.frame(extent);
+            frame.run != run || landed.contains(frame.ordinal)
+        })
+    }
+}
+
+/// The memories of a run's streams.
+#[derive(Default)]
+pub(crate) struct Memories {
+    head: Option<Sha256Digest>,
+    streams: Vec<(Option<MemoryFile>, HostMemory)>,
+}
+
+impl Memories {
+    /// For a run that comes after the snapshot `head`.
+    pub(crate) fn after(head: Option<Sha256Digest>) -> Self {
+        Self { head, streams: Vec::new() }
+    }
+
+    /// Begins the next stream. Gives the reason when there was a memory that cannot be used.
+    pub(crate) fn begin(&mut self, file: Option<MemoryFile>, started: Timestamp) -> Option<String> {
+        let (memory, reason) = match &file {
+            Some(file) => file.load(self.head.as_ref(), started),
+            None => (HostMemory::none(), None),
+        };
+        self.streams.push((file, memory));
+        reason
+    }
+
+    /// The memory of the stream that is being captured.
+    pub(crate) fn current(&mut self) -> &mut HostMemory {
+        if self.streams.is_empty() {
+            self.streams.push((None, HostMemory::none()));
+        }
+        let last = self.streams.len() - 1;
+        &mut self.streams[last].1
+    }
+
+    /// Writes down what of `run` has landed. What cannot be written costs a reread after a kill, no more.
+    pub(crate) fn checkpoint(&mut self, run: RunId, landed: &RoaringBitmap) {
+        for (file, memory) in &mut self.streams {
+            let Some(file) = file else { continue };
+            let open = &memory.next[memory.saved..];
+            let count = open.iter().take_while(|entry| entry.has_landed(run, landed)).count();
+            if count == 0 {
+                continue;
+            }
+            match file.append(self.head.as_ref(), &open[..count]) {
+                Ok(()) => memory.saved += count,
+                Err(error) => tracing::warn!("the state of this run cannot be kept: {error}"),
+            }
+        }
+    }
+
+    /// Keeps everything for the run after the snapshot `id`.
+    pub(crate) fn commit(&self, id: &Sha256Digest) {
+        for (file, memory) in &self.streams {
+            // The snapshot stands; a memory that cannot be kept costs the next run a reread.
+            if let Some(file) = file
+                && let Err(error) = file.store(memory, id)
+            {
+                tracing::warn!("{error}: the next run reads everything again");
+            }
+        }
     }
 }
 
 impl HostMemory {
     /// Remembers nothing and tells nothing.
     pub(crate) fn none() -> Self {
-        Self { hash_key: [0; 32], known: HashMap::new(), next: Vec::new(), settled_before_ns: i128::MIN }
+        Self {
+            hash_key: [0; 32],
+            known: HashMap::new(),
+            next: Vec::new(),
+            saved: 0,
+            settled_before_ns: i128::MIN,
+        }
     }
 
     fn hash(&self, what: &[u8]) -> [u8; 16] {

@@ -5,14 +5,19 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::frame::SealedFrame;
-use crate::ids::{ChunkId, GroupId, RepositoryId, RunId, digest_in_cbor, to_cbor};
+use crate::frame::{FRAME_SLOTS, SealedFrame};
+use crate::frame_set::MAX_FRAMES;
+use crate::ids::{ChunkId, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
 use crate::seal::{Binding, Purpose, SealKey};
 
 const MAGIC: &[u8; 4] = b"LBPK";
 const END_MAGIC: &[u8; 4] = b"LBPE";
-/// A pack is closed once it holds this many bytes.
+/// A pack is closed once it holds this many bytes, unless a run is told otherwise.
 pub(crate) const PACK_BYTES: usize = 16 << 20;
+/// The largest pack that is read whole, in bytes.
+pub(crate) const MAX_PACK: u64 = 256 << 20;
+/// The largest trailer, once decompressed, in bytes.
+const MAX_TRAILER: usize = 256 << 20;
 
 /// What the frames of a pack hold. File contents and metadata never share a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -80,6 +85,7 @@ struct Trailer {
 /// A pack that is being filled.
 pub(crate) struct PackBuilder {
     kind: PackKind,
+    target: usize,
     bytes: Vec<u8>,
     frames: Vec<TrailerFrame>,
 }
@@ -96,15 +102,16 @@ impl PackBuilder {
         repository: &RepositoryId,
         group: GroupId,
         kind: PackKind,
-        run_key: &WrappedRunKey,
+        run_keys: Vec<WrappedRunKey>,
+        target: usize,
     ) -> Self {
-        let header = to_cbor(&Header { repository: *repository, group, kind, runs: vec![run_key.clone()] });
-        let mut bytes = Vec::with_capacity(PACK_BYTES + (2 << 20));
+        let header = to_cbor(&Header { repository: *repository, group, kind, runs: run_keys });
+        let mut bytes = Vec::with_capacity(target + target / 8);
         bytes.extend_from_slice(MAGIC);
         bytes.push(crate::FORMAT_VERSION);
         bytes.extend_from_slice(&u32::try_from(header.len()).expect("a header is small").to_le_bytes());
         bytes.extend_from_slice(&header);
-        Self { kind, bytes, frames: Vec::new() }
+        Self { kind, target, bytes, frames: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, run: RunId, frame: SealedFrame) {
@@ -120,8 +127,16 @@ impl PackBuilder {
         self.bytes.extend_from_slice(&frame.bytes);
     }
 
+    /// Takes in a sealed frame of any run as it is, from another pack whose trailer lists it as `frame`.
+    pub(crate) fn push_sealed(&mut self, frame: &TrailerFrame, sealed: &[u8]) {
+        let (offset, length) = (self.bytes.len() as u64, frame.length);
+        debug_assert!(sealed.len() == length as usize, "the caller has checked the frame's hash");
+        self.frames.push(TrailerFrame { offset, length, ..frame.clone() });
+        self.bytes.extend_from_slice(sealed);
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= PACK_BYTES
+        self.bytes.len() >= self.target
     }
 
     pub(crate) fn finish(
@@ -169,25 +184,66 @@ pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
     (plain.len() <= cap).then_some(plain)
 }
 
-/// Reads the trailer of a whole pack. No product code rebuilds an index yet; the tests see that it could.
-#[cfg(test)]
+/// How many bytes at the end of a pack say how long its trailer is.
+pub(crate) const TAIL: usize = 8;
+
+/// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack.
+pub(crate) fn trailer_length(tail: &[u8; TAIL]) -> Option<u32> {
+    let length = tail.strip_suffix(END_MAGIC)?;
+    Some(u32::from_le_bytes(length.try_into().ok()?))
+}
+
+/// Opens a sealed trailer, which begins at byte `start` of its pack.
+pub(crate) fn open_trailer(
+    sealed: &[u8],
+    start: u64,
+    index_key: &SealKey,
+    repository: &RepositoryId,
+    group: GroupId,
+) -> Result<Vec<TrailerFrame>, &'static str> {
+    let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
+    let plain = index_key.open(&binding, sealed).map_err(|_| "its trailer does not open")?;
+    let plain = decompress(&plain, MAX_TRAILER).ok_or("its trailer does not decompress")?;
+    let trailer: Trailer = from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
+    let fits = |f: &TrailerFrame| {
+        f.offset.checked_add(u64::from(f.length)).is_some_and(|end| end <= start)
+            && f.ordinal < MAX_FRAMES
+            && f.chunks.len() <= FRAME_SLOTS
+    };
+    if trailer.frames.iter().all(fits) { Ok(trailer.frames) } else { Err("its trailer names bytes outside") }
+}
+
+/// Reads the trailer of a whole pack.
 pub(crate) fn read_trailer(
     pack: &[u8],
     index_key: &SealKey,
     repository: &RepositoryId,
     group: GroupId,
 ) -> Result<Vec<TrailerFrame>, &'static str> {
-    let rest = pack.strip_suffix(END_MAGIC).ok_or("it does not end as a pack does")?;
-    let (rest, length) = rest.split_last_chunk::<4>().ok_or("it is too short")?;
-    let length = u32::from_le_bytes(*length) as usize;
+    let (rest, tail) = pack.split_last_chunk::<TAIL>().ok_or("it is too short")?;
+    let length = trailer_length(tail).ok_or("it does not end as a pack does")? as usize;
     let start = rest.len().checked_sub(length).ok_or("its trailer is longer than the pack")?;
-    let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
-    let plain = index_key.open(&binding, &rest[start..]).map_err(|_| "its trailer does not open")?;
-    let plain = decompress(&plain, 64 << 20).ok_or("its trailer does not decompress")?;
-    let trailer: Trailer = crate::ids::from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
-    let fits =
-        |f: &TrailerFrame| f.offset.checked_add(u64::from(f.length)).is_some_and(|end| end <= start as u64);
-    if trailer.frames.iter().all(fits) { Ok(trailer.frames) } else { Err("its trailer names bytes outside") }
+    open_trailer(&rest[start..], start as u64, index_key, repository, group)
+}
+
+/// How many bytes at the beginning of a pack hold its header, at the most.
+pub(crate) const MAX_HEADER: u64 = 1 << 20;
+
+/// Reads a pack's header from its first bytes: what it holds, and the run keys that its frames need.
+pub(crate) fn read_header(
+    beginning: &[u8],
+    repository: &RepositoryId,
+    group: GroupId,
+) -> Result<(PackKind, Vec<WrappedRunKey>), &'static str> {
+    let rest = beginning.strip_prefix(MAGIC).ok_or("it does not begin as a pack does")?;
+    let rest = rest.strip_prefix(&[crate::FORMAT_VERSION]).ok_or("its format version is unknown")?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
+    let header = rest.get(..u32::from_le_bytes(*length) as usize).ok_or("its header is cut")?;
+    let header: Header = from_cbor(header).map_err(|_| "its header is malformed")?;
+    if header.repository != *repository || header.group != group {
+        return Err("its header names another repository or group");
+    }
+    Ok((header.kind, header.runs))
 }
 
 #[cfg(test)]
@@ -203,7 +259,7 @@ mod tests {
         let (repository, group) = (Sha256Digest::of(b"r"), GroupId::random(&OsEntropy));
         let run = RunId::random(&OsEntropy);
         let wrapped = WrappedRunKey { run, wrapped: vec![1, 2, 3].into() };
-        let mut pack = PackBuilder::new(&repository, group, PackKind::Data, &wrapped);
+        let mut pack = PackBuilder::new(&repository, group, PackKind::Data, vec![wrapped], PACK_BYTES);
         for ordinal in 0..3 {
             let mut frame = RawFrame::new(ordinal, PackKind::Data);
             frame.push(ChunkId([1; 32]), b"some bytes");
@@ -213,6 +269,8 @@ mod tests {
         let pack = pack.finish(&index_key, &repository, group);
         assert_eq!(padded(pack.bytes.len()), pack.bytes.len());
         let frames = read_trailer(&pack.bytes, &index_key, &repository, group).unwrap();
+        let (kind, run_keys) = read_header(&pack.bytes, &repository, group).unwrap();
+        assert_eq!((kind, run_keys.len(), run_keys[0].run), (PackKind::Data, 1, run));
         assert_eq!(frames.len(), 3);
         for frame in &frames {
             let start = usize::try_from(frame.offset).unwrap();

@@ -1,23 +1,31 @@
-//! From frames to stored packs: threads that compress and seal, one that fills packs, and uploads beside them.
+//! From frames to stored packs: threads that compress and seal, one that fills packs, uploads beside them, and the
+//! index objects of what has landed.
 //!
 //! Memory is bounded: a few frames wait for each thread, and no more than a few packs are under way to the store.
+//! Contents and locations are written as packs land, so that a run that is killed leaves what the next one can use.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Created, Store};
+use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::VaultError;
 use crate::frame::{RawFrame, SealedFrame};
-use crate::ids::{GroupId, RepositoryId, RunId};
-use crate::index::StoredPack;
+use crate::ids::{RepositoryId, RunId, Signer};
+use crate::index::{self, StoredPack};
+use crate::key_file::WriterKey;
 use crate::layout;
 use crate::pack::{FinishedPack, PackBuilder, PackKind, WrappedRunKey};
-use crate::seal::SealKey;
+use crate::seal::{Purpose, SealKey};
+use crate::signed::{self, Pen, Place};
 
 /// How many packs may be on their way to the store at once.
 const UPLOADS: usize = 2;
@@ -25,11 +33,25 @@ const UPLOADS: usize = 2;
 /// What a run writes with.
 pub(crate) struct RunKeys {
     pub(crate) repository: RepositoryId,
-    pub(crate) group: GroupId,
+    pub(crate) writer: Arc<WriterKey>,
     pub(crate) run: RunId,
     pub(crate) key: SealKey,
     pub(crate) wrapped: WrappedRunKey,
-    pub(crate) index_key: SealKey,
+}
+
+/// How large packs grow and how often what has landed is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct PackSizes {
+    /// A pack is closed once it holds this many bytes.
+    pub pack_bytes: usize,
+    /// Contents and locations are written whenever this many bytes of packs have landed.
+    pub checkpoint_bytes: u64,
+}
+
+impl Default for PackSizes {
+    fn default() -> Self {
+        Self { pack_bytes: crate::pack::PACK_BYTES, checkpoint_bytes: 256 << 20 }
+    }
 }
 
 /// Running threads that turn frames into packs in the store.
@@ -38,22 +60,57 @@ pub(crate) struct Pipeline {
     sealers: Vec<JoinHandle<()>>,
     packer: JoinHandle<Result<Packed, VaultError>>,
     failure: Arc<Mutex<Option<VaultError>>>,
+    landed: Arc<Landed>,
+}
+
+/// The run's frames that lie in the store and stand in its index objects.
+#[derive(Default)]
+pub(crate) struct Landed {
+    /// How often the set grew.
+    generation: AtomicU64,
+    ordinals: Mutex<RoaringBitmap>,
+}
+
+impl Landed {
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn ordinals(&self) -> RoaringBitmap {
+        self.ordinals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, packs: &[StoredPack]) {
+        let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
+        ordinals.extend(packs.iter().flat_map(|pack| &pack.frames).map(|frame| frame.ordinal));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
 }
 
 /// What went into the store.
 #[derive(Default)]
 pub(crate) struct Packed {
-    pub(crate) packs: Vec<StoredPack>,
+    /// The contents objects that list the run's frames.
+    pub(crate) contents: Vec<Sha256Digest>,
+    /// Of each frame, how many chunks it has.
+    pub(crate) chunk_counts: BTreeMap<u32, u32>,
     /// Bytes of packs that were written now.
     pub(crate) stored_bytes: u64,
 }
 
 impl Pipeline {
     /// Starts the threads. Without a store frames are compressed, counted and dropped.
-    pub(crate) fn start(keys: Arc<RunKeys>, store: Option<Store>, level: i32, threads: usize) -> Self {
+    pub(crate) fn start(
+        keys: Arc<RunKeys>,
+        store: Option<Store>,
+        sizes: PackSizes,
+        level: i32,
+        threads: usize,
+    ) -> Self {
         let (frames, raw) = bounded::<RawFrame>(threads + 1);
         let (sealed_out, sealed_in) = bounded::<SealedFrame>(threads + 1);
         let failure = Arc::new(Mutex::new(None));
+        let landed = Arc::new(Landed::default());
         let sealers = (0..threads)
             .map(|_| {
                 let (keys, raw, out) = (Arc::clone(&keys), raw.clone(), sealed_out.clone());
@@ -61,17 +118,28 @@ impl Pipeline {
             })
             .collect();
         let runtime = Handle::current();
-        let told = Arc::clone(&failure);
+        let (told, landing) = (Arc::clone(&failure), Arc::clone(&landed));
         let packer = std::thread::spawn(move || {
-            let packed = pack_all(&keys, &sealed_in, store.as_ref(), &runtime);
-            if let Err(error) = packed {
-                // The one who feeds frames learns of it at the next frame, the caller at the end.
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                return Ok(Packed::default());
+            let mut packer = Packer {
+                keys,
+                store,
+                sizes,
+                runtime,
+                uploads: JoinSet::new(),
+                arrived: Vec::new(),
+                landed: landing,
+                packed: Packed::default(),
+            };
+            match packer.pack_all(&sealed_in) {
+                Ok(()) => Ok(packer.packed),
+                Err(error) => {
+                    // The one who feeds frames learns of it at the next frame, the caller at the end.
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    Ok(Packed::default())
+                }
             }
-            packed
         });
-        Self { frames, sealers, packer, failure }
+        Self { frames, sealers, packer, failure, landed }
     }
 
     /// Hands a frame on; waits while the threads are busy.
@@ -79,9 +147,14 @@ impl Pipeline {
         self.frames.send(frame).map_err(|_| self.take_failure())
     }
 
+    /// What has landed so far.
+    pub(crate) fn landed(&self) -> &Landed {
+        &self.landed
+    }
+
     /// Waits until everything is in the store.
     pub(crate) fn finish(self) -> Result<Packed, VaultError> {
-        let Self { frames, sealers, packer, failure } = self;
+        let Self { frames, sealers, packer, failure, .. } = self;
         drop(frames);
         for sealer in sealers {
             sealer.join().map_err(|_| VaultError::Internal("a sealing thread panicked"))?;
@@ -109,68 +182,104 @@ fn seal_all(keys: &RunKeys, raw: &Receiver<RawFrame>, out: &Sender<SealedFrame>,
     }
 }
 
-fn pack_all(
-    keys: &RunKeys,
-    sealed: &Receiver<SealedFrame>,
-    store: Option<&Store>,
-    runtime: &Handle,
-) -> Result<Packed, VaultError> {
-    let mut open: [Option<PackBuilder>; 2] = [None, None];
-    let mut packed = Packed::default();
-    let mut uploads = JoinSet::new();
-    for frame in sealed {
-        let kind = frame.kind;
-        let pack = open[kind as usize]
-            .get_or_insert_with(|| PackBuilder::new(&keys.repository, keys.group, kind, &keys.wrapped));
-        pack.push(keys.run, frame);
-        if pack.is_full()
-            && let Some(full) = open[kind as usize].take()
-        {
-            upload(full, keys, store, runtime, &mut uploads, &mut packed)?;
-        }
-    }
-    for pack in open.into_iter().flatten() {
-        upload(pack, keys, store, runtime, &mut uploads, &mut packed)?;
-    }
-    while let Some(done) = runtime.block_on(uploads.join_next()) {
-        take(done, &mut packed)?;
-    }
-    Ok(packed)
+type Upload = Result<(StoredPack, Created), VaultError>;
+
+/// The thread that fills packs.
+struct Packer {
+    keys: Arc<RunKeys>,
+    store: Option<Store>,
+    sizes: PackSizes,
+    runtime: Handle,
+    uploads: JoinSet<Upload>,
+    /// Packs that are in the store and in no index object yet.
+    arrived: Vec<StoredPack>,
+    landed: Arc<Landed>,
+    packed: Packed,
 }
 
-type Upload = Result<(Created, u64), VaultError>;
-
-fn upload(
-    pack: PackBuilder,
-    keys: &RunKeys,
-    store: Option<&Store>,
-    runtime: &Handle,
-    uploads: &mut JoinSet<Upload>,
-    packed: &mut Packed,
-) -> Result<(), VaultError> {
-    let FinishedPack { bytes, hash, frames } = pack.finish(&keys.index_key, &keys.repository, keys.group);
-    let size = bytes.len() as u64;
-    packed.packs.push(StoredPack { hash, frames });
-    let Some(store) = store else {
-        packed.stored_bytes += size;
-        return Ok(());
-    };
-    while uploads.len() >= UPLOADS {
-        if let Some(done) = runtime.block_on(uploads.join_next()) {
-            take(done, packed)?;
+impl Packer {
+    fn pack_all(&mut self, sealed: &Receiver<SealedFrame>) -> Result<(), VaultError> {
+        let mut open: [Option<PackBuilder>; 2] = [None, None];
+        for frame in sealed {
+            let kind = frame.kind;
+            let chunks = u32::try_from(frame.ids.len()).expect("a frame has a few thousand slots");
+            self.packed.chunk_counts.insert(frame.ordinal, chunks);
+            let pack = open[kind as usize].get_or_insert_with(|| {
+                let (keys, target) = (&self.keys, self.sizes.pack_bytes);
+                let run_keys = vec![keys.wrapped.clone()];
+                PackBuilder::new(&keys.repository, keys.writer.group.id, kind, run_keys, target)
+            });
+            pack.push(self.keys.run, frame);
+            if pack.is_full()
+                && let Some(full) = open[kind as usize].take()
+            {
+                self.upload(full)?;
+            }
         }
+        for pack in open.into_iter().flatten() {
+            self.upload(pack)?;
+        }
+        while let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
+            self.take(done)?;
+        }
+        self.write_down()
     }
-    let (store, key) = (store.clone(), layout::pack(keys.group, &hash));
-    uploads.spawn_on(async move { Ok((store.create(&key, Bytes::from(bytes)).await?, size)) }, runtime);
-    Ok(())
-}
 
-fn take(done: Result<Upload, tokio::task::JoinError>, packed: &mut Packed) -> Result<(), VaultError> {
-    let (created, size) = done.map_err(|_| VaultError::Internal("an upload was dropped"))??;
-    if created == Created::Now {
-        packed.stored_bytes += size;
+    fn upload(&mut self, pack: PackBuilder) -> Result<(), VaultError> {
+        let group = &self.keys.writer.group;
+        let FinishedPack { bytes, hash, frames } =
+            pack.finish(&group.index_key, &self.keys.repository, group.id);
+        let stored = StoredPack { hash, size: bytes.len() as u64, frames };
+        let Some(store) = &self.store else {
+            self.packed.stored_bytes += stored.size;
+            return Ok(());
+        };
+        let (store, key) = (store.clone(), layout::pack(group.id, &hash));
+        while self.uploads.len() >= UPLOADS {
+            if let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
+                self.take(done)?;
+            }
+        }
+        let upload = async move {
+            let created = store.create(&key, Bytes::from(bytes)).await?;
+            Ok((stored, created))
+        };
+        self.uploads.spawn_on(upload, &self.runtime);
+        let arrived: u64 = self.arrived.iter().map(|pack| pack.size).sum();
+        if arrived >= self.sizes.checkpoint_bytes { self.write_down() } else { Ok(()) }
     }
-    Ok(())
+
+    fn take(&mut self, done: Result<Upload, tokio::task::JoinError>) -> Result<(), VaultError> {
+        let (stored, created) = done.map_err(|_| VaultError::Internal("an upload was dropped"))??;
+        if created == Created::Now {
+            self.packed.stored_bytes += stored.size;
+        }
+        self.arrived.push(stored);
+        Ok(())
+    }
+
+    /// Writes the locations and then the contents of the packs that arrived since the last time. Whoever finds the
+    /// contents of a frame thus finds its place as well.
+    fn write_down(&mut self) -> Result<(), VaultError> {
+        let Some(store) = self.store.clone().filter(|_| !self.arrived.is_empty()) else { return Ok(()) };
+        let (keys, writer) = (Arc::clone(&self.keys), Arc::clone(&self.keys.writer));
+        let group = writer.group.id;
+        let pen = Pen { signer: Signer::Writer(writer.writer), key: &writer.signing_key };
+        let place = |purpose| Place { purpose, repository: &keys.repository, group };
+        for locations in index::locations_of(&self.arrived) {
+            let bytes = signed::write(place(Purpose::Locations), pen, &writer.group.index_key, &locations);
+            let name = layout::locations_object(group, keys.run, &Sha256Digest::of(&bytes));
+            self.runtime.block_on(store.create(&name, bytes.into()))?;
+        }
+        let contents = index::contents_of(keys.run, keys.key.commitment(), &self.arrived);
+        let bytes = signed::write(place(Purpose::Contents), pen, &writer.group.index_key, &contents);
+        let hash = Sha256Digest::of(&bytes);
+        self.runtime.block_on(store.create(&layout::contents_object(group, &hash), bytes.into()))?;
+        self.packed.contents.push(hash);
+        self.landed.add(&self.arrived);
+        self.arrived.clear();
+        Ok(())
+    }
 }
 
 /// Which of the two open packs a frame goes to follows from its kind.

@@ -1,21 +1,23 @@
 //! Reading frames: ranges of packs, checked by the hash of the sealed frame, opened, and their chunks checked by id.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::Store;
 
 use crate::VaultError;
 use crate::chunk::{ChunkSizes, Chunker, chunk_id};
 use crate::frame::OpenedFrame;
-use crate::ids::{FrameName, RepositoryId};
+use crate::heal::Healer;
+use crate::ids::FrameName;
 use crate::item::{Content, Extent, Item, MAX_ITEM};
 use crate::keys::GroupKeys;
 use crate::layout;
-use crate::restorer::{FramePlace, RunKeyring};
+use crate::locate::{FramePlace, FramePlaces};
+use crate::repository::Repository;
+use crate::restorer::{Restorer, RunKeyring};
 
 /// Frames of one pack that lie this close together are read in one request, in bytes.
 const COALESCE_GAP: u64 = 256 << 10;
@@ -31,11 +33,11 @@ pub struct FrameReader {
 }
 
 struct Inner {
-    store: Store,
-    repository: RepositoryId,
+    restorer: Restorer,
     group: GroupKeys,
     run_keys: RunKeyring,
-    frames: HashMap<FrameName, FramePlace>,
+    frames: FramePlaces,
+    healer: Healer,
 }
 
 /// One request to the store and the frames that it brings.
@@ -48,13 +50,17 @@ pub(crate) struct Read {
 
 impl FrameReader {
     pub(crate) fn new(
-        store: Store,
-        repository: RepositoryId,
+        restorer: Restorer,
         group: GroupKeys,
         run_keys: RunKeyring,
-        frames: HashMap<FrameName, FramePlace>,
+        frames: FramePlaces,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, repository, group, run_keys, frames }) }
+        let healer = Healer::new(restorer.clone(), &group);
+        Self { inner: Arc::new(Inner { restorer, group, run_keys, frames, healer }) }
+    }
+
+    fn repository(&self) -> &Repository {
+        self.inner.restorer.repository()
     }
 
     /// The chunker that cut a stream of this snapshot.
@@ -62,17 +68,24 @@ impl FrameReader {
         Chunker::new(&self.inner.group.chunker_seed, &self.inner.group.chunk_id_key, sizes)
     }
 
-    fn place(&self, frame: FrameName) -> Result<&FramePlace, VaultError> {
-        let lost = VaultError::LostFrame { run: frame.run, ordinal: frame.ordinal };
-        self.inner.frames.get(&frame).ok_or(lost)
+    /// The places of a frame in the order in which to try them; none for a frame that is lost.
+    fn places(&self, frame: FrameName) -> &[FramePlace] {
+        self.inner.frames.get(&frame).map_or(&[], Vec::as_slice)
     }
 
-    /// The requests that bring `frames`, pack by pack, each frame once.
-    pub(crate) fn plan(&self, frames: impl IntoIterator<Item = FrameName>) -> Result<Vec<Read>, VaultError> {
+    /// The requests that bring `frames`, pack by pack, each frame once; and the frames of which nothing says where
+    /// they lie.
+    pub(crate) fn plan(&self, frames: impl IntoIterator<Item = FrameName>) -> (Vec<Read>, Vec<FrameName>) {
         let mut by_place = BTreeMap::new();
+        let mut lost = Vec::new();
         for frame in frames {
-            let place = self.place(frame)?;
-            by_place.insert((place.pack, place.frame.offset), (frame, u64::from(place.frame.length)));
+            match self.places(frame).first() {
+                Some(place) => {
+                    let length = u64::from(place.frame.length);
+                    by_place.insert((place.pack, place.frame.offset), (frame, length));
+                }
+                None => lost.push(frame),
+            }
         }
         let mut reads: Vec<Read> = Vec::new();
         for ((pack, offset), (frame, length)) in by_place {
@@ -89,26 +102,12 @@ impl FrameReader {
                 _ => reads.push(Read { pack, range: offset..end, frames: vec![frame] }),
             }
         }
-        Ok(reads)
+        (reads, lost)
     }
 
     /// Brings the bytes of one request.
     pub(crate) async fn fetch(&self, read: &Read) -> Result<Bytes, VaultError> {
-        let key = layout::pack(self.inner.group.id, &read.pack);
-        match self.inner.store.read_range(&key, read.range.clone()).await {
-            Ok(bytes) => Ok(bytes),
-            // A pack that was cut answers as a failed range: tell the two apart by its size.
-            Err(error @ lifeboat_store::StoreError::Failed { .. }) => {
-                match self.inner.store.entry(&key).await {
-                    Ok(Some(entry)) if entry.size < read.range.end => Err(VaultError::damaged(
-                        key,
-                        format!("it has {} bytes, and a frame lies at {:?}", entry.size, read.range),
-                    )),
-                    _ => Err(error.into()),
-                }
-            }
-            Err(error) => Err(VaultError::reading(error)),
-        }
+        self.repository().pack_range(self.inner.group.id, &read.pack, read.range.clone()).await
     }
 
     /// Opens one frame of what [`FrameReader::fetch`] brought.
@@ -118,24 +117,57 @@ impl FrameReader {
         bytes: &[u8],
         frame: FrameName,
     ) -> Result<OpenedFrame, VaultError> {
-        let place = self.place(frame)?;
-        let key = layout::pack(self.inner.group.id, &read.pack);
+        let place = self.places(frame).first().ok_or(VaultError::Internal("a planned frame has a place"))?;
         let start = usize::try_from(place.frame.offset - read.range.start).unwrap_or(usize::MAX);
         let sealed = bytes
             .get(start..start.saturating_add(place.frame.length as usize))
             .ok_or(VaultError::Internal("a planned read holds its frames"))?;
-        let found = Sha256Digest::of(sealed);
-        if found != place.frame.hash {
-            let reason = format!(
-                "the frame at byte {} has SHA-256 {found}, not {}",
-                place.frame.offset, place.frame.hash
-            );
-            return Err(VaultError::damaged(key, reason));
-        }
+        self.open_at(place, sealed, frame)
+    }
+
+    fn open_at(
+        &self,
+        place: &FramePlace,
+        sealed: &[u8],
+        frame: FrameName,
+    ) -> Result<OpenedFrame, VaultError> {
+        let key = layout::pack(self.inner.group.id, &place.pack);
+        place.check(sealed).map_err(|reason| VaultError::damaged(&key, reason))?;
         let run_key =
             self.inner.run_keys.get(&frame.run).ok_or(VaultError::Internal("runs come with keys"))?;
-        OpenedFrame::open(sealed, run_key, &self.inner.repository, frame)
+        OpenedFrame::open(sealed, run_key, self.repository().id(), frame)
             .map_err(|reason| VaultError::damaged(key, reason))
+    }
+
+    /// Looks for a frame that did not open where it was first looked for: in its other places, and then its chunks in
+    /// other frames. `error` is what was wrong at first; it comes back when nothing is found.
+    pub(crate) async fn recover(
+        &self,
+        frame: FrameName,
+        error: VaultError,
+    ) -> Result<OpenedFrame, VaultError> {
+        if matches!(error, VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_)) {
+            return Err(error);
+        }
+        for place in self.places(frame).iter().skip(1) {
+            let end = place.frame.offset.saturating_add(place.frame.length.into());
+            let range = place.frame.offset..end;
+            match self.repository().pack_range(self.inner.group.id, &place.pack, range).await {
+                Ok(sealed) => match self.open_at(place, &sealed, frame) {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => tracing::info!("{error}"),
+                },
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => tracing::info!("{error}"),
+            }
+        }
+        match self.inner.healer.assemble(frame).await? {
+            Some(assembled) => {
+                tracing::info!("{error}; its chunks were found in other frames");
+                Ok(assembled)
+            }
+            None => Err(error),
+        }
     }
 
     /// Hands on the chunks of an extent, each checked against its id; gives their ids to `ids`.
@@ -223,27 +255,39 @@ impl ContentStream {
         }
         // The frames that come next in the content and lie beside this one come with the same request.
         let ahead = self.content.extents[self.next - 1..].iter().take(64).map(|e| self.content.frame(e));
-        let reads = self.reader.plan(ahead)?;
-        let read = reads
-            .iter()
-            .find(|read| read.frames.contains(&name))
-            .ok_or(VaultError::Internal("a plan holds every frame that was asked for"))?;
-        let bytes = self.reader.fetch(read).await?;
-        let mut wanted = None;
-        for other in &read.frames {
-            let opened = Arc::new(self.reader.open(read, &bytes, *other)?);
-            self.cached_bytes += opened.weight();
-            self.cache.push_back((*other, Arc::clone(&opened)));
-            if *other == name {
-                wanted = Some(opened);
-            }
-        }
+        let (reads, _) = self.reader.plan(ahead);
+        let wanted = match reads.iter().find(|read| read.frames.contains(&name)) {
+            Some(read) => match self.reader.fetch(read).await {
+                Ok(bytes) => {
+                    for other in read.frames.iter().filter(|other| **other != name) {
+                        // One that does not open is looked for elsewhere when its turn comes.
+                        if let Ok(opened) = self.reader.open(read, &bytes, *other) {
+                            self.keep(*other, Arc::new(opened));
+                        }
+                    }
+                    self.reader.open(read, &bytes, name)
+                }
+                Err(error) => Err(error),
+            },
+            None => Err(VaultError::LostFrame { run: name.run, ordinal: name.ordinal }),
+        };
+        let wanted = match wanted {
+            Ok(opened) => opened,
+            Err(error) => self.reader.recover(name, error).await?,
+        };
+        let wanted = Arc::new(wanted);
+        self.keep(name, Arc::clone(&wanted));
+        Ok(wanted)
+    }
+
+    fn keep(&mut self, name: FrameName, frame: Arc<OpenedFrame>) {
+        self.cached_bytes += frame.weight();
+        self.cache.push_back((name, frame));
         while self.cached_bytes > FRAME_CACHE
             && let Some((_, frame)) = self.cache.pop_front()
         {
             self.cached_bytes -= frame.weight();
         }
-        wanted.ok_or(VaultError::Internal("a read brings the frames of its plan"))
     }
 }
 

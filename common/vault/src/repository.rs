@@ -7,15 +7,19 @@ use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use lifeboat_store::{Created, Store, StoreError};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
+use minicbor::Decode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::ids::{GroupId, RepositoryId, WriterId};
+use crate::access::GroupView;
+use crate::ids::{RepositoryId, Signer, WriterId};
 use crate::key_file::{RecoveryKey, WriterKey, recovery_key_text};
 use crate::keys::{GroupKeys, Recipient};
 use crate::layout::{self, cap};
-use crate::manifest::{self, Manifest};
-use crate::roster::{Epoch, Group, Roster, RosterRecipient, Writer, key_text};
+use crate::pins::{PinFile, PinnedRoster, Pins};
+use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
+use crate::seal::Purpose;
+use crate::signed::{self, Place};
 use crate::{FORMAT_VERSION, VaultError};
 
 /// An open repository: its store and the roster in force. What can be read in it depends on the key that comes to it.
@@ -24,6 +28,11 @@ pub struct Repository {
     pub(crate) store: Store,
     pub(crate) id: RepositoryId,
     pub(crate) roster: Roster,
+    /// The roster's number and the hash of its stored bytes.
+    pub(crate) roster_pin: PinnedRoster,
+    /// What this machine has seen of the repository, and where it keeps that.
+    pub(crate) pins: PinFile,
+    pub(crate) pinned: Pins,
 }
 
 /// The plaintext object that tells a repository.
@@ -42,6 +51,8 @@ pub struct NewRepository {
     pub recovery_keys: usize,
     /// Accept a single recipient.
     pub single_recipient: bool,
+    /// What no request to forget is to go below.
+    pub floor: Floor,
 }
 
 /// What `init` gives to be kept: none of it is in the repository in the clear.
@@ -93,10 +104,19 @@ impl Repository {
             data_recipient,
             epoch: 0,
         };
-        let roster = first_roster(id, &root, now, &recipients, &writer_key);
-        let made = Made { repository: Self { store: store.clone(), id, roster }, writer_key, recovery_keys };
+        let roster = first_roster(id, &root, now, &recipients, &writer_key, new.floor);
+        let roster_bytes = roster.sign(&root);
+        let repository = Self {
+            store: store.clone(),
+            id,
+            roster_pin: PinnedRoster { number: 0, hash: Sha256Digest::of(&roster_bytes) },
+            roster,
+            pins: PinFile::none(),
+            pinned: Pins::default(),
+        };
+        let made = Made { repository, writer_key, recovery_keys };
         keep(&made)?;
-        let (writer_key, roster) = (&made.writer_key, &made.repository.roster);
+        let writer_key = &made.writer_key;
         for recipient in &recipients {
             let wrapped = recipient.wrap(&root.to_pkcs8_der())?;
             let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
@@ -105,23 +125,22 @@ impl Repository {
             let key = layout::data_key(0, &recipient.id(), &Sha256Digest::of(&wrapped));
             store.create(&key, wrapped.into()).await?;
         }
-        let wrapped = writer_key.data_recipient.wrap(&writer_key.group.to_cbor())?;
-        let key = layout::group_key(writer_key.group.id, &Sha256Digest::of(&wrapped));
+        let recipient = &writer_key.data_recipient;
+        let wrapped = recipient.wrap(&writer_key.group.to_cbor())?;
+        let key = layout::group_key(writer_key.group.id, &recipient.id(), &Sha256Digest::of(&wrapped));
         store.create(&key, wrapped.into()).await?;
 
-        store.create(&layout::roster(0), roster.sign(&root).into()).await?;
-        let marker =
-            Marker { lifeboat: "repository".to_owned(), format: FORMAT_VERSION.into(), repository: id };
-        let marker = serde_json::to_vec_pretty(&marker).expect("a marker is strings and numbers");
-        match store.create(layout::MARKER, marker.into()).await {
+        store.create(&layout::roster(0), roster_bytes.into()).await?;
+        match store.create(layout::MARKER, marker_of(&id).into()).await {
             Ok(Created::Now | Created::Before) => Ok(made),
             Err(StoreError::AlreadyExists { store, .. }) => Err(VaultError::AlreadyARepository { store }),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Opens the repository in `store`, which must be the one that the caller's key names.
-    pub async fn open(store: Store, expected: &RepositoryId) -> Result<Self, VaultError> {
+    /// Opens the repository in `store`, which must be the one that the caller's key names, and must not show an older
+    /// roster than this machine has pinned.
+    pub async fn open(store: Store, expected: &RepositoryId, pins: PinFile) -> Result<Self, VaultError> {
         let id = Self::probe(&store).await?;
         if id != *expected {
             return Err(VaultError::OtherRepository {
@@ -130,8 +149,9 @@ impl Repository {
                 found: id,
             });
         }
-        let roster = read_rosters(&store, &id).await?;
-        Ok(Self { store, id, roster })
+        let pinned = pins.read()?;
+        let (roster, roster_pin) = read_rosters(&store, &id, pinned.roster).await?;
+        Ok(Self { store, id, roster, roster_pin, pins, pinned })
     }
 
     /// Which repository lies in `store`, as its marker claims. Only [`Repository::open`] checks the claim.
@@ -173,34 +193,19 @@ impl Repository {
         self.roster.writer(writer)?.verification_key()
     }
 
-    /// All manifests of all writers on the roster, each checked, oldest first. One that cannot be read or does not
-    /// verify comes as its object's name and the reason, never left out.
-    pub(crate) async fn manifests(&self) -> Result<Vec<Result<Manifest, VaultError>>, VaultError> {
-        let mut manifests = Vec::new();
-        for writer in &self.roster.writers {
-            for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key) else { continue };
-                manifests.push(self.manifest(writer, sequence).await);
-            }
-        }
-        manifests.sort_by_key(|manifest| manifest.as_ref().ok().map(|m| m.predicate.time));
-        Ok(manifests)
-    }
-
-    /// One manifest, checked.
-    pub(crate) async fn manifest(&self, writer: &Writer, sequence: u64) -> Result<Manifest, VaultError> {
-        let key = layout::snapshot(writer.id, sequence);
-        let bytes = self.store.read(&key, cap::MANIFEST).await.map_err(VaultError::reading)?;
-        let place = manifest::Place { repository: self.id, writer: writer.id, group: writer.group, sequence };
-        let verification_key =
-            writer.verification_key().ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
-        manifest::verify(&bytes, &verification_key, &place).map_err(|reason| VaultError::damaged(key, reason))
-    }
-
-    /// The highest sequence number of a writer's snapshots.
-    pub(crate) async fn newest_sequence(&self, writer: WriterId) -> Result<Option<u64>, VaultError> {
-        let entries = self.store.list(&layout::snapshots_of(writer)).await?;
-        Ok(entries.iter().filter_map(|entry| sequence_of(&entry.key)).max())
+    /// Reads an object of a group that someone on the roster signed and whose name is the hash of its bytes.
+    pub(crate) async fn read_signed<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &str,
+        purpose: Purpose,
+        group: &GroupView,
+        key_of: impl Fn(Signer) -> Option<VerificationKey>,
+    ) -> Result<(Signer, T), VaultError> {
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is no hash"))?;
+        let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
+        let place = Place { purpose, repository: &self.id, group: group.id };
+        signed::read(place, &group.index_key, key_of, &bytes)
+            .map_err(|reason| VaultError::damaged(key, reason))
     }
 
     /// Reads an object that is named by the hash of its bytes.
@@ -216,10 +221,11 @@ impl Repository {
     }
 }
 
-/// The sequence in a manifest's name; other objects of the folder (countersignatures) have none.
-fn sequence_of(key: &str) -> Option<u64> {
-    let name = key.rsplit('/').next()?;
-    (name.len() == 10 && key.matches('/').count() == 2).then(|| name.parse().ok()).flatten()
+/// The bytes of `lifeboat.json`.
+pub(crate) fn marker_of(repository: &RepositoryId) -> Vec<u8> {
+    let marker =
+        Marker { lifeboat: "repository".to_owned(), format: FORMAT_VERSION.into(), repository: *repository };
+    serde_json::to_vec_pretty(&marker).expect("a marker is strings and numbers")
 }
 
 /// The hash in the last part of an object's name.
@@ -233,6 +239,7 @@ fn first_roster(
     time: Timestamp,
     recipients: &[Recipient],
     writer_key: &WriterKey,
+    floor: Floor,
 ) -> Roster {
     let recipients =
         recipients.iter().map(|r| RosterRecipient { id: r.id(), recipient: r.as_str().to_owned() }).collect();
@@ -245,62 +252,58 @@ fn first_roster(
         root_key: key_text(root.verification_key()),
         recipients,
         epochs: vec![Epoch { epoch: 0, recipient: writer_key.data_recipient.as_str().to_owned() }],
-        groups: vec![Group { id: writer_key.group.id, commitment: writer_key.group.commitment() }],
+        groups: vec![writer_key.group.listed()],
         writers: vec![Writer {
             id: writer_key.writer,
             group: writer_key.group.id,
             key: key_text(writer_key.signing_key.verification_key()),
+            revoked: None,
         }],
+        keepers: Vec::new(),
+        floor,
+        required: Vec::new(),
     }
 }
 
-/// Follows the chain of rosters from the first to the last.
-async fn read_rosters(store: &Store, id: &RepositoryId) -> Result<Roster, VaultError> {
+/// Follows the chain of rosters from the first to the last, which must not be older than the pinned one.
+async fn read_rosters(
+    store: &Store,
+    id: &RepositoryId,
+    pinned: Option<PinnedRoster>,
+) -> Result<(Roster, PinnedRoster), VaultError> {
+    let entries = store.list(layout::ROSTERS).await?;
+    let numbers = entries.iter().filter_map(|entry| entry.key.rsplit('/').next()?.parse::<u64>().ok());
+    let newest = numbers.max().unwrap_or(0).min(entries.len() as u64);
     let mut last: Option<(Roster, Sha256Digest)> = None;
-    let count = store.list(layout::ROSTERS).await?.len() as u64;
-    for number in 0..count.max(1) {
+    for number in 0..=newest {
         let key = layout::roster(number);
         let bytes = store.read(&key, cap::ROSTER).await.map_err(VaultError::reading)?;
         let before = last.as_ref().map(|(roster, hash)| (roster, *hash));
-        let roster = Roster::verify(&bytes, id, before).map_err(|reason| VaultError::damaged(key, reason))?;
-        last = Some((roster, Sha256Digest::of(&bytes)));
+        let roster =
+            Roster::verify(&bytes, id, before).map_err(|reason| VaultError::damaged(&key, reason))?;
+        let hash = Sha256Digest::of(&bytes);
+        if let Some(pinned) = pinned.filter(|pinned| pinned.number == number && pinned.hash != hash) {
+            let reason =
+                format!("its SHA-256 is {hash}, and this machine has seen {} in its place", pinned.hash);
+            return Err(VaultError::damaged(&key, reason));
+        }
+        last = Some((roster, hash));
     }
-    last.map(|(roster, _)| roster).ok_or(VaultError::Internal("the loop above runs at least once"))
-}
-
-/// A group's index key and what it opens: what a writer, or someone with a recovery key, can list.
-#[derive(Clone)]
-pub struct Viewer {
-    pub(crate) repository: Repository,
-    pub(crate) groups: Vec<GroupKeys>,
-}
-
-impl Viewer {
-    /// What the holder of a writer key can list: its own group's snapshots.
-    pub fn for_writer(repository: Repository, key: &WriterKey) -> Result<Self, VaultError> {
-        check_writer(&repository, key)?;
-        Ok(Self { repository, groups: vec![key.group.clone()] })
+    let (roster, hash) = last.ok_or(VaultError::Internal("the loop above runs at least once"))?;
+    if let Some(pinned) = pinned.filter(|pinned| pinned.number > roster.number) {
+        let store = store.name().to_owned();
+        return Err(VaultError::RolledBack { store, found: roster.number, seen: pinned.number });
     }
-
-    /// The repository.
-    pub fn repository(&self) -> &Repository {
-        &self.repository
-    }
-
-    pub(crate) fn group(&self, id: GroupId) -> Option<&GroupKeys> {
-        self.groups.iter().find(|group| group.id == id)
-    }
-}
-
-impl std::fmt::Debug for Viewer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Viewer({})", self.repository.id)
-    }
+    let pin = PinnedRoster { number: roster.number, hash };
+    Ok((roster, pin))
 }
 
 /// The roster must list the key's holder, with the same verification key, in the same group with the same keys.
 pub(crate) fn check_writer(repository: &Repository, key: &WriterKey) -> Result<(), VaultError> {
     let listed = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
+    if listed.revoked.is_some() {
+        return Err(VaultError::Removed("writer"));
+    }
     let group = repository.roster.group(listed.group).ok_or(VaultError::UnknownWriter)?;
     let same = listed.verification_key().as_ref() == Some(key.signing_key.verification_key())
         && group.id == key.group.id

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
+use crate::frame::OpenedFrame;
 use crate::ids::FrameName;
 use crate::item::{Content, Extent, Item, ItemKind, Segment};
 use crate::manifest::StreamKind;
@@ -158,27 +159,22 @@ impl OpenSnapshot {
         cancel: &CancellationToken,
     ) -> Result<HashMap<usize, String>, VaultError> {
         let pieces = Arc::new(pieces_by_frame(items));
-        let reads = self.reader.plan(pieces.keys().copied())?;
+        let (reads, unplaced) = self.reader.plan(pieces.keys().copied());
+        let lost: Arc<Mutex<Vec<(FrameName, VaultError)>>> = Arc::default();
         let hashes = Arc::new(Mutex::new(ContentCheck::new(items)));
         let (send, receive) = mpsc::channel::<(Read, Result<Bytes, VaultError>)>(READS_AHEAD);
         let receive = Arc::new(Mutex::new(receive));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let writers: Vec<_> = (0..threads)
             .map(|_| {
-                let mut writer = PieceWriter {
-                    reader: self.reader.clone(),
-                    folders: tree.folders(),
-                    items: Arc::clone(items),
-                    pieces: Arc::clone(&pieces),
-                    check: Arc::clone(&hashes),
-                    progress: Arc::clone(progress),
-                };
+                let mut writer = self.piece_writer(tree, items, &pieces, &hashes, progress);
+                let lost = Arc::clone(&lost);
                 let receive = Arc::clone(&receive);
                 tokio::task::spawn_blocking(move || {
                     loop {
                         let next = receive.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                         let Some((read, bytes)) = next else { return };
-                        writer.write(&read, bytes);
+                        writer.write(&read, bytes, &lost);
                     }
                 })
             })
@@ -199,9 +195,56 @@ impl OpenSnapshot {
         for writer in writers {
             writer.await.map_err(|_| VaultError::Internal("a restoring thread panicked"))?;
         }
+        let mut writer = self.piece_writer(tree, items, &pieces, &hashes, progress);
+        let of_unplaced = |name: &FrameName| VaultError::LostFrame { run: name.run, ordinal: name.ordinal };
+        let mut lost = std::mem::take(&mut *lost.lock().unwrap_or_else(PoisonError::into_inner));
+        lost.extend(unplaced.iter().map(|name| (*name, of_unplaced(name))));
+        for (name, error) in lost {
+            if cancel.is_cancelled() {
+                return Err(VaultError::Interrupted);
+            }
+            match self.reader.recover(name, error).await {
+                Ok(frame) => writer = write_frame(writer, name, frame).await?,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => writer.fail(name, &error.to_string()),
+            }
+        }
         let check = std::mem::take(&mut *hashes.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(check.finish(items))
     }
+}
+
+impl OpenSnapshot {
+    fn piece_writer(
+        &self,
+        tree: &TreeWriter,
+        items: &Arc<[Item]>,
+        pieces: &Arc<BTreeMap<FrameName, Vec<Piece>>>,
+        check: &Arc<Mutex<ContentCheck>>,
+        progress: &Arc<dyn Progress>,
+    ) -> PieceWriter {
+        PieceWriter {
+            reader: self.reader.clone(),
+            folders: tree.folders(),
+            items: Arc::clone(items),
+            pieces: Arc::clone(pieces),
+            check: Arc::clone(check),
+            progress: Arc::clone(progress),
+        }
+    }
+}
+
+/// Writes the pieces of one frame where blocking is allowed, and gives the writer back.
+async fn write_frame(
+    mut writer: PieceWriter,
+    name: FrameName,
+    frame: OpenedFrame,
+) -> Result<PieceWriter, VaultError> {
+    let write = move || {
+        writer.write_pieces(name, &frame);
+        writer
+    };
+    tokio::task::spawn_blocking(write).await.map_err(|_| VaultError::Internal("a restoring thread panicked"))
 }
 
 /// Which pieces of which files each frame brings.
@@ -278,43 +321,50 @@ struct PieceWriter {
 }
 
 impl PieceWriter {
-    fn write(&mut self, read: &Read, bytes: Result<Bytes, VaultError>) {
+    /// Writes what a read brought. Frames that do not open are left in `lost`: they may be found elsewhere.
+    fn write(
+        &mut self,
+        read: &Read,
+        bytes: Result<Bytes, VaultError>,
+        lost: &Mutex<Vec<(FrameName, VaultError)>>,
+    ) {
+        let lose = |name, error| lost.lock().unwrap_or_else(PoisonError::into_inner).push((name, error));
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                read.frames.iter().for_each(|frame| self.fail(*frame, &error.to_string()));
+                read.frames.iter().for_each(|name| lose(*name, error.for_another()));
                 return;
             }
         };
         for name in &read.frames {
-            let frame = match self.reader.open(read, &bytes, *name) {
-                Ok(frame) => frame,
-                Err(error) => {
-                    self.fail(*name, &error.to_string());
-                    continue;
-                }
-            };
-            let pieces = Arc::clone(&self.pieces);
-            let mut open: Option<(usize, std::fs::File)> = None;
-            for piece in pieces.get(name).into_iter().flatten() {
-                let mut ids = Vec::with_capacity(32 * piece.extent.chunks as usize);
-                let mut chunks = Vec::with_capacity(piece.extent.chunks as usize);
-                let whole = self.reader.chunks_of(&frame, &piece.extent, |chunk, id| {
-                    chunks.push(chunk);
-                    ids.extend_from_slice(id);
-                });
-                let written = match whole {
-                    Ok(()) => self.write_piece(piece, &chunks, &mut open).map_err(|error| error.to_string()),
-                    Err(reason) => Err(reason.to_owned()),
-                };
-                let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
-                match written {
-                    Ok(()) => check.piece(&self.items, piece, ids),
-                    Err(reason) => check.fail(piece.item, reason),
-                }
-                drop(check);
-                self.progress.advance(piece.extent.bytes);
+            match self.reader.open(read, &bytes, *name) {
+                Ok(frame) => self.write_pieces(*name, &frame),
+                Err(error) => lose(*name, error),
             }
+        }
+    }
+
+    fn write_pieces(&mut self, name: FrameName, frame: &OpenedFrame) {
+        let pieces = Arc::clone(&self.pieces);
+        let mut open: Option<(usize, std::fs::File)> = None;
+        for piece in pieces.get(&name).into_iter().flatten() {
+            let mut ids = Vec::with_capacity(32 * piece.extent.chunks as usize);
+            let mut chunks = Vec::with_capacity(piece.extent.chunks as usize);
+            let whole = self.reader.chunks_of(frame, &piece.extent, |chunk, id| {
+                chunks.push(chunk);
+                ids.extend_from_slice(id);
+            });
+            let written = match whole {
+                Ok(()) => self.write_piece(piece, &chunks, &mut open).map_err(|error| error.to_string()),
+                Err(reason) => Err(reason.to_owned()),
+            };
+            let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+            match written {
+                Ok(()) => check.piece(&self.items, piece, ids),
+                Err(reason) => check.fail(piece.item, reason),
+            }
+            drop(check);
+            self.progress.advance(piece.extent.bytes);
         }
     }
 

@@ -1,38 +1,44 @@
 //! With a recovery key: from the sealed root of trust down to the keys that open a snapshot's contents.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::Store;
+use lifeboat_trust::key::SigningKey;
 
 use crate::VaultError;
-use crate::frame::MAX_SEALED_FRAME;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, from_cbor};
-use crate::index::{FrameLocation, Locations};
+use crate::access::{GroupView, Viewer};
+use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
 use crate::keys::{GroupKeys, Identity};
 use crate::layout::{self, cap};
-use crate::manifest::{Part, RunRecord};
+use crate::locate::FramePlaces;
+use crate::manifest::Part;
+use crate::pack::{MAX_HEADER, read_header};
+use crate::pins::PinFile;
 use crate::reader::FrameReader;
-use crate::repository::{Repository, Viewer, hash_of};
-use crate::seal::{Purpose, SealKey};
-use crate::signed::{self, Place};
-use crate::snapshot::Registration;
+use crate::repository::Repository;
+use crate::seal::SealKey;
 use crate::view::Snapshot;
 
-/// Someone who can read everything.
+/// Someone who can read everything. Cheap to clone.
+#[derive(Clone)]
 pub struct Restorer {
     viewer: Viewer,
+    groups: Arc<[GroupKeys]>,
     /// The data identities that the recovery key opened, by epoch.
-    epochs: HashMap<u32, Identity>,
+    epochs: Arc<HashMap<u32, Identity>>,
 }
 
 impl Restorer {
-    /// Opens the repository in `store` with a recovery key. `root` names the repository where the key does not.
+    /// Opens the repository in `store` with a recovery key. `root` names the repository where the key does not, and
+    /// `pins` says where this machine keeps what it has seen of a repository.
     pub async fn open(
         store: Store,
         key: &RecoveryKey,
         root: Option<RepositoryId>,
+        pins: impl FnOnce(&RepositoryId) -> PinFile,
     ) -> Result<Self, VaultError> {
         let expected = match (key.repository, root) {
             (Some(named), Some(root)) if named != root => {
@@ -42,13 +48,15 @@ impl Restorer {
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => return Err(VaultError::UnboundIdentity),
         };
-        let repository = Repository::open(store, &expected).await?;
+        let repository = Repository::open(store, &expected, pins(&expected)).await?;
         let epochs = open_epochs(&repository, &key.identity).await?;
         let mut groups = Vec::new();
         for group in &repository.roster.groups {
             groups.push(open_group(&repository, &epochs, group.id, &group.commitment).await?);
         }
-        Ok(Self { viewer: Viewer { repository, groups }, epochs })
+        let root = open_root(&repository, &key.identity).await?;
+        let viewer = Viewer::for_root(repository, &groups, root);
+        Ok(Self { viewer, groups: groups.into(), epochs: Arc::new(epochs) })
     }
 
     /// What this restorer can list: everything.
@@ -56,100 +64,83 @@ impl Restorer {
         &self.viewer
     }
 
+    pub(crate) fn repository(&self) -> &Repository {
+        self.viewer.repository()
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> Result<&GroupKeys, VaultError> {
+        let keys = self.groups.iter().find(|group| group.id == id);
+        keys.ok_or(VaultError::Internal("a restorer has every group's keys"))
+    }
+
+    pub(crate) fn groups(&self) -> &[GroupKeys] {
+        &self.groups
+    }
+
+    pub(crate) fn epochs(&self) -> &HashMap<u32, Identity> {
+        &self.epochs
+    }
+
     /// Makes the contents of a snapshot readable: finds where its frames lie and opens the keys of its runs.
     pub async fn reader(&self, snapshot: &Snapshot) -> Result<FrameReader, VaultError> {
-        let group = snapshot.manifest.predicate.group;
-        let keys =
-            self.viewer.group(group).ok_or(VaultError::Internal("a restorer has every group's keys"))?;
-        let mut frames = HashMap::new();
+        let group = self.group(snapshot.manifest.predicate.group)?;
+        let view = GroupView::from(group);
+        let mut frames = FramePlaces::new();
         let mut run_keys = HashMap::new();
         for record in &snapshot.part.runs {
-            run_keys.insert(record.run, self.run_key(group, record).await?);
-            self.locate(group, keys, record, &mut frames).await?;
+            let places = self.repository().places(&view, record.run).await?;
+            run_keys.insert(record.run, self.run_key(&view, record.run, &record.commitment, &places).await?);
+            frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
         }
-        Ok(FrameReader::new(
-            self.viewer.repository.store.clone(),
-            *self.viewer.repository.id(),
-            keys.clone(),
-            run_keys,
-            frames,
-        ))
+        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames))
     }
 
-    async fn run_key(&self, group: GroupId, record: &RunRecord) -> Result<SealKey, VaultError> {
-        let name = layout::run(group, record.run);
-        let repository = &self.viewer.repository;
-        let bytes = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        let registration: Registration =
-            from_cbor(&bytes).map_err(|error| VaultError::damaged(&name, error))?;
-        let identity = self.epochs.get(&registration.epoch).ok_or_else(|| {
-            VaultError::damaged(&name, "it names an epoch that this recovery key does not open")
-        })?;
-        let secret = identity
-            .unwrap(&registration.wrapped_key)
-            .ok_or_else(|| VaultError::damaged(&name, "its run key does not open"))?;
-        let secret: &[u8; 32] = secret[..]
-            .try_into()
-            .map_err(|_| VaultError::damaged(&name, "its run key has another length"))?;
-        let key = SealKey::from_bytes(secret);
-        if key.commitment() == record.commitment {
-            Ok(key)
-        } else {
-            Err(VaultError::damaged(&name, "its run key is not the one that the snapshot was made with"))
-        }
-    }
-
-    /// Reads where the frames of a run lie. A damaged object is an error only if nothing else locates what it should.
-    async fn locate(
+    /// Opens a run's key: from the run's registration, or, where that is damaged or missing, from the header of a
+    /// pack that holds frames of the run. The commitment tells the true key from any other.
+    pub(crate) async fn run_key(
         &self,
-        group: GroupId,
-        keys: &GroupKeys,
-        record: &RunRecord,
-        frames: &mut HashMap<FrameName, FramePlace>,
-    ) -> Result<(), VaultError> {
-        let repository = &self.viewer.repository;
-        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group };
-        let mut unusable = None;
-        for entry in repository.store.list(&layout::locations(group, record.run)).await? {
-            let read = async {
-                let hash = hash_of(&entry.key)
-                    .ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
-                let bytes = repository.read_hashed(&entry.key, &hash, cap::INDEX).await?;
-                let key_of = |writer| repository.writer_verification_key(writer);
-                let object: Locations = signed::read(place, &keys.index_key, key_of, &bytes)
-                    .map_err(|reason| VaultError::damaged(&entry.key, reason))?;
-                Ok(object)
+        group: &GroupView,
+        run: RunId,
+        commitment: &[u8; 32],
+        places: &FramePlaces,
+    ) -> Result<SealKey, VaultError> {
+        let repository = self.repository();
+        let registered = repository.registration(group, run).await.and_then(|registration| {
+            self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
+                let reason =
+                    "its run key does not open with this recovery key, or is not the one of the snapshot";
+                VaultError::damaged(layout::run(group.id, run), reason)
+            })
+        });
+        let error = match registered {
+            Ok(key) => return Ok(key),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => error,
+        };
+        let mut packs: Vec<_> = places.values().flatten().map(|place| (place.pack, place.size)).collect();
+        packs.sort_unstable();
+        packs.dedup();
+        for (pack, size) in packs {
+            let key = layout::pack(group.id, &pack);
+            let Ok(beginning) = repository.store.read_range(&key, 0..size.min(MAX_HEADER)).await else {
+                continue;
             };
-            match read.await {
-                Ok(object) if object.run == record.run => {
-                    for pack in object.packs {
-                        for frame in pack.frames.into_iter().filter(|f| record.needs(f.ordinal)) {
-                            let name = FrameName { run: record.run, ordinal: frame.ordinal };
-                            frames.insert(name, FramePlace { pack: pack.pack, frame });
-                        }
-                    }
-                }
-                Ok(_) => unusable = Some(VaultError::damaged(&entry.key, "it locates another run's frames")),
-                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    unusable = Some(error)
-                }
-                Err(error) => return Err(error),
+            let Ok((_, keys)) = read_header(&beginning, &repository.id, group.id) else { continue };
+            let of_run = keys.iter().filter(|key| key.run == run);
+            if let Some(key) = of_run.filter_map(|key| self.unwrap_run_key(&key.wrapped, commitment)).next() {
+                tracing::info!("{error}; the key was found in pack {pack}");
+                return Ok(key);
             }
         }
-        for name in record.needed() {
-            match frames.get(&name) {
-                Some(place) if u64::from(place.frame.length) > MAX_SEALED_FRAME => {
-                    let key = layout::pack(group, &place.pack);
-                    return Err(VaultError::damaged(key, "a frame is said to be longer than any can be"));
-                }
-                Some(_) => {}
-                None => {
-                    let lost = VaultError::LostFrame { run: name.run, ordinal: name.ordinal };
-                    return Err(unusable.unwrap_or(lost));
-                }
-            }
-        }
-        Ok(())
+        Err(error)
+    }
+
+    fn unwrap_run_key(&self, wrapped: &[u8], commitment: &[u8; 32]) -> Option<SealKey> {
+        self.epochs.values().find_map(|identity| {
+            let secret = identity.unwrap(wrapped)?;
+            let key = SealKey::from_bytes(secret[..].try_into().ok()?);
+            (key.commitment() == *commitment).then_some(key)
+        })
     }
 }
 
@@ -159,28 +150,46 @@ impl std::fmt::Debug for Restorer {
     }
 }
 
-/// Where a frame lies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FramePlace {
-    pub(crate) pack: Sha256Digest,
-    pub(crate) frame: FrameLocation,
+/// Opens the root's signing key, or gives `None` where no whole one is wrapped to this identity: reading needs none.
+async fn open_root(repository: &Repository, identity: &Identity) -> Result<Option<SigningKey>, VaultError> {
+    for entry in repository.store.list(layout::ROOT_KEYS).await? {
+        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+            Ok(bytes) => bytes,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => continue,
+        };
+        let Some(secret) = identity.unwrap(&bytes) else { continue };
+        match SigningKey::from_pkcs8_der(&secret) {
+            Ok(root) if root.verification_key().id() == repository.id => return Ok(Some(root)),
+            _ => tracing::warn!("`{}` holds another key than the root's", entry.key),
+        }
+    }
+    Ok(None)
 }
 
-/// Opens the data identity of every epoch. What opens must be the identity whose recipient the roster names.
+/// Opens the data identity of every epoch that this identity was given. What opens must be the identity whose
+/// recipient the roster names; an object that is damaged or was slipped in is passed over.
 async fn open_epochs(
     repository: &Repository,
     identity: &Identity,
 ) -> Result<HashMap<u32, Identity>, VaultError> {
     let mut epochs = HashMap::new();
+    let mut refused = None;
     for epoch in &repository.roster.epochs {
         for entry in repository.store.list(&layout::data_keys(epoch.epoch)).await? {
-            let bytes = repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading)?;
+            let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+                Ok(bytes) => bytes,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => {
+                    refused = Some(error);
+                    continue;
+                }
+            };
             let Some(secret) = identity.unwrap(&bytes) else { continue };
             if recipient_of(&secret).as_deref() != Some(&epoch.recipient) {
-                return Err(VaultError::damaged(
-                    &entry.key,
-                    "it holds another data identity than the roster names",
-                ));
+                let reason = "it holds another data identity than the roster names";
+                refused = Some(VaultError::damaged(&entry.key, reason));
+                continue;
             }
             let opened =
                 Identity::parse(&secret).map_err(|reason| VaultError::damaged(&entry.key, reason))?;
@@ -188,7 +197,10 @@ async fn open_epochs(
             break;
         }
     }
-    if epochs.is_empty() { Err(VaultError::WrongIdentity { what: "data keys" }) } else { Ok(epochs) }
+    if epochs.is_empty() {
+        return Err(refused.unwrap_or(VaultError::WrongIdentity { what: "data keys" }));
+    }
+    Ok(epochs)
 }
 
 /// The public half of an age X25519 identity in its text form.
@@ -206,7 +218,11 @@ async fn open_group(
 ) -> Result<GroupKeys, VaultError> {
     let mut refused = None;
     for entry in repository.store.list(&layout::group_keys(group)).await? {
-        let bytes = repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading)?;
+        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+            Ok(bytes) => bytes,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => continue,
+        };
         let opened = epochs.values().find_map(|identity| identity.unwrap(&bytes));
         match opened.and_then(|secret| GroupKeys::from_cbor(&secret)) {
             Some(keys) if keys.id == group && keys.commitment() == *commitment => return Ok(keys),

@@ -8,9 +8,12 @@ use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupId, RepositoryId, WriterId};
+use crate::ids::{GroupId, KeeperId, RepositoryId, Signer, WriterId};
 
 const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
+
+/// The features of this format that a roster may require; one that requires another is refused.
+const KNOWN_FEATURES: &[&str] = &[];
 
 /// One version of the roster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,8 +36,30 @@ pub struct Roster {
     pub(crate) epochs: Vec<Epoch>,
     /// The groups of hosts.
     pub(crate) groups: Vec<Group>,
-    /// The backup hosts.
+    /// The backup hosts, also those that were removed.
     pub(crate) writers: Vec<Writer>,
+    /// Who checks and prunes, also those who were removed.
+    pub(crate) keepers: Vec<Keeper>,
+    /// What is kept whatever a writer or a keeper asks.
+    pub(crate) floor: Floor,
+    /// Features that a reader must know.
+    pub(crate) required: Vec<String>,
+}
+
+/// What no request to forget goes below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Floor {
+    /// A snapshot is kept for this many days after it was stored, by the storage's clock.
+    pub days: u32,
+    /// This many of a writer's newest snapshots are kept.
+    pub snapshots: u32,
+}
+
+impl Default for Floor {
+    /// The newest snapshot of every writer is kept.
+    fn default() -> Self {
+        Self { days: 0, snapshots: 1 }
+    }
 }
 
 /// A recovery recipient.
@@ -56,6 +81,8 @@ pub(crate) struct Epoch {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) commitment: Sha256Digest,
+    /// The same for the index key alone, which is all that a keeper has.
+    pub(crate) index_commitment: Sha256Digest,
 }
 
 /// A backup host and its verification key, base64 of its `SubjectPublicKeyInfo`.
@@ -64,6 +91,32 @@ pub(crate) struct Writer {
     pub(crate) id: WriterId,
     pub(crate) group: GroupId,
     pub(crate) key: String,
+    /// Set when the writer was removed: what it signs from then on does not count.
+    pub(crate) revoked: Option<Revocation>,
+}
+
+/// Where the trust in a removed writer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Revocation {
+    /// Its last snapshot that counts; none of them does where this is absent.
+    pub(crate) last: Option<Head>,
+}
+
+/// One snapshot of a writer: its place in the chain and its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) sequence: u64,
+    pub(crate) id: Sha256Digest,
+}
+
+/// A keeper: its verification key, and the age recipient that index keys are wrapped to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Keeper {
+    pub(crate) id: KeeperId,
+    pub(crate) key: String,
+    pub(crate) recipient: String,
+    /// What it condemns and forgets from then on does not count.
+    pub(crate) removed: bool,
 }
 
 /// Why a roster is refused.
@@ -83,6 +136,8 @@ pub(crate) enum RosterError {
     BrokenChain,
     #[error("its format version is {0}")]
     OtherFormat(u8),
+    #[error("it requires `{0}`, which this version of Lifeboat does not know")]
+    UnknownFeature(String),
 }
 
 impl Roster {
@@ -111,6 +166,9 @@ impl Roster {
         if claimed.format != crate::FORMAT_VERSION {
             return Err(RosterError::OtherFormat(claimed.format));
         }
+        if let Some(unknown) = claimed.required.iter().find(|f| !KNOWN_FEATURES.contains(&f.as_str())) {
+            return Err(RosterError::UnknownFeature(unknown.clone()));
+        }
         if claimed.repository != *repository {
             return Err(RosterError::OtherRepository(claimed.repository));
         }
@@ -124,8 +182,38 @@ impl Roster {
         Ok(claimed)
     }
 
-    fn root_key(&self) -> Option<VerificationKey> {
+    /// The root verification key; a verified roster has one.
+    pub(crate) fn root_key(&self) -> Option<VerificationKey> {
         parse_key(&self.root_key)
+    }
+
+    /// The key of someone whom this roster ever knew, also one who was removed: what it stored before stays readable.
+    pub(crate) fn key_of(&self, signer: Signer) -> Option<VerificationKey> {
+        match signer {
+            Signer::Writer(id) => self.writer(id)?.verification_key(),
+            Signer::Keeper(id) => parse_key(&self.keeper(id)?.key),
+            Signer::Root => self.root_key(),
+        }
+    }
+
+    /// The key of someone who may condemn today.
+    pub(crate) fn pruning_key_of(&self, signer: Signer) -> Option<VerificationKey> {
+        match signer {
+            Signer::Writer(_) => None,
+            Signer::Keeper(id) => {
+                self.keeper(id).filter(|keeper| !keeper.removed).and_then(Keeper::verification_key)
+            }
+            Signer::Root => self.root_key(),
+        }
+    }
+
+    /// The epoch that run keys are wrapped to today.
+    pub(crate) fn epoch(&self) -> Option<&Epoch> {
+        self.epochs.last()
+    }
+
+    pub(crate) fn keeper(&self, id: KeeperId) -> Option<&Keeper> {
+        self.keepers.iter().find(|keeper| keeper.id == id)
     }
 
     pub(crate) fn writer(&self, id: WriterId) -> Option<&Writer> {
@@ -139,6 +227,17 @@ impl Roster {
     /// Which version this is, from 0.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// What no request to forget goes below.
+    pub fn floor(&self) -> Floor {
+        self.floor
+    }
+}
+
+impl Keeper {
+    pub(crate) fn verification_key(&self) -> Option<VerificationKey> {
+        parse_key(&self.key)
     }
 }
 
@@ -173,6 +272,9 @@ mod tests {
             epochs: Vec::new(),
             groups: Vec::new(),
             writers: Vec::new(),
+            keepers: Vec::new(),
+            floor: Floor::default(),
+            required: Vec::new(),
         }
     }
 
@@ -194,6 +296,8 @@ mod tests {
         let forger = SigningKey::generate();
         assert_eq!(refused(&roster(&forger, 0, None).sign(&forger), None), RosterError::OtherRoot);
         assert!(matches!(refused(&roster(&root, 0, None).sign(&forger), None), RosterError::Envelope(_)));
+        let novel = Roster { required: vec!["novelty".to_owned()], ..roster(&root, 0, None) };
+        assert_eq!(refused(&novel.sign(&root), None), RosterError::UnknownFeature("novelty".to_owned()));
         let other_repository = Roster { repository: other_hash, ..roster(&root, 0, None) };
         assert_eq!(refused(&other_repository.sign(&root), None), RosterError::OtherRepository(other_hash));
     }

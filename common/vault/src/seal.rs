@@ -28,6 +28,9 @@ pub(crate) enum Purpose {
     Locations = 4,
     Part = 5,
     HostMemory = 6,
+    Registration = 7,
+    Condemnation = 8,
+    Loss = 9,
 }
 
 /// A key that seals: a run key or a group's index key.

@@ -14,23 +14,39 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::GroupView;
 use crate::capture::{ChunkStore, Stored};
 use crate::chunk::{ChunkSizes, Chunker};
-use crate::ids::{GroupId, RepositoryId, RunId, WriterId, digest_in_cbor, to_cbor};
-use crate::index::{self, Contents, ContentsIndex};
+use crate::condemn::LEASE_DAYS;
+use crate::frame_set::{FrameSet, bitmap};
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
+use crate::index::ContentsIndex;
 use crate::key_file::WriterKey;
+use crate::keys::Recipient;
+use crate::known_contents::KnownContents;
 use crate::layout::{self, cap};
 use crate::manifest::{
-    self, Consistency, DocumentRecord, Part, Predicate, RunRecord, StreamKind, StreamRecord, bitmap,
+    self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
-use crate::memory::{HostMemory, MemoryFile};
+use crate::memory::{Memories, MemoryFile};
+use crate::moving::Moves;
 use crate::pack::WrappedRunKey;
-use crate::pipeline::{Pipeline, RunKeys};
-use crate::repository::{Repository, check_writer, hash_of};
+use crate::pipeline::{PackSizes, Pipeline, RunKeys};
+use crate::repository::{Repository, check_writer};
+use crate::roster::Head;
 use crate::seal::{Purpose, SealKey};
-use crate::signed::{self, Place};
+use crate::signed::{self, Pen, Place};
 use crate::source::{Source, Unreadable};
 use crate::{FORMAT_VERSION, VaultError};
+
+/// Of frames that the last snapshot used less than this share of, in percent, what is still used is stored anew:
+/// else old frames never die, and restores scatter.
+const THIN_PERCENT: u64 = 60;
+/// The most chunks that a run stores anew for this, in percent of those that the last snapshot used.
+const RENEWED_PERCENT: u64 = 3;
+/// How often another run of the same writer may come first before this one gives up.
+const COMMIT_TRIES: u32 = 5;
+const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// How a snapshot is taken.
 #[derive(Debug, Clone)]
@@ -43,6 +59,8 @@ pub struct SnapshotOptions {
     pub application: Option<String>,
     /// zstd's level.
     pub compression_level: i32,
+    /// How large packs grow and how often what has landed is written down.
+    pub pack_sizes: PackSizes,
     /// How many threads compress and seal.
     pub threads: usize,
     /// Where host memory is kept.
@@ -130,16 +148,11 @@ pub struct SnapshotWriter {
     chunks: ChunkStore,
     chunker: Chunker,
     part: Part,
-    memories: Vec<(MemoryFile, HostMemory)>,
+    memories: Memories,
     head: Option<Head>,
+    seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
-}
-
-/// The writer's newest snapshot.
-struct Head {
-    sequence: u64,
-    id: Sha256Digest,
 }
 
 impl SnapshotWriter {
@@ -154,14 +167,37 @@ impl SnapshotWriter {
     ) -> Result<Self, VaultError> {
         check_writer(&repository, &key)?;
         let time = clock.now();
-        let head = read_head(&repository, &key).await?;
+        let group = GroupView::from(&key.group);
+        let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
+        let newest = repository.head(writer).await?;
+        let seen = heads_of_others(&repository, &key, progress).await?;
         let keys = register(&repository, &key, entropy, options.dry_run).await?;
-        let contents = read_contents(&repository, &key, progress).await?;
+        let (excluded, unusable) = repository.excluded(&group).await?;
+        for error in unusable {
+            progress.warn(&error.to_string());
+        }
+        let known = KnownContents::new(&repository, &group, options.cache.as_deref());
+        let contents = known.read(key.writer, progress).await?;
+        let index = ContentsIndex::new(contents, &excluded);
+        let thin = match &newest {
+            Some(head) => match repository.part(head, &group).await {
+                Ok(part) => thin_frames(&part, &index),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                // The part is damaged: that hurts the snapshot before, not this one.
+                Err(error) => {
+                    progress.warn(&error.to_string());
+                    FrameSet::default()
+                }
+            },
+            None => FrameSet::default(),
+        };
+        let head = newest.map(|manifest| Head { sequence: manifest.predicate.sequence, id: manifest.id });
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
+        let threads = options.threads.max(1);
         let pipeline =
-            Pipeline::start(Arc::clone(&keys), store, options.compression_level, options.threads.max(1));
-        let chunks = ChunkStore::new(keys.run, ContentsIndex::new(contents), pipeline);
+            Pipeline::start(Arc::clone(&keys), store, options.pack_sizes, options.compression_level, threads);
+        let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
         let part = Part {
             host: options.host.clone(),
             tags: options.tags.clone(),
@@ -178,8 +214,9 @@ impl SnapshotWriter {
             chunks,
             chunker,
             part,
-            memories: Vec::new(),
+            memories: Memories::after(head.map(|head| head.id)),
             head,
+            seen,
             time,
             incomplete: false,
         })
@@ -199,24 +236,11 @@ impl SnapshotWriter {
         cancel: &CancellationToken,
     ) -> Result<StreamOutcome, VaultError> {
         let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.memory_key));
-        let head = self.head.as_ref().map(|head| &head.id);
-        let mut memory = match &file {
-            Some(file) => {
-                let (memory, reason) = file.load(head, self.time);
-                if let Some(reason) = reason {
-                    progress.warn(&format!(
-                        "the cache of the last run is set aside, all is read again: {reason}"
-                    ));
-                }
-                memory
-            }
-            None => HostMemory::none(),
-        };
-        let captured =
-            self.chunks.capture(&mut *stream.source, &self.chunker, &mut memory, progress, cancel)?;
-        if let Some(file) = file {
-            self.memories.push((file, memory));
+        if let Some(reason) = self.memories.begin(file, self.time) {
+            progress.warn(&format!("the cache of the last run is set aside, all is read again: {reason}"));
         }
+        let captured =
+            self.chunks.capture(&mut *stream.source, &self.chunker, &mut self.memories, progress, cancel)?;
         self.incomplete |= !captured.unreadable.is_empty();
         self.part.streams.push(StreamRecord {
             kind: stream.kind,
@@ -245,18 +269,29 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Waits for the store, writes the index, and signs the manifest.
-    pub async fn commit(self) -> Result<Committed, VaultError> {
+    /// Waits for the store, and signs the manifest. Where another run of the same writer came first, this snapshot
+    /// takes the place after it.
+    pub async fn commit(self, progress: &Arc<dyn Progress>) -> Result<Committed, VaultError> {
         let Self {
-            repository, key, options, keys, chunks, mut part, memories, head, time, incomplete, ..
+            repository,
+            key,
+            options,
+            keys,
+            chunks,
+            mut part,
+            memories,
+            mut head,
+            seen,
+            time,
+            incomplete,
+            ..
         } = self;
         let stored = tokio::task::spawn_blocking(move || chunks.finish())
             .await
             .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
-        let sequence = head.as_ref().map_or(0, |head| head.sequence + 1);
         let mut committed = Committed {
             id: None,
-            sequence,
+            sequence: head.as_ref().map_or(0, |head| head.sequence + 1),
             time,
             new_bytes: stored.new_bytes,
             stored_bytes: stored.packed.stored_bytes,
@@ -265,62 +300,166 @@ impl SnapshotWriter {
         if options.dry_run {
             return Ok(committed);
         }
-        let contents = store_index(&repository, &key, &keys, &stored).await?;
         part.runs = run_records(&keys, &stored)?;
         let (part_hash, part_bytes) = store_part(&repository, &key, &part).await?;
-        let predicate = Predicate {
-            format: FORMAT_VERSION,
-            repository: repository.id,
-            group: key.group.id,
-            writer: key.writer,
-            sequence,
-            previous: head.map(|head| head.id),
-            time,
-            roster: repository.roster.number,
-            part_bytes,
-            incomplete,
-            contents,
-        };
-        let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
-        repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await?;
-        for (file, memory) in &memories {
-            // The snapshot stands; a memory that cannot be kept costs the next run a reread.
-            if let Err(error) = file.store(memory, &id) {
-                tracing::warn!("{error}: the next run reads everything again");
+        keep_what_is_leaned_on(&repository, &key, &keys, &stored, &part_hash).await?;
+        for _ in 0..COMMIT_TRIES {
+            let sequence = head.as_ref().map_or(0, |head| head.sequence + 1);
+            let predicate = Predicate {
+                format: FORMAT_VERSION,
+                repository: repository.id,
+                group: key.group.id,
+                writer: key.writer,
+                sequence,
+                previous: head.as_ref().map(|head| head.id),
+                time,
+                roster: repository.roster.number,
+                part_bytes,
+                incomplete,
+                contents: stored.packed.contents.clone(),
+                seen: seen.clone(),
+            };
+            let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
+            match repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await {
+                Ok(_) => {
+                    memories.commit(&id);
+                    repository.pin_head(key.writer, Head { sequence, id })?;
+                    (committed.id, committed.sequence) = (Some(id), sequence);
+                    return Ok(committed);
+                }
+                Err(StoreError::AlreadyExists { .. }) => {
+                    progress.warn(&format!(
+                        "another run with this writer key has committed snapshot {sequence} meanwhile; \
+                         this one comes after it"
+                    ));
+                    let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
+                    let other = repository.manifest(writer, sequence).await?;
+                    head = Some(Head { sequence, id: other.id });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        committed.id = Some(id);
-        Ok(committed)
+        let store = repository.store.name().to_owned();
+        let key = layout::snapshots_of(key.writer);
+        Err(StoreError::AlreadyExists { store, key }.into())
     }
 }
 
-async fn read_head(repository: &Repository, key: &WriterKey) -> Result<Option<Head>, VaultError> {
-    let Some(sequence) = repository.newest_sequence(key.writer).await? else { return Ok(None) };
-    let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
-    let manifest = repository.manifest(writer, sequence).await?;
-    Ok(Some(Head { sequence, id: manifest.id }))
+/// The newest snapshots of the other writers, to be named in the manifest. One that cannot be read is its own host's
+/// affair: it is told, and left out.
+async fn heads_of_others(
+    repository: &Repository,
+    key: &WriterKey,
+    progress: &Arc<dyn Progress>,
+) -> Result<Vec<Seen>, VaultError> {
+    let mut seen = Vec::new();
+    let others = repository.roster.writers.iter().filter(|w| w.id != key.writer && w.revoked.is_none());
+    for writer in others {
+        match repository.head(writer).await {
+            Ok(Some(head)) => {
+                seen.push(Seen { writer: writer.id, sequence: head.predicate.sequence, snapshot: head.id })
+            }
+            Ok(None) => {}
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => progress.warn(&error.to_string()),
+        }
+    }
+    Ok(seen)
+}
+
+/// The frames that the last snapshot uses so little of that what is left of them is to be stored anew, the thinnest
+/// first, within the budget.
+fn thin_frames(part: &Part, index: &ContentsIndex) -> FrameSet {
+    let mut frames = Vec::new();
+    let mut used_chunks = 0;
+    for record in &part.runs {
+        for (frame, used) in record.needed().zip(&record.used) {
+            let used = u64::from(*used);
+            used_chunks += used;
+            if let Some(count) = index.chunk_count(frame).map(u64::from)
+                && used * 100 < count * THIN_PERCENT
+            {
+                frames.push((used * 1000 / count.max(1), frame, used));
+            }
+        }
+    }
+    frames.sort_unstable();
+    let mut budget = used_chunks * RENEWED_PERCENT / 100;
+    let affordable = frames.into_iter().take_while(|(_, _, used)| {
+        let is_affordable = *used <= budget;
+        budget = budget.saturating_sub(*used);
+        is_affordable
+    });
+    affordable.map(|(_, frame, _)| frame).collect()
+}
+
+/// What this snapshot leans on must still be there when it is committed. A run that outlived its lease is refused;
+/// frames that were condemned since the run began are moved to packs of this run's own.
+async fn keep_what_is_leaned_on(
+    repository: &Repository,
+    key: &WriterKey,
+    keys: &RunKeys,
+    stored: &Stored,
+    part: &Sha256Digest,
+) -> Result<(), VaultError> {
+    let group = GroupView::from(&key.group);
+    let registration = layout::run(group.id, keys.run);
+    let gone = |evidence: String| VaultError::PrunedUnderWay { evidence };
+    let registered =
+        repository.store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
+    let part = layout::part(group.id, part);
+    let now = repository.store.entry(&part).await?.ok_or_else(|| gone(part))?;
+    if now.modified.as_second() - registered.modified.as_second() > LEASE_DAYS * SECONDS_OF_A_DAY {
+        return Err(VaultError::PastLease { days: LEASE_DAYS });
+    }
+    let (excluded, _) = repository.excluded(&group).await?;
+    let leaned_on: Vec<FrameName> = stored
+        .needed
+        .iter()
+        .flat_map(|(run, frames)| frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal }))
+        .filter(|frame| excluded.contains(*frame))
+        .collect();
+    let mut moves = Moves::new();
+    for name in leaned_on {
+        let places = repository.places(&group, name.run).await?;
+        let place = places.get(&name).and_then(|places| places.first());
+        let place = place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
+        moves.entry(place.pack).or_default().push((name, *place));
+    }
+    let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
+    match repository.move_frames(&group, pen, &moves).await {
+        Ok(_) => Ok(()),
+        Err(error @ VaultError::Store(_)) => Err(error),
+        Err(error) => Err(gone(error.to_string())),
+    }
 }
 
 /// Makes the run's key and puts it, wrapped, where it outlives this process; then reads it back.
 async fn register(
     repository: &Repository,
-    key: &WriterKey,
+    key: &Arc<WriterKey>,
     entropy: &dyn Entropy,
     dry_run: bool,
 ) -> Result<Arc<RunKeys>, VaultError> {
     let run = RunId::random(entropy);
     let run_key = SealKey::random(entropy);
-    let wrapped: ByteVec = key.data_recipient.wrap(run_key.as_bytes())?.into();
+    // The roster, not the key file, says whom run keys are wrapped to today.
+    let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
+    let recipient: Recipient = epoch.recipient.parse()?;
+    let wrapped: ByteVec = recipient.wrap(run_key.as_bytes())?.into();
     if !dry_run {
-        let registration = to_cbor(&Registration {
+        let registration = Registration {
             format: FORMAT_VERSION,
             repository: repository.id,
             group: key.group.id,
             writer: key.writer,
             run,
-            epoch: key.epoch,
+            epoch: epoch.epoch,
             wrapped_key: wrapped.clone(),
-        });
+        };
+        let place = Place { purpose: Purpose::Registration, repository: &repository.id, group: key.group.id };
+        let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
+        let registration = signed::write(place, pen, &key.group.index_key, &registration);
         let name = layout::run(key.group.id, run);
         repository.store.create(&name, registration.clone().into()).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
@@ -331,81 +470,22 @@ async fn register(
     }
     Ok(Arc::new(RunKeys {
         repository: repository.id,
-        group: key.group.id,
+        writer: Arc::clone(key),
         run,
         wrapped: WrappedRunKey { run, wrapped },
-        index_key: key.group.index_key.clone(),
         key: run_key,
     }))
 }
 
-/// Reads every contents object of the group. One that is damaged is left out with a warning: its chunks are stored
-/// again.
-async fn read_contents(
-    repository: &Repository,
-    key: &WriterKey,
-    progress: &Arc<dyn Progress>,
-) -> Result<Vec<Contents>, VaultError> {
-    let group = key.group.id;
-    let place = Place { purpose: Purpose::Contents, repository: &repository.id, group };
-    let mut contents = Vec::new();
-    for entry in repository.store.list(&layout::contents(group)).await? {
-        let read = async {
-            let hash =
-                hash_of(&entry.key).ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
-            let bytes = repository.read_hashed(&entry.key, &hash, cap::INDEX).await?;
-            signed::read(place, &key.group.index_key, |w| repository.writer_verification_key(w), &bytes)
-                .map_err(|reason| VaultError::damaged(&entry.key, reason))
-        };
-        match read.await {
-            Ok(object) => contents.push(object),
-            Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                progress.warn(&format!("{error}; what it lists is stored again"));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(contents)
-}
-
-async fn store_index(
-    repository: &Repository,
-    key: &WriterKey,
-    keys: &RunKeys,
-    stored: &Stored,
-) -> Result<Vec<Sha256Digest>, VaultError> {
-    if stored.packed.packs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let group = key.group.id;
-    let (contents, locations) = index::of_packs(keys.run, keys.key.commitment(), &stored.packed.packs);
-    let seal = |purpose, body: &dyn Fn(Place<'_>) -> Vec<u8>| {
-        body(Place { purpose, repository: &repository.id, group })
-    };
-    let write_contents = |place: Place<'_>| {
-        signed::write(place, key.writer, &key.signing_key, &key.group.index_key, &contents)
-    };
-    let write_locations = |place: Place<'_>| {
-        signed::write(place, key.writer, &key.signing_key, &key.group.index_key, &locations)
-    };
-    let locations = seal(Purpose::Locations, &write_locations);
-    let contents = seal(Purpose::Contents, &write_contents);
-    let name = layout::locations_object(group, keys.run, &Sha256Digest::of(&locations));
-    repository.store.create(&name, locations.into()).await?;
-    let hash = Sha256Digest::of(&contents);
-    repository.store.create(&layout::contents_object(group, &hash), contents.into()).await?;
-    Ok(vec![hash])
-}
-
 fn run_records(keys: &RunKeys, stored: &Stored) -> Result<Vec<RunRecord>, VaultError> {
     let mut records = Vec::with_capacity(stored.needed.len());
-    for (run, ordinals) in &stored.needed {
+    for (run, frames) in &stored.needed {
         let commitment =
             if *run == keys.run { Some(keys.key.commitment()) } else { stored.index.commitment(*run) };
         let commitment = commitment.ok_or(VaultError::Internal("a run that is leaned on is in the index"))?;
-        records.push(RunRecord { run: *run, commitment, frames: bitmap(ordinals.iter().copied()) });
+        let (frames, used) = (bitmap(frames.keys().copied()), frames.values().copied().collect());
+        records.push(RunRecord { run: *run, commitment, frames, used });
     }
-    records.sort_unstable_by_key(|record| record.run);
     Ok(records)
 }
 
@@ -415,7 +495,8 @@ async fn store_part(
     part: &Part,
 ) -> Result<(Sha256Digest, u64), VaultError> {
     let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
-    let bytes = signed::write(place, key.writer, &key.signing_key, &key.group.index_key, part);
+    let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
+    let bytes = signed::write(place, pen, &key.group.index_key, part);
     let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
     match repository.store.create(&layout::part(key.group.id, &hash), bytes.into()).await {
         Ok(_) => Ok((hash, size)),

@@ -1,21 +1,28 @@
 //! What the holder of a group's index key can see of snapshots: who, when, what and how much, no paths and no contents.
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::ids::WriterId;
-use crate::layout::{self, cap};
+use crate::access::{GroupView, Viewer};
+use crate::history::Recorded;
+use crate::ids::{Signer, WriterId};
+use crate::layout;
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
-use crate::repository::Viewer;
+use crate::repository::Repository;
 use crate::seal::Purpose;
-use crate::signed::{self, Place};
+
+/// How many parts are read at once.
+const READS: usize = 8;
 
 /// A snapshot as a viewer sees it. Its manifest and part were checked.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) manifest: Manifest,
     pub(crate) part: Part,
+    /// When its manifest was stored, by the storage's clock.
+    pub(crate) stored: Timestamp,
 }
 
 /// One stream of a snapshot as a viewer sees it.
@@ -46,15 +53,20 @@ pub struct Listing {
 
 impl Viewer {
     /// Reads and checks every manifest and the parts that this viewer can open. Manifests of other groups are checked
-    /// and left out.
+    /// and left out, and so are snapshots that were asked to be forgotten.
     pub async fn snapshots(&self) -> Result<Listing, VaultError> {
-        let mut listing = Listing { snapshots: Vec::new(), unreadable: Vec::new() };
-        for manifest in self.repository.manifests().await? {
-            let read = match manifest {
-                Ok(manifest) => self.snapshot(manifest).await,
+        let history = self.repository.history().await?;
+        let mut listing = Listing { snapshots: Vec::new(), unreadable: history.problems };
+        let live = history.snapshots.into_iter().filter(Recorded::is_live);
+        let open = |recorded: Recorded| async move {
+            match recorded.manifest {
+                Ok(manifest) => self.snapshot(manifest, recorded.stored).await,
                 Err(error) => Err(error),
-            };
-            match read {
+            }
+        };
+        let mut snapshots = std::pin::pin!(futures::stream::iter(live).map(open).buffered(READS));
+        while let Some(snapshot) = snapshots.next().await {
+            match snapshot {
                 Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
                 Ok(None) => {}
                 Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
@@ -63,25 +75,31 @@ impl Viewer {
                 Err(error) => return Err(error),
             }
         }
+        listing.snapshots.sort_by_key(|snapshot| (snapshot.time(), snapshot.writer(), snapshot.sequence()));
         Ok(listing)
     }
 
-    async fn snapshot(&self, manifest: Manifest) -> Result<Option<Snapshot>, VaultError> {
-        let group = manifest.predicate.group;
-        let Some(keys) = self.group(group) else { return Ok(None) };
-        let key = layout::part(group, &manifest.part);
-        let bytes = self.repository.read_hashed(&key, &manifest.part, cap::INDEX).await?;
-        let place = Place { purpose: Purpose::Part, repository: &self.repository.id, group };
-        let key_of = |writer| self.repository.writer_verification_key(writer);
-        let part: Part = signed::read(place, &keys.index_key, key_of, &bytes)
-            .map_err(|reason| VaultError::damaged(&key, reason))?;
+    pub(crate) async fn snapshot(
+        &self,
+        manifest: Manifest,
+        stored: Timestamp,
+    ) -> Result<Option<Snapshot>, VaultError> {
+        let Some(group) = self.group(manifest.predicate.group) else { return Ok(None) };
+        let part = self.repository.part(&manifest, group).await?;
+        Ok(Some(Snapshot { manifest, part, stored }))
+    }
+}
+
+impl Repository {
+    /// Reads the part that a manifest names, which its own writer must have signed.
+    pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Result<Part, VaultError> {
+        let key = layout::part(group.id, &manifest.part);
+        let writer = Signer::Writer(manifest.predicate.writer);
+        let key_of = |signer| (signer == writer).then(|| self.roster.key_of(signer)).flatten();
+        let (_, part): (_, Part) = self.read_signed(&key, Purpose::Part, group, key_of).await?;
         let usable = part.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
             && part.documents.iter().all(|d| d.content.check().is_ok());
-        if usable {
-            Ok(Some(Snapshot { manifest, part }))
-        } else {
-            Err(VaultError::damaged(&key, "it is malformed"))
-        }
+        if usable { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
     }
 }
 
@@ -109,6 +127,11 @@ impl Snapshot {
     /// When it was taken, as the writer's clock had it.
     pub fn time(&self) -> Timestamp {
         self.manifest.predicate.time
+    }
+
+    /// When it was stored, by the storage's clock.
+    pub fn stored(&self) -> Timestamp {
+        self.stored
     }
 
     /// Whether some of what was to be captured is missing.

@@ -1,0 +1,129 @@
+//! What a key opens of a repository: the groups whose index can be read, and the pen to sign with.
+//!
+//! A writer reads its own group's index and signs as itself; a keeper reads every group's index and signs
+//! condemnations; a recovery key reads everything and opens the root key.
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_trust::key::SigningKey;
+
+use crate::VaultError;
+use crate::ids::{GroupId, Signer};
+use crate::keeper_key::KeeperKey;
+use crate::key_file::WriterKey;
+use crate::keys::{GroupKeys, index_key_from_cbor};
+use crate::layout::{self, cap};
+use crate::repository::{Repository, check_writer};
+use crate::seal::SealKey;
+use crate::signed::Pen;
+
+/// A group's index key: what it takes to see names, sizes and which frames a snapshot needs.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupView {
+    pub(crate) id: GroupId,
+    pub(crate) index_key: SealKey,
+}
+
+/// A repository as one key shows it.
+#[derive(Clone)]
+pub struct Viewer {
+    pub(crate) repository: Repository,
+    pub(crate) groups: Vec<GroupView>,
+    /// Who signs what is done through this viewer; absent where a recovery key found no whole root key.
+    signing: Option<(Signer, SigningKey)>,
+}
+
+impl Viewer {
+    /// What the holder of a writer key sees: its own group's snapshots.
+    pub fn for_writer(repository: Repository, key: &WriterKey) -> Result<Self, VaultError> {
+        check_writer(&repository, key)?;
+        let groups = vec![GroupView::from(&key.group)];
+        let signing = Some((Signer::Writer(key.writer), key.signing_key.clone()));
+        Ok(Self { repository, groups, signing })
+    }
+
+    /// What a keeper sees: every group's snapshots.
+    pub async fn for_keeper(repository: Repository, key: &KeeperKey) -> Result<Self, VaultError> {
+        let listed = repository.roster.keeper(key.keeper).ok_or(VaultError::UnknownWriter)?;
+        if listed.removed {
+            return Err(VaultError::Removed("keeper"));
+        }
+        if listed.verification_key().as_ref() != Some(key.signing_key.verification_key()) {
+            return Err(VaultError::UnknownWriter);
+        }
+        let mut groups = Vec::new();
+        for group in &repository.roster.groups {
+            groups.push(index_key_of(&repository, key, group.id, &group.index_commitment).await?);
+        }
+        let signing = Some((Signer::Keeper(key.keeper), key.signing_key.clone()));
+        Ok(Self { repository, groups, signing })
+    }
+
+    pub(crate) fn for_root(repository: Repository, groups: &[GroupKeys], root: Option<SigningKey>) -> Self {
+        let groups = groups.iter().map(GroupView::from).collect();
+        Self { repository, groups, signing: root.map(|key| (Signer::Root, key)) }
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// What to sign with.
+    pub(crate) fn pen(&self) -> Result<Pen<'_>, VaultError> {
+        match &self.signing {
+            Some((signer, key)) => Ok(Pen { signer: *signer, key }),
+            None => {
+                Err(VaultError::Missing { key: format!("{}/ (for this recovery key)", layout::ROOT_KEYS) })
+            }
+        }
+    }
+
+    /// What to sign condemnations with: a writer never takes anything away.
+    pub(crate) fn pruning_pen(&self) -> Result<Pen<'_>, VaultError> {
+        match self.pen()? {
+            Pen { signer: Signer::Writer(_), .. } => Err(VaultError::NotAllowed {
+                who: "a writer key",
+                what: "take anything away from the repository",
+                needed: "--keeper-key FILE (made with `lifeboat-backup key add keeper FILE`) or --identity FILE",
+            }),
+            pen => Ok(pen),
+        }
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> Option<&GroupView> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+}
+
+impl std::fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Viewer({})", self.repository.id)
+    }
+}
+
+impl From<&GroupKeys> for GroupView {
+    fn from(keys: &GroupKeys) -> Self {
+        Self { id: keys.id, index_key: keys.index_key.clone() }
+    }
+}
+
+/// Opens the index key that was wrapped to a keeper and checks it against the roster's commitment.
+async fn index_key_of(
+    repository: &Repository,
+    keeper: &KeeperKey,
+    group: GroupId,
+    commitment: &Sha256Digest,
+) -> Result<GroupView, VaultError> {
+    let folder = layout::group_keys(group);
+    for entry in repository.store.list(&folder).await? {
+        let bytes = repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading)?;
+        let Some(secret) = keeper.identity.unwrap(&bytes) else { continue };
+        let opened = index_key_from_cbor(&secret)
+            .filter(|(id, key)| *id == group && Sha256Digest::from_bytes(key.commitment()) == *commitment);
+        return match opened {
+            Some((id, index_key)) => Ok(GroupView { id, index_key }),
+            None => Err(VaultError::damaged(&entry.key, "it holds another key than the roster commits to")),
+        };
+    }
+    Err(VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") })
+}

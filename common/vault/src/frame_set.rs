@@ -1,0 +1,148 @@
+//! Sets of frames: which ones a snapshot needs, which ones are condemned, which ones are lost.
+
+use std::collections::BTreeMap;
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+use roaring::RoaringBitmap;
+
+use crate::ids::{FrameName, RunId};
+
+/// One more than the highest ordinal that a run may give: a run of 128 TiB. It bounds what a bitmap can make us
+/// allocate.
+pub(crate) const MAX_FRAMES: u32 = 1 << 27;
+
+/// Frames by run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct FrameSet {
+    runs: BTreeMap<RunId, RoaringBitmap>,
+}
+
+/// Frames of one run as they are stored.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RunFrames {
+    #[n(0)]
+    pub(crate) run: RunId,
+    /// Bit `n` (of byte `n / 8`, counted from the lowest) is set when frame `n` is in the set.
+    #[n(1)]
+    pub(crate) frames: ByteVec,
+}
+
+impl FrameSet {
+    pub(crate) fn insert(&mut self, frame: FrameName) -> bool {
+        self.runs.entry(frame.run).or_default().insert(frame.ordinal)
+    }
+
+    pub(crate) fn insert_all(&mut self, run: RunId, ordinals: impl IntoIterator<Item = u32>) {
+        self.runs.entry(run).or_default().extend(ordinals);
+    }
+
+    pub(crate) fn remove(&mut self, frame: FrameName) -> bool {
+        self.runs.get_mut(&frame.run).is_some_and(|ordinals| ordinals.remove(frame.ordinal))
+    }
+
+    pub(crate) fn contains(&self, frame: FrameName) -> bool {
+        self.runs.get(&frame.run).is_some_and(|ordinals| ordinals.contains(frame.ordinal))
+    }
+
+    pub(crate) fn has_run(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|ordinals| !ordinals.is_empty())
+    }
+
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (run, ordinals) in &other.runs {
+            *self.runs.entry(*run).or_default() |= ordinals;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.values().all(RoaringBitmap::is_empty)
+    }
+
+    /// How many frames are in the set.
+    pub(crate) fn len(&self) -> u64 {
+        self.runs.values().map(RoaringBitmap::len).sum()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = FrameName> + '_ {
+        self.runs
+            .iter()
+            .flat_map(|(run, ordinals)| ordinals.iter().map(|ordinal| FrameName { run: *run, ordinal }))
+    }
+
+    /// The form that is stored, runs in order.
+    pub(crate) fn to_records(&self) -> Vec<RunFrames> {
+        let with_frames = self.runs.iter().filter(|(_, ordinals)| !ordinals.is_empty());
+        with_frames.map(|(run, ordinals)| RunFrames { run: *run, frames: bitmap(ordinals.iter()) }).collect()
+    }
+
+    pub(crate) fn add_records(&mut self, records: &[RunFrames]) {
+        for record in records {
+            self.insert_all(record.run, ordinals(&record.frames));
+        }
+    }
+}
+
+impl FromIterator<FrameName> for FrameSet {
+    fn from_iter<I: IntoIterator<Item = FrameName>>(frames: I) -> Self {
+        let mut set = Self::default();
+        for frame in frames {
+            set.insert(frame);
+        }
+        set
+    }
+}
+
+/// The stored form of a set of ordinals, all below [`MAX_FRAMES`].
+pub(crate) fn bitmap(ordinals: impl IntoIterator<Item = u32>) -> ByteVec {
+    let mut bytes = Vec::new();
+    for ordinal in ordinals {
+        debug_assert!(ordinal < MAX_FRAMES, "ordinals are checked when they are read");
+        let at = ordinal as usize / 8;
+        if bytes.len() <= at {
+            bytes.resize(at + 1, 0_u8);
+        }
+        bytes[at] |= 1 << (ordinal % 8);
+    }
+    bytes.into()
+}
+
+/// The ordinals in a stored bitmap, lowest first.
+pub(crate) fn ordinals(bitmap: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    (0_u32..)
+        .zip(bitmap.iter().take(MAX_FRAMES as usize / 8))
+        .flat_map(|(at, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| at * 8 + bit))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(run: u8, ordinal: u32) -> FrameName {
+        FrameName { run: RunId::from_bytes([run; 16]), ordinal }
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_survives_its_stored_form(frames in prop::collection::btree_set((0_u8..4, 0_u32..5000), 0..200)) {
+            let set: FrameSet = frames.iter().map(|(run, ordinal)| frame(*run, *ordinal)).collect();
+            let mut again = FrameSet::default();
+            again.add_records(&set.to_records());
+            prop_assert_eq!(again.len(), frames.len() as u64);
+            prop_assert!(frames.iter().all(|(run, ordinal)| again.contains(frame(*run, *ordinal))));
+        }
+    }
+
+    #[test]
+    fn frames_come_and_go() {
+        let mut set = FrameSet::default();
+        assert!(set.insert(frame(1, 7)));
+        assert!(!set.insert(frame(1, 7)));
+        assert!(set.has_run(RunId::from_bytes([1; 16])));
+        assert!(set.remove(frame(1, 7)));
+        assert!(set.is_empty() && !set.has_run(RunId::from_bytes([1; 16])));
+    }
+}

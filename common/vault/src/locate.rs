@@ -1,0 +1,145 @@
+//! Where frames lie, and with which run's key they were sealed: reading locations and registrations.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
+
+use crate::VaultError;
+use crate::access::GroupView;
+use crate::ids::{FrameName, GroupId, RunId, Signer};
+use crate::index::{FrameLocation, Locations};
+use crate::layout::{self, cap};
+use crate::repository::Repository;
+use crate::seal::Purpose;
+use crate::signed::{self, Place};
+use crate::snapshot::Registration;
+
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FramePlace {
+    pub(crate) pack: Sha256Digest,
+    /// The pack's size.
+    pub(crate) size: u64,
+    pub(crate) frame: FrameLocation,
+}
+
+impl FramePlace {
+    /// Whether `sealed` is the frame that was stored here.
+    pub(crate) fn check(&self, sealed: &[u8]) -> Result<(), String> {
+        let found = Sha256Digest::of(sealed);
+        if found == self.frame.hash {
+            return Ok(());
+        }
+        Err(format!("the frame at byte {} has SHA-256 {found}, not {}", self.frame.offset, self.frame.hash))
+    }
+}
+
+/// Where frames lie, for each the places in the order in which to try them.
+pub(crate) type FramePlaces = HashMap<FrameName, Vec<FramePlace>>;
+
+/// Adds what a locations object says.
+pub(crate) fn add_places(places: &mut FramePlaces, locations: &Locations) {
+    for pack in &locations.packs {
+        for frame in &pack.frames {
+            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+            let place = FramePlace { pack: pack.pack, size: pack.size, frame: *frame };
+            let known = places.entry(name).or_default();
+            if !known.contains(&place) {
+                known.push(place);
+            }
+        }
+    }
+}
+
+impl Repository {
+    /// Reads a part of a pack.
+    pub(crate) async fn pack_range(
+        &self,
+        group: GroupId,
+        pack: &Sha256Digest,
+        range: Range<u64>,
+    ) -> Result<Bytes, VaultError> {
+        let key = layout::pack(group, pack);
+        match self.store.read_range(&key, range.clone()).await {
+            Ok(bytes) => Ok(bytes),
+            // A pack that was cut answers as a failed range: tell the two apart by its size.
+            Err(error @ StoreError::Failed { .. }) => match self.store.entry(&key).await {
+                Ok(Some(entry)) if entry.size < range.end => {
+                    let reason = format!("it has {} bytes, and a frame lies at {range:?}", entry.size);
+                    Err(VaultError::damaged(key, reason))
+                }
+                _ => Err(error.into()),
+            },
+            Err(error) => Err(VaultError::reading(error)),
+        }
+    }
+
+    /// Reads the registration of a run.
+    pub(crate) async fn registration(
+        &self,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<Registration, VaultError> {
+        let name = layout::run(group.id, run);
+        let bytes = self.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
+        let place = Place { purpose: Purpose::Registration, repository: &self.id, group: group.id };
+        let (_, registration): (Signer, Registration) =
+            signed::read(place, &group.index_key, |signer| self.roster.key_of(signer), &bytes)
+                .map_err(|reason| VaultError::damaged(&name, reason))?;
+        if registration.run == run {
+            Ok(registration)
+        } else {
+            Err(VaultError::damaged(&name, "it belongs to another run"))
+        }
+    }
+
+    /// Reads the locations objects of a run, the one that was stored last first.
+    pub(crate) async fn locations(
+        &self,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<Vec<Result<Locations, VaultError>>, VaultError> {
+        let mut entries = self.store.list(&layout::locations(group.id, run)).await?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
+        let mut objects = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match self.locations_object(group, run, &entry.key).await {
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                read => objects.push(read),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Reads one locations object.
+    pub(crate) async fn locations_object(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        key: &str,
+    ) -> Result<Locations, VaultError> {
+        let key_of = |signer| self.roster.key_of(signer);
+        let (_, object): (_, Locations) = self.read_signed(key, Purpose::Locations, group, key_of).await?;
+        if object.run == run && object.is_sane() {
+            Ok(object)
+        } else {
+            Err(VaultError::damaged(key, "it locates another run's frames, or none that can be"))
+        }
+    }
+
+    /// Where the frames of a run lie, the newest word first. A damaged object is passed over with a warning: what it
+    /// alone located is lost.
+    pub(crate) async fn places(&self, group: &GroupView, run: RunId) -> Result<FramePlaces, VaultError> {
+        let mut places = FramePlaces::new();
+        for locations in self.locations(group, run).await? {
+            match locations {
+                Ok(locations) => add_places(&mut places, &locations),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        Ok(places)
+    }
+}

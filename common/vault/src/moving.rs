@@ -1,0 +1,151 @@
+//! Moving sealed frames from pack to pack as they are. A keeper repacks what is still needed of packs that are mostly
+//! garbage, and a writer rescues what was condemned while it leaned on it; neither opens a frame.
+
+use std::collections::BTreeMap;
+
+use lifeboat_core::Sha256Digest;
+
+use crate::VaultError;
+use crate::access::GroupView;
+use crate::ids::{FrameName, RunId};
+use crate::index::{self, StoredPack};
+use crate::layout;
+use crate::locate::FramePlace;
+use crate::pack::{
+    MAX_HEADER, PACK_BYTES, PackBuilder, PackKind, TAIL, TrailerFrame, WrappedRunKey, open_trailer,
+    read_header, trailer_length,
+};
+use crate::repository::Repository;
+use crate::seal::Purpose;
+use crate::signed::{self, Pen, Place};
+
+/// Frames to move, by the pack that they lie in.
+pub(crate) type Moves = BTreeMap<Sha256Digest, Vec<(FrameName, FramePlace)>>;
+
+/// What a pack says of itself: its kind, the run keys in its header, and the frames in its trailer.
+pub(crate) struct PackFacts {
+    pub(crate) kind: PackKind,
+    pub(crate) run_keys: Vec<WrappedRunKey>,
+    pub(crate) frames: Vec<TrailerFrame>,
+}
+
+impl Repository {
+    /// Reads a pack's header and trailer, not its frames.
+    pub(crate) async fn pack_facts(
+        &self,
+        group: &GroupView,
+        pack: &Sha256Digest,
+        size: u64,
+    ) -> Result<PackFacts, VaultError> {
+        let key = layout::pack(group.id, pack);
+        let damaged = |reason: &str| VaultError::damaged(&key, reason);
+        let tail_start = size.checked_sub(TAIL as u64).ok_or_else(|| damaged("it is too short"))?;
+        let tail = self.pack_range(group.id, pack, tail_start..size).await?;
+        let tail: &[u8; TAIL] = tail[..]
+            .try_into()
+            .map_err(|_| VaultError::Internal("a range has the length that was asked for"))?;
+        let length = trailer_length(tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
+        let start = tail_start
+            .checked_sub(length.into())
+            .ok_or_else(|| damaged("its trailer is longer than the pack"))?;
+        let sealed = self.pack_range(group.id, pack, start..tail_start).await?;
+        let frames = open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)?;
+        let beginning = self.pack_range(group.id, pack, 0..size.min(MAX_HEADER)).await?;
+        let (kind, run_keys) = read_header(&beginning, &self.id, group.id).map_err(damaged)?;
+        Ok(PackFacts { kind, run_keys, frames })
+    }
+
+    /// Copies frames into new packs and writes down where they lie now. Gives the new packs.
+    pub(crate) async fn move_frames(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        moves: &Moves,
+    ) -> Result<Vec<StoredPack>, VaultError> {
+        let mut open: [Option<NewPack>; 2] = [None, None];
+        let mut stored = Vec::new();
+        for (pack, frames) in moves {
+            let Some((_, first)) = frames.first() else { continue };
+            let facts = self.pack_facts(group, pack, first.size).await?;
+            let listed: BTreeMap<(RunId, u32), &TrailerFrame> =
+                facts.frames.iter().map(|frame| ((frame.run, frame.ordinal), frame)).collect();
+            for (name, place) in frames {
+                let key = layout::pack(group.id, pack);
+                let listed = listed.get(&(name.run, name.ordinal)).ok_or_else(|| {
+                    VaultError::damaged(&key, format!("its trailer does not list frame {}", name.ordinal))
+                })?;
+                let end = place.frame.offset.saturating_add(place.frame.length.into());
+                let sealed = self.pack_range(group.id, pack, place.frame.offset..end).await?;
+                place.check(&sealed).map_err(|reason| VaultError::damaged(&key, reason))?;
+                if listed.hash != place.frame.hash || listed.length != place.frame.length {
+                    return Err(VaultError::damaged(
+                        &key,
+                        "its trailer and its locations contradict each other",
+                    ));
+                }
+                let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind));
+                new.push(name.run, &facts.run_keys, listed, sealed.to_vec());
+                if new.bytes >= PACK_BYTES
+                    && let Some(full) = open[facts.kind as usize].take()
+                {
+                    stored.push(self.store_moved(group, full).await?);
+                }
+            }
+        }
+        for new in open.into_iter().flatten() {
+            stored.push(self.store_moved(group, new).await?);
+        }
+        self.write_locations(group, pen, &stored).await?;
+        Ok(stored)
+    }
+
+    async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, VaultError> {
+        let run_keys = new.run_keys.into_values().collect();
+        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, new.bytes);
+        for (frame, sealed) in &new.frames {
+            builder.push_sealed(frame, sealed);
+        }
+        let pack = builder.finish(&group.index_key, &self.id, group.id);
+        let size = pack.bytes.len() as u64;
+        self.store.create(&layout::pack(group.id, &pack.hash), pack.bytes.into()).await?;
+        Ok(StoredPack { hash: pack.hash, size, frames: pack.frames })
+    }
+
+    /// Writes down where the frames of packs lie, one object for each run.
+    pub(crate) async fn write_locations(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        packs: &[StoredPack],
+    ) -> Result<(), VaultError> {
+        let place = Place { purpose: Purpose::Locations, repository: &self.id, group: group.id };
+        for locations in index::locations_of(packs) {
+            let bytes = signed::write(place, pen, &group.index_key, &locations);
+            let name = layout::locations_object(group.id, locations.run, &Sha256Digest::of(&bytes));
+            self.store.create(&name, bytes.into()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A pack that is being filled with frames of others. Its header comes first and names the runs, so the frames wait.
+struct NewPack {
+    kind: PackKind,
+    run_keys: BTreeMap<RunId, WrappedRunKey>,
+    frames: Vec<(TrailerFrame, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl NewPack {
+    fn new(kind: PackKind) -> Self {
+        Self { kind, run_keys: BTreeMap::new(), frames: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, run: RunId, run_keys: &[WrappedRunKey], frame: &TrailerFrame, sealed: Vec<u8>) {
+        if let Some(key) = run_keys.iter().find(|key| key.run == run) {
+            self.run_keys.entry(run).or_insert_with(|| key.clone());
+        }
+        self.bytes += sealed.len();
+        self.frames.push((frame.clone(), sealed));
+    }
+}
