@@ -44,7 +44,7 @@ impl Viewer {
     /// What a keeper sees: every group's snapshots.
     pub async fn for_keeper(repository: Repository, key: &KeeperKey) -> Result<Self, VaultError> {
         let listed = repository.roster.keeper(key.keeper).ok_or(VaultError::UnknownWriter)?;
-        if listed.removed {
+        if listed.removed.is_some() {
             return Err(VaultError::Removed("keeper"));
         }
         if listed.verification_key().as_ref() != Some(key.signing_key.verification_key()) {

@@ -121,6 +121,20 @@ pub enum VaultError {
         /// Which key can.
         needed: &'static str,
     },
+    /// Nobody and nothing on the roster answers to the name.
+    #[error("there is no {what} `{wanted}` on the roster")]
+    NoSuchMember {
+        /// The name that was asked for.
+        wanted: String,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Someone else changed the roster at the same time.
+    #[error("roster {number} was written by someone else meanwhile; nothing was changed")]
+    RosterChanged {
+        /// The number of the roster.
+        number: u64,
+    },
     /// The holder of the key was removed from the roster.
     #[error("this {0} key was removed from the roster of the repository")]
     Removed(&'static str),
@@ -279,6 +293,7 @@ impl Fault for VaultError {
             | Self::TooFewRecipients { .. }
             | Self::KeyFile { .. }
             | Self::NoSuchSnapshot { .. }
+            | Self::NoSuchMember { .. }
             | Self::AmbiguousSnapshot { .. }
             | Self::NotInSnapshot { .. }
             | Self::TargetNotEmpty { .. }
@@ -292,6 +307,7 @@ impl Fault for VaultError {
             | Self::PastLease { .. }
             | Self::PrunedUnderWay { .. }
             | Self::NotWhole { .. }
+            | Self::RosterChanged { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::LostFrame { .. }
@@ -348,6 +364,8 @@ impl Fault for VaultError {
                 "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
             }
             Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
+            Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
+            Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
             Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),
             Self::TargetNotEmpty { .. } => "restore into an empty or new folder".to_owned(),
             Self::Store(error) => return error.advice(),

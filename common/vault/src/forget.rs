@@ -5,13 +5,19 @@
 
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+use lifeboat_store::StoreError;
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::SigningKey;
 use serde::{Deserialize, Serialize};
 
-use crate::FORMAT_VERSION;
+use crate::access::Viewer;
+use crate::history::History;
 use crate::ids::{KeeperId, RepositoryId, Signer, WriterId};
+use crate::layout;
 use crate::roster::Roster;
+use crate::view::Snapshot;
+use crate::{FORMAT_VERSION, VaultError};
 
 const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.forget.v0+json";
 
@@ -121,8 +127,73 @@ impl Request {
     pub(crate) fn counts(&self, roster: &Roster) -> bool {
         match self.by {
             By::Writer(id) => roster.writer(id).is_some_and(|writer| writer.revoked.is_none()),
-            By::Keeper(id) => roster.keeper(id).is_some_and(|keeper| !keeper.removed),
+            By::Keeper(id) => roster.keeper(id).is_some_and(|keeper| keeper.removed.is_none()),
             By::Root => true,
         }
+    }
+}
+
+/// What came of asking to forget one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The request is stored; a keeper's prune deletes what no other snapshot needs.
+    Forgotten,
+    /// The retention floor keeps it, for this reason.
+    Kept(&'static str),
+}
+
+impl Viewer {
+    /// Asks to forget snapshots; gives what came of each, in order. A writer may ask this for its own ones only. What
+    /// the retention floor keeps today is not asked for: the request would wait and strike later.
+    pub async fn forget(
+        &self,
+        snapshots: &[&Snapshot],
+        clock: &dyn Clock,
+        dry_run: bool,
+    ) -> Result<Vec<Asked>, VaultError> {
+        let (repository, pen) = (self.repository(), self.pen()?);
+        let is_others = |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
+        if snapshots.iter().any(|snapshot| is_others(snapshot)) {
+            return Err(VaultError::NotAllowed {
+                who: "a writer key",
+                what: "forget another host's snapshots",
+                needed: "--keeper-key FILE or --identity FILE",
+            });
+        }
+        let history = repository.history().await?;
+        let mut asked = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            if pen.signer != Signer::Root
+                && let Some(reason) = self.protected(snapshot, &history, clock)
+            {
+                asked.push(Asked::Kept(reason));
+                continue;
+            }
+            if !dry_run {
+                let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
+                let id = Some(*snapshot.id());
+                let request = Request::new(repository.id(), writer, sequence, id, pen.signer, clock.now());
+                let key = layout::forget(writer, sequence);
+                match repository.store.create(&key, request.sign(pen.key).into()).await {
+                    // Someone else asked for the same before.
+                    Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            asked.push(Asked::Forgotten);
+        }
+        Ok(asked)
+    }
+
+    /// Why the retention floor keeps a snapshot today.
+    fn protected(&self, snapshot: &Snapshot, history: &History, clock: &dyn Clock) -> Option<&'static str> {
+        let floor = self.repository().roster.floor;
+        let age = clock.now().as_second() - snapshot.stored().as_second();
+        if age < i64::from(floor.days) * 24 * 60 * 60 {
+            return Some("it is younger than the retention floor allows");
+        }
+        let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == snapshot.writer());
+        let newer = of_writer.filter(|r| r.is_live() && r.sequence > snapshot.sequence()).count();
+        (newer < floor.snapshots as usize).then_some("the newest one of every host is kept")
     }
 }

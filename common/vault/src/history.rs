@@ -157,10 +157,13 @@ impl Repository {
         let floor = self.roster.floor;
         let counting = chain.iter().filter(|r| r.manifest.is_ok() && r.standing != Standing::Revoked);
         let newest: Vec<u64> = counting.map(|r| r.sequence).rev().take(floor.snapshots as usize).collect();
+        // The latest time by the storage's clock that this history shows: a young snapshot grows older with it.
+        let stored = chain.iter().map(|r| r.stored).chain(requests.values().map(|found| found.stored));
+        let latest = stored.max().unwrap_or(Timestamp::UNIX_EPOCH);
         for recorded in chain.iter_mut().filter(|r| r.standing == Standing::Forgotten) {
             let Some(found) = requests.get(&recorded.sequence) else { continue };
             let by_root = found.request.as_ref().is_some_and(|request| request.by == By::Root);
-            let age = found.stored.as_second() - recorded.stored.as_second();
+            let age = latest.as_second() - recorded.stored.as_second();
             let is_young = age < i64::from(floor.days) * SECONDS_OF_A_DAY;
             let is_protected = recorded.manifest.is_ok() && (is_young || newest.contains(&recorded.sequence));
             if !by_root && is_protected {

@@ -48,7 +48,7 @@ impl<'a> KnownContents<'a> {
     ) -> Result<Vec<Contents>, VaultError> {
         let (mut mine, mut others) = (Vec::new(), Vec::new());
         let mut still_there = HashSet::new();
-        let mut trusted_of_removed: Option<HashSet<Sha256Digest>> = None;
+        let mut believable = Believable::new(self.repository, self.group);
         for entry in self.repository.store.list(&layout::contents(self.group.id)).await? {
             let (signer, contents) = match self.read_one(&entry.key, progress).await {
                 Ok(read) => read,
@@ -60,19 +60,8 @@ impl<'a> KnownContents<'a> {
             };
             let Some(hash) = hash_of(&entry.key) else { continue };
             still_there.insert(hash);
-            let is_removed = match signer {
-                Signer::Writer(id) => self.repository.roster.writer(id).is_some_and(|w| w.revoked.is_some()),
-                Signer::Keeper(id) => self.repository.roster.keeper(id).is_some_and(|keeper| keeper.removed),
-                Signer::Root => false,
-            };
-            if is_removed {
-                let trusted = match &trusted_of_removed {
-                    Some(trusted) => trusted,
-                    None => trusted_of_removed.insert(self.committed_by_removed().await?),
-                };
-                if !trusted.contains(&hash) {
-                    continue;
-                }
+            if !believable.is(signer, &hash).await? {
+                continue;
             }
             if signer == Signer::Writer(own) { mine.push(contents) } else { others.push(contents) }
         }
@@ -105,26 +94,6 @@ impl<'a> KnownContents<'a> {
         } else {
             Err(VaultError::damaged(key, "it lists frames that cannot be"))
         }
-    }
-
-    /// The contents objects that the valid snapshots of removed writers name. What else a removed writer signed, it
-    /// may have signed after it was lost.
-    async fn committed_by_removed(&self) -> Result<HashSet<Sha256Digest>, VaultError> {
-        let mut trusted = HashSet::new();
-        for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
-            let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
-            for entry in self.repository.store.list(&layout::snapshots_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
-                    continue;
-                };
-                match self.repository.manifest(writer, sequence).await {
-                    Ok(manifest) => trusted.extend(manifest.predicate.contents),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => {}
-                }
-            }
-        }
-        Ok(trusted)
     }
 
     fn cached(&self, hash: &Sha256Digest, progress: &Arc<dyn Progress>) -> Option<Bytes> {
@@ -164,5 +133,53 @@ impl<'a> KnownContents<'a> {
                 let _ = fs::remove_file(entry.path());
             }
         }
+    }
+}
+
+/// Which contents objects may be believed: those of someone on the roster, and of someone who was removed only what
+/// was signed for certain before. Of a removed writer that is what its valid snapshots name, of a removed keeper what
+/// the roster names.
+pub(crate) struct Believable<'a> {
+    repository: &'a Repository,
+    group: &'a GroupView,
+    of_removed_writers: Option<HashSet<Sha256Digest>>,
+}
+
+impl<'a> Believable<'a> {
+    pub(crate) fn new(repository: &'a Repository, group: &'a GroupView) -> Self {
+        Self { repository, group, of_removed_writers: None }
+    }
+
+    pub(crate) async fn is(&mut self, signer: Signer, object: &Sha256Digest) -> Result<bool, VaultError> {
+        let roster = &self.repository.roster;
+        match signer {
+            Signer::Root => Ok(true),
+            Signer::Keeper(id) => Ok(roster.keeper(id).is_some_and(|keeper| {
+                keeper.removed.as_ref().is_none_or(|removed| removed.contents.contains(object))
+            })),
+            Signer::Writer(id) if roster.writer(id).is_some_and(|writer| writer.revoked.is_none()) => Ok(true),
+            Signer::Writer(_) => {
+                if self.of_removed_writers.is_none() {
+                    self.of_removed_writers = Some(self.committed_by_removed().await?);
+                }
+                Ok(self.of_removed_writers.as_ref().is_some_and(|committed| committed.contains(object)))
+            }
+        }
+    }
+
+    async fn committed_by_removed(&self) -> Result<HashSet<Sha256Digest>, VaultError> {
+        let mut committed = HashSet::new();
+        for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
+            let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
+            for entry in self.repository.store.list(&layout::snapshots_of(writer.id)).await? {
+                let Some(sequence) = sequence_of(&entry.key).filter(|n| *n <= last.sequence) else { continue };
+                match self.repository.manifest(writer, sequence).await {
+                    Ok(manifest) => committed.extend(manifest.predicate.contents),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(committed)
     }
 }

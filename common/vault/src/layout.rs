@@ -101,6 +101,9 @@ pub(crate) fn forget(writer: WriterId, sequence: u64) -> String {
     format!("{}/{sequence:010}", forget_of(writer))
 }
 
+/// The folder of objects that are stored, looked at and deleted again to learn the storage's time.
+pub(crate) const CLOCK: &str = "clock";
+
 /// The folder of condemnations.
 pub(crate) const CONDEMNED: &str = "condemned";
 

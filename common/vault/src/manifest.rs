@@ -176,6 +176,9 @@ pub(crate) struct Part {
     /// The application, where the snapshot is of one.
     #[n(5)]
     pub(crate) application: Option<String>,
+    /// The run that made the snapshot.
+    #[n(6)]
+    pub(crate) run: RunId,
 }
 
 /// What a stream was captured from.
@@ -255,6 +258,11 @@ pub(crate) struct StreamRecord {
     /// How many items could not be captured.
     #[n(7)]
     pub(crate) unreadable: u64,
+    /// A keyed hash of what was captured, such as a folder's path, by which the group's writers tell snapshots of the
+    /// same thing from those of others.
+    #[n(8)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) source: [u8; 16],
 }
 
 /// A document of a snapshot.

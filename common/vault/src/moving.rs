@@ -8,7 +8,7 @@ use lifeboat_core::Sha256Digest;
 use crate::VaultError;
 use crate::access::GroupView;
 use crate::ids::{FrameName, RunId};
-use crate::index::{self, StoredPack};
+use crate::index::{Locations, StoredPack};
 use crate::layout;
 use crate::locate::FramePlace;
 use crate::pack::{
@@ -55,11 +55,10 @@ impl Repository {
         Ok(PackFacts { kind, run_keys, frames })
     }
 
-    /// Copies frames into new packs and writes down where they lie now. Gives the new packs.
+    /// Copies frames into new packs. Where they lie now is for the caller to write down.
     pub(crate) async fn move_frames(
         &self,
         group: &GroupView,
-        pen: Pen<'_>,
         moves: &Moves,
     ) -> Result<Vec<StoredPack>, VaultError> {
         let mut open: [Option<NewPack>; 2] = [None, None];
@@ -95,7 +94,6 @@ impl Repository {
         for new in open.into_iter().flatten() {
             stored.push(self.store_moved(group, new).await?);
         }
-        self.write_locations(group, pen, &stored).await?;
         Ok(stored)
     }
 
@@ -111,16 +109,16 @@ impl Repository {
         Ok(StoredPack { hash: pack.hash, size, frames: pack.frames })
     }
 
-    /// Writes down where the frames of packs lie, one object for each run.
+    /// Writes down where frames lie, one object for each run.
     pub(crate) async fn write_locations(
         &self,
         group: &GroupView,
         pen: Pen<'_>,
-        packs: &[StoredPack],
+        locations: &[Locations],
     ) -> Result<(), VaultError> {
         let place = Place { purpose: Purpose::Locations, repository: &self.id, group: group.id };
-        for locations in index::locations_of(packs) {
-            let bytes = signed::write(place, pen, &group.index_key, &locations);
+        for locations in locations {
+            let bytes = signed::write(place, pen, &group.index_key, locations);
             let name = layout::locations_object(group.id, locations.run, &Sha256Digest::of(&bytes));
             self.store.create(&name, bytes.into()).await?;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::Store;
 use lifeboat_trust::key::SigningKey;
+use zeroize::Zeroizing;
 
 use crate::VaultError;
 use crate::access::{GroupView, Viewer};
@@ -28,7 +29,13 @@ pub struct Restorer {
     viewer: Viewer,
     groups: Arc<[GroupKeys]>,
     /// The data identities that the recovery key opened, by epoch.
-    epochs: Arc<HashMap<u32, Identity>>,
+    epochs: Arc<HashMap<u32, DataIdentity>>,
+}
+
+/// The data identity of one epoch, opened, and its text for wrapping it to someone else.
+struct DataIdentity {
+    identity: Identity,
+    secret: Zeroizing<Vec<u8>>,
 }
 
 impl Restorer {
@@ -77,8 +84,9 @@ impl Restorer {
         &self.groups
     }
 
-    pub(crate) fn epochs(&self) -> &HashMap<u32, Identity> {
-        &self.epochs
+    /// The data identities that this recovery key opens, by epoch, in the form that is wrapped.
+    pub(crate) fn data_secrets(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.epochs.iter().map(|(epoch, data)| (*epoch, &data.secret[..]))
     }
 
     /// Makes the contents of a snapshot readable: finds where its frames lie and opens the keys of its runs.
@@ -136,8 +144,8 @@ impl Restorer {
     }
 
     fn unwrap_run_key(&self, wrapped: &[u8], commitment: &[u8; 32]) -> Option<SealKey> {
-        self.epochs.values().find_map(|identity| {
-            let secret = identity.unwrap(wrapped)?;
+        self.epochs.values().find_map(|data| {
+            let secret = data.identity.unwrap(wrapped)?;
             let key = SealKey::from_bytes(secret[..].try_into().ok()?);
             (key.commitment() == *commitment).then_some(key)
         })
@@ -172,7 +180,7 @@ async fn open_root(repository: &Repository, identity: &Identity) -> Result<Optio
 async fn open_epochs(
     repository: &Repository,
     identity: &Identity,
-) -> Result<HashMap<u32, Identity>, VaultError> {
+) -> Result<HashMap<u32, DataIdentity>, VaultError> {
     let mut epochs = HashMap::new();
     let mut refused = None;
     for epoch in &repository.roster.epochs {
@@ -193,7 +201,7 @@ async fn open_epochs(
             }
             let opened =
                 Identity::parse(&secret).map_err(|reason| VaultError::damaged(&entry.key, reason))?;
-            epochs.insert(epoch.epoch, opened);
+            epochs.insert(epoch.epoch, DataIdentity { identity: opened, secret });
             break;
         }
     }
@@ -212,7 +220,7 @@ fn recipient_of(secret: &[u8]) -> Option<String> {
 /// Opens a group's keys and checks them against the roster's commitment.
 async fn open_group(
     repository: &Repository,
-    epochs: &HashMap<u32, Identity>,
+    epochs: &HashMap<u32, DataIdentity>,
     group: GroupId,
     commitment: &Sha256Digest,
 ) -> Result<GroupKeys, VaultError> {
@@ -223,7 +231,7 @@ async fn open_group(
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => continue,
         };
-        let opened = epochs.values().find_map(|identity| identity.unwrap(&bytes));
+        let opened = epochs.values().find_map(|data| data.identity.unwrap(&bytes));
         match opened.and_then(|secret| GroupKeys::from_cbor(&secret)) {
             Some(keys) if keys.id == group && keys.commitment() == *commitment => return Ok(keys),
             Some(_) => refused = Some("it holds other keys than the roster commits to"),

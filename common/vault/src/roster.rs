@@ -115,8 +115,15 @@ pub(crate) struct Keeper {
     pub(crate) id: KeeperId,
     pub(crate) key: String,
     pub(crate) recipient: String,
-    /// What it condemns and forgets from then on does not count.
-    pub(crate) removed: bool,
+    /// Set when the keeper was removed: what it signs from then on does not count.
+    pub(crate) removed: Option<RemovedKeeper>,
+}
+
+/// What still counts of a removed keeper's work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovedKeeper {
+    /// The contents objects that it had signed.
+    pub(crate) contents: Vec<Sha256Digest>,
 }
 
 /// Why a roster is refused.
@@ -201,7 +208,7 @@ impl Roster {
         match signer {
             Signer::Writer(_) => None,
             Signer::Keeper(id) => {
-                self.keeper(id).filter(|keeper| !keeper.removed).and_then(Keeper::verification_key)
+                self.keeper(id).filter(|keeper| keeper.removed.is_none()).and_then(Keeper::verification_key)
             }
             Signer::Root => self.root_key(),
         }

@@ -20,7 +20,7 @@ use crate::chunk::{ChunkSizes, Chunker};
 use crate::condemn::LEASE_DAYS;
 use crate::frame_set::{FrameSet, bitmap};
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
-use crate::index::ContentsIndex;
+use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
 use crate::keys::Recipient;
 use crate::known_contents::KnownContents;
@@ -205,6 +205,7 @@ impl SnapshotWriter {
             documents: Vec::new(),
             runs: Vec::new(),
             application: options.application.clone(),
+            run: keys.run,
         };
         Ok(Self {
             repository,
@@ -251,6 +252,7 @@ impl SnapshotWriter {
             item_count: captured.counts.items,
             data_bytes: captured.counts.data_bytes,
             unreadable: captured.unreadable.len() as u64,
+            source: source_hash(&self.key.group.chunk_id_key, &stream.memory_key),
         });
         Ok(StreamOutcome {
             kind: stream.kind,
@@ -345,6 +347,13 @@ impl SnapshotWriter {
     }
 }
 
+/// What stands for a source's name in the part: only a writer of the group can tell what it is a hash of.
+fn source_hash(chunk_id_key: &[u8; 32], name: &str) -> [u8; 16] {
+    let key = blake3::derive_key("lifeboat v0 source name", chunk_id_key);
+    let hash = blake3::keyed_hash(&key, name.as_bytes());
+    hash.as_bytes()[..16].try_into().expect("16 of 32 bytes")
+}
+
 /// The newest snapshots of the other writers, to be named in the manifest. One that cannot be read is its own host's
 /// affair: it is told, and left out.
 async fn heads_of_others(
@@ -427,8 +436,12 @@ async fn keep_what_is_leaned_on(
         moves.entry(place.pack).or_default().push((name, *place));
     }
     let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-    match repository.move_frames(&group, pen, &moves).await {
-        Ok(_) => Ok(()),
+    let moved = async {
+        let packs = repository.move_frames(&group, &moves).await?;
+        repository.write_locations(&group, pen, &index::locations_of(&packs)).await
+    };
+    match moved.await {
+        Ok(()) => Ok(()),
         Err(error @ VaultError::Store(_)) => Err(error),
         Err(error) => Err(gone(error.to_string())),
     }

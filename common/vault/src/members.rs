@@ -1,0 +1,402 @@
+//! Who may do what, and changing it: recipients, writers and keepers come and go by a new roster, which only the root
+//! key can sign and only a recovery key can open.
+//!
+//! Keys are stored before the roster that names them. Whoever is killed between leaves keys that nobody uses.
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+use lifeboat_core::random::Entropy;
+use lifeboat_store::StoreError;
+use lifeboat_trust::key::SigningKey;
+
+use crate::VaultError;
+use crate::ids::{GroupId, KeeperId, Signer, WriterId};
+use crate::keeper_key::KeeperKey;
+use crate::key_file::{RecoveryKey, WriterKey};
+use crate::keys::{GroupKeys, Recipient};
+use crate::layout;
+use crate::index::Contents;
+use crate::repository::{Repository, hash_of};
+use crate::restorer::Restorer;
+use crate::seal::Purpose;
+use crate::roster::{Epoch, Floor, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text};
+
+/// Everyone on the roster.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Which roster this is.
+    pub roster: u64,
+    /// Who can recover.
+    pub recipients: Vec<RecipientMember>,
+    /// The backup hosts.
+    pub writers: Vec<WriterMember>,
+    /// Who checks and prunes.
+    pub keepers: Vec<KeeperMember>,
+    /// How many times the data identity was rotated.
+    pub epoch: u32,
+    /// What no request to forget goes below.
+    pub floor: Floor,
+}
+
+/// A recovery recipient.
+#[derive(Debug, Clone)]
+pub struct RecipientMember {
+    /// Its short id.
+    pub id: String,
+    /// The recipient as age writes it.
+    pub recipient: String,
+}
+
+/// A backup host.
+#[derive(Debug, Clone)]
+pub struct WriterMember {
+    /// Its id.
+    pub id: WriterId,
+    /// The group that it deduplicates in.
+    pub group: GroupId,
+    /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
+    pub key: String,
+    /// Whether it was removed, and its last sequence that counts.
+    pub removed: Option<Option<u64>>,
+}
+
+/// A keeper.
+#[derive(Debug, Clone)]
+pub struct KeeperMember {
+    /// Its id.
+    pub id: KeeperId,
+    /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
+    pub key: String,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+/// Who was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// A recovery recipient; what is written from now on is sealed to a new data identity.
+    Recipient(String),
+    /// A writer, and its last sequence that counts.
+    Writer(WriterId, Option<u64>),
+    /// A keeper.
+    Keeper(KeeperId),
+}
+
+impl Roster {
+    /// Everyone on this roster.
+    pub fn members(&self) -> Members {
+        let recipients = self.recipients.iter();
+        let recipients =
+            recipients.map(|r| RecipientMember { id: r.id.clone(), recipient: r.recipient.clone() });
+        let writers = self.writers.iter().map(|w| WriterMember {
+            id: w.id,
+            group: w.group,
+            key: w.key.clone(),
+            removed: w.revoked.map(|revocation| revocation.last.map(|head| head.sequence)),
+        });
+        let keepers =
+            self.keepers.iter().map(|k| KeeperMember { id: k.id, key: k.key.clone(), removed: k.removed.is_some() });
+        Members {
+            roster: self.number,
+            recipients: recipients.collect(),
+            writers: writers.collect(),
+            keepers: keepers.collect(),
+            epoch: self.epoch().map_or(0, |epoch| epoch.epoch),
+            floor: self.floor,
+        }
+    }
+}
+
+impl Restorer {
+    /// Lets another recipient recover everything, what was stored before included.
+    pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
+        let mut roster = self.repository().roster.clone();
+        if roster.recipients.iter().any(|listed| listed.id == recipient.id()) {
+            let (text, reason) = (recipient.as_str().to_owned(), "it is on the roster already".to_owned());
+            return Err(VaultError::BadRecipient { text, reason });
+        }
+        self.wrap_everything(recipient).await?;
+        let (id, recipient) = (recipient.id(), recipient.as_str().to_owned());
+        roster.recipients.push(RosterRecipient { id, recipient });
+        self.publish(roster, clock.now()).await
+    }
+
+    /// Enrols a backup host, in a group of its own or in one that is there. `keep` is given the key to put it away
+    /// before the roster names it; if it fails, nothing changes.
+    pub async fn add_writer(
+        &self,
+        group: Option<GroupId>,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&WriterKey) -> Result<(), VaultError>,
+    ) -> Result<WriterKey, VaultError> {
+        let repository = self.repository();
+        let mut roster = repository.roster.clone();
+        let epoch = roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?.clone();
+        let data_recipient: Recipient = epoch.recipient.parse()?;
+        let keys = match group {
+            Some(id) if roster.group(id).is_some() => self.group(id)?.clone(),
+            Some(id) => return Err(VaultError::NoSuchMember { wanted: id.to_string(), what: "group" }),
+            None => {
+                let keys = GroupKeys::random(entropy);
+                self.wrap_group(&keys, &data_recipient).await?;
+                roster.groups.push(keys.listed());
+                keys
+            }
+        };
+        let key = WriterKey {
+            repository: repository.id,
+            writer: WriterId::random(entropy),
+            signing_key: SigningKey::generate(),
+            group: keys,
+            data_recipient,
+            epoch: epoch.epoch,
+        };
+        roster.writers.push(Writer {
+            id: key.writer,
+            group: key.group.id,
+            key: key_text(key.signing_key.verification_key()),
+            revoked: None,
+        });
+        keep(&key)?;
+        self.publish(roster, clock.now()).await?;
+        Ok(key)
+    }
+
+    /// Enrols a keeper, who is given every group's index key. `keep` as in [`Restorer::add_writer`].
+    pub async fn add_keeper(
+        &self,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&KeeperKey) -> Result<(), VaultError>,
+    ) -> Result<KeeperKey, VaultError> {
+        let repository = self.repository();
+        let mut roster = repository.roster.clone();
+        let (identity, recipient) = RecoveryKey::generate();
+        let key = KeeperKey::new(
+            repository.id,
+            KeeperId::random(entropy),
+            SigningKey::generate(),
+            identity,
+        )
+        .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
+        let parsed: Recipient = recipient.parse()?;
+        for group in self.groups() {
+            self.wrap_index_key(group, &parsed).await?;
+        }
+        let listed = key_text(key.signing_key.verification_key());
+        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient, removed: None });
+        keep(&key)?;
+        self.publish(roster, clock.now()).await?;
+        Ok(key)
+    }
+
+    /// Removes a recipient, a writer or a keeper, named by its id or the first digits of it. Removing a recipient
+    /// rotates the data identity; removing a writer keeps its snapshots up to the newest one, or up to `last`.
+    pub async fn remove(
+        &self,
+        id: &str,
+        last: Option<u64>,
+        single_recipient: bool,
+        clock: &dyn Clock,
+    ) -> Result<Removed, VaultError> {
+        let mut roster = self.repository().roster.clone();
+        let removed = find_member(&roster, id)?;
+        match &removed {
+            Removed::Recipient(id) => {
+                roster.recipients.retain(|recipient| recipient.id != *id);
+                let left = roster.recipients.len();
+                if left == 0 || (left < 2 && !single_recipient) {
+                    return Err(VaultError::TooFewRecipients { found: left });
+                }
+                self.begin_epoch(&mut roster).await?;
+            }
+            Removed::Writer(id, _) => {
+                let revoked = self.revocation(*id, last).await?;
+                let listed = roster.writers.iter_mut().find(|writer| writer.id == *id);
+                let listed = listed.ok_or(VaultError::Internal("the writer was found on the roster"))?;
+                listed.revoked = Some(revoked);
+                self.publish(roster, clock.now()).await?;
+                return Ok(Removed::Writer(*id, revoked.last.map(|head| head.sequence)));
+            }
+            Removed::Keeper(id) => {
+                let contents = self.contents_signed_by(Signer::Keeper(*id)).await?;
+                let listed = roster.keepers.iter_mut().find(|keeper| keeper.id == *id);
+                let listed = listed.ok_or(VaultError::Internal("the keeper was found on the roster"))?;
+                listed.removed = Some(RemovedKeeper { contents });
+            }
+        }
+        self.publish(roster, clock.now()).await?;
+        if let Removed::Recipient(id) = &removed {
+            self.drop_wraps_of(id).await;
+        }
+        Ok(removed)
+    }
+
+    /// Begins a new epoch: what is written from now on is sealed to a new data identity. Gives its number.
+    pub async fn rotate(&self, clock: &dyn Clock) -> Result<u32, VaultError> {
+        let mut roster = self.repository().roster.clone();
+        let epoch = self.begin_epoch(&mut roster).await?;
+        self.publish(roster, clock.now()).await?;
+        Ok(epoch)
+    }
+
+    /// Sets what no request to forget goes below.
+    pub async fn set_floor(&self, floor: Floor, clock: &dyn Clock) -> Result<(), VaultError> {
+        let roster = Roster { floor, ..self.repository().roster.clone() };
+        self.publish(roster, clock.now()).await
+    }
+
+    /// The contents objects that someone has signed so far.
+    async fn contents_signed_by(&self, signer: Signer) -> Result<Vec<Sha256Digest>, VaultError> {
+        let repository = self.repository();
+        let mut signed = Vec::new();
+        for group in &self.viewer().groups {
+            for entry in repository.store.list(&layout::contents(group.id)).await? {
+                let key_of = |by| (by == signer).then(|| repository.roster.key_of(by)).flatten();
+                let read = repository.read_signed::<Contents>(&entry.key, Purpose::Contents, group, key_of).await;
+                match (read, hash_of(&entry.key)) {
+                    (Ok(_), Some(hash)) => signed.push(hash),
+                    (Err(error @ VaultError::Store(_)), _) => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(signed)
+    }
+
+    /// Up to which snapshot a writer that is being removed counts.
+    async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
+        let repository = self.repository();
+        let history = repository.history().await?;
+        let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == id);
+        let mut whole = of_writer
+            .filter_map(|recorded| Some((recorded.sequence, recorded.manifest.as_ref().ok()?.id)))
+            .filter(|(sequence, _)| last.is_none_or(|last| *sequence <= last));
+        match (whole.next_back(), last) {
+            (Some((sequence, id)), None) => Ok(Revocation { last: Some(Head { sequence, id }) }),
+            (Some((sequence, id)), Some(last)) if sequence == last => {
+                Ok(Revocation { last: Some(Head { sequence, id }) })
+            }
+            (None, None) => Ok(Revocation { last: None }),
+            (_, Some(last)) => {
+                Err(VaultError::NoSuchMember { wanted: last.to_string(), what: "sequence of this writer" })
+            }
+        }
+    }
+
+    async fn begin_epoch(&self, roster: &mut Roster) -> Result<u32, VaultError> {
+        let epoch = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
+        let (secret, recipient) = RecoveryKey::generate();
+        for listed in &roster.recipients {
+            let listed: Recipient = listed.recipient.parse()?;
+            let wrapped = listed.wrap(secret.as_bytes())?;
+            let key = layout::data_key(epoch, &listed.id(), &Sha256Digest::of(&wrapped));
+            self.repository().store.create(&key, wrapped.into()).await?;
+        }
+        let parsed: Recipient = recipient.parse()?;
+        for group in self.groups() {
+            self.wrap_full_group(group, &parsed).await?;
+        }
+        roster.epochs.push(Epoch { epoch, recipient });
+        Ok(epoch)
+    }
+
+    /// Wraps the root key and the data identity of every epoch to a new recipient.
+    async fn wrap_everything(&self, recipient: &Recipient) -> Result<(), VaultError> {
+        let store = &self.repository().store;
+        let wrapped = recipient.wrap(&self.viewer().root()?.to_pkcs8_der())?;
+        store.create(&layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped)), wrapped.into()).await?;
+        for (epoch, secret) in self.data_secrets() {
+            let wrapped = recipient.wrap(secret)?;
+            let key = layout::data_key(epoch, &recipient.id(), &Sha256Digest::of(&wrapped));
+            store.create(&key, wrapped.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Wraps a new group's keys to the data recipient, and its index key to every keeper.
+    async fn wrap_group(&self, keys: &GroupKeys, data_recipient: &Recipient) -> Result<(), VaultError> {
+        self.wrap_full_group(keys, data_recipient).await?;
+        for keeper in self.repository().roster.keepers.iter().filter(|keeper| keeper.removed.is_none()) {
+            self.wrap_index_key(keys, &keeper.recipient.parse()?).await?;
+        }
+        Ok(())
+    }
+
+    async fn wrap_full_group(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
+        let wrapped = recipient.wrap(&keys.to_cbor())?;
+        let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
+        self.repository().store.create(&key, wrapped.into()).await?;
+        Ok(())
+    }
+
+    async fn wrap_index_key(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
+        let wrapped = recipient.wrap(&keys.index_to_cbor())?;
+        let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
+        self.repository().store.create(&key, wrapped.into()).await?;
+        Ok(())
+    }
+
+    /// Takes away what was wrapped to a removed recipient. It may have copies: this tidies up and protects nothing.
+    async fn drop_wraps_of(&self, recipient: &str) {
+        let store = &self.repository().store;
+        let Ok(entries) = store.list("keys").await else { return };
+        let prefix = format!("{recipient}-");
+        let is_of = |key: &str| key.rsplit('/').next().is_some_and(|name| name.starts_with(&prefix));
+        for entry in entries.iter().filter(|entry| is_of(&entry.key)) {
+            if let Err(error) = store.delete(&entry.key).await {
+                tracing::info!("`{}` stays: {error}", entry.key);
+            }
+        }
+    }
+
+    /// Signs and stores the next roster. Another one that came meanwhile is an error: it must be read first.
+    async fn publish(&self, roster: Roster, now: Timestamp) -> Result<(), VaultError> {
+        let Repository { store, roster_pin, .. } = self.repository();
+        let number = roster_pin.number + 1;
+        let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };
+        let bytes = roster.sign(self.viewer().root()?);
+        match store.create(&layout::roster(number), bytes.into()).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => Err(VaultError::RosterChanged { number }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Finds who is meant by an id or the first digits of one.
+fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
+    let recipients = roster.recipients.iter().map(|r| (r.id.clone(), Removed::Recipient(r.id.clone())));
+    let writers = roster.writers.iter().filter(|writer| writer.revoked.is_none());
+    let writers = writers.map(|w| (w.id.to_string(), Removed::Writer(w.id, None)));
+    let keepers = roster.keepers.iter().filter(|keeper| keeper.removed.is_none());
+    let keepers = keepers.map(|k| (k.id.to_string(), Removed::Keeper(k.id)));
+    let is_meant = |id: &str| wanted.len() >= 4 && id.starts_with(wanted);
+    let mut found: Vec<_> =
+        recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
+    match found.len() {
+        1 => Ok(found.swap_remove(0).1),
+        0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),
+        _ => Err(VaultError::AmbiguousSnapshot {
+            wanted: wanted.to_owned(),
+            candidates: found.into_iter().map(|(id, _)| id).collect(),
+        }),
+    }
+}
+
+impl crate::access::Viewer {
+    /// The root key, which a recovery key has opened.
+    pub(crate) fn root(&self) -> Result<&SigningKey, VaultError> {
+        let pen = self.pen()?;
+        match pen.signer {
+            Signer::Root => Ok(pen.key),
+            Signer::Writer(_) | Signer::Keeper(_) => Err(VaultError::NotAllowed {
+                who: "a writer or keeper key",
+                what: "change who may do what",
+                needed: "--identity FILE, a recovery key that `lifeboat-backup init` wrote",
+            }),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Pruning: what no snapshot needs any more is condemned, and deleted once no run can lean on it.
+//!
+//! There are no locks. A keeper (or the root) works out what is unneeded ([`plan`]), copies what is still needed of
+//! packs that are mostly garbage, rewrites the index without what is unneeded, and signs a condemnation. Writers that
+//! begin later see it and do not lean on what it names. A later prune works everything out anew and deletes what was
+//! condemned long enough ago and is still unneeded. All times are the storage's: a keeper's own clock plays no part.
+//!
+//! Nothing is read of any content: a keeper has the index keys and no more.
+
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::random::Entropy;
+use lifeboat_store::{Entry, StoreError};
+
+use self::plan::GroupPlan;
+use crate::VaultError;
+use crate::access::{GroupView, Viewer};
+use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS};
+use crate::frame_set::FrameSet;
+use crate::history::{History, Standing};
+use crate::index::{self, Contents, StoredPack};
+use crate::layout;
+use crate::locate::FramePlace;
+use crate::repository::Repository;
+use crate::seal::Purpose;
+use crate::signed::{self, Pen, Place};
+
+/// How a prune goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct PruneOptions {
+    /// How long a condemnation stands before what it names is deleted. Less than the default is for a repository that
+    /// nobody writes to meanwhile: a run under way may lean on what is deleted, and then fails.
+    pub grace: SignedDuration,
+    /// Work everything out, change nothing.
+    pub dry_run: bool,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self { grace: SignedDuration::from_hours(GRACE_DAYS * 24), dry_run: false }
+    }
+}
+
+/// What a prune did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// Snapshots that were asked to be forgotten, or whose writer was removed before they were taken.
+    pub forgotten: u64,
+    /// Snapshots that were asked to be forgotten and that the retention floor keeps.
+    pub refused: u64,
+    /// Objects that are condemned and will be deleted after the grace.
+    pub condemned_objects: u64,
+    /// Their bytes.
+    pub condemned_bytes: u64,
+    /// Objects that were deleted.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Bytes of frames that were copied into new packs.
+    pub repacked_bytes: u64,
+    /// Bytes of unneeded frames in packs that are kept: not worth copying the rest yet.
+    pub unreclaimed_bytes: u64,
+    /// When the oldest condemnation that still waits may be carried out.
+    pub due: Option<Timestamp>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is listed of the store, by name.
+pub(crate) type Listing = BTreeMap<String, Entry>;
+
+impl Viewer {
+    /// Prunes.
+    pub async fn prune(
+        &self,
+        options: &PruneOptions,
+        entropy: &dyn Entropy,
+        progress: &std::sync::Arc<dyn Progress>,
+    ) -> Result<Pruned, VaultError> {
+        let pen = self.pruning_pen()?;
+        let repository = self.repository();
+        progress.phase("reading the history", Unit::Items, None);
+        let history = repository.history().await?;
+        see_that_it_is_whole(&history)?;
+        let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
+        let listing: Listing =
+            repository.store.list("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        let latest = listing.values().map(|entry| entry.modified).max();
+        let now = now.or(latest).unwrap_or(Timestamp::UNIX_EPOCH);
+        let standing = |wanted: &[Standing]| {
+            history.snapshots.iter().filter(|recorded| wanted.contains(&recorded.standing)).count() as u64
+        };
+        let mut pruned = Pruned {
+            forgotten: standing(&[Standing::Forgotten, Standing::Revoked]),
+            refused: standing(&[Standing::Refused]),
+            ..Pruned::default()
+        };
+        for group in &self.groups {
+            progress.phase("working out what is needed", Unit::Items, None);
+            let plan = GroupPlan::work_out(self, group, &history, &listing, now).await?;
+            pruned.warnings.extend(plan.warnings.iter().cloned());
+            let round = Round { repository, group, pen, options, now, listing: &listing, progress };
+            round.carry_out(plan, &mut pruned).await?;
+        }
+        Ok(pruned)
+    }
+
+    /// The time by the storage's clock, from an object that is stored, looked at and deleted again.
+    async fn storage_time(&self, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
+        let store = &self.repository().store;
+        let key = format!("{}/{}", layout::CLOCK, hex::encode(entropy.array::<16>()));
+        store.create(&key, bytes::Bytes::from_static(b"now")).await?;
+        let entry = store.entry(&key).await?;
+        store.delete(&key).await?;
+        entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
+    }
+}
+
+/// By a history with a hole nothing may be deleted: what is missing may need what looks unneeded.
+fn see_that_it_is_whole(history: &History) -> Result<(), VaultError> {
+    let unreadable = history.snapshots.iter().filter(|recorded| recorded.is_live());
+    let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
+    let mut wrong = history.problems.iter().chain(unreadable).map(ToString::to_string);
+    match wrong.next() {
+        Some(first) => Err(VaultError::NotWhole { first, others: wrong.count() }),
+        None => Ok(()),
+    }
+}
+
+/// One group's part of a prune.
+struct Round<'a> {
+    repository: &'a Repository,
+    group: &'a GroupView,
+    pen: Pen<'a>,
+    options: &'a PruneOptions,
+    now: Timestamp,
+    listing: &'a Listing,
+    progress: &'a std::sync::Arc<dyn Progress>,
+}
+
+impl Round<'_> {
+    async fn carry_out(&self, mut plan: GroupPlan, pruned: &mut Pruned) -> Result<(), VaultError> {
+        pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
+        pruned.repacked_bytes +=
+            plan.moves.values().flatten().map(|(_, place)| u64::from(place.frame.length)).sum::<u64>();
+        let size = |keys: &BTreeSet<String>| {
+            keys.iter().filter_map(|key| self.listing.get(key)).map(|entry| entry.size).sum::<u64>()
+        };
+        if self.options.dry_run {
+            pruned.condemned_objects += plan.dead.len() as u64;
+            pruned.condemned_bytes += size(&plan.dead);
+            return Ok(());
+        }
+        self.write_what_replaces(&mut plan).await?;
+        let (mut standing, unusable) = self.repository.condemnations(self.group).await?;
+        pruned.warnings.extend(unusable.iter().map(ToString::to_string));
+        self.condemn(&plan, &mut standing).await?;
+        self.sweep(&plan, &standing, pruned).await?;
+        let left: BTreeSet<String> =
+            plan.dead.iter().filter(|key| !pruned_now(key, &plan, &standing, self)).cloned().collect();
+        pruned.condemned_objects += left.len() as u64;
+        pruned.condemned_bytes += size(&left);
+        if !left.is_empty() {
+            let waiting = standing.iter().filter(|found| !self.is_due(found)).map(|found| found.stored);
+            let due = waiting.min().map(|stored| stored.saturating_add(self.options.grace));
+            let due = due.and_then(Result::ok);
+            pruned.due = [pruned.due, due].into_iter().flatten().min();
+        }
+        Ok(())
+    }
+
+    /// New packs, then locations, then contents: whoever finds the new index finds what it names.
+    async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
+        self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
+        let moved = self.repository.move_frames(self.group, &plan.moves).await?;
+        for pack in &moved {
+            plan.rehome(pack);
+        }
+        self.repository.write_locations(self.group, self.pen, &plan.new_locations()).await?;
+        for contents in &plan.new_contents {
+            self.write_contents(contents).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_contents(&self, contents: &Contents) -> Result<(), VaultError> {
+        let (repository, group) = (self.repository, self.group);
+        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: group.id };
+        let bytes = signed::write(place, self.pen, &group.index_key, contents);
+        let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
+        repository.store.create(&name, bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Signs what is unneeded and not yet condemned. What was condemned and is needed again is let off: its
+    /// condemnation is written anew without it.
+    async fn condemn(
+        &self,
+        plan: &GroupPlan,
+        standing: &mut Vec<FoundCondemnation>,
+    ) -> Result<(), VaultError> {
+        let is_gone = |key: &String| !self.listing.contains_key(key);
+        let (fine, outdated): (Vec<_>, Vec<_>) = std::mem::take(standing).into_iter().partition(|found| {
+            let mut frames = FrameSet::default();
+            frames.add_records(&found.body.frames);
+            let objects_fit = found.body.objects.iter().all(|key| plan.dead.contains(key) || is_gone(key));
+            objects_fit && !frames.iter().any(|frame| plan.live.contains(frame))
+        });
+        let condemned: HashSet<&String> = fine.iter().flat_map(|found| &found.body.objects).collect();
+        let mut frames = FrameSet::default();
+        for found in &fine {
+            frames.add_records(&found.body.frames);
+        }
+        let objects: Vec<String> =
+            plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+        let new_frames: FrameSet =
+            plan.dead_frames.iter().filter(|frame| !frames.contains(*frame)).collect();
+        if !objects.is_empty() || !new_frames.is_empty() {
+            let body = Condemnation { frames: new_frames.to_records(), objects };
+            let (repository, group) = (self.repository, self.group);
+            let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
+            let bytes = signed::write(place, self.pen, &group.index_key, &body);
+            let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
+            repository.store.create(&key, bytes.into()).await?;
+            let entry = repository.store.entry(&key).await?;
+            let stored = entry.map_or(self.now, |entry| entry.modified);
+            standing.push(FoundCondemnation { key, stored, body });
+        }
+        for found in &outdated {
+            self.repository.store.delete(&found.key).await?;
+        }
+        standing.extend(fine);
+        Ok(())
+    }
+
+    fn is_due(&self, found: &FoundCondemnation) -> bool {
+        self.now.duration_since(found.stored) >= self.options.grace
+    }
+
+    /// Deletes what was condemned long enough ago and is still unneeded: manifests first, so that none is left without
+    /// what it names; then the index, so that nobody finds what goes; packs and registrations last.
+    async fn sweep(
+        &self,
+        plan: &GroupPlan,
+        standing: &[FoundCondemnation],
+        pruned: &mut Pruned,
+    ) -> Result<(), VaultError> {
+        let due = standing.iter().filter(|found| self.is_due(found));
+        let mut objects: Vec<&String> = due
+            .flat_map(|found| &found.body.objects)
+            .filter(|key| plan.dead.contains(*key) && self.listing.contains_key(*key))
+            .collect();
+        objects.sort_by_key(|key| (order_of(key), *key));
+        objects.dedup();
+        self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
+        for key in objects {
+            match self.repository.store.delete(key).await {
+                Ok(()) => {
+                    pruned.deleted_objects += 1;
+                    pruned.deleted_bytes += self.listing.get(key).map_or(0, |entry| entry.size);
+                }
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.progress.advance(1);
+        }
+        // A condemnation is of use until no run that began before it can still commit.
+        let full_grace = PruneOptions::default().grace;
+        let served = standing.iter().filter(|found| {
+            self.is_due(found) && self.now.duration_since(found.stored) >= full_grace
+        });
+        for found in served {
+            self.repository.store.delete(&found.key).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the object was deleted by this prune.
+fn pruned_now(key: &str, plan: &GroupPlan, standing: &[FoundCondemnation], round: &Round<'_>) -> bool {
+    let due = standing.iter().filter(|found| round.is_due(found));
+    plan.dead.contains(key) && due.flat_map(|found| &found.body.objects).any(|object| object == key)
+}
+
+/// In which order kinds of objects are deleted.
+fn order_of(key: &str) -> u8 {
+    match key.split('/').next() {
+        Some("snapshots") => 0,
+        Some("parts") => 1,
+        Some("contents") => 2,
+        Some("locations") => 3,
+        Some("packs") => 5,
+        Some("runs") => 6,
+        _ => 4,
+    }
+}
+
+/// What [`plan`] and this module agree on about a pack.
+pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::FrameName, FramePlace)> + '_ {
+    pack.frames.iter().map(|frame| {
+        let location = index::FrameLocation {
+            ordinal: frame.ordinal,
+            offset: frame.offset,
+            length: frame.length,
+            hash: frame.hash,
+        };
+        let name = crate::ids::FrameName { run: frame.run, ordinal: frame.ordinal };
+        (name, FramePlace { pack: pack.hash, size: pack.size, frame: location })
+    })
+}
