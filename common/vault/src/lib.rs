@@ -39,8 +39,10 @@ mod view;
 pub use compare::{Difference, What};
 pub use error::VaultError;
 pub use ids::{GroupId, NotARepositoryId, NotAnId, RepositoryId, RunId, WriterId};
-pub use key_file::{RecoveryKey, WriterKey, write_private};
-pub use keys::{Identity, Recipient};
+pub use key_file::{RecoveryKey, RecoveryKeyFile, WriterKey, write_private};
+pub use keys::{
+    Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Protection, Recipient, RecipientKind,
+};
 pub use manifest::{Consistency, PREDICATE_TYPE, StreamKind, verification_key_text};
 pub use reader::{ContentStream, FrameReader, ItemStream};
 pub use repository::{Made, NewRepository, Repository, Viewer};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::ids::{GroupId, RepositoryId, WriterId};
-use crate::key_file::{RecoveryKey, WriterKey, recovery_key_text};
-use crate::keys::{GroupKeys, Recipient};
+use crate::key_file::{WriterKey, recovery_key_text};
+use crate::keys::{self, GroupKeys, Recipient};
 use crate::layout::{self, cap};
 use crate::manifest::{self, Manifest};
 use crate::roster::{Epoch, Group, Roster, RosterRecipient, Writer, key_text};
@@ -77,13 +77,12 @@ impl Repository {
         let mut recipients = new.recipients;
         let mut recovery_keys = Vec::new();
         for _ in 0..new.recovery_keys {
-            let (secret, recipient) = RecoveryKey::generate();
-            recovery_keys.push(recovery_key_text(&secret, &recipient, &id, store.name(), now));
-            recipients.push(recipient.parse()?);
+            let (secret, recipient) = keys::generate(entropy);
+            recovery_keys.push(recovery_key_text(&secret, recipient.as_str(), &id, store.name(), now));
+            recipients.push(recipient);
         }
 
-        let (data_secret, data_recipient) = RecoveryKey::generate();
-        let data_recipient: Recipient = data_recipient.parse()?;
+        let (data_secret, data_recipient) = keys::generate(entropy);
         let group = GroupKeys::random(entropy);
         let writer_key = WriterKey {
             repository: id,

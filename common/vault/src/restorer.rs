@@ -10,7 +10,7 @@ use crate::frame::MAX_SEALED_FRAME;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, from_cbor};
 use crate::index::{FrameLocation, Locations};
 use crate::key_file::RecoveryKey;
-use crate::keys::{GroupKeys, Identity};
+use crate::keys::{GroupKeys, Identity, recipient_of};
 use crate::layout::{self, cap};
 use crate::manifest::{Part, RunRecord};
 use crate::reader::FrameReader;
@@ -189,12 +189,6 @@ async fn open_epochs(
         }
     }
     if epochs.is_empty() { Err(VaultError::WrongIdentity { what: "data keys" }) } else { Ok(epochs) }
-}
-
-/// The public half of an age X25519 identity in its text form.
-fn recipient_of(secret: &[u8]) -> Option<String> {
-    let identity: age::x25519::Identity = std::str::from_utf8(secret).ok()?.trim().parse().ok()?;
-    Some(identity.to_public().to_string())
 }
 
 /// Opens a group's keys and checks them against the roster's commitment.
