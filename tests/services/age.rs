@@ -16,6 +16,8 @@ use lifeboat_tests::repository::{Binaries, Yard};
 const BINARIES: Binaries =
     Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };
 const PASSPHRASE: &str = "correct horse";
+const SSH_PUBLIC: &str = include_str!("../../common/vault/src/keys/golden/ssh.pub");
+const SSH_PRIVATE: &str = include_str!("../../common/vault/src/keys/golden/ssh");
 
 pub(crate) fn trials() -> Vec<Trial> {
     let tests: [(&str, fn(&Bench) -> Result<(), Failed>); 4] = [
@@ -205,6 +207,7 @@ fn we_open_ages(bench: &Bench) -> Result<(), Failed> {
     let id = bench.init(&[&hybrid, &classical, "passphrase"]);
     let data = bench.opened("keys/data-0", "one.key").remove(0);
     bench.write_private("data", &data);
+    bench.write_private("ssh", SSH_PRIVATE.as_bytes());
     // The group's keys first: wrapped anew by age to the data recipient, they are what every restore below needs.
     let groups = bench.objects("keys").into_iter().find(|path| path.to_string_lossy().contains("/group-"));
     let group = groups.ok_or("the repository has a group")?;
@@ -215,7 +218,8 @@ fn we_open_ages(bench: &Bench) -> Result<(), Failed> {
         (["-r", hybrid.as_str()], bench.path("hybrid")),
         (["-r", &classical], bench.path("classical")),
         (["-r", &bench.recipient_of("one.key")], bench.path("one.key")),
-        (["-ej", "batchpass"], "passphrase".to_owned()),
+        (["-r", SSH_PUBLIC], bench.path("ssh")),
+        (["-e", "-j=batchpass"], "passphrase".to_owned()),
     ] {
         bench.put("keys/data-0", "0123456789abcdef-HASH.age", &bench.age(&args, &data)?);
         same(&bench.restore(&identity, &id).stdout.as_str(), &"kept")?;
