@@ -1,5 +1,6 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
+mod age;
 mod docker;
 mod rehearsal;
 mod supply_chain;
@@ -13,6 +14,7 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
+    trials.extend(age::trials());
     trials.extend(docker::trials());
     trials.extend(rehearsal::trials());
     trials.extend(supply_chain::trials());

@@ -78,9 +78,17 @@ impl Yard {
 
     /// Runs `lifeboat-restore` with no key.
     pub fn restore_without_key(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+        run(&mut self.restore_command_without_key(args))
+    }
+
+    /// The same as a command that was not started.
+    pub fn restore_command_without_key(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> std::process::Command {
         let mut command = lifeboat(self.binaries.restore, self.home.path(), args);
         self.surroundings(&mut command);
-        run(&mut command)
+        command
     }
 
     fn surroundings(&self, command: &mut std::process::Command) {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
-use lifeboat_report::backup::InitReport;
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
-use lifeboat_vault::{Floor, NewRepository, Recipient, Repository, VaultError, write_private};
+use lifeboat_report::backup::{InitReport, recipient_warnings};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, describe, recipient};
+use lifeboat_vault::{Floor, NewRepository, Recipient, RecipientKind, Repository, VaultError, write_private};
 
 /// Make a repository, its recovery keys and this host's writer key
 ///
@@ -23,7 +23,10 @@ pub(crate) struct Args {
     /// Make a new recovery key and write it here; give it twice, and keep the files apart
     #[arg(long, value_name = "FILE")]
     recovery_key: Vec<PathBuf>,
-    /// Let the holder of this age or SSH public key recover too; no file is written
+    /// Let someone else recover too: an age or SSH public key, or `passphrase`; no file is written
+    ///
+    /// The passphrase comes from `LIFEBOAT_PASSPHRASE` or is asked on the terminal. Keys of age's post-quantum kind
+    /// (age1pq1…, `age-keygen -pq`) withstand quantum computers; other public keys do not.
     #[arg(long, value_name = "R")]
     recipient: Vec<String>,
     /// Where to write this host's writer key
@@ -41,7 +44,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let files: Vec<&Path> =
         args.recovery_key.iter().chain([&args.writer_key]).map(PathBuf::as_path).collect();
     check_free(&files)?;
-    let recipients = args.recipient.iter().map(|r| r.parse()).collect::<Result<Vec<Recipient>, _>>()?;
+    let recipients = read_recipients(&args.recipient)?;
+    let lines: Vec<_> = recipients.iter().map(describe::recipient_line).collect();
     let store = args.repository.create().await?;
     let new = NewRepository {
         recipients,
@@ -69,10 +73,35 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         location: made.repository.location().to_owned(),
         repository: made.repository.id().to_string(),
         recovery_keys: args.recovery_key.iter().map(shown).collect(),
-        recipients: args.recipient,
+        warnings: recipient_warnings(&lines),
+        recipients: lines,
         writer_key: shown(&args.writer_key),
     });
     Ok(Outcome::Done)
+}
+
+/// Reads the recipients and finds out before anything is made whether they can be used. One that is given twice would
+/// pass for two.
+fn read_recipients(texts: &[String]) -> Result<Vec<Recipient>, Failure> {
+    let mut recipients: Vec<Recipient> = Vec::new();
+    for text in texts {
+        let is_second_passphrase =
+            || text == "passphrase" && recipients.iter().any(|r| r.kind() == RecipientKind::Passphrase);
+        if is_second_passphrase() {
+            return Err(named_twice("a passphrase"));
+        }
+        let mut recipient = recipient(text)?;
+        if recipients.iter().any(|other| other.id() == recipient.id()) {
+            return Err(named_twice(&format!("recipient {}", recipient.id())));
+        }
+        recipient.prepare()?;
+        recipients.push(recipient);
+    }
+    Ok(recipients)
+}
+
+fn named_twice(what: &str) -> Failure {
+    Failure::usage(format!("{what} is named twice"), "name each recipient once")
 }
 
 /// Finds out before anything is made that a key file could not be written.

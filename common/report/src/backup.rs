@@ -18,9 +18,62 @@ pub struct InitReport {
     /// The recovery key files that were written.
     pub recovery_keys: Vec<String>,
     /// The recipients whose private keys exist elsewhere.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<RecipientLine>,
     /// The writer key file that was written.
     pub writer_key: String,
+    /// What to know about the choice of recipients.
+    pub warnings: Vec<String>,
+}
+
+/// A recipient.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecipientLine {
+    /// Its short name.
+    pub id: String,
+    /// The public key as it was given; for a passphrase, the name under which the repository keeps it.
+    pub recipient: String,
+    /// `mlkem768x25519`, `x25519`, `ssh`, `p256tag`, `mlkem768p256tag`, `plugin` or `passphrase`.
+    pub kind: String,
+    /// `post-quantum`, `classical` or `unknown`.
+    pub protection: String,
+}
+
+impl RecipientLine {
+    fn text(&self) -> String {
+        let recipient = crate::figures::printable(&self.recipient);
+        // Keys of one kind begin alike, and post-quantum ones would fill the screen.
+        let letters: Vec<char> = recipient.chars().collect();
+        let shown = if letters.len() > 60 {
+            let (start, end) = (&letters[..24], &letters[letters.len() - 24..]);
+            start.iter().chain(&['…']).chain(end).collect()
+        } else {
+            recipient
+        };
+        format!("recipient     {}  {}, {}  {shown}\n", self.id, self.kind, self.protection)
+    }
+}
+
+/// What to know about recipients of these kinds.
+pub fn recipient_warnings(recipients: &[RecipientLine]) -> Vec<String> {
+    let classical: Vec<&str> =
+        recipients.iter().filter(|r| r.protection == "classical").map(|r| r.id.as_str()).collect();
+    let mut warnings = Vec::new();
+    if !classical.is_empty() {
+        let (are, them) = if let [_] = classical[..] { ("is", "it") } else { ("are", "them") };
+        warnings.push(format!(
+            "{} {are} classical: whoever copies the repository today can open it through {them} once quantum \
+             computers break such keys. Keys made with --recovery-key and age1pq1… recipients withstand that.",
+            classical.join(", ")
+        ));
+    }
+    if recipients.iter().any(|r| r.kind == "passphrase") {
+        warnings.push(
+            "Whoever copies the repository can try passphrases on the copy for as long as they like: only a long \
+             random one protects it."
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 impl Report for InitReport {
@@ -33,14 +86,15 @@ impl Report for InitReport {
         for key in &self.recovery_keys {
             let _ = writeln!(text, "recovery key  {key}");
         }
-        for recipient in &self.recipients {
-            let _ = writeln!(text, "recipient     {recipient}");
-        }
+        self.recipients.iter().for_each(|recipient| text.push_str(&recipient.text()));
         text.push_str(
             "\nThe writer key stays on this host; it cannot read backups back.\n\
              A recovery key can. Move the recovery keys off this host, to two\n\
              places. Lose them all, lose everything: nobody can make them again.\n",
         );
+        for warning in &self.warnings {
+            let _ = write!(text, "\nWARNING: {warning}\n");
+        }
         text
     }
 }

@@ -1,8 +1,18 @@
 //! From the vault's view of a snapshot to the report's.
 
-use lifeboat_report::backup::StreamLine;
+use lifeboat_report::backup::{RecipientLine, StreamLine};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
-use lifeboat_vault::{Listing, Snapshot};
+use lifeboat_vault::{Listing, Recipient, Snapshot};
+
+/// A recipient as reports show it.
+pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
+    RecipientLine {
+        id: recipient.id(),
+        recipient: recipient.as_str().to_owned(),
+        kind: recipient.kind().to_string(),
+        protection: recipient.protection().to_string(),
+    }
+}
 
 /// A snapshot as reports show it.
 pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {

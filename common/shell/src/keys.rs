@@ -1,13 +1,19 @@
 //! The flags that name keys, and what the keys open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_store::Store;
 use lifeboat_vault::{
-    KeeperKey, NotARepositoryId, PinFile, RecoveryKey, Repository, RepositoryId, Restorer, Viewer, WriterKey,
+    KeeperKey, NotARepositoryId, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository, RepositoryId,
+    Restorer, VaultError, Viewer, WriterKey,
 };
 
-use crate::{Failure, RepositoryFlags, state_folder};
+use crate::{Failure, RepositoryFlags, ask, passphrase, state_folder};
+
+/// What stands for a passphrase in place of a recipient or of an identity's file.
+const PASSPHRASE: &str = "passphrase";
 
 /// The key to list snapshots with: whichever there is.
 #[derive(Debug, Clone, Args)]
@@ -19,16 +25,22 @@ pub struct ViewerFlags {
     /// A keeper key
     #[arg(long, value_name = "FILE", env = "LIFEBOAT_KEEPER_KEY", hide_env_values = true)]
     pub keeper_key: Option<PathBuf>,
-    /// A recovery key, where this is not a backup host
+    /// A recovery key, where this is not a backup host; `passphrase` for a passphrase
     #[arg(long, value_name = "FILE", env = "LIFEBOAT_IDENTITY", hide_env_values = true)]
     pub identity: Option<PathBuf>,
+    /// The repository's id, where the recovery key does not name it
+    #[arg(long, value_name = "ID")]
+    pub root: Option<String>,
 }
 
 /// The key to read snapshots with.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
 pub struct RecoveryFlags {
-    /// A recovery key, as `lifeboat-backup init` wrote it
+    /// A recovery key: a file that `lifeboat-backup init` wrote, any age identity or SSH private key, or `passphrase`
+    ///
+    /// The passphrase, also that of a file which is locked by one, comes from `LIFEBOAT_PASSPHRASE` or is asked on the
+    /// terminal.
     #[arg(long, value_name = "FILE", env = "LIFEBOAT_IDENTITY", hide_env_values = true)]
     pub identity: Option<PathBuf>,
     /// The repository's id, where the recovery key does not name it
@@ -42,8 +54,7 @@ impl ViewerFlags {
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
         match (&self.identity, &self.keeper_key, &self.writer_key) {
             (Some(identity), _, _) => {
-                let key = RecoveryKey::read(identity)?;
-                let restorer = Restorer::open(repository.open().await?, &key, None, pins_of).await?;
+                let restorer = open_with_identity(identity, self.root.as_deref(), repository).await?;
                 Ok(restorer.viewer().clone())
             }
             (None, Some(keeper_key), _) => {
@@ -74,12 +85,71 @@ impl RecoveryFlags {
                 "give --identity FILE (or LIFEBOAT_IDENTITY), a recovery key that `lifeboat-backup init` wrote",
             ));
         };
-        let root = match &self.root {
-            Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
-            None => None,
-        };
-        let key = RecoveryKey::read(identity)?;
-        Ok(Restorer::open(repository.open().await?, &key, root, pins_of).await?)
+        open_with_identity(identity, self.root.as_deref(), repository).await
+    }
+}
+
+/// Reads a recipient as it is given on the command line: age's text of it, an SSH public key, or `passphrase`, whose
+/// passphrase comes from the environment or the terminal.
+pub fn recipient(text: &str) -> Result<Recipient, Failure> {
+    if text == PASSPHRASE {
+        return Ok(Recipient::of_passphrase(&passphrase::new("the new recipient")?, &OsEntropy));
+    }
+    Ok(text.parse()?)
+}
+
+/// Reads a recovery key as `--identity` names it. What locks it is opened with the passphrase from the environment or
+/// the terminal.
+pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
+    if identity == Path::new(PASSPHRASE) {
+        return Ok(RecoveryKey::of_passphrase(&passphrase::existing("the repository")?));
+    }
+    let mut file = RecoveryKeyFile::read(identity)?;
+    if file.is_locked() {
+        file = file.unlock(&passphrase::existing(&identity.display().to_string())?)?;
+    }
+    Ok(file.key(&ask::plugin_dialog())?)
+}
+
+async fn open_with_identity(
+    identity: &Path,
+    root: Option<&str>,
+    repository: &RepositoryFlags,
+) -> Result<Restorer, Failure> {
+    let root: Option<RepositoryId> = match root {
+        Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
+        None => None,
+    };
+    let key = recovery_key(identity)?;
+    let store = repository.open().await?;
+    let root = match (key.repository, root) {
+        (None, None) => Some(confirmed_root(&store).await?),
+        (_, root) => root,
+    };
+    Ok(Restorer::open(store, &key, root, pins_of).await?)
+}
+
+/// Neither the key nor the command line says which repository is meant: a person has to.
+async fn confirmed_root(store: &Store) -> Result<RepositoryId, Failure> {
+    if !ask::is_possible() {
+        return Err(VaultError::UnboundIdentity.into());
+    }
+    let found = Repository::probe(store).await?;
+    let question = format!(
+        "This key does not say which repository it belongs to, and anyone could have put one in its place.\n\
+         At {} lies repository\n  {found}\nIs this the id on your recovery sheet or in another key file?",
+        store.name()
+    );
+    match ask::yes(&question) {
+        Ok(true) => Ok(found),
+        Ok(false) => Err(Failure::refused(
+            format!("repository {found} was not confirmed"),
+            "name the right one with --root ID, or give its right location",
+        )),
+        Err(error) => Err(Failure::usage(
+            format!("no answer could be read from the terminal: {error}"),
+            "name the repository with --root ID",
+        )),
     }
 }
 

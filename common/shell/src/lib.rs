@@ -4,12 +4,14 @@
 //! A binary's `main` is [`run`] over its clap type and an async function from arguments to [`Outcome`]:
 //! arguments in, report out, exit code back.
 
+mod ask;
 pub mod describe;
 mod failure;
 mod flags;
 mod host;
 mod keys;
 pub mod pages;
+mod passphrase;
 mod repository;
 mod run;
 mod terminal;
@@ -18,7 +20,7 @@ mod ui;
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
 pub use host::{CacheFlags, engine_address, state_folder};
-pub use keys::{RecoveryFlags, ViewerFlags, open_repository};
+pub use keys::{RecoveryFlags, ViewerFlags, open_repository, recipient, recovery_key};
 pub use repository::RepositoryFlags;
 pub use run::{Program, run};
 pub use ui::Ui;

@@ -1,6 +1,6 @@
 //! What a command may say, and where it goes: reports to standard output, everything else to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use lifeboat_core::progress::Progress;
@@ -8,7 +8,7 @@ use lifeboat_report::Report;
 use tokio_util::sync::CancellationToken;
 
 use crate::terminal::Bar;
-use crate::{Failure, GlobalFlags};
+use crate::{Failure, GlobalFlags, ask};
 
 /// The user's side of a running command.
 pub struct Ui {
@@ -40,7 +40,7 @@ impl Ui {
 
     /// Whether a person can be asked: standard input and standard error are terminals.
     pub fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        ask::is_possible()
     }
 
     /// Prints the command's report on standard output, in the form that was asked for.

@@ -340,7 +340,7 @@ impl Fault for VaultError {
             Self::UnknownWriter => "this key was never enrolled here, or was removed; use the host's current key"
                 .to_owned(),
             Self::BadRecipient { .. } => {
-                "give an age recipient (age1…) or an SSH public key (ssh-ed25519 …, ssh-rsa …)".to_owned()
+                "give an age recipient (age1…), an SSH public key (ssh-ed25519 …, ssh-rsa …) or `passphrase`".to_owned()
             }
             Self::TooFewRecipients { .. } => {
                 "give --recovery-key or --recipient once more and keep the keys apart; or accept that losing the one \

@@ -152,7 +152,8 @@ impl Viewer {
         dry_run: bool,
     ) -> Result<Vec<Asked>, VaultError> {
         let (repository, pen) = (self.repository(), self.pen()?);
-        let is_others = |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
+        let is_others =
+            |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
         if snapshots.iter().any(|snapshot| is_others(snapshot)) {
             return Err(VaultError::NotAllowed {
                 who: "a writer key",

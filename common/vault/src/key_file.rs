@@ -6,19 +6,19 @@ use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_trust::key::SigningKey;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::VaultError;
 use crate::ids::{GroupId, RepositoryId, WriterId};
-use crate::keys::{GroupKeys, Identity, Recipient};
+use crate::keys::{GroupKeys, Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Recipient};
 
 /// What a backup host holds: it can add snapshots and list them, and read none back.
 pub struct WriterKey {
@@ -141,35 +141,67 @@ impl std::fmt::Debug for WriterKey {
     }
 }
 
-impl RecoveryKey {
-    /// Makes a new recovery key. Gives the file's text up to the line that names the repository, which
-    /// [`bind_recovery_key`] adds, and the recipient.
-    pub(crate) fn generate() -> (Zeroizing<String>, String) {
-        let identity = age::x25519::Identity::generate();
-        let recipient = identity.to_public().to_string();
-        (Zeroizing::new(identity.to_string().expose_secret().to_owned()), recipient)
-    }
+/// A recovery key's file as it was read: perhaps still locked by a passphrase.
+#[derive(Debug)]
+pub struct RecoveryKeyFile {
+    path: PathBuf,
+    file: IdentityFile,
+}
 
-    /// Reads an age identity file; a comment may name the repository.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let repository = match bytes
-            .split(|b| *b == b'\n')
-            .find_map(|line| line.strip_prefix(REPOSITORY_COMMENT.as_bytes()))
-        {
-            Some(id) => {
-                let id = std::str::from_utf8(id).map_err(|_| "its repository id is not text".to_owned())?;
-                Some(id.trim().parse().map_err(|error| format!("its repository id: {error}"))?)
-            }
-            None => None,
-        };
-        Ok(Self { repository, identity: Identity::parse(bytes)? })
-    }
-
+impl RecoveryKeyFile {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, VaultError> {
         let bytes = read_private(path)?;
-        Self::parse(&bytes).map_err(|reason| VaultError::KeyFile { path: path.to_owned(), reason })
+        let file = IdentityFile::parse(&bytes)
+            .map_err(|reason| VaultError::KeyFile { path: path.to_owned(), reason })?;
+        Ok(Self { path: path.to_owned(), file })
     }
+
+    /// Whether it takes a passphrase to open it.
+    pub fn is_locked(&self) -> bool {
+        self.file.is_locked()
+    }
+
+    /// Opens it with its passphrase. One that is not locked stays as it is.
+    pub fn unlock(self, passphrase: &Passphrase) -> Result<Self, VaultError> {
+        let Self { path, file } = self;
+        match file.unlock(passphrase) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(reason) => Err(VaultError::KeyFile { path, reason }),
+        }
+    }
+
+    /// The key in it. Plugins reach the user by `dialog`.
+    pub fn key(&self, dialog: &Arc<dyn PluginDialog>) -> Result<RecoveryKey, VaultError> {
+        let bad = |reason| VaultError::KeyFile { path: self.path.clone(), reason };
+        let repository = match self.file.lines() {
+            Some(lines) => repository_of(lines).map_err(bad)?,
+            None => None,
+        };
+        Ok(RecoveryKey { repository, identity: self.file.identity(dialog).map_err(bad)? })
+    }
+}
+
+impl RecoveryKey {
+    /// The recovery key of whoever knows a passphrase. It names no repository.
+    pub fn of_passphrase(passphrase: &Passphrase) -> Self {
+        Self { repository: None, identity: Identity::of_passphrase(passphrase) }
+    }
+
+    /// Reads the file at `path`, which no passphrase locks.
+    pub fn read(path: &Path) -> Result<Self, VaultError> {
+        let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
+        RecoveryKeyFile::read(path)?.key(&nobody)
+    }
+}
+
+/// The repository that a comment in a recovery key file names.
+fn repository_of(lines: &[u8]) -> Result<Option<RepositoryId>, String> {
+    let comment =
+        lines.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(REPOSITORY_COMMENT.as_bytes()));
+    let Some(id) = comment else { return Ok(None) };
+    let id = std::str::from_utf8(id).map_err(|_| "its repository id is not text".to_owned())?;
+    id.trim().parse().map(Some).map_err(|error| format!("its repository id: {error}"))
 }
 
 /// The text of a recovery key file.

@@ -157,7 +157,9 @@ impl<'a> Believable<'a> {
             Signer::Keeper(id) => Ok(roster.keeper(id).is_some_and(|keeper| {
                 keeper.removed.as_ref().is_none_or(|removed| removed.contents.contains(object))
             })),
-            Signer::Writer(id) if roster.writer(id).is_some_and(|writer| writer.revoked.is_none()) => Ok(true),
+            Signer::Writer(id) if roster.writer(id).is_some_and(|writer| writer.revoked.is_none()) => {
+                Ok(true)
+            }
             Signer::Writer(_) => {
                 if self.of_removed_writers.is_none() {
                     self.of_removed_writers = Some(self.committed_by_removed().await?);
@@ -172,7 +174,9 @@ impl<'a> Believable<'a> {
         for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
             let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
             for entry in self.repository.store.list(&layout::snapshots_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key).filter(|n| *n <= last.sequence) else { continue };
+                let Some(sequence) = sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
+                    continue;
+                };
                 match self.repository.manifest(writer, sequence).await {
                     Ok(manifest) => committed.extend(manifest.predicate.contents),
                     Err(error @ VaultError::Store(_)) => return Err(error),

@@ -40,8 +40,8 @@ mod prune;
 mod reader;
 mod repository;
 mod restore;
-mod retention;
 mod restorer;
+mod retention;
 mod roster;
 mod seal;
 mod signed;
@@ -57,10 +57,12 @@ pub use error::VaultError;
 pub use forget::Asked;
 pub use ids::{GroupId, KeeperId, NotARepositoryId, NotAnId, RepositoryId, RunId, Signer, WriterId};
 pub use keeper_key::KeeperKey;
-pub use key_file::{RecoveryKey, WriterKey, write_private};
-pub use keys::{Identity, Recipient};
-pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember};
+pub use key_file::{RecoveryKey, RecoveryKeyFile, WriterKey, write_private};
+pub use keys::{
+    Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Protection, Recipient, RecipientKind,
+};
 pub use manifest::{Consistency, PREDICATE_TYPE, StreamKind, verification_key_text};
+pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember};
 pub use pins::PinFile;
 pub use pipeline::PackSizes;
 pub use prune::{PruneOptions, Pruned};

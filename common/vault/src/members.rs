@@ -12,15 +12,17 @@ use lifeboat_trust::key::SigningKey;
 
 use crate::VaultError;
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
-use crate::keeper_key::KeeperKey;
-use crate::key_file::{RecoveryKey, WriterKey};
-use crate::keys::{GroupKeys, Recipient};
-use crate::layout;
 use crate::index::Contents;
+use crate::keeper_key::KeeperKey;
+use crate::key_file::WriterKey;
+use crate::keys::{self, GroupKeys, Passphrase, Recipient};
+use crate::layout;
 use crate::repository::{Repository, hash_of};
 use crate::restorer::Restorer;
+use crate::roster::{
+    Epoch, Floor, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text,
+};
 use crate::seal::Purpose;
-use crate::roster::{Epoch, Floor, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text};
 
 /// Everyone on the roster.
 #[derive(Debug, Clone)]
@@ -95,8 +97,11 @@ impl Roster {
             key: w.key.clone(),
             removed: w.revoked.map(|revocation| revocation.last.map(|head| head.sequence)),
         });
-        let keepers =
-            self.keepers.iter().map(|k| KeeperMember { id: k.id, key: k.key.clone(), removed: k.removed.is_some() });
+        let keepers = self.keepers.iter().map(|k| KeeperMember {
+            id: k.id,
+            key: k.key.clone(),
+            removed: k.removed.is_some(),
+        });
         Members {
             roster: self.number,
             recipients: recipients.collect(),
@@ -173,19 +178,14 @@ impl Restorer {
     ) -> Result<KeeperKey, VaultError> {
         let repository = self.repository();
         let mut roster = repository.roster.clone();
-        let (identity, recipient) = RecoveryKey::generate();
-        let key = KeeperKey::new(
-            repository.id,
-            KeeperId::random(entropy),
-            SigningKey::generate(),
-            identity,
-        )
-        .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
-        let parsed: Recipient = recipient.parse()?;
+        let (identity, recipient) = keys::generate(entropy);
+        let key = KeeperKey::new(repository.id, KeeperId::random(entropy), SigningKey::generate(), identity)
+            .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
         for group in self.groups() {
-            self.wrap_index_key(group, &parsed).await?;
+            self.wrap_index_key(group, &recipient).await?;
         }
         let listed = key_text(key.signing_key.verification_key());
+        let recipient = recipient.as_str().to_owned();
         roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient, removed: None });
         keep(&key)?;
         self.publish(roster, clock.now()).await?;
@@ -199,7 +199,9 @@ impl Restorer {
         id: &str,
         last: Option<u64>,
         single_recipient: bool,
+        passphrase: Option<&Passphrase>,
         clock: &dyn Clock,
+        entropy: &dyn Entropy,
     ) -> Result<Removed, VaultError> {
         let mut roster = self.repository().roster.clone();
         let removed = find_member(&roster, id)?;
@@ -210,7 +212,7 @@ impl Restorer {
                 if left == 0 || (left < 2 && !single_recipient) {
                     return Err(VaultError::TooFewRecipients { found: left });
                 }
-                self.begin_epoch(&mut roster).await?;
+                self.begin_epoch(&mut roster, passphrase, entropy).await?;
             }
             Removed::Writer(id, _) => {
                 let revoked = self.revocation(*id, last).await?;
@@ -234,10 +236,21 @@ impl Restorer {
         Ok(removed)
     }
 
+    /// Whether a passphrase is among the recipients, so that it must be at hand when the data identity is rotated.
+    pub fn has_passphrase(&self) -> bool {
+        let recipients = self.repository().roster.recipients.iter();
+        recipients.filter_map(|r| r.recipient.parse::<Recipient>().ok()).any(|r| r.needs_passphrase())
+    }
+
     /// Begins a new epoch: what is written from now on is sealed to a new data identity. Gives its number.
-    pub async fn rotate(&self, clock: &dyn Clock) -> Result<u32, VaultError> {
+    pub async fn rotate(
+        &self,
+        passphrase: Option<&Passphrase>,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<u32, VaultError> {
         let mut roster = self.repository().roster.clone();
-        let epoch = self.begin_epoch(&mut roster).await?;
+        let epoch = self.begin_epoch(&mut roster, passphrase, entropy).await?;
         self.publish(roster, clock.now()).await?;
         Ok(epoch)
     }
@@ -255,7 +268,8 @@ impl Restorer {
         for group in &self.viewer().groups {
             for entry in repository.store.list(&layout::contents(group.id)).await? {
                 let key_of = |by| (by == signer).then(|| repository.roster.key_of(by)).flatten();
-                let read = repository.read_signed::<Contents>(&entry.key, Purpose::Contents, group, key_of).await;
+                let read =
+                    repository.read_signed::<Contents>(&entry.key, Purpose::Contents, group, key_of).await;
                 match (read, hash_of(&entry.key)) {
                     (Ok(_), Some(hash)) => signed.push(hash),
                     (Err(error @ VaultError::Store(_)), _) => return Err(error),
@@ -286,20 +300,27 @@ impl Restorer {
         }
     }
 
-    async fn begin_epoch(&self, roster: &mut Roster) -> Result<u32, VaultError> {
+    async fn begin_epoch(
+        &self,
+        roster: &mut Roster,
+        passphrase: Option<&Passphrase>,
+        entropy: &dyn Entropy,
+    ) -> Result<u32, VaultError> {
         let epoch = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
-        let (secret, recipient) = RecoveryKey::generate();
+        let (secret, recipient) = keys::generate(entropy);
         for listed in &roster.recipients {
-            let listed: Recipient = listed.recipient.parse()?;
+            let mut listed: Recipient = listed.recipient.parse()?;
+            if let Some(passphrase) = passphrase {
+                listed = listed.unlock(passphrase);
+            }
             let wrapped = listed.wrap(secret.as_bytes())?;
             let key = layout::data_key(epoch, &listed.id(), &Sha256Digest::of(&wrapped));
             self.repository().store.create(&key, wrapped.into()).await?;
         }
-        let parsed: Recipient = recipient.parse()?;
         for group in self.groups() {
-            self.wrap_full_group(group, &parsed).await?;
+            self.wrap_full_group(group, &recipient).await?;
         }
-        roster.epochs.push(Epoch { epoch, recipient });
+        roster.epochs.push(Epoch { epoch, recipient: recipient.as_str().to_owned() });
         Ok(epoch)
     }
 
@@ -374,8 +395,7 @@ fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
     let keepers = roster.keepers.iter().filter(|keeper| keeper.removed.is_none());
     let keepers = keepers.map(|k| (k.id.to_string(), Removed::Keeper(k.id)));
     let is_meant = |id: &str| wanted.len() >= 4 && id.starts_with(wanted);
-    let mut found: Vec<_> =
-        recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
+    let mut found: Vec<_> = recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
     match found.len() {
         1 => Ok(found.swap_remove(0).1),
         0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),

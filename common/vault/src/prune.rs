@@ -216,10 +216,8 @@ impl Round<'_> {
         for found in &fine {
             frames.add_records(&found.body.frames);
         }
-        let objects: Vec<String> =
-            plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        let new_frames: FrameSet =
-            plan.dead_frames.iter().filter(|frame| !frames.contains(*frame)).collect();
+        let objects: Vec<String> = plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+        let new_frames: FrameSet = plan.dead_frames.iter().filter(|frame| !frames.contains(*frame)).collect();
         if !objects.is_empty() || !new_frames.is_empty() {
             let body = Condemnation { frames: new_frames.to_records(), objects };
             let (repository, group) = (self.repository, self.group);
@@ -271,9 +269,9 @@ impl Round<'_> {
         }
         // A condemnation is of use until no run that began before it can still commit.
         let full_grace = PruneOptions::default().grace;
-        let served = standing.iter().filter(|found| {
-            self.is_due(found) && self.now.duration_since(found.stored) >= full_grace
-        });
+        let served = standing
+            .iter()
+            .filter(|found| self.is_due(found) && self.now.duration_since(found.stored) >= full_grace);
         for found in served {
             self.repository.store.delete(&found.key).await?;
         }

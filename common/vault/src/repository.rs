@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::access::GroupView;
 use crate::ids::{RepositoryId, Signer, WriterId};
-use crate::key_file::{RecoveryKey, WriterKey, recovery_key_text};
-use crate::keys::{GroupKeys, Recipient};
+use crate::key_file::{WriterKey, recovery_key_text};
+use crate::keys::{self, GroupKeys, Recipient};
 use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
@@ -88,13 +88,12 @@ impl Repository {
         let mut recipients = new.recipients;
         let mut recovery_keys = Vec::new();
         for _ in 0..new.recovery_keys {
-            let (secret, recipient) = RecoveryKey::generate();
-            recovery_keys.push(recovery_key_text(&secret, &recipient, &id, store.name(), now));
-            recipients.push(recipient.parse()?);
+            let (secret, recipient) = keys::generate(entropy);
+            recovery_keys.push(recovery_key_text(&secret, recipient.as_str(), &id, store.name(), now));
+            recipients.push(recipient);
         }
 
-        let (data_secret, data_recipient) = RecoveryKey::generate();
-        let data_recipient: Recipient = data_recipient.parse()?;
+        let (data_secret, data_recipient) = keys::generate(entropy);
         let group = GroupKeys::random(entropy);
         let writer_key = WriterKey {
             repository: id,

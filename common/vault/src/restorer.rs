@@ -12,7 +12,7 @@ use crate::VaultError;
 use crate::access::{GroupView, Viewer};
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
-use crate::keys::{GroupKeys, Identity};
+use crate::keys::{GroupKeys, Identity, recipient_of};
 use crate::layout::{self, cap};
 use crate::locate::FramePlaces;
 use crate::manifest::Part;
@@ -209,12 +209,6 @@ async fn open_epochs(
         return Err(refused.unwrap_or(VaultError::WrongIdentity { what: "data keys" }));
     }
     Ok(epochs)
-}
-
-/// The public half of an age X25519 identity in its text form.
-fn recipient_of(secret: &[u8]) -> Option<String> {
-    let identity: age::x25519::Identity = std::str::from_utf8(secret).ok()?.trim().parse().ok()?;
-    Some(identity.to_public().to_string())
 }
 
 /// Opens a group's keys and checks them against the roster's commitment.

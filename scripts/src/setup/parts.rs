@@ -130,7 +130,7 @@ pub(super) const ALL: &[Part] = &[
     },
     Part {
         name: "age",
-        title: "age, the reference program",
+        title: "age, the reference program, and two of its plugins",
         without: "key files are not opened by another program",
         lane: Lane::Go,
         needs: &[],
@@ -139,6 +139,8 @@ pub(super) const ALL: &[Part] = &[
             vec![
                 program(state, "LIFEBOAT_TEST_AGE", "age"),
                 program(state, "LIFEBOAT_TEST_AGE_KEYGEN", "age-keygen"),
+                program(state, "LIFEBOAT_TEST_AGE_PLUGIN_PQ", "age-plugin-pq"),
+                program(state, "LIFEBOAT_TEST_AGE_PLUGIN_BATCHPASS", "age-plugin-batchpass"),
             ]
         },
     },

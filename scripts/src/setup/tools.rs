@@ -29,6 +29,15 @@ const COSIGN_2: GoTool =
 const AGE: GoTool = GoTool { name: "age", package: "filippo.io/age/cmd/age", version: "v1.3.2" };
 const AGE_KEYGEN: GoTool =
     GoTool { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen", version: "v1.3.2" };
+/// A plugin that holds post-quantum keys, and one that reads passphrases from the environment.
+const AGE_PLUGINS: [GoTool; 2] = [
+    GoTool { name: "age-plugin-pq", package: "filippo.io/age/extra/age-plugin-pq", version: "v1.3.2" },
+    GoTool {
+        name: "age-plugin-batchpass",
+        package: "filippo.io/age/cmd/age-plugin-batchpass",
+        version: "v1.3.2",
+    },
+];
 const CARGO_DENY: &str = "0.20.2";
 
 /// Debian's small tools that tests compare with.
@@ -50,8 +59,11 @@ pub(super) fn ensure_cosign_2(state: &State) -> Outcome {
 }
 
 pub(super) fn ensure_age(state: &State) -> Outcome {
-    let installed = [go_install(state, &AGE)?, go_install(state, &AGE_KEYGEN)?];
-    Ok(Ready::installed_or_found(installed.contains(&true), AGE.version))
+    let mut is_installed = false;
+    for tool in [&AGE, &AGE_KEYGEN].into_iter().chain(&AGE_PLUGINS) {
+        is_installed |= go_install(state, tool)?;
+    }
+    Ok(Ready::installed_or_found(is_installed, AGE.version))
 }
 
 /// Any cargo-deny on the PATH will do; else the pinned one is built.

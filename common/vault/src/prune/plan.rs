@@ -92,8 +92,7 @@ impl GroupPlan {
         let repository = viewer.repository();
         let (condemnations, _) = repository.condemnations(group).await?;
         let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
-        let mut planner =
-            Planner { repository, group, listing, now, condemned, plan: Self::default() };
+        let mut planner = Planner { repository, group, listing, now, condemned, plan: Self::default() };
         let runs = planner.read_snapshots(history).await?;
         let locations = planner.read_locations().await?;
         planner.settle_packs(&runs, &locations).await?;
@@ -443,8 +442,7 @@ impl<'a> Planner<'a> {
 }
 
 fn carry(carried: &mut BTreeMap<RunId, RunContents>, run: RunId, commitment: [u8; 32], frame: FrameContents) {
-    let contents =
-        carried.entry(run).or_insert_with(|| RunContents { run, frames: Vec::new(), commitment });
+    let contents = carried.entry(run).or_insert_with(|| RunContents { run, frames: Vec::new(), commitment });
     if contents.commitment == commitment {
         contents.frames.push(frame);
     }
