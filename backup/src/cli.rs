@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{doctor, init, list, run, show};
+use crate::commands::{doctor, forget, init, key, list, prune, run, show};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
 ///
@@ -24,6 +24,9 @@ pub(crate) enum Verb {
     Run(run::Args),
     List(list::Args),
     Show(show::Args),
+    Forget(forget::Args),
+    Prune(prune::Args),
+    Key(key::Args),
     Doctor(doctor::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),

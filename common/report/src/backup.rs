@@ -39,7 +39,7 @@ pub struct RecipientLine {
 }
 
 impl RecipientLine {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let recipient = crate::figures::printable(&self.recipient);
         // Keys of one kind begin alike, and post-quantum ones would fill the screen.
         let letters: Vec<char> = recipient.chars().collect();

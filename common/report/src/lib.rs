@@ -6,6 +6,8 @@ mod figures;
 
 pub mod backup;
 pub mod drill;
+pub mod members;
+pub mod pruning;
 pub mod restore;
 pub mod signature;
 pub mod snapshots;

@@ -2,7 +2,7 @@
 
 use lifeboat_report::backup::{RecipientLine, StreamLine};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
-use lifeboat_vault::{Listing, Recipient, Snapshot};
+use lifeboat_vault::{Listing, Recipient, RecipientMember, Snapshot};
 
 /// A recipient as reports show it.
 pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
@@ -12,6 +12,17 @@ pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
         kind: recipient.kind().to_string(),
         protection: recipient.protection().to_string(),
     }
+}
+
+/// A recipient of the roster as reports show it. One of a kind that this version does not know is shown as it stands.
+pub fn listed_recipient(listed: &RecipientMember) -> RecipientLine {
+    let known = listed.recipient.parse::<Recipient>().map(|recipient| recipient_line(&recipient));
+    known.unwrap_or_else(|_| RecipientLine {
+        id: listed.id.clone(),
+        recipient: listed.recipient.clone(),
+        kind: "unknown".to_owned(),
+        protection: "unknown".to_owned(),
+    })
 }
 
 /// A snapshot as reports show it.

@@ -6,8 +6,8 @@ use clap::Args;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
 use lifeboat_vault::{
-    KeeperKey, NotARepositoryId, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository, RepositoryId,
-    Restorer, VaultError, Viewer, WriterKey,
+    KeeperKey, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository,
+    RepositoryId, Restorer, VaultError, Viewer, WriterKey,
 };
 
 use crate::{Failure, RepositoryFlags, ask, passphrase, state_folder};
@@ -109,6 +109,11 @@ pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
         file = file.unlock(&passphrase::existing(&identity.display().to_string())?)?;
     }
     Ok(file.key(&ask::plugin_dialog())?)
+}
+
+/// The passphrase of the recipient that has one, where there is one: a new data identity is wrapped to it as well.
+pub fn passphrase_for(restorer: &Restorer) -> Result<Option<Passphrase>, Failure> {
+    restorer.has_passphrase().then(|| passphrase::existing("the repository")).transpose()
 }
 
 async fn open_with_identity(

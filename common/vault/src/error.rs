@@ -248,12 +248,16 @@ impl VaultError {
         Self::Damaged { key: key.into(), reason: reason.to_string() }
     }
 
-    /// The same damage, said of another frame of the same pack.
-    pub(crate) fn for_another(&self) -> Self {
+    /// The same finding, told once more.
+    pub(crate) fn again(&self) -> Self {
         match self {
             Self::Missing { key } => Self::Missing { key: key.clone() },
             Self::Damaged { key, reason } => Self::damaged(key, reason),
-            other => Self::damaged("a pack", other),
+            Self::Withheld { writer, first, last } => {
+                Self::Withheld { writer: *writer, first: *first, last: *last }
+            }
+            Self::LostFrame { run, ordinal } => Self::LostFrame { run: *run, ordinal: *ordinal },
+            other => Self::damaged("the repository", other),
         }
     }
 

@@ -68,6 +68,11 @@ const WRITER_KEY_FORMAT: &str = "lifeboat.writer-key/v0";
 const REPOSITORY_COMMENT: &str = "# repository id: ";
 
 impl WriterKey {
+    /// The group that it deduplicates in.
+    pub fn group_id(&self) -> GroupId {
+        self.group.id
+    }
+
     /// The file's text.
     pub fn to_text(&self) -> Zeroizing<String> {
         let secret = |bytes: &[u8]| Zeroizing::new(STANDARD.encode(bytes));

@@ -85,7 +85,30 @@ pub enum Removed {
     Keeper(KeeperId),
 }
 
+impl WriterMember {
+    /// The verification key as PEM.
+    pub fn pem(&self) -> String {
+        pem_of(&self.key)
+    }
+}
+
+/// A key of the roster as PEM (RFC 7468).
+fn pem_of(base64: &str) -> String {
+    let mut text = "-----BEGIN PUBLIC KEY-----\n".to_owned();
+    for line in base64.as_bytes().chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text.push_str("-----END PUBLIC KEY-----\n");
+    text
+}
+
 impl Roster {
+    /// The root verification key as PEM: the repository's id is the hash of it.
+    pub fn root_key_pem(&self) -> String {
+        pem_of(&self.root_key)
+    }
+
     /// Everyone on this roster.
     pub fn members(&self) -> Members {
         let recipients = self.recipients.iter();

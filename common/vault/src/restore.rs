@@ -332,7 +332,7 @@ impl PieceWriter {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                read.frames.iter().for_each(|name| lose(*name, error.for_another()));
+                read.frames.iter().for_each(|name| lose(*name, error.again()));
                 return;
             }
         };

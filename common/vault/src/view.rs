@@ -175,19 +175,18 @@ fn short(id: &Sha256Digest) -> String {
 impl Listing {
     /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only
     /// writer there is), or `latest:VOLUME`, the latest that holds the volume.
-    pub fn find(self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
-        let Self { snapshots, mut unreadable } = self;
+    pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
         let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
-        let mut candidates: Vec<_> =
-            snapshots.into_iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
+        let mut candidates: Vec<&Snapshot> =
+            self.snapshots.iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
         let volume = name.strip_prefix("latest:");
         if let Some(volume) = volume {
             candidates.retain(|s| s.streams().any(|stream| stream.name == volume));
         }
         if name == "latest" || volume.is_some() {
-            if !unreadable.is_empty() {
+            if let Some(unreadable) = self.unreadable.first() {
                 // The one that cannot be read may be the latest.
-                return Err(unreadable.swap_remove(0));
+                return Err(unreadable.again());
             }
             let mut hosts: Vec<_> = candidates.iter().map(|s| (s.writer(), s.host().to_owned())).collect();
             hosts.sort_unstable();
@@ -197,13 +196,13 @@ impl Listing {
                 return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
             }
             candidates.sort_by_key(|snapshot| (snapshot.writer(), snapshot.sequence()));
-            return candidates.pop().ok_or_else(missing);
+            return candidates.pop().cloned().ok_or_else(missing);
         }
         let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
         candidates.retain(|snapshot| is_prefix && snapshot.id().to_string().starts_with(name));
         match candidates.len() {
             0 => Err(missing()),
-            1 => candidates.pop().ok_or_else(missing),
+            1 => candidates.pop().cloned().ok_or_else(missing),
             _ => Err(VaultError::AmbiguousSnapshot {
                 wanted: name.to_owned(),
                 candidates: candidates.iter().map(|s| s.id().to_string()[..20].to_owned()).collect(),

@@ -1,0 +1,146 @@
+//! `forget`: asks that snapshots be forgotten, by rules or by name.
+
+use jiff::SignedDuration;
+use lifeboat_core::clock::SystemClock;
+use lifeboat_report::pruning::{ForgetLine, ForgetReport};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_vault::{Asked, Rules, Snapshot, apply_rules};
+
+/// Forget snapshots by rules or by id
+///
+/// Rules count within one host's snapshots of the same things. A forgotten snapshot is listed no more; what it alone
+/// needed is deleted by `prune`. A writer key can forget its own host's snapshots only, and nobody goes below the
+/// retention floor of the repository but a recovery key.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lifeboat-backup forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+  lifeboat-backup forget 3f9a12c0 8d01b7aa")]
+pub(crate) struct Args {
+    /// Snapshots to forget: ids or first digits of them
+    #[arg(value_name = "SNAP")]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: ViewerFlags,
+    #[command(flatten)]
+    rules: RuleFlags,
+    /// Only snapshots of this host
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+    /// Only snapshots with this tag
+    #[arg(long, value_name = "T")]
+    tag: Vec<String>,
+    /// Show what would be forgotten
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Rules")]
+struct RuleFlags {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_last: u32,
+    /// Keep the newest of each hour, for N hours that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_hourly: u32,
+    /// Keep the newest of each day, for N days that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_daily: u32,
+    /// Keep the newest of each week, for N weeks that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_weekly: u32,
+    /// Keep the newest of each month, for N months that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_monthly: u32,
+    /// Keep the newest of each year, for N years that have one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_yearly: u32,
+    /// Keep all that are at most this much older than the newest, such as 36h or 14d
+    #[arg(long, value_name = "D", value_parser = super::duration)]
+    keep_within: Option<SignedDuration>,
+    /// Keep all with this tag
+    #[arg(long, value_name = "T")]
+    keep_tag: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let rules = args.rules.to_rules();
+    if rules.is_empty() == args.snapshots.is_empty() {
+        return Err(Failure::usage(
+            "it is not said which snapshots to forget",
+            "give rules such as --keep-daily 7, or the ids of snapshots, and not both",
+        ));
+    }
+    let viewer = args.keys.open(&args.repository).await?;
+    let listing = viewer.snapshots().await?;
+    for error in &listing.unreadable {
+        ui.warn(&error.to_string());
+    }
+    let is_complete = listing.unreadable.is_empty();
+    let mut lines = Vec::new();
+    let wanted = |s: &Snapshot| {
+        args.host.as_ref().is_none_or(|host| s.host() == host)
+            && args.tag.iter().all(|tag| s.tags().contains(tag))
+    };
+    let (chosen, kept): (Vec<Snapshot>, Vec<(Snapshot, Vec<&str>)>) = if rules.is_empty() {
+        let mut chosen = Vec::new();
+        for name in &args.snapshots {
+            chosen.push(listing.find(name, args.host.as_deref())?);
+        }
+        (chosen, Vec::new())
+    } else {
+        let snapshots: Vec<Snapshot> = listing.snapshots.into_iter().filter(wanted).collect();
+        let reasons = apply_rules(&rules, &snapshots);
+        let (kept, chosen): (Vec<_>, Vec<_>) =
+            snapshots.into_iter().zip(reasons).partition(|(_, reasons)| !reasons.is_empty());
+        (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
+    };
+    let asked = viewer.forget(&chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
+    let mut refused = false;
+    for (snapshot, asked) in chosen.iter().zip(asked) {
+        let reasons = match asked {
+            Asked::Forgotten => Vec::new(),
+            Asked::Kept(reason) => {
+                refused = true;
+                vec![reason.to_owned()]
+            }
+        };
+        lines.push(line(snapshot, reasons));
+    }
+    lines.extend(kept.iter().map(|(s, reasons)| line(s, reasons.iter().map(|r| (*r).to_owned()).collect())));
+    lines.sort_by_key(|line| line.time);
+    ui.report(&ForgetReport { dry_run: args.dry_run, snapshots: lines });
+    let named_and_refused = refused && !args.snapshots.is_empty();
+    Ok(match (named_and_refused, is_complete) {
+        (true, _) => Outcome::Negative,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Incomplete,
+    })
+}
+
+impl RuleFlags {
+    fn to_rules(&self) -> Rules {
+        Rules {
+            last: self.keep_last,
+            hourly: self.keep_hourly,
+            daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+            yearly: self.keep_yearly,
+            within: self.keep_within,
+            tags: self.keep_tag.clone(),
+        }
+    }
+}
+
+fn line(snapshot: &Snapshot, reasons: Vec<String>) -> ForgetLine {
+    ForgetLine {
+        id: snapshot.id().to_string(),
+        time: snapshot.time(),
+        host: snapshot.host().to_owned(),
+        is_forgotten: reasons.is_empty(),
+        reasons,
+    }
+}

@@ -1,0 +1,54 @@
+//! `prune`: deletes what no snapshot needs any more, without locks and without reading any content.
+
+use jiff::SignedDuration;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_report::pruning::PruneReport;
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_vault::PruneOptions;
+
+/// Delete what no snapshot needs any more
+///
+/// Backups may run meanwhile. What is unneeded is condemned first, and deleted by a prune 8 days later if it is still
+/// unneeded: no run can lean on it any more by then. It takes a keeper key, or a recovery key.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lifeboat-backup prune --keeper-key keeper.key --dry-run
+  lifeboat-backup prune --keeper-key keeper.key")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: ViewerFlags,
+    /// Delete what was condemned this long ago, such as 8d or 0s
+    ///
+    /// Less than the default is for a repository that no backup writes to meanwhile: a run under way that leans on
+    /// what is deleted fails and has to run again.
+    #[arg(long, value_name = "D", value_parser = super::duration, default_value = "8d")]
+    grace: SignedDuration,
+    /// Show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let viewer = args.keys.open(&args.repository).await?;
+    if args.grace < PruneOptions::default().grace && !args.dry_run {
+        ui.warn("with a grace below 8 days a backup that runs now may fail and have to run again");
+    }
+    let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
+    let pruned = viewer.prune(&options, &OsEntropy, &ui.progress()).await?;
+    ui.report(&PruneReport {
+        dry_run: args.dry_run,
+        forgotten_snapshots: pruned.forgotten,
+        refused_snapshots: pruned.refused,
+        condemned_objects: pruned.condemned_objects,
+        condemned_bytes: pruned.condemned_bytes,
+        deleted_objects: pruned.deleted_objects,
+        deleted_bytes: pruned.deleted_bytes,
+        repacked_bytes: pruned.repacked_bytes,
+        unreclaimed_bytes: pruned.unreclaimed_bytes,
+        due: pruned.due,
+        warnings: pruned.warnings,
+    });
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,202 @@
+//! What `lifeboat-backup key` tells.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::Report;
+use crate::backup::RecipientLine;
+use crate::figures::count;
+
+/// Everyone on the roster.
+#[derive(Debug, Serialize)]
+pub struct KeyListReport {
+    /// The repository's location.
+    pub location: String,
+    /// Which roster this is, from 0.
+    pub roster: u64,
+    /// How many times the data identity was rotated.
+    pub epoch: u32,
+    /// For how many days every snapshot is kept whatever is asked.
+    pub floor_days: u32,
+    /// How many of every host's newest snapshots are kept whatever is asked.
+    pub floor_snapshots: u32,
+    /// Who can recover.
+    pub recipients: Vec<RecipientLine>,
+    /// The backup hosts.
+    pub writers: Vec<WriterLine>,
+    /// Who checks and prunes.
+    pub keepers: Vec<KeeperLine>,
+}
+
+/// A backup host.
+#[derive(Debug, Serialize)]
+pub struct WriterLine {
+    /// Its id.
+    pub id: String,
+    /// The group that it deduplicates in.
+    pub group: String,
+    /// Whether it was removed.
+    pub is_removed: bool,
+    /// Of a removed one, the sequence of its last snapshot that counts.
+    pub last: Option<u64>,
+}
+
+/// A keeper.
+#[derive(Debug, Serialize)]
+pub struct KeeperLine {
+    /// Its id.
+    pub id: String,
+    /// Whether it was removed.
+    pub is_removed: bool,
+}
+
+impl Report for KeyListReport {
+    const SCHEMA: &'static str = "lifeboat.keys/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("repository {}, roster {}\n", self.location, self.roster);
+        for recipient in &self.recipients {
+            text.push_str(&recipient.text());
+        }
+        for writer in &self.writers {
+            let removed = match (writer.is_removed, writer.last) {
+                (false, _) => String::new(),
+                (true, Some(last)) => format!("  REMOVED after snapshot {last}"),
+                (true, None) => "  REMOVED, no snapshot counts".to_owned(),
+            };
+            let _ = writeln!(text, "writer        {}{removed}\n  in group    {}", writer.id, writer.group);
+        }
+        for keeper in &self.keepers {
+            let removed = if keeper.is_removed { "  REMOVED" } else { "" };
+            let _ = writeln!(text, "keeper        {}{removed}", keeper.id);
+        }
+        let _ = writeln!(
+            text,
+            "kept whatever is asked: {} of every host{}",
+            count(self.floor_snapshots.into(), "newest snapshot"),
+            if self.floor_days > 0 { format!(", and {} days", self.floor_days) } else { String::new() }
+        );
+        text
+    }
+}
+
+/// Someone was added.
+#[derive(Debug, Serialize)]
+pub struct KeyAddedReport {
+    /// `recipient`, `writer` or `keeper`.
+    pub role: &'static str,
+    /// Its id.
+    pub id: String,
+    /// The key file that was written.
+    pub file: Option<String>,
+    /// The group of a writer.
+    pub group: Option<String>,
+}
+
+impl Report for KeyAddedReport {
+    const SCHEMA: &'static str = "lifeboat.key-added/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("added {} {}\n", self.role, self.id);
+        if let Some(group) = &self.group {
+            let _ = writeln!(text, "  in group {group}");
+        }
+        if let Some(file) = &self.file {
+            let _ = writeln!(text, "  its key: {file}\nMove the file to where it is used, and keep no copy.");
+        }
+        text
+    }
+}
+
+/// Someone was removed.
+#[derive(Debug, Serialize)]
+pub struct KeyRemovedReport {
+    /// `recipient`, `writer` or `keeper`.
+    pub role: &'static str,
+    /// Its id.
+    pub id: String,
+    /// Of a writer, the sequence of its last snapshot that counts.
+    pub last: Option<u64>,
+}
+
+impl Report for KeyRemovedReport {
+    const SCHEMA: &'static str = "lifeboat.key-removed/v1";
+
+    fn text(&self) -> String {
+        let what_it_means = match self.role {
+            "recipient" => {
+                "What is written from now on is sealed to others only. It could read everything until\n\
+                 now, and may have copies of the keys: if it is not trusted, `copy` into a new repository."
+                    .to_owned()
+            }
+            "writer" => match self.last {
+                Some(last) => {
+                    format!("Its snapshots count up to number {last}; what it asked to forget since is void.")
+                }
+                None => "None of its snapshots counts.".to_owned(),
+            },
+            _ => "What it condemns or forgets from now on does not count.".to_owned(),
+        };
+        format!("removed {} {}\n{what_it_means}\n", self.role, self.id)
+    }
+}
+
+/// The data identity was rotated.
+#[derive(Debug, Serialize)]
+pub struct RotatedReport {
+    /// The new epoch.
+    pub epoch: u32,
+}
+
+impl Report for RotatedReport {
+    const SCHEMA: &'static str = "lifeboat.rotated/v1";
+
+    fn text(&self) -> String {
+        format!("epoch {}: what is written from now on is sealed to a new data identity\n", self.epoch)
+    }
+}
+
+/// The retention floor was set.
+#[derive(Debug, Serialize)]
+pub struct FloorReport {
+    /// Days.
+    pub days: u32,
+    /// Snapshots of every host.
+    pub snapshots: u32,
+}
+
+impl Report for FloorReport {
+    const SCHEMA: &'static str = "lifeboat.floor/v1";
+
+    fn text(&self) -> String {
+        format!(
+            "kept whatever is asked: {} of every host, and every snapshot for {} days\n",
+            count(self.snapshots.into(), "newest snapshot"),
+            self.days
+        )
+    }
+}
+
+/// The public keys.
+#[derive(Debug, Serialize)]
+pub struct ExportReport {
+    /// The repository's id, which is the hash of the root key.
+    pub repository: String,
+    /// The root verification key, PEM.
+    pub root: String,
+    /// The writers' ids and verification keys, PEM.
+    pub writers: Vec<(String, String)>,
+}
+
+impl Report for ExportReport {
+    const SCHEMA: &'static str = "lifeboat.public-keys/v1";
+
+    fn text(&self) -> String {
+        let mut text = format!("# repository {}: its root key\n{}", self.repository, self.root);
+        for (id, pem) in &self.writers {
+            let _ = write!(text, "# writer {id}\n{pem}");
+        }
+        text
+    }
+}

@@ -1,0 +1,132 @@
+//! What `lifeboat-backup forget` and `prune` tell.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Report;
+use crate::figures::{bytes, count, time};
+
+/// What came of a `forget`.
+#[derive(Debug, Serialize)]
+pub struct ForgetReport {
+    /// Nothing was asked for, only worked out.
+    pub dry_run: bool,
+    /// Every snapshot that was looked at, oldest first.
+    pub snapshots: Vec<ForgetLine>,
+}
+
+/// One snapshot and what becomes of it.
+#[derive(Debug, Serialize)]
+pub struct ForgetLine {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// Its host's name.
+    pub host: String,
+    /// Whether it is forgotten.
+    pub is_forgotten: bool,
+    /// Why it is kept.
+    pub reasons: Vec<String>,
+}
+
+impl Report for ForgetReport {
+    const SCHEMA: &'static str = "lifeboat.forget/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.snapshots {
+            let fate = if line.is_forgotten {
+                "forget".to_owned()
+            } else {
+                format!("keep   ({})", line.reasons.join(", "))
+            };
+            let host = crate::figures::printable(&line.host);
+            let _ =
+                writeln!(text, "{}  {}  {host}  {fate}", &line.id[..12.min(line.id.len())], time(line.time));
+        }
+        let forgotten = self.snapshots.iter().filter(|line| line.is_forgotten).count() as u64;
+        let verb = if self.dry_run { "would be forgotten" } else { "forgotten" };
+        let _ = writeln!(text, "{} {verb}", count(forgotten, "snapshot"));
+        if forgotten > 0 && !self.dry_run {
+            text.push_str("`lifeboat-backup prune` with a keeper key frees what they alone needed.\n");
+        }
+        text
+    }
+}
+
+/// What came of a `prune`.
+#[derive(Debug, Serialize)]
+pub struct PruneReport {
+    /// Nothing was changed, only worked out.
+    pub dry_run: bool,
+    /// Snapshots that were asked to be forgotten, or came from a removed host, and that were still there.
+    pub forgotten_snapshots: u64,
+    /// Snapshots that were asked to be forgotten and that the retention floor keeps.
+    pub refused_snapshots: u64,
+    /// Objects that are condemned and wait for the grace to pass.
+    pub condemned_objects: u64,
+    /// Their bytes.
+    pub condemned_bytes: u64,
+    /// Objects that were deleted.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Bytes that were copied into new packs.
+    pub repacked_bytes: u64,
+    /// Unneeded bytes that stay in packs for now.
+    pub unreclaimed_bytes: u64,
+    /// When the oldest waiting condemnation may be carried out.
+    pub due: Option<Timestamp>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+impl Report for PruneReport {
+    const SCHEMA: &'static str = "lifeboat.prune/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let objects = |n: u64| count(n, "object");
+        if self.forgotten_snapshots > 0 {
+            let _ = writeln!(text, "{} to forget", count(self.forgotten_snapshots, "snapshot"));
+        }
+        if self.refused_snapshots > 0 {
+            let refused = count(self.refused_snapshots, "snapshot");
+            let _ = writeln!(text, "{refused} kept by the retention floor, although asked to be forgotten");
+        }
+        if self.dry_run {
+            let _ = writeln!(
+                text,
+                "would condemn {}, {}, and copy {}",
+                objects(self.condemned_objects),
+                bytes(self.condemned_bytes),
+                bytes(self.repacked_bytes)
+            );
+        } else {
+            let _ =
+                writeln!(text, "deleted {}, {}", objects(self.deleted_objects), bytes(self.deleted_bytes));
+            if self.repacked_bytes > 0 {
+                let _ = writeln!(text, "copied {} into new packs", bytes(self.repacked_bytes));
+            }
+            if self.condemned_objects > 0 {
+                let condemned = objects(self.condemned_objects);
+                let _ = write!(text, "condemned {condemned}, {}", bytes(self.condemned_bytes));
+                let _ = match self.due {
+                    Some(due) => writeln!(text, ": prune again after {}", time(due)),
+                    None => writeln!(text),
+                };
+            }
+        }
+        if self.unreclaimed_bytes > 0 {
+            let _ =
+                writeln!(text, "{} unneeded in packs that are mostly needed", bytes(self.unreclaimed_bytes));
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {}", crate::figures::printable(warning));
+        }
+        text
+    }
+}
