@@ -5,6 +5,9 @@ use lifeboat_tests::repository::Binaries;
 mod damage;
 mod errors;
 mod round_trip;
+mod store;
+mod store_folder;
+mod store_http;
 mod supply_chain;
 mod write_only;
 

@@ -47,6 +47,7 @@ struct State {
     log: Vec<Call>,
     /// When each object was written, by the fake clock.
     times: HashMap<Path, Timestamp>,
+    ignores_conditions: bool,
 }
 
 impl FaultStore {
@@ -171,6 +172,11 @@ impl FaultStore {
     /// Forgets all rules.
     pub fn clear_script(&self) {
         self.state().script.clear();
+    }
+
+    /// From now on every write overwrites, as on stores that do not know conditional writes and do not say so.
+    pub fn ignore_conditions(&self) {
+        self.state().ignores_conditions = true;
     }
 
     /// How many operations were asked for since the store was made; those after death count too.

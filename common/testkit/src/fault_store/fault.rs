@@ -44,6 +44,8 @@ pub enum Answer {
     Timeout,
     /// No room is left.
     Full,
+    /// The operating system's error of that number.
+    Os(i32),
     /// The process that asked is gone; no retry helps.
     Gone,
 }
@@ -69,6 +71,7 @@ impl Answer {
             Self::Interrupted => http(HttpErrorKind::Interrupted, "the connection broke"),
             Self::Timeout => http(HttpErrorKind::Timeout, "no answer came in time"),
             Self::Full => generic(io::Error::from(io::ErrorKind::StorageFull).into()),
+            Self::Os(number) => generic(io::Error::from_raw_os_error(number).into()),
             Self::Gone => generic("the process is gone".into()),
         }
     }

@@ -34,6 +34,8 @@ pub struct Call {
     pub key: String,
     /// Bytes sent by a put, or given by a get; the number of entries of a listing.
     pub bytes: u64,
+    /// Whether it was a write on the condition that nothing stands there.
+    pub is_conditional: bool,
     /// Whether a rule or the store's death changed the answer.
     pub is_faulted: bool,
 }

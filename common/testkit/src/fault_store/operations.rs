@@ -14,7 +14,7 @@ use lifeboat_core::clock::Clock;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     RenameOptions, Result,
 };
 
@@ -38,8 +38,19 @@ impl FaultStore {
         bytes: u64,
         act: impl Future<Output = Result<T>>,
     ) -> Result<(T, u64, Change)> {
+        self.meet_write(operation, key, bytes, false, act).await
+    }
+
+    async fn meet_write<T>(
+        &self,
+        operation: Operation,
+        key: &Path,
+        bytes: u64,
+        is_conditional: bool,
+        act: impl Future<Output = Result<T>>,
+    ) -> Result<(T, u64, Change)> {
         let key = key.as_ref();
-        let (number, verdict) = self.note(operation, key, bytes);
+        let (number, verdict) = self.note(operation, key, bytes, is_conditional);
         let (answer, is_landing) = match verdict {
             Verdict::Pass => return Ok((act.await?, number, Change::Nothing)),
             Verdict::Die(landing) => (Some(Answer::Gone), landing == Landing::Landed),
@@ -70,12 +81,12 @@ impl FaultStore {
         }
     }
 
-    fn note(&self, operation: Operation, key: &str, bytes: u64) -> (u64, Verdict) {
+    fn note(&self, operation: Operation, key: &str, bytes: u64, is_conditional: bool) -> (u64, Verdict) {
         let mut state = self.state();
-        let verdict = state.script.judge(operation, key);
+        let verdict = state.script.judge(operation, key, is_conditional);
         let number = state.script.count();
         let is_faulted = !matches!(verdict, Verdict::Pass);
-        state.log.push(Call { number, operation, key: key.to_owned(), bytes, is_faulted });
+        state.log.push(Call { number, operation, key: key.to_owned(), bytes, is_conditional, is_faulted });
         (number, verdict)
     }
 
@@ -135,14 +146,23 @@ impl FaultStore {
 
 #[async_trait]
 impl ObjectStore for FaultStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mut opts: PutOptions,
+    ) -> Result<PutResult> {
         let bytes = payload.content_length() as u64;
+        let is_conditional = !matches!(opts.mode, PutMode::Overwrite);
+        if self.state().ignores_conditions {
+            opts.mode = PutMode::Overwrite;
+        }
         let act = async {
             let done = self.0.inner.put_opts(location, payload, opts).await?;
             self.date(location);
             Ok(done)
         };
-        Ok(self.meet(Operation::Put, location, bytes, act).await?.0)
+        Ok(self.meet_write(Operation::Put, location, bytes, is_conditional, act).await?.0)
     }
 
     async fn put_multipart_opts(

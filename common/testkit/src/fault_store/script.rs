@@ -16,6 +16,7 @@ pub enum Landing {
 #[derive(Debug, Clone)]
 pub struct Rule {
     operation: Option<Operation>,
+    is_conditional: bool,
     prefix: String,
     fault: Fault,
     /// How many fitting operations pass before the fault begins.
@@ -27,13 +28,20 @@ pub struct Rule {
 impl Rule {
     /// A rule for every operation that `fault` can happen to.
     pub fn new(fault: Fault) -> Self {
-        Self { operation: None, prefix: String::new(), fault, skip: 0, times: Some(1) }
+        Self { operation: None, is_conditional: false, prefix: String::new(), fault, skip: 0, times: Some(1) }
     }
 
     /// Only for operations of this kind.
     #[must_use]
     pub fn on(mut self, operation: Operation) -> Self {
         self.operation = Some(operation);
+        self
+    }
+
+    /// Only for writes on the condition that nothing stands there.
+    #[must_use]
+    pub fn conditional(mut self) -> Self {
+        self.is_conditional = true;
         self
     }
 
@@ -66,8 +74,9 @@ impl Rule {
     }
 
     /// Whether the operation meets the fault; counts it.
-    fn strikes(&mut self, operation: Operation, key: &str) -> bool {
+    fn strikes(&mut self, operation: Operation, key: &str, is_conditional: bool) -> bool {
         let is_meant = self.operation.is_none_or(|wanted| wanted == operation)
+            && (is_conditional || !self.is_conditional)
             && key.starts_with(&self.prefix)
             && self.fault.suits(operation);
         if !is_meant {
@@ -131,7 +140,7 @@ impl Script {
     }
 
     /// Counts the operation and says what happens to it.
-    pub(super) fn judge(&mut self, operation: Operation, key: &str) -> Verdict {
+    pub(super) fn judge(&mut self, operation: Operation, key: &str, is_conditional: bool) -> Verdict {
         self.count += 1;
         if self.is_dead {
             return Verdict::Die(Landing::NotLanded);
@@ -140,7 +149,10 @@ impl Script {
             self.is_dead = true;
             return Verdict::Die(landing);
         }
-        match self.rules.iter_mut().find_map(|rule| rule.strikes(operation, key).then(|| rule.fault.clone()))
+        match self
+            .rules
+            .iter_mut()
+            .find_map(|rule| rule.strikes(operation, key, is_conditional).then(|| rule.fault.clone()))
         {
             Some(fault) => Verdict::Meet(fault),
             None => Verdict::Pass,
