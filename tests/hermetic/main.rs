@@ -6,6 +6,9 @@ mod damage;
 mod errors;
 mod recipients;
 mod round_trip;
+mod store;
+mod store_folder;
+mod store_http;
 mod supply_chain;
 mod write_only;
 

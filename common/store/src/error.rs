@@ -1,6 +1,9 @@
 //! What can go wrong with a store, by what the caller does next.
 
 use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use lifeboat_core::{Fault, Kind};
@@ -15,6 +18,14 @@ pub enum StoreError {
     BadLocation {
         /// The location as it was given.
         location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No object can have this name.
+    #[error("`{key}` cannot be the name of an object ({reason})")]
+    BadName {
+        /// The name.
+        key: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -46,6 +57,18 @@ pub enum StoreError {
         /// The ceiling in bytes.
         cap: u64,
     },
+    /// An object ends before the range that was asked for does.
+    #[error("the object `{key}` in {store} has {size} bytes, too few for the bytes {range:?}")]
+    OutOfRange {
+        /// The store's location.
+        store: String,
+        /// The object's name.
+        key: String,
+        /// The range that was asked for.
+        range: Range<u64>,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// No credentials were found for the store.
     #[error("no credentials were found for {store}")]
     NoCredentials {
@@ -57,7 +80,7 @@ pub enum StoreError {
         #[source]
         source: Option<Source>,
     },
-    /// The store refuses the credentials.
+    /// The store refuses the credentials, or the system the access.
     #[error("{store} refuses access to `{key}`")]
     Denied {
         /// The store's location.
@@ -78,7 +101,7 @@ pub enum StoreError {
         source: Source,
     },
     /// The store did not answer in time.
-    #[error("{store} did not finish `{operation}` of `{key}` within {deadline:?}")]
+    #[error("{store} did not finish `{operation}` of `{key}` within {deadline:?}{effort}")]
     Deadline {
         /// The store's location.
         store: String,
@@ -86,11 +109,13 @@ pub enum StoreError {
         operation: &'static str,
         /// The object's name.
         key: String,
-        /// How long was waited.
+        /// How long was waited, the last time.
         deadline: Duration,
+        /// How hard it was tried.
+        effort: Effort,
     },
     /// The store cannot be reached or does not work.
-    #[error("{store} failed to {operation} `{key}`")]
+    #[error("{store} failed to {operation} `{key}`{effort}")]
     Failed {
         /// The store's location.
         store: String,
@@ -98,36 +123,110 @@ pub enum StoreError {
         operation: &'static str,
         /// The object's name.
         key: String,
+        /// How hard it was tried.
+        effort: Effort,
         /// What the client said.
         source: Source,
     },
+    /// The store failed so often in a row that it is left alone for a while.
+    #[error(
+        "{store} is left alone since {} ago, after {failures} operations in a row failed, and is tried again in {}",
+        Rounded(*opened), Rounded(*retry)
+    )]
+    Suspended {
+        /// The store's location.
+        store: String,
+        /// How many operations failed in a row.
+        failures: u32,
+        /// How long ago it was given up.
+        opened: Duration,
+        /// When the next operation may try it.
+        retry: Duration,
+        /// What the last failure said.
+        source: Source,
+    },
+}
+
+/// How hard an operation was tried before it was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long all of it took.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attempts > 1 {
+            write!(f, " (tried {} times in {})", self.attempts, Rounded(self.elapsed))?;
+        }
+        Ok(())
+    }
+}
+
+/// A duration in whole seconds, or milliseconds below ten seconds.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = self.0;
+        let rounded = match exact.as_secs() {
+            10.. => Duration::from_secs(exact.as_secs()),
+            _ => Duration::from_millis(u64::try_from(exact.as_millis()).unwrap_or(u64::MAX)),
+        };
+        write!(f, "{rounded:?}")
+    }
 }
 
 impl Fault for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::BadLocation { .. } | Self::NoCredentials { .. } | Self::Denied { .. } => Kind::Usage,
-            Self::NotFound { .. }
+            Self::BadName { .. }
+            | Self::NotFound { .. }
             | Self::AlreadyExists { .. }
             | Self::TooLarge { .. }
+            | Self::OutOfRange { .. }
             | Self::Full { .. } => Kind::Refused,
-            Self::Deadline { .. } | Self::Failed { .. } => Kind::Undetermined,
+            Self::Deadline { .. } | Self::Failed { .. } | Self::Suspended { .. } => Kind::Undetermined,
         }
     }
 
     fn advice(&self) -> Option<String> {
-        Some(match self {
+        let advice = match self {
             Self::BadLocation { .. } => {
-                "give a folder, or a URL that begins with file://, s3://, gs:// or az://".to_owned()
+                "give a folder, or a URL that begins with file://, s3://, gs:// or az://"
             }
-            Self::NoCredentials { wanted, .. } => format!("set {wanted}"),
-            Self::Denied { .. } => "check that the credentials are the right ones for this bucket".to_owned(),
-            Self::Full { .. } => "nothing was lost; make room and run again".to_owned(),
-            Self::Deadline { .. } | Self::Failed { .. } => {
+            Self::NoCredentials { wanted, .. } => return Some(format!("set {wanted}")),
+            Self::Denied { source, .. } if find::<io::Error>(source.as_ref()).is_some() => {
+                "check who may write to this folder, and whether its file system is mounted read-only"
+            }
+            Self::Denied { .. } => "check that the credentials are the right ones for this bucket",
+            Self::Full { .. } => "nothing was lost; make room and run again",
+            Self::Deadline { .. } | Self::Failed { .. } | Self::Suspended { .. } => {
                 "check the network and that the store is up, then run again; what was written stays valid"
-                    .to_owned()
             }
-            Self::AlreadyExists { .. } | Self::NotFound { .. } | Self::TooLarge { .. } => return None,
-        })
+            Self::BadName { .. }
+            | Self::AlreadyExists { .. }
+            | Self::NotFound { .. }
+            | Self::TooLarge { .. }
+            | Self::OutOfRange { .. } => return None,
+        };
+        Some(advice.to_owned())
     }
+}
+
+/// The first error of type `E` in the chain.
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error shows the source of what it wraps, not what it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped as &(dyn Error + 'static)));
+    }
+    None
 }

@@ -1,41 +1,56 @@
-//! The operations: create once, read with a ceiling, list, delete.
+//! An open store: reading, listing, deleting, and how every operation is tried.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::time::timeout;
 
-use crate::StoreError;
+use crate::breaker::{Breaker, Refusal};
+use crate::diagnosis::{Course, Trouble, is_denied, is_full, within};
+use crate::error::Effort;
+use crate::patience::Patience;
+use crate::{StoreError, name};
 
 /// The slowest link that a request may take its time on, in bytes a second.
 const SLOWEST_LINK: u64 = 64 * 1024;
 
-/// What every request is given whatever its size; retries happen within it.
+/// What every attempt is given whatever its size.
 const BASE_DEADLINE: Duration = Duration::from_secs(45);
 
-/// An open store. Cheap to clone; clones share one client.
+/// A body of which nothing more comes for so long is not waited for.
+const STALL_DEADLINE: Duration = Duration::from_mins(1);
+
+/// No listing is longer; one that is would fill the memory, or never end.
+const MOST_ENTRIES: usize = 10_000_000;
+
+/// A buffer is never made larger than this on the word of the store alone.
+const TRUSTED_CAPACITY: u64 = 16 << 20;
+
+/// An open store. Cheap to clone; clones share one client, and what is known of the store.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<dyn ObjectStore>,
-    name: String,
+    shared: Arc<Shared>,
 }
 
-/// Whether [`Store::create`] wrote the object or found it there with the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    /// The object was written now.
-    Now,
-    /// The same bytes already stood under that name.
-    Before,
+struct Shared {
+    backend: Arc<dyn ObjectStore>,
+    name: String,
+    folder: Option<PathBuf>,
+    breaker: Breaker,
+    /// Whether the store ever answered.
+    has_answered: AtomicBool,
+    /// Whether it writes on the condition that nothing stands there.
+    is_conditional: AtomicBool,
 }
 
 /// One object of a listing.
@@ -51,239 +66,282 @@ pub struct Entry {
 
 impl Store {
     /// A store over any backend; `name` is how errors call it.
-    pub fn over(inner: Arc<dyn ObjectStore>, name: String) -> Self {
-        Self { inner, name }
+    pub fn over(backend: Arc<dyn ObjectStore>, name: String) -> Self {
+        Self::new(backend, name, None)
+    }
+
+    pub(crate) fn new(backend: Arc<dyn ObjectStore>, name: String, folder: Option<PathBuf>) -> Self {
+        let (breaker, has_answered) = (Breaker::default(), AtomicBool::new(false));
+        let is_conditional = AtomicBool::new(true);
+        Self { shared: Arc::new(Shared { backend, name, folder, breaker, has_answered, is_conditional }) }
     }
 
     /// How errors call this store.
     pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Writes an object that must not be there yet, or be there with the same bytes.
-    pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        let path = self.path(key)?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let put = self.inner.put_opts(&path, bytes.clone().into(), options);
-        match self.timed("write", key, bytes.len() as u64, put).await {
-            Ok(_) => Ok(Created::Now),
-            // A retried request may meet its own first try, and S3 answers 409 to a race of which nothing landed:
-            // what counts is what stands there now.
-            Err(StoreError::AlreadyExists { .. }) => match self.read(key, bytes.len() as u64).await {
-                Ok(found) if found == bytes => Ok(Created::Before),
-                Ok(_) | Err(StoreError::TooLarge { .. }) => {
-                    Err(StoreError::AlreadyExists { store: self.name.clone(), key: key.to_owned() })
-                }
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        }
+        &self.shared.name
     }
 
     /// Reads an object of at most `cap` bytes whole.
     pub async fn read(&self, key: &str, cap: u64) -> Result<Bytes, StoreError> {
-        let path = self.path(key)?;
-        let found = self.timed("read", key, cap, self.inner.get(&path)).await?;
-        let size = found.meta.size;
-        if size > cap {
-            return Err(StoreError::TooLarge {
-                store: self.name.clone(),
-                key: key.to_owned(),
-                found: size,
-                cap,
-            });
-        }
-        // The size is the store's claim; the stream is cut off where it goes past the ceiling all the same.
-        let mut stream = found.into_stream();
-        let collect = async {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-            while let Some(part) = stream.try_next().await? {
-                bytes.extend_from_slice(&part);
-                if bytes.len() as u64 > cap {
-                    break;
-                }
+        let path = &name::path(key)?;
+        self.attempt("read", key, || async move {
+            let found = within(BASE_DEADLINE, self.backend().get(path)).await?;
+            let size = found.meta.size;
+            if size > cap {
+                let (store, key) = (self.name().to_owned(), key.to_owned());
+                return Err(Trouble::Settled(StoreError::TooLarge { store, key, found: size, cap }));
             }
-            Ok(bytes)
-        };
-        let bytes = self.timed("read", key, size, collect).await?;
-        if bytes.len() as u64 > cap {
-            let found = bytes.len() as u64;
-            return Err(StoreError::TooLarge { store: self.name.clone(), key: key.to_owned(), found, cap });
-        }
-        Ok(bytes.into())
+            collect(found, size).await
+        })
+        .await
     }
 
-    /// Reads a part of an object. A store that gives fewer or more bytes than were asked for has failed.
+    /// Reads a part of an object, exactly as many bytes as the range has.
     pub async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let path = self.path(key)?;
-        let size = range.end.saturating_sub(range.start);
-        let bytes = self.timed("read", key, size, self.inner.get_range(&path, range.clone())).await?;
-        if bytes.len() as u64 == size {
-            return Ok(bytes);
+        let path = &name::path(key)?;
+        let wanted = &range;
+        if wanted.is_empty() {
+            return Ok(Bytes::new());
         }
-        Err(StoreError::Failed {
-            store: self.name.clone(),
-            operation: "read",
-            key: key.to_owned(),
-            source: format!("{} bytes came for the range {range:?}", bytes.len()).into(),
-        })
+        let too_short = |size| {
+            let (store, key) = (self.name().to_owned(), key.to_owned());
+            StoreError::OutOfRange { store, key, range: wanted.clone(), size }
+        };
+        let too_short = &too_short;
+        let read = self.attempt("read", key, || async move {
+            let options = object_store::GetOptions::new().with_range(Some(wanted.clone()));
+            let found = within(BASE_DEADLINE, self.backend().get_opts(path, options)).await?;
+            if found.meta.size < wanted.end {
+                return Err(Trouble::Settled(too_short(found.meta.size)));
+            }
+            collect(found, wanted.end - wanted.start).await
+        });
+        match read.await {
+            // A range that begins past the end is answered with an error, each storage's own: the size tells.
+            Err(error @ StoreError::Failed { .. }) => match self.entry(key).await {
+                Ok(Some(entry)) if entry.size < range.end => Err(too_short(entry.size)),
+                _ => Err(error),
+            },
+            read => read,
+        }
     }
 
     /// The size and time of an object, or `None` where there is none.
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        let path = self.path(key)?;
-        match self.timed("look up", key, 0, self.inner.head(&path)).await {
-            Ok(meta) => Ok(Some(self.read_entry(meta)?)),
+        let path = &name::path(key)?;
+        let found = self.attempt("look up", key, || async move {
+            let meta = within(BASE_DEADLINE, self.backend().head(path)).await?;
+            self.read_entry(&meta).map_err(Trouble::Settled)
+        });
+        match found.await {
+            Ok(entry) => Ok(Some(entry)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// All objects below `prefix` (a whole number of path parts), sorted by name.
+    ///
+    /// Names come as the storage tells them: also those that no [`Store::create`] would take.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        let path = self.path(prefix)?;
-        let prefix_path = (!prefix.is_empty()).then_some(&path);
-        // A listing's length is not known beforehand; each page gets its own time.
-        let mut stream = self.inner.list(prefix_path);
-        let mut entries = Vec::new();
-        while let Some(meta) = self.timed("list", prefix, 0, stream.try_next()).await? {
-            entries.push(self.read_entry(meta)?);
-        }
+        let path = if prefix.is_empty() { None } else { Some(name::path(prefix)?) };
+        let path = path.as_ref();
+        let mut entries = self
+            .attempt("list", prefix, || async move {
+                let mut listing = self.backend().list(path);
+                let mut entries = Vec::new();
+                // How long a listing is is not known beforehand: each page gets its own time.
+                while let Some(meta) = within(BASE_DEADLINE, listing.try_next()).await? {
+                    if path.is_some_and(|path| !is_below(&meta.location, path)) {
+                        let said = format!("it lists `{}`, which does not lie there", meta.location);
+                        return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
+                    }
+                    if entries.len() == MOST_ENTRIES {
+                        let said = format!("it lists more than {MOST_ENTRIES} objects");
+                        return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
+                    }
+                    entries.push(self.read_entry(&meta).map_err(Trouble::Settled)?);
+                }
+                Ok(entries)
+            })
+            .await?;
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        // Where objects come and go, a page can begin before the last one ended.
+        entries.dedup_by(|later, earlier| later.key == earlier.key);
         Ok(entries)
     }
 
     /// Removes an object; one that is not there is removed already.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let path = self.path(key)?;
-        match self.timed("delete", key, 0, self.inner.delete(&path)).await {
+        let path = &name::path(key)?;
+        let done = self.attempt("delete", key, || within(BASE_DEADLINE, self.backend().delete(path)));
+        match done.await {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn read_entry(&self, meta: object_store::ObjectMeta) -> Result<Entry, StoreError> {
-        let key = meta.location.to_string();
-        match Timestamp::from_nanosecond(i128::from(meta.last_modified.timestamp_micros()) * 1000) {
-            Ok(modified) => Ok(Entry { key, size: meta.size, modified }),
-            Err(error) => {
-                let (store, source) = (self.name.clone(), error.into());
-                Err(StoreError::Failed { store, operation: "date", key, source })
-            }
-        }
+    pub(crate) fn backend(&self) -> &dyn ObjectStore {
+        &*self.shared.backend
     }
 
-    fn path(&self, key: &str) -> Result<Path, StoreError> {
-        Path::parse(key).map_err(|error| StoreError::Failed {
-            store: self.name.clone(),
-            operation: "name",
-            key: key.to_owned(),
-            source: error.into(),
-        })
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        self.shared.folder.clone()
     }
 
-    async fn timed<T>(
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.shared.is_conditional.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing is written on a condition. Says whether that is news.
+    pub(crate) fn give_up_conditions(&self) -> bool {
+        self.shared.is_conditional.swap(false, Ordering::Relaxed)
+    }
+
+    /// Tries an operation until it succeeds, its answer is clear, or the patience is used up.
+    pub(crate) async fn attempt<T, F>(
         &self,
         operation: &'static str,
         key: &str,
-        size: u64,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, StoreError> {
-        let deadline = BASE_DEADLINE + Duration::from_secs(size / SLOWEST_LINK);
-        match tokio::time::timeout(deadline, request).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.explain(operation, key, error)),
-            Err(_) => Err(StoreError::Deadline {
-                store: self.name.clone(),
-                operation,
-                key: key.to_owned(),
-                deadline,
-            }),
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let admission = self.shared.breaker.admit().map_err(|refusal| self.suspended(refusal))?;
+        let mut patience = Patience::new(admission.is_probe());
+        loop {
+            let trouble = match request().await {
+                Ok(value) => {
+                    self.shared.has_answered.store(true, Ordering::Relaxed);
+                    admission.answered();
+                    return Ok(value);
+                }
+                Err(trouble) => trouble,
+            };
+            if trouble.is_an_answer() {
+                self.shared.has_answered.store(true, Ordering::Relaxed);
+            }
+            let course = trouble.course();
+            let has_answered = self.shared.has_answered.load(Ordering::Relaxed);
+            let Some(pause) = patience.after(course, has_answered) else {
+                let error = self.explain(operation, key, trouble, patience.effort());
+                if matches!(course, Course::Passing(_)) {
+                    if let Some(rest) = admission.gave_up(&chain(&error)) {
+                        tracing::warn!("{} is left alone for {rest:?}: {}", self.name(), chain(&error));
+                    }
+                } else {
+                    admission.answered();
+                }
+                return Err(error);
+            };
+            tracing::debug!(?trouble, "{}: to {operation} `{key}` is tried again in {pause:?}", self.name());
+            tokio::time::sleep(pause).await;
         }
     }
 
-    fn explain(&self, operation: &'static str, key: &str, error: object_store::Error) -> StoreError {
+    fn read_entry(&self, meta: &ObjectMeta) -> Result<Entry, StoreError> {
+        let key = meta.location.to_string();
+        match Timestamp::from_nanosecond(i128::from(meta.last_modified.timestamp_micros()) * 1000) {
+            Ok(modified) => Ok(Entry { key, size: meta.size, modified }),
+            Err(error) => Err(self.failed("date", &key, Effort::default(), error)),
+        }
+    }
+
+    pub(crate) fn failed(
+        &self,
+        operation: &'static str,
+        key: &str,
+        effort: Effort,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        let (store, key, source) = (self.name().to_owned(), key.to_owned(), source.into());
+        StoreError::Failed { store, operation, key, effort, source }
+    }
+
+    fn suspended(&self, refusal: Refusal) -> StoreError {
+        let Refusal { failures, opened, retry, last } = refusal;
+        let (store, source) = (self.name().to_owned(), last.into());
+        StoreError::Suspended { store, failures, opened, retry, source }
+    }
+
+    fn explain(&self, operation: &'static str, key: &str, trouble: Trouble, effort: Effort) -> StoreError {
         use object_store::Error as E;
-        let (store, key) = (self.name.clone(), key.to_owned());
-        match error {
-            E::NotFound { .. } => StoreError::NotFound { store, key },
-            E::AlreadyExists { .. } | E::Precondition { .. } => StoreError::AlreadyExists { store, key },
-            error @ (E::PermissionDenied { .. } | E::Unauthenticated { .. }) => {
-                StoreError::Denied { store, key, source: error.into() }
+        let (store, name) = (self.name().to_owned(), key.to_owned());
+        match trouble {
+            Trouble::Settled(error) => error,
+            Trouble::Late(deadline) => StoreError::Deadline { store, operation, key: name, deadline, effort },
+            Trouble::Uneven { announced, came } => {
+                let said = format!("{came} bytes came where {announced} were announced");
+                self.failed(operation, key, effort, said)
             }
-            error if is_full(&error) => StoreError::Full { store, key, source: error.into() },
-            error if is_denied(&error) => StoreError::Denied { store, key, source: error.into() },
-            error => StoreError::Failed { store, operation, key, source: error.into() },
+            Trouble::Client(E::NotFound { .. }) => StoreError::NotFound { store, key: name },
+            Trouble::Client(E::AlreadyExists { .. } | E::Precondition { .. }) => {
+                StoreError::AlreadyExists { store, key: name }
+            }
+            Trouble::Client(error @ (E::PermissionDenied { .. } | E::Unauthenticated { .. })) => {
+                StoreError::Denied { store, key: name, source: error.into() }
+            }
+            Trouble::Client(error) if is_full(&error) => {
+                StoreError::Full { store, key: name, source: error.into() }
+            }
+            Trouble::Client(error) if is_denied(&error) => {
+                StoreError::Denied { store, key: name, source: error.into() }
+            }
+            Trouble::Client(error) => self.failed(operation, key, effort, error),
         }
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Store({})", self.name)
+        write!(f, "Store({})", self.name())
     }
 }
 
-/// Looks for an operating system error of one of `kinds` in the chain.
-fn has_io_error(error: &(dyn Error + 'static), kinds: &[io::ErrorKind]) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| kinds.contains(&e.kind())) {
-            return true;
+/// What one attempt may take for so many bytes.
+pub(crate) fn deadline(size: u64) -> Duration {
+    BASE_DEADLINE + Duration::from_secs(size / SLOWEST_LINK)
+}
+
+/// The body of an answer, which must have exactly `size` bytes. No more are kept, whatever comes.
+async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
+    let mut stream = found.into_stream();
+    let whole = async {
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(TRUSTED_CAPACITY)).unwrap_or(0));
+        loop {
+            let part = timeout(STALL_DEADLINE, stream.try_next());
+            match part.await.map_err(|_| Trouble::Late(STALL_DEADLINE))?.map_err(Trouble::Client)? {
+                Some(part) if bytes.len() as u64 + part.len() as u64 <= size => {
+                    bytes.extend_from_slice(&part);
+                }
+                Some(part) => return Err(uneven(size, bytes.len() as u64 + part.len() as u64)),
+                None if bytes.len() as u64 == size => return Ok(bytes.into()),
+                None => return Err(uneven(size, bytes.len() as u64)),
+            }
         }
+    };
+    timeout(deadline(size), whole).await.map_err(|_| Trouble::Late(deadline(size)))?
+}
+
+fn uneven(announced: u64, came: u64) -> Trouble {
+    Trouble::Uneven { announced, came }
+}
+
+fn is_below(location: &Path, prefix: &Path) -> bool {
+    location.prefix_match(prefix).is_some_and(|mut rest| rest.next().is_some())
+}
+
+/// An error and its sources on one line.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
         next = error.source();
     }
-    false
-}
-
-fn is_full(error: &(dyn Error + 'static)) -> bool {
-    has_io_error(error, &[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded])
-}
-
-fn is_denied(error: &(dyn Error + 'static)) -> bool {
-    has_io_error(error, &[io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem])
+    text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_object_is_created_once_and_the_same_bytes_again_are_no_error() {
-        let store = Store::memory();
-        assert_eq!(store.create("a/b", Bytes::from_static(b"one")).await.unwrap(), Created::Now);
-        assert_eq!(store.create("a/b", Bytes::from_static(b"one")).await.unwrap(), Created::Before);
-        let other = store.create("a/b", Bytes::from_static(b"two")).await.unwrap_err();
-        assert!(matches!(other, StoreError::AlreadyExists { .. }), "{other:?}");
-        let longer = store.create("a/b", Bytes::from_static(b"o")).await.unwrap_err();
-        assert!(matches!(longer, StoreError::AlreadyExists { .. }), "{longer:?}");
-        assert_eq!(store.read("a/b", 3).await.unwrap(), "one");
-    }
-
-    #[tokio::test]
-    async fn reads_have_a_ceiling_and_missing_objects_a_name() {
-        let store = Store::memory();
-        store.create("x", Bytes::from_static(b"12345")).await.unwrap();
-        assert!(matches!(
-            store.read("x", 4).await.unwrap_err(),
-            StoreError::TooLarge { found: 5, cap: 4, .. }
-        ));
-        assert!(matches!(store.read("y", 4).await.unwrap_err(), StoreError::NotFound { .. }));
-        assert_eq!(store.read_range("x", 1..3).await.unwrap(), "23");
-        assert!(store.read_range("x", 3..9).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn listings_are_sorted_and_deletes_idempotent() {
-        let store = Store::memory();
-        for key in ["p/b", "p/a", "q/a"] {
-            store.create(key, Bytes::from_static(b"-")).await.unwrap();
-        }
-        let keys: Vec<_> = store.list("p").await.unwrap().into_iter().map(|e| e.key).collect();
-        assert_eq!(keys, ["p/a", "p/b"]);
-        store.delete("p/a").await.unwrap();
-        store.delete("p/a").await.unwrap();
-        assert!(store.entry("p/a").await.unwrap().is_none());
-        assert_eq!(store.list("").await.unwrap().len(), 2);
-    }
-}
+mod tests;

@@ -41,27 +41,42 @@ fn is_ready() -> bool {
 }
 
 fn ensure_bucket() -> Result<(), Problem> {
+    put_bucket("MinIO", ADDRESS, BUCKET, (ACCESS_KEY, SECRET_KEY), REGION)
+}
+
+/// Makes a bucket on an S3 server, or finds it there.
+pub(super) fn put_bucket(
+    server: &str,
+    address: &str,
+    bucket: &str,
+    keys: (&str, &str),
+    region: &str,
+) -> Result<(), Problem> {
     // 409: the bucket is there and ours.
-    match s3_put(&format!("http://{ADDRESS}/{BUCKET}")).as_deref() {
+    match s3_put(&format!("http://{address}/{bucket}"), keys, region).as_deref() {
         Some("200" | "409") => Ok(()),
-        Some("403") => Err(services::port_problem(ADDRESS, "our MinIO (it refuses our keys)")),
+        Some("403") => Err(services::port_problem(address, &format!("our {server} (it refuses our keys)"))),
         other => Err(Problem::new(format!(
-            "MinIO does not make the bucket {BUCKET}: it answers {}",
+            "{server} does not make the bucket {bucket}: it answers {}",
             other.unwrap_or("nothing")
         ))),
     }
 }
 
+/// The SHA-256 of nothing, which versitygw wants to be told.
+const NOTHING: &str =
+    "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Sends a signed PUT without a body; gives the status.
-fn s3_put(url: &str) -> Option<String> {
+fn s3_put(url: &str, (access_key, secret_key): (&str, &str), region: &str) -> Option<String> {
     let mut curl = Command::new("curl")
         .args(["--silent", "--config", "-", "--request", "PUT", "--output", "/dev/null"])
-        .args(["--max-time", "20", "--write-out", "%{http_code}", url])
+        .args(["--max-time", "20", "--header", NOTHING, "--write-out", "%{http_code}", url])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .ok()?;
-    let signing = format!("aws-sigv4 = \"aws:amz:{REGION}:s3\"\nuser = \"{ACCESS_KEY}:{SECRET_KEY}\"\n");
+    let signing = format!("aws-sigv4 = \"aws:amz:{region}:s3\"\nuser = \"{access_key}:{secret_key}\"\n");
     curl.stdin.take()?.write_all(signing.as_bytes()).ok()?;
     let output = curl.wait_with_output().ok()?;
     String::from_utf8(output.stdout).ok()

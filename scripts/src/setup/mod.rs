@@ -10,6 +10,7 @@ mod parts;
 mod registry;
 mod services;
 mod state;
+mod stores;
 mod tools;
 
 pub(crate) use self::images::{BUSYBOX, POSTGRES};

@@ -1,7 +1,7 @@
 //! The parts: what each one is, what it needs, what it gives to the tests, and what is lost without it.
 
 use super::state::State;
-use super::{docker, images, minio, registry, tools};
+use super::{docker, images, minio, registry, stores, tools};
 use crate::problem::Problem;
 
 /// Parts of one lane follow each other; the lanes run side by side.
@@ -73,7 +73,7 @@ fn program(state: &State, name: &'static str, program: &str) -> (&'static str, S
 pub(super) const ALL: &[Part] = &[
     Part {
         name: "file-tools",
-        title: "rsync, attr, acl and curl",
+        title: "rsync, attr, acl, curl and strace",
         without: "restored trees are not compared by another program",
         lane: Lane::System,
         needs: &[],
@@ -158,6 +158,53 @@ pub(super) const ALL: &[Part] = &[
                 text("LIFEBOAT_TEST_S3_REGION", minio::REGION),
                 text("LIFEBOAT_TEST_S3_ACCESS_KEY_ID", minio::ACCESS_KEY),
                 text("LIFEBOAT_TEST_S3_SECRET_ACCESS_KEY", minio::SECRET_KEY),
+            ]
+        },
+    },
+    Part {
+        name: "versitygw",
+        title: "versitygw, a second S3 server",
+        without: "stores are not tested on a second S3 server",
+        lane: Lane::Go,
+        needs: &["file-tools"],
+        ensure: stores::ensure_versitygw,
+        variables: |_| {
+            vec![
+                ("LIFEBOAT_TEST_S3_2_ENDPOINT", format!("http://{}", stores::VERSITYGW)),
+                text("LIFEBOAT_TEST_S3_2_BUCKET", stores::BUCKET),
+                text("LIFEBOAT_TEST_S3_2_REGION", minio::REGION),
+                text("LIFEBOAT_TEST_S3_2_ACCESS_KEY_ID", stores::VERSITYGW_KEY),
+                text("LIFEBOAT_TEST_S3_2_SECRET_ACCESS_KEY", stores::VERSITYGW_SECRET),
+            ]
+        },
+    },
+    Part {
+        name: "fake-gcs-server",
+        title: "fake-gcs-server, which speaks Google Cloud Storage's protocol",
+        without: "stores are not tested on Google's protocol",
+        lane: Lane::Go,
+        needs: &["file-tools"],
+        ensure: stores::ensure_gcs,
+        variables: |_| {
+            vec![
+                ("LIFEBOAT_TEST_GCS_ENDPOINT", format!("http://{}", stores::GCS)),
+                text("LIFEBOAT_TEST_GCS_BUCKET", stores::BUCKET),
+            ]
+        },
+    },
+    Part {
+        name: "azurite",
+        title: "Azurite, which speaks Azure Blob Storage's protocol",
+        without: "stores are not tested on Azure's protocol",
+        lane: Lane::System,
+        needs: &[],
+        ensure: stores::ensure_azurite,
+        variables: |_| {
+            vec![
+                ("LIFEBOAT_TEST_AZURE_ENDPOINT", stores::azurite_endpoint()),
+                text("LIFEBOAT_TEST_AZURE_CONTAINER", stores::BUCKET),
+                text("LIFEBOAT_TEST_AZURE_ACCOUNT", stores::AZURITE_ACCOUNT),
+                text("LIFEBOAT_TEST_AZURE_KEY", stores::AZURITE_KEY),
             ]
         },
     },

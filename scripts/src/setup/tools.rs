@@ -22,6 +22,10 @@ pub(super) const MINIO: GoTool = GoTool {
     package: "github.com/minio/minio",
     version: "v0.0.0-20260212201848-7aac2a2c5b7c",
 };
+pub(super) const VERSITYGW: GoTool =
+    GoTool { name: "versitygw", package: "github.com/versity/versitygw/cmd/versitygw", version: "v1.8.0" };
+pub(super) const FAKE_GCS_SERVER: GoTool =
+    GoTool { name: "fake-gcs-server", package: "github.com/fsouza/fake-gcs-server", version: "v1.56.1" };
 const COSIGN: GoTool =
     GoTool { name: "cosign", package: "github.com/sigstore/cosign/v3/cmd/cosign", version: "v3.1.3" };
 const COSIGN_2: GoTool =
@@ -42,10 +46,16 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Debian's small tools that tests compare with.
 pub(super) fn ensure_file_tools(state: &State) -> Outcome {
-    let wanted = [("rsync", "rsync"), ("setfattr", "attr"), ("setfacl", "acl"), ("curl", "curl")];
+    let wanted = [
+        ("rsync", "rsync"),
+        ("setfattr", "attr"),
+        ("setfacl", "acl"),
+        ("curl", "curl"),
+        ("strace", "strace"),
+    ];
     let installed = packages::ensure(state, &wanted)?;
     if installed.is_empty() {
-        return Ok(Ready::found("rsync, attr, acl, curl"));
+        return Ok(Ready::found("rsync, attr, acl, curl, strace"));
     }
     Ok(Ready::new(true, installed.join(", ")))
 }

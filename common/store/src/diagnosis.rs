@@ -1,0 +1,99 @@
+//! What an attempt's failure means: whether to ask again, and what to say in the end.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use object_store::client::HttpError;
+use tokio::time::timeout;
+
+use crate::error::find;
+use crate::{ServerAnswer, StoreError};
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The client gave an error.
+    Client(object_store::Error),
+    /// Nothing came within this time.
+    Late(Duration),
+    /// Another number of bytes came than the store had announced.
+    Uneven { announced: u64, came: u64 },
+    /// The answer is clear, and stays the same.
+    Settled(StoreError),
+}
+
+/// How trouble is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Asking again will not help.
+    Settled,
+    /// It may pass; the server may have said when.
+    Passing(Option<Duration>),
+    /// It may pass, but if not at once, then the store is at fault and not the way to it.
+    Doubtful,
+}
+
+impl Trouble {
+    pub(crate) fn course(&self) -> Course {
+        match self {
+            Self::Settled(_) => Course::Settled,
+            Self::Late(_) => Course::Passing(None),
+            Self::Uneven { .. } => Course::Doubtful,
+            Self::Client(error) => match find::<ServerAnswer>(error) {
+                Some(ServerAnswer { status: 501 | 505 | 507, .. }) => Course::Settled,
+                Some(ServerAnswer { status: 408 | 429 | 500.., retry_after, .. }) => {
+                    Course::Passing(*retry_after)
+                }
+                None if find::<HttpError>(error).is_some() => Course::Passing(None),
+                Some(_) | None => Course::Settled,
+            },
+        }
+    }
+
+    /// Whether this came from the other end, which therefore can be reached.
+    pub(crate) fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Late(_) => false,
+            Self::Uneven { .. } | Self::Settled(_) => true,
+            Self::Client(error) => {
+                find::<ServerAnswer>(error).is_some() || find::<HttpError>(error).is_none()
+            }
+        }
+    }
+}
+
+/// Waits for a request, but no longer than `deadline`. The wait is by monotonic time, which no clock jump changes.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, Trouble> {
+    match timeout(deadline, request).await {
+        Ok(answer) => answer.map_err(Trouble::Client),
+        Err(_) => Err(Trouble::Late(deadline)),
+    }
+}
+
+/// Whether the store says that it cannot write on a condition: HTTP's 501, a client that is told not to try, or a file
+/// system without hard links.
+pub(crate) fn lacks_conditions(error: &object_store::Error) -> bool {
+    // Linux's EPERM (which `link` gives where a file system has no links; missing rights are EACCES), ENOSYS, EOPNOTSUPP.
+    const NO_LINKS: [i32; 3] = [1, 38, 95];
+    let is_local = find::<HttpError>(error).is_none();
+    let system = find::<io::Error>(error).and_then(io::Error::raw_os_error);
+    matches!(error, object_store::Error::NotImplemented { .. })
+        || find::<ServerAnswer>(error).is_some_and(|answer| answer.status == 501)
+        || is_local && system.is_some_and(|code| NO_LINKS.contains(&code))
+}
+
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    find::<io::Error>(error).is_some_and(|e| kinds.contains(&e.kind()))
+        || find::<ServerAnswer>(error).is_some_and(|answer| answer.status == 507)
+}
+
+pub(crate) fn is_denied(error: &(dyn Error + 'static)) -> bool {
+    let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+    find::<io::Error>(error).is_some_and(|e| kinds.contains(&e.kind()))
+}

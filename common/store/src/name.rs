@@ -1,0 +1,47 @@
+//! The names of objects: only what is the same everywhere. File systems and providers differ in case, normal forms and
+//! escapes of anything but plain ASCII.
+
+use object_store::path::Path;
+
+use crate::StoreError;
+
+/// The longest name that every storage takes.
+const LONGEST: usize = 1024;
+
+/// The name as a backend takes it.
+pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
+    let bad = |reason: &str| StoreError::BadName { key: key.to_owned(), reason: reason.to_owned() };
+    if key.len() > LONGEST {
+        return Err(bad("it is longer than 1024 bytes"));
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) {
+        return Err(bad("it has other characters than ASCII letters, digits, `-`, `_`, `.` and `/`"));
+    }
+    if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(bad("a part of it is empty, `.` or `..`"));
+    }
+    Path::parse(key).map_err(|error| bad(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_taken_as_they_are() {
+        for good in
+            ["lifeboat.json", "keys/data-0/x25519_a-00ff.age", "a/b/c", "..a", "n".repeat(1024).as_str()]
+        {
+            assert_eq!(path(good).unwrap().as_ref(), good);
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for bad in
+            ["", "/a", "a/", "a//b", "a/../b", ".", "a#1", "a b", "a%20b", "\u{e9}", "a\0", &"n".repeat(1025)]
+        {
+            assert!(matches!(path(bad), Err(StoreError::BadName { .. })), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! S3, and what speaks its protocol.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, Checksum};
+
+use super::{Opening, once};
+use crate::StoreError;
+use crate::transport::Transport;
+
+const WANTED: &str =
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)";
+
+pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    let endpoint = opening.setting(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
+    // Every upload carries its SHA-256: the server refuses what arrives damaged, and buckets with Object Lock demand it.
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(opening.bucket)
+        .with_region("us-east-1")
+        .with_checksum_algorithm(Checksum::SHA256);
+    for (key, value) in opening.known() {
+        builder = builder.with_config(key, value);
+    }
+    builder = builder
+        .with_client_options(opening.client(endpoint)?)
+        .with_retry(once())
+        .with_http_connector(Transport::default());
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    let store = builder.build().map_err(|error| opening.bad(error.to_string()))?;
+    if opening.is_on(&["AWS_SKIP_SIGNATURE"]) {
+        return Ok(Arc::new(store));
+    }
+    // The AWS tools' own switch for machines that have no instance role to ask for.
+    if opening.is_on(&["AWS_EC2_METADATA_DISABLED"]) {
+        let others = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+        let tasks = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
+        if opening.setting(&others).or(opening.setting(&tasks)).is_none() {
+            return Err(opening.no_credentials(WANTED, None));
+        }
+    }
+    opening.credentials(WANTED, || store.credentials().get_credential()).await?;
+    Ok(Arc::new(store))
+}

@@ -1,0 +1,121 @@
+//! How long an operation is tried: one budget for all of its attempts, with growing pauses between them.
+
+use std::time::Duration;
+
+use lifeboat_core::random::{Entropy, OsEntropy};
+use tokio::time::Instant;
+
+use crate::diagnosis::Course;
+use crate::error::Effort;
+
+/// No attempt begins later than this after the first failure: long enough for a server to be started anew.
+const BUDGET: Duration = Duration::from_mins(2);
+/// The same as long as the store never answered at all: more likely its address is wrong.
+const FIRST_CONTACT_BUDGET: Duration = Duration::from_secs(10);
+/// And so many attempts.
+const FIRST_CONTACT_ATTEMPTS: u32 = 3;
+/// So many attempts at what the store itself seems to do wrong.
+const DOUBTFUL_ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What is left of the patience for one operation.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    started: Instant,
+    first_failure: Option<Instant>,
+    attempts: u32,
+    /// A probe of a store that is left alone gets one attempt.
+    is_probe: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(is_probe: bool) -> Self {
+        Self { started: Instant::now(), first_failure: None, attempts: 0, is_probe }
+    }
+
+    /// Counts a failed attempt. Gives the pause before the next one, or nothing if the patience is at its end.
+    pub(crate) fn after(&mut self, course: Course, has_answered: bool) -> Option<Duration> {
+        self.attempts += 1;
+        let since_failure = self.first_failure.get_or_insert_with(Instant::now).elapsed();
+        let (retry_after, most) = match course {
+            Course::Settled => return None,
+            Course::Passing(retry_after) => (retry_after, u32::MAX),
+            Course::Doubtful => (None, DOUBTFUL_ATTEMPTS),
+        };
+        let (budget, most) = if has_answered {
+            (BUDGET, most)
+        } else {
+            (FIRST_CONTACT_BUDGET, most.min(FIRST_CONTACT_ATTEMPTS))
+        };
+        let pause = pause(self.attempts).max(retry_after.unwrap_or_default());
+        let is_over = self.is_probe || self.attempts >= most || since_failure + pause > budget;
+        (!is_over).then_some(pause)
+    }
+
+    pub(crate) fn effort(&self) -> Effort {
+        Effort { attempts: self.attempts, elapsed: self.started.elapsed() }
+    }
+}
+
+/// The pause after so many attempts: it doubles each time, and up to half of it is left to chance, so that hosts that
+/// failed together do not come back together.
+pub(crate) fn pause(attempts: u32) -> Duration {
+    let whole = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    let entropy: &dyn Entropy = &OsEntropy;
+    let [chance] = entropy.array::<1>();
+    whole.mul_f64(0.5 + f64::from(chance) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails until the patience ends; the number of attempts and the time that they took.
+    async fn exhaust(course: Course, has_answered: bool) -> Effort {
+        let mut patience = Patience::new(false);
+        while let Some(pause) = patience.after(course, has_answered) {
+            tokio::time::sleep(pause).await;
+        }
+        patience.effort()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_once_answered_gets_two_minutes() {
+        let effort = exhaust(Course::Passing(None), true).await;
+        assert!((10..=40).contains(&effort.attempts), "{effort:?}");
+        assert!((100..=120).contains(&effort.elapsed.as_secs()), "{effort:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answered_gets_three_attempts() {
+        let effort = exhaust(Course::Passing(None), false).await;
+        assert_eq!(effort.attempts, 3);
+        assert!(effort.elapsed < Duration::from_secs(1), "{effort:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_servers_wish_is_kept_within_the_budget() {
+        let mut patience = Patience::new(false);
+        let asked = Duration::from_secs(40);
+        assert_eq!(patience.after(Course::Passing(Some(asked)), true), Some(asked));
+        assert_eq!(exhaust(Course::Passing(Some(asked)), true).await.elapsed.as_secs(), 120);
+        let too_long = Course::Passing(Some(Duration::from_hours(1)));
+        assert_eq!(exhaust(too_long, true).await.attempts, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_settled_or_a_probe_is_tried_once_and_what_is_doubtful_thrice() {
+        assert_eq!(exhaust(Course::Settled, true).await.attempts, 1);
+        assert_eq!(exhaust(Course::Doubtful, true).await.attempts, 3);
+        assert_eq!(Patience::new(true).after(Course::Passing(None), true), None);
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_below_their_limit() {
+        for attempts in 1..=100 {
+            let whole = FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_PAUSE);
+            assert!((whole / 2..=whole).contains(&pause(attempts)), "{attempts}");
+        }
+    }
+}
