@@ -29,7 +29,7 @@ pub(crate) struct ChunkSizes {
 
 impl ChunkSizes {
     /// For sources whose changes are pages of a few KiB.
-    pub(crate) const FINE: Self = Self { minimum: 8 << 10, average: 32 << 10, maximum: 128 << 10 };
+    pub(crate) const FINE: Self = Self { minimum: 4 << 10, average: 16 << 10, maximum: 64 << 10 };
 
     /// Whether the chunker takes these sizes; those of a repository that we did not write may be anything.
     pub(crate) fn are_usable(self) -> bool {

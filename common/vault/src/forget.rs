@@ -190,7 +190,7 @@ impl Viewer {
     fn protected(&self, snapshot: &Snapshot, history: &History, clock: &dyn Clock) -> Option<&'static str> {
         let floor = self.repository().roster.floor;
         let age = clock.now().as_second() - snapshot.stored().as_second();
-        if age < i64::from(floor.days) * 24 * 60 * 60 {
+        if floor.days > 0 && age < i64::from(floor.days) * 24 * 60 * 60 {
             return Some("it is younger than the retention floor allows");
         }
         let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == snapshot.writer());

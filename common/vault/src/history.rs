@@ -164,7 +164,7 @@ impl Repository {
             let Some(found) = requests.get(&recorded.sequence) else { continue };
             let by_root = found.request.as_ref().is_some_and(|request| request.by == By::Root);
             let age = latest.as_second() - recorded.stored.as_second();
-            let is_young = age < i64::from(floor.days) * SECONDS_OF_A_DAY;
+            let is_young = floor.days > 0 && age < i64::from(floor.days) * SECONDS_OF_A_DAY;
             let is_protected = recorded.manifest.is_ok() && (is_young || newest.contains(&recorded.sequence));
             if !by_root && is_protected {
                 recorded.standing = Standing::Refused;

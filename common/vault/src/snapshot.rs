@@ -44,6 +44,8 @@ use crate::{FORMAT_VERSION, VaultError};
 const THIN_PERCENT: u64 = 60;
 /// The most chunks that a run stores anew for this, in percent of those that the last snapshot used.
 const RENEWED_PERCENT: u64 = 3;
+/// A budget that small repositories have in any case, in chunks: about one frame.
+const RENEWED_AT_LEAST: u64 = 64;
 /// How often another run of the same writer may come first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
@@ -281,7 +283,7 @@ impl SnapshotWriter {
             keys,
             chunks,
             mut part,
-            memories,
+            mut memories,
             mut head,
             seen,
             time,
@@ -291,6 +293,8 @@ impl SnapshotWriter {
         let stored = tokio::task::spawn_blocking(move || chunks.finish())
             .await
             .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
+        // Everything has landed: a run that ends before its manifest does leaves all of it to the next one.
+        memories.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {
             id: None,
             sequence: head.as_ref().map_or(0, |head| head.sequence + 1),
@@ -393,10 +397,12 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> FrameSet {
         }
     }
     frames.sort_unstable();
-    let mut budget = used_chunks * RENEWED_PERCENT / 100;
-    let affordable = frames.into_iter().take_while(|(_, _, used)| {
+    let mut budget = (used_chunks * RENEWED_PERCENT / 100).max(RENEWED_AT_LEAST);
+    let affordable = frames.into_iter().filter(|(_, _, used)| {
         let is_affordable = *used <= budget;
-        budget = budget.saturating_sub(*used);
+        if is_affordable {
+            budget -= *used;
+        }
         is_affordable
     });
     affordable.map(|(_, frame, _)| frame).collect()

@@ -1,0 +1,122 @@
+//! A process that dies at any operation of the store leaves every committed snapshot whole, and the next one goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Rule};
+use lifeboat_vault::VaultError;
+
+use crate::yard::{Files, Yard, noise, silent};
+
+fn files(seed: u64) -> Files {
+    BTreeMap::from([
+        ("changing".to_owned(), noise(seed, 700_000)),
+        ("staying".to_owned(), noise(1_000, 500_000)),
+        ("small".to_owned(), format!("content {seed}").into_bytes()),
+    ])
+}
+
+/// A repository with two snapshots.
+async fn yard() -> Yard {
+    let mut yard = Yard::new().await;
+    for seed in 0..2 {
+        yard.snapshot(&files(seed)).await.unwrap();
+    }
+    yard
+}
+
+/// Lets `act` die at every operation that it asks for, with that operation done and not done; then checks that all
+/// is whole and that `act` succeeds when it is done again.
+async fn die_everywhere(yard: &Yard, what: &str, act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>) {
+    let mut whole = yard.fork();
+    let before = whole.faults.operations();
+    act(&mut whole).await.unwrap();
+    let operations = whole.faults.operations() - before;
+    assert!(operations > 3, "{what} asks for {operations} operations only");
+    for landing in [Landing::NotLanded, Landing::Landed] {
+        for n in 1..=operations {
+            let when = format!("{what} that died at operation {n} of {operations} ({landing:?})");
+            let mut yard = yard.fork();
+            yard.faults.die_at(n, landing);
+            let outcome = act(&mut yard).await;
+            assert!(outcome.is_err() || n == operations, "{when}: it claims success");
+            yard.faults.revive();
+            yard.see_that_all_restores(&when).await;
+            act(&mut yard).await.unwrap_or_else(|error| panic!("again after {when}: {error}"));
+            yard.see_that_all_restores(&format!("again after {when}")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_may_die_anywhere() {
+    let yard = yard().await;
+    die_everywhere(&yard, "a run", async |yard| yard.snapshot(&files(2)).await.map(drop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_may_die_anywhere() {
+    let mut yard = yard().await;
+    let keeper = yard.add_keeper().await;
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    die_everywhere(&yard, "a prune without grace", async |yard| yard.prune(&keeper, 0).await.map(drop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgetting_may_die_anywhere() {
+    let yard = yard().await;
+    die_everywhere(&yard, "a forget", async |yard| {
+        let viewer = yard.as_writer(&yard.writer.clone()).await?;
+        let listing = viewer.snapshots().await?;
+        // Once it was asked for, the snapshot may be gone, also where the answer was lost.
+        let chosen: Vec<_> = listing.snapshots.iter().filter(|s| s.sequence() == 0).collect();
+        chosen.iter().for_each(|snapshot| drop(yard.committed.remove(snapshot.id())));
+        viewer.forget(&chosen, &yard.clock, false).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changing_the_roster_may_die_anywhere() {
+    let yard = yard().await;
+    die_everywhere(&yard, "adding a writer", async |yard| {
+        let restorer = yard.restorer().await?;
+        restorer.add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+    })
+    .await;
+    die_everywhere(&yard, "adding a keeper", async |yard| {
+        yard.restorer().await?.add_keeper(&yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+    })
+    .await;
+    die_everywhere(&yard, "rotating", async |yard| {
+        yard.restorer().await?.rotate(None, &yard.clock, &OsEntropy).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_run_takes_up_what_landed_and_does_not_read_finished_files_again() {
+    let mut yard = Yard::new().await;
+    let many: Files = (0..12).map(|n| (format!("file-{n:02}"), noise(n, 400_000))).collect();
+    // Files that changed within the clock's grain before a run are read again: let these be old.
+    yard.clock.advance(Duration::from_secs(50 * 365 * 24 * 60 * 60));
+    yard.fill_source(&many);
+    let writer = Arc::clone(&yard.writer);
+    let run = yard.begin(&writer).await.unwrap();
+    assert_eq!(yard.files_read(), 12);
+    let dies_before_its_manifest = Rule::new(Fault::answer(Answer::Gone)).below("parts/").always();
+    yard.faults.script(dies_before_its_manifest);
+    run.commit(&silent()).await.unwrap_err();
+    yard.faults.clear_script();
+
+    let run = yard.begin(&writer).await.unwrap();
+    assert_eq!(yard.files_read(), 12, "files that had landed were read again");
+    let committed = run.commit(&silent()).await.unwrap();
+    // Nothing but the list of the files is new.
+    assert!(committed.new_bytes < 10_000, "{} bytes were stored again", committed.new_bytes);
+    yard.committed.insert(committed.id.unwrap(), many);
+    yard.see_that_all_restores("after a killed run").await;
+}

@@ -1,0 +1,224 @@
+//! Pruning while backups run, by the storage's clock alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use lifeboat_testkit::fault_store::{Answer, Fault, Operation, Rule};
+use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, SnapshotWriter, VaultError, WriterKey};
+
+use crate::yard::{Files, Yard, noise, silent};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn files(seed: u64) -> Files {
+    BTreeMap::from([
+        ("changing".to_owned(), noise(seed, 2_200_000)),
+        ("staying".to_owned(), noise(1_000, 300_000)),
+    ])
+}
+
+fn days(count: i64) -> Duration {
+    DAY * u32::try_from(count).unwrap()
+}
+
+/// A run that has captured `files` and is not committed yet.
+async fn begin(yard: &Yard, writer: &Arc<WriterKey>, files: &Files) -> Result<SnapshotWriter, VaultError> {
+    yard.fill_source(files);
+    yard.begin(writer).await
+}
+
+/// The same run, killed before its manifest.
+async fn kill_a_run(yard: &Yard, files: &Files) {
+    let writer = Arc::clone(&yard.writer);
+    let run = begin(yard, &writer, files).await.unwrap();
+    yard.faults.script(Rule::new(Fault::answer(Answer::Gone)).below("parts/").always());
+    run.commit(&silent()).await.unwrap_err();
+    yard.faults.clear_script();
+}
+
+fn stored_bytes(yard: &Yard) -> usize {
+    let contents = yard.faults.contents();
+    contents.iter().filter(|(key, _)| key.starts_with("packs/")).map(|(_, bytes)| bytes.len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgotten_is_deleted_after_the_grace_and_not_before() {
+    let mut yard = Yard::new().await;
+    for seed in 0..4 {
+        yard.snapshot(&files(seed)).await.unwrap();
+    }
+    let keeper = yard.add_keeper().await;
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    let full = stored_bytes(&yard);
+    let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert!(pruned.condemned_bytes > 4_000_000, "{pruned:?}");
+    assert_eq!(pruned.deleted_objects, 0);
+    yard.faults.advance(days(GRACE_DAYS) - Duration::from_secs(60));
+    assert_eq!(yard.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects, 0);
+    yard.see_that_all_restores("condemned").await;
+    yard.faults.advance(Duration::from_secs(120));
+    let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert!(pruned.deleted_bytes > 4_000_000, "{pruned:?}");
+    assert!(stored_bytes(&yard) < full / 2, "{} of {full} bytes are left", stored_bytes(&yard));
+    yard.see_that_all_restores("swept").await;
+    let again = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert_eq!((again.condemned_objects, again.deleted_objects), (0, 0), "{again:?}");
+    yard.snapshot(&files(9)).await.unwrap();
+    yard.see_that_all_restores("after the next run").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_whose_clock_is_a_week_off_deletes_nothing_early() {
+    for off in [SignedDuration::from_hours(24 * 30), SignedDuration::from_hours(-24 * 30)] {
+        let mut yard = Yard::new().await;
+        for seed in 0..2 {
+            yard.snapshot(&files(seed)).await.unwrap();
+        }
+        let keeper = yard.add_keeper().await;
+        yard.clock.jump(off);
+        let viewer = yard.as_keeper(&keeper).await.unwrap();
+        yard.forget_all_but(&viewer, 1).await.unwrap();
+        for _ in 0..3 {
+            let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            assert_eq!(pruned.deleted_objects, 0, "{off:?}");
+        }
+        yard.see_that_all_restores("a keeper's clock is off").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_leans_on_what_is_condemned_meanwhile_keeps_it() {
+    for (sweep_first, prunes) in [(false, 1), (true, 2)] {
+        let mut yard = Yard::new().await;
+        yard.snapshot(&files(0)).await.unwrap();
+        yard.snapshot(&files(1)).await.unwrap();
+        let keeper = yard.add_keeper().await;
+        // The run sees what snapshot 0 stored, and leans on it.
+        let writer = yard.writer.clone();
+        let run = begin(&yard, &writer, &files(0)).await.unwrap();
+        let viewer = yard.as_keeper(&keeper).await.unwrap();
+        yard.forget_all_but(&viewer, 1).await.unwrap();
+        for _ in 0..prunes {
+            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+        }
+        if sweep_first {
+            // Just within the lease: no sweep can have happened.
+            yard.faults.advance(days(LEASE_DAYS) - Duration::from_secs(3600));
+            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+        }
+        let committed = run.commit(&silent()).await.unwrap();
+        yard.committed.insert(committed.id.unwrap(), files(0));
+        yard.see_that_all_restores("committed after a condemnation").await;
+        yard.faults.advance(days(GRACE_DAYS) + DAY);
+        for _ in 0..3 {
+            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            yard.see_that_all_restores("swept after that").await;
+            yard.faults.advance(days(GRACE_DAYS) + DAY);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_past_its_lease_is_refused() {
+    let mut yard = Yard::new().await;
+    yard.snapshot(&files(0)).await.unwrap();
+    let writer = yard.writer.clone();
+    let run = begin(&yard, &writer, &files(1)).await.unwrap();
+    yard.faults.advance(days(LEASE_DAYS) + Duration::from_secs(3600));
+    let error = run.commit(&silent()).await.unwrap_err();
+    assert!(matches!(error, VaultError::PastLease { .. }), "{error}");
+    yard.see_that_all_restores("refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
+    let mut yard = Yard::new().await;
+    yard.snapshot(&files(0)).await.unwrap();
+    yard.snapshot(&files(1)).await.unwrap();
+    let keeper = yard.add_keeper().await;
+    let writer = yard.writer.clone();
+    let run = begin(&yard, &writer, &files(0)).await.unwrap();
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    yard.prune(&keeper, 0).await.unwrap();
+    let error = run.commit(&silent()).await.unwrap_err();
+    assert!(matches!(error, VaultError::PrunedUnderWay { .. }), "{error}");
+    yard.see_that_all_restores("after the failed run").await;
+    yard.snapshot(&files(0)).await.unwrap();
+    yard.see_that_all_restores("after the next run").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_left_is_kept_for_its_lease_and_deleted_after_it() {
+    let mut yard = Yard::new().await;
+    yard.snapshot(&files(0)).await.unwrap();
+    let keeper = yard.add_keeper().await;
+    let before = stored_bytes(&yard);
+    kill_a_run(&yard, &files(1)).await;
+    let with_leftovers = stored_bytes(&yard);
+    assert!(with_leftovers > before);
+    yard.prune(&keeper, 0).await.unwrap();
+    assert_eq!(stored_bytes(&yard), with_leftovers);
+    yard.faults.advance(days(LEASE_DAYS) + DAY);
+    yard.prune(&keeper, 0).await.unwrap();
+    assert_eq!(stored_bytes(&yard), before);
+    yard.see_that_all_restores("leftovers are gone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_while_a_manifest_is_missing_or_unreadable() {
+    let mut yard = Yard::new().await;
+    for seed in 0..3 {
+        yard.snapshot(&files(seed)).await.unwrap();
+    }
+    let keeper = yard.add_keeper().await;
+    let manifest = format!("snapshots/{}/0000000001", yard.writer.writer);
+    for damage in ["withheld", "flipped"] {
+        let yard = yard.fork();
+        if damage == "withheld" {
+            yard.faults.take_away(&manifest);
+        } else {
+            let mut bytes = yard.faults.contents()[&manifest].to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            yard.faults.plant(&manifest, bytes);
+        }
+        yard.faults.clear_log();
+        let error = yard.prune(&keeper, 0).await.unwrap_err();
+        assert!(matches!(error, VaultError::NotWhole { .. }), "{damage}: {error}");
+        assert_eq!(yard.faults.count(Operation::Delete, ""), 0, "{damage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_ninety_are_forgotten() {
+    let mut yard = Yard::new().await;
+    // 400 files, of which each run changes four, wherever they lie.
+    let mut seeds: Vec<u64> = (0..400).collect();
+    let content = |seeds: &[u64]| -> Files {
+        let files = seeds.iter().enumerate();
+        files.map(|(number, seed)| (format!("file-{number:03}"), noise(*seed, 30_000))).collect()
+    };
+    let mut state = 7_u64;
+    for run in 0..100_u64 {
+        for change in 0..4 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = usize::try_from(state >> 33).unwrap() % seeds.len();
+            seeds[at] = 1_000 + run * 4 + change;
+        }
+        yard.snapshot(&content(&seeds)).await.unwrap();
+    }
+    let keeper = yard.add_keeper().await;
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 10).await.unwrap();
+    yard.prune(&keeper, 0).await.unwrap();
+    yard.see_that_all_restores("pruned").await;
+    let mut fresh = Yard::new().await;
+    fresh.snapshot(&content(&seeds)).await.unwrap();
+    let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));
+    println!("after 100 runs and a prune {old} bytes, fresh {new} bytes");
+    assert!(old * 10 <= new * 15, "{old} bytes, where a fresh repository has {new}");
+}

@@ -1,0 +1,269 @@
+//! A repository in a store that fails as told, its keys, and a folder to capture.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+use lifeboat_core::progress::{Progress, Silent};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_store::Store;
+use lifeboat_testkit::{FakeClock, FaultStore};
+use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
+use lifeboat_vault::{
+    Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, NewRepository, PackSizes, PinFile,
+    PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, SnapshotOptions, SnapshotWriter, Stream,
+    StreamKind, VaultError, Viewer, WriterKey,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What a folder holds: names and contents.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+/// A repository as its owner has it.
+pub(crate) struct Yard {
+    pub(crate) faults: FaultStore,
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) writer: Arc<WriterKey>,
+    pub(crate) recovery: String,
+    /// What each committed snapshot must bring back.
+    pub(crate) committed: BTreeMap<Sha256Digest, Files>,
+    /// The hosts' and keepers' clock; the store has its own.
+    pub(crate) clock: FakeClock,
+    files_read: Arc<AtomicUsize>,
+}
+
+pub(crate) fn silent() -> Arc<dyn Progress> {
+    Arc::new(Silent)
+}
+
+/// Bytes that do not compress and that `seed` tells apart.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+impl Yard {
+    pub(crate) async fn new() -> Self {
+        Self::over(FaultStore::new()).await
+    }
+
+    pub(crate) async fn over(faults: FaultStore) -> Self {
+        let clock = FakeClock::at(faults.clock().now());
+        let new = NewRepository {
+            recipients: Vec::new(),
+            recovery_keys: 2,
+            single_recipient: false,
+            floor: Floor::default(),
+        };
+        let made = Repository::create(faults.open(), new, &clock, &OsEntropy, |_| Ok(())).await.unwrap();
+        Self {
+            faults,
+            home: tempfile::tempdir().unwrap(),
+            writer: Arc::new(made.writer_key),
+            recovery: made.recovery_keys[0].to_string(),
+            committed: BTreeMap::new(),
+            clock,
+            files_read: Arc::default(),
+        }
+    }
+
+    /// The same repository in a store of its own, for one more course of events.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            faults: self.faults.fork(),
+            home: tempfile::tempdir().unwrap(),
+            writer: Arc::clone(&self.writer),
+            recovery: self.recovery.clone(),
+            committed: self.committed.clone(),
+            clock: FakeClock::at(self.clock.now()),
+            files_read: Arc::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.faults.open()
+    }
+
+    pub(crate) async fn repository(&self) -> Result<Repository, VaultError> {
+        Repository::open(self.store(), &self.writer.repository, PinFile::none()).await
+    }
+
+    pub(crate) async fn restorer(&self) -> Result<Restorer, VaultError> {
+        let file = self.home.path().join("recovery.key");
+        if !file.exists() {
+            lifeboat_vault::write_private(&file, &self.recovery)?;
+        }
+        let dialog: Arc<dyn lifeboat_vault::PluginDialog> = Arc::new(lifeboat_vault::NoDialog);
+        let key = RecoveryKeyFile::read(&file)?.key(&dialog)?;
+        Restorer::open(self.store(), &key, None, |_| PinFile::none()).await
+    }
+
+    pub(crate) async fn add_keeper(&self) -> KeeperKey {
+        let restorer = self.restorer().await.unwrap();
+        restorer.add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+    }
+
+    pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Viewer, VaultError> {
+        Viewer::for_keeper(self.repository().await?, key).await
+    }
+
+    pub(crate) async fn as_writer(&self, key: &WriterKey) -> Result<Viewer, VaultError> {
+        Viewer::for_writer(self.repository().await?, key)
+    }
+
+    /// Takes a snapshot of `files` by the yard's own writer, and remembers what it must bring back.
+    pub(crate) async fn snapshot(&mut self, files: &Files) -> Result<Committed, VaultError> {
+        let writer = Arc::clone(&self.writer);
+        self.snapshot_by(&writer, files).await
+    }
+
+    pub(crate) async fn snapshot_by(
+        &mut self,
+        writer: &Arc<WriterKey>,
+        files: &Files,
+    ) -> Result<Committed, VaultError> {
+        self.fill_source(files);
+        let run = self.begin(writer).await?;
+        let committed = run.commit(&silent()).await?;
+        self.committed.insert(committed.id.unwrap(), files.clone());
+        Ok(committed)
+    }
+
+    fn source(&self) -> std::path::PathBuf {
+        self.home.path().join("source")
+    }
+
+    /// Lets the folder that is captured hold these files and no others.
+    pub(crate) fn fill_source(&self, files: &Files) {
+        let source = self.source();
+        let _ = fs::remove_dir_all(&source);
+        fs::create_dir_all(&source).unwrap();
+        for (name, bytes) in files {
+            fs::write(source.join(name), bytes).unwrap();
+        }
+    }
+
+    /// How many files were opened and read for snapshots so far.
+    pub(crate) fn files_read(&self) -> usize {
+        self.files_read.load(Ordering::Relaxed)
+    }
+
+    /// A run that has captured everything and is not committed yet.
+    pub(crate) async fn begin(&self, writer: &Arc<WriterKey>) -> Result<SnapshotWriter, VaultError> {
+        let source = self.source();
+        let options = SnapshotOptions {
+            host: "host".to_owned(),
+            tags: Vec::new(),
+            application: None,
+            compression_level: 1,
+            pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
+            threads: 2,
+            cache: Some(self.home.path().join("cache")),
+            dry_run: false,
+        };
+        let repository = self.repository().await?;
+        let writer = Arc::clone(writer);
+        let mut run =
+            SnapshotWriter::begin(repository, writer, options, &self.clock, &OsEntropy, &silent()).await?;
+        let stream = Stream {
+            kind: StreamKind::Path,
+            name: "path".to_owned(),
+            consistency: Consistency::None,
+            memory_key: source.display().to_string(),
+            source: Box::new(Counted(FolderSource::open(&source)?, Arc::clone(&self.files_read))),
+        };
+        tokio::task::spawn_blocking(move || {
+            run.capture(stream, &silent(), &CancellationToken::new())?;
+            Ok(run)
+        })
+        .await
+        .unwrap()
+    }
+
+    pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
+        let grace = jiff::SignedDuration::from_hours(24 * days);
+        let options = PruneOptions { grace, dry_run: false };
+        self.as_keeper(keeper).await?.prune(&options, &OsEntropy, &silent()).await
+    }
+
+    /// Forgets all but the newest `keep` snapshots of every writer.
+    pub(crate) async fn forget_all_but(&mut self, viewer: &Viewer, keep: u32) -> Result<(), VaultError> {
+        let listing = viewer.snapshots().await?;
+        assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
+        let rules = lifeboat_vault::Rules { last: keep, ..Default::default() };
+        let reasons = lifeboat_vault::apply_rules(&rules, &listing.snapshots);
+        let chosen = listing.snapshots.iter().zip(reasons).filter(|(_, reasons)| reasons.is_empty());
+        let chosen: Vec<_> = chosen.map(|(snapshot, _)| snapshot).collect();
+        let asked = viewer.forget(&chosen, &self.clock, false).await?;
+        for (snapshot, asked) in chosen.iter().zip(asked) {
+            assert_eq!(asked, Asked::Forgotten);
+            self.committed.remove(snapshot.id());
+        }
+        Ok(())
+    }
+
+    /// Every snapshot that is listed must come back as it was committed, and every committed one must be listed.
+    pub(crate) async fn see_that_all_restores(&self, when: &str) {
+        let restorer = self.restorer().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        let listing = restorer.viewer().snapshots().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert!(listing.unreadable.is_empty(), "{when}: {:?}", listing.unreadable);
+        for id in self.committed.keys() {
+            assert!(listing.snapshots.iter().any(|s| s.id() == id), "{when}: {id} is not listed");
+        }
+        for snapshot in listing.snapshots {
+            let (id, name) = (*snapshot.id(), snapshot.short_id());
+            let target = self.home.path().join(format!("target-{name}"));
+            let open = restorer.open_snapshot(snapshot).await;
+            let open = open.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
+            let restored = open.restore(0, &target, &silent(), &CancellationToken::new()).await;
+            let restored = restored.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
+            assert!(restored.damaged.is_empty(), "{when}: {name}: {:?}", restored.damaged);
+            // A run whose answer was lost is committed although nobody was told.
+            if let Some(files) = self.committed.get(&id) {
+                assert_eq!(&read_back(&target), files, "{when}: {name}");
+            }
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+}
+
+/// A source that counts the files that are opened.
+struct Counted(FolderSource, Arc<AtomicUsize>);
+
+impl Source for Counted {
+    fn next(&mut self) -> Option<Result<Found, Unreadable>> {
+        let found = self.0.next()?;
+        Some(found.map(|mut found| {
+            let count = Arc::clone(&self.1);
+            found.body = found.body.map(|body| -> Box<dyn Body> { Box::new(CountedBody(body, count)) });
+            found
+        }))
+    }
+}
+
+struct CountedBody(Box<dyn Body>, Arc<AtomicUsize>);
+
+impl Body for CountedBody {
+    fn open(&mut self) -> std::io::Result<Layout> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.open()
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn has_changed(&mut self) -> bool {
+        self.0.has_changed()
+    }
+}
+
+fn read_back(folder: &Path) -> Files {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
