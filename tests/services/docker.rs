@@ -105,7 +105,7 @@ pub(crate) fn eventually(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
-fn state(container: &str) -> String {
+pub(crate) fn state(container: &str) -> String {
     docker(&["inspect", "--format", "{{.State.Status}}", container])
 }
 
@@ -489,7 +489,7 @@ impl Drop for Sweep<'_> {
     }
 }
 
-pub(crate) fn scratch_objects(id: &RehearsalId) -> String {
+pub(crate) fn scratch_objects(id: impl std::fmt::Display) -> String {
     let filter = format!("label=io.lifeboat.rehearsal={id}");
     [
         docker(&["ps", "--all", "--quiet", "--filter", &filter]),
