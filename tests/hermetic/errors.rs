@@ -35,7 +35,9 @@ fn restored_after(folder: &str, damage: impl Fn(&Path)) -> String {
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), b"content").unwrap();
     yard.snapshot(&source).expect_code(0);
-    yard.objects(folder).iter().for_each(|path| damage(path));
+    for path in yard.objects(folder) {
+        damage(&path);
+    }
     let said = yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()]);
     assert!(!yard.path("target/file").exists(), "a file came back from a damaged repository");
     told_in_full(&yard, &said)

@@ -1,8 +1,11 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod docker;
 mod programs;
 mod rehearsal;
+mod sandbox;
 mod storage;
 mod supply_chain;
 
@@ -22,6 +25,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(docker::trials());
     trials.extend(programs::trials());
     trials.extend(rehearsal::trials());
+    trials.extend(sandbox::trials());
     trials.extend(storage::trials());
     trials.extend(supply_chain::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

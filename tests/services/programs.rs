@@ -10,7 +10,8 @@ use lifeboat_tests::gate::{Missing, trial};
 use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
-use crate::docker::{Docker, Playground, docker, eventually, scratch_objects, state};
+use crate::docker::{Docker, Playground, docker, eventually, state};
+use crate::sandbox::scratch_objects;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find().and_then(|docker| {
@@ -186,8 +187,8 @@ fn rehearsed(found: &Docker) {
         ),
     )
     .unwrap();
-    let (plan, reports) = (yard.path("plan.toml"), yard.path("reports"));
-    let args = ["rehearse", "latest", "--plan", plan.to_str().unwrap(), "--json"];
+    let (questions, reports) = (yard.path("plan.toml"), yard.path("reports"));
+    let args = ["rehearse", "latest", "--plan", questions.to_str().unwrap(), "--json"];
     let said = yard.restore(args.into_iter().chain(["--report", reports.to_str().unwrap()])).expect_code(0);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["verdict"], "verified", "{}", said.stdout);

@@ -1,5 +1,7 @@
 //! A repository made by the binaries under test, for tests that use it from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test whose surroundings cannot be made has failed")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ pub(super) fn page(report: &DrillReport) -> String {
                 // Nothing may be loaded or run, even if something should slip through.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
-                title { "Restore drill: " (report.verdict.words()) " (" (report.snapshot) ")" }
+                title { "Restore drill: " (report.verdict.words()) " (" (short(&report.snapshot)) ")" }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
@@ -62,7 +62,7 @@ fn head(report: &DrillReport) -> Markup {
             h1 { (sign(report.verdict)) (title) }
             p.reason { (report.reason) }
             p.origin {
-                "Snapshot " strong.id { (report.snapshot) } ", taken " strong { (words::moment(report.taken_at)) }
+                "Snapshot " strong.id title=(report.snapshot) { (short(&report.snapshot)) } ", taken " strong { (words::moment(report.taken_at)) }
                 ", containers " (words::consistency(&report.consistency)) "."
             }
         }
