@@ -1,6 +1,6 @@
 //! Snapshots container volumes into an encrypted, deduplicated repository.
 //!
-//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code.
 
 mod cli;
 mod commands;

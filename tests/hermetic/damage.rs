@@ -19,6 +19,10 @@ fn yard() -> (Yard, PathBuf) {
     (yard, source)
 }
 
+fn length(path: &Path) -> usize {
+    fs::read(path).unwrap().len()
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
@@ -39,7 +43,7 @@ fn a_flipped_byte_in_a_pack_costs_the_files_that_it_holds_and_no_other() {
     let (yard, source) = yard();
     let largest = yard.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
     // The last part of a pack may be padding; its first half never is.
-    flip(&largest, fs::metadata(&largest).unwrap().len() as usize / 4);
+    flip(&largest, length(&largest) / 4);
     let said = restore(&yard).expect_code(1);
     assert!(said.stdout.contains("DAMAGED: 1 file"), "{}", said.stdout);
     let target = yard.path("target");
@@ -55,13 +59,15 @@ fn a_flipped_byte_in_a_pack_costs_the_files_that_it_holds_and_no_other() {
 fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wrong_comes_back() {
     for folder in ["packs", "locations", "parts", "snapshots", "runs", "roster", "keys/data-0"] {
         for (what, damage) in [
-            ("flip", (|path: &Path| flip(path, fs::metadata(path).unwrap().len() as usize / 2)) as fn(&Path)),
+            ("flip", (|path: &Path| flip(path, length(path) / 2)) as fn(&Path)),
             ("cut", cut),
             ("delete", |path| fs::remove_file(path).unwrap()),
         ] {
             let (yard, source) = yard();
             let objects = yard.objects(folder);
-            objects.iter().for_each(|path| damage(path));
+            for path in &objects {
+                damage(path);
+            }
             let said = restore(&yard);
             let target = yard.path("target");
             for name in ["large", "small"] {
@@ -86,7 +92,9 @@ fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wron
 #[test]
 fn a_damaged_contents_index_is_said_and_its_chunks_are_stored_again() {
     let (yard, source) = yard();
-    yard.objects("contents").iter().for_each(|path| cut(path));
+    for path in yard.objects("contents") {
+        cut(&path);
+    }
     let said = yard.snapshot(&source).expect_code(0);
     assert!(said.stderr.contains("what it lists is stored again"), "{}", said.stderr);
     restore(&yard).expect_code(0);

@@ -1,6 +1,8 @@
 //! What people are told when something is wrong: the words and the exit code, each kept as a snapshot.
 
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lifeboat_tests::command::Said;
 use lifeboat_tests::repository::Yard;
@@ -10,6 +12,108 @@ use crate::BINARIES;
 /// The exit code and standard error, without what differs from run to run.
 fn told(yard: &Yard, said: &Said) -> String {
     format!("exit code {:?}\n{}", said.code, yard.plain(&said.stderr))
+}
+
+/// The same with standard output, where a verb reports what it did all the same.
+fn told_in_full(yard: &Yard, said: &Said) -> String {
+    let in_full = format!("{}\nstandard output:\n{}", told(yard, said), yard.plain(&said.stdout));
+    // The last line says how long it took; where a pack's first frame lies depends on the length of a sealed key.
+    let lines = in_full.lines().filter(|line| !line.starts_with("restored from"));
+    let lines = lines.map(|line| match line.split_once("the frame at byte ") {
+        Some((before, after)) => {
+            format!("{before}the frame at byte N{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A repository with one snapshot of one file, restored after `damage` was done to every object below `folder`.
+fn restored_after(folder: &str, damage: impl Fn(&Path)) -> String {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), b"content").unwrap();
+    yard.snapshot(&source).expect_code(0);
+    for path in yard.objects(folder) {
+        damage(&path);
+    }
+    let said = yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()]);
+    assert!(!yard.path("target/file").exists(), "a file came back from a damaged repository");
+    told_in_full(&yard, &said)
+}
+
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+/// Flips a bit of every byte but the first and last few, by which a pack is known.
+fn corrupt(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let inner = 5..bytes.len() - 4;
+    bytes[inner].iter_mut().for_each(|byte| *byte ^= 1);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_corrupt_pack_is_named() {
+    insta::assert_snapshot!(restored_after("packs", corrupt));
+}
+
+#[test]
+fn a_corrupt_pack_of_contents_costs_the_files_in_it() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    let noise: Vec<u8> = (0_u32..100_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(source.join("file"), noise).unwrap();
+    yard.snapshot(&source).expect_code(0);
+    // The larger of the two packs holds the contents, the other one the tree.
+    corrupt(&yard.objects("packs").into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap());
+    let said = yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()]);
+    assert!(!yard.path("target/file").exists());
+    insta::assert_snapshot!(told_in_full(&yard, &said));
+}
+
+#[test]
+fn a_truncated_index_is_named() {
+    insta::assert_snapshot!(restored_after("locations", cut));
+}
+
+#[test]
+fn a_missing_index_is_named() {
+    insta::assert_snapshot!(restored_after("locations", remove));
+}
+
+#[test]
+fn a_missing_pack_is_named() {
+    insta::assert_snapshot!(restored_after("packs", remove));
+}
+
+#[test]
+fn a_missing_part_is_named() {
+    insta::assert_snapshot!(restored_after("parts", remove));
+}
+
+#[test]
+fn a_missing_run_is_named() {
+    insta::assert_snapshot!(restored_after("runs", remove));
+}
+
+#[test]
+fn a_forged_manifest_is_named() {
+    insta::assert_snapshot!(restored_after("snapshots", |path| {
+        let text = fs::read_to_string(path).unwrap();
+        // One letter of the payload in base64: still an envelope, of something else.
+        let at = text.find("\"payload\":\"").unwrap() + 40;
+        let other = if &text[at..=at] == "A" { "B" } else { "A" };
+        fs::write(path, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
+    }));
 }
 
 #[test]
@@ -117,6 +221,18 @@ fn a_target_that_holds_something_is_left_alone() {
 fn s3_without_credentials_says_which_to_set() {
     let yard = Yard::in_folder(BINARIES);
     insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", "s3://bucket/prefix"])));
+}
+
+#[test]
+fn missing_credentials_are_said_within_ten_seconds_where_a_cloud_might_have_some() {
+    let yard = Yard::in_folder(BINARIES);
+    let mut command = yard.backup_command(["list", "-r", "s3://bucket/prefix"]);
+    let started = Instant::now();
+    // On a cloud's machines its metadata service is asked first; here nothing answers, or says no.
+    let said = lifeboat_tests::command::run(command.env_remove("AWS_EC2_METADATA_DISABLED"));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{}", said.stderr);
 }
 
 #[test]

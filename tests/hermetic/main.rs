@@ -1,5 +1,7 @@
 //! Tests that need nothing but the file system.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use lifeboat_tests::repository::Binaries;
 
 mod damage;

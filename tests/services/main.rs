@@ -1,11 +1,20 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;
 mod docker;
+mod programs;
 mod rehearsal;
+mod sandbox;
+mod storage;
 mod supply_chain;
 
 use libtest_mimic::Arguments;
+use lifeboat_tests::repository::Binaries;
+
+const BINARIES: Binaries =
+    Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };
 
 fn main() -> std::process::ExitCode {
     // Some tests need a process of their own that they can kill: this program again, with a job.
@@ -16,7 +25,10 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     trials.extend(age::trials());
     trials.extend(docker::trials());
+    trials.extend(programs::trials());
     trials.extend(rehearsal::trials());
+    trials.extend(sandbox::trials());
+    trials.extend(storage::trials());
     trials.extend(supply_chain::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -25,6 +25,7 @@ use lifeboat_tests::gate::{Missing, setting, trial};
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, Playground, docker, eventually, runtime};
+use crate::sandbox::scratch_objects;
 
 #[derive(Clone)]
 struct Parts {
@@ -263,7 +264,7 @@ async fn drill(engine: Result<&Engine, &str>, point: Copied, plan: &Plan) -> Dri
     let report = drill_in(engine, point, plan, folder.path(), &CancellationToken::new()).await.unwrap();
     assert!(report.leftovers.is_empty(), "{:?}", report.leftovers);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the scratch folder is as it was");
-    assert_eq!(left(&report.rehearsal), "");
+    assert_eq!(scratch_objects(&report.rehearsal), "");
     assert!(!report.html().contains("correct-horse") && !report.json().unwrap().contains("correct-horse"));
     report
 }
@@ -285,17 +286,6 @@ async fn drill_in(
         cancel,
     };
     rehearse(Arc::new(point), &options).await
-}
-
-fn left(rehearsal: &str) -> String {
-    let filter = format!("label=io.lifeboat.rehearsal={rehearsal}");
-    [
-        docker(&["ps", "--all", "--quiet", "--filter", &filter]),
-        docker(&["volume", "ls", "--quiet", "--filter", &filter]),
-        docker(&["network", "ls", "--quiet", "--filter", &filter]),
-        docker(&["images", "--all", "--quiet", "--filter", &filter]),
-    ]
-    .concat()
 }
 
 fn database(parts: &Parts) {

@@ -52,6 +52,11 @@ impl Said {
     /// # Panics
     /// When the exit code is another.
     #[track_caller]
+    #[expect(
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        reason = "often only the code matters"
+    )]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(
             self.code,

@@ -1,5 +1,7 @@
 //! Trees with everything that a folder can hold, and looking at one without the code under test.
 
+#![expect(clippy::unwrap_used, reason = "a test whose surroundings cannot be made has failed")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -53,9 +53,12 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type().expect("an entry of the workspace has a type");
-            // Cargo marks its output as a cache; version control keeps its own house.
+            // Cargo marks its output as a cache; version control keeps its own house, in a worktree behind a file.
             let is_output = name == ".git" || entry.path().join("CACHEDIR.TAG").exists();
-            if kind.is_dir() && !is_output {
+            if is_output {
+                continue;
+            }
+            if kind.is_dir() {
                 self.add(&entry.path(), &format!("{path}/"));
             } else if kind.is_file() && !has_extension(&name, "profraw") {
                 let bytes =

@@ -1,7 +1,7 @@
 //! Verifies images, SBOMs and files.
 //!
-//! One way through: parse ([`cli`]), run one verb ([`commands`]), report, exit code. [`signers`] reads the keys whose
-//! word counts, [`evidence`] collects what refers to an image and has it judged.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` reads the keys whose
+//! word counts, `evidence` collects what refers to an image and has it judged.
 
 mod cli;
 mod commands;

@@ -64,7 +64,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         Ok(made) => made,
         Err(error) => {
             // The keys open nothing: no repository came to be. What stood there before was found out above.
-            files.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            for path in &files {
+                let _ = std::fs::remove_file(path);
+            }
             return Err(error.into());
         }
     };

@@ -3,7 +3,7 @@
 //! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]).
 //!
 //! Everything here works with engines from 20.10 (API 1.41) on. Answers that are kept or judged are read as the engine
-//! sent them ([`Engine::get`]); changes go through the client library. Nothing here is ever created by accident: what
+//! sent them (`Engine::get`); changes go through the client library. Nothing here is ever created by accident: what
 //! is named must exist, and every object that Lifeboat makes for itself carries its labels.
 
 pub mod definitions;

@@ -2,8 +2,8 @@
 //!
 //! Before any container is touched, a journal of what is about to happen is on disk ([`journal`]). Containers stop in the
 //! reverse of their starting order, each with its own timeout, and come back in starting order. When this process
-//! dies at any point, the next run or `doctor` replays the journal ([`settle`]): it starts what we stopped and unpauses
-//! what we paused, and leaves alone whatever someone else has started since.
+//! dies at any point, the next run or `doctor` replays the journal ([`Engine::settle`](crate::Engine::settle)): it
+//! starts what we stopped and unpauses what we paused, and leaves alone whatever someone else has started since.
 
 pub mod journal;
 

@@ -9,7 +9,7 @@ use lifeboat_store::{Location, OpenOptions, Settings, Store, StoreError};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Repository")]
 pub struct RepositoryFlags {
-    /// A folder, file://PATH, s3://BUCKET/PREFIX, gs://… or az://…
+    /// A folder, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
     #[arg(short, long, value_name = "REPO", env = "LIFEBOAT_REPOSITORY")]
     pub repository: String,
     /// Allow plain HTTP to object storage on another machine

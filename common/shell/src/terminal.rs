@@ -11,12 +11,12 @@ use lifeboat_core::progress::{Progress, Unit};
 pub(crate) struct Bar {
     visible: bool,
     quiet: bool,
-    bar: Mutex<Option<ProgressBar>>,
+    drawn: Mutex<Option<ProgressBar>>,
 }
 
 impl Bar {
     pub(crate) fn new(wanted: bool, quiet: bool) -> Self {
-        Self { visible: wanted && !quiet && std::io::stderr().is_terminal(), quiet, bar: Mutex::new(None) }
+        Self { visible: wanted && !quiet && std::io::stderr().is_terminal(), quiet, drawn: Mutex::new(None) }
     }
 
     pub(crate) fn clear(&self) {
@@ -34,7 +34,7 @@ impl Bar {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.drawn.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

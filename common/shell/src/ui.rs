@@ -44,6 +44,9 @@ impl Ui {
     }
 
     /// Prints the command's report on standard output, in the form that was asked for.
+    ///
+    /// # Panics
+    /// Never: report types are strings, numbers and lists of them.
     pub fn report<R: Report>(&self, report: &R) {
         self.bar.clear();
         if self.flags.json {

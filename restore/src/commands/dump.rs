@@ -98,7 +98,7 @@ async fn write(snapshot: &lifeboat_vault::OpenSnapshot, item: &Item, ui: &Ui) ->
 
 /// What a hole reads as.
 fn zeros(ui: &Ui, mut count: u64) -> Result<(), Failure> {
-    let zeros = [0; 64 << 10];
+    let zeros = [0; 4 << 10];
     while count > 0 {
         let now = usize::try_from(count).unwrap_or(usize::MAX).min(zeros.len());
         ui.data(&zeros[..now])?;

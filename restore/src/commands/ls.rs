@@ -1,5 +1,7 @@
 //! `ls`: what is in a snapshot.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use lifeboat_report::snapshots::{ItemLine, ItemList};
 use lifeboat_shell::{Failure, Outcome, Ui};
@@ -72,7 +74,11 @@ fn line(stream: &str, item: &Item) -> ItemLine {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::rehearsal::{DrillOptions, Plan, rehearse};
 
 A plan:
   version = 1
-  rto = \"15m\"
+  targets = { rto = \"15m\", rpo = \"24h\" }
 
   [[check]]
   name = \"every order is there\"
@@ -38,7 +38,7 @@ A plan:
   user = \"postgres\"
   database = \"shop\"
   query = \"select count(*) from orders\"
-  expect = \"100000\"")]
+  expect = 100000")]
 pub(crate) struct Args {
     /// An id, the first digits of one, `latest`, `latest:VOLUME`, or `random`
     #[arg(value_name = "SNAP")]
@@ -149,4 +149,19 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
         format!("{} cannot be written ({error})", path.display()),
         "give another folder with --report",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn the_plan_that_the_help_shows_is_one() {
+        let command = Args::augment_args(clap::Command::new("rehearse"));
+        let help = command.get_after_help().unwrap().to_string();
+        let (_, plan) = help.split_once("A plan:\n").unwrap();
+        assert_eq!(Plan::parse(plan).unwrap().checks.len(), 1);
+    }
 }

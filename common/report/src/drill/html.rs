@@ -19,7 +19,7 @@ pub(super) fn page(report: &DrillReport) -> String {
                 // Nothing may be loaded or run, even if something should slip through.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
-                title { "Restore drill: " (report.verdict.words()) " (" (report.snapshot) ")" }
+                title { "Restore drill: " (report.verdict.words()) " (" (short(&report.snapshot)) ")" }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
@@ -62,7 +62,7 @@ fn head(report: &DrillReport) -> Markup {
             h1 { (sign(report.verdict)) (title) }
             p.reason { (report.reason) }
             p.origin {
-                "Snapshot " strong.id { (report.snapshot) } ", taken " strong { (words::moment(report.taken_at)) }
+                "Snapshot " strong.id title=(report.snapshot) { (short(&report.snapshot)) } ", taken " strong { (words::moment(report.taken_at)) }
                 ", containers " (words::consistency(&report.consistency)) "."
             }
         }
@@ -136,7 +136,7 @@ fn tested(report: &DrillReport) -> Markup {
     let lines = report.tested();
     html! {
         section {
-            h2 { "What was shown" }
+            h2 { "What the drill showed" }
             @if lines.is_empty() {
                 p.small { "Nothing: the drill did not come that far." }
             } @else {
@@ -249,7 +249,7 @@ fn check_row(check: &DrilledCheck) -> Markup {
                 code { (check.action) }
                 @if let Some(problem) = &check.problem { span.under { (problem) } }
             }
-            td {
+            td data-label="Expected" {
                 (check.expected)
                 @if let Some(output) = check.output.as_ref().filter(|output| !output.trim().is_empty()) {
                     span.under { "answer: " code { (output.trim()) } }
@@ -258,7 +258,7 @@ fn check_row(check: &DrilledCheck) -> Markup {
                     span.under { "sha256 " span.id title=(hash) { (short(hash)) } }
                 }
             }
-            td.right {
+            td.right data-label="Time" {
                 (words::seconds(check.seconds))
                 @if check.attempts > 1 { span.under { (check.attempts) " attempts" } }
             }
@@ -298,8 +298,8 @@ fn service_row(service: &DrilledService) -> Markup {
                 @if let Some(problem) = &service.problem { span.under { (problem) } }
                 @if let Some(log) = service.log.as_ref().filter(|log| !log.trim().is_empty()) { pre { (log.trim_end()) } }
             }
-            td { code { (service.image) } }
-            td.right { (words::seconds(service.seconds)) }
+            td data-label="Image" { code { (service.image) } }
+            td.right data-label="Up after" { (words::seconds(service.seconds)) }
         }
     }
 }
@@ -329,8 +329,8 @@ fn volumes(report: &DrillReport) -> Markup {
                                     pre { @for line in found.iter().take(50) { (line) "\n" } }
                                 }
                             }
-                            td.right { (words::count(volume.restored_files, "file")) }
-                            td.right { (words::bytes(volume.restored_bytes)) }
+                            td.right data-label="Files" { (words::grouped(volume.restored_files)) }
+                            td.right data-label="Size" { (words::bytes(volume.restored_bytes)) }
                         }
                     }
                 }
@@ -346,7 +346,7 @@ fn images(report: &DrillReport) -> Markup {
     html! {
         section {
             h2 { "Images" span.aside { "started by id, never by tag" } }
-            table {
+            table.images {
                 thead { tr { th { "Image" } th { "Identity" } th.right { "Signature" } } }
                 tbody {
                     @for image in &report.images {
@@ -359,7 +359,7 @@ fn images(report: &DrillReport) -> Markup {
                                     None => span.under { "no registry digest" },
                                 }
                             }
-                            td.right { (image.signature) }
+                            td.right data-label="Signature" { (image.signature) }
                         }
                     }
                 }

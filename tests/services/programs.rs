@@ -1,0 +1,205 @@
+//! The programs on the real engine, from the command line to the containers: what a user's host goes through.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use libtest_mimic::Trial;
+use lifeboat_tests::command::run;
+use lifeboat_tests::gate::{Missing, trial};
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+use crate::docker::{Docker, Playground, docker, eventually, state};
+use crate::sandbox::scratch_objects;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let found = Docker::find().and_then(|docker| {
+        if lifeboat_tests::tree::is_root() {
+            Ok(docker)
+        } else {
+            Err(Missing("volumes lie in root's folders, and this is another user".to_owned()))
+        }
+    });
+    let test = |name: &str, test: fn(&Docker)| {
+        trial(name, found.clone(), move |docker| {
+            test(&docker);
+            Ok(())
+        })
+    };
+    vec![
+        test("programs::a_volume_goes_into_a_snapshot_and_comes_back_as_a_new_one", round_trip),
+        test("programs::what_the_engine_does_not_have_is_named", unknown),
+        test("programs::a_run_killed_while_containers_rest_is_made_good_by_doctor", killed_then_doctor),
+        test("programs::a_run_killed_while_containers_rest_is_made_good_by_the_next", killed_then_run),
+        test("programs::an_interrupted_run_brings_containers_back_itself", interrupted),
+        test("programs::a_snapshot_is_rehearsed_and_the_page_written", rehearsed),
+    ]
+}
+
+fn yard(found: &Docker) -> Yard {
+    let mut yard = Yard::without_repository(BINARIES);
+    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
+    yard.init().expect_code(0);
+    yard
+}
+
+/// A container that writes to `volume`, and stops at once when it is asked to.
+fn writer(play: &Playground, found: &Docker, volume: &str) -> String {
+    let mount = format!("{volume}:/data");
+    let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
+    let id = play.run("writer", &["-v", &mount, &found.busybox, "sh", "-c", script]);
+    eventually("the container has written", || {
+        docker(&["exec", &id, "sh", "-c", "test -e /data/said && echo yes || true"]) == "yes"
+    });
+    id
+}
+
+fn round_trip(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let volume = play.volume("data");
+    let container = writer(&play, found, &volume);
+    let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &container]);
+    let before = started();
+
+    let said = yard.backup(["run", "--volume", &volume, "--dry-run"]).expect_code(0);
+    assert!(!said.stdout.contains("stopped"), "{}", said.stdout);
+    assert_eq!(started(), before, "a dry run stops nothing");
+    for (mode, consistency) in [("none", "live"), ("pause", "paused"), ("stop", "stopped")] {
+        yard.backup(["run", "--volume", &volume, "--mode", mode]).expect_code(0);
+        let shown = yard.backup(["show", "latest"]).expect_code(0).stdout;
+        assert!(shown.contains(consistency), "{shown}");
+        assert_eq!(state(&container), "running", "{mode}");
+    }
+    assert_ne!(started(), before, "it was stopped and started again");
+
+    let copy = play.name("copy");
+    yard.restore(["volume", "latest", &volume, "--to", &copy]).expect_code(0);
+    let mount = format!("{copy}:/data");
+    assert_eq!(docker(&["run", "--rm", "-v", &mount, &found.busybox, "cat", "/data/said"]), "here");
+    let again = yard.restore(["volume", "latest", &volume, "--to", &copy]);
+    assert_eq!(again.code, Some(2), "what is there is not overwritten: {again:?}");
+    let folder = yard.path("folder");
+    yard.restore(["volume", "latest", &volume, "--to-dir", folder.to_str().unwrap()]).expect_code(0);
+    assert_eq!(fs::read_to_string(folder.join("said")).unwrap(), "here\n");
+}
+
+fn unknown(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let volume = play.volume("pgdata");
+    let told = |args: &[&str]| {
+        let said = yard.backup(args);
+        let text = yard.plain(&said.stderr).replace(&play.prefix, "PLAY");
+        format!("exit code {:?}\n{text}", said.code)
+    };
+    insta::assert_snapshot!("unknown_volume", told(&["run", "--volume", "nothing-like-any-other-volume"]));
+    let typo = volume.replace("pgdata", "pgdta");
+    insta::assert_snapshot!("mistyped_volume", told(&["run", "--volume", &typo]));
+    insta::assert_snapshot!("unknown_container", told(&["run", "--container", "nothing-like-any-other"]));
+    insta::assert_snapshot!("unknown_project", told(&["run", "--project", "nothing-like-any-other"]));
+    assert!(!Path::new(&yard.location).join("runs").exists(), "nothing was stored");
+    assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &format!("name={typo}")]), "");
+}
+
+/// Starts a run of a volume that takes a while to read, and waits until the journal says that its writer is at rest.
+fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process::Child, String, String) {
+    let volume = play.volume("data");
+    let container = writer(play, found, &volume);
+    let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
+    let mut noise = fs::File::create(Path::new(&folder).join("noise")).unwrap();
+    let mut megabyte = vec![0_u8; 1 << 20];
+    for number in 0..192_u32 {
+        megabyte.iter_mut().zip(0_u32..).for_each(|(byte, n)| {
+            *byte = (n.wrapping_add(number << 20).wrapping_mul(2_654_435_761) >> 24) as u8;
+        });
+        noise.write_all(&megabyte).unwrap();
+    }
+    let mut command = yard.backup_command(["run", "--volume", &volume]);
+    let child =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let journals = yard.path("state/lifeboat/at-rest");
+    eventually("the journal says that the container is at rest", || {
+        let entries = fs::read_dir(&journals).into_iter().flatten().flatten();
+        entries
+            .map(|entry| fs::read_to_string(entry.path()).unwrap_or_default())
+            .any(|journal| journal.contains("\"held\""))
+    });
+    (child, container, volume)
+}
+
+fn kill_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (String, String) {
+    let (mut child, container, volume) = run_at_rest(found, play, yard);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(&container), "exited", "nobody is there to start it");
+    (container, volume)
+}
+
+fn killed_then_doctor(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let (container, _) = kill_at_rest(found, &play, &yard);
+    let said = yard.backup(["doctor"]).expect_code(0);
+    assert!(said.stdout.contains(&play.name("writer")), "{}", said.stdout);
+    assert_eq!(state(&container), "running");
+    let again = yard.backup(["doctor"]).expect_code(0);
+    assert!(again.stdout.contains("no container was left at rest"), "{}", again.stdout);
+}
+
+fn killed_then_run(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let (container, volume) = kill_at_rest(found, &play, &yard);
+    // Another volume: the next run makes good what is none of its own business, too.
+    let other = play.volume("other");
+    let said = yard.backup(["run", "--volume", &other]).expect_code(0);
+    assert!(said.stderr.contains("an earlier run was killed"), "{}", said.stderr);
+    assert_eq!(state(&container), "running");
+    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    assert_eq!(state(&container), "running");
+    assert_eq!(
+        yard.backup(["list"]).expect_code(0).stdout.lines().count(),
+        3,
+        "two snapshots under a heading"
+    );
+}
+
+fn interrupted(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let (mut child, container, _) = run_at_rest(found, &play, &yard);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(state(&container), "running", "whoever is asked to stop puts back what it moved");
+    let journals = fs::read_dir(yard.path("state/lifeboat/at-rest")).unwrap();
+    assert_eq!(journals.count(), 0, "and leaves no journal");
+}
+
+fn rehearsed(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let volume = play.volume("data");
+    writer(&play, found, &volume);
+    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    fs::write(
+        yard.path("plan.toml"),
+        format!(
+            "version = 1\nstability = \"1s\"\n[[check]]\nname = \"it is there\"\nkind = \"exec\"\nservice = \"{}\"\n\
+             command = [\"cat\", \"/data/said\"]\nequals = \"here\"\n",
+            play.name("writer")
+        ),
+    )
+    .unwrap();
+    let (questions, reports) = (yard.path("plan.toml"), yard.path("reports"));
+    let args = ["rehearse", "latest", "--plan", questions.to_str().unwrap(), "--json"];
+    let said = yard.restore(args.into_iter().chain(["--report", reports.to_str().unwrap()])).expect_code(0);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["verdict"], "verified", "{}", said.stdout);
+    let id = report["rehearsal"].as_str().unwrap();
+    assert_eq!(scratch_objects(id), "");
+    let pages = fs::read_dir(&reports).unwrap().flatten().map(|entry| entry.path());
+    let page = pages.into_iter().find(|path| path.extension().is_some_and(|e| e == "html")).unwrap();
+    assert!(fs::read_to_string(page).unwrap().contains("it is there"));
+
+    // Without the engine data comes back and is compared, and nothing is booted: nobody can say that it works.
+    let said =
+        run(yard.restore_command(["rehearse", "latest"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
+    assert_eq!(said.code, Some(3), "{said:?}");
+}

@@ -1,0 +1,156 @@
+//! Round trips through the programs, on a folder and on a real S3 server, judged by rsync.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::gate::{Missing, listening, setting, trial};
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree;
+
+use crate::BINARIES;
+
+/// An S3 server and a bucket in it.
+#[derive(Clone)]
+struct S3 {
+    bucket: String,
+    variables: Vec<(String, String)>,
+}
+
+impl S3 {
+    fn find() -> Result<Self, Missing> {
+        let variable = |name: &str, from: &str| Ok((name.to_owned(), setting(from)?));
+        listening("LIFEBOAT_TEST_S3_ENDPOINT")?;
+        Ok(Self {
+            bucket: setting("LIFEBOAT_TEST_S3_BUCKET")?,
+            variables: vec![
+                variable("AWS_ENDPOINT_URL", "LIFEBOAT_TEST_S3_ENDPOINT")?,
+                variable("AWS_REGION", "LIFEBOAT_TEST_S3_REGION")?,
+                variable("AWS_ACCESS_KEY_ID", "LIFEBOAT_TEST_S3_ACCESS_KEY_ID")?,
+                variable("AWS_SECRET_ACCESS_KEY", "LIFEBOAT_TEST_S3_SECRET_ACCESS_KEY")?,
+            ],
+        })
+    }
+
+    /// A home whose repository will lie in a part of the bucket of its own.
+    fn yard(&self) -> Yard {
+        let mut yard = Yard::without_repository(BINARIES);
+        let home = yard.path("");
+        let unique = home.file_name().unwrap().to_string_lossy();
+        yard.location = format!("s3://{}/{}", self.bucket, unique.trim_start_matches('.'));
+        yard.variables.clone_from(&self.variables);
+        yard
+    }
+}
+
+/// rsync that compares everything it knows of, contents too, and changes nothing.
+fn find_rsync() -> Result<(), Missing> {
+    let answer = Command::new("rsync").arg("--version").output();
+    match answer {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err(Missing("rsync is not on the PATH; run scripts/setup".to_owned())),
+    }
+}
+
+fn differences(source: &Path, target: &Path) -> String {
+    let said = run(Command::new("rsync")
+        .args(["-aHAXn", "--delete", "--checksum", "--itemize-changes"])
+        .arg(source.join(""))
+        .arg(target.join("")));
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    said.stdout
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let (rsync, s3) = (find_rsync(), S3::find());
+    let both = rsync.clone().and_then(|()| s3.clone());
+    vec![
+        trial("storage::rsync_finds_no_difference_in_a_restored_tree", rsync, |()| {
+            whole_tree(&Yard::in_folder(BINARIES));
+            Ok(())
+        }),
+        trial("storage::rsync_finds_no_difference_after_a_way_through_s3", both, |s3| {
+            let yard = s3.yard();
+            yard.init().expect_code(0);
+            whole_tree(&yard);
+            Ok(())
+        }),
+        trial("storage::snapshots_on_s3_are_listed_and_told_apart", s3.clone(), |s3| {
+            several(&s3);
+            Ok(())
+        }),
+        trial("storage::what_s3_refuses_is_said", s3, |s3| {
+            refusals(&s3);
+            Ok(())
+        }),
+    ]
+}
+
+fn whole_tree(yard: &Yard) {
+    let (source, target) = (yard.path("source"), yard.path("target"));
+    tree::build(&source);
+    yard.snapshot(&source).expect_code(0);
+    yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
+    assert_eq!(differences(&source, &target), "");
+    // What rsync does not look at: that holes are holes.
+    let sparse = fs::metadata(target.join("sparse")).unwrap();
+    assert_eq!(sparse.size(), 5 << 30);
+    assert!(sparse.blocks() * 512 < 1 << 20, "{} blocks", sparse.blocks());
+    // That it would have found something.
+    fs::set_permissions(target.join("program"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_ne!(differences(&source, &target), "");
+}
+
+fn several(s3: &S3) {
+    let yard = s3.yard();
+    yard.init().expect_code(0);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    for content in ["first", "second"] {
+        fs::write(source.join("file"), content).unwrap();
+        yard.backup(["run", "--path", source.to_str().unwrap(), "--tag", content]).expect_code(0);
+    }
+    let said = yard.backup(["list", "--json"]).expect_code(0).stdout;
+    let list: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let snapshots = list["snapshots"].as_array().unwrap();
+    assert_eq!(snapshots.len(), 2, "{said}");
+    let first = snapshots.iter().find(|snapshot| snapshot["tags"][0] == "first").unwrap();
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(yard.restore(["dump", id, "file"]).expect_code(0).stdout, "first");
+    assert_eq!(yard.restore(["dump", "latest", "file"]).expect_code(0).stdout, "second");
+    let again = yard.snapshot(&source).expect_code(0);
+    assert!(again.stdout.contains("0 B new"), "{}", again.stdout);
+}
+
+/// The exit code and standard error, without what differs from run to run.
+fn told(yard: &Yard, said: &Said) -> String {
+    let stderr = yard.plain(&said.stderr).replace(&yard.location, "LOCATION");
+    // What the client quotes of the server's answer counts requests and milliseconds.
+    let lines = stderr.lines().filter(|line| !line.starts_with('<'));
+    let lines = lines.map(|line| line.split(" for path ").next().unwrap_or(line));
+    format!("exit code {:?}\n{}", said.code, lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn refusals(s3: &S3) {
+    let mut yard = s3.yard();
+    yard.init().expect_code(0);
+    for key in ["one.key", "two.key", "writer.key"] {
+        fs::rename(yard.path(key), yard.path(&format!("kept-{key}"))).unwrap();
+    }
+    insta::assert_snapshot!("a_second_init_on_s3", told(&yard, &yard.init()));
+    fs::rename(yard.path("kept-writer.key"), yard.path("writer.key")).unwrap();
+
+    let elsewhere = format!("{}-elsewhere", yard.location);
+    insta::assert_snapshot!("no_repository_on_s3", told(&yard, &yard.backup(["list", "-r", &elsewhere])));
+    let no_bucket = yard.backup(["list", "-r", "s3://lifeboat-no-such-bucket/x"]);
+    insta::assert_snapshot!("no_bucket_on_s3", told(&yard, &no_bucket));
+    for (name, value) in &mut yard.variables {
+        if name == "AWS_SECRET_ACCESS_KEY" {
+            "wrong".clone_into(value);
+        }
+    }
+    insta::assert_snapshot!("a_wrong_secret_on_s3", told(&yard, &yard.backup(["list"])));
+}
