@@ -4,6 +4,7 @@ use lifeboat_tests::repository::Binaries;
 
 mod damage;
 mod errors;
+mod exclude;
 mod round_trip;
 mod supply_chain;
 mod write_only;

@@ -3,6 +3,7 @@
 mod docker;
 mod rehearsal;
 mod supply_chain;
+mod volumes;
 
 use libtest_mimic::Arguments;
 
@@ -16,5 +17,6 @@ fn main() -> std::process::ExitCode {
     trials.extend(docker::trials());
     trials.extend(rehearsal::trials());
     trials.extend(supply_chain::trials());
+    trials.extend(volumes::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -48,7 +48,7 @@ pub use restore::{OpenSnapshot, Problem, Restored};
 pub use restorer::Restorer;
 pub use roster::Roster;
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
-pub use tree::FolderSource;
+pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns};
 pub use view::{Listing, Snapshot, StreamView};
 
 /// The version of the repository format. Version 0 may still break.
