@@ -2,10 +2,12 @@
 
 use lifeboat_tests::repository::Binaries;
 
+mod copy;
 mod damage;
 mod errors;
 mod exclude;
 mod round_trip;
+mod search;
 mod supply_chain;
 mod write_only;
 

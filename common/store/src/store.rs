@@ -141,16 +141,23 @@ impl Store {
 
     /// All objects below `prefix` (a whole number of path parts), sorted by name.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        self.for_each(prefix, |entry| entries.push(entry)).await?;
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(entries)
+    }
+
+    /// Hands all objects below `prefix` to `each`, in the order in which the store lists them: for more of them than
+    /// memory should hold.
+    pub async fn for_each(&self, prefix: &str, mut each: impl FnMut(Entry)) -> Result<(), StoreError> {
         let path = self.path(prefix)?;
         let prefix_path = (!prefix.is_empty()).then_some(&path);
         // A listing's length is not known beforehand; each page gets its own time.
         let mut stream = self.inner.list(prefix_path);
-        let mut entries = Vec::new();
         while let Some(meta) = self.timed("list", prefix, 0, stream.try_next()).await? {
-            entries.push(self.read_entry(meta)?);
+            each(self.read_entry(meta)?);
         }
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(entries)
+        Ok(())
     }
 
     /// Removes an object; one that is not there is removed already.

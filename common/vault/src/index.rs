@@ -77,6 +77,9 @@ pub(crate) struct FrameLocation {
     #[n(3)]
     #[cbor(with = "digest_in_cbor")]
     pub(crate) hash: Sha256Digest,
+    /// The sum of its chunks' lengths, by which compression is measured.
+    #[n(4)]
+    pub(crate) chunk_bytes: u32,
 }
 
 /// A pack that is in the store, and what it holds.
@@ -95,6 +98,7 @@ pub(crate) fn of_packs(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -
         offset: f.offset,
         length: f.length,
         hash: f.hash,
+        chunk_bytes: f.chunk_bytes,
     };
     let packs = packs
         .iter()

@@ -54,6 +54,10 @@ pub(crate) fn contents_object(group: GroupId, object: &Sha256Digest) -> String {
     format!("{}/{object}", contents(group))
 }
 
+pub(crate) fn locations_of(group: GroupId) -> String {
+    format!("locations/{group}")
+}
+
 pub(crate) fn locations(group: GroupId, run: RunId) -> String {
     format!("locations/{group}/{run}")
 }

@@ -4,7 +4,8 @@
 //! into chunks (`chunk`), chunks that are new go into frames (`capture`, `frame`), frames are compressed and sealed
 //! (`seal`), fill packs (`pack`, `pipeline`), and packs go to the store; then the index (`index`, `signed`), the part
 //! and the signed manifest (`manifest`, `snapshot`). *Out*: a recovery key opens the keys (`restorer`), a manifest
-//! leads to streams (`view`), streams to frames (`reader`), frames to files (`restore`, `tree`).
+//! leads to streams (`view`), streams to frames (`reader`), frames to files (`restore`, `tree`). *Across*: an open
+//! snapshot is a source as well (`snapshot_source`), which is how it is copied into another repository (`copy`).
 //!
 //! What each object holds byte by byte is in `FORMAT.md` beside this crate. Nothing here knows Docker, and nothing
 //! prints.
@@ -12,7 +13,9 @@
 mod capture;
 mod chunk;
 mod compare;
+mod copy;
 mod error;
+mod find;
 mod frame;
 mod ids;
 mod index;
@@ -30,13 +33,19 @@ mod restore;
 mod restorer;
 mod roster;
 mod seal;
+mod select;
 mod signed;
 mod snapshot;
+mod snapshot_diff;
+mod snapshot_source;
 pub mod source;
+mod statistics;
+mod stream_name;
 mod tree;
 mod view;
 
 pub use compare::{Difference, What};
+pub use copy::{Copied, Copier, CopyOptions, Original};
 pub use error::VaultError;
 pub use ids::{GroupId, NotARepositoryId, NotAnId, RepositoryId, RunId, WriterId};
 pub use key_file::{RecoveryKey, WriterKey, write_private};
@@ -48,6 +57,9 @@ pub use restore::{OpenSnapshot, Problem, Restored};
 pub use restorer::Restorer;
 pub use roster::Roster;
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
+pub use snapshot_diff::{Change, ChangeCounts, Changed};
+pub use statistics::{Frames, ObjectCount, ObjectKind, Statistics, Total};
+pub use stream_name::NamedStream;
 pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns};
 pub use view::{Listing, Snapshot, StreamView};
 

@@ -16,6 +16,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
+use crate::copy::Original;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
 use crate::item::Content;
 
@@ -164,6 +165,9 @@ pub(crate) struct Part {
     /// The application, where the snapshot is of one.
     #[n(5)]
     pub(crate) application: Option<String>,
+    /// The snapshot that this one is a copy of, in another repository.
+    #[n(6)]
+    pub(crate) copied_from: Option<Original>,
 }
 
 /// What a stream was captured from.

@@ -30,6 +30,7 @@ use crate::repository::{Repository, check_writer, hash_of};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Place};
 use crate::source::{Source, Unreadable};
+use crate::view::Snapshot;
 use crate::{FORMAT_VERSION, VaultError};
 
 /// How a snapshot is taken.
@@ -132,6 +133,8 @@ pub struct SnapshotWriter {
     part: Part,
     memories: Vec<(MemoryFile, HostMemory)>,
     head: Option<Head>,
+    /// The snapshot that host memory is of, where it is not the newest one.
+    remembered: Option<Sha256Digest>,
     time: Timestamp,
     incomplete: bool,
 }
@@ -169,6 +172,7 @@ impl SnapshotWriter {
             documents: Vec::new(),
             runs: Vec::new(),
             application: options.application.clone(),
+            copied_from: None,
         };
         Ok(Self {
             repository,
@@ -180,9 +184,19 @@ impl SnapshotWriter {
             part,
             memories: Vec::new(),
             head,
+            remembered: None,
             time,
             incomplete: false,
         })
+    }
+
+    /// Makes this snapshot a copy of one of another repository: it keeps the time, lacks what that one lacks, and says
+    /// what it is a copy of. `remembered` is the copy that host memory is of.
+    pub(crate) fn copies(&mut self, original: &Snapshot, remembered: Option<Sha256Digest>) {
+        self.time = original.time();
+        self.incomplete = original.is_incomplete();
+        self.part.copied_from = Some(original.original());
+        self.remembered = remembered;
     }
 
     /// When the snapshot began.
@@ -199,7 +213,7 @@ impl SnapshotWriter {
         cancel: &CancellationToken,
     ) -> Result<StreamOutcome, VaultError> {
         let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.memory_key));
-        let head = self.head.as_ref().map(|head| &head.id);
+        let head = self.remembered.as_ref().or(self.head.as_ref().map(|head| &head.id));
         let mut memory = match &file {
             Some(file) => {
                 let (memory, reason) = file.load(head, self.time);
@@ -226,7 +240,7 @@ impl SnapshotWriter {
             items: captured.items,
             item_count: captured.counts.items,
             data_bytes: captured.counts.data_bytes,
-            unreadable: captured.unreadable.len() as u64,
+            unreadable: captured.unreadable.len() as u64 + stream.source.missing(),
         });
         Ok(StreamOutcome {
             kind: stream.kind,
