@@ -1,13 +1,21 @@
 //! How items of a snapshot are shown.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use lifeboat_vault::item::ItemKind;
 
 /// A path as text, and its bytes in hexadecimal where it is no UTF-8.
 pub(crate) fn path(bytes: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(bytes);
-    let hex = matches!(text, Cow::Owned(_)).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+    let hex = matches!(text, Cow::Owned(_)).then(|| {
+        let mut hex = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
+    });
     (text.into_owned(), hex)
 }
 

@@ -89,7 +89,9 @@ impl Comparison<'_> {
             };
             self.counts += before.changes(stream.index, after, other.index, &progress, cancel, each).await?;
         }
-        later.iter().for_each(|stream| self.only_in(after, stream, "added"));
+        for stream in &later {
+            self.only_in(after, stream, "added");
+        }
         Ok(())
     }
 

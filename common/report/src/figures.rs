@@ -1,5 +1,7 @@
 //! How figures and names stand in text.
 
+use std::fmt::Write as _;
+
 use indicatif::{BinaryBytes, HumanCount};
 use jiff::Timestamp;
 
@@ -30,9 +32,13 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The first of a list's lines, and how many were left out.
 pub(crate) fn first_lines(lines: &[String], most: usize) -> String {
-    let mut text: String = lines.iter().take(most).map(|line| format!("  {}\n", printable(line))).collect();
+    let mut text = String::new();
+    // Writing to a String cannot fail, here and below.
+    for line in lines.iter().take(most) {
+        let _ = writeln!(text, "  {}", printable(line));
+    }
     if lines.len() > most {
-        text.push_str(&format!("  and {} more\n", lines.len() - most));
+        let _ = writeln!(text, "  and {} more", lines.len() - most);
     }
     text
 }

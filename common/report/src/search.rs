@@ -1,5 +1,7 @@
 //! What `lifeboat-backup find` tells.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -68,9 +70,10 @@ impl Report for FindReport {
             0 => "nothing".to_owned(),
             n => count(n, "item"),
         };
-        text.push_str(&format!(" found in {}\n", count(self.snapshots, "snapshot")));
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, " found in {}", count(self.snapshots, "snapshot"));
         for reason in &self.unreadable {
-            text.push_str(&format!("UNREADABLE: {}\n", printable(reason)));
+            let _ = writeln!(text, "UNREADABLE: {}", printable(reason));
         }
         text
     }

@@ -70,24 +70,19 @@ impl Report for StatisticsReport {
             count(self.hosts.len() as u64, "host"),
             if hosts.is_empty() { "" } else { ": " }
         );
-        for (name, line) in [("newest of each", &self.newest), ("all", &self.all)] {
-            let items = count(line.items, "item");
-            let _ = writeln!(
-                text,
-                "{:<20} {:>10}  {items:>16}",
-                format!("captured, {name}"),
-                bytes(line.data_bytes)
-            );
+        let mut line = |name: &str, figure: &str, things: &str| {
+            let _ = writeln!(text, "{}", format!("{name:<26}{figure:>12}  {things:>16}").trim_end());
+        };
+        for (name, captured) in [("captured, newest of each", &self.newest), ("captured, all", &self.all)] {
+            line(name, &bytes(captured.data_bytes), &count(captured.items, "item"));
         }
-        for line in &self.objects {
-            let objects = count(line.objects, "object");
-            let _ = writeln!(text, "  {:<12} {:>12}  {objects:>16}", line.kind, bytes(line.stored_bytes));
+        for kind in &self.objects {
+            line(&format!("  {}", kind.kind), &bytes(kind.stored_bytes), &count(kind.objects, "object"));
         }
-        let objects = count(self.object_count, "object");
-        let _ = writeln!(text, "{:<14} {:>12}  {objects:>16}", "stored", bytes(self.stored_bytes));
+        line("stored", &bytes(self.stored_bytes), &count(self.object_count, "object"));
         let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let _ = writeln!(text, "deduplication  {:>12}", ratio(self.deduplication_ratio));
-        let _ = writeln!(text, "compression    {:>12}", ratio(self.compression_ratio));
+        line("deduplication", &ratio(self.deduplication_ratio), "");
+        line("compression", &ratio(self.compression_ratio), "");
         if self.hidden_groups > 0 {
             let groups = count(self.hidden_groups, "group");
             let _ = writeln!(text, "{groups} of hosts cannot be seen with this key");
@@ -96,5 +91,41 @@ impl Report for StatisticsReport {
             let _ = writeln!(text, "UNREADABLE: {}", printable(reason));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stand_under_each_other() {
+        let captured = CapturedLine { snapshots: 2, items: 7, data_bytes: 5 << 30 };
+        let object =
+            |kind: &str, objects, stored_bytes| ObjectLine { kind: kind.to_owned(), objects, stored_bytes };
+        let report = StatisticsReport {
+            location: "/srv/backups".to_owned(),
+            hosts: vec!["ship".to_owned(), "boat\n".to_owned()],
+            newest: CapturedLine { snapshots: 1, items: 3, data_bytes: 3 << 30 },
+            all: captured,
+            objects: vec![object("packs", 1234, 2 << 30), object("manifests", 2, 2048)],
+            object_count: 1236,
+            stored_bytes: (2 << 30) + 2048,
+            deduplication_ratio: Some(1.666),
+            compression_ratio: None,
+            hidden_groups: 1,
+            unreadable: Vec::new(),
+        };
+        insta::assert_snapshot!(report.text(), @r"
+        2 snapshots of 2 hosts: ship, boat\n
+        captured, newest of each      3.00 GiB           3 items
+        captured, all                 5.00 GiB           7 items
+          packs                       2.00 GiB     1,234 objects
+          manifests                   2.00 KiB         2 objects
+        stored                        2.00 GiB     1,236 objects
+        deduplication                     1.67
+        compression                          -
+        1 group of hosts cannot be seen with this key
+        ");
     }
 }

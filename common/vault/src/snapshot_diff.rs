@@ -177,7 +177,7 @@ impl Contents {
         let mut aspects = Vec::new();
         match (before.kind, after.kind) {
             (ItemKind::File, ItemKind::HardLink) | (ItemKind::HardLink, ItemKind::File) => {
-                aspects.push("links")
+                aspects.push("links");
             }
             (one, other) if one != other => return Ok(vec!["kind"]),
             _ => {}

@@ -149,7 +149,9 @@ impl Viewer {
                     *last = snapshot;
                 }
             }
-            newest.values().for_each(|snapshot| statistics.newest.add(snapshot));
+            for snapshot in newest.values() {
+                statistics.newest.add(snapshot);
+            }
             progress.phase("listing", Unit::Items, None);
             let each = |entry: Entry| {
                 progress.advance(1);

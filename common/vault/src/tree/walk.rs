@@ -361,7 +361,7 @@ mod tests {
     fn a_cache_keeps_its_folder_and_its_tag_and_a_false_tag_marks_nothing() {
         let root = tree(&["cache/a", "cache/below/b", "false/a", "short/a", "folder/CACHEDIR.TAG/a"]);
         let tag = |folder: &str, text: &str| {
-            fs::write(root.path().join(folder).join("CACHEDIR.TAG"), text).unwrap()
+            fs::write(root.path().join(folder).join("CACHEDIR.TAG"), text).unwrap();
         };
         tag("cache", "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test");
         tag("false", "Signature: 0a477f597d28d172789f06886806bc55");
