@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{doctor, forget, init, key, list, prune, run, show};
+use crate::commands::{copy, diff, doctor, find, forget, init, key, list, prune, run, show, stats};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
 ///
@@ -24,6 +24,10 @@ pub(crate) enum Verb {
     Run(run::Args),
     List(list::Args),
     Show(show::Args),
+    Diff(diff::Args),
+    Find(find::Args),
+    Stats(stats::Args),
+    Copy(copy::Args),
     Forget(forget::Args),
     Prune(prune::Args),
     Key(key::Args),

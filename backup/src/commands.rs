@@ -1,6 +1,9 @@
 //! One module a verb.
 
+pub(crate) mod copy;
+pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -8,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod prune;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod stats;
 
 use lifeboat_shell::{Failure, Outcome, Ui, pages};
 
@@ -19,6 +23,10 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Run(args) => run::run(args, ui).await,
         Verb::List(args) => list::run(args, ui).await,
         Verb::Show(args) => show::run(args, ui).await,
+        Verb::Diff(args) => diff::run(args, ui).await,
+        Verb::Find(args) => find::run(args, ui).await,
+        Verb::Stats(args) => stats::run(args, ui).await,
+        Verb::Copy(args) => copy::run(args, ui).await,
         Verb::Forget(args) => forget::run(args, ui).await,
         Verb::Prune(args) => prune::run(args, ui).await,
         Verb::Key(args) => key::run(args, ui).await,

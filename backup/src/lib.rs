@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod quiesce;
+mod shown;
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {

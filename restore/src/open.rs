@@ -1,6 +1,7 @@
 //! From flags to a snapshot whose contents can be read, and to the streams in it.
 
 use lifeboat_shell::Failure;
+pub(crate) use lifeboat_vault::NamedStream;
 use lifeboat_vault::{OpenSnapshot, StreamKind, VaultError};
 
 use crate::cli::SnapshotFlags;
@@ -12,37 +13,9 @@ pub(crate) async fn snapshot(flags: &SnapshotFlags) -> Result<OpenSnapshot, Fail
     Ok(restorer.open_snapshot(snapshot).await?)
 }
 
-/// One stream of a snapshot, by its place, with the name that a person would give it: a volume's name, a captured
-/// folder's last part, a file's name.
-#[derive(Debug)]
-pub(crate) struct NamedStream {
-    pub(crate) index: usize,
-    pub(crate) kind: StreamKind,
-    pub(crate) name: String,
-}
-
-/// All streams of a snapshot. Captured folders of one name are told apart by a number.
+/// All streams of a snapshot, by the names that people give them.
 pub(crate) async fn streams(snapshot: &OpenSnapshot) -> Result<Vec<NamedStream>, VaultError> {
-    let mut streams: Vec<NamedStream> = Vec::new();
-    let views: Vec<_> = snapshot.snapshot().streams().map(|s| (s.kind, s.name.to_owned())).collect();
-    for (index, (kind, stored_name)) in views.into_iter().enumerate() {
-        let base = match kind {
-            StreamKind::Path => {
-                let origin = snapshot.origin(index).await?;
-                let last = origin.as_deref().and_then(|path| path.file_name());
-                last.map_or(stored_name, |name| name.to_string_lossy().into_owned())
-            }
-            StreamKind::Volume | StreamKind::Stdin => stored_name,
-        };
-        let mut name = base.clone();
-        let mut number = 2;
-        while streams.iter().any(|stream| stream.name == name) {
-            name = format!("{base}-{number}");
-            number += 1;
-        }
-        streams.push(NamedStream { index, kind, name });
-    }
-    Ok(streams)
+    snapshot.named_streams().await
 }
 
 /// The stream called `name`, of one of `kinds`.

@@ -4,10 +4,13 @@
 
 use lifeboat_tests::repository::Binaries;
 
+mod copy;
 mod damage;
 mod errors;
+mod exclude;
 mod recipients;
 mod round_trip;
+mod search;
 mod store;
 mod store_folder;
 mod store_http;

@@ -1,6 +1,5 @@
 //! Tests against real services. `scripts/setup` starts them and says where they are.
 
-
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;
 mod docker;
@@ -9,6 +8,7 @@ mod rehearsal;
 mod sandbox;
 mod storage;
 mod supply_chain;
+mod volumes;
 
 use libtest_mimic::Arguments;
 use lifeboat_tests::repository::Binaries;
@@ -30,5 +30,6 @@ fn main() -> std::process::ExitCode {
     trials.extend(sandbox::trials());
     trials.extend(storage::trials());
     trials.extend(supply_chain::trials());
+    trials.extend(volumes::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -1,6 +1,7 @@
 //! `run`: takes a snapshot.
 
 mod containers;
+mod left_out;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use lifeboat_report::backup::{RunReport, StreamLine};
 use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_repository};
 use lifeboat_vault::source::{BytesSource, Source};
 use lifeboat_vault::{
-    Committed, Consistency, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream, StreamKind,
-    StreamOutcome, VaultError, WriterKey,
+    Committed, Consistency, Excludes, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream,
+    StreamKind, StreamOutcome, VaultError, WriterKey,
 };
 
 use self::containers::{AtRest, Containers};
+use self::left_out::LeaveOut;
 
 /// Take a snapshot of volumes, folders or standard input
 ///
@@ -27,6 +29,7 @@ use self::containers::{AtRest, Containers};
   lifeboat-backup run --volume shop_db -r s3://bucket/backups
   lifeboat-backup run --project shop --tag nightly
   lifeboat-backup run --path /etc --path /srv/files --mode none
+  lifeboat-backup run --path /home --exclude '*.tmp' --exclude-caches
   pg_dump shop | lifeboat-backup run --stdin shop.sql")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -44,6 +47,8 @@ pub(crate) struct Args {
     cache: CacheFlags,
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    leave_out: LeaveOut,
     /// Label the snapshot
     #[arg(long, value_name = "T")]
     tag: Vec<String>,
@@ -102,9 +107,10 @@ struct Captured {
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
     check(&args.what)?;
+    let excludes = args.leave_out.read()?;
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
     let containers = Containers::find(&args, ui).await?;
-    let folders = open_folders(&args.what.path)?;
+    let folders = open_folders(&args.what.path, &excludes)?;
     let repository = open_repository(&args.repository, &key.repository).await?;
     let location = repository.location().to_owned();
     let options = SnapshotOptions {
@@ -123,7 +129,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     progress.phase("reading", Unit::Bytes, None);
     let mut at_rest = AtRest::default();
     if let Some(containers) = containers {
-        (captured, at_rest) = containers.capture(captured, &args, ui).await?;
+        (captured, at_rest) = containers.capture(captured, &args, &excludes, ui).await?;
     }
     for (number, (path, source)) in folders.into_iter().enumerate() {
         let name = if number == 0 { "path".to_owned() } else { format!("path-{}", number + 1) };
@@ -151,7 +157,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     progress.phase("storing", Unit::Items, None);
     let Captured { writer, streams, consistencies } = captured;
     let committed = writer.commit(&progress).await?;
-    let report = report(location, &committed, &streams, &consistencies, at_rest, started);
+    let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
+    report.left_out = args.leave_out.tell(&excludes, ui);
     ui.report(&report);
     Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
@@ -167,8 +174,12 @@ fn check(what: &What) -> Result<(), Failure> {
 }
 
 /// Opens every folder first, so that a mistyped one is found before anything is stored or stopped.
-fn open_folders(paths: &[PathBuf]) -> Result<Vec<(PathBuf, FolderSource)>, VaultError> {
-    paths.iter().map(|path| Ok((absolute(path), FolderSource::open(path)?))).collect()
+fn open_folders(
+    paths: &[PathBuf],
+    excludes: &Arc<Excludes>,
+) -> Result<Vec<(PathBuf, FolderSource)>, VaultError> {
+    let open = |path: &PathBuf| FolderSource::open_excluding(path, Arc::clone(excludes));
+    paths.iter().map(|path| Ok((absolute(path), open(path)?))).collect()
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -242,6 +253,7 @@ fn report(
         seconds: started.elapsed().as_secs_f64(),
         rested: at_rest.containers,
         rest_seconds: at_rest.seconds,
+        left_out: None,
         incomplete: committed.incomplete,
         unreadable: unreadable.collect(),
         changed: changed.collect(),

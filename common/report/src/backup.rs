@@ -122,12 +122,35 @@ pub struct RunReport {
     pub rested: Vec<String>,
     /// How long containers were at rest, in seconds.
     pub rest_seconds: Option<f64>,
+    /// What was left out on purpose, where something was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOutLine>,
     /// Some of what was to be captured is missing.
     pub incomplete: bool,
     /// What could not be captured, and why.
     pub unreadable: Vec<String>,
     /// Files that changed while they were read.
     pub changed: Vec<String>,
+}
+
+/// What a run left out on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LeftOutLine {
+    /// Files, folders and other items that patterns name. What is in a folder that was left out is not counted.
+    pub items: u64,
+    /// Folders that were kept empty but for their `CACHEDIR.TAG`.
+    pub cache_folders: u64,
+    /// Folders that were kept empty because another file system begins there.
+    pub mount_points: u64,
+}
+
+impl LeftOutLine {
+    fn text(self) -> String {
+        let counts =
+            [(self.items, "item"), (self.cache_folders, "cache"), (self.mount_points, "mount point")];
+        let said: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
+        format!("left out: {}\n", if said.is_empty() { "nothing".to_owned() } else { said.join(", ") })
+    }
 }
 
 /// One captured stream.
@@ -172,6 +195,9 @@ impl Report for RunReport {
         );
         if let Some(rest) = self.rest_seconds.filter(|_| !self.rested.is_empty()) {
             let _ = writeln!(text, "at rest for {}: {}", seconds(rest), self.rested.join(", "));
+        }
+        if let Some(left_out) = self.left_out {
+            text.push_str(&left_out.text());
         }
         if !self.changed.is_empty() {
             let _ = writeln!(text, "{} changed while being read:", count(self.changed.len() as u64, "file"));

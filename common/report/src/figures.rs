@@ -33,8 +33,8 @@ pub(crate) fn printable(text: &str) -> String {
 /// The first of a list's lines, and how many were left out.
 pub(crate) fn first_lines(lines: &[String], most: usize) -> String {
     let mut text = String::new();
+    // Writing to a String cannot fail, here and below.
     for line in lines.iter().take(most) {
-        // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "  {}", printable(line));
     }
     if lines.len() > most {

@@ -5,12 +5,16 @@
 mod figures;
 
 pub mod backup;
+pub mod comparison;
+pub mod copy;
 pub mod drill;
 pub mod members;
 pub mod pruning;
 pub mod restore;
+pub mod search;
 pub mod signature;
 pub mod snapshots;
+pub mod statistics;
 pub mod verification;
 
 use serde::Serialize;

@@ -26,6 +26,9 @@ pub struct SnapshotLine {
     pub application: Option<String>,
     /// Its labels.
     pub tags: Vec<String>,
+    /// The id of the snapshot that it is a copy of, in another repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
     /// Its streams.
     pub streams: Vec<StreamLine>,
     /// Some of what was to be captured is missing.
@@ -114,6 +117,9 @@ impl Report for SnapshotReport {
         }
         if !s.tags.is_empty() {
             let _ = writeln!(text, "tags        {}", printable(&s.tags.join(", ")));
+        }
+        if let Some(original) = &s.copied_from {
+            let _ = writeln!(text, "copy of     {original}");
         }
         if s.incomplete {
             text.push_str("INCOMPLETE: some of what was to be captured is missing\n");

@@ -35,6 +35,7 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
         sequence: snapshot.sequence(),
         application: snapshot.application().map(str::to_owned),
         tags: snapshot.tags().to_vec(),
+        copied_from: snapshot.is_copy().then(|| snapshot.original().snapshot.to_string()),
         streams: snapshot
             .streams()
             .map(|stream| StreamLine {
@@ -51,9 +52,7 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
 
 /// A listing as reports show it: the snapshots of `host`, where one is given, that bear all of `tags`.
 pub fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>, tags: &[String]) -> SnapshotList {
-    let wanted = |s: &&Snapshot| {
-        host.is_none_or(|host| s.host() == host) && tags.iter().all(|tag| s.tags().contains(tag))
-    };
+    let wanted = |s: &&Snapshot| s.is_of(host, tags);
     SnapshotList {
         location: location.to_owned(),
         snapshots: listing.snapshots.iter().filter(wanted).map(snapshot_line).collect(),

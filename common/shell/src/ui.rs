@@ -57,6 +57,14 @@ impl Ui {
         }
     }
 
+    /// Prints one line of a long answer on standard output as soon as it is known. Under `--json` the line stands in
+    /// the document instead; `--quiet` leaves it out.
+    pub fn line(&self, text: &str) {
+        if !self.flags.json && !self.flags.quiet {
+            self.bar.suspended(|| print_line(text));
+        }
+    }
+
     /// Prints `bytes` as they are on standard output: for commands whose result is data.
     pub fn data(&self, bytes: &[u8]) -> Result<(), Failure> {
         self.bar.clear();

@@ -127,20 +127,10 @@ fn differing(
     if item.kind != there.kind {
         return Some(What::Changed(vec!["kind"]));
     }
-    let mut aspects = Vec::new();
-    let mut note = |differs: bool, aspect| {
-        if differs {
-            aspects.push(aspect);
-        }
-    };
-    // Linux gives every symbolic link the mode 0777.
-    note(item.mode != there.mode && item.kind != ItemKind::Symlink, "mode");
-    note((item.uid, item.gid) != (there.uid, there.gid), "owner");
-    note((item.mtime, item.mtime_ns) != (there.mtime, there.mtime_ns), "mtime");
-    note(item.xattrs != there.xattrs, "xattrs");
-    note(item.target != there.target, "target");
-    note(item.device != there.device, "device");
-    note(item.kind == ItemKind::File && item.size != there.size, "size");
+    let mut aspects = metadata_aspects(item, there);
+    if item.kind == ItemKind::File && item.size != there.size {
+        aspects.push("size");
+    }
     if item.kind == ItemKind::File && item.size == there.size {
         match found.body.as_deref_mut().map(|body| has_content(item, body, chunker, buffer, progress)) {
             None | Some(Ok(true)) => {}
@@ -149,6 +139,24 @@ fn differing(
         }
     }
     (!aspects.is_empty()).then_some(What::Changed(aspects))
+}
+
+/// What differs between two items of one path besides kind, size and content.
+pub(crate) fn metadata_aspects(one: &Item, other: &Item) -> Vec<&'static str> {
+    let mut aspects = Vec::new();
+    let mut note = |differs: bool, aspect| {
+        if differs {
+            aspects.push(aspect);
+        }
+    };
+    // Linux gives every symbolic link the mode 0777.
+    note(one.mode != other.mode && one.kind != ItemKind::Symlink, "mode");
+    note((one.uid, one.gid) != (other.uid, other.gid), "owner");
+    note((one.mtime, one.mtime_ns) != (other.mtime, other.mtime_ns), "mtime");
+    note(one.xattrs != other.xattrs, "xattrs");
+    note(one.kind == other.kind && one.target != other.target, "target");
+    note(one.device != other.device, "device");
+    aspects
 }
 
 /// Whether the file holds the item's content: its data where the item has data, nothing but zeros elsewhere.

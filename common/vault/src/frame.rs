@@ -39,6 +39,8 @@ pub(crate) struct SealedFrame {
     pub(crate) ordinal: u32,
     pub(crate) kind: PackKind,
     pub(crate) ids: Vec<ChunkId>,
+    /// The sum of its chunks' lengths.
+    pub(crate) chunk_bytes: u32,
     pub(crate) bytes: Vec<u8>,
     pub(crate) hash: Sha256Digest,
 }
@@ -120,6 +122,7 @@ impl RawFrame {
             ordinal: self.ordinal,
             kind: self.kind,
             ids: self.ids,
+            chunk_bytes: u32::try_from(self.data.len()).expect("below MAX_BODY"),
             hash: Sha256Digest::of(&bytes),
             bytes,
         }

@@ -82,6 +82,9 @@ pub(crate) struct FrameLocation {
     #[n(3)]
     #[cbor(with = "digest_in_cbor")]
     pub(crate) hash: Sha256Digest,
+    /// The sum of its chunks' lengths, by which compression is measured.
+    #[n(4)]
+    pub(crate) chunk_bytes: u32,
 }
 
 /// A pack that is in the store, and what it holds.
@@ -129,8 +132,13 @@ pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
     for pack in packs {
         let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
         for f in &pack.frames {
-            let location =
-                FrameLocation { ordinal: f.ordinal, offset: f.offset, length: f.length, hash: f.hash };
+            let location = FrameLocation {
+                ordinal: f.ordinal,
+                offset: f.offset,
+                length: f.length,
+                hash: f.hash,
+                chunk_bytes: f.chunk_bytes,
+            };
             frames.entry(f.run).or_default().push(location);
         }
         for (run, frames) in frames {

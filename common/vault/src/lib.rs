@@ -4,7 +4,8 @@
 //! into chunks (`chunk`), chunks that are new go into frames (`capture`, `frame`), frames are compressed and sealed
 //! (`seal`), fill packs (`pack`, `pipeline`), and packs go to the store; then the index (`index`, `signed`), the part
 //! and the signed manifest (`manifest`, `snapshot`). *Out*: a recovery key opens the keys (`restorer`), a manifest
-//! leads to streams (`view`), streams to frames (`reader`), frames to files (`restore`, `tree`).
+//! leads to streams (`view`), streams to frames (`reader`), frames to files (`restore`, `tree`). *Across*: an open
+//! snapshot is a source as well (`snapshot_source`), which is how it is copied into another repository (`copy`).
 //!
 //! What each object holds byte by byte is in `FORMAT.md` beside this crate. Nothing here knows Docker, and nothing
 //! prints.
@@ -14,7 +15,9 @@ mod capture;
 mod chunk;
 mod compare;
 mod condemn;
+mod copy;
 mod error;
+mod find;
 mod forget;
 mod frame;
 mod frame_set;
@@ -44,15 +47,21 @@ mod restorer;
 mod retention;
 mod roster;
 mod seal;
+mod select;
 mod signed;
 mod snapshot;
+mod snapshot_diff;
+mod snapshot_source;
 pub mod source;
+mod statistics;
+mod stream_name;
 mod tree;
 mod view;
 
 pub use access::Viewer;
 pub use compare::{Difference, What};
 pub use condemn::{GRACE_DAYS, LEASE_DAYS};
+pub use copy::{Copied, Copier, CopyOptions, Original};
 pub use error::VaultError;
 pub use forget::Asked;
 pub use ids::{GroupId, KeeperId, NotARepositoryId, NotAnId, RepositoryId, RunId, Signer, WriterId};
@@ -73,7 +82,10 @@ pub use restorer::Restorer;
 pub use retention::{Reasons, Rules, apply as apply_rules};
 pub use roster::{Floor, Roster};
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
-pub use tree::FolderSource;
+pub use snapshot_diff::{Change, ChangeCounts, Changed};
+pub use statistics::{Frames, ObjectCount, ObjectKind, Statistics, Total};
+pub use stream_name::NamedStream;
+pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns};
 pub use view::{Listing, Snapshot, StreamView};
 
 /// The version of the repository format. Version 0 may still break.

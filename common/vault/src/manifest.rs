@@ -16,6 +16,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
+use crate::copy::Original;
 use crate::frame_set::ordinals;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
 use crate::item::Content;
@@ -179,6 +180,9 @@ pub(crate) struct Part {
     /// The run that made the snapshot.
     #[n(6)]
     pub(crate) run: RunId,
+    /// The snapshot that this one is a copy of, in another repository.
+    #[n(7)]
+    pub(crate) copied_from: Option<Original>,
 }
 
 /// What a stream was captured from.

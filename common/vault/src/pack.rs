@@ -73,6 +73,9 @@ pub(crate) struct TrailerFrame {
     pub(crate) hash: Sha256Digest,
     #[n(5)]
     pub(crate) chunks: Vec<ChunkId>,
+    /// The sum of the chunks' lengths.
+    #[n(6)]
+    pub(crate) chunk_bytes: u32,
 }
 
 #[derive(Encode, Decode)]
@@ -123,6 +126,7 @@ impl PackBuilder {
             length: u32::try_from(frame.bytes.len()).expect("a frame is a few MiB"),
             hash: frame.hash,
             chunks: frame.ids,
+            chunk_bytes: frame.chunk_bytes,
         });
         self.bytes.extend_from_slice(&frame.bytes);
     }

@@ -306,6 +306,7 @@ pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::
             offset: frame.offset,
             length: frame.length,
             hash: frame.hash,
+            chunk_bytes: frame.chunk_bytes,
         };
         let name = crate::ids::FrameName { run: frame.run, ordinal: frame.ordinal };
         (name, FramePlace { pack: pack.hash, size: pack.size, frame: location })

@@ -208,11 +208,16 @@ impl std::fmt::Debug for FrameReader {
     }
 }
 
+/// How many frames that come next are asked for together with one that is needed now, at the most.
+pub(crate) const FRAMES_AHEAD: usize = 64;
+
 /// The bytes of a content in order, an extent at a time, with the frames of the next requests read once.
 pub struct ContentStream {
     reader: FrameReader,
     content: Content,
     next: usize,
+    /// Frames that will be wanted after this content.
+    ahead: Vec<FrameName>,
     hasher: blake3::Hasher,
     cache: VecDeque<(FrameName, Arc<OpenedFrame>)>,
     cached_bytes: usize,
@@ -224,10 +229,18 @@ impl ContentStream {
             reader,
             content,
             next: 0,
+            ahead: Vec::new(),
             hasher: blake3::Hasher::new(),
             cache: VecDeque::new(),
             cached_bytes: 0,
         }
+    }
+
+    /// Turns to another content of the same snapshot and keeps the frames that are at hand. `ahead` names what will be
+    /// wanted after it.
+    pub(crate) fn turn_to(&mut self, content: Content, ahead: Vec<FrameName>) {
+        (self.content, self.ahead, self.next) = (content, ahead, 0);
+        self.hasher = blake3::Hasher::new();
     }
 
     /// The next bytes; `None` once all were given and their hash was found right.
@@ -254,7 +267,9 @@ impl ContentStream {
             return Ok(Arc::clone(frame));
         }
         // The frames that come next in the content and lie beside this one come with the same request.
-        let ahead = self.content.extents[self.next - 1..].iter().take(64).map(|e| self.content.frame(e));
+        let ahead =
+            self.content.extents[self.next - 1..].iter().take(FRAMES_AHEAD).map(|e| self.content.frame(e));
+        let ahead = ahead.chain(self.ahead.iter().copied());
         let (reads, _) = self.reader.plan(ahead);
         let wanted = match reads.iter().find(|read| read.frames.contains(&name)) {
             Some(read) => match self.reader.fetch(read).await {

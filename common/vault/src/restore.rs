@@ -82,6 +82,10 @@ impl OpenSnapshot {
         self.reader.chunker(sizes)
     }
 
+    pub(crate) fn reader(&self) -> &FrameReader {
+        &self.reader
+    }
+
     /// The snapshot as a viewer sees it.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

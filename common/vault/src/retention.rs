@@ -48,11 +48,11 @@ pub fn apply(rules: &Rules, snapshots: &[Snapshot]) -> Vec<Reasons> {
     let times = effective_times(snapshots);
     let mut groups: BTreeMap<(WriterId, Vec<String>), Vec<usize>> = BTreeMap::new();
     for (number, snapshot) in snapshots.iter().enumerate() {
-        groups.entry((snapshot.writer(), what(snapshot))).or_default().push(number);
+        groups.entry((snapshot.line().0, what(snapshot))).or_default().push(number);
     }
     let mut reasons = vec![Reasons::new(); snapshots.len()];
     for mut members in groups.into_values() {
-        members.sort_by_key(|number| std::cmp::Reverse((times[*number], snapshots[*number].sequence())));
+        members.sort_by_key(|number| std::cmp::Reverse((times[*number], snapshots[*number].line().1)));
         apply_to_group(rules, snapshots, &times, &members, &mut reasons);
     }
     reasons
@@ -69,19 +69,19 @@ fn what(snapshot: &Snapshot) -> Vec<String> {
 
 fn effective_times(snapshots: &[Snapshot]) -> Vec<Timestamp> {
     let mut order: Vec<usize> = (0..snapshots.len()).collect();
-    order.sort_by_key(|number| (snapshots[*number].writer(), snapshots[*number].sequence()));
+    order.sort_by_key(|number| snapshots[*number].line());
     let mut times = vec![Timestamp::UNIX_EPOCH; snapshots.len()];
     let mut before: Option<(WriterId, Timestamp)> = None;
     for number in order {
         let snapshot = &snapshots[number];
         let mut time = snapshot.time().min(snapshot.stored());
         if let Some((writer, earlier)) = before
-            && writer == snapshot.writer()
+            && writer == snapshot.line().0
         {
             time = time.max(earlier);
         }
         times[number] = time;
-        before = Some((snapshot.writer(), time));
+        before = Some((snapshot.line().0, time));
     }
     times
 }

@@ -37,6 +37,7 @@ use crate::roster::Head;
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 use crate::source::{Source, Unreadable};
+use crate::view::Snapshot;
 use crate::{FORMAT_VERSION, VaultError};
 
 /// Of frames that the last snapshot used less than this share of, in percent, what is still used is stored anew:
@@ -208,6 +209,7 @@ impl SnapshotWriter {
             runs: Vec::new(),
             application: options.application.clone(),
             run: keys.run,
+            copied_from: None,
         };
         Ok(Self {
             repository,
@@ -223,6 +225,15 @@ impl SnapshotWriter {
             time,
             incomplete: false,
         })
+    }
+
+    /// Makes this snapshot a copy of one of another repository: it keeps the time, lacks what that one lacks, and says
+    /// what it is a copy of. `remembered` is the copy that host memory is of.
+    pub(crate) fn copies(&mut self, original: &Snapshot, remembered: Option<Sha256Digest>) {
+        self.time = original.time();
+        self.incomplete = original.is_incomplete();
+        self.part.copied_from = Some(original.original());
+        self.memories = Memories::after(remembered.or(self.head.map(|head| head.id)));
     }
 
     /// When the snapshot began.
@@ -253,7 +264,7 @@ impl SnapshotWriter {
             items: captured.items,
             item_count: captured.counts.items,
             data_bytes: captured.counts.data_bytes,
-            unreadable: captured.unreadable.len() as u64,
+            unreadable: captured.unreadable.len() as u64 + stream.source.missing(),
             source: source_hash(&self.key.group.chunk_id_key, &stream.memory_key),
         });
         Ok(StreamOutcome {

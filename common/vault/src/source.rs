@@ -9,6 +9,12 @@ use crate::item::{Item, ItemKind, Segment};
 pub trait Source: Send {
     /// The next item in stream order (see [`crate::item`]), or one that could not be read, or the end.
     fn next(&mut self) -> Option<Result<Found, Unreadable>>;
+
+    /// How many items are known to be missing that [`Source::next`] does not tell of: a copy lacks what its original
+    /// lacks.
+    fn missing(&self) -> u64 {
+        0
+    }
 }
 
 /// An item that was found.

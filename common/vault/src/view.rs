@@ -188,14 +188,14 @@ impl Listing {
                 // The one that cannot be read may be the latest.
                 return Err(unreadable.again());
             }
-            let mut hosts: Vec<_> = candidates.iter().map(|s| (s.writer(), s.host().to_owned())).collect();
+            let mut hosts: Vec<_> = candidates.iter().map(|s| (s.line().0, s.host().to_owned())).collect();
             hosts.sort_unstable();
             hosts.dedup_by_key(|(writer, _)| *writer);
             if hosts.len() > 1 {
                 let candidates = hosts.into_iter().map(|(_, host)| format!("the latest of {host}")).collect();
                 return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
             }
-            candidates.sort_by_key(|snapshot| (snapshot.writer(), snapshot.sequence()));
+            candidates.sort_by_key(|snapshot| snapshot.line());
             return candidates.pop().cloned().ok_or_else(missing);
         }
         let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());

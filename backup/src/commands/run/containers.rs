@@ -1,6 +1,7 @@
 //! The part of a run that concerns containers: which volumes, at rest how, and brought back as soon as they are read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lifeboat_core::clock::{Clock, SystemClock};
@@ -10,7 +11,7 @@ use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::{self as rest, QuiesceOptions};
 use lifeboat_docker::selection::{Selection, Wanted};
 use lifeboat_shell::{Failure, Ui};
-use lifeboat_vault::{Consistency, FolderSource, Stream, StreamKind};
+use lifeboat_vault::{Consistency, Excludes, FolderSource, Stream, StreamKind};
 
 use super::{Args, Captured, Mode};
 use crate::quiesce;
@@ -79,6 +80,7 @@ impl Containers {
         self,
         captured: Captured,
         args: &Args,
+        excludes: &Arc<Excludes>,
         ui: &Ui,
     ) -> Result<(Captured, AtRest), Failure> {
         let journal_folder = quiesce::journal_folder();
@@ -96,14 +98,20 @@ impl Containers {
         let started = Instant::now();
         let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
         let rested = quiesced.rested();
-        let read = self.read_volumes(captured, mode, ui).await;
+        let read = self.read_volumes(captured, mode, excludes, ui).await;
         quiesced.release(&SystemClock).await?;
         let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         let captured = read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
         Ok((captured, AtRest { containers: rested.into_iter().map(|r| r.container).collect(), seconds }))
     }
 
-    async fn read_volumes(&self, mut captured: Captured, mode: Mode, ui: &Ui) -> Result<Captured, Failure> {
+    async fn read_volumes(
+        &self,
+        mut captured: Captured,
+        mode: Mode,
+        excludes: &Arc<Excludes>,
+        ui: &Ui,
+    ) -> Result<Captured, Failure> {
         for (volume, folder) in self.selection.volumes.iter().zip(&self.folders) {
             let written_to = self.selection.containers.iter().any(|c| c.writes_to(&volume.name));
             let stream = Stream {
@@ -116,7 +124,7 @@ impl Containers {
                     Mode::Stop => Consistency::Stopped,
                 },
                 memory_key: format!("volume {}", volume.name),
-                source: Box::new(FolderSource::open(folder)?),
+                source: Box::new(FolderSource::open_excluding(folder, Arc::clone(excludes))?),
             };
             captured = captured.add(stream, ui).await?;
         }

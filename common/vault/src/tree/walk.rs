@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
+use super::exclude::{CACHE_TAG, Excludes};
 use super::metadata::{item_of, read_xattrs};
 use crate::VaultError;
 use crate::item::{Device, ItemKind, Segment};
@@ -20,6 +21,9 @@ use crate::source::{Body, Fingerprint, Found, Layout, Source, Unreadable};
 /// A folder of this machine as a source.
 pub struct FolderSource {
     root: PathBuf,
+    /// The device that the captured folder lies on.
+    device: u64,
+    excludes: Arc<Excludes>,
     /// Folders that are open, outermost first, with the names in them that are still to come.
     open: Vec<OpenFolder>,
     /// The first path of every file that has several names.
@@ -38,6 +42,11 @@ struct OpenFolder {
 impl FolderSource {
     /// Opens the folder at `root`, following links to it. Its own metadata becomes the first item.
     pub fn open(root: &Path) -> Result<Self, VaultError> {
+        Self::open_excluding(root, Arc::default())
+    }
+
+    /// Opens the folder at `root` like [`FolderSource::open`], without what is to be left out.
+    pub fn open_excluding(root: &Path, excludes: Arc<Excludes>) -> Result<Self, VaultError> {
         let failed = |source: io::Error| VaultError::Source { path: root.to_owned(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -46,19 +55,32 @@ impl FolderSource {
         let xattrs = read_xattrs(fd.as_fd(), b"").map_err(failed)?;
         let mut item = item_of(Vec::new(), ItemKind::Folder, &stat, xattrs);
         item.origin = Some(absolute.clone().into_os_string().into_vec().into());
-        let mut source =
-            Self { root: absolute, open: Vec::new(), first_names: HashMap::new(), pending: None };
+        let mut source = Self {
+            root: absolute,
+            device: stat.st_dev,
+            excludes,
+            open: Vec::new(),
+            first_names: HashMap::new(),
+            pending: None,
+        };
         source.enter(fd, Vec::new()).map_err(failed)?;
         source.pending = Some(Ok(Found { item, fingerprint: None, body: None }));
         Ok(source)
     }
 
+    /// Lists a folder. What is left out goes before anyone looks at it: whether it could be read does not matter, and
+    /// a file with several names is met at the first name that is kept.
     fn enter(&mut self, fd: OwnedFd, path: Vec<u8>) -> io::Result<()> {
+        let is_cache = self.excludes.leaves_out_content(fd.as_fd());
         let mut names = Vec::new();
         for entry in Dir::read_from(&fd)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
+            if matches!(name, b"." | b"..") || (is_cache && name != CACHE_TAG) {
+                continue;
+            }
+            let is_folder = || is_folder(fd.as_fd(), name, entry.file_type());
+            if !self.excludes.leaves_out(&join(&path, name), is_folder) {
                 names.push(name.to_vec());
             }
         }
@@ -113,6 +135,7 @@ impl FolderSource {
                 found.item.device = Some(Device { major, minor });
             }
             ItemKind::File => file(&mut found, folder, name, &stat),
+            ItemKind::Folder if self.excludes.leaves_out_device(stat.st_dev, self.device) => {}
             ItemKind::Folder => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let fd = rustix::fs::openat(folder, name, flags, Mode::empty())?;
@@ -122,6 +145,26 @@ impl FolderSource {
         }
         Ok(Some(found))
     }
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(folder.len() + 1 + name.len());
+    path.extend_from_slice(folder);
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+/// Whether a listed name is a folder's. Some file systems do not tell in the listing.
+fn is_folder(folder: BorrowedFd<'_>, name: &[u8], listed: FileType) -> bool {
+    let kind = match listed {
+        FileType::Unknown => rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+        kind => kind,
+    };
+    kind == FileType::Directory
 }
 
 fn file(found: &mut Found, folder: &Arc<OwnedFd>, name: &[u8], stat: &Stat) {
@@ -164,11 +207,7 @@ impl Source for FolderSource {
                 self.open.pop();
                 continue;
             };
-            let mut path = folder.path.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&name);
+            let path = join(&folder.path, &name);
             let fd = Arc::clone(&folder.fd);
             match self.look(&fd, &name, &path) {
                 Ok(Some(found)) => return Some(Ok(found)),
@@ -245,4 +284,117 @@ fn data_segments(fd: BorrowedFd<'_>, size: u64) -> io::Result<Vec<Segment>> {
         at = end;
     }
     Ok(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::super::exclude::{ExcludeOptions, LeftOut};
+    use super::super::patterns::Patterns;
+    use super::*;
+
+    fn excludes(patterns: &[&str], options: ExcludeOptions) -> Arc<Excludes> {
+        Arc::new(Excludes::new(Patterns::parse(patterns, false).unwrap(), options))
+    }
+
+    /// The kinds of what a walk finds, by path; nothing may be unreadable.
+    fn walk(root: &Path, excludes: &Arc<Excludes>) -> BTreeMap<String, ItemKind> {
+        let mut source = FolderSource::open_excluding(root, Arc::clone(excludes)).unwrap();
+        std::iter::from_fn(|| source.next())
+            .map(|found| found.expect("everything that is kept can be read").item)
+            .map(|item| (String::from_utf8_lossy(&item.path).into_owned(), item.kind))
+            .collect()
+    }
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn what_patterns_name_is_left_out_with_everything_below_and_counted_once() {
+        let root = tree(&["a.tmp", "keep", "cache/one", "cache/two", "deep/cache", "deep/b.tmp"]);
+        let excludes = excludes(&["*.tmp", "cache/", "!deep/b.tmp", "nowhere"], ExcludeOptions::default());
+        let found = walk(root.path(), &excludes);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["", "deep", "deep/b.tmp", "deep/cache", "keep"]);
+        assert_eq!(excludes.left_out(), LeftOut { items: 2, ..LeftOut::default() });
+        assert_eq!(excludes.unused_patterns().collect::<Vec<_>>(), ["nowhere"]);
+    }
+
+    #[test]
+    fn the_captured_folder_itself_is_never_left_out() {
+        let root = tree(&["a"]);
+        let found = walk(root.path(), &excludes(&["*", "**"], ExcludeOptions::default()));
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
+    fn a_file_whose_first_name_is_left_out_is_a_file_under_its_second_and_a_link_under_its_third() {
+        let root = tree(&["a/first"]);
+        for name in ["second", "third"] {
+            fs::hard_link(root.path().join("a/first"), root.path().join(name)).unwrap();
+        }
+        let found = walk(root.path(), &excludes(&["/a/first"], ExcludeOptions::default()));
+        assert_eq!((found["second"], found["third"]), (ItemKind::File, ItemKind::HardLink));
+        assert!(!found.contains_key("a/first"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_and_is_left_out_is_no_error() {
+        let root = tree(&["closed/file", "open"]);
+        let closed = root.path().join("closed");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let found = walk(root.path(), &excludes(&["closed"], ExcludeOptions::default()));
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["", "open"]);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn a_cache_keeps_its_folder_and_its_tag_and_a_false_tag_marks_nothing() {
+        let root = tree(&["cache/a", "cache/below/b", "false/a", "short/a", "folder/CACHEDIR.TAG/a"]);
+        let tag = |folder: &str, text: &str| {
+            fs::write(root.path().join(folder).join("CACHEDIR.TAG"), text).unwrap();
+        };
+        tag("cache", "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test");
+        tag("false", "Signature: 0a477f597d28d172789f06886806bc55");
+        tag("short", "Signature: 8a477f597d28");
+        std::os::unix::fs::symlink("../cache/CACHEDIR.TAG", root.path().join("linked")).unwrap();
+        let excludes = excludes(&[], ExcludeOptions { caches: true, ..ExcludeOptions::default() });
+        let found = walk(root.path(), &excludes);
+        let below = |folder: &str| found.keys().filter(|path| path.starts_with(folder)).count();
+        assert_eq!(below("cache"), 2, "{found:?}");
+        assert_eq!(found["cache/CACHEDIR.TAG"], ItemKind::File);
+        assert_eq!((below("false"), below("short"), below("folder")), (3, 3, 3));
+        assert_eq!(excludes.left_out(), LeftOut { cache_folders: 1, ..LeftOut::default() });
+    }
+
+    #[test]
+    fn another_file_system_is_an_empty_folder() {
+        // Every Linux has file systems of their own below /dev: pts, shm.
+        let root = Path::new("/dev");
+        let device = fs::metadata(root).unwrap().dev();
+        let mounts: Vec<String> = fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.dev() != device))
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        assert!(!mounts.is_empty(), "nothing is mounted below /dev");
+        let excludes =
+            excludes(&[], ExcludeOptions { other_file_systems: true, ..ExcludeOptions::default() });
+        let found = walk(root, &excludes);
+        for mount in &mounts {
+            assert_eq!(found[mount], ItemKind::Folder);
+            assert!(!found.keys().any(|path| path.starts_with(&format!("{mount}/"))), "{mount}");
+        }
+        assert!(excludes.left_out().mount_points >= mounts.len() as u64);
+    }
 }

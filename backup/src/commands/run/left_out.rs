@@ -1,0 +1,87 @@
+//! The part of a run that concerns what is left out: the flags, the files of patterns, and what is said of both.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_report::backup::LeftOutLine;
+use lifeboat_shell::{Failure, Ui};
+use lifeboat_vault::{ExcludeOptions, Excludes, Patterns};
+
+/// What is left out of every folder and volume.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is left out")]
+pub(super) struct LeaveOut {
+    /// Leave out what matches this pattern, as in a .gitignore file; can be given more than once
+    ///
+    /// A pattern without a slash matches a name at any depth: `*.tmp`. One with a slash begins at each captured folder
+    /// or volume: `/cache`, `var/log/*.gz`; `**/` stands for any number of folders. A slash at the end matches folders
+    /// only; what is in a folder that is left out is left out with it. `!` in front keeps what an earlier pattern would
+    /// leave out; the last pattern that matches counts, those of --exclude-from before those of --exclude.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Leave out what the patterns in this file match, one a line; `#` begins a comment
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+    /// Of a folder that is marked as a cache by a CACHEDIR.TAG, keep the folder and the tag only
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Keep folders where another file system begins empty
+    #[arg(long)]
+    one_file_system: bool,
+}
+
+impl LeaveOut {
+    /// Reads the patterns, so that a malformed one is found before anything is stored or stopped.
+    pub(super) fn read(&self) -> Result<Arc<Excludes>, Failure> {
+        let mut patterns = Vec::new();
+        for file in &self.exclude_from {
+            patterns.extend(read_file(file)?);
+        }
+        patterns.extend(self.exclude.iter().cloned());
+        let options =
+            ExcludeOptions { caches: self.exclude_caches, other_file_systems: self.one_file_system };
+        Ok(Arc::new(Excludes::new(Patterns::parse(patterns, false)?, options)))
+    }
+
+    /// Tells of patterns that made no difference; gives what the report says, where something was to be left out.
+    pub(super) fn tell(&self, excludes: &Excludes, ui: &Ui) -> Option<LeftOutLine> {
+        for pattern in excludes.unused_patterns() {
+            ui.warn(&match pattern.strip_prefix('!') {
+                Some(_) => format!("the pattern `{pattern}` kept nothing that another one leaves out"),
+                None => format!("the pattern `{pattern}` left nothing out"),
+            });
+        }
+        let asked = self.exclude_caches
+            || self.one_file_system
+            || !(self.exclude.is_empty() && self.exclude_from.is_empty());
+        let left_out = excludes.left_out();
+        asked.then_some(LeftOutLine {
+            items: left_out.items,
+            cache_folders: left_out.cache_folders,
+            mount_points: left_out.mount_points,
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<String>, Failure> {
+    let unusable = |reason: String| {
+        Failure::usage(
+            format!("the file of patterns {} cannot be used: {reason}", path.display()),
+            "give a text file with one pattern a line, as --exclude takes them",
+        )
+    };
+    let bytes = read_file_capped(path, SMALL_FILE_BYTES).map_err(|error| unusable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8 text".to_owned()))?;
+    let is_pattern = |line: &&str| !line.trim_matches(' ').is_empty() && !line.starts_with('#');
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+    // Each line is parsed by itself first, to tell where a malformed one stands.
+    lines
+        .zip(1..)
+        .filter(|(line, _)| is_pattern(line))
+        .map(|(line, number)| match Patterns::parse([line], false) {
+            Ok(_) => Ok(line.to_owned()),
+            Err(error) => Err(unusable(format!("line {number}: {error}"))),
+        })
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! What `lifeboat-backup find` tells.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Report;
+use crate::figures::{bytes, count, printable, time};
+
+/// One item that a search found.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundLine {
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// When the snapshot was taken.
+    pub time: Timestamp,
+    /// The host that it is of.
+    pub host: String,
+    /// `file`, `folder`, `symlink`, `hard-link`, `block-device`, `character-device`, `fifo` or `socket`.
+    pub kind: String,
+    /// A file's length in bytes.
+    pub size: Option<u64>,
+    /// The captured folder, volume or file that it is in.
+    pub stream: String,
+    /// Its path there; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
+    pub path: String,
+    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+}
+
+impl FoundLine {
+    /// The line for people; the last column is what `lifeboat-restore dump` takes.
+    pub fn text(&self) -> String {
+        let size = self.size.map_or_else(|| "-".to_owned(), bytes);
+        let slash = if self.path.is_empty() { "" } else { "/" };
+        format!(
+            "{}  {}  {:<9} {size:>10}  {}{slash}{}",
+            &self.snapshot[..12.min(self.snapshot.len())],
+            time(self.time),
+            self.kind,
+            printable(&self.stream),
+            printable(&self.path)
+        )
+    }
+}
+
+/// A search that ended.
+#[derive(Debug, Serialize)]
+pub struct FindReport {
+    /// What was searched for.
+    pub pattern: String,
+    /// How many snapshots were searched.
+    pub snapshots: u64,
+    /// How many items were found in all of them together.
+    pub found: u64,
+    /// The items, the oldest snapshot's first. In the form for people they were told as they were found, and only the
+    /// sum is told at the end.
+    pub matches: Vec<FoundLine>,
+    /// Snapshots that could not be searched, and why.
+    pub unreadable: Vec<String>,
+}
+
+impl Report for FindReport {
+    const SCHEMA: &'static str = "lifeboat.find/v1";
+
+    fn text(&self) -> String {
+        let mut text = match self.found {
+            0 => "nothing".to_owned(),
+            n => count(n, "item"),
+        };
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, " found in {}", count(self.snapshots, "snapshot"));
+        for reason in &self.unreadable {
+            let _ = writeln!(text, "UNREADABLE: {}", printable(reason));
+        }
+        text
+    }
+}

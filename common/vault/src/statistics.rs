@@ -1,0 +1,263 @@
+//! What a repository holds and what it saves, as far as a group's index key shows: no paths, no contents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lifeboat_core::progress::{Progress, Unit};
+use tokio_util::sync::CancellationToken;
+
+use crate::VaultError;
+use crate::access::{GroupView, Viewer};
+use crate::index::Locations;
+use crate::layout;
+use crate::seal::Purpose;
+use crate::view::Snapshot;
+
+/// What kind of object something in a repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectKind {
+    /// Frames of contents and metadata.
+    Packs,
+    /// Which frame holds a chunk.
+    Contents,
+    /// Where a frame lies.
+    Locations,
+    /// What the group can read of a snapshot.
+    Parts,
+    /// The signed manifests of snapshots, and their countersignatures.
+    Manifests,
+    /// Wrapped keys.
+    Keys,
+    /// The registrations of runs.
+    Runs,
+    /// Who may do what, and the repository's own marker.
+    Rosters,
+    /// Requests, condemnations, reports and whatever else lies there.
+    Other,
+}
+
+/// How many objects of a kind there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ObjectCount {
+    /// How many.
+    pub objects: u64,
+    /// Their sizes together, in bytes.
+    pub stored_bytes: u64,
+}
+
+/// What some snapshots captured, each as if there were no other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many snapshots.
+    pub snapshots: u64,
+    /// Their files, folders and other items.
+    pub items: u64,
+    /// The data of their files, in bytes.
+    pub data_bytes: u64,
+    /// Their item streams and documents, in bytes.
+    pub metadata_bytes: u64,
+}
+
+/// What the frames of the visible groups hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// How many frames there are.
+    pub frames: u64,
+    /// The chunks in them before compression, in bytes. Every chunk was stored once.
+    pub chunk_bytes: u64,
+    /// The frames after compression and sealing, in bytes.
+    pub sealed_bytes: u64,
+}
+
+/// What a repository holds.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    /// The hosts that the snapshots are of.
+    pub hosts: BTreeSet<String>,
+    /// All snapshots that the key shows.
+    pub all: Total,
+    /// The newest snapshot of each writer.
+    pub newest: Total,
+    /// Every object of the repository, those of other groups too.
+    pub objects: BTreeMap<ObjectKind, ObjectCount>,
+    /// The frames of the groups that the key shows.
+    pub frames: Frames,
+    /// How many groups the key does not show.
+    pub hidden_groups: u64,
+    /// What could not be read and is not counted above.
+    pub unreadable: Vec<VaultError>,
+}
+
+impl Statistics {
+    /// All objects together.
+    pub fn stored(&self) -> ObjectCount {
+        let mut sum = ObjectCount::default();
+        for count in self.objects.values() {
+            sum.objects += count.objects;
+            sum.stored_bytes += count.stored_bytes;
+        }
+        sum
+    }
+
+    /// How many times larger what was captured is than the chunks that hold it.
+    pub fn deduplication_ratio(&self) -> Option<f64> {
+        ratio(self.all.data_bytes + self.all.metadata_bytes, self.frames.chunk_bytes)
+    }
+
+    /// How many times larger the chunks are than the frames that hold them.
+    pub fn compression_ratio(&self) -> Option<f64> {
+        ratio(self.frames.chunk_bytes, self.frames.sealed_bytes)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio is told with two digits")]
+fn ratio(large: u64, small: u64) -> Option<f64> {
+    (small > 0 && large > 0).then(|| large as f64 / small as f64)
+}
+
+impl Total {
+    fn add(&mut self, snapshot: &Snapshot) {
+        let part = &snapshot.part;
+        self.snapshots += 1;
+        self.items += part.streams.iter().map(|s| s.item_count).sum::<u64>();
+        self.data_bytes += part.streams.iter().map(|s| s.data_bytes).sum::<u64>();
+        self.metadata_bytes += part.streams.iter().map(|s| s.items.bytes()).sum::<u64>()
+            + part.documents.iter().map(|d| d.content.bytes()).sum::<u64>();
+    }
+}
+
+impl Viewer {
+    /// Counts what the repository holds. Objects are listed, and of the visible groups locations are read, one at a
+    /// time.
+    pub async fn statistics(
+        &self,
+        progress: &dyn Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Statistics, VaultError> {
+        let count = async {
+            let listing = self.snapshots().await?;
+            let mut statistics = Statistics { unreadable: listing.unreadable, ..Statistics::default() };
+            let mut newest: BTreeMap<_, &Snapshot> = BTreeMap::new();
+            for snapshot in &listing.snapshots {
+                statistics.hosts.insert(snapshot.host().to_owned());
+                statistics.all.add(snapshot);
+                let (writer, sequence) = snapshot.line();
+                let last = newest.entry(writer).or_insert(snapshot);
+                if last.line().1 < sequence {
+                    *last = snapshot;
+                }
+            }
+            for snapshot in newest.values() {
+                statistics.newest.add(snapshot);
+            }
+            progress.phase("listing", Unit::Items, None);
+            for entry in self.repository.store.list("").await? {
+                progress.advance(1);
+                let count = statistics.objects.entry(kind_of(&entry.key)).or_default();
+                count.objects += 1;
+                count.stored_bytes += entry.size;
+            }
+            for group in &self.groups {
+                self.count_frames(group, &mut statistics, progress).await?;
+            }
+            let groups = self.repository.roster.groups.iter();
+            statistics.hidden_groups = groups.filter(|group| self.group(group.id).is_none()).count() as u64;
+            Ok(statistics)
+        };
+        cancel.run_until_cancelled(count).await.unwrap_or(Err(VaultError::Interrupted))
+    }
+
+    async fn count_frames(
+        &self,
+        group: &GroupView,
+        statistics: &mut Statistics,
+        progress: &dyn Progress,
+    ) -> Result<(), VaultError> {
+        let repository = &self.repository;
+        let entries = repository.store.list(&layout::locations_of(group.id)).await?;
+        progress.phase("reading the index", Unit::Items, Some(entries.len() as u64));
+        // The objects of one run come one after another; a frame that was moved is located twice and counts once.
+        let mut run = None;
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let key_of = |signer| repository.roster.key_of(signer);
+            let read = repository.read_signed::<Locations>(&entry.key, Purpose::Locations, group, key_of);
+            progress.advance(1);
+            let object = match read.await {
+                Ok((_, object)) => object,
+                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
+                    statistics.unreadable.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if run != Some(object.run) {
+                run = Some(object.run);
+                seen.clear();
+            }
+            for frame in object.packs.iter().flat_map(|pack| &pack.frames) {
+                if seen.insert(frame.ordinal) {
+                    statistics.frames.frames += 1;
+                    statistics.frames.chunk_bytes += u64::from(frame.chunk_bytes);
+                    statistics.frames.sealed_bytes += u64::from(frame.length);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kind_of(key: &str) -> ObjectKind {
+    match key.split('/').next().unwrap_or_default() {
+        "packs" => ObjectKind::Packs,
+        "contents" => ObjectKind::Contents,
+        "locations" => ObjectKind::Locations,
+        "parts" => ObjectKind::Parts,
+        layout::SNAPSHOTS => ObjectKind::Manifests,
+        "keys" => ObjectKind::Keys,
+        "runs" => ObjectKind::Runs,
+        layout::ROSTERS | layout::MARKER => ObjectKind::Rosters,
+        _ => ObjectKind::Other,
+    }
+}
+
+impl std::fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Packs => "packs",
+            Self::Contents => "contents",
+            Self::Locations => "locations",
+            Self::Parts => "parts",
+            Self::Manifests => "manifests",
+            Self::Keys => "keys",
+            Self::Runs => "runs",
+            Self::Rosters => "rosters",
+            Self::Other => "other",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_of_the_layout_has_its_kind() {
+        let kinds = [
+            (layout::MARKER, ObjectKind::Rosters),
+            ("roster/0000000000", ObjectKind::Rosters),
+            ("keys/data-0/a.age", ObjectKind::Keys),
+            ("snapshots/a/0000000000.sig/b", ObjectKind::Manifests),
+            ("forget/a/0000000000", ObjectKind::Other),
+            ("packs/a/00/b", ObjectKind::Packs),
+        ];
+        for (key, kind) in kinds {
+            assert_eq!(kind_of(key), kind, "{key}");
+        }
+    }
+
+    #[test]
+    fn nothing_stored_has_no_ratio() {
+        assert_eq!(Statistics::default().deduplication_ratio(), None);
+        assert_eq!(ratio(300, 100), Some(3.0));
+    }
+}

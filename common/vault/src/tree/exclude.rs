@@ -1,0 +1,128 @@
+//! What a walk leaves out, and how often.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::patterns::{Patterns, Verdict};
+
+/// The file that marks a folder as one that can be made again, and how it begins (Cache Directory Tagging
+/// Specification, <https://bford.info/cachedir/>).
+pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
+const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// What walks leave out. One is shared by all walks of a run, and counts for all of them.
+#[derive(Debug, Default)]
+pub struct Excludes {
+    patterns: Patterns,
+    options: ExcludeOptions,
+    /// How often each pattern was the one that counted.
+    uses: Vec<AtomicU64>,
+    items: AtomicU64,
+    cache_folders: AtomicU64,
+    mount_points: AtomicU64,
+}
+
+/// What is left out besides what patterns name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExcludeOptions {
+    /// What is in a folder with a valid `CACHEDIR.TAG`, except the tag.
+    pub caches: bool,
+    /// What is on another file system than the captured folder.
+    pub other_file_systems: bool,
+}
+
+/// What was left out so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Files, folders and other items that patterns name. What is in a folder that was left out is not counted.
+    pub items: u64,
+    /// Folders that were kept empty but for their `CACHEDIR.TAG`.
+    pub cache_folders: u64,
+    /// Folders that were kept empty because another file system begins there.
+    pub mount_points: u64,
+}
+
+impl Excludes {
+    /// Leaves out what the patterns match and the options name.
+    pub fn new(patterns: Patterns, options: ExcludeOptions) -> Self {
+        let uses = patterns.texts().iter().map(|_| AtomicU64::new(0)).collect();
+        Self { patterns, options, uses, ..Self::default() }
+    }
+
+    /// What was left out so far.
+    pub fn left_out(&self) -> LeftOut {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        LeftOut {
+            items: read(&self.items),
+            cache_folders: read(&self.cache_folders),
+            mount_points: read(&self.mount_points),
+        }
+    }
+
+    /// The patterns that have made no difference so far.
+    pub fn unused_patterns(&self) -> impl Iterator<Item = &str> {
+        let counted = self.patterns.texts().iter().zip(&self.uses);
+        counted.filter(|(_, uses)| uses.load(Ordering::Relaxed) == 0).map(|(text, _)| text.as_str())
+    }
+
+    /// Whether the item at `path` is to be left out; counts it if so. `is_folder` is asked only where a pattern is.
+    pub(super) fn leaves_out(&self, path: &[u8], is_folder: impl FnOnce() -> bool) -> bool {
+        if self.uses.is_empty() {
+            return false;
+        }
+        match self.patterns.verdict(path, is_folder()) {
+            Verdict::Silent => false,
+            Verdict::TakenBack(number) => {
+                count(&self.uses[number]);
+                false
+            }
+            Verdict::Matched(number) => {
+                count(&self.uses[number]);
+                count(&self.items);
+                true
+            }
+        }
+    }
+
+    /// Whether the open folder is a cache whose content is to be left out; counts it if so.
+    pub(super) fn leaves_out_content(&self, folder: BorrowedFd<'_>) -> bool {
+        let is_left_out = self.options.caches && has_cache_tag(folder);
+        if is_left_out {
+            count(&self.cache_folders);
+        }
+        is_left_out
+    }
+
+    /// Whether the folder on `device` stands for another file system than the one at `root_device`, which is to be
+    /// left out; counts it if so.
+    pub(super) fn leaves_out_device(&self, device: u64, root_device: u64) -> bool {
+        let is_left_out = self.options.other_file_systems && device != root_device;
+        if is_left_out {
+            count(&self.mount_points);
+        }
+        is_left_out
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A tag that cannot be read marks nothing: what is not known to be a cache is captured.
+fn has_cache_tag(folder: BorrowedFd<'_>) -> bool {
+    let read = || -> io::Result<bool> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(folder, CACHE_TAG, flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Ok(false);
+        }
+        let mut start = [0; CACHE_SIGNATURE.len()];
+        File::from(fd).read_exact(&mut start)?;
+        Ok(start == *CACHE_SIGNATURE)
+    };
+    read().unwrap_or(false)
+}

@@ -1,0 +1,256 @@
+//! Looking into many snapshots at once: `find`, `diff` and `stats`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use lifeboat_tests::command::Said;
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree;
+use serde_json::Value;
+
+use crate::BINARIES;
+
+/// Runs `lifeboat-backup` with a recovery key beside the writer key.
+fn reading(yard: &Yard, args: &[&str]) -> Said {
+    yard.backup(args.iter().copied().chain(["--identity", yard.path("one.key").to_str().unwrap()]))
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", said.stdout))
+}
+
+/// Captures `source` and gives the snapshot's id.
+fn snapshot(yard: &Yard, source: &Path, flags: &[&str]) -> String {
+    let args = ["run", "--json", "--path", source.to_str().unwrap()];
+    let said = yard.backup(args.iter().chain(flags)).expect_code(0);
+    json(&said)["snapshot"].as_str().unwrap().to_owned()
+}
+
+fn small_tree(yard: &Yard) -> PathBuf {
+    let source = yard.path("source");
+    for file in ["etc/app.conf", "etc/app/more.conf", "data/a.sql", "data/old/b.SQL"] {
+        let path = source.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    fs::write(source.join(OsStr::from_bytes(b"data/odd-\xff.sql")), b"odd").unwrap();
+    source
+}
+
+#[test]
+fn items_are_found_by_name_by_path_and_by_path_on_the_host_in_every_snapshot() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = small_tree(&yard);
+    let first = snapshot(&yard, &source, &["--tag", "before"]);
+    fs::remove_file(source.join("data/a.sql")).unwrap();
+    let second = snapshot(&yard, &source, &["--host", "other", "--tag", "after"]);
+
+    let found = |args: &[&str]| -> Vec<(String, String)> {
+        let document = json(&reading(&yard, &[&["find", "--json"], args].concat()).expect_code(0));
+        assert_eq!(
+            document["found"].as_u64().unwrap() as usize,
+            document["matches"].as_array().unwrap().len()
+        );
+        let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+        let lines = document["matches"].as_array().unwrap().iter();
+        lines.map(|line| (text(line, "snapshot"), text(line, "path"))).collect()
+    };
+    let in_both = |path: &str| vec![(first.clone(), path.to_owned()), (second.clone(), path.to_owned())];
+    assert_eq!(found(&["app.conf"]), in_both("etc/app.conf"));
+    assert_eq!(found(&["etc/*.conf"]), in_both("etc/app.conf"));
+    let on_host = format!("{}/etc/app/*", source.display());
+    assert_eq!(found(&[&on_host]), in_both("etc/app/more.conf"));
+    assert_eq!(found(&["etc/"]), in_both("etc"));
+    assert_eq!(found(&["a.sql"]), [(first.clone(), "data/a.sql".to_owned())]);
+    assert_eq!(found(&["b.sql"]), []);
+    assert_eq!(found(&["b.sql", "-i", "--tag", "after"]), [(second.clone(), "data/old/b.SQL".to_owned())]);
+    assert_eq!(found(&["b.SQL", "--host", "other"]), [(second.clone(), "data/old/b.SQL".to_owned())]);
+    assert_eq!(found(&["b.SQL", "--snapshot", &first[..12]]), [(first.clone(), "data/old/b.SQL".to_owned())]);
+
+    let odd = json(&reading(&yard, &["find", "odd*", "--json", "--snapshot", &first]).expect_code(0));
+    let line = &odd["matches"][0];
+    assert_eq!(line["path_hex"], "646174612f6f64642dff2e73716c");
+    assert_eq!(
+        (&line["kind"], &line["size"], &line["stream"]),
+        (&"file".into(), &3.into(), &"source".into())
+    );
+}
+
+#[test]
+fn a_find_for_people_is_a_line_for_each_item_and_a_sum() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = small_tree(&yard);
+    let id = snapshot(&yard, &source, &[]);
+    let said = reading(&yard, &["find", "etc/**"]).expect_code(0).stdout;
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 4, "{said}");
+    assert!(lines[0].starts_with(&id[..12]) && lines[0].contains("  folder  "), "{said}");
+    assert!(lines[1].ends_with("  source/etc/app/more.conf"), "{said}");
+    assert_eq!(lines[3], "3 items found in 1 snapshot");
+    // The last column is what `dump` takes.
+    let path = lines[1].rsplit("  ").next().unwrap();
+    assert_eq!(yard.restore(["dump", &id, path]).expect_code(0).stdout, "etc/app/more.conf");
+    assert_eq!(reading(&yard, &["find", "etc/**", "--quiet"]).expect_code(0).stdout, "");
+    let said = reading(&yard, &["find", "nowhere"]).expect_code(0).stdout;
+    assert_eq!(said, "nothing found in 1 snapshot\n");
+}
+
+#[test]
+fn paths_are_not_for_the_writer_key() {
+    let yard = Yard::in_folder(BINARIES);
+    let id = snapshot(&yard, &small_tree(&yard), &[]);
+    for args in [&["find", "*"][..], &["diff", &id, &id]] {
+        let said = yard.backup(args).expect_code(2);
+        assert!(said.stderr.contains("a writer key cannot read backups back"), "{}", said.stderr);
+    }
+    reading(&yard, &["find", "[a-"]).expect_code(2);
+    reading(&yard, &["find", "!a"]).expect_code(2);
+    reading(&yard, &["find", "a", "--snapshot", "0123abcd"]).expect_code(2);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_searched_is_told_and_the_others_are_searched() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = small_tree(&yard);
+    snapshot(&yard, &source, &[]);
+    let packs = yard.objects("packs");
+    fs::write(source.join("new.conf"), b"new").unwrap();
+    snapshot(&yard, &source, &[]);
+    for pack in yard.objects("packs").iter().filter(|pack| !packs.contains(pack)) {
+        fs::remove_file(pack).unwrap();
+    }
+    let said = reading(&yard, &["find", "*.conf"]).expect_code(1).stdout;
+    assert!(said.contains("source/etc/app.conf") && said.contains("UNREADABLE: snapshot"), "{said}");
+}
+
+#[test]
+fn every_way_in_which_an_item_changes_is_told() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    tree::build(&source);
+    let at = |name: &str| source.join(name);
+    fs::write(at("grows"), b"short").unwrap();
+    fs::write(at("same-size"), b"before").unwrap();
+    fs::write(at("gone"), b"gone").unwrap();
+    let before = snapshot(&yard, &source, &[]);
+
+    let time = fs::metadata(at("same-size")).unwrap().modified().unwrap();
+    fs::write(at("same-size"), b"after!").unwrap();
+    fs::File::options().write(true).open(at("same-size")).unwrap().set_modified(time).unwrap();
+    fs::write(at("grows"), b"longer").unwrap();
+    fs::remove_file(at("gone")).unwrap();
+    fs::write(at("added"), b"added").unwrap();
+    fs::set_permissions(at("program"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(at("dangling")).unwrap();
+    std::os::unix::fs::symlink("/elsewhere", at("dangling")).unwrap();
+    fs::remove_file(at("one/linked")).unwrap();
+    fs::remove_file(at("fifo")).unwrap();
+    fs::create_dir(at("fifo")).unwrap();
+    let after = snapshot(&yard, &source, &[]);
+
+    let document = json(&reading(&yard, &["diff", &before, &after, "--json"]).expect_code(0));
+    let change = |path: &str| {
+        let lines = document["changes"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["path"] == path);
+        line.map(|line| format!("{} {}", line["what"].as_str().unwrap(), line["aspects"])).unwrap_or_default()
+    };
+    assert_eq!(change("added"), "added []");
+    assert_eq!(change("gone"), "removed []");
+    assert_eq!(change("same-size"), r#"changed ["content"]"#);
+    assert_eq!(change("grows"), r#"changed ["mtime","size"]"#);
+    assert_eq!(change("program"), r#"changed ["mode"]"#);
+    assert_eq!(change("dangling"), r#"changed ["mtime","target"]"#);
+    assert_eq!(change("one/linked"), "removed []");
+    assert_eq!(change("two/linked"), r#"changed ["links"]"#);
+    assert_eq!(change("fifo"), r#"changed ["kind"]"#);
+    assert_eq!(change("large"), "");
+    assert_eq!((&document["added"], &document["removed"]), (&1.into(), &2.into()));
+    assert_eq!((&document["added_bytes"], &document["removed_bytes"]), (&5.into(), &23.into()));
+
+    let said = reading(&yard, &["diff", &before[..12], &after]).expect_code(0).stdout;
+    assert!(said.contains("changed  source/same-size (content)\n"), "{said}");
+    assert!(
+        said.trim_end().lines().last().unwrap().starts_with("1 added (5 B), 2 removed (23 B), "),
+        "{said}"
+    );
+    let same = reading(&yard, &["diff", &after, "latest"]).expect_code(0).stdout;
+    assert!(same.starts_with("no difference in "), "{same}");
+}
+
+#[test]
+fn streams_are_compared_by_kind_and_name_and_one_without_a_counterpart_is_told_whole() {
+    let yard = Yard::in_folder(BINARIES);
+    let (one, two) = (yard.path("one"), yard.path("two"));
+    for folder in [&one, &two] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), b"the same").unwrap();
+    }
+    let before = snapshot(&yard, &one, &["--path", two.to_str().unwrap()]);
+    // The other way round, so that what is stored as the first folder is another one.
+    let after = snapshot(&yard, &two, &["--path", one.to_str().unwrap()]);
+    let only_one = snapshot(&yard, &one, &[]);
+    let said = reading(&yard, &["diff", &before, &after]).expect_code(0).stdout;
+    assert_eq!(said, "no difference in 4 items\n");
+    let said = reading(&yard, &["diff", &before, &only_one]).expect_code(0).stdout;
+    assert!(said.starts_with("removed  path two: 2 items, 8 B\n"), "{said}");
+    let said = reading(&yard, &["diff", &only_one, &before]).expect_code(0).stdout;
+    assert!(said.starts_with("added    path two: 2 items, 8 B\n"), "{said}");
+}
+
+#[test]
+fn statistics_need_the_writer_key_only_and_count_every_object() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    let text: String = (0..20_000).map(|n| format!("line {n:06} compresses well\n")).collect();
+    fs::write(source.join("text"), &text).unwrap();
+    let noise: Vec<u8> = (0_u32..100_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(source.join("noise"), noise).unwrap();
+    snapshot(&yard, &source, &["--host", "one"]);
+    snapshot(&yard, &source, &["--host", "two"]);
+
+    let document = json(&yard.backup(["stats", "--json"]).expect_code(0));
+    assert_eq!(document["hosts"], serde_json::json!(["one", "two"]));
+    let bytes = text.len() + 400_000;
+    for (name, snapshots) in [("newest", 1), ("all", 2)] {
+        let captured = &document[name];
+        assert_eq!(captured["snapshots"], snapshots);
+        assert_eq!(
+            (&captured["items"], &captured["data_bytes"]),
+            (&(3 * snapshots).into(), &(bytes * snapshots).into())
+        );
+    }
+    let objects = yard.objects("");
+    let stored: u64 = objects.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert_eq!(
+        (&document["object_count"], &document["stored_bytes"]),
+        (&objects.len().into(), &stored.into())
+    );
+    let kinds = document["objects"].as_array().unwrap();
+    let of_kind =
+        |kind: &str| kinds.iter().find(|line| line["kind"] == kind).unwrap()["objects"].as_u64().unwrap();
+    for (kind, folder) in
+        [("packs", "packs"), ("manifests", "snapshots"), ("keys", "keys"), ("parts", "parts")]
+    {
+        assert_eq!(of_kind(kind), yard.objects(folder).len() as u64, "{kind}");
+    }
+    // Everything was captured twice and stored once; of what was stored, more than half is text.
+    let ratio = |name: &str| document[name].as_f64().unwrap();
+    assert!((1.9..2.1).contains(&ratio("deduplication_ratio")), "{document}");
+    assert!(ratio("compression_ratio") > 1.8, "{document}");
+
+    let said = yard.backup(["stats"]).expect_code(0).stdout;
+    assert!(said.starts_with("2 snapshots of 2 hosts: one, two\n"), "{said}");
+    reading(&yard, &["stats"]).expect_code(0);
+}
+
+#[test]
+fn an_empty_repository_has_statistics() {
+    let yard = Yard::in_folder(BINARIES);
+    let document = json(&yard.backup(["stats", "--json"]).expect_code(0));
+    assert_eq!(document["all"]["snapshots"], 0);
+    assert_eq!(document["deduplication_ratio"], Value::Null);
+}
