@@ -2,6 +2,7 @@
 
 mod docker;
 mod rehearsal;
+mod store;
 mod supply_chain;
 
 use libtest_mimic::Arguments;
@@ -15,6 +16,7 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     trials.extend(docker::trials());
     trials.extend(rehearsal::trials());
+    trials.extend(store::trials());
     trials.extend(supply_chain::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -6,4 +6,5 @@ pub mod http;
 pub mod layout;
 pub mod registry;
 pub mod repository;
+pub mod s3;
 pub mod tree;

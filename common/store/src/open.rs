@@ -28,7 +28,8 @@ pub type Settings = HashMap<String, String>;
 
 /// Whether an environment variable of this name may be one of them.
 pub fn is_setting(name: &str) -> bool {
-    name == "STORAGE_EMULATOR_HOST" || ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
+    name == "STORAGE_EMULATOR_HOST"
+        || ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// How a store is opened.
