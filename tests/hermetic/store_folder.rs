@@ -1,5 +1,7 @@
 //! Stores in a folder: the contract, staging files of crashed writers, and what can stand in the way.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;

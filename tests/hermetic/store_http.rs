@@ -1,5 +1,7 @@
 //! What goes over the wire: the store's real clients against a server that answers as no real one would.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
