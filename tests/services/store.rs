@@ -276,7 +276,7 @@ fn flushed_to_the_disk() {
     );
     let mut strace = Command::new("strace");
     // Each thread has its file, so that calls stand in their order and none is cut in two.
-    traced
+    strace
         .args(["-ff", "-y", "-s", "4096", "-e", "trace=link,linkat,fsync,mkdir,mkdirat", "-o"])
         .arg(traces.join("of"));
     strace.arg(init.get_program()).args(init.get_args()).current_dir(home.path());
