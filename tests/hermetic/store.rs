@@ -1,6 +1,8 @@
 //! The store's promises against a storage that does all that storages do: every test fails a storage in one way and
 //! says what product code sees of it. Time is tokio's and stands still until everyone waits.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

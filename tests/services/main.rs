@@ -7,6 +7,7 @@ mod programs;
 mod rehearsal;
 mod sandbox;
 mod storage;
+mod store;
 mod supply_chain;
 mod volumes;
 
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(rehearsal::trials());
     trials.extend(sandbox::trials());
     trials.extend(storage::trials());
+    trials.extend(store::trials());
     trials.extend(supply_chain::trials());
     trials.extend(volumes::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -6,5 +6,6 @@ pub mod http;
 pub mod layout;
 pub mod registry;
 pub mod repository;
+pub mod s3;
 pub mod terminal;
 pub mod tree;

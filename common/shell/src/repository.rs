@@ -3,7 +3,7 @@
 use std::env;
 
 use clap::Args;
-use lifeboat_store::{Location, OpenOptions, Settings, Store, StoreError};
+use lifeboat_store::{Location, OpenOptions, Settings, Store, StoreError, is_setting};
 
 /// Which repository.
 #[derive(Debug, Clone, Args)]
@@ -35,9 +35,8 @@ impl RepositoryFlags {
 }
 
 fn settings() -> Settings {
-    let known = |name: &String| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
     env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| known(name) && !value.is_empty())
+        .filter(|(name, value)| is_setting(name) && !value.is_empty())
         .collect()
 }

@@ -32,5 +32,5 @@ pub use create::Created;
 pub use error::{Effort, StoreError};
 pub use folder::Swept;
 pub use location::Location;
-pub use open::{OpenOptions, Settings};
+pub use open::{OpenOptions, Settings, is_setting};
 pub use store::{Entry, Store};

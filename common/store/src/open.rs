@@ -26,6 +26,12 @@ use crate::{Location, Store, StoreError, folder};
 /// `AZURE_STORAGE_ACCOUNT` and `AZURE_STORAGE_KEY` for Azure's.
 pub type Settings = HashMap<String, String>;
 
+/// Whether an environment variable of this name may be one of them.
+pub fn is_setting(name: &str) -> bool {
+    name == "STORAGE_EMULATOR_HOST"
+        || ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenOptions {

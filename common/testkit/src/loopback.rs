@@ -118,18 +118,22 @@ fn converse(
         if response.status == 0 {
             break;
         }
-        let mut head = format!("HTTP/1.1 {} As told\r\n", response.status);
+        let mut head = Vec::new();
+        write!(head, "HTTP/1.1 {} As told\r\n", response.status)?;
         if !response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-            head += &format!("content-length: {}\r\n", response.body.len());
+            write!(head, "content-length: {}\r\n", response.body.len())?;
         }
         for (name, value) in &response.headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n")?;
         }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        head.extend_from_slice(b"\r\n");
         if !is_head {
-            stream.write_all(&response.body)?;
+            head.extend_from_slice(&response.body);
         }
-        stream.flush()?;
+        stream.write_all(&head)?;
+        if response.headers.iter().any(|(name, value)| *name == "connection" && value == "close") {
+            break;
+        }
     }
     Ok(())
 }

@@ -179,11 +179,11 @@ pub(super) const ALL: &[Part] = &[
         },
     },
     Part {
-        name: "fake-gcs-server",
-        title: "fake-gcs-server, which speaks Google Cloud Storage's protocol",
+        name: "gcs-server",
+        title: "a server that speaks Google Cloud Storage's protocol",
         without: "stores are not tested on Google's protocol",
         lane: Lane::Go,
-        needs: &["file-tools"],
+        needs: &[],
         ensure: stores::ensure_gcs,
         variables: |_| {
             vec![

@@ -9,7 +9,7 @@ use super::services::{self, http_status};
 use super::state::State;
 use super::{packages, tools};
 use crate::problem::Problem;
-use crate::process::{run, which};
+use crate::process::which;
 
 pub(crate) const PLAIN: &str = "127.0.0.1:5000";
 pub(super) const REFERRERS: &str = "127.0.0.1:5001";
@@ -53,20 +53,11 @@ http: {{addr: '{PLAIN}'}}
 
 /// Builds the registry from `scripts/referrers-registry`; a changed source is built and started anew.
 pub(super) fn ensure_with_referrers(state: &State) -> Outcome {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("referrers-registry");
-    let origin = ["go.mod", "go.sum", "main.go"]
-        .map(|name| fs::read_to_string(sources.join(name)).unwrap_or_default())
-        .concat();
-    let program = state.program("referrers-registry");
-    let installed = !state.is_installed("referrers-registry", &origin);
-    if installed && which("go").is_none() && is_registry(REFERRERS) {
+    if which("go").is_none() && is_registry(REFERRERS) {
         return Ok(Ready::found(REFERRERS));
     }
+    let installed = tools::go_build(state, "referrers-registry")?;
     if installed {
-        let mut build = tools::go("build")?;
-        build.current_dir(&sources).arg("-o").arg(&program).arg(".");
-        run(&mut build, &state.log("referrers-registry"))?;
-        state.note_installed("referrers-registry", &origin)?;
         services::stop(state, "referrers-registry")?;
     }
     if is_registry(REFERRERS) {
@@ -75,7 +66,7 @@ pub(super) fn ensure_with_referrers(state: &State) -> Outcome {
     if services::is_taken(REFERRERS) {
         return Err(services::port_problem(REFERRERS, "an OCI registry"));
     }
-    let mut command = Command::new(&program);
+    let mut command = Command::new(state.program("referrers-registry"));
     command.args(["-listen", REFERRERS, "-blobs"]).arg(state.dir("data/referrers-registry")?);
     services::start(state, "referrers-registry", &command, || is_registry(REFERRERS))?;
     Ok(Ready::new(installed, REFERRERS))

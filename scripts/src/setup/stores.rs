@@ -50,49 +50,26 @@ pub(super) fn ensure_versitygw(state: &State) -> Outcome {
     Ok(Ready::new(installed, VERSITYGW))
 }
 
+/// Builds the server from `scripts/gcs-server`; a changed source is built and started anew. It makes its bucket.
 pub(super) fn ensure_gcs(state: &State) -> Outcome {
-    packages::ensure(state, &[("curl", "curl")])?;
+    let installed = tools::go_build(state, "gcs-server")?;
+    if installed {
+        services::stop(state, "gcs-server")?;
+    }
     if is_gcs() {
-        ensure_gcs_bucket()?;
         return Ok(Ready::found(GCS));
     }
     if services::is_taken(GCS) {
-        return Err(services::port_problem(GCS, "fake-gcs-server"));
+        return Err(services::port_problem(GCS, "a Google Cloud Storage server"));
     }
-    let installed = tools::go_install(state, &tools::FAKE_GCS_SERVER)?;
-    let (host, port) = GCS.split_once(':').unwrap_or((GCS, ""));
-    let mut command = Command::new(state.program("fake-gcs-server"));
-    command.args(["-scheme", "http", "-host", host, "-port", port, "-public-host", GCS]);
-    command.args(["-backend", "memory", "-log-level", "warn"]);
-    services::start(state, "fake-gcs-server", &command, is_gcs)?;
-    ensure_gcs_bucket()?;
+    let mut command = Command::new(state.program("gcs-server"));
+    command.args(["-listen", GCS, "-bucket", BUCKET]);
+    services::start(state, "gcs-server", &command, is_gcs)?;
     Ok(Ready::new(installed, GCS))
 }
 
 fn is_gcs() -> bool {
-    http_status(GCS, "/_internal/healthcheck") == Some(200)
-}
-
-fn ensure_gcs_bucket() -> Result<(), Problem> {
-    let body = format!("{{\"name\": \"{BUCKET}\"}}");
-    let url = format!("http://{GCS}/storage/v1/b?project=lifeboat");
-    let status = ask(
-        "curl",
-        &[
-            "--silent",
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{http_code}",
-            "--header",
-            "Content-Type: application/json",
-            "--data",
-            &body,
-            &url,
-        ],
-    );
-    // 409: the bucket is there.
-    made("fake-gcs-server", status.as_deref(), &["200", "409"])
+    http_status(GCS, &format!("/storage/v1/b/{BUCKET}")) == Some(200)
 }
 
 /// A Node program: installed with npm into a folder of its own.
@@ -147,19 +124,16 @@ fn ensure_container(node: &Path) -> Result<(), Problem> {
     let endpoint = azurite_endpoint();
     let (node, script) = (node.to_string_lossy(), script.to_string_lossy());
     let status = ask(&node, &[&script, &endpoint, AZURITE_ACCOUNT, AZURITE_KEY, BUCKET]);
-    made("Azurite", status.as_deref(), &["201", "409"])
+    match status.as_deref() {
+        // 409: the container is there.
+        Some("201" | "409") => Ok(()),
+        other => Err(Problem::new(format!(
+            "Azurite does not make the container {BUCKET}: it answers {}",
+            other.unwrap_or("nothing")
+        ))),
+    }
 }
 
 pub(super) fn azurite_endpoint() -> String {
     format!("http://{AZURITE}/{AZURITE_ACCOUNT}")
-}
-
-fn made(server: &str, status: Option<&str>, good: &[&str]) -> Result<(), Problem> {
-    match status {
-        Some(status) if good.contains(&status) => Ok(()),
-        other => Err(Problem::new(format!(
-            "{server} does not make the bucket {BUCKET}: it answers {}",
-            other.unwrap_or("nothing")
-        ))),
-    }
 }

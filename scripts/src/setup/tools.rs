@@ -1,6 +1,7 @@
 //! Programs built from source at pinned versions, into our own folder.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::packages;
@@ -24,8 +25,6 @@ pub(super) const MINIO: GoTool = GoTool {
 };
 pub(super) const VERSITYGW: GoTool =
     GoTool { name: "versitygw", package: "github.com/versity/versitygw/cmd/versitygw", version: "v1.8.0" };
-pub(super) const FAKE_GCS_SERVER: GoTool =
-    GoTool { name: "fake-gcs-server", package: "github.com/fsouza/fake-gcs-server", version: "v1.56.1" };
 const COSIGN: GoTool =
     GoTool { name: "cosign", package: "github.com/sigstore/cosign/v3/cmd/cosign", version: "v3.1.3" };
 const COSIGN_2: GoTool =
@@ -112,8 +111,24 @@ pub(super) fn go_install(state: &State, tool: &GoTool) -> Result<bool, Problem> 
     Ok(true)
 }
 
+/// Builds the Go program in `scripts/NAME` unless it is here as its sources are now; says whether it did.
+pub(super) fn go_build(state: &State, name: &str) -> Result<bool, Problem> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let origin = ["go.mod", "go.sum", "main.go"]
+        .map(|file| fs::read_to_string(sources.join(file)).unwrap_or_default())
+        .concat();
+    if state.is_installed(name, &origin) {
+        return Ok(false);
+    }
+    let mut build = go("build")?;
+    build.current_dir(&sources).arg("-o").arg(state.program(name)).arg(".");
+    run(&mut build, &state.log(name))?;
+    state.note_installed(name, &origin)?;
+    Ok(true)
+}
+
 /// `go VERB` for a program that needs no C compiler and carries no debug information.
-pub(super) fn go(verb: &str) -> Result<Command, Problem> {
+fn go(verb: &str) -> Result<Command, Problem> {
     if which("go").is_none() {
         return Err(
             Problem::new("Go is not installed").advise("install Go 1.26 or newer, then run setup again")

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::{ObjectStore, StaticCredentialProvider};
 
 use super::{Opening, once};
 use crate::StoreError;
@@ -28,6 +28,11 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
         .with_retry(once())
         .with_http_connector(Transport::default())
         .with_skip_signature(is_unsigned);
+    if is_unsigned {
+        // Some of the client's requests would look for credentials all the same.
+        let nobody = GcpCredential { bearer: String::new() };
+        builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+    }
     if let Some(endpoint) = endpoint {
         builder = builder.with_base_url(endpoint);
     }

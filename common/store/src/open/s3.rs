@@ -14,10 +14,12 @@ const WANTED: &str =
 
 pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, StoreError> {
     let endpoint = opening.setting(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
+    // One request a delete: objects are removed one by one, and refusals of a bulk request hide in its body.
     // Every upload carries its SHA-256: the server refuses what arrives damaged, and buckets with Object Lock demand it.
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(opening.bucket)
         .with_region("us-east-1")
+        .with_disable_bulk_delete(true)
         .with_checksum_algorithm(Checksum::SHA256);
     for (key, value) in opening.known() {
         builder = builder.with_config(key, value);
