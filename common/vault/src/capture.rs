@@ -24,8 +24,8 @@ use crate::source::{Body, Found, Layout, Source, Unreadable};
 pub(crate) struct ChunkStore {
     pub(crate) run: RunId,
     index: ContentsIndex,
-    /// Old frames of which the last snapshot used so little that what is still used of them is stored anew.
-    thin: FrameSet,
+    /// Old frames that are used so little that what is still used of them is stored anew, within the budget.
+    thin: Thin,
     new: HashMap<ChunkId, (u32, u32)>,
     next_ordinal: u32,
     filling: [Option<RawFrame>; 2],
@@ -34,6 +34,29 @@ pub(crate) struct ChunkStore {
     generation: u64,
     /// Bytes of chunks that were not in the repository before.
     pub(crate) new_bytes: u64,
+}
+
+/// Frames of which the last snapshot used little, and how many of their chunks may be stored anew.
+#[derive(Default)]
+pub(crate) struct Thin {
+    pub(crate) frames: FrameSet,
+    pub(crate) budget: u64,
+}
+
+impl Thin {
+    /// Whether a chunk in this frame is to be stored anew; it counts against the budget then.
+    fn renews(&mut self, frame: FrameName) -> bool {
+        let renews = self.budget > 0 && self.frames.contains(frame);
+        self.budget -= u64::from(renews);
+        renews
+    }
+
+    /// Whether a whole content has chunks that are to be stored anew, and the budget allows all of them.
+    fn would_renew(&self, content: &Content) -> bool {
+        let thin = content.extents.iter().filter(|extent| self.frames.contains(content.frame(extent)));
+        let chunks: u64 = thin.map(|extent| u64::from(extent.chunks)).sum();
+        chunks > 0 && chunks <= self.budget
+    }
 }
 
 /// Where a file's or a stream's chunks lie, as they are stored one by one.
@@ -78,7 +101,7 @@ impl From<VaultError> for CaptureError {
 }
 
 impl ChunkStore {
-    pub(crate) fn new(run: RunId, index: ContentsIndex, thin: FrameSet, pipeline: Pipeline) -> Self {
+    pub(crate) fn new(run: RunId, index: ContentsIndex, thin: Thin, pipeline: Pipeline) -> Self {
         Self {
             run,
             index,
@@ -100,7 +123,7 @@ impl ChunkStore {
             return Ok(ChunkPlace { frame, slot });
         }
         if let Some(place) = self.index.find(&id)
-            && !self.thin.contains(place.frame)
+            && !self.thin.renews(place.frame)
         {
             self.need(place.frame, place.slot..place.slot + 1);
             return Ok(place);
@@ -138,9 +161,12 @@ impl ChunkStore {
             let frame = content.frame(extent);
             let last = extent.slot.checked_add(extent.chunks);
             let is_known = self.index.chunk_count(frame).zip(last).is_some_and(|(count, last)| last <= count);
-            is_known && !self.thin.contains(frame)
+            is_known
         };
         if content.check().is_err() || !content.extents.iter().all(is_good) {
+            return false;
+        }
+        if self.thin.would_renew(content) {
             return false;
         }
         for extent in &content.extents {

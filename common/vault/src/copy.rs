@@ -258,8 +258,7 @@ mod tests {
     use lifeboat_store::Store;
 
     use super::*;
-    use crate::ids::{from_cbor, to_cbor};
-    use crate::manifest::{Consistency, DocumentRecord, Part, RunRecord, StreamKind, StreamRecord};
+    use crate::manifest::{Consistency, StreamKind};
     use crate::snapshot_diff::{Change, ChangeCounts, Changed};
     use crate::source::{Found, Source};
     use crate::tree::FolderSource;
@@ -427,35 +426,5 @@ mod tests {
         let error = vault.copy_newest_to(&other, &cancel).await.unwrap_err();
         assert!(matches!(error, VaultError::Interrupted), "{error:?}");
         assert!(other.store.list("snapshots").await.unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_part_of_before_there_were_copies_decodes() {
-        #[derive(Encode)]
-        #[cbor(map)]
-        struct Before {
-            #[n(0)]
-            host: String,
-            #[n(1)]
-            tags: Vec<String>,
-            #[n(2)]
-            streams: Vec<StreamRecord>,
-            #[n(3)]
-            documents: Vec<DocumentRecord>,
-            #[n(4)]
-            runs: Vec<RunRecord>,
-            #[n(5)]
-            application: Option<String>,
-        }
-        let before = Before {
-            host: "ship".to_owned(),
-            tags: Vec::new(),
-            streams: Vec::new(),
-            documents: Vec::new(),
-            runs: Vec::new(),
-            application: None,
-        };
-        let part: Part = from_cbor(&to_cbor(&before)).unwrap();
-        assert_eq!((part.host.as_str(), part.copied_from), ("ship", None));
     }
 }

@@ -15,10 +15,10 @@ use minicbor::{Decode, Encode};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::GroupView;
-use crate::capture::{ChunkStore, Stored};
+use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::condemn::LEASE_DAYS;
-use crate::frame_set::{FrameSet, bitmap};
+use crate::frame_set::bitmap;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
@@ -42,11 +42,9 @@ use crate::{FORMAT_VERSION, VaultError};
 
 /// Of frames that the last snapshot used less than this share of, in percent, what is still used is stored anew:
 /// else old frames never die, and restores scatter.
-const THIN_PERCENT: u64 = 60;
+const THIN_PERCENT: u64 = 70;
 /// The most chunks that a run stores anew for this, in percent of those that the last snapshot used.
 const RENEWED_PERCENT: u64 = 3;
-/// A budget that small repositories have in any case, in chunks: about one frame.
-const RENEWED_AT_LEAST: u64 = 64;
 /// How often another run of the same writer may come first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
@@ -189,10 +187,10 @@ impl SnapshotWriter {
                 // The part is damaged: that hurts the snapshot before, not this one.
                 Err(error) => {
                     progress.warn(&error.to_string());
-                    FrameSet::default()
+                    Thin::default()
                 }
             },
-            None => FrameSet::default(),
+            None => Thin::default(),
         };
         let head = newest.map(|manifest| Head { sequence: manifest.predicate.sequence, id: manifest.id });
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
@@ -391,9 +389,9 @@ async fn heads_of_others(
     Ok(seen)
 }
 
-/// The frames that the last snapshot uses so little of that what is left of them is to be stored anew, the thinnest
-/// first, within the budget.
-fn thin_frames(part: &Part, index: &ContentsIndex) -> FrameSet {
+/// The frames that the last snapshot uses so little of that what is left of them is to be stored anew: the thinnest,
+/// as many as the budget can empty.
+fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     let mut frames = Vec::new();
     let mut used_chunks = 0;
     for record in &part.runs {
@@ -408,15 +406,14 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> FrameSet {
         }
     }
     frames.sort_unstable();
-    let mut budget = (used_chunks * RENEWED_PERCENT / 100).max(RENEWED_AT_LEAST);
-    let affordable = frames.into_iter().filter(|(_, _, used)| {
-        let is_affordable = *used <= budget;
-        if is_affordable {
-            budget -= *used;
-        }
-        is_affordable
+    let budget = used_chunks * RENEWED_PERCENT / 100;
+    let mut chosen = 0;
+    let thinnest = frames.into_iter().take_while(|(_, _, used)| {
+        let is_needed = chosen < budget;
+        chosen += *used;
+        is_needed
     });
-    affordable.map(|(_, frame, _)| frame).collect()
+    Thin { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
 }
 
 /// What this snapshot leans on must still be there when it is committed. A run that outlived its lease is refused;
