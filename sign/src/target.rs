@@ -7,8 +7,9 @@ use lifeboat_registry::{
     Access, Artifact, Attached, Credentials, Discovery, Reference, RegistryError, Repository, Resolved,
 };
 use lifeboat_report::signature::{Signature, StoredBundle};
+use lifeboat_shell::Failure;
 use lifeboat_trust::bundle::{self, Bundle};
-use lifeboat_trust::key::SigningKey;
+use lifeboat_trust::key::Sign;
 use lifeboat_trust::statement::PredicateType;
 
 /// An image whose reference has been resolved.
@@ -45,15 +46,15 @@ impl Target {
         self,
         statement: Vec<u8>,
         predicate_type: &PredicateType,
-        key: &SigningKey,
-    ) -> Result<Signature, RegistryError> {
+        key: &dyn Sign,
+    ) -> Result<Signature, Failure> {
         let annotations = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
             ("dev.sigstore.bundle.predicateType", predicate_type.uri()),
         ];
         let artifact = Artifact {
             media_type: bundle::MEDIA_TYPE.to_owned(),
-            content: Bundle::sign_statement(statement, key).to_json(),
+            content: Bundle::sign_statement(statement, key)?.to_json(),
             annotations: BTreeMap::from(annotations.map(|(name, value)| (name.to_owned(), value.to_owned()))),
             created: SystemClock.now(),
         };

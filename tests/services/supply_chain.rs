@@ -1,5 +1,7 @@
 //! Signing and verifying in real registries, one that lists referrers and one that does not, and with the real cosign.
 
+mod conformance;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -43,6 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.push(trial("supply_chain::files_both_ways", cosign(), |cosign| {
         files(&Bench::new("", Some(cosign))?)
     }));
+    trials.extend(conformance::trials());
     trials
 }
 

@@ -1,11 +1,15 @@
 //! What refers to an image, collected once and judged one by one.
 
+use std::collections::BTreeSet;
+
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{Access, Credentials, Reference, RegistryError, Repository, Resolved};
-use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Verdict, Verification};
+use lifeboat_report::verification::{RefusedBundle, Verdict, Verification};
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
-use lifeboat_trust::judge::{Accepted, Claim, Policy, judge};
+use lifeboat_trust::judge::{Accepted, Claim, Policy, describe, judge};
 use lifeboat_trust::statement::PredicateType;
+
+use crate::findings::{self, accepted_bundle, refused_bundle};
 
 /// How many bytes of bundles are read for one verification. What goes beyond is not looked at, and that is said.
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
@@ -21,20 +25,34 @@ pub(crate) struct Image {
 pub(crate) struct Search {
     /// The largest bundle that is read.
     pub(crate) max_bundle_bytes: u64,
-    /// Whether one good bundle is enough.
-    pub(crate) stop_at_first: bool,
+    /// Whether to look no further once so many signers are found as the policy wants.
+    pub(crate) stop_when_met: bool,
     /// The only bundle that is looked at, by the digest of its manifest.
     pub(crate) only: Option<Sha256Digest>,
+}
+
+/// A signature that counts.
+pub(crate) struct Found<'p> {
+    /// Where it was found: the digest of its manifest.
+    place: String,
+    format: &'static str,
+    pub(crate) accepted: Accepted<'p>,
 }
 
 /// What the evidence shows.
 #[derive(Default)]
 pub(crate) struct Findings<'p> {
-    pub(crate) accepted: Vec<(Sha256Digest, Accepted<'p>)>,
+    pub(crate) accepted: Vec<Found<'p>>,
     refused: Vec<RefusedBundle>,
     unread: Vec<RefusedBundle>,
     others: usize,
     truncated: bool,
+}
+
+impl Findings<'_> {
+    fn meets(&self, policy: &Policy) -> bool {
+        policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.author))
+    }
 }
 
 impl Image {
@@ -73,20 +91,21 @@ impl Image {
                 break;
             }
             let cap = search.max_bundle_bytes.min(budget);
-            let said = |reason: String| RefusedBundle { bundle: manifest.digest.to_oci(), reason };
+            let place = manifest.digest.to_oci();
+            let said = |reason: String| RefusedBundle { bundle: place.clone(), reason, step: None };
             match self.repository.artifact(manifest, MEDIA_TYPE_PREFIX, cap).await {
                 Ok(None) => findings.others += 1,
                 Ok(Some(bundle)) => {
                     budget = budget.saturating_sub(bundle.len() as u64);
                     match judge(&bundle, claim, policy) {
-                        Ok(accepted) => findings.accepted.push((manifest.digest, accepted)),
-                        Err(refusal) => findings.refused.push(said(refusal.to_string())),
+                        Ok(accepted) => findings.accepted.push(Found { place, format: "bundle", accepted }),
+                        Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
                     }
                 }
                 Err(error) if error.kind() == Kind::Undetermined => findings.unread.push(said(chain(&error))),
                 Err(error) => findings.refused.push(said(chain(&error))),
             }
-            if search.stop_at_first && !findings.accepted.is_empty() {
+            if search.stop_when_met && findings.meets(policy) {
                 break;
             }
         }
@@ -96,14 +115,9 @@ impl Image {
     /// The report on the findings.
     pub(crate) fn report(&self, claim: &Claim, policy: &Policy, findings: Findings<'_>) -> Verification {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
-        let what = match claim.predicate_type.short_name() {
-            _ if is_plain => "an image signature".to_owned(),
-            Some(name) => format!("an attestation {name}"),
-            None => format!("an attestation {}", claim.predicate_type),
-        };
-        let signers: Vec<_> = policy.signers.iter().map(|signer| signer.name().to_owned()).collect();
+        let authors: BTreeSet<_> = findings.accepted.iter().map(|found| found.accepted.author.clone()).collect();
         let verdict = match &findings {
-            Findings { accepted, .. } if !accepted.is_empty() => Verdict::Verified,
+            _ if policy.is_met_by(&authors) => Verdict::Verified,
             Findings { unread, truncated, .. } if !unread.is_empty() || *truncated => Verdict::Undetermined,
             _ => Verdict::Refused,
         };
@@ -116,21 +130,19 @@ impl Image {
                 self.reference
             )),
         };
-        let accepted = findings.accepted.into_iter().map(|(bundle, accepted)| AcceptedBundle {
-            bundle: bundle.to_oci(),
-            signer: accepted.signer.name().to_owned(),
-            key_id: accepted.signer.key_id().to_string(),
-            unchecked_log_entries: accepted.log_entries,
-            written_to: None,
-        });
+        let accepted = findings.accepted.into_iter();
+        let accepted = accepted.map(|found| accepted_bundle(found.place, found.format, &found.accepted));
         Verification {
             verdict,
             subject: self.reference.to_string(),
             digest: claim.subject.to_oci(),
             tag: self.resolved.tag.clone(),
-            claim: format!("{what} by {}", signers.join(" or ")),
+            index: None,
+            claim: findings::claim(&describe(claim.predicate_type.uri()).replace('`', ""), policy),
             predicate_type: Some(claim.predicate_type.uri().to_owned()),
-            signers,
+            signers: policy.names(),
+            threshold: policy.threshold,
+            distinct_signers: authors.len(),
             accepted: accepted.collect(),
             refused: findings.refused,
             unread: findings.unread,
@@ -150,13 +162,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// The exit code of a verdict.
-pub(crate) fn outcome(verdict: Verdict) -> lifeboat_shell::Outcome {
-    match verdict {
-        Verdict::Verified => lifeboat_shell::Outcome::Done,
-        Verdict::Refused => lifeboat_shell::Outcome::Negative,
-        Verdict::Undetermined => lifeboat_shell::Outcome::Incomplete,
-    }
 }

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod evidence;
+mod findings;
 mod signers;
 
 /// Runs the process's command line and returns its exit code.

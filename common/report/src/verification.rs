@@ -30,13 +30,20 @@ pub struct Verification {
     /// The tag that was resolved to the digest, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The image index through which the image was found, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<Index>,
     /// What had to be said of it, for people.
     pub claim: String,
     /// The predicate type that was required; none for a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicate_type: Option<String>,
-    /// Whose word counts: the names of the keys.
+    /// Whose word counts: the names of the keys and identities.
     pub signers: Vec<String>,
+    /// How many of them must have said it.
+    pub threshold: usize,
+    /// How many of them did; none counts twice.
+    pub distinct_signers: usize,
     /// The bundles that show it.
     pub accepted: Vec<AcceptedBundle>,
     /// The bundles that do not, and why.
@@ -52,20 +59,71 @@ pub struct Verification {
     pub advice: Option<String>,
 }
 
+/// What is known of the index of an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Index {
+    /// The digest of the index.
+    pub digest: String,
+    /// The platform that was asked for, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The images that the index names. A signature of the index covers them by their digests, and those only.
+    pub children: Vec<Child>,
+}
+
+/// An image of an index.
+#[derive(Debug, Clone, Serialize)]
+pub struct Child {
+    /// Its digest.
+    pub digest: String,
+    /// What it is for, such as `linux/arm64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// A step of a verification.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// What is done in it.
+    pub name: &'static str,
+    /// The section of the specification that demands it.
+    pub specification: &'static str,
+}
+
 /// A bundle that shows what was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct AcceptedBundle {
     /// The bundle: the digest of its manifest, or its file.
     pub bundle: String,
-    /// The name of the key that made it.
+    /// `bundle`, or `legacy` for cosign's older tags.
+    pub format: &'static str,
+    /// The name of the signer that it was accepted for.
     pub signer: String,
-    /// The key's id.
-    pub key_id: String,
-    /// How many transparency log entries it carries; none of them was checked.
+    /// The id of the key that signed, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The identity in the certificate, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Who vouches for the identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The predicate type that was signed; none for the signature of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<String>,
+    /// When logs and timestamp authorities saw the signature.
+    pub witnessed_at: Vec<String>,
+    /// How many transparency log entries were verified.
+    pub log_entries: usize,
+    /// How many transparency log entries were not, because nothing is known of their log.
     pub unchecked_log_entries: usize,
+    /// How many timestamps were verified.
+    pub timestamps: usize,
     /// Where the predicate was written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_to: Option<String>,
+    /// The steps that were taken, in order.
+    pub steps: Vec<Step>,
 }
 
 /// A bundle that does not count.
@@ -75,6 +133,9 @@ pub struct RefusedBundle {
     pub bundle: String,
     /// Why it does not count.
     pub reason: String,
+    /// The step that failed, where the bundle could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
 }
 
 impl Report for Verification {
@@ -90,12 +151,13 @@ impl Report for Verification {
         line(&mut text, verdict, &self.subject);
         line(&mut text, "digest", &self.digest);
         line(&mut text, "claim", &self.claim);
+        if let Some(index) = &self.index {
+            line(&mut text, "index", &index.digest);
+            detail(&mut text, &index.words());
+        }
         for accepted in &self.accepted {
             line(&mut text, "bundle", &accepted.bundle);
-            detail(&mut text, &format!("signed by {} (key {})", accepted.signer, short(&accepted.key_id)));
-            if accepted.unchecked_log_entries > 0 {
-                detail(&mut text, "its transparency log entry was not checked: the key alone counts");
-            }
+            detail(&mut text, &accepted.words());
             if let Some(path) = &accepted.written_to {
                 detail(&mut text, &format!("predicate written to {path}"));
             }
@@ -121,9 +183,48 @@ impl Report for Verification {
     }
 }
 
+impl Index {
+    fn words(&self) -> String {
+        match &self.platform {
+            Some(platform) => format!("names this image for {platform}"),
+            None => format!(
+                "names {} images; its signature covers them by digest: pull by digest",
+                self.children.len()
+            ),
+        }
+    }
+}
+
+impl AcceptedBundle {
+    fn words(&self) -> String {
+        let mut words = match (&self.key_id, &self.identity) {
+            (Some(key), _) => format!("signed by {} (key {})", self.signer, short(key)),
+            (None, Some(identity)) => {
+                format!("signed by {identity}, for whom {} vouches", self.issuer.as_deref().unwrap_or("no one"))
+            }
+            (None, None) => format!("signed by {}", self.signer),
+        };
+        if let Some(time) = self.witnessed_at.iter().min() {
+            words += &format!("; seen at {time}");
+        }
+        match (self.log_entries, self.unchecked_log_entries) {
+            (0, 0) => {}
+            (_, 0) => words += "; its log entry is good",
+            _ => words += "; its log entry was not checked, for nothing is known of the log: the key alone counts",
+        }
+        if self.format == "legacy" {
+            words += "; under a legacy tag";
+        }
+        words
+    }
+}
+
 impl Verification {
     fn reason(&self) -> String {
         match (self.refused.len(), self.unread.len()) {
+            _ if !self.accepted.is_empty() => {
+                format!("{} of the {} signers that must have said it did", self.distinct_signers, self.threshold)
+            }
             (_, 0) if self.truncated => "nothing that was looked at shows that".to_owned(),
             (0, 0) if self.others == 0 => "it is not signed: no bundle refers to it".to_owned(),
             (0, 0) => format!("it is not signed: of the {} that refer to it none is a bundle", self.others),
@@ -173,13 +274,17 @@ mod tests {
             subject: "registry.example/app:1.0".to_owned(),
             digest: digest.clone(),
             tag: Some("1.0".to_owned()),
+            index: None,
             claim: "an image signature by release.pub".to_owned(),
             predicate_type: None,
             signers: vec!["release.pub".to_owned()],
+            threshold: 1,
+            distinct_signers: 0,
             accepted: Vec::new(),
             refused: vec![RefusedBundle {
                 bundle: digest,
                 reason: format!("its signature is for {}, not for this", "sha256:0".repeat(8)),
+                step: None,
             }],
             unread: Vec::new(),
             others: 0,

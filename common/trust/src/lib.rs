@@ -6,8 +6,15 @@
 //! evidence, and [`judge`](judge::judge) says what it shows, or why not.
 
 pub mod bundle;
+pub mod certificate;
 pub mod dsse;
+pub mod evidence;
+pub mod identity;
+mod json;
 pub mod judge;
 pub mod key;
 pub mod key_file;
+pub mod refusal;
 pub mod statement;
+pub mod step;
+pub mod trusted_root;

@@ -1,5 +1,6 @@
 //! `lifeboat-sign attest`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifeboat_core::clock::{Clock as _, SystemClock};
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let predicate = Predicate::from_file(&kind, content, SystemClock.now())?;
     let key = open_key(&args.key, ui)?;
     let target = Target::resolve(reference, args.allow_http).await?;
-    let statement = Statement::attestation(target.digest(), &target.name(), &kind, predicate);
+    let statement = Statement::attestation(target.digest(), &target.name(), &kind, predicate, &BTreeMap::new());
     ui.report(&target.attach(statement, &kind, &key).await?);
     Ok(Outcome::Done)
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         let file = args.file.display();
         Failure::usage(format!("the file {file} cannot be read: {error}"), "check its name and permissions")
     })?;
-    let json = Bundle::sign_file(digest, &key).to_json();
+    let json = Bundle::sign_file(digest, &key)?.to_json();
     write(&args.bundle, &json).map_err(|error| {
         let file = args.bundle.display();
         Failure::refused(

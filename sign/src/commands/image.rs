@@ -1,5 +1,6 @@
 //! `lifeboat-sign image`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifeboat_registry::Reference;
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let key = open_key(&args.key, ui)?;
     let target = Target::resolve(reference, args.allow_http).await?;
-    let statement = Statement::image_signature(target.digest());
+    let statement = Statement::image_signature(target.digest(), &BTreeMap::new());
     ui.report(&target.attach(statement, &PredicateType::image_signature(), &key).await?);
     Ok(Outcome::Done)
 }

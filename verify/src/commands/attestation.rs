@@ -8,12 +8,14 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_registry::Reference;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
+use lifeboat_trust::judge::Accepted;
 use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::{Image, Search, outcome};
-use crate::signers;
+use crate::evidence::{Image, Search};
+use crate::findings::outcome;
+use crate::signers::{self, EvidenceFlags, SignerFlags};
 
-/// Verify that one of the given keys signed a statement about an image, such as its SBOM
+/// Verify that a trusted signer signed a statement about an image, such as its SBOM
 ///
 /// The statement must be of the type that --type names and about the digest that the reference was resolved to.
 #[derive(Debug, clap::Args)]
@@ -31,9 +33,10 @@ pub(crate) struct Args {
     /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
-    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
-    #[arg(long = "key", value_name = "FILE", required = true)]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    signers: SignerFlags,
+    #[command(flatten)]
+    evidence: EvidenceFlags,
     /// Write what was stated, the predicate, to this file once it is verified
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -54,15 +57,15 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
             "give a bundle's digest as the report shows it",
         )
     })?;
-    let policy = signers::read(&args.keys)?;
+    let policy = signers::policy(&args.signers, &args.evidence)?;
     let image = Image::resolve(reference, args.allow_http).await?;
     let claim = image.claim(kind);
-    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_at_first: false, only };
+    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_when_met: false, only };
     let findings = image.search(&claim, &policy, &search).await?;
     let predicates: Vec<Vec<u8>> = findings
         .accepted
         .iter()
-        .map(|(_, accepted)| accepted.statement.predicate.as_ref().map_or("null", |json| json.get()).into())
+        .map(|found| predicate(&found.accepted).into())
         .collect();
     let mut report = image.report(&claim, &policy, findings);
     if let (Some(path), Some(predicate)) = (&args.output, predicates.first()) {
@@ -87,6 +90,12 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     ui.report(&report);
     Ok(outcome(report.verdict))
+}
+
+/// What was stated.
+fn predicate<'a>(accepted: &'a Accepted<'_>) -> &'a str {
+    let predicate = accepted.statement.as_ref().and_then(|statement| statement.predicate.as_ref());
+    predicate.map_or("null", |json| json.get())
 }
 
 /// Whoever looks at the file sees a verified predicate, or what was there before.
