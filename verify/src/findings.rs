@@ -1,5 +1,7 @@
 //! From what was judged to the report on it.
 
+use std::collections::BTreeMap;
+
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Step, Verdict};
 use lifeboat_trust::judge::{Accepted, Author, Policy};
 use lifeboat_trust::refusal::Refusal;
@@ -10,7 +12,11 @@ fn step(step: &step::Step) -> Step {
 }
 
 /// A signature that counts, as reports show it.
-pub(crate) fn accepted_bundle(bundle: String, format: &'static str, accepted: &Accepted<'_>) -> AcceptedBundle {
+pub(crate) fn accepted_bundle(
+    bundle: String,
+    format: &'static str,
+    accepted: &Accepted<'_>,
+) -> AcceptedBundle {
     let evidence = &accepted.evidence;
     let (key_id, identity, issuer) = match &accepted.author {
         Author::Key(id) => (Some(id.to_string()), None, None),
@@ -36,6 +42,24 @@ pub(crate) fn accepted_bundle(bundle: String, format: &'static str, accepted: &A
 /// A signature that does not count, as reports show it.
 pub(crate) fn refused_bundle(bundle: String, refusal: &Refusal) -> RefusedBundle {
     RefusedBundle { bundle, reason: refusal.to_string(), step: Some(step(&refusal.step())) }
+}
+
+/// Compares what a manifest's annotations say of a bundle with what was signed; says what differs.
+pub(crate) fn check_annotations(
+    annotations: &BTreeMap<String, String>,
+    accepted: &Accepted<'_>,
+) -> Result<(), String> {
+    let own_kind = accepted.statement.as_ref().map(|statement| statement.predicate_type.as_str());
+    let own_content = if own_kind.is_some() { "dsse-envelope" } else { "message-signature" };
+    let differs = |name: &str, own: Option<&str>| {
+        annotations.get(name).is_some_and(|stated| Some(stated.as_str()) != own)
+    };
+    if differs("dev.sigstore.bundle.content", Some(own_content))
+        || differs("dev.sigstore.bundle.predicateType", own_kind)
+    {
+        return Err("its manifest's annotations contradict the bundle that it holds".to_owned());
+    }
+    Ok(())
 }
 
 /// What has to be shown, as a sentence.

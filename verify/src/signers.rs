@@ -15,10 +15,10 @@ use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
 /// The largest trusted root that is read, in bytes.
 const MAX_ROOT_BYTES: u64 = 4 << 20;
 
-/// The flags that name signers. At least one must be named.
+/// The flags that name signers.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Signers")]
-#[group(id = "signers", required = true, multiple = true, args = ["keys", "identity", "identity_regexp"])]
+#[group(id = "identities", multiple = false, args = ["identity", "identity_regexp"])]
 pub(crate) struct SignerFlags {
     /// Public key of a signer whose word counts; give it again for more, of which any one is enough
     #[arg(long = "key", value_name = "FILE")]
@@ -27,7 +27,12 @@ pub(crate) struct SignerFlags {
     #[arg(long = "certificate-identity", value_name = "ID", requires = "issuers")]
     identity: Option<String>,
     /// The same as a regular expression, which must match all of it
-    #[arg(long = "certificate-identity-regexp", value_name = "RE", requires = "issuers", conflicts_with = "identity")]
+    #[arg(
+        long = "certificate-identity-regexp",
+        value_name = "RE",
+        requires = "issuers",
+        conflicts_with = "identity"
+    )]
     identity_regexp: Option<String>,
     #[command(flatten)]
     issuer: IssuerFlags,
@@ -41,10 +46,10 @@ pub(crate) struct SignerFlags {
 #[group(id = "issuers", multiple = false, args = ["issuer", "issuer_regexp"])]
 struct IssuerFlags {
     /// Who vouches for that identity: the URL of an `OpenID` Connect issuer, compared whole
-    #[arg(long = "certificate-oidc-issuer", value_name = "URL", requires = "signers")]
+    #[arg(long = "certificate-oidc-issuer", value_name = "URL", requires = "identities")]
     issuer: Option<String>,
     /// The same as a regular expression, which must match all of it
-    #[arg(long = "certificate-oidc-issuer-regexp", value_name = "RE", requires = "signers")]
+    #[arg(long = "certificate-oidc-issuer-regexp", value_name = "RE", requires = "identities")]
     issuer_regexp: Option<String>,
 }
 
@@ -72,7 +77,8 @@ pub(crate) struct EvidenceFlags {
     insecure_ignore_sct: bool,
 }
 
-fn parse_annotation(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
@@ -94,6 +100,9 @@ pub(crate) enum SignersError {
     /// The identity or issuer cannot be matched with.
     #[error(transparent)]
     Pattern(BadPattern),
+    /// Nobody's word counts.
+    #[error("no signer was named, so that nobody's word counts")]
+    NoSigner,
     /// More signers are wanted than are named.
     #[error("{threshold} signers must have signed, and only {named} are named")]
     Unreachable { threshold: u16, named: usize },
@@ -115,6 +124,10 @@ impl Fault for SignersError {
             Self::Root { source, .. } => source.advice(),
             Self::Pattern(source) => source.advice(),
             Self::Unreachable { .. } => Some("give more `--key`, or lower `--threshold`".to_owned()),
+            Self::NoSigner => Some(
+                "give `--key FILE`, or `--certificate-identity ID` with `--certificate-oidc-issuer URL`"
+                    .to_owned(),
+            ),
             Self::NoThreshold => Some("give a `--threshold` of 1 or more".to_owned()),
         }
     }
@@ -125,13 +138,19 @@ fn read(what: &'static str, path: &Path, cap: u64) -> Result<Vec<u8>, SignersErr
 }
 
 /// The policy that the flags make. A key that cannot be used fails the whole call, so that nobody believes it counted.
-pub(crate) fn policy(signers: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
-    let mut policy = Policy { signers: named(signers)?, ..Policy::default() };
+pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
+    let policy = policy_or_none(flags, evidence)?;
+    if policy.signers.is_empty() { Err(SignersError::NoSigner) } else { Ok(policy) }
+}
+
+/// The same where no signer need be named. A policy without signers accepts nothing.
+pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
+    let mut policy = Policy { signers: named(flags)?, ..Policy::default() };
     let named = policy.signers.len();
-    policy.threshold = match signers.threshold {
+    policy.threshold = match flags.threshold {
         0 => return Err(SignersError::NoThreshold),
         // Anyone who matches a pattern is a signer of its own.
-        threshold if usize::from(threshold) > named && policy.distinct_signers().is_some() => {
+        threshold if usize::from(threshold) > named.max(1) && policy.distinct_signers().is_some() => {
             return Err(SignersError::Unreachable { threshold, named });
         }
         threshold => usize::from(threshold),
@@ -149,14 +168,18 @@ pub(crate) fn policy(signers: &SignerFlags, evidence: &EvidenceFlags) -> Result<
     Ok(policy)
 }
 
-fn named(flags: &SignerFlags) -> Result<Vec<Signer>, SignersError> {
-    let mut signers = Vec::new();
-    for path in &flags.keys {
+fn keys(paths: &[PathBuf]) -> Result<Vec<Signer>, SignersError> {
+    let read = |path: &PathBuf| {
         let file = read("key file", path, SMALL_FILE_BYTES)?;
         let key = key_file::read_public(&file)
             .map_err(|source| SignersError::Key { path: path.clone(), source })?;
-        signers.push(Signer::Key { name: path.display().to_string(), key });
-    }
+        Ok(Signer::Key { name: path.display().to_string(), key })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn named(flags: &SignerFlags) -> Result<Vec<Signer>, SignersError> {
+    let mut signers = keys(&flags.keys)?;
     let identity = pattern("identity", flags.identity.as_deref(), flags.identity_regexp.as_deref())?;
     let issuer = pattern("issuer", flags.issuer.issuer.as_deref(), flags.issuer.issuer_regexp.as_deref())?;
     if let (Some(identity), Some(issuer)) = (identity, issuer) {

@@ -17,10 +17,16 @@ use crate::{Credentials, RegistryError};
 
 mod push;
 mod referrers;
+mod shared_tag;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one answer may take in all: a server that sends a byte now and then must not hold anyone up for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
+
+/// How much of the body of an error is read, in bytes.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// How often a request that changes nothing is sent before its failure counts, and the pause after the first.
 const ATTEMPTS: u32 = 3;
@@ -62,6 +68,7 @@ impl Remote {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
             .user_agent(USER_AGENT)
             .https_only(!plain);
         if loopback {
@@ -216,17 +223,36 @@ impl Remote {
         Ok(bytes)
     }
 
-    /// The status of an answer that should have been `200 OK`.
-    fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
+    /// An answer that should have been `200 OK`.
+    ///
+    /// A registry that knows no such thing says so in a body of its own (distribution specification, "Error Codes"). Any
+    /// other `404` may come from whatever stands in its place, and says nothing about the image.
+    async fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND => {
+                let body = self.read(what, response, MAX_ERROR_BYTES).await.unwrap_or_default();
+                if !says_unknown(&body) {
+                    return Err(self.unavailable(what, StatusCode::NOT_FOUND));
+                }
                 let what = what.strip_prefix("the ").unwrap_or(what);
                 Err(RegistryError::NotFound {
                     what: format!("{what} in {}/{}", self.registry, self.reference.repository()),
                 })
             }
             status => Err(self.unavailable(what, status)),
+        }
+    }
+
+    /// What stands under a tag, where the absence of the tag is an answer like any other.
+    pub(super) async fn optional_manifest_by_tag(
+        &self,
+        tag: &str,
+    ) -> Result<Option<(Descriptor, Vec<u8>)>, RegistryError> {
+        match self.manifest_by_tag(tag).await {
+            Ok(found) => Ok(Some(found)),
+            Err(RegistryError::NotFound { .. } | RegistryError::Unavailable { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -250,7 +276,7 @@ impl Remote {
         expected: Option<Sha256Digest>,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
         let response = self.get(what, &self.url(&format!("manifests/{name}")), &MANIFEST_TYPES).await?;
-        let response = self.expect_ok(what, response)?;
+        let response = self.expect_ok(what, response).await?;
         let served_as = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let served_as =
             served_as.and_then(|value| value.split(';').next()).map(|value| value.trim().to_owned());
@@ -268,10 +294,25 @@ impl Remote {
     pub(crate) async fn blob(&self, blob: &Descriptor, cap: u64) -> Result<Vec<u8>, RegistryError> {
         let what = format!("the blob {}", blob.digest.to_oci());
         let response = self.get(&what, &self.url(&format!("blobs/{}", blob.digest.to_oci())), &[]).await?;
-        let response = self.expect_ok(&what, response)?;
+        let response = self.expect_ok(&what, response).await?;
         let bytes = self.read(&what, response, cap).await?;
         check(&what, blob.digest, bytes)
     }
+}
+
+/// Whether the body of a `404` is a registry's own word that there is no such thing.
+fn says_unknown(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        errors: Vec<ErrorItem>,
+    }
+    #[derive(serde::Deserialize)]
+    struct ErrorItem {
+        code: String,
+    }
+    let known = ["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"];
+    serde_json::from_slice::<Body>(body)
+        .is_ok_and(|body| body.errors.iter().any(|error| known.contains(&error.code.as_str())))
 }
 
 /// Whether requests to `registry` (host and port) stay on this machine.

@@ -183,6 +183,174 @@ impl Report for Verification {
     }
 }
 
+/// A verification of one snapshot.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotVerification {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The repository's id.
+    pub repository: String,
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// The host that wrote it.
+    pub writer: String,
+    /// The id of the host's key.
+    pub writer_key_id: String,
+    /// Which of the host's snapshots it is.
+    pub sequence: u64,
+    /// When it was taken, as the host's clock had it.
+    pub time: String,
+    /// Whether some of what was to be captured is missing.
+    pub incomplete: bool,
+    /// The digest of the sealed part, the statement's subject.
+    pub part: String,
+    /// Whose word counts besides, if anyone's does.
+    pub signers: Vec<String>,
+    /// How many of them must have signed.
+    pub threshold: usize,
+    /// How many of them did.
+    pub distinct_signers: usize,
+    /// The signatures of those whose word counts.
+    pub accepted: Vec<AcceptedBundle>,
+    /// The signatures that do not count, and why.
+    pub refused: Vec<RefusedBundle>,
+    /// What is wrong with the snapshots.
+    pub problems: Vec<String>,
+    /// The file that remembers the newest snapshots, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+impl Report for SnapshotVerification {
+    const SCHEMA: &'static str = "lifeboat.snapshot-verification/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let verdict = if self.verdict == Verdict::Verified { "VERIFIED" } else { "REFUSED" };
+        line(&mut text, verdict, &format!("snapshot {}", self.snapshot));
+        line(&mut text, "written", &format!("by host {}, number {}", self.writer, self.sequence));
+        line(&mut text, "time", &format!("{}, by the host's own clock", self.time));
+        line(&mut text, "key", &self.writer_key_id);
+        if self.incomplete {
+            line(&mut text, "note", "it is incomplete: some of what was to be captured is missing");
+        }
+        for accepted in &self.accepted {
+            line(&mut text, "signed", &accepted.bundle);
+            detail(&mut text, &accepted.words());
+        }
+        if self.distinct_signers < self.threshold {
+            let reason = format!(
+                "{} of the {} signers that must have signed it did",
+                self.distinct_signers, self.threshold
+            );
+            line(&mut text, "reason", &reason);
+        }
+        for refused in &self.refused {
+            line(&mut text, "refused", &refused.bundle);
+            detail(&mut text, &refused.reason);
+        }
+        for problem in &self.problems {
+            line(&mut text, "problem", problem);
+        }
+        match (&self.checkpoint, self.verdict) {
+            (Some(path), Verdict::Verified) => line(&mut text, "seen", &format!("remembered in {path}")),
+            (_, Verdict::Verified) => {}
+            _ => line(&mut text, "do", "do not restore from it before you know who changed the repository"),
+        }
+        text
+    }
+}
+
+/// What hangs on an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tree {
+    /// The image, as it was named.
+    pub subject: String,
+    /// Its digest.
+    pub digest: String,
+    /// The tag that was resolved to the digest, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What it is for, where its index says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// What refers to it.
+    pub hanging: Vec<Hanging>,
+    /// The images of an index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Tree>,
+}
+
+/// Something that refers to an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hanging {
+    /// The digest of its manifest or layer.
+    pub place: String,
+    /// `bundle`, `legacy` or `artifact`.
+    pub form: &'static str,
+    /// The predicate type; vouched for only where it verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<String>,
+    /// Whether it verifies; none where nobody was named whose word counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Who signed it, where it verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// Why it does not verify.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Hanging {
+    /// Something that is not judged yet.
+    pub fn new(place: String, form: &'static str) -> Self {
+        Self { place, form, states: None, verdict: None, signer: None, detail: None }
+    }
+
+    fn text(&self, indent: &str) -> String {
+        let verdict = match self.verdict {
+            Some(Verdict::Verified) => "verified",
+            Some(Verdict::Refused) => "refused",
+            Some(Verdict::Undetermined) => "unknown",
+            None => "unjudged",
+        };
+        let mut text = format!("{indent}{verdict:<9} {:<9} {}\n", self.form, self.place);
+        for words in [self.states.as_deref(), self.detail.as_deref()].into_iter().flatten() {
+            text += &format!("{indent}          {words}\n");
+        }
+        if let Some(signer) = &self.signer {
+            text += &format!("{indent}          signed by {signer}\n");
+        }
+        text
+    }
+}
+
+impl Tree {
+    fn lines(&self, indent: &str) -> String {
+        let platform = self.platform.as_ref().map_or(String::new(), |platform| format!(" ({platform})"));
+        let mut text = format!("{indent}{}{platform}\n{indent}{}\n", self.subject, self.digest);
+        if self.hanging.is_empty() {
+            text += &format!("{indent}  nothing refers to it\n");
+        }
+        for hanging in &self.hanging {
+            text += &hanging.text(&format!("{indent}  "));
+        }
+        for image in &self.images {
+            text += &image.lines(&format!("{indent}  "));
+        }
+        text
+    }
+}
+
+impl Report for Tree {
+    const SCHEMA: &'static str = "lifeboat.tree/v1";
+
+    fn text(&self) -> String {
+        self.lines("")
+    }
+}
+
 impl Index {
     fn words(&self) -> String {
         match &self.platform {
@@ -200,7 +368,10 @@ impl AcceptedBundle {
         let mut words = match (&self.key_id, &self.identity) {
             (Some(key), _) => format!("signed by {} (key {})", self.signer, short(key)),
             (None, Some(identity)) => {
-                format!("signed by {identity}, for whom {} vouches", self.issuer.as_deref().unwrap_or("no one"))
+                format!(
+                    "signed by {identity}, for whom {} vouches",
+                    self.issuer.as_deref().unwrap_or("no one")
+                )
             }
             (None, None) => format!("signed by {}", self.signer),
         };
@@ -210,7 +381,10 @@ impl AcceptedBundle {
         match (self.log_entries, self.unchecked_log_entries) {
             (0, 0) => {}
             (_, 0) => words += "; its log entry is good",
-            _ => words += "; its log entry was not checked, for nothing is known of the log: the key alone counts",
+            _ => {
+                words +=
+                    "; its log entry was not checked, for nothing is known of the log: the key alone counts"
+            }
         }
         if self.format == "legacy" {
             words += "; under a legacy tag";
@@ -223,7 +397,10 @@ impl Verification {
     fn reason(&self) -> String {
         match (self.refused.len(), self.unread.len()) {
             _ if !self.accepted.is_empty() => {
-                format!("{} of the {} signers that must have said it did", self.distinct_signers, self.threshold)
+                format!(
+                    "{} of the {} signers that must have said it did",
+                    self.distinct_signers, self.threshold
+                )
             }
             (_, 0) if self.truncated => "nothing that was looked at shows that".to_owned(),
             (0, 0) if self.others == 0 => "it is not signed: no bundle refers to it".to_owned(),

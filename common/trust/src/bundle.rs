@@ -170,7 +170,8 @@ impl Bundle {
         match &self.material {
             Material::PublicKey { hint } => material.public_key = Some(JsonPublicKey { hint: hint.clone() }),
             Material::Certificates(chain) => {
-                material.certificate = chain.first().map(|der| JsonCertificate { raw_bytes: STANDARD.encode(der) });
+                material.certificate =
+                    chain.first().map(|der| JsonCertificate { raw_bytes: STANDARD.encode(der) });
             }
         }
         let (message_signature, dsse_envelope) = match &self.content {
@@ -190,12 +191,14 @@ impl Bundle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::SigningKey;
 
     #[test]
     fn a_bundle_survives_its_json_form() {
         let key = SigningKey::generate();
         for bundle in
-            [Bundle::sign_statement(b"{}".to_vec(), &key), Bundle::sign_file(Sha256Digest::of(b"file"), &key)].map(Result::unwrap)
+            [Bundle::sign_statement(b"{}".to_vec(), &key), Bundle::sign_file(Sha256Digest::of(b"file"), &key)]
+                .map(Result::unwrap)
         {
             assert_eq!(Bundle::parse(&bundle.to_json()).unwrap(), bundle);
         }
@@ -204,10 +207,10 @@ mod tests {
     #[test]
     fn what_others_put_in_is_counted_and_nulls_are_absence() {
         let json = format!(
-            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}},"certificate":null,"tlogEntries":[{{"logIndex":"1"}}],"timestampVerificationData":{{"rfc3161Timestamps":[{{"signedTimestamp":"AA=="}}]}}}},"messageSignature":{{"signature":"AA=="}}}}"#
+            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}},"certificate":null,"tlogEntries":[{{"logIndex":"1","logId":{{"keyId":"AA=="}},"kindVersion":{{"kind":"dsse","version":"0.0.1"}},"canonicalizedBody":"AA=="}}],"timestampVerificationData":{{"rfc3161Timestamps":[{{"signedTimestamp":"AA=="}}]}}}},"messageSignature":{{"signature":"AA=="}}}}"#
         );
         let bundle = Bundle::parse(json.as_bytes()).unwrap();
-        assert_eq!((bundle.log_entries, bundle.timestamps), (1, 1));
+        assert_eq!((bundle.log_entries.len(), bundle.timestamps.len()), (1, 1));
         assert_eq!(bundle.material, Material::PublicKey { hint: String::new() });
     }
 
@@ -223,22 +226,22 @@ mod tests {
         Bundle::parse(bundle(key, message).as_bytes()).unwrap();
         Bundle::parse(bundle(key, envelope).as_bytes()).unwrap();
 
-        let old =
-            bundle(key, message).replace(MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.1");
-        insta::assert_snapshot!(reason(&old), @"its media type is `application/vnd.dev.sigstore.bundle+json;version=0.1`");
+        let unknown =
+            bundle(key, message).replace(MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.9");
+        insta::assert_snapshot!(reason(&unknown), @"its media type is `application/vnd.dev.sigstore.bundle+json;version=0.9`");
         insta::assert_snapshot!(reason(&bundle(r#""x509CertificateChain":{}"#, message)), @"it holds a certificate chain, which versions before 0.3 did");
         insta::assert_snapshot!(reason(&bundle("", message)), @"it names neither a key nor a certificate");
-        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"certificate":{{"rawBytes":""}}"#), message)), @"it names both a key and a certificate");
+        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"certificate":{{"rawBytes":""}}"#), message)), @"it names both a key and a certificate, or a certificate twice");
         insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{envelope}"))), @"it holds both a file's signature and an envelope");
-        insta::assert_snapshot!(reason(&bundle(&format!("{key},{key}"), message)), @"duplicate field `publicKey` at line 1 column 121");
-        insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{message}"))), @"duplicate field `messageSignature` at line 1 column 169");
+        insta::assert_snapshot!(reason(&bundle(&format!("{key},{key}"), message)), @"the member `publicKey` stands twice at line 1 column 135");
+        insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{message}"))), @"the member `messageSignature` stands twice at line 1 column 191");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace("e30=", "e30"))), @"the payload is not base64: Invalid padding");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, "[]"))), @"its envelope has 0 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, r#"[{"sig":"AA=="},{"sig":"AA=="}]"#))), @"its envelope has 2 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `verificationMaterial`, `messageSignature`, `dsseEnvelope` at line 1 column 118");
         insta::assert_snapshot!(reason(&bundle(key, r#""messageSignature":{"signature":"AA==","messageDigest":{"algorithm":"SHA2_512","digest":""}}"#)), @"the file's digest is `SHA2_512`");
-        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"invalid type: sequence, expected a string at line 1 column 13");
-        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"expected value at line 1 column 1000126");
+        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
+        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");
         insta::assert_snapshot!(reason("<html>"), @"it is not a JSON object");
     }
 }

@@ -76,7 +76,8 @@ impl Claims {
             match number {
                 ISSUER_V1 => {
                     let text = std::str::from_utf8(value);
-                    first_issuer = Some(text.map_err(|_| format!("its extension {id} is not text"))?.to_owned());
+                    first_issuer =
+                        Some(text.map_err(|_| format!("its extension {id} is not text"))?.to_owned());
                 }
                 ISSUER_V2 => second_issuer = Some(text()?),
                 9 => claims.build_signer_uri = Some(text()?),
@@ -101,9 +102,16 @@ impl Claims {
     }
 }
 
+/// Whether a certificate vouches for itself, as a root does. Roots come from the verifier, never with the evidence.
+pub(crate) fn is_root(der: &[u8]) -> bool {
+    Certificate::from_der(der)
+        .is_ok_and(|certificate| certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer)
+}
+
 /// The only name in the extension.
 fn identity(value: &[u8]) -> Result<String, String> {
-    let names = SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
+    let names =
+        SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
     match names.0.as_slice() {
         [GeneralName::Rfc822Name(name)] => Ok(name.to_string()),
         [GeneralName::UniformResourceIdentifier(name)] => Ok(name.to_string()),

@@ -14,7 +14,7 @@ use sigstore_verify::{
 };
 
 use crate::bundle::{Bundle, Content, LogEntry, Version};
-use crate::certificate::Claims;
+use crate::certificate::{self, Claims};
 use crate::key::VerificationKey;
 use crate::refusal::Refusal;
 use crate::statement::Statement;
@@ -64,13 +64,19 @@ pub(crate) struct Signed<'a> {
 pub(crate) fn verify_certificate(
     bundle: &Bundle,
     json: &[u8],
-    leaf: &[u8],
+    chain: &[Vec<u8>],
     signed: Signed<'_>,
     root: &TrustedRoot,
     demands: Demands,
 ) -> Result<(Claims, Evidence), Refusal> {
-    let claims = Claims::read(leaf)
-        .map_err(|reason| Refusal::unproven(step::CERTIFICATE, format!("the certificate cannot be used: {reason}")))?;
+    if chain.iter().skip(1).any(|certificate| certificate::is_root(certificate)) {
+        let reason = "its certificate chain brings a root of its own";
+        return Err(Refusal::unproven(step::CERTIFICATE, reason.to_owned()));
+    }
+    let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
+    let claims = Claims::read(leaf).map_err(|reason| {
+        Refusal::unproven(step::CERTIFICATE, format!("the certificate cannot be used: {reason}"))
+    })?;
     if demands.log {
         check_entries(bundle)?;
     }
@@ -234,9 +240,9 @@ fn refusal(error: Error) -> Refusal {
         Error::Certificate(_) => step::CERTIFICATE,
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => step::LOG_TIME,
         Error::Timestamp(_) => step::TIMESTAMP,
-        Error::TransparencyLog(TransparencyLogError::EntryMismatch(_) | TransparencyLogError::MalformedEntry(_)) => {
-            step::LOG_ENTRY
-        }
+        Error::TransparencyLog(
+            TransparencyLogError::EntryMismatch(_) | TransparencyLogError::MalformedEntry(_),
+        ) => step::LOG_ENTRY,
         Error::TransparencyLog(
             TransparencyLogError::InclusionPromise(_) | TransparencyLogError::IntegratedTime(_),
         ) => step::LOG_TIME,

@@ -48,7 +48,9 @@ impl Fault for BadPattern {
     fn advice(&self) -> Option<String> {
         Some(match self {
             Self::Empty { what } => format!("say which {what} the certificate must name"),
-            Self::NotARegex { .. } => "write it in the syntax of Rust's regex crate, which is close to RE2".to_owned(),
+            Self::NotARegex { .. } => {
+                "write it in the syntax of Rust's regex crate, which is close to RE2".to_owned()
+            }
         })
     }
 }
@@ -101,7 +103,9 @@ mod tests {
         let regex = Pattern::regex("identity", "https://github.com/acme/.*|x").unwrap();
         assert!(regex.matches("https://github.com/acme/app"));
         assert!(regex.matches("x"));
-        for other in ["https://evil.example/?https://github.com/acme/app", "xx", "https://github.com/acme/a\nb"] {
+        for other in
+            ["https://evil.example/?https://github.com/acme/app", "xx", "https://github.com/acme/a\nb"]
+        {
             assert!(!regex.matches(other), "{other}");
         }
         assert!(!Pattern::regex("identity", "a$").unwrap().matches("a\n"));

@@ -29,9 +29,9 @@ pub(crate) fn check_object(document: &[u8]) -> Result<(), String> {
     check(document)
 }
 
-/// At most 120 characters of a text that came from outside, with control characters escaped.
+/// At most 240 characters of a text that came from outside, with control characters escaped.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_default).collect()
+    text.chars().take(240).flat_map(char::escape_default).collect()
 }
 
 /// A value that is looked at and not kept.

@@ -167,12 +167,23 @@ pub struct Accepted<'p> {
 
 /// Judges one bundle for `claim`.
 pub fn judge<'p>(bundle: &[u8], claim: &Claim, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
+    judge_any(bundle, claim.subject, Some(&claim.predicate_type), policy)
+}
+
+/// Judges one bundle for a statement about `subject`, of whatever type unless one is wanted. What it says must be looked
+/// at: a signature that is good for something is not good for everything.
+pub fn judge_any<'p>(
+    bundle: &[u8],
+    subject: Sha256Digest,
+    predicate_type: Option<&PredicateType>,
+    policy: &'p Policy,
+) -> Result<Accepted<'p>, Refusal> {
     let parsed = Bundle::parse(bundle)?;
     if !matches!(parsed.content, Content::Envelope(_)) {
         return Err(Refusal::NotAnEnvelope);
     }
-    let accepted = judge_signature(&parsed, bundle, Signed { digest: claim.subject, content: None }, policy)?;
-    judge_statement(accepted, parsed, claim.subject, Some(&claim.predicate_type), policy)
+    let accepted = judge_signature(&parsed, bundle, Signed { digest: subject, content: None }, policy)?;
+    judge_statement(accepted, parsed, subject, predicate_type, policy)
 }
 
 /// Judges whether a bundle is a signature of the file, or of a statement about it.
@@ -222,16 +233,23 @@ pub(crate) fn judge_signature<'p>(
             }
         }
         Material::Certificates(chain) => {
-            let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
             if !policy.signers.iter().any(|signer| matches!(signer, Signer::Identity { .. })) {
                 return Err(Refusal::SignedByCertificate);
             }
             let (claims, mut evidence) =
-                evidence::verify_certificate(bundle, json, leaf, signed, &policy.root, policy.demands)?;
+                evidence::verify_certificate(bundle, json, chain, signed, &policy.root, policy.demands)?;
             let signer = find_identity(&claims, policy)?;
             evidence.steps.push(step::IDENTITY);
-            let author = Author::Identity { identity: claims.identity.clone(), issuer: claims.issuer.clone() };
-            Accepted { signer, author, certificate: Some(claims), evidence, payload: Vec::new(), statement: None }
+            let author =
+                Author::Identity { identity: claims.identity.clone(), issuer: claims.issuer.clone() };
+            Accepted {
+                signer,
+                author,
+                certificate: Some(claims),
+                evidence,
+                payload: Vec::new(),
+                statement: None,
+            }
         }
     };
     accepted.evidence.steps.insert(0, step::FORMAT);
@@ -412,15 +430,22 @@ mod tests {
         Claim { subject: Sha256Digest::of(IMAGE), predicate_type }
     }
 
+    fn file(content: &[u8]) -> File<'static> {
+        File { digest: Sha256Digest::of(content), content: None, predicate_type: None }
+    }
+
     fn signed(key: &SigningKey, subject: &[u8]) -> Vec<u8> {
-        Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(subject), &BTreeMap::new()), key).to_json()
+        Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(subject), &BTreeMap::new()), key)
+            .unwrap()
+            .to_json()
     }
 
     fn attested(key: &SigningKey, kind: &PredicateType) -> Vec<u8> {
         let document = br#"{"spdxVersion":"SPDX-2.3"}"#.to_vec();
         let predicate = Predicate::from_file(kind, document, Timestamp::UNIX_EPOCH).unwrap();
-        let payload = Statement::attestation(Sha256Digest::of(IMAGE), "app", kind, predicate, &BTreeMap::new());
-        Bundle::sign_statement(payload, key).to_json()
+        let payload =
+            Statement::attestation(Sha256Digest::of(IMAGE), "app", kind, &predicate, &BTreeMap::new());
+        Bundle::sign_statement(payload, key).unwrap().to_json()
     }
 
     #[test]
@@ -451,16 +476,20 @@ mod tests {
         insta::assert_snapshot!(refusal(&attested(&key, &spdx), &claim("cyclonedx".parse().unwrap())), @"its signature by release.pub is good, but it is an attestation `spdxjson`, not an attestation `cyclonedx`");
         judge(&attested(&key, &spdx), &claim(spdx), &policy(&key)).unwrap();
 
-        let file = Bundle::sign_file(Sha256Digest::of(IMAGE), &key).to_json();
+        let file = Bundle::sign_file(Sha256Digest::of(IMAGE), &key).unwrap().to_json();
         insta::assert_snapshot!(refusal(&file, &image), @"it holds the signature of a file, not a statement about an image");
         let certified = Bundle {
-            material: Material::Certificate(vec![1]),
-            ..Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new()), &key)
+            material: Material::Certificates(vec![vec![1]]),
+            ..Bundle::sign_statement(
+                Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new()),
+                &key,
+            )
+            .unwrap()
         };
         insta::assert_snapshot!(refusal(&certified.to_json(), &image), @"it was signed with a certificate, and only keys were given to verify with");
-        insta::assert_snapshot!(refusal(&Bundle::sign_statement(b"[]".to_vec(), &key).to_json(), &image), @"the signed payload is not an in-toto statement (it is not a JSON object)");
+        insta::assert_snapshot!(refusal(&Bundle::sign_statement(b"[]".to_vec(), &key).unwrap().to_json(), &image), @"the signed payload is not an in-toto statement (it is not a JSON object)");
         let text = Content::Envelope(dsse::Envelope::sign("text/plain", b"hello".to_vec(), &key));
-        let text = Bundle { content: text, ..Bundle::sign_file(Sha256Digest::of(IMAGE), &key) };
+        let text = Bundle { content: text, ..Bundle::sign_file(Sha256Digest::of(IMAGE), &key).unwrap() };
         insta::assert_snapshot!(refusal(&text.to_json(), &image), @"its signed payload is `text/plain`, not an in-toto statement");
     }
 
@@ -474,7 +503,11 @@ mod tests {
     #[test]
     fn one_changed_byte_of_the_payload_is_refused() {
         let key = SigningKey::generate();
-        let mut bundle = Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(b"other"), &BTreeMap::new()), &key);
+        let mut bundle = Bundle::sign_statement(
+            Statement::image_signature(Sha256Digest::of(b"other"), &BTreeMap::new()),
+            &key,
+        )
+        .unwrap();
         let Content::Envelope(envelope) = &mut bundle.content else { panic!("statements are in envelopes") };
         envelope.payload = Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new());
         let refusal =
@@ -485,13 +518,99 @@ mod tests {
     #[test]
     fn a_file_is_verified_by_its_digest() {
         let key = SigningKey::generate();
-        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &key).to_json();
+        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &key).unwrap().to_json();
         let policy = policy(&key);
-        assert_eq!(judge_file(&bundle, Sha256Digest::of(b"file"), &policy).unwrap().name(), "release.pub");
-        insta::assert_snapshot!(judge_file(&bundle, Sha256Digest::of(b"other"), &policy).unwrap_err(), @"its signature by release.pub is good, but for sha256:3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80, not for sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa");
-        insta::assert_snapshot!(judge_file(&signed(&key, IMAGE), Sha256Digest::of(IMAGE), &policy).unwrap_err(), @"it holds a signed statement (an image signature), not the signature of a file");
-        let stranger = Bundle::sign_file(Sha256Digest::of(b"file"), &SigningKey::generate()).to_json();
-        let refusal = judge_file(&stranger, Sha256Digest::of(b"file"), &policy).unwrap_err();
+        assert_eq!(judge_file(&bundle, file(b"file"), &policy).unwrap().signer.name(), "release.pub");
+        insta::assert_snapshot!(judge_file(&bundle, file(b"other"), &policy).unwrap_err(), @"its signature by release.pub is good, but for sha256:3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80, not for sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa");
+        let statement = signed(&key, IMAGE);
+        assert!(judge_file(&statement, file(IMAGE), &policy).unwrap().statement.is_some());
+        let spdx: PredicateType = "spdxjson".parse().unwrap();
+        let wanted = File { predicate_type: Some(&spdx), ..file(IMAGE) };
+        insta::assert_snapshot!(judge_file(&statement, wanted, &policy).unwrap_err(), @"its signature by release.pub is good, but it is an image signature, not an attestation `spdxjson`");
+        let wanted = File { predicate_type: Some(&spdx), ..file(b"file") };
+        assert_eq!(judge_file(&bundle, wanted, &policy).unwrap_err(), Refusal::NotAnEnvelope);
+        let stranger =
+            Bundle::sign_file(Sha256Digest::of(b"file"), &SigningKey::generate()).unwrap().to_json();
+        let refusal = judge_file(&stranger, file(b"file"), &policy).unwrap_err();
         assert!(matches!(refusal, Refusal::OtherSigner { .. }), "{refusal}");
+    }
+
+    #[test]
+    fn a_threshold_counts_signers_and_not_signatures() {
+        let (one, two) = (SigningKey::generate(), SigningKey::generate());
+        let signer = |name: &str, key: &SigningKey| Signer::Key {
+            name: name.to_owned(),
+            key: key.verification_key().clone(),
+        };
+        let signers = vec![signer("one.pub", &one), signer("copy-of-one.pub", &one), signer("two.pub", &two)];
+        let policy = Policy { signers, threshold: 2, ..Policy::default() };
+        assert_eq!(policy.distinct_signers(), Some(2));
+        let claim = claim(PredicateType::image_signature());
+        let author = |key: &SigningKey| judge(&signed(key, IMAGE), &claim, &policy).unwrap().author;
+        assert!(!policy.is_met_by(&[author(&one), author(&one)]));
+        assert!(policy.is_met_by(&[author(&one), author(&two)]));
+        assert!(!Policy { threshold: 0, ..policy }.is_met_by(&[]));
+    }
+
+    #[test]
+    fn annotations_count_when_they_were_signed() {
+        let key = SigningKey::generate();
+        let annotations = BTreeMap::from([("stage".to_owned(), "production".to_owned())]);
+        let payload = Statement::image_signature(Sha256Digest::of(IMAGE), &annotations);
+        let annotated = Bundle::sign_statement(payload, &key).unwrap().to_json();
+        let claim = claim(PredicateType::image_signature());
+        let with = |value: &str| Policy {
+            annotations: BTreeMap::from([("stage".to_owned(), value.to_owned())]),
+            ..policy(&key)
+        };
+        judge(&annotated, &claim, &with("production")).unwrap();
+        insta::assert_snapshot!(judge(&annotated, &claim, &with("test")).unwrap_err(), @"it does not bear the annotation stage=test, but stage=production");
+        insta::assert_snapshot!(judge(&signed(&key, IMAGE), &claim, &with("test")).unwrap_err(), @"it does not bear the annotation stage=test");
+    }
+
+    #[test]
+    fn a_minimum_time_needs_a_witness() {
+        let key = SigningKey::generate();
+        let policy = Policy { minimum_time: Some(Timestamp::UNIX_EPOCH), ..policy(&key) };
+        let refusal =
+            judge(&signed(&key, IMAGE), &claim(PredicateType::image_signature()), &policy).unwrap_err();
+        assert_eq!((refusal.step(), refusal), (step::MINIMUM_TIME, Refusal::NoTime));
+    }
+
+    #[test]
+    fn a_hint_that_names_another_key_is_a_contradiction() {
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &other).unwrap();
+        let lying = Bundle {
+            material: bundle.material,
+            ..Bundle::sign_file(Sha256Digest::of(b"file"), &key).unwrap()
+        };
+        let refusal = judge_file(&lying.to_json(), file(b"file"), &policy(&key)).unwrap_err();
+        assert_eq!(refusal.step(), step::CONSISTENCY, "{refusal}");
+    }
+
+    #[test]
+    fn every_flip_of_a_byte_that_changes_what_is_signed_is_refused() {
+        let key = SigningKey::generate();
+        let policy = policy(&key);
+        let claim = claim(PredicateType::image_signature());
+        let good = signed(&key, IMAGE);
+        let meaning = |json: &[u8]| Bundle::parse(json).ok().map(|bundle| (bundle.material, bundle.content));
+        let before = meaning(&good);
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut flipped = good.clone();
+                flipped[at] ^= 1 << bit;
+                let verdict = judge(&flipped, &claim, &policy);
+                // A flip that is accepted left the signature and what it covers as they were.
+                if verdict.is_ok() {
+                    let after = meaning(&flipped).unwrap();
+                    let (Some((_, before)), (_, after)) = (&before, &after) else {
+                        panic!("it was read before")
+                    };
+                    assert_eq!(before, after, "byte {at}, bit {bit}");
+                }
+            }
+        }
     }
 }

@@ -112,7 +112,7 @@ impl SigningKey {
         Self::from_pair(pair)
     }
 
-    fn from_pair(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
+    pub(crate) fn from_pair(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
         let spki = pair.public_key().as_der().map_err(|_| KeyError::NotAPrivateKey {
             reason: "its public half cannot be derived".to_owned(),
         })?;

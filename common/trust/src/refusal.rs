@@ -115,8 +115,12 @@ impl Refusal {
     pub fn step(&self) -> Step {
         match self {
             Self::NotABundle(_) | Self::NotAnEnvelope => step::FORMAT,
-            Self::SignedByCertificate | Self::SignedByKey { .. } | Self::OtherIdentity { .. } => step::IDENTITY,
-            Self::OtherSigner { .. } | Self::OtherPayload { .. } | Self::DigestIsNotEnough { .. } => step::SIGNATURE,
+            Self::SignedByCertificate | Self::SignedByKey { .. } | Self::OtherIdentity { .. } => {
+                step::IDENTITY
+            }
+            Self::OtherSigner { .. } | Self::OtherPayload { .. } | Self::DigestIsNotEnough { .. } => {
+                step::SIGNATURE
+            }
             Self::Unproven { step, .. } => *step,
             Self::NotAStatement(_) => step::STATEMENT,
             Self::OtherSubject { .. } => step::SUBJECT,

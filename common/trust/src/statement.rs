@@ -65,6 +65,11 @@ impl PredicateType {
         Self("https://sigstore.dev/cosign/sign/v1".to_owned())
     }
 
+    /// The type of this URI, which a program knows to be one.
+    pub fn of_uri(uri: &str) -> Self {
+        Self(uri.to_owned())
+    }
+
     /// The URI.
     pub fn uri(&self) -> &str {
         &self.0
@@ -252,10 +257,10 @@ impl Statement {
         digest: Sha256Digest,
         name: &str,
         kind: &PredicateType,
-        predicate: Predicate,
+        predicate: &Predicate,
         annotations: &BTreeMap<String, String>,
     ) -> Vec<u8> {
-        to_payload(V0_1, Subject::of(name.to_owned(), digest, annotations), kind, predicate.0)
+        to_payload(V0_1, Subject::of(name.to_owned(), digest, annotations), kind, predicate.0.clone())
     }
 
     /// Whether one of the subjects is `digest`.
@@ -383,7 +388,8 @@ mod tests {
         let document = "{ \"spdxVersion\":\"SPDX-2.3\",\n  \"big\": 12345678901234567890.000 }";
         let predicate =
             Predicate::from_file(&kind, format!("{document}\n").into_bytes(), Timestamp::UNIX_EPOCH).unwrap();
-        let payload = Statement::attestation(digest(), "registry.example/app", &kind, predicate, &BTreeMap::new());
+        let payload =
+            Statement::attestation(digest(), "registry.example/app", &kind, &predicate, &BTreeMap::new());
         let statement = Statement::parse(&payload).unwrap();
         assert_eq!(statement.predicate.unwrap().get(), document);
         assert_eq!(statement.predicate_type, "https://spdx.dev/Document");

@@ -27,10 +27,8 @@ pub const LEGACY_FORMAT: Step =
 pub const TIMESTAMP: Step =
     Step::new("timestamp", "Sigstore client specification, section 4.2.1: Timestamping Service; RFC 3161");
 /// A log's promise, which bears a time, is verified.
-pub const LOG_TIME: Step = Step::new(
-    "log time",
-    "Sigstore client specification, section 4.2.2: Transparency Service Timestamp",
-);
+pub const LOG_TIME: Step =
+    Step::new("log time", "Sigstore client specification, section 4.2.2: Transparency Service Timestamp");
 /// The certificate's chain is verified at the time of the signature.
 pub const CERTIFICATE: Step =
     Step::new("certificate", "Sigstore client specification, section 4.3: Certificate; RFC 5280, section 6");
@@ -72,10 +70,8 @@ pub const ANNOTATIONS: Step = Step::new("annotations", "policy of the caller: --
 /// The signature is not older than the caller allows.
 pub const MINIMUM_TIME: Step = Step::new("minimum time", "policy of the caller: --min-time");
 /// Fields that say the same thing twice agree.
-pub const CONSISTENCY: Step = Step::new(
-    "consistency",
-    "Sigstore client specification, section 4.4; redundant fields must agree",
-);
+pub const CONSISTENCY: Step =
+    Step::new("consistency", "Sigstore client specification, section 4.4; redundant fields must agree");
 /// The builder is the one that the caller trusts.
 pub const BUILDER: Step =
     Step::new("builder", "SLSA 1.0, Verifying artifacts, step 1: Check SLSA Build level");

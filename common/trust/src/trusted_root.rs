@@ -39,7 +39,10 @@ impl Fault for NotATrustedRoot {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("give the trusted_root.json of the instance that signed; `cosign trusted-root create` makes one".to_owned())
+        Some(
+            "give the trusted_root.json of the instance that signed; `cosign trusted-root create` makes one"
+                .to_owned(),
+        )
     }
 }
 
@@ -62,7 +65,8 @@ impl TrustedRoot {
 
     pub(crate) fn prepared(&self) -> &Prepared {
         self.prepared.get_or_init(|| {
-            prepare(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes()).expect("the built-in root is good: a test shows it")
+            prepare(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+                .expect("the built-in root is good: a test shows it")
         })
     }
 }

@@ -12,6 +12,7 @@
 mod capture;
 mod chunk;
 mod compare;
+mod countersign;
 mod error;
 mod frame;
 mod ids;
@@ -37,6 +38,7 @@ mod tree;
 mod view;
 
 pub use compare::{Difference, What};
+pub use countersign::{BrokenChain, ManifestChain, SignedManifest};
 pub use error::VaultError;
 pub use ids::{GroupId, NotARepositoryId, NotAnId, RepositoryId, RunId, WriterId};
 pub use key_file::{RecoveryKey, WriterKey, write_private};

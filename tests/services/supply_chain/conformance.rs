@@ -49,15 +49,18 @@ fn suite() -> Result<Vec<PathBuf>, Missing> {
     let name = "SIGSTORE_CONFORMANCE";
     let root = std::env::var_os(name).filter(|value| !value.is_empty());
     let root = root.ok_or_else(|| {
-        Missing(format!("{name} is not set: 140 cases of sigstore-conformance are not tried; clone the suite and set it"))
+        Missing(format!(
+            "{name} is not set: 140 cases of sigstore-conformance are not tried; clone the suite and set it"
+        ))
     })?;
     let root = PathBuf::from(root);
     let places = ["test/assets/bundle-verify", "assets", "."];
     let folder = places.iter().map(|place| root.join(place)).find(|place| place.join("a.txt").is_file());
-    let folder = folder
-        .ok_or_else(|| Missing(format!("{name} is {}, which holds no suite", root.display())))?;
+    let folder =
+        folder.ok_or_else(|| Missing(format!("{name} is {}, which holds no suite", root.display())))?;
     let entries = fs::read_dir(&folder).map_err(|error| Missing(format!("{}: {error}", folder.display())))?;
-    let mut cases: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     cases.sort();
     Ok(cases)
 }
@@ -66,7 +69,9 @@ fn suite() -> Result<Vec<PathBuf>, Missing> {
 fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
     let own = |name: &str| Some(case.join(name)).filter(|path| path.is_file());
     let text = |name: &str, default: &str| {
-        own(name).map_or(Ok(default.to_owned()), |path| fs::read_to_string(path).map(|text| text.trim().to_owned()))
+        own(name).map_or(Ok(default.to_owned()), |path| {
+            fs::read_to_string(path).map(|text| text.trim().to_owned())
+        })
     };
     let artifact = own("artifact").unwrap_or_else(|| case.with_file_name("a.txt"));
     let artifact = if by_digest {

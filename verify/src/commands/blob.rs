@@ -112,7 +112,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
 
 /// The file's digest, and its content where one of the keys needs it.
 fn read(path: &Path, policy: &Policy) -> io::Result<(Sha256Digest, Option<Vec<u8>>)> {
-    let is_whole = |signer: &Signer| matches!(signer, Signer::Key { key, .. } if key.algorithm() == Algorithm::Ed25519);
+    let is_whole =
+        |signer: &Signer| matches!(signer, Signer::Key { key, .. } if key.algorithm() == Algorithm::Ed25519);
     let file = File::open(path)?;
     if policy.signers.iter().any(is_whole) {
         let content = read_capped(file, MAX_WHOLE_BYTES)?;

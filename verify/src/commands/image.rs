@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
     #[arg(value_name = "REF")]
     reference: String,
+    /// Of an index, verify the image of this platform: signed itself, or named by an index that is
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
     #[command(flatten)]
     signers: SignerFlags,
     #[command(flatten)]
@@ -41,9 +44,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let policy = signers::policy(&args.signers, &args.evidence)?;
-    let image = Image::resolve(reference, args.allow_http).await?;
+    let image = Image::resolve(reference, args.platform.as_deref(), args.allow_http).await?;
     let claim = image.claim(PredicateType::image_signature());
-    let search = Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None };
+    let search =
+        Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None, expectations: None };
     let findings = image.search(&claim, &policy, &search).await?;
     let report = image.report(&claim, &policy, findings);
     ui.report(&report);

@@ -239,7 +239,9 @@ impl JsonLogEntry {
         if let Some(time) = &self.integrated_time {
             time.value("integrated time")?;
         }
-        let is_second_generation = self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";
+        let log = decode("the log id", &self.log_id.key_id)?;
+        let is_second_generation =
+            self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";
         let mut cosignatures = 0;
         if let Some(proof) = &self.inclusion_proof {
             let inner = index(&proof.log_index, "proof's log index")?;
@@ -247,13 +249,14 @@ impl JsonLogEntry {
             // A log of the first generation is several trees in a row, so that the entry has two indices; one of the
             // second is a single tree, and its two fields must agree.
             if is_second_generation && inner != outer {
-                return Err(refused(format!("its log entry has the index {outer}, and {inner} in its proof")));
+                return Err(refused(format!(
+                    "its log entry has the index {outer}, and {inner} in its proof"
+                )));
             }
             if let Some(checkpoint) = &proof.checkpoint {
-                cosignatures = check_checkpoint(&checkpoint.envelope, size, &proof.root_hash)?;
+                cosignatures = check_checkpoint(&checkpoint.envelope, size, &proof.root_hash, &log)?;
             }
         }
-        let log = decode("the log id", &self.log_id.key_id)?;
         Ok(LogEntry {
             log: <[u8; 32]>::try_from(log).ok().map(Sha256Digest::from_bytes),
             has_promise: self.inclusion_promise.is_some(),
@@ -264,9 +267,9 @@ impl JsonLogEntry {
     }
 }
 
-/// A checkpoint is a note of one body and its signatures, and says the same as the proof that it stands in. Gives the
-/// number of signatures beyond the first.
-fn check_checkpoint(note: &str, size: u64, root_hash: &str) -> Result<usize, NotABundle> {
+/// A checkpoint is a note of one body and its signatures (C2SP, "Note" and "Checkpoint"). It says the same as the proof
+/// that it stands in, and bears a signature of the log that the entry names. Gives the number of signatures beyond one.
+fn check_checkpoint(note: &str, size: u64, root_hash: &str, log: &[u8]) -> Result<usize, NotABundle> {
     let (body, signatures) =
         note.split_once("\n\n").ok_or_else(|| refused("its checkpoint is not a signed note"))?;
     if signatures.contains("\n\n") || !signatures.ends_with('\n') {
@@ -276,6 +279,14 @@ fn check_checkpoint(note: &str, size: u64, root_hash: &str) -> Result<usize, Not
     let (stated_size, stated_hash) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     if stated_size.parse() != Ok(size) || stated_hash != root_hash {
         return Err(refused("its checkpoint and its inclusion proof speak of different trees"));
+    }
+    // A signature begins with four bytes of the id of the key that made it.
+    let is_by_log = |line: &str| {
+        let signature = line.rsplit(' ').next().and_then(|text| STANDARD.decode(text).ok());
+        signature.is_some_and(|bytes| bytes.get(..4) == log.get(..4))
+    };
+    if !signatures.lines().any(is_by_log) {
+        return Err(refused("its checkpoint bears no signature of the log that it names"));
     }
     Ok(signatures.lines().count().saturating_sub(1))
 }
