@@ -3,6 +3,7 @@
 mod attacks;
 mod keys;
 mod servers;
+mod snapshots;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

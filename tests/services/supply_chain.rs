@@ -1,6 +1,9 @@
 //! Signing and verifying in real registries, one that lists referrers and one that does not, and with the real cosign.
 
 mod conformance;
+mod interop;
+mod keyless;
+mod snapshots;
 
 use std::fs;
 use std::path::PathBuf;
@@ -46,6 +49,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         files(&Bench::new("", Some(cosign))?)
     }));
     trials.extend(conformance::trials());
+    trials.extend(interop::trials());
+    trials.extend(keyless::trials());
+    trials.extend(snapshots::trials());
     trials
 }
 

@@ -196,6 +196,8 @@ pub struct SnapshotVerification {
     pub writer: String,
     /// The id of the host's key.
     pub writer_key_id: String,
+    /// The host's public key in PEM, for other tools.
+    pub writer_key: String,
     /// Which of the host's snapshots it is.
     pub sequence: u64,
     /// When it was taken, as the host's clock had it.

@@ -176,3 +176,99 @@ fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() 
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(2);
     assert!(said.stderr.contains("is not Docker's JSON"), "{}", said.stderr);
 }
+
+/// A registry with a signed image in it, which answers `fault` wherever `place` stands in the path.
+fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Send + 'static) -> String {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let layout = desk.path("app");
+    let blob = move |path: &str| {
+        let digest = path.rsplit(':').next().unwrap_or_default();
+        fs::read(layout.join("blobs/sha256").join(digest)).unwrap_or_default()
+    };
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(desk.path("app/index.json")).unwrap()).unwrap();
+    let (image, referrer) = (index["manifests"][0].clone(), index["manifests"][1].clone());
+    serve(move |_, path| {
+        let good = match path {
+            "/v2/app/manifests/1.0" => blob(image["digest"].as_str().unwrap()),
+            path if path.contains("/referrers/") => {
+                format!(r#"{{"schemaVersion":2,"manifests":[{referrer}]}}"#).into_bytes()
+            }
+            path if path.contains("sha256:") => blob(path),
+            _ => return Answer::new(404, ""),
+        };
+        if path.contains(place) {
+            return fault(&good);
+        }
+        let kind = if path.contains("/referrers/") { INDEX } else { MANIFEST };
+        Answer::new(200, good).header("Content-Type", kind)
+    })
+}
+
+const PLACES: [&str; 4] = ["/manifests/1.0", "/referrers/", "/manifests/sha256:", "/blobs/sha256:"];
+
+fn signed_desk() -> Desk {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    desk
+}
+
+#[test]
+fn no_status_at_any_place_is_taken_for_yes_or_for_no() {
+    let desk = signed_desk();
+    let verify =
+        |address: &str| desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]);
+    verify(&faulty(&desk, "nowhere", |_| Answer::new(500, ""))).expect_code(0);
+    for place in PLACES {
+        for status in [401, 403, 404, 429, 500, 503] {
+            let said = verify(&faulty(&desk, place, move |_| Answer::new(status, "")));
+            // A registry that does not list referrers says 404, and then nothing refers to the image.
+            let expected = if (place, status) == ("/referrers/", 404) { 1 } else { 3 };
+            assert_eq!(said.code, Some(expected), "{status} at {place}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_not_the_ones_in_the_name_are_never_taken_for_yes() {
+    let desk = signed_desk();
+    let verify =
+        |address: &str| desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]);
+    for place in PLACES {
+        // Half of the bytes, and the connection's end.
+        let half = |good: &[u8]| {
+            Answer::new(200, &good[..good.len() / 2]).header("Content-Length", good.len().to_string())
+        };
+        let said = verify(&faulty(&desk, place, half));
+        assert_eq!(said.code, Some(3), "half at {place}: {said:?}");
+        // Half of the bytes, as if they were all.
+        let said = verify(&faulty(&desk, place, |good: &[u8]| Answer::new(200, &good[..good.len() / 2])));
+        assert!(matches!(said.code, Some(1 | 3)), "cut at {place}: {said:?}");
+        // Other bytes. The list of referrers has no digest: what it leads to has.
+        if place == "/referrers/" {
+            continue;
+        }
+        let said = verify(&faulty(&desk, place, |good: &[u8]| {
+            let mut other = good.to_vec();
+            let middle = other.len() / 2;
+            other[middle] ^= 1;
+            Answer::new(200, other)
+        }));
+        assert!(matches!(said.code, Some(1 | 3)), "other at {place}: {said:?}");
+    }
+}
+
+#[test]
+fn a_registry_that_never_answers_is_given_up() {
+    let desk = signed_desk();
+    let silent = faulty(&desk, "/blobs/sha256:", |_| {
+        std::thread::sleep(std::time::Duration::from_secs(600));
+        Answer::new(200, "")
+    });
+    let began = std::time::Instant::now();
+    let said = desk.verify(&["image", &format!("{silent}/app:1.0"), "--key", "release.pub"]).expect_code(3);
+    assert!((said.stdout + &said.stderr).contains("cannot be reached"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+}

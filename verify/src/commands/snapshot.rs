@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
 use lifeboat_trust::judge::{Author, Claim, Policy, Signer, judge};
+use lifeboat_trust::key_file;
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_vault::{ManifestChain, NotARepositoryId, PREDICATE_TYPE, Repository, SignedManifest};
 
@@ -63,6 +64,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         snapshot: snapshot.id().to_string(),
         writer: snapshot.writer().to_string(),
         writer_key_id: snapshot.key().id().to_string(),
+        writer_key: key_file::write_public(snapshot.key()),
         sequence: snapshot.sequence(),
         time: snapshot.time().to_string(),
         incomplete: snapshot.is_incomplete(),
