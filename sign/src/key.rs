@@ -21,7 +21,7 @@ use crate::secret;
 const PREFIX: &str = "plugin:";
 
 /// How long a command may take: somebody may have to touch a token.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The largest answer of a command, in bytes.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;

@@ -81,7 +81,7 @@ impl Fault for SecretError {
 /// or the terminal.
 pub(crate) fn open(path: &Path, ui: &Ui) -> Result<PrivateKey, SecretError> {
     let unusable = |source| SecretError::File { path: path.to_owned(), source };
-    let content = read_private(path, |content| key_file::check_private(content))?;
+    let content = read_private(path, key_file::check_private)?;
     let passphrase = match passphrase_from_environment() {
         Some(passphrase) => passphrase,
         None if ui.can_ask() => ask(&format!("Passphrase of {}: ", path.display()))?,

@@ -7,7 +7,7 @@ use std::path::Path;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_shell::Failure;
-use lifeboat_vault::{ManifestChain, RepositoryId, WriterId};
+use lifeboat_vault::{ManifestChain, RepositoryId, SignedManifest, WriterId};
 use serde::{Deserialize, Serialize};
 
 const SCHEMA: &str = "lifeboat.checkpoint/v1";
@@ -73,7 +73,7 @@ impl Checkpoint {
         }
         for Head { writer, sequence, id } in &self.heads {
             let writer: WriterId = writer.parse().map_err(|error| format!("the checkpoint: {error}"))?;
-            let newest = chain.heads().find(|head| head.writer() == writer).map(|head| head.sequence());
+            let newest = chain.heads().find(|head| head.writer() == writer).map(SignedManifest::sequence);
             if newest.is_none_or(|newest| newest < *sequence) {
                 return Err(format!("snapshot {sequence} of writer {writer} was seen before, and is gone"));
             }

@@ -1,5 +1,6 @@
 //! What is attached to an image, collected and judged one by one.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
@@ -238,19 +239,19 @@ impl Image {
             let cap = search.max_bundle_bytes.min(budget);
             let place = digest.to_oci();
             // The layers of several signatures of one image have one content.
-            if !contents.contains_key(&digest) {
-                match self.repository.blob(descriptor, cap).await {
+            let content = match contents.entry(digest) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place_for) => match self.repository.blob(descriptor, cap).await {
                     Ok(content) => {
                         budget = budget.saturating_sub(content.len() as u64);
-                        contents.insert(digest, content);
+                        place_for.insert(content)
                     }
                     Err(error) => {
                         findings.fail(place, &error);
                         continue;
                     }
-                }
-            }
-            let content = &contents[&digest];
+                },
+            };
             let judged = if is_plain {
                 legacy::judge_signature(content, annotations, claim.subject, policy)
             } else {

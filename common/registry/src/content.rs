@@ -169,6 +169,14 @@ impl Manifest {
     }
 }
 
+/// Whether these bytes are a manifest or index that would be read.
+pub fn check_manifest(bytes: &[u8]) -> Result<(), RegistryError> {
+    let what = "the manifest";
+    let manifest = Manifest::parse(what, bytes)?;
+    manifest.media_type(what, None)?;
+    manifest.children(what).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

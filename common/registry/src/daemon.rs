@@ -45,7 +45,7 @@ pub(crate) async fn locate(name: &str, engine: Option<&str>) -> Result<Reference
         .map_err(failed)?;
     let what = format!("image `{name}` in the Docker Engine");
     match status {
-        200 => choose(name, &body, what),
+        200 => choose(name, &body, &what),
         404 => Err(RegistryError::NotFound { what }),
         status => Err(RegistryError::Unavailable {
             registry: format!("of the Docker Engine at {address}"),
@@ -71,9 +71,9 @@ async fn inspect(
     Ok((status, body))
 }
 
-fn choose(name: &str, body: &[u8], what: String) -> Result<Reference, RegistryError> {
+fn choose(name: &str, body: &[u8], what: &str) -> Result<Reference, RegistryError> {
     let inspected: Inspected = serde_json::from_slice(body)
-        .map_err(|error| RegistryError::Malformed { what: what.clone(), reason: error.to_string() })?;
+        .map_err(|error| RegistryError::Malformed { what: what.to_owned(), reason: error.to_string() })?;
     let known = inspected.repo_digests.unwrap_or_default();
     let parsed: Vec<Reference> = known.iter().filter_map(|text| text.parse().ok()).collect();
     let repository = name.split('@').next().unwrap_or_default();
@@ -99,7 +99,7 @@ mod tests {
             let digests: Vec<_> = names.iter().map(|name| format!("\"{name}@{digest}\"")).collect();
             format!(r#"{{"RepoDigests":[{}]}}"#, digests.join(","))
         };
-        let chosen = |name: &str, names: &[&str]| choose(name, body(names).as_bytes(), "it".to_owned());
+        let chosen = |name: &str, names: &[&str]| choose(name, body(names).as_bytes(), "it");
         let two = ["127.0.0.1:5000/app", "registry.example/app"];
         assert_eq!(
             chosen("registry.example/app:1.0", &two).unwrap().to_string(),

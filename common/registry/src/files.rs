@@ -134,7 +134,7 @@ fn rewrite(archive: &Path, changes: &[(String, Vec<u8>)]) -> io::Result<()> {
             continue;
         }
         let mut header = entry.header().clone();
-        if let Some(target) = entry.link_name()?.map(|target| target.into_owned()) {
+        if let Some(target) = entry.link_name()?.map(std::borrow::Cow::into_owned) {
             builder.append_link(&mut header, &path, target)?;
         } else {
             builder.append_data(&mut header, &path, &mut entry)?;

@@ -122,7 +122,7 @@ impl Layout {
             let name = name_of(entry);
             // What refers to another image is no image of its own. A tag is an image whatever it holds.
             if (name.is_some() && name.as_deref() == tag)
-                || (tag.is_none() && matches!(self.subject_of(&descriptor), Ok(None)))
+                || (tag.is_none() && !is_legacy(entry) && matches!(self.subject_of(&descriptor), Ok(None)))
             {
                 images.push((name, descriptor));
             }
@@ -300,4 +300,13 @@ impl Layout {
         drop(lock);
         Ok(())
     }
+}
+
+/// Whether an entry holds signatures or attestations of another one, in cosign's older form.
+fn is_legacy(entry: &RawDescriptor) -> bool {
+    let annotation = |name: &str| entry.annotations.as_ref().and_then(|annotations| annotations.get(name));
+    let kinds = [LegacyKind::Signatures, LegacyKind::Attestations];
+    let is_saved =
+        annotation(SAVED_KIND).is_some_and(|saved| kinds.iter().any(|kind| kind.saved_as() == saved));
+    is_saved || annotation(REF_NAME).is_some_and(|name| legacy::is_tag(name))
 }

@@ -44,6 +44,14 @@ impl LegacyKind {
     }
 }
 
+/// Whether this is a legacy tag, of whatever image.
+pub(crate) fn is_tag(text: &str) -> bool {
+    let subject = text.strip_prefix("sha256-").and_then(|rest| rest.split_once('.'));
+    subject.is_some_and(|(digest, suffix)| {
+        digest.parse::<Sha256Digest>().is_ok() && ["sig", "att"].contains(&suffix)
+    })
+}
+
 /// A layer under a legacy tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyLayer {

@@ -24,7 +24,7 @@ mod remote;
 mod repository;
 
 pub use artifact::{Artifact, Attached, Discovery, Found};
-pub use content::{Child, Descriptor, MAX_MANIFEST_BYTES};
+pub use content::{Child, Descriptor, MAX_MANIFEST_BYTES, check_manifest};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use legacy::{LegacyArtifact, LegacyKind, LegacyLayer};

@@ -22,7 +22,7 @@ mod shared_tag;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one answer may take in all: a server that sends a byte now and then must not hold anyone up for ever.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
 
 /// How much of the body of an error is read, in bytes.

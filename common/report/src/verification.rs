@@ -319,10 +319,10 @@ impl Hanging {
         };
         let mut text = format!("{indent}{verdict:<9} {:<9} {}\n", self.form, self.place);
         for words in [self.states.as_deref(), self.detail.as_deref()].into_iter().flatten() {
-            text += &format!("{indent}          {words}\n");
+            let _ = writeln!(text, "{indent}          {words}");
         }
         if let Some(signer) = &self.signer {
-            text += &format!("{indent}          signed by {signer}\n");
+            let _ = writeln!(text, "{indent}          signed by {signer}");
         }
         text
     }
@@ -333,7 +333,7 @@ impl Tree {
         let platform = self.platform.as_ref().map_or(String::new(), |platform| format!(" ({platform})"));
         let mut text = format!("{indent}{}{platform}\n{indent}{}\n", self.subject, self.digest);
         if self.hanging.is_empty() {
-            text += &format!("{indent}  nothing refers to it\n");
+            let _ = writeln!(text, "{indent}  nothing refers to it");
         }
         for hanging in &self.hanging {
             text += &hanging.text(&format!("{indent}  "));
@@ -378,14 +378,14 @@ impl AcceptedBundle {
             (None, None) => format!("signed by {}", self.signer),
         };
         if let Some(time) = self.witnessed_at.iter().min() {
-            words += &format!("; seen at {time}");
+            let _ = write!(words, "; seen at {time}");
         }
         match (self.log_entries, self.unchecked_log_entries) {
             (0, 0) => {}
             (_, 0) => words += "; its log entry is good",
             _ => {
                 words +=
-                    "; its log entry was not checked, for nothing is known of the log: the key alone counts"
+                    "; its log entry was not checked, for nothing is known of the log: the key alone counts";
             }
         }
         if self.format == "legacy" {

@@ -95,8 +95,6 @@ pub struct LogEntry {
     pub has_proof: bool,
     /// Whether the log is one of Rekor's second generation, which promises nothing and tells no time.
     pub is_second_generation: bool,
-    /// How many signatures its checkpoint bears besides one: those of witnesses.
-    pub cosignatures: usize,
 }
 
 /// What was signed.

@@ -27,7 +27,7 @@ const MAX_BYTES: usize = 64 << 10;
 pub struct Claims {
     /// The one subject alternative name: an e-mail address or a URI.
     pub identity: String,
-    /// Who vouches for the identity: the URL of an OpenID Connect issuer.
+    /// Who vouches for the identity: the URL of an `OpenID` Connect issuer.
     pub issuer: String,
     /// The build configuration that signed, with its ref (extension 9).
     pub build_signer_uri: Option<String>,
@@ -113,8 +113,9 @@ fn identity(value: &[u8]) -> Result<String, String> {
     let names =
         SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
     match names.0.as_slice() {
-        [GeneralName::Rfc822Name(name)] => Ok(name.to_string()),
-        [GeneralName::UniformResourceIdentifier(name)] => Ok(name.to_string()),
+        [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
+            Ok(name.to_string())
+        }
         [_] => Err("its name is neither an e-mail address nor a URI".to_owned()),
         several => Err(format!("it has {} names", several.len())),
     }
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused() {
-        for bad in [&b""[..], b"\x30\x00", &[0x30; 300], &[0; MAX_BYTES + 1]] {
+        for bad in [&b""[..], b"\x30\x00", &[0x30; 300], &vec![0; MAX_BYTES + 1]] {
             Claims::read(bad).unwrap_err();
         }
     }

@@ -89,7 +89,10 @@ pub(crate) fn verify_certificate(
     }
     let parsed = parse(json)?;
     let prepared = root.prepared();
-    let result = prepared.verifier.verify(artifact(bundle, signed), &parsed, &policy).map_err(refusal)?;
+    let result = prepared
+        .verifier
+        .verify(artifact(bundle, signed), &parsed, &policy)
+        .map_err(|error| refusal(&error))?;
     let mut evidence = times(&result);
     evidence.timestamps = bundle.timestamps.len();
     if evidence.timestamps > 0 {
@@ -143,7 +146,10 @@ pub(crate) fn verify_key(
     } else {
         check_entries(bundle)?;
     }
-    let result = prepared.verifier.verify(artifact(bundle, signed), &parsed, &policy).map_err(refusal)?;
+    let result = prepared
+        .verifier
+        .verify(artifact(bundle, signed), &parsed, &policy)
+        .map_err(|error| refusal(&error))?;
     let mut evidence = times(&result);
     evidence.timestamps = bundle.timestamps.len();
     if evidence.timestamps > 0 {
@@ -234,18 +240,18 @@ fn times(result: &VerificationResult) -> Evidence {
 }
 
 /// Which step failed, by what the library says.
-fn refusal(error: Error) -> Refusal {
-    let step = match &error {
+fn refusal(error: &Error) -> Refusal {
+    let step = match error {
         Error::Certificate(CertificateError::Sct(_)) => step::CERTIFICATE_LOG,
         Error::Certificate(_) => step::CERTIFICATE,
-        Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => step::LOG_TIME,
-        Error::Timestamp(_) => step::TIMESTAMP,
         Error::TransparencyLog(
             TransparencyLogError::EntryMismatch(_) | TransparencyLogError::MalformedEntry(_),
         ) => step::LOG_ENTRY,
-        Error::TransparencyLog(
+        Error::Timestamp(TimestampError::NoVerifiedTimestamp(_))
+        | Error::TransparencyLog(
             TransparencyLogError::InclusionPromise(_) | TransparencyLogError::IntegratedTime(_),
         ) => step::LOG_TIME,
+        Error::Timestamp(_) => step::TIMESTAMP,
         Error::TransparencyLog(_) => step::INCLUSION,
         Error::SignatureInvalid(_) | Error::Crypto(_) => step::SIGNATURE,
         Error::ArtifactMismatch(_) => step::SUBJECT,

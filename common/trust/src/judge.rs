@@ -189,7 +189,7 @@ pub fn judge_any<'p>(
 /// Judges whether a bundle is a signature of the file, or of a statement about it.
 pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
     let parsed = Bundle::parse(bundle)?;
-    let signed = Signed { digest: file.digest, content: file.content };
+    let what = Signed { digest: file.digest, content: file.content };
     if let Content::Message { digest: Some(stated), .. } = &parsed.content
         && *stated != file.digest
     {
@@ -199,7 +199,7 @@ pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Resu
         let (expected, found) = (file.digest.to_oci(), stated.to_oci());
         return Err(Refusal::OtherSubject { signer, expected, found });
     }
-    let accepted = judge_signature(&parsed, bundle, signed, policy)?;
+    let accepted = judge_signature(&parsed, bundle, what, policy)?;
     match parsed.content {
         Content::Envelope(_) => judge_statement(accepted, parsed, file.digest, file.predicate_type, policy),
         Content::Message { .. } => match file.predicate_type {
@@ -214,15 +214,15 @@ pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Resu
 pub(crate) fn judge_signature<'p>(
     bundle: &Bundle,
     json: &[u8],
-    signed: Signed<'_>,
+    what: Signed<'_>,
     policy: &'p Policy,
 ) -> Result<Accepted<'p>, Refusal> {
     let mut accepted = match &bundle.material {
         Material::PublicKey { hint } => {
-            let (signer, key) = find_key(bundle, hint, signed, policy)?;
+            let (signer, key) = find_key(bundle, hint, what, policy)?;
             evidence::check_hint(hint, key)?;
             let needs_log = policy.keys_need_log;
-            let evidence = evidence::verify_key(bundle, json, key, signed, &policy.root, needs_log)?;
+            let evidence = evidence::verify_key(bundle, json, key, what, &policy.root, needs_log)?;
             Accepted {
                 signer,
                 author: Author::Key(key.id()),
@@ -237,7 +237,7 @@ pub(crate) fn judge_signature<'p>(
                 return Err(Refusal::SignedByCertificate);
             }
             let (claims, mut evidence) =
-                evidence::verify_certificate(bundle, json, chain, signed, &policy.root, policy.demands)?;
+                evidence::verify_certificate(bundle, json, chain, what, &policy.root, policy.demands)?;
             let signer = find_identity(&claims, policy)?;
             evidence.steps.push(step::IDENTITY);
             let author =
@@ -346,7 +346,7 @@ fn find_identity<'p>(claims: &Claims, policy: &'p Policy) -> Result<&'p Signer, 
 fn find_key<'p>(
     bundle: &Bundle,
     hint: &str,
-    signed: Signed<'_>,
+    what: Signed<'_>,
     policy: &'p Policy,
 ) -> Result<(&'p Signer, &'p VerificationKey), Refusal> {
     let mut blind = None;
@@ -362,8 +362,8 @@ fn find_key<'p>(
                 }
                 Err(EnvelopeError::NotSignedBy { .. } | EnvelopeError::Malformed { .. }) => false,
             },
-            Content::Message { signature, .. } => match signed.content {
-                _ if key.verifies_digests() => key.verify_digest(signed.digest, signature).is_ok(),
+            Content::Message { signature, .. } => match what.content {
+                _ if key.verifies_digests() => key.verify_digest(what.digest, signature).is_ok(),
                 Some(content) => key.verify(content, signature).is_ok(),
                 None => {
                     blind = Some(name.clone());

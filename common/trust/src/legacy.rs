@@ -101,7 +101,7 @@ pub fn judge_signature<'p>(
         "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(digest.as_bytes())},
         "signature": signature,
     });
-    let json = rewrite("messageSignature", content, annotations)?;
+    let json = rewrite("messageSignature", &content, annotations)?;
     let bundle = Bundle::parse(&json)?;
     let signed = Signed { digest, content: Some(payload) };
     let mut accepted = judge::judge_signature(&bundle, &json, signed, policy)?;
@@ -141,7 +141,7 @@ pub fn judge_attestation<'p>(
         "payload": STANDARD.encode(&envelope.payload),
         "signatures": signatures.collect::<Vec<_>>(),
     });
-    let json = rewrite("dsseEnvelope", content, annotations)?;
+    let json = rewrite("dsseEnvelope", &content, annotations)?;
     judge::judge_any(&json, subject, predicate_type, policy)
 }
 
@@ -192,7 +192,7 @@ struct Timestamp {
 }
 
 /// The bundle that says what a legacy layer says.
-fn rewrite(name: &str, content: Value, annotations: &BTreeMap<String, String>) -> Result<Vec<u8>, Refusal> {
+fn rewrite(name: &str, content: &Value, annotations: &BTreeMap<String, String>) -> Result<Vec<u8>, Refusal> {
     let mut material = serde_json::Map::new();
     match annotations.get(CERTIFICATE) {
         None => material.insert("publicKey".to_owned(), json!({})),

@@ -205,6 +205,15 @@ pub(super) const ALL: &[Part] = &[
         variables: |state| vec![program(state, "LIFEBOAT_TEST_TIMESTAMP_SERVER", "timestamp-server")],
     },
     Part {
+        name: "syft",
+        title: "Syft, which makes SBOMs",
+        without: "the release step is not tried",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_syft,
+        variables: |state| vec![program(state, "LIFEBOAT_TEST_SYFT", "syft")],
+    },
+    Part {
         name: "cargo-deny",
         title: "cargo-deny",
         without: "licences and sources of dependencies are not checked",

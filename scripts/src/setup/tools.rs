@@ -37,6 +37,7 @@ const TIMESTAMP_SERVER: GoTool = GoTool {
     package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
     version: "v2.1.2",
 };
+const SYFT: GoTool = GoTool { name: "syft", package: "github.com/anchore/syft/cmd/syft", version: "v1.57.0" };
 const AGE: GoTool = GoTool { name: "age", package: "filippo.io/age/cmd/age", version: "v1.3.2" };
 const AGE_KEYGEN: GoTool =
     GoTool { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen", version: "v1.3.2" };
@@ -58,6 +59,11 @@ pub(super) fn ensure_cosign(state: &State) -> Outcome {
 
 pub(super) fn ensure_cosign_2(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(go_install(state, &COSIGN_2)?, COSIGN_2.version))
+}
+
+/// Makes SBOMs of images.
+pub(super) fn ensure_syft(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &SYFT)?, SYFT.version))
 }
 
 /// A certificate authority for short-lived certificates, which a test starts for itself.

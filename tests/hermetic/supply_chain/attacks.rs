@@ -1,5 +1,7 @@
 //! Attacks on those who verify images: each is refused for its own reason.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Mutex;
@@ -183,7 +185,9 @@ fn one_signer_who_signs_twice_is_one_signer() {
     desk.sign(&["image", "oci:app:1.0", "--key", "release.key", "--format", "legacy"]).expect_code(0);
     let verify = |keys: &[&str]| {
         let mut args = vec!["image", "oci:app:1.0", "--threshold", "2"];
-        keys.iter().for_each(|key| args.extend(["--key", key]));
+        for key in keys {
+            args.extend(["--key", key]);
+        }
         desk.verify(&args)
     };
     says(
@@ -226,6 +230,8 @@ fn annotations_that_were_not_signed() {
         ];
         desk.sign(&sign).expect_code(0);
     }
+    // What stands under a legacy tag is no image of its own.
+    desk.verify(&["image", "oci:app", "--key", "release.pub"]).expect_code(0);
     let verify = |annotation: &str| {
         desk.verify(&["image", "oci:app:1.0", "--key", "release.pub", "--annotation", annotation])
     };
@@ -264,7 +270,7 @@ fn ten_thousand_referrers_are_not_all_looked_at() {
     let began = Instant::now();
     let said = desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]).expect_code(3);
     says(&said, "more refers to it than was looked at");
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }
 
 #[test]

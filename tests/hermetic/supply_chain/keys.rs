@@ -1,5 +1,7 @@
 //! Key files: made, imported, refused, and keys that a command holds.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,5 +1,7 @@
 //! Registries that misbehave: what is not known is never taken for yes or no.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::fs;
 
 use lifeboat_core::Sha256Digest;
@@ -264,11 +266,11 @@ fn bytes_that_are_not_the_ones_in_the_name_are_never_taken_for_yes() {
 fn a_registry_that_never_answers_is_given_up() {
     let desk = signed_desk();
     let silent = faulty(&desk, "/blobs/sha256:", |_| {
-        std::thread::sleep(std::time::Duration::from_secs(600));
+        std::thread::sleep(std::time::Duration::from_mins(10));
         Answer::new(200, "")
     });
     let began = std::time::Instant::now();
     let said = desk.verify(&["image", &format!("{silent}/app:1.0"), "--key", "release.pub"]).expect_code(3);
     assert!((said.stdout + &said.stderr).contains("cannot be reached"));
-    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_mins(1), "{:?}", began.elapsed());
 }

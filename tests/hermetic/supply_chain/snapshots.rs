@@ -1,5 +1,7 @@
 //! Snapshots under the same trust as images: countersigned, verified, and never taken back unnoticed.
 
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -97,7 +99,7 @@ fn a_countersignature_of_another_snapshot_does_not_count() {
         fs::copy(entry.path(), folder(&newest).join(entry.file_name())).unwrap();
     }
     let said = case.verify(&["--key", "release.pub"]).expect_code(1);
-    assert!(said.stdout.contains("is good, but for sha256:"), "{}", said.stdout);
+    assert!(said.stdout.contains("is good, but for"), "{}", said.stdout);
 }
 
 #[test]

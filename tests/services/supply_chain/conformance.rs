@@ -84,12 +84,11 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
     if let Some(root) = own("trusted_root.json") {
         args.extend(["--trusted-root".to_owned(), root.display().to_string()]);
     }
-    match own("key.pub") {
-        Some(key) => args.extend(["--key".to_owned(), key.display().to_string()]),
-        None => {
-            args.extend(["--certificate-identity".to_owned(), text("identity", IDENTITY)?]);
-            args.extend(["--certificate-oidc-issuer".to_owned(), text("issuer", ISSUER)?]);
-        }
+    if let Some(key) = own("key.pub") {
+        args.extend(["--key".to_owned(), key.display().to_string()]);
+    } else {
+        args.extend(["--certificate-identity".to_owned(), text("identity", IDENTITY)?]);
+        args.extend(["--certificate-oidc-issuer".to_owned(), text("issuer", ISSUER)?]);
     }
     let home = tempfile::tempdir()?;
     let said = run(&mut lifeboat(VERIFY, home.path(), &args));

@@ -70,7 +70,7 @@ fn start(folder: &Path, program: &str, args: &[&str], port: u16) -> Result<Servi
     let service = Service(child);
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if began.elapsed() > Duration::from_secs(60) {
+        if began.elapsed() > Duration::from_mins(1) {
             let log = fs::read_to_string(folder.join(format!("{port}.log")))?;
             return Err(format!("{program} does not listen at {port}: {log}").into());
         }

@@ -48,12 +48,11 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
     let before = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?.flatten();
     let store = args.repository.open().await?;
-    let root = match &args.root {
-        Some(text) => text.parse().map_err(NotARepositoryId)?,
-        None => {
-            ui.warn("no --root was given: whoever made this repository vouches for itself");
-            Repository::probe(&store).await?
-        }
+    let root = if let Some(text) = &args.root {
+        text.parse().map_err(NotARepositoryId)?
+    } else {
+        ui.warn("no --root was given: whoever made this repository vouches for itself");
+        Repository::probe(&store).await?
     };
     let repository = Repository::open(store, &root).await?;
     let chain = repository.manifest_chain().await?;
