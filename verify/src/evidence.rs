@@ -12,8 +12,9 @@ use lifeboat_registry::{
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
 use lifeboat_shell::Failure;
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
-use lifeboat_trust::judge::{Accepted, Author, Claim, Policy, describe, judge};
+use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
 use lifeboat_trust::legacy;
+use lifeboat_trust::policy::{Author, Policy};
 use lifeboat_trust::provenance::Expectations;
 use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Step, Verdict};
-use lifeboat_trust::judge::{Accepted, Author, Policy};
+use lifeboat_trust::judge::Accepted;
+use lifeboat_trust::policy::{Author, Policy};
 use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::step;
 

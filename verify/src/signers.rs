@@ -8,8 +8,8 @@ use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_core::{Fault, Kind};
 use lifeboat_trust::evidence::Demands;
 use lifeboat_trust::identity::{BadPattern, Pattern};
-use lifeboat_trust::judge::{Policy, Signer};
 use lifeboat_trust::key_file::{self, KeyFileError};
+use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
 
 /// The largest trusted root that is read, in bytes.
@@ -45,7 +45,7 @@ pub(crate) struct SignerFlags {
 #[derive(Debug, clap::Args)]
 #[group(id = "issuers", multiple = false, args = ["issuer", "issuer_regexp"])]
 struct IssuerFlags {
-    /// Who vouches for that identity: the URL of an `OpenID` Connect issuer, compared whole
+    /// Who vouches for that identity: the URL of an OIDC issuer, compared whole
     #[arg(long = "certificate-oidc-issuer", value_name = "URL", requires = "identities")]
     issuer: Option<String>,
     /// The same as a regular expression, which must match all of it
@@ -64,6 +64,9 @@ pub(crate) struct EvidenceFlags {
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = parse_annotation)]
     annotations: Vec<(String, String)>,
     /// Refuse signatures that a log or timestamp authority first saw before this time
+    ///
+    /// Against going back to an old image whose signature is still good. Short-lived certificates bind the time. For a
+    /// key it holds as long as nobody has an old signature seen again.
     #[arg(long, value_name = "TIME")]
     min_time: Option<jiff::Timestamp>,
     /// Require a verified log entry for signatures with a key as well

@@ -16,7 +16,8 @@ use crate::bundle::{Bundle, NotABundle};
 use crate::dsse::Envelope;
 use crate::evidence::Signed;
 use crate::json::{check_object, printable};
-use crate::judge::{self, Accepted, Policy};
+use crate::judge::{self, Accepted};
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::statement::PredicateType;
 use crate::step;
@@ -238,8 +239,8 @@ fn decode_hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Signer;
     use crate::key::SigningKey;
+    use crate::policy::Signer;
     use crate::statement::{Predicate, Statement};
 
     fn setting() -> (SigningKey, Policy, Sha256Digest) {

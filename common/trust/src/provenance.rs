@@ -281,8 +281,9 @@ mod tests {
 
     use super::*;
     use crate::bundle::Bundle;
-    use crate::judge::{Claim, Policy, Signer, judge};
+    use crate::judge::{Claim, judge};
     use crate::key::SigningKey;
+    use crate::policy::{Policy, Signer};
     use crate::statement::{self, PredicateType, Statement};
 
     const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml";

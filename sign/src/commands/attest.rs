@@ -28,7 +28,7 @@ Examples:
 
 An attestation is no signature of the image: `lifeboat-verify image` does not accept it as one.")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI

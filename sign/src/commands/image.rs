@@ -23,7 +23,7 @@ Examples:
 The passphrase comes from COSIGN_PASSWORD, or is asked on the terminal. Credentials are those of
 `docker login` or `podman login`.")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere

@@ -9,7 +9,8 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::certificate::Claims;
 use lifeboat_trust::dsse::Envelope;
-use lifeboat_trust::judge::{File, Policy, judge_file};
+use lifeboat_trust::judge::{File, judge_file};
+use lifeboat_trust::policy::Policy;
 use lifeboat_trust::statement::Statement;
 
 /// Calls `read` with every file of a target's corpus, and says how many of them it could read.

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -107,7 +108,7 @@ fn issuer(folder: &Path) -> Result<(String, String), Failed> {
         r#"{{"keys":[{{"kty":"RSA","alg":"RS256","use":"sig","kid":"1","n":"{modulus}","e":"AQAB"}}]}}"#
     );
     let (send, receive) = std::sync::mpsc::channel::<String>();
-    let own = std::sync::Mutex::new((None, receive));
+    let own = Mutex::new((None, receive));
     let address = serve(move |_, path| {
         let mut own = own.lock().expect("one request at a time");
         if own.0.is_none() {
@@ -230,7 +231,11 @@ fn instance(bench: &Bench, programs: &Programs, issuer: &str) -> Result<Vec<Serv
     Ok(services)
 }
 
+/// The timestamp authority's metrics listen at a fixed port, so that there is only one of it at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (url, token) = issuer(&bench.path(""))?;
     let _services = instance(bench, programs, &url)?;
     let image = bench.repository.image("1.0", "an image");

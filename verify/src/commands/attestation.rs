@@ -30,7 +30,7 @@ Examples:
 
 Exit codes: 0 verified; 1 none, or by others or about something else; 3 could not be determined")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI

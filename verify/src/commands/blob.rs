@@ -10,8 +10,9 @@ use lifeboat_core::limits::{read_capped, read_file_capped};
 use lifeboat_report::verification::{Verdict, Verification};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
-use lifeboat_trust::judge::{self, Policy, Signer};
+use lifeboat_trust::judge;
 use lifeboat_trust::key::Algorithm;
+use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::statement::PredicateType;
 
 use crate::findings::{self, outcome};

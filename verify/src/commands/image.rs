@@ -26,7 +26,7 @@ Examples:
 
 Exit codes: 0 verified; 1 unsigned, or signed by others or for something else; 3 could not be determined")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// Of an index, verify the image of this platform: signed itself, or named by an index that is

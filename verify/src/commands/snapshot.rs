@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
-use lifeboat_trust::judge::{Author, Claim, Policy, Signer, judge};
+use lifeboat_trust::judge::{Claim, judge};
 use lifeboat_trust::key_file;
+use lifeboat_trust::policy::{Author, Policy, Signer};
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_vault::{ManifestChain, NotARepositoryId, PREDICATE_TYPE, Repository, SignedManifest};
 

@@ -5,8 +5,9 @@ use lifeboat_registry::{LegacyKind, Reference, RegistryError};
 use lifeboat_report::verification::{Hanging, Tree, Verdict};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::{MAX_ATTESTATION_BYTES, MEDIA_TYPE_PREFIX};
-use lifeboat_trust::judge::{self, Accepted, Policy};
+use lifeboat_trust::judge::{self, Accepted};
 use lifeboat_trust::legacy;
+use lifeboat_trust::policy::Policy;
 use lifeboat_trust::refusal::Refusal;
 
 use crate::evidence::{Image, chain};

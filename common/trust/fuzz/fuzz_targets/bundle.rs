@@ -4,7 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::bundle::Bundle;
-use lifeboat_trust::judge::{File, Policy, judge_file};
+use lifeboat_trust::judge::{File, judge_file};
+use lifeboat_trust::policy::{Policy};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Bundle::parse(bytes);
