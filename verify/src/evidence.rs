@@ -86,10 +86,12 @@ impl Findings<'_> {
         policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.author))
     }
 
-    fn fail(&mut self, place: String, error: &RegistryError) {
+    fn fail(&mut self, place: String, error: &RegistryError, repository: &Repository) {
         let said = RefusedBundle { bundle: place, reason: chain(error), step: None };
-        // What is listed and is not there may have been a signature. A layout is all there is.
-        if error.kind() == Kind::Undetermined {
+        // What a registry lists and does not give may have been a signature. A layout is all that there is.
+        let is_lost =
+            matches!((error, repository), (RegistryError::NotFound { .. }, Repository::Registry(_)));
+        if is_lost || error.kind() == Kind::Undetermined {
             self.unread.push(said);
         } else {
             self.refused.push(said);
@@ -203,14 +205,15 @@ impl Image {
                         Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
                     }
                 }
-                Err(error) => findings.fail(place, &error),
+                Err(error) => findings.fail(place, &error, &self.repository),
             }
             if search.stop_when_met && findings.meets(policy) {
                 return Ok(());
             }
         }
         drop(fetched);
-        self.search_legacy(claim, policy, search, findings).await
+        self.search_legacy(claim, policy, search, findings).await;
+        Ok(())
     }
 
     /// Goes through the layers under the legacy tag.
@@ -220,10 +223,17 @@ impl Image {
         policy: &'p Policy,
         search: &Search,
         findings: &mut Findings<'p>,
-    ) -> Result<(), RegistryError> {
+    ) {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
         let kind = if is_plain { LegacyKind::Signatures } else { LegacyKind::Attestations };
-        let (layers, truncated) = self.repository.legacy(claim.subject, kind).await?;
+        let (layers, truncated) = match self.repository.legacy(claim.subject, kind).await {
+            Ok(found) => found,
+            Err(error) => {
+                // What somebody put under the tag must not hide what was found elsewhere.
+                findings.fail(kind.tag(claim.subject), &error, &self.repository);
+                return;
+            }
+        };
         findings.truncated |= truncated;
         let media_type = if is_plain { legacy::PAYLOAD_TYPE } else { legacy::ENVELOPE_TYPE };
         let mut budget = MAX_TOTAL_BYTES;
@@ -248,7 +258,7 @@ impl Image {
                         place_for.insert(content)
                     }
                     Err(error) => {
-                        findings.fail(place, &error);
+                        findings.fail(place, &error, &self.repository);
                         continue;
                     }
                 },
@@ -272,7 +282,6 @@ impl Image {
                 break;
             }
         }
-        Ok(())
     }
 
     /// The report on the findings.

@@ -234,6 +234,43 @@ fn no_status_at_any_place_is_taken_for_yes_or_for_no() {
 }
 
 #[test]
+fn a_signature_that_is_listed_and_lost_leaves_it_undetermined() {
+    let desk = signed_desk();
+    for place in ["/manifests/sha256:", "/blobs/sha256:"] {
+        let lost = |_: &[u8]| Answer::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
+        let address = faulty(&desk, place, lost);
+        desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]).expect_code(3);
+    }
+}
+
+#[test]
+fn garbage_under_a_legacy_tag_hides_nothing() {
+    let desk = signed_desk();
+    let attest = [
+        "attest",
+        "oci:app:1.0",
+        "--type",
+        "https://example.com/x",
+        "--predicate",
+        "x",
+        "--key",
+        "release.key",
+    ];
+    fs::write(desk.path("x"), "{}").unwrap();
+    desk.sign(&attest).expect_code(0);
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(desk.path("app/index.json")).unwrap()).unwrap();
+    // The attestation in place of the signature, for the server below.
+    let mut swapped = index.clone();
+    swapped["manifests"].as_array_mut().unwrap().swap(1, 2);
+    fs::write(desk.path("app/index.json"), swapped.to_string()).unwrap();
+    let address = faulty(&desk, ".att", |_| Answer::new(200, "<html>"));
+    let verify = ["attestation", &format!("{address}/app:1.0"), "--type", "https://example.com/x", "--key"];
+    desk.verify(&[&verify[..], &["release.pub"]].concat()).expect_code(0);
+    desk.verify(&[&verify[..], &["other.pub"]].concat()).expect_code(1);
+}
+
+#[test]
 fn bytes_that_are_not_the_ones_in_the_name_are_never_taken_for_yes() {
     let desk = signed_desk();
     let verify =
