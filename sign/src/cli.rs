@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-use crate::commands::{attest, blob, image, keygen};
+use crate::commands::{attest, blob, image, keygen, snapshot};
 
-/// Signs images, SBOMs and files so that lifeboat-verify, cosign and other Sigstore tools can verify them
+/// Signs images, SBOMs, files and snapshots so that lifeboat-verify, cosign and other Sigstore tools can verify them
 #[derive(Debug, Parser)]
 #[command(name = "lifeboat-sign", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -29,6 +29,7 @@ pub(crate) enum Verb {
     Image(image::Args),
     Attest(attest::Args),
     Blob(blob::Args),
+    Snapshot(snapshot::Args),
 }
 
 impl Program for Cli {

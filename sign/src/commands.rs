@@ -9,6 +9,7 @@ pub(crate) mod attest;
 pub(crate) mod blob;
 pub(crate) mod image;
 pub(crate) mod keygen;
+pub(crate) mod snapshot;
 
 /// The user asked the process to stop.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Image(args) => image::run(&args, ui).await,
             Verb::Attest(args) => attest::run(&args, ui).await,
             Verb::Blob(args) => blob::run(&args, ui),
+            Verb::Snapshot(args) => snapshot::run(&args, ui).await,
         }
     };
     tokio::select! {

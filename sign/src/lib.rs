@@ -1,10 +1,11 @@
 //! Signs images, SBOMs and files.
 //!
-//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `secret` reads and makes key
-//! files, `target` finds the image and attaches the bundle to it.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `key` opens the key, `secret`
+//! reads and makes key files, `target` finds the image and attaches the signature to it.
 
 mod cli;
 mod commands;
+mod key;
 mod secret;
 mod target;
 

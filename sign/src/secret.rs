@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_capped};
 use lifeboat_core::{Fault, Kind};
 use lifeboat_shell::Ui;
-use lifeboat_trust::key::SigningKey;
 use lifeboat_trust::key_file::{self, KeyFileError, Passphrase};
+use lifeboat_trust::private_key::PrivateKey;
+use zeroize::Zeroizing;
 
 /// The environment variable that holds the passphrase, the same as cosign's.
 const PASSPHRASE_VARIABLE: &str = "COSIGN_PASSWORD";
@@ -78,26 +79,41 @@ impl Fault for SecretError {
 
 /// Reads the private key in `path`: refused when others can read it, opened with the passphrase from the environment
 /// or the terminal.
-pub(crate) fn open_key(path: &Path, ui: &Ui) -> Result<SigningKey, SecretError> {
-    let read = |source| SecretError::Read { path: path.to_owned(), source };
+pub(crate) fn open(path: &Path, ui: &Ui) -> Result<PrivateKey, SecretError> {
     let unusable = |source| SecretError::File { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
-    let metadata = file.metadata().map_err(read)?;
-    if metadata.is_dir() {
-        return Err(read(io::Error::from(io::ErrorKind::IsADirectory)));
-    }
-    let content = read_capped(file, SMALL_FILE_BYTES).map_err(read)?;
-    // What is no private key is said first: a public key may well be readable.
-    key_file::check_private(&content).map_err(unusable)?;
-    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
-        return Err(SecretError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
-    }
+    let content = read_private(path, key_file::check_private)?;
     let passphrase = match passphrase_from_environment() {
         Some(passphrase) => passphrase,
         None if ui.can_ask() => ask(&format!("Passphrase of {}: ", path.display()))?,
         None => return Err(SecretError::NoPassphrase),
     };
     key_file::open_private(&content, &passphrase).map_err(unusable)
+}
+
+/// Reads a private key that nothing protects: refused when others can read it.
+pub(crate) fn import(path: &Path) -> Result<PrivateKey, SecretError> {
+    let content = read_private(path, |content| key_file::import_private(content).map(drop))?;
+    key_file::import_private(&content).map_err(|source| SecretError::File { path: path.to_owned(), source })
+}
+
+/// Reads a file that `check` takes for a private key, and that nobody else may read.
+fn read_private(
+    path: &Path,
+    check: impl Fn(&[u8]) -> Result<(), KeyFileError>,
+) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let read = |source| SecretError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
+    if metadata.is_dir() {
+        return Err(read(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    let content = read_capped(file, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(read)?;
+    // What is no private key is said first: a public key may well be readable.
+    check(&content).map_err(|source| SecretError::File { path: path.to_owned(), source })?;
+    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+        return Err(SecretError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+    }
+    Ok(content)
 }
 
 /// The passphrase of a new key: from the environment, or asked twice.

@@ -1,15 +1,31 @@
-//! The image to be signed: found once, signed by digest, and the bundle attached to it.
+//! The image to be signed: found once, signed by digest, and the signature attached to it.
 
 use std::collections::BTreeMap;
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_registry::{
-    Access, Artifact, Attached, Credentials, Discovery, Reference, RegistryError, Repository, Resolved,
+    Access, Artifact, Attached, Credentials, Descriptor, Discovery, LegacyArtifact, LegacyKind, Reference,
+    Repository, Resolved,
 };
 use lifeboat_report::signature::{Signature, StoredBundle};
+use lifeboat_shell::Failure;
 use lifeboat_trust::bundle::{self, Bundle};
-use lifeboat_trust::key::SigningKey;
+use lifeboat_trust::dsse::{self, Envelope};
+use lifeboat_trust::key::Sign;
+use lifeboat_trust::legacy;
 use lifeboat_trust::statement::PredicateType;
+
+/// In which form signatures are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Sigstore bundles that refer to the image
+    Bundle,
+    /// The older tags `sha256-….sig` and `.att`, which cosign before 3 reads
+    Legacy,
+    /// Both
+    Both,
+}
 
 /// An image whose reference has been resolved.
 pub(crate) struct Target {
@@ -18,21 +34,26 @@ pub(crate) struct Target {
     resolved: Resolved,
 }
 
+/// What is to be said of an image, in the forms that it can be attached in.
+pub(crate) struct Saying<'a> {
+    pub(crate) predicate_type: &'a PredicateType,
+    /// The statement about an image of this digest.
+    pub(crate) statement: &'a dyn Fn(Sha256Digest) -> Vec<u8>,
+    /// The annotations that a plain signature bears.
+    pub(crate) annotations: &'a BTreeMap<String, String>,
+}
+
 impl Target {
     /// Resolves the reference.
-    pub(crate) async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, RegistryError> {
+    pub(crate) async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, Failure> {
+        let reference = reference.locate(lifeboat_shell::engine_address().as_deref()).await?;
         let credentials = match &reference {
             Reference::Registry(registry) => Credentials::from_login(registry.registry())?,
-            Reference::Layout(_) => Credentials::Anonymous,
+            Reference::Layout(_) | Reference::Daemon(_) => Credentials::Anonymous,
         };
         let repository = Repository::open(&reference, Access { allow_http, credentials })?;
         let resolved = repository.resolve(&reference).await?;
         Ok(Self { reference, repository, resolved })
-    }
-
-    /// The digest that is signed.
-    pub(crate) fn digest(&self) -> lifeboat_core::Sha256Digest {
-        self.resolved.descriptor.digest
     }
 
     /// The name that an attestation calls its subject.
@@ -40,38 +61,115 @@ impl Target {
         self.reference.name()
     }
 
-    /// Signs the statement and attaches the bundle to the image, in the shape that cosign 3 gives it.
-    pub(crate) async fn attach(
-        self,
-        statement: Vec<u8>,
-        predicate_type: &PredicateType,
-        key: &SigningKey,
-    ) -> Result<Signature, RegistryError> {
+    /// Signs the image, and every image of an index if `recursive`.
+    pub(crate) async fn sign(
+        &self,
+        saying: &Saying<'_>,
+        key: &dyn Sign,
+        format: Format,
+        recursive: bool,
+    ) -> Result<Signature, Failure> {
+        let mut children = Vec::new();
+        if recursive {
+            // The index last: once it is signed, everything in it is.
+            for child in self.repository.children(&self.resolved.descriptor).await? {
+                children.push(self.sign_one(&child.descriptor, saying, key, format).await?);
+            }
+        }
+        let signature = self.sign_one(&self.resolved.descriptor, saying, key, format).await?;
+        Ok(Signature { children, ..signature })
+    }
+
+    async fn sign_one(
+        &self,
+        image: &Descriptor,
+        saying: &Saying<'_>,
+        key: &dyn Sign,
+        format: Format,
+    ) -> Result<Signature, Failure> {
+        let mut places = Vec::new();
+        if format != Format::Legacy {
+            places.push(self.attach_bundle(image, saying, key).await?);
+        }
+        if format != Format::Bundle {
+            places.push(self.attach_legacy(image.digest, saying, key).await?);
+        }
+        let mut places = places.into_iter();
+        let is_plain = *saying.predicate_type == PredicateType::image_signature();
+        Ok(Signature {
+            subject: self.reference.to_string(),
+            digest: image.digest.to_oci(),
+            tag: self.resolved.tag.clone(),
+            predicate_type: (!is_plain).then(|| saying.predicate_type.uri().to_owned()),
+            key_id: key.verification_key().id().to_string(),
+            bundle: places.next().expect("every format is attached somewhere"),
+            also: places.next(),
+            children: Vec::new(),
+        })
+    }
+
+    /// Attaches a bundle, in the shape that cosign 3 gives it.
+    async fn attach_bundle(
+        &self,
+        image: &Descriptor,
+        saying: &Saying<'_>,
+        key: &dyn Sign,
+    ) -> Result<StoredBundle, Failure> {
         let annotations = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
-            ("dev.sigstore.bundle.predicateType", predicate_type.uri()),
+            ("dev.sigstore.bundle.predicateType", saying.predicate_type.uri()),
         ];
         let artifact = Artifact {
             media_type: bundle::MEDIA_TYPE.to_owned(),
-            content: Bundle::sign_statement(statement, key).to_json(),
+            content: Bundle::sign_statement((saying.statement)(image.digest), key)?.to_json(),
             annotations: BTreeMap::from(annotations.map(|(name, value)| (name.to_owned(), value.to_owned()))),
             created: SystemClock.now(),
         };
-        let Attached { manifest, discovery } =
-            self.repository.attach(&self.resolved.descriptor, &artifact).await?;
-        let manifest = manifest.to_oci();
-        let is_plain = *predicate_type == PredicateType::image_signature();
-        Ok(Signature {
-            subject: self.reference.to_string(),
-            digest: self.digest().to_oci(),
-            tag: self.resolved.tag,
-            predicate_type: (!is_plain).then(|| predicate_type.uri().to_owned()),
-            key_id: key.verification_key().id().to_string(),
-            bundle: match discovery {
-                Discovery::ReferrersApi => StoredBundle::Registry { manifest, fallback_tag: None },
-                Discovery::FallbackTag(tag) => StoredBundle::Registry { manifest, fallback_tag: Some(tag) },
-                Discovery::LayoutIndex => StoredBundle::Layout { manifest },
-            },
-        })
+        Ok(stored(self.repository.attach(image, &artifact).await?))
+    }
+
+    /// Adds a layer under the legacy tag, in the shape that cosign 2 gives it.
+    async fn attach_legacy(
+        &self,
+        image: Sha256Digest,
+        saying: &Saying<'_>,
+        key: &dyn Sign,
+    ) -> Result<StoredBundle, Failure> {
+        use base64::Engine as _;
+        let is_plain = *saying.predicate_type == PredicateType::image_signature();
+        let artifact = if is_plain {
+            let content = legacy::payload(image, &self.name(), saying.annotations);
+            let signature = key.sign_digest(Sha256Digest::of(&content))?;
+            let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+            LegacyArtifact {
+                kind: LegacyKind::Signatures,
+                media_type: legacy::PAYLOAD_TYPE.to_owned(),
+                content,
+                annotations: BTreeMap::from([(legacy::SIGNATURE.to_owned(), signature)]),
+            }
+        } else {
+            let envelope = Envelope::sign_with(dsse::IN_TOTO, (saying.statement)(image), key)?;
+            let annotations =
+                [(legacy::SIGNATURE, ""), (legacy::PREDICATE_TYPE, saying.predicate_type.uri())];
+            LegacyArtifact {
+                kind: LegacyKind::Attestations,
+                media_type: legacy::ENVELOPE_TYPE.to_owned(),
+                content: envelope.to_json(),
+                annotations: BTreeMap::from(
+                    annotations.map(|(name, value)| (name.to_owned(), value.to_owned())),
+                ),
+            }
+        };
+        Ok(stored(self.repository.attach_legacy(image, &artifact).await?))
+    }
+}
+
+fn stored(attached: Attached) -> StoredBundle {
+    let manifest = attached.manifest.to_oci();
+    match attached.discovery {
+        Discovery::ReferrersApi => StoredBundle::Registry { manifest, fallback_tag: None },
+        Discovery::FallbackTag(tag) => StoredBundle::Registry { manifest, fallback_tag: Some(tag) },
+        Discovery::LayoutIndex => StoredBundle::Layout { manifest },
+        Discovery::LegacyTag(tag) => StoredBundle::Legacy { manifest, tag },
     }
 }

@@ -1,4 +1,12 @@
-//! Signing and verifying without a registry: OCI layouts, files and servers that misbehave.
+//! Signing and verifying without a registry: OCI layouts, archives and files.
+
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
+mod attacks;
+mod corpus;
+mod keys;
+mod servers;
+mod snapshots;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +15,6 @@ use std::sync::OnceLock;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::{Said, lifeboat, run};
-use lifeboat_tests::http::{Answer, serve};
 use lifeboat_tests::layout::LayoutBuilder;
 use tempfile::TempDir;
 
@@ -377,16 +384,15 @@ fn hostile_bundles_do_not_hide_a_good_one_and_do_not_count() {
     claim     an image signature by release.pub
     reason    none of its 4 bundles shows that
     bundle    sha256:…
-      this is not a Sigstore bundle of version 0.3 (it is not a JSON object)
+      this is not a Sigstore bundle (it is not a JSON object)
     bundle    sha256:…
       the layer
       sha256:… is
       larger than 1048576 bytes
     bundle    sha256:…
-      this is not a Sigstore bundle of version 0.3 (it is not a JSON object)
+      this is not a Sigstore bundle (it is not a JSON object)
     bundle    sha256:…
-      this is not a Sigstore bundle of version 0.3 (missing field `mediaType` at
-      line 1 column 2)
+      this is not a Sigstore bundle (missing field `mediaType` at line 1 column 2)
     do        do not use it; whoever made it can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
@@ -418,83 +424,6 @@ fn signers_at_the_same_time_lose_no_signature() {
         assert!(child.wait().unwrap().success());
     }
     assert_eq!(layout.referrers(image).len(), 6);
-}
-
-#[test]
-fn key_files_are_private_and_never_overwritten() {
-    let desk = Desk::new();
-    desk.sign(&["keygen", "new"]).expect_code(0);
-    let mode = |name: &str| fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("new.key"), mode("new.pub") & 0o600), (0o600, 0o600));
-    let before = fs::read(desk.path("new.key")).unwrap();
-    insta::assert_snapshot!(told(&desk.sign(&["keygen", "new"]).expect_code(2).stderr), @r"
-    error: new.key is there already, and key files are never overwritten
-      do: choose another prefix, or move the old files away first
-    ");
-    fs::remove_file(desk.path("new.key")).unwrap();
-    desk.sign(&["keygen", "new"]).expect_code(2);
-    assert!(!desk.path("new.key").exists(), "half a pair is not made");
-    fs::write(desk.path("new.key"), before).unwrap();
-    insta::assert_snapshot!(told(&desk.sign_without_passphrase(&["keygen", "newer"]).expect_code(2).stderr), @r"
-    error: the passphrase of the key is missing: COSIGN_PASSWORD is not set, and there is no terminal to ask on
-      do: set COSIGN_PASSWORD (an empty value is an empty passphrase), or run it on a terminal
-    ");
-}
-
-#[test]
-fn keys_that_cannot_be_used_are_refused_with_the_reason() {
-    let desk = Desk::new();
-    desk.layout().image("1.0", "an image");
-    let sign = |key: &str| told(&desk.sign(&["image", "oci:app", "--key", key]).expect_code(2).stderr);
-    let verify = |key: &str| told(&desk.verify(&["image", "oci:app", "--key", key]).expect_code(2).stderr);
-    let missing = desk.sign_without_passphrase(&["image", "oci:app", "--key", "release.key"]).expect_code(2);
-    insta::assert_snapshot!(told(&missing.stderr), @r"
-    error: the passphrase of the key is missing: COSIGN_PASSWORD is not set, and there is no terminal to ask on
-      do: set COSIGN_PASSWORD (an empty value is an empty passphrase), or run it on a terminal
-    ");
-    let mut wrong = lifeboat(SIGN, desk.folder.path(), ["image", "oci:app", "--key", "release.key"]);
-    let wrong = run(wrong.current_dir(&desk.folder).env("COSIGN_PASSWORD", "battery staple")).expect_code(2);
-    insta::assert_snapshot!(told(&wrong.stderr), @r"
-    error: the key file release.key cannot be used
-      because: the passphrase does not open the key file
-      do: check COSIGN_PASSWORD; if the passphrase is right, the file is damaged: fetch its backup
-    ");
-    fs::write(desk.path("garbage.key"), "garbage").unwrap();
-    insta::assert_snapshot!(sign("garbage.key"), @r"
-    error: the key file garbage.key cannot be used
-      because: this is not a private key file (it holds no PEM block)
-      do: give the .key file of a pair that `lifeboat-sign keygen PREFIX` or `cosign generate-key-pair` made
-    ");
-    insta::assert_snapshot!(verify("garbage.key"), @r"
-    error: the key file garbage.key cannot be used
-      because: this is not a public key file (it holds no PEM block)
-      do: give the .pub file of a key pair: PEM that begins `-----BEGIN PUBLIC KEY-----`
-    ");
-    insta::assert_snapshot!(sign("release.pub"), @r"
-    error: the key file release.pub cannot be used
-      because: this is a public key, and signing needs the private one
-      do: give the .key file of the pair to `--key`
-    ");
-    insta::assert_snapshot!(verify("release.key"), @r"
-    error: the key file release.key cannot be used
-      because: this is a private key, and verifying needs the public one
-      do: give the .pub file of the pair to `--key`, and keep the private key where signing happens
-    ");
-    insta::assert_snapshot!(sign("absent.key"), @r"
-    error: the key file absent.key cannot be read
-      because: No such file or directory (os error 2)
-      do: give the private key's file to `--key`; `lifeboat-sign keygen PREFIX` makes one
-    ");
-    insta::assert_snapshot!(verify("absent.pub"), @r"
-    error: the key file absent.pub cannot be read
-      because: No such file or directory (os error 2)
-      do: give the signer's .pub file to `--key`
-    ");
-    fs::set_permissions(desk.path("release.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    insta::assert_snapshot!(sign("release.key"), @r"
-    error: others can read the private key release.key (mode 0644, expected 0600)
-      do: run `chmod 600 release.key`; if someone may have read it, make a new key instead and retire this one
-    ");
 }
 
 #[test]
@@ -565,17 +494,14 @@ fn references_that_name_nothing_are_refused() {
     error: `alpine:3.20` is not an image reference: it names no registry
       do: write `docker.io/library/alpine:3.20`
     ");
-    insta::assert_snapshot!(verify("docker:app"), @r"
-    error: `docker:app` is not an image reference: images of the local daemon cannot be used yet
-      do: push the image to a registry, or save it as a layout: `skopeo copy docker-daemon:NAME oci:DIR:tag`
-    ");
+    assert!(verify("docker:../app").contains("what follows `docker:` is no name of an image"));
     insta::assert_snapshot!(verify("oci:absent"), @r"
     error: absent is not an OCI image layout: there is no such folder
-      do: give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it
+      do: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
     ");
     insta::assert_snapshot!(verify("oci:empty"), @r"
     error: empty is not an OCI image layout: it has no file `oci-layout`
-      do: give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it
+      do: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
     ");
     insta::assert_snapshot!(verify("oci:app:3.0"), @r"
     error: there is no tag `3.0` in app, which holds 1.0, 2.0
@@ -591,176 +517,13 @@ fn references_that_name_nothing_are_refused() {
     ");
 }
 
-/// What verifying says to a registry that answers like this.
-fn verdict_at(desk: &Desk, code: i32, answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
-    let address = serve(answer);
-    let reference = format!("{address}/app:1.0");
-    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(code);
-    told(&(said.stdout + &said.stderr)).replace(&address, "ADDRESS")
-}
-
-#[test]
-fn a_registry_that_gives_no_answer_leaves_it_undetermined() {
-    let desk = Desk::new();
-    let said = desk.verify(&["image", "127.0.0.1:1/app:1.0", "--key", "release.pub"]).expect_code(3);
-    assert!(
-        said.stderr.starts_with("error: the registry 127.0.0.1:1 cannot be reached\n  because: "),
-        "{}",
-        said.stderr
-    );
-    insta::assert_snapshot!(verdict_at(&desk, 3, |_, _| Answer::new(503, "later")), @r"
-    error: the registry ADDRESS answers with status 503 when asked for the tag `1.0`
-      do: try again later; nothing was decided
-    ");
-    let challenge =
-        |_: &str, _: &str| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"registry\"");
-    insta::assert_snapshot!(verdict_at(&desk, 3, challenge), @r"
-    error: the registry ADDRESS refuses the tag `1.0`: it wants credentials, and there are none
-      do: run `docker login ADDRESS` with an account that may do this
-    ");
-    insta::assert_snapshot!(verdict_at(&desk, 2, |_, _| Answer::new(404, "")), @r"
-    error: there is no tag `1.0` in ADDRESS/app
-      do: check the name, and that it was put there
-    ");
-}
-
-/// An image's manifest.
-const IMAGE: &str =
-    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
-
-fn image() -> Answer {
-    Answer::new(200, IMAGE).header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-}
-
-fn list(entries: &str) -> Answer {
-    let list = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
-    Answer::new(200, list).header("Content-Type", "application/vnd.oci.image.index.v1+json")
-}
-
-#[test]
-fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
-    let desk = Desk::new();
-    // The image is there, its referrers cannot be listed.
-    let failing = |_: &str, path: &str| match path {
-        "/v2/app/manifests/1.0" => image(),
-        path if path.contains("/referrers/") => Answer::new(502, ""),
-        _ => Answer::new(404, ""),
-    };
-    insta::assert_snapshot!(verdict_at(&desk, 3, failing), @r"
-    error: the registry ADDRESS answers with status 502 when asked for the list of referrers
-      do: try again later; nothing was decided
-    ");
-    // The list is there, the bundle cannot be read.
-    let failing = |_: &str, path: &str| match path {
-        "/v2/app/manifests/1.0" => image(),
-        path if path.contains("/referrers/") => {
-            let digest = Sha256Digest::of(b"bundle").to_oci();
-            list(&format!(
-                r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":1}}"#
-            ))
-        }
-        path if path.contains("/manifests/sha256:") => Answer::new(500, ""),
-        _ => Answer::new(404, ""),
-    };
-    insta::assert_snapshot!(verdict_at(&desk, 3, failing), @r"
-    UNKNOWN   ADDRESS/app:1.0
-    digest    sha256:…
-    claim     an image signature by release.pub
-    reason    1 of its bundles could not be read, and no other shows that
-    unread    sha256:…
-      the registry ADDRESS answers with status 500 when asked for the
-      manifest
-      sha256:…
-    do        try again; until then do not use it
-    ");
-}
-
-#[test]
-fn a_registry_that_lies_is_refused() {
-    let desk = Desk::new();
-    // Without end.
-    let endless =
-        |_: &str, _: &str| Answer { body: vec![b' '; 1 << 20], times: 1 << 20, ..Answer::new(200, "") };
-    insta::assert_snapshot!(verdict_at(&desk, 1, endless), @r"
-    error: the tag `1.0` is larger than 4194304 bytes
-      do: do not use it; compare with another copy, and tell whoever runs the registry
-    ");
-    // Something else than was asked for.
-    let address = serve(|_, _| image());
-    let reference = format!("{address}/app@{}", Sha256Digest::of(b"another").to_oci());
-    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
-    insta::assert_snapshot!(told(&said.stderr), @r"
-    error: the manifest sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
-      do: do not use it; compare with another copy, and tell whoever runs the registry
-    ");
-    // One kind in the header, another in the document.
-    let two_faced = |_: &str, _: &str| {
-        Answer::new(200, IMAGE).header("Content-Type", "application/vnd.oci.image.index.v1+json")
-    };
-    insta::assert_snapshot!(verdict_at(&desk, 1, two_faced), @r"
-    error: the tag `1.0` is malformed: it was served as `application/vnd.oci.image.index.v1+json` but says that it is `application/vnd.oci.image.manifest.v1+json`
-      do: do not use it; compare with another copy, and tell whoever runs the registry
-    ");
-    // Pages that lead on for ever.
-    let leading_on = |_: &str, path: &str| match path {
-        "/v2/app/manifests/1.0" => image(),
-        path if path.contains("/referrers/") => list("").header("Link", format!("<{path}>; rel=\"next\"")),
-        _ => Answer::new(404, ""),
-    };
-    insta::assert_snapshot!(verdict_at(&desk, 3, leading_on), @r"
-    UNKNOWN   ADDRESS/app:1.0
-    digest    sha256:…
-    claim     an image signature by release.pub
-    reason    nothing that was looked at shows that
-    note      more refers to it than was looked at
-    do        try again; until then do not use it
-    ");
-    // Pages that lead elsewhere are not followed, and what stands there may have been a signature.
-    let elsewhere = |_: &str, path: &str| match path {
-        "/v2/app/manifests/1.0" => image(),
-        path if path.contains("/referrers/") => {
-            list("").header("Link", "<http://127.0.0.1:1/>; rel=\"next\"")
-        }
-        _ => Answer::new(404, ""),
-    };
-    verdict_at(&desk, 3, elsewhere);
-}
-
-#[test]
-fn plain_http_is_not_spoken_beyond_loopback() {
-    let desk = Desk::new();
-    // An address for documentation, which nothing answers at; the refusal must not depend on the network's mood, so
-    // only the scheme is looked at: a TLS connection to a plain server fails, and nothing is sent in the clear.
-    let said = desk.verify(&["image", "registry.invalid/app:1.0", "--key", "release.pub"]).expect_code(3);
-    assert!(said.stderr.contains("plain HTTP is spoken on loopback only"), "{}", said.stderr);
-}
-
-#[test]
-fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() {
-    let desk = Desk::new();
-    fs::create_dir(desk.path(".docker")).unwrap();
-    let address = serve(|_, _| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"registry\""));
-    let config = format!(r#"{{"auths":{{"{address}":{{"auth":"YWxpY2U6c2VjcmV0"}}}}}}"#);
-    fs::write(desk.path(".docker/config.json"), config).unwrap();
-    let reference = format!("{address}/app:1.0");
-    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(3);
-    insta::assert_snapshot!(told(&said.stderr).replace(&address, "ADDRESS"), @r"
-    error: the registry ADDRESS refuses the tag `1.0`: the credentials are not enough
-      do: run `docker login ADDRESS` with an account that may do this
-    ");
-    let said = desk.sign(&["image", &reference, "--key", "release.key"]);
-    assert!(!said.stderr.contains("secret"), "{}", said.stderr);
-    fs::write(desk.path(".docker/config.json"), "{").unwrap();
-    let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(2);
-    assert!(said.stderr.contains("is not Docker's JSON"), "{}", said.stderr);
-}
-
 #[test]
 fn every_verb_has_examples() {
     let desk = Desk::new();
-    for (binary, verbs) in
-        [(SIGN, &["keygen", "image", "attest", "blob"][..]), (VERIFY, &["image", "attestation", "blob"])]
-    {
+    for (binary, verbs) in [
+        (SIGN, &["keygen", "image", "attest", "blob", "snapshot"][..]),
+        (VERIFY, &["image", "attestation", "blob"]),
+    ] {
         for verb in verbs {
             let help =
                 run(&mut lifeboat(binary, Path::new(desk.folder.path()), [verb, "--help"])).expect_code(0);

@@ -9,6 +9,7 @@ use lifeboat_core::Sha256Digest;
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An OCI image layout under construction.
 #[derive(Debug)]
@@ -82,13 +83,33 @@ impl LayoutBuilder {
         self.manifest(&manifest, None)
     }
 
-    fn manifest(&self, manifest: &Value, tag: Option<&str>) -> Sha256Digest {
+    /// Adds an index of images under a tag.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn image_index(&self, tag: &str, children: &[(Sha256Digest, &str)]) -> Sha256Digest {
+        let child = |(digest, architecture): &(Sha256Digest, &str)| {
+            let size = fs::read(self.blob_path(*digest)).unwrap().len();
+            let mut entry = descriptor(MANIFEST, *digest, size);
+            entry["platform"] = json!({"os": "linux", "architecture": architecture});
+            entry
+        };
+        let children: Vec<_> = children.iter().map(child).collect();
+        self.manifest(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}), Some(tag))
+    }
+
+    /// Adds a manifest, under a tag if one is given.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn manifest(&self, manifest: &Value, tag: Option<&str>) -> Sha256Digest {
         const NAME: &str = "org.opencontainers.image.ref.name";
         let bytes = manifest.to_string();
         let digest = self.blob(bytes.as_bytes());
         let mut index = self.index();
         let entries = index["manifests"].as_array_mut().unwrap();
-        let mut entry = descriptor(MANIFEST, digest, bytes.len());
+        let kind = manifest["mediaType"].as_str().unwrap_or(MANIFEST);
+        let mut entry = descriptor(kind, digest, bytes.len());
         if let Some(tag) = tag {
             entries.retain(|other| other["annotations"][NAME] != tag);
             entry["annotations"] = json!({ NAME: tag });

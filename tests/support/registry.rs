@@ -63,6 +63,22 @@ impl TestRepository {
         referrer
     }
 
+    /// Pushes an index of two images, for amd64 and arm64, under a tag.
+    ///
+    /// # Panics
+    /// When the registry does not take it.
+    pub fn image_index(&self, tag: &str, children: &[Sha256Digest; 2]) -> Sha256Digest {
+        let child = |digest: Sha256Digest, architecture: &str| {
+            let size = self.get(&format!("manifests/{}", digest.to_oci())).expect("a pushed image").len();
+            let platform = json!({"os": "linux", "architecture": architecture});
+            json!({"mediaType": MANIFEST, "digest": digest.to_oci(), "size": size, "platform": platform})
+        };
+        let children = [child(children[0], "amd64"), child(children[1], "arm64")];
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
+        self.put(tag, INDEX, index.as_bytes());
+        Sha256Digest::of(index.as_bytes())
+    }
+
     fn manifest(&self, tag: Option<&str>, members: &Value) -> Sha256Digest {
         let mut manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST});
         for (name, value) in members.as_object().expect("members") {

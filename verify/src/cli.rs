@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-use crate::commands::{attestation, blob, image};
+use crate::commands::{attestation, blob, image, snapshot, tree};
 
-/// Verifies images, SBOMs and files that lifeboat-sign, cosign or another Sigstore tool signed with a key
+/// Verifies images, SBOMs, files and snapshots that lifeboat-sign, cosign or another Sigstore tool signed
 #[derive(Debug, Parser)]
 #[command(name = "lifeboat-verify", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     Image(image::Args),
     Attestation(attestation::Args),
     Blob(blob::Args),
+    Snapshot(snapshot::Args),
+    Tree(tree::Args),
 }
 
 impl Program for Cli {

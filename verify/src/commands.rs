@@ -8,6 +8,8 @@ use crate::cli::{Cli, Verb};
 pub(crate) mod attestation;
 pub(crate) mod blob;
 pub(crate) mod image;
+pub(crate) mod snapshot;
+pub(crate) mod tree;
 
 /// The user asked the process to stop.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Image(args) => image::run(&args, ui).await,
             Verb::Attestation(args) => attestation::run(&args, ui).await,
             Verb::Blob(args) => blob::run(&args, ui),
+            Verb::Snapshot(args) => snapshot::run(&args, ui).await,
+            Verb::Tree(args) => tree::run(&args, ui).await,
         }
     };
     tokio::select! {

@@ -1,52 +1,128 @@
-//! What refers to an image, collected once and judged one by one.
+//! What is attached to an image, collected and judged one by one.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
-use lifeboat_registry::{Access, Credentials, Reference, RegistryError, Repository, Resolved};
-use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Verdict, Verification};
+use lifeboat_registry::{
+    Access, Child, Credentials, Descriptor, Found, LegacyKind, LegacyLayer, Reference, RegistryError,
+    Repository, Resolved,
+};
+use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
+use lifeboat_shell::Failure;
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
-use lifeboat_trust::judge::{Accepted, Claim, Policy, judge};
+use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
+use lifeboat_trust::legacy;
+use lifeboat_trust::policy::{Author, Policy};
+use lifeboat_trust::provenance::Expectations;
+use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
+use lifeboat_trust::step;
+
+use crate::findings::{self, accepted_bundle, refused_bundle};
 
 /// How many bytes of bundles are read for one verification. What goes beyond is not looked at, and that is said.
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
+
+/// How many bundles are fetched at a time, of the small ones and of those that may be large.
+const CONCURRENCY: (usize, usize) = (8, 2);
+
+/// Bundles up to this size are small.
+const SMALL_BYTES: u64 = 4 << 20;
 
 /// An image whose reference has been resolved: from here on its digest is its name.
 pub(crate) struct Image {
     reference: Reference,
     repository: Repository,
     resolved: Resolved,
+    /// The index through which the image of one platform was found, with that platform.
+    index: Option<(Descriptor, String)>,
+    /// The images of the index that was resolved.
+    children: Vec<Child>,
 }
 
 /// How the evidence is gone through.
 pub(crate) struct Search {
     /// The largest bundle that is read.
     pub(crate) max_bundle_bytes: u64,
-    /// Whether one good bundle is enough.
-    pub(crate) stop_at_first: bool,
+    /// Whether to look no further once so many signers are found as the policy wants.
+    pub(crate) stop_when_met: bool,
     /// The only bundle that is looked at, by the digest of its manifest.
     pub(crate) only: Option<Sha256Digest>,
+    /// What is expected of a build, where the statement is of one.
+    pub(crate) expectations: Option<Expectations>,
+}
+
+impl Search {
+    fn expect<'p>(&self, accepted: Accepted<'p>) -> Result<Accepted<'p>, Refusal> {
+        match &self.expectations {
+            Some(expectations) => expectations.check(accepted),
+            None => Ok(accepted),
+        }
+    }
+}
+
+/// A signature that counts.
+pub(crate) struct Counted<'p> {
+    /// Where it was found: the digest of its manifest or layer.
+    place: String,
+    format: &'static str,
+    pub(crate) accepted: Accepted<'p>,
 }
 
 /// What the evidence shows.
 #[derive(Default)]
 pub(crate) struct Findings<'p> {
-    pub(crate) accepted: Vec<(Sha256Digest, Accepted<'p>)>,
+    pub(crate) accepted: Vec<Counted<'p>>,
     refused: Vec<RefusedBundle>,
     unread: Vec<RefusedBundle>,
     others: usize,
     truncated: bool,
 }
 
+impl Findings<'_> {
+    fn meets(&self, policy: &Policy) -> bool {
+        policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.author))
+    }
+
+    fn fail(&mut self, place: String, error: &RegistryError, repository: &Repository) {
+        let said = RefusedBundle { bundle: place, reason: chain(error), step: None };
+        // What a registry lists and does not give may have been a signature. A layout is all that there is.
+        let is_lost =
+            matches!((error, repository), (RegistryError::NotFound { .. }, Repository::Registry(_)));
+        if is_lost || error.kind() == Kind::Undetermined {
+            self.unread.push(said);
+        } else {
+            self.refused.push(said);
+        }
+    }
+}
+
 impl Image {
-    /// Resolves the reference.
-    pub(crate) async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, RegistryError> {
+    /// Resolves the reference; of an index, to the image of `platform` if one is given.
+    pub(crate) async fn resolve(
+        reference: Reference,
+        platform: Option<&str>,
+        allow_http: bool,
+    ) -> Result<Self, Failure> {
+        let reference = reference.locate(lifeboat_shell::engine_address().as_deref()).await?;
         let credentials = match &reference {
             Reference::Registry(registry) => Credentials::from_login(registry.registry())?,
-            Reference::Layout(_) => Credentials::Anonymous,
+            Reference::Layout(_) | Reference::Daemon(_) => Credentials::Anonymous,
         };
         let repository = Repository::open(&reference, Access { allow_http, credentials })?;
-        let resolved = repository.resolve(&reference).await?;
-        Ok(Self { reference, repository, resolved })
+        let mut resolved = repository.resolve(&reference).await?;
+        let children = repository.children(&resolved.descriptor).await?;
+        let mut index = None;
+        if let Some(platform) = platform {
+            let child = choose(&children, platform, &reference)?;
+            // What is served in its place would be noticed by whoever pulls it; better here.
+            let child = repository.stat(child.digest).await?;
+            let image = std::mem::replace(&mut resolved.descriptor, child);
+            index = Some((image, platform.to_owned()));
+        }
+        Ok(Self { reference, repository, resolved, index, children })
     }
 
     /// The claim that the predicate of this type was stated of the image.
@@ -54,56 +130,168 @@ impl Image {
         Claim { subject: self.resolved.descriptor.digest, predicate_type }
     }
 
-    /// Goes through what refers to the image.
+    /// The digest of the image.
+    pub(crate) fn digest(&self) -> Sha256Digest {
+        self.resolved.descriptor.digest
+    }
+
+    /// Where the image lies.
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// What the user calls it.
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// The tag that was resolved, if there was one.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.resolved.tag.as_deref()
+    }
+
+    /// The images that the index names; none for an image.
+    pub(crate) fn children(&self) -> &[Child] {
+        &self.children
+    }
+
+    /// Goes through what is attached to the image. An image that was found through an index is covered by a signature of
+    /// that index as well: its digest stands in it.
     pub(crate) async fn search<'p>(
         &self,
         claim: &Claim,
         policy: &'p Policy,
         search: &Search,
     ) -> Result<Findings<'p>, RegistryError> {
+        let mut findings = Findings::default();
+        self.search_one(claim, policy, search, &mut findings).await?;
+        let is_plain = claim.predicate_type == PredicateType::image_signature();
+        if let Some((index, _)) = self.index.as_ref().filter(|_| is_plain && !findings.meets(policy)) {
+            let claim = Claim { subject: index.digest, predicate_type: claim.predicate_type.clone() };
+            self.search_one(&claim, policy, search, &mut findings).await?;
+        }
+        Ok(findings)
+    }
+
+    async fn search_one<'p>(
+        &self,
+        claim: &Claim,
+        policy: &'p Policy,
+        search: &Search,
+        findings: &mut Findings<'p>,
+    ) -> Result<(), RegistryError> {
         let referrers = self.repository.referrers(claim.subject).await?;
-        let mut findings = Findings { truncated: referrers.truncated, ..Findings::default() };
+        findings.truncated |= referrers.truncated;
+        let wanted = |manifest: &&Descriptor| search.only.is_none_or(|only| only == manifest.digest);
+        let fetch = |manifest: Descriptor| async move {
+            let cap = search.max_bundle_bytes;
+            (manifest.digest.to_oci(), self.repository.artifact(&manifest, MEDIA_TYPE_PREFIX, cap).await)
+        };
+        let concurrency = if search.max_bundle_bytes > SMALL_BYTES { CONCURRENCY.1 } else { CONCURRENCY.0 };
+        let manifests = referrers.manifests.iter().filter(wanted).cloned().map(fetch);
+        let mut fetched = futures::stream::iter(manifests).buffered(concurrency);
         let mut budget = MAX_TOTAL_BYTES;
-        for manifest in &referrers.manifests {
-            if search.only.is_some_and(|only| only != manifest.digest) {
-                continue;
-            }
-            if budget == 0 {
-                findings.truncated = true;
-                break;
-            }
-            let cap = search.max_bundle_bytes.min(budget);
-            let said = |reason: String| RefusedBundle { bundle: manifest.digest.to_oci(), reason };
-            match self.repository.artifact(manifest, MEDIA_TYPE_PREFIX, cap).await {
+        while let Some((place, found)) = fetched.next().await {
+            match found {
                 Ok(None) => findings.others += 1,
-                Ok(Some(bundle)) => {
-                    budget = budget.saturating_sub(bundle.len() as u64);
-                    match judge(&bundle, claim, policy) {
-                        Ok(accepted) => findings.accepted.push((manifest.digest, accepted)),
-                        Err(refusal) => findings.refused.push(said(refusal.to_string())),
+                Ok(Some(found)) => {
+                    let Some(left) = budget.checked_sub(found.content.len() as u64) else {
+                        findings.truncated = true;
+                        break;
+                    };
+                    budget = left;
+                    match judge_found(&found, claim, policy).and_then(|accepted| search.expect(accepted)) {
+                        Ok(accepted) => findings.accepted.push(Counted { place, format: "bundle", accepted }),
+                        Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
                     }
                 }
-                Err(error) if error.kind() == Kind::Undetermined => findings.unread.push(said(chain(&error))),
-                Err(error) => findings.refused.push(said(chain(&error))),
+                Err(error) => findings.fail(place, &error, &self.repository),
             }
-            if search.stop_at_first && !findings.accepted.is_empty() {
+            if search.stop_when_met && findings.meets(policy) {
+                return Ok(());
+            }
+        }
+        drop(fetched);
+        self.search_legacy(claim, policy, search, findings).await;
+        Ok(())
+    }
+
+    /// Goes through the layers under the legacy tag.
+    async fn search_legacy<'p>(
+        &self,
+        claim: &Claim,
+        policy: &'p Policy,
+        search: &Search,
+        findings: &mut Findings<'p>,
+    ) {
+        let is_plain = claim.predicate_type == PredicateType::image_signature();
+        let kind = if is_plain { LegacyKind::Signatures } else { LegacyKind::Attestations };
+        let (layers, truncated) = match self.repository.legacy(claim.subject, kind).await {
+            Ok(found) => found,
+            Err(error) => {
+                // What somebody put under the tag must not hide what was found elsewhere.
+                findings.fail(kind.tag(claim.subject), &error, &self.repository);
+                return;
+            }
+        };
+        findings.truncated |= truncated;
+        let media_type = if is_plain { legacy::PAYLOAD_TYPE } else { legacy::ENVELOPE_TYPE };
+        let mut budget = MAX_TOTAL_BYTES;
+        let mut contents: BTreeMap<Sha256Digest, Vec<u8>> = BTreeMap::new();
+        for LegacyLayer { descriptor, annotations } in &layers {
+            let digest = descriptor.digest;
+            if search.only.is_some_and(|only| only != digest) {
+                continue;
+            }
+            if descriptor.media_type != media_type {
+                findings.others += 1;
+                continue;
+            }
+            let cap = search.max_bundle_bytes.min(budget);
+            let place = digest.to_oci();
+            // The layers of several signatures of one image have one content.
+            let content = match contents.entry(digest) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place_for) => match self.repository.blob(descriptor, cap).await {
+                    Ok(content) => {
+                        budget = budget.saturating_sub(content.len() as u64);
+                        place_for.insert(content)
+                    }
+                    Err(error) => {
+                        findings.fail(place, &error, &self.repository);
+                        continue;
+                    }
+                },
+            };
+            let judged = if is_plain {
+                legacy::judge_signature(content, annotations, claim.subject, policy)
+            } else {
+                legacy::judge_attestation(
+                    content,
+                    annotations,
+                    claim.subject,
+                    Some(&claim.predicate_type),
+                    policy,
+                )
+            };
+            match judged.and_then(|accepted| search.expect(accepted)) {
+                Ok(accepted) => findings.accepted.push(Counted { place, format: "legacy", accepted }),
+                Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
+            }
+            if search.stop_when_met && findings.meets(policy) {
                 break;
             }
         }
-        Ok(findings)
     }
 
     /// The report on the findings.
     pub(crate) fn report(&self, claim: &Claim, policy: &Policy, findings: Findings<'_>) -> Verification {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
-        let what = match claim.predicate_type.short_name() {
-            _ if is_plain => "an image signature".to_owned(),
-            Some(name) => format!("an attestation {name}"),
-            None => format!("an attestation {}", claim.predicate_type),
-        };
-        let signers: Vec<_> = policy.signers.iter().map(|signer| signer.name().to_owned()).collect();
+        let authors: BTreeSet<&Author> =
+            findings.accepted.iter().map(|found| &found.accepted.author).collect();
+        let distinct_signers = authors.len();
         let verdict = match &findings {
-            Findings { accepted, .. } if !accepted.is_empty() => Verdict::Verified,
+            _ if policy.is_met_by(authors) => Verdict::Verified,
             Findings { unread, truncated, .. } if !unread.is_empty() || *truncated => Verdict::Undetermined,
             _ => Verdict::Refused,
         };
@@ -116,21 +304,19 @@ impl Image {
                 self.reference
             )),
         };
-        let accepted = findings.accepted.into_iter().map(|(bundle, accepted)| AcceptedBundle {
-            bundle: bundle.to_oci(),
-            signer: accepted.signer.name().to_owned(),
-            key_id: accepted.signer.key_id().to_string(),
-            unchecked_log_entries: accepted.log_entries,
-            written_to: None,
-        });
+        let accepted = findings.accepted.into_iter();
+        let accepted = accepted.map(|found| accepted_bundle(found.place, found.format, &found.accepted));
         Verification {
             verdict,
             subject: self.reference.to_string(),
             digest: claim.subject.to_oci(),
             tag: self.resolved.tag.clone(),
-            claim: format!("{what} by {}", signers.join(" or ")),
+            index: self.index_report(),
+            claim: findings::claim(&describe(claim.predicate_type.uri()).replace('`', ""), policy),
             predicate_type: Some(claim.predicate_type.uri().to_owned()),
-            signers,
+            signers: policy.names(),
+            threshold: policy.threshold,
+            distinct_signers,
             accepted: accepted.collect(),
             refused: findings.refused,
             unread: findings.unread,
@@ -139,10 +325,66 @@ impl Image {
             advice,
         }
     }
+
+    fn index_report(&self) -> Option<verification::Index> {
+        let child = |child: &Child| verification::Child {
+            digest: child.descriptor.digest.to_oci(),
+            platform: child.platform.clone(),
+        };
+        let children = self.children.iter().map(child).collect();
+        match &self.index {
+            Some((index, platform)) => Some(verification::Index {
+                digest: index.digest.to_oci(),
+                platform: Some(platform.clone()),
+                children,
+            }),
+            None if self.children.is_empty() => None,
+            None => Some(verification::Index { digest: self.digest().to_oci(), platform: None, children }),
+        }
+    }
+}
+
+/// The image of a platform. A name without a variant means the only one that there is.
+fn choose(children: &[Child], platform: &str, reference: &Reference) -> Result<Descriptor, Failure> {
+    let known: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).collect();
+    let matches = |child: &&Child| {
+        child.platform.as_deref().is_some_and(|own| {
+            own == platform || own.strip_prefix(platform).is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    let exact = children.iter().find(|child| child.platform.as_deref() == Some(platform));
+    let found: Vec<&Child> = children.iter().filter(matches).collect();
+    match (exact, found.as_slice()) {
+        (Some(child), _) | (None, &[child]) => Ok(child.descriptor.clone()),
+        _ if children.is_empty() => Err(Failure::usage(
+            format!("{reference} is one image, not an index of several platforms"),
+            "leave `--platform` out",
+        )),
+        _ => Err(Failure::usage(
+            format!("{reference} has no single image for `{}`", platform.escape_default()),
+            format!("give one of {}", known.join(", ")),
+        )),
+    }
+}
+
+/// Judges a bundle, and the manifest that holds it: what nobody signed must not contradict what somebody did, for whoever
+/// reads the manifest alone would be misled.
+fn judge_found<'p>(found: &Found, claim: &Claim, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
+    let contradiction = |reason: String| Refusal::Unproven { step: step::CONSISTENCY, reason };
+    if let Some(subject) = found.subject.filter(|subject| *subject != claim.subject) {
+        return Err(contradiction(format!(
+            "it is listed for {} but says that it refers to {}",
+            claim.subject.to_oci(),
+            subject.to_oci()
+        )));
+    }
+    let accepted = judge(&found.content, claim, policy)?;
+    findings::check_annotations(&found.annotations, &accepted).map_err(contradiction)?;
+    Ok(accepted)
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -150,13 +392,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// The exit code of a verdict.
-pub(crate) fn outcome(verdict: Verdict) -> lifeboat_shell::Outcome {
-    match verdict {
-        Verdict::Verified => lifeboat_shell::Outcome::Done,
-        Verdict::Refused => lifeboat_shell::Outcome::Negative,
-        Verdict::Undetermined => lifeboat_shell::Outcome::Incomplete,
-    }
 }

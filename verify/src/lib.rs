@@ -1,11 +1,14 @@
-//! Verifies images, SBOMs and files.
+//! Verifies images, SBOMs, files and snapshots.
 //!
-//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` reads the keys whose
-//! word counts, `evidence` collects what refers to an image and has it judged.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` makes the policy of those
+//! whose word counts, `evidence` collects what is attached to an image and has it judged, `findings` turns what was
+//! judged into the report, `checkpoint` remembers which snapshots were seen.
 
+mod checkpoint;
 mod cli;
 mod commands;
 mod evidence;
+mod findings;
 mod signers;
 
 /// Runs the process's command line and returns its exit code.

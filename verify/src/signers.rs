@@ -1,22 +1,117 @@
-//! Whose word counts: the public keys that the user names.
+//! Whose word counts, and what it must bring: the flags that say so, and the policy that they make.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_core::{Fault, Kind};
-use lifeboat_trust::judge::{Policy, Signer};
+use lifeboat_trust::evidence::Demands;
+use lifeboat_trust::identity::{BadPattern, Pattern};
 use lifeboat_trust::key_file::{self, KeyFileError};
+use lifeboat_trust::policy::{Policy, Signer};
+use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
 
-/// Why a public key cannot be used.
+/// The largest trusted root that is read, in bytes.
+const MAX_ROOT_BYTES: u64 = 4 << 20;
+
+/// The flags that name signers.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Signers")]
+#[group(id = "identities", multiple = false, args = ["identity", "identity_regexp"])]
+pub(crate) struct SignerFlags {
+    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Identity in the certificate of a signer without a key: an e-mail address or a URI, compared whole
+    #[arg(long = "certificate-identity", value_name = "ID", requires = "issuers")]
+    identity: Option<String>,
+    /// The same as a regular expression, which must match all of it
+    #[arg(
+        long = "certificate-identity-regexp",
+        value_name = "RE",
+        requires = "issuers",
+        conflicts_with = "identity"
+    )]
+    identity_regexp: Option<String>,
+    #[command(flatten)]
+    issuer: IssuerFlags,
+    /// How many different signers must have signed; a signer who signed twice counts once
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threshold: u16,
+}
+
+/// The flags that name who vouches for the identity.
+#[derive(Debug, clap::Args)]
+#[group(id = "issuers", multiple = false, args = ["issuer", "issuer_regexp"])]
+struct IssuerFlags {
+    /// Who vouches for that identity: the URL of an OIDC issuer, compared whole
+    #[arg(long = "certificate-oidc-issuer", value_name = "URL", requires = "identities")]
+    issuer: Option<String>,
+    /// The same as a regular expression, which must match all of it
+    #[arg(long = "certificate-oidc-issuer-regexp", value_name = "RE", requires = "identities")]
+    issuer_regexp: Option<String>,
+}
+
+/// The flags that say what a signature must bring.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Evidence")]
+pub(crate) struct EvidenceFlags {
+    /// Whom to believe about certificates, logs and times [default: Sigstore's public-good instance, built in]
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Option<PathBuf>,
+    /// An annotation that must have been signed with the image; give it again for more
+    #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = parse_annotation)]
+    annotations: Vec<(String, String)>,
+    /// Refuse signatures that a log or timestamp authority first saw before this time
+    ///
+    /// Against going back to an old image whose signature is still good. Short-lived certificates bind the time. For a
+    /// key it holds as long as nobody has an old signature seen again.
+    #[arg(long, value_name = "TIME")]
+    min_time: Option<jiff::Timestamp>,
+    /// Require a verified log entry for signatures with a key as well
+    #[arg(long)]
+    require_log: bool,
+    /// Accept signatures with a certificate that stand in no log, if a timestamp authority saw them
+    #[arg(long, conflicts_with = "require_log")]
+    insecure_ignore_tlog: bool,
+    /// Accept certificates that stand in no certificate transparency log
+    #[arg(long)]
+    insecure_ignore_sct: bool,
+}
+
+/// Reads `NAME=VALUE`.
+pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Why no policy can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignersError {
     /// The file cannot be read.
-    #[error("the key file {} cannot be read", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("the {what} {} cannot be read", path.display())]
+    Read { what: &'static str, path: PathBuf, source: io::Error },
     /// The file is no public key.
     #[error("the key file {} cannot be used", path.display())]
-    File { path: PathBuf, source: KeyFileError },
+    Key { path: PathBuf, source: KeyFileError },
+    /// The file is no trusted root.
+    #[error("the trusted root {} cannot be used", path.display())]
+    Root { path: PathBuf, source: NotATrustedRoot },
+    /// The identity or issuer cannot be matched with.
+    #[error(transparent)]
+    Pattern(BadPattern),
+    /// Nobody's word counts.
+    #[error("no signer was named, so that nobody's word counts")]
+    NoSigner,
+    /// More signers are wanted than are named.
+    #[error("{threshold} signers must have signed, and only {named} are named")]
+    Unreachable { threshold: u16, named: usize },
+    /// No signature is wanted, which verifies everything.
+    #[error("a threshold of 0 would accept what nobody signed")]
+    NoThreshold,
 }
 
 impl Fault for SignersError {
@@ -26,21 +121,81 @@ impl Fault for SignersError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Read { .. } => Some("give the signer's .pub file to `--key`".to_owned()),
-            Self::File { source, .. } => source.advice(),
+            Self::Read { what: "key file", .. } => Some("give the signer's .pub file to `--key`".to_owned()),
+            Self::Read { .. } => Some("check its name and permissions".to_owned()),
+            Self::Key { source, .. } => source.advice(),
+            Self::Root { source, .. } => source.advice(),
+            Self::Pattern(source) => source.advice(),
+            Self::Unreachable { .. } => Some("give more `--key`, or lower `--threshold`".to_owned()),
+            Self::NoSigner => Some(
+                "give `--key FILE`, or `--certificate-identity ID` with `--certificate-oidc-issuer URL`"
+                    .to_owned(),
+            ),
+            Self::NoThreshold => Some("give a `--threshold` of 1 or more".to_owned()),
         }
     }
 }
 
-/// Reads every key; one that cannot be used fails the whole call, so that nobody believes it counted.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Policy, SignersError> {
-    let mut policy = Policy::default();
-    for path in paths {
-        let file = read_file_capped(path, SMALL_FILE_BYTES)
-            .map_err(|source| SignersError::Read { path: path.clone(), source })?;
-        let key = key_file::read_public(&file)
-            .map_err(|source| SignersError::File { path: path.clone(), source })?;
-        policy.signers.push(Signer::Key { name: path.display().to_string(), key });
+fn read(what: &'static str, path: &Path, cap: u64) -> Result<Vec<u8>, SignersError> {
+    read_file_capped(path, cap).map_err(|source| SignersError::Read { what, path: path.to_owned(), source })
+}
+
+/// The policy that the flags make. A key that cannot be used fails the whole call, so that nobody believes it counted.
+pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
+    let policy = policy_or_none(flags, evidence)?;
+    if policy.signers.is_empty() { Err(SignersError::NoSigner) } else { Ok(policy) }
+}
+
+/// The same where no signer need be named. A policy without signers accepts nothing.
+pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
+    let mut policy = Policy { signers: named(flags)?, ..Policy::default() };
+    let named = policy.signers.len();
+    policy.threshold = match flags.threshold {
+        0 => return Err(SignersError::NoThreshold),
+        // Anyone who matches a pattern is a signer of its own.
+        threshold if usize::from(threshold) > named.max(1) && policy.distinct_signers().is_some() => {
+            return Err(SignersError::Unreachable { threshold, named });
+        }
+        threshold => usize::from(threshold),
+    };
+    if let Some(path) = &evidence.trusted_root {
+        let json = read("trusted root", path, MAX_ROOT_BYTES)?;
+        policy.root = TrustedRoot::from_json(&path.display().to_string(), &json)
+            .map_err(|source| SignersError::Root { path: path.clone(), source })?;
     }
+    policy.demands =
+        Demands { log: !evidence.insecure_ignore_tlog, certificate_log: !evidence.insecure_ignore_sct };
+    policy.keys_need_log = evidence.require_log;
+    policy.annotations = evidence.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
+    policy.minimum_time = evidence.min_time;
     Ok(policy)
+}
+
+fn keys(paths: &[PathBuf]) -> Result<Vec<Signer>, SignersError> {
+    let read = |path: &PathBuf| {
+        let file = read("key file", path, SMALL_FILE_BYTES)?;
+        let key = key_file::read_public(&file)
+            .map_err(|source| SignersError::Key { path: path.clone(), source })?;
+        Ok(Signer::Key { name: path.display().to_string(), key })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn named(flags: &SignerFlags) -> Result<Vec<Signer>, SignersError> {
+    let mut signers = keys(&flags.keys)?;
+    let identity = pattern("identity", flags.identity.as_deref(), flags.identity_regexp.as_deref())?;
+    let issuer = pattern("issuer", flags.issuer.issuer.as_deref(), flags.issuer.issuer_regexp.as_deref())?;
+    if let (Some(identity), Some(issuer)) = (identity, issuer) {
+        signers.push(Signer::Identity { identity, issuer });
+    }
+    Ok(signers)
+}
+
+fn pattern(
+    what: &'static str,
+    exact: Option<&str>,
+    regex: Option<&str>,
+) -> Result<Option<Pattern>, SignersError> {
+    let exact = exact.map(|text| Pattern::exact(what, text));
+    exact.or_else(|| regex.map(|text| Pattern::regex(what, text))).transpose().map_err(SignersError::Pattern)
 }

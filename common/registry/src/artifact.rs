@@ -35,6 +35,8 @@ pub enum Discovery {
     FallbackTag(String),
     /// `index.json` of the layout names it.
     LayoutIndex,
+    /// It is a layer of the manifest under this tag, as cosign kept signatures before referrers.
+    LegacyTag(String),
 }
 
 /// What was attached.
@@ -90,16 +92,39 @@ impl Artifact {
     }
 }
 
+/// What was found attached. Nothing of it is vouched for but its content, which has the digest that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The content of the layer.
+    pub content: Vec<u8>,
+    /// The image that the manifest says it refers to.
+    pub subject: Option<Sha256Digest>,
+    /// The manifest's annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a manifest says of its single layer.
+pub(crate) struct SingleLayer {
+    pub(crate) layer: Descriptor,
+    pub(crate) subject: Option<Sha256Digest>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
 /// The layer of an artifact's manifest, if there is exactly one and its media type begins with `prefix`. The artifact
 /// type is not looked at: not every tool sets it, and none of it is vouched for.
 pub(crate) fn single_layer(
     what: &str,
     manifest: &[u8],
     prefix: &str,
-) -> Result<Option<Descriptor>, RegistryError> {
+) -> Result<Option<SingleLayer>, RegistryError> {
     let manifest = Manifest::parse(what, manifest)?;
-    Ok(match manifest.layers.as_deref() {
+    let layer = match manifest.layers.as_deref() {
         Some([layer]) if layer.media_type.starts_with(prefix) => layer.typed(),
         _ => None,
-    })
+    };
+    Ok(layer.map(|layer| SingleLayer {
+        layer,
+        subject: manifest.subject.and_then(|subject| subject.typed()).map(|subject| subject.digest),
+        annotations: manifest.annotations.unwrap_or_default(),
+    }))
 }

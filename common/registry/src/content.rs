@@ -1,5 +1,7 @@
 //! Descriptors and manifests (OCI image specification 1.1), read strictly where it matters and no further.
 
+use std::collections::BTreeMap;
+
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +61,41 @@ pub(crate) struct RawDescriptor {
     pub(crate) digest: String,
     pub(crate) size: u64,
     #[serde(default)]
-    pub(crate) annotations: Option<std::collections::BTreeMap<String, String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) platform: Option<RawPlatform>,
 }
+
+/// What an image is for, as an index says (OCI image specification, "Image Index").
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+impl RawPlatform {
+    fn shown(&self) -> String {
+        let variant = self.variant.as_ref().filter(|variant| !variant.is_empty());
+        let variant = variant.map_or(String::new(), |variant| format!("/{variant}"));
+        format!("{}/{}{variant}", self.os, self.architecture)
+    }
+}
+
+/// An image of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// The image's manifest.
+    pub descriptor: Descriptor,
+    /// What it is for, such as `linux/arm64/v8`, if the index says so.
+    pub platform: Option<String>,
+}
+
+/// How many images of an index are looked at.
+const MAX_CHILDREN: usize = 256;
 
 impl RawDescriptor {
     /// The typed form; `None` for a digest of another algorithm than SHA-256, which is the only one read.
@@ -76,6 +111,8 @@ impl RawDescriptor {
 pub(crate) struct Manifest {
     #[serde(default)]
     pub(crate) media_type: Option<String>,
+    #[serde(default)]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(crate) subject: Option<RawDescriptor>,
     #[serde(default)]
@@ -93,6 +130,22 @@ impl Manifest {
             return Err(malformed("it is a manifest and an index at once".to_owned()));
         }
         Ok(manifest)
+    }
+
+    /// The images of an index; none for any other manifest. Entries that are for no platform, such as the attestations
+    /// that build tools put there, are no images.
+    pub(crate) fn children(&self, what: &str) -> Result<Vec<Child>, RegistryError> {
+        let entries = self.manifests.as_deref().unwrap_or_default();
+        if entries.len() > MAX_CHILDREN {
+            let reason = format!("it names {} images", entries.len());
+            return Err(RegistryError::Malformed { what: what.to_owned(), reason });
+        }
+        let children = entries.iter().filter_map(|entry| {
+            let platform = entry.platform.as_ref().map(RawPlatform::shown);
+            (platform.as_deref() != Some("unknown/unknown")).then_some(())?;
+            Some(Child { descriptor: entry.typed()?, platform })
+        });
+        Ok(children.collect())
     }
 
     /// The kind that the document says it is, which must be the kind that whoever served it says.
@@ -114,6 +167,14 @@ impl Manifest {
             Err(RegistryError::Malformed { what: what.to_owned(), reason })
         }
     }
+}
+
+/// Whether these bytes are a manifest or index that would be read.
+pub fn check_manifest(bytes: &[u8]) -> Result<(), RegistryError> {
+    let what = "the manifest";
+    let manifest = Manifest::parse(what, bytes)?;
+    manifest.media_type(what, None)?;
+    manifest.children(what).map(drop)
 }
 
 #[cfg(test)]

@@ -125,6 +125,20 @@ pub enum RegistryError {
         /// The images that it holds.
         known: Vec<String>,
     },
+    /// The local engine never exchanged the image with a registry.
+    #[error("the image `{name}` of the Docker Engine was never pushed or pulled, so that it has no digest")]
+    NeverPushed {
+        /// The image's name.
+        name: String,
+    },
+    /// The local engine exchanged the image with several registries.
+    #[error("the image `{name}` of the Docker Engine lies in several registries: {}", known.join(", "))]
+    WhichRegistry {
+        /// The image's name.
+        name: String,
+        /// The names under which it lies there.
+        known: Vec<String>,
+    },
     /// A file of a layout cannot be read or written.
     #[error("{} cannot be {action}", path.display())]
     Io {
@@ -153,6 +167,8 @@ impl Fault for RegistryError {
             | Self::NotFound { .. }
             | Self::NotALayout { .. }
             | Self::WhichImage { .. }
+            | Self::NeverPushed { .. }
+            | Self::WhichRegistry { .. }
             | Self::Unauthorized { writing: true, .. } => Kind::Usage,
             Self::Unreachable { .. }
             | Self::Unavailable { .. }
@@ -169,12 +185,8 @@ impl Fault for RegistryError {
     fn advice(&self) -> Option<String> {
         Some(match self {
             Self::BadReference { meant: Some(meant), .. } => format!("write `{meant}`"),
-            Self::BadReference { text, .. } if text.starts_with("docker:") => {
-                "push the image to a registry, or save it as a layout: `skopeo copy docker-daemon:NAME oci:DIR:tag`"
-                    .to_owned()
-            }
             Self::BadReference { .. } => {
-                "write `registry/name[:tag][@sha256:…]`, or `oci:DIR[:tag]` for an OCI layout on disk".to_owned()
+                "write `registry/name[:tag][@sha256:…]`, `oci:DIR[:tag]` for a layout or archive on disk, or `docker:NAME`".to_owned()
             }
             Self::Unreachable { .. } => {
                 "check the address and the network, then try again; plain HTTP is spoken on loopback only, unless \
@@ -198,9 +210,13 @@ impl Fault for RegistryError {
             }
             Self::Contended { .. } => "run the same command again when the others are done".to_owned(),
             Self::NotALayout { .. } => {
-                "give the folder that holds `oci-layout` and `index.json`, as `skopeo copy … oci:DIR:tag` writes it"
+                "give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it"
                     .to_owned()
             }
+            Self::NeverPushed { name } => {
+                format!("push it first, or save it: `docker save {name} -o image.tar`, then `oci:image.tar`")
+            }
+            Self::WhichRegistry { .. } => "give one of these names, after `docker:` or alone".to_owned(),
             Self::WhichImage { .. } => "add `:tag` or `@sha256:…` to the reference".to_owned(),
             Self::Io { .. } => "check the folder's permissions and the disk, then try again".to_owned(),
         })

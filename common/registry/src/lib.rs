@@ -6,20 +6,27 @@
 //! * a registry (`remote`), by the OCI distribution specification 1.1, with the fallback tag for registries that do
 //!   not list referrers;
 //! * a layout (`layout`), by the OCI image specification's "Image Layout", where the referrers of an image are the
-//!   manifests of `index.json` that have it as their `subject`.
+//!   manifests of `index.json` that have it as their `subject`; the layout may be a folder or an archive.
+//!
+//! An image of the local Docker Engine is looked up where the engine exchanged it ([`Reference::locate`]).
 
 mod artifact;
 mod content;
 mod credentials;
+mod daemon;
+mod docker_archive;
 mod error;
+mod files;
 mod layout;
+mod legacy;
 mod reference;
 mod remote;
 mod repository;
 
-pub use artifact::{Artifact, Attached, Discovery};
-pub use content::{Descriptor, MAX_MANIFEST_BYTES};
+pub use artifact::{Artifact, Attached, Discovery, Found};
+pub use content::{Child, Descriptor, MAX_MANIFEST_BYTES, check_manifest};
 pub use credentials::Credentials;
 pub use error::RegistryError;
+pub use legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 pub use reference::{LayoutReference, Reference, RegistryReference};
 pub use repository::{Access, Referrers, Repository, Resolved};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use lifeboat_core::Sha256Digest;
 
-use crate::RegistryError;
+use crate::{RegistryError, daemon};
 
 /// The longest reference that is looked at, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -16,8 +16,10 @@ const MAX_LENGTH: usize = 4096;
 pub enum Reference {
     /// `registry/name[:tag][@sha256:…]`
     Registry(RegistryReference),
-    /// `oci:DIR[:tag][@sha256:…]`
+    /// `oci:DIR[:tag][@sha256:…]`, or an archive in place of the folder
     Layout(LayoutReference),
+    /// `docker:NAME`: whatever the local engine calls so. [`Reference::locate`] says where it came from.
+    Daemon(String),
 }
 
 /// An image in a registry. Without tag and digest it is the tag `latest`.
@@ -60,6 +62,7 @@ impl Reference {
         match self {
             Self::Registry(reference) => reference.inner.tag(),
             Self::Layout(reference) => reference.tag.as_deref(),
+            Self::Daemon(_) => None,
         }
     }
 
@@ -68,6 +71,7 @@ impl Reference {
         match self {
             Self::Registry(reference) => reference.digest,
             Self::Layout(reference) => reference.digest,
+            Self::Daemon(_) => None,
         }
     }
 
@@ -79,6 +83,16 @@ impl Reference {
                 let name = reference.path.file_name().unwrap_or(reference.path.as_os_str());
                 name.to_string_lossy().into_owned()
             }
+            Self::Daemon(name) => name.clone(),
+        }
+    }
+
+    /// The same reference, unless it names an image of the local engine: then the one, by digest, that the engine
+    /// exchanged the image under. `engine` is the engine's address as Docker's own client takes it.
+    pub async fn locate(self, engine: Option<&str>) -> Result<Self, RegistryError> {
+        match self {
+            Self::Daemon(name) => daemon::locate(&name, engine).await,
+            other => Ok(other),
         }
     }
 }
@@ -114,11 +128,18 @@ impl FromStr for Reference {
         if text.len() > MAX_LENGTH {
             return Err(refused(text, "it is too long", None));
         }
-        if let Some(rest) = text.strip_prefix("oci:") {
-            return parse_layout(text, rest).map(Self::Layout);
+        // The archives have names of their own in other tools; what a file holds shows in it.
+        for prefix in ["oci:", "oci-archive:", "docker-archive:"] {
+            if let Some(rest) = text.strip_prefix(prefix) {
+                return parse_layout(text, rest).map(Self::Layout);
+            }
         }
-        if text.starts_with("docker:") {
-            return Err(refused(text, "images of the local daemon cannot be used yet", None));
+        if let Some(name) = text.strip_prefix("docker:") {
+            let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b));
+            if name.is_empty() || name.starts_with('/') || name.contains("..") || !is_name {
+                return Err(refused(text, "what follows `docker:` is no name of an image", None));
+            }
+            return Ok(Self::Daemon(name.to_owned()));
         }
         parse_registry(text).map(Self::Registry)
     }
@@ -142,6 +163,10 @@ fn parse_layout(whole: &str, rest: &str) -> Result<LayoutReference, RegistryErro
 }
 
 fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
+    if !whole.is_ascii() {
+        let reason = "it is not written in ASCII, and letters that look alike are not the same";
+        return Err(refused(whole, reason, None));
+    }
     if whole.contains("://") {
         let (_, rest) = whole.split_once("://").unwrap_or_default();
         return Err(refused(whole, "it is a URL", Some(rest.to_owned())));
@@ -174,6 +199,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Registry(reference) => write!(f, "{}/{}", reference.registry(), reference.repository())?,
             Self::Layout(reference) => write!(f, "oci:{}", reference.path.display())?,
+            Self::Daemon(name) => write!(f, "docker:{name}")?,
         }
         if let Some(tag) = self.tag() {
             write!(f, ":{tag}")?;
@@ -204,6 +230,7 @@ mod tests {
             "docker.io/library/alpine:3.20",
             "oci:/srv/images/app",
             "oci:images:1.0",
+            "docker:app:1.0",
             "oci:./a:b/images:1.0",
             &format!("registry.example/app:1.0@{DIGEST}"),
             &format!("registry.example/app@{DIGEST}"),
@@ -232,7 +259,8 @@ mod tests {
         insta::assert_snapshot!(refusal(&format!("registry.example/app@{}", DIGEST.to_uppercase())), @"`registry.example/app@SHA256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855` is not an image reference: what follows the `@` is not `sha256:` and 64 lower-case hexadecimal digits");
         insta::assert_snapshot!(refusal("oci:"), @"`oci:` is not an image reference: it names no folder");
         insta::assert_snapshot!(refusal("oci:images:a b"), @"`oci:images:a b` is not an image reference: what follows the last `:` is not a tag");
-        insta::assert_snapshot!(refusal("docker:app"), @"`docker:app` is not an image reference: images of the local daemon cannot be used yet");
+        insta::assert_snapshot!(refusal("docker:../app"), @"`docker:../app` is not an image reference: what follows `docker:` is no name of an image");
+        insta::assert_snapshot!(refusal("registry.example/\u{430}pp:1.0"), @r"`registry.example/\u{430}pp:1.0` is not an image reference: it is not written in ASCII, and letters that look alike are not the same");
         insta::assert_snapshot!(refusal(""), @"`` is not an image reference: it names no registry");
         for hostile in
             ["registry.example/../../x", "registry.example/a\nb", "registry.example/app:", "a b/c", "x.y/"]

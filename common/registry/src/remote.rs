@@ -6,9 +6,10 @@ use lifeboat_core::Sha256Digest;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::{Reference as OciReference, RegistryOperation};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::content::{Descriptor, MANIFEST_TYPES, MAX_MANIFEST_BYTES, Manifest, check};
 use crate::reference::RegistryReference;
@@ -17,10 +18,19 @@ use crate::{Credentials, RegistryError};
 
 mod push;
 mod referrers;
+mod shared_tag;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one answer may take in all: a server that sends a byte now and then must not hold anyone up for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
+
+/// How many redirections are followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// How much of the body of an error is read, in bytes.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// How often a request that changes nothing is sent before its failure counts, and the pause after the first.
 const ATTEMPTS: u32 = 3;
@@ -29,8 +39,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// One repository of a registry.
 pub struct Remote {
     http: reqwest::Client,
-    oci: oci_client::Client,
+    /// For what a registry on loopback keeps elsewhere. Reading the system's certificates costs more than all the rest of
+    /// a verification there, so that this is made when it is needed.
+    secure_http: OnceCell<reqwest::Client>,
+    /// For what a registry wants to know of its caller, once it has asked.
+    oci: OnceCell<oci_client::Client>,
     reference: OciReference,
+    /// Whether plain HTTP is spoken.
+    plain: bool,
     /// The host and port that requests go to.
     registry: String,
     /// `scheme://host/v2/repository/`
@@ -62,24 +78,23 @@ impl Remote {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
             .user_agent(USER_AGENT)
             .https_only(!plain);
         if loopback {
-            // A proxy has no way to this machine's own loopback.
-            builder = builder.no_proxy();
+            // A proxy has no way to this machine's own loopback, and a plain connection needs no certificates.
+            let stay = Policy::custom(|attempt| {
+                let is_plain = attempt.url().scheme() == "http" && attempt.previous().len() < MAX_REDIRECTS;
+                if is_plain { attempt.follow() } else { attempt.stop() }
+            });
+            builder = builder.no_proxy().tls_certs_only([]).redirect(stay);
         }
         let http = builder.build().map_err(|error| unreachable(Box::new(error)))?;
-        let config = ClientConfig {
-            protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        };
-        let oci = oci_client::Client::try_from(config).map_err(|error| unreachable(Box::new(error)))?;
         Ok(Self {
             http,
-            oci,
+            secure_http: OnceCell::new(),
+            oci: OnceCell::new(),
+            plain,
             reference: reference.inner.clone(),
             registry,
             base,
@@ -134,9 +149,44 @@ impl Remote {
                     self.authorization.lock().await[purpose as usize] = Some(value);
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(unauthorized()),
+                status if status.is_redirection() => return self.follow(method, response).await,
                 _ => return Ok(response),
             }
         }
+    }
+
+    /// Follows a registry on loopback to where it keeps its content behind TLS. Credentials stay here.
+    async fn follow(&self, method: Method, response: Response) -> Result<Response, RegistryError> {
+        let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = target.and_then(|text| response.url().join(text).ok());
+        let Some(target) = target.filter(|url| url.scheme() == "https" && method == Method::GET) else {
+            return Ok(response);
+        };
+        let make = || async {
+            reqwest::Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .timeout(ANSWER_TIMEOUT)
+                .user_agent(USER_AGENT)
+                .https_only(true)
+                .build()
+        };
+        let client = self.secure_http.get_or_try_init(make).await.map_err(|error| self.unreachable(error))?;
+        client.get(target).send().await.map_err(|error| self.unreachable(error.without_url()))
+    }
+
+    /// The client that asks the registry's authority for tokens.
+    async fn oci(&self) -> Result<&oci_client::Client, RegistryError> {
+        let make = || async {
+            oci_client::Client::try_from(ClientConfig {
+                protocol: if self.plain { ClientProtocol::Http } else { ClientProtocol::Https },
+                connect_timeout: Some(CONNECT_TIMEOUT),
+                read_timeout: Some(READ_TIMEOUT),
+                user_agent: USER_AGENT,
+                ..ClientConfig::default()
+            })
+        };
+        self.oci.get_or_try_init(make).await.map_err(|error| self.unreachable(error))
     }
 
     /// Does what the registry's challenge asks for (distribution specification, "Token authentication").
@@ -145,22 +195,24 @@ impl Remote {
             Purpose::Read => RegistryOperation::Pull,
             Purpose::Write => RegistryOperation::Push,
         };
-        let header = match self.oci.auth(&self.reference, &self.credentials.to_auth(), operation).await {
-            Ok(Some(token)) => HeaderValue::from_str(&format!("Bearer {token}")).ok(),
-            Ok(None) => match &self.credentials {
-                Credentials::Anonymous => None,
-                Credentials::Password { user, password } => {
-                    let request = self.http.get(self.base.clone()).basic_auth(user, Some(password.as_str()));
-                    let request = request.build().map_err(|error| self.unreachable(error))?;
-                    request.headers().get(AUTHORIZATION).cloned()
+        let header =
+            match self.oci().await?.auth(&self.reference, &self.credentials.to_auth(), operation).await {
+                Ok(Some(token)) => HeaderValue::from_str(&format!("Bearer {token}")).ok(),
+                Ok(None) => match &self.credentials {
+                    Credentials::Anonymous => None,
+                    Credentials::Password { user, password } => {
+                        let request =
+                            self.http.get(self.base.clone()).basic_auth(user, Some(password.as_str()));
+                        let request = request.build().map_err(|error| self.unreachable(error))?;
+                        request.headers().get(AUTHORIZATION).cloned()
+                    }
+                },
+                Err(OciDistributionError::RequestError(error)) => {
+                    return Err(self.unreachable(error.without_url()));
                 }
-            },
-            Err(OciDistributionError::RequestError(error)) => {
-                return Err(self.unreachable(error.without_url()));
-            }
-            // The registry's own words about a failed login are not repeated: they may echo what was sent.
-            Err(_) => None,
-        };
+                // The registry's own words about a failed login are not repeated: they may echo what was sent.
+                Err(_) => None,
+            };
         Ok(header.map(|mut value| {
             value.set_sensitive(true);
             value
@@ -216,17 +268,36 @@ impl Remote {
         Ok(bytes)
     }
 
-    /// The status of an answer that should have been `200 OK`.
-    fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
+    /// An answer that should have been `200 OK`.
+    ///
+    /// A registry that knows no such thing says so in a body of its own (distribution specification, "Error Codes"). Any
+    /// other `404` may come from whatever stands in its place, and says nothing about the image.
+    async fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND => {
+                let body = self.read(what, response, MAX_ERROR_BYTES).await.unwrap_or_default();
+                if !says_unknown(&body) {
+                    return Err(self.unavailable(what, StatusCode::NOT_FOUND));
+                }
                 let what = what.strip_prefix("the ").unwrap_or(what);
                 Err(RegistryError::NotFound {
                     what: format!("{what} in {}/{}", self.registry, self.reference.repository()),
                 })
             }
             status => Err(self.unavailable(what, status)),
+        }
+    }
+
+    /// What stands under a tag, where the absence of the tag is an answer like any other.
+    pub(super) async fn optional_manifest_by_tag(
+        &self,
+        tag: &str,
+    ) -> Result<Option<(Descriptor, Vec<u8>)>, RegistryError> {
+        match self.manifest_by_tag(tag).await {
+            Ok(found) => Ok(Some(found)),
+            Err(RegistryError::NotFound { .. } | RegistryError::Unavailable { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -250,7 +321,7 @@ impl Remote {
         expected: Option<Sha256Digest>,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
         let response = self.get(what, &self.url(&format!("manifests/{name}")), &MANIFEST_TYPES).await?;
-        let response = self.expect_ok(what, response)?;
+        let response = self.expect_ok(what, response).await?;
         let served_as = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let served_as =
             served_as.and_then(|value| value.split(';').next()).map(|value| value.trim().to_owned());
@@ -268,10 +339,25 @@ impl Remote {
     pub(crate) async fn blob(&self, blob: &Descriptor, cap: u64) -> Result<Vec<u8>, RegistryError> {
         let what = format!("the blob {}", blob.digest.to_oci());
         let response = self.get(&what, &self.url(&format!("blobs/{}", blob.digest.to_oci())), &[]).await?;
-        let response = self.expect_ok(&what, response)?;
+        let response = self.expect_ok(&what, response).await?;
         let bytes = self.read(&what, response, cap).await?;
         check(&what, blob.digest, bytes)
     }
+}
+
+/// Whether the body of a `404` is a registry's own word that there is no such thing.
+fn says_unknown(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        errors: Vec<ErrorItem>,
+    }
+    #[derive(serde::Deserialize)]
+    struct ErrorItem {
+        code: String,
+    }
+    let known = ["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"];
+    serde_json::from_slice::<Body>(body)
+        .is_ok_and(|body| body.errors.iter().any(|error| known.contains(&error.code.as_str())))
 }
 
 /// Whether requests to `registry` (host and port) stay on this machine.

@@ -2,9 +2,10 @@
 
 use lifeboat_core::Sha256Digest;
 
-use crate::artifact::{Artifact, Attached, single_layer};
-use crate::content::{Descriptor, MAX_MANIFEST_BYTES};
+use crate::artifact::{Artifact, Attached, Found, SingleLayer, single_layer};
+use crate::content::{Child, DOCKER_LIST, Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX};
 use crate::layout::Layout;
+use crate::legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 use crate::remote::Remote;
 use crate::{Credentials, Reference, RegistryError};
 
@@ -68,6 +69,7 @@ impl Repository {
         Ok(match reference {
             Reference::Registry(reference) => Self::Registry(Box::new(Remote::new(reference, access)?)),
             Reference::Layout(reference) => Self::Layout(Layout::open(reference.path())?),
+            Reference::Daemon(name) => return Err(RegistryError::NeverPushed { name: name.clone() }),
         })
     }
 
@@ -99,7 +101,8 @@ impl Repository {
         }
     }
 
-    async fn stat(&self, digest: Sha256Digest) -> Result<Descriptor, RegistryError> {
+    /// The descriptor of a manifest that is there, and whose bytes have this digest.
+    pub async fn stat(&self, digest: Sha256Digest) -> Result<Descriptor, RegistryError> {
         match self {
             Self::Registry(remote) => remote.manifest_by_digest(digest).await.map(|(d, _)| d),
             Self::Layout(layout) => layout.stat(digest),
@@ -114,33 +117,74 @@ impl Repository {
         }
     }
 
-    /// The content of the artifact whose manifest is `manifest`: its single layer, at most `cap` bytes of it, if that
-    /// layer's media type begins with `prefix`; `None` for every other kind of manifest.
+    /// The bytes of a manifest, compared with its digest.
+    async fn manifest(&self, digest: Sha256Digest) -> Result<Vec<u8>, RegistryError> {
+        match self {
+            Self::Registry(remote) => Ok(remote.manifest_by_digest(digest).await?.1),
+            Self::Layout(layout) => layout.blob(digest, MAX_MANIFEST_BYTES),
+        }
+    }
+
+    /// The images that an index names; none for an image.
+    pub async fn children(&self, image: &Descriptor) -> Result<Vec<Child>, RegistryError> {
+        if ![OCI_INDEX, DOCKER_LIST].contains(&image.media_type.as_str()) {
+            return Ok(Vec::new());
+        }
+        let what = format!("the index {}", image.digest.to_oci());
+        Manifest::parse(&what, &self.manifest(image.digest).await?)?.children(&what)
+    }
+
+    /// The artifact whose manifest is `manifest`: its single layer, at most `cap` bytes of it, if that layer's media type
+    /// begins with `prefix`; `None` for every other kind of manifest.
     pub async fn artifact(
         &self,
         manifest: &Descriptor,
         prefix: &str,
         cap: u64,
-    ) -> Result<Option<Vec<u8>>, RegistryError> {
-        let bytes = match self {
-            Self::Registry(remote) => remote.manifest_by_digest(manifest.digest).await?.1,
-            Self::Layout(layout) => layout.blob(manifest.digest, MAX_MANIFEST_BYTES)?,
-        };
+    ) -> Result<Option<Found>, RegistryError> {
+        let bytes = self.manifest(manifest.digest).await?;
         let what = format!("the manifest {}", manifest.digest.to_oci());
-        let Some(layer) = single_layer(&what, &bytes, prefix)? else {
+        let Some(SingleLayer { layer, subject, annotations }) = single_layer(&what, &bytes, prefix)? else {
             return Ok(None);
         };
-        if layer.size > cap {
-            return Err(RegistryError::TooLarge {
-                what: format!("the layer {}", layer.digest.to_oci()),
-                cap,
-            });
+        let content = self.blob(&layer, cap).await?;
+        Ok(Some(Found { content, subject, annotations }))
+    }
+
+    /// The bytes of a blob, at most `cap` of them, compared with its digest.
+    pub async fn blob(&self, blob: &Descriptor, cap: u64) -> Result<Vec<u8>, RegistryError> {
+        if blob.size > cap {
+            let what = format!("the layer {}", blob.digest.to_oci());
+            return Err(RegistryError::TooLarge { what, cap });
         }
         match self {
-            Self::Registry(remote) => remote.blob(&layer, cap).await,
-            Self::Layout(layout) => layout.blob(layer.digest, cap),
+            Self::Registry(remote) => remote.blob(blob, cap).await,
+            Self::Layout(layout) => layout.blob(blob.digest, cap),
         }
-        .map(Some)
+    }
+
+    /// The layers under the legacy tag of `subject`, and whether there are more than are listed.
+    pub async fn legacy(
+        &self,
+        subject: Sha256Digest,
+        kind: LegacyKind,
+    ) -> Result<(Vec<LegacyLayer>, bool), RegistryError> {
+        match self {
+            Self::Registry(remote) => remote.legacy(subject, kind).await,
+            Self::Layout(layout) => layout.legacy(subject, kind),
+        }
+    }
+
+    /// Adds `artifact` to what stands under the legacy tag of the image `subject`.
+    pub async fn attach_legacy(
+        &self,
+        subject: Sha256Digest,
+        artifact: &LegacyArtifact,
+    ) -> Result<Attached, RegistryError> {
+        match self {
+            Self::Registry(remote) => remote.attach_legacy(subject, artifact).await,
+            Self::Layout(layout) => layout.attach_legacy(subject, artifact),
+        }
     }
 
     /// Attaches `artifact` to the image `subject`. What is attached already stays.

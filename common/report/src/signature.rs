@@ -48,6 +48,12 @@ pub struct Signature {
     pub key_id: String,
     /// Where the bundle lies.
     pub bundle: StoredBundle,
+    /// Where else it lies: in cosign's older form, if both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also: Option<StoredBundle>,
+    /// What was signed along with it: the images of the index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Signature>,
 }
 
 /// Where a bundle was put.
@@ -62,10 +68,22 @@ pub enum StoredBundle {
         #[serde(skip_serializing_if = "Option::is_none")]
         fallback_tag: Option<String>,
     },
+    /// In cosign's older form, under a tag of its own.
+    Legacy {
+        /// The digest of the manifest under the tag.
+        manifest: String,
+        /// The tag.
+        tag: String,
+    },
     /// Attached to the image in its layout.
     Layout {
         /// The digest of the manifest that refers to the image.
         manifest: String,
+    },
+    /// Beside the snapshot in its repository.
+    Repository {
+        /// The object's name.
+        object: String,
     },
     /// In a file of its own.
     File {
@@ -87,18 +105,31 @@ impl Report for Signature {
             let _ = writeln!(text, "states    {predicate_type}");
         }
         let _ = writeln!(text, "key       {}", self.key_id);
-        let _ = match &self.bundle {
-            StoredBundle::Registry { manifest, fallback_tag: None } | StoredBundle::Layout { manifest } => {
-                writeln!(text, "bundle    {manifest}")
+        for place in std::iter::once(&self.bundle).chain(&self.also) {
+            text += &place.text();
+        }
+        for child in &self.children {
+            let _ = writeln!(text, "image     {}", child.digest);
+            for place in std::iter::once(&child.bundle).chain(&child.also) {
+                text += &place.text();
             }
-            StoredBundle::Registry { manifest, fallback_tag: Some(tag) } => {
-                writeln!(
-                    text,
-                    "bundle    {manifest}\nlisted    under the tag {tag}:\n          this registry does not list referrers itself"
-                )
-            }
-            StoredBundle::File { path } => writeln!(text, "bundle    {path}"),
-        };
+        }
         text
+    }
+}
+
+impl StoredBundle {
+    fn text(&self) -> String {
+        match self {
+            Self::Registry { manifest, fallback_tag: None } | Self::Layout { manifest } => {
+                format!("bundle    {manifest}\n")
+            }
+            Self::Registry { manifest, fallback_tag: Some(tag) } => format!(
+                "bundle    {manifest}\nlisted    under the tag {tag}:\n          this registry does not list referrers itself\n"
+            ),
+            Self::Legacy { tag, .. } => format!("legacy    {tag}\n"),
+            Self::Repository { object } => format!("stored    {object}\n"),
+            Self::File { path } => format!("bundle    {path}\n"),
+        }
     }
 }

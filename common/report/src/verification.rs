@@ -30,13 +30,20 @@ pub struct Verification {
     /// The tag that was resolved to the digest, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The image index through which the image was found, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<Index>,
     /// What had to be said of it, for people.
     pub claim: String,
     /// The predicate type that was required; none for a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicate_type: Option<String>,
-    /// Whose word counts: the names of the keys.
+    /// Whose word counts: the names of the keys and identities.
     pub signers: Vec<String>,
+    /// How many of them must have said it.
+    pub threshold: usize,
+    /// How many of them did; none counts twice.
+    pub distinct_signers: usize,
     /// The bundles that show it.
     pub accepted: Vec<AcceptedBundle>,
     /// The bundles that do not, and why.
@@ -52,20 +59,71 @@ pub struct Verification {
     pub advice: Option<String>,
 }
 
+/// What is known of the index of an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Index {
+    /// The digest of the index.
+    pub digest: String,
+    /// The platform that was asked for, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The images that the index names. A signature of the index covers them by their digests, and those only.
+    pub children: Vec<Child>,
+}
+
+/// An image of an index.
+#[derive(Debug, Clone, Serialize)]
+pub struct Child {
+    /// Its digest.
+    pub digest: String,
+    /// What it is for, such as `linux/arm64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// A step of a verification.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// What is done in it.
+    pub name: &'static str,
+    /// The section of the specification that demands it.
+    pub specification: &'static str,
+}
+
 /// A bundle that shows what was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct AcceptedBundle {
     /// The bundle: the digest of its manifest, or its file.
     pub bundle: String,
-    /// The name of the key that made it.
+    /// `bundle`, or `legacy` for cosign's older tags.
+    pub format: &'static str,
+    /// The name of the signer that it was accepted for.
     pub signer: String,
-    /// The key's id.
-    pub key_id: String,
-    /// How many transparency log entries it carries; none of them was checked.
+    /// The id of the key that signed, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The identity in the certificate, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Who vouches for the identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The predicate type that was signed; none for the signature of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<String>,
+    /// When logs and timestamp authorities saw the signature.
+    pub witnessed_at: Vec<String>,
+    /// How many transparency log entries were verified.
+    pub log_entries: usize,
+    /// How many transparency log entries were not, because nothing is known of their log.
     pub unchecked_log_entries: usize,
+    /// How many timestamps were verified.
+    pub timestamps: usize,
     /// Where the predicate was written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_to: Option<String>,
+    /// The steps that were taken, in order.
+    pub steps: Vec<Step>,
 }
 
 /// A bundle that does not count.
@@ -75,6 +133,9 @@ pub struct RefusedBundle {
     pub bundle: String,
     /// Why it does not count.
     pub reason: String,
+    /// The step that failed, where the bundle could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
 }
 
 impl Report for Verification {
@@ -90,12 +151,13 @@ impl Report for Verification {
         line(&mut text, verdict, &self.subject);
         line(&mut text, "digest", &self.digest);
         line(&mut text, "claim", &self.claim);
+        if let Some(index) = &self.index {
+            line(&mut text, "index", &index.digest);
+            detail(&mut text, &index.words());
+        }
         for accepted in &self.accepted {
             line(&mut text, "bundle", &accepted.bundle);
-            detail(&mut text, &format!("signed by {} (key {})", accepted.signer, short(&accepted.key_id)));
-            if accepted.unchecked_log_entries > 0 {
-                detail(&mut text, "its transparency log entry was not checked: the key alone counts");
-            }
+            detail(&mut text, &accepted.words());
             if let Some(path) = &accepted.written_to {
                 detail(&mut text, &format!("predicate written to {path}"));
             }
@@ -121,9 +183,227 @@ impl Report for Verification {
     }
 }
 
+/// A verification of one snapshot.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotVerification {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The repository's id.
+    pub repository: String,
+    /// The snapshot's id.
+    pub snapshot: String,
+    /// The host that wrote it.
+    pub writer: String,
+    /// The id of the host's key.
+    pub writer_key_id: String,
+    /// The host's public key in PEM, for other tools.
+    pub writer_key: String,
+    /// Which of the host's snapshots it is.
+    pub sequence: u64,
+    /// When it was taken, as the host's clock had it.
+    pub time: String,
+    /// Whether some of what was to be captured is missing.
+    pub incomplete: bool,
+    /// The digest of the sealed part, the statement's subject.
+    pub part: String,
+    /// Whose word counts besides, if anyone's does.
+    pub signers: Vec<String>,
+    /// How many of them must have signed.
+    pub threshold: usize,
+    /// How many of them did.
+    pub distinct_signers: usize,
+    /// The signatures of those whose word counts.
+    pub accepted: Vec<AcceptedBundle>,
+    /// The signatures that do not count, and why.
+    pub refused: Vec<RefusedBundle>,
+    /// What is wrong with the snapshots.
+    pub problems: Vec<String>,
+    /// The file that remembers the newest snapshots, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+impl Report for SnapshotVerification {
+    const SCHEMA: &'static str = "lifeboat.snapshot-verification/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let verdict = if self.verdict == Verdict::Verified { "VERIFIED" } else { "REFUSED" };
+        line(&mut text, verdict, &format!("snapshot {}", self.snapshot));
+        line(&mut text, "written", &format!("by host {}, number {}", self.writer, self.sequence));
+        line(&mut text, "time", &format!("{}, by the host's own clock", self.time));
+        line(&mut text, "key", &self.writer_key_id);
+        if self.incomplete {
+            line(&mut text, "note", "it is incomplete: some of what was to be captured is missing");
+        }
+        for accepted in &self.accepted {
+            line(&mut text, "signed", &accepted.bundle);
+            detail(&mut text, &accepted.words());
+        }
+        if self.distinct_signers < self.threshold {
+            let reason = format!(
+                "{} of the {} signers that must have signed it did",
+                self.distinct_signers, self.threshold
+            );
+            line(&mut text, "reason", &reason);
+        }
+        for refused in &self.refused {
+            line(&mut text, "refused", &refused.bundle);
+            detail(&mut text, &refused.reason);
+        }
+        for problem in &self.problems {
+            line(&mut text, "problem", problem);
+        }
+        match (&self.checkpoint, self.verdict) {
+            (Some(path), Verdict::Verified) => line(&mut text, "seen", &format!("remembered in {path}")),
+            (_, Verdict::Verified) => {}
+            _ => line(&mut text, "do", "do not restore from it before you know who changed the repository"),
+        }
+        text
+    }
+}
+
+/// What hangs on an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tree {
+    /// The image, as it was named.
+    pub subject: String,
+    /// Its digest.
+    pub digest: String,
+    /// The tag that was resolved to the digest, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What it is for, where its index says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// What refers to it.
+    pub hanging: Vec<Hanging>,
+    /// The images of an index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Tree>,
+}
+
+/// Something that refers to an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hanging {
+    /// The digest of its manifest or layer.
+    pub place: String,
+    /// `bundle`, `legacy` or `artifact`.
+    pub form: &'static str,
+    /// The predicate type; vouched for only where it verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<String>,
+    /// Whether it verifies; none where nobody was named whose word counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Who signed it, where it verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// Why it does not verify.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Hanging {
+    /// Something that is not judged yet.
+    pub fn new(place: String, form: &'static str) -> Self {
+        Self { place, form, states: None, verdict: None, signer: None, detail: None }
+    }
+
+    fn text(&self, indent: &str) -> String {
+        let verdict = match self.verdict {
+            Some(Verdict::Verified) => "verified",
+            Some(Verdict::Refused) => "refused",
+            Some(Verdict::Undetermined) => "unknown",
+            None => "unjudged",
+        };
+        let mut text = format!("{indent}{verdict:<9} {:<9} {}\n", self.form, self.place);
+        for words in [self.states.as_deref(), self.detail.as_deref()].into_iter().flatten() {
+            let _ = writeln!(text, "{indent}          {words}");
+        }
+        if let Some(signer) = &self.signer {
+            let _ = writeln!(text, "{indent}          signed by {signer}");
+        }
+        text
+    }
+}
+
+impl Tree {
+    fn lines(&self, indent: &str) -> String {
+        let platform = self.platform.as_ref().map_or(String::new(), |platform| format!(" ({platform})"));
+        let mut text = format!("{indent}{}{platform}\n{indent}{}\n", self.subject, self.digest);
+        if self.hanging.is_empty() {
+            let _ = writeln!(text, "{indent}  nothing refers to it");
+        }
+        for hanging in &self.hanging {
+            text += &hanging.text(&format!("{indent}  "));
+        }
+        for image in &self.images {
+            text += &image.lines(&format!("{indent}  "));
+        }
+        text
+    }
+}
+
+impl Report for Tree {
+    const SCHEMA: &'static str = "lifeboat.tree/v1";
+
+    fn text(&self) -> String {
+        self.lines("")
+    }
+}
+
+impl Index {
+    fn words(&self) -> String {
+        match &self.platform {
+            Some(platform) => format!("names this image for {platform}"),
+            None => format!(
+                "names {} images; its signature covers them by digest: pull by digest",
+                self.children.len()
+            ),
+        }
+    }
+}
+
+impl AcceptedBundle {
+    fn words(&self) -> String {
+        let mut words = match (&self.key_id, &self.identity) {
+            (Some(key), _) => format!("signed by {} (key {})", self.signer, short(key)),
+            (None, Some(identity)) => {
+                format!(
+                    "signed by {identity}, for whom {} vouches",
+                    self.issuer.as_deref().unwrap_or("no one")
+                )
+            }
+            (None, None) => format!("signed by {}", self.signer),
+        };
+        if let Some(time) = self.witnessed_at.iter().min() {
+            let _ = write!(words, "; seen at {time}");
+        }
+        match (self.log_entries, self.unchecked_log_entries) {
+            (0, 0) => {}
+            (_, 0) => words += "; its log entry is good",
+            _ => {
+                words +=
+                    "; its log entry was not checked, for nothing is known of the log: the key alone counts";
+            }
+        }
+        if self.format == "legacy" {
+            words += "; under a legacy tag";
+        }
+        words
+    }
+}
+
 impl Verification {
     fn reason(&self) -> String {
         match (self.refused.len(), self.unread.len()) {
+            _ if !self.accepted.is_empty() => {
+                format!(
+                    "{} of the {} signers that must have said it did",
+                    self.distinct_signers, self.threshold
+                )
+            }
             (_, 0) if self.truncated => "nothing that was looked at shows that".to_owned(),
             (0, 0) if self.others == 0 => "it is not signed: no bundle refers to it".to_owned(),
             (0, 0) => format!("it is not signed: of the {} that refer to it none is a bundle", self.others),
@@ -173,13 +453,17 @@ mod tests {
             subject: "registry.example/app:1.0".to_owned(),
             digest: digest.clone(),
             tag: Some("1.0".to_owned()),
+            index: None,
             claim: "an image signature by release.pub".to_owned(),
             predicate_type: None,
             signers: vec!["release.pub".to_owned()],
+            threshold: 1,
+            distinct_signers: 0,
             accepted: Vec::new(),
             refused: vec![RefusedBundle {
                 bundle: digest,
                 reason: format!("its signature is for {}, not for this", "sha256:0".repeat(8)),
+                step: None,
             }],
             unread: Vec::new(),
             others: 0,

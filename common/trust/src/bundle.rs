@@ -1,17 +1,19 @@
-//! Sigstore bundles, version 0.3 (Sigstore protobuf specs, `sigstore_bundle.proto`): a signature with what is needed
-//! to verify it, as one JSON document.
+//! Sigstore bundles, versions 0.1 to 0.3 (Sigstore protobuf specs, `sigstore_bundle.proto`): a signature with what is
+//! needed to verify it, as one JSON document.
 //!
-//! The parser is strict: an unknown member, a member that stands twice, or both members of a choice refuse the bundle.
+//! The parser is strict: an unknown member, a member that stands twice, both members of a choice, or fields that
+//! contradict each other refuse the bundle. Version 0.3 is written.
+
+mod wire;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 
+use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey, refused};
 use crate::dsse;
-use crate::key::{SigningKey, VerificationKey};
-use crate::statement::{is_object, printable};
+use crate::json::{check_object, printable};
+use crate::key::{Sign, SignError, VerificationKey};
 
 /// The media type of a bundle, and of the layer and artifact that carry it in a registry.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -28,20 +30,46 @@ pub const MAX_ATTESTATION_BYTES: u64 = 88 << 20;
 /// The largest predicate that is attested, in bytes.
 pub const MAX_PREDICATE_BYTES: u64 = 64 << 20;
 
-/// How many signatures an envelope in a bundle may carry; the format allows one.
-const MAX_SIGNATURES: usize = 1;
+/// How many log entries and timestamps a bundle may carry.
+const MAX_LOG_ENTRIES: usize = 16;
+const MAX_TIMESTAMPS: usize = 16;
+
+/// The version of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// 0.1, whose log entries prove themselves by a promise.
+    V0_1,
+    /// 0.2, whose log entries come with a proof.
+    V0_2,
+    /// 0.3, which names one certificate in place of a chain.
+    V0_3,
+}
+
+impl Version {
+    fn of(media_type: &str) -> Option<Self> {
+        Some(match media_type {
+            "application/vnd.dev.sigstore.bundle+json;version=0.1" => Self::V0_1,
+            "application/vnd.dev.sigstore.bundle+json;version=0.2" => Self::V0_2,
+            // The second name is the one that came first.
+            MEDIA_TYPE | "application/vnd.dev.sigstore.bundle+json;version=0.3" => Self::V0_3,
+            _ => return None,
+        })
+    }
+}
 
 /// A bundle, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
+    /// The version of the format.
+    pub version: Version,
     /// What the signer says can verify the signature.
     pub material: Material,
     /// What was signed, and the signature.
     pub content: Content,
-    /// How many transparency log entries it carries. They are not looked at here.
-    pub log_entries: usize,
-    /// How many timestamps it carries. They are not looked at here.
-    pub timestamps: usize,
+    /// The transparency log entries that it carries. What they show is not known from here.
+    pub log_entries: Vec<LogEntry>,
+    /// The timestamps that it carries (RFC 3161), in DER.
+    pub timestamps: Vec<Vec<u8>>,
 }
 
 /// What the signer says can verify the signature.
@@ -52,8 +80,21 @@ pub enum Material {
         /// By custom the base64 of the SHA-256 of the key's `SubjectPublicKeyInfo`.
         hint: String,
     },
-    /// A certificate in DER.
-    Certificate(Vec<u8>),
+    /// Certificates in DER, the signer's first; at least one.
+    Certificates(Vec<Vec<u8>>),
+}
+
+/// What a log entry says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The log, by the digest of its key.
+    pub log: Option<Sha256Digest>,
+    /// Whether it carries the log's promise.
+    pub has_promise: bool,
+    /// Whether it carries a proof of inclusion.
+    pub has_proof: bool,
+    /// Whether the log is one of Rekor's second generation, which promises nothing and tells no time.
+    pub is_second_generation: bool,
 }
 
 /// What was signed.
@@ -70,160 +111,52 @@ pub enum Content {
     },
 }
 
-/// Bytes that are no bundle of version 0.3.
+/// Bytes that are no bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a Sigstore bundle of version 0.3 ({reason})")]
+#[error("this is not a Sigstore bundle ({reason})")]
 pub struct NotABundle {
     /// What was found instead.
     pub reason: String,
 }
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Json {
-    media_type: String,
-    verification_material: JsonMaterial,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message_signature: Option<JsonMessage>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dsse_envelope: Option<JsonEnvelope>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JsonMaterial {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    public_key: Option<JsonPublicKey>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<JsonCertificate>,
-    #[serde(default, skip_serializing)]
-    x509_certificate_chain: Option<IgnoredAny>,
-    #[serde(default, skip_serializing)]
-    tlog_entries: Option<Vec<IgnoredAny>>,
-    #[serde(default, skip_serializing)]
-    timestamp_verification_data: Option<JsonTimestamps>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonPublicKey {
-    #[serde(default)]
-    hint: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JsonCertificate {
-    raw_bytes: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonTimestamps {
-    #[serde(default, rename = "rfc3161Timestamps", skip_serializing)]
-    rfc3161: Option<Vec<IgnoredAny>>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JsonMessage {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message_digest: Option<JsonDigest>,
-    signature: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonDigest {
-    algorithm: String,
-    digest: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JsonEnvelope {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<JsonSignature>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonSignature {
-    sig: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    keyid: Option<String>,
-}
-
-/// The name of SHA-256 in the format's `HashAlgorithm`.
-const SHA2_256: &str = "SHA2_256";
 
 /// The hint that names `key` in a bundle, as cosign writes it.
 fn hint(key: &VerificationKey) -> String {
     STANDARD.encode(key.id().as_bytes())
 }
 
-fn refused(reason: impl Into<String>) -> NotABundle {
-    NotABundle { reason: reason.into() }
-}
-
-fn decode(what: &str, text: &str) -> Result<Vec<u8>, NotABundle> {
-    STANDARD.decode(text).map_err(|error| refused(format!("{what} is not base64: {error}")))
-}
-
 impl Bundle {
     /// Signs an in-toto statement.
-    pub fn sign_statement(payload: Vec<u8>, key: &SigningKey) -> Self {
-        Self::of(Content::Envelope(dsse::Envelope::sign(dsse::IN_TOTO, payload, key)), key)
+    pub fn sign_statement(payload: Vec<u8>, key: &dyn Sign) -> Result<Self, SignError> {
+        Ok(Self::of(Content::Envelope(dsse::Envelope::sign_with(dsse::IN_TOTO, payload, key)?), key))
     }
 
     /// Signs the file whose SHA-256 is `digest`.
-    pub fn sign_file(digest: Sha256Digest, key: &SigningKey) -> Self {
-        Self::of(Content::Message { digest: Some(digest), signature: key.sign_digest(digest) }, key)
+    pub fn sign_file(digest: Sha256Digest, key: &dyn Sign) -> Result<Self, SignError> {
+        let signature = key.sign_digest(digest)?;
+        Ok(Self::of(Content::Message { digest: Some(digest), signature }, key))
     }
 
-    fn of(content: Content, key: &SigningKey) -> Self {
+    fn of(content: Content, key: &dyn Sign) -> Self {
         let material = Material::PublicKey { hint: hint(key.verification_key()) };
-        Self { material, content, log_entries: 0, timestamps: 0 }
+        Self { version: Version::V0_3, material, content, log_entries: Vec::new(), timestamps: Vec::new() }
     }
 
     /// Reads the JSON form. The caller has capped its size.
     pub fn parse(json: &[u8]) -> Result<Self, NotABundle> {
-        if !is_object(json) {
-            return Err(refused("it is not a JSON object"));
-        }
+        check_object(json).map_err(refused)?;
         let json: Json = serde_json::from_slice(json).map_err(|error| refused(error.to_string()))?;
-        if json.media_type != MEDIA_TYPE {
-            return Err(refused(format!("its media type is `{}`", printable(&json.media_type))));
-        }
-        let material = match json.verification_material {
-            JsonMaterial { x509_certificate_chain: Some(_), .. } => {
-                return Err(refused("it holds a certificate chain, which versions before 0.3 did"));
-            }
-            JsonMaterial { public_key: Some(key), certificate: None, .. } => {
-                Material::PublicKey { hint: key.hint }
-            }
-            JsonMaterial { public_key: None, certificate: Some(ref certificate), .. } => {
-                Material::Certificate(decode("the certificate", &certificate.raw_bytes)?)
-            }
-            JsonMaterial { public_key: None, certificate: None, .. } => {
-                return Err(refused("it names neither a key nor a certificate"));
-            }
-            JsonMaterial { .. } => return Err(refused("it names both a key and a certificate")),
-        };
-        let timestamps = json.verification_material.timestamp_verification_data.and_then(|data| data.rfc3161);
+        let version = Version::of(&json.media_type)
+            .ok_or_else(|| refused(format!("its media type is `{}`", printable(&json.media_type))))?;
+        let material = json.verification_material.material(version)?;
+        let log_entries = json.verification_material.log_entries()?;
+        let timestamps = json.verification_material.timestamps()?;
         let content = match (json.message_signature, json.dsse_envelope) {
             (Some(message), None) => message.parse()?,
             (None, Some(envelope)) => envelope.parse()?,
             (None, None) => return Err(refused("it holds no signature")),
             (Some(_), Some(_)) => return Err(refused("it holds both a file's signature and an envelope")),
         };
-        Ok(Self {
-            material,
-            content,
-            log_entries: json.verification_material.tlog_entries.map_or(0, |entries| entries.len()),
-            timestamps: timestamps.map_or(0, |stamps| stamps.len()),
-        })
+        Ok(Self { version, material, content, log_entries, timestamps })
     }
 
     /// The JSON form of a bundle that was signed here, with a key; log entries and timestamps are not kept.
@@ -234,19 +167,14 @@ impl Bundle {
         let mut material = JsonMaterial::default();
         match &self.material {
             Material::PublicKey { hint } => material.public_key = Some(JsonPublicKey { hint: hint.clone() }),
-            Material::Certificate(der) => {
-                material.certificate = Some(JsonCertificate { raw_bytes: STANDARD.encode(der) });
+            Material::Certificates(chain) => {
+                material.certificate =
+                    chain.first().map(|der| JsonCertificate { raw_bytes: STANDARD.encode(der) });
             }
         }
         let (message_signature, dsse_envelope) = match &self.content {
             Content::Envelope(envelope) => (None, Some(JsonEnvelope::from(envelope))),
-            Content::Message { digest, signature } => {
-                let message_digest = digest.map(|digest| JsonDigest {
-                    algorithm: SHA2_256.to_owned(),
-                    digest: STANDARD.encode(digest.as_bytes()),
-                });
-                (Some(JsonMessage { message_digest, signature: STANDARD.encode(signature) }), None)
-            }
+            Content::Message { digest, signature } => (Some(JsonMessage::new(*digest, signature)), None),
         };
         let json = Json {
             media_type: MEDIA_TYPE.to_owned(),
@@ -258,60 +186,17 @@ impl Bundle {
     }
 }
 
-impl JsonMessage {
-    fn parse(self) -> Result<Content, NotABundle> {
-        let digest = match self.message_digest {
-            None => None,
-            Some(JsonDigest { algorithm, digest }) if algorithm == SHA2_256 => {
-                let bytes = decode("the file's digest", &digest)?;
-                let bytes =
-                    bytes.try_into().map_err(|_| refused("the file's digest is not 32 bytes long"))?;
-                Some(Sha256Digest::from_bytes(bytes))
-            }
-            Some(JsonDigest { algorithm, .. }) => {
-                return Err(refused(format!("the file's digest is `{}`", printable(&algorithm))));
-            }
-        };
-        Ok(Content::Message { digest, signature: decode("the signature", &self.signature)? })
-    }
-}
-
-impl JsonEnvelope {
-    fn parse(self) -> Result<Content, NotABundle> {
-        if self.signatures.is_empty() || self.signatures.len() > MAX_SIGNATURES {
-            return Err(refused(format!("its envelope has {} signatures", self.signatures.len())));
-        }
-        let signatures = self
-            .signatures
-            .into_iter()
-            .map(|s| Ok(dsse::Signature { key_id: s.keyid, bytes: decode("the signature", &s.sig)? }))
-            .collect::<Result<_, NotABundle>>()?;
-        let payload = decode("the payload", &self.payload)?;
-        Ok(Content::Envelope(dsse::Envelope { payload_type: self.payload_type, payload, signatures }))
-    }
-}
-
-impl From<&dsse::Envelope> for JsonEnvelope {
-    fn from(envelope: &dsse::Envelope) -> Self {
-        let signature =
-            |s: &dsse::Signature| JsonSignature { sig: STANDARD.encode(&s.bytes), keyid: s.key_id.clone() };
-        Self {
-            payload: STANDARD.encode(&envelope.payload),
-            payload_type: envelope.payload_type.clone(),
-            signatures: envelope.signatures.iter().map(signature).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::SigningKey;
 
     #[test]
     fn a_bundle_survives_its_json_form() {
         let key = SigningKey::generate();
         for bundle in
             [Bundle::sign_statement(b"{}".to_vec(), &key), Bundle::sign_file(Sha256Digest::of(b"file"), &key)]
+                .map(Result::unwrap)
         {
             assert_eq!(Bundle::parse(&bundle.to_json()).unwrap(), bundle);
         }
@@ -320,10 +205,10 @@ mod tests {
     #[test]
     fn what_others_put_in_is_counted_and_nulls_are_absence() {
         let json = format!(
-            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}},"certificate":null,"tlogEntries":[{{"logIndex":"1"}}],"timestampVerificationData":{{"rfc3161Timestamps":[{{"signedTimestamp":"AA=="}}]}}}},"messageSignature":{{"signature":"AA=="}}}}"#
+            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}},"certificate":null,"tlogEntries":[{{"logIndex":"1","logId":{{"keyId":"AA=="}},"kindVersion":{{"kind":"dsse","version":"0.0.1"}},"canonicalizedBody":"AA=="}}],"timestampVerificationData":{{"rfc3161Timestamps":[{{"signedTimestamp":"AA=="}}]}}}},"messageSignature":{{"signature":"AA=="}}}}"#
         );
         let bundle = Bundle::parse(json.as_bytes()).unwrap();
-        assert_eq!((bundle.log_entries, bundle.timestamps), (1, 1));
+        assert_eq!((bundle.log_entries.len(), bundle.timestamps.len()), (1, 1));
         assert_eq!(bundle.material, Material::PublicKey { hint: String::new() });
     }
 
@@ -339,22 +224,22 @@ mod tests {
         Bundle::parse(bundle(key, message).as_bytes()).unwrap();
         Bundle::parse(bundle(key, envelope).as_bytes()).unwrap();
 
-        let old =
-            bundle(key, message).replace(MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.1");
-        insta::assert_snapshot!(reason(&old), @"its media type is `application/vnd.dev.sigstore.bundle+json;version=0.1`");
+        let unknown =
+            bundle(key, message).replace(MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.9");
+        insta::assert_snapshot!(reason(&unknown), @"its media type is `application/vnd.dev.sigstore.bundle+json;version=0.9`");
         insta::assert_snapshot!(reason(&bundle(r#""x509CertificateChain":{}"#, message)), @"it holds a certificate chain, which versions before 0.3 did");
         insta::assert_snapshot!(reason(&bundle("", message)), @"it names neither a key nor a certificate");
-        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"certificate":{{"rawBytes":""}}"#), message)), @"it names both a key and a certificate");
+        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"certificate":{{"rawBytes":""}}"#), message)), @"it names both a key and a certificate, or a certificate twice");
         insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{envelope}"))), @"it holds both a file's signature and an envelope");
-        insta::assert_snapshot!(reason(&bundle(&format!("{key},{key}"), message)), @"duplicate field `publicKey` at line 1 column 121");
-        insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{message}"))), @"duplicate field `messageSignature` at line 1 column 169");
+        insta::assert_snapshot!(reason(&bundle(&format!("{key},{key}"), message)), @"the member `publicKey` stands twice at line 1 column 135");
+        insta::assert_snapshot!(reason(&bundle(key, &format!("{message},{message}"))), @"the member `messageSignature` stands twice at line 1 column 191");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace("e30=", "e30"))), @"the payload is not base64: Invalid padding");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, "[]"))), @"its envelope has 0 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, r#"[{"sig":"AA=="},{"sig":"AA=="}]"#))), @"its envelope has 2 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `verificationMaterial`, `messageSignature`, `dsseEnvelope` at line 1 column 118");
         insta::assert_snapshot!(reason(&bundle(key, r#""messageSignature":{"signature":"AA==","messageDigest":{"algorithm":"SHA2_512","digest":""}}"#)), @"the file's digest is `SHA2_512`");
-        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"invalid type: sequence, expected a string at line 1 column 13");
-        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"expected value at line 1 column 1000126");
+        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
+        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");
         insta::assert_snapshot!(reason("<html>"), @"it is not a JSON object");
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::key::{BadSignature, SigningKey, VerificationKey};
+use crate::key::{BadSignature, Sign, SignError, SigningKey, VerificationKey};
 
 /// The payload type of in-toto statements.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -88,6 +88,13 @@ impl Envelope {
         let bytes = key.sign(&pre_authentication_encoding(payload_type, &payload));
         let signature = Signature { key_id: None, bytes };
         Self { payload_type: payload_type.to_owned(), payload, signatures: vec![signature] }
+    }
+
+    /// Signs `payload` with a key that may be held elsewhere.
+    pub fn sign_with(payload_type: &str, payload: Vec<u8>, key: &dyn Sign) -> Result<Self, SignError> {
+        let digest = Sha256Digest::of(&pre_authentication_encoding(payload_type, &payload));
+        let signature = Signature { key_id: None, bytes: key.sign_digest(digest)? };
+        Ok(Self { payload_type: payload_type.to_owned(), payload, signatures: vec![signature] })
     }
 
     /// Reads the JSON form. The caller has capped its size.

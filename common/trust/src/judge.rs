@@ -1,49 +1,23 @@
 //! From evidence to verdict: does a bundle show that one of the policy's signers said this of that subject?
 //!
-//! Each candidate is judged alone, in the order: strict parse, signature, statement, subject, predicate type. What is
-//! not covered by the signature decides nothing.
+//! Each candidate is judged alone, in the order: strict parse, signature with the logs, certificates and timestamps that
+//! it needs, statement, subject, predicate type, and what else the policy wants. What is not covered by a signature
+//! decides nothing, except that a contradiction refuses.
+
+use std::collections::BTreeMap;
 
 use lifeboat_core::Sha256Digest;
 
-use crate::bundle::{Bundle, Content, Material, NotABundle};
+use crate::bundle::{Bundle, Content, Material};
+use crate::certificate::Claims;
 use crate::dsse::{self, EnvelopeError};
+use crate::evidence::{self, Evidence, Signed};
+use crate::json::printable;
 use crate::key::VerificationKey;
-use crate::statement::{NotAStatement, PredicateType, Statement, printable};
-
-/// Whose word counts.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {
-    /// The signers; the word of any one of them is enough.
-    pub signers: Vec<Signer>,
-}
-
-/// One whose word counts.
-#[derive(Debug, Clone)]
-pub enum Signer {
-    /// The holder of a private key.
-    Key {
-        /// What the user calls the key, such as its file.
-        name: String,
-        /// The public half.
-        key: VerificationKey,
-    },
-}
-
-impl Signer {
-    /// What the user calls this signer.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Key { name, .. } => name,
-        }
-    }
-
-    /// The id of the signer's key.
-    pub fn key_id(&self) -> Sha256Digest {
-        match self {
-            Self::Key { key, .. } => key.id(),
-        }
-    }
-}
+use crate::policy::{Author, Policy, Signer};
+use crate::refusal::Refusal;
+use crate::statement::{PredicateType, Statement};
+use crate::step::{self, Step};
 
 /// What must have been said.
 #[derive(Debug, Clone)]
@@ -54,195 +28,270 @@ pub struct Claim {
     pub predicate_type: PredicateType,
 }
 
-/// A bundle that shows what was asked for.
+/// A file whose signature is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// Its digest.
+    pub digest: Sha256Digest,
+    /// Its content, where it is at hand: an Ed25519 key signs nothing less.
+    pub content: Option<&'a [u8]>,
+    /// What kind of statement about it is wanted, if one is.
+    pub predicate_type: Option<&'a PredicateType>,
+}
+
+/// A signature that counts.
 #[derive(Debug)]
 pub struct Accepted<'p> {
-    /// Whose word it is.
+    /// Which of the policy's signers it is.
     pub signer: &'p Signer,
-    /// What was said, word for word.
+    /// Who it is.
+    pub author: Author,
+    /// What the certificate says, if there is one.
+    pub certificate: Option<Claims>,
+    /// What logs and timestamps show, and the steps that were taken.
+    pub evidence: Evidence,
+    /// What was said, word for word; nothing for the signature of a file.
     pub payload: Vec<u8>,
-    /// The same, parsed.
-    pub statement: Statement,
-    /// How many log entries came with it; a signature by a key stands without them, and they were not checked.
-    pub log_entries: usize,
+    /// The same, parsed, where it is a statement.
+    pub statement: Option<Statement>,
 }
 
-/// Why a bundle does not show what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It cannot be parsed.
-    #[error(transparent)]
-    NotABundle(#[from] NotABundle),
-    /// It was signed with a certificate, and the policy names keys.
-    #[error("it was signed with a certificate, and only keys were given to verify with")]
-    SignedByCertificate,
-    /// None of the policy's signers made the signature.
-    #[error("it was not signed by {tried}; it says that key {hint} signed it")]
-    OtherSigner {
-        /// The names of the signers that were tried.
-        tried: String,
-        /// The hint in the bundle, which nobody vouches for.
-        hint: String,
-    },
-    /// It holds the signature of a file instead of a statement.
-    #[error("it holds the signature of a file, not a statement about an image")]
-    NotAnEnvelope,
-    /// It holds a statement instead of the signature of a file.
-    #[error("it holds a signed statement ({predicate_type}), not the signature of a file")]
-    NotAMessage {
-        /// What the statement says that it is; not verified.
-        predicate_type: String,
-    },
-    /// The envelope's payload is of another type than in-toto statements.
-    #[error("its signed payload is `{found}`, not an in-toto statement")]
-    OtherPayload {
-        /// The payload type.
-        found: String,
-    },
-    /// The signature is good, but what is signed is no statement.
-    #[error(transparent)]
-    NotAStatement(#[from] NotAStatement),
-    /// The signature is good, but for something else.
-    #[error("its signature by {signer} is good, but for {found}, not for {expected}")]
-    OtherSubject {
-        /// Who signed.
-        signer: String,
-        /// The digest that was asked about.
-        expected: String,
-        /// The first subject of the statement.
-        found: String,
-    },
-    /// The signature is good, but says something else.
-    #[error("its signature by {signer} is good, but it is {found}, not {expected}")]
-    OtherPredicate {
-        /// Who signed.
-        signer: String,
-        /// The predicate type that was asked for.
-        expected: String,
-        /// The predicate type that was signed.
-        found: String,
-    },
-    /// A key of this kind signs files whole, and only a digest is at hand.
-    #[error("{signer} is an Ed25519 key, which cannot verify the signature of a file by its digest")]
-    DigestIsNotEnough {
-        /// Whose key it is.
-        signer: String,
-    },
-}
-
-/// Judges one candidate for `claim`.
+/// Judges one bundle for `claim`.
 pub fn judge<'p>(bundle: &[u8], claim: &Claim, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
-    // 1. Strict parse.
-    let bundle = Bundle::parse(bundle)?;
-    let hint = key_hint(&bundle)?;
-    let Content::Envelope(envelope) = bundle.content else {
+    judge_any(bundle, claim.subject, Some(&claim.predicate_type), policy)
+}
+
+/// Judges one bundle for a statement about `subject`, of whatever type unless one is wanted. What it says must be looked
+/// at: a signature that is good for something is not good for everything.
+pub fn judge_any<'p>(
+    bundle: &[u8],
+    subject: Sha256Digest,
+    predicate_type: Option<&PredicateType>,
+    policy: &'p Policy,
+) -> Result<Accepted<'p>, Refusal> {
+    let parsed = Bundle::parse(bundle)?;
+    if !matches!(parsed.content, Content::Envelope(_)) {
         return Err(Refusal::NotAnEnvelope);
+    }
+    let accepted = judge_signature(&parsed, bundle, Signed { digest: subject, content: None }, policy)?;
+    judge_statement(accepted, parsed, subject, predicate_type, policy)
+}
+
+/// Judges whether a bundle is a signature of the file, or of a statement about it.
+pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
+    let parsed = Bundle::parse(bundle)?;
+    let what = Signed { digest: file.digest, content: file.content };
+    if let Content::Message { digest: Some(stated), .. } = &parsed.content
+        && *stated != file.digest
+    {
+        // What was signed instead can be said for certain where the signature is good for it.
+        let other = Signed { digest: *stated, content: None };
+        let signer = judge_signature(&parsed, bundle, other, policy)?.signer.name();
+        let (expected, found) = (file.digest.to_oci(), stated.to_oci());
+        return Err(Refusal::OtherSubject { signer, expected, found });
+    }
+    let accepted = judge_signature(&parsed, bundle, what, policy)?;
+    match parsed.content {
+        Content::Envelope(_) => judge_statement(accepted, parsed, file.digest, file.predicate_type, policy),
+        Content::Message { .. } => match file.predicate_type {
+            Some(_) => Err(Refusal::NotAnEnvelope),
+            None if !policy.annotations.is_empty() => Err(Refusal::NotAnEnvelope),
+            None => judge_time(accepted, policy),
+        },
+    }
+}
+
+/// Judges the signature alone, whatever it is about.
+pub(crate) fn judge_signature<'p>(
+    bundle: &Bundle,
+    json: &[u8],
+    what: Signed<'_>,
+    policy: &'p Policy,
+) -> Result<Accepted<'p>, Refusal> {
+    let mut accepted = match &bundle.material {
+        Material::PublicKey { hint } => {
+            let (signer, key) = find_key(bundle, hint, what, policy)?;
+            evidence::check_hint(hint, key)?;
+            let needs_log = policy.keys_need_log;
+            let evidence = evidence::verify_key(bundle, json, key, what, &policy.root, needs_log)?;
+            Accepted {
+                signer,
+                author: Author::Key(key.id()),
+                certificate: None,
+                evidence,
+                payload: Vec::new(),
+                statement: None,
+            }
+        }
+        Material::Certificates(chain) => {
+            if !policy.signers.iter().any(|signer| matches!(signer, Signer::Identity { .. })) {
+                return Err(Refusal::SignedByCertificate);
+            }
+            let (claims, mut evidence) =
+                evidence::verify_certificate(bundle, json, chain, what, &policy.root, policy.demands)?;
+            let signer = find_identity(&claims, policy)?;
+            evidence.steps.push(step::IDENTITY);
+            let author =
+                Author::Identity { identity: claims.identity.clone(), issuer: claims.issuer.clone() };
+            Accepted {
+                signer,
+                author,
+                certificate: Some(claims),
+                evidence,
+                payload: Vec::new(),
+                statement: None,
+            }
+        }
     };
-    // 2. Signature, over the payload's own bytes (DSSE protocol, "Verification").
-    let signer = verify_envelope(&envelope, &hint, policy)?;
-    // 3. Statement: parsed from the bytes that were verified.
+    accepted.evidence.steps.insert(0, step::FORMAT);
+    Ok(accepted)
+}
+
+/// Judges what a signature that is good says.
+fn judge_statement<'p>(
+    mut accepted: Accepted<'p>,
+    bundle: Bundle,
+    subject: Sha256Digest,
+    predicate_type: Option<&PredicateType>,
+    policy: &Policy,
+) -> Result<Accepted<'p>, Refusal> {
+    let Content::Envelope(envelope) = bundle.content else { return Err(Refusal::NotAnEnvelope) };
+    if envelope.payload_type != dsse::IN_TOTO {
+        return Err(Refusal::OtherPayload { found: printable(&envelope.payload_type) });
+    }
+    // Parsed from the bytes that were verified.
     let statement = Statement::parse(&envelope.payload)?;
-    // 4. Subject.
-    if !statement.is_about(claim.subject) {
+    let Some(about) = statement.about(subject) else {
         return Err(Refusal::OtherSubject {
-            signer: signer.name().to_owned(),
-            expected: claim.subject.to_oci(),
+            signer: accepted.signer.name(),
+            expected: subject.to_oci(),
             found: statement.subjects.first().map(|subject| subject.digest.shown()).unwrap_or_default(),
         });
-    }
-    // 5. Predicate type.
-    if statement.predicate_type != claim.predicate_type.uri() {
+    };
+    if let Some(expected) = predicate_type
+        && statement.predicate_type != expected.uri()
+    {
         return Err(Refusal::OtherPredicate {
-            signer: signer.name().to_owned(),
-            expected: describe(claim.predicate_type.uri()),
+            signer: accepted.signer.name(),
+            expected: describe(expected.uri()),
             found: describe(&statement.predicate_type),
         });
     }
-    Ok(Accepted { signer, payload: envelope.payload, statement, log_entries: bundle.log_entries })
+    check_annotations(&policy.annotations, |name| about.annotation(name))?;
+    accepted.evidence.steps.extend([step::STATEMENT, step::SUBJECT]);
+    accepted.evidence.steps.extend(predicate_type.map(|_| step::PREDICATE_TYPE));
+    accepted.evidence.steps.extend(annotation_step(policy));
+    accepted.payload = envelope.payload;
+    accepted.statement = Some(statement);
+    judge_time(accepted, policy)
 }
 
-/// Judges whether a bundle is the signature of the file whose SHA-256 is `digest`, and gives the signer.
-pub fn judge_file<'p>(
-    bundle: &[u8],
-    digest: Sha256Digest,
-    policy: &'p Policy,
-) -> Result<&'p Signer, Refusal> {
-    let bundle = Bundle::parse(bundle)?;
-    let hint = key_hint(&bundle)?;
-    let (claimed, signature) = match bundle.content {
-        Content::Message { digest, signature } => (digest, signature),
-        Content::Envelope(envelope) => {
-            let predicate_type =
-                Statement::parse(&envelope.payload).map(|statement| statement.predicate_type);
-            return Err(Refusal::NotAMessage {
-                predicate_type: predicate_type
-                    .map_or_else(|_| printable(&envelope.payload_type), |t| describe(&t)),
-            });
-        }
-    };
-    for signer in &policy.signers {
-        let Signer::Key { key, .. } = signer;
-        if key.verify_digest(digest, &signature).is_ok() {
-            return Ok(signer);
-        }
-        // Which file was signed instead can be said where the bundle's own digest verifies.
-        if let Some(claimed) = claimed
-            && key.verify_digest(claimed, &signature).is_ok()
-        {
-            return Err(Refusal::OtherSubject {
-                signer: signer.name().to_owned(),
-                expected: digest.to_oci(),
-                found: claimed.to_oci(),
-            });
+/// Compares the annotations that are signed with those that the caller wants.
+pub(crate) fn check_annotations(
+    wanted: &BTreeMap<String, String>,
+    signed: impl Fn(&str) -> Option<String>,
+) -> Result<(), Refusal> {
+    for (name, expected) in wanted {
+        let found = signed(name);
+        if found.as_ref() != Some(expected) {
+            let found = found.map(|value| printable(&value));
+            return Err(Refusal::OtherAnnotation { name: name.clone(), expected: expected.clone(), found });
         }
     }
-    let blind = policy.signers.iter().find(|Signer::Key { key, .. }| !key.verifies_digests());
-    Err(match blind {
-        Some(signer) => Refusal::DigestIsNotEnough { signer: signer.name().to_owned() },
-        None => other_signer(policy, &hint),
+    Ok(())
+}
+
+pub(crate) fn annotation_step(policy: &Policy) -> Option<Step> {
+    (!policy.annotations.is_empty()).then_some(step::ANNOTATIONS)
+}
+
+/// Judges when it was signed: by the earliest time that was witnessed.
+pub(crate) fn judge_time<'p>(mut accepted: Accepted<'p>, policy: &Policy) -> Result<Accepted<'p>, Refusal> {
+    if let Some(minimum) = policy.minimum_time {
+        let earliest = accepted.evidence.times.iter().min().ok_or(Refusal::NoTime)?;
+        if *earliest < minimum {
+            return Err(Refusal::Stale { time: earliest.to_string(), minimum: minimum.to_string() });
+        }
+        accepted.evidence.steps.push(step::MINIMUM_TIME);
+    }
+    Ok(accepted)
+}
+
+fn find_identity<'p>(claims: &Claims, policy: &'p Policy) -> Result<&'p Signer, Refusal> {
+    let names = |signer: &&Signer| match signer {
+        Signer::Identity { identity, issuer } => {
+            identity.matches(&claims.identity) && issuer.matches(&claims.issuer)
+        }
+        Signer::Key { .. } => false,
+    };
+    policy.signers.iter().find(names).ok_or_else(|| {
+        let expected = policy.signers.iter().filter(|signer| matches!(signer, Signer::Identity { .. }));
+        Refusal::OtherIdentity {
+            identity: printable(&claims.identity),
+            issuer: printable(&claims.issuer),
+            expected: expected.map(Signer::name).collect::<Vec<_>>().join(" or "),
+        }
     })
 }
 
-fn key_hint(bundle: &Bundle) -> Result<String, Refusal> {
-    match &bundle.material {
-        Material::PublicKey { hint } => Ok(hint.clone()),
-        Material::Certificate(_) => Err(Refusal::SignedByCertificate),
-    }
-}
-
-fn verify_envelope<'p>(
-    envelope: &dsse::Envelope,
+fn find_key<'p>(
+    bundle: &Bundle,
     hint: &str,
+    what: Signed<'_>,
     policy: &'p Policy,
-) -> Result<&'p Signer, Refusal> {
+) -> Result<(&'p Signer, &'p VerificationKey), Refusal> {
+    let mut blind = None;
+    let mut has_keys = false;
     for signer in &policy.signers {
-        let Signer::Key { key, .. } = signer;
-        match envelope.verify(dsse::IN_TOTO, key) {
-            Ok(_) => return Ok(signer),
-            Err(EnvelopeError::OtherType { found, .. }) => {
-                return Err(Refusal::OtherPayload { found: printable(&found) });
-            }
-            Err(EnvelopeError::NotSignedBy { .. } | EnvelopeError::Malformed { .. }) => {}
+        let Signer::Key { key, name } = signer else { continue };
+        has_keys = true;
+        let verifies = match &bundle.content {
+            Content::Envelope(envelope) => match envelope.verify(dsse::IN_TOTO, key) {
+                Ok(_) => true,
+                Err(EnvelopeError::OtherType { found, .. }) => {
+                    return Err(Refusal::OtherPayload { found: printable(&found) });
+                }
+                Err(EnvelopeError::NotSignedBy { .. } | EnvelopeError::Malformed { .. }) => false,
+            },
+            Content::Message { signature, .. } => match what.content {
+                _ if key.verifies_digests() => key.verify_digest(what.digest, signature).is_ok(),
+                Some(content) => key.verify(content, signature).is_ok(),
+                None => {
+                    blind = Some(name.clone());
+                    false
+                }
+            },
+        };
+        if verifies {
+            return Ok((signer, key));
         }
     }
-    Err(other_signer(policy, hint))
+    Err(match blind {
+        _ if !has_keys => Refusal::SignedByKey { hint: readable_hint(hint) },
+        Some(signer) => Refusal::DigestIsNotEnough { signer },
+        None => other_signer(policy, hint),
+    })
 }
 
 fn other_signer(policy: &Policy, hint: &str) -> Refusal {
+    let keys = policy.signers.iter().filter(|signer| matches!(signer, Signer::Key { .. }));
+    let tried = keys.map(Signer::name).collect::<Vec<_>>().join(" or ");
+    Refusal::OtherSigner { tried, hint: readable_hint(hint) }
+}
+
+/// By custom the hint is the key's id in base64; people know the id as it stands in reports.
+fn readable_hint(hint: &str) -> String {
     use base64::Engine as _;
-    // By custom the hint is the key's id in base64; people know the id as it stands in reports.
     let decoded = base64::engine::general_purpose::STANDARD.decode(hint).ok();
-    let hint = match decoded.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-        Some(bytes) => Sha256Digest::from_bytes(bytes).to_string()[..16].to_owned(),
+    match decoded.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+        Some(bytes) => evidence::short(Sha256Digest::from_bytes(bytes)),
         None if hint.is_empty() => "(unnamed)".to_owned(),
         None => printable(hint),
-    };
-    let tried = policy.signers.iter().map(Signer::name).collect::<Vec<_>>().join(" or ");
-    Refusal::OtherSigner { tried, hint }
+    }
 }
 
 /// A predicate type as people know it.
-fn describe(uri: &str) -> String {
+pub fn describe(uri: &str) -> String {
     match uri.parse::<PredicateType>() {
         Ok(kind) if kind == PredicateType::image_signature() => "an image signature".to_owned(),
         Ok(kind) => match kind.short_name() {
@@ -265,22 +314,29 @@ mod tests {
 
     fn policy(key: &SigningKey) -> Policy {
         let signer = Signer::Key { name: "release.pub".to_owned(), key: key.verification_key().clone() };
-        Policy { signers: vec![signer] }
+        Policy { signers: vec![signer], ..Policy::default() }
     }
 
     fn claim(predicate_type: PredicateType) -> Claim {
         Claim { subject: Sha256Digest::of(IMAGE), predicate_type }
     }
 
+    fn file(content: &[u8]) -> File<'static> {
+        File { digest: Sha256Digest::of(content), content: None, predicate_type: None }
+    }
+
     fn signed(key: &SigningKey, subject: &[u8]) -> Vec<u8> {
-        Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(subject)), key).to_json()
+        Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(subject), &BTreeMap::new()), key)
+            .unwrap()
+            .to_json()
     }
 
     fn attested(key: &SigningKey, kind: &PredicateType) -> Vec<u8> {
         let document = br#"{"spdxVersion":"SPDX-2.3"}"#.to_vec();
         let predicate = Predicate::from_file(kind, document, Timestamp::UNIX_EPOCH).unwrap();
-        let payload = Statement::attestation(Sha256Digest::of(IMAGE), "app", kind, predicate);
-        Bundle::sign_statement(payload, key).to_json()
+        let payload =
+            Statement::attestation(Sha256Digest::of(IMAGE), "app", kind, &predicate, &BTreeMap::new());
+        Bundle::sign_statement(payload, key).unwrap().to_json()
     }
 
     #[test]
@@ -293,7 +349,7 @@ mod tests {
         let bundle = signed(&key, IMAGE);
         let accepted = judge(&bundle, &claim(PredicateType::image_signature()), &policy).unwrap();
         assert_eq!(accepted.signer.name(), "second.pub");
-        assert_eq!(accepted.payload, Statement::image_signature(Sha256Digest::of(IMAGE)));
+        assert_eq!(accepted.payload, Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new()));
     }
 
     #[test]
@@ -311,16 +367,20 @@ mod tests {
         insta::assert_snapshot!(refusal(&attested(&key, &spdx), &claim("cyclonedx".parse().unwrap())), @"its signature by release.pub is good, but it is an attestation `spdxjson`, not an attestation `cyclonedx`");
         judge(&attested(&key, &spdx), &claim(spdx), &policy(&key)).unwrap();
 
-        let file = Bundle::sign_file(Sha256Digest::of(IMAGE), &key).to_json();
+        let file = Bundle::sign_file(Sha256Digest::of(IMAGE), &key).unwrap().to_json();
         insta::assert_snapshot!(refusal(&file, &image), @"it holds the signature of a file, not a statement about an image");
         let certified = Bundle {
-            material: Material::Certificate(vec![1]),
-            ..Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(IMAGE)), &key)
+            material: Material::Certificates(vec![vec![1]]),
+            ..Bundle::sign_statement(
+                Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new()),
+                &key,
+            )
+            .unwrap()
         };
         insta::assert_snapshot!(refusal(&certified.to_json(), &image), @"it was signed with a certificate, and only keys were given to verify with");
-        insta::assert_snapshot!(refusal(&Bundle::sign_statement(b"[]".to_vec(), &key).to_json(), &image), @"the signed payload is not an in-toto statement (it is not a JSON object)");
+        insta::assert_snapshot!(refusal(&Bundle::sign_statement(b"[]".to_vec(), &key).unwrap().to_json(), &image), @"the signed payload is not an in-toto statement (it is not a JSON object)");
         let text = Content::Envelope(dsse::Envelope::sign("text/plain", b"hello".to_vec(), &key));
-        let text = Bundle { content: text, ..Bundle::sign_file(Sha256Digest::of(IMAGE), &key) };
+        let text = Bundle { content: text, ..Bundle::sign_file(Sha256Digest::of(IMAGE), &key).unwrap() };
         insta::assert_snapshot!(refusal(&text.to_json(), &image), @"its signed payload is `text/plain`, not an in-toto statement");
     }
 
@@ -334,9 +394,13 @@ mod tests {
     #[test]
     fn one_changed_byte_of_the_payload_is_refused() {
         let key = SigningKey::generate();
-        let mut bundle = Bundle::sign_statement(Statement::image_signature(Sha256Digest::of(b"other")), &key);
+        let mut bundle = Bundle::sign_statement(
+            Statement::image_signature(Sha256Digest::of(b"other"), &BTreeMap::new()),
+            &key,
+        )
+        .unwrap();
         let Content::Envelope(envelope) = &mut bundle.content else { panic!("statements are in envelopes") };
-        envelope.payload = Statement::image_signature(Sha256Digest::of(IMAGE));
+        envelope.payload = Statement::image_signature(Sha256Digest::of(IMAGE), &BTreeMap::new());
         let refusal =
             judge(&bundle.to_json(), &claim(PredicateType::image_signature()), &policy(&key)).unwrap_err();
         assert!(matches!(refusal, Refusal::OtherSigner { .. }), "{refusal}");
@@ -345,13 +409,99 @@ mod tests {
     #[test]
     fn a_file_is_verified_by_its_digest() {
         let key = SigningKey::generate();
-        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &key).to_json();
+        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &key).unwrap().to_json();
         let policy = policy(&key);
-        assert_eq!(judge_file(&bundle, Sha256Digest::of(b"file"), &policy).unwrap().name(), "release.pub");
-        insta::assert_snapshot!(judge_file(&bundle, Sha256Digest::of(b"other"), &policy).unwrap_err(), @"its signature by release.pub is good, but for sha256:3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80, not for sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa");
-        insta::assert_snapshot!(judge_file(&signed(&key, IMAGE), Sha256Digest::of(IMAGE), &policy).unwrap_err(), @"it holds a signed statement (an image signature), not the signature of a file");
-        let stranger = Bundle::sign_file(Sha256Digest::of(b"file"), &SigningKey::generate()).to_json();
-        let refusal = judge_file(&stranger, Sha256Digest::of(b"file"), &policy).unwrap_err();
+        assert_eq!(judge_file(&bundle, file(b"file"), &policy).unwrap().signer.name(), "release.pub");
+        insta::assert_snapshot!(judge_file(&bundle, file(b"other"), &policy).unwrap_err(), @"its signature by release.pub is good, but for sha256:3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80, not for sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa");
+        let statement = signed(&key, IMAGE);
+        assert!(judge_file(&statement, file(IMAGE), &policy).unwrap().statement.is_some());
+        let spdx: PredicateType = "spdxjson".parse().unwrap();
+        let wanted = File { predicate_type: Some(&spdx), ..file(IMAGE) };
+        insta::assert_snapshot!(judge_file(&statement, wanted, &policy).unwrap_err(), @"its signature by release.pub is good, but it is an image signature, not an attestation `spdxjson`");
+        let wanted = File { predicate_type: Some(&spdx), ..file(b"file") };
+        assert_eq!(judge_file(&bundle, wanted, &policy).unwrap_err(), Refusal::NotAnEnvelope);
+        let stranger =
+            Bundle::sign_file(Sha256Digest::of(b"file"), &SigningKey::generate()).unwrap().to_json();
+        let refusal = judge_file(&stranger, file(b"file"), &policy).unwrap_err();
         assert!(matches!(refusal, Refusal::OtherSigner { .. }), "{refusal}");
+    }
+
+    #[test]
+    fn a_threshold_counts_signers_and_not_signatures() {
+        let (one, two) = (SigningKey::generate(), SigningKey::generate());
+        let signer = |name: &str, key: &SigningKey| Signer::Key {
+            name: name.to_owned(),
+            key: key.verification_key().clone(),
+        };
+        let signers = vec![signer("one.pub", &one), signer("copy-of-one.pub", &one), signer("two.pub", &two)];
+        let policy = Policy { signers, threshold: 2, ..Policy::default() };
+        assert_eq!(policy.distinct_signers(), Some(2));
+        let claim = claim(PredicateType::image_signature());
+        let author = |key: &SigningKey| judge(&signed(key, IMAGE), &claim, &policy).unwrap().author;
+        assert!(!policy.is_met_by(&[author(&one), author(&one)]));
+        assert!(policy.is_met_by(&[author(&one), author(&two)]));
+        assert!(!Policy { threshold: 0, ..policy }.is_met_by(&[]));
+    }
+
+    #[test]
+    fn annotations_count_when_they_were_signed() {
+        let key = SigningKey::generate();
+        let annotations = BTreeMap::from([("stage".to_owned(), "production".to_owned())]);
+        let payload = Statement::image_signature(Sha256Digest::of(IMAGE), &annotations);
+        let annotated = Bundle::sign_statement(payload, &key).unwrap().to_json();
+        let claim = claim(PredicateType::image_signature());
+        let with = |value: &str| Policy {
+            annotations: BTreeMap::from([("stage".to_owned(), value.to_owned())]),
+            ..policy(&key)
+        };
+        judge(&annotated, &claim, &with("production")).unwrap();
+        insta::assert_snapshot!(judge(&annotated, &claim, &with("test")).unwrap_err(), @"it does not bear the annotation stage=test, but stage=production");
+        insta::assert_snapshot!(judge(&signed(&key, IMAGE), &claim, &with("test")).unwrap_err(), @"it does not bear the annotation stage=test");
+    }
+
+    #[test]
+    fn a_minimum_time_needs_a_witness() {
+        let key = SigningKey::generate();
+        let policy = Policy { minimum_time: Some(Timestamp::UNIX_EPOCH), ..policy(&key) };
+        let refusal =
+            judge(&signed(&key, IMAGE), &claim(PredicateType::image_signature()), &policy).unwrap_err();
+        assert_eq!((refusal.step(), refusal), (step::MINIMUM_TIME, Refusal::NoTime));
+    }
+
+    #[test]
+    fn a_hint_that_names_another_key_is_a_contradiction() {
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &other).unwrap();
+        let lying = Bundle {
+            material: bundle.material,
+            ..Bundle::sign_file(Sha256Digest::of(b"file"), &key).unwrap()
+        };
+        let refusal = judge_file(&lying.to_json(), file(b"file"), &policy(&key)).unwrap_err();
+        assert_eq!(refusal.step(), step::CONSISTENCY, "{refusal}");
+    }
+
+    #[test]
+    fn every_flip_of_a_byte_that_changes_what_is_signed_is_refused() {
+        let key = SigningKey::generate();
+        let policy = policy(&key);
+        let claim = claim(PredicateType::image_signature());
+        let good = signed(&key, IMAGE);
+        let meaning = |json: &[u8]| Bundle::parse(json).ok().map(|bundle| (bundle.material, bundle.content));
+        let before = meaning(&good);
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut flipped = good.clone();
+                flipped[at] ^= 1 << bit;
+                let verdict = judge(&flipped, &claim, &policy);
+                // A flip that is accepted left the signature and what it covers as they were.
+                if verdict.is_ok() {
+                    let after = meaning(&flipped).unwrap();
+                    let (Some((_, before)), (_, after)) = (&before, &after) else {
+                        panic!("it was read before")
+                    };
+                    assert_eq!(before, after, "byte {at}, bit {bit}");
+                }
+            }
+        }
     }
 }

@@ -55,6 +55,46 @@ pub struct BadSignature {
     pub key: Sha256Digest,
 }
 
+/// A key that signs digests, wherever it is held.
+pub trait Sign: Send + Sync {
+    /// The public half.
+    fn verification_key(&self) -> &VerificationKey;
+
+    /// Signs the message whose SHA-256 is `digest`, in the way of the key's algorithm: an ASN.1 DER `ECDSA-Sig-Value`
+    /// (RFC 3279), or RSASSA-PKCS1-v1_5.
+    fn sign_digest(&self, digest: Sha256Digest) -> Result<Vec<u8>, SignError>;
+}
+
+impl Sign for SigningKey {
+    fn verification_key(&self) -> &VerificationKey {
+        SigningKey::verification_key(self)
+    }
+
+    fn sign_digest(&self, digest: Sha256Digest) -> Result<Vec<u8>, SignError> {
+        Ok(SigningKey::sign_digest(self, digest))
+    }
+}
+
+/// Why a key that is held elsewhere did not sign.
+#[derive(Debug, thiserror::Error)]
+#[error("the key did not sign: {reason}")]
+pub struct SignError {
+    /// What its holder said.
+    pub reason: String,
+    /// What to do next.
+    pub advice: String,
+}
+
+impl Fault for SignError {
+    fn kind(&self) -> Kind {
+        Kind::Refused
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(self.advice.clone())
+    }
+}
+
 impl SigningKey {
     /// Makes a new key.
     ///
@@ -72,7 +112,7 @@ impl SigningKey {
         Self::from_pair(pair)
     }
 
-    fn from_pair(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
+    pub(crate) fn from_pair(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
         let spki = pair.public_key().as_der().map_err(|_| KeyError::NotAPrivateKey {
             reason: "its public half cannot be derived".to_owned(),
         })?;

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use sigstore::crypto::signing_key::kdf;
 use zeroize::Zeroizing;
 
-use crate::key::{KeyError, SigningKey, VerificationKey};
+use crate::key::{KeyError, VerificationKey};
+use crate::private_key::PrivateKey;
 
 /// The label of the private key files that are written.
 const PRIVATE_LABEL: &str = "ENCRYPTED SIGSTORE PRIVATE KEY";
@@ -85,7 +86,7 @@ pub enum KeyFileError {
     #[error("the passphrase does not open the key file")]
     WrongPassphrase,
     /// The key is of a kind that Lifeboat does not sign with.
-    #[error("the key file holds a private key of another kind than ECDSA P-256")]
+    #[error("the key file holds a private key of another kind than ECDSA P-256 or RSA")]
     OtherAlgorithm,
     /// The key inside the file cannot be used.
     #[error("the key in the file cannot be used")]
@@ -109,13 +110,13 @@ impl Fault for KeyFileError {
             Self::Private => {
                 "give the .pub file of the pair to `--key`, and keep the private key where signing happens"
             }
-            Self::Foreign { .. } => "encrypt it first: `cosign import-key-pair --key FILE`",
+            Self::Foreign { .. } => "encrypt it first: `lifeboat-sign keygen PREFIX --import FILE`",
             Self::Scheme { .. } | Self::Key(_) => "make a new pair with `lifeboat-sign keygen PREFIX`",
             Self::WrongPassphrase => {
                 "check COSIGN_PASSWORD; if the passphrase is right, the file is damaged: fetch its backup"
             }
             Self::OtherAlgorithm => {
-                "Lifeboat signs with ECDSA P-256 only, which every verifier reads: make a pair with `lifeboat-sign keygen PREFIX`"
+                "Lifeboat signs with ECDSA P-256 and RSA, which every verifier reads: make a pair with `lifeboat-sign keygen PREFIX`"
             }
         };
         Some(advice.to_owned())
@@ -198,16 +199,38 @@ fn write_pem(label: &str, contents: Vec<u8>) -> String {
 }
 
 /// Opens a private key file in cosign's form.
-pub fn open_private(file: &[u8], passphrase: &Passphrase) -> Result<SigningKey, KeyFileError> {
+pub fn open_private(file: &[u8], passphrase: &Passphrase) -> Result<PrivateKey, KeyFileError> {
     check_private(file)?;
     let pem = parse_pem("private", file)?;
     let der = kdf::decrypt(pem.contents(), &passphrase.0).map(Zeroizing::new);
     let der = der.map_err(|_| KeyFileError::WrongPassphrase)?;
     // The box is authenticated: from here on the content is what the key's maker put in.
-    SigningKey::from_pkcs8_der(&der).map_err(|error| match error {
+    PrivateKey::from_pkcs8_der(&der).map_err(|error| match error {
         KeyError::NotAPrivateKey { .. } => KeyFileError::OtherAlgorithm,
         other @ KeyError::NotAPublicKey { .. } => KeyFileError::Key(other),
     })
+}
+
+/// Reads a private key that nothing protects, to be sealed in cosign's form: PEM of PKCS#8, SEC 1 or PKCS#1.
+pub fn import_private(file: &[u8]) -> Result<PrivateKey, KeyFileError> {
+    // Tools write the parameters of a curve before the key.
+    let blocks = pem::parse_many(file).map_err(|error| KeyFileError::NotAKeyFile {
+        expected: "private",
+        reason: format!("its PEM block is damaged: {error}"),
+    })?;
+    let mut keys = blocks.iter().filter(|block| block.tag() != "EC PARAMETERS");
+    let (Some(block), None) = (keys.next(), keys.next()) else {
+        let reason = "it does not hold exactly one PEM block".to_owned();
+        return Err(KeyFileError::NotAKeyFile { expected: "private", reason });
+    };
+    match PrivateKey::from_pem(block.tag(), block.contents()) {
+        Some(key) => key.map_err(|_| KeyFileError::OtherAlgorithm),
+        None if block.tag() == PUBLIC_LABEL => Err(KeyFileError::Public),
+        None => Err(KeyFileError::NotAKeyFile {
+            expected: "private",
+            reason: format!("it holds `{}`", printable(block.tag())),
+        }),
+    }
 }
 
 /// Whether the file is a private key in cosign's form; no passphrase is needed to tell.
@@ -228,10 +251,10 @@ pub fn check_private(file: &[u8]) -> Result<(), KeyFileError> {
 ///
 /// # Panics
 /// Never: sealing bytes in memory cannot fail.
-pub fn seal_private(key: &SigningKey, passphrase: &Passphrase) -> Zeroizing<String> {
+pub fn seal_private(key: &PrivateKey, passphrase: &Passphrase) -> Result<Zeroizing<String>, KeyError> {
     let sealed =
-        kdf::encrypt(&key.to_pkcs8_der(), &passphrase.0).expect("bytes in memory can always be sealed");
-    Zeroizing::new(write_pem(PRIVATE_LABEL, sealed))
+        kdf::encrypt(&key.to_pkcs8_der()?, &passphrase.0).expect("bytes in memory can always be sealed");
+    Ok(Zeroizing::new(write_pem(PRIVATE_LABEL, sealed)))
 }
 
 /// Reads a public key file of any [`Algorithm`](crate::key::Algorithm).
@@ -259,6 +282,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::{Sign as _, SigningKey};
 
     fn passphrase(text: &str) -> Passphrase {
         Passphrase::new(text.as_bytes().to_vec())
@@ -266,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_private_key_opens_with_its_passphrase_alone() {
-        let key = SigningKey::generate();
-        let file = seal_private(&key, &passphrase("correct horse"));
+        let key = PrivateKey::EcdsaP256(SigningKey::generate());
+        let file = seal_private(&key, &passphrase("correct horse")).unwrap();
         assert!(file.starts_with("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n"), "{}", *file);
         let opened = open_private(file.as_bytes(), &passphrase("correct horse")).unwrap();
         assert_eq!(opened.verification_key(), key.verification_key());
@@ -278,10 +302,10 @@ mod tests {
 
     #[test]
     fn a_public_key_survives_its_file_and_the_two_files_are_not_confused() {
-        let key = SigningKey::generate();
+        let key = PrivateKey::EcdsaP256(SigningKey::generate());
         let public = write_public(key.verification_key());
         assert_eq!(&read_public(public.as_bytes()).unwrap(), key.verification_key());
-        let private = seal_private(&key, &passphrase(""));
+        let private = seal_private(&key, &passphrase("")).unwrap();
         assert!(matches!(read_public(private.as_bytes()), Err(KeyFileError::Private)));
         assert!(matches!(open_private(public.as_bytes(), &passphrase("")), Err(KeyFileError::Public)));
     }

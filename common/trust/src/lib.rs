@@ -2,12 +2,24 @@
 //!
 //! Pure: no network, no files, no clock of its own. What it is given it checks; what it cannot check it says.
 //!
-//! One way through: a [`key_file`] gives a key, a [`policy`](judge::Policy) names whose keys count, a [`bundle`] is the
-//! evidence, and [`judge`](judge::judge) says what it shows, or why not.
+//! One way through: a [`key_file`] gives a key, a [`policy`] names whose word counts, a [`bundle`] (or a [`legacy`] layer)
+//! holds the signature, [`evidence`] is what its certificates, logs and timestamps show under a [`trusted_root`], and
+//! [`judge`](judge::judge) says what it shows of a subject, or why not ([`refusal`]), step by step ([`step`]).
 
 pub mod bundle;
+pub mod certificate;
 pub mod dsse;
+pub mod evidence;
+pub mod identity;
+mod json;
 pub mod judge;
 pub mod key;
 pub mod key_file;
+pub mod legacy;
+pub mod policy;
+pub mod private_key;
+pub mod provenance;
+pub mod refusal;
 pub mod statement;
+pub mod step;
+pub mod trusted_root;

@@ -13,6 +13,8 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json::{check_object, printable};
+
 /// `_type` of statement layer version 1.
 const V1: &str = "https://in-toto.io/Statement/v1";
 /// `_type` of statement layer version 0.1, which cosign still writes for attestations.
@@ -61,6 +63,11 @@ impl PredicateType {
     /// The predicate of a plain signature of an image: it says nothing but "this one".
     pub fn image_signature() -> Self {
         Self("https://sigstore.dev/cosign/sign/v1".to_owned())
+    }
+
+    /// The type of this URI, which a program knows to be one.
+    pub fn of_uri(uri: &str) -> Self {
+        Self(uri.to_owned())
     }
 
     /// The URI.
@@ -117,6 +124,22 @@ pub struct Subject {
     pub name: String,
     /// Digests by algorithm, in lower-case hexadecimal.
     pub digest: DigestSet,
+    /// What the signer adds to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+impl Subject {
+    fn of(name: String, digest: Sha256Digest, annotations: &BTreeMap<String, String>) -> Self {
+        let values = annotations.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        let annotations = (!annotations.is_empty()).then(|| values.collect());
+        Self { name, digest: digest.into(), annotations }
+    }
+
+    /// The value of an annotation, if it is a text.
+    pub fn annotation(&self, name: &str) -> Option<String> {
+        Some(self.annotations.as_ref()?.get(name)?.as_str()?.to_owned())
+    }
 }
 
 /// Digests by algorithm. An algorithm that stands twice is refused.
@@ -124,6 +147,16 @@ pub struct Subject {
 pub struct DigestSet(BTreeMap<String, String>);
 
 impl DigestSet {
+    /// The set's `sha256`, if it is one.
+    pub fn sha256(&self) -> Option<Sha256Digest> {
+        self.0.get("sha256")?.parse().ok()
+    }
+
+    /// The digest of another algorithm, as it stands there.
+    pub fn get(&self, algorithm: &str) -> Option<&str> {
+        self.0.get(algorithm).map(String::as_str)
+    }
+
     /// Whether the set's `sha256` is `digest`.
     pub fn matches(&self, digest: Sha256Digest) -> bool {
         self.0.get("sha256").is_some_and(|text| *text == digest.to_string())
@@ -202,9 +235,7 @@ impl Statement {
     /// Reads a payload whose signature has been verified.
     pub fn parse(payload: &[u8]) -> Result<Self, NotAStatement> {
         let refused = |reason: String| NotAStatement { reason };
-        if !is_object(payload) {
-            return Err(refused("it is not a JSON object".to_owned()));
-        }
+        check_object(payload).map_err(refused)?;
         let json: Json = serde_json::from_slice(payload).map_err(|error| refused(error.to_string()))?;
         if ![V1, V0_1].contains(&json.layer.as_str()) {
             return Err(refused(format!("its _type is `{}`", printable(&json.layer))));
@@ -216,8 +247,9 @@ impl Statement {
     }
 
     /// The payload of a plain signature of the image `digest`, as cosign 3 writes it.
-    pub fn image_signature(digest: Sha256Digest) -> Vec<u8> {
-        to_payload(V1, String::new(), digest, &PredicateType::image_signature(), empty_object())
+    pub fn image_signature(digest: Sha256Digest, annotations: &BTreeMap<String, String>) -> Vec<u8> {
+        let subject = Subject::of(String::new(), digest, annotations);
+        to_payload(V1, subject, &PredicateType::image_signature(), empty_object())
     }
 
     /// The payload of an attestation that `predicate` holds for the image `digest` of the repository `name`.
@@ -225,14 +257,20 @@ impl Statement {
         digest: Sha256Digest,
         name: &str,
         kind: &PredicateType,
-        predicate: Predicate,
+        predicate: &Predicate,
+        annotations: &BTreeMap<String, String>,
     ) -> Vec<u8> {
-        to_payload(V0_1, name.to_owned(), digest, kind, predicate.0)
+        to_payload(V0_1, Subject::of(name.to_owned(), digest, annotations), kind, predicate.0.clone())
     }
 
     /// Whether one of the subjects is `digest`.
     pub fn is_about(&self, digest: Sha256Digest) -> bool {
-        self.subjects.iter().any(|subject| subject.digest.matches(digest))
+        self.about(digest).is_some()
+    }
+
+    /// The subject that is `digest`.
+    pub fn about(&self, digest: Sha256Digest) -> Option<&Subject> {
+        self.subjects.iter().find(|subject| subject.digest.matches(digest))
     }
 }
 
@@ -240,16 +278,10 @@ fn empty_object() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
 }
 
-fn to_payload(
-    layer: &str,
-    name: String,
-    digest: Sha256Digest,
-    kind: &PredicateType,
-    predicate: Box<RawValue>,
-) -> Vec<u8> {
+fn to_payload(layer: &str, subject: Subject, kind: &PredicateType, predicate: Box<RawValue>) -> Vec<u8> {
     let json = Json {
         layer: layer.to_owned(),
-        subject: vec![Subject { name, digest: digest.into() }],
+        subject: vec![subject],
         predicate_type: kind.uri().to_owned(),
         predicate: Some(predicate),
     };
@@ -333,16 +365,6 @@ impl Predicate {
     }
 }
 
-/// Whether a JSON document is an object. serde reads structs from arrays as well, which no other reader does.
-pub(crate) fn is_object(json: &[u8]) -> bool {
-    json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
-}
-
-/// At most 120 characters of a text that came from outside, with control characters escaped.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_default).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_payload_of_a_signature_is_the_one_that_cosign_writes() {
-        let payload = String::from_utf8(Statement::image_signature(digest())).unwrap();
+        let payload = String::from_utf8(Statement::image_signature(digest(), &BTreeMap::new())).unwrap();
         insta::assert_snapshot!(payload, @r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}"#);
         let statement = Statement::parse(payload.as_bytes()).unwrap();
         assert!(statement.is_about(digest()));
@@ -366,7 +388,8 @@ mod tests {
         let document = "{ \"spdxVersion\":\"SPDX-2.3\",\n  \"big\": 12345678901234567890.000 }";
         let predicate =
             Predicate::from_file(&kind, format!("{document}\n").into_bytes(), Timestamp::UNIX_EPOCH).unwrap();
-        let payload = Statement::attestation(digest(), "registry.example/app", &kind, predicate);
+        let payload =
+            Statement::attestation(digest(), "registry.example/app", &kind, &predicate, &BTreeMap::new());
         let statement = Statement::parse(&payload).unwrap();
         assert_eq!(statement.predicate.unwrap().get(), document);
         assert_eq!(statement.predicate_type, "https://spdx.dev/Document");

@@ -29,6 +29,18 @@ const COSIGN: GoTool =
     GoTool { name: "cosign", package: "github.com/sigstore/cosign/v3/cmd/cosign", version: "v3.1.3" };
 const COSIGN_2: GoTool =
     GoTool { name: "cosign2", package: "github.com/sigstore/cosign/v2/cmd/cosign", version: "v2.6.5" };
+const FULCIO: GoTool = GoTool { name: "fulcio", package: "github.com/sigstore/fulcio", version: "v1.8.8" };
+const REKOR: GoTool = GoTool {
+    name: "rekor-server",
+    package: "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
+    version: "v2.3.0",
+};
+const TIMESTAMP_SERVER: GoTool = GoTool {
+    name: "timestamp-server",
+    package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
+    version: "v2.1.2",
+};
+const SYFT: GoTool = GoTool { name: "syft", package: "github.com/anchore/syft/cmd/syft", version: "v1.57.0" };
 const AGE: GoTool = GoTool { name: "age", package: "filippo.io/age/cmd/age", version: "v1.3.2" };
 const AGE_KEYGEN: GoTool =
     GoTool { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen", version: "v1.3.2" };
@@ -65,6 +77,26 @@ pub(super) fn ensure_cosign(state: &State) -> Outcome {
 
 pub(super) fn ensure_cosign_2(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(go_install(state, &COSIGN_2)?, COSIGN_2.version))
+}
+
+/// Makes SBOMs of images.
+pub(super) fn ensure_syft(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &SYFT)?, SYFT.version))
+}
+
+/// A certificate authority for short-lived certificates, which a test starts for itself.
+pub(super) fn ensure_fulcio(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &FULCIO)?, FULCIO.version))
+}
+
+/// A transparency log of the second generation, which a test starts for itself.
+pub(super) fn ensure_rekor(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &REKOR)?, REKOR.version))
+}
+
+/// A timestamp authority, which a test starts for itself.
+pub(super) fn ensure_timestamp_server(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &TIMESTAMP_SERVER)?, TIMESTAMP_SERVER.version))
 }
 
 pub(super) fn ensure_age(state: &State) -> Outcome {

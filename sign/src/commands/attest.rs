@@ -1,5 +1,6 @@
 //! `lifeboat-sign attest`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifeboat_core::clock::{Clock as _, SystemClock};
@@ -9,8 +10,8 @@ use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::MAX_PREDICATE_BYTES;
 use lifeboat_trust::statement::{Predicate, PredicateType, Statement};
 
-use crate::secret::open_key;
-use crate::target::Target;
+use crate::key::open_key;
+use crate::target::{Format, Saying, Target};
 
 /// Sign a statement about an image: its SBOM, provenance, vulnerability scan or anything else
 ///
@@ -27,7 +28,7 @@ Examples:
 
 An attestation is no signature of the image: `lifeboat-verify image` does not accept it as one.")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI
@@ -36,9 +37,15 @@ pub(crate) struct Args {
     /// File that holds what is stated
     #[arg(long, value_name = "FILE")]
     predicate: PathBuf,
-    /// Private key to sign with, as `keygen` or cosign makes it
+    /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// State it of every image of an index as well, and of the index last
+    #[arg(long)]
+    recursive: bool,
+    /// In which form the attestation is attached
+    #[arg(long, value_enum, default_value_t = Format::Bundle)]
+    format: Format,
     /// Speak plain HTTP to the registry, also where it is not on loopback
     #[arg(long)]
     allow_http: bool,
@@ -62,7 +69,13 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let predicate = Predicate::from_file(&kind, content, SystemClock.now())?;
     let key = open_key(&args.key, ui)?;
     let target = Target::resolve(reference, args.allow_http).await?;
-    let statement = Statement::attestation(target.digest(), &target.name(), &kind, predicate);
-    ui.report(&target.attach(statement, &kind, &key).await?);
+    let none = BTreeMap::new();
+    let name = target.name();
+    let saying = Saying {
+        predicate_type: &kind,
+        statement: &|digest| Statement::attestation(digest, &name, &kind, &predicate, &none),
+        annotations: &none,
+    };
+    ui.report(&target.sign(&saying, &*key, args.format, args.recursive).await?);
     Ok(Outcome::Done)
 }

@@ -9,7 +9,7 @@ use lifeboat_report::signature::{Signature, StoredBundle};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::Bundle;
 
-use crate::secret::open_key;
+use crate::key::open_key;
 
 /// Sign a file; the signature goes into a bundle beside it
 ///
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// File that the bundle is written to; one that is there is replaced
     #[arg(long, value_name = "OUT")]
     bundle: PathBuf,
-    /// Private key to sign with, as `keygen` or cosign makes it
+    /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         let file = args.file.display();
         Failure::usage(format!("the file {file} cannot be read: {error}"), "check its name and permissions")
     })?;
-    let json = Bundle::sign_file(digest, &key).to_json();
+    let json = Bundle::sign_file(digest, &*key)?.to_json();
     write(&args.bundle, &json).map_err(|error| {
         let file = args.bundle.display();
         Failure::refused(
@@ -60,6 +60,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         predicate_type: None,
         key_id: key.verification_key().id().to_string(),
         bundle: StoredBundle::File { path: args.bundle.display().to_string() },
+        also: None,
+        children: Vec::new(),
     });
     Ok(Outcome::Done)
 }

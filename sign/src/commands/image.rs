@@ -6,8 +6,8 @@ use lifeboat_registry::Reference;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::statement::{PredicateType, Statement};
 
-use crate::secret::open_key;
-use crate::target::Target;
+use crate::key::open_key;
+use crate::target::{Format, Saying, Target};
 
 /// Sign an image, in a registry or in an OCI layout on disk
 ///
@@ -23,22 +23,44 @@ Examples:
 The passphrase comes from COSIGN_PASSWORD, or is asked on the terminal. Credentials are those of
 `docker login` or `podman login`.")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
-    /// Private key to sign with, as `keygen` or cosign makes it
+    /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// Sign every image of an index as well, and the index last
+    #[arg(long)]
+    recursive: bool,
+    /// In which form the signature is attached
+    #[arg(long, value_enum, default_value_t = Format::Bundle)]
+    format: Format,
+    /// An annotation to sign along with the image; give it again for more
+    #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = parse_annotation)]
+    annotations: Vec<(String, String)>,
     /// Speak plain HTTP to the registry, also where it is not on loopback
     #[arg(long)]
     allow_http: bool,
+}
+
+/// Reads `NAME=VALUE`.
+pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let key = open_key(&args.key, ui)?;
     let target = Target::resolve(reference, args.allow_http).await?;
-    let statement = Statement::image_signature(target.digest());
-    ui.report(&target.attach(statement, &PredicateType::image_signature(), &key).await?);
+    let annotations = args.annotations.iter().cloned().collect();
+    let saying = Saying {
+        predicate_type: &PredicateType::image_signature(),
+        statement: &|digest| Statement::image_signature(digest, &annotations),
+        annotations: &annotations,
+    };
+    ui.report(&target.sign(&saying, &*key, args.format, args.recursive).await?);
     Ok(Outcome::Done)
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_report::signature::KeyPair;
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_trust::key::SigningKey;
+use lifeboat_trust::key::{Sign as _, SigningKey};
 use lifeboat_trust::key_file;
+use lifeboat_trust::private_key::PrivateKey;
 
 use crate::secret::{self, SecretError};
 
@@ -17,12 +18,16 @@ use crate::secret::{self, SecretError};
 #[command(after_help = "\
 Examples:
   lifeboat-sign keygen release
+  lifeboat-sign keygen release --import old-release.pem
   COSIGN_PASSWORD=$(cat passphrase) lifeboat-sign keygen /etc/lifeboat/release
 
 Where nobody can be asked, the passphrase comes from the variable COSIGN_PASSWORD.")]
 pub(crate) struct Args {
     /// Path and beginning of the two files' names
     prefix: PathBuf,
+    /// Take this private key in place of a new one: PEM that nothing protects, ECDSA P-256 or RSA
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -42,8 +47,11 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     if passphrase.is_empty() {
         ui.warn("the passphrase is empty: whoever reads the private key's file can sign with it");
     }
-    let key = SigningKey::generate();
-    secret::write_new(&private_path, &key_file::seal_private(&key, &passphrase), 0o600)?;
+    let key = match &args.import {
+        Some(path) => secret::import(path)?,
+        None => PrivateKey::EcdsaP256(SigningKey::generate()),
+    };
+    secret::write_new(&private_path, &key_file::seal_private(&key, &passphrase)?, 0o600)?;
     secret::write_new(&public_path, &key_file::write_public(key.verification_key()), 0o644)?;
     let shown = |path: &Path| path.display().to_string();
     ui.report(&KeyPair {

@@ -8,12 +8,15 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_registry::Reference;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
+use lifeboat_trust::judge::Accepted;
+use lifeboat_trust::provenance::Expectations;
 use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::{Image, Search, outcome};
-use crate::signers;
+use crate::evidence::{Image, Search};
+use crate::findings::outcome;
+use crate::signers::{self, EvidenceFlags, SignerFlags};
 
-/// Verify that one of the given keys signed a statement about an image, such as its SBOM
+/// Verify that a trusted signer signed a statement about an image, such as its SBOM
 ///
 /// The statement must be of the type that --type names and about the digest that the reference was resolved to.
 #[derive(Debug, clap::Args)]
@@ -21,28 +24,73 @@ use crate::signers;
 Examples:
   lifeboat-verify attestation registry.example/app:1.0 --type spdxjson --key release.pub
   lifeboat-verify attestation registry.example/app:1.0 --type spdxjson --key release.pub --output sbom.json
+  lifeboat-verify attestation registry.example/app:1.0 --type slsaprovenance1 --key ci.pub \\
+      --builder https://ci.example/builder@v1 --source github.com/acme/app --ref refs/tags/v1.0
   lifeboat-verify attestation oci:./build/app --type https://example.com/review/v1 --key release.pub
 
 Exit codes: 0 verified; 1 none, or by others or about something else; 3 could not be determined")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
     /// spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's URI
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
-    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
-    #[arg(long = "key", value_name = "FILE", required = true)]
-    keys: Vec<PathBuf>,
+    /// Of an index, look at the image of this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    #[command(flatten)]
+    signers: SignerFlags,
+    #[command(flatten)]
+    evidence: EvidenceFlags,
     /// Write what was stated, the predicate, to this file once it is verified
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Look at the bundle of this manifest only, where an image has several attestations of the type
     #[arg(long, value_name = "sha256:HEX")]
     only: Option<String>,
+    #[command(flatten)]
+    build: BuildFlags,
     /// Speak plain HTTP to the registry, also where it is not on loopback
     #[arg(long)]
     allow_http: bool,
+}
+
+/// What the build must have been, for provenance.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Provenance (--type slsaprovenance1)")]
+struct BuildFlags {
+    /// Who must have built it; without an @ref, any release vX.Y.Z of that builder
+    #[arg(long, value_name = "ID")]
+    builder: Option<String>,
+    /// From which repository, such as github.com/acme/app
+    #[arg(long, value_name = "REPOSITORY")]
+    source: Option<String>,
+    /// From which ref, such as refs/tags/v1.0
+    #[arg(long = "ref", value_name = "REF")]
+    git_ref: Option<String>,
+    /// A parameter that the build must have been started with; give it again for more
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = signers::parse_annotation)]
+    parameters: Vec<(String, String)>,
+}
+
+impl BuildFlags {
+    fn expectations(&self, kind: &PredicateType) -> Result<Option<Expectations>, Failure> {
+        let expectations = Expectations {
+            builder: self.builder.clone(),
+            source: self.source.as_deref().map(str::parse).transpose()?,
+            git_ref: self.git_ref.clone(),
+            parameters: self.parameters.iter().cloned().collect(),
+        };
+        match expectations {
+            none if none.is_empty() => Ok(None),
+            some if kind.short_name() == Some("slsaprovenance1") => Ok(Some(some)),
+            _ => Err(Failure::usage(
+                "`--builder`, `--source`, `--ref` and `--parameter` speak of a build, and this type does not",
+                "give `--type slsaprovenance1`",
+            )),
+        }
+    }
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -54,16 +102,14 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
             "give a bundle's digest as the report shows it",
         )
     })?;
-    let policy = signers::read(&args.keys)?;
-    let image = Image::resolve(reference, args.allow_http).await?;
+    let expectations = args.build.expectations(&kind)?;
+    let policy = signers::policy(&args.signers, &args.evidence)?;
+    let image = Image::resolve(reference, args.platform.as_deref(), args.allow_http).await?;
     let claim = image.claim(kind);
-    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_at_first: false, only };
+    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_when_met: false, only, expectations };
     let findings = image.search(&claim, &policy, &search).await?;
-    let predicates: Vec<Vec<u8>> = findings
-        .accepted
-        .iter()
-        .map(|(_, accepted)| accepted.statement.predicate.as_ref().map_or("null", |json| json.get()).into())
-        .collect();
+    let predicates: Vec<Vec<u8>> =
+        findings.accepted.iter().map(|found| predicate(&found.accepted).into()).collect();
     let mut report = image.report(&claim, &policy, findings);
     if let (Some(path), Some(predicate)) = (&args.output, predicates.first()) {
         if predicates.iter().any(|other| other != predicate) {
@@ -87,6 +133,12 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     ui.report(&report);
     Ok(outcome(report.verdict))
+}
+
+/// What was stated.
+fn predicate<'a>(accepted: &'a Accepted<'_>) -> &'a str {
+    let predicate = accepted.statement.as_ref().and_then(|statement| statement.predicate.as_ref());
+    predicate.map_or("null", |json| json.get())
 }
 
 /// Whoever looks at the file sees a verified predicate, or what was there before.

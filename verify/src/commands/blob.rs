@@ -1,83 +1,104 @@
 //! `lifeboat-verify blob`
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::limits::read_file_capped;
-use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Verdict, Verification};
+use lifeboat_core::limits::{read_capped, read_file_capped};
+use lifeboat_report::verification::{Verdict, Verification};
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_trust::bundle::MAX_SIGNATURE_BYTES;
-use lifeboat_trust::judge::judge_file;
+use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
+use lifeboat_trust::judge;
+use lifeboat_trust::key::Algorithm;
+use lifeboat_trust::policy::{Policy, Signer};
+use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::outcome;
-use crate::signers;
+use crate::findings::{self, outcome};
+use crate::signers::{self, EvidenceFlags, SignerFlags};
 
-/// Verify that a file was signed by one of the given keys
+/// Verify that a file was signed by a trusted signer, or stated something about
 ///
-/// In place of the file its digest may be given, for a file that is elsewhere or too large to fetch.
+/// In place of the file its digest may be given, for a file that is elsewhere or too large to fetch. Nothing is asked
+/// of any server: what the bundle holds must prove it all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json --key release.pub
   lifeboat-verify blob sha256:9f86d0… --bundle app.tar.gz.sigstore.json --key release.pub
+  lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json \\
+      --certificate-identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 \\
+      --certificate-oidc-issuer https://token.actions.githubusercontent.com
 
 Exit codes: 0 verified; 1 signed by others or for something else")]
 pub(crate) struct Args {
     /// File, or sha256: and its digest in hexadecimal
     #[arg(value_name = "FILE|sha256:HEX")]
     file: PathBuf,
-    /// Bundle that holds the signature
-    #[arg(long, value_name = "FILE")]
-    bundle: PathBuf,
-    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
-    #[arg(long = "key", value_name = "FILE", required = true)]
-    keys: Vec<PathBuf>,
+    /// Bundle that holds the signature; give it again for more, as a threshold needs them
+    #[arg(long = "bundle", value_name = "FILE", required = true)]
+    bundles: Vec<PathBuf>,
+    /// Require a statement of this type about the file: a short name, or the predicate type's URI
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    #[command(flatten)]
+    signers: SignerFlags,
+    #[command(flatten)]
+    evidence: EvidenceFlags,
 }
 
+/// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
+const MAX_WHOLE_BYTES: u64 = 1 << 30;
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let unreadable = |what: &str, path: &Path, error: &std::io::Error| {
+    let unreadable = |what: &str, path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::usage(format!("the {what} {path} cannot be read: {error}"), "check its name and permissions")
     };
-    let policy = signers::read(&args.keys)?;
-    let bundle = read_file_capped(&args.bundle, MAX_SIGNATURE_BYTES)
-        .map_err(|error| unreadable("bundle", &args.bundle, &error))?;
-    let digest = match args.file.to_str().filter(|text| text.starts_with("sha256:")) {
-        Some(text) => Sha256Digest::from_oci(text).map_err(|error| {
-            Failure::usage(error.to_string(), "write `./sha256:…` if a file of this name is meant")
-        })?,
-        None => File::open(&args.file)
-            .and_then(Sha256Digest::of_reader)
-            .map_err(|error| unreadable("file", &args.file, &error))?,
+    let kind = args.kind.as_deref().map(str::parse::<PredicateType>).transpose()?;
+    let policy = signers::policy(&args.signers, &args.evidence)?;
+    let (digest, content) = match args.file.to_str().filter(|text| text.starts_with("sha256:")) {
+        Some(text) => {
+            let digest = Sha256Digest::from_oci(text).map_err(|error| {
+                Failure::usage(error.to_string(), "write `./sha256:…` if a file of this name is meant")
+            })?;
+            (digest, None)
+        }
+        None => read(&args.file, &policy).map_err(|error| unreadable("file", &args.file, &error))?,
     };
-    let shown = args.bundle.display().to_string();
+    let file = judge::File { digest, content: content.as_deref(), predicate_type: kind.as_ref() };
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-    let verdict = match judge_file(&bundle, digest, &policy) {
-        Ok(signer) => {
-            accepted.push(AcceptedBundle {
-                bundle: shown,
-                signer: signer.name().to_owned(),
-                key_id: signer.key_id().to_string(),
-                unchecked_log_entries: 0,
-                written_to: None,
-            });
-            Verdict::Verified
+    let mut authors = BTreeSet::new();
+    for path in &args.bundles {
+        let bundle = read_file_capped(path, MAX_ATTESTATION_BYTES)
+            .map_err(|error| unreadable("bundle", path, &error))?;
+        let shown = path.display().to_string();
+        match judge::judge_file(&bundle, file, &policy) {
+            Ok(found) => {
+                accepted.push(findings::accepted_bundle(shown, "bundle", &found));
+                authors.insert(found.author);
+            }
+            Err(refusal) => refused.push(findings::refused_bundle(shown, &refusal)),
         }
-        Err(refusal) => {
-            refused.push(RefusedBundle { bundle: shown, reason: refusal.to_string() });
-            Verdict::Refused
-        }
+    }
+    let verdict = if policy.is_met_by(&authors) { Verdict::Verified } else { Verdict::Refused };
+    let signers = policy.names();
+    let what = match &kind {
+        Some(kind) => format!("{} about a file", judge::describe(kind.uri())),
+        None => "the signature of a file".to_owned(),
     };
-    let signers: Vec<_> = policy.signers.iter().map(|signer| signer.name().to_owned()).collect();
     ui.report(&Verification {
         verdict,
         subject: args.file.display().to_string(),
         digest: digest.to_oci(),
         tag: None,
-        claim: format!("the signature of a file by {}", signers.join(" or ")),
-        predicate_type: None,
+        index: None,
+        claim: findings::claim(&what, &policy),
+        predicate_type: kind.map(|kind| kind.uri().to_owned()),
         signers,
+        threshold: policy.threshold,
+        distinct_signers: authors.len(),
         accepted,
         refused,
         unread: Vec::new(),
@@ -88,4 +109,16 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         }),
     });
     Ok(outcome(verdict))
+}
+
+/// The file's digest, and its content where one of the keys needs it.
+fn read(path: &Path, policy: &Policy) -> io::Result<(Sha256Digest, Option<Vec<u8>>)> {
+    let is_whole =
+        |signer: &Signer| matches!(signer, Signer::Key { key, .. } if key.algorithm() == Algorithm::Ed25519);
+    let file = File::open(path)?;
+    if policy.signers.iter().any(is_whole) {
+        let content = read_capped(file, MAX_WHOLE_BYTES)?;
+        return Ok((Sha256Digest::of(&content), Some(content)));
+    }
+    Ok((Sha256Digest::of_reader(file)?, None))
 }

@@ -1,35 +1,41 @@
 //! `lifeboat-verify image`
 
-use std::path::PathBuf;
-
 use lifeboat_registry::Reference;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::MAX_SIGNATURE_BYTES;
 use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::{Image, Search, outcome};
-use crate::signers;
+use crate::evidence::{Image, Search};
+use crate::findings::outcome;
+use crate::signers::{self, EvidenceFlags, SignerFlags};
 
-/// Verify that an image was signed by one of the given keys
+/// Verify that an image was signed by a trusted signer
 ///
 /// The reference is resolved to a digest once, and the signature must be for that digest: use the digest in the report
 /// to pull what was verified. A reference with tag and digest is refused when the tag points elsewhere by now.
-/// Attestations, such as signed SBOMs, are not accepted in place of a signature. Transparency logs are not consulted.
+/// Attestations, such as signed SBOMs, are not accepted in place of a signature. No log and no authority is asked:
+/// what comes with a signature must prove it all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lifeboat-verify image registry.example/app:1.0 --key release.pub
-  lifeboat-verify image registry.example/app:1.0@sha256:… --key release.pub --key release-2.pub
+  lifeboat-verify image registry.example/app:1.0@sha256:… --key a.pub --key b.pub --threshold 2
   lifeboat-verify image oci:./build/app:1.0 --key release.pub --json
+  lifeboat-verify image registry.example/app:1.0 --certificate-identity ann@example.com \\
+      --certificate-oidc-issuer https://accounts.example.com
 
 Exit codes: 0 verified; 1 unsigned, or signed by others or for something else; 3 could not be determined")]
 pub(crate) struct Args {
-    /// registry/name[:tag][@sha256:…], or oci:DIR[:tag] for a layout on disk
+    /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]
     reference: String,
-    /// Public key of a signer whose word counts; give it again for more, of which any one is enough
-    #[arg(long = "key", value_name = "FILE", required = true)]
-    keys: Vec<PathBuf>,
+    /// Of an index, verify the image of this platform: signed itself, or named by an index that is
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    #[command(flatten)]
+    signers: SignerFlags,
+    #[command(flatten)]
+    evidence: EvidenceFlags,
     /// Speak plain HTTP to the registry, also where it is not on loopback
     #[arg(long)]
     allow_http: bool,
@@ -37,10 +43,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
-    let policy = signers::read(&args.keys)?;
-    let image = Image::resolve(reference, args.allow_http).await?;
+    let policy = signers::policy(&args.signers, &args.evidence)?;
+    let image = Image::resolve(reference, args.platform.as_deref(), args.allow_http).await?;
     let claim = image.claim(PredicateType::image_signature());
-    let search = Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_at_first: true, only: None };
+    let search =
+        Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None, expectations: None };
     let findings = image.search(&claim, &policy, &search).await?;
     let report = image.report(&claim, &policy, findings);
     ui.report(&report);

@@ -4,10 +4,12 @@ use lifeboat_core::Sha256Digest;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
+use super::shared_tag::Kind;
 use super::{Purpose, Remote};
 use crate::RegistryError;
 use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
 use crate::content::{Descriptor, OCI_MANIFEST};
+use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer};
 
 impl Remote {
     pub(crate) async fn attach(
@@ -34,8 +36,34 @@ impl Remote {
         Ok(Attached { manifest: manifest.digest, discovery })
     }
 
+    pub(crate) async fn attach_legacy(
+        &self,
+        subject: Sha256Digest,
+        artifact: &LegacyArtifact,
+    ) -> Result<Attached, RegistryError> {
+        let tag = artifact.kind.tag(subject);
+        self.push_blob(&artifact.content).await?;
+        let id = Sha256Digest::of(artifact.layer().to_string().as_bytes());
+        self.add_to_tag(&tag, Kind::Legacy, artifact.layer(), id).await?;
+        let (manifest, _) = self.manifest_by_tag(&tag).await?;
+        Ok(Attached { manifest: manifest.digest, discovery: Discovery::LegacyTag(tag) })
+    }
+
+    /// The layers under the legacy tag of `subject`, and whether there are more than are listed.
+    pub(crate) async fn legacy(
+        &self,
+        subject: Sha256Digest,
+        kind: LegacyKind,
+    ) -> Result<(Vec<LegacyLayer>, bool), RegistryError> {
+        let tag = kind.tag(subject);
+        match self.optional_manifest_by_tag(&tag).await? {
+            Some((_, bytes)) => legacy::layers(&format!("the manifest under the tag `{tag}`"), &bytes),
+            None => Ok((Vec::new(), false)),
+        }
+    }
+
     /// Uploads a blob in one piece, unless it is there.
-    async fn push_blob(&self, bytes: &[u8]) -> Result<(), RegistryError> {
+    pub(super) async fn push_blob(&self, bytes: &[u8]) -> Result<(), RegistryError> {
         let digest = Sha256Digest::of(bytes).to_oci();
         let what = format!("the blob {digest}");
         let known = self.url(&format!("blobs/{digest}"));

@@ -1,15 +1,13 @@
 //! Referrers of an image: the registry's list (distribution specification, "Listing Referrers"), and the fallback tag
 //! for registries that keep none ("Referrers Tag Schema").
 
-use std::time::Duration;
-
 use lifeboat_core::Sha256Digest;
 use reqwest::header::LINK;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 use super::Remote;
+use super::shared_tag::Kind;
 use crate::RegistryError;
 use crate::artifact::Discovery;
 use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
@@ -17,12 +15,6 @@ use crate::repository::Referrers;
 
 /// How many pages of the registry's list are read.
 const MAX_PAGES: usize = 64;
-
-/// How often the index under the fallback tag is written before giving up.
-const MAX_WRITES: u32 = 12;
-
-/// How long an entry must survive in the index before it counts as written, at least and at most.
-const SETTLE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(2));
 
 /// The tag under which registries without the API keep the referrers of `subject`.
 fn fallback_tag(subject: Sha256Digest) -> String {
@@ -40,8 +32,10 @@ impl Remote {
     /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
     /// those that were pushed before.
     pub(crate) async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
-        let mut referrers = self.referrers_by_api(subject).await?.unwrap_or_default();
-        let entries = self.fallback_index(subject).await?.map(|index| index.entries).unwrap_or_default();
+        let (listed, fallback) =
+            tokio::try_join!(self.referrers_by_api(subject), self.fallback_index(subject))?;
+        let mut referrers = listed.unwrap_or_default();
+        let entries = fallback.map(|index| index.entries).unwrap_or_default();
         referrers.merge(entries.iter().filter_map(descriptor_of));
         Ok(referrers)
     }
@@ -66,7 +60,7 @@ impl Remote {
             if number == 0 && unsupported.contains(&response.status()) {
                 return Ok(None);
             }
-            let response = self.expect_ok(what, response)?;
+            let response = self.expect_ok(what, response).await?;
             page = match next_page(&url, response.headers().get(LINK).and_then(|value| value.to_str().ok())) {
                 // Nobody else speaks for the registry; what stands there was not looked at.
                 Some(next) if !self.is_own(&next) => {
@@ -86,18 +80,13 @@ impl Remote {
 
     async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
         let tag = fallback_tag(subject);
-        match self.manifest_by_tag(&tag).await {
-            Ok((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
-            Err(RegistryError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
+        match self.optional_manifest_by_tag(&tag).await? {
+            Some((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
+            None => Ok(None),
         }
     }
 
     /// Adds an entry to the index under the fallback tag and loses none.
-    ///
-    /// Registries have no conditional write for a tag, so another writer may overwrite this one's index with one that
-    /// it read earlier. A writer therefore looks again after its write, and once more after a pause that is long
-    /// against the time between its own reading and writing, and starts over when an entry that it has seen is gone.
     pub(super) async fn add_to_fallback(
         &self,
         subject: Sha256Digest,
@@ -105,38 +94,13 @@ impl Remote {
         entry: Value,
     ) -> Result<Discovery, RegistryError> {
         let tag = fallback_tag(subject);
-        let mut seen = vec![entry];
-        for attempt in 1..=MAX_WRITES {
-            let began = Instant::now();
-            let mut index = self.fallback_index(subject).await?.unwrap_or_default();
-            if index.add(&mut seen) {
-                self.push_manifest(&tag, OCI_INDEX, index.to_json()).await?;
-            }
-            let settle = (began.elapsed() * 8).clamp(SETTLE.0, SETTLE.1);
-            let mut lost = false;
-            for pause in [Duration::ZERO, settle] {
-                sleep(pause).await;
-                let mut now = self.fallback_index(subject).await?.unwrap_or_default();
-                lost |= now.add(&mut seen);
-                if lost {
-                    break;
-                }
-            }
-            if !lost {
-                return Ok(Discovery::FallbackTag(tag));
-            }
-            tracing::debug!(tag, attempt, "the index of referrers was overwritten by another writer");
-            // Writers that collided must not collide again: the digest spreads them, as randomness would.
-            let spread = u32::from(manifest.digest.as_bytes()[attempt as usize]);
-            sleep(settle * spread / 128).await;
-        }
-        let registry = self.registry.clone();
-        Err(RegistryError::Contended { registry, tag, entry: manifest.digest, attempts: MAX_WRITES })
+        self.add_to_tag(&tag, Kind::Index, entry, manifest.digest).await?;
+        Ok(Discovery::FallbackTag(tag))
     }
 }
 
 /// The index under a fallback tag, with whatever else stands in it.
-struct FallbackIndex {
+pub(super) struct FallbackIndex {
     document: serde_json::Map<String, Value>,
     entries: Vec<Value>,
 }
@@ -151,7 +115,7 @@ impl Default for FallbackIndex {
 }
 
 impl FallbackIndex {
-    fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
+    pub(super) fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
         let malformed = |reason: &str| RegistryError::Malformed {
             what: format!("the index under the tag `{tag}`"),
             reason: reason.to_owned(),
@@ -167,7 +131,7 @@ impl FallbackIndex {
 
     /// Takes in the entries of `seen` that are missing here, and shows `seen` those that it does not know. Says whether
     /// any was missing here.
-    fn add(&mut self, seen: &mut Vec<Value>) -> bool {
+    pub(super) fn add(&mut self, seen: &mut Vec<Value>) -> bool {
         let same = |a: &Value, b: &Value| a["digest"] == b["digest"];
         for entry in &self.entries {
             if !seen.iter().any(|known| same(known, entry)) {
@@ -183,7 +147,7 @@ impl FallbackIndex {
         self.entries.len() > before
     }
 
-    fn to_json(&self) -> Vec<u8> {
+    pub(super) fn to_json(&self) -> Vec<u8> {
         let mut document = self.document.clone();
         document.insert("manifests".to_owned(), Value::Array(self.entries.clone()));
         serde_json::to_vec(&document).expect("JSON values always serialise")

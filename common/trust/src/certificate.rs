@@ -1,0 +1,134 @@
+//! Signing certificates (Fulcio's profile of RFC 5280): who is named in one, and which build it was made for.
+//!
+//! The chain is verified elsewhere; this is read from the same bytes, and refused when it could be read in two ways.
+
+use std::collections::BTreeSet;
+
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// The extension that holds the subject's names (RFC 5280, section 4.2.1.6).
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+/// Fulcio's arc of extensions (Fulcio, "OID information"): 1.3.6.1.4.1.57264.1.N.
+const FULCIO: &str = "1.3.6.1.4.1.57264.1.";
+/// The issuer as raw text, in certificates before 2023 and beside the newer form.
+const ISSUER_V1: u32 = 1;
+/// The issuer in DER.
+const ISSUER_V2: u32 = 8;
+
+/// The largest certificate that is read, in bytes.
+const MAX_BYTES: usize = 64 << 10;
+
+/// What a certificate says of whom it was issued to. Worth something only after its chain was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claims {
+    /// The one subject alternative name: an e-mail address or a URI.
+    pub identity: String,
+    /// Who vouches for the identity: the URL of an `OpenID` Connect issuer.
+    pub issuer: String,
+    /// The build configuration that signed, with its ref (extension 9).
+    pub build_signer_uri: Option<String>,
+    /// Where the build ran, such as `github-hosted` (extension 11).
+    pub runner_environment: Option<String>,
+    /// The source repository (extension 12).
+    pub source_repository_uri: Option<String>,
+    /// The commit that was built (extension 13).
+    pub source_repository_digest: Option<String>,
+    /// The ref that was built (extension 14).
+    pub source_repository_ref: Option<String>,
+}
+
+impl Claims {
+    /// Reads a certificate in DER, and says why it could be read in two ways, if it could.
+    pub fn read(der: &[u8]) -> Result<Self, String> {
+        if der.len() > MAX_BYTES {
+            return Err(format!("it has {} bytes", der.len()));
+        }
+        let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
+        // One certificate has one encoding (X.690): else two readers may see two.
+        if certificate.to_der().ok().as_deref() != Some(der) {
+            return Err("it is not in DER".to_owned());
+        }
+        let mut claims = Self::default();
+        let mut seen = BTreeSet::new();
+        let (mut first_issuer, mut second_issuer) = (None, None);
+        for extension in certificate.tbs_certificate.extensions.iter().flatten() {
+            if !seen.insert(extension.extn_id) {
+                return Err(format!("its extension {} stands twice", extension.extn_id));
+            }
+            let value = extension.extn_value.as_bytes();
+            if extension.extn_id == SUBJECT_ALT_NAME {
+                claims.identity = identity(value)?;
+                continue;
+            }
+            let id = extension.extn_id.to_string();
+            let Some(number) = id.strip_prefix(FULCIO).and_then(|number| number.parse::<u32>().ok()) else {
+                continue;
+            };
+            let text = || {
+                Utf8StringRef::from_der(value)
+                    .map(|text| text.to_string())
+                    .map_err(|error| format!("its extension {id} is not text: {error}"))
+            };
+            match number {
+                ISSUER_V1 => {
+                    let text = std::str::from_utf8(value);
+                    first_issuer =
+                        Some(text.map_err(|_| format!("its extension {id} is not text"))?.to_owned());
+                }
+                ISSUER_V2 => second_issuer = Some(text()?),
+                9 => claims.build_signer_uri = Some(text()?),
+                11 => claims.runner_environment = Some(text()?),
+                12 => claims.source_repository_uri = Some(text()?),
+                13 => claims.source_repository_digest = Some(text()?),
+                14 => claims.source_repository_ref = Some(text()?),
+                _ => {}
+            }
+        }
+        if claims.identity.is_empty() {
+            return Err("it names no one".to_owned());
+        }
+        claims.issuer = match (first_issuer, second_issuer) {
+            (Some(first), Some(second)) if first != second => {
+                return Err("its two extensions for the issuer contradict each other".to_owned());
+            }
+            (_, Some(issuer)) | (Some(issuer), None) => issuer,
+            (None, None) => return Err("it names no issuer".to_owned()),
+        };
+        Ok(claims)
+    }
+}
+
+/// Whether a certificate vouches for itself, as a root does. Roots come from the verifier, never with the evidence.
+pub(crate) fn is_root(der: &[u8]) -> bool {
+    Certificate::from_der(der)
+        .is_ok_and(|certificate| certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer)
+}
+
+/// The only name in the extension.
+fn identity(value: &[u8]) -> Result<String, String> {
+    let names =
+        SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
+    match names.0.as_slice() {
+        [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
+            Ok(name.to_string())
+        }
+        [_] => Err("its name is neither an e-mail address nor a URI".to_owned()),
+        several => Err(format!("it has {} names", several.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        for bad in [&b""[..], b"\x30\x00", &[0x30; 300], &vec![0; MAX_BYTES + 1]] {
+            Claims::read(bad).unwrap_err();
+        }
+    }
+}

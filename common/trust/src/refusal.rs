@@ -1,0 +1,132 @@
+//! Why evidence does not count.
+
+use crate::bundle::NotABundle;
+use crate::statement::NotAStatement;
+use crate::step::{self, Step};
+
+/// Why a bundle does not show what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot be parsed.
+    #[error(transparent)]
+    NotABundle(#[from] NotABundle),
+    /// It was signed with a certificate, and the policy names keys.
+    #[error("it was signed with a certificate, and only keys were given to verify with")]
+    SignedByCertificate,
+    /// It was signed with a key, and the policy names identities.
+    #[error("it was signed with key {hint}, and only an identity was given to verify with")]
+    SignedByKey {
+        /// The hint in the bundle, which nobody vouches for.
+        hint: String,
+    },
+    /// None of the policy's signers made the signature.
+    #[error("it was not signed by {tried}; it says that key {hint} signed it")]
+    OtherSigner {
+        /// The names of the signers that were tried.
+        tried: String,
+        /// The hint in the bundle, which nobody vouches for.
+        hint: String,
+    },
+    /// The certificate is good, and names someone else.
+    #[error("it was signed by {identity}, for whom {issuer} vouches, not by {expected}")]
+    OtherIdentity {
+        /// The identity in the certificate.
+        identity: String,
+        /// The issuer in the certificate.
+        issuer: String,
+        /// Who was expected.
+        expected: String,
+    },
+    /// A step that certificates, logs, timestamps or consistency demand failed.
+    #[error("{reason}")]
+    Unproven {
+        /// The step.
+        step: Step,
+        /// What failed in it.
+        reason: String,
+    },
+    /// It holds the signature of a file instead of a statement.
+    #[error("it holds the signature of a file, not a statement about an image")]
+    NotAnEnvelope,
+    /// The envelope's payload is of another type than in-toto statements.
+    #[error("its signed payload is `{found}`, not an in-toto statement")]
+    OtherPayload {
+        /// The payload type.
+        found: String,
+    },
+    /// The signature is good, but what is signed is no statement.
+    #[error(transparent)]
+    NotAStatement(#[from] NotAStatement),
+    /// The signature is good, but for something else.
+    #[error("its signature by {signer} is good, but for {found}, not for {expected}")]
+    OtherSubject {
+        /// Who signed.
+        signer: String,
+        /// The digest that was asked about.
+        expected: String,
+        /// The first subject of the statement.
+        found: String,
+    },
+    /// The signature is good, but says something else.
+    #[error("its signature by {signer} is good, but it is {found}, not {expected}")]
+    OtherPredicate {
+        /// Who signed.
+        signer: String,
+        /// The predicate type that was asked for.
+        expected: String,
+        /// The predicate type that was signed.
+        found: String,
+    },
+    /// A key of this kind signs files whole, and only a digest is at hand.
+    #[error("{signer} is an Ed25519 key, which cannot verify the signature of a file by its digest")]
+    DigestIsNotEnough {
+        /// Whose key it is.
+        signer: String,
+    },
+    /// What was signed lacks an annotation that the caller wants.
+    #[error("it does not bear the annotation {name}={expected}{}", found.as_ref().map_or(String::new(), |v| format!(", but {name}={v}")))]
+    OtherAnnotation {
+        /// The annotation's name.
+        name: String,
+        /// The value that was asked for.
+        expected: String,
+        /// The value that was signed, if there is one.
+        found: Option<String>,
+    },
+    /// A minimum time is wanted, and nothing shows when the signature was made.
+    #[error("nothing in it shows when it was signed, and a minimum time was given")]
+    NoTime,
+    /// The signature is older than the caller allows.
+    #[error("it was signed at {time}, before {minimum}")]
+    Stale {
+        /// The earliest time at which it was witnessed.
+        time: String,
+        /// The minimum.
+        minimum: String,
+    },
+}
+
+impl Refusal {
+    pub(crate) fn unproven(step: Step, reason: String) -> Self {
+        Self::Unproven { step, reason }
+    }
+
+    /// The step that failed.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::NotABundle(_) | Self::NotAnEnvelope => step::FORMAT,
+            Self::SignedByCertificate | Self::SignedByKey { .. } | Self::OtherIdentity { .. } => {
+                step::IDENTITY
+            }
+            Self::OtherSigner { .. } | Self::OtherPayload { .. } | Self::DigestIsNotEnough { .. } => {
+                step::SIGNATURE
+            }
+            Self::Unproven { step, .. } => *step,
+            Self::NotAStatement(_) => step::STATEMENT,
+            Self::OtherSubject { .. } => step::SUBJECT,
+            Self::OtherPredicate { .. } => step::PREDICATE_TYPE,
+            Self::OtherAnnotation { .. } => step::ANNOTATIONS,
+            Self::NoTime | Self::Stale { .. } => step::MINIMUM_TIME,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Whom a verifier believes about certificates, logs and times (Sigstore protobuf specs, `sigstore_trustroot.proto`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use lifeboat_core::{Fault, Kind, Sha256Digest};
+use sigstore_verify::Verifier;
+use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot as Parsed};
+
+use crate::json::check_object;
+
+/// The certificate authorities, logs and timestamp authorities whose word counts.
+///
+/// The public-good instance's root is built in, as it stood when this version was made. It is prepared when it is first
+/// needed: most verifications with keys never do.
+pub struct TrustedRoot {
+    name: String,
+    prepared: OnceLock<Prepared>,
+}
+
+pub(crate) struct Prepared {
+    pub(crate) verifier: Verifier,
+    /// The logs, by the digest of their key, with their addresses.
+    pub(crate) logs: BTreeMap<Sha256Digest, String>,
+}
+
+/// Why a trusted root cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("this is not a Sigstore trusted root ({reason})")]
+pub struct NotATrustedRoot {
+    /// What was found instead.
+    reason: String,
+}
+
+impl Fault for NotATrustedRoot {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(
+            "give the trusted_root.json of the instance that signed; `cosign trusted-root create` makes one"
+                .to_owned(),
+        )
+    }
+}
+
+impl TrustedRoot {
+    /// The root of Sigstore's public-good instance.
+    pub fn public_good() -> Self {
+        Self { name: "Sigstore's public-good instance".to_owned(), prepared: OnceLock::new() }
+    }
+
+    /// Reads the JSON form. The caller has capped its size; `name` is what the user calls it.
+    pub fn from_json(name: &str, json: &[u8]) -> Result<Self, NotATrustedRoot> {
+        let prepared = prepare(json).map_err(|reason| NotATrustedRoot { reason })?;
+        Ok(Self { name: name.to_owned(), prepared: OnceLock::from(prepared) })
+    }
+
+    /// What the user calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn prepared(&self) -> &Prepared {
+        self.prepared.get_or_init(|| {
+            prepare(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+                .expect("the built-in root is good: a test shows it")
+        })
+    }
+}
+
+impl fmt::Debug for TrustedRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustedRoot({})", self.name)
+    }
+}
+
+fn prepare(json: &[u8]) -> Result<Prepared, String> {
+    check_object(json)?;
+    let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
+    let root = Parsed::from_json(text).map_err(|error| error.to_string())?;
+    if !root.media_type.starts_with("application/vnd.dev.sigstore.trustedroot") {
+        return Err(format!("its media type is `{}`", crate::json::printable(&root.media_type)));
+    }
+    let verifier = Verifier::new(&root).map_err(|error| error.to_string())?;
+    let logs = root.tlogs.iter().filter_map(|log| {
+        let id = <[u8; 32]>::try_from(log.log_id.key_id.as_bytes()).ok()?;
+        Some((Sha256Digest::from_bytes(id), log.base_url.clone()))
+    });
+    Ok(Prepared { verifier, logs: logs.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_root_is_good() {
+        let root = TrustedRoot::public_good();
+        assert!(root.prepared().logs.values().any(|url| url == "https://rekor.sigstore.dev"));
+    }
+
+    #[test]
+    fn what_is_no_root_is_refused() {
+        for bad in ["", "[]", "{}", r#"{"mediaType":"text/plain"}"#, r#"{"mediaType":"a","mediaType":"b"}"#] {
+            assert!(TrustedRoot::from_json("it", bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

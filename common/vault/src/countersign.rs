@@ -1,0 +1,268 @@
+//! What anyone can check of snapshots without a key to open them: who signed each, in which order, and who signed it
+//! besides the host that wrote it.
+//!
+//! A countersignature is an object of its own beside the manifest, named by the hash of its bytes. It signs the
+//! manifest's payload, byte for byte, so that one statement has several signers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_trust::dsse::Envelope;
+use lifeboat_trust::key::VerificationKey;
+
+use crate::VaultError;
+use crate::forget::Request;
+use crate::history::sequence_of;
+use crate::ids::WriterId;
+use crate::layout::{self, cap};
+use crate::manifest::{self, Manifest};
+use crate::repository::{Repository, hash_of};
+
+/// The largest countersignature that is read, in bytes: the manifest's payload in base64, and what a bundle adds.
+const MAX_COUNTERSIGNATURE: u64 = 2 * cap::MANIFEST;
+
+/// How many countersignatures of one snapshot are read.
+const MAX_COUNTERSIGNATURES: usize = 256;
+
+/// A snapshot's signed manifest, as anyone can check it.
+#[derive(Debug, Clone)]
+pub struct SignedManifest {
+    manifest: Manifest,
+    key: VerificationKey,
+    envelope: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// Every manifest of a repository, each checked with the key of its writer on the roster.
+#[derive(Debug)]
+pub struct ManifestChain {
+    /// Those that verify, by writer and sequence.
+    manifests: BTreeMap<WriterId, BTreeMap<u64, SignedManifest>>,
+    /// What someone who may asked to forget: it may be gone.
+    forgotten: BTreeSet<(WriterId, u64)>,
+    /// Why others do not.
+    pub unreadable: Vec<VaultError>,
+}
+
+/// Why the manifests of a writer do not follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenChain {
+    /// One names another predecessor than the one that is there.
+    #[error("snapshot {sequence} of writer {writer} names {} as the one before it, and {found} is", named(*expected))]
+    OtherPredecessor {
+        /// The writer.
+        writer: WriterId,
+        /// The snapshot that names a predecessor.
+        sequence: u64,
+        /// The predecessor that it names.
+        expected: Option<Sha256Digest>,
+        /// The snapshot that is there.
+        found: Sha256Digest,
+    },
+    /// One is missing between others.
+    #[error("snapshot {sequence} of writer {writer} is missing, and later ones are there")]
+    Gap {
+        /// The writer.
+        writer: WriterId,
+        /// The snapshot that is missing.
+        sequence: u64,
+    },
+}
+
+fn named(digest: Option<Sha256Digest>) -> String {
+    digest.map_or("none".to_owned(), |digest| digest.to_string())
+}
+
+impl SignedManifest {
+    /// The snapshot's id: the hash of the payload.
+    pub fn id(&self) -> Sha256Digest {
+        self.manifest.id
+    }
+
+    /// Who wrote it.
+    pub fn writer(&self) -> WriterId {
+        self.manifest.predicate.writer
+    }
+
+    /// The writer's key, which the signature was checked with.
+    pub fn key(&self) -> &VerificationKey {
+        &self.key
+    }
+
+    /// Which of the writer's snapshots it is.
+    pub fn sequence(&self) -> u64 {
+        self.manifest.predicate.sequence
+    }
+
+    /// When it was taken, as the writer's clock had it.
+    pub fn time(&self) -> Timestamp {
+        self.manifest.predicate.time
+    }
+
+    /// Whether some of what was to be captured is missing.
+    pub fn is_incomplete(&self) -> bool {
+        self.manifest.predicate.incomplete
+    }
+
+    /// The hash of the sealed part, which is the statement's subject.
+    pub fn part(&self) -> Sha256Digest {
+        self.manifest.part
+    }
+
+    /// The statement's bytes, as they were signed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The envelope's bytes, as they are stored.
+    pub fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
+    fn folder(&self) -> String {
+        format!("{}.sig", layout::snapshot(self.writer(), self.sequence()))
+    }
+}
+
+impl ManifestChain {
+    /// All manifests that verify, oldest first within each writer.
+    pub fn manifests(&self) -> impl Iterator<Item = &SignedManifest> {
+        self.manifests.values().flat_map(BTreeMap::values)
+    }
+
+    /// The newest snapshot of each writer.
+    pub fn heads(&self) -> impl Iterator<Item = &SignedManifest> {
+        self.manifests.values().filter_map(|of_writer| of_writer.values().next_back())
+    }
+
+    /// The snapshot of a writer at a place in its order.
+    pub fn at(&self, writer: WriterId, sequence: u64) -> Option<&SignedManifest> {
+        self.manifests.get(&writer)?.get(&sequence)
+    }
+
+    /// The snapshot that `name` means: an id, a unique prefix of one, or `latest`, where there is one writer.
+    pub fn find(&self, name: &str) -> Result<&SignedManifest, VaultError> {
+        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
+        let candidates: Vec<&SignedManifest> = if name == "latest" {
+            self.heads().collect()
+        } else {
+            let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            self.manifests().filter(|m| is_prefix && m.id().to_string().starts_with(name)).collect()
+        };
+        match candidates.as_slice() {
+            [] => Err(missing()),
+            [one] => Ok(one),
+            several => Err(VaultError::AmbiguousSnapshot {
+                wanted: name.to_owned(),
+                candidates: several.iter().map(|m| m.id().to_string()[..20].to_owned()).collect(),
+            }),
+        }
+    }
+
+    /// Checks that the snapshots of a writer follow each other up to its newest. Only what was asked to be forgotten may
+    /// be missing between them.
+    pub fn check(&self, writer: WriterId) -> Result<(), BrokenChain> {
+        let Some(manifests) = self.manifests.get(&writer) else { return Ok(()) };
+        let mut before: Option<&SignedManifest> = None;
+        for (sequence, manifest) in manifests {
+            if let Some(before) = before {
+                let mut between = before.sequence() + 1..*sequence;
+                if let Some(sequence) = between.clone().find(|n| !self.forgotten.contains(&(writer, *n))) {
+                    return Err(BrokenChain::Gap { writer, sequence });
+                }
+                let is_next = between.next().is_none();
+                let expected = manifest.manifest.predicate.previous;
+                if is_next && expected != Some(before.id()) {
+                    let (sequence, found) = (*sequence, before.id());
+                    return Err(BrokenChain::OtherPredecessor { writer, sequence, expected, found });
+                }
+            }
+            before = Some(manifest);
+        }
+        Ok(())
+    }
+}
+
+impl Repository {
+    /// Reads every manifest of every writer on the roster, and checks each. No key is needed.
+    pub async fn manifest_chain(&self) -> Result<ManifestChain, VaultError> {
+        let mut chain = ManifestChain {
+            manifests: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
+        for writer in &self.roster.writers {
+            let key = writer
+                .verification_key()
+                .ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
+            for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
+                let Some(sequence) = sequence_of(&entry.key) else { continue };
+                let place =
+                    manifest::Place { repository: self.id, writer: writer.id, group: writer.group, sequence };
+                match self.signed_manifest(&entry.key, &key, &place).await {
+                    Ok(manifest) => {
+                        chain.manifests.entry(writer.id).or_default().insert(sequence, manifest);
+                    }
+                    Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
+                        chain.unreadable.push(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            for entry in self.store.list(&layout::forget_of(writer.id)).await? {
+                let Some(sequence) = sequence_of(&entry.key) else { continue };
+                let bytes = self.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading);
+                match bytes.map(|bytes| Request::verify(&bytes, &self.roster, writer.id, sequence)) {
+                    Ok(Ok(_)) => {
+                        chain.forgotten.insert((writer.id, sequence));
+                    }
+                    Ok(Err(reason)) => chain.unreadable.push(VaultError::damaged(&entry.key, reason)),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => chain.unreadable.push(error),
+                }
+            }
+        }
+        Ok(chain)
+    }
+
+    async fn signed_manifest(
+        &self,
+        name: &str,
+        key: &VerificationKey,
+        place: &manifest::Place,
+    ) -> Result<SignedManifest, VaultError> {
+        let bytes = self.store.read(name, cap::MANIFEST).await.map_err(VaultError::reading)?;
+        let manifest =
+            manifest::verify(&bytes, key, place).map_err(|reason| VaultError::damaged(name, reason))?;
+        let envelope = Envelope::from_json(&bytes).map_err(|reason| VaultError::damaged(name, reason))?;
+        Ok(SignedManifest { manifest, key: key.clone(), envelope: bytes.to_vec(), payload: envelope.payload })
+    }
+
+    /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by; what it
+    /// shows is for others to judge.
+    pub async fn countersignatures(
+        &self,
+        manifest: &SignedManifest,
+    ) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+        let mut found = Vec::new();
+        for entry in self.store.list(&manifest.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
+            let hash =
+                hash_of(&entry.key).ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
+            let bytes = self.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await?;
+            found.push((entry.key, bytes.to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// Stores a countersignature, and gives the name of its object.
+    pub async fn add_countersignature(
+        &self,
+        manifest: &SignedManifest,
+        bytes: Vec<u8>,
+    ) -> Result<String, VaultError> {
+        let name = format!("{}/{}", manifest.folder(), Sha256Digest::of(&bytes));
+        self.store.create(&name, bytes.into()).await?;
+        Ok(name)
+    }
+}

@@ -1,0 +1,157 @@
+//! The key to sign with: a file, or a command that holds the key or knows who does.
+//!
+//! The protocol of a key command is documented in docs/key-plugin.md: a digest goes in, a signature comes out, and
+//! what comes out is verified with the key's public half before it is used.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lifeboat_core::limits::read_capped;
+use lifeboat_core::{Fault, Kind, Sha256Digest};
+use lifeboat_shell::{Failure, Ui};
+use lifeboat_trust::key::{Sign, SignError, VerificationKey};
+use lifeboat_trust::key_file::{self, KeyFileError};
+
+use crate::secret;
+
+/// What a key that is held elsewhere is named with.
+const PREFIX: &str = "plugin:";
+
+/// How long a command may take: somebody may have to touch a token.
+const TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The largest answer of a command, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+
+/// Opens the key that the user names.
+pub(crate) fn open_key(name: &Path, ui: &Ui) -> Result<Box<dyn Sign>, Failure> {
+    match name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
+        Some(command) => Ok(Box::new(KeyCommand::open(PathBuf::from(command))?)),
+        None => Ok(Box::new(secret::open(name, ui)?)),
+    }
+}
+
+/// A command that signs.
+struct KeyCommand {
+    program: PathBuf,
+    public: VerificationKey,
+}
+
+/// Why a command gives no key.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    /// It did not do what it was asked.
+    #[error("the key command {} failed: {reason}", program.display())]
+    Failed { program: PathBuf, reason: String },
+    /// What it gave is no public key.
+    #[error("the key command {} gave no public key", program.display())]
+    NoKey { program: PathBuf, source: KeyFileError },
+    /// Its key signs nothing by digest.
+    #[error("the key command {} holds an {algorithm} key, which cannot sign a digest", program.display())]
+    OtherAlgorithm { program: PathBuf, algorithm: &'static str },
+}
+
+impl Fault for CommandError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::OtherAlgorithm { .. } => "use an ECDSA P-256 or RSA key".to_owned(),
+            Self::Failed { program, .. } | Self::NoKey { program, .. } => {
+                format!(
+                    "run `{} public-key` by hand; docs/key-plugin.md says what it must print",
+                    program.display()
+                )
+            }
+        })
+    }
+}
+
+impl KeyCommand {
+    fn open(program: PathBuf) -> Result<Self, CommandError> {
+        let answer = ask(&program, &["public-key"]);
+        let answer = answer.map_err(|reason| CommandError::Failed { program: program.clone(), reason })?;
+        let public = key_file::read_public(&answer)
+            .map_err(|source| CommandError::NoKey { program: program.clone(), source })?;
+        if !public.verifies_digests() {
+            let algorithm = public.algorithm().name();
+            return Err(CommandError::OtherAlgorithm { program, algorithm });
+        }
+        Ok(Self { program, public })
+    }
+}
+
+impl Sign for KeyCommand {
+    fn verification_key(&self) -> &VerificationKey {
+        &self.public
+    }
+
+    fn sign_digest(&self, digest: Sha256Digest) -> Result<Vec<u8>, SignError> {
+        use base64::Engine as _;
+        let failed = |reason: String| SignError {
+            reason: format!("{}: {reason}", self.program.display()),
+            advice: "run the key command by hand; docs/key-plugin.md says what it must print".to_owned(),
+        };
+        let answer = ask(&self.program, &["sign", "sha256", &digest.to_string()]).map_err(failed)?;
+        let text = String::from_utf8_lossy(&answer);
+        let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let signature = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|_| failed("what it printed is not base64".to_owned()))?;
+        self.public
+            .verify_digest(digest, &signature)
+            .map_err(|_| failed("its signature does not verify with its own public key".to_owned()))?;
+        Ok(signature)
+    }
+}
+
+/// Runs the command, and gives what it printed. What it says on standard error goes into the reason.
+fn ask(program: &Path, args: &[&str]) -> Result<Vec<u8>, String> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (answers, answer) = mpsc::channel();
+    let said = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        // Words beyond these help nobody.
+        let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut said));
+        said
+    });
+    std::thread::spawn(move || {
+        let stdout = stdout.map_or(Ok(Vec::new()), |stdout| read_capped(stdout, MAX_ANSWER_BYTES));
+        // Whoever waited may have given up.
+        let _ = answers.send(stdout);
+    });
+    let Ok(stdout) = answer.recv_timeout(TIMEOUT) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("it gave no answer within {} s", TIMEOUT.as_secs()));
+    };
+    let stdout = stdout.map_err(|error| error.to_string());
+    if stdout.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let stdout = stdout?;
+    if status.success() {
+        return Ok(stdout);
+    }
+    let said = said.join().unwrap_or_default();
+    let said: String =
+        String::from_utf8_lossy(&said).trim().chars().take(400).flat_map(char::escape_debug).collect();
+    Err(if said.is_empty() {
+        format!("it ended with {status}")
+    } else {
+        format!("it ended with {status}: {said}")
+    })
+}

@@ -1,0 +1,322 @@
+//! Attacks on those who verify images: each is refused for its own reason.
+
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_tests::command::Said;
+use lifeboat_tests::http::{Answer, serve};
+use serde_json::{Value, json};
+
+use super::{BUNDLE, Desk};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+fn says(said: &Said, text: &str) {
+    let plain: Vec<&str> = said.stdout.split_whitespace().chain(said.stderr.split_whitespace()).collect();
+    assert!(plain.join(" ").contains(text), "`{text}` is not in\n{}{}", said.stdout, said.stderr);
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": Sha256Digest::of(bytes).to_oci(), "size": bytes.len()})
+}
+
+fn refused(desk: &Desk, reference: &str) -> Said {
+    desk.verify(&["image", reference, "--key", "release.pub"]).expect_code(1)
+}
+
+/// A layout with a signed image, and the bundle of its signature.
+fn signed(desk: &Desk) -> (lifeboat_tests::layout::LayoutBuilder, Sha256Digest, Vec<u8>) {
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let (_, bundle) = layout.referrers(image).pop().unwrap();
+    (layout, image, bundle)
+}
+
+#[test]
+fn annotations_that_contradict_the_bundle() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    fs::write(desk.path("sbom.json"), r#"{"spdxVersion":"SPDX-2.3"}"#).unwrap();
+    let attest =
+        ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json", "--key", "release.key"];
+    desk.sign(&attest).expect_code(0);
+    let (manifest, _) = layout.referrers(image).pop().unwrap();
+    let lie = |annotations: Value, subject: Sha256Digest| {
+        let mut manifest = layout.read(manifest);
+        manifest["annotations"] = annotations;
+        manifest["subject"]["digest"] = subject.to_oci().into();
+        let mut index = layout.index();
+        index["manifests"].as_array_mut().unwrap().truncate(1);
+        fs::write(desk.path("app/index.json"), index.to_string()).unwrap();
+        layout.manifest(&manifest, None);
+    };
+    // It says that it is a signature, and is an SBOM: neither of the two.
+    let kind = json!({"dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1"});
+    lie(kind, image);
+    says(&refused(&desk, "oci:app:1.0"), "it is an attestation `spdxjson`, not an image signature");
+    let attestation = ["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub"];
+    says(&desk.verify(&attestation).expect_code(1), "annotations contradict the bundle");
+    // Without them, it counts.
+    lie(json!({}), image);
+    desk.verify(&attestation).expect_code(0);
+}
+
+#[test]
+fn a_bundle_that_is_listed_for_an_image_and_refers_to_another() {
+    let desk = Desk::new();
+    let (_, image, bundle) = signed(&desk);
+    let other = Sha256Digest::of(b"another");
+    let config = descriptor("application/vnd.oci.empty.v1+json", b"{}");
+    let referrer = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [descriptor(BUNDLE, &bundle)],
+        "subject": {"mediaType": MANIFEST, "digest": other.to_oci(), "size": 1},
+    })
+    .to_string();
+    let manifest = fs::read(desk.path("app/blobs/sha256").join(image.to_string())).unwrap();
+    let address = serve(move |_, path| match path {
+        "/v2/app/manifests/1.0" => Answer::new(200, manifest.clone()).header("Content-Type", MANIFEST),
+        path if path.contains("/referrers/") => {
+            let list = json!({"schemaVersion": 2, "manifests": [descriptor(MANIFEST, referrer.as_bytes())]});
+            Answer::new(200, list.to_string()).header("Content-Type", INDEX)
+        }
+        path if path.contains("/blobs/") => Answer::new(200, bundle.clone()),
+        path if path.contains("/manifests/sha256:") => {
+            Answer::new(200, referrer.clone()).header("Content-Type", MANIFEST)
+        }
+        _ => Answer::new(404, ""),
+    });
+    says(&refused(&desk, &format!("{address}/app:1.0")), "but says that it refers to sha256:");
+}
+
+#[test]
+fn a_child_of_a_signed_index_that_was_exchanged() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let (amd64, arm64) = (layout.image("amd64", "for amd64"), layout.image("arm64", "for arm64"));
+    layout.image_index("1.0", &[(amd64, "amd64"), (arm64, "arm64")]);
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let verify =
+        |args: &[&str]| desk.verify(&[&["image", "oci:app:1.0", "--key", "release.pub"], args].concat());
+    verify(&[]).expect_code(0);
+    let json = verify(&["--json", "--platform", "linux/arm64"]).expect_code(0);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["digest"], arm64.to_oci());
+    assert_eq!(json["index"]["platform"], "linux/arm64");
+    verify(&["--platform", "linux/riscv64"]).expect_code(2);
+    // The signature of the index is none of the child's own, until it is signed as well.
+    let child = format!("oci:app@{}", arm64.to_oci());
+    refused(&desk, &child);
+    desk.sign(&["image", "oci:app:1.0", "--recursive", "--key", "release.key"]).expect_code(0);
+    desk.verify(&["image", &child, "--key", "release.pub"]).expect_code(0);
+    // Another image in its place.
+    let evil = fs::read(layout.blob_path(layout.image("evil", "evil"))).unwrap();
+    fs::write(layout.blob_path(arm64), evil).unwrap();
+    says(&verify(&["--platform", "linux/arm64"]).expect_code(1), "it was damaged or exchanged");
+    // Another index in place of the one that was signed.
+    let evil = layout.image("evil", "evil");
+    layout.image_index("1.0", &[(amd64, "amd64"), (evil, "arm64")]);
+    verify(&["--platform", "linux/arm64"]).expect_code(1);
+}
+
+#[test]
+fn documents_that_say_two_things_at_once() {
+    let desk = Desk::new();
+    let (layout, _, bundle) = signed(&desk);
+    let other = layout.image("2.0", "another image");
+    let text = String::from_utf8(bundle).unwrap();
+    // A second envelope for whoever reads the first, or the last.
+    let twice = text.replacen(r#""dsseEnvelope":"#, r#""dsseEnvelope":null,"dsseEnvelope":"#, 1);
+    layout.referrer(other, BUNDLE, twice.as_bytes());
+    says(&refused(&desk, "oci:app:2.0"), "the member `dsseEnvelope` stands twice");
+}
+
+#[test]
+fn a_bundle_under_another_media_type_is_no_signature() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let (_, bundle) = layout.referrers(image).pop().unwrap();
+    let mut index = layout.index();
+    index["manifests"].as_array_mut().unwrap().truncate(1);
+    fs::write(desk.path("app/index.json"), index.to_string()).unwrap();
+    layout.referrer(image, "application/octet-stream", &bundle);
+    says(&refused(&desk, "oci:app:1.0"), "of the 1 that refer to it none is a bundle");
+}
+
+#[test]
+fn digests_of_other_algorithms_and_forms() {
+    let desk = Desk::new();
+    let (_, image, _) = signed(&desk);
+    let hex = image.to_string();
+    for digest in
+        [format!("sha512:{hex}{hex}"), format!("sha256:{}", hex.to_uppercase()), format!("sha1:{hex}")]
+    {
+        let reference = format!("oci:app@{digest}");
+        says(
+            &desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(2),
+            "not `sha256:` and 64 lower-case",
+        );
+    }
+}
+
+#[test]
+fn a_name_that_only_looks_like_another() {
+    let desk = Desk::new();
+    let said =
+        desk.verify(&["image", "registry.example/\u{430}pp:1.0", "--key", "release.pub"]).expect_code(2);
+    says(&said, "letters that look alike are not the same");
+}
+
+#[test]
+fn one_signer_who_signs_twice_is_one_signer() {
+    let desk = Desk::new();
+    let (_, _, _) = signed(&desk);
+    fs::copy(desk.path("release.pub"), desk.path("copy.pub")).unwrap();
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key", "--annotation", "again=yes"]).expect_code(0);
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key", "--format", "legacy"]).expect_code(0);
+    let verify = |keys: &[&str]| {
+        let mut args = vec!["image", "oci:app:1.0", "--threshold", "2"];
+        for key in keys {
+            args.extend(["--key", key]);
+        }
+        desk.verify(&args)
+    };
+    says(
+        &verify(&["release.pub", "other.pub"]).expect_code(1),
+        "1 of the 2 signers that must have said it did",
+    );
+    verify(&["release.pub", "copy.pub"]).expect_code(1);
+    verify(&["release.pub", "release.pub"]).expect_code(1);
+    says(&verify(&["release.pub"]).expect_code(2), "2 signers must have signed, and only 1 are named");
+    desk.sign(&["image", "oci:app:1.0", "--key", "other.key", "--format", "legacy"]).expect_code(0);
+    verify(&["release.pub", "other.pub"]).expect_code(0);
+    verify(&["release.pub", "copy.pub"]).expect_code(1);
+    desk.verify(&["image", "oci:app:1.0", "--key", "release.pub", "--threshold", "0"]).expect_code(2);
+}
+
+#[test]
+fn a_signature_that_nobody_saw_is_not_younger_than_a_minimum() {
+    let desk = Desk::new();
+    signed(&desk);
+    let verify =
+        |time: &str| desk.verify(&["image", "oci:app:1.0", "--key", "release.pub", "--min-time", time]);
+    says(&verify("2020-01-01T00:00:00Z").expect_code(1), "nothing in it shows when it was signed");
+    verify("yesterday").expect_code(2);
+}
+
+#[test]
+fn annotations_that_were_not_signed() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    for format in ["bundle", "legacy"] {
+        let sign = [
+            "image",
+            "oci:app:1.0",
+            "--key",
+            "release.key",
+            "--annotation",
+            "stage=test",
+            "--format",
+            format,
+        ];
+        desk.sign(&sign).expect_code(0);
+    }
+    // What stands under a legacy tag is no image of its own.
+    desk.verify(&["image", "oci:app", "--key", "release.pub"]).expect_code(0);
+    let verify = |annotation: &str| {
+        desk.verify(&["image", "oci:app:1.0", "--key", "release.pub", "--annotation", annotation])
+    };
+    verify("stage=test").expect_code(0);
+    says(&verify("stage=production").expect_code(1), "stage=production, but stage=test");
+    verify("other=x").expect_code(1);
+}
+
+/// A registry with one image, and whatever else `more` answers.
+fn registry(image: &'static str, more: impl Fn(&str) -> Answer + Send + 'static) -> String {
+    serve(move |_, path| match path {
+        "/v2/app/manifests/1.0" => Answer::new(200, image).header("Content-Type", MANIFEST),
+        path => more(path),
+    })
+}
+
+const IMAGE: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
+
+#[test]
+fn ten_thousand_referrers_are_not_all_looked_at() {
+    let desk = Desk::new();
+    let mut entries = String::new();
+    for number in 0..10_000 {
+        let digest = Sha256Digest::of(format!("{number}").as_bytes()).to_oci();
+        let separator = if number == 0 { "" } else { "," };
+        let _ = write!(entries, r#"{separator}{{"mediaType":"{MANIFEST}","digest":"{digest}","size":1}}"#);
+    }
+    let address = registry(IMAGE, move |path| match path {
+        path if path.contains("/referrers/") => {
+            let list = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+            Answer::new(200, list).header("Content-Type", INDEX)
+        }
+        _ => Answer::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+    });
+    let began = Instant::now();
+    let said = desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]).expect_code(3);
+    says(&said, "more refers to it than was looked at");
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_bundle_of_a_gibibyte_is_not_read() {
+    let desk = Desk::new();
+    // One that says so, and one that does not.
+    for size in [1_u64 << 30, 100] {
+        let layer = json!({"mediaType": BUNDLE, "digest": Sha256Digest::of(b"big").to_oci(), "size": size});
+        let referrer = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}).to_string();
+        let address = registry(IMAGE, move |path| match path {
+            path if path.contains("/referrers/") => {
+                let list =
+                    json!({"schemaVersion": 2, "manifests": [descriptor(MANIFEST, referrer.as_bytes())]});
+                Answer::new(200, list.to_string()).header("Content-Type", INDEX)
+            }
+            path if path.contains("/blobs/") => {
+                Answer { body: vec![b' '; 1 << 20], times: 1 << 10, ..Answer::new(200, "") }
+            }
+            path if path.contains("/manifests/sha256:") => {
+                Answer::new(200, referrer.clone()).header("Content-Type", MANIFEST)
+            }
+            _ => Answer::new(404, ""),
+        });
+        let said =
+            desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]).expect_code(1);
+        says(&said, "is larger than 1048576 bytes");
+    }
+}
+
+#[test]
+fn a_tag_that_moves_while_it_is_looked_at() {
+    let desk = Desk::new();
+    // Every time that the tag is asked for, it names another image.
+    let times = Mutex::new(0);
+    let address = serve(move |_, path| match path {
+        "/v2/app/manifests/1.0" => {
+            let mut times = times.lock().unwrap();
+            *times += 1;
+            let image = IMAGE.replace("[]", &format!(r#"[],"annotations":{{"n":"{times}"}}"#));
+            Answer::new(200, image).header("Content-Type", MANIFEST)
+        }
+        _ => Answer::new(404, ""),
+    });
+    let said = desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub", "--json"]);
+    let said = said.expect_code(1);
+    let first = IMAGE.replace("[]", r#"[],"annotations":{"n":"1"}"#);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["digest"], Sha256Digest::of(first.as_bytes()).to_oci(), "the tag was resolved once");
+}

@@ -1,0 +1,136 @@
+//! Snapshots under the same trust as images: countersigned, verified, and never taken back unnoticed.
+
+#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::repository::Yard;
+
+use super::{Desk, SIGN, VERIFY};
+use crate::BINARIES;
+
+struct Case {
+    yard: Yard,
+    root: String,
+}
+
+impl Case {
+    /// A repository with two snapshots of one host, and the key pairs `release` and `other` beside it.
+    fn new() -> Self {
+        let yard = Yard::in_folder(BINARIES);
+        let desk = Desk::new();
+        for name in ["release.key", "release.pub", "other.key", "other.pub"] {
+            fs::copy(desk.path(name), yard.path(name)).unwrap();
+            fs::set_permissions(yard.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::create_dir(yard.path("data")).unwrap();
+        for content in ["one", "two"] {
+            fs::write(yard.path("data/file"), content).unwrap();
+            yard.snapshot(&yard.path("data")).expect_code(0);
+        }
+        let marker = fs::read(Path::new(&yard.location).join("lifeboat.json")).unwrap();
+        let marker: serde_json::Value = serde_json::from_slice(&marker).unwrap();
+        let root = marker["repository"].as_str().unwrap().to_owned();
+        Self { yard, root }
+    }
+
+    fn call(&self, binary: &str, args: &[&str]) -> Said {
+        let mut command = lifeboat(binary, &self.yard.path(""), args);
+        command.current_dir(self.yard.path("")).env("COSIGN_PASSWORD", "correct horse");
+        run(command.env("LIFEBOAT_REPOSITORY", &self.yard.location))
+    }
+
+    fn verify(&self, args: &[&str]) -> Said {
+        self.call(VERIFY, &[&["snapshot", "latest", "--root", &self.root], args].concat())
+    }
+
+    fn sign(&self, key: &str) -> Said {
+        self.call(SIGN, &["snapshot", "latest", "--root", &self.root, "--key", key])
+    }
+
+    /// The manifests, oldest first.
+    fn manifests(&self) -> Vec<PathBuf> {
+        let all = self.yard.objects("snapshots").into_iter();
+        all.filter(|path| path.file_name().is_some_and(|name| name.len() == 10)).collect()
+    }
+}
+
+#[test]
+fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
+    let case = Case::new();
+    case.verify(&[]).expect_code(0);
+    case.verify(&["--key", "release.pub"]).expect_code(1);
+    let said = case.sign("release.key").expect_code(0);
+    assert!(said.stdout.contains("stored    snapshots/"), "{}", said.stdout);
+    case.verify(&["--key", "release.pub"]).expect_code(0);
+    case.verify(&["--key", "other.pub"]).expect_code(1);
+    let both = ["--key", "release.pub", "--key", "other.pub", "--threshold", "2"];
+    case.verify(&both).expect_code(1);
+    case.sign("other.key").expect_code(0);
+    let said = case.verify(&[&both[..], &["--json"]].concat()).expect_code(0);
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["schema"], "lifeboat.snapshot-verification/v1");
+    assert_eq!(report["distinct_signers"], 2);
+    // The host's own key is a signer like any other.
+    fs::write(case.yard.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
+    case.verify(&["--key", "host.pub"]).expect_code(0);
+    case.verify(&["--key", "host.pub", "--key", "release.pub", "--key", "other.pub", "--threshold", "3"])
+        .expect_code(0);
+    // Backups go on, and countersignatures are no snapshots.
+    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    case.verify(&["--key", "release.pub"]).expect_code(1);
+    assert_eq!(case.manifests().len(), 3);
+}
+
+#[test]
+fn a_countersignature_of_another_snapshot_does_not_count() {
+    let case = Case::new();
+    case.sign("release.key").expect_code(0);
+    let manifests = case.manifests();
+    let folder = |manifest: &Path| PathBuf::from(format!("{}.sig", manifest.display()));
+    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    let newest = case.manifests().pop().unwrap();
+    fs::create_dir_all(folder(&newest)).unwrap();
+    for entry in fs::read_dir(folder(manifests.last().unwrap())).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder(&newest).join(entry.file_name())).unwrap();
+    }
+    let said = case.verify(&["--key", "release.pub"]).expect_code(1);
+    assert!(said.stdout.contains("is good, but for"), "{}", said.stdout);
+}
+
+#[test]
+fn damage_gaps_and_going_back_are_refused() {
+    let case = Case::new();
+    case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    let manifests = case.manifests();
+    let newest = fs::read(&manifests[2]).unwrap();
+    // The newest is taken back.
+    fs::remove_file(&manifests[2]).unwrap();
+    case.verify(&[]).expect_code(0);
+    let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(1);
+    assert!(said.stdout.contains("was seen before, and is gone"), "{}", said.stdout);
+    fs::write(&manifests[2], &newest).unwrap();
+    case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    // One in between is missing.
+    let middle = fs::read(&manifests[1]).unwrap();
+    fs::remove_file(&manifests[1]).unwrap();
+    let said = case.verify(&[]).expect_code(1);
+    assert!(said.stdout.contains("is missing, and later ones are there"), "{}", said.stdout);
+    case.sign("release.key").expect_code(1);
+    // One is exchanged.
+    let mut text = String::from_utf8(middle).unwrap();
+    text.replace_range(20..21, if &text[20..21] == "A" { "B" } else { "A" });
+    fs::write(&manifests[1], text).unwrap();
+    case.verify(&[]).expect_code(1);
+    // Another repository under the name of this one.
+    let other = "0".repeat(64);
+    let said = case.call(VERIFY, &["snapshot", "latest", "--root", &other]);
+    assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
+    case.call(VERIFY, &["snapshot", "abcd1234", "--root", &case.root]).expect_code(2);
+}

@@ -1,0 +1,99 @@
+//! The offline cases of the public sigstore-conformance suite, which lies in the folder that `SIGSTORE_CONFORMANCE`
+//! names: a clone of the suite, or its folder of bundles alone. The project holds no copy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Failed, Trial};
+use lifeboat_core::Sha256Digest;
+use lifeboat_tests::command::{lifeboat, run};
+use lifeboat_tests::gate::{Missing, trial};
+
+const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
+
+/// Who signed, where a case does not say.
+const IDENTITY: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+/// How many folders the suite holds at least.
+const FOLDERS: usize = 70;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let suite = match suite() {
+        Ok(suite) => suite,
+        Err(missing) => {
+            return vec![trial("supply_chain::conformance", Err::<(), _>(missing), |()| Ok(()))];
+        }
+    };
+    let mut trials = vec![Trial::test("supply_chain::conformance::the_suite_is_whole", {
+        let found = suite.len();
+        move || match found {
+            0..FOLDERS => Err(Failed::from(format!("{found} folders, where {FOLDERS} were expected"))),
+            _ => Ok(()),
+        }
+    })];
+    for case in suite {
+        for by_digest in [false, true] {
+            let (case, form) = (case.clone(), if by_digest { "digest" } else { "file" });
+            let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            trials.push(Trial::test(format!("supply_chain::conformance::{name}::{form}"), move || {
+                judge(&case, by_digest)
+            }));
+        }
+    }
+    trials
+}
+
+/// The folders of the suite's cases.
+fn suite() -> Result<Vec<PathBuf>, Missing> {
+    let name = "SIGSTORE_CONFORMANCE";
+    let root = std::env::var_os(name).filter(|value| !value.is_empty());
+    let root = root.ok_or_else(|| {
+        Missing(format!(
+            "{name} is not set: 140 cases of sigstore-conformance are not tried; clone the suite and set it"
+        ))
+    })?;
+    let root = PathBuf::from(root);
+    let places = ["test/assets/bundle-verify", "assets", "."];
+    let folder = places.iter().map(|place| root.join(place)).find(|place| place.join("a.txt").is_file());
+    let folder =
+        folder.ok_or_else(|| Missing(format!("{name} is {}, which holds no suite", root.display())))?;
+    let entries = fs::read_dir(&folder).map_err(|error| Missing(format!("{}: {error}", folder.display())))?;
+    let mut cases: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    cases.sort();
+    Ok(cases)
+}
+
+/// Runs one case; a name that ends in `_fail` must not verify.
+fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
+    let own = |name: &str| Some(case.join(name)).filter(|path| path.is_file());
+    let text = |name: &str, default: &str| {
+        own(name).map_or(Ok(default.to_owned()), |path| {
+            fs::read_to_string(path).map(|text| text.trim().to_owned())
+        })
+    };
+    let artifact = own("artifact").unwrap_or_else(|| case.with_file_name("a.txt"));
+    let artifact = if by_digest {
+        Sha256Digest::of(&fs::read(artifact)?).to_oci()
+    } else {
+        artifact.display().to_string()
+    };
+    let bundle = case.join("bundle.sigstore.json").display().to_string();
+    let mut args = vec!["blob".to_owned(), artifact, "--bundle".to_owned(), bundle];
+    if let Some(root) = own("trusted_root.json") {
+        args.extend(["--trusted-root".to_owned(), root.display().to_string()]);
+    }
+    if let Some(key) = own("key.pub") {
+        args.extend(["--key".to_owned(), key.display().to_string()]);
+    } else {
+        args.extend(["--certificate-identity".to_owned(), text("identity", IDENTITY)?]);
+        args.extend(["--certificate-oidc-issuer".to_owned(), text("issuer", ISSUER)?]);
+    }
+    let home = tempfile::tempdir()?;
+    let said = run(&mut lifeboat(VERIFY, home.path(), &args));
+    let must_fail = case.to_string_lossy().ends_with("_fail");
+    // A malformed trusted root is a wrong input; everything else is a verdict.
+    let is_right = if must_fail { matches!(said.code, Some(1 | 2)) } else { said.code == Some(0) };
+    if is_right { Ok(()) } else { Err(Failed::from(format!("{said:?}"))) }
+}

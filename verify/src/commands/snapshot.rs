@@ -1,0 +1,148 @@
+//! `lifeboat-verify snapshot`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_trust::judge::{Claim, judge};
+use lifeboat_trust::key_file;
+use lifeboat_trust::policy::{Author, Policy, Signer};
+use lifeboat_trust::statement::PredicateType;
+use lifeboat_vault::{ManifestChain, NotARepositoryId, PREDICATE_TYPE, PinFile, Repository, SignedManifest};
+
+use crate::checkpoint::Checkpoint;
+use crate::findings::{self, outcome};
+use crate::signers::{self, EvidenceFlags, SignerFlags};
+
+/// Verify who made a snapshot, that none before it was exchanged, and who vouches for it
+///
+/// The host's signature is checked with its key on the roster, the roster with the key that the repository is named
+/// after, and the host's snapshots must follow each other without a gap. With --key, the host or those who countersigned
+/// must hold as many of the keys as the threshold says. No key of the repository is needed, and nothing is decrypted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat-verify snapshot latest -r s3://bucket/backups --root ID
+  lifeboat-verify snapshot latest -r s3://bucket/backups --root ID --key auditor.pub --checkpoint seen.json
+
+Exit codes: 0 verified; 1 damaged, exchanged, taken back, or signed by others; 3 could not be determined")]
+pub(crate) struct Args {
+    /// Snapshot id, a unique prefix of one, or latest
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    /// The repository's id; without it, whatever repository lies there is believed
+    #[arg(long, value_name = "ID")]
+    root: Option<String>,
+    /// Refuse a repository that lost what this file remembers, and remember what is there now; made if it is missing
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    signers: SignerFlags,
+    #[command(flatten)]
+    evidence: EvidenceFlags,
+}
+
+pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
+    let before = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?.flatten();
+    let store = args.repository.open().await?;
+    let root = if let Some(text) = &args.root {
+        text.parse().map_err(NotARepositoryId)?
+    } else {
+        ui.warn("no --root was given: whoever made this repository vouches for itself");
+        Repository::probe(&store).await?
+    };
+    let pins = PinFile::in_state_folder(&lifeboat_shell::state_folder(), &root);
+    let repository = Repository::open(store, &root, pins).await?;
+    let chain = repository.manifest_chain().await?;
+    let snapshot = chain.find(&args.snapshot)?;
+    let mut report = SnapshotVerification {
+        verdict: Verdict::Verified,
+        repository: root.to_string(),
+        snapshot: snapshot.id().to_string(),
+        writer: snapshot.writer().to_string(),
+        writer_key_id: snapshot.key().id().to_string(),
+        writer_key: key_file::write_public(snapshot.key()),
+        sequence: snapshot.sequence(),
+        time: snapshot.time().to_string(),
+        incomplete: snapshot.is_incomplete(),
+        part: snapshot.part().to_oci(),
+        signers: policy.names(),
+        threshold: if policy.signers.is_empty() { 0 } else { policy.threshold },
+        distinct_signers: 0,
+        accepted: Vec::new(),
+        refused: Vec::new(),
+        problems: problems(&chain, snapshot),
+        checkpoint: args.checkpoint.as_ref().map(|path| path.display().to_string()),
+    };
+    if let Some(before) = &before {
+        report.problems.extend(before.check(root, &chain).err());
+    }
+    if !policy.signers.is_empty() {
+        judge_signers(&repository, snapshot, &policy, &mut report).await?;
+    }
+    if !report.problems.is_empty() || report.distinct_signers < report.threshold {
+        report.verdict = Verdict::Refused;
+    } else if let Some(path) = &args.checkpoint {
+        Checkpoint::of(root, &chain).write(path)?;
+    }
+    ui.report(&report);
+    Ok(outcome(report.verdict))
+}
+
+/// What is wrong with the order of the writer's snapshots, and with any of them that cannot be read.
+fn problems(chain: &ManifestChain, snapshot: &SignedManifest) -> Vec<String> {
+    let broken = chain.check(snapshot.writer()).err().map(|broken| broken.to_string());
+    // A damaged manifest of another writer is no matter of this snapshot, but nobody can tell whose name it bears.
+    broken.into_iter().chain(chain.unreadable.iter().map(ToString::to_string)).collect()
+}
+
+/// Counts which of the policy's keys the host and the countersigners hold.
+async fn judge_signers(
+    repository: &Repository,
+    snapshot: &SignedManifest,
+    policy: &Policy,
+    report: &mut SnapshotVerification,
+) -> Result<(), Failure> {
+    let mut authors = BTreeSet::new();
+    let is_host = |signer: &&Signer| matches!(signer, Signer::Key { key, .. } if key == snapshot.key());
+    if let Some(signer) = policy.signers.iter().find(is_host) {
+        authors.insert(Author::Key(snapshot.key().id()));
+        let step = lifeboat_trust::step::ENVELOPE;
+        report.accepted.push(AcceptedBundle {
+            bundle: "the host's own signature".to_owned(),
+            format: "manifest",
+            signer: signer.name(),
+            key_id: Some(snapshot.key().id().to_string()),
+            identity: None,
+            issuer: None,
+            states: Some(PREDICATE_TYPE.to_owned()),
+            witnessed_at: Vec::new(),
+            log_entries: 0,
+            unchecked_log_entries: 0,
+            timestamps: 0,
+            written_to: None,
+            steps: vec![Step { name: step.name, specification: step.specification }],
+        });
+    }
+    let claim = Claim { subject: snapshot.part(), predicate_type: PredicateType::of_uri(PREDICATE_TYPE) };
+    for (object, bytes) in repository.countersignatures(snapshot).await? {
+        match judge(&bytes, &claim, policy) {
+            Ok(found) if found.payload != snapshot.payload() => report.refused.push(RefusedBundle {
+                bundle: object,
+                reason: "it signs another statement than this snapshot's".to_owned(),
+                step: None,
+            }),
+            Ok(found) => {
+                report.accepted.push(findings::accepted_bundle(object, "bundle", &found));
+                authors.insert(found.author);
+            }
+            Err(refusal) => report.refused.push(findings::refused_bundle(object, &refusal)),
+        }
+    }
+    report.distinct_signers = authors.len();
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! From what was judged to the report on it.
+
+use std::collections::BTreeMap;
+
+use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Step, Verdict};
+use lifeboat_trust::judge::Accepted;
+use lifeboat_trust::policy::{Author, Policy};
+use lifeboat_trust::refusal::Refusal;
+use lifeboat_trust::step;
+
+fn step(step: &step::Step) -> Step {
+    Step { name: step.name, specification: step.specification }
+}
+
+/// A signature that counts, as reports show it.
+pub(crate) fn accepted_bundle(
+    bundle: String,
+    format: &'static str,
+    accepted: &Accepted<'_>,
+) -> AcceptedBundle {
+    let evidence = &accepted.evidence;
+    let (key_id, identity, issuer) = match &accepted.author {
+        Author::Key(id) => (Some(id.to_string()), None, None),
+        Author::Identity { identity, issuer } => (None, Some(identity.clone()), Some(issuer.clone())),
+    };
+    AcceptedBundle {
+        bundle,
+        format,
+        signer: accepted.signer.name(),
+        key_id,
+        identity,
+        issuer,
+        states: accepted.statement.as_ref().map(|statement| statement.predicate_type.clone()),
+        witnessed_at: evidence.times.iter().map(ToString::to_string).collect(),
+        log_entries: evidence.log_entries,
+        unchecked_log_entries: evidence.unknown_log_entries,
+        timestamps: evidence.timestamps,
+        written_to: None,
+        steps: evidence.steps.iter().map(step).collect(),
+    }
+}
+
+/// A signature that does not count, as reports show it.
+pub(crate) fn refused_bundle(bundle: String, refusal: &Refusal) -> RefusedBundle {
+    RefusedBundle { bundle, reason: refusal.to_string(), step: Some(step(&refusal.step())) }
+}
+
+/// Compares what a manifest's annotations say of a bundle with what was signed; says what differs.
+pub(crate) fn check_annotations(
+    annotations: &BTreeMap<String, String>,
+    accepted: &Accepted<'_>,
+) -> Result<(), String> {
+    let own_kind = accepted.statement.as_ref().map(|statement| statement.predicate_type.as_str());
+    let own_content = if own_kind.is_some() { "dsse-envelope" } else { "message-signature" };
+    let differs = |name: &str, own: Option<&str>| {
+        annotations.get(name).is_some_and(|stated| Some(stated.as_str()) != own)
+    };
+    if differs("dev.sigstore.bundle.content", Some(own_content))
+        || differs("dev.sigstore.bundle.predicateType", own_kind)
+    {
+        return Err("its manifest's annotations contradict the bundle that it holds".to_owned());
+    }
+    Ok(())
+}
+
+/// What has to be shown, as a sentence.
+pub(crate) fn claim(what: &str, policy: &Policy) -> String {
+    let names = policy.names();
+    match policy.threshold {
+        0 | 1 => format!("{what} by {}", names.join(" or ")),
+        threshold => format!("{what} by {threshold} of {}", names.join(", ")),
+    }
+}
+
+/// The exit code of a verdict.
+pub(crate) fn outcome(verdict: Verdict) -> lifeboat_shell::Outcome {
+    match verdict {
+        Verdict::Verified => lifeboat_shell::Outcome::Done,
+        Verdict::Refused => lifeboat_shell::Outcome::Negative,
+        Verdict::Undetermined => lifeboat_shell::Outcome::Incomplete,
+    }
+}
