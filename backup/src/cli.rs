@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{doctor, forget, init, key, list, prune, run, show};
+use crate::commands::{check, doctor, forget, init, key, list, prune, run, show};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
 ///
@@ -27,6 +27,7 @@ pub(crate) enum Verb {
     Forget(forget::Args),
     Prune(prune::Args),
     Key(key::Args),
+    Check(check::Args),
     Doctor(doctor::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),

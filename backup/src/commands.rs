@@ -1,5 +1,6 @@
 //! One module a verb.
 
+pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod forget;
 pub(crate) mod init;
@@ -22,6 +23,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Forget(args) => forget::run(args, ui).await,
         Verb::Prune(args) => prune::run(args, ui).await,
         Verb::Key(args) => key::run(args, ui).await,
+        Verb::Check(args) => check::run(args, ui).await,
         Verb::Doctor(args) => doctor::run(args, ui).await,
         Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
         Verb::Man(args) => pages::man::<Cli>(&args, ui),

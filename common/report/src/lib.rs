@@ -5,6 +5,7 @@
 mod figures;
 
 pub mod backup;
+pub mod check;
 pub mod drill;
 pub mod members;
 pub mod pruning;

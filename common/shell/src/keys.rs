@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
+use lifeboat_vault::check::Checker;
 use lifeboat_vault::{
     KeeperKey, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository,
     RepositoryId, Restorer, VaultError, Viewer, WriterKey,
 };
 
-use crate::{Failure, RepositoryFlags, ask, passphrase, state_folder};
+use crate::{Failure, RepositoryFlags, Ui, ask, passphrase, state_folder};
 
 /// What stands for a passphrase in place of a recipient or of an identity's file.
 const PASSPHRASE: &str = "passphrase";
@@ -49,6 +50,22 @@ pub struct RecoveryFlags {
 }
 
 impl ViewerFlags {
+    /// Opens a repository to check or mend it, with whichever key [`ViewerFlags::open`] would take; gives whose it is.
+    pub async fn checker(
+        &self,
+        repository: &RepositoryFlags,
+        ui: &Ui,
+    ) -> Result<(Checker, &'static str), Failure> {
+        let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
+        if let Some(identity) = &self.identity {
+            let key = RecoveryKey::read(identity)?;
+            let restorer = Restorer::open(repository.open().await?, &key, None, pins_of).await?;
+            return Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"));
+        }
+        let whose = if self.keeper_key.is_some() { "keeper" } else { "writer" };
+        Ok((Checker::new(self.open(repository).await?, progress, cancel), whose))
+    }
+
     /// Opens a repository. Of several keys at hand the one that sees most is taken: the recovery key, then the keeper
     /// key.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {

@@ -11,6 +11,7 @@
 
 mod access;
 mod capture;
+pub mod check;
 mod chunk;
 mod compare;
 mod condemn;
