@@ -9,7 +9,7 @@
 
 mod findings;
 mod healing;
-mod keyring;
+pub(crate) mod keyring;
 pub(crate) mod name;
 pub(crate) mod objects;
 mod packs;
@@ -102,10 +102,13 @@ impl Checker {
 
     /// Checks the repository.
     pub async fn check(&self, options: CheckOptions) -> Result<Findings, VaultError> {
-        self.examine(options).await.map(|(_, findings)| findings)
+        self.examine(options).await.map(|(_, findings, _)| findings)
     }
 
-    pub(crate) async fn examine(&self, options: CheckOptions) -> Result<(Survey, Findings), VaultError> {
+    pub(crate) async fn examine(
+        &self,
+        options: CheckOptions,
+    ) -> Result<(Survey, Findings, PacksRead), VaultError> {
         let shard = options.shard;
         let (mut survey, mut findings) = self.survey(shard).await?;
         let packs = self.read_packs(&survey, options).await?;
@@ -116,7 +119,7 @@ impl Checker {
             self.relate(&mut survey, &packs, shard, &mut findings).await?;
         }
         findings.damage.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok((survey, findings))
+        Ok((survey, findings, packs))
     }
 
     pub(crate) fn stop_if_asked(&self) -> Result<(), VaultError> {
@@ -124,7 +127,7 @@ impl Checker {
     }
 
     /// Reads every object that is no pack.
-    async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
+    pub(crate) async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
         let repository = self.viewer.repository();
         let history = repository.history().await?;
         let entries = repository.store.list("").await?;

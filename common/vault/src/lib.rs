@@ -39,6 +39,7 @@ mod pins;
 mod pipeline;
 mod prune;
 mod reader;
+pub mod repair;
 mod repository;
 mod restore;
 mod restorer;
