@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{check, doctor, forget, init, key, list, prune, run, show};
+use crate::commands::{check, doctor, forget, init, key, list, prune, repair, run, show};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
 ///
@@ -28,6 +28,7 @@ pub(crate) enum Verb {
     Prune(prune::Args),
     Key(key::Args),
     Check(check::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),

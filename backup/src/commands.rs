@@ -7,6 +7,7 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod prune;
+pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod show;
 
@@ -24,6 +25,7 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Prune(args) => prune::run(args, ui).await,
         Verb::Key(args) => key::run(args, ui).await,
         Verb::Check(args) => check::run(args, ui).await,
+        Verb::Repair(args) => repair::run(args, ui).await,
         Verb::Doctor(args) => doctor::run(args, ui).await,
         Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
         Verb::Man(args) => pages::man::<Cli>(&args, ui),

@@ -70,7 +70,7 @@ pub struct DamageLine {
     pub reason: String,
     /// The snapshots that cannot be restored whole because of it.
     pub snapshots: Vec<String>,
-    /// What mends it: `repair`, `repair-by-keeper`, `repair-by-root`, `next-backup`, `forget-damaged` or `no`.
+    /// What mends it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`, `forget-damaged` or `no`.
     pub mend: String,
 }
 
@@ -93,7 +93,7 @@ pub struct ClosedGroup {
 }
 
 impl DamageLine {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text =
             format!("DAMAGED {}\n  {}: {}\n", printable(&self.object), self.kind, printable(&self.reason));
         if !self.snapshots.is_empty() {
@@ -112,6 +112,7 @@ impl DamageLine {
         match self.mend.as_str() {
             "repair" => "`lifeboat-backup repair`",
             "repair-by-keeper" => "`lifeboat-backup repair` with a keeper key or a recovery key",
+            "repair-by-writer" => "`lifeboat-backup repair` with the writer key of a host of the group",
             "repair-by-root" => "`lifeboat-backup repair` with a recovery key",
             "next-backup" => {
                 "`lifeboat-backup repair`, then back up again: what is lost is stored anew where it still exists"

@@ -9,6 +9,7 @@ pub mod check;
 pub mod drill;
 pub mod members;
 pub mod pruning;
+pub mod repair;
 pub mod restore;
 pub mod signature;
 pub mod snapshots;

@@ -58,12 +58,17 @@ impl ViewerFlags {
     ) -> Result<(Checker, &'static str), Failure> {
         let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
         if let Some(identity) = &self.identity {
-            let key = RecoveryKey::read(identity)?;
-            let restorer = Restorer::open(repository.open().await?, &key, None, pins_of).await?;
+            let (restorer, key) = open_with_identity(identity, self.root.as_deref(), repository).await?;
             return Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"));
         }
-        let whose = if self.keeper_key.is_some() { "keeper" } else { "writer" };
-        Ok((Checker::new(self.open(repository).await?, progress, cancel), whose))
+        match (&self.keeper_key, &self.writer_key) {
+            (None, Some(writer_key)) => {
+                let key = WriterKey::read(writer_key)?;
+                let repository = open_repository(repository, &key.repository).await?;
+                Ok((Checker::with_writer_key(repository, &key, progress, cancel)?, "writer"))
+            }
+            _ => Ok((Checker::new(self.open(repository).await?, progress, cancel), "keeper")),
+        }
     }
 
     /// Opens a repository. Of several keys at hand the one that sees most is taken: the recovery key, then the keeper
@@ -71,7 +76,7 @@ impl ViewerFlags {
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
         match (&self.identity, &self.keeper_key, &self.writer_key) {
             (Some(identity), _, _) => {
-                let restorer = open_with_identity(identity, self.root.as_deref(), repository).await?;
+                let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
                 Ok(restorer.viewer().clone())
             }
             (None, Some(keeper_key), _) => {
@@ -102,7 +107,8 @@ impl RecoveryFlags {
                 "give --identity FILE (or LIFEBOAT_IDENTITY), a recovery key that `lifeboat-backup init` wrote",
             ));
         };
-        open_with_identity(identity, self.root.as_deref(), repository).await
+        let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
+        Ok(restorer)
     }
 }
 
@@ -137,7 +143,7 @@ async fn open_with_identity(
     identity: &Path,
     root: Option<&str>,
     repository: &RepositoryFlags,
-) -> Result<Restorer, Failure> {
+) -> Result<(Restorer, RecoveryKey), Failure> {
     let root: Option<RepositoryId> = match root {
         Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
         None => None,
@@ -148,7 +154,7 @@ async fn open_with_identity(
         (None, None) => Some(confirmed_root(&store).await?),
         (_, root) => root,
     };
-    Ok(Restorer::open(store, &key, root, pins_of).await?)
+    Ok((Restorer::open(store, &key, root, pins_of).await?, key))
 }
 
 /// Neither the key nor the command line says which repository is meant: a person has to.

@@ -29,10 +29,12 @@ use tokio_util::sync::CancellationToken;
 use crate::VaultError;
 use crate::access::Viewer;
 use crate::ids::{FrameName, GroupId, RunId};
-use crate::key_file::RecoveryKey;
+use crate::key_file::{RecoveryKey, WriterKey};
+use crate::keys::GroupKeys;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
 use crate::pack::MAX_PACK;
+use crate::repository::Repository;
 use crate::restorer::Restorer;
 use crate::seal::SealKey;
 
@@ -64,6 +66,8 @@ pub struct Checker {
     pub(crate) viewer: Viewer,
     pub(crate) restorer: Option<Restorer>,
     pub(crate) recovery: Option<RecoveryKey>,
+    /// A writer's group, whose keys it can seal again.
+    pub(crate) group: Option<GroupKeys>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) cancel: CancellationToken,
 }
@@ -79,9 +83,20 @@ pub(crate) struct PacksRead {
 }
 
 impl Checker {
-    /// Checks with a writer's or keeper's key: hashes, signatures and the index.
+    /// Checks with what a writer's or keeper's key opens: hashes, signatures and the index.
     pub fn new(viewer: Viewer, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
-        Self { viewer, restorer: None, recovery: None, progress, cancel }
+        Self { viewer, restorer: None, recovery: None, group: None, progress, cancel }
+    }
+
+    /// Checks with a writer's key, which holds its group's keys.
+    pub fn with_writer_key(
+        repository: Repository,
+        key: &WriterKey,
+        progress: Arc<dyn Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Self, VaultError> {
+        let viewer = Viewer::for_writer(repository, key)?;
+        Ok(Self { group: Some(key.group.clone()), ..Self::new(viewer, progress, cancel) })
     }
 
     /// Checks with a recovery key, which opens every frame.
@@ -92,7 +107,7 @@ impl Checker {
         cancel: CancellationToken,
     ) -> Self {
         let viewer = restorer.viewer().clone();
-        Self { viewer, restorer: Some(restorer), recovery: Some(key), progress, cancel }
+        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(viewer, progress, cancel) }
     }
 
     /// Where the repository lies.
@@ -192,7 +207,7 @@ impl Checker {
                 }
             };
             if let Some(reason) = altered {
-                let (snapshots, mend) = relations::consequence(&survey, &name);
+                let (snapshots, mend) = relations::consequence(&repository.roster, &survey, &name);
                 let (key, kind) = (entry.key, DamageKind::Altered);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
             }

@@ -123,26 +123,27 @@ impl Checker {
             actions: Vec::new(),
         };
         self.mend_marker(&findings, &mut mender).await?;
-        self.mend_keys(&survey, &findings, &mut mender).await?;
+        let mut all_placed = FrameSet::default();
         for group in &survey.groups {
             self.stop_if_asked()?;
             let placed = self.rebuild_index(group, &findings, &mut mender).await?;
+            all_placed.extend(&placed);
             self.register_runs(&survey, group, &findings, &mut mender).await?;
             repaired.marked_frames += self.mark_lost(group, &placed, &mut mender).await?;
             self.salvage(group, &findings, &mut mender).await?;
         }
         self.remove_worthless(&findings, &mut mender).await?;
         self.mend_requests(&survey, &findings, options.forget_damaged, &mut mender).await?;
+        self.mend_keys(&survey, &findings, &mut mender).await?;
         repaired.actions = mender.actions;
-        repaired.hurt = self.hurt_snapshots(&survey).await?;
-        repaired.remaining = if options.dry_run || repaired.actions.is_empty() {
-            findings.damage
-        } else {
-            let (mut survey, mut findings) = self.survey(Shard::WHOLE).await?;
+        let (mut survey, mut findings) = (survey, findings);
+        if !options.dry_run && !repaired.actions.is_empty() {
+            (survey, findings) = self.survey(Shard::WHOLE).await?;
             packs.faults.retain(|(group, hash, _)| survey.has(&layout::pack(*group, hash)));
             self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
-            findings.damage
-        };
+        }
+        repaired.hurt = self.hurt_snapshots(&survey, &all_placed).await?;
+        repaired.remaining = findings.damage;
         Ok(repaired)
     }
 

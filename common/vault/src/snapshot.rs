@@ -19,6 +19,7 @@ use crate::capture::{ChunkStore, Stored};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::condemn::LEASE_DAYS;
 use crate::frame_set::{FrameSet, bitmap};
+use crate::history::Tip;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
@@ -149,7 +150,9 @@ pub struct SnapshotWriter {
     chunker: Chunker,
     part: Part,
     memories: Memories,
-    head: Option<Head>,
+    /// The place in the writer's chain, unless another run takes it first.
+    next: u64,
+    previous: Option<Sha256Digest>,
     seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
@@ -169,7 +172,7 @@ impl SnapshotWriter {
         let time = clock.now();
         let group = GroupView::from(&key.group);
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
-        let newest = repository.head(writer).await?;
+        let Tip { next, previous, newest } = repository.tip(writer).await?;
         let seen = heads_of_others(&repository, &key, progress).await?;
         let keys = register(&repository, &key, entropy, options.dry_run).await?;
         let (excluded, unusable) = repository.excluded(&group).await?;
@@ -191,7 +194,6 @@ impl SnapshotWriter {
             },
             None => FrameSet::default(),
         };
-        let head = newest.map(|manifest| Head { sequence: manifest.predicate.sequence, id: manifest.id });
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
         let threads = options.threads.max(1);
@@ -215,8 +217,9 @@ impl SnapshotWriter {
             chunks,
             chunker,
             part,
-            memories: Memories::after(head.map(|head| head.id)),
-            head,
+            memories: Memories::after(previous),
+            next,
+            previous,
             seen,
             time,
             incomplete: false,
@@ -282,7 +285,8 @@ impl SnapshotWriter {
             chunks,
             mut part,
             memories,
-            mut head,
+            next: mut sequence,
+            mut previous,
             seen,
             time,
             incomplete,
@@ -293,7 +297,7 @@ impl SnapshotWriter {
             .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
         let mut committed = Committed {
             id: None,
-            sequence: head.as_ref().map_or(0, |head| head.sequence + 1),
+            sequence,
             time,
             new_bytes: stored.new_bytes,
             stored_bytes: stored.packed.stored_bytes,
@@ -306,14 +310,13 @@ impl SnapshotWriter {
         let (part_hash, part_bytes) = store_part(&repository, &key, &part).await?;
         keep_what_is_leaned_on(&repository, &key, &keys, &stored, &part_hash).await?;
         for _ in 0..COMMIT_TRIES {
-            let sequence = head.as_ref().map_or(0, |head| head.sequence + 1);
             let predicate = Predicate {
                 format: FORMAT_VERSION,
                 repository: repository.id,
                 group: key.group.id,
                 writer: key.writer,
                 sequence,
-                previous: head.as_ref().map(|head| head.id),
+                previous,
                 time,
                 roster: repository.roster.number,
                 part_bytes,
@@ -336,7 +339,7 @@ impl SnapshotWriter {
                     ));
                     let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
                     let other = repository.manifest(writer, sequence).await?;
-                    head = Some(Head { sequence, id: other.id });
+                    (sequence, previous) = (sequence + 1, Some(other.id));
                 }
                 Err(error) => return Err(error.into()),
             }

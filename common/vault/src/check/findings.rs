@@ -71,6 +71,8 @@ pub enum Mend {
     RepairByKeeper,
     /// `repair` with a recovery key.
     RepairByRoot,
+    /// `repair` with the writer key of a host of the group.
+    RepairByWriter,
     /// `repair` marks what is lost, and the next backup stores it again where the data still exists.
     NextBackup,
     /// Only giving the snapshot up, with `repair --forget-damaged`.
@@ -130,6 +132,7 @@ impl std::fmt::Display for Mend {
             Self::Repair => "repair",
             Self::RepairByKeeper => "repair-by-keeper",
             Self::RepairByRoot => "repair-by-root",
+            Self::RepairByWriter => "repair-by-writer",
             Self::NextBackup => "next-backup",
             Self::GiveUp => "forget-damaged",
             Self::No => "no",

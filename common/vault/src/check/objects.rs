@@ -184,12 +184,15 @@ impl Objects<'_> {
                         .is_ok_and(|root| root.verification_key().id() == repository.id)
                 })
             }
-            KeyFolder::Data(_) => true,
+            KeyFolder::Data(epoch) => {
+                let secret = self.recovery.and_then(|key| key.identity.unwrap(bytes));
+                let mut known = self.restorer.into_iter().flat_map(Restorer::data_secrets);
+                secret.is_none_or(|secret| known.any(|(of, known)| of == epoch && known == &secret[..]))
+            }
             KeyFolder::Group(id) => {
-                let identities = self.restorer.into_iter().flat_map(|restorer| restorer.epochs().values());
-                let secret = identities.filter_map(|identity| identity.unwrap(bytes)).next();
+                let secret = self.restorer.and_then(|restorer| restorer.unwrap(bytes));
                 let group = repository.roster.group(id);
-                secret.is_none_or(|secret| {
+                secret.is_none_or(|(_, secret)| {
                     GroupKeys::from_cbor(&secret).is_some_and(|keys| {
                         keys.id == id && group.is_some_and(|group| group.commitment == keys.commitment())
                     })

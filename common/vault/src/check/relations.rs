@@ -13,16 +13,23 @@ use crate::ids::RunId;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
 use crate::pack::{MAX_HEADER, read_header};
+use crate::roster::Roster;
 
 /// What a damaged object costs, as far as its name says, and what mends it.
-pub(crate) fn consequence(survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
+pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
     match name {
         Name::Part { group, hash } => match survey.snapshots_on(*group, hash) {
             snapshots if snapshots.is_empty() => (snapshots, Mend::RepairByKeeper),
             snapshots => (snapshots, Mend::GiveUp),
         },
         Name::Snapshot { writer, sequence } => (vec![format!("{writer}/{sequence}")], Mend::GiveUp),
-        Name::Key { .. } => (Vec::new(), Mend::RepairByRoot),
+        Name::Key { folder, recipient, .. } => {
+            let wanted = keyring::wanted(roster).into_iter();
+            let mut of = wanted.filter(|wanted| {
+                wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
+            });
+            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.mend()))
+        }
         Name::Roster(_) => (Vec::new(), Mend::No),
         Name::Marker
         | Name::Run { .. }

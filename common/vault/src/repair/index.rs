@@ -214,13 +214,10 @@ impl Checker {
                     return Ok(Some((key.wrapped.to_vec(), current)));
                 };
                 let commitments = group.commitments.get(&run).map_or(&[][..], Vec::as_slice);
-                for (epoch, identity) in restorer.epochs() {
-                    let secret = identity.unwrap(&key.wrapped);
-                    let opened =
-                        secret.and_then(|secret| Some(SealKey::from_bytes(secret[..].try_into().ok()?)));
-                    if opened.is_some_and(|opened| commitments.contains(&opened.commitment())) {
-                        return Ok(Some((key.wrapped.to_vec(), *epoch)));
-                    }
+                let Some((epoch, secret)) = restorer.unwrap(&key.wrapped) else { continue };
+                let opened = secret[..].try_into().ok().map(SealKey::from_bytes);
+                if opened.is_some_and(|opened| commitments.contains(&opened.commitment())) {
+                    return Ok(Some((key.wrapped.to_vec(), epoch)));
                 }
             }
         }

@@ -1,18 +1,18 @@
-//! Sealed keys that are missing or damaged are wrapped anew to whom the roster asks, with a recovery key that opens
-//! another copy.
+//! Sealed keys that are missing or damaged are wrapped anew to whom the roster asks: with a recovery key that opens
+//! another copy, or with the key of a writer, which holds its group's keys.
+
+use std::collections::HashSet;
 
 use lifeboat_core::Sha256Digest;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
-use crate::check::keyring::{Wanted, wanted};
-use crate::check::name::KeyFolder;
+use crate::check::keyring::{Holder, Wanted, wanted};
+use crate::check::name::{KeyFolder, Name};
 use crate::check::survey::Survey;
 use crate::check::{Checker, Findings};
-use crate::keys::{GroupKeys, Identity, Recipient};
-use crate::layout::{self, cap};
+use crate::keys::{GroupKeys, Recipient};
 use crate::repair::Mender;
-use crate::restorer::Restorer;
 
 impl Checker {
     pub(crate) async fn mend_keys(
@@ -21,20 +21,29 @@ impl Checker {
         findings: &Findings,
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
-        let Some(restorer) = &self.restorer else { return Ok(()) };
+        let mut there = HashSet::new();
         for wanted in wanted(&self.viewer.repository().roster) {
             let Ok(recipient) = wanted.recipient.parse::<Recipient>() else { continue };
             let id = recipient.id();
-            if survey.has_key(wanted.folder, &id) {
-                continue;
+            if !survey.has_key(wanted.folder, &id) {
+                // A roster does not hold passphrases: what was wrapped to one can be put back by its holder only.
+                let secret = self.secret_of(&wanted)?.filter(|_| !recipient.needs_passphrase());
+                let Some(secret) = secret else { continue };
+                let wrapped = recipient.wrap(&secret)?;
+                let key = format!("{}{}.age", wanted.prefix(&id), Sha256Digest::of(&wrapped));
+                mender.write(key, wrapped, format!("seals the key to the {} again", wanted.holder)).await?;
             }
-            let Some(secret) = self.secret_of(restorer, &wanted).await? else { continue };
-            let wrapped = recipient.wrap(&secret)?;
-            let key = format!("{}{}.age", wanted.prefix(&id), Sha256Digest::of(&wrapped));
-            mender.write(key, wrapped, format!("seals the key to the {} again", wanted.whose)).await?;
+            there.insert((wanted.folder, id));
         }
-        for damage in findings.damage.iter().filter(|damage| damage.key.starts_with("keys/")) {
-            if self.is_still_altered(&damage.key).await? {
+        let roster = &self.viewer.repository().roster;
+        for damage in &findings.damage {
+            let Some(Name::Key { folder, recipient, .. }) = Name::parse(&damage.key) else { continue };
+            // One that the roster does not ask for belongs to someone who was removed.
+            let is_asked_for = wanted(roster)
+                .iter()
+                .any(|wanted| wanted.folder == folder && wanted.recipient_id().as_ref() == Some(&recipient));
+            let is_replaced = there.contains(&(folder, recipient)) || !is_asked_for;
+            if mender.may_remove && is_replaced && self.is_still_altered(&damage.key).await? {
                 mender
                     .remove(&damage.key, "it is damaged, and what the roster asks for stands beside it")
                     .await?;
@@ -43,58 +52,26 @@ impl Checker {
         Ok(())
     }
 
-    async fn secret_of(
-        &self,
-        restorer: &Restorer,
-        wanted: &Wanted,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    /// What is sealed, where this key holds it.
+    fn secret_of(&self, wanted: &Wanted) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        if let (KeyFolder::Group(group), Some(keys)) = (wanted.folder, &self.group) {
+            return Ok((keys.id == group).then(|| group_secret(keys, wanted.holder)));
+        }
+        let Some(restorer) = &self.restorer else { return Ok(None) };
         Ok(match wanted.folder {
-            KeyFolder::Root => match self.viewer.pen() {
-                Ok(pen) => Some(Zeroizing::new(pen.key.to_pkcs8_der().to_vec())),
-                Err(_) => None,
-            },
-            KeyFolder::Data(epoch) => self.data_secret(epoch).await?,
-            KeyFolder::Group(group) => {
-                let keys = restorer.group(group)?;
-                let is_keeper = wanted.whose == "keeper";
-                Some(if is_keeper { keys.index_to_cbor() } else { keys.to_cbor() })
+            KeyFolder::Root => {
+                self.viewer.pen().ok().map(|pen| Zeroizing::new(pen.key.to_pkcs8_der().to_vec()))
             }
+            KeyFolder::Data(epoch) => restorer
+                .data_secrets()
+                .find(|(of, _)| *of == epoch)
+                .map(|(_, secret)| Zeroizing::new(secret.to_vec())),
+            KeyFolder::Group(group) => Some(group_secret(restorer.group(group)?, wanted.holder)),
         })
     }
+}
 
-    /// The data identity of an epoch as it is sealed, if a copy opens with this recovery key. Anyone can seal
-    /// something to a known recipient: the true identity is the one that opens a group's keys.
-    async fn data_secret(&self, epoch: u32) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let (Some(recovery), repository) = (&self.recovery, self.viewer.repository()) else {
-            return Ok(None);
-        };
-        for entry in repository.store.list(&layout::data_keys(epoch)).await? {
-            let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
-                Ok(bytes) => bytes,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
-            };
-            let Some(secret) = recovery.identity.unwrap(&bytes) else { continue };
-            if let Ok(identity) = Identity::parse(&secret)
-                && self.opens_a_group(&identity).await?
-            {
-                return Ok(Some(secret));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn opens_a_group(&self, identity: &Identity) -> Result<bool, VaultError> {
-        let repository = self.viewer.repository();
-        for group in &repository.roster.groups {
-            for entry in repository.store.list(&layout::group_keys(group.id)).await? {
-                let Ok(bytes) = repository.store.read(&entry.key, cap::KEY).await else { continue };
-                let keys = identity.unwrap(&bytes).and_then(|secret| GroupKeys::from_cbor(&secret));
-                if keys.is_some_and(|keys| keys.commitment() == group.commitment) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
+/// A keeper is given the index key alone.
+fn group_secret(keys: &GroupKeys, holder: Holder) -> Zeroizing<Vec<u8>> {
+    if holder == Holder::Keeper { keys.index_to_cbor() } else { keys.to_cbor() }
 }
