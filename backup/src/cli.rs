@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{copy, diff, doctor, find, forget, init, key, list, prune, run, show, stats};
+use crate::commands::{
+    check, copy, diff, doctor, find, forget, init, key, list, prune, repair, run, show, stats,
+};
 
 /// Snapshots container volumes into an encrypted, deduplicated repository
 ///
@@ -31,6 +33,8 @@ pub(crate) enum Verb {
     Forget(forget::Args),
     Prune(prune::Args),
     Key(key::Args),
+    Check(check::Args),
+    Repair(repair::Args),
     Doctor(doctor::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),

@@ -1,5 +1,6 @@
 //! One module a verb.
 
+pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -9,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod prune;
+pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod stats;
@@ -30,6 +32,8 @@ pub(crate) async fn run(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Forget(args) => forget::run(args, ui).await,
         Verb::Prune(args) => prune::run(args, ui).await,
         Verb::Key(args) => key::run(args, ui).await,
+        Verb::Check(args) => check::run(args, ui).await,
+        Verb::Repair(args) => repair::run(args, ui).await,
         Verb::Doctor(args) => doctor::run(args, ui).await,
         Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
         Verb::Man(args) => pages::man::<Cli>(&args, ui),

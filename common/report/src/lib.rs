@@ -5,11 +5,13 @@
 mod figures;
 
 pub mod backup;
+pub mod check;
 pub mod comparison;
 pub mod copy;
 pub mod drill;
 pub mod members;
 pub mod pruning;
+pub mod repair;
 pub mod restore;
 pub mod search;
 pub mod signature;

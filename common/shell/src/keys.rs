@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
+use lifeboat_vault::check::Checker;
 use lifeboat_vault::{
     KeeperKey, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository,
     RepositoryId, Restorer, VaultError, Viewer, WriterKey,
 };
 
-use crate::{Failure, RepositoryFlags, ask, passphrase, state_folder};
+use crate::{Failure, RepositoryFlags, Ui, ask, passphrase, state_folder};
 
 /// What stands for a passphrase in place of a recipient or of an identity's file.
 const PASSPHRASE: &str = "passphrase";
@@ -49,12 +50,33 @@ pub struct RecoveryFlags {
 }
 
 impl ViewerFlags {
+    /// Opens a repository to check or mend it, with whichever key [`ViewerFlags::open`] would take; gives whose it is.
+    pub async fn checker(
+        &self,
+        repository: &RepositoryFlags,
+        ui: &Ui,
+    ) -> Result<(Checker, &'static str), Failure> {
+        let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
+        if let Some(identity) = &self.identity {
+            let (restorer, key) = open_with_identity(identity, self.root.as_deref(), repository).await?;
+            return Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"));
+        }
+        match (&self.keeper_key, &self.writer_key) {
+            (None, Some(writer_key)) => {
+                let key = WriterKey::read(writer_key)?;
+                let repository = open_repository(repository, &key.repository).await?;
+                Ok((Checker::with_writer_key(repository, &key, progress, cancel)?, "writer"))
+            }
+            _ => Ok((Checker::new(self.open(repository).await?, progress, cancel), "keeper")),
+        }
+    }
+
     /// Opens a repository. Of several keys at hand the one that sees most is taken: the recovery key, then the keeper
     /// key.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
         match (&self.identity, &self.keeper_key, &self.writer_key) {
             (Some(identity), _, _) => {
-                let restorer = open_with_identity(identity, self.root.as_deref(), repository).await?;
+                let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
                 Ok(restorer.viewer().clone())
             }
             (None, Some(keeper_key), _) => {
@@ -85,7 +107,8 @@ impl RecoveryFlags {
                 "give --identity FILE (or LIFEBOAT_IDENTITY), a recovery key that `lifeboat-backup init` wrote",
             ));
         };
-        open_with_identity(identity, self.root.as_deref(), repository).await
+        let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
+        Ok(restorer)
     }
 }
 
@@ -120,7 +143,7 @@ async fn open_with_identity(
     identity: &Path,
     root: Option<&str>,
     repository: &RepositoryFlags,
-) -> Result<Restorer, Failure> {
+) -> Result<(Restorer, RecoveryKey), Failure> {
     let root: Option<RepositoryId> = match root {
         Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
         None => None,
@@ -131,7 +154,7 @@ async fn open_with_identity(
         (None, None) => Some(confirmed_root(&store).await?),
         (_, root) => root,
     };
-    Ok(Restorer::open(store, &key, root, pins_of).await?)
+    Ok((Restorer::open(store, &key, root, pins_of).await?, key))
 }
 
 /// Neither the key nor the command line says which repository is meant: a person has to.

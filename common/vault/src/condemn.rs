@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::VaultError;
 use crate::access::GroupView;
 use crate::frame_set::{FrameSet, RunFrames};
-use crate::ids::Signer;
+use crate::ids::{Signer, WriterId};
 use crate::layout;
 use crate::repository::Repository;
 use crate::seal::Purpose;
@@ -93,6 +93,28 @@ impl Repository {
             }
         }
         Ok((lost, unusable))
+    }
+
+    /// The frames of a group that a restore of `writer`'s snapshots takes for lost: by its own word, a keeper's or the
+    /// root's. Another writer could call frames lost that are whole.
+    pub(crate) async fn losses_for(
+        &self,
+        group: &GroupView,
+        writer: WriterId,
+    ) -> Result<FrameSet, VaultError> {
+        let mut lost = FrameSet::default();
+        for entry in self.store.list(&layout::losses(group.id)).await? {
+            let key_of = |signer| match signer {
+                Signer::Writer(id) if id == writer => self.roster.key_of(signer),
+                signer => self.roster.pruning_key_of(signer),
+            };
+            match self.read_signed::<Loss>(&entry.key, Purpose::Loss, group, key_of).await {
+                Ok((_, loss)) => lost.add_records(&loss.frames),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => tracing::info!("{error}"),
+            }
+        }
+        Ok(lost)
     }
 
     /// The frames of a group that a new snapshot must not lean on.

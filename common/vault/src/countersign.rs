@@ -187,11 +187,8 @@ impl ManifestChain {
 impl Repository {
     /// Reads every manifest of every writer on the roster, and checks each. No key is needed.
     pub async fn manifest_chain(&self) -> Result<ManifestChain, VaultError> {
-        let mut chain = ManifestChain {
-            manifests: BTreeMap::new(),
-            forgotten: BTreeSet::new(),
-            unreadable: Vec::new(),
-        };
+        let mut chain =
+            ManifestChain { manifests: BTreeMap::new(), forgotten: BTreeSet::new(), unreadable: Vec::new() };
         for writer in &self.roster.writers {
             let key = writer
                 .verification_key()

@@ -56,6 +56,28 @@ impl FrameSet {
         }
     }
 
+    /// The frames that are in this set and not in `other`.
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        let rest = |(run, ordinals): (&RunId, &RoaringBitmap)| match other.runs.get(run) {
+            Some(others) => (*run, ordinals - others),
+            None => (*run, ordinals.clone()),
+        };
+        Self { runs: self.runs.iter().map(rest).filter(|(_, ordinals)| !ordinals.is_empty()).collect() }
+    }
+
+    /// Whether any frame is in both sets.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let (few, many) = if self.runs.len() < other.runs.len() { (self, other) } else { (other, self) };
+        few.runs
+            .iter()
+            .any(|(run, ordinals)| many.runs.get(run).is_some_and(|others| !ordinals.is_disjoint(others)))
+    }
+
+    /// The runs that have frames in the set.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.runs.iter().filter(|(_, ordinals)| !ordinals.is_empty()).map(|(run, _)| *run)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.values().all(RoaringBitmap::is_empty)
     }

@@ -49,7 +49,9 @@ impl Healer {
         for id in ids {
             let mut found = None;
             let places = contents.places.get(id).map_or(&[][..], Vec::as_slice);
-            for place in places.iter().filter(|place| place.frame != lost).take(TRIES) {
+            // What lies in the lost frame's own place comes last: it may be false, and it may be there again.
+            let others = places.iter().filter(|place| place.frame != lost).take(TRIES);
+            for place in others.chain(places.iter().find(|place| place.frame == lost)) {
                 if !opened.contains_key(&place.frame) {
                     let frame = self.open(contents, place.frame).await?;
                     opened.insert(place.frame, frame);

@@ -4,10 +4,11 @@
 //! not hold, a snapshot that another writer or this machine saw and that is not there: each comes as a problem. A
 //! keeper deletes nothing while there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
 use crate::forget::{By, Request};
@@ -61,6 +62,17 @@ impl Recorded {
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.standing, Standing::Kept | Standing::Refused)
     }
+}
+
+/// Where a writer's chain goes on.
+#[derive(Debug)]
+pub(crate) struct Tip {
+    /// The first sequence that was never used.
+    pub(crate) next: u64,
+    /// The id of the snapshot before, as far as it is known.
+    pub(crate) previous: Option<Sha256Digest>,
+    /// The newest manifest, where it can be read.
+    pub(crate) newest: Option<Manifest>,
 }
 
 /// A request as it was found.
@@ -275,6 +287,55 @@ impl Repository {
                 Err(VaultError::Withheld { writer: writer.id, first, last: pinned.sequence })
             }
         }
+    }
+
+    /// Where a writer's chain goes on. A newest snapshot that is damaged does not stop its host from backing up where
+    /// this machine knows its id, and neither do snapshots that were given up: their places are not used again.
+    pub(crate) async fn tip(&self, writer: &Writer) -> Result<Tip, VaultError> {
+        let (newest, damage) = match self.head(writer).await {
+            Ok(newest) => (newest, None),
+            Err(error @ (VaultError::Damaged { .. } | VaultError::Withheld { .. })) => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
+        let pinned = self.pinned.heads.get(&writer.id).copied();
+        let requests = self.store.list(&layout::forget_of(writer.id)).await?;
+        let mut requested = BTreeSet::new();
+        for sequence in requests.iter().filter_map(|entry| sequence_of(&entry.key)) {
+            let key = layout::forget(writer.id, sequence);
+            match self.store.read(&key, cap::FORGET).await.map_err(VaultError::reading) {
+                Ok(bytes) if Request::verify(&bytes, &self.roster, writer.id, sequence).is_ok() => {
+                    requested.insert(sequence);
+                }
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let mut used = newest.as_ref().map(|newest| newest.predicate.sequence);
+        used = used.max(requested.last().copied());
+        if let Some(damage) = damage {
+            let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
+            let listed = entries.iter().filter_map(|entry| sequence_of(&entry.key)).max();
+            let is_known = |sequence| {
+                requested.contains(&sequence) || pinned.is_some_and(|pinned| pinned.sequence == sequence)
+            };
+            let is_explained = match &damage {
+                VaultError::Withheld { first, last, .. } => {
+                    (*first..=*last).all(|sequence| requested.contains(&sequence))
+                }
+                _ => listed.is_some_and(is_known),
+            };
+            if !is_explained {
+                return Err(damage);
+            }
+            tracing::warn!("{damage}");
+            used = used.max(listed).max(pinned.map(|pinned| pinned.sequence));
+        }
+        let of_pin = pinned.filter(|pinned| Some(pinned.sequence) == used).map(|pinned| pinned.id);
+        Ok(Tip {
+            next: used.map_or(0, |used| used + 1),
+            previous: of_pin.or(newest.as_ref().map(|newest| newest.id)),
+            newest,
+        })
     }
 
     /// Remembers on this machine that `head` was seen.

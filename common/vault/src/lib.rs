@@ -12,6 +12,7 @@
 
 mod access;
 mod capture;
+pub mod check;
 mod chunk;
 mod compare;
 mod condemn;
@@ -42,6 +43,7 @@ mod pins;
 mod pipeline;
 mod prune;
 mod reader;
+pub mod repair;
 mod repository;
 mod restore;
 mod restorer;

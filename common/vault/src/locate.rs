@@ -65,14 +65,9 @@ impl Repository {
         let key = layout::pack(group, pack);
         match self.store.read_range(&key, range.clone()).await {
             Ok(bytes) => Ok(bytes),
-            // A pack that was cut answers as a failed range: tell the two apart by its size.
-            Err(error @ StoreError::Failed { .. }) => match self.store.entry(&key).await {
-                Ok(Some(entry)) if entry.size < range.end => {
-                    let reason = format!("it has {} bytes, and a frame lies at {range:?}", entry.size);
-                    Err(VaultError::damaged(key, reason))
-                }
-                _ => Err(error.into()),
-            },
+            Err(StoreError::OutOfRange { size, .. }) => {
+                Err(VaultError::damaged(key, format!("it has {size} bytes, and something lies at {range:?}")))
+            }
             Err(error) => Err(VaultError::reading(error)),
         }
     }

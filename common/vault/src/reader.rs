@@ -10,6 +10,7 @@ use lifeboat_core::Sha256Digest;
 use crate::VaultError;
 use crate::chunk::{ChunkSizes, Chunker, chunk_id};
 use crate::frame::OpenedFrame;
+use crate::frame_set::FrameSet;
 use crate::heal::Healer;
 use crate::ids::FrameName;
 use crate::item::{Content, Extent, Item, MAX_ITEM};
@@ -37,6 +38,8 @@ struct Inner {
     group: GroupKeys,
     run_keys: RunKeyring,
     frames: FramePlaces,
+    /// Frames that were found lost or false: their chunks are looked for in other frames first.
+    lost: FrameSet,
     healer: Healer,
 }
 
@@ -54,9 +57,10 @@ impl FrameReader {
         group: GroupKeys,
         run_keys: RunKeyring,
         frames: FramePlaces,
+        lost: FrameSet,
     ) -> Self {
         let healer = Healer::new(restorer.clone(), &group);
-        Self { inner: Arc::new(Inner { restorer, group, run_keys, frames, healer }) }
+        Self { inner: Arc::new(Inner { restorer, group, run_keys, frames, lost, healer }) }
     }
 
     fn repository(&self) -> &Repository {
@@ -79,7 +83,7 @@ impl FrameReader {
         let mut by_place = BTreeMap::new();
         let mut lost = Vec::new();
         for frame in frames {
-            match self.places(frame).first() {
+            match self.places(frame).first().filter(|_| !self.inner.lost.contains(frame)) {
                 Some(place) => {
                     let length = u64::from(place.frame.length);
                     by_place.insert((place.pack, place.frame.offset), (frame, length));
@@ -149,7 +153,11 @@ impl FrameReader {
         if matches!(error, VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_)) {
             return Err(error);
         }
-        for place in self.places(frame).iter().skip(1) {
+        let is_lost = self.inner.lost.contains(frame);
+        if is_lost && let Some(assembled) = self.inner.healer.assemble(frame).await? {
+            return Ok(assembled);
+        }
+        for place in self.places(frame).iter().skip(usize::from(!is_lost)) {
             let end = place.frame.offset.saturating_add(place.frame.length.into());
             let range = place.frame.offset..end;
             match self.repository().pack_range(self.inner.group.id, &place.pack, range).await {
@@ -161,7 +169,7 @@ impl FrameReader {
                 Err(error) => tracing::info!("{error}"),
             }
         }
-        match self.inner.healer.assemble(frame).await? {
+        match self.inner.healer.assemble(frame).await?.filter(|_| !is_lost) {
             Some(assembled) => {
                 tracing::info!("{error}; its chunks were found in other frames");
                 Ok(assembled)

@@ -138,18 +138,28 @@ impl Repository {
     }
 
     /// Opens the repository in `store`, which must be the one that the caller's key names, and must not show an older
-    /// roster than this machine has pinned.
+    /// roster than this machine has pinned. The marker is a claim that anyone can write, and the roster is the proof:
+    /// a repository whose marker is damaged or missing opens all the same.
     pub async fn open(store: Store, expected: &RepositoryId, pins: PinFile) -> Result<Self, VaultError> {
-        let id = Self::probe(&store).await?;
-        if id != *expected {
-            return Err(VaultError::OtherRepository {
-                store: store.name().to_owned(),
-                expected: *expected,
-                found: id,
-            });
-        }
+        let id = *expected;
+        let marked = match Self::probe(&store).await {
+            Ok(found) if found == id => Ok(()),
+            Ok(found) => {
+                Err(VaultError::OtherRepository { store: store.name().to_owned(), expected: id, found })
+            }
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => Err(error),
+        };
         let pinned = pins.read()?;
-        let (roster, roster_pin) = read_rosters(&store, &id, pinned.roster).await?;
+        let (roster, roster_pin) = match (read_rosters(&store, &id, pinned.roster).await, marked) {
+            (Ok(read), Ok(())) => read,
+            (Ok(read), Err(error)) => {
+                tracing::warn!("{error}; the roster proves that this is repository {id}");
+                read
+            }
+            (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _) => return Err(error),
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+        };
         Ok(Self { store, id, roster, roster_pin, pins, pinned })
     }
 

@@ -100,7 +100,8 @@ impl Restorer {
             run_keys.insert(record.run, self.run_key(&view, record.run, &record.commitment, &places).await?);
             frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
         }
-        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames))
+        let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
+        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames, lost))
     }
 
     /// Opens a run's key: from the run's registration, or, where that is damaged or missing, from the header of a
@@ -141,6 +142,11 @@ impl Restorer {
             }
         }
         Err(error)
+    }
+
+    /// Opens what was wrapped to a data identity; gives the epoch with it.
+    pub(crate) fn unwrap(&self, wrapped: &[u8]) -> Option<(u32, Zeroizing<Vec<u8>>)> {
+        self.epochs.iter().find_map(|(epoch, data)| Some((*epoch, data.identity.unwrap(wrapped)?)))
     }
 
     fn unwrap_run_key(&self, wrapped: &[u8], commitment: &[u8; 32]) -> Option<SealKey> {

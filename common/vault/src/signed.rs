@@ -67,6 +67,19 @@ pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     bytes: &[u8],
 ) -> Result<(Signer, T), SignedObjectError> {
     use SignedObjectError as E;
+    let (signer, sealed) = verify(place, key_of, bytes)?;
+    let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
+    let plain = decompress(&plain, MAX_PLAIN).ok_or(E::Malformed)?;
+    Ok((signer, from_cbor(&plain).map_err(|_| E::Malformed)?))
+}
+
+/// Checks the form of an object and who signed it, which takes public keys only; gives the signer and what is sealed.
+pub(crate) fn verify<'b>(
+    place: Place<'_>,
+    key_of: impl Fn(Signer) -> Option<VerificationKey>,
+    bytes: &'b [u8],
+) -> Result<(Signer, &'b [u8]), SignedObjectError> {
+    use SignedObjectError as E;
     let rest = bytes.strip_prefix(MAGIC).ok_or(E::Malformed)?;
     let rest = rest.strip_prefix(&[crate::FORMAT_VERSION, place.purpose as u8]).ok_or(E::Malformed)?;
     let (signer, rest) = rest.split_first_chunk::<{ Signer::LENGTH }>().ok_or(E::Malformed)?;
@@ -76,9 +89,7 @@ pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
         rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(E::Malformed)?;
     let key = key_of(signer).ok_or(E::UnknownSigner(signer))?;
     key.verify(&place.signed_bytes(signer, sealed), signature).map_err(|_| E::BadSignature(signer))?;
-    let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
-    let plain = decompress(&plain, MAX_PLAIN).ok_or(E::Malformed)?;
-    Ok((signer, from_cbor(&plain).map_err(|_| E::Malformed)?))
+    Ok((signer, sealed))
 }
 
 impl Place<'_> {

@@ -19,6 +19,7 @@ use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::condemn::LEASE_DAYS;
 use crate::frame_set::bitmap;
+use crate::history::Tip;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
@@ -150,7 +151,9 @@ pub struct SnapshotWriter {
     chunker: Chunker,
     part: Part,
     memories: Memories,
-    head: Option<Head>,
+    /// The place in the writer's chain, unless another run takes it first.
+    next: u64,
+    previous: Option<Sha256Digest>,
     seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
@@ -170,7 +173,7 @@ impl SnapshotWriter {
         let time = clock.now();
         let group = GroupView::from(&key.group);
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
-        let newest = repository.head(writer).await?;
+        let Tip { next, previous, newest } = repository.tip(writer).await?;
         let seen = heads_of_others(&repository, &key, progress).await?;
         let keys = register(&repository, &key, entropy, options.dry_run).await?;
         let (excluded, unusable) = repository.excluded(&group).await?;
@@ -192,7 +195,6 @@ impl SnapshotWriter {
             },
             None => Thin::default(),
         };
-        let head = newest.map(|manifest| Head { sequence: manifest.predicate.sequence, id: manifest.id });
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
         let threads = options.threads.max(1);
@@ -217,8 +219,9 @@ impl SnapshotWriter {
             chunks,
             chunker,
             part,
-            memories: Memories::after(head.map(|head| head.id)),
-            head,
+            memories: Memories::after(previous),
+            next,
+            previous,
             seen,
             time,
             incomplete: false,
@@ -231,7 +234,7 @@ impl SnapshotWriter {
         self.time = original.time();
         self.incomplete = original.is_incomplete();
         self.part.copied_from = Some(original.original());
-        self.memories = Memories::after(remembered.or(self.head.map(|head| head.id)));
+        self.memories = Memories::after(remembered.or(self.previous));
     }
 
     /// When the snapshot began.
@@ -293,7 +296,8 @@ impl SnapshotWriter {
             chunks,
             mut part,
             mut memories,
-            mut head,
+            next: mut sequence,
+            mut previous,
             seen,
             time,
             incomplete,
@@ -306,7 +310,7 @@ impl SnapshotWriter {
         memories.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {
             id: None,
-            sequence: head.as_ref().map_or(0, |head| head.sequence + 1),
+            sequence,
             time,
             new_bytes: stored.new_bytes,
             stored_bytes: stored.packed.stored_bytes,
@@ -319,14 +323,13 @@ impl SnapshotWriter {
         let (part_hash, part_bytes) = store_part(&repository, &key, &part).await?;
         keep_what_is_leaned_on(&repository, &key, &keys, &stored, &part_hash).await?;
         for _ in 0..COMMIT_TRIES {
-            let sequence = head.as_ref().map_or(0, |head| head.sequence + 1);
             let predicate = Predicate {
                 format: FORMAT_VERSION,
                 repository: repository.id,
                 group: key.group.id,
                 writer: key.writer,
                 sequence,
-                previous: head.as_ref().map(|head| head.id),
+                previous,
                 time,
                 roster: repository.roster.number,
                 part_bytes,
@@ -349,7 +352,7 @@ impl SnapshotWriter {
                     ));
                     let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
                     let other = repository.manifest(writer, sequence).await?;
-                    head = Some(Head { sequence, id: other.id });
+                    (sequence, previous) = (sequence + 1, Some(other.id));
                 }
                 Err(error) => return Err(error.into()),
             }

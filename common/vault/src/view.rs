@@ -97,9 +97,15 @@ impl Repository {
         let writer = Signer::Writer(manifest.predicate.writer);
         let key_of = |signer| (signer == writer).then(|| self.roster.key_of(signer)).flatten();
         let (_, part): (_, Part) = self.read_signed(&key, Purpose::Part, group, key_of).await?;
-        let usable = part.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
-            && part.documents.iter().all(|d| d.content.check().is_ok());
-        if usable { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
+        if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
+    }
+}
+
+impl Part {
+    /// Whether a reader can go by it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
+            && self.documents.iter().all(|d| d.content.check().is_ok())
     }
 }
 

@@ -220,9 +220,19 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
     fresh.snapshot(&content(&seeds)).await.unwrap();
     for (what, yard) in [("old", &yard), ("fresh", &fresh)] {
         let restorer = yard.restorer().await.unwrap();
-        let s = restorer.viewer().statistics(&lifeboat_core::progress::Silent, &tokio_util::sync::CancellationToken::new()).await.unwrap();
+        let s = restorer
+            .viewer()
+            .statistics(&lifeboat_core::progress::Silent, &tokio_util::sync::CancellationToken::new())
+            .await
+            .unwrap();
         println!("{what}: {:?} {:?}", s.objects, s.frames);
-        let packs: Vec<usize> = yard.faults.contents().iter().filter(|(k, _)| k.starts_with("packs/")).map(|(_, b)| b.len()).collect();
+        let packs: Vec<usize> = yard
+            .faults
+            .contents()
+            .iter()
+            .filter(|(k, _)| k.starts_with("packs/"))
+            .map(|(_, b)| b.len())
+            .collect();
         println!("{what}: {packs:?}");
     }
     let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));

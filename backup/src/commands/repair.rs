@@ -1,0 +1,88 @@
+//! `repair`: mend what can be mended, and say exactly what is lost.
+
+use std::time::Instant;
+
+use lifeboat_core::clock::SystemClock;
+use lifeboat_report::check::UnreadLine;
+use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_vault::repair::{HurtSnapshot, RepairOptions};
+
+use crate::commands::check::damage_line;
+
+/// Mend a damaged repository
+///
+/// Reads everything, rebuilds lost index objects from packs, and marks what is lost, so that the next backup stores it
+/// again where it still exists: then older snapshots restore whole as well. A writer key mends its own group and
+/// removes nothing; a keeper key removes what was replaced; a recovery key names every hurt file and seals lost keys
+/// anew.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lifeboat-backup repair --dry-run\n  lifeboat-backup repair -r s3://bucket/backups \
+                  --identity recovery.key\n\n\
+                  Exit codes: 0 no damage is left, 1 damage is left, 3 something could not be read"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: ViewerFlags,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Give up snapshots that nothing mends, so that prune can go on; takes a keeper key or a recovery key
+    #[arg(long)]
+    forget_damaged: bool,
+}
+
+pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    let (checker, key) = args.keys.checker(&args.repository, ui).await?;
+    if args.forget_damaged && key == "writer" {
+        return Err(Failure::usage(
+            "a writer key cannot give up damaged snapshots",
+            "give --keeper-key FILE or --identity FILE",
+        ));
+    }
+    let options = RepairOptions { dry_run: args.dry_run, forget_damaged: args.forget_damaged };
+    let repaired = checker.repair(options, &SystemClock).await?;
+    let unread = repaired.unread.into_iter();
+    let report = RepairReport {
+        location: checker.location().to_owned(),
+        key: key.to_owned(),
+        dry_run: args.dry_run,
+        actions: repaired
+            .actions
+            .into_iter()
+            .map(|action| ActionLine { object: action.key, what: action.what })
+            .collect(),
+        marked_frames: repaired.marked_frames,
+        hurt: repaired.hurt.into_iter().map(hurt_line).collect(),
+        remaining: repaired.remaining.into_iter().map(damage_line).collect(),
+        unread: unread.map(|unread| UnreadLine { object: unread.key, reason: unread.reason }).collect(),
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    ui.report(&report);
+    Ok(match (report.remaining.is_empty(), report.unread.is_empty()) {
+        (_, false) => Outcome::Incomplete,
+        (false, true) => Outcome::Negative,
+        (true, true) => Outcome::Done,
+    })
+}
+
+fn hurt_line(hurt: HurtSnapshot) -> HurtLine {
+    let file_line = |file: lifeboat_vault::repair::HurtFile| FileLine {
+        stream: file.stream,
+        path: file.path.to_string_lossy().into_owned(),
+        healed: file.healed,
+    };
+    HurtLine {
+        snapshot: hurt.id,
+        time: hurt.time,
+        host: hurt.host,
+        streams: hurt.streams,
+        lost_frames: hurt.lost_frames,
+        files: hurt.files.map(|files| files.into_iter().map(file_line).collect()),
+        unlisted: hurt.unlisted,
+    }
+}

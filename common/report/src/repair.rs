@@ -1,0 +1,152 @@
+//! What a repair of a repository tells.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::Report;
+use crate::check::{DamageLine, UnreadLine};
+use crate::figures::{count, first_lines, printable, seconds, time};
+
+/// How many files of a snapshot the text names one by one; the JSON form names all.
+const TOLD: usize = 50;
+
+/// A repair that ended.
+#[derive(Debug, Serialize)]
+pub struct RepairReport {
+    /// Where the repository lies.
+    pub location: String,
+    /// Whose key it was mended with: `writer`, `keeper` or `recovery`.
+    pub key: String,
+    /// Nothing was changed: this is what would be.
+    pub dry_run: bool,
+    /// What was done, in order.
+    pub actions: Vec<ActionLine>,
+    /// How many frames were marked as lost now.
+    pub marked_frames: u64,
+    /// The snapshots that need frames which lie nowhere whole.
+    pub hurt: Vec<HurtLine>,
+    /// What is still damaged.
+    pub remaining: Vec<DamageLine>,
+    /// What could not be read; if there is anything, nothing was changed.
+    pub unread: Vec<UnreadLine>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// One thing that was done.
+#[derive(Debug, Serialize)]
+pub struct ActionLine {
+    /// The object.
+    pub object: String,
+    /// What became of it and why.
+    pub what: String,
+}
+
+/// A snapshot that needs frames which lie nowhere whole.
+#[derive(Debug, Serialize)]
+pub struct HurtLine {
+    /// Its id.
+    pub snapshot: String,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// Its host.
+    pub host: String,
+    /// Its streams.
+    pub streams: Vec<String>,
+    /// How many frames it lacks.
+    pub lost_frames: u64,
+    /// The files that need one of them; absent where the key cannot tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<FileLine>>,
+    /// Why the list of files is not whole.
+    pub unlisted: Vec<String>,
+}
+
+/// A file that needs a lost frame.
+#[derive(Debug, Serialize)]
+pub struct FileLine {
+    /// The stream that it is in.
+    pub stream: String,
+    /// Its path; bytes that are no UTF-8 are shown as U+FFFD.
+    pub path: String,
+    /// Whether it restores whole all the same, from chunks in other frames.
+    pub healed: bool,
+}
+
+impl HurtLine {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "snapshot {} of {} on {} lacks {}\n",
+            self.snapshot.get(..12).unwrap_or(&self.snapshot),
+            time(self.time),
+            printable(&self.host),
+            count(self.lost_frames, "frame")
+        );
+        match &self.files {
+            Some(files) => {
+                let (healed, hurt): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
+                let names = |files: &[&FileLine]| -> Vec<String> {
+                    files.iter().map(|file| format!("{}: {}", file.stream, file.path)).collect()
+                };
+                if !hurt.is_empty() {
+                    // Writing to a String cannot fail, here and below.
+                    let _ = writeln!(text, "  LOST: {}", count(hurt.len() as u64, "file"));
+                    text.push_str(&first_lines(&names(&hurt), TOLD));
+                }
+                if !healed.is_empty() {
+                    let _ = writeln!(text, "  healed: {}", count(healed.len() as u64, "file"));
+                    text.push_str(&first_lines(&names(&healed), TOLD));
+                }
+                if files.is_empty() && self.unlisted.is_empty() {
+                    text.push_str("  no file needs them\n");
+                }
+            }
+            None => {
+                let streams = self.streams.join(", ");
+                let _ = writeln!(
+                    text,
+                    "  which files, in {}, only a recovery key tells (--identity)",
+                    printable(&streams)
+                );
+            }
+        }
+        text.push_str(&first_lines(&self.unlisted, TOLD));
+        text
+    }
+}
+
+impl Report for RepairReport {
+    const SCHEMA: &'static str = "lifeboat.repair/v1";
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let doing = if self.dry_run { "would do" } else { "done" };
+        for action in &self.actions {
+            let _ = writeln!(text, "{doing}: {}\n  {}", printable(&action.object), printable(&action.what));
+        }
+        self.hurt.iter().for_each(|hurt| text.push_str(&hurt.text()));
+        self.remaining.iter().for_each(|damage| text.push_str(&damage.text()));
+        if !self.unread.is_empty() {
+            let _ = writeln!(
+                text,
+                "NOT READ: {}; nothing is changed while it cannot be told from what is lost",
+                count(self.unread.len() as u64, "object")
+            );
+            let lines = self.unread.iter().map(|line| format!("{}: {}", line.object, line.reason));
+            text.push_str(&first_lines(&lines.collect::<Vec<_>>(), 20));
+        }
+        let verdict = match (self.actions.len() as u64, self.remaining.len() as u64) {
+            (0, 0) => "nothing to mend".to_owned(),
+            (0, left) => format!("nothing that this key mends; DAMAGE left in {}", count(left, "object")),
+            (n, 0) if !self.dry_run => format!("mended with {}; no damage is left", count(n, "change")),
+            (n, left) if !self.dry_run => {
+                format!("mended with {}; DAMAGE left in {}", count(n, "change"), count(left, "object"))
+            }
+            (n, left) => format!("{} for damage in {}", count(n, "change"), count(left, "object")),
+        };
+        let _ = writeln!(text, "{verdict}, in {}", seconds(self.seconds));
+        text
+    }
+}

@@ -1,0 +1,108 @@
+//! Which lost frames are made up for: every chunk of such a frame lies in another frame that is whole.
+
+use std::collections::{HashMap, HashSet};
+
+use lifeboat_core::Sha256Digest;
+
+use crate::VaultError;
+use crate::access::GroupView;
+use crate::check::survey::GroupSurvey;
+use crate::frame_set::FrameSet;
+use crate::ids::{ChunkId, FrameName};
+use crate::index::Contents;
+use crate::layout;
+use crate::repository::Repository;
+use crate::seal::Purpose;
+
+impl Repository {
+    /// The names of a group's contents objects.
+    pub(crate) async fn contents_names(&self, group: &GroupView) -> Result<Vec<String>, VaultError> {
+        let entries = self.store.list(&layout::contents(group.id)).await?;
+        Ok(entries.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// One contents object, or `None` for one that is damaged or gone.
+    pub(crate) async fn whole_contents(
+        &self,
+        group: &GroupView,
+        key: &str,
+    ) -> Result<Option<Contents>, VaultError> {
+        let key_of = |signer| self.roster.key_of(signer);
+        match self.read_signed::<Contents>(key, Purpose::Contents, group, key_of).await {
+            Ok((_, contents)) => Ok(contents.is_sane().then_some(contents)),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Those of `lost` of which every chunk lies in another frame that is `whole`. The contents are read twice, one
+    /// object at a time: what is kept are the chunks of lost frames only.
+    pub(crate) async fn healed(
+        &self,
+        survey: &GroupSurvey,
+        whole: &FrameSet,
+        lost: &FrameSet,
+    ) -> Result<FrameSet, VaultError> {
+        if lost.is_empty() {
+            return Ok(FrameSet::default());
+        }
+        let names = self.contents_names(&survey.view).await?;
+        let mut chunks: HashMap<FrameName, Vec<ChunkId>> = HashMap::new();
+        for name in &names {
+            let Some(contents) = self.whole_contents(&survey.view, name).await? else { continue };
+            for run in contents.runs {
+                for frame in run.frames {
+                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                    if lost.contains(name) {
+                        chunks.insert(name, frame.chunks);
+                    }
+                }
+            }
+        }
+        let mut wanted: HashSet<ChunkId> = chunks.values().flatten().copied().collect();
+        for name in &names {
+            let Some(contents) = self.whole_contents(&survey.view, name).await? else { continue };
+            for run in contents.runs {
+                for frame in run.frames {
+                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                    if whole.contains(name) && !survey.marked.contains(name) {
+                        frame.chunks.iter().for_each(|id| {
+                            wanted.remove(id);
+                        });
+                    }
+                }
+            }
+        }
+        let is_healed = |chunks: &Vec<ChunkId>| chunks.iter().all(|id| !wanted.contains(id));
+        Ok(chunks.into_iter().filter(|(_, chunks)| is_healed(chunks)).map(|(name, _)| name).collect())
+    }
+
+    /// Looks for frames in the trailers of packs: of those that no index object names first. Gives the packs that
+    /// hold some, and the frames that were found.
+    pub(crate) async fn find_in_trailers(
+        &self,
+        survey: &GroupSurvey,
+        frames: &FrameSet,
+    ) -> Result<(Vec<Sha256Digest>, FrameSet), VaultError> {
+        let (mut packs, mut found) = (Vec::new(), FrameSet::default());
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            survey.packs.iter().partition(|(pack, _)| survey.located.contains_key(*pack));
+        for (pack, size) in unnamed.into_iter().chain(named) {
+            if frames.minus(&found).is_empty() {
+                break;
+            }
+            let facts = match self.pack_facts(&survey.view, pack, *size).await {
+                Ok(facts) => facts,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => continue,
+            };
+            let held = facts.frames.iter().map(|f| FrameName { run: f.run, ordinal: f.ordinal });
+            let held: FrameSet = held.filter(|name| frames.contains(*name)).collect();
+            if !held.is_empty() {
+                found.extend(&held);
+                packs.push(*pack);
+            }
+        }
+        Ok((packs, found))
+    }
+}

@@ -1,0 +1,194 @@
+//! What an object is, by its name.
+
+use lifeboat_core::Sha256Digest;
+
+use crate::ids::{GroupId, KeeperId, RunId, WriterId};
+use crate::layout::{self, cap};
+use crate::pack::MAX_PACK;
+
+/// The kinds of objects that the format knows, with what their names say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Name {
+    Marker,
+    Roster(u64),
+    Key { folder: KeyFolder, recipient: String, hash: Sha256Digest },
+    Run { group: GroupId, run: RunId },
+    Pack { group: GroupId, hash: Sha256Digest },
+    Contents { group: GroupId, hash: Sha256Digest },
+    Locations { group: GroupId, run: RunId, hash: Sha256Digest },
+    Part { group: GroupId, hash: Sha256Digest },
+    Snapshot { writer: WriterId, sequence: u64 },
+    Countersignature { hash: Sha256Digest },
+    Forget { writer: WriterId, sequence: u64 },
+    Condemnation { group: GroupId, hash: Sha256Digest },
+    Loss { group: GroupId, hash: Sha256Digest },
+}
+
+/// The folders of sealed keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum KeyFolder {
+    Root,
+    Data(u32),
+    Group(GroupId),
+}
+
+impl Name {
+    /// Reads a name; `None` for one that this format does not give.
+    pub(crate) fn parse(key: &str) -> Option<Self> {
+        let parts: Vec<&str> = key.split('/').collect();
+        let name = match parts[..] {
+            [layout::MARKER] => Self::Marker,
+            [layout::ROSTERS, number] => Self::Roster(number.parse().ok()?),
+            ["keys", folder, file] => {
+                let (recipient, hash) = file.strip_suffix(".age")?.rsplit_once('-')?;
+                let folder = KeyFolder::parse(folder)?;
+                Self::Key { folder, recipient: recipient.to_owned(), hash: hash.parse().ok()? }
+            }
+            ["runs", group, run] => Self::Run { group: group.parse().ok()?, run: run.parse().ok()? },
+            ["packs", group, _, hash] => Self::Pack { group: group.parse().ok()?, hash: hash.parse().ok()? },
+            ["contents", group, hash] => {
+                Self::Contents { group: group.parse().ok()?, hash: hash.parse().ok()? }
+            }
+            ["locations", group, run, hash] => Self::Locations {
+                group: group.parse().ok()?,
+                run: run.parse().ok()?,
+                hash: hash.parse().ok()?,
+            },
+            ["parts", group, hash] => Self::Part { group: group.parse().ok()?, hash: hash.parse().ok()? },
+            [layout::SNAPSHOTS, writer, sequence] => {
+                Self::Snapshot { writer: writer.parse().ok()?, sequence: sequence.parse().ok()? }
+            }
+            [layout::SNAPSHOTS, _, folder, hash] => {
+                folder.strip_suffix(".sig")?;
+                return Some(Self::Countersignature { hash: hash.parse().ok()? });
+            }
+            [layout::FORGET, writer, sequence] => {
+                Self::Forget { writer: writer.parse().ok()?, sequence: sequence.parse().ok()? }
+            }
+            [layout::CONDEMNED, by, group, hash] => {
+                if by != "root" {
+                    by.parse::<KeeperId>().ok()?;
+                }
+                return Some(Self::Condemnation { group: group.parse().ok()?, hash: hash.parse().ok()? });
+            }
+            ["lost", group, hash] => Self::Loss { group: group.parse().ok()?, hash: hash.parse().ok()? },
+            _ => return None,
+        };
+        // A number with another count of digits, or a pack below other digits, is another object.
+        (name.key().as_deref() == Some(key)).then_some(name)
+    }
+
+    /// The name again, where it says everything.
+    fn key(&self) -> Option<String> {
+        Some(match self {
+            Self::Marker => layout::MARKER.to_owned(),
+            Self::Roster(number) => layout::roster(*number),
+            Self::Key { folder, recipient, hash } => {
+                format!("{}/{recipient}-{hash}.age", folder.name())
+            }
+            Self::Run { group, run } => layout::run(*group, *run),
+            Self::Pack { group, hash } => layout::pack(*group, hash),
+            Self::Contents { group, hash } => layout::contents_object(*group, hash),
+            Self::Locations { group, run, hash } => layout::locations_object(*group, *run, hash),
+            Self::Part { group, hash } => layout::part(*group, hash),
+            Self::Snapshot { writer, sequence } => layout::snapshot(*writer, *sequence),
+            Self::Forget { writer, sequence } => layout::forget(*writer, *sequence),
+            Self::Loss { group, hash } => layout::loss(*group, hash),
+            Self::Countersignature { .. } | Self::Condemnation { .. } => return None,
+        })
+    }
+
+    /// The hash of the object's bytes, where it is its name.
+    pub(crate) fn hash(&self) -> Option<&Sha256Digest> {
+        match self {
+            Self::Marker
+            | Self::Roster(_)
+            | Self::Run { .. }
+            | Self::Snapshot { .. }
+            | Self::Forget { .. } => None,
+            Self::Key { hash, .. }
+            | Self::Pack { hash, .. }
+            | Self::Contents { hash, .. }
+            | Self::Locations { hash, .. }
+            | Self::Part { hash, .. }
+            | Self::Countersignature { hash }
+            | Self::Condemnation { hash, .. }
+            | Self::Loss { hash, .. } => Some(hash),
+        }
+    }
+
+    /// The most bytes that such an object can have.
+    pub(crate) fn cap(&self) -> u64 {
+        match self {
+            Self::Marker => cap::MARKER,
+            Self::Roster(_) => cap::ROSTER,
+            Self::Key { .. } | Self::Run { .. } => cap::KEY,
+            Self::Pack { .. } => MAX_PACK,
+            Self::Snapshot { .. } | Self::Countersignature { .. } => cap::MANIFEST,
+            Self::Forget { .. } => cap::FORGET,
+            Self::Contents { .. }
+            | Self::Locations { .. }
+            | Self::Part { .. }
+            | Self::Condemnation { .. }
+            | Self::Loss { .. } => cap::INDEX,
+        }
+    }
+}
+
+impl KeyFolder {
+    fn parse(name: &str) -> Option<Self> {
+        if name == "root" {
+            return Some(Self::Root);
+        }
+        match name.split_once('-')? {
+            ("data", epoch) => Some(Self::Data(epoch.parse().ok()?)),
+            ("group", group) => Some(Self::Group(group.parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// The folder's name.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Root => layout::ROOT_KEYS.to_owned(),
+            Self::Data(epoch) => layout::data_keys(epoch),
+            Self::Group(group) => layout::group_keys(group),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_format_are_told_from_others() {
+        let (group, run) = (GroupId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
+        let hash = Sha256Digest::of(b"x");
+        let known = [
+            layout::MARKER.to_owned(),
+            layout::roster(7),
+            layout::root_key("0123", &hash),
+            layout::data_key(3, "0123", &hash),
+            layout::group_key(group, "0123", &hash),
+            layout::run(group, run),
+            layout::pack(group, &hash),
+            layout::contents_object(group, &hash),
+            layout::locations_object(group, run, &hash),
+            layout::part(group, &hash),
+            layout::snapshot(WriterId::from_bytes([3; 16]), 9),
+            format!("{}.sig/{hash}", layout::snapshot(WriterId::from_bytes([3; 16]), 9)),
+            layout::forget(WriterId::from_bytes([3; 16]), 9),
+            layout::condemnation(crate::Signer::Root, group, &hash),
+            layout::loss(group, &hash),
+        ];
+        for key in known {
+            assert!(Name::parse(&key).is_some(), "{key}");
+            for other in [format!("{key}x"), format!("x{key}"), format!("{key}/x")] {
+                assert!(Name::parse(&other).is_none(), "{other}");
+            }
+        }
+        assert!(Name::parse("roster/7").is_none());
+        assert!(Name::parse(&layout::pack(group, &hash).replacen(&hash.to_string()[..2], "zz", 1)).is_none());
+    }
+}

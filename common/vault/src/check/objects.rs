@@ -1,0 +1,215 @@
+//! One object at a time: its bytes against its name, its signature and its form.
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::{Entry, StoreError};
+use lifeboat_trust::dsse::Envelope;
+use lifeboat_trust::key::SigningKey;
+use minicbor::Decode;
+
+use crate::access::Viewer;
+use crate::check::name::{KeyFolder, Name};
+use crate::condemn::{Condemnation, Loss};
+use crate::forget::Request;
+use crate::ids::{GroupId, Signer};
+use crate::index::{Contents, Locations};
+use crate::key_file::RecoveryKey;
+use crate::keys::GroupKeys;
+use crate::manifest::{self, Part};
+use crate::repository::marker_of;
+use crate::restorer::Restorer;
+use crate::seal::Purpose;
+use crate::signed::{self, Place};
+use crate::snapshot::Registration;
+
+/// What an object that is as it must be says.
+pub(crate) enum Body {
+    Part(Signer, Part),
+    Locations(Signer, Locations),
+    Contents(Contents),
+    Registration(Registration),
+    Loss(Loss),
+    Condemnation(Condemnation),
+    /// Nothing that others are checked against, or nothing that this key opens.
+    Other,
+}
+
+/// Why an object did not give its body.
+pub(crate) enum Trouble {
+    /// It is gone since it was listed.
+    Gone,
+    /// It is damaged.
+    Altered(String),
+    /// The store did not give it.
+    Unread(StoreError),
+}
+
+/// Reads and checks single objects with the keys at hand.
+pub(crate) struct Objects<'a> {
+    pub(crate) viewer: &'a Viewer,
+    pub(crate) restorer: Option<&'a Restorer>,
+    pub(crate) recovery: Option<&'a RecoveryKey>,
+}
+
+impl Objects<'_> {
+    /// Reads an object whole and checks it.
+    pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, Trouble> {
+        let bytes = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
+            Ok(bytes) => bytes,
+            Err(StoreError::NotFound { .. }) => return Err(Trouble::Gone),
+            Err(StoreError::TooLarge { found, cap, .. }) => {
+                let reason = format!("it has {found} bytes, where at most {cap} can be right");
+                return Err(Trouble::Altered(reason));
+            }
+            Err(error) => return Err(Trouble::Unread(error)),
+        };
+        if let Some(hash) = name.hash() {
+            let found = Sha256Digest::of(&bytes);
+            if found != *hash {
+                return Err(Trouble::Altered(format!("its SHA-256 is {found}, not {hash}")));
+            }
+        }
+        self.check(name, &bytes).map_err(Trouble::Altered)
+    }
+
+    fn check(&self, name: &Name, bytes: &[u8]) -> Result<Body, String> {
+        let repository = self.viewer.repository();
+        match name {
+            Name::Marker => {
+                let right = bytes == marker_of(&repository.id);
+                right
+                    .then_some(Body::Other)
+                    .ok_or_else(|| "it is not the marker of this repository".to_owned())
+            }
+            // The chain of rosters was followed when the repository was opened.
+            Name::Roster(_) => sole_signature(bytes),
+            Name::Key { folder, .. } => self.sealed_key(*folder, bytes),
+            Name::Run { group, run } => {
+                let Some(registration) = self.signed::<Registration>(*group, Purpose::Registration, bytes)?
+                else {
+                    return Ok(Body::Other);
+                };
+                let (_, registration) = registration;
+                if registration.run != *run || registration.group != *group {
+                    return Err("it belongs to another run".to_owned());
+                }
+                Ok(Body::Registration(registration))
+            }
+            // Packs are not read here.
+            Name::Pack { .. } => Ok(Body::Other),
+            Name::Contents { group, .. } => {
+                match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
+                    Some((_, contents)) if contents.is_sane() => Ok(Body::Contents(contents)),
+                    Some(_) => Err("it lists frames that cannot be".to_owned()),
+                    None => Ok(Body::Other),
+                }
+            }
+            Name::Locations { group, run, .. } => {
+                match self.signed::<Locations>(*group, Purpose::Locations, bytes)? {
+                    Some((signer, locations)) if locations.is_sane() && locations.run == *run => {
+                        Ok(Body::Locations(signer, locations))
+                    }
+                    Some(_) => Err("it locates another run's frames, or none that can be".to_owned()),
+                    None => Ok(Body::Other),
+                }
+            }
+            Name::Part { group, .. } => match self.signed::<Part>(*group, Purpose::Part, bytes)? {
+                Some((signer, part)) if part.is_usable() => Ok(Body::Part(signer, part)),
+                Some(_) => Err("it is malformed".to_owned()),
+                None => Ok(Body::Other),
+            },
+            Name::Snapshot { writer, sequence } => {
+                let Some(writer) = repository.roster.writer(*writer) else { return sole_signature(bytes) };
+                let place = manifest::Place {
+                    repository: repository.id,
+                    writer: writer.id,
+                    group: writer.group,
+                    sequence: *sequence,
+                };
+                let key = writer.verification_key().ok_or("its writer's key is malformed")?;
+                manifest::verify(bytes, &key, &place).map_err(|error| error.to_string())?;
+                sole_signature(bytes)
+            }
+            Name::Countersignature { .. } => {
+                Envelope::from_json(bytes).map_err(|error| error.to_string())?;
+                Ok(Body::Other)
+            }
+            Name::Forget { writer, sequence } => {
+                Request::verify(bytes, &repository.roster, *writer, *sequence)
+                    .map_err(|error| error.to_string())?;
+                sole_signature(bytes)
+            }
+            Name::Condemnation { group, .. } => {
+                match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
+                    Some((signer, condemnation))
+                        if self.viewer.repository().roster.pruning_key_of(signer).is_some() =>
+                    {
+                        Ok(Body::Condemnation(condemnation))
+                    }
+                    _ => Ok(Body::Other),
+                }
+            }
+            Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
+                Some((_, loss)) => Ok(Body::Loss(loss)),
+                None => Ok(Body::Other),
+            },
+        }
+    }
+
+    /// Checks the signature of a sealed object, and opens it where its group's index key is at hand.
+    fn signed<T: for<'b> Decode<'b, ()>>(
+        &self,
+        group: GroupId,
+        purpose: Purpose,
+        bytes: &[u8],
+    ) -> Result<Option<(Signer, T)>, String> {
+        let repository = self.viewer.repository();
+        let place = Place { purpose, repository: &repository.id, group };
+        let key_of = |signer| repository.roster.key_of(signer);
+        match self.viewer.group(group) {
+            Some(view) => signed::read(place, &view.index_key, key_of, bytes).map(Some),
+            None => signed::verify(place, key_of, bytes).map(|_| None),
+        }
+        .map_err(|error| error.to_string())
+    }
+
+    /// An age file; its secret is compared with what the roster says where this key opens it.
+    fn sealed_key(&self, folder: KeyFolder, bytes: &[u8]) -> Result<Body, String> {
+        age::Decryptor::new(bytes).map_err(|error| format!("it is no age file: {error}"))?;
+        let repository = self.viewer.repository();
+        let right = match folder {
+            KeyFolder::Root => {
+                let secret = self.recovery.and_then(|key| key.identity.unwrap(bytes));
+                secret.is_none_or(|secret| {
+                    SigningKey::from_pkcs8_der(&secret)
+                        .is_ok_and(|root| root.verification_key().id() == repository.id)
+                })
+            }
+            KeyFolder::Data(epoch) => {
+                let secret = self.recovery.and_then(|key| key.identity.unwrap(bytes));
+                let mut known = self.restorer.into_iter().flat_map(Restorer::data_secrets);
+                secret.is_none_or(|secret| known.any(|(of, known)| of == epoch && known == &secret[..]))
+            }
+            KeyFolder::Group(id) => {
+                let secret = self.restorer.and_then(|restorer| restorer.unwrap(bytes));
+                let group = repository.roster.group(id);
+                secret.is_none_or(|(_, secret)| {
+                    GroupKeys::from_cbor(&secret).is_some_and(|keys| {
+                        keys.id == id && group.is_some_and(|group| group.commitment == keys.commitment())
+                    })
+                })
+            }
+        };
+        right.then_some(Body::Other).ok_or_else(|| "it holds another key than the roster names".to_owned())
+    }
+}
+
+/// What this format signs stands in exactly one form, so that no byte of it can change unseen.
+fn sole_signature(bytes: &[u8]) -> Result<Body, String> {
+    let envelope = Envelope::from_json(bytes).map_err(|error| error.to_string())?;
+    let is_plain = envelope.signatures.len() == 1 && envelope.signatures[0].key_id.is_none();
+    if is_plain && envelope.to_json() == bytes {
+        Ok(Body::Other)
+    } else {
+        Err("it is not in the form in which it was signed".to_owned())
+    }
+}

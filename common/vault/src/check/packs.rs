@@ -1,0 +1,169 @@
+//! One pack whole: its bytes against its name, its frames against the index and, with the keys at hand, against the
+//! chunks that they hold.
+
+use std::collections::HashMap;
+
+use lifeboat_core::Sha256Digest;
+use zeroize::Zeroizing;
+
+use crate::access::GroupView;
+use crate::check::survey::{ChunkListDigest, Located, digest_of};
+use crate::chunk::chunk_id;
+use crate::frame::OpenedFrame;
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId};
+use crate::pack::{TrailerFrame, read_header, read_trailer};
+use crate::seal::SealKey;
+
+/// What a pack is checked against.
+pub(crate) struct PackJob {
+    pub(crate) repository: RepositoryId,
+    pub(crate) group: GroupId,
+    pub(crate) hash: Sha256Digest,
+    /// The group's index key, where it is at hand.
+    pub(crate) view: Option<GroupView>,
+    pub(crate) located: Vec<Located>,
+    pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
+    /// With a recovery key: what chunk ids are made with, and the keys of runs.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// What it takes to open frames and to know their chunks.
+pub(crate) struct Opening {
+    pub(crate) chunk_id_key: Zeroizing<[u8; 32]>,
+    pub(crate) run_keys: HashMap<RunId, Vec<SealKey>>,
+}
+
+/// A frame that is not as the index says.
+pub(crate) struct FaultyFrame {
+    pub(crate) name: FrameName,
+    /// Where in the pack it should begin.
+    pub(crate) offset: u64,
+    pub(crate) reason: String,
+}
+
+/// What reading a pack showed.
+#[derive(Default)]
+pub(crate) struct PackReading {
+    /// Why the pack is not the one that was stored.
+    pub(crate) altered: Option<String>,
+    /// Frames that the index puts here and that are not here whole.
+    pub(crate) bad: Vec<FaultyFrame>,
+    /// Frames that are here and hold other chunks than the index says.
+    pub(crate) false_frames: Vec<FaultyFrame>,
+    /// What the index says of this pack that the pack itself does not.
+    pub(crate) index_faults: Vec<FaultyFrame>,
+    pub(crate) opened: u64,
+}
+
+impl PackReading {
+    /// All frames that are not as the index says.
+    pub(crate) fn faulty(&self) -> impl Iterator<Item = &FaultyFrame> {
+        self.bad.iter().chain(&self.false_frames).chain(&self.index_faults)
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.altered.is_none() && self.faulty().next().is_none()
+    }
+}
+
+/// Checks the bytes of a pack. Blocks for as long as hashing and opening take.
+pub(crate) fn examine(job: &PackJob, bytes: &[u8]) -> PackReading {
+    let mut reading = PackReading::default();
+    let found = Sha256Digest::of(bytes);
+    if found != job.hash {
+        reading.altered = Some(format!("its SHA-256 is {found}, not {}", job.hash));
+    }
+    for located in &job.located {
+        let sealed = frame_bytes(bytes, located.place.offset, located.place.length);
+        if sealed.is_none_or(|sealed| Sha256Digest::of(sealed) != located.place.hash) {
+            let offset = located.place.offset;
+            let reason = format!("what lies at byte {offset} is not the frame");
+            reading.bad.push(FaultyFrame { name: located.name, offset, reason });
+        }
+    }
+    if let Err(reason) = read_header(bytes, &job.repository, job.group) {
+        reading.altered.get_or_insert_with(|| reason.to_owned());
+    }
+    let Some(view) = &job.view else { return reading };
+    match read_trailer(bytes, &view.index_key, &job.repository, job.group) {
+        Ok(trailer) => {
+            compare_with_index(job, bytes, &trailer, &mut reading);
+            if let Some(opening) = &job.opening {
+                open_frames(job, opening, bytes, &trailer, &mut reading);
+            }
+        }
+        Err(reason) => {
+            reading.altered.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+    reading
+}
+
+fn frame_bytes(pack: &[u8], offset: u64, length: u32) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    pack.get(start..start.checked_add(length as usize)?)
+}
+
+fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], reading: &mut PackReading) {
+    for frame in trailer {
+        let name = FrameName { run: frame.run, ordinal: frame.ordinal };
+        let sealed = frame_bytes(bytes, frame.offset, frame.length);
+        let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == frame.hash);
+        let offset = frame.offset;
+        if !is_whole && !reading.bad.iter().any(|bad| bad.name == name) {
+            let reason = "it does not have the hash that the pack's trailer gives".to_owned();
+            reading.bad.push(FaultyFrame { name, offset, reason });
+        }
+        if job.listed.get(&name).is_some_and(|listed| *listed != digest_of(&frame.chunks)) {
+            let reason = "the contents index lists other chunks for it than its pack does".to_owned();
+            reading.false_frames.push(FaultyFrame { name, offset, reason });
+        }
+    }
+    for located in &job.located {
+        let is_there = trailer.iter().any(|frame| {
+            frame.run == located.name.run
+                && frame.ordinal == located.name.ordinal
+                && frame.offset == located.place.offset
+                && frame.length == located.place.length
+                && frame.hash == located.place.hash
+        });
+        if !is_there {
+            let offset = located.place.offset;
+            let reason = format!("the index puts it at byte {offset}, and the pack's trailer does not");
+            reading.index_faults.push(FaultyFrame { name: located.name, offset, reason });
+        }
+    }
+}
+
+/// Opens every frame whose run's key is at hand. A writer can list another chunk than it stores: only this finds it.
+fn open_frames(
+    job: &PackJob,
+    opening: &Opening,
+    bytes: &[u8],
+    trailer: &[TrailerFrame],
+    reading: &mut PackReading,
+) {
+    for frame in trailer {
+        let name = FrameName { run: frame.run, ordinal: frame.ordinal };
+        let offset = frame.offset;
+        let keys = opening.run_keys.get(&frame.run).map_or(&[][..], Vec::as_slice);
+        let Some(sealed) = frame_bytes(bytes, frame.offset, frame.length) else { continue };
+        if keys.is_empty() || reading.bad.iter().any(|bad| bad.name == name) {
+            continue;
+        }
+        let opened = keys.iter().find_map(|key| OpenedFrame::open(sealed, key, &job.repository, name).ok());
+        let Some(opened) = opened else {
+            let reason = "it does not open with its run's key".to_owned();
+            reading.bad.push(FaultyFrame { name, offset, reason });
+            continue;
+        };
+        reading.opened += 1;
+        let wrong = frame.chunks.iter().enumerate().find(|(slot, id)| {
+            opened.chunk(*slot).is_none_or(|chunk| chunk_id(&opening.chunk_id_key, chunk) != **id)
+        });
+        if let Some((slot, _)) = wrong {
+            let reason = format!("its chunk {slot} is another one than the index says");
+            reading.false_frames.push(FaultyFrame { name, offset, reason });
+        }
+    }
+}

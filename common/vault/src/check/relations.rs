@@ -1,0 +1,453 @@
+//! What objects say of each other: the history, snapshots and their parts, frames and packs, runs and their keys.
+
+use crate::VaultError;
+use crate::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::check::name::Name;
+use crate::check::packs::PackReading;
+use crate::check::scope::Shard;
+use crate::check::survey::{GroupSurvey, Survey};
+use crate::check::{Checker, PacksRead, keyring};
+use crate::frame_set::FrameSet;
+use crate::history::Standing;
+use crate::ids::RunId;
+use crate::layout;
+use crate::locate::{FramePlace, FramePlaces};
+use crate::pack::{MAX_HEADER, read_header};
+use crate::roster::Roster;
+
+/// What a damaged object costs, as far as its name says, and what mends it.
+pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
+    match name {
+        Name::Part { group, hash } => match survey.snapshots_on(*group, hash) {
+            snapshots if snapshots.is_empty() => (snapshots, Mend::RepairByKeeper),
+            snapshots => (snapshots, Mend::GiveUp),
+        },
+        Name::Snapshot { writer, sequence } => (vec![format!("{writer}/{sequence}")], Mend::GiveUp),
+        Name::Key { folder, recipient, .. } => {
+            let wanted = keyring::wanted(roster).into_iter();
+            let mut of = wanted.filter(|wanted| {
+                wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
+            });
+            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.mend()))
+        }
+        Name::Roster(_) => (Vec::new(), Mend::No),
+        Name::Marker
+        | Name::Run { .. }
+        | Name::Pack { .. }
+        | Name::Contents { .. }
+        | Name::Locations { .. }
+        | Name::Countersignature { .. }
+        | Name::Forget { .. }
+        | Name::Condemnation { .. }
+        | Name::Loss { .. } => (Vec::new(), Mend::RepairByKeeper),
+    }
+}
+
+impl Checker {
+    /// Holds everything against everything.
+    pub(crate) async fn relate(
+        &self,
+        survey: &mut Survey,
+        packs: &PacksRead,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        findings.packs_read = packs.count;
+        findings.read_bytes += packs.bytes;
+        findings.frames_opened = packs.opened;
+        for (key, error) in &packs.unread {
+            findings.unread(key, error);
+        }
+        if !survey.has(layout::MARKER) {
+            findings.damage(
+                shard,
+                Damage {
+                    key: layout::MARKER.to_owned(),
+                    kind: DamageKind::Missing,
+                    reason: "it is not there; keys that name the repository open it all the same".to_owned(),
+                    snapshots: Vec::new(),
+                    mend: Mend::Repair,
+                },
+            );
+        }
+        history(survey, shard, findings);
+        keyring::check(&self.viewer.repository().roster, survey, shard, findings);
+        for (group, hash, reading) in &packs.faults {
+            let Some(of) = survey.groups.iter_mut().find(|survey| survey.view.id == *group) else {
+                closed_pack(layout::pack(*group, hash), reading, shard, findings);
+                continue;
+            };
+            of.bad.extend(reading.faulty().map(|faulty| (*hash, faulty.name, faulty.offset)));
+        }
+        for group in &survey.groups {
+            self.stop_if_asked()?;
+            self.relate_group(group, packs, shard, findings).await?;
+        }
+        Ok(())
+    }
+
+    async fn relate_group(
+        &self,
+        survey: &GroupSurvey,
+        packs: &PacksRead,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let whole = survey.whole();
+        let missing = survey.needed.minus(&whole);
+        let marked = missing.minus(&missing.minus(&survey.marked));
+        let healed = self.viewer.repository().healed(survey, &whole, &marked).await?;
+        let lost = missing.minus(&healed);
+        if !healed.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
+            let frames = healed.len();
+            findings.notes.push(format!("{frames} lost frames are made up for: their chunks lie in others"));
+        }
+        for (group, hash, reading) in &packs.faults {
+            if *group == survey.view.id {
+                let key = layout::pack(*group, hash);
+                pack_read(survey, key, reading, &lost, shard, findings);
+            }
+        }
+        missing_packs(survey, &missing, &lost, shard, findings);
+        self.unplaced(survey, &lost, shard, findings).await?;
+        unlisted(survey, &whole, shard, findings);
+        listed_in_vain(survey, &whole, shard, findings);
+        for run in survey.needed.runs() {
+            if shard.owns(&layout::run(survey.view.id, run)) {
+                self.stop_if_asked()?;
+                self.run(survey, run, &lost, shard, findings).await?;
+            }
+        }
+        if survey.damaged.is_empty() && lost.is_empty() {
+            leftovers(survey, shard, findings);
+        }
+        Ok(())
+    }
+
+    /// Frames of which no whole index object says where they lie.
+    async fn unplaced(
+        &self,
+        survey: &GroupSurvey,
+        lost: &FrameSet,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
+        let unplaced = lost.minus(&placed);
+        if unplaced.is_empty() {
+            return Ok(());
+        }
+        let (_, found) = self.viewer.repository().find_in_trailers(survey, &unplaced).await?;
+        for run in unplaced.runs() {
+            let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
+            let key = layout::locations(survey.view.id, run);
+            let snapshots = survey.hurt_by(&of_run);
+            // A damaged object of the run explains it.
+            if let Some(told) = findings.damage.iter_mut().find(|d| d.key.starts_with(&format!("{key}/"))) {
+                told.snapshots = snapshots;
+                continue;
+            }
+            let (reason, mend) = if of_run.minus(&found).is_empty() {
+                (
+                    format!(
+                        "nothing says where {} of the run's frames lie, though they are there",
+                        of_run.len()
+                    ),
+                    Mend::Repair,
+                )
+            } else {
+                (
+                    format!(
+                        "nothing says where {} of the run's frames lie, and not all are in a pack",
+                        of_run.len()
+                    ),
+                    Mend::NextBackup,
+                )
+            };
+            findings.damage(shard, Damage { key, kind: DamageKind::Index, reason, snapshots, mend });
+        }
+        Ok(())
+    }
+
+    /// The key of a run that live snapshots need.
+    async fn run(
+        &self,
+        survey: &GroupSurvey,
+        run: RunId,
+        lost: &FrameSet,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let key = layout::run(survey.view.id, run);
+        let is_registered = survey.registered.contains_key(&run);
+        let frames: FrameSet = survey.needed.iter().filter(|frame| frame.run == run).collect();
+        if !is_registered {
+            let is_in_header = self.is_in_a_header(survey, run).await?;
+            let snapshots = if is_in_header { Vec::new() } else { survey.hurt_by(&frames.minus(lost)) };
+            if let Some(told) = findings.damage.iter_mut().find(|damage| damage.key == key) {
+                told.snapshots = snapshots;
+                if !is_in_header {
+                    told.mend = Mend::No;
+                }
+            } else {
+                let (reason, mend) = if is_in_header {
+                    ("the run is not registered; its key stands in the headers of its packs", Mend::Repair)
+                } else {
+                    ("the run is not registered, and no pack's header holds its key", Mend::No)
+                };
+                let reason = reason.to_owned();
+                findings.damage(shard, Damage { key, kind: DamageKind::Missing, reason, snapshots, mend });
+            }
+            return Ok(());
+        }
+        let (Some(restorer), Some(commitments)) = (&self.restorer, survey.commitments.get(&run)) else {
+            return Ok(());
+        };
+        let places = places_of(survey, run);
+        let Some(commitment) = commitments.first() else { return Ok(()) };
+        match restorer.run_key(&survey.view, run, commitment, &places).await {
+            Ok(_) => {}
+            Err(VaultError::Store(error)) => findings.unread(&key, &error),
+            Err(error) => {
+                let (reason, snapshots) = (error.to_string(), survey.hurt_by(&frames));
+                let (kind, mend) = (DamageKind::Altered, Mend::No);
+                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the header of any pack with the run's frames holds the run's wrapped key.
+    async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, VaultError> {
+        let repository = self.viewer.repository();
+        for place in places_of(survey, run).values().flatten() {
+            let Some(size) = survey.packs.get(&place.pack) else { continue };
+            let range = 0..(*size).min(MAX_HEADER);
+            let beginning = match repository.pack_range(survey.view.id, &place.pack, range).await {
+                Ok(beginning) => beginning,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => continue,
+            };
+            if let Ok((_, keys)) = read_header(&beginning, &repository.id, survey.view.id)
+                && keys.iter().any(|key| key.run == run)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Each pack that holds frames of a run, once.
+pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
+    let mut places = FramePlaces::new();
+    for (pack, frames) in &survey.located {
+        if let Some(located) = frames.iter().find(|located| located.name.run == run) {
+            let place = FramePlace { pack: *pack, size: located.size, frame: located.place };
+            places.entry(located.name).or_default().push(place);
+        }
+    }
+    places
+}
+
+/// What is missing from the history, and snapshots that cannot be read.
+fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
+    let history = &survey.history;
+    for problem in &history.problems {
+        let reason = problem.to_string();
+        let (key, snapshots, kind) = match problem {
+            VaultError::Withheld { writer, first, last } => {
+                let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
+                (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
+            }
+            VaultError::Damaged { key, .. } | VaultError::Missing { key } => {
+                (key.clone(), Vec::new(), DamageKind::History)
+            }
+            _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
+        };
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+    }
+    let mut given_up = 0;
+    for recorded in &history.snapshots {
+        findings.snapshots += u64::from(recorded.is_live());
+        let key = layout::snapshot(recorded.writer, recorded.sequence);
+        match &recorded.manifest {
+            Err(_) if !recorded.is_live() => {
+                // What is given up costs nothing any more.
+                findings.damage.retain(|damage| damage.key != key);
+                given_up += u64::from(shard.owns(&key));
+            }
+            Err(error) => {
+                let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
+                let (reason, kind, mend) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
+                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            }
+            Ok(_) if recorded.standing == Standing::Revoked && shard.owns(&key) => {
+                findings.notes.push(format!("`{key}` came after its writer was removed and does not count"));
+            }
+            Ok(_) => {}
+        }
+    }
+    if given_up > 0 {
+        findings.notes.push(format!("{given_up} damaged snapshots were given up; prune takes them away"));
+    }
+    for (key, group, part) in survey.parts_without_whole() {
+        let snapshots = survey.snapshots_on(group, &part);
+        let reason = "the part of a snapshot is not there".to_owned();
+        let (kind, mend) = (DamageKind::Missing, Mend::GiveUp);
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+    }
+}
+
+/// A pack that was read and is not as it must be.
+fn pack_read(
+    survey: &GroupSurvey,
+    key: String,
+    reading: &PackReading,
+    lost: &FrameSet,
+    shard: Shard,
+    findings: &mut Findings,
+) {
+    let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
+    let hurt = survey.hurt_by(&faulty.minus(&faulty.minus(lost)));
+    // A false frame that is marked and needed by nobody who is hurt costs nothing: nobody leans on it any more. What
+    // the index says of frames that nobody needs costs nothing either.
+    let open = |name| !survey.marked.contains(name) || lost.contains(name);
+    let matters = reading.bad.iter().chain(&reading.false_frames).any(|faulty| {
+        open(faulty.name) && (survey.needed.contains(faulty.name) || survey.listed.contains_key(&faulty.name))
+    }) || reading.index_faults.iter().any(|faulty| lost.contains(faulty.name));
+    let frames = || {
+        let mut all = reading.faulty();
+        let first = all.next().map(|faulty| {
+            let writer = match survey.registered.get(&faulty.name.run) {
+                Some(writer) => format!(", which writer {writer} registered"),
+                None => String::new(),
+            };
+            let name = faulty.name;
+            format!("frame {} of run {}{writer}: {}", name.ordinal, name.run, faulty.reason)
+        });
+        let more = all.count();
+        match first {
+            Some(first) if more > 0 => format!("{first}; and {more} more"),
+            first => first.unwrap_or_default(),
+        }
+    };
+    let mend = |otherwise| if hurt.is_empty() { otherwise } else { Mend::NextBackup };
+    let (kind, reason, mend) = match &reading.altered {
+        Some(reason) if faulty.is_empty() => {
+            (DamageKind::Altered, format!("{reason}; all its frames are whole"), mend(Mend::RepairByKeeper))
+        }
+        Some(reason) => (DamageKind::Altered, format!("{reason}; {}", frames()), mend(Mend::RepairByKeeper)),
+        None if !matters => {
+            if shard.owns(&key) {
+                findings.notes.push(format!("`{key}`: {}; nothing leans on it", frames()));
+            }
+            return;
+        }
+        None if !reading.false_frames.is_empty() => (DamageKind::FalseFrame, frames(), mend(Mend::Repair)),
+        None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), mend(Mend::Repair)),
+        None => (DamageKind::Index, frames(), mend(Mend::Repair)),
+    };
+    findings.damage(shard, Damage { key, kind, reason, snapshots: hurt, mend });
+}
+
+/// A damaged pack of a group whose index is closed to this key.
+fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
+    let reason = reading.altered.clone().unwrap_or_default();
+    let (kind, mend) = (DamageKind::Altered, Mend::NextBackup);
+    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+}
+
+/// Packs that the index names and that are not there, or are shorter or longer.
+fn missing_packs(
+    survey: &GroupSurvey,
+    missing: &FrameSet,
+    lost: &FrameSet,
+    shard: Shard,
+    findings: &mut Findings,
+) {
+    for (pack, located) in &survey.located {
+        let Some(first) = located.first() else { continue };
+        let key = layout::pack(survey.view.id, pack);
+        let frames = survey.frames_in(pack);
+        let hurt = || survey.hurt_by(&frames.minus(&frames.minus(lost)));
+        match survey.packs.get(pack) {
+            Some(size) if located.iter().any(|l| l.size == *size) => {}
+            Some(size) => {
+                let reason = format!("it has {size} bytes, and the index says {}", first.size);
+                let snapshots = hurt();
+                let mend = if snapshots.is_empty() { Mend::RepairByKeeper } else { Mend::NextBackup };
+                let kind = DamageKind::Size;
+                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            }
+            None if frames.meets(lost) => {
+                let reason = format!("{} of its frames are needed and lie nowhere else", {
+                    frames.minus(&frames.minus(lost)).len()
+                });
+                let (kind, mend) = (DamageKind::Missing, Mend::NextBackup);
+                findings.damage(shard, Damage { key, kind, reason, snapshots: hurt(), mend });
+            }
+            None if frames.meets(missing) && shard.owns(&key) => {
+                findings.notes.push(format!("`{key}` is gone, and what it held is made up for"));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Frames that no whole contents object lists: restores do not need that, and backups store their chunks again.
+fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut Findings) {
+    let listed: FrameSet = survey.listed.keys().copied().collect();
+    let unlisted = survey.needed.minus(&listed);
+    let unlisted = unlisted.minus(&unlisted.minus(whole));
+    let key = layout::contents(survey.view.id);
+    let is_told = findings.damage.iter().any(|damage| damage.key.starts_with(&format!("{key}/")));
+    if !unlisted.is_empty() && !is_told {
+        let reason = format!(
+            "no object of it lists {} frames that snapshots need; backups would store their chunks again",
+            unlisted.len()
+        );
+        let (kind, mend) = (DamageKind::Index, Mend::Repair);
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+    }
+}
+
+/// Frames that the contents index lists and that lie nowhere: the next backup would lean on them.
+fn listed_in_vain(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut Findings) {
+    let vain = survey.listed_in_vain(whole);
+    let vain = vain.minus(&survey.needed);
+    if !vain.is_empty() {
+        let reason = format!(
+            "it lists {} frames that lie nowhere whole; no snapshot needs them, but the next backup may lean on them",
+            vain.len()
+        );
+        let (key, kind, mend) = (layout::contents(survey.view.id), DamageKind::Index, Mend::Repair);
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+    }
+}
+
+/// What runs that did not finish left behind.
+fn leftovers(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
+    if !shard.owns(&layout::runs(survey.view.id)) {
+        return;
+    }
+    let unnamed: Vec<u64> = survey
+        .packs
+        .iter()
+        .filter(|(pack, _)| !survey.located.contains_key(*pack))
+        .map(|(_, size)| *size)
+        .collect();
+    if !unnamed.is_empty() {
+        let (packs, bytes) = (unnamed.len(), unnamed.iter().sum::<u64>());
+        findings.notes.push(format!(
+            "{packs} packs of {bytes} bytes stand in no index object: a run that did not finish left them"
+        ));
+    }
+    let with_frames: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
+    let empty = survey.registered.keys().filter(|run| !with_frames.has_run(**run)).count();
+    if empty > 0 {
+        findings
+            .notes
+            .push(format!("{empty} runs stored nothing: they found nothing new, or did not finish"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Snapshots that nothing mends, and damaged requests to forget.
+
+use crate::VaultError;
+use crate::check::name::Name;
+use crate::check::survey::Survey;
+use crate::check::{Checker, DamageKind, Findings};
+use crate::forget::Request;
+use crate::ids::WriterId;
+use crate::layout;
+use crate::repair::Mender;
+
+/// How many snapshots that are withheld are given up at a time.
+const MOST_WITHHELD: u64 = 10_000;
+
+impl Checker {
+    pub(crate) async fn mend_requests(
+        &self,
+        survey: &Survey,
+        findings: &Findings,
+        forget_damaged: bool,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        if !mender.may_remove {
+            return Ok(());
+        }
+        let mut removed = Vec::new();
+        for damage in findings.damage.iter().filter(|damage| damage.kind == DamageKind::Altered) {
+            let Some(Name::Forget { writer, sequence }) = Name::parse(&damage.key) else { continue };
+            // A request explains why its snapshot is gone. Where the snapshot is there, it can be asked for again;
+            // where it is not, taking the request away needs someone who gives the snapshot up.
+            let is_there = survey.has(&layout::snapshot(writer, sequence));
+            if (is_there || forget_damaged) && self.is_still_altered(&damage.key).await? {
+                mender.remove(&damage.key, "it is damaged").await?;
+                removed.push((writer, sequence));
+                if !is_there {
+                    self.give_up(writer, sequence, mender).await?;
+                }
+            }
+        }
+        if !forget_damaged {
+            return Ok(());
+        }
+        for recorded in survey.history.snapshots.iter().filter(|recorded| recorded.is_live()) {
+            let is_lost = match &recorded.manifest {
+                Err(_) => true,
+                Ok(manifest) => {
+                    let part = layout::part(manifest.predicate.group, &manifest.part);
+                    findings.is_damaged(&part)
+                }
+            };
+            let key = layout::forget(recorded.writer, recorded.sequence);
+            let is_asked = survey.has(&key) && !removed.contains(&(recorded.writer, recorded.sequence));
+            if is_lost && !is_asked {
+                self.give_up(recorded.writer, recorded.sequence, mender).await?;
+            }
+        }
+        for problem in &survey.history.problems {
+            let VaultError::Withheld { writer, first, last } = problem else { continue };
+            for sequence in (*first..=*last).take(usize::try_from(MOST_WITHHELD).unwrap_or(usize::MAX)) {
+                if !survey.has(&layout::forget(*writer, sequence)) {
+                    self.give_up(*writer, sequence, mender).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up(
+        &self,
+        writer: WriterId,
+        sequence: u64,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let pen = self.viewer.pruning_pen()?;
+        let repository = self.viewer.repository();
+        let request = Request::new(&repository.id, writer, sequence, None, mender.signer, mender.now);
+        let key = layout::forget(writer, sequence);
+        let what = format!("gives up snapshot {sequence} of writer {writer}, which nothing mends");
+        mender.write(key, request.sign(pen.key), what).await
+    }
+}

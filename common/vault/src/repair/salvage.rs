@@ -1,0 +1,172 @@
+//! Out of damaged packs: frames that are still whole go, as they are, to a new pack, and the damaged one goes away.
+
+use std::collections::HashMap;
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
+
+use crate::VaultError;
+use crate::check::survey::GroupSurvey;
+use crate::check::{Checker, Findings};
+use crate::frame_set::FrameSet;
+use crate::ids::{ChunkId, FrameName};
+use crate::index::{self, StoredPack};
+use crate::layout;
+use crate::pack::{MAX_PACK, PackBuilder, PackKind, TrailerFrame, WrappedRunKey, read_header, read_trailer};
+use crate::repair::{Mender, damaged_packs};
+use crate::seal::Purpose;
+use crate::signed::{self, Place};
+
+impl Checker {
+    /// Replaces the damaged packs of a group. Takes someone who may remove.
+    pub(crate) async fn salvage(
+        &self,
+        survey: &GroupSurvey,
+        findings: &Findings,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        if !mender.may_remove {
+            return Ok(());
+        }
+        for pack in damaged_packs(survey, findings) {
+            self.stop_if_asked()?;
+            let key = layout::pack(survey.view.id, &pack);
+            let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. }) => continue,
+                // Longer than any pack: nothing of it is read, and nothing of it is taken away.
+                Err(StoreError::TooLarge { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            // Read right the second time, it is the line that is damaged, or the memory.
+            if Sha256Digest::of(&bytes) == pack {
+                continue;
+            }
+            let whole = whole_frames(survey, &pack, &bytes);
+            let moved =
+                if whole.is_empty() { true } else { self.move_whole(survey, &bytes, whole, mender).await? };
+            if moved {
+                mender
+                    .remove(&key, "it is damaged, and the frames in it that were whole lie elsewhere")
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves whole frames to a new pack; `false` where their chunks are not known any more.
+    async fn move_whole(
+        &self,
+        survey: &GroupSurvey,
+        bytes: &[u8],
+        mut frames: Vec<TrailerFrame>,
+        mender: &mut Mender<'_>,
+    ) -> Result<bool, VaultError> {
+        let repository = self.viewer.repository();
+        let trailer = read_trailer(bytes, &survey.view.index_key, &repository.id, survey.view.id);
+        let mut chunks: HashMap<FrameName, Vec<ChunkId>> = match trailer {
+            Ok(trailer) => trailer.into_iter().map(|f| (name_of(&f), f.chunks)).collect(),
+            Err(_) => HashMap::new(),
+        };
+        let unknown: FrameSet =
+            frames.iter().map(name_of).filter(|name| !chunks.contains_key(name)).collect();
+        if !unknown.is_empty() {
+            chunks.extend(self.chunks_in_contents(survey, &unknown).await?);
+        }
+        for frame in &mut frames {
+            let Some(chunks) = chunks.remove(&name_of(frame)) else { return Ok(false) };
+            frame.chunks = chunks;
+        }
+        let (kind, run_keys) = match read_header(bytes, &repository.id, survey.view.id) {
+            Ok(header) => header,
+            Err(_) => self.header_for(survey, &frames).await?,
+        };
+        let mut builder = PackBuilder::new(&repository.id, survey.view.id, kind, run_keys, bytes.len());
+        for frame in &frames {
+            let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
+            let sealed = bytes.get(start..start.saturating_add(frame.length as usize));
+            let sealed = sealed.ok_or(VaultError::Internal("a whole frame lies within its pack"))?;
+            builder.push_sealed(frame, sealed);
+        }
+        let new = builder.finish(&survey.view.index_key, &repository.id, survey.view.id);
+        let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
+        let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
+        mender.write(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
+        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
+        for locations in index::locations_of(&[stored]) {
+            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
+            let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
+            mender.write(key, bytes, "says where the moved frames lie".to_owned()).await?;
+        }
+        Ok(true)
+    }
+
+    /// The chunk ids of frames, as the contents index has them.
+    async fn chunks_in_contents(
+        &self,
+        survey: &GroupSurvey,
+        frames: &FrameSet,
+    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, VaultError> {
+        let repository = self.viewer.repository();
+        let mut chunks = HashMap::new();
+        for name in repository.contents_names(&survey.view).await? {
+            let Some(contents) = repository.whole_contents(&survey.view, &name).await? else { continue };
+            for run in contents.runs {
+                for frame in run.frames {
+                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                    if frames.contains(name) {
+                        chunks.entry(name).or_insert(frame.chunks);
+                    }
+                }
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// A header for a pack whose own does not read: the keys of its runs as they are registered. What a pack says of
+    /// its kind only matters to whoever moves frames again.
+    async fn header_for(
+        &self,
+        survey: &GroupSurvey,
+        frames: &[TrailerFrame],
+    ) -> Result<(PackKind, Vec<WrappedRunKey>), VaultError> {
+        let runs: FrameSet = frames.iter().map(name_of).collect();
+        let mut keys = Vec::new();
+        for run in runs.runs() {
+            match self.viewer.repository().registration(&survey.view, run).await {
+                Ok(registration) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok((PackKind::Data, keys))
+    }
+}
+
+/// The frames that the index puts into a pack and that are there whole, without their chunks.
+fn whole_frames(survey: &GroupSurvey, pack: &Sha256Digest, bytes: &[u8]) -> Vec<TrailerFrame> {
+    let located = survey.located.get(pack).map_or(&[][..], Vec::as_slice);
+    let mut frames: Vec<TrailerFrame> = Vec::new();
+    for located in located {
+        let start = usize::try_from(located.place.offset).unwrap_or(usize::MAX);
+        let sealed = bytes.get(start..start.saturating_add(located.place.length as usize));
+        let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == located.place.hash);
+        let is_false = survey.bad.contains(&(*pack, located.name, located.place.offset));
+        if is_whole && !is_false && !frames.iter().any(|frame| name_of(frame) == located.name) {
+            frames.push(TrailerFrame {
+                run: located.name.run,
+                ordinal: located.name.ordinal,
+                offset: located.place.offset,
+                length: located.place.length,
+                hash: located.place.hash,
+                chunks: Vec::new(),
+                chunk_bytes: located.place.chunk_bytes,
+            });
+        }
+    }
+    frames
+}
+
+fn name_of(frame: &TrailerFrame) -> FrameName {
+    FrameName { run: frame.run, ordinal: frame.ordinal }
+}
