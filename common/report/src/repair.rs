@@ -84,33 +84,30 @@ impl HurtLine {
             printable(&self.host),
             count(self.lost_frames, "frame")
         );
-        match &self.files {
-            Some(files) => {
-                let (healed, hurt): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
-                let names = |files: &[&FileLine]| -> Vec<String> {
-                    files.iter().map(|file| format!("{}: {}", file.stream, file.path)).collect()
-                };
-                if !hurt.is_empty() {
-                    // Writing to a String cannot fail, here and below.
-                    let _ = writeln!(text, "  LOST: {}", count(hurt.len() as u64, "file"));
-                    text.push_str(&first_lines(&names(&hurt), TOLD));
-                }
-                if !healed.is_empty() {
-                    let _ = writeln!(text, "  healed: {}", count(healed.len() as u64, "file"));
-                    text.push_str(&first_lines(&names(&healed), TOLD));
-                }
-                if files.is_empty() && self.unlisted.is_empty() {
-                    text.push_str("  no file needs them\n");
-                }
+        if let Some(files) = &self.files {
+            let (healed, hurt): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
+            let names = |files: &[&FileLine]| -> Vec<String> {
+                files.iter().map(|file| format!("{}: {}", file.stream, file.path)).collect()
+            };
+            if !hurt.is_empty() {
+                // Writing to a String cannot fail, here and below.
+                let _ = writeln!(text, "  LOST: {}", count(hurt.len() as u64, "file"));
+                text.push_str(&first_lines(&names(&hurt), TOLD));
             }
-            None => {
-                let streams = self.streams.join(", ");
-                let _ = writeln!(
-                    text,
-                    "  which files, in {}, only a recovery key tells (--identity)",
-                    printable(&streams)
-                );
+            if !healed.is_empty() {
+                let _ = writeln!(text, "  healed: {}", count(healed.len() as u64, "file"));
+                text.push_str(&first_lines(&names(&healed), TOLD));
             }
+            if files.is_empty() && self.unlisted.is_empty() {
+                text.push_str("  no file needs them\n");
+            }
+        } else {
+            let streams = self.streams.join(", ");
+            let _ = writeln!(
+                text,
+                "  which files, in {}, only a recovery key tells (--identity)",
+                printable(&streams)
+            );
         }
         text.push_str(&first_lines(&self.unlisted, TOLD));
         text

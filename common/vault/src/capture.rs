@@ -160,8 +160,7 @@ impl ChunkStore {
         let is_good = |extent: &Extent| {
             let frame = content.frame(extent);
             let last = extent.slot.checked_add(extent.chunks);
-            let is_known = self.index.chunk_count(frame).zip(last).is_some_and(|(count, last)| last <= count);
-            is_known
+            self.index.chunk_count(frame).zip(last).is_some_and(|(count, last)| last <= count)
         };
         if content.check().is_err() || !content.extents.iter().all(is_good) {
             return false;

@@ -18,6 +18,7 @@ mod scope;
 pub(crate) mod survey;
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -313,9 +314,8 @@ impl Checker {
             let keys = restorer.group(group)?;
             let mut run_keys = HashMap::new();
             for run in job.located.iter().map(|located| located.name.run) {
-                if !run_keys.contains_key(&run) {
-                    let opened = self.run_keys(restorer, survey, run, &job, keyring).await?;
-                    run_keys.insert(run, opened);
+                if let hash_map::Entry::Vacant(unopened) = run_keys.entry(run) {
+                    unopened.insert(self.run_keys(restorer, survey, run, &job, keyring).await?);
                 }
             }
             job.opening = Some(Opening { chunk_id_key: keys.chunk_id_key.clone(), run_keys });

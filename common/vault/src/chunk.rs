@@ -33,7 +33,7 @@ impl ChunkSizes {
 
     /// Whether the chunker takes these sizes; those of a repository that we did not write may be anything.
     pub(crate) fn are_usable(self) -> bool {
-        let even = self.minimum % 2 == 0 && self.average % 2 == 0 && self.maximum % 2 == 0;
+        let even = [self.minimum, self.average, self.maximum].iter().all(|size| size.is_multiple_of(2));
         even && self.minimum >= 64
             && self.average.is_power_of_two()
             && self.minimum < self.average

@@ -244,6 +244,10 @@ fn near(candidates: &[String]) -> String {
 }
 
 impl VaultError {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a reason is most often a literal or an error at its end"
+    )]
     pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
         Self::Damaged { key: key.into(), reason: reason.to_string() }
     }

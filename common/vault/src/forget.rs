@@ -154,7 +154,7 @@ impl Viewer {
         let (repository, pen) = (self.repository(), self.pen()?);
         let is_others =
             |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
-        if snapshots.iter().any(|snapshot| is_others(snapshot)) {
+        if snapshots.iter().any(is_others) {
             return Err(VaultError::NotAllowed {
                 who: "a writer key",
                 what: "forget another host's snapshots",

@@ -211,11 +211,15 @@ fn context(name: FrameName) -> [u8; 20] {
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+    loop {
+        let low = u8::try_from(value & 0x7f).expect("seven bits fit");
         value >>= 7;
+        if value == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
     }
-    out.push(value as u8);
 }
 
 fn get_varint(bytes: &[u8], at: &mut usize) -> Option<usize> {

@@ -38,10 +38,6 @@ impl FrameSet {
         self.runs.entry(run).or_default().extend(ordinals);
     }
 
-    pub(crate) fn remove(&mut self, frame: FrameName) -> bool {
-        self.runs.get_mut(&frame.run).is_some_and(|ordinals| ordinals.remove(frame.ordinal))
-    }
-
     pub(crate) fn contains(&self, frame: FrameName) -> bool {
         self.runs.get(&frame.run).is_some_and(|ordinals| ordinals.contains(frame.ordinal))
     }
@@ -164,7 +160,6 @@ mod tests {
         assert!(set.insert(frame(1, 7)));
         assert!(!set.insert(frame(1, 7)));
         assert!(set.has_run(RunId::from_bytes([1; 16])));
-        assert!(set.remove(frame(1, 7)));
-        assert!(set.is_empty() && !set.has_run(RunId::from_bytes([1; 16])));
+        assert!(!set.has_run(RunId::from_bytes([2; 16])));
     }
 }

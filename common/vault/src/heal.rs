@@ -2,6 +2,7 @@
 //! which other frames hold the same ones; a backup that ran after the loss has stored them anew.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use tokio::sync::OnceCell;
 
@@ -52,9 +53,8 @@ impl Healer {
             // What lies in the lost frame's own place comes last: it may be false, and it may be there again.
             let others = places.iter().filter(|place| place.frame != lost).take(TRIES);
             for place in others.chain(places.iter().find(|place| place.frame == lost)) {
-                if !opened.contains_key(&place.frame) {
-                    let frame = self.open(contents, place.frame).await?;
-                    opened.insert(place.frame, frame);
+                if let Entry::Vacant(unopened) = opened.entry(place.frame) {
+                    unopened.insert(self.open(contents, place.frame).await?);
                 }
                 let frame = opened.get(&place.frame).and_then(Option::as_ref);
                 let chunk = frame.and_then(|frame| frame.chunk(place.slot as usize));

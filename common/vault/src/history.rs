@@ -202,7 +202,7 @@ impl Repository {
         let mut next = 0;
         let mut before: Option<(u64, &Manifest)> = None;
         for recorded in chain.iter().filter(|r| r.standing != Standing::Revoked) {
-            self.explain_gap(writer.id, next..recorded.sequence, requests, history);
+            Self::explain_gap(writer.id, next..recorded.sequence, requests, history);
             next = recorded.sequence + 1;
             let Ok(manifest) = &recorded.manifest else {
                 before = None;
@@ -225,12 +225,11 @@ impl Repository {
             before = Some((recorded.sequence, manifest));
         }
         if let Some(head) = expected {
-            self.explain_gap(writer.id, next..head.sequence.saturating_add(1), requests, history);
+            Self::explain_gap(writer.id, next..head.sequence.saturating_add(1), requests, history);
         }
     }
 
     fn explain_gap(
-        &self,
         writer: WriterId,
         gap: std::ops::Range<u64>,
         requests: &BTreeMap<u64, Found>,

@@ -176,25 +176,32 @@ struct IndexedChunk {
     id: ChunkId,
     run: u32,
     ordinal: u32,
-    slot: u32,
+    /// How many thousandths of its frame the last snapshot used.
+    rank: u16,
+    slot: u16,
 }
 
 impl ContentsIndex {
-    /// Takes in the objects in order, without the frames of `excluded`. Where two frames hold a chunk, the first one
-    /// read counts.
-    pub(crate) fn new(objects: impl IntoIterator<Item = Contents>, excluded: &FrameSet) -> Self {
+    /// Takes in the objects in order, without the frames of `excluded`. Where several frames hold a chunk, the one
+    /// counts of which the last snapshot used the largest share, by `used`: what was stored anew to empty an old frame
+    /// must not be looked for in that frame again. Among equals the first one read counts.
+    pub(crate) fn new(
+        objects: impl IntoIterator<Item = Contents>,
+        excluded: &FrameSet,
+        used: &HashMap<FrameName, u32>,
+    ) -> Self {
         let mut index = Self::default();
         for contents in objects {
             for run in contents.runs {
-                index.add_run(run, excluded);
+                index.add_run(run, excluded, used);
             }
         }
-        index.chunks.sort_by_key(|chunk| chunk.id);
+        index.chunks.sort_by_key(|chunk| (chunk.id, std::cmp::Reverse(chunk.rank)));
         index.chunks.dedup_by_key(|chunk| chunk.id);
         index
     }
 
-    fn add_run(&mut self, contents: RunContents, excluded: &FrameSet) {
+    fn add_run(&mut self, contents: RunContents, excluded: &FrameSet, used: &HashMap<FrameName, u32>) {
         let RunContents { run, frames, commitment } = contents;
         let runs = &mut self.runs;
         let number = *self.numbers.entry(run).or_insert_with(|| {
@@ -213,10 +220,13 @@ impl ContentsIndex {
             }
             let count = u32::try_from(frame.chunks.len()).expect("a frame has a few thousand slots");
             indexed.frames.insert(frame.ordinal, count);
+            let share = used.get(&name).map_or(0, |used| u64::from(*used) * 1000 / u64::from(count.max(1)));
+            let rank = u16::try_from(share).unwrap_or(u16::MAX);
             self.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
                 id,
                 run: number,
                 ordinal: frame.ordinal,
+                rank,
                 slot,
             }));
         }
@@ -226,7 +236,7 @@ impl ContentsIndex {
         let at = self.chunks.binary_search_by(|chunk| chunk.id.cmp(id)).ok()?;
         let chunk = self.chunks[at];
         let run = self.runs[chunk.run as usize].run;
-        Some(ChunkPlace { frame: FrameName { run, ordinal: chunk.ordinal }, slot: chunk.slot })
+        Some(ChunkPlace { frame: FrameName { run, ordinal: chunk.ordinal }, slot: chunk.slot.into() })
     }
 
     fn run(&self, run: RunId) -> Option<&IndexedRun> {
@@ -263,7 +273,7 @@ mod tests {
         let second = Contents { runs: vec![of(two, frame(0, vec![id(5)]))] };
         let condemned = FrameSet::from_iter([FrameName { run: two, ordinal: 1 }]);
         let third = Contents { runs: vec![of(two, frame(1, vec![id(6)]))] };
-        let index = ContentsIndex::new([first, second, third], &condemned);
+        let index = ContentsIndex::new([first, second, third], &condemned, &HashMap::new());
         let at = |run, ordinal, slot| Some(ChunkPlace { frame: FrameName { run, ordinal }, slot });
         assert_eq!(index.len(), 3);
         assert_eq!(index.find(&id(1)), at(one, 4, 1));

@@ -196,9 +196,7 @@ impl Item {
             ItemKind::File => self.size.is_some() && self.target.is_none() && self.device.is_none(),
             ItemKind::Symlink => self.target.as_ref().is_some_and(|t| !t.is_empty() && !t.contains(&0)),
             ItemKind::HardLink => match &self.target {
-                Some(target) => {
-                    check_path(target, false).map(|()| target < &self.path || target > &self.path)?
-                }
+                Some(target) => check_path(target, false).map(|()| target != &self.path)?,
                 None => false,
             },
             ItemKind::BlockDevice | ItemKind::CharacterDevice => self.device.is_some(),
@@ -234,7 +232,7 @@ impl Item {
                     let next = segment.offset.checked_add(segment.length);
                     match next {
                         Some(next) if segment.offset >= end && segment.length > 0 && next <= size => {
-                            end = next
+                            end = next;
                         }
                         _ => return Err(MalformedItem("its segments overlap or leave the file")),
                     }

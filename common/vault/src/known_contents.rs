@@ -76,13 +76,12 @@ impl<'a> KnownContents<'a> {
         progress: &Arc<dyn Progress>,
     ) -> Result<(Signer, Contents), VaultError> {
         let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is no hash"))?;
-        let bytes = match self.cached(&hash, progress) {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = self.repository.read_hashed(key, &hash, cap::INDEX).await?;
-                self.keep(&hash, &bytes);
-                bytes
-            }
+        let bytes = if let Some(bytes) = self.cached(&hash, progress) {
+            bytes
+        } else {
+            let bytes = self.repository.read_hashed(key, &hash, cap::INDEX).await?;
+            self.keep(&hash, &bytes);
+            bytes
         };
         let place =
             Place { purpose: Purpose::Contents, repository: &self.repository.id, group: self.group.id };

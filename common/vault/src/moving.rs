@@ -44,7 +44,7 @@ impl Repository {
         let tail: &[u8; TAIL] = tail[..]
             .try_into()
             .map_err(|_| VaultError::Internal("a range has the length that was asked for"))?;
-        let length = trailer_length(tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
+        let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
         let start = tail_start
             .checked_sub(length.into())
             .ok_or_else(|| damaged("its trailer is longer than the pack"))?;

@@ -192,7 +192,7 @@ pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
 pub(crate) const TAIL: usize = 8;
 
 /// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack.
-pub(crate) fn trailer_length(tail: &[u8; TAIL]) -> Option<u32> {
+pub(crate) fn trailer_length(tail: [u8; TAIL]) -> Option<u32> {
     let length = tail.strip_suffix(END_MAGIC)?;
     Some(u32::from_le_bytes(length.try_into().ok()?))
 }
@@ -225,7 +225,7 @@ pub(crate) fn read_trailer(
     group: GroupId,
 ) -> Result<Vec<TrailerFrame>, &'static str> {
     let (rest, tail) = pack.split_last_chunk::<TAIL>().ok_or("it is too short")?;
-    let length = trailer_length(tail).ok_or("it does not end as a pack does")? as usize;
+    let length = trailer_length(*tail).ok_or("it does not end as a pack does")? as usize;
     let start = rest.len().checked_sub(length).ok_or("its trailer is longer than the pack")?;
     open_trailer(&rest[start..], start as u64, index_key, repository, group)
 }

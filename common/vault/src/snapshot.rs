@@ -182,19 +182,22 @@ impl SnapshotWriter {
         }
         let known = KnownContents::new(&repository, &group, options.cache.as_deref());
         let contents = known.read(key.writer, progress).await?;
-        let index = ContentsIndex::new(contents, &excluded);
-        let thin = match &newest {
+        let last_part = match &newest {
             Some(head) => match repository.part(head, &group).await {
-                Ok(part) => thin_frames(&part, &index),
+                Ok(part) => Some(part),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 // The part is damaged: that hurts the snapshot before, not this one.
                 Err(error) => {
                     progress.warn(&error.to_string());
-                    Thin::default()
+                    None
                 }
             },
-            None => Thin::default(),
+            None => None,
         };
+        let used = last_part.iter().flat_map(|part| &part.runs);
+        let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
+        let index = ContentsIndex::new(contents, &excluded, &used);
+        let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
         let threads = options.threads.max(1);

@@ -80,9 +80,9 @@ pub(crate) type ChunkListDigest = [u8; 16];
 
 pub(crate) fn digest_of(chunks: &[ChunkId]) -> ChunkListDigest {
     let mut hasher = blake3::Hasher::new();
-    chunks.iter().for_each(|id| {
+    for id in chunks {
         hasher.update(&id.0);
-    });
+    }
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     digest

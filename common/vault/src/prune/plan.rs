@@ -121,7 +121,9 @@ impl GroupPlan {
         }
         let objects = runs.into_iter().map(|(run, packs)| {
             let mut packs: Vec<_> = packs.into_values().collect();
-            packs.iter_mut().for_each(|pack| pack.frames.sort_unstable_by_key(|frame| frame.ordinal));
+            for pack in &mut packs {
+                pack.frames.sort_unstable_by_key(|frame| frame.ordinal);
+            }
             Locations { run, packs }
         });
         objects.collect()
@@ -147,13 +149,10 @@ impl<'a> Planner<'a> {
         let mut left_parts = Vec::new();
         for recorded in &history.snapshots {
             let key = layout::snapshot(recorded.writer, recorded.sequence);
-            let manifest = match &recorded.manifest {
-                Ok(manifest) => manifest,
-                Err(_) => {
-                    // It is not live: a live one that cannot be read has ended the prune.
-                    self.plan.dead.insert(key);
-                    continue;
-                }
+            let Ok(manifest) = &recorded.manifest else {
+                // It is not live: a live one that cannot be read has ended the prune.
+                self.plan.dead.insert(key);
+                continue;
             };
             if manifest.predicate.group != self.group.id {
                 continue;
@@ -216,7 +215,9 @@ impl<'a> Planner<'a> {
     /// Chooses a home for every live frame, and finds the packs that are no home to any.
     async fn settle_packs(&mut self, runs: &Runs, locations: &[FoundLocations]) -> Result<(), VaultError> {
         let mut places = FramePlaces::new();
-        locations.iter().for_each(|found| add_places(&mut places, &found.body));
+        for found in locations {
+            add_places(&mut places, &found.body);
+        }
         for name in places.keys().filter(|name| runs.under_way.contains(&name.run)) {
             self.plan.live.insert(*name);
         }
@@ -337,7 +338,9 @@ impl<'a> Planner<'a> {
             let (condemned, standing): (Vec<_>, Vec<_>) =
                 objects.into_iter().partition(|found| self.condemned.contains(&found.key));
             let mut told = FramePlaces::new();
-            standing.iter().for_each(|found| add_places(&mut told, &found.body));
+            for found in &standing {
+                add_places(&mut told, &found.body);
+            }
             let goes = |pack: &Sha256Digest| self.plan.dead.contains(&layout::pack(self.group.id, pack));
             let names_only_what_stays =
                 standing.iter().flat_map(|found| &found.body.packs).all(|pack| !goes(&pack.pack));
@@ -459,7 +462,7 @@ fn split(runs: impl Iterator<Item = RunContents>) -> Vec<Contents> {
             chunks += frame.chunks.len();
             part.frames.push(frame);
             if chunks >= CONTENTS_CHUNKS {
-                let full = std::mem::replace(&mut part.frames, Vec::new());
+                let full = std::mem::take(&mut part.frames);
                 open.runs.push(RunContents { run, frames: full, commitment });
                 objects.push(std::mem::take(&mut open));
                 chunks = 0;
