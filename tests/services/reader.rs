@@ -76,7 +76,10 @@ impl Bench {
     }
 }
 
-fn same_trees(found: &Path, expected: &std::collections::BTreeMap<PathBuf, tree::Facts>) -> Result<(), Failed> {
+fn same_trees(
+    found: &Path,
+    expected: &std::collections::BTreeMap<PathBuf, tree::Facts>,
+) -> Result<(), Failed> {
     let found = tree::look(found);
     for (path, facts) in expected {
         if found.get(path) != Some(facts) {
@@ -176,7 +179,9 @@ fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
             fs::write(object, changed)?;
         }
         let (said, target) = bench.restore(&snapshot, folder);
-        if said.code == Some(0) || target.join("file").exists() && fs::read(target.join("file"))? == b"content" {
+        if said.code == Some(0)
+            || target.join("file").exists() && fs::read(target.join("file"))? == b"content"
+        {
             return Err(format!("changed objects of `{folder}` were taken for whole").into());
         }
         for (object, bytes) in objects.iter().zip(&originals) {
@@ -185,5 +190,9 @@ fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
     }
     bench.restore(&snapshot, "whole").0.expect_code(0);
     let other = ["--root", &"0".repeat(64)];
-    if bench.read(&other).code == Some(0) { Err("another repository was taken for this one".into()) } else { Ok(()) }
+    if bench.read(&other).code == Some(0) {
+        Err("another repository was taken for this one".into())
+    } else {
+        Ok(())
+    }
 }

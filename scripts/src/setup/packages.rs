@@ -29,8 +29,7 @@ pub(super) fn install(state: &State, packages: &[&str]) -> Result<(), Problem> {
     update(state, &mut updated)?;
     let mut install = apt_get();
     install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    run(&mut install, &state.log("apt"))
-        .map_err(|problem| problem.advise(format!("install {names} by hand")))
+    run(&mut install, &state.log("apt")).map_err(|problem| problem.advise(format!("install {names} by hand")))
 }
 
 /// Downloads a package and unpacks it into `dir`, without installing it: no service starts, and nothing

@@ -43,7 +43,14 @@ pub(super) fn ensure(state: &State) -> Outcome {
     run(make.args(["-m", "venv", "--clear"]).arg(&environment), &log)?;
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reader/requirements.txt");
     let mut install = Command::new(interpreter(state));
-    install.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--only-binary=:all:"]);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--only-binary=:all:",
+    ]);
     run(install.arg("--requirement").arg(requirements), &log)?;
     // Noted last: an installation that was cut short is made anew.
     fs::write(&noted, REQUIREMENTS).map_err(|error| Problem::io("cannot write", &noted, &error))?;
