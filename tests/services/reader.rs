@@ -15,8 +15,10 @@ use crate::BINARIES;
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reader/reader.py");
 
+type Test = fn(&Bench) -> Result<(), Failed>;
+
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Bench) -> Result<(), Failed>); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("brings_back_every_snapshot_as_it_was", brings_back_every_snapshot),
         ("reads_past_rotated_keys_and_a_removed_host", reads_past_changes_of_the_roster),
         ("finds_lost_run_keys_and_chunks_elsewhere", finds_what_is_lost_elsewhere),
