@@ -4,6 +4,7 @@
 mod age;
 mod docker;
 mod programs;
+mod reader;
 mod rehearsal;
 mod sandbox;
 mod storage;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(age::trials());
     trials.extend(docker::trials());
     trials.extend(programs::trials());
+    trials.extend(reader::trials());
     trials.extend(rehearsal::trials());
     trials.extend(sandbox::trials());
     trials.extend(storage::trials());

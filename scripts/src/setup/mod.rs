@@ -7,6 +7,7 @@ mod minio;
 mod options;
 mod packages;
 mod parts;
+mod python;
 mod registry;
 mod services;
 mod state;

@@ -16,15 +16,20 @@ pub(super) fn ensure<'a>(state: &State, wanted: &[(&str, &'a str)]) -> Result<Ve
     let missing: Vec<&str> =
         wanted.iter().filter(|(program, _)| which(program).is_none()).map(|&(_, package)| package).collect();
     if !missing.is_empty() {
-        need_root(&format!("installing {}", missing.join(" ")))?;
-        let mut updated = UPDATED.lock().unwrap_or_else(PoisonError::into_inner);
-        update(state, &mut updated)?;
-        let mut install = apt_get();
-        install.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
-        run(&mut install, &state.log("apt"))
-            .map_err(|problem| problem.advise(format!("install {} by hand", missing.join(" "))))?;
+        install(state, &missing)?;
     }
     Ok(missing)
+}
+
+/// Installs packages, there or not.
+pub(super) fn install(state: &State, packages: &[&str]) -> Result<(), Problem> {
+    let names = packages.join(" ");
+    need_root(&format!("installing {names}"))?;
+    let mut updated = UPDATED.lock().unwrap_or_else(PoisonError::into_inner);
+    update(state, &mut updated)?;
+    let mut install = apt_get();
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    run(&mut install, &state.log("apt")).map_err(|problem| problem.advise(format!("install {names} by hand")))
 }
 
 /// Downloads a package and unpacks it into `dir`, without installing it: no service starts, and nothing

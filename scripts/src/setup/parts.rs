@@ -1,7 +1,7 @@
 //! The parts: what each one is, what it needs, what it gives to the tests, and what is lost without it.
 
 use super::state::State;
-use super::{docker, images, minio, registry, stores, tools};
+use super::{docker, images, minio, python, registry, stores, tools};
 use crate::problem::Problem;
 
 /// Parts of one lane follow each other; the lanes run side by side.
@@ -79,6 +79,17 @@ pub(super) const ALL: &[Part] = &[
         needs: &[],
         ensure: tools::ensure_file_tools,
         variables: |_| vec![],
+    },
+    Part {
+        name: "python-reader",
+        title: "Python with the packages of the independent reader",
+        without: "repositories are not read by a program of other code",
+        lane: Lane::System,
+        needs: &[],
+        ensure: python::ensure,
+        variables: |state| {
+            vec![("LIFEBOAT_TEST_PYTHON", python::interpreter(state).to_string_lossy().into_owned())]
+        },
     },
     Part {
         name: "docker",

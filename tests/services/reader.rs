@@ -1,0 +1,201 @@
+//! The independent reader of tests/reader, which shares no code with Lifeboat and is written from FORMAT.md: what it
+//! brings back is what was backed up, also where parts of the repository are lost, and never something else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::gate::{Missing, setting, trial};
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree;
+
+use crate::BINARIES;
+
+const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reader/reader.py");
+
+type Test = fn(&Bench) -> Result<(), Failed>;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let tests: [(&str, Test); 4] = [
+        ("brings_back_every_snapshot_as_it_was", brings_back_every_snapshot),
+        ("reads_past_rotated_keys_and_a_removed_host", reads_past_changes_of_the_roster),
+        ("finds_lost_run_keys_and_chunks_elsewhere", finds_what_is_lost_elsewhere),
+        ("refuses_what_was_changed", refuses_what_was_changed),
+    ];
+    let trials = tests.into_iter().map(|(name, test)| {
+        trial(&format!("reader::{name}"), interpreter(), move |python| test(&Bench::new(python)))
+    });
+    trials.collect()
+}
+
+fn interpreter() -> Result<PathBuf, Missing> {
+    let python = PathBuf::from(setting("LIFEBOAT_TEST_PYTHON")?);
+    if python.exists() {
+        return Ok(python);
+    }
+    Err(Missing(format!("{} is not there; run scripts/setup", python.display())))
+}
+
+struct Bench {
+    python: PathBuf,
+    yard: Yard,
+    source: PathBuf,
+}
+
+impl Bench {
+    fn new(python: PathBuf) -> Self {
+        let yard = Yard::in_folder(BINARIES);
+        let source = yard.path("source");
+        Self { python, yard, source }
+    }
+
+    /// Backs the source up; gives the snapshot's id.
+    fn snapshot(&self) -> Result<String, Failed> {
+        self.yard.snapshot(&self.source).expect_code(0);
+        let said = self.yard.backup(["show", "latest", "--json"]).expect_code(0);
+        let report: serde_json::Value = serde_json::from_str(&said.stdout)?;
+        Ok(report["id"].as_str().ok_or("a snapshot has an id")?.to_owned())
+    }
+
+    fn read(&self, args: &[&str]) -> Said {
+        let mut command = Command::new(&self.python);
+        command.arg(READER).arg(&self.yard.location).arg(self.yard.path("two.key")).args(args);
+        run(command.env("PYTHONDONTWRITEBYTECODE", "1"))
+    }
+
+    fn restore(&self, snapshot: &str, name: &str) -> (Said, PathBuf) {
+        let target = self.yard.path(name);
+        (self.read(&[snapshot, &target.display().to_string()]), target)
+    }
+
+    /// Changes what the recovery key may change.
+    fn key(&self, args: &[&str]) -> Said {
+        let mut command = self.yard.backup_command(["key"].iter().chain(args));
+        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_IDENTITY", self.yard.path("one.key"));
+        run(&mut command).expect_code(0)
+    }
+}
+
+fn same_trees(
+    found: &Path,
+    expected: &std::collections::BTreeMap<PathBuf, tree::Facts>,
+) -> Result<(), Failed> {
+    let found = tree::look(found);
+    for (path, facts) in expected {
+        if found.get(path) != Some(facts) {
+            return Err(format!("{}: {:?}, not {facts:?}", path.display(), found.get(path)).into());
+        }
+    }
+    if found.len() == expected.len() { Ok(()) } else { Err("more came back than was backed up".into()) }
+}
+
+fn brings_back_every_snapshot(bench: &Bench) -> Result<(), Failed> {
+    tree::build(&bench.source);
+    let before = tree::look(&bench.source);
+    let first = bench.snapshot()?;
+    fs::write(bench.source.join("plain"), "another content")?;
+    fs::remove_file(bench.source.join("program"))?;
+    fs::write(bench.source.join("new"), "a file that was not there")?;
+    let after = tree::look(&bench.source);
+    let second = bench.snapshot()?;
+    for (snapshot, expected) in [(&first, &before), (&second, &after)] {
+        let (said, target) = bench.restore(snapshot, &snapshot[..8]);
+        said.expect_code(0);
+        same_trees(&target, expected)?;
+    }
+    let listed = bench.read(&[]).expect_code(0).stdout;
+    let ids: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    if ids == [&first[..12], &second[..12]] { Ok(()) } else { Err(listed.into()) }
+}
+
+fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
+    fs::create_dir(&bench.source)?;
+    fs::write(bench.source.join("file"), "before")?;
+    let first = bench.snapshot()?;
+    bench.key(&["rotate"]);
+    bench.key(&["add", "keeper", &bench.yard.path("keeper.key").display().to_string()]);
+    fs::write(bench.source.join("file"), "after")?;
+    let second = bench.snapshot()?;
+    let manifest = bench.yard.objects("snapshots").pop().ok_or("there is a manifest")?;
+    let writer = manifest.iter().rev().nth(1).and_then(|id| id.to_str()).ok_or("a writer has a folder")?;
+    bench.key(&["remove", writer]);
+    for (snapshot, content) in [(&first, "before"), (&second, "after")] {
+        let (said, target) = bench.restore(snapshot, content);
+        said.expect_code(0);
+        if fs::read_to_string(target.join("file"))? != content {
+            return Err(format!("{content} did not come back").into());
+        }
+    }
+    Ok(())
+}
+
+fn finds_what_is_lost_elsewhere(bench: &Bench) -> Result<(), Failed> {
+    fs::create_dir(&bench.source)?;
+    // What does not compress lies in the largest pack; the others hold item streams, which no other frame has.
+    let noise: Vec<u8> = (0_u32..50_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(bench.source.join("kept"), noise)?;
+    let expected = tree::look(&bench.source);
+    let first = bench.snapshot()?;
+    let size = |pack: &PathBuf| fs::metadata(pack).map_or(0, |meta| meta.len());
+    let data_pack = bench.yard.objects("packs").into_iter().max_by_key(size).ok_or("there is a pack")?;
+    // A host that cannot see the index stores everything anew; with the index back, every chunk has two places.
+    let repository = PathBuf::from(&bench.yard.location);
+    let (contents, aside) = (repository.join("contents"), bench.yard.path("contents-aside"));
+    fs::rename(&contents, &aside)?;
+    fs::remove_dir_all(bench.yard.path("cache"))?;
+    bench.snapshot()?;
+    for object in bench.yard.objects("contents") {
+        let folder = aside.join(object.parent().and_then(Path::file_name).ok_or("it lies in a folder")?);
+        fs::copy(&object, folder.join(object.file_name().ok_or("it has a name")?))?;
+    }
+    fs::remove_dir_all(&contents)?;
+    fs::rename(&aside, &contents)?;
+    fs::remove_dir_all(repository.join("runs"))?;
+    let mut bytes = fs::read(&data_pack)?;
+    // Behind the header, in which the run key is found.
+    let header = u32::from_le_bytes(bytes[5..9].try_into()?) as usize;
+    bytes[9 + header + 40] ^= 1;
+    fs::write(&data_pack, bytes)?;
+    let (said, target) = bench.restore(&first, "healed");
+    let said = said.expect_code(0);
+    if !said.stderr.contains("is damaged") || !said.stderr.contains("is looked for in packs") {
+        return Err(said.stderr.into());
+    }
+    same_trees(&target, &expected)
+}
+
+fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
+    fs::create_dir(&bench.source)?;
+    fs::write(bench.source.join("file"), "content")?;
+    let snapshot = bench.snapshot()?;
+    for folder in ["roster", "snapshots", "parts", "locations", "packs"] {
+        let objects = bench.yard.objects(folder);
+        let originals = objects.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+        for (object, bytes) in objects.iter().zip(&originals) {
+            let mut changed = bytes.clone();
+            changed[bytes.len() / 2] ^= 1;
+            // The middle of a pack may be padding: every frame is hit by this.
+            let frames = if folder == "packs" { 2000..bytes.len() } else { 0..0 };
+            changed[frames].iter_mut().for_each(|byte| *byte ^= 1);
+            fs::write(object, changed)?;
+        }
+        let (said, target) = bench.restore(&snapshot, folder);
+        if said.code == Some(0)
+            || target.join("file").exists() && fs::read(target.join("file"))? == b"content"
+        {
+            return Err(format!("changed objects of `{folder}` were taken for whole").into());
+        }
+        for (object, bytes) in objects.iter().zip(&originals) {
+            fs::write(object, bytes)?;
+        }
+    }
+    bench.restore(&snapshot, "whole").0.expect_code(0);
+    let other = ["--root", &"0".repeat(64)];
+    if bench.read(&other).code == Some(0) {
+        Err("another repository was taken for this one".into())
+    } else {
+        Ok(())
+    }
+}
