@@ -44,8 +44,22 @@ pub(crate) struct Saying<'a> {
 }
 
 impl Target {
+    /// Resolves the reference while `open` opens the key, which takes a while on purpose.
+    pub(crate) async fn resolve_beside<K>(
+        reference: Reference,
+        allow_http: bool,
+        open: impl FnOnce() -> Result<K, Failure>,
+    ) -> Result<(Self, K), Failure> {
+        let resolving = tokio::spawn(Self::resolve(reference, allow_http));
+        let key = open()?;
+        let target = resolving.await.map_err(|error| {
+            Failure::refused(format!("the image could not be looked up: {error}"), "report this")
+        })??;
+        Ok((target, key))
+    }
+
     /// Resolves the reference.
-    pub(crate) async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, Failure> {
+    async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, Failure> {
         let reference = reference.locate(lifeboat_shell::engine_address().as_deref()).await?;
         let credentials = match &reference {
             Reference::Registry(registry) => Credentials::from_login(registry.registry())?,

@@ -177,21 +177,85 @@ fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
     if !registry.is_some_and(|host| host.contains(['.', ':']) || host == "localhost") {
         let library = if registry.is_some() { "" } else { "library/" };
         let meant = format!("docker.io/{library}{whole}");
-        let meant = meant.parse::<oci_client::Reference>().is_ok().then_some(meant);
-        return Err(refused(whole, "it names no registry", meant));
+        let is_one = meant.len() <= MAX_LENGTH && parse_registry(&meant).is_ok();
+        return Err(refused(whole, "it names no registry", is_one.then_some(meant)));
     }
-    let inner: oci_client::Reference = whole.parse().map_err(|error: oci_client::ParseError| {
-        let reason = match error {
-            oci_client::ParseError::ReferenceInvalidFormat
-                if whole.bytes().any(|b| b.is_ascii_uppercase()) =>
-            {
-                "repository names are lower-case".to_owned()
-            }
-            other => other.to_string(),
+    let (registry, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let (repository, tag) = match rest.rsplit_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (rest, None),
+    };
+    if !is_registry(registry) {
+        return Err(refused(whole, "what stands before the first `/` is no host and port", None));
+    }
+    if !is_repository(repository) {
+        let reason = if repository.bytes().any(|b| b.is_ascii_uppercase()) {
+            "repository names are lower-case"
+        } else {
+            "what stands after the first `/` is no name of a repository"
         };
-        refused(whole, &reason, None)
-    })?;
+        return Err(refused(whole, reason, None));
+    }
+    if let Some(tag) = tag
+        && !is_tag(tag)
+    {
+        return Err(refused(whole, "what follows the `:` is not a tag", None));
+    }
+    // Docker Hub has two names, and a folder of its own for images without one.
+    let is_hub = HUB.contains(&registry);
+    let registry = if is_hub { HUB[0] } else { registry }.to_owned();
+    let repository = if is_hub && !repository.contains('/') {
+        format!("library/{repository}")
+    } else {
+        repository.to_owned()
+    };
+    let tag = tag.map(str::to_owned);
+    let inner = match (tag, digest) {
+        (Some(tag), None) => oci_client::Reference::with_tag(registry, repository, tag),
+        (None, None) => oci_client::Reference::with_tag(registry, repository, "latest".to_owned()),
+        (None, Some(digest)) => oci_client::Reference::with_digest(registry, repository, digest.to_oci()),
+        (Some(tag), Some(digest)) => {
+            oci_client::Reference::with_tag_and_digest(registry, repository, tag, digest.to_oci())
+        }
+    };
     Ok(RegistryReference { inner, digest })
+}
+
+/// Docker Hub's names; the first is the one that people use.
+const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
+
+/// Whether the text is a host, with a port if it has one.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+            ("localhost", rest.strip_prefix(':'))
+        }
+        Some(_) => return false,
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    host.len() <= 253 && host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// Whether the text may name a repository (OCI distribution specification, "Pulling manifests"). Written out, because the
+/// usual regular expression for it takes longer to compile than everything else that a verification does.
+fn is_repository(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_component = |component: &str| {
+        let separators =
+            component.split(|c: char| c.is_ascii() && is_word(c as u8)).filter(|run| !run.is_empty());
+        component.bytes().next().is_some_and(is_word)
+            && component.bytes().next_back().is_some_and(is_word)
+            && separators
+                .into_iter()
+                .all(|run| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
+    };
+    text.len() <= 255 && text.split('/').all(is_component)
 }
 
 impl fmt::Display for Reference {
@@ -228,6 +292,8 @@ mod tests {
             "registry.example/team/app:1.0",
             "localhost/app:latest",
             "docker.io/library/alpine:3.20",
+            "[::1]:5000/app:1",
+            "registry.example/a.b/c_d/e__f/g--h:1",
             "oci:/srv/images/app",
             "oci:images:1.0",
             "docker:app:1.0",
@@ -262,9 +328,23 @@ mod tests {
         insta::assert_snapshot!(refusal("docker:../app"), @"`docker:../app` is not an image reference: what follows `docker:` is no name of an image");
         insta::assert_snapshot!(refusal("registry.example/\u{430}pp:1.0"), @r"`registry.example/\u{430}pp:1.0` is not an image reference: it is not written in ASCII, and letters that look alike are not the same");
         insta::assert_snapshot!(refusal(""), @"`` is not an image reference: it names no registry");
-        for hostile in
-            ["registry.example/../../x", "registry.example/a\nb", "registry.example/app:", "a b/c", "x.y/"]
-        {
+        for hostile in [
+            "registry.example/../../x",
+            "registry.example/a\nb",
+            "registry.example/app:",
+            "registry.example/app:a b",
+            "registry.example/a..b",
+            "registry.example/a___b",
+            "registry.example/-a",
+            "registry.example/a//b",
+            "registry.example:99999/a",
+            "registry.example:/a",
+            "user@registry.example/a",
+            "-registry.example/a",
+            "[::1/a",
+            "a b/c",
+            "x.y/",
+        ] {
             assert!(hostile.parse::<Reference>().is_err(), "{hostile}");
         }
         assert!("x".repeat(10_000).parse::<Reference>().is_err());

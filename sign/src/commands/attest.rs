@@ -67,8 +67,8 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         )
     })?;
     let predicate = Predicate::from_file(&kind, content, SystemClock.now())?;
-    let key = open_key(&args.key, ui)?;
-    let target = Target::resolve(reference, args.allow_http).await?;
+    let open = || open_key(&args.key, ui);
+    let (target, key) = Target::resolve_beside(reference, args.allow_http, open).await?;
     let none = BTreeMap::new();
     let name = target.name();
     let saying = Saying {

@@ -53,8 +53,8 @@ pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
-    let key = open_key(&args.key, ui)?;
-    let target = Target::resolve(reference, args.allow_http).await?;
+    let open = || open_key(&args.key, ui);
+    let (target, key) = Target::resolve_beside(reference, args.allow_http, open).await?;
     let annotations = args.annotations.iter().cloned().collect();
     let saying = Saying {
         predicate_type: &PredicateType::image_signature(),

@@ -17,8 +17,7 @@ impl Remote {
         subject: &Descriptor,
         artifact: &Artifact,
     ) -> Result<Attached, RegistryError> {
-        self.push_blob(EMPTY).await?;
-        self.push_blob(&artifact.content).await?;
+        tokio::try_join!(self.push_blob(EMPTY), self.push_blob(&artifact.content))?;
         let bytes = artifact.manifest(subject);
         let manifest = Descriptor::of(OCI_MANIFEST, &bytes);
         let headers = self.push_manifest(&manifest.digest.to_oci(), OCI_MANIFEST, bytes).await?;
