@@ -20,7 +20,8 @@ const SSH_PUBLIC: &str = include_str!("../../common/vault/src/keys/golden/ssh.pu
 const SSH_PRIVATE: &str = include_str!("../../common/vault/src/keys/golden/ssh");
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Bench) -> Result<(), Failed>); 4] = [
+    type Test = fn(&Bench) -> Result<(), Failed>;
+    let tests: [(&str, Test); 4] = [
         ("age_opens_what_we_wrap", age_opens_ours),
         ("we_open_what_age_wraps", we_open_ages),
         ("we_open_identity_files_that_age_locked", we_open_locked_files),

@@ -40,29 +40,29 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Rules")]
 struct RuleFlags {
     /// Keep the newest N
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_last: u32,
+    #[arg(long = "keep-last", value_name = "N", default_value_t = 0)]
+    last: u32,
     /// Keep the newest of each hour, for N hours that have one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_hourly: u32,
+    #[arg(long = "keep-hourly", value_name = "N", default_value_t = 0)]
+    hourly: u32,
     /// Keep the newest of each day, for N days that have one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_daily: u32,
+    #[arg(long = "keep-daily", value_name = "N", default_value_t = 0)]
+    daily: u32,
     /// Keep the newest of each week, for N weeks that have one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_weekly: u32,
+    #[arg(long = "keep-weekly", value_name = "N", default_value_t = 0)]
+    weekly: u32,
     /// Keep the newest of each month, for N months that have one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_monthly: u32,
+    #[arg(long = "keep-monthly", value_name = "N", default_value_t = 0)]
+    monthly: u32,
     /// Keep the newest of each year, for N years that have one
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_yearly: u32,
+    #[arg(long = "keep-yearly", value_name = "N", default_value_t = 0)]
+    yearly: u32,
     /// Keep all that are at most this much older than the newest, such as 36h or 14d
-    #[arg(long, value_name = "D", value_parser = super::duration)]
-    keep_within: Option<SignedDuration>,
+    #[arg(long = "keep-within", value_name = "D", value_parser = super::duration)]
+    within: Option<SignedDuration>,
     /// Keep all with this tag
-    #[arg(long, value_name = "T")]
-    keep_tag: Vec<String>,
+    #[arg(long = "keep-tag", id = "keep_tag", value_name = "T")]
+    tag: Vec<String>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -123,14 +123,14 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 impl RuleFlags {
     fn to_rules(&self) -> Rules {
         Rules {
-            last: self.keep_last,
-            hourly: self.keep_hourly,
-            daily: self.keep_daily,
-            weekly: self.keep_weekly,
-            monthly: self.keep_monthly,
-            yearly: self.keep_yearly,
-            within: self.keep_within,
-            tags: self.keep_tag.clone(),
+            last: self.last,
+            hourly: self.hourly,
+            daily: self.daily,
+            weekly: self.weekly,
+            monthly: self.monthly,
+            yearly: self.yearly,
+            within: self.within,
+            tags: self.tag.clone(),
         }
     }
 }

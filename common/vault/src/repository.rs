@@ -157,8 +157,9 @@ impl Repository {
                 tracing::warn!("{error}; the roster proves that this is repository {id}");
                 read
             }
-            (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _) => return Err(error),
-            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+            (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _)
+            | (Err(_), Err(error))
+            | (Err(error), Ok(())) => return Err(error),
         };
         Ok(Self { store, id, roster, roster_pin, pins, pinned })
     }

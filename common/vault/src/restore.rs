@@ -294,9 +294,9 @@ impl ContentCheck {
             return;
         }
         let mut hasher = blake3::Hasher::new();
-        pieces.values().for_each(|ids| {
+        for ids in pieces.values() {
             hasher.update(ids);
-        });
+        }
         if *hasher.finalize().as_bytes() == content.hash {
             self.open.remove(&piece.item);
             self.done.insert(piece.item);

@@ -135,8 +135,8 @@ impl Restorer {
                 continue;
             };
             let Ok((_, keys)) = read_header(&beginning, &repository.id, group.id) else { continue };
-            let of_run = keys.iter().filter(|key| key.run == run);
-            if let Some(key) = of_run.filter_map(|key| self.unwrap_run_key(&key.wrapped, commitment)).next() {
+            let mut of_run = keys.iter().filter(|key| key.run == run);
+            if let Some(key) = of_run.find_map(|key| self.unwrap_run_key(&key.wrapped, commitment)) {
                 tracing::info!("{error}; the key was found in pack {pack}");
                 return Ok(key);
             }

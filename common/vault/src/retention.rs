@@ -86,6 +86,9 @@ fn effective_times(snapshots: &[Snapshot]) -> Vec<Timestamp> {
     times
 }
 
+/// Tells the span of time that a snapshot belongs to from every other.
+type Bucket = fn(Timestamp) -> (i16, i16, i8);
+
 /// `members` come newest first.
 fn apply_to_group(
     rules: &Rules,
@@ -114,7 +117,6 @@ fn apply_to_group(
             reasons[*number].push("within");
         }
     }
-    type Bucket = fn(Timestamp) -> (i16, i16, i8);
     let buckets: [(&'static str, u32, Bucket); 5] = [
         ("hourly", rules.hourly, |time| {
             let at = TimeZone::UTC.to_datetime(time);

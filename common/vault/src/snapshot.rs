@@ -385,7 +385,7 @@ async fn heads_of_others(
     for writer in others {
         match repository.head(writer).await {
             Ok(Some(head)) => {
-                seen.push(Seen { writer: writer.id, sequence: head.predicate.sequence, snapshot: head.id })
+                seen.push(Seen { writer: writer.id, sequence: head.predicate.sequence, snapshot: head.id });
             }
             Ok(None) => {}
             Err(error @ VaultError::Store(_)) => return Err(error),

@@ -33,9 +33,8 @@ impl Checker {
             let key = layout::pack(survey.view.id, &pack);
             let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
                 Ok(bytes) => bytes,
-                Err(StoreError::NotFound { .. }) => continue,
-                // Longer than any pack: nothing of it is read, and nothing of it is taken away.
-                Err(StoreError::TooLarge { .. }) => continue,
+                // Of one that is longer than any pack nothing is read, and nothing is taken away.
+                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
             // Read right the second time, it is the line that is damaged, or the memory.

@@ -73,7 +73,9 @@ async fn forgetting_may_die_anywhere() {
         let listing = viewer.snapshots().await?;
         // Once it was asked for, the snapshot may be gone, also where the answer was lost.
         let chosen: Vec<_> = listing.snapshots.iter().filter(|s| s.sequence() == 0).collect();
-        chosen.iter().for_each(|snapshot| drop(yard.committed.remove(snapshot.id())));
+        for snapshot in &chosen {
+            yard.committed.remove(snapshot.id());
+        }
         viewer.forget(&chosen, &yard.clock, false).await.map(drop)
     })
     .await;
@@ -102,7 +104,7 @@ async fn the_next_run_takes_up_what_landed_and_does_not_read_finished_files_agai
     let mut yard = Yard::new().await;
     let many: Files = (0..12).map(|n| (format!("file-{n:02}"), noise(n, 400_000))).collect();
     // Files that changed within the clock's grain before a run are read again: let these be old.
-    yard.clock.advance(Duration::from_secs(50 * 365 * 24 * 60 * 60));
+    yard.clock.advance(Duration::from_hours(50 * 365 * 24));
     yard.fill_source(&many);
     let writer = Arc::clone(&yard.writer);
     let run = yard.begin(&writer).await.unwrap();

@@ -1,5 +1,7 @@
 //! Faults of the store and of hosts: nothing that was committed is lost, whatever happens.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod kills;
 mod pruning;
 mod yard;

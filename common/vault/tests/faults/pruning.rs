@@ -10,7 +10,7 @@ use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, SnapshotWriter, VaultError, WriterK
 
 use crate::yard::{Files, Yard, noise, silent};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([
@@ -56,10 +56,10 @@ async fn what_is_forgotten_is_deleted_after_the_grace_and_not_before() {
     let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.condemned_bytes > 4_000_000, "{pruned:?}");
     assert_eq!(pruned.deleted_objects, 0);
-    yard.faults.advance(days(GRACE_DAYS) - Duration::from_secs(60));
+    yard.faults.advance(days(GRACE_DAYS).saturating_sub(Duration::from_mins(1)));
     assert_eq!(yard.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects, 0);
     yard.see_that_all_restores("condemned").await;
-    yard.faults.advance(Duration::from_secs(120));
+    yard.faults.advance(Duration::from_mins(2));
     let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.deleted_bytes > 4_000_000, "{pruned:?}");
     assert!(stored_bytes(&yard) < full / 2, "{} of {full} bytes are left", stored_bytes(&yard));
@@ -106,7 +106,7 @@ async fn a_run_that_leans_on_what_is_condemned_meanwhile_keeps_it() {
         }
         if sweep_first {
             // Just within the lease: no sweep can have happened.
-            yard.faults.advance(days(LEASE_DAYS) - Duration::from_secs(3600));
+            yard.faults.advance(days(LEASE_DAYS).saturating_sub(Duration::from_hours(1)));
             yard.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
         let committed = run.commit(&silent()).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_run_past_its_lease_is_refused() {
     yard.snapshot(&files(0)).await.unwrap();
     let writer = yard.writer.clone();
     let run = begin(&yard, &writer, &files(1)).await.unwrap();
-    yard.faults.advance(days(LEASE_DAYS) + Duration::from_secs(3600));
+    yard.faults.advance(days(LEASE_DAYS) + Duration::from_hours(1));
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PastLease { .. }), "{error}");
     yard.see_that_all_restores("refused").await;
@@ -218,24 +218,6 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
     yard.see_that_all_restores("pruned").await;
     let mut fresh = Yard::new().await;
     fresh.snapshot(&content(&seeds)).await.unwrap();
-    for (what, yard) in [("old", &yard), ("fresh", &fresh)] {
-        let restorer = yard.restorer().await.unwrap();
-        let s = restorer
-            .viewer()
-            .statistics(&lifeboat_core::progress::Silent, &tokio_util::sync::CancellationToken::new())
-            .await
-            .unwrap();
-        println!("{what}: {:?} {:?}", s.objects, s.frames);
-        let packs: Vec<usize> = yard
-            .faults
-            .contents()
-            .iter()
-            .filter(|(k, _)| k.starts_with("packs/"))
-            .map(|(_, b)| b.len())
-            .collect();
-        println!("{what}: {packs:?}");
-    }
     let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));
-    println!("after 100 runs and a prune {old} bytes, fresh {new} bytes");
     assert!(old * 10 <= new * 15, "{old} bytes, where a fresh repository has {new}");
 }
