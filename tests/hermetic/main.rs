@@ -4,11 +4,14 @@
 
 use lifeboat_tests::repository::Binaries;
 
+mod check;
 mod copy;
 mod damage;
+mod damage_matrix;
 mod errors;
 mod exclude;
 mod recipients;
+mod repair;
 mod round_trip;
 mod search;
 mod store;

@@ -45,6 +45,16 @@ impl Yard {
         Self { binaries, home, location, variables: Vec::new() }
     }
 
+    /// A copy of everything: the repository, the keys, the cache, the state, and what else lies in the home.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn twin(&self) -> Self {
+        let twin = Self::without_repository(self.binaries);
+        copy_folder(self.home.path(), twin.home.path());
+        twin
+    }
+
     /// Makes the repository at `location` with two recovery keys.
     pub fn init(&self) -> Said {
         let (one, two, writer) = (self.path("one.key"), self.path("two.key"), self.path("writer.key"));
@@ -146,6 +156,26 @@ impl Yard {
 
 fn is_pack_folder(part: &str) -> bool {
     part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Copies the files and folders of a folder into another one that is there, with their times: a store tells by them
+/// when an object was stored.
+///
+/// # Panics
+/// When something cannot be copied.
+pub fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+            let modified = entry.metadata().unwrap().modified().unwrap();
+            fs::File::options().write(true).open(&target).unwrap().set_modified(modified).unwrap();
+        }
+    }
 }
 
 /// Replaces runs of exactly `length` lower-case hexadecimal digits.

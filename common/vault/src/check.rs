@@ -207,7 +207,14 @@ impl Checker {
                     None
                 }
             };
-            if let Some(reason) = altered {
+            if let (Some(reason), Name::Part { group, hash }) = (&altered, &name)
+                && survey.is_of_forgotten(*group, hash)
+            {
+                if is_owned {
+                    let key = &entry.key;
+                    findings.notes.push(format!("`{key}` is damaged and of a forgotten snapshot: {reason}"));
+                }
+            } else if let Some(reason) = altered {
                 let (snapshots, mend) = relations::consequence(&repository.roster, &survey, &name);
                 let (key, kind) = (entry.key, DamageKind::Altered);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, mend });

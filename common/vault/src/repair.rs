@@ -25,7 +25,6 @@ use crate::check::objects::{Objects, Trouble};
 use crate::check::survey::{GroupSurvey, Survey};
 use crate::check::{CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread};
 use crate::condemn::Loss;
-use crate::frame_set::FrameSet;
 use crate::ids::Signer;
 use crate::layout;
 use crate::repository::{Repository, marker_of};
@@ -107,7 +106,7 @@ impl Checker {
         let repository = self.viewer.repository();
         let pen = self.viewer.pen()?;
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
-        let (survey, findings, mut packs) = self.examine(everything).await?;
+        let (mut survey, mut findings, mut packs) = self.examine(everything).await?;
         let mut repaired = Repaired::default();
         if !findings.unread.is_empty() {
             repaired.unread = findings.unread;
@@ -123,26 +122,25 @@ impl Checker {
             actions: Vec::new(),
         };
         self.mend_marker(&findings, &mut mender).await?;
-        let mut all_placed = FrameSet::default();
+        for group in &mut survey.groups {
+            self.rebuild_index(group, &findings, &mut mender).await?;
+        }
         for group in &survey.groups {
             self.stop_if_asked()?;
-            let placed = self.rebuild_index(group, &findings, &mut mender).await?;
-            all_placed.extend(&placed);
             self.register_runs(&survey, group, &findings, &mut mender).await?;
-            repaired.marked_frames += self.mark_lost(group, &placed, &mut mender).await?;
+            repaired.marked_frames += self.mark_lost(group, &mut mender).await?;
             self.salvage(group, &findings, &mut mender).await?;
         }
         self.remove_worthless(&findings, &mut mender).await?;
         self.mend_requests(&survey, &findings, options.forget_damaged, &mut mender).await?;
         self.mend_keys(&survey, &findings, &mut mender).await?;
         repaired.actions = mender.actions;
-        let (mut survey, mut findings) = (survey, findings);
         if !options.dry_run && !repaired.actions.is_empty() {
             (survey, findings) = self.survey(Shard::WHOLE).await?;
             packs.faults.retain(|(group, hash, _)| survey.has(&layout::pack(*group, hash)));
             self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
         }
-        repaired.hurt = self.hurt_snapshots(&survey, &all_placed).await?;
+        repaired.hurt = self.hurt_snapshots(&survey).await?;
         repaired.remaining = findings.damage;
         Ok(repaired)
     }
@@ -162,14 +160,8 @@ impl Checker {
     }
 
     /// Marks the frames that lie nowhere whole, so that no backup leans on them.
-    async fn mark_lost(
-        &self,
-        survey: &GroupSurvey,
-        placed: &FrameSet,
-        mender: &mut Mender<'_>,
-    ) -> Result<u64, VaultError> {
-        let mut whole = survey.whole();
-        whole.extend(placed);
+    async fn mark_lost(&self, survey: &GroupSurvey, mender: &mut Mender<'_>) -> Result<u64, VaultError> {
+        let whole = survey.whole();
         let mut lost = survey.needed.minus(&whole).minus(&survey.marked);
         lost.extend(&survey.listed_in_vain(&whole));
         if lost.is_empty() {

@@ -183,6 +183,17 @@ impl Survey {
         self.keys.contains(&(folder, recipient.to_owned()))
     }
 
+    /// Whether only snapshots that are forgotten stand on a part: then it waits for a prune.
+    pub(crate) fn is_of_forgotten(&self, group: GroupId, part: &Sha256Digest) -> bool {
+        !self.parts.contains_key(&(group, *part))
+            && self.history.snapshots.iter().any(|recorded| {
+                recorded
+                    .manifest
+                    .as_ref()
+                    .is_ok_and(|manifest| manifest.predicate.group == group && manifest.part == *part)
+            })
+    }
+
     /// The snapshots that stand on a part.
     pub(crate) fn snapshots_on(&self, group: GroupId, part: &Sha256Digest) -> Vec<String> {
         let on = self.parts.get(&(group, *part)).into_iter().flatten();
@@ -272,7 +283,7 @@ impl GroupSurvey {
         }
     }
 
-    fn add_contents(&mut self, contents: Contents) {
+    pub(crate) fn add_contents(&mut self, contents: Contents) {
         for run in contents.runs {
             let commitments = self.commitments.entry(run.run).or_default();
             if !commitments.contains(&run.commitment) {

@@ -60,15 +60,11 @@ struct Finds {
 const SLOTS: usize = crate::frame::FRAME_SLOTS;
 
 impl Checker {
-    /// The snapshots that need frames which lie nowhere whole; those of `placed` got a place in the index just now.
-    pub(crate) async fn hurt_snapshots(
-        &self,
-        survey: &Survey,
-        placed: &FrameSet,
-    ) -> Result<Vec<HurtSnapshot>, VaultError> {
+    /// The snapshots that need frames which lie nowhere whole.
+    pub(crate) async fn hurt_snapshots(&self, survey: &Survey) -> Result<Vec<HurtSnapshot>, VaultError> {
         let mut hurt = Vec::new();
         for group in &survey.groups {
-            let missing = group.needed.minus(&group.whole()).minus(placed);
+            let missing = group.needed.minus(&group.whole());
             if missing.is_empty() {
                 continue;
             }

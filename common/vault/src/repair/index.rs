@@ -21,16 +21,15 @@ use crate::{FORMAT_VERSION, VaultError};
 const PACKS_A_ROUND: usize = 64;
 
 impl Checker {
-    /// Writes contents and locations for frames that are in packs and not in the index. Gives the frames that have a
-    /// place now.
+    /// Writes contents and locations for frames that are in packs and not in the index, and takes them into the
+    /// survey.
     pub(crate) async fn rebuild_index(
         &self,
-        survey: &GroupSurvey,
+        survey: &mut GroupSurvey,
         findings: &Findings,
         mender: &mut Mender<'_>,
-    ) -> Result<FrameSet, VaultError> {
+    ) -> Result<(), VaultError> {
         let packs = self.packs_to_index(survey, findings).await?;
-        let mut placed = FrameSet::default();
         for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
             self.stop_if_asked()?;
             let mut stored = Vec::new();
@@ -42,10 +41,10 @@ impl Checker {
                     Err(error) => tracing::info!("{error}"),
                 }
             }
-            self.write_locations_of(survey, &stored, mender, &mut placed).await?;
+            self.write_locations_of(survey, &stored, mender).await?;
             self.write_contents_of(survey, &stored, mender).await?;
         }
-        Ok(placed)
+        Ok(())
     }
 
     /// The packs of which the index may not say everything.
@@ -83,10 +82,9 @@ impl Checker {
 
     async fn write_locations_of(
         &self,
-        survey: &GroupSurvey,
+        survey: &mut GroupSurvey,
         stored: &[StoredPack],
         mender: &mut Mender<'_>,
-        placed: &mut FrameSet,
     ) -> Result<(), VaultError> {
         let mut unplaced = Vec::new();
         for pack in stored {
@@ -98,7 +96,6 @@ impl Checker {
                 !known.iter().any(|located| located.name == name && located.place == place)
             };
             let frames: Vec<_> = pack.frames.iter().filter(is_new).cloned().collect();
-            placed.extend(&frames.iter().map(|f| FrameName { run: f.run, ordinal: f.ordinal }).collect());
             if !frames.is_empty() {
                 unplaced.push(StoredPack { frames, ..*pack });
             }
@@ -110,13 +107,14 @@ impl Checker {
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
             let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, format!("says again where {frames} frames lie")).await?;
+            survey.add_locations(&locations);
         }
         Ok(())
     }
 
     async fn write_contents_of(
         &self,
-        survey: &GroupSurvey,
+        survey: &mut GroupSurvey,
         stored: &[StoredPack],
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
@@ -141,7 +139,9 @@ impl Checker {
         let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: survey.view.id };
         let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
         let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
-        mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await
+        mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
+        survey.add_contents(contents);
+        Ok(())
     }
 
     /// Registers runs again whose registration is missing or, for those who may remove it, damaged.

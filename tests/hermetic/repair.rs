@@ -1,0 +1,147 @@
+//! What is lost is marked, stored again while it still exists, and then older snapshots restore whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lifeboat_tests::repository::Yard;
+use serde_json::Value;
+
+use crate::BINARIES;
+
+fn noise(seed: u32, length: u32) -> Vec<u8> {
+    (0..length).flat_map(|n| (n ^ seed).wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
+
+/// A repository with two snapshots whose files lie in packs of their own. Gives the id of each and the data pack of
+/// the second.
+fn yard() -> (Yard, PathBuf, Vec<String>, PathBuf) {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("kept"), noise(1, 20_000)).unwrap();
+    let first = capture(&yard, &source);
+    let before = yard.objects("packs");
+    fs::write(source.join("lost"), noise(2, 30_000)).unwrap();
+    let second = capture(&yard, &source);
+    let new = yard.objects("packs").into_iter().filter(|pack| !before.contains(pack));
+    let pack = new.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    (yard, source, vec![first, second], pack)
+}
+
+fn capture(yard: &Yard, source: &Path) -> String {
+    let said = yard.backup(["run", "--json", "--path", source.to_str().unwrap()]).expect_code(0);
+    serde_json::from_str::<Value>(&said.stdout).unwrap()["snapshot"].as_str().unwrap().to_owned()
+}
+
+fn repair(yard: &Yard, args: &[&str], code: i32) -> Value {
+    let said = yard.backup(["repair", "--json"].iter().chain(args)).expect_code(code);
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+fn restored(yard: &Yard, id: &str, code: i32) -> PathBuf {
+    let target = yard.path("target");
+    let _ = fs::remove_dir_all(&target);
+    yard.restore(["path", id, "--to", target.to_str().unwrap()]).expect_code(code);
+    target
+}
+
+#[test]
+fn a_lost_pack_is_healed_by_the_next_backup_and_the_old_snapshot_restores_whole() {
+    let (yard, source, ids, pack) = yard();
+    let identity = yard.path("one.key");
+    let identity = identity.to_str().unwrap();
+    fs::remove_file(&pack).unwrap();
+    let target = restored(&yard, &ids[1], 1);
+    assert!(target.join("kept").exists() && !target.join("lost").exists());
+
+    let report = repair(&yard, &["--identity", identity], 1);
+    assert_eq!(report["schema"], "lifeboat.repair/v1");
+    assert_eq!(report["hurt"].as_array().unwrap().len(), 1);
+    assert_eq!(report["hurt"][0]["snapshot"], ids[1].as_str());
+    let files = report["hurt"][0]["files"].as_array().unwrap();
+    assert_eq!((files.len(), &files[0]["path"], &files[0]["healed"]), (1, &"lost".into(), &false.into()));
+    let again = repair(&yard, &["--identity", identity], 1);
+    assert_eq!(again["actions"].as_array().unwrap().len(), 0);
+    restored(&yard, &ids[0], 0);
+
+    capture(&yard, &source);
+    let target = restored(&yard, &ids[1], 0);
+    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 30_000));
+    yard.backup(["check", "--read-data"]).expect_code(0);
+    let healed = repair(&yard, &["--identity", identity], 0);
+    assert_eq!(healed["hurt"][0]["files"][0]["healed"], true);
+}
+
+#[test]
+fn without_a_recovery_key_the_snapshots_are_named_and_the_files_are_not() {
+    let (yard, source, ids, pack) = yard();
+    fs::remove_file(&pack).unwrap();
+    let before = yard.objects("");
+    let report = repair(&yard, &["--dry-run"], 1);
+    assert_eq!(yard.objects(""), before);
+    assert_eq!(report["hurt"][0]["snapshot"], ids[1].as_str());
+    assert!(report["hurt"][0].get("files").is_none());
+    repair(&yard, &[], 1);
+    capture(&yard, &source);
+    restored(&yard, &ids[1], 0);
+}
+
+#[test]
+fn what_no_longer_exists_stays_named_and_everything_else_restores() {
+    let (yard, source, ids, pack) = yard();
+    fs::remove_file(&pack).unwrap();
+    fs::remove_file(source.join("lost")).unwrap();
+    repair(&yard, &[], 1);
+    capture(&yard, &source);
+    let target = restored(&yard, &ids[1], 1);
+    assert_eq!(fs::read(target.join("kept")).unwrap(), noise(1, 20_000));
+    assert!(!target.join("lost").exists());
+    restored(&yard, "latest", 0);
+    yard.backup(["check"]).expect_code(1);
+}
+
+#[test]
+fn an_index_that_is_gone_is_rebuilt_from_packs_and_backups_store_nothing_twice() {
+    let (yard, source, ids, _) = yard();
+    for folder in ["contents", "locations", "runs"] {
+        for path in yard.objects(folder) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    restored(&yard, &ids[1], 1);
+    let report = repair(&yard, &[], 0);
+    assert!(report["actions"].as_array().unwrap().len() >= 4, "{report}");
+    assert_eq!(repair(&yard, &[], 0)["actions"].as_array().unwrap().len(), 0);
+    let target = restored(&yard, &ids[1], 0);
+    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 30_000));
+    fs::remove_dir_all(yard.path("cache")).unwrap();
+    let packs = yard.objects("packs").len();
+    let said = yard.backup(["run", "--json", "--path", source.to_str().unwrap()]).expect_code(0);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["new_bytes"], 0, "{report}");
+    assert_eq!(yard.objects("packs").len(), packs);
+}
+
+#[test]
+fn the_keys_of_a_group_are_sealed_again_by_its_writer() {
+    let (yard, _, ids, _) = yard();
+    for path in yard.objects("keys").iter().filter(|path| path.to_str().unwrap().contains("/group-")) {
+        fs::remove_file(path).unwrap();
+    }
+    restored(&yard, &ids[1], 1);
+    yard.backup(["check"]).expect_code(1);
+    repair(&yard, &[], 0);
+    restored(&yard, &ids[1], 0);
+}
+
+#[test]
+fn nothing_is_marked_as_lost_while_something_cannot_be_read() {
+    let (yard, _, _, pack) = yard();
+    fs::remove_file(&pack).unwrap();
+    // A folder in the place of an object cannot be read, and is no damage that anything could be said of.
+    let run = yard.objects("contents").into_iter().next().unwrap();
+    fs::remove_file(&run).unwrap();
+    fs::create_dir(&run).unwrap();
+    let said = yard.backup(["repair"]);
+    assert!(said.code == Some(1) || said.code == Some(3), "{said:?}");
+}
