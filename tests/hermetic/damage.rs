@@ -82,6 +82,7 @@ fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wron
                 || told.contains("DAMAGED")
                 || told.contains("no index object says where")
                 || told.contains("no snapshot `latest`")
+                || told.contains("is missing, and nobody asked to forget it")
                 || told.contains(folder)
                 || told.contains("recovery key");
             assert!(named, "{what} of {folder} is not explained:\n{told}");

@@ -101,8 +101,16 @@ fn a_missing_part_is_named() {
 }
 
 #[test]
-fn a_missing_run_is_named() {
-    insta::assert_snapshot!(restored_after("runs", remove));
+fn a_missing_run_is_made_up_for_by_its_packs() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), b"content").unwrap();
+    yard.snapshot(&source).expect_code(0);
+    yard.objects("runs").iter().for_each(|path| remove(path));
+    let target = yard.path("target");
+    yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
+    assert_eq!(fs::read(target.join("file")).unwrap(), b"content");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The one way through a binary: parse, run, exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -77,6 +78,8 @@ fn log_to_stderr(flags: &GlobalFlags) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(flags.verbose > 1)
         .without_time()
         .try_init();
 }

@@ -179,7 +179,7 @@ impl Round<'_> {
         self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
         let moved = self.repository.move_frames(self.group, &plan.moves).await?;
         for pack in &moved {
-            plan.rehome(pack);
+            plan.rehome(self.group, pack);
         }
         self.repository.write_locations(self.group, self.pen, &plan.new_locations()).await?;
         for contents in &plan.new_contents {

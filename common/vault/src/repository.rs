@@ -157,6 +157,8 @@ impl Repository {
                 tracing::warn!("{error}; the roster proves that this is repository {id}");
                 read
             }
+            // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
+            (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. })) => return Err(error),
             (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _)
             | (Err(_), Err(error))
             | (Err(error), Ok(())) => return Err(error),

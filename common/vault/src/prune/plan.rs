@@ -102,9 +102,11 @@ impl GroupPlan {
         Ok(planner.plan)
     }
 
-    /// Notes where frames lie that were moved to a new pack.
-    pub(super) fn rehome(&mut self, pack: &StoredPack) {
+    /// Notes where frames lie that were moved to a new pack. Where everything in a pack was moved, and nothing else, the
+    /// new pack is the old one, byte for byte and by name: it must not be deleted as the old one.
+    pub(super) fn rehome(&mut self, group: &GroupView, pack: &StoredPack) {
         self.homes.extend(places_of(pack));
+        self.dead.remove(&layout::pack(group.id, &pack.hash));
     }
 
     /// The locations objects of the runs whose old ones go.
