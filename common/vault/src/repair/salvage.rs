@@ -12,7 +12,9 @@ use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
 use crate::index::{self, StoredPack};
 use crate::layout;
-use crate::pack::{MAX_PACK, PackBuilder, PackKind, TrailerFrame, WrappedRunKey, read_header, read_trailer};
+use crate::pack::{
+    FinishedPack, MAX_PACK, PackBuilder, PackKind, TrailerFrame, WrappedRunKey, read_header, read_trailer,
+};
 use crate::repair::{Mender, damaged_packs};
 use crate::seal::Purpose;
 use crate::signed::{self, Place};
@@ -42,25 +44,23 @@ impl Checker {
                 continue;
             }
             let whole = whole_frames(survey, &pack, &bytes);
-            let moved =
-                if whole.is_empty() { true } else { self.move_whole(survey, &bytes, whole, mender).await? };
-            if moved {
-                mender
-                    .remove(&key, "it is damaged, and the frames in it that were whole lie elsewhere")
-                    .await?;
+            if !whole.is_empty() {
+                self.move_whole(survey, &pack, &bytes, whole, mender).await?;
             }
+            mender.remove(&key, "it is damaged, and the frames in it that were whole lie elsewhere").await?;
         }
         Ok(())
     }
 
-    /// Moves whole frames to a new pack; `false` where their chunks are not known any more.
+    /// Moves whole frames to a new pack.
     async fn move_whole(
         &self,
         survey: &GroupSurvey,
+        pack: &Sha256Digest,
         bytes: &[u8],
         mut frames: Vec<TrailerFrame>,
         mender: &mut Mender<'_>,
-    ) -> Result<bool, VaultError> {
+    ) -> Result<(), VaultError> {
         let repository = self.viewer.repository();
         let trailer = read_trailer(bytes, &survey.view.index_key, &repository.id, survey.view.id);
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> = match trailer {
@@ -73,21 +73,17 @@ impl Checker {
             chunks.extend(self.chunks_in_contents(survey, &unknown).await?);
         }
         for frame in &mut frames {
-            let Some(chunks) = chunks.remove(&name_of(frame)) else { return Ok(false) };
-            frame.chunks = chunks;
+            // A frame that nothing lists any more is found by its place alone, as a restore finds it.
+            frame.chunks = chunks.remove(&name_of(frame)).unwrap_or_default();
         }
-        let (kind, run_keys) = match read_header(bytes, &repository.id, survey.view.id) {
-            Ok(header) => header,
-            Err(_) => self.header_for(survey, &frames).await?,
-        };
-        let mut builder = PackBuilder::new(&repository.id, survey.view.id, kind, run_keys, bytes.len());
-        for frame in &frames {
-            let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
-            let sealed = bytes.get(start..start.saturating_add(frame.length as usize));
-            let sealed = sealed.ok_or(VaultError::Internal("a whole frame lies within its pack"))?;
-            builder.push_sealed(frame, sealed);
+        let (kind, mut run_keys) = self.header_for(survey, bytes, &frames).await?;
+        let mut new = self.build(survey, bytes, kind, &run_keys, &frames)?;
+        if new.hash == *pack {
+            // All of it was whole, so what replaces it would have its name. A header may name a run twice: with the
+            // same bytes otherwise, the new pack lies beside the damaged one until that is gone.
+            run_keys.extend(run_keys.first().cloned());
+            new = self.build(survey, bytes, kind, &run_keys, &frames)?;
         }
-        let new = builder.finish(&survey.view.index_key, &repository.id, survey.view.id);
         let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
         let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
         mender.write(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
@@ -97,7 +93,28 @@ impl Checker {
             let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, "says where the moved frames lie".to_owned()).await?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// A pack of sealed frames that lie in `bytes`.
+    fn build(
+        &self,
+        survey: &GroupSurvey,
+        bytes: &[u8],
+        kind: PackKind,
+        run_keys: &[WrappedRunKey],
+        frames: &[TrailerFrame],
+    ) -> Result<FinishedPack, VaultError> {
+        let repository = self.viewer.repository();
+        let mut builder =
+            PackBuilder::new(&repository.id, survey.view.id, kind, run_keys.to_vec(), bytes.len());
+        for frame in frames {
+            let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
+            let sealed = bytes.get(start..start.saturating_add(frame.length as usize));
+            let sealed = sealed.ok_or(VaultError::Internal("a whole frame lies within its pack"))?;
+            builder.push_sealed(frame, sealed);
+        }
+        Ok(builder.finish(&survey.view.index_key, &repository.id, survey.view.id))
     }
 
     /// The chunk ids of frames, as the contents index has them.
@@ -122,23 +139,27 @@ impl Checker {
         Ok(chunks)
     }
 
-    /// A header for a pack whose own does not read: the keys of its runs as they are registered. What a pack says of
-    /// its kind only matters to whoever moves frames again.
+    /// A header for the new pack: the keys of its runs as they are registered, and, of those that are not, as the
+    /// damaged pack has them. What a pack says of its kind only matters to whoever moves frames again.
     async fn header_for(
         &self,
         survey: &GroupSurvey,
+        bytes: &[u8],
         frames: &[TrailerFrame],
     ) -> Result<(PackKind, Vec<WrappedRunKey>), VaultError> {
+        let repository = self.viewer.repository();
+        let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
+            .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
         let runs: FrameSet = frames.iter().map(name_of).collect();
         let mut keys = Vec::new();
         for run in runs.runs() {
-            match self.viewer.repository().registration(&survey.view, run).await {
+            match repository.registration(&survey.view, run).await {
                 Ok(registration) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
                 Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => {}
+                Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
             }
         }
-        Ok((PackKind::Data, keys))
+        Ok((kind, keys))
     }
 }
 
