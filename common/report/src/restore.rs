@@ -67,7 +67,7 @@ impl Report for RestoreReport {
             if !target.damaged.is_empty() {
                 let _ = writeln!(
                     text,
-                    "DAMAGED: {} could not be brought back and is not there:",
+                    "DAMAGED: {} could not be brought back:",
                     count(target.damaged.len() as u64, "file")
                 );
                 text.push_str(&first_lines(&target.damaged, 20));

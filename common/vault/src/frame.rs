@@ -28,6 +28,8 @@ const ZSTD: u8 = 1;
 /// Chunks on their way into a frame.
 pub(crate) struct RawFrame {
     pub(crate) ordinal: u32,
+    /// Which of the frames that are handed on this is, from 0: they are sealed side by side, and packed in order.
+    pub(crate) turn: u64,
     pub(crate) kind: PackKind,
     pub(crate) ids: Vec<ChunkId>,
     lengths: Vec<u32>,
@@ -37,6 +39,7 @@ pub(crate) struct RawFrame {
 /// A frame that is ready for its pack.
 pub(crate) struct SealedFrame {
     pub(crate) ordinal: u32,
+    pub(crate) turn: u64,
     pub(crate) kind: PackKind,
     pub(crate) ids: Vec<ChunkId>,
     /// The sum of its chunks' lengths.
@@ -65,6 +68,7 @@ impl RawFrame {
     pub(crate) fn new(ordinal: u32, kind: PackKind) -> Self {
         Self {
             ordinal,
+            turn: 0,
             kind,
             ids: Vec::new(),
             lengths: Vec::new(),
@@ -120,6 +124,7 @@ impl RawFrame {
         key.seal(&binding(repository, &context(name)), &plaintext, &mut bytes);
         SealedFrame {
             ordinal: self.ordinal,
+            turn: self.turn,
             kind: self.kind,
             ids: self.ids,
             chunk_bytes: u32::try_from(self.data.len()).expect("below MAX_BODY"),

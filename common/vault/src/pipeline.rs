@@ -61,6 +61,7 @@ pub(crate) struct Pipeline {
     packer: JoinHandle<Result<Packed, VaultError>>,
     failure: Arc<Mutex<Option<VaultError>>>,
     landed: Arc<Landed>,
+    turns: AtomicU64,
 }
 
 /// The run's frames that lie in the store and stand in its index objects.
@@ -139,11 +140,12 @@ impl Pipeline {
                 }
             }
         });
-        Self { frames, sealers, packer, failure, landed }
+        Self { frames, sealers, packer, failure, landed, turns: AtomicU64::new(0) }
     }
 
     /// Hands a frame on; waits while the threads are busy.
-    pub(crate) fn push(&self, frame: RawFrame) -> Result<(), VaultError> {
+    pub(crate) fn push(&self, mut frame: RawFrame) -> Result<(), VaultError> {
+        frame.turn = self.turns.fetch_add(1, Ordering::Relaxed);
         self.frames.send(frame).map_err(|_| self.take_failure())
     }
 
@@ -182,6 +184,22 @@ fn seal_all(keys: &RunKeys, raw: &Receiver<RawFrame>, out: &Sender<SealedFrame>,
     }
 }
 
+/// The frames in the order in which they were handed on: one that was sealed early waits for those before it.
+fn in_order(sealed: &Receiver<SealedFrame>) -> impl Iterator<Item = SealedFrame> + '_ {
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(frame) = waiting.remove(&next) {
+                next += 1;
+                return Some(frame);
+            }
+            let frame = sealed.recv().ok()?;
+            waiting.insert(frame.turn, frame);
+        }
+    })
+}
+
 type Upload = Result<(StoredPack, Created), VaultError>;
 
 /// The thread that fills packs.
@@ -200,7 +218,7 @@ struct Packer {
 impl Packer {
     fn pack_all(&mut self, sealed: &Receiver<SealedFrame>) -> Result<(), VaultError> {
         let mut open: [Option<PackBuilder>; 2] = [None, None];
-        for frame in sealed {
+        for frame in in_order(sealed) {
             let kind = frame.kind;
             let chunks = u32::try_from(frame.ids.len()).expect("a frame has a few thousand slots");
             self.packed.chunk_counts.insert(frame.ordinal, chunks);
