@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_core::clock::SystemClock;
+use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::{
     ExportReport, FloorReport, KeeperLine, KeyAddedReport, KeyListReport, KeyRemovedReport, RotatedReport,
     WriterLine,
 };
+use lifeboat_report::sheet::RecoverySheet;
 use lifeboat_shell::{
     Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, ViewerFlags, describe, passphrase_for,
 };
-use lifeboat_vault::{Floor, GroupId, Members, Removed, Restorer, Roster, write_private};
+use lifeboat_vault::{Floor, GroupId, Members, Removed, Repository, Restorer, Roster, write_private};
 
 /// List, add and remove recovery recipients, backup hosts and keepers
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,11 @@ enum KeyVerb {
     Floor(FloorArgs),
     /// Print the public keys: with them anyone can check who made a snapshot
     Export(ListArgs),
+    /// Write the recovery sheet: a page to print and keep with a recovery key
+    ///
+    /// It says where the repository lies, its fingerprint, and the steps to bring it back, also without Lifeboat. It
+    /// holds no secret.
+    Sheet(SheetArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +57,15 @@ struct ListArgs {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: ViewerFlags,
+}
+
+#[derive(Debug, clap::Args)]
+struct SheetArgs {
+    /// Where to write the page, such as recovery-sheet.html
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,6 +160,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             args.change.open().await?.set_floor(floor, &SystemClock).await?;
             ui.report(&FloorReport { days: floor.days, snapshots: floor.snapshots });
         }
+        KeyVerb::Sheet(args) => {
+            let viewer = args.list.keys.open(&args.list.repository).await?;
+            ui.report(&write_sheet(&args.file, viewer.repository())?);
+        }
         KeyVerb::Export(args) => {
             let viewer = args.keys.open(&args.repository).await?;
             let roster = viewer.repository().roster();
@@ -233,6 +252,22 @@ fn see_that_it_is_free(file: &Path) -> Result<(), Failure> {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+fn write_sheet(file: &Path, repository: &Repository) -> Result<RecoverySheet, Failure> {
+    let recipients = repository.roster().members().recipients;
+    let sheet = RecoverySheet {
+        location: repository.location().to_owned(),
+        repository: repository.id().to_string(),
+        recipients: recipients.iter().map(describe::listed_recipient).collect(),
+        made: SystemClock.now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        file: shown(file),
+    };
+    std::fs::write(file, sheet.html()).map_err(|error| {
+        Failure::usage(format!("{} cannot be written: {error}", file.display()), "name another file")
+    })?;
+    Ok(sheet)
 }
 
 fn list(location: &str, roster: &Roster) -> KeyListReport {

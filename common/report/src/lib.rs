@@ -14,6 +14,7 @@ pub mod pruning;
 pub mod repair;
 pub mod restore;
 pub mod search;
+pub mod sheet;
 pub mod signature;
 pub mod snapshots;
 pub mod statistics;

@@ -158,8 +158,8 @@ impl Repository {
                 read
             }
             // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
-            (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. })) => return Err(error),
-            (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _)
+            (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. }))
+            | (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _)
             | (Err(_), Err(error))
             | (Err(error), Ok(())) => return Err(error),
         };
