@@ -398,7 +398,7 @@ fn older_rosters_and_missing_snapshots_are_told_apart_from_damage() {
     let base = Base::get();
     for folder in ["snapshots", "roster"] {
         let yard = base.yard.twin();
-        let newest = yard.objects(folder).into_iter().filter(|path| !is_signature(path)).next_back().unwrap();
+        let newest = yard.objects(folder).into_iter().rfind(|path| !is_signature(path)).unwrap();
         fs::remove_file(newest).unwrap();
         let said = yard.backup(["check"]).expect_code(1);
         let told = said.stdout + &said.stderr;

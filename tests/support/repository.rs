@@ -49,6 +49,7 @@ impl Yard {
     ///
     /// # Panics
     /// When it cannot be copied.
+    #[must_use]
     pub fn twin(&self) -> Self {
         let twin = Self::without_repository(self.binaries);
         copy_folder(self.home.path(), twin.home.path());

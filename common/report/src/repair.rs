@@ -29,7 +29,7 @@ pub struct RepairReport {
     pub hurt: Vec<HurtLine>,
     /// What is still damaged.
     pub remaining: Vec<DamageLine>,
-    /// What could not be read; if there is anything, nothing was changed.
+    /// What could not be read. What cannot be read before anything is mended leaves all as it is.
     pub unread: Vec<UnreadLine>,
     /// How long it took, in seconds.
     pub seconds: f64,
@@ -128,7 +128,7 @@ impl Report for RepairReport {
         if !self.unread.is_empty() {
             let _ = writeln!(
                 text,
-                "NOT READ: {}; nothing is changed while it cannot be told from what is lost",
+                "NOT READ: {}; what cannot be read is not told from what is lost",
                 count(self.unread.len() as u64, "object")
             );
             let lines = self.unread.iter().map(|line| format!("{}: {}", line.object, line.reason));

@@ -2,8 +2,8 @@
 //!
 //! First the history, then one listing, in this order, so that what a manifest names was stored before the listing
 //! was made. Then every object that is no pack is read, hashed, its signature checked and its body decoded where the
-//! key at hand opens it ([`objects`]), and what the bodies say is gathered ([`survey`]). Packs are looked up, or read
-//! whole, two at a time ([`packs`]). At last the sayings are held against each other ([`relations`], [`keyring`]).
+//! key at hand opens it (`objects`), and what the bodies say is gathered (`survey`). Packs are looked up, or read
+//! whole, two at a time (`packs`). At last the sayings are held against each other (`relations`, `keyring`).
 //! What seems to be missing may have been pruned in between, so before anything is called missing all but the packs
 //! is looked at once more.
 
@@ -16,6 +16,8 @@ mod packs;
 mod relations;
 mod scope;
 pub(crate) mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -204,6 +206,7 @@ impl Checker {
                 Err(Trouble::Gone) => None,
                 Err(Trouble::Unread(error)) => {
                     findings.unread(&entry.key, &error);
+                    survey.add_unread(&entry.key);
                     None
                 }
             };

@@ -2,8 +2,8 @@
 //! that the next backup stores it again where it still exists.
 //!
 //! In the order of every writer: what others refer to first. Index objects are rebuilt from the trailers of packs
-//! ([`index`]), runs registered again from the keys in pack headers, lost frames marked, sealed keys wrapped anew
-//! ([`keys`]), whole frames moved out of damaged packs ([`salvage`]); only then is what was replaced taken away, by
+//! (`index`), runs registered again from the keys in pack headers, lost frames marked, sealed keys wrapped anew
+//! (`keys`), whole frames moved out of damaged packs (`salvage`); only then is what was replaced taken away, by
 //! someone who may. Nothing is changed while anything could not be read: what is only out of reach is not lost.
 
 mod files;
@@ -53,7 +53,7 @@ pub struct Repaired {
     pub hurt: Vec<HurtSnapshot>,
     /// What is still damaged.
     pub remaining: Vec<Damage>,
-    /// What could not be read; if there is anything, nothing was changed.
+    /// What could not be read. What cannot be read before anything is mended leaves all as it is.
     pub unread: Vec<Unread>,
 }
 
@@ -129,6 +129,8 @@ impl Checker {
             self.stop_if_asked()?;
             self.register_runs(&survey, group, &findings, &mut mender).await?;
             repaired.marked_frames += self.mark_lost(group, &mut mender).await?;
+        }
+        for group in &mut survey.groups {
             self.salvage(group, &findings, &mut mender).await?;
         }
         self.remove_worthless(&findings, &mut mender).await?;
@@ -142,6 +144,7 @@ impl Checker {
         }
         repaired.hurt = self.hurt_snapshots(&survey).await?;
         repaired.remaining = findings.damage;
+        repaired.unread = findings.unread;
         Ok(repaired)
     }
 

@@ -71,7 +71,9 @@ impl Checker {
             );
         }
         history(survey, shard, findings);
-        keyring::check(&self.viewer.repository().roster, survey, shard, findings);
+        if !survey.is_unread_below("keys") {
+            keyring::check(&self.viewer.repository().roster, survey, shard, findings);
+        }
         for (group, hash, reading) in &packs.faults {
             let Some(of) = survey.groups.iter_mut().find(|survey| survey.view.id == *group) else {
                 closed_pack(layout::pack(*group, hash), reading, shard, findings);
@@ -81,7 +83,12 @@ impl Checker {
         }
         for group in &survey.groups {
             self.stop_if_asked()?;
-            self.relate_group(group, packs, shard, findings).await?;
+            if survey.is_index_unread(group.view.id) {
+                let note = "not all of the index could be read, so nothing is said of what it lacks";
+                findings.notes.push(note.to_owned());
+            } else {
+                self.relate_group(group, packs, shard, findings).await?;
+            }
         }
         Ok(())
     }
@@ -292,6 +299,9 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         findings.notes.push(format!("{given_up} damaged snapshots were given up; prune takes them away"));
     }
     for (key, group, part) in survey.parts_without_whole() {
+        if survey.is_unread_below(&layout::parts(group)) {
+            continue;
+        }
         let snapshots = survey.snapshots_on(group, &part);
         let reason = "the part of a snapshot is not there".to_owned();
         let (kind, mend) = (DamageKind::Missing, Mend::GiveUp);

@@ -26,6 +26,8 @@ pub(crate) struct Survey {
     keys: HashSet<(KeyFolder, String)>,
     /// Which live snapshots stand on a part.
     parts: HashMap<(GroupId, Sha256Digest), Vec<(WriterId, Sha256Digest)>>,
+    /// The names of objects that could not be read: nothing follows from their silence.
+    unread: Vec<String>,
 }
 
 /// What the index of one group says.
@@ -104,7 +106,7 @@ impl Survey {
                 survey.packs.insert(hash, entry.size);
             }
         }
-        Self { history, entries, groups, keys: HashSet::new(), parts }
+        Self { history, entries, groups, keys: HashSet::new(), parts, unread: Vec::new() }
     }
 
     /// Whether an object says something that others are checked against.
@@ -169,6 +171,28 @@ impl Survey {
         if let Some(survey) = self.groups.iter_mut().find(|survey| survey.view.id == *group) {
             survey.damaged.push(key.to_owned());
         }
+    }
+
+    pub(crate) fn add_unread(&mut self, key: &str) {
+        self.unread.push(key.to_owned());
+    }
+
+    /// Whether any object below a folder could not be read.
+    pub(crate) fn is_unread_below(&self, folder: &str) -> bool {
+        self.unread.iter().any(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// Whether any object that the index of a group consists of could not be read.
+    pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
+        let folders = [
+            layout::runs(group),
+            layout::contents(group),
+            layout::locations_of(group),
+            layout::losses(group),
+            layout::parts(group),
+            layout::CONDEMNED.to_owned(),
+        ];
+        folders.iter().any(|folder| self.is_unread_below(folder))
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {

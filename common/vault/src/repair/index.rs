@@ -112,7 +112,8 @@ impl Checker {
         Ok(())
     }
 
-    async fn write_contents_of(
+    /// Lists the frames of packs that no contents object lists.
+    pub(crate) async fn write_contents_of(
         &self,
         survey: &mut GroupSurvey,
         stored: &[StoredPack],

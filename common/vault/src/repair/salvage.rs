@@ -23,7 +23,7 @@ impl Checker {
     /// Replaces the damaged packs of a group. Takes someone who may remove.
     pub(crate) async fn salvage(
         &self,
-        survey: &GroupSurvey,
+        survey: &mut GroupSurvey,
         findings: &Findings,
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
@@ -55,17 +55,22 @@ impl Checker {
     /// Moves whole frames to a new pack.
     async fn move_whole(
         &self,
-        survey: &GroupSurvey,
+        survey: &mut GroupSurvey,
         pack: &Sha256Digest,
         bytes: &[u8],
         mut frames: Vec<TrailerFrame>,
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
         let repository = self.viewer.repository();
-        let trailer = read_trailer(bytes, &survey.view.index_key, &repository.id, survey.view.id);
+        // Of a pack that grew, the trailer stands where the index says that the pack ended.
+        let located = survey.located.get(pack).and_then(|located| located.first());
+        let end = located.map_or(bytes.len(), |l| usize::try_from(l.size).unwrap_or(usize::MAX));
+        let trailer = [bytes, &bytes[..end.min(bytes.len())]]
+            .into_iter()
+            .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository.id, survey.view.id).ok());
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> = match trailer {
-            Ok(trailer) => trailer.into_iter().map(|f| (name_of(&f), f.chunks)).collect(),
-            Err(_) => HashMap::new(),
+            Some(trailer) => trailer.into_iter().map(|f| (name_of(&f), f.chunks)).collect(),
+            None => HashMap::new(),
         };
         let unknown: FrameSet =
             frames.iter().map(name_of).filter(|name| !chunks.contains_key(name)).collect();
@@ -88,12 +93,13 @@ impl Checker {
         let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
         mender.write(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
         let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
-        for locations in index::locations_of(&[stored]) {
+        let stored = [stored];
+        for locations in index::locations_of(&stored) {
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
             let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, "says where the moved frames lie".to_owned()).await?;
         }
-        Ok(())
+        self.write_contents_of(survey, &stored, mender).await
     }
 
     /// A pack of sealed frames that lie in `bytes`.

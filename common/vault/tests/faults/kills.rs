@@ -7,6 +7,9 @@ use std::time::Duration;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Rule};
 use lifeboat_vault::VaultError;
+use lifeboat_vault::check::Checker;
+use lifeboat_vault::repair::RepairOptions;
+use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
 
@@ -95,6 +98,30 @@ async fn changing_the_roster_may_die_anywhere() {
     .await;
     die_everywhere(&yard, "rotating", async |yard| {
         yard.restorer().await?.rotate(None, &yard.clock, &OsEntropy).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_may_die_anywhere() {
+    let yard = yard().await;
+    let keeper = yard.add_keeper().await;
+    // Damage that hurts no restore, and that only a repair with rights to remove mends.
+    let contents = yard.faults.contents();
+    let first = |folder: &str| contents.keys().find(|key| key.starts_with(folder)).unwrap().clone();
+    let (pack, listing, run) = (first("packs/"), first("contents/"), first("runs/"));
+    yard.faults.plant(&pack, [&contents[&pack][..], b"more"].concat());
+    yard.faults.plant(&listing, contents[&listing].slice(..100));
+    yard.faults.take_away(&run);
+    yard.faults.take_away("lifeboat.json");
+    die_everywhere(&yard, "a repair", async |yard| {
+        let checker = Checker::new(yard.as_keeper(&keeper).await?, silent(), CancellationToken::new());
+        let repaired = checker.repair(RepairOptions::default(), &yard.clock).await?;
+        if !repaired.unread.is_empty() {
+            return Err(VaultError::Interrupted);
+        }
+        assert_eq!(repaired.remaining, Vec::new());
+        Ok(())
     })
     .await;
 }
