@@ -1,5 +1,7 @@
 //! Writing to a registry: blobs and manifests (distribution specification, "Push").
 
+use std::time::Duration;
+
 use lifeboat_core::Sha256Digest;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode, Url};
@@ -10,6 +12,16 @@ use crate::RegistryError;
 use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
 use crate::content::{Descriptor, OCI_MANIFEST};
 use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer};
+
+/// How long to wait, again and again, before a manifest is offered once more to a registry that answers 400: where
+/// several clients upload one blob at the same time, it is said to be there before it is in place, and a manifest that
+/// names it is refused.
+const BLOB_WAITS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 
 impl Remote {
     pub(crate) async fn attach(
@@ -111,14 +123,18 @@ impl Remote {
         let what = format!("an upload of the manifest {name}");
         let url = self.url(&format!("manifests/{name}"));
         let bytes = &bytes;
-        let done = self
-            .send(Purpose::Write, &what, Method::PUT, &url, |request| {
-                request.header(CONTENT_TYPE, media_type).body(bytes.clone())
-            })
-            .await?;
-        match done.status() {
-            StatusCode::CREATED | StatusCode::OK => Ok(done.headers().clone()),
-            status => Err(self.unavailable(&what, status)),
+        let mut waits = BLOB_WAITS.iter();
+        loop {
+            let done = self
+                .send(Purpose::Write, &what, Method::PUT, &url, |request| {
+                    request.header(CONTENT_TYPE, media_type).body(bytes.clone())
+                })
+                .await?;
+            match (done.status(), waits.next()) {
+                (StatusCode::CREATED | StatusCode::OK, _) => return Ok(done.headers().clone()),
+                (StatusCode::BAD_REQUEST, Some(wait)) => tokio::time::sleep(*wait).await,
+                (status, _) => return Err(self.unavailable(&what, status)),
+            }
         }
     }
 }
