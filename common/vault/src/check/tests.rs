@@ -223,3 +223,15 @@ async fn what_cannot_be_read_is_told_and_neither_called_damaged_nor_mended() {
         faults.clear_script();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_asked_to_stop_stops() {
+    let scene = Scene::new(Store::memory()).await;
+    scene.snapshot().await;
+    let checker = scene.writer_checker().await;
+    checker.cancel.cancel();
+    let options = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
+    assert!(matches!(checker.check(options).await.unwrap_err(), VaultError::Interrupted));
+    let stopped = checker.repair(RepairOptions::default(), &SystemClock).await.unwrap_err();
+    assert!(matches!(stopped, VaultError::Interrupted));
+}
