@@ -148,6 +148,38 @@ fn an_identity_that_names_no_repository_needs_a_root_or_a_yes() {
 }
 
 #[test]
+fn a_repository_that_a_stranger_made_for_the_right_recipients_is_refused() {
+    let shared = Shared::new(&[SSH_PUBLIC.trim()]);
+    let recovery = fs::read_to_string(shared.yard.path("one.key")).unwrap();
+    let public = recovery.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let stranger = Yard::without_repository(BINARIES);
+    let writer = stranger.path("writer.key");
+    let args = ["init", "--writer-key", writer.to_str().unwrap(), "--recipient", public];
+    stranger.backup(args.into_iter().chain(["--recipient", SSH_PUBLIC.trim()])).expect_code(0);
+    let source = stranger.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "planted").unwrap();
+    stranger.snapshot(&source).expect_code(0);
+    let forged = Path::new(&stranger.location).join("lifeboat.json");
+    let own_marker = fs::read_to_string(&forged).unwrap();
+    let true_marker = fs::read_to_string(Path::new(&shared.yard.location).join("lifeboat.json")).unwrap();
+
+    fs::remove_dir_all(&shared.yard.location).unwrap();
+    fs::create_dir(&shared.yard.location).unwrap();
+    lifeboat_tests::repository::copy_folder(Path::new(&stranger.location), Path::new(&shared.yard.location));
+    let root = ["--root", shared.id()];
+    for marker in [own_marker, true_marker] {
+        fs::write(Path::new(&shared.yard.location).join("lifeboat.json"), marker).unwrap();
+        for (identity, more) in [("one.key", &[][..]), ("ssh", &root)] {
+            let said = shared.dump(identity, more, None).expect_code(1);
+            assert!(said.stdout.is_empty() && said.stderr.contains("repository"), "{}", said.stderr);
+        }
+        shared.yard.backup(["list"]).expect_code(1);
+        shared.yard.snapshot(&source).expect_code(1);
+    }
+}
+
+#[test]
 fn every_command_that_takes_an_identity_takes_a_root() {
     let shared = Shared::new(&[SSH_PUBLIC.trim()]);
     let ssh = shared.identity("ssh");

@@ -7,44 +7,12 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use lifeboat_tests::command::{Said, run};
-use lifeboat_tests::gate::{Missing, listening, setting, trial};
+use lifeboat_tests::gate::{Missing, trial};
 use lifeboat_tests::repository::Yard;
+use lifeboat_tests::s3::S3;
 use lifeboat_tests::tree;
 
 use crate::BINARIES;
-
-/// An S3 server and a bucket in it.
-#[derive(Clone)]
-struct S3 {
-    bucket: String,
-    variables: Vec<(String, String)>,
-}
-
-impl S3 {
-    fn find() -> Result<Self, Missing> {
-        let variable = |name: &str, from: &str| Ok((name.to_owned(), setting(from)?));
-        listening("LIFEBOAT_TEST_S3_ENDPOINT")?;
-        Ok(Self {
-            bucket: setting("LIFEBOAT_TEST_S3_BUCKET")?,
-            variables: vec![
-                variable("AWS_ENDPOINT_URL", "LIFEBOAT_TEST_S3_ENDPOINT")?,
-                variable("AWS_REGION", "LIFEBOAT_TEST_S3_REGION")?,
-                variable("AWS_ACCESS_KEY_ID", "LIFEBOAT_TEST_S3_ACCESS_KEY_ID")?,
-                variable("AWS_SECRET_ACCESS_KEY", "LIFEBOAT_TEST_S3_SECRET_ACCESS_KEY")?,
-            ],
-        })
-    }
-
-    /// A home whose repository will lie in a part of the bucket of its own.
-    fn yard(&self) -> Yard {
-        let mut yard = Yard::without_repository(BINARIES);
-        let home = yard.path("");
-        let unique = home.file_name().unwrap().to_string_lossy();
-        yard.location = format!("s3://{}/{}", self.bucket, unique.trim_start_matches('.'));
-        yard.variables.clone_from(&self.variables);
-        yard
-    }
-}
 
 /// rsync that compares everything it knows of, contents too, and changes nothing.
 fn find_rsync() -> Result<(), Missing> {
@@ -65,7 +33,7 @@ fn differences(source: &Path, target: &Path) -> String {
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let (rsync, s3) = (find_rsync(), S3::find());
+    let (rsync, s3) = (find_rsync(), S3::find("LIFEBOAT_TEST_S3"));
     let both = rsync.clone().and_then(|()| s3.clone());
     vec![
         trial("storage::rsync_finds_no_difference_in_a_restored_tree", rsync, |()| {
@@ -73,7 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         }),
         trial("storage::rsync_finds_no_difference_after_a_way_through_s3", both, |s3| {
-            let yard = s3.yard();
+            let yard = Yard::on_s3(BINARIES, &s3);
             yard.init().expect_code(0);
             whole_tree(&yard);
             Ok(())
@@ -105,7 +73,7 @@ fn whole_tree(yard: &Yard) {
 }
 
 fn several(s3: &S3) {
-    let yard = s3.yard();
+    let yard = Yard::on_s3(BINARIES, s3);
     yard.init().expect_code(0);
     let source = yard.path("source");
     fs::create_dir(&source).unwrap();
@@ -135,7 +103,7 @@ fn told(yard: &Yard, said: &Said) -> String {
 }
 
 fn refusals(s3: &S3) {
-    let mut yard = s3.yard();
+    let mut yard = Yard::on_s3(BINARIES, s3);
     yard.init().expect_code(0);
     for key in ["one.key", "two.key", "writer.key"] {
         fs::rename(yard.path(key), yard.path(&format!("kept-{key}"))).unwrap();

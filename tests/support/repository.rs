@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Said, lifeboat, run};
+use crate::s3::S3;
 
 /// Where the binaries under test are. Only a test target knows: `env!("CARGO_BIN_EXE_tested-backup")`.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,18 @@ impl Yard {
         let home = tempfile::tempdir().unwrap();
         let location = home.path().join("repository").display().to_string();
         Self { binaries, home, location, variables: Vec::new() }
+    }
+
+    /// A home whose repository will lie in a part of a bucket of its own; nothing is made there yet.
+    ///
+    /// # Panics
+    /// When no temporary folder can be made.
+    pub fn on_s3(binaries: Binaries, server: &S3) -> Self {
+        let mut yard = Self::without_repository(binaries);
+        let unique = yard.home.path().file_name().unwrap().to_string_lossy();
+        yard.location = format!("s3://{}/{}", server.bucket, unique.trim_start_matches('.'));
+        yard.variables = server.variables();
+        yard
     }
 
     /// A copy of everything: the repository, the keys, the cache, the state, and what else lies in the home.

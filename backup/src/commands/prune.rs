@@ -9,7 +9,8 @@ use lifeboat_vault::PruneOptions;
 /// Delete what no snapshot needs any more
 ///
 /// Backups may run meanwhile. What is unneeded is condemned first, and deleted by a prune 8 days later if it is still
-/// unneeded: no run can lean on it any more by then. It takes a keeper key, or a recovery key.
+/// unneeded: no run can lean on it any more by then. It takes a keeper key, or a recovery key. Of hosts whose index is
+/// damaged nothing is deleted, and the exit code is 1: `repair` comes first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup prune --keeper-key keeper.key --dry-run
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
     let pruned = viewer.prune(&options, &OsEntropy, &ui.progress()).await?;
+    let outcome = if pruned.held_back.is_empty() { Outcome::Done } else { Outcome::Negative };
     ui.report(&PruneReport {
         dry_run: args.dry_run,
         forgotten_snapshots: pruned.forgotten,
@@ -48,7 +50,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         repacked_bytes: pruned.repacked_bytes,
         unreclaimed_bytes: pruned.unreclaimed_bytes,
         due: pruned.due,
+        held_back: pruned.held_back,
         warnings: pruned.warnings,
     });
-    Ok(Outcome::Done)
+    Ok(outcome)
 }

@@ -80,6 +80,8 @@ pub struct PruneReport {
     pub unreclaimed_bytes: u64,
     /// When the oldest waiting condemnation may be carried out.
     pub due: Option<Timestamp>,
+    /// Groups of which nothing was deleted since something in them is damaged, and what.
+    pub held_back: Vec<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
 }
@@ -126,6 +128,12 @@ impl Report for PruneReport {
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {}", crate::figures::printable(warning));
+        }
+        for reason in &self.held_back {
+            let _ = writeln!(text, "NOT PRUNED: {}", crate::figures::printable(reason));
+        }
+        if !self.held_back.is_empty() {
+            let _ = writeln!(text, "run `lifeboat-backup repair` with this key, then prune again");
         }
         text
     }

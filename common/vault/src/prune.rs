@@ -5,6 +5,9 @@
 //! begin later see it and do not lean on what it names. A later prune works everything out anew and deletes what was
 //! condemned long enough ago and is still unneeded. All times are the storage's: a keeper's own clock plays no part.
 //!
+//! Nothing is deleted while the history has a hole, and nothing of a group in which something is damaged that may
+//! need what looks unneeded: a part, an index object that says where frames lie, a frame that lies nowhere.
+//!
 //! Nothing is read of any content: a keeper has the index keys and no more.
 
 mod plan;
@@ -67,6 +70,8 @@ pub struct Pruned {
     pub unreclaimed_bytes: u64,
     /// When the oldest condemnation that still waits may be carried out.
     pub due: Option<Timestamp>,
+    /// Groups that were left as they are, and why: something in them is damaged that may need what looks unneeded.
+    pub held_back: Vec<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
 }
@@ -102,7 +107,15 @@ impl Viewer {
         };
         for group in &self.groups {
             progress.phase("working out what is needed", Unit::Items, None);
-            let plan = GroupPlan::work_out(self, group, &history, &listing, now).await?;
+            let plan = match GroupPlan::work_out(self, group, &history, &listing, now).await {
+                Ok(plan) => plan,
+                // One host's damage is no reason to keep what another one does not need.
+                Err(VaultError::NotWhole { first, .. }) => {
+                    pruned.held_back.push(format!("group {}: {first}", group.id));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             pruned.warnings.extend(plan.warnings.iter().cloned());
             let round = Round { repository, group, pen, options, now, listing: &listing, progress };
             round.carry_out(plan, &mut pruned).await?;

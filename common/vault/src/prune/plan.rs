@@ -162,10 +162,7 @@ impl<'a> Planner<'a> {
             let part_key = layout::part(self.group.id, &manifest.part);
             let part = self.repository.part(manifest, self.group).await;
             if recorded.is_live() {
-                let part = part.map_err(|error| match error {
-                    VaultError::Store(_) => error,
-                    error => VaultError::NotWhole { first: error.to_string(), others: 0 },
-                })?;
+                let part = part.map_err(not_whole)?;
                 finished.insert(part.run);
                 kept_parts.insert(part_key);
                 for record in &part.runs {
@@ -207,8 +204,8 @@ impl<'a> Planner<'a> {
             let Some(run) = run else { continue };
             match self.repository.locations_object(self.group, run, key).await {
                 Ok(body) => found.push(FoundLocations { key: key.clone(), body }),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(error) => self.plan.warnings.push(error.to_string()),
+                // What it alone located may lie in any pack.
+                Err(error) => return Err(not_whole(error)),
             }
         }
         Ok(found)
@@ -252,10 +249,7 @@ impl<'a> Planner<'a> {
                 homes.entry(*name).or_insert(*place);
             }
         }
-        let lost = self.plan.live.iter().filter(|name| !homes.contains_key(name)).count();
-        if lost > 0 {
-            self.plan.warnings.push(format!("{lost} frames that snapshots need are nowhere: see `check`"));
-        }
+        self.see_that_all_are_somewhere(&homes).await?;
         let (mut dead, mut thin, mut small) = (Vec::new(), Vec::new(), Vec::new());
         for (pack, frames) in &packs {
             let bytes = |is_home: bool| {
@@ -295,6 +289,27 @@ impl<'a> Planner<'a> {
         self.plan.dead.extend(dead.iter().map(pack_key));
         self.plan.homes = homes;
         self.settle_unlocated(runs, &packs).await
+    }
+
+    /// A needed frame without a place may lie in any pack, as long as no repair has looked for it in vain.
+    async fn see_that_all_are_somewhere(
+        &mut self,
+        homes: &HashMap<FrameName, FramePlace>,
+    ) -> Result<(), VaultError> {
+        let homeless: FrameSet = self.plan.live.iter().filter(|name| !homes.contains_key(name)).collect();
+        if homeless.is_empty() {
+            return Ok(());
+        }
+        let (marked, _) = self.repository.losses(self.group).await?;
+        let unexplained = homeless.minus(&marked).len();
+        if unexplained > 0 {
+            let first = format!("nothing says where {unexplained} frames lie that snapshots need");
+            return Err(VaultError::NotWhole { first, others: 0 });
+        }
+        self.plan
+            .warnings
+            .push(format!("{} frames that snapshots need are lost: see `check`", homeless.len()));
+        Ok(())
     }
 
     /// Packs that nothing locates are of runs that were killed before they wrote their index, or have not yet.
@@ -443,6 +458,14 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// What is damaged leaves a hole in what is known of a group; what is only out of reach ends the prune.
+fn not_whole(error: VaultError) -> VaultError {
+    match error {
+        VaultError::Store(_) => error,
+        error => VaultError::NotWhole { first: error.to_string(), others: 0 },
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Rule};
-use lifeboat_vault::VaultError;
 use lifeboat_vault::check::Checker;
 use lifeboat_vault::repair::RepairOptions;
+use lifeboat_vault::{Copier, CopyOptions, VaultError};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -100,6 +100,49 @@ async fn changing_the_roster_may_die_anywhere() {
         yard.restorer().await?.rotate(None, &yard.clock, &OsEntropy).await.map(drop)
     })
     .await;
+}
+
+/// Copies the newest snapshot of one repository into another, unless it is there.
+async fn copy_newest(from: &Yard, to: &mut Yard) -> Result<(), VaultError> {
+    let restorer = from.restorer().await?;
+    let newest = restorer.viewer().snapshots().await?.find("latest", None)?;
+    let files = from.committed[newest.id()].clone();
+    let source = restorer.open_snapshot(newest).await?;
+    let options = CopyOptions {
+        compression_level: 1,
+        threads: 2,
+        cache: Some(to.home.path().join("cache")),
+        keeps_damaged: false,
+    };
+    let mut copier = Copier::new(to.repository().await?, Arc::clone(&to.writer), options).await?;
+    if copier.holds(source.snapshot()) {
+        return Ok(());
+    }
+    let cancel = CancellationToken::new();
+    let copied = copier.copy(&source, &to.clock, &OsEntropy, &silent(), &cancel).await?;
+    to.committed.insert(copied.committed.id.unwrap(), files);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_may_die_anywhere_on_either_side() {
+    let (from, mut to) = (yard().await, yard().await);
+    die_everywhere(&to, "a copy's target", async |to| copy_newest(&from, to).await).await;
+
+    let before = from.faults.operations();
+    copy_newest(&from, &mut to.fork()).await.unwrap();
+    let operations = from.faults.operations() - before;
+    for n in 1..=operations {
+        let when = format!("a copy whose source died at operation {n} of {operations}");
+        let mut to = to.fork();
+        from.faults.die_at(n, Landing::NotLanded);
+        let outcome = copy_newest(&from, &mut to).await;
+        from.faults.revive();
+        assert!(outcome.is_err(), "{when}: it claims success");
+        to.see_that_all_restores(&when).await;
+    }
+    copy_newest(&from, &mut to).await.unwrap();
+    to.see_that_all_restores("a copy at last").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use lifeboat_testkit::fault_store::{Answer, Fault, Operation, Rule};
-use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, SnapshotWriter, VaultError, WriterKey};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
+use lifeboat_vault::{GRACE_DAYS, KeeperKey, LEASE_DAYS, SnapshotWriter, VaultError, WriterKey};
 
 use crate::yard::{Files, Yard, noise, silent};
 
@@ -194,6 +195,166 @@ async fn nothing_is_deleted_while_a_manifest_is_missing_or_unreadable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired() {
+    let mut yard = Yard::new().await;
+    let writer = Arc::clone(&yard.writer);
+    let restorer = yard.restorer().await.unwrap();
+    let other = Arc::new(restorer.add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap());
+    for seed in 0..3 {
+        yard.snapshot_by(&writer, &files(seed)).await.unwrap();
+        yard.snapshot_by(&other, &files(seed)).await.unwrap();
+    }
+    let keeper = yard.add_keeper().await;
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    let group = writer.group_id();
+    for folder in ["locations", "parts"] {
+        for damage in ["withheld", "flipped"] {
+            let contents = yard.faults.contents();
+            let mut held_back = 0;
+            for entry in yard.store().list(&format!("{folder}/{group}")).await.unwrap() {
+                let yard = yard.fork();
+                if damage == "withheld" {
+                    yard.faults.take_away(&entry.key);
+                } else {
+                    let mut bytes = contents[&entry.key].to_vec();
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 1;
+                    yard.faults.plant(&entry.key, bytes);
+                }
+                yard.faults.clear_log();
+                let pruned = yard.prune(&keeper, 0).await.unwrap();
+                let deleted = yard.faults.log();
+                let deleted = deleted.iter().filter(|call| call.operation == Operation::Delete);
+                let deleted: Vec<&str> = deleted.map(|call| call.key.as_str()).collect();
+                let of_group = deleted.iter().filter(|key| key.contains(&group.to_string())).count();
+                let of_other =
+                    deleted.iter().filter(|key| key.contains(&other.group_id().to_string())).count();
+                assert!(of_other > 0, "{damage} {}: the other group was not pruned", entry.key);
+                if pruned.held_back.is_empty() {
+                    // It was of a forgotten snapshot, and nothing depends on it.
+                    yard.see_that_all_restores(&format!("{damage} {}", entry.key)).await;
+                    continue;
+                }
+                held_back += 1;
+                assert_eq!(of_group, 0, "{damage} {}", entry.key);
+                yard.faults.plant(&entry.key, contents[&entry.key].clone());
+                yard.see_that_all_restores(&format!("{damage} {}, and put back", entry.key)).await;
+                assert_eq!(yard.prune(&keeper, 0).await.unwrap().held_back, Vec::<String>::new());
+                yard.see_that_all_restores("pruned at last").await;
+            }
+            assert!(held_back > 0, "{damage} {folder}: the newest snapshot needs one of them");
+        }
+    }
+}
+
+/// Lets `pause` happen at each operation of `act` in turn, and gives each such course of events to `then`.
+async fn interleave(
+    base: &Yard,
+    act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>,
+    pause: impl AsyncFn(&mut Yard),
+    then: impl AsyncFn(&mut Yard, Result<(), VaultError>, &str),
+) {
+    let mut whole = base.fork();
+    let before = whole.faults.operations();
+    act(&mut whole).await.unwrap();
+    let operations = whole.faults.operations() - before;
+    assert!(operations > 5, "{operations} operations only");
+    for n in 1..=operations {
+        let mut one = base.fork();
+        let mut other = one.from_elsewhere();
+        let gate = Gate::new();
+        one.faults.script(Rule::new(Fault::wait(&gate)).nth(n));
+        let interrupting = async {
+            gate.arrivals(1).await;
+            pause(&mut other).await;
+            gate.open();
+        };
+        let (outcome, ()) = tokio::join!(act(&mut one), interrupting);
+        one.faults.clear_script();
+        one.committed.append(&mut other.committed);
+        then(&mut one, outcome, &format!("at operation {n} of {operations}")).await;
+    }
+}
+
+/// Three snapshots, of which all but the newest were forgotten and condemned, long enough ago to be swept now.
+async fn ready_to_sweep() -> (Yard, KeeperKey) {
+    let mut yard = Yard::new().await;
+    for seed in 0..3 {
+        yard.snapshot(&files(seed)).await.unwrap();
+    }
+    let keeper = yard.add_keeper().await;
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    yard.faults.advance(days(GRACE_DAYS) + DAY);
+    (yard, keeper)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_at_any_moment_of_a_run_hurts_neither() {
+    let (yard, keeper) = ready_to_sweep().await;
+    interleave(
+        &yard,
+        // It stores again what is condemned, and leans on what is not.
+        async |yard| yard.snapshot(&files(0)).await.map(drop),
+        async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
+        async |yard, outcome, when| {
+            outcome.unwrap_or_else(|error| panic!("a run with a prune {when}: {error}"));
+            yard.see_that_all_restores(&format!("a run with a prune {when}")).await;
+            yard.faults.advance(days(GRACE_DAYS) + DAY);
+            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            yard.see_that_all_restores(&format!("swept after a run with a prune {when}")).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_at_any_moment_of_a_prune_hurts_neither() {
+    let (yard, keeper) = ready_to_sweep().await;
+    interleave(
+        &yard,
+        async |yard| yard.prune(&keeper, GRACE_DAYS).await.map(drop),
+        async |yard| drop(yard.snapshot(&files(1)).await.unwrap()),
+        async |yard, outcome, when| {
+            outcome.unwrap_or_else(|error| panic!("a prune with a run {when}: {error}"));
+            yard.see_that_all_restores(&format!("a prune with a run {when}")).await;
+            yard.faults.advance(days(GRACE_DAYS) + DAY);
+            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            yard.see_that_all_restores(&format!("swept after a prune with a run {when}")).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_prunes_at_once_hurt_nothing() {
+    let (yard, keeper) = ready_to_sweep().await;
+    interleave(
+        &yard,
+        async |yard| yard.prune(&keeper, GRACE_DAYS).await.map(drop),
+        async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
+        async |yard, outcome, when| {
+            outcome.unwrap_or_else(|error| panic!("a prune with another {when}: {error}"));
+            yard.see_that_all_restores(&format!("a prune with another {when}")).await;
+        },
+    )
+    .await;
+}
+
+/// How many requests a restore of the newest snapshot sends for packs, and how many bytes come.
+async fn cost_of_a_restore(yard: &Yard) -> (usize, u64) {
+    let restorer = yard.restorer().await.unwrap();
+    let newest = restorer.viewer().snapshots().await.unwrap().find("latest", None).unwrap();
+    yard.faults.clear_log();
+    let (damaged, _) = yard.restore(&restorer, newest).await.unwrap();
+    assert_eq!(damaged, Vec::<String>::new());
+    let reads = yard.faults.log().into_iter().filter(|call| call.key.starts_with("packs/"));
+    reads.fold((0, 0), |(count, bytes), call| (count + 1, bytes + call.bytes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_ninety_are_forgotten() {
     let mut yard = Yard::new().await;
     // 400 files, of which each run changes four, wherever they lie.
@@ -203,6 +364,7 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
         files.map(|(number, seed)| (format!("file-{number:03}"), noise(*seed, 30_000))).collect()
     };
     let mut state = 7_u64;
+    let mut kept = Vec::new();
     for run in 0..100_u64 {
         for change in 0..4 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -210,14 +372,28 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
             seeds[at] = 1_000 + run * 4 + change;
         }
         yard.snapshot(&content(&seeds)).await.unwrap();
+        if run >= 90 {
+            kept.push(content(&seeds));
+        }
     }
     let keeper = yard.add_keeper().await;
     let viewer = yard.as_keeper(&keeper).await.unwrap();
     yard.forget_all_but(&viewer, 10).await.unwrap();
     yard.prune(&keeper, 0).await.unwrap();
     yard.see_that_all_restores("pruned").await;
+    // The same ten snapshots, in a repository that never held the other ninety.
     let mut fresh = Yard::new().await;
-    fresh.snapshot(&content(&seeds)).await.unwrap();
+    for content in &kept {
+        fresh.snapshot(content).await.unwrap();
+    }
     let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));
     assert!(old * 10 <= new * 15, "{old} bytes, where a fresh repository has {new}");
+    // What a restore costs is what it asks the store for; the rest of it is the same for both.
+    let ((requests, bytes), (fresh_requests, fresh_bytes)) =
+        (cost_of_a_restore(&yard).await, cost_of_a_restore(&fresh).await);
+    assert!(bytes * 10 <= fresh_bytes * 15, "{bytes} bytes are read, of a fresh repository {fresh_bytes}");
+    assert!(
+        requests * 10 <= fresh_requests * 15,
+        "{requests} requests, to a fresh repository {fresh_requests}"
+    );
 }

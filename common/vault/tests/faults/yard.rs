@@ -15,8 +15,8 @@ use lifeboat_testkit::{FakeClock, FaultStore};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
     Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, NewRepository, PackSizes, PinFile,
-    PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, SnapshotOptions, SnapshotWriter, Stream,
-    StreamKind, VaultError, Viewer, WriterKey,
+    PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, Snapshot, SnapshotOptions, SnapshotWriter,
+    Stream, StreamKind, VaultError, Viewer, WriterKey,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +83,11 @@ impl Yard {
             clock: FakeClock::at(self.clock.now()),
             files_read: Arc::default(),
         }
+    }
+
+    /// The same repository as another machine sees it, with a home of its own and the same writer key.
+    pub(crate) fn from_elsewhere(&self) -> Self {
+        Self { faults: self.faults.clone(), ..self.fork() }
     }
 
     pub(crate) fn store(&self) -> Store {
@@ -217,18 +222,27 @@ impl Yard {
         }
         for snapshot in listing.snapshots {
             let (id, name) = (*snapshot.id(), snapshot.short_id());
-            let target = self.home.path().join(format!("target-{name}"));
-            let open = restorer.open_snapshot(snapshot).await;
-            let open = open.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
-            let restored = open.restore(0, &target, &silent(), &CancellationToken::new()).await;
-            let restored = restored.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
-            assert!(restored.damaged.is_empty(), "{when}: {name}: {:?}", restored.damaged);
+            let restored = self.restore(&restorer, snapshot).await;
+            let (damaged, files) = restored.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
+            assert!(damaged.is_empty(), "{when}: {name}: {damaged:?}");
             // A run whose answer was lost is committed although nobody was told.
-            if let Some(files) = self.committed.get(&id) {
-                assert_eq!(&read_back(&target), files, "{when}: {name}");
+            if let Some(committed) = self.committed.get(&id) {
+                assert_eq!(&files, committed, "{when}: {name}");
             }
-            fs::remove_dir_all(&target).unwrap();
         }
+    }
+
+    /// What a restore brings back: the files that it calls damaged, and all that it wrote.
+    pub(crate) async fn restore(
+        &self,
+        restorer: &Restorer,
+        snapshot: Snapshot,
+    ) -> Result<(Vec<String>, Files), VaultError> {
+        let target = tempfile::tempdir_in(self.home.path()).unwrap();
+        let open = restorer.open_snapshot(snapshot).await?;
+        let restored = open.restore(0, target.path(), &silent(), &CancellationToken::new()).await?;
+        let damaged = restored.damaged.iter().map(|damaged| format!("{damaged:?}")).collect();
+        Ok((damaged, read_back(target.path())))
     }
 }
 

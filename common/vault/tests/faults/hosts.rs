@@ -1,0 +1,124 @@
+//! Several hosts at once: two of one group, a host and its clone, and a store that shows each of them another history.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
+use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
+use lifeboat_vault::{PinFile, Repository, VaultError, Viewer};
+use tokio_util::sync::CancellationToken;
+
+use crate::yard::{Files, Yard, noise, silent};
+
+fn files(own: u64) -> Files {
+    BTreeMap::from([("own".to_owned(), noise(own, 300_000)), ("shared".to_owned(), noise(1_000, 600_000))])
+}
+
+/// A list of files, and a chunk or two that are stored anew because their frame is hardly used any more, in bytes.
+const NEXT_TO_NOTHING: u64 = 100_000;
+
+/// A keeper reads every byte and finds nothing wrong.
+async fn see_that_all_is_whole(yard: &Yard) {
+    let keeper = yard.add_keeper().await;
+    let checker = Checker::new(yard.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+    let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
+    let findings = checker.check(everything).await.unwrap();
+    assert!(findings.damage.is_empty() && findings.unread.is_empty(), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_of_it() {
+    let mut one = Yard::new().await;
+    let group = one.writer.group_id();
+    let restorer = one.restorer().await.unwrap();
+    let second = restorer.add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
+    let mut two = one.from_elsewhere();
+    // Neither manifest is stored before both runs have stored all the rest.
+    let gate = Gate::new();
+    one.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/").times(2));
+    let both_arrived = async {
+        gate.arrivals(2).await;
+        gate.open();
+    };
+    let (left, right) = (files(1), files(2));
+    let (left, right, ()) =
+        tokio::join!(one.snapshot_by(&first, &left), two.snapshot_by(&second, &right), both_arrived);
+    assert_eq!((left.unwrap().sequence, right.unwrap().sequence), (0, 0));
+    one.faults.clear_script();
+    one.committed.append(&mut two.committed);
+    one.see_that_all_restores("two at once").await;
+
+    for (writer, of_the_other) in [(&first, files(2)), (&second, files(1))] {
+        let next = one.snapshot_by(writer, &of_the_other).await.unwrap();
+        assert!(next.new_bytes < NEXT_TO_NOTHING, "{} bytes were stored again", next.new_bytes);
+    }
+    one.see_that_all_restores("each leans on the other").await;
+    see_that_all_is_whole(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_of_a_host_that_write_the_same_sequence_come_one_after_the_other() {
+    let mut original = Yard::new().await;
+    original.snapshot(&files(0)).await.unwrap();
+    let mut clones = [original.from_elsewhere(), original.from_elsewhere(), original.from_elsewhere()];
+    let gate = Gate::new();
+    original.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/").times(3));
+    let all_arrived = async {
+        gate.arrivals(3).await;
+        gate.open();
+    };
+    let [a, b, c] = &mut clones;
+    let (in_a, in_b, in_c) = (files(1), files(2), files(3));
+    let (in_a, in_b, in_c, ()) =
+        tokio::join!(a.snapshot(&in_a), b.snapshot(&in_b), c.snapshot(&in_c), all_arrived);
+    let mut sequences = [in_a, in_b, in_c].map(|committed| committed.unwrap().sequence);
+    sequences.sort_unstable();
+    assert_eq!(sequences, [1, 2, 3]);
+    for clone in &mut clones {
+        original.committed.append(&mut clone.committed);
+    }
+    original.see_that_all_restores("three clones").await;
+    let next = original.snapshot(&files(2)).await.unwrap();
+    assert_eq!(next.sequence, 4);
+    assert!(next.new_bytes < NEXT_TO_NOTHING, "{} bytes were stored again", next.new_bytes);
+    see_that_all_is_whole(&original).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_by_both() {
+    let mut shown_to_one = Yard::new().await;
+    shown_to_one.snapshot(&files(0)).await.unwrap();
+    let mut shown_to_other = shown_to_one.fork();
+    let see = async |yard: &mut Yard, seed| {
+        let committed = yard.snapshot(&files(seed)).await.unwrap();
+        let pins = PinFile::in_state_folder(yard.home.path(), &yard.writer.repository);
+        let repository = Repository::open(yard.store(), &yard.writer.repository, pins.clone()).await.unwrap();
+        let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
+        let listing = viewer.snapshots().await.unwrap();
+        assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
+        assert_eq!(listing.snapshots.len(), 2);
+        (committed, pins)
+    };
+    let (one, pins_of_one) = see(&mut shown_to_one, 1).await;
+    let (other, pins_of_other) = see(&mut shown_to_other, 2).await;
+    assert_eq!(one.sequence, other.sequence);
+    // From here on both are shown the same, whichever it is.
+    for (pins, yard) in [(pins_of_one, &shown_to_other), (pins_of_other, &shown_to_one)] {
+        let opened = Repository::open(yard.store(), &yard.writer.repository, pins).await;
+        let found_out = match opened {
+            Ok(repository) => {
+                let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
+                match viewer.snapshots().await {
+                    Ok(listing) => listing.unreadable,
+                    Err(error) => vec![error],
+                }
+            }
+            Err(error) => vec![error],
+        };
+        let is_named =
+            |error: &VaultError| matches!(error, VaultError::RolledBack { .. } | VaultError::Damaged { .. });
+        assert!(found_out.iter().any(is_named), "{found_out:?}");
+    }
+}

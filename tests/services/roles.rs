@@ -1,0 +1,212 @@
+//! The roles as people have them, on a real S3 server: a host whose credentials only put and read, a keeper who prunes
+//! while that host backs up, and a bare machine with a recovery file and a URL.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::gate::trial;
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::s3::S3;
+use serde_json::Value;
+
+use crate::BINARIES;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let s3 = S3::find("LIFEBOAT_TEST_S3");
+    let test = |name: &str, test: fn(&S3)| {
+        trial(name, s3.clone(), move |s3| {
+            test(&s3);
+            Ok(())
+        })
+    };
+    vec![
+        test("roles::credentials_that_put_and_read_suffice_for_a_backup", few_rights),
+        test("roles::a_keeper_forgets_and_prunes_while_a_backup_runs", keeper),
+        test("roles::a_recovery_file_and_the_url_restore_everything_on_a_bare_machine", bare_machine),
+    ]
+}
+
+fn json(said: Said) -> Value {
+    let said = said.expect_code(0);
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.stdout))
+}
+
+/// What stands in the bucket below a folder of the repository.
+fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
+    let prefix = yard.location.rsplit('/').next().unwrap();
+    let path = format!("/{}?list-type=2&prefix={prefix}%2F{folder}", server.bucket);
+    let answer = server.request("GET", &path, &[], "");
+    assert_eq!(answer.status, "200", "{answer:?}");
+    let keys = answer.body.split("<Key>").skip(1);
+    keys.map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+}
+
+/// Fills the folder that is captured with what does not compress.
+fn fill(yard: &Yard, seed: u8) {
+    let source = yard.path("source");
+    fs::create_dir_all(&source).unwrap();
+    let mut bytes = vec![0; 3_000_000];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+    fs::write(source.join("changing"), bytes).unwrap();
+    fs::write(source.join("staying"), "as ever").unwrap();
+}
+
+/// The rights that SECURITY.md gives a host.
+fn rights_of_a_host(bucket: &str, prefix: &str, writer: &str, group: &str) -> String {
+    let own = [
+        format!("runs/{group}"),
+        format!("packs/{group}"),
+        format!("contents/{group}"),
+        format!("locations/{group}"),
+        format!("parts/{group}"),
+        format!("snapshots/{writer}"),
+        format!("forget/{writer}"),
+    ];
+    let own = own.map(|folder| format!("arn:aws:s3:::{bucket}/{prefix}/{folder}/*"));
+    serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": own},
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [format!("arn:aws:s3:::{bucket}/{prefix}/*")]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [format!("arn:aws:s3:::{bucket}")],
+         "Condition": {"StringLike": {"s3:prefix": [format!("{prefix}/*")]}}},
+    ]})
+    .to_string()
+}
+
+fn few_rights(server: &S3) {
+    let mut yard = Yard::on_s3(BINARIES, server);
+    yard.init().expect_code(0);
+    let keeper = yard.path("keeper.key");
+    let identity = yard.path("one.key");
+    let identity = ["--identity", identity.to_str().unwrap()];
+    yard.backup(["key", "add", "keeper", keeper.to_str().unwrap()].into_iter().chain(identity))
+        .expect_code(0);
+    let list = json(yard.backup(["key", "list", "--json"]));
+    let of_writer = |field: &str| list["writers"][0][field].as_str().unwrap().to_owned();
+    let prefix = yard.location.rsplit('/').next().unwrap().to_owned();
+    let policy = rights_of_a_host(&server.bucket, &prefix, &of_writer("id"), &of_writer("group"));
+    let all_rights = yard.variables.clone();
+    yard.variables = server.variables_with(&server.keys_with_policy(&policy));
+
+    for seed in 0..3 {
+        fill(&yard, seed);
+        yard.snapshot(&yard.path("source")).expect_code(0);
+    }
+    assert_eq!(json(yard.backup(["list", "--json"]))["snapshots"].as_array().unwrap().len(), 3);
+    assert_eq!(json(yard.backup(["check", "--read-data", "--json"]))["damage"], serde_json::json!([]));
+    yard.backup(["forget", "--keep-last", "2"]).expect_code(0);
+    assert_eq!(json(yard.backup(["list", "--json"]))["snapshots"].as_array().unwrap().len(), 2);
+
+    // What it may not: enrol someone, or delete, even with the keys that would do for it.
+    let refused = yard.backup(
+        ["key", "add", "writer", yard.path("other.key").to_str().unwrap()].into_iter().chain(identity),
+    );
+    assert!(refused.expect_code(2).stderr.contains("the credentials"));
+    let keeper = ["--keeper-key", keeper.to_str().unwrap()];
+    let prune = ["prune", "--grace", "0s"];
+    yard.backup(prune.into_iter().chain(keeper)).expect_code(2);
+    fill(&yard, 9);
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    yard.variables = all_rights;
+    json(yard.backup(prune.into_iter().chain(keeper).chain(["--json"])));
+    restore_and_compare(&yard);
+}
+
+fn restore_and_compare(yard: &Yard) {
+    let target = tempfile::tempdir().unwrap();
+    yard.restore(["path", "latest", "--to", target.path().to_str().unwrap()]).expect_code(0);
+    see_the_same(&yard.path("source"), target.path());
+}
+
+fn see_the_same(one: &Path, other: &Path) {
+    for name in ["changing", "staying"] {
+        assert!(fs::read(one.join(name)).unwrap() == fs::read(other.join(name)).unwrap(), "{name} differs");
+    }
+}
+
+fn keeper(server: &S3) {
+    let yard = Yard::on_s3(BINARIES, server);
+    yard.init().expect_code(0);
+    let (identity, keeper) = (yard.path("one.key"), yard.path("keeper.key"));
+    let args = ["key", "add", "keeper", keeper.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
+    yard.backup(args).expect_code(0);
+    for seed in 0..4 {
+        fill(&yard, seed);
+        yard.snapshot(&yard.path("source")).expect_code(0);
+    }
+    let as_keeper = |args: &[&str]| {
+        let mut command = yard.backup_command(args);
+        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", &keeper);
+        run(&mut command)
+    };
+    let before = json(as_keeper(&["stats", "--json"]))["stored_bytes"].as_u64().unwrap();
+
+    // A backup that is in the middle: it has registered and waits for what it is to capture.
+    let runs = stored(&yard, server, "runs").len();
+    let mut backup = yard
+        .backup_command(["run", "--stdin", "dump"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut dump = backup.stdin.take().unwrap();
+    dump.write_all(b"half of it, ").unwrap();
+    let patience = Instant::now() + Duration::from_mins(1);
+    while stored(&yard, server, "runs").len() == runs {
+        assert!(Instant::now() < patience, "the run never registered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    as_keeper(&["forget", "--keep-last", "1"]).expect_code(0);
+    let pruned = json(as_keeper(&["prune", "--grace", "0s", "--json"]));
+    assert!(pruned["deleted_bytes"].as_u64().unwrap() > 8_000_000, "{pruned}");
+    let after = json(as_keeper(&["stats", "--json"]))["stored_bytes"].as_u64().unwrap();
+    assert!(after * 2 < before, "{before} bytes became {after}");
+    let unread = as_keeper(&["find", "changing"]);
+    assert_ne!(unread.code, Some(0), "a keeper sees paths: {}", unread.stdout);
+
+    dump.write_all(b"and the other half").unwrap();
+    drop(dump);
+    let backup = backup.wait_with_output().unwrap();
+    assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
+    assert_eq!(
+        yard.restore(["dump", "latest", "dump"]).expect_code(0).stdout,
+        "half of it, and the other half"
+    );
+    let list = json(yard.backup(["list", "--json"]));
+    let snapshots = list["snapshots"].as_array().unwrap();
+    assert_eq!(snapshots.len(), 2, "{list}");
+    let checked = json(as_keeper(&["check", "--read-data", "--json"]));
+    assert_eq!(checked["damage"], serde_json::json!([]), "{checked}");
+}
+
+fn bare_machine(server: &S3) {
+    let host = Yard::on_s3(BINARIES, server);
+    host.init().expect_code(0);
+    let mut kept = Vec::new();
+    for seed in 0..2 {
+        fill(&host, seed);
+        let taken = json(host.backup(["run", "--path", host.path("source").to_str().unwrap(), "--json"]));
+        let copy = tempfile::tempdir().unwrap();
+        lifeboat_tests::repository::copy_folder(&host.path("source"), copy.path());
+        kept.push((taken["snapshot"].as_str().unwrap().to_owned(), copy));
+    }
+    let mut bare = Yard::without_repository(BINARIES);
+    bare.location.clone_from(&host.location);
+    bare.variables.clone_from(&host.variables);
+    fs::copy(host.path("two.key"), bare.path("one.key")).unwrap();
+    drop(host);
+
+    let list = json(bare.restore(["list", "--json"]));
+    assert_eq!(list["snapshots"].as_array().unwrap().len(), 2, "{list}");
+    for (snapshot, copy) in &kept {
+        let target = bare.path(snapshot);
+        bare.restore(["path", snapshot, "--to", target.to_str().unwrap()]).expect_code(0);
+        see_the_same(copy.path(), &target);
+    }
+}
