@@ -70,17 +70,25 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             return Err(error.into());
         }
     };
+    let mut warnings = recipient_warnings(&lines);
+    if !made.repository.has_conditional_writes().await? {
+        warnings.push(NO_CONDITIONS.to_owned());
+    }
     let shown = |path: &PathBuf| path.display().to_string();
     ui.report(&InitReport {
         location: made.repository.location().to_owned(),
         repository: made.repository.id().to_string(),
         recovery_keys: args.recovery_key.iter().map(shown).collect(),
-        warnings: recipient_warnings(&lines),
+        warnings,
         recipients: lines,
         writer_key: shown(&args.writer_key),
     });
     Ok(Outcome::Done)
 }
+
+/// What is said of a storage on which what stands can be overwritten by chance.
+const NO_CONDITIONS: &str = "the storage does not know conditional writes: give every machine a writer key of its own, \
+                             or two that back up at the same moment may overwrite each other's snapshot";
 
 /// Reads the recipients and finds out before anything is made whether they can be used. One that is given twice would
 /// pass for two.

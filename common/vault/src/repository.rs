@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
-use lifeboat_store::{Created, Store, StoreError};
+use lifeboat_store::{Store, StoreError};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use minicbor::Decode;
 use serde::{Deserialize, Serialize};
@@ -115,26 +115,30 @@ impl Repository {
         };
         let made = Made { repository, writer_key, recovery_keys };
         keep(&made)?;
-        let writer_key = &made.writer_key;
-        for recipient in &recipients {
-            let wrapped = recipient.wrap(&root.to_pkcs8_der())?;
-            let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
-            store.create(&key, wrapped.into()).await?;
-            let wrapped = recipient.wrap(data_secret.as_bytes())?;
-            let key = layout::data_key(0, &recipient.id(), &Sha256Digest::of(&wrapped));
-            store.create(&key, wrapped.into()).await?;
+        let objects = first_objects(&made, &root, &recipients, data_secret.as_bytes(), roster_bytes)?;
+        let mut stored = Vec::with_capacity(objects.len());
+        for (key, bytes) in objects {
+            match store.create(&key, bytes.into()).await {
+                Ok(_) => stored.push(key),
+                Err(error) => {
+                    // What stands there opens nothing without the rest. What cannot be taken away is in nobody's way.
+                    for key in stored.iter().rev() {
+                        let _ = store.delete(key).await;
+                    }
+                    return Err(match error {
+                        StoreError::AlreadyExists { store, .. } => VaultError::AlreadyARepository { store },
+                        error => error.into(),
+                    });
+                }
+            }
         }
-        let recipient = &writer_key.data_recipient;
-        let wrapped = recipient.wrap(&writer_key.group.to_cbor())?;
-        let key = layout::group_key(writer_key.group.id, &recipient.id(), &Sha256Digest::of(&wrapped));
-        store.create(&key, wrapped.into()).await?;
+        Ok(made)
+    }
 
-        store.create(&layout::roster(0), roster_bytes.into()).await?;
-        match store.create(layout::MARKER, marker_of(&id).into()).await {
-            Ok(Created::Now | Created::Before) => Ok(made),
-            Err(StoreError::AlreadyExists { store, .. }) => Err(VaultError::AlreadyARepository { store }),
-            Err(error) => Err(error.into()),
-        }
+    /// Whether the storage never replaces an object by a conditional write, tried on the marker. On one that does, two
+    /// machines that write the same sequence at the same moment may lose one of the two snapshots.
+    pub async fn has_conditional_writes(&self) -> Result<bool, VaultError> {
+        Ok(self.store.keeps_conditions(layout::MARKER, marker_of(&self.id).into()).await?)
     }
 
     /// Opens the repository in `store`, which must be the one that the caller's key names, and must not show an older
@@ -243,6 +247,31 @@ pub(crate) fn marker_of(repository: &RepositoryId) -> Vec<u8> {
 /// The hash in the last part of an object's name.
 pub(crate) fn hash_of(key: &str) -> Option<Sha256Digest> {
     key.rsplit('/').next()?.parse().ok()
+}
+
+/// What a new repository consists of, in the order in which it is stored: what is sealed, the roster, the marker. All is
+/// sealed before anything is stored, since sealing to a plugin's recipient may fail.
+fn first_objects(
+    made: &Made,
+    root: &SigningKey,
+    recipients: &[Recipient],
+    data_secret: &[u8],
+    roster: Vec<u8>,
+) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+    let mut objects = Vec::new();
+    for recipient in recipients {
+        let wrapped = recipient.wrap(&root.to_pkcs8_der())?;
+        objects.push((layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped)), wrapped));
+        let wrapped = recipient.wrap(data_secret)?;
+        objects.push((layout::data_key(0, &recipient.id(), &Sha256Digest::of(&wrapped)), wrapped));
+    }
+    let WriterKey { data_recipient, group, .. } = &made.writer_key;
+    let wrapped = data_recipient.wrap(&group.to_cbor())?;
+    let key = layout::group_key(group.id, &data_recipient.id(), &Sha256Digest::of(&wrapped));
+    objects.push((key, wrapped));
+    objects.push((layout::roster(0), roster));
+    objects.push((layout::MARKER.to_owned(), marker_of(&made.repository.id)));
+    Ok(objects)
 }
 
 fn first_roster(

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
@@ -175,7 +176,7 @@ impl SnapshotWriter {
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
         let Tip { next, previous, newest } = repository.tip(writer).await?;
         let seen = heads_of_others(&repository, &key, progress).await?;
-        let keys = register(&repository, &key, entropy, options.dry_run).await?;
+        let keys = register(&repository, &key, entropy, options.dry_run, progress).await?;
         let (excluded, unusable) = repository.excluded(&group).await?;
         for error in unusable {
             progress.warn(&error.to_string());
@@ -473,6 +474,7 @@ async fn register(
     key: &Arc<WriterKey>,
     entropy: &dyn Entropy,
     dry_run: bool,
+    progress: &Arc<dyn Progress>,
 ) -> Result<Arc<RunKeys>, VaultError> {
     let run = RunId::random(entropy);
     let run_key = SealKey::random(entropy);
@@ -492,13 +494,20 @@ async fn register(
         };
         let place = Place { purpose: Purpose::Registration, repository: &repository.id, group: key.group.id };
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-        let registration = signed::write(place, pen, &key.group.index_key, &registration);
+        let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
         let name = layout::run(key.group.id, run);
-        repository.store.create(&name, registration.clone().into()).await?;
+        repository.store.create(&name, registration.clone()).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
         let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
         if found != registration {
             return Err(VaultError::damaged(name, "it reads back otherwise than it was written"));
+        }
+        // A manifest that takes another's place would lose a snapshot.
+        if !repository.store.keeps_conditions(&name, registration).await? {
+            progress.warn(
+                "the storage does not know conditional writes: let no two machines use this writer key, or one may \
+                 overwrite the other's snapshot",
+            );
         }
     }
     Ok(Arc::new(RunKeys {

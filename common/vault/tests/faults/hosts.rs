@@ -122,3 +122,20 @@ async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_b
         assert!(found_out.iter().any(is_named), "{found_out:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_comes_after_it() {
+    let mut one = Yard::new().await;
+    one.faults.ignore_conditions();
+    one.snapshot(&files(0)).await.unwrap();
+    let other = one.from_elsewhere();
+    let (one_key, other_key) = (Arc::clone(&one.writer), Arc::clone(&other.writer));
+    one.fill_source(&files(1));
+    other.fill_source(&files(2));
+    let (first, second) = (one.begin(&one_key).await.unwrap(), other.begin(&other_key).await.unwrap());
+    let first = first.commit(&silent()).await.unwrap();
+    let second = second.commit(&silent()).await.unwrap();
+    assert_eq!((first.sequence, second.sequence), (1, 2));
+    one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
+    one.see_that_all_restores("two clones on a store that overwrites").await;
+}

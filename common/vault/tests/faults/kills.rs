@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifeboat_core::random::OsEntropy;
-use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Rule};
+use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Operation, Rule};
+use lifeboat_testkit::{FakeClock, FaultStore};
 use lifeboat_vault::check::Checker;
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{Copier, CopyOptions, VaultError};
+use lifeboat_vault::{Copier, CopyOptions, Floor, NewRepository, PinFile, Repository, VaultError};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -100,6 +101,50 @@ async fn changing_the_roster_may_die_anywhere() {
         yard.restorer().await?.rotate(None, &yard.clock, &OsEntropy).await.map(drop)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn making_a_repository_may_die_anywhere() {
+    let new = || NewRepository {
+        recipients: Vec::new(),
+        recovery_keys: 2,
+        single_recipient: false,
+        floor: Floor::default(),
+    };
+    let clock = FakeClock::new();
+    let whole = FaultStore::new();
+    Repository::create(whole.open(), new(), &clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    let operations = whole.operations();
+    for landing in [Landing::NotLanded, Landing::Landed] {
+        for n in 1..=operations {
+            let when = format!("at operation {n} of {operations} ({landing:?})");
+            let faults = FaultStore::new();
+            faults.die_at(n, landing);
+            let mut repository = None;
+            let keep = |made: &lifeboat_vault::Made| {
+                repository = Some(*made.repository.id());
+                Ok(())
+            };
+            Repository::create(faults.open(), new(), &clock, &OsEntropy, keep).await.err().unwrap();
+            faults.revive();
+            // Either the keys that were kept open it, or nothing is in the way of another try.
+            match Repository::create(faults.open(), new(), &clock, &OsEntropy, |_| Ok(())).await {
+                Ok(_) => {}
+                Err(VaultError::AlreadyARepository { .. }) => {
+                    let opened = Repository::open(faults.open(), &repository.unwrap(), PinFile::none()).await;
+                    opened.unwrap_or_else(|error| panic!("{when}: {error}"));
+                }
+                Err(error) => panic!("{when}: {error}"),
+            }
+        }
+    }
+    // A store that fails and lives on is left as it was.
+    for n in 3..operations {
+        let faults = FaultStore::new();
+        faults.script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Put).nth(n - 2));
+        Repository::create(faults.open(), new(), &clock, &OsEntropy, |_| Ok(())).await.err().unwrap();
+        assert!(faults.contents().is_empty(), "put {}: {:?}", n - 2, faults.contents().keys());
+    }
 }
 
 /// Copies the newest snapshot of one repository into another, unless it is there.
