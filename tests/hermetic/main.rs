@@ -10,6 +10,7 @@ mod damage;
 mod damage_matrix;
 mod errors;
 mod exclude;
+mod forgetting;
 mod recipients;
 mod repair;
 mod round_trip;

@@ -184,19 +184,37 @@ fn every_command_that_takes_an_identity_takes_a_root() {
     let shared = Shared::new(&[SSH_PUBLIC.trim()]);
     let ssh = shared.identity("ssh");
     let key = [ssh[0].as_str(), &ssh[1], "--root", shared.id()];
-    let target = shared.yard.path("source");
+    let source = shared.yard.path("source");
+    let source = source.to_str().unwrap();
+    let (brought, sheet) = (shared.yard.path("brought"), shared.yard.path("sheet.html"));
     for args in [
         &["list"][..],
         &["ls", "latest"],
         &["dump", "latest", "file"],
-        &["diff", "latest", target.to_str().unwrap()],
+        &["diff", "latest", source],
+        &["path", "latest", "--to", brought.to_str().unwrap()],
     ] {
         let args = args.iter().chain(&key);
         shared.yard.restore_without_key(args).expect_code(0);
     }
-    for args in [&["list"][..], &["show", "latest"]] {
+    assert_eq!(fs::read(brought.join("file")).unwrap(), b"kept");
+    for args in [
+        &["list"][..],
+        &["show", "latest"],
+        &["find", "file"],
+        &["stats"],
+        &["check", "--read-data"],
+        &["repair"],
+        &["forget", "--keep-last", "1"],
+        &["prune"],
+        &["key", "list"],
+        &["key", "sheet", sheet.to_str().unwrap()],
+        &["key", "rotate"],
+    ] {
         shared.yard.backup(args.iter().chain(&key)).expect_code(0);
     }
+    let said = shared.yard.restore_without_key(["rehearse", "latest"].iter().chain(&key));
+    assert_ne!(said.code, Some(2), "{}", said.stderr);
 }
 
 #[test]

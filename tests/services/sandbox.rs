@@ -7,8 +7,9 @@ use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::EngineError;
+use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
-use lifeboat_docker::scratch::{ExecCommand, Ownership, Ready, RehearsalId};
+use lifeboat_docker::scratch::{ExecCommand, Ready};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trial;
 

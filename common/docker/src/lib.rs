@@ -1,6 +1,7 @@
 //! The Docker Engine, as Lifeboat uses it: which volumes there are and who mounts them ([`selection`]), where their
 //! bytes lie ([`volume`]), what an application consists of ([`definitions`]), bringing it to rest and back
-//! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]).
+//! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]), each of
+//! which says whose it is ([`ownership`]).
 //!
 //! Everything here works with engines from 20.10 (API 1.41) on. Answers that are kept or judged are read as the engine
 //! sent them (`Engine::get`); changes go through the client library. Nothing here is ever created by accident: what
@@ -11,6 +12,7 @@ mod document;
 mod engine;
 mod error;
 pub mod order;
+pub mod ownership;
 pub mod quiesce;
 pub mod scratch;
 pub mod selection;

@@ -3,7 +3,8 @@
 //!
 //! A [`Sandbox`] is one rehearsal's: a network of its own, named volumes, containers that [`sanitise`] has made harmless.
 //! Before the first of them starts, [`Sandbox::prove_isolation`] shows from inside the network that this host cannot be
-//! reached. Every object carries [`REHEARSAL_LABEL`] and [`EXPIRES_LABEL`], so that whatever a killed process leaves
+//! reached. Every object carries [`REHEARSAL_LABEL`](crate::ownership::REHEARSAL_LABEL) and
+//! [`EXPIRES_LABEL`](crate::ownership::EXPIRES_LABEL), so that whatever a killed process leaves
 //! is found and removed by the next run ([`Engine::gc`]).
 
 mod boot;
@@ -14,15 +15,12 @@ mod namespace;
 mod probe;
 pub mod sanitise;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{Ipam, NetworkCreateRequest};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
-use jiff::Timestamp;
-use lifeboat_core::random::Entropy;
 
 pub use self::boot::{NotReady, Ready, redacted};
 pub use self::clear::{Cleared, Collected};
@@ -32,70 +30,10 @@ use self::sanitise::Sanitised;
 use crate::EngineError;
 use crate::definitions::{ContainerParts, ImageParts};
 use crate::engine::Engine;
-
-/// The label that holds the rehearsal's id.
-pub const REHEARSAL_LABEL: &str = "io.lifeboat.rehearsal";
-
-/// The label that holds the moment after which anyone may remove the object (RFC 3339).
-pub const EXPIRES_LABEL: &str = "io.lifeboat.expires";
-
-/// The label that names what the object stands for: the original volume or service.
-pub const STANDS_FOR_LABEL: &str = "io.lifeboat.stands-for";
+use crate::ownership::Ownership;
 
 /// A resolver that nobody can reach (RFC 5737), so that no name of the outside is ever asked for.
 pub const NO_RESOLVER: &str = "192.0.2.1";
-
-/// The id of one rehearsal: 16 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RehearsalId(String);
-
-impl RehearsalId {
-    /// A new random id.
-    pub fn random(entropy: &dyn Entropy) -> Self {
-        Self(hex::encode(entropy.array::<8>()))
-    }
-}
-
-impl fmt::Display for RehearsalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Whose a scratch object is, and until when.
-#[derive(Debug, Clone)]
-pub struct Ownership {
-    /// The rehearsal.
-    pub id: RehearsalId,
-    /// When anyone may remove it.
-    pub expires: Timestamp,
-}
-
-impl Ownership {
-    /// The labels of an object that stands for `original`.
-    pub fn labels(&self, original: &str) -> BTreeMap<String, String> {
-        BTreeMap::from([
-            (REHEARSAL_LABEL.to_owned(), self.id.to_string()),
-            (EXPIRES_LABEL.to_owned(), self.expires.to_string()),
-            (STANDS_FOR_LABEL.to_owned(), original.to_owned()),
-        ])
-    }
-
-    /// The name of the scratch volume that stands for the volume `original`.
-    pub fn volume_name(&self, original: &str) -> String {
-        let anonymous = original.len() == 64 && original.bytes().all(|b| b.is_ascii_hexdigit());
-        format!("lifeboat-{}-{}", self.id, if anonymous { &original[..12] } else { original })
-    }
-
-    /// The name of the scratch container that stands for the container `original`.
-    pub fn container_name(&self, original: &str) -> String {
-        format!("lifeboat-{}-{original}", self.id)
-    }
-
-    fn network_name(&self) -> String {
-        format!("lifeboat-{}", self.id)
-    }
-}
 
 /// One rehearsal's network, volumes and containers.
 #[derive(Debug)]

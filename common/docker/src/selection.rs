@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::document::{list, pairs, some_text, text};
 use crate::engine::{Engine, filtered};
 use crate::order::Depends;
-use crate::{EngineError, scratch};
+use crate::{EngineError, ownership};
 
 /// What the user asked for. Several wishes add up.
 #[derive(Debug, Clone, Default)]
@@ -154,7 +154,7 @@ impl Volume {
 
     /// Whether a rehearsal made it.
     pub fn is_scratch(&self) -> bool {
-        self.labels.contains_key(scratch::REHEARSAL_LABEL)
+        self.labels.contains_key(ownership::REHEARSAL_LABEL)
     }
 }
 

@@ -249,8 +249,13 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// A condemnation of this very prune is younger than the time that the prune goes by, and of no age.
     fn is_due(&self, found: &FoundCondemnation) -> bool {
-        self.now.duration_since(found.stored) >= self.options.grace
+        self.age(found) >= self.options.grace
+    }
+
+    fn age(&self, found: &FoundCondemnation) -> SignedDuration {
+        self.now.duration_since(found.stored).max(SignedDuration::ZERO)
     }
 
     /// Deletes what was condemned long enough ago and is still unneeded: manifests first, so that none is left without
@@ -282,9 +287,7 @@ impl Round<'_> {
         }
         // A condemnation is of use until no run that began before it can still commit.
         let full_grace = PruneOptions::default().grace;
-        let served = standing
-            .iter()
-            .filter(|found| self.is_due(found) && self.now.duration_since(found.stored) >= full_grace);
+        let served = standing.iter().filter(|found| self.is_due(found) && self.age(found) >= full_grace);
         for found in served {
             self.repository.store.delete(&found.key).await?;
         }

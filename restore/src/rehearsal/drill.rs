@@ -13,9 +13,10 @@ use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::quiesce::Mode;
+use lifeboat_docker::scratch::Sandbox;
 use lifeboat_docker::scratch::sanitise::Limits;
-use lifeboat_docker::scratch::{Ownership, RehearsalId, Sandbox};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_report::drill::{
     DrillReport, DrillVersions, DrilledIsolation, DrilledVolume, Objective, Phase, Verdict,

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
 use crate::EngineError;
 use crate::document::{list, text};
 use crate::engine::{Engine, filtered};
+use crate::ownership::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
 
 /// How often everything is gone over: an object can be busy for a moment after what used it has gone.
 const ROUNDS: u32 = 6;

@@ -12,9 +12,10 @@ use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
 use serde_json::json;
 
-use super::{NO_RESOLVER, Ownership, REHEARSAL_LABEL};
+use super::NO_RESOLVER;
 use crate::EngineError;
 use crate::engine::Engine;
+use crate::ownership::{Ownership, REHEARSAL_LABEL};
 
 /// The name under which the probe is created; no service of an application has a blank-free name with this dot.
 pub(super) const NAME: &str = "probe.lifeboat";

@@ -13,9 +13,10 @@ use bollard::models::{
 };
 use serde_json::Value;
 
-use super::{NO_RESOLVER, Ownership, ResolvedImage};
+use super::{NO_RESOLVER, ResolvedImage};
 use crate::definitions::{ContainerParts, MountKind};
 use crate::document::{list, pairs, some_text, texts};
+use crate::ownership::Ownership;
 
 /// Capabilities that stay inside the container: the engine's own default set, and two that databases ask for.
 const HARMLESS_CAPABILITIES: &[&str] = &[
@@ -357,7 +358,7 @@ mod tests {
 
     use super::*;
     use crate::definitions::ImageParts;
-    use crate::scratch::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
+    use crate::ownership::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
 
     fn hostile() -> Value {
         json!({
