@@ -1,7 +1,7 @@
 //! The command line of `lifeboat-restore`: clap types only.
 
-use clap::{Args, Parser, Subcommand};
-use lifeboat_shell::{GlobalFlags, Program, RecoveryFlags, RepositoryFlags, pages};
+use clap::{Parser, Subcommand};
+use lifeboat_shell::{GlobalFlags, Program, pages};
 
 use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume};
 
@@ -29,21 +29,6 @@ pub(crate) enum Verb {
     Gc(gc::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),
-}
-
-/// Which snapshot, and how to read it.
-#[derive(Debug, Args)]
-pub(crate) struct SnapshotFlags {
-    /// An id, the first digits of one, `latest`, or `latest:VOLUME`
-    #[arg(value_name = "SNAP")]
-    pub(crate) snapshot: String,
-    #[command(flatten)]
-    pub(crate) repository: RepositoryFlags,
-    #[command(flatten)]
-    pub(crate) keys: RecoveryFlags,
-    /// Whose latest snapshot is meant
-    #[arg(long, value_name = "H")]
-    pub(crate) host: Option<String>,
 }
 
 impl Program for Cli {

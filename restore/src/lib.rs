@@ -10,7 +10,28 @@ mod open;
 mod recovery_point;
 pub mod rehearsal;
 
+use lifeboat_shell::{Failure, Outcome, Ui, pages};
+
+use crate::cli::{Cli, Verb};
+use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume};
+
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
-    lifeboat_shell::run(commands::run)
+    lifeboat_shell::run(dispatch)
+}
+
+/// Runs one verb.
+async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
+    match cli.verb {
+        Verb::List(args) => list::run(args, ui).await,
+        Verb::Ls(args) => ls::run(args, ui).await,
+        Verb::Dump(args) => dump::run(args, ui).await,
+        Verb::Path(args) => path::run(args, ui).await,
+        Verb::Volume(args) => volume::run(args, ui).await,
+        Verb::Diff(args) => diff::run(args, ui).await,
+        Verb::Rehearse(args) => rehearse::run(args, ui).await,
+        Verb::Gc(args) => gc::run(args, ui).await,
+        Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
+        Verb::Man(args) => pages::man::<Cli>(&args, ui),
+    }
 }

@@ -1,10 +1,23 @@
 //! From flags to a snapshot whose contents can be read, and to the streams in it.
 
-use lifeboat_shell::Failure;
+use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags};
 pub(crate) use lifeboat_vault::NamedStream;
 use lifeboat_vault::{OpenSnapshot, StreamKind, VaultError};
 
-use crate::cli::SnapshotFlags;
+/// Which snapshot, and how to read it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotFlags {
+    /// An id, the first digits of one, `latest`, or `latest:VOLUME`
+    #[arg(value_name = "SNAP")]
+    pub(crate) snapshot: String,
+    #[command(flatten)]
+    pub(crate) repository: RepositoryFlags,
+    #[command(flatten)]
+    pub(crate) keys: RecoveryFlags,
+    /// Whose latest snapshot is meant
+    #[arg(long, value_name = "H")]
+    pub(crate) host: Option<String>,
+}
 
 /// Finds the snapshot that the flags name and opens it.
 pub(crate) async fn snapshot(flags: &SnapshotFlags) -> Result<OpenSnapshot, Failure> {

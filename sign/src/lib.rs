@@ -9,7 +9,41 @@ mod key;
 mod secret;
 mod target;
 
+use lifeboat_core::{Fault, Kind};
+use lifeboat_shell::{Failure, Outcome, Ui};
+
+use crate::cli::{Cli, Verb};
+use crate::commands::{attest, blob, image, keygen, snapshot};
+
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
-    lifeboat_shell::run(commands::run)
+    lifeboat_shell::run(dispatch)
+}
+
+/// The user asked the process to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before the signature was made or found")]
+struct Interrupted;
+
+impl Fault for Interrupted {
+    fn kind(&self) -> Kind {
+        Kind::Interrupted
+    }
+}
+
+/// Runs one verb.
+async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
+    let command = async {
+        match cli.verb {
+            Verb::Keygen(args) => keygen::run(&args, ui),
+            Verb::Image(args) => image::run(&args, ui).await,
+            Verb::Attest(args) => attest::run(&args, ui).await,
+            Verb::Blob(args) => blob::run(&args, ui),
+            Verb::Snapshot(args) => snapshot::run(&args, ui).await,
+        }
+    };
+    tokio::select! {
+        outcome = command => outcome,
+        () = ui.cancellation().cancelled() => Err(Interrupted.into()),
+    }
 }

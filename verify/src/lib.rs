@@ -11,7 +11,41 @@ mod evidence;
 mod findings;
 mod signers;
 
+use lifeboat_core::{Fault, Kind};
+use lifeboat_shell::{Failure, Outcome, Ui};
+
+use crate::cli::{Cli, Verb};
+use crate::commands::{attestation, blob, image, snapshot, tree};
+
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
-    lifeboat_shell::run(commands::run)
+    lifeboat_shell::run(dispatch)
+}
+
+/// The user asked the process to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before anything was decided")]
+struct Interrupted;
+
+impl Fault for Interrupted {
+    fn kind(&self) -> Kind {
+        Kind::Interrupted
+    }
+}
+
+/// Runs one verb.
+async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
+    let command = async {
+        match cli.verb {
+            Verb::Image(args) => image::run(&args, ui).await,
+            Verb::Attestation(args) => attestation::run(&args, ui).await,
+            Verb::Blob(args) => blob::run(&args, ui),
+            Verb::Snapshot(args) => snapshot::run(&args, ui).await,
+            Verb::Tree(args) => tree::run(&args, ui).await,
+        }
+    };
+    tokio::select! {
+        outcome = command => outcome,
+        () = ui.cancellation().cancelled() => Err(Interrupted.into()),
+    }
 }

@@ -58,7 +58,7 @@ struct RuleFlags {
     #[arg(long = "keep-yearly", value_name = "N", default_value_t = 0)]
     yearly: u32,
     /// Keep all that are at most this much older than the newest, such as 36h or 14d
-    #[arg(long = "keep-within", value_name = "D", value_parser = super::duration)]
+    #[arg(long = "keep-within", value_name = "D", value_parser = crate::duration::duration)]
     within: Option<SignedDuration>,
     /// Keep all with this tag
     #[arg(long = "keep-tag", id = "keep_tag", value_name = "T")]

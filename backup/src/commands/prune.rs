@@ -24,7 +24,7 @@ pub(crate) struct Args {
     ///
     /// Less than the default is for a repository that no backup writes to meanwhile: a run under way that leans on
     /// what is deleted fails and has to run again.
-    #[arg(long, value_name = "D", value_parser = super::duration, default_value = "8d")]
+    #[arg(long, value_name = "D", value_parser = crate::duration::duration, default_value = "8d")]
     grace: SignedDuration,
     /// Show what would be done
     #[arg(long)]

@@ -7,8 +7,8 @@ use lifeboat_report::restore::{DiffReport, DifferenceLine};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::{Difference, StreamKind, What};
 
-use crate::cli::SnapshotFlags;
 use crate::open;
+use crate::open::SnapshotFlags;
 
 /// Compare a folder or a Docker volume with a snapshot
 ///

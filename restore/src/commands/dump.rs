@@ -4,8 +4,8 @@ use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::VaultError;
 use lifeboat_vault::item::{Item, ItemKind, Segment};
 
-use crate::cli::SnapshotFlags;
 use crate::open;
+use crate::open::SnapshotFlags;
 
 /// Write one file of a snapshot to standard output
 ///

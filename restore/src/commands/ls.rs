@@ -7,8 +7,8 @@ use lifeboat_report::snapshots::{ItemLine, ItemList};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::item::{Item, ItemKind};
 
-use crate::cli::SnapshotFlags;
 use crate::open;
+use crate::open::SnapshotFlags;
 
 /// List what is in a snapshot
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::StreamKind;
 
-use crate::cli::SnapshotFlags;
+use crate::open::SnapshotFlags;
 use crate::{bring, open};
 
 /// Restore captured folders, or standard input, into a folder

@@ -9,7 +9,7 @@ use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::StreamKind;
 
-use crate::cli::SnapshotFlags;
+use crate::open::SnapshotFlags;
 use crate::{bring, open};
 
 /// Restore a volume into a new Docker volume, or into a folder

@@ -1,0 +1,33 @@
+//! Durations as they are given on the command line.
+
+/// Reads a duration such as `36h`, `14d` or `0s`; a number alone counts days.
+pub(crate) fn duration(text: &str) -> Result<jiff::SignedDuration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: i64 =
+        number.parse().map_err(|_| "give a number and a unit, such as 36h or 14d".to_owned())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "" | "d" => 24 * 60 * 60,
+        "w" => 7 * 24 * 60 * 60,
+        _ => return Err(format!("`{unit}` is no unit: use s, m, h, d or w")),
+    };
+    let seconds = number.checked_mul(seconds).filter(|seconds| *seconds < 100 * 366 * 24 * 60 * 60);
+    seconds.map(jiff::SignedDuration::from_secs).ok_or_else(|| "that is more than a hundred years".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_are_read_with_their_units() {
+        assert_eq!(duration("36h").unwrap().as_secs(), 36 * 60 * 60);
+        assert_eq!(duration("8d").unwrap(), duration("8").unwrap());
+        for bad in ["", "d", "-1d", "1y", "99999999w", "1.5h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
