@@ -12,7 +12,7 @@ mod healing;
 pub(crate) mod keyring;
 pub(crate) mod name;
 pub(crate) mod objects;
-mod packs;
+pub(crate) mod packs;
 mod relations;
 mod scope;
 pub(crate) mod survey;

@@ -19,7 +19,7 @@ use crate::roster::Roster;
 use crate::view::Snapshot;
 use crate::{FORMAT_VERSION, VaultError};
 
-const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.forget.v0+json";
+pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.forget.v0+json";
 
 /// What a request says.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub(crate) const FRAME_BYTES: usize = 1 << 20;
 /// A frame holds at most this many chunks.
 pub(crate) const FRAME_SLOTS: usize = 4096;
 /// The largest decompressed body: a full frame, one more chunk, and the slot table.
-const MAX_BODY: usize = FRAME_BYTES + MAX_CHUNK as usize + 5 * (FRAME_SLOTS + 1);
+pub(crate) const MAX_BODY: usize = FRAME_BYTES + MAX_CHUNK as usize + 5 * (FRAME_SLOTS + 1);
 /// The largest sealed frame that is read.
 pub(crate) const MAX_SEALED_FRAME: u64 = MAX_BODY as u64 + 4096;
 
@@ -204,11 +204,11 @@ fn slots(body: &[u8]) -> Result<Vec<Range<usize>>, FrameError> {
     if at == body.len() { Ok(slots) } else { Err(BAD) }
 }
 
-fn binding<'a>(repository: &'a RepositoryId, context: &'a [u8]) -> Binding<'a> {
+pub(crate) fn binding<'a>(repository: &'a RepositoryId, context: &'a [u8]) -> Binding<'a> {
     Binding { purpose: Purpose::Frame, repository, context }
 }
 
-fn context(name: FrameName) -> [u8; 20] {
+pub(crate) fn context(name: FrameName) -> [u8; 20] {
     let mut context = [0; 20];
     context[..16].copy_from_slice(name.run.as_bytes());
     context[16..].copy_from_slice(&name.ordinal.to_le_bytes());

@@ -388,6 +388,5 @@ fn missed_by_others(roster: &Roster, history: &mut History) {
 /// The sequence in the name of a manifest or request; other objects of the folder (countersignatures) have none.
 pub(crate) fn sequence_of(key: &str) -> Option<u64> {
     let name = key.rsplit('/').next()?;
-    let is_plain = name.len() == 10 && name.bytes().all(|b| b.is_ascii_digit());
-    (is_plain && key.matches('/').count() == 2).then(|| name.parse().ok()).flatten()
+    if key.matches('/').count() == 2 { layout::number(name) } else { None }
 }

@@ -69,7 +69,7 @@ pub(crate) struct PackLocations {
 }
 
 /// Where in its pack a frame lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct FrameLocation {
     #[n(0)]
@@ -107,14 +107,21 @@ impl Contents {
 impl Locations {
     /// Whether its numbers are within what the format allows.
     pub(crate) fn is_sane(&self) -> bool {
-        self.packs.iter().all(|pack| {
-            pack.frames.iter().all(|frame| {
-                let end = frame.offset.checked_add(u64::from(frame.length));
-                frame.ordinal < MAX_FRAMES
-                    && u64::from(frame.length) <= MAX_SEALED_FRAME
-                    && end.is_some_and(|end| end <= pack.size)
+        let mut places: HashMap<u32, u32> = HashMap::new();
+        let few_places = self.packs.iter().flat_map(|pack| &pack.frames).all(|frame| {
+            let places = places.entry(frame.ordinal).or_default();
+            *places += 1;
+            *places <= MOST_PLACES
+        });
+        few_places
+            && self.packs.iter().all(|pack| {
+                pack.frames.iter().all(|frame| {
+                    let end = frame.offset.checked_add(u64::from(frame.length));
+                    frame.ordinal < MAX_FRAMES
+                        && u64::from(frame.length) <= MAX_SEALED_FRAME
+                        && end.is_some_and(|end| end <= pack.size)
+                })
             })
-        })
     }
 }
 
@@ -155,6 +162,9 @@ pub(crate) struct ChunkPlace {
     pub(crate) frame: FrameName,
     pub(crate) slot: u32,
 }
+
+/// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
+const MOST_PLACES: u32 = 64;
 
 /// What a group's contents objects say, sorted for look-ups; one array, no pointers.
 #[derive(Default)]

@@ -168,7 +168,7 @@ pub struct Extent {
 /// Why a record of a stream is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an item of the snapshot is malformed ({0})")]
-pub struct MalformedItem(&'static str);
+pub struct MalformedItem(pub(crate) &'static str);
 
 impl Item {
     /// The record as it stands in a stream: its length (32 bits, little-endian), then its CBOR.

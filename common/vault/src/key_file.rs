@@ -156,8 +156,12 @@ pub struct RecoveryKeyFile {
 impl RecoveryKeyFile {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, VaultError> {
-        let bytes = read_private(path)?;
-        let file = IdentityFile::parse(&bytes)
+        Self::parse(path, &read_private(path)?)
+    }
+
+    /// Takes the bytes of the file at `path`.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
+        let file = IdentityFile::parse(bytes)
             .map_err(|reason| VaultError::KeyFile { path: path.to_owned(), reason })?;
         Ok(Self { path: path.to_owned(), file })
     }

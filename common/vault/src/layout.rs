@@ -13,6 +13,12 @@ pub(crate) const ROOT_KEYS: &str = "keys/root";
 /// The folder of manifests.
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 
+/// A number as names have it: ten decimal digits.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let is_plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
 pub(crate) fn roster(number: u64) -> String {
     format!("{ROSTERS}/{number:010}")
 }

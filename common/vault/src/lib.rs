@@ -23,11 +23,14 @@ mod find;
 mod forget;
 mod frame;
 mod frame_set;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod heal;
 mod history;
 mod ids;
 mod index;
 pub mod item;
+mod item_records;
 mod keeper_key;
 mod key_file;
 mod keys;

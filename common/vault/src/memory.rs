@@ -54,7 +54,7 @@ struct Remembered {
 
 #[derive(Encode, Decode)]
 #[cbor(array)]
-struct Entry {
+pub(crate) struct Entry {
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
     path: [u8; 16],
@@ -128,7 +128,7 @@ impl MemoryFile {
             let context = block_context(head, number);
             let Ok(plain) = self.key.open(&self.binding_of(&context), sealed) else { break };
             let Some(plain) = decompress(&plain, MAX_PLAIN) else { break };
-            let Ok(block) = from_cbor::<Vec<Entry>>(&plain) else { break };
+            let Ok(block) = Entry::all_of(&plain) else { break };
             entries.extend(block);
             rest = &after[sealed.len()..];
         }
@@ -182,7 +182,7 @@ impl MemoryFile {
         }
         let plain = self.key.open(&self.binding(head), sealed).map_err(|error| Some(error.to_string()))?;
         let plain = decompress(&plain, MAX_PLAIN).ok_or_else(|| Some("it does not decompress".to_owned()))?;
-        let entries: Vec<Entry> = from_cbor(&plain).map_err(|error| Some(error.to_string()))?;
+        let entries = Entry::all_of(&plain).map_err(|error| Some(error.to_string()))?;
         Ok(entries.into_iter().map(Entry::split).collect())
     }
 
@@ -224,13 +224,18 @@ fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
 }
 
 impl Entry {
+    /// Decodes a memory, or a block of one.
+    pub(crate) fn all_of(cbor: &[u8]) -> Result<Vec<Self>, minicbor::decode::Error> {
+        from_cbor(cbor)
+    }
+
     fn split(self) -> ([u8; 16], Remembered) {
         let Self { path, fingerprint, content, segments } = self;
         (path, Remembered { fingerprint, content, segments })
     }
 
     /// Whether everything that `run` stored of it has landed.
-    fn has_landed(&self, run: RunId, landed: &RoaringBitmap) -> bool {
+    pub(crate) fn has_landed(&self, run: RunId, landed: &RoaringBitmap) -> bool {
         self.content.extents.iter().all(|extent| {
             let frame = self.content.frame(extent);
             frame.run != run || landed.contains(frame.ordinal)

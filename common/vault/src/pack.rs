@@ -5,7 +5,7 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::frame::{FRAME_SLOTS, SealedFrame};
+use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, SealedFrame};
 use crate::frame_set::MAX_FRAMES;
 use crate::ids::{ChunkId, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
 use crate::seal::{Binding, Purpose, SealKey};
@@ -16,7 +16,7 @@ const END_MAGIC: &[u8; 4] = b"LBPE";
 pub(crate) const PACK_BYTES: usize = 16 << 20;
 /// The largest pack that is read whole, in bytes.
 pub(crate) const MAX_PACK: u64 = 256 << 20;
-/// The largest trailer, once decompressed, in bytes.
+/// The largest trailer, sealed as well as decompressed, in bytes.
 const MAX_TRAILER: usize = 256 << 20;
 
 /// What the frames of a pack hold. File contents and metadata never share a pack.
@@ -78,9 +78,10 @@ pub(crate) struct TrailerFrame {
     pub(crate) chunk_bytes: u32,
 }
 
+/// What a trailer says.
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct Trailer {
+pub(crate) struct Trailer {
     #[n(0)]
     frames: Vec<TrailerFrame>,
 }
@@ -150,16 +151,27 @@ impl PackBuilder {
         group: GroupId,
     ) -> FinishedPack {
         let trailer = Trailer { frames: self.frames };
-        let mut sealed = Vec::new();
-        let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
-        index_key.seal(&binding, &compress(&to_cbor(&trailer)), &mut sealed);
-        let end = self.bytes.len() + sealed.len() + 8;
-        self.bytes.resize(self.bytes.len() + (padded(end) - end), 0);
-        self.bytes.extend_from_slice(&sealed);
-        self.bytes.extend_from_slice(&u32::try_from(sealed.len()).expect("a trailer is small").to_le_bytes());
-        self.bytes.extend_from_slice(END_MAGIC);
+        seal_trailer(&mut self.bytes, &compress(&to_cbor(&trailer)), index_key, repository, group);
         FinishedPack { hash: Sha256Digest::of(&self.bytes), bytes: self.bytes, frames: trailer.frames }
     }
+}
+
+/// Ends a pack: pads it, and adds the trailer, which is encoded and compressed.
+pub(crate) fn seal_trailer(
+    pack: &mut Vec<u8>,
+    compressed: &[u8],
+    index_key: &SealKey,
+    repository: &RepositoryId,
+    group: GroupId,
+) {
+    let mut sealed = Vec::new();
+    let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
+    index_key.seal(&binding, compressed, &mut sealed);
+    let end = pack.len() + sealed.len() + TAIL;
+    pack.resize(pack.len() + (padded(end) - end), 0);
+    pack.extend_from_slice(&sealed);
+    pack.extend_from_slice(&u32::try_from(sealed.len()).expect("a trailer is small").to_le_bytes());
+    pack.extend_from_slice(END_MAGIC);
 }
 
 /// The Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs",
@@ -191,10 +203,17 @@ pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
 /// How many bytes at the end of a pack say how long its trailer is.
 pub(crate) const TAIL: usize = 8;
 
-/// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack.
+/// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack. One that is longer than any trailer can be
+/// is not looked at.
 pub(crate) fn trailer_length(tail: [u8; TAIL]) -> Option<u32> {
-    let length = tail.strip_suffix(END_MAGIC)?;
-    Some(u32::from_le_bytes(length.try_into().ok()?))
+    let length = u32::from_le_bytes(tail.strip_suffix(END_MAGIC)?.try_into().ok()?);
+    (length as usize <= MAX_TRAILER).then_some(length)
+}
+
+/// Whether a frame lies on another. They stand one after the other; those that lie on each other would make whoever
+/// checks a pack hash it many times over.
+fn overlap(frames: &[TrailerFrame]) -> bool {
+    frames.windows(2).any(|pair| pair[0].offset + u64::from(pair[0].length) > pair[1].offset)
 }
 
 /// Opens a sealed trailer, which begins at byte `start` of its pack.
@@ -211,10 +230,17 @@ pub(crate) fn open_trailer(
     let trailer: Trailer = from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
     let fits = |f: &TrailerFrame| {
         f.offset.checked_add(u64::from(f.length)).is_some_and(|end| end <= start)
+            && u64::from(f.length) <= MAX_SEALED_FRAME
             && f.ordinal < MAX_FRAMES
             && f.chunks.len() <= FRAME_SLOTS
     };
-    if trailer.frames.iter().all(fits) { Ok(trailer.frames) } else { Err("its trailer names bytes outside") }
+    if !trailer.frames.iter().all(fits) {
+        return Err("its trailer names bytes outside, or frames that cannot be");
+    }
+    if overlap(&trailer.frames) {
+        return Err("its trailer names bytes twice");
+    }
+    Ok(trailer.frames)
 }
 
 /// Reads the trailer of a whole pack.

@@ -31,6 +31,28 @@ pub(crate) struct PinnedRoster {
     pub(crate) hash: Sha256Digest,
 }
 
+impl Pins {
+    /// Reads the file's text.
+    pub(crate) fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// Takes over what is further than what was seen so far.
+    pub(crate) fn advance(&mut self, seen: &Self) {
+        if let Some(roster) = seen.roster
+            && self.roster.is_none_or(|pinned| pinned.number < roster.number)
+        {
+            self.roster = Some(roster);
+        }
+        for (writer, head) in &seen.heads {
+            let pinned = self.heads.entry(*writer).or_insert(*head);
+            if pinned.sequence < head.sequence {
+                *pinned = *head;
+            }
+        }
+    }
+}
+
 /// Where this machine keeps the pins of a repository.
 #[derive(Debug, Clone)]
 pub struct PinFile {
@@ -52,7 +74,7 @@ impl PinFile {
         let Some(path) = &self.path else { return Ok(Pins::default()) };
         let failed = |source| VaultError::Local { path: path.clone(), action: "read", source };
         match read_file_capped(path, MAX_FILE) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into())),
+            Ok(bytes) => Pins::from_json(&bytes).map_err(|error| failed(error.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pins::default()),
             Err(error) => Err(failed(error)),
         }
@@ -63,17 +85,7 @@ impl PinFile {
         let Some(path) = &self.path else { return Ok(()) };
         let mut pins = self.read()?;
         let before = pins.clone();
-        if let Some(roster) = seen.roster
-            && pins.roster.is_none_or(|pinned| pinned.number < roster.number)
-        {
-            pins.roster = Some(roster);
-        }
-        for (writer, head) in &seen.heads {
-            let pinned = pins.heads.entry(*writer).or_insert(*head);
-            if pinned.sequence < head.sequence {
-                *pinned = *head;
-            }
-        }
+        pins.advance(seen);
         if pins == before && path.exists() {
             return Ok(());
         }

@@ -13,7 +13,8 @@ use crate::frame::OpenedFrame;
 use crate::frame_set::FrameSet;
 use crate::heal::Healer;
 use crate::ids::FrameName;
-use crate::item::{Content, Extent, Item, MAX_ITEM};
+use crate::item::{Content, Extent, Item};
+use crate::item_records::ItemRecords;
 use crate::keys::GroupKeys;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
@@ -317,46 +318,24 @@ impl ContentStream {
 /// The items of a stream in order, each checked, and the order checked with them.
 pub struct ItemStream {
     bytes: ContentStream,
-    pending: Vec<u8>,
-    start: usize,
-    last: Option<Vec<u8>>,
+    records: ItemRecords,
 }
 
 impl ItemStream {
     pub(crate) fn new(reader: FrameReader, items: Content) -> Self {
-        Self { bytes: ContentStream::new(reader, items), pending: Vec::new(), start: 0, last: None }
+        Self { bytes: ContentStream::new(reader, items), records: ItemRecords::default() }
     }
 
     /// The next item; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Item>, VaultError> {
-        let damaged = |reason: &dyn std::fmt::Display| VaultError::damaged("an item stream", reason);
+        let damaged = |reason| VaultError::damaged("an item stream", reason);
         loop {
-            let pending = &self.pending[self.start..];
-            if let Some((length, rest)) = pending.split_first_chunk::<4>() {
-                let length = u32::from_le_bytes(*length) as usize;
-                if length > MAX_ITEM {
-                    return Err(damaged(&"an item is longer than any can be"));
-                }
-                if let Some(record) = rest.get(..length) {
-                    let item = Item::from_cbor(record).map_err(|reason| damaged(&reason))?;
-                    self.start += 4 + length;
-                    let in_order = self
-                        .last
-                        .as_ref()
-                        .is_none_or(|last| crate::item::path_order(last, &item.path).is_lt());
-                    if !in_order {
-                        return Err(damaged(&"its items are not in order"));
-                    }
-                    self.last = Some(item.path.to_vec());
-                    return Ok(Some(item));
-                }
+            if let Some(item) = self.records.next().map_err(damaged)? {
+                return Ok(Some(item));
             }
-            self.pending.drain(..self.start);
-            self.start = 0;
             match self.bytes.next().await? {
-                Some(bytes) => self.pending.extend_from_slice(&bytes),
-                None if self.pending.is_empty() => return Ok(None),
-                None => return Err(damaged(&"it ends within an item")),
+                Some(bytes) => self.records.push(&bytes),
+                None => return self.records.finish().map(|()| None).map_err(damaged),
             }
         }
     }

@@ -10,7 +10,7 @@ mod files;
 mod index;
 mod keys;
 mod requests;
-mod salvage;
+pub(crate) mod salvage;
 
 use std::collections::BTreeSet;
 

@@ -177,16 +177,16 @@ impl Repository {
             Err(StoreError::NotFound { store, .. }) => return Err(VaultError::NotARepository { store }),
             Err(error) => return Err(VaultError::reading(error)),
         };
-        let marker: Marker =
-            serde_json::from_slice(&bytes).map_err(|error| VaultError::damaged(layout::MARKER, error))?;
-        if marker.format != u64::from(FORMAT_VERSION) {
+        let (format, repository) =
+            read_marker(&bytes).map_err(|error| VaultError::damaged(layout::MARKER, error))?;
+        if format != u64::from(FORMAT_VERSION) {
             return Err(VaultError::OtherFormat {
                 store: store.name().to_owned(),
-                found: marker.format,
+                found: format,
                 supported: FORMAT_VERSION,
             });
         }
-        Ok(marker.repository)
+        Ok(repository)
     }
 
     /// The repository's id.
@@ -242,6 +242,12 @@ pub(crate) fn marker_of(repository: &RepositoryId) -> Vec<u8> {
     let marker =
         Marker { lifeboat: "repository".to_owned(), format: FORMAT_VERSION.into(), repository: *repository };
     serde_json::to_vec_pretty(&marker).expect("a marker is strings and numbers")
+}
+
+/// The format version and the repository that the bytes of `lifeboat.json` claim.
+pub(crate) fn read_marker(bytes: &[u8]) -> serde_json::Result<(u64, RepositoryId)> {
+    let marker: Marker = serde_json::from_slice(bytes)?;
+    Ok((marker.format, marker.repository))
 }
 
 /// The hash in the last part of an object's name.
@@ -313,7 +319,7 @@ async fn read_rosters(
     pinned: Option<PinnedRoster>,
 ) -> Result<(Roster, PinnedRoster), VaultError> {
     let entries = store.list(layout::ROSTERS).await?;
-    let numbers = entries.iter().filter_map(|entry| entry.key.rsplit('/').next()?.parse::<u64>().ok());
+    let numbers = entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?));
     let newest = numbers.max().unwrap_or(0).min(entries.len() as u64);
     let mut last: Option<(Roster, Sha256Digest)> = None;
     for number in 0..=newest {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupId, KeeperId, RepositoryId, Signer, WriterId};
 
-const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
+pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
 
 /// The features of this format that a roster may require; one that requires another is refused.
 const KNOWN_FEATURES: &[&str] = &[];

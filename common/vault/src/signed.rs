@@ -45,8 +45,13 @@ pub(crate) enum SignedObjectError {
 
 /// Encodes, compresses, seals and signs `body`.
 pub(crate) fn write<T: Encode<()>>(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, body: &T) -> Vec<u8> {
+    seal(place, pen, index_key, &compress(&to_cbor(body)))
+}
+
+/// Seals and signs a body that is encoded and compressed.
+pub(crate) fn seal(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, compressed: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::new();
-    index_key.seal(&place.binding(), &compress(&to_cbor(body)), &mut sealed);
+    index_key.seal(&place.binding(), compressed, &mut sealed);
     let signature = pen.key.sign(&place.signed_bytes(pen.signer, &sealed));
     let mut bytes = Vec::with_capacity(sealed.len() + 128);
     bytes.extend_from_slice(MAGIC);

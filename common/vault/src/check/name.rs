@@ -38,7 +38,7 @@ impl Name {
         let parts: Vec<&str> = key.split('/').collect();
         let name = match parts[..] {
             [layout::MARKER] => Self::Marker,
-            [layout::ROSTERS, number] => Self::Roster(number.parse().ok()?),
+            [layout::ROSTERS, number] => Self::Roster(layout::number(number)?),
             ["keys", folder, file] => {
                 let (recipient, hash) = file.strip_suffix(".age")?.rsplit_once('-')?;
                 let folder = KeyFolder::parse(folder)?;
@@ -56,14 +56,14 @@ impl Name {
             },
             ["parts", group, hash] => Self::Part { group: group.parse().ok()?, hash: hash.parse().ok()? },
             [layout::SNAPSHOTS, writer, sequence] => {
-                Self::Snapshot { writer: writer.parse().ok()?, sequence: sequence.parse().ok()? }
+                Self::Snapshot { writer: writer.parse().ok()?, sequence: layout::number(sequence)? }
             }
             [layout::SNAPSHOTS, _, folder, hash] => {
                 folder.strip_suffix(".sig")?;
                 return Some(Self::Countersignature { hash: hash.parse().ok()? });
             }
             [layout::FORGET, writer, sequence] => {
-                Self::Forget { writer: writer.parse().ok()?, sequence: sequence.parse().ok()? }
+                Self::Forget { writer: writer.parse().ok()?, sequence: layout::number(sequence)? }
             }
             [layout::CONDEMNED, by, group, hash] => {
                 if by != "root" {
@@ -74,7 +74,7 @@ impl Name {
             ["lost", group, hash] => Self::Loss { group: group.parse().ok()?, hash: hash.parse().ok()? },
             _ => return None,
         };
-        // A number with another count of digits, or a pack below other digits, is another object.
+        // An epoch with another count of digits, or a pack below other digits, is another object.
         (name.key().as_deref() == Some(key)).then_some(name)
     }
 
@@ -188,7 +188,10 @@ mod tests {
                 assert!(Name::parse(&other).is_none(), "{other}");
             }
         }
-        assert!(Name::parse("roster/7").is_none());
+        let long = layout::forget(WriterId::from_bytes([3; 16]), 10_000_000_000);
+        for number in ["roster/7", "roster/10000000000", "roster/+000000007", &long] {
+            assert!(Name::parse(number).is_none(), "{number}: numbers have ten digits");
+        }
         assert!(Name::parse(&layout::pack(group, &hash).replacen(&hash.to_string()[..2], "zz", 1)).is_none());
     }
 }

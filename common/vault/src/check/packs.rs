@@ -1,7 +1,7 @@
 //! One pack whole: its bytes against its name, its frames against the index and, with the keys at hand, against the
 //! chunks that they hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
 use zeroize::Zeroizing;
@@ -105,12 +105,14 @@ fn frame_bytes(pack: &[u8], offset: u64, length: u32) -> Option<&[u8]> {
 }
 
 fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], reading: &mut PackReading) {
+    let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
+    let mut there = HashSet::with_capacity(trailer.len());
     for frame in trailer {
         let name = FrameName { run: frame.run, ordinal: frame.ordinal };
         let sealed = frame_bytes(bytes, frame.offset, frame.length);
         let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == frame.hash);
         let offset = frame.offset;
-        if !is_whole && !reading.bad.iter().any(|bad| bad.name == name) {
+        if !is_whole && bad.insert(name) {
             let reason = "it does not have the hash that the pack's trailer gives".to_owned();
             reading.bad.push(FaultyFrame { name, offset, reason });
         }
@@ -118,19 +120,13 @@ fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], rea
             let reason = "the contents index lists other chunks for it than its pack does".to_owned();
             reading.false_frames.push(FaultyFrame { name, offset, reason });
         }
+        there.insert((name, frame.offset, frame.length, frame.hash));
     }
-    for located in &job.located {
-        let is_there = trailer.iter().any(|frame| {
-            frame.run == located.name.run
-                && frame.ordinal == located.name.ordinal
-                && frame.offset == located.place.offset
-                && frame.length == located.place.length
-                && frame.hash == located.place.hash
-        });
-        if !is_there {
-            let offset = located.place.offset;
+    for Located { name, place, .. } in &job.located {
+        if !there.contains(&(*name, place.offset, place.length, place.hash)) {
+            let (name, offset) = (*name, place.offset);
             let reason = format!("the index puts it at byte {offset}, and the pack's trailer does not");
-            reading.index_faults.push(FaultyFrame { name: located.name, offset, reason });
+            reading.index_faults.push(FaultyFrame { name, offset, reason });
         }
     }
 }
@@ -143,16 +139,18 @@ fn open_frames(
     trailer: &[TrailerFrame],
     reading: &mut PackReading,
 ) {
+    let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
     for frame in trailer {
         let name = FrameName { run: frame.run, ordinal: frame.ordinal };
         let offset = frame.offset;
         let keys = opening.run_keys.get(&frame.run).map_or(&[][..], Vec::as_slice);
         let Some(sealed) = frame_bytes(bytes, frame.offset, frame.length) else { continue };
-        if keys.is_empty() || reading.bad.iter().any(|bad| bad.name == name) {
+        if keys.is_empty() || bad.contains(&name) {
             continue;
         }
         let opened = keys.iter().find_map(|key| OpenedFrame::open(sealed, key, &job.repository, name).ok());
         let Some(opened) = opened else {
+            bad.insert(name);
             let reason = "it does not open with its run's key".to_owned();
             reading.bad.push(FaultyFrame { name, offset, reason });
             continue;

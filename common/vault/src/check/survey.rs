@@ -69,7 +69,7 @@ pub(crate) struct Needs {
 }
 
 /// A frame that some locations object puts into a pack.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Located {
     pub(crate) name: FrameName,
     /// The size that the pack should have.
@@ -294,13 +294,15 @@ impl GroupSurvey {
     }
 
     pub(crate) fn add_locations(&mut self, locations: &Locations) {
+        let mut known: HashMap<Sha256Digest, HashSet<Located>> = HashMap::new();
         for pack in &locations.packs {
             let located = self.located.entry(pack.pack).or_default();
+            let known = known.entry(pack.pack).or_insert_with(|| located.iter().copied().collect());
             for place in &pack.frames {
                 let name = FrameName { run: locations.run, ordinal: place.ordinal };
                 let found = Located { name, size: pack.size, place: *place };
                 // Frames of a pack come in order from one writer, so a second object repeats whole stretches.
-                if !located.contains(&found) {
+                if known.insert(found) {
                     located.push(found);
                 }
             }

@@ -1,6 +1,6 @@
 //! Rebuilding the index from packs: trailers give contents and locations, headers give the keys of runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifeboat_core::Sha256Digest;
 
@@ -88,12 +88,12 @@ impl Checker {
     ) -> Result<(), VaultError> {
         let mut unplaced = Vec::new();
         for pack in stored {
-            let known = survey.located.get(&pack.hash).map_or(&[][..], Vec::as_slice);
+            let known = survey.located.get(&pack.hash).into_iter().flatten();
+            let known: HashSet<_> = known.map(|located| (located.name, located.place)).collect();
             let is_new = |frame: &&TrailerFrame| {
                 let TrailerFrame { run, ordinal, offset, length, hash, chunk_bytes, .. } = **frame;
                 let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
-                let name = FrameName { run, ordinal };
-                !known.iter().any(|located| located.name == name && located.place == place)
+                !known.contains(&(FrameName { run, ordinal }, place))
             };
             let frames: Vec<_> = pack.frames.iter().filter(is_new).cloned().collect();
             if !frames.is_empty() {

@@ -1,12 +1,12 @@
 //! Out of damaged packs: frames that are still whole go, as they are, to a new pack, and the damaged one goes away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
-use crate::check::survey::GroupSurvey;
+use crate::check::survey::{GroupSurvey, Located};
 use crate::check::{Checker, Findings};
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
@@ -43,7 +43,9 @@ impl Checker {
             if Sha256Digest::of(&bytes) == pack {
                 continue;
             }
-            let whole = whole_frames(survey, &pack, &bytes);
+            let located = survey.located.get(&pack).map_or(&[][..], Vec::as_slice);
+            let is_false = |l: &Located| survey.bad.contains(&(pack, l.name, l.place.offset));
+            let whole = whole_frames(located, is_false, &bytes);
             if !whole.is_empty() {
                 self.move_whole(survey, &pack, &bytes, whole, mender).await?;
             }
@@ -169,16 +171,19 @@ impl Checker {
     }
 }
 
-/// The frames that the index puts into a pack and that are there whole, without their chunks.
-fn whole_frames(survey: &GroupSurvey, pack: &Sha256Digest, bytes: &[u8]) -> Vec<TrailerFrame> {
-    let located = survey.located.get(pack).map_or(&[][..], Vec::as_slice);
-    let mut frames: Vec<TrailerFrame> = Vec::new();
+/// The frames that the index puts into a pack and that are there whole, without their chunks and without those that
+/// are known to be false.
+pub(crate) fn whole_frames(
+    located: &[Located],
+    is_false: impl Fn(&Located) -> bool,
+    bytes: &[u8],
+) -> Vec<TrailerFrame> {
+    let (mut frames, mut names) = (Vec::new(), HashSet::new());
     for located in located {
         let start = usize::try_from(located.place.offset).unwrap_or(usize::MAX);
         let sealed = bytes.get(start..start.saturating_add(located.place.length as usize));
         let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == located.place.hash);
-        let is_false = survey.bad.contains(&(*pack, located.name, located.place.offset));
-        if is_whole && !is_false && !frames.iter().any(|frame| name_of(frame) == located.name) {
+        if is_whole && !is_false(located) && names.insert(located.name) {
             frames.push(TrailerFrame {
                 run: located.name.run,
                 ordinal: located.name.ordinal,

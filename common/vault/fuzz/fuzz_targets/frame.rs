@@ -1,0 +1,8 @@
+//! The plaintext of a frame.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::frame(bytes);
+});

@@ -1,0 +1,8 @@
+//! An item stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::items(bytes);
+});

@@ -1,0 +1,8 @@
+//! The file of a keeper key.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::keeper_key(bytes);
+});

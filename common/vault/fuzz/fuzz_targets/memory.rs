@@ -1,0 +1,8 @@
+//! What a host remembers of a stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::memory(bytes);
+});

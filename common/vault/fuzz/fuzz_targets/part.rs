@@ -1,0 +1,8 @@
+//! What the group can read of a snapshot.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::part(bytes);
+});

@@ -1,0 +1,8 @@
+//! Patterns of what to leave out.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::patterns(bytes);
+});

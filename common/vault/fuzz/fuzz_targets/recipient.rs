@@ -1,0 +1,8 @@
+//! The text of a recipient.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::recipient(bytes);
+});

@@ -1,0 +1,8 @@
+//! The file of a recovery key.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::recovery_key(bytes);
+});

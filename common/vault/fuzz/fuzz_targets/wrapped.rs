@@ -1,0 +1,8 @@
+//! An age file that wraps a key.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::wrapped(bytes);
+});

@@ -1,0 +1,8 @@
+//! The file of a writer key.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    lifeboat_vault::fuzz::writer_key(bytes);
+});

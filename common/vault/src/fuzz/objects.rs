@@ -1,0 +1,146 @@
+//! The bodies of signed objects, as someone who has the group's index key can write them.
+
+use std::collections::HashMap;
+
+use minicbor::{Decode, Encode};
+
+use super::decoded;
+use super::stage::{GROUP, RUN, STAGE, WRITER};
+use crate::condemn::{Condemnation, Loss};
+use crate::frame::FRAME_SLOTS;
+use crate::frame_set::{FrameSet, MAX_FRAMES, RunFrames};
+use crate::ids::{FrameName, Signer};
+use crate::index::{Contents, ContentsIndex, Locations};
+use crate::locate::{FramePlaces, add_places};
+use crate::manifest::Part;
+use crate::pack::compress;
+use crate::seal::Purpose;
+use crate::signed::{self, Pen, Place};
+use crate::snapshot::Registration;
+
+/// A whole signed object of every kind; and, under a good seal and signature, what is compressed inside.
+pub fn signed_object(bytes: &[u8]) -> bool {
+    let key_of = |_| Some(STAGE.key.verification_key().clone());
+    let place = Place { purpose: Purpose::Part, repository: &STAGE.repository, group: GROUP };
+    let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
+    let _ = signed::read::<Part>(place, &STAGE.group.index_key, key_of, bytes);
+    let object = signed::seal(place, pen, &STAGE.group.index_key, bytes);
+    let read = signed::read::<Part>(place, &STAGE.group.index_key, key_of, &object);
+    let elsewhere = Place { purpose: Purpose::Contents, ..place };
+    assert!(signed::verify(elsewhere, key_of, &object).is_err(), "an object is of one kind only");
+    read.is_ok()
+}
+
+/// Reads a body as it is read from storage, and compares that with decoding it alone.
+fn body<T: Encode<()> + for<'b> Decode<'b, ()>>(purpose: Purpose, cbor: &[u8]) -> Option<T> {
+    let place = Place { purpose, repository: &STAGE.repository, group: GROUP };
+    let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
+    let value = decoded::<T>(cbor)?;
+    let object = signed::seal(place, pen, &STAGE.group.index_key, &compress(cbor));
+    let key_of = |signer| STAGE.roster.key_of(signer);
+    let read = signed::read::<T>(place, &STAGE.group.index_key, key_of, &object);
+    assert!(read.is_ok_and(|(signer, _)| signer == pen.signer), "what decodes alone is read from storage");
+    Some(value)
+}
+
+/// A run's registration.
+pub fn registration(cbor: &[u8]) -> bool {
+    let Some(registration) = body::<Registration>(Purpose::Registration, cbor) else { return false };
+    let _ = STAGE.identity.unwrap(&registration.wrapped_key);
+    true
+}
+
+/// What a contents object says.
+pub fn contents(cbor: &[u8]) -> bool {
+    let Some(contents) = body::<Contents>(Purpose::Contents, cbor) else { return false };
+    if !contents.is_sane() {
+        return false;
+    }
+    let frames = contents.runs.iter().flat_map(|run| {
+        run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
+    });
+    let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal)).collect();
+    let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();
+    let ids: Vec<_> = frames.flat_map(|(_, frame)| &frame.chunks).copied().collect();
+    let index = ContentsIndex::new([contents], &excluded, &used);
+    for id in ids {
+        let Some(place) = index.find(&id) else { continue };
+        assert!(!excluded.contains(place.frame), "an excluded frame is not leaned on");
+        assert!(index.commitment(place.frame.run).is_some());
+        let chunks = index.chunk_count(place.frame).expect("a frame that holds a chunk is known");
+        assert!(place.slot < chunks && chunks as usize <= FRAME_SLOTS);
+    }
+    true
+}
+
+/// What a locations object says.
+pub fn locations(cbor: &[u8]) -> bool {
+    let Some(locations) = body::<Locations>(Purpose::Locations, cbor) else { return false };
+    if !locations.is_sane() {
+        return false;
+    }
+    let mut places = FramePlaces::new();
+    add_places(&mut places, &locations);
+    for (name, places) in places {
+        assert!(name.run == locations.run && name.ordinal < MAX_FRAMES && !places.is_empty());
+        for place in places {
+            assert!(place.frame.offset + u64::from(place.frame.length) <= place.size);
+            let _ = place.check(b"another frame");
+        }
+    }
+    true
+}
+
+/// What the group can read of a snapshot.
+pub fn part(cbor: &[u8]) -> bool {
+    let Some(part) = body::<Part>(Purpose::Part, cbor) else { return false };
+    if !part.is_usable() {
+        return false;
+    }
+    let contents =
+        part.streams.iter().map(|s| &s.items).chain(part.documents.iter().map(|document| &document.content));
+    for content in contents {
+        let bytes = content.extents.iter().map(|extent| {
+            let _ = content.frame(extent);
+            u128::from(extent.bytes)
+        });
+        assert_eq!(bytes.sum::<u128>(), u128::from(content.bytes()));
+    }
+    let mut needed = FrameSet::default();
+    for record in &part.runs {
+        needed.insert_all(record.run, record.needed().map(|frame| frame.ordinal));
+        for (frame, _) in record.needed().zip(&record.used) {
+            assert!(frame.ordinal < MAX_FRAMES && record.needs(frame.ordinal));
+        }
+    }
+    survives(&needed);
+    true
+}
+
+/// A keeper's condemnation.
+pub fn condemnation(cbor: &[u8]) -> bool {
+    let Some(condemnation) = body::<Condemnation>(Purpose::Condemnation, cbor) else { return false };
+    frames(&condemnation.frames);
+    true
+}
+
+/// Frames that a repair found lost.
+pub fn loss(cbor: &[u8]) -> bool {
+    let Some(loss) = body::<Loss>(Purpose::Loss, cbor) else { return false };
+    frames(&loss.frames);
+    true
+}
+
+fn frames(records: &[RunFrames]) {
+    let mut set = FrameSet::default();
+    set.add_records(records);
+    assert!(set.iter().all(|frame| frame.ordinal < MAX_FRAMES && set.contains(frame)));
+    let _ = set.has_run(RUN);
+    survives(&set);
+}
+
+fn survives(set: &FrameSet) {
+    let mut again = FrameSet::default();
+    again.add_records(&set.to_records());
+    assert!(set.minus(&again).is_empty() && again.minus(set).is_empty(), "a set survives its stored form");
+}

@@ -1,0 +1,99 @@
+//! What anyone can read: the marker, signed JSON, the names of objects; and what this machine has seen.
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_trust::dsse::{Envelope, IN_TOTO};
+
+use super::same_in_json;
+use super::stage::{GROUP, STAGE, WRITER};
+use crate::check::name::Name;
+use crate::forget::{self, Request};
+use crate::history::sequence_of;
+use crate::ids::Signer;
+use crate::manifest::{self, Place};
+use crate::pins::Pins;
+use crate::repository::{hash_of, marker_of, read_marker};
+use crate::roster::{self, Roster};
+
+/// `lifeboat.json`.
+pub fn marker(bytes: &[u8]) -> bool {
+    let Ok((_, repository)) = read_marker(bytes) else { return false };
+    let (format, again) = read_marker(&marker_of(&repository)).expect("what was written is read");
+    assert_eq!((format, again), (crate::FORMAT_VERSION.into(), repository));
+    true
+}
+
+/// The payload of a first roster, under a good signature; and the same bytes as a whole envelope.
+pub fn roster(payload: &[u8]) -> bool {
+    let _ = Roster::verify(payload, &STAGE.repository, None);
+    let envelope = Envelope::sign(roster::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
+    let Ok(roster) = Roster::verify(&envelope, &STAGE.repository, None) else { return false };
+    same_in_json(&roster);
+    let again = Roster::verify(&roster.sign(&STAGE.key), &STAGE.repository, None);
+    assert_eq!(again.map(|again| again.number).ok(), Some(0));
+    assert!(roster.key_of(Signer::Root).is_some_and(|root| root.id() == STAGE.repository));
+    assert_eq!(roster.members().writers.len(), roster.writers.len());
+    for writer in &roster.writers {
+        let key = roster.key_of(Signer::Writer(writer.id));
+        assert!(key.is_some(), "whoever is on a roster that was read has a key");
+    }
+    for keeper in &roster.keepers {
+        let key = roster.key_of(Signer::Keeper(keeper.id));
+        assert!(key.is_some(), "whoever is on a roster that was read has a key");
+        assert!(keeper.removed.is_none() || roster.pruning_key_of(Signer::Keeper(keeper.id)).is_none());
+    }
+    true
+}
+
+/// The payload of a manifest, under its writer's signature; and the same bytes as a whole envelope.
+pub fn manifest(payload: &[u8]) -> bool {
+    let place = Place { repository: STAGE.repository, writer: WRITER, group: GROUP, sequence: 7 };
+    let key = STAGE.key.verification_key();
+    let _ = manifest::verify(payload, key, &place);
+    let envelope = Envelope::sign(IN_TOTO, payload.to_owned(), &STAGE.key).to_json();
+    let Ok(manifest) = manifest::verify(&envelope, key, &place) else { return false };
+    assert_eq!(manifest.id, Sha256Digest::of(payload), "a snapshot is named by the payload's bytes");
+    same_in_json(&manifest.predicate);
+    let (again, _) = manifest::sign(manifest.predicate.clone(), &manifest.part, &STAGE.key);
+    let again = manifest::verify(&again, key, &place).expect("what was signed verifies");
+    assert_eq!((again.part, again.predicate.sequence), (manifest.part, place.sequence));
+    true
+}
+
+/// The payload of a request to forget, under a good signature; and the same bytes as a whole envelope.
+pub fn request(payload: &[u8]) -> bool {
+    let _ = Request::verify(payload, &STAGE.roster, WRITER, 7);
+    let envelope = Envelope::sign(forget::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
+    let Ok(request) = Request::verify(&envelope, &STAGE.roster, WRITER, 7) else { return false };
+    same_in_json(&request);
+    assert!(request.counts(&STAGE.roster), "nobody on the stage was removed");
+    assert!(Request::verify(&envelope, &STAGE.roster, WRITER, 8).is_err(), "it counts in its place only");
+    true
+}
+
+/// The name of an object.
+pub fn name(bytes: &[u8]) -> bool {
+    let Ok(key) = std::str::from_utf8(bytes) else { return false };
+    let (sequence, hash) = (sequence_of(key), hash_of(key));
+    let Some(name) = Name::parse(key) else { return false };
+    assert!(name.cap() > 0);
+    match &name {
+        Name::Snapshot { sequence: named, .. } | Name::Forget { sequence: named, .. } => {
+            assert_eq!(sequence, Some(*named), "whoever reads histories knows the same names");
+        }
+        Name::Key { hash, .. } => assert!(key.ends_with(&format!("-{hash}.age"))),
+        name => assert!(name.hash().is_none_or(|named| Some(*named) == hash)),
+    }
+    true
+}
+
+/// The file of what this machine has seen.
+pub fn pins(bytes: &[u8]) -> bool {
+    let Ok(pins) = Pins::from_json(bytes) else { return false };
+    same_in_json(&pins);
+    let mut moved = Pins::default();
+    moved.advance(&pins);
+    assert_eq!(moved, pins, "what is seen first is all that was seen");
+    moved.advance(&Pins::default());
+    assert_eq!(moved, pins, "nothing goes back");
+    true
+}
