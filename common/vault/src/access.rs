@@ -10,18 +10,10 @@ use crate::VaultError;
 use crate::ids::{GroupId, Signer};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
-use crate::keys::{GroupKeys, index_key_from_cbor};
+use crate::keys::{GroupKeys, GroupView, index_key_from_cbor};
 use crate::layout::{self, cap};
 use crate::repository::{Repository, check_writer};
-use crate::seal::SealKey;
 use crate::signed::Pen;
-
-/// A group's index key: what it takes to see names, sizes and which frames a snapshot needs.
-#[derive(Debug, Clone)]
-pub(crate) struct GroupView {
-    pub(crate) id: GroupId,
-    pub(crate) index_key: SealKey,
-}
 
 /// A repository as one key shows it.
 #[derive(Clone)]
@@ -101,12 +93,6 @@ impl std::fmt::Debug for Viewer {
     }
 }
 
-impl From<&GroupKeys> for GroupView {
-    fn from(keys: &GroupKeys) -> Self {
-        Self { id: keys.id, index_key: keys.index_key.clone() }
-    }
-}
-
 /// Opens the index key that was wrapped to a keeper and checks it against the roster's commitment.
 async fn index_key_of(
     repository: &Repository,
@@ -115,15 +101,29 @@ async fn index_key_of(
     commitment: &Sha256Digest,
 ) -> Result<GroupView, VaultError> {
     let folder = layout::group_keys(group);
+    let mut refused = None;
     for entry in repository.store.list(&folder).await? {
-        let bytes = repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading)?;
-        let Some(secret) = keeper.identity.unwrap(&bytes) else { continue };
-        let opened = index_key_from_cbor(&secret)
-            .filter(|(id, key)| *id == group && Sha256Digest::from_bytes(key.commitment()) == *commitment);
-        return match opened {
-            Some((id, index_key)) => Ok(GroupView { id, index_key }),
-            None => Err(VaultError::damaged(&entry.key, "it holds another key than the roster commits to")),
+        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+            Ok(bytes) => bytes,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => {
+                refused = Some(error);
+                continue;
+            }
         };
+        let Some(secret) = keeper.identity.unwrap(&bytes) else { continue };
+        match index_key_from_cbor(&secret) {
+            Some((id, index_key))
+                if id == group && Sha256Digest::from_bytes(index_key.commitment()) == *commitment =>
+            {
+                return Ok(GroupView { id, index_key });
+            }
+            // Anyone who may write there can seal what he likes to a keeper.
+            _ => {
+                let reason = "it holds another key than the roster commits to";
+                refused = Some(VaultError::damaged(&entry.key, reason));
+            }
+        }
     }
-    Err(VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") })
+    Err(refused.unwrap_or(VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") }))
 }

@@ -10,13 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::chunk::{ChunkBuffer, Chunker};
-use crate::frame::RawFrame;
+use crate::frame::{PackKind, RawFrame};
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName, RunId};
 use crate::index::{ChunkPlace, ContentsIndex};
 use crate::item::{Content, Extent, Item, Segment, has_holes};
 use crate::memory::{HostMemory, Memories};
-use crate::pack::PackKind;
 use crate::pipeline::Pipeline;
 use crate::source::{Body, Found, Layout, Source, Unreadable};
 

@@ -6,9 +6,9 @@
 use minicbor::{Decode, Encode};
 
 use crate::VaultError;
-use crate::access::GroupView;
 use crate::frame_set::{FrameSet, RunFrames};
 use crate::ids::{Signer, WriterId};
+use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
 use crate::seal::Purpose;

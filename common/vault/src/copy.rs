@@ -8,13 +8,13 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
-use minicbor::{Decode, Encode};
 use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::ids::{RepositoryId, WriterId, digest_in_cbor};
+use crate::ids::WriterId;
 use crate::key_file::WriterKey;
+use crate::manifest::Original;
 use crate::pipeline::PackSizes;
 use crate::repository::Repository;
 use crate::restore::OpenSnapshot;
@@ -22,26 +22,6 @@ use crate::snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream};
 use crate::snapshot_source::SnapshotSource;
 use crate::source::Unreadable;
 use crate::view::Snapshot;
-
-/// A snapshot as it was first taken, by which all its copies know each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(map)]
-pub struct Original {
-    /// The repository that it was taken into.
-    #[n(0)]
-    #[cbor(with = "digest_in_cbor")]
-    pub repository: RepositoryId,
-    /// Its id there.
-    #[n(1)]
-    #[cbor(with = "digest_in_cbor")]
-    pub snapshot: Sha256Digest,
-    /// Who took it.
-    #[n(2)]
-    pub writer: WriterId,
-    /// Which of that writer's snapshots it is.
-    #[n(3)]
-    pub sequence: u64,
-}
 
 impl Snapshot {
     /// The snapshot that this one is a copy of; itself where it is none.

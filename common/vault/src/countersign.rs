@@ -12,12 +12,11 @@ use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::VerificationKey;
 
 use crate::VaultError;
-use crate::forget::Request;
-use crate::history::sequence_of;
 use crate::ids::WriterId;
 use crate::layout::{self, cap};
 use crate::manifest::{self, Manifest};
 use crate::repository::{Repository, hash_of};
+use crate::request::Request;
 
 /// The largest countersignature that is read, in bytes: the manifest's payload in base64, and what a bundle adds.
 const MAX_COUNTERSIGNATURE: u64 = 2 * cap::MANIFEST;
@@ -194,7 +193,7 @@ impl Repository {
                 .verification_key()
                 .ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
             for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key) else { continue };
+                let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
                 let place =
                     manifest::Place { repository: self.id, writer: writer.id, group: writer.group, sequence };
                 match self.signed_manifest(&entry.key, &key, &place).await {
@@ -208,7 +207,7 @@ impl Repository {
                 }
             }
             for entry in self.store.list(&layout::forget_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key) else { continue };
+                let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
                 let bytes = self.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading);
                 match bytes.map(|bytes| Request::verify(&bytes, &self.roster, writer.id, sequence)) {
                     Ok(Ok(_)) => {

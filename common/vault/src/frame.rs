@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use lifeboat_core::Sha256Digest;
+use minicbor::{Decode, Encode};
 
 use crate::chunk::MAX_CHUNK;
 use crate::ids::{ChunkId, FrameName, RepositoryId};
-use crate::pack::PackKind;
 use crate::seal::{Binding, Purpose, SealKey};
 
 /// A frame is closed once it holds this many bytes of chunks.
@@ -24,6 +24,18 @@ pub(crate) const MAX_SEALED_FRAME: u64 = MAX_BODY as u64 + 4096;
 
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
+
+/// What frames hold. File contents and metadata never share a frame or a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub(crate) enum PackKind {
+    /// Chunks of files.
+    #[n(0)]
+    Data,
+    /// Chunks of item streams and definitions.
+    #[n(1)]
+    Metadata,
+}
 
 /// Chunks on their way into a frame.
 pub(crate) struct RawFrame {

@@ -7,12 +7,11 @@ use std::collections::hash_map::Entry;
 use tokio::sync::OnceCell;
 
 use crate::VaultError;
-use crate::access::GroupView;
 use crate::chunk::chunk_id;
 use crate::frame::OpenedFrame;
 use crate::ids::{ChunkId, FrameName, RunId};
 use crate::index::{ChunkPlace, Contents, RunContents};
-use crate::keys::GroupKeys;
+use crate::keys::{GroupKeys, GroupView};
 use crate::layout;
 use crate::locate::FramePlaces;
 use crate::restorer::Restorer;

@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::forget::{By, Request};
 use crate::ids::WriterId;
 use crate::layout::{self, cap};
 use crate::manifest::{self, Manifest};
 use crate::pins::Pins;
 use crate::repository::Repository;
+use crate::request::{By, Request};
 use crate::roster::{Head, Roster, Writer};
 
 /// How many manifests are read at once.
@@ -108,7 +108,7 @@ impl Repository {
     async fn writer_history(&self, writer: &Writer, history: &mut History) -> Result<(), VaultError> {
         let mut places = BTreeMap::new();
         for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
-            if let Some(sequence) = sequence_of(&entry.key) {
+            if let Some(sequence) = layout::sequence_of(&entry.key) {
                 places.insert(sequence, entry.modified);
             }
         }
@@ -143,7 +143,7 @@ impl Repository {
     ) -> Result<BTreeMap<u64, Found>, VaultError> {
         let mut requests = BTreeMap::new();
         for entry in self.store.list(&layout::forget_of(writer.id)).await? {
-            let Some(sequence) = sequence_of(&entry.key) else { continue };
+            let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
             let bytes = match self.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading) {
                 Ok(bytes) => bytes,
                 Err(error @ VaultError::Store(_)) => return Err(error),
@@ -264,7 +264,7 @@ impl Repository {
     /// The newest manifest of a writer, or `None` when it has none. Less than this machine has seen before is an error.
     pub(crate) async fn head(&self, writer: &Writer) -> Result<Option<Manifest>, VaultError> {
         let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
-        let newest = entries.iter().filter_map(|entry| sequence_of(&entry.key)).max();
+        let newest = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
         let head = match newest {
             Some(sequence) => Some(self.manifest(writer, sequence).await?),
             None => None,
@@ -299,7 +299,7 @@ impl Repository {
         let pinned = self.pinned.heads.get(&writer.id).copied();
         let requests = self.store.list(&layout::forget_of(writer.id)).await?;
         let mut requested = BTreeSet::new();
-        for sequence in requests.iter().filter_map(|entry| sequence_of(&entry.key)) {
+        for sequence in requests.iter().filter_map(|entry| layout::sequence_of(&entry.key)) {
             let key = layout::forget(writer.id, sequence);
             match self.store.read(&key, cap::FORGET).await.map_err(VaultError::reading) {
                 Ok(bytes) if Request::verify(&bytes, &self.roster, writer.id, sequence).is_ok() => {
@@ -313,7 +313,7 @@ impl Repository {
         used = used.max(requested.last().copied());
         if let Some(damage) = damage {
             let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
-            let listed = entries.iter().filter_map(|entry| sequence_of(&entry.key)).max();
+            let listed = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
             let is_known = |sequence| {
                 requested.contains(&sequence) || pinned.is_some_and(|pinned| pinned.sequence == sequence)
             };
@@ -383,10 +383,4 @@ fn missed_by_others(roster: &Roster, history: &mut History) {
             history.problems.push(VaultError::Withheld { writer, first, last });
         }
     }
-}
-
-/// The sequence in the name of a manifest or request; other objects of the folder (countersignatures) have none.
-pub(crate) fn sequence_of(key: &str) -> Option<u64> {
-    let name = key.rsplit('/').next()?;
-    if key.matches('/').count() == 2 { layout::number(name) } else { None }
 }

@@ -20,7 +20,7 @@ use lifeboat_core::random::Entropy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use group::{GroupKeys, index_key_from_cbor};
+pub(crate) use group::{GroupKeys, GroupView, index_key_from_cbor};
 pub use identity::{Identity, IdentityFile};
 pub use passphrase::Passphrase;
 pub use plugin::{NoDialog, PluginDialog};

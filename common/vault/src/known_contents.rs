@@ -16,10 +16,9 @@ use lifeboat_core::limits::read_file_capped;
 use lifeboat_core::progress::Progress;
 
 use crate::VaultError;
-use crate::access::GroupView;
-use crate::history::sequence_of;
 use crate::ids::{Signer, WriterId};
 use crate::index::Contents;
+use crate::keys::GroupView;
 use crate::layout::{self, cap};
 use crate::repository::{Repository, hash_of};
 use crate::seal::Purpose;
@@ -173,7 +172,7 @@ impl<'a> Believable<'a> {
         for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
             let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
             for entry in self.repository.store.list(&layout::snapshots_of(writer.id)).await? {
-                let Some(sequence) = sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
+                let Some(sequence) = layout::sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
                     continue;
                 };
                 match self.repository.manifest(writer, sequence).await {

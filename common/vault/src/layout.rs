@@ -110,6 +110,12 @@ pub(crate) fn forget(writer: WriterId, sequence: u64) -> String {
 /// The folder of objects that are stored, looked at and deleted again to learn the storage's time.
 pub(crate) const CLOCK: &str = "clock";
 
+/// The sequence in the name of a manifest or request; other objects of the folder (countersignatures) have none.
+pub(crate) fn sequence_of(key: &str) -> Option<u64> {
+    let name = key.rsplit('/').next()?;
+    if key.matches('/').count() == 2 { number(name) } else { None }
+}
+
 /// The folder of condemnations.
 pub(crate) const CONDEMNED: &str = "condemned";
 

@@ -46,8 +46,10 @@ mod pins;
 mod pipeline;
 mod prune;
 mod reader;
+mod registration;
 pub mod repair;
 mod repository;
+mod request;
 mod restore;
 mod restorer;
 mod retention;
@@ -67,7 +69,7 @@ mod view;
 pub use access::Viewer;
 pub use compare::{Difference, What};
 pub use condemn::{GRACE_DAYS, LEASE_DAYS};
-pub use copy::{Copied, Copier, CopyOptions, Original};
+pub use copy::{Copied, Copier, CopyOptions};
 pub use countersign::{BrokenChain, ManifestChain, SignedManifest};
 pub use error::VaultError;
 pub use forget::Asked;
@@ -77,7 +79,7 @@ pub use key_file::{RecoveryKey, RecoveryKeyFile, WriterKey, write_private};
 pub use keys::{
     Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Protection, Recipient, RecipientKind,
 };
-pub use manifest::{Consistency, PREDICATE_TYPE, StreamKind, verification_key_text};
+pub use manifest::{Consistency, Original, PREDICATE_TYPE, StreamKind, verification_key_text};
 pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember};
 pub use pins::PinFile;
 pub use pipeline::PackSizes;

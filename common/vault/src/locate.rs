@@ -1,4 +1,4 @@
-//! Where frames lie, and with which run's key they were sealed: reading locations and registrations.
+//! Where frames lie: reading locations.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,14 +8,12 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
-use crate::access::GroupView;
-use crate::ids::{FrameName, GroupId, RunId, Signer};
+use crate::ids::{FrameName, GroupId, RunId};
 use crate::index::{FrameLocation, Locations};
-use crate::layout::{self, cap};
+use crate::keys::GroupView;
+use crate::layout;
 use crate::repository::Repository;
 use crate::seal::Purpose;
-use crate::signed::{self, Place};
-use crate::snapshot::Registration;
 
 /// Where a frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,25 +67,6 @@ impl Repository {
                 Err(VaultError::damaged(key, format!("it has {size} bytes, and something lies at {range:?}")))
             }
             Err(error) => Err(VaultError::reading(error)),
-        }
-    }
-
-    /// Reads the registration of a run.
-    pub(crate) async fn registration(
-        &self,
-        group: &GroupView,
-        run: RunId,
-    ) -> Result<Registration, VaultError> {
-        let name = layout::run(group.id, run);
-        let bytes = self.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        let place = Place { purpose: Purpose::Registration, repository: &self.id, group: group.id };
-        let (_, registration): (Signer, Registration) =
-            signed::read(place, &group.index_key, |signer| self.roster.key_of(signer), &bytes)
-                .map_err(|reason| VaultError::damaged(&name, reason))?;
-        if registration.run == run {
-            Ok(registration)
-        } else {
-            Err(VaultError::damaged(&name, "it belongs to another run"))
         }
     }
 

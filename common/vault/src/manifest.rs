@@ -16,9 +16,8 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
-use crate::copy::Original;
 use crate::frame_set::ordinals;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, digest_in_cbor};
 use crate::item::Content;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -156,6 +155,26 @@ pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Resu
         _ => return Err(ManifestError::Malformed("its subject has not exactly a SHA-256".to_owned())),
     };
     Ok(Manifest { predicate, part, id: Sha256Digest::of(payload) })
+}
+
+/// A snapshot as it was first taken, by which all its copies know each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct Original {
+    /// The repository that it was taken into.
+    #[n(0)]
+    #[cbor(with = "digest_in_cbor")]
+    pub repository: RepositoryId,
+    /// Its id there.
+    #[n(1)]
+    #[cbor(with = "digest_in_cbor")]
+    pub snapshot: Sha256Digest,
+    /// Who took it.
+    #[n(2)]
+    pub writer: WriterId,
+    /// Which of that writer's snapshots it is.
+    #[n(3)]
+    pub sequence: u64,
 }
 
 /// What the group can read of a snapshot: names and numbers, no paths and no contents.

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::access::GroupView;
+use crate::frame::PackKind;
 use crate::ids::{FrameName, RunId};
 use crate::index::{Locations, StoredPack};
+use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
 use crate::pack::{
-    MAX_HEADER, PACK_BYTES, PackBuilder, PackKind, TAIL, TrailerFrame, WrappedRunKey, open_trailer,
-    read_header, trailer_length,
+    MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
+    trailer_length,
 };
 use crate::repository::Repository;
 use crate::seal::Purpose;

@@ -5,7 +5,7 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, SealedFrame};
+use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, PackKind, SealedFrame};
 use crate::frame_set::MAX_FRAMES;
 use crate::ids::{ChunkId, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
 use crate::seal::{Binding, Purpose, SealKey};
@@ -18,18 +18,6 @@ pub(crate) const PACK_BYTES: usize = 16 << 20;
 pub(crate) const MAX_PACK: u64 = 256 << 20;
 /// The largest trailer, sealed as well as decompressed, in bytes.
 const MAX_TRAILER: usize = 256 << 20;
-
-/// What the frames of a pack hold. File contents and metadata never share a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub(crate) enum PackKind {
-    /// Chunks of files.
-    #[n(0)]
-    Data,
-    /// Chunks of item streams and definitions.
-    #[n(1)]
-    Metadata,
-}
 
 #[derive(Encode, Decode)]
 #[cbor(map)]

@@ -18,12 +18,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::VaultError;
-use crate::frame::{RawFrame, SealedFrame};
+use crate::frame::{PackKind, RawFrame, SealedFrame};
 use crate::ids::{RepositoryId, RunId, Signer};
 use crate::index::{self, StoredPack};
 use crate::key_file::WriterKey;
 use crate::layout;
-use crate::pack::{FinishedPack, PackBuilder, PackKind, WrappedRunKey};
+use crate::pack::{FinishedPack, PackBuilder, WrappedRunKey};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 

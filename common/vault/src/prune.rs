@@ -22,11 +22,12 @@ use lifeboat_store::{Entry, StoreError};
 
 use self::plan::GroupPlan;
 use crate::VaultError;
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS};
 use crate::frame_set::FrameSet;
 use crate::history::{History, Standing};
 use crate::index::{self, Contents, StoredPack};
+use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
 use crate::repository::Repository;

@@ -1,6 +1,6 @@
 //! Reading frames: ranges of packs, checked by the hash of the sealed frame, opened, and their chunks checked by id.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,11 +15,12 @@ use crate::heal::Healer;
 use crate::ids::FrameName;
 use crate::item::{Content, Extent, Item};
 use crate::item_records::ItemRecords;
-use crate::keys::GroupKeys;
+use crate::keys::{GroupKeys, GroupView};
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
 use crate::repository::Repository;
 use crate::restorer::{Restorer, RunKeyring};
+use crate::view::Snapshot;
 
 /// Frames of one pack that lie this close together are read in one request, in bytes.
 const COALESCE_GAP: u64 = 256 << 10;
@@ -52,8 +53,25 @@ pub(crate) struct Read {
     pub(crate) frames: Vec<FrameName>,
 }
 
+impl Restorer {
+    /// Makes the contents of a snapshot readable: finds where its frames lie and opens the keys of its runs.
+    pub async fn reader(&self, snapshot: &Snapshot) -> Result<FrameReader, VaultError> {
+        let group = self.group(snapshot.manifest.predicate.group)?;
+        let view = GroupView::from(group);
+        let mut frames = FramePlaces::new();
+        let mut run_keys = HashMap::new();
+        for record in &snapshot.part.runs {
+            let places = self.repository().places(&view, record.run).await?;
+            run_keys.insert(record.run, self.run_key(&view, record.run, &record.commitment, &places).await?);
+            frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
+        }
+        let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
+        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames, lost))
+    }
+}
+
 impl FrameReader {
-    pub(crate) fn new(
+    fn new(
         restorer: Restorer,
         group: GroupKeys,
         run_keys: RunKeyring,

@@ -11,10 +11,9 @@ use minicbor::Decode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::access::GroupView;
 use crate::ids::{RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
-use crate::keys::{self, GroupKeys, Recipient};
+use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};

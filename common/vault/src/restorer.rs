@@ -9,19 +9,17 @@ use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
-use crate::keys::{GroupKeys, Identity, recipient_of};
+use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
 use crate::layout::{self, cap};
 use crate::locate::FramePlaces;
 use crate::manifest::Part;
 use crate::pack::{MAX_HEADER, read_header};
 use crate::pins::PinFile;
-use crate::reader::FrameReader;
 use crate::repository::Repository;
 use crate::seal::SealKey;
-use crate::view::Snapshot;
 
 /// Someone who can read everything. Cheap to clone.
 #[derive(Clone)]
@@ -87,21 +85,6 @@ impl Restorer {
     /// The data identities that this recovery key opens, by epoch, in the form that is wrapped.
     pub(crate) fn data_secrets(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.epochs.iter().map(|(epoch, data)| (*epoch, &data.secret[..]))
-    }
-
-    /// Makes the contents of a snapshot readable: finds where its frames lie and opens the keys of its runs.
-    pub async fn reader(&self, snapshot: &Snapshot) -> Result<FrameReader, VaultError> {
-        let group = self.group(snapshot.manifest.predicate.group)?;
-        let view = GroupView::from(group);
-        let mut frames = FramePlaces::new();
-        let mut run_keys = HashMap::new();
-        for record in &snapshot.part.runs {
-            let places = self.repository().places(&view, record.run).await?;
-            run_keys.insert(record.run, self.run_key(&view, record.run, &record.commitment, &places).await?);
-            frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
-        }
-        let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
-        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames, lost))
     }
 
     /// Opens a run's key: from the run's registration, or, where that is damaged or missing, from the header of a

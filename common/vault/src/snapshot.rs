@@ -4,39 +4,35 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::Progress;
 use lifeboat_core::random::Entropy;
 use lifeboat_store::StoreError;
-use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Encode};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::GroupView;
 use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::condemn::LEASE_DAYS;
 use crate::frame_set::bitmap;
 use crate::history::Tip;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
+use crate::ids::{FrameName, Signer};
 use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
-use crate::keys::Recipient;
+use crate::keys::GroupView;
 use crate::known_contents::KnownContents;
-use crate::layout::{self, cap};
+use crate::layout;
 use crate::manifest::{
     self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
 use crate::memory::{Memories, MemoryFile};
 use crate::moving::Moves;
-use crate::pack::WrappedRunKey;
 use crate::pipeline::{PackSizes, Pipeline, RunKeys};
+use crate::registration::register;
 use crate::repository::{Repository, check_writer};
 use crate::roster::Head;
-use crate::seal::{Purpose, SealKey};
+use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
 use crate::source::{Source, Unreadable};
 use crate::view::Snapshot;
@@ -118,28 +114,6 @@ pub struct Committed {
     pub stored_bytes: u64,
     /// Some of what was to be captured is missing.
     pub incomplete: bool,
-}
-
-/// A run's registration in the store.
-#[derive(Encode, Decode)]
-#[cbor(map)]
-pub(crate) struct Registration {
-    #[n(0)]
-    pub(crate) format: u8,
-    #[n(1)]
-    #[cbor(with = "digest_in_cbor")]
-    pub(crate) repository: RepositoryId,
-    #[n(2)]
-    pub(crate) group: GroupId,
-    #[n(3)]
-    pub(crate) writer: WriterId,
-    #[n(4)]
-    pub(crate) run: RunId,
-    #[n(5)]
-    pub(crate) epoch: u32,
-    /// The run key as an age file to the epoch's data recipient.
-    #[n(6)]
-    pub(crate) wrapped_key: ByteVec,
 }
 
 /// A snapshot that is being taken.
@@ -466,57 +440,6 @@ async fn keep_what_is_leaned_on(
         Err(error @ VaultError::Store(_)) => Err(error),
         Err(error) => Err(gone(error.to_string())),
     }
-}
-
-/// Makes the run's key and puts it, wrapped, where it outlives this process; then reads it back.
-async fn register(
-    repository: &Repository,
-    key: &Arc<WriterKey>,
-    entropy: &dyn Entropy,
-    dry_run: bool,
-    progress: &Arc<dyn Progress>,
-) -> Result<Arc<RunKeys>, VaultError> {
-    let run = RunId::random(entropy);
-    let run_key = SealKey::random(entropy);
-    // The roster, not the key file, says whom run keys are wrapped to today.
-    let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
-    let recipient: Recipient = epoch.recipient.parse()?;
-    let wrapped: ByteVec = recipient.wrap(run_key.as_bytes())?.into();
-    if !dry_run {
-        let registration = Registration {
-            format: FORMAT_VERSION,
-            repository: repository.id,
-            group: key.group.id,
-            writer: key.writer,
-            run,
-            epoch: epoch.epoch,
-            wrapped_key: wrapped.clone(),
-        };
-        let place = Place { purpose: Purpose::Registration, repository: &repository.id, group: key.group.id };
-        let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-        let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
-        let name = layout::run(key.group.id, run);
-        repository.store.create(&name, registration.clone()).await?;
-        // Without this key nothing that the run writes can ever be read: see that it is there.
-        let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        if found != registration {
-            return Err(VaultError::damaged(name, "it reads back otherwise than it was written"));
-        }
-        // A manifest that takes another's place would lose a snapshot.
-        if !repository.store.keeps_conditions(&name, registration).await? {
-            progress.warn(
-                "the storage does not know conditional writes: let no two machines use this writer key, or one may \
-                 overwrite the other's snapshot",
-            );
-        }
-    }
-    Ok(Arc::new(RunKeys {
-        repository: repository.id,
-        writer: Arc::clone(key),
-        run,
-        wrapped: WrappedRunKey { run, wrapped },
-        key: run_key,
-    }))
 }
 
 fn run_records(keys: &RunKeys, stored: &Stored) -> Result<Vec<RunRecord>, VaultError> {

@@ -6,8 +6,9 @@ use lifeboat_core::progress::{Progress, Unit};
 use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::index::Locations;
+use crate::keys::GroupView;
 use crate::layout;
 use crate::seal::Purpose;
 use crate::view::Snapshot;

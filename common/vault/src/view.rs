@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::history::Recorded;
 use crate::ids::{Signer, WriterId};
+use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
 use crate::repository::Repository;

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::access::GroupView;
 use crate::check::survey::GroupSurvey;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
 use crate::index::Contents;
+use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
 use crate::seal::Purpose;

@@ -9,17 +9,17 @@ use minicbor::Decode;
 use crate::access::Viewer;
 use crate::check::name::{KeyFolder, Name};
 use crate::condemn::{Condemnation, Loss};
-use crate::forget::Request;
 use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
 use crate::key_file::RecoveryKey;
 use crate::keys::GroupKeys;
 use crate::manifest::{self, Part};
+use crate::registration::Registration;
 use crate::repository::marker_of;
+use crate::request::Request;
 use crate::restorer::Restorer;
 use crate::seal::Purpose;
 use crate::signed::{self, Place};
-use crate::snapshot::Registration;
 
 /// What an object that is as it must be says.
 pub(crate) enum Body {

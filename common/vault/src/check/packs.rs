@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 use zeroize::Zeroizing;
 
-use crate::access::GroupView;
 use crate::check::survey::{ChunkListDigest, Located, digest_of};
 use crate::chunk::chunk_id;
 use crate::frame::OpenedFrame;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId};
+use crate::keys::GroupView;
 use crate::pack::{TrailerFrame, read_header, read_trailer};
 use crate::seal::SealKey;
 

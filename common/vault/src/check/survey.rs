@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::Entry;
 
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::check::name::{KeyFolder, Name};
 use crate::check::objects::Body;
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
 use crate::index::{Contents, FrameLocation, Locations};
+use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::Part;
 

@@ -15,18 +15,19 @@ use lifeboat_testkit::fault_store::{Answer, Fault, Rule};
 
 use super::*;
 use crate::chunk::chunk_id;
-use crate::frame::RawFrame;
+use crate::frame::{PackKind, RawFrame};
 use crate::ids::Signer;
 use crate::index::{self, StoredPack};
 use crate::key_file::RecoveryKeyFile;
 use crate::keys::NoDialog;
-use crate::pack::{PackBuilder, PackKind, WrappedRunKey};
+use crate::pack::{PackBuilder, WrappedRunKey};
+use crate::registration::Registration;
 use crate::repair::RepairOptions;
 use crate::repository::NewRepository;
 use crate::roster::Floor;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
-use crate::snapshot::{Registration, SnapshotOptions, SnapshotWriter, Stream};
+use crate::snapshot::{SnapshotOptions, SnapshotWriter, Stream};
 use crate::{Consistency, FORMAT_VERSION, FolderSource, PackSizes, PinFile, StreamKind};
 
 const VICTIM: &[u8] = b"what the neighbour is about to store";

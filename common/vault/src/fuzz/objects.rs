@@ -14,9 +14,9 @@ use crate::index::{Contents, ContentsIndex, Locations};
 use crate::locate::{FramePlaces, add_places};
 use crate::manifest::Part;
 use crate::pack::compress;
+use crate::registration::Registration;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
-use crate::snapshot::Registration;
 
 /// A whole signed object of every kind; and, under a good seal and signature, what is compressed inside.
 pub fn signed_object(bytes: &[u8]) -> bool {

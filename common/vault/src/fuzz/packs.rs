@@ -6,15 +6,16 @@ use lifeboat_core::Sha256Digest;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE};
-use crate::access::GroupView;
 use crate::check::packs::{Opening, PackJob, examine};
 use crate::check::survey::Located;
-use crate::frame::{FRAME_SLOTS, MAX_BODY, MAX_SEALED_FRAME, OpenedFrame, RawFrame, binding, context};
+use crate::frame::{
+    FRAME_SLOTS, MAX_BODY, MAX_SEALED_FRAME, OpenedFrame, PackKind, RawFrame, binding, context,
+};
 use crate::ids::{ChunkId, FrameName};
 use crate::index::FrameLocation;
+use crate::keys::GroupView;
 use crate::pack::{
-    PACK_BYTES, PackBuilder, PackKind, Trailer, TrailerFrame, compress, read_header, read_trailer,
-    seal_trailer,
+    PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
 };
 use crate::repair::salvage::whole_frames;
 

@@ -6,12 +6,12 @@ use lifeboat_trust::dsse::{Envelope, IN_TOTO};
 use super::same_in_json;
 use super::stage::{GROUP, STAGE, WRITER};
 use crate::check::name::Name;
-use crate::forget::{self, Request};
-use crate::history::sequence_of;
 use crate::ids::Signer;
+use crate::layout;
 use crate::manifest::{self, Place};
 use crate::pins::Pins;
 use crate::repository::{hash_of, marker_of, read_marker};
+use crate::request::{self, Request};
 use crate::roster::{self, Roster};
 
 /// `lifeboat.json`.
@@ -62,7 +62,7 @@ pub fn manifest(payload: &[u8]) -> bool {
 /// The payload of a request to forget, under a good signature; and the same bytes as a whole envelope.
 pub fn request(payload: &[u8]) -> bool {
     let _ = Request::verify(payload, &STAGE.roster, WRITER, 7);
-    let envelope = Envelope::sign(forget::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
+    let envelope = Envelope::sign(request::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
     let Ok(request) = Request::verify(&envelope, &STAGE.roster, WRITER, 7) else { return false };
     same_in_json(&request);
     assert!(request.counts(&STAGE.roster), "nobody on the stage was removed");
@@ -73,7 +73,7 @@ pub fn request(payload: &[u8]) -> bool {
 /// The name of an object.
 pub fn name(bytes: &[u8]) -> bool {
     let Ok(key) = std::str::from_utf8(bytes) else { return false };
-    let (sequence, hash) = (sequence_of(key), hash_of(key));
+    let (sequence, hash) = (layout::sequence_of(key), hash_of(key));
     let Some(name) = Name::parse(key) else { return false };
     assert!(name.cap() > 0);
     match &name {

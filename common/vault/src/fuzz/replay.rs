@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The targets, each with its function.
-const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+/// A target's name and what it runs.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+const TARGETS: &[Target] = &[
     ("condemnation", super::condemnation),
     ("contents", super::contents),
     ("frame", super::frame),

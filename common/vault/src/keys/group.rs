@@ -19,6 +19,13 @@ pub(crate) struct GroupKeys {
     pub(crate) index_key: SealKey,
 }
 
+/// A group's index key: what it takes to see names, sizes and which frames a snapshot needs.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupView {
+    pub(crate) id: GroupId,
+    pub(crate) index_key: SealKey,
+}
+
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct GroupKeysRecord {
@@ -51,6 +58,12 @@ struct IndexKeyRecord {
 pub(crate) fn index_key_from_cbor(bytes: &[u8]) -> Option<(GroupId, SealKey)> {
     let record: IndexKeyRecord = from_cbor(bytes).ok()?;
     Some((record.group, SealKey::from_bytes(&record.index_key)))
+}
+
+impl From<&GroupKeys> for GroupView {
+    fn from(keys: &GroupKeys) -> Self {
+        Self { id: keys.id, index_key: keys.index_key.clone() }
+    }
 }
 
 impl GroupKeys {

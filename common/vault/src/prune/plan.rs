@@ -8,12 +8,13 @@ use lifeboat_store::Entry;
 
 use super::{Listing, places_of};
 use crate::VaultError;
-use crate::access::{GroupView, Viewer};
+use crate::access::Viewer;
 use crate::condemn::LEASE_DAYS;
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{FrameName, RunId, Signer};
 use crate::index::{Contents, FrameContents, Locations, PackLocations, RunContents, StoredPack};
+use crate::keys::GroupView;
 use crate::known_contents::Believable;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces, add_places};

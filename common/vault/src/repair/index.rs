@@ -11,10 +11,10 @@ use crate::ids::{FrameName, RunId};
 use crate::index::{self, Contents, FrameContents, FrameLocation, RunContents, StoredPack};
 use crate::layout;
 use crate::pack::TrailerFrame;
+use crate::registration::Registration;
 use crate::repair::{Mender, damaged_packs, writer_of_run};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Place};
-use crate::snapshot::Registration;
 use crate::{FORMAT_VERSION, VaultError};
 
 /// How many packs one round of index objects speaks of.

@@ -4,10 +4,10 @@ use crate::VaultError;
 use crate::check::name::Name;
 use crate::check::survey::Survey;
 use crate::check::{Checker, DamageKind, Findings};
-use crate::forget::Request;
 use crate::ids::WriterId;
 use crate::layout;
 use crate::repair::Mender;
+use crate::request::Request;
 
 /// How many snapshots that are withheld are given up at a time.
 const MOST_WITHHELD: u64 = 10_000;

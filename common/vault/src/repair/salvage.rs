@@ -8,12 +8,13 @@ use lifeboat_store::StoreError;
 use crate::VaultError;
 use crate::check::survey::{GroupSurvey, Located};
 use crate::check::{Checker, Findings};
+use crate::frame::PackKind;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
 use crate::index::{self, StoredPack};
 use crate::layout;
 use crate::pack::{
-    FinishedPack, MAX_PACK, PackBuilder, PackKind, TrailerFrame, WrappedRunKey, read_header, read_trailer,
+    FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
 };
 use crate::repair::{Mender, damaged_packs};
 use crate::seal::Purpose;

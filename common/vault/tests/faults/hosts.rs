@@ -34,7 +34,7 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
     let restorer = one.restorer().await.unwrap();
     let second = restorer.add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
     let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
-    let mut two = one.from_elsewhere();
+    let mut two = one.elsewhere();
     // Neither manifest is stored before both runs have stored all the rest.
     let gate = Gate::new();
     one.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/").times(2));
@@ -62,7 +62,7 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
 async fn clones_of_a_host_that_write_the_same_sequence_come_one_after_the_other() {
     let mut original = Yard::new().await;
     original.snapshot(&files(0)).await.unwrap();
-    let mut clones = [original.from_elsewhere(), original.from_elsewhere(), original.from_elsewhere()];
+    let mut clones = [original.elsewhere(), original.elsewhere(), original.elsewhere()];
     let gate = Gate::new();
     original.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/").times(3));
     let all_arrived = async {
@@ -128,7 +128,7 @@ async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_come
     let mut one = Yard::new().await;
     one.faults.ignore_conditions();
     one.snapshot(&files(0)).await.unwrap();
-    let other = one.from_elsewhere();
+    let other = one.elsewhere();
     let (one_key, other_key) = (Arc::clone(&one.writer), Arc::clone(&other.writer));
     one.fill_source(&files(1));
     other.fill_source(&files(2));

@@ -262,7 +262,7 @@ async fn interleave(
     assert!(operations > 5, "{operations} operations only");
     for n in 1..=operations {
         let mut one = base.fork();
-        let mut other = one.from_elsewhere();
+        let mut other = one.elsewhere();
         let gate = Gate::new();
         one.faults.script(Rule::new(Fault::wait(&gate)).nth(n));
         let interrupting = async {
@@ -316,7 +316,7 @@ async fn a_run_at_any_moment_of_a_prune_hurts_neither() {
     interleave(
         &yard,
         async |yard| yard.prune(&keeper, GRACE_DAYS).await.map(drop),
-        async |yard| drop(yard.snapshot(&files(1)).await.unwrap()),
+        async |yard| _ = yard.snapshot(&files(1)).await.unwrap(),
         async |yard, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a prune with a run {when}: {error}"));
             yard.see_that_all_restores(&format!("a prune with a run {when}")).await;

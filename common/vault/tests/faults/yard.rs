@@ -86,7 +86,7 @@ impl Yard {
     }
 
     /// The same repository as another machine sees it, with a home of its own and the same writer key.
-    pub(crate) fn from_elsewhere(&self) -> Self {
+    pub(crate) fn elsewhere(&self) -> Self {
         Self { faults: self.faults.clone(), ..self.fork() }
     }
 
