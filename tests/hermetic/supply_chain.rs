@@ -7,6 +7,7 @@ mod corpus;
 mod keys;
 mod servers;
 mod snapshots;
+mod witnesses;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -23,3 +23,4 @@ pub mod refusal;
 pub mod statement;
 pub mod step;
 pub mod trusted_root;
+pub mod witness;

@@ -123,6 +123,8 @@ async fn judge_signers(
             witnessed_at: Vec::new(),
             log_entries: 0,
             unchecked_log_entries: 0,
+            cosignatures: Vec::new(),
+            unchecked_cosignatures: 0,
             timestamps: 0,
             written_to: None,
             steps: vec![Step { name: step.name, specification: step.specification }],
