@@ -73,7 +73,7 @@ fn told(text: &str) -> String {
     let mut told = String::new();
     for line in text.lines() {
         let words = line.split(' ').map(|word| {
-            let hex = word.trim_start_matches("sha256:").trim_end_matches([',', ':', ')']);
+            let hex = word.trim_start_matches("sha256:").trim_end_matches([',', ':', ';', ')']);
             let is_id = hex.len() >= 16 && hex.bytes().all(|b| b.is_ascii_hexdigit());
             if is_id { word.replace(hex, "…") } else { word.to_owned() }
         });

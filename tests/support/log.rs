@@ -6,9 +6,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_trust::key::SigningKey;
 use lifeboat_trust::key_file::write_public;
 use serde_json::{Value, json};
+
+use crate::http::{Answer, serve_bodies};
 
 /// A log of one entry: its tree is that entry.
 #[derive(Debug, Clone)]
@@ -71,6 +74,40 @@ impl TestLog {
         })
     }
 
+    /// Starts a server that takes entries as such a log does (Rekor, `/api/v1/log/entries`) and promises to log them, until
+    /// the test's process ends. Gives its URL.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub fn serve(&self) -> String {
+        let log = self.clone();
+        let address = serve_bodies(move |method, path, body| {
+            let entry = serde_json::from_slice::<Value>(body).ok().and_then(|entry| logged_form(&entry));
+            match (method, path, entry) {
+                ("POST", "/api/v1/log/entries", Some(entry)) => log.answer(&entry),
+                _ => Answer::new(404, ""),
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn answer(&self, entry: &Value) -> Answer {
+        let body = entry.to_string().into_bytes();
+        let time = SystemClock.now().as_second();
+        let name = Sha256Digest::of(&body).to_string();
+        let answer = json!({&name: {
+            "body": STANDARD.encode(&body),
+            "integratedTime": time,
+            "logID": self.id().to_string(),
+            "logIndex": 0,
+            "verification": {"signedEntryTimestamp": STANDARD.encode(self.promise(&body, time, 0))},
+        }});
+        let place = format!("/api/v1/log/entries/{name}");
+        Answer::new(201, answer.to_string())
+            .header("Content-Type", "application/json")
+            .header("Location", place)
+    }
+
     /// A trusted root that knows this log and nobody else.
     pub fn trusted_root(&self) -> Value {
         json!({
@@ -92,4 +129,33 @@ impl TestLog {
 /// The root of a tree of one leaf (RFC 6962, section 2.1): the leaf's hash.
 fn root(body: &[u8]) -> Sha256Digest {
     Sha256Digest::of(&[&[0], body].concat())
+}
+
+/// What a log keeps of a proposed entry: all of a signature of a file, and only hashes and signatures of an envelope.
+fn logged_form(proposed: &Value) -> Option<Value> {
+    match proposed["kind"].as_str()? {
+        "hashedrekord" => Some(proposed.clone()),
+        "dsse" => {
+            let content = &proposed["spec"]["proposedContent"];
+            let text = content["envelope"].as_str()?;
+            let envelope: Value = serde_json::from_str(text).ok()?;
+            let payload = STANDARD.decode(envelope["payload"].as_str()?).ok()?;
+            let hash =
+                |bytes: &[u8]| json!({"algorithm": "sha256", "value": Sha256Digest::of(bytes).to_string()});
+            let signature = json!({
+                "signature": envelope["signatures"][0]["sig"],
+                "verifier": content["verifiers"][0],
+            });
+            Some(json!({
+                "apiVersion": "0.0.1",
+                "kind": "dsse",
+                "spec": {
+                    "envelopeHash": hash(text.as_bytes()),
+                    "payloadHash": hash(&payload),
+                    "signatures": [signature],
+                },
+            }))
+        }
+        _ => None,
+    }
 }

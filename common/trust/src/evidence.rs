@@ -150,7 +150,7 @@ pub(crate) fn verify_key(
     signed: Signed<'_>,
     policy: &Policy,
 ) -> Result<Evidence, Refusal> {
-    let demands_log = policy.keys_need_log || policy.quorum.is_needed();
+    let demands_log = policy.keys_need_log();
     if bundle.log_entries.is_empty() && bundle.timestamps.is_empty() {
         if demands_log {
             return Err(Refusal::unproven(step::INCLUSION, "it carries no log entry".to_owned()));

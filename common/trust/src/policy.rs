@@ -96,6 +96,11 @@ impl Policy {
         self.signers.iter().map(Signer::name).collect()
     }
 
+    /// Whether a signature counts only with an entry in a transparency log, also one with a key.
+    pub fn keys_need_log(&self) -> bool {
+        self.keys_need_log || self.quorum.is_needed()
+    }
+
     /// How many of the signers can be told apart: the most that a threshold can ask for. `None` where an identity is a
     /// pattern that any number of people may match.
     pub fn distinct_signers(&self) -> Option<usize> {

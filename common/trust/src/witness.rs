@@ -65,7 +65,7 @@ pub enum NoQuorum {
     #[error("a threshold of 0 witnesses would accept what none of them saw")]
     None,
     /// More are wanted than there are.
-    #[error("{threshold} witnesses must have signed, and only {named} different ones are named")]
+    #[error("{threshold} witnesses must have signed, and the keys of {named} are given")]
     Unreachable {
         /// How many must have signed.
         threshold: usize,
@@ -115,6 +115,9 @@ impl Witness {
     pub fn from_vkey(text: &str) -> Result<Self, NotAWitness> {
         let refused = |reason: String| NotAWitness { reason };
         let text = text.trim();
+        if text.contains('\n') {
+            return Err(refused("it is more than one line".to_owned()));
+        }
         let parts: Vec<&str> = text.splitn(3, '+').collect();
         let [name, hash, key] = parts.as_slice() else {
             return Err(refused("it is not of the form `name+hash+key`".to_owned()));
@@ -371,13 +374,14 @@ mod tests {
         let signer = Signer::new("one.example");
         let good = signer.vkey_of_kind(COSIGNATURE);
         let reason = |vkey: &str| Witness::from_vkey(vkey).unwrap_err().to_string();
-        insta::assert_snapshot!(reason("-----BEGIN PUBLIC KEY-----"), @"this is not the key of a witness (it is not of the form `name+hash+key`)");
+        insta::assert_snapshot!(reason("-----BEGIN PUBLIC KEY-----\na+b+c"), @"this is not the key of a witness (it is more than one line)");
+        insta::assert_snapshot!(reason("one.example+0a8e4b9c"), @"this is not the key of a witness (it is not of the form `name+hash+key`)");
         insta::assert_snapshot!(reason(&signer.vkey_of_kind(NOTE)), @"this is not the key of a witness (it is the key of a log, not of a witness)");
         insta::assert_snapshot!(reason(&signer.vkey_of_kind(ML_DSA)), @"this is not the key of a witness (it is an ML-DSA key, which is not supported)");
         insta::assert_snapshot!(reason(&signer.vkey_of_kind(99)), @"this is not the key of a witness (its key is of an unknown kind)");
         insta::assert_snapshot!(reason("x+0a8e4b9c+BAAA"), @"this is not the key of a witness (its key has 2 bytes, not 32)");
         insta::assert_snapshot!(reason("x+0a8e4b9c+!"), @"this is not the key of a witness (its key is not base64: Invalid symbol 33, offset 0.)");
-        for name in ["", "a b", "a\u{a0}b", "a\nb", &"x".repeat(257)] {
+        for name in ["", "a b", "a\u{a0}b", &"x".repeat(257)] {
             assert!(reason(&good.replace("one.example", name)).contains("its name"), "{name:?}");
         }
         // The id binds the name and the key.
