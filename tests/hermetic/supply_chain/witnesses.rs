@@ -110,7 +110,15 @@ fn what_the_named_witnesses_signed_verifies_and_what_they_did_not_is_refused() {
     let by = |witness: &Witness| witness.cosign(&logged.checkpoint());
 
     let said = logged.verify(&[by(&other), by(&one), by(&two)], &both).expect_code(0);
-    insta::assert_snapshot!(told(&said.stdout), @"");
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    VERIFIED  app
+    digest    sha256:…
+    claim     the signature of a file by release.pub
+    bundle    app.json
+      signed by release.pub (key …); seen at 2023-11-14T22:13:20Z;
+      its log entry is good; witnessed by one.example and two.example; one
+      cosignature of another was not checked
+    ");
     let json =
         logged.verify(&[by(&other), by(&one), by(&two)], &[&both[..], &["--json"]].concat()).expect_code(0);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
@@ -120,7 +128,15 @@ fn what_the_named_witnesses_signed_verifies_and_what_they_did_not_is_refused() {
     assert!(found["steps"].as_array().unwrap().iter().any(|step| step["name"] == "witnesses"));
 
     let said = logged.verify(&[by(&one), by(&other)], &both).expect_code(1);
-    insta::assert_snapshot!(told(&said.stdout), @"");
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    REFUSED   app
+    digest    sha256:…
+    claim     the signature of a file by release.pub
+    reason    its one bundle does not show that
+    bundle    app.json
+      1 of the 2 witnesses that are needed signed its checkpoint
+    do        do not use the file; fetch it and its bundle again from where it was published
+    ");
     logged
         .verify(&[by(&one), by(&other)], &[&both[..], &["--witness-threshold", "1"]].concat())
         .expect_code(0);
@@ -134,7 +150,15 @@ fn what_the_named_witnesses_signed_verifies_and_what_they_did_not_is_refused() {
     assert!(said.stdout.contains("the cosignature of one.example under its checkpoint is wrong"), "{said:?}");
     // To those who name no witness it says nothing, and that is said.
     let said = logged.verify(&[by(&two), forked], &[]).expect_code(0);
-    insta::assert_snapshot!(told(&said.stdout), @"");
+    insta::assert_snapshot!(told(&said.stdout), @r"
+    VERIFIED  app
+    digest    sha256:…
+    claim     the signature of a file by release.pub
+    bundle    app.json
+      signed by release.pub (key …); seen at 2023-11-14T22:13:20Z;
+      its log entry is good; 2 cosignatures of its log were not checked, for no
+      witness was named
+    ");
 }
 
 #[test]
@@ -172,10 +196,24 @@ fn witnesses_that_cannot_be_used_are_a_usage_error() {
     let logged = Logged::new();
     Witness::new(&logged.desk, "one.example");
     let told_of = |flags: &[&str]| told(&logged.verify(&[], flags).expect_code(2).stderr);
-    insta::assert_snapshot!(told_of(&["--witness", "release.pub"]), @"");
-    insta::assert_snapshot!(told_of(&["--witness", "absent"]), @"");
-    insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "2"]), @"");
-    insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "0"]), @"");
+    insta::assert_snapshot!(told_of(&["--witness", "release.pub"]), @r"
+    error: the witness's key release.pub cannot be used
+      because: this is not the key of a witness (it is more than one line)
+      do: give the verifier key that the witness publishes: one line, `name+hash+key`, of the Ed25519 kind
+    ");
+    insta::assert_snapshot!(told_of(&["--witness", "absent"]), @r"
+    error: the witness's key absent cannot be read
+      because: No such file or directory (os error 2)
+      do: check its name and permissions
+    ");
+    insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "2"]), @r"
+    error: 2 witnesses must have signed, and the keys of 1 are given
+      do: name as many witnesses as must have signed, or leave the threshold out
+    ");
+    insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "0"]), @r"
+    error: a threshold of 0 witnesses would accept what none of them saw
+      do: name as many witnesses as must have signed, or leave the threshold out
+    ");
     let clash = told_of(&["--witness", "one.example", "--insecure-ignore-tlog"]);
     assert!(clash.contains("cannot be used with"), "{clash}");
     told_of(&["--witness-threshold", "1"]);

@@ -189,23 +189,27 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     // The promise is not for this entry, this time, this place, or by this log.
     refused(&[(LOG_BUNDLE, with(&["Payload", "integratedTime"], (now + 1).into()))], "SET")?;
     refused(&[(LOG_BUNDLE, with(&["Payload", "logIndex"], 1.into()))], "SET")?;
-    refused(&[(LOG_BUNDLE, with(&["Payload", "body"], others["Payload"]["body"].clone()))], "")?;
+    refused(&[(LOG_BUNDLE, with(&["Payload", "body"], others["Payload"]["body"].clone()))], "SET")?;
     refused(&[(LOG_BUNDLE, with(&["SignedEntryTimestamp"], others["SignedEntryTimestamp"].clone()))], "SET")?;
     let stranger = TestLog::default();
-    refused(&[(LOG_BUNDLE, promised(&stranger, now))], "log")?;
+    refused(&[(LOG_BUNDLE, promised(&stranger, now))], "No log key")?;
     let mut borrowed = promised(&stranger, now);
     borrowed["Payload"]["logID"] = case.log.id().to_string().into();
     refused(&[(LOG_BUNDLE, borrowed)], "SET")?;
     // It is good, and speaks of another signature.
-    refused(&[(LOG_BUNDLE, others.clone())], "")?;
-    refused(&[(LOG_BUNDLE, others), certificate.clone()], "")?;
+    refused(&[(LOG_BUNDLE, others.clone())], "mismatch")?;
+    refused(&[(LOG_BUNDLE, others), certificate.clone()], "invalid signature")?;
     // It is good, and the certificate was not valid then.
-    for time in [now - 3600, now + 1800, 0] {
-        refused(&[(LOG_BUNDLE, promised(&case.log, time))], "")?;
+    for (time, reason) in [
+        (now - 3600, "certificate chain is invalid"),
+        (now + 1800, "in the future"),
+        (0, "No verified timestamp"),
+    ] {
+        refused(&[(LOG_BUNDLE, promised(&case.log, time))], reason)?;
     }
     // The certificate is of another signature, none, or no certificate.
-    refused(&[certificate], "")?;
-    refused(&[(CERTIFICATE, Value::Null)], "")?;
+    refused(&[certificate], "invalid signature")?;
+    refused(&[(CERTIFICATE, Value::Null)], "only an identity was given")?;
     refused(&[(CERTIFICATE, "x".into())], "its certificate is not PEM")?;
     // Nothing shows when it was signed.
     refused(&[(LOG_BUNDLE, Value::Null)], "it carries no log entry")?;
