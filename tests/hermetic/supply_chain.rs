@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
+mod archives;
 mod attacks;
 mod corpus;
 mod keys;
