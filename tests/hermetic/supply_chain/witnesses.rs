@@ -27,8 +27,8 @@ impl Witness {
     fn new(desk: &Desk, name: &'static str) -> Self {
         let witness = Self { pair: Ed25519KeyPair::generate().unwrap(), name };
         let key = STANDARD.encode(witness.kind_and_key());
-        let id: String = witness.id().iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(desk.path(name), format!("{name}+{id}+{key}\n")).unwrap();
+        let id = u32::from_be_bytes(witness.id());
+        fs::write(desk.path(name), format!("{name}+{id:08x}+{key}\n")).unwrap();
         witness
     }
 
