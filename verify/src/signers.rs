@@ -203,7 +203,7 @@ fn keys(paths: &[PathBuf]) -> Result<Vec<Signer>, SignersError> {
 fn witnesses(paths: &[PathBuf]) -> Result<Vec<Witness>, SignersError> {
     let read = |path: &PathBuf| {
         let file = read("witness's key", path, SMALL_FILE_BYTES)?;
-        // What is no text holds no `+` either, and is refused for what it is.
+        // Bytes that are no text are no key either: what stands in their place is refused.
         Witness::from_vkey(&String::from_utf8_lossy(&file))
             .map_err(|source| SignersError::Witness { path: path.clone(), source })
     };

@@ -287,8 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_specification_names_its_key_ids_as_we_do() {
-        // No key stands in the specification, but two witnesses publish theirs.
+    fn the_keys_that_witnesses_publish_bear_the_ids_that_are_computed_here() {
         for vkey in [
             "witness.navigli.sunlight.geomys.org+a3e00fe2+BNy/co4C1Hn1p+INwJrfUlgz7W55dSZReusH/GhUhJ/G",
             "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv\n",
