@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
+mod archives;
 mod attacks;
 mod corpus;
 mod keys;
 mod servers;
 mod snapshots;
+mod witnesses;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -72,7 +74,7 @@ fn told(text: &str) -> String {
     let mut told = String::new();
     for line in text.lines() {
         let words = line.split(' ').map(|word| {
-            let hex = word.trim_start_matches("sha256:").trim_end_matches([',', ':', ')']);
+            let hex = word.trim_start_matches("sha256:").trim_end_matches([',', ':', ';', ')']);
             let is_id = hex.len() >= 16 && hex.bytes().all(|b| b.is_ascii_hexdigit());
             if is_id { word.replace(hex, "…") } else { word.to_owned() }
         });

@@ -4,6 +4,7 @@ mod archives;
 mod conformance;
 mod interop;
 mod keyless;
+mod legacy;
 mod release;
 mod snapshots;
 
@@ -55,6 +56,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(release::trials());
     trials.extend(interop::trials());
     trials.extend(keyless::trials());
+    trials.extend(legacy::trials());
     trials.extend(snapshots::trials());
     trials
 }

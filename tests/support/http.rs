@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 /// An answer.
@@ -38,27 +38,55 @@ impl Answer {
 /// # Panics
 /// When there is no free port.
 pub fn serve(answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
+    listen(move |stream| respond(stream, |_, _| Ok(Vec::new()), |method, path, _| answer(method, path)))
+}
+
+/// The same for requests with a body, which is the third that `answer` is given.
+///
+/// # Panics
+/// When there is no free port.
+pub fn serve_bodies(answer: impl Fn(&str, &str, &[u8]) -> Answer + Send + 'static) -> String {
+    listen(move |stream| respond(stream, read_body, &answer))
+}
+
+fn listen(respond: impl Fn(TcpStream) -> std::io::Result<()> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // A client that hangs up early is what some tests are about.
-            let _ = respond(stream, &answer);
+            let _ = respond(stream);
         }
     });
     address
 }
 
-fn respond(mut stream: TcpStream, answer: &impl Fn(&str, &str) -> Answer) -> std::io::Result<()> {
+fn read_body(reader: &mut BufReader<TcpStream>, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(body)
+}
+
+fn respond(
+    mut stream: TcpStream,
+    read_body: impl Fn(&mut BufReader<TcpStream>, usize) -> std::io::Result<Vec<u8>>,
+    answer: impl Fn(&str, &str, &[u8]) -> Answer,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
-    let mut header = String::new();
+    let (mut header, mut length) = (String::new(), 0);
     while reader.read_line(&mut header)? > 2 {
+        if let Some((name, value)) = header.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap_or(0);
+        }
         header.clear();
     }
+    let body = read_body(&mut reader, length)?;
     let mut words = request.split(' ');
-    let answer = answer(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let answer = answer(words.next().unwrap_or_default(), words.next().unwrap_or_default(), &body);
     // Without a length the body ends with the connection, so that a client cannot know how much will come.
     write!(stream, "HTTP/1.1 {} It\r\nConnection: close\r\n", answer.status)?;
     for (name, value) in &answer.headers {

@@ -4,6 +4,7 @@ pub mod command;
 pub mod gate;
 pub mod http;
 pub mod layout;
+pub mod log;
 pub mod registry;
 pub mod repository;
 pub mod s3;

@@ -90,6 +90,14 @@ impl TestRepository {
         digest
     }
 
+    /// Puts a manifest under a tag, whatever is in it.
+    ///
+    /// # Panics
+    /// When the registry does not take it.
+    pub fn put_manifest(&self, tag: &str, manifest: &Value) {
+        self.put(tag, MANIFEST, manifest.to_string().as_bytes());
+    }
+
     fn put(&self, name: &str, media_type: &str, bytes: &[u8]) {
         let path = format!("/v2/{}/manifests/{name}", self.name);
         let (status, _, body) = self.request("PUT", &path, media_type, bytes);

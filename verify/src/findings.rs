@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, Step, Verdict};
+use lifeboat_report::verification::{AcceptedBundle, Cosignature, RefusedBundle, Step, Verdict};
 use lifeboat_trust::judge::Accepted;
 use lifeboat_trust::policy::{Author, Policy};
 use lifeboat_trust::refusal::Refusal;
-use lifeboat_trust::step;
+use lifeboat_trust::{step, witness};
 
 fn step(step: &step::Step) -> Step {
     Step { name: step.name, specification: step.specification }
+}
+
+fn cosignature(cosignature: &witness::Cosignature) -> Cosignature {
+    Cosignature { witness: cosignature.witness.clone(), time: cosignature.time.to_string() }
 }
 
 /// A signature that counts, as reports show it.
@@ -34,6 +38,8 @@ pub(crate) fn accepted_bundle(
         witnessed_at: evidence.times.iter().map(ToString::to_string).collect(),
         log_entries: evidence.log_entries,
         unchecked_log_entries: evidence.unknown_log_entries,
+        cosignatures: evidence.cosignatures.iter().map(cosignature).collect(),
+        unchecked_cosignatures: evidence.unchecked_cosignatures,
         timestamps: evidence.timestamps,
         written_to: None,
         steps: evidence.steps.iter().map(step).collect(),

@@ -11,6 +11,7 @@ use lifeboat_trust::identity::{BadPattern, Pattern};
 use lifeboat_trust::key_file::{self, KeyFileError};
 use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
+use lifeboat_trust::witness::{NoQuorum, NotAWitness, Quorum, Witness};
 
 /// The largest trusted root that is read, in bytes.
 const MAX_ROOT_BYTES: u64 = 4 << 20;
@@ -72,8 +73,16 @@ pub(crate) struct EvidenceFlags {
     /// Require a verified log entry for signatures with a key as well
     #[arg(long)]
     require_log: bool,
+    /// Verifier key of a witness that must have signed the log's checkpoint; give it again for more
+    ///
+    /// A file with one line, `name+hash+key`, as witnesses publish it (C2SP). Every signature then needs a log entry.
+    #[arg(long = "witness", value_name = "FILE")]
+    witnesses: Vec<PathBuf>,
+    /// How many of these witnesses must have signed it [default: all of them]
+    #[arg(long, value_name = "N", requires = "witnesses")]
+    witness_threshold: Option<u16>,
     /// Accept signatures with a certificate that stand in no log, if a timestamp authority saw them
-    #[arg(long, conflicts_with = "require_log")]
+    #[arg(long, conflicts_with_all = ["require_log", "witnesses"])]
     insecure_ignore_tlog: bool,
     /// Accept certificates that stand in no certificate transparency log
     #[arg(long)]
@@ -100,6 +109,12 @@ pub(crate) enum SignersError {
     /// The file is no trusted root.
     #[error("the trusted root {} cannot be used", path.display())]
     Root { path: PathBuf, source: NotATrustedRoot },
+    /// The file names no witness.
+    #[error("the witness's key {} cannot be used", path.display())]
+    Witness { path: PathBuf, source: NotAWitness },
+    /// No quorum can come from the witnesses.
+    #[error(transparent)]
+    Quorum(NoQuorum),
     /// The identity or issuer cannot be matched with.
     #[error(transparent)]
     Pattern(BadPattern),
@@ -125,6 +140,8 @@ impl Fault for SignersError {
             Self::Read { .. } => Some("check its name and permissions".to_owned()),
             Self::Key { source, .. } => source.advice(),
             Self::Root { source, .. } => source.advice(),
+            Self::Witness { source, .. } => source.advice(),
+            Self::Quorum(source) => source.advice(),
             Self::Pattern(source) => source.advice(),
             Self::Unreachable { .. } => Some("give more `--key`, or lower `--threshold`".to_owned()),
             Self::NoSigner => Some(
@@ -166,6 +183,8 @@ pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> R
     policy.demands =
         Demands { log: !evidence.insecure_ignore_tlog, certificate_log: !evidence.insecure_ignore_sct };
     policy.keys_need_log = evidence.require_log;
+    policy.quorum = Quorum::new(witnesses(&evidence.witnesses)?, evidence.witness_threshold.map(usize::from))
+        .map_err(SignersError::Quorum)?;
     policy.annotations = evidence.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
     policy.minimum_time = evidence.min_time;
     Ok(policy)
@@ -177,6 +196,16 @@ fn keys(paths: &[PathBuf]) -> Result<Vec<Signer>, SignersError> {
         let key = key_file::read_public(&file)
             .map_err(|source| SignersError::Key { path: path.clone(), source })?;
         Ok(Signer::Key { name: path.display().to_string(), key })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn witnesses(paths: &[PathBuf]) -> Result<Vec<Witness>, SignersError> {
+    let read = |path: &PathBuf| {
+        let file = read("witness's key", path, SMALL_FILE_BYTES)?;
+        // Bytes that are no text are no key either: what stands in their place is refused.
+        Witness::from_vkey(&String::from_utf8_lossy(&file))
+            .map_err(|source| SignersError::Witness { path: path.clone(), source })
     };
     paths.iter().map(read).collect()
 }

@@ -3,6 +3,7 @@
 //! Such an archive has no OCI manifest; what names an image is the digest of its config, the image's id. The config
 //! names the digest of every layer, so that comparing those binds the layers to the id.
 
+use std::io;
 use std::path::Path;
 
 use lifeboat_core::Sha256Digest;
@@ -41,12 +42,19 @@ fn malformed(path: &Path, reason: String) -> RegistryError {
     RegistryError::Malformed { what: path.display().to_string(), reason }
 }
 
+/// Why a file of the archive cannot be had: an archive that is not whole is no trouble with the disk.
+fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
+    match source.kind() {
+        io::ErrorKind::NotFound if path.exists() => {
+            malformed(path, format!("it does not hold `{}`", name.escape_default()))
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => malformed(path, source.to_string()),
+        _ => RegistryError::Io { path: path.to_owned(), action: "read", source },
+    }
+}
+
 fn images(files: &Files, path: &Path) -> Result<Vec<Image>, RegistryError> {
-    let bytes = files.read(MANIFEST, MAX_MANIFEST_BYTES).map_err(|source| RegistryError::Io {
-        path: path.to_owned(),
-        action: "read",
-        source,
-    })?;
+    let bytes = files.read(MANIFEST, MAX_MANIFEST_BYTES).map_err(|source| failed(path, MANIFEST, source))?;
     serde_json::from_slice(&bytes).map_err(|error| malformed(path, format!("its `{MANIFEST}`: {error}")))
 }
 
@@ -87,8 +95,9 @@ pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descr
 
 /// The descriptor of an image whose layers are those that its config names.
 fn describe(files: &Files, path: &Path, image: &Image) -> Result<Descriptor, RegistryError> {
-    let read = |source| RegistryError::Io { path: path.to_owned(), action: "read", source };
-    let config = files.read(&image.config, MAX_MANIFEST_BYTES).map_err(read)?;
+    let config = files
+        .read(&image.config, MAX_MANIFEST_BYTES)
+        .map_err(|source| failed(path, &image.config, source))?;
     let names: Config = serde_json::from_slice(&config)
         .map_err(|error| malformed(path, format!("the config of its image: {error}")))?;
     if names.rootfs.diff_ids.len() != image.layers.len() {
@@ -97,7 +106,7 @@ fn describe(files: &Files, path: &Path, image: &Image) -> Result<Descriptor, Reg
     for (layer, expected) in image.layers.iter().zip(&names.rootfs.diff_ids) {
         let expected = Sha256Digest::from_oci(expected)
             .map_err(|error| malformed(path, format!("the config of its image: {error}")))?;
-        let found = files.digest(layer).map_err(read)?;
+        let found = files.digest(layer).map_err(|source| failed(path, layer, source))?;
         if found != expected {
             let what = format!("the layer {} in {}", layer.escape_default(), path.display());
             return Err(RegistryError::DigestMismatch { what, expected, found });

@@ -1,5 +1,6 @@
 //! What `lifeboat-verify` found.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -117,6 +118,10 @@ pub struct AcceptedBundle {
     pub log_entries: usize,
     /// How many transparency log entries were not, because nothing is known of their log.
     pub unchecked_log_entries: usize,
+    /// Which of the named witnesses signed the logs' checkpoints.
+    pub cosignatures: Vec<Cosignature>,
+    /// How many signatures of others stand there besides the log's own; nobody checked them.
+    pub unchecked_cosignatures: usize,
     /// How many timestamps were verified.
     pub timestamps: usize,
     /// Where the predicate was written to.
@@ -124,6 +129,15 @@ pub struct AcceptedBundle {
     pub written_to: Option<String>,
     /// The steps that were taken, in order.
     pub steps: Vec<Step>,
+}
+
+/// A witness's signature of a log's checkpoint.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cosignature {
+    /// The witness's name.
+    pub witness: String,
+    /// When it signed, by its own clock.
+    pub time: String,
 }
 
 /// A bundle that does not count.
@@ -388,8 +402,34 @@ impl AcceptedBundle {
                     "; its log entry was not checked, for nothing is known of the log: the key alone counts";
             }
         }
+        words += &self.witnesses();
         if self.format == "legacy" {
             words += "; under a legacy tag";
+        }
+        words
+    }
+
+    /// Who besides the log signed its checkpoint, as far as anyone knows.
+    fn witnesses(&self) -> String {
+        let mut words = String::new();
+        let names: BTreeSet<&str> = self.cosignatures.iter().map(|one| one.witness.as_str()).collect();
+        if !names.is_empty() {
+            let names: Vec<&str> = names.into_iter().collect();
+            let _ = write!(words, "; witnessed by {}", names.join(" and "));
+        }
+        match (self.unchecked_cosignatures, self.cosignatures.is_empty()) {
+            (0, _) => {}
+            (1, true) => words += "; one cosignature of its log was not checked, for no witness was named",
+            (count, true) => {
+                let _ = write!(
+                    words,
+                    "; {count} cosignatures of its log were not checked, for no witness was named"
+                );
+            }
+            (1, false) => words += "; one cosignature of another was not checked",
+            (count, false) => {
+                let _ = write!(words, "; {count} cosignatures of others were not checked");
+            }
         }
         words
     }

@@ -193,3 +193,20 @@ pub async fn open_repository(
 ) -> Result<Repository, Failure> {
     Ok(Repository::open(flags.open().await?, expected, pins_of(expected)).await?)
 }
+
+/// Opens a repository whose id the user gives, for those who hold none of its keys. Without an id whatever repository lies
+/// there is opened, and that is said.
+pub async fn open_public_repository(
+    flags: &RepositoryFlags,
+    root: Option<&str>,
+    ui: &Ui,
+) -> Result<Repository, Failure> {
+    let store = flags.open().await?;
+    let root = if let Some(text) = root {
+        text.parse().map_err(NotARepositoryId)?
+    } else {
+        ui.warn("no --root was given: whoever made this repository vouches for itself");
+        Repository::probe(&store).await?
+    };
+    Ok(Repository::open(store, &root, pins_of(&root)).await?)
+}

@@ -20,7 +20,10 @@ mod ui;
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
 pub use host::{CacheFlags, engine_address, state_folder};
-pub use keys::{RecoveryFlags, ViewerFlags, open_repository, passphrase_for, recipient, recovery_key};
+pub use keys::{
+    RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
+    recovery_key,
+};
 pub use repository::RepositoryFlags;
 pub use run::{Program, run};
 pub use ui::Ui;

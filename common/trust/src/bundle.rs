@@ -4,12 +4,14 @@
 //! The parser is strict: an unknown member, a member that stands twice, both members of a choice, or fields that
 //! contradict each other refuse the bundle. Version 0.3 is written.
 
+mod checkpoint;
 mod wire;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 
+pub use self::checkpoint::{Checkpoint, NoteSignature};
 use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey, refused};
 use crate::dsse;
 use crate::json::{check_object, printable};
@@ -95,6 +97,8 @@ pub struct LogEntry {
     pub has_proof: bool,
     /// Whether the log is one of Rekor's second generation, which promises nothing and tells no time.
     pub is_second_generation: bool,
+    /// The checkpoint in the proof of inclusion.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What was signed.

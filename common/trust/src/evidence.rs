@@ -16,10 +16,11 @@ use sigstore_verify::{
 use crate::bundle::{Bundle, Content, LogEntry, Version};
 use crate::certificate::{self, Claims};
 use crate::key::VerificationKey;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::statement::Statement;
 use crate::step::{self, Step};
-use crate::trusted_root::TrustedRoot;
+use crate::witness::Cosignature;
 
 /// What the certificates, logs and timestamps of one signature show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,10 +31,37 @@ pub struct Evidence {
     pub log_entries: usize,
     /// How many log entries were not: those of logs that the trusted root does not know.
     pub unknown_log_entries: usize,
+    /// The cosignatures of witnesses under the checkpoints of the logs that were verified.
+    pub cosignatures: Vec<Cosignature>,
+    /// How many other signatures stand under these checkpoints: of nobody that the policy names.
+    pub unchecked_cosignatures: usize,
     /// How many timestamps were verified.
     pub timestamps: usize,
     /// The steps that were taken.
     pub steps: Vec<Step>,
+}
+
+impl Evidence {
+    /// The times that were verified. A timestamp that is not good has refused the whole bundle.
+    fn of_times(bundle: &Bundle, result: &VerificationResult) -> Self {
+        let times = result.verified_timestamps().iter();
+        let times = times.filter_map(|time| Timestamp::from_second(time.as_second()).ok()).collect();
+        let timestamps = bundle.timestamps.len();
+        let steps = if timestamps > 0 { vec![step::TIMESTAMP] } else { Vec::new() };
+        Self { times, timestamps, steps, ..Self::default() }
+    }
+
+    /// Adds what witnesses signed under the checkpoints of the log entries, which were verified: enough of them under
+    /// each.
+    fn add_witnesses(&mut self, bundle: &Bundle, policy: &Policy) -> Result<(), Refusal> {
+        for entry in &bundle.log_entries {
+            let witnessed = policy.quorum.check(entry.checkpoint.as_ref())?;
+            self.cosignatures.extend(witnessed.cosignatures);
+            self.unchecked_cosignatures += witnessed.unchecked;
+        }
+        self.steps.extend(policy.quorum.is_needed().then_some(step::WITNESSES));
+        Ok(())
+    }
 }
 
 /// What evidence a signature with a certificate must bring.
@@ -66,9 +94,9 @@ pub(crate) fn verify_certificate(
     json: &[u8],
     chain: &[Vec<u8>],
     signed: Signed<'_>,
-    root: &TrustedRoot,
-    demands: Demands,
+    policy: &Policy,
 ) -> Result<(Claims, Evidence), Refusal> {
+    let demands = Demands { log: policy.demands.log || policy.quorum.is_needed(), ..policy.demands };
     if chain.iter().skip(1).any(|certificate| certificate::is_root(certificate)) {
         let reason = "its certificate chain brings a root of its own";
         return Err(Refusal::unproven(step::CERTIFICATE, reason.to_owned()));
@@ -80,24 +108,21 @@ pub(crate) fn verify_certificate(
     if demands.log {
         check_entries(bundle)?;
     }
-    let mut policy = VerificationPolicy::any_identity();
+    let mut rules = VerificationPolicy::any_identity();
     if !demands.log {
-        policy = policy.skip_tlog_unsafe();
+        rules = rules.skip_tlog_unsafe();
     }
     if !demands.certificate_log {
-        policy = policy.skip_sct();
+        rules = rules.skip_sct();
     }
     let parsed = parse(json)?;
-    let prepared = root.prepared();
-    let result = prepared
+    let result = policy
+        .root
+        .prepared()
         .verifier
-        .verify(artifact(bundle, signed), &parsed, &policy)
+        .verify(artifact(bundle, signed), &parsed, &rules)
         .map_err(|error| refusal(&error))?;
-    let mut evidence = times(&result);
-    evidence.timestamps = bundle.timestamps.len();
-    if evidence.timestamps > 0 {
-        evidence.steps.push(step::TIMESTAMP);
-    }
+    let mut evidence = Evidence::of_times(bundle, &result);
     if bundle.log_entries.iter().any(|entry| entry.has_promise) {
         evidence.steps.push(step::LOG_TIME);
     }
@@ -108,6 +133,7 @@ pub(crate) fn verify_certificate(
     if result.tlog_verified() && !bundle.log_entries.is_empty() {
         evidence.log_entries = bundle.log_entries.len();
         evidence.steps.extend([step::INCLUSION, step::LOG_ENTRY]);
+        evidence.add_witnesses(bundle, policy)?;
     }
     evidence.steps.push(signature_step(bundle));
     Ok((claims, evidence))
@@ -122,39 +148,35 @@ pub(crate) fn verify_key(
     json: &[u8],
     key: &VerificationKey,
     signed: Signed<'_>,
-    root: &TrustedRoot,
-    demands_log: bool,
+    policy: &Policy,
 ) -> Result<Evidence, Refusal> {
+    let demands_log = policy.keys_need_log();
     if bundle.log_entries.is_empty() && bundle.timestamps.is_empty() {
         if demands_log {
             return Err(Refusal::unproven(step::INCLUSION, "it carries no log entry".to_owned()));
         }
         return Ok(Evidence { steps: vec![signature_step(bundle)], ..Evidence::default() });
     }
-    let prepared = root.prepared();
+    let prepared = policy.root.prepared();
     let is_known = |entry: &&LogEntry| entry.log.is_some_and(|log| prepared.logs.contains_key(&log));
     let known = bundle.log_entries.iter().filter(is_known).count();
     let unknown = bundle.log_entries.len() - known;
     if demands_log && (known == 0 || unknown > 0) {
-        let reason = format!("its log entry is not of a log that {} knows", root.name());
+        let reason = format!("its log entry is not of a log that {} knows", policy.root.name());
         return Err(Refusal::unproven(step::INCLUSION, reason));
     }
     let parsed = parse(json)?;
-    let mut policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.to_spki_der().to_vec()));
+    let mut rules = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.to_spki_der().to_vec()));
     if unknown > 0 || bundle.log_entries.is_empty() {
-        policy = policy.skip_tlog_unsafe();
+        rules = rules.skip_tlog_unsafe();
     } else {
         check_entries(bundle)?;
     }
     let result = prepared
         .verifier
-        .verify(artifact(bundle, signed), &parsed, &policy)
+        .verify(artifact(bundle, signed), &parsed, &rules)
         .map_err(|error| refusal(&error))?;
-    let mut evidence = times(&result);
-    evidence.timestamps = bundle.timestamps.len();
-    if evidence.timestamps > 0 {
-        evidence.steps.push(step::TIMESTAMP);
-    }
+    let mut evidence = Evidence::of_times(bundle, &result);
     if unknown > 0 {
         evidence.unknown_log_entries = unknown;
     } else if known > 0 {
@@ -163,6 +185,7 @@ pub(crate) fn verify_key(
             evidence.steps.push(step::LOG_TIME);
         }
         evidence.steps.extend([step::INCLUSION, step::LOG_ENTRY]);
+        evidence.add_witnesses(bundle, policy)?;
     }
     evidence.steps.push(signature_step(bundle));
     Ok(evidence)
@@ -231,12 +254,6 @@ fn artifact<'a>(bundle: &Bundle, signed: Signed<'a>) -> Artifact<'a> {
         },
     };
     Artifact::from_digest(Sha256Hash::new(*digest.as_bytes()))
-}
-
-fn times(result: &VerificationResult) -> Evidence {
-    let times = result.verified_timestamps().iter();
-    let times = times.filter_map(|time| Timestamp::from_second(time.as_second()).ok()).collect();
-    Evidence { times, ..Evidence::default() }
 }
 
 /// Which step failed, by what the library says.

@@ -112,8 +112,7 @@ pub(crate) fn judge_signature<'p>(
         Material::PublicKey { hint } => {
             let (signer, key) = find_key(bundle, hint, what, policy)?;
             evidence::check_hint(hint, key)?;
-            let needs_log = policy.keys_need_log;
-            let evidence = evidence::verify_key(bundle, json, key, what, &policy.root, needs_log)?;
+            let evidence = evidence::verify_key(bundle, json, key, what, policy)?;
             Accepted {
                 signer,
                 author: Author::Key(key.id()),
@@ -127,8 +126,7 @@ pub(crate) fn judge_signature<'p>(
             if !policy.signers.iter().any(|signer| matches!(signer, Signer::Identity { .. })) {
                 return Err(Refusal::SignedByCertificate);
             }
-            let (claims, mut evidence) =
-                evidence::verify_certificate(bundle, json, chain, what, &policy.root, policy.demands)?;
+            let (claims, mut evidence) = evidence::verify_certificate(bundle, json, chain, what, policy)?;
             let signer = find_identity(&claims, policy)?;
             evidence.steps.push(step::IDENTITY);
             let author =

@@ -273,6 +273,11 @@ impl VerificationKey {
         Ok(Self { spki: der.to_vec(), algorithm })
     }
 
+    /// The key whose raw form (RFC 8032) these bytes are.
+    pub(crate) fn from_ed25519(raw: [u8; 32]) -> Result<Self, KeyError> {
+        Self::from_any_spki_der(&[&ED25519_SPKI_PREFIX[..], &raw].concat())
+    }
+
     /// What kind of key this is.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -1,7 +1,7 @@
 //! cosign's older forms (Cosign, "Signature specification"): a "simple signing" payload with its signature in
 //! annotations, and a bare envelope for attestations.
 //!
-//! Both are rewritten as a bundle of version 0.1, so that signatures, certificates and log entries take the one way
+//! Both are rewritten as a bundle of an older version, so that signatures, certificates and log entries take the one way
 //! through; what they say is judged here.
 
 use std::collections::BTreeMap;
@@ -224,8 +224,10 @@ fn rewrite(name: &str, content: &Value, annotations: &BTreeMap<String, String>) 
         let stamps = json!({"rfc3161Timestamps": [{"signedTimestamp": timestamp.signed}]});
         material.insert("timestampVerificationData".to_owned(), stamps);
     }
+    // Version 0.1 demands a promise, which is all that these forms know of a log. 0.2 does without: a timestamp is enough.
+    let version = if material.contains_key("tlogEntries") { "0.1" } else { "0.2" };
     let bundle = json!({
-        "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1",
+        "mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}"),
         "verificationMaterial": material,
         name: content,
     });

@@ -9,6 +9,7 @@ use crate::evidence::Demands;
 use crate::identity::Pattern;
 use crate::key::VerificationKey;
 use crate::trusted_root::TrustedRoot;
+use crate::witness::Quorum;
 
 /// Whose word counts, and what it must bring.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Policy {
     pub demands: Demands,
     /// Whether a signature with a key needs an entry in a transparency log as well.
     pub keys_need_log: bool,
+    /// Which witnesses must have signed the checkpoints of the logs. Where any must, every signature needs a log entry.
+    pub quorum: Quorum,
     /// What the signed subject must be annotated with.
     pub annotations: BTreeMap<String, String>,
     /// No signature that was first witnessed before this counts.
@@ -37,6 +40,7 @@ impl Default for Policy {
             root: TrustedRoot::public_good(),
             demands: Demands::default(),
             keys_need_log: false,
+            quorum: Quorum::default(),
             annotations: BTreeMap::new(),
             minimum_time: None,
         }
@@ -90,6 +94,11 @@ impl Policy {
     /// The signers' names, as a sentence has them.
     pub fn names(&self) -> Vec<String> {
         self.signers.iter().map(Signer::name).collect()
+    }
+
+    /// Whether a signature counts only with an entry in a transparency log, also one with a key.
+    pub fn keys_need_log(&self) -> bool {
+        self.keys_need_log || self.quorum.is_needed()
     }
 
     /// How many of the signers can be told apart: the most that a threshold can ask for. `None` where an identity is a

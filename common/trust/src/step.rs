@@ -47,6 +47,9 @@ pub const INCLUSION: Step = Step::new(
 /// The log entry speaks of this signature.
 pub const LOG_ENTRY: Step =
     Step::new("log entry", "Sigstore client specification, section 4.4: Transparency Log Entry");
+/// Enough witnesses signed the checkpoint that the entry stands under.
+pub const WITNESSES: Step =
+    Step::new("witnesses", "C2SP Transparency Log Cosignatures 1.0: Ed25519 signed message; --witness");
 /// The signature is verified.
 pub const SIGNATURE: Step =
     Step::new("signature", "Sigstore client specification, section 4.5: Signature Verification");

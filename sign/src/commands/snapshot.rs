@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use lifeboat_report::signature::{Signature, StoredBundle};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
 use lifeboat_trust::bundle::Bundle;
-use lifeboat_vault::{NotARepositoryId, PREDICATE_TYPE, PinFile, Repository};
+use lifeboat_vault::PREDICATE_TYPE;
 
 use crate::key::open_key;
 
@@ -36,13 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let key = open_key(&args.key, ui)?;
-    let store = args.repository.open().await?;
-    let root = match &args.root {
-        Some(text) => text.parse().map_err(NotARepositoryId)?,
-        None => Repository::probe(&store).await?,
-    };
-    let pins = PinFile::in_state_folder(&lifeboat_shell::state_folder(), &root);
-    let repository = Repository::open(store, &root, pins).await?;
+    let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
     let chain = repository.manifest_chain().await?;
     let snapshot = chain.find(&args.snapshot)?;
     chain.check(snapshot.writer()).map_err(|broken| {

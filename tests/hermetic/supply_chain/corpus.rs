@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -9,8 +10,11 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::certificate::Claims;
 use lifeboat_trust::dsse::Envelope;
+use lifeboat_trust::evidence::Demands;
+use lifeboat_trust::identity::Pattern;
 use lifeboat_trust::judge::{File, judge_file};
-use lifeboat_trust::policy::Policy;
+use lifeboat_trust::legacy;
+use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::statement::Statement;
 
 /// Calls `read` with every file of a target's corpus, and says how many of them it could read.
@@ -21,14 +25,55 @@ fn replay(target: &str, read: impl Fn(&[u8]) -> bool) -> (usize, usize) {
     (results.iter().filter(|good| **good).count(), results.len())
 }
 
+/// A policy that takes anyone's word, with as much evidence as is demanded.
+fn anyone(log: bool) -> Policy {
+    let pattern = || Pattern::regex("identity", "(?s).*").unwrap();
+    Policy {
+        signers: vec![Signer::Identity { identity: pattern(), issuer: pattern() }],
+        demands: Demands { log, certificate_log: log },
+        ..Policy::default()
+    }
+}
+
 #[test]
 fn bundles() {
+    let policies = [anyone(true), anyone(false)];
     let (good, all) = replay("bundle", |bytes| {
         let file = File { digest: Sha256Digest::of(b""), content: Some(b""), predicate_type: None };
-        assert!(judge_file(bytes, file, &Policy::default()).is_err());
+        for policy in &policies {
+            assert!(judge_file(bytes, file, policy).is_err());
+        }
         Bundle::parse(bytes).is_ok()
     });
     assert!(good >= 2 && all > good, "{good} of {all}");
+}
+
+/// The content and the annotations, as the fuzz target reads them.
+#[test]
+fn legacy_layers() {
+    const NAMES: [&str; 4] = [
+        legacy::SIGNATURE,
+        "dev.sigstore.cosign/certificate",
+        "dev.sigstore.cosign/bundle",
+        "dev.sigstore.cosign/rfc3161timestamp",
+    ];
+    let policy = anyone(false);
+    let (with_certificate, all) = replay("legacy", |bytes| {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let mut lines = text.split('\n');
+        let content = lines.next().unwrap_or_default().as_bytes();
+        let annotations: BTreeMap<String, String> = NAMES
+            .iter()
+            .zip(lines)
+            .filter(|(_, line)| !line.is_empty())
+            .map(|(name, line)| ((*name).to_owned(), line.replace('\t', "\n")))
+            .collect();
+        let subject = Sha256Digest::of(b"");
+        legacy::judge_signature(content, &annotations, subject, &policy).unwrap_err();
+        legacy::judge_attestation(content, &annotations, subject, None, &policy).unwrap_err();
+        annotations.len() > 2
+    });
+    assert!(with_certificate >= 3 && all > with_certificate, "{with_certificate} of {all}");
 }
 
 #[test]

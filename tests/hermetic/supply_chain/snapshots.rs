@@ -77,12 +77,28 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     // The host's own key is a signer like any other.
     fs::write(case.yard.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
     case.verify(&["--key", "host.pub"]).expect_code(0);
+    // It stands in no log.
+    case.verify(&["--key", "host.pub", "--require-log"]).expect_code(1);
     case.verify(&["--key", "host.pub", "--key", "release.pub", "--key", "other.pub", "--threshold", "3"])
         .expect_code(0);
     // Backups go on, and countersignatures are no snapshots.
     case.yard.snapshot(&case.yard.path("data")).expect_code(0);
     case.verify(&["--key", "release.pub"]).expect_code(1);
     assert_eq!(case.manifests().len(), 3);
+}
+
+#[test]
+fn without_a_root_the_repository_vouches_for_itself_and_both_programs_say_so() {
+    let case = Case::new();
+    for (binary, key) in [(SIGN, "release.key"), (VERIFY, "release.pub")] {
+        let said = case.call(binary, &["snapshot", "latest", "--key", key]).expect_code(0);
+        assert!(said.stderr.contains("no --root was given"), "{said:?}");
+        let said =
+            case.call(binary, &["snapshot", "latest", "--root", &case.root, "--key", key]).expect_code(0);
+        assert_eq!(said.stderr, "");
+        let said = case.call(binary, &["snapshot", "latest", "--root", "x", "--key", key]).expect_code(2);
+        assert!(said.stderr.contains("repository"), "{said:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("supply_chain::archives::docker_engine", needs(), |(address, image)| {
             engine(&Bench::new(&address, None)?, &image)
         }),
+        trial("supply_chain::archives::an_image_that_was_never_pushed", needs(), |(address, _)| {
+            never_pushed(&Bench::new(&address, None)?)
+        }),
     ]
 }
 
@@ -78,5 +81,30 @@ fn engine(bench: &Bench, image: &str) -> Result<(), Failed> {
     bench.verify(&["image", &pushed, "--key", "release.pub"]).expect_code(0);
     bench.verify(&["image", "docker:lifeboat-test/absent:1", "--key", "release.pub"]).expect_code(2);
     docker(bench, &["image", "rm", &pushed]).expect_code(0);
+    Ok(())
+}
+
+/// Nothing can be attached to an image in the engine. What the refusal advises is done here, word for word.
+fn never_pushed(bench: &Bench) -> Result<(), Failed> {
+    fs::create_dir(bench.path("content"))?;
+    fs::write(bench.path("content/hello"), bench.repository.name())?;
+    // By the engine's own name for it: nobody else calls it so.
+    let import = "tar -C content -c . | docker import -";
+    let id = run(Command::new("sh").args(["-ec", import]).current_dir(bench.path(""))).expect_code(0);
+    let id = id.stdout.trim();
+    let reference = format!("docker:{id}");
+    let said = bench.verify(&["image", &reference, "--key", "release.pub"]).expect_code(2);
+    says(&said, "was never pushed or pulled");
+    let mut advice =
+        said.stderr.split('`').filter(|text| text.starts_with("docker save") || text.starts_with("oci:"));
+    let (save, archive) = (advice.next().ok_or("a command")?, advice.next().ok_or("a reference")?);
+    run(Command::new("sh").args(["-ec", save]).current_dir(bench.path(""))).expect_code(0);
+    bench.sign(&["image", archive, "--key", "release.key"]).expect_code(0);
+    says(&bench.verify(&["image", archive, "--key", "release.pub"]).expect_code(0), id);
+    bench.verify(&["image", archive, "--key", "other.pub"]).expect_code(1);
+    // The signed archive is still one that the engine takes, and the image is the one that was signed.
+    docker(bench, &["image", "rm", id]).expect_code(0);
+    docker(bench, &["load", "--quiet", "--input", "image.tar"]).expect_code(0);
+    docker(bench, &["image", "rm", id]).expect_code(0);
     Ok(())
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{lifeboat, run};
+use lifeboat_tests::command::{Said, lifeboat, run};
 use lifeboat_tests::gate::{Missing, trial};
+use serde_json::Value;
 
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 
@@ -32,6 +33,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             _ => Ok(()),
         }
     })];
+    let cosigned = suite.iter().find(|case| case.ends_with(COSIGNED)).cloned();
+    trials.push(Trial::test("supply_chain::conformance::cosignatures_of_real_witnesses", move || {
+        cosignatures(&cosigned.ok_or_else(|| Failed::from(format!("no folder {COSIGNED}")))?)
+    }));
     for case in suite {
         for by_digest in [false, true] {
             let (case, form) = (case.clone(), if by_digest { "digest" } else { "file" });
@@ -65,8 +70,57 @@ fn suite() -> Result<Vec<PathBuf>, Missing> {
     Ok(cases)
 }
 
+/// A case whose checkpoint bears the cosignatures of three witnesses, and the keys that two of them publish.
+const COSIGNED: &str = "rekor2-dsse-happy-path";
+const WITNESSES: [&str; 2] = [
+    "witness.navigli.sunlight.geomys.org+a3e00fe2+BNy/co4C1Hn1p+INwJrfUlgz7W55dSZReusH/GhUhJ/G",
+    "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv",
+];
+
+/// The two witnesses count, and so does none whose cosignature was changed.
+fn cosignatures(case: &Path) -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    let path = |name: &str| home.path().join(name).display().to_string();
+    for (name, key) in ["one", "two"].into_iter().zip(WITNESSES) {
+        fs::write(path(name), key)?;
+    }
+    let verify = |bundle: &Path, flags: &[&str]| -> Result<Said, Failed> {
+        let mut args = arguments(case, bundle, false)?;
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        Ok(run(&mut lifeboat(VERIFY, home.path(), args)))
+    };
+    let good = case.join("bundle.sigstore.json");
+    let both = ["--witness", &path("one"), "--witness", &path("two"), "--json"];
+    let said = verify(&good, &both)?.expect_code(0);
+    let report: Value = serde_json::from_str(&said.stdout)?;
+    let found = &report["accepted"][0];
+    assert_eq!(found["cosignatures"].as_array().map(Vec::len), Some(2), "{found}");
+    assert_eq!(found["unchecked_cosignatures"], 1);
+    // The last bytes of a cosignature exchanged: it is refused, also where the other witness would be enough.
+    let bundle = fs::read_to_string(&good)?;
+    let changed = bundle.replace("9tlCg==", "9tlCw==");
+    assert_ne!(bundle, changed);
+    let forged = &home.path().join("forged.json");
+    fs::write(forged, changed)?;
+    let said = verify(forged, &[&both[..], &["--witness-threshold", "1"]].concat())?.expect_code(1);
+    assert!(said.stdout.contains("is wrong"), "{said:?}");
+    verify(forged, &both[2..])?.expect_code(0);
+    Ok(())
+}
+
 /// Runs one case; a name that ends in `_fail` must not verify.
 fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    let bundle = case.join("bundle.sigstore.json");
+    let said = run(&mut lifeboat(VERIFY, home.path(), arguments(case, &bundle, by_digest)?));
+    let must_fail = case.to_string_lossy().ends_with("_fail");
+    // A malformed trusted root is a wrong input; everything else is a verdict.
+    let is_right = if must_fail { matches!(said.code, Some(1 | 2)) } else { said.code == Some(0) };
+    if is_right { Ok(()) } else { Err(Failed::from(format!("{said:?}"))) }
+}
+
+/// The command line that verifies a bundle as the case demands.
+fn arguments(case: &Path, bundle: &Path, by_digest: bool) -> Result<Vec<String>, Failed> {
     let own = |name: &str| Some(case.join(name)).filter(|path| path.is_file());
     let text = |name: &str, default: &str| {
         own(name).map_or(Ok(default.to_owned()), |path| {
@@ -79,8 +133,7 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
     } else {
         artifact.display().to_string()
     };
-    let bundle = case.join("bundle.sigstore.json").display().to_string();
-    let mut args = vec!["blob".to_owned(), artifact, "--bundle".to_owned(), bundle];
+    let mut args = vec!["blob".to_owned(), artifact, "--bundle".to_owned(), bundle.display().to_string()];
     if let Some(root) = own("trusted_root.json") {
         args.extend(["--trusted-root".to_owned(), root.display().to_string()]);
     }
@@ -90,10 +143,5 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
         args.extend(["--certificate-identity".to_owned(), text("identity", IDENTITY)?]);
         args.extend(["--certificate-oidc-issuer".to_owned(), text("issuer", ISSUER)?]);
     }
-    let home = tempfile::tempdir()?;
-    let said = run(&mut lifeboat(VERIFY, home.path(), &args));
-    let must_fail = case.to_string_lossy().ends_with("_fail");
-    // A malformed trusted root is a wrong input; everything else is a verdict.
-    let is_right = if must_fail { matches!(said.code, Some(1 | 2)) } else { said.code == Some(0) };
-    if is_right { Ok(()) } else { Err(Failed::from(format!("{said:?}"))) }
+    Ok(args)
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Bench, SBOM, says};
 
-const IDENTITY: &str = "ann@example.com";
+pub(super) const IDENTITY: &str = "ann@example.com";
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -33,14 +33,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-struct Programs {
+pub(super) struct Programs {
     fulcio: String,
     rekor: String,
     timestamp: String,
 }
 
 impl Programs {
-    fn found() -> Result<Self, Missing> {
+    pub(super) fn found() -> Result<Self, Missing> {
         Ok(Self {
             fulcio: setting("LIFEBOAT_TEST_FULCIO")?,
             rekor: setting("LIFEBOAT_TEST_REKOR")?,
@@ -95,7 +95,7 @@ fn shell(folder: &Path, script: &str) -> Result<String, Failed> {
 }
 
 /// An issuer of identities, and a token of it for Ann.
-fn issuer(folder: &Path) -> Result<(String, String), Failed> {
+pub(super) fn issuer(folder: &Path) -> Result<(String, String), Failed> {
     const URL_SAFE: &str = "base64 -w0 | tr '+/' '-_' | tr -d '='";
     shell(folder, "openssl genrsa -out issuer.pem 2048 2>/dev/null")?;
     let modulus = shell(
@@ -142,8 +142,15 @@ fn issuer(folder: &Path) -> Result<(String, String), Failed> {
     Ok((url, token))
 }
 
+/// The services of an instance, and where they listen.
+pub(super) struct Instance {
+    pub(super) fulcio: String,
+    pub(super) timestamp: String,
+    _services: Vec<Service>,
+}
+
 /// Starts the services and writes `trusted_root.json` and `signing_config.json`.
-fn instance(bench: &Bench, programs: &Programs, issuer: &str) -> Result<Vec<Service>, Failed> {
+pub(super) fn instance(bench: &Bench, programs: &Programs, issuer: &str) -> Result<Instance, Failed> {
     let folder = bench.path("");
     let (fulcio, rekor, timestamp) = (free_port()?, free_port()?, free_port()?);
     let ports: Vec<String> =
@@ -228,16 +235,20 @@ fn instance(bench: &Bench, programs: &Programs, issuer: &str) -> Result<Vec<Serv
     let args =
         ["signing-config", "create", "--out=signing_config.json", "--rekor-config=ANY", "--tsa-config=ANY"];
     bench.cosign(&[&args[..], &config].concat()).expect_code(0);
-    Ok(services)
+    Ok(Instance {
+        fulcio: format!("http://127.0.0.1:{fulcio}"),
+        timestamp: format!("http://127.0.0.1:{timestamp}/api/v1/timestamp"),
+        _services: services,
+    })
 }
 
 /// The timestamp authority's metrics listen at a fixed port, so that there is only one of it at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
 fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (url, token) = issuer(&bench.path(""))?;
-    let _services = instance(bench, programs, &url)?;
+    let _instance = instance(bench, programs, &url)?;
     let image = bench.repository.image("1.0", "an image");
     let reference = bench.pinned(image);
     let by = [

@@ -1,4 +1,7 @@
-//! The release step, in its plain form, against the real engine and a real registry.
+//! The release step in its three forms, against the real engine and a real registry: the shell script, and the steps of
+//! the two pipelines as they stand in their files, with the environment that the platforms give them.
+
+mod pipelines;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,60 +24,103 @@ pub(crate) fn trials() -> Vec<Trial> {
             setting("LIFEBOAT_TEST_COSIGN")?,
         ))
     };
-    vec![trial("supply_chain::release::plain_shell", needs(), |(address, syft, cosign)| {
-        plain_shell(&Bench::new(&address, Some(cosign))?, &syft)
-    })]
+    let release = |name: &str, test: fn(&Release) -> Result<(), Failed>| {
+        let name = format!("supply_chain::release::{name}");
+        trial(&name, needs(), move |(address, syft, cosign)| {
+            test(&Release::new(Bench::new(&address, Some(cosign))?, &syft)?)
+        })
+    };
+    vec![
+        release("plain_shell", plain_shell),
+        release("github_actions", pipelines::github_actions),
+        release("gitlab_ci", pipelines::gitlab_ci),
+    ]
 }
 
-fn plain_shell(bench: &Bench, syft: &str) -> Result<(), Failed> {
-    fs::create_dir(bench.path("bin"))?;
-    for (program, name) in [(SIGN, "lifeboat-sign"), (VERIFY, "lifeboat-verify"), (syft, "syft")] {
-        symlink(program, bench.path("bin").join(name))?;
+/// A source tree, and the programs that a release needs.
+struct Release {
+    bench: Bench,
+    path: String,
+}
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+impl Release {
+    fn new(bench: Bench, syft: &str) -> Result<Self, Failed> {
+        fs::create_dir(bench.path("bin"))?;
+        for (program, name) in [(SIGN, "lifeboat-sign"), (VERIFY, "lifeboat-verify"), (syft, "syft")] {
+            symlink(program, bench.path("bin").join(name))?;
+        }
+        let tree = bench.path("tree");
+        fs::create_dir_all(tree.join("scripts"))?;
+        fs::copy(RELEASE, tree.join("scripts/release"))?;
+        fs::copy(bench.path("release.pub"), tree.join("release.pub"))?;
+        fs::write(tree.join("Dockerfile"), "FROM scratch\nCOPY hello /hello\n")?;
+        fs::write(tree.join("hello"), bench.repository.name())?;
+        let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+        Ok(Self { bench, path })
     }
-    fs::create_dir(bench.path("context"))?;
-    fs::write(bench.path("context/Dockerfile"), "FROM scratch\nCOPY hello /hello\n")?;
-    fs::write(bench.path("context/hello"), bench.repository.name())?;
-    let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap_or_default());
-    let reference = bench.tagged();
-    let release = |changes: &[(&str, &str)]| -> Said {
-        let mut command = Command::new(RELEASE);
-        command.args([&reference, "context"]).current_dir(bench.path("")).env("PATH", &path);
+
+    /// A command in the source tree, with what every form has in its environment.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.bench.path("tree")).env("PATH", &self.path).env("HOME", self.bench.path(""));
+        // The builder that comes with the engine, and no update checks.
+        command.env("DOCKER_BUILDKIT", "0").env("SYFT_CHECK_FOR_APP_UPDATE", "false");
+        command
+    }
+
+    /// cosign accepts what was released, all three signatures of it.
+    fn cosign_accepts(&self, pinned: &str) {
+        assert!(pinned.starts_with(&format!("{}@sha256:", self.bench.repository.name())), "{pinned}");
+        let cosign = ["--key", "release.pub", "--insecure-ignore-tlog=true", "--allow-http-registry", pinned];
+        self.bench.cosign(&[&["verify"], &cosign[..]].concat()).expect_code(0);
+        for kind in ["spdxjson", "slsaprovenance1"] {
+            self.bench
+                .cosign(&[&["verify-attestation", "--type", kind], &cosign[..]].concat())
+                .expect_code(0);
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        let _ = run(Command::new("docker").args(["image", "rm", "--force", &self.bench.tagged()]));
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all trials have one shape")]
+fn plain_shell(release: &Release) -> Result<(), Failed> {
+    let reference = release.bench.tagged();
+    let run_with = |changes: &[(&str, &str)]| -> Said {
+        let mut command = release.command("scripts/release");
+        command.args([&reference, "."]);
         command.envs([
-            // The builder that comes with the engine, and no update checks.
-            ("DOCKER_BUILDKIT", "0"),
-            ("SYFT_CHECK_FOR_APP_UPDATE", "false"),
             ("COSIGN_PASSWORD", PASSPHRASE),
-            ("RELEASE_KEY", "release.key"),
+            ("RELEASE_KEY", "../release.key"),
             ("RELEASE_PUB", "release.pub"),
             ("RELEASE_SOURCE", "github.com/acme/app"),
             ("RELEASE_REF", "refs/tags/v1"),
-            ("RELEASE_COMMIT", "0123456789abcdef0123456789abcdef01234567"),
+            ("RELEASE_COMMIT", COMMIT),
             ("RELEASE_BUILDER", "https://ci.acme.example/release@v1"),
         ]);
-        run(command.env("HOME", bench.path("")).envs(changes.iter().copied()))
+        run(command.envs(changes.iter().copied()))
     };
-    let said = release(&[]).expect_code(0);
-    let pinned = said.stdout.trim();
-    assert!(pinned.starts_with(&format!("{}@sha256:", bench.repository.name())), "{said:?}");
-    let cosign = ["--key", "release.pub", "--insecure-ignore-tlog=true", "--allow-http-registry", pinned];
-    bench.cosign(&[&["verify"], &cosign[..]].concat()).expect_code(0);
-    for kind in ["spdxjson", "slsaprovenance1"] {
-        bench.cosign(&[&["verify-attestation", "--type", kind], &cosign[..]].concat()).expect_code(0);
-    }
+    let said = run_with(&[]).expect_code(0);
+    release.cosign_accepts(said.stdout.trim());
 
     // Whatever goes wrong, no digest is announced.
     for (changes, reason) in [
-        (("RELEASE_PUB", "other.pub"), ""),
+        (("RELEASE_PUB", "../other.pub"), ""),
         (("COSIGN_PASSWORD", "wrong"), "the passphrase does not open the key file"),
         (("RELEASE_SBOM", "false"), ""),
         (("RELEASE_SBOM", "echo no-json"), "the predicate is not JSON"),
         (("RELEASE_SOURCE", ""), "RELEASE_SOURCE is not set"),
         (("RELEASE_COMMIT", "HEAD"), "RELEASE_COMMIT is no commit"),
     ] {
-        let said = release(&[changes]);
+        let said = run_with(&[changes]);
         assert!(said.code != Some(0) && said.stdout.is_empty(), "{changes:?}: {said:?}");
         says(&said, reason);
     }
-    let _ = run(Command::new("docker").args(["image", "rm", "--force", &reference]));
     Ok(())
 }

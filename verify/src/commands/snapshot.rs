@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
 use lifeboat_trust::judge::{Claim, judge};
 use lifeboat_trust::key_file;
 use lifeboat_trust::policy::{Author, Policy, Signer};
 use lifeboat_trust::statement::PredicateType;
-use lifeboat_vault::{ManifestChain, NotARepositoryId, PREDICATE_TYPE, PinFile, Repository, SignedManifest};
+use lifeboat_vault::{ManifestChain, PREDICATE_TYPE, Repository, SignedManifest};
 
 use crate::checkpoint::Checkpoint;
 use crate::findings::{self, outcome};
@@ -48,15 +48,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
     let before = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?.flatten();
-    let store = args.repository.open().await?;
-    let root = if let Some(text) = &args.root {
-        text.parse().map_err(NotARepositoryId)?
-    } else {
-        ui.warn("no --root was given: whoever made this repository vouches for itself");
-        Repository::probe(&store).await?
-    };
-    let pins = PinFile::in_state_folder(&lifeboat_shell::state_folder(), &root);
-    let repository = Repository::open(store, &root, pins).await?;
+    let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
+    let root = *repository.id();
     let chain = repository.manifest_chain().await?;
     let snapshot = chain.find(&args.snapshot)?;
     let mut report = SnapshotVerification {
@@ -109,7 +102,9 @@ async fn judge_signers(
 ) -> Result<(), Failure> {
     let mut authors = BTreeSet::new();
     let is_host = |signer: &&Signer| matches!(signer, Signer::Key { key, .. } if key == snapshot.key());
-    if let Some(signer) = policy.signers.iter().find(is_host) {
+    // The host's own signature stands in no log.
+    let host = policy.signers.iter().find(is_host).filter(|_| !policy.keys_need_log());
+    if let Some(signer) = host {
         authors.insert(Author::Key(snapshot.key().id()));
         let step = lifeboat_trust::step::ENVELOPE;
         report.accepted.push(AcceptedBundle {
@@ -123,6 +118,8 @@ async fn judge_signers(
             witnessed_at: Vec::new(),
             log_entries: 0,
             unchecked_log_entries: 0,
+            cosignatures: Vec::new(),
+            unchecked_cosignatures: 0,
             timestamps: 0,
             written_to: None,
             steps: vec![Step { name: step.name, specification: step.specification }],

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, LogEntry, MAX_LOG_ENTRIES, MAX_TIMESTAMPS, Material, NotABundle, Version};
+use super::{Checkpoint, Content, LogEntry, MAX_LOG_ENTRIES, MAX_TIMESTAMPS, Material, NotABundle, Version};
 use crate::dsse;
 use crate::json::printable;
 
@@ -242,6 +242,7 @@ impl JsonLogEntry {
         let log = decode("the log id", &self.log_id.key_id)?;
         let is_second_generation =
             self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";
+        let mut checkpoint = None;
         if let Some(proof) = &self.inclusion_proof {
             let inner = index(&proof.log_index, "proof's log index")?;
             let size = proof.tree_size.value("tree size")?;
@@ -252,8 +253,8 @@ impl JsonLogEntry {
                     "its log entry has the index {outer}, and {inner} in its proof"
                 )));
             }
-            if let Some(checkpoint) = &proof.checkpoint {
-                check_checkpoint(&checkpoint.envelope, size, &proof.root_hash, &log)?;
+            if let Some(note) = &proof.checkpoint {
+                checkpoint = Some(Checkpoint::parse(&note.envelope, size, &proof.root_hash, &log)?);
             }
         }
         Ok(LogEntry {
@@ -261,32 +262,9 @@ impl JsonLogEntry {
             has_promise: self.inclusion_promise.is_some(),
             has_proof: self.inclusion_proof.is_some(),
             is_second_generation,
+            checkpoint,
         })
     }
-}
-
-/// A checkpoint is a note of one body and its signatures (C2SP, "Note" and "Checkpoint"). It says the same as the proof
-/// that it stands in, and bears a signature of the log that the entry names; others, of witnesses, may stand beside it.
-fn check_checkpoint(note: &str, size: u64, root_hash: &str, log: &[u8]) -> Result<(), NotABundle> {
-    let (body, signatures) =
-        note.split_once("\n\n").ok_or_else(|| refused("its checkpoint is not a signed note"))?;
-    if signatures.contains("\n\n") || !signatures.ends_with('\n') {
-        return Err(refused("its checkpoint is not a signed note"));
-    }
-    let mut lines = body.lines().skip(1);
-    let (stated_size, stated_hash) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    if stated_size.parse() != Ok(size) || stated_hash != root_hash {
-        return Err(refused("its checkpoint and its inclusion proof speak of different trees"));
-    }
-    // A signature begins with four bytes of the id of the key that made it.
-    let is_by_log = |line: &str| {
-        let signature = line.rsplit(' ').next().and_then(|text| STANDARD.decode(text).ok());
-        signature.is_some_and(|bytes| bytes.get(..4) == log.get(..4))
-    };
-    if !signatures.lines().any(is_by_log) {
-        return Err(refused("its checkpoint bears no signature of the log that it names"));
-    }
-    Ok(())
 }
 
 impl JsonMessage {

@@ -1,0 +1,79 @@
+//! Checkpoints of transparency logs (C2SP, "Note" and "Checkpoint"): a body that states the size and the root of a log,
+//! and the signatures of the log and of its witnesses under it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::NotABundle;
+use super::wire::refused;
+use crate::witness::is_no_part_of_a_name;
+
+/// How many signatures may stand under a checkpoint.
+const MAX_SIGNATURES: usize = 64;
+
+/// A checkpoint that says the same as the proof that it stands in, and bears a signature that claims to be of the log that
+/// the entry names. No signature is verified here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What is signed, with the newline at its end.
+    pub body: String,
+    /// The signatures that do not claim to be of the log.
+    pub cosignatures: Vec<NoteSignature>,
+}
+
+/// A signature under a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteSignature {
+    /// The name of the key that made it.
+    pub name: String,
+    /// The id of that key.
+    pub id: [u8; 4],
+    /// The signature, in the form of its kind.
+    pub bytes: Vec<u8>,
+}
+
+impl NoteSignature {
+    /// A line of an em dash, a name, and the id and the signature in base64.
+    fn parse(line: &str) -> Option<Self> {
+        let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
+        if name.is_empty() || name.contains(is_no_part_of_a_name) {
+            return None;
+        }
+        let decoded = STANDARD.decode(signature).ok()?;
+        let (id, bytes) = decoded.split_first_chunk::<4>()?;
+        Some(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() })
+    }
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint in the proof for a tree of this size and root; `log` is the id that the entry gives.
+    pub(super) fn parse(note: &str, size: u64, root_hash: &str, log: &[u8]) -> Result<Self, NotABundle> {
+        let (body, signatures) =
+            note.split_once("\n\n").ok_or_else(|| refused("its checkpoint is not a signed note"))?;
+        if signatures.contains("\n\n") || !signatures.ends_with('\n') {
+            return Err(refused("its checkpoint is not a signed note"));
+        }
+        let mut lines = body.lines().skip(1);
+        let (stated_size, stated_hash) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        if stated_size.parse() != Ok(size) || stated_hash != root_hash {
+            return Err(refused("its checkpoint and its inclusion proof speak of different trees"));
+        }
+        if signatures.lines().count() > MAX_SIGNATURES {
+            return Err(refused(format!("its checkpoint bears more than {MAX_SIGNATURES} signatures")));
+        }
+        let signatures = signatures
+            .lines()
+            .map(|line| {
+                NoteSignature::parse(line).ok_or_else(|| refused("its checkpoint bears what is no signature"))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        // The id of a log's key is longer in an entry than under a checkpoint.
+        let is_by_log = |signature: &&NoteSignature| log.get(..4) == Some(&signature.id);
+        let Some(by_log) = signatures.iter().find(is_by_log).map(|signature| signature.name.clone()) else {
+            return Err(refused("its checkpoint bears no signature of the log that it names"));
+        };
+        // A log may sign with several keys, under its one name.
+        let cosignatures = signatures.into_iter().filter(|signature| signature.name != by_log);
+        Ok(Self { body: format!("{body}\n"), cosignatures: cosignatures.collect() })
+    }
+}
