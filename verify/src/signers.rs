@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_core::{Fault, Kind};
-use lifeboat_trust::evidence::Demands;
 use lifeboat_trust::identity::{BadPattern, Pattern};
 use lifeboat_trust::key_file::{self, KeyFileError};
-use lifeboat_trust::policy::{Policy, Signer};
+use lifeboat_trust::policy::{Demands, Policy, Signer};
 use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
 use lifeboat_trust::witness::{NoQuorum, NotAWitness, Quorum, Witness};
 

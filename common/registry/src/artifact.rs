@@ -48,6 +48,34 @@ pub struct Attached {
     pub discovery: Discovery,
 }
 
+/// What says that it refers to an image. Anyone who may write to the repository may have put it there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Referrers {
+    /// The manifests, each once.
+    pub manifests: Vec<Descriptor>,
+    /// Whether there were more than anyone should have to look at, and the rest was left out.
+    pub truncated: bool,
+}
+
+/// How many referrers of one image are listed.
+const MAX_REFERRERS: usize = 1024;
+
+impl Referrers {
+    /// Takes in what another list names besides.
+    pub(crate) fn merge(&mut self, descriptors: impl IntoIterator<Item = Descriptor>) {
+        for descriptor in descriptors {
+            if self.manifests.iter().any(|known| known.digest == descriptor.digest) {
+                continue;
+            }
+            if self.manifests.len() >= MAX_REFERRERS {
+                self.truncated = true;
+                return;
+            }
+            self.manifests.push(descriptor);
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestJson<'a> {

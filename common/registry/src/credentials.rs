@@ -25,6 +25,15 @@ pub enum Credentials {
     },
 }
 
+/// How registries are spoken to.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// Whether to speak plain HTTP to a registry that is not on loopback.
+    pub allow_http: bool,
+    /// Who is calling.
+    pub credentials: Credentials,
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

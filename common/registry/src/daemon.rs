@@ -27,9 +27,20 @@ struct Inspected {
     repo_digests: Option<Vec<String>>,
 }
 
+impl Reference {
+    /// The same reference, unless it names an image of the local engine: then the one, by digest, that the engine
+    /// exchanged the image under. `engine` is the engine's address as Docker's own client takes it.
+    pub async fn locate(self, engine: Option<&str>) -> Result<Self, RegistryError> {
+        match self {
+            Self::Daemon(name) => locate(&name, engine).await,
+            other => Ok(other),
+        }
+    }
+}
+
 /// The digest of the image `name` in the registry that the engine exchanged it with. `engine` is the engine's address as
 /// Docker's own client takes it.
-pub(crate) async fn locate(name: &str, engine: Option<&str>) -> Result<Reference, RegistryError> {
+async fn locate(name: &str, engine: Option<&str>) -> Result<Reference, RegistryError> {
     let address = engine.unwrap_or(SOCKET);
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| RegistryError::Unreachable {
         registry: format!("of the Docker Engine at {address}"),

@@ -11,13 +11,13 @@ use lifeboat_core::Sha256Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::artifact::Referrers;
 use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
 use crate::content::{
     Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, OCI_MANIFEST, RawDescriptor, check,
 };
 use crate::files::Files;
 use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer, LegacyManifest};
-use crate::repository::Referrers;
 use crate::{RegistryError, docker_archive};
 
 /// The annotation that holds a tag (OCI image specification, "Pre-Defined Annotation Keys").

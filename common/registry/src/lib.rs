@@ -23,10 +23,10 @@ mod reference;
 mod remote;
 mod repository;
 
-pub use artifact::{Artifact, Attached, Discovery, Found};
+pub use artifact::{Artifact, Attached, Discovery, Found, Referrers};
 pub use content::{Child, Descriptor, MAX_MANIFEST_BYTES, check_manifest};
-pub use credentials::Credentials;
+pub use credentials::{Access, Credentials};
 pub use error::RegistryError;
 pub use legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 pub use reference::{LayoutReference, Reference, RegistryReference};
-pub use repository::{Access, Referrers, Repository, Resolved};
+pub use repository::{Repository, Resolved};

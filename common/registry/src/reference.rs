@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use lifeboat_core::Sha256Digest;
 
-use crate::{RegistryError, daemon};
+use crate::RegistryError;
 
 /// The longest reference that is looked at, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -84,15 +84,6 @@ impl Reference {
                 name.to_string_lossy().into_owned()
             }
             Self::Daemon(name) => name.clone(),
-        }
-    }
-
-    /// The same reference, unless it names an image of the local engine: then the one, by digest, that the engine
-    /// exchanged the image under. `engine` is the engine's address as Docker's own client takes it.
-    pub async fn locate(self, engine: Option<&str>) -> Result<Self, RegistryError> {
-        match self {
-            Self::Daemon(name) => daemon::locate(&name, engine).await,
-            other => Ok(other),
         }
     }
 }

@@ -12,8 +12,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::content::{Descriptor, MANIFEST_TYPES, MAX_MANIFEST_BYTES, Manifest, check};
+use crate::credentials::Access;
 use crate::reference::RegistryReference;
-use crate::repository::Access;
 use crate::{Credentials, RegistryError};
 
 mod push;

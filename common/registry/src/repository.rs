@@ -7,16 +7,7 @@ use crate::content::{Child, DOCKER_LIST, Descriptor, MAX_MANIFEST_BYTES, Manifes
 use crate::layout::Layout;
 use crate::legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 use crate::remote::Remote;
-use crate::{Credentials, Reference, RegistryError};
-
-/// How registries are spoken to.
-#[derive(Debug, Default)]
-pub struct Access {
-    /// Whether to speak plain HTTP to a registry that is not on loopback.
-    pub allow_http: bool,
-    /// Who is calling.
-    pub credentials: Credentials,
-}
+use crate::{Access, Reference, Referrers, RegistryError};
 
 /// Where an image lies.
 pub enum Repository {
@@ -33,34 +24,6 @@ pub struct Resolved {
     pub descriptor: Descriptor,
     /// The tag that was resolved, if the reference had one.
     pub tag: Option<String>,
-}
-
-/// What says that it refers to an image. Anyone who may write to the repository may have put it there.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Referrers {
-    /// The manifests, each once.
-    pub manifests: Vec<Descriptor>,
-    /// Whether there were more than anyone should have to look at, and the rest was left out.
-    pub truncated: bool,
-}
-
-/// How many referrers of one image are listed.
-pub(crate) const MAX_REFERRERS: usize = 1024;
-
-impl Referrers {
-    /// Takes in what another list names besides.
-    pub(crate) fn merge(&mut self, descriptors: impl IntoIterator<Item = Descriptor>) {
-        for descriptor in descriptors {
-            if self.manifests.iter().any(|known| known.digest == descriptor.digest) {
-                continue;
-            }
-            if self.manifests.len() >= MAX_REFERRERS {
-                self.truncated = true;
-                return;
-            }
-            self.manifests.push(descriptor);
-        }
-    }
 }
 
 impl Repository {

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 
+pub(crate) use self::checkpoint::is_no_part_of_a_name;
 pub use self::checkpoint::{Checkpoint, NoteSignature};
 use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey, refused};
 use crate::dsse;

@@ -16,7 +16,7 @@ use sigstore_verify::{
 use crate::bundle::{Bundle, Content, LogEntry, Version};
 use crate::certificate::{self, Claims};
 use crate::key::VerificationKey;
-use crate::policy::Policy;
+use crate::policy::{Demands, Policy};
 use crate::refusal::Refusal;
 use crate::statement::Statement;
 use crate::step::{self, Step};
@@ -61,21 +61,6 @@ impl Evidence {
         }
         self.steps.extend(policy.quorum.is_needed().then_some(step::WITNESSES));
         Ok(())
-    }
-}
-
-/// What evidence a signature with a certificate must bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demands {
-    /// Whether an entry in a transparency log is needed.
-    pub log: bool,
-    /// Whether the certificate must have been logged.
-    pub certificate_log: bool,
-}
-
-impl Default for Demands {
-    fn default() -> Self {
-        Self { log: true, certificate_log: true }
     }
 }
 

@@ -5,11 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
-use crate::evidence::Demands;
 use crate::identity::Pattern;
 use crate::key::VerificationKey;
 use crate::trusted_root::TrustedRoot;
 use crate::witness::Quorum;
+
+/// What evidence a signature with a certificate must bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands {
+    /// Whether an entry in a transparency log is needed.
+    pub log: bool,
+    /// Whether the certificate must have been logged.
+    pub certificate_log: bool,
+}
+
+impl Default for Demands {
+    fn default() -> Self {
+        Self { log: true, certificate_log: true }
+    }
+}
 
 /// Whose word counts, and what it must bring.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 
-use crate::bundle::{Checkpoint, NoteSignature};
+use crate::bundle::{Checkpoint, NoteSignature, is_no_part_of_a_name};
 use crate::json::printable;
 use crate::key::VerificationKey;
 use crate::refusal::Refusal;
@@ -224,11 +224,6 @@ impl Quorum {
         }
         Ok(witnessed)
     }
-}
-
-/// Whether a character may not stand in the name of a key.
-pub(crate) fn is_no_part_of_a_name(character: char) -> bool {
-    character.is_whitespace() || character.is_control() || character == '+'
 }
 
 /// The first four bytes of the digest of name and key, which tell keys apart and prove nothing.

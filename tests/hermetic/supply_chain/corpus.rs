@@ -10,10 +10,10 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::certificate::Claims;
 use lifeboat_trust::dsse::Envelope;
-use lifeboat_trust::evidence::Demands;
 use lifeboat_trust::identity::Pattern;
 use lifeboat_trust::judge::{File, judge_file};
 use lifeboat_trust::legacy;
+use lifeboat_trust::policy::Demands;
 use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::statement::Statement;
 

@@ -10,8 +10,8 @@ use super::Remote;
 use super::shared_tag::Kind;
 use crate::RegistryError;
 use crate::artifact::Discovery;
+use crate::artifact::Referrers;
 use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
-use crate::repository::Referrers;
 
 /// How many pages of the registry's list are read.
 const MAX_PAGES: usize = 64;

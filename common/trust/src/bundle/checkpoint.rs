@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::NotABundle;
 use super::wire::refused;
-use crate::witness::is_no_part_of_a_name;
 
 /// How many signatures may stand under a checkpoint.
 const MAX_SIGNATURES: usize = 64;
@@ -30,6 +29,11 @@ pub struct NoteSignature {
     pub id: [u8; 4],
     /// The signature, in the form of its kind.
     pub bytes: Vec<u8>,
+}
+
+/// Whether a character may not stand in the name of a key.
+pub(crate) fn is_no_part_of_a_name(character: char) -> bool {
+    character.is_whitespace() || character.is_control() || character == '+'
 }
 
 impl NoteSignature {
