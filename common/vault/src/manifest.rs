@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::ChunkSizes;
 use crate::copy::Original;
 use crate::frame_set::ordinals;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId};
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most};
 use crate::item::Content;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -158,6 +158,9 @@ pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Resu
     Ok(Manifest { predicate, part, id: Sha256Digest::of(payload) })
 }
 
+/// The most tags of a snapshot: more than any command line holds.
+const MOST_TAGS: usize = 1 << 20;
+
 /// What the group can read of a snapshot: names and numbers, no paths and no contents.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
@@ -165,6 +168,7 @@ pub(crate) struct Part {
     #[n(0)]
     pub(crate) host: String,
     #[n(1)]
+    #[cbor(decode_with = "at_most::<MOST_TAGS, Ctx, String>")]
     pub(crate) tags: Vec<String>,
     #[n(2)]
     pub(crate) streams: Vec<StreamRecord>,
@@ -320,6 +324,7 @@ mod tests {
 
     use super::*;
     use crate::frame_set::bitmap;
+    use crate::ids::{from_cbor, to_cbor};
 
     fn example() -> (Predicate, Place) {
         let (repository, writer, group) =
@@ -363,5 +368,22 @@ mod tests {
         let ordinals: Vec<_> = record.needed().map(|frame| frame.ordinal).collect();
         assert_eq!(ordinals, [0, 9, 17]);
         assert!(!record.needs(1000));
+    }
+
+    #[test]
+    fn more_tags_than_there_can_be_are_refused_before_they_take_memory() {
+        let with = |count| Part {
+            host: "shop".to_owned(),
+            tags: vec![String::new(); count],
+            streams: Vec::new(),
+            documents: Vec::new(),
+            runs: Vec::new(),
+            application: None,
+            run: RunId::from_bytes([3; 16]),
+            copied_from: None,
+        };
+        let decode = |count| from_cbor::<Part>(&to_cbor(&with(count)));
+        assert_eq!(decode(MOST_TAGS).unwrap().tags.len(), MOST_TAGS);
+        decode(MOST_TAGS + 1).unwrap_err();
     }
 }
