@@ -170,7 +170,7 @@ pub struct Extent {
 /// The most attributes of an item. The kernel lists 64 KiB of names, each with a NUL behind it.
 const MOST_XATTRS: usize = 32 << 10;
 
-fn few_xattrs<'b, C>(d: &mut Decoder<'b>, context: &mut C) -> Result<Option<Vec<Xattr>>, DecodeError> {
+fn few_xattrs<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Option<Vec<Xattr>>, DecodeError> {
     at_most::<MOST_XATTRS, C, Xattr>(d, context).map(Some)
 }
 

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The targets, each with its function.
-const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+/// Says whether it read the bytes.
+type Target = fn(&[u8]) -> bool;
+
+/// The targets by name.
+const TARGETS: &[(&str, Target)] = &[
     ("condemnation", super::condemnation),
     ("contents", super::contents),
     ("frame", super::frame),
