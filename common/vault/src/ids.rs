@@ -219,6 +219,22 @@ pub(crate) mod digest_in_cbor {
     }
 }
 
+/// Decodes an array of at most `MOST` values, for `#[cbor(decode_with = …)]`: where a value takes one byte in a stored
+/// array and many in memory, the ceiling on what is stored does not bound what is allocated.
+pub(crate) fn at_most<'b, const MOST: usize, C, T: Decode<'b, C>>(
+    d: &mut Decoder<'b>,
+    context: &mut C,
+) -> Result<Vec<T>, DecodeError> {
+    let mut values = Vec::new();
+    for value in d.array_iter_with(context)? {
+        if values.len() == MOST {
+            return Err(DecodeError::message("more values than there can be"));
+        }
+        values.push(value?);
+    }
+    Ok(values)
+}
+
 /// Encodes a value that cannot fail to encode: memory is the only sink here.
 pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
     match minicbor::to_vec(value) {

@@ -293,4 +293,25 @@ mod tests {
         assert_eq!(index.chunk_count(FrameName { run: one, ordinal: 4 }), Some(2));
         assert_eq!(index.chunk_count(FrameName { run: two, ordinal: 1 }), None);
     }
+
+    #[test]
+    fn an_object_that_gives_a_frame_more_places_than_anyone_would_try_is_refused() {
+        let place = |number: u32| FrameLocation {
+            ordinal: 5,
+            offset: u64::from(number) * 100,
+            length: 100,
+            hash: Sha256Digest::of(b"frame"),
+            chunk_bytes: 10,
+        };
+        let with = |count| Locations {
+            run: RunId::from_bytes([1; 16]),
+            packs: vec![PackLocations {
+                pack: Sha256Digest::of(b"pack"),
+                frames: (0..count).map(place).collect(),
+                size: 1 << 20,
+            }],
+        };
+        assert!(with(MOST_PLACES).is_sane());
+        assert!(!with(MOST_PLACES + 1).is_sane());
+    }
 }

@@ -5,9 +5,10 @@
 //! is the same stream, and no new data.
 
 use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Encode};
+use minicbor::decode::Error as DecodeError;
+use minicbor::{Decode, Decoder, Encode};
 
-use crate::ids::{FrameName, RunId, from_cbor, to_cbor};
+use crate::ids::{FrameName, RunId, at_most, from_cbor, to_cbor};
 
 /// The largest record of a stream, in bytes.
 pub(crate) const MAX_ITEM: usize = 256 << 20;
@@ -71,6 +72,7 @@ pub struct Item {
     pub mtime_ns: u32,
     /// Extended attributes by name, POSIX ACLs and file capabilities among them.
     #[n(7)]
+    #[cbor(decode_with = "few_xattrs", nil = "no_xattrs")]
     pub xattrs: Option<Vec<Xattr>>,
     /// A file's length in bytes.
     #[n(8)]
@@ -163,6 +165,19 @@ pub struct Extent {
     /// How many bytes they have together.
     #[n(4)]
     pub bytes: u64,
+}
+
+/// The most attributes of an item. The kernel lists 64 KiB of names, each with a NUL behind it.
+const MOST_XATTRS: usize = 32 << 10;
+
+fn few_xattrs<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Option<Vec<Xattr>>, DecodeError> {
+    at_most::<MOST_XATTRS, C, Xattr>(d, context).map(Some)
+}
+
+#[expect(clippy::option_option, reason = "what the decoder asks for: the value of a member that is left out")]
+#[expect(clippy::unnecessary_wraps, reason = "the same")]
+fn no_xattrs() -> Option<Option<Vec<Xattr>>> {
+    Some(None)
 }
 
 /// Why a record of a stream is refused.
@@ -369,6 +384,16 @@ pub(crate) mod tests {
             };
             assert!(Item::from_cbor(&link.to_record()[4..]).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn more_attributes_than_a_kernel_lists_are_refused_before_they_take_memory() {
+        let empty = Xattr { name: b"a".to_vec().into(), value: Vec::new().into() };
+        let with = |count| Item { xattrs: Some(vec![empty.clone(); count]), ..file(b"f") }.to_record();
+        Item::from_cbor(&with(MOST_XATTRS)[4..]).unwrap();
+        Item::from_cbor(&with(MOST_XATTRS + 1)[4..]).unwrap_err();
+        let none = Item { xattrs: None, ..file(b"f") };
+        assert_eq!(Item::from_cbor(&none.to_record()[4..]).unwrap(), none);
     }
 
     #[test]

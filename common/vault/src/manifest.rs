@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
 use crate::frame_set::ordinals;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, digest_in_cbor};
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, digest_in_cbor};
 use crate::item::Content;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -177,6 +177,9 @@ pub struct Original {
     pub sequence: u64,
 }
 
+/// The most tags of a snapshot: more than any command line holds.
+const MOST_TAGS: usize = 1 << 20;
+
 /// What the group can read of a snapshot: names and numbers, no paths and no contents.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
@@ -184,6 +187,7 @@ pub(crate) struct Part {
     #[n(0)]
     pub(crate) host: String,
     #[n(1)]
+    #[cbor(decode_with = "at_most::<MOST_TAGS, Ctx, String>")]
     pub(crate) tags: Vec<String>,
     #[n(2)]
     pub(crate) streams: Vec<StreamRecord>,
@@ -339,6 +343,7 @@ mod tests {
 
     use super::*;
     use crate::frame_set::bitmap;
+    use crate::ids::{from_cbor, to_cbor};
 
     fn example() -> (Predicate, Place) {
         let (repository, writer, group) =
@@ -382,5 +387,22 @@ mod tests {
         let ordinals: Vec<_> = record.needed().map(|frame| frame.ordinal).collect();
         assert_eq!(ordinals, [0, 9, 17]);
         assert!(!record.needs(1000));
+    }
+
+    #[test]
+    fn more_tags_than_there_can_be_are_refused_before_they_take_memory() {
+        let with = |count| Part {
+            host: "shop".to_owned(),
+            tags: vec![String::new(); count],
+            streams: Vec::new(),
+            documents: Vec::new(),
+            runs: Vec::new(),
+            application: None,
+            run: RunId::from_bytes([3; 16]),
+            copied_from: None,
+        };
+        let decode = |count| from_cbor::<Part>(&to_cbor(&with(count)));
+        assert_eq!(decode(MOST_TAGS).unwrap().tags.len(), MOST_TAGS);
+        decode(MOST_TAGS + 1).unwrap_err();
     }
 }

@@ -224,9 +224,13 @@ fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
 }
 
 impl Entry {
-    /// Decodes a memory, or a block of one.
+    /// Decodes a memory, or a block of one, and checks what whoever recalls it relies on.
     pub(crate) fn all_of(cbor: &[u8]) -> Result<Vec<Self>, minicbor::decode::Error> {
-        from_cbor(cbor)
+        let entries: Vec<Self> = from_cbor(cbor)?;
+        match entries.iter().find_map(|entry| entry.content.check().err()) {
+            Some(malformed) => Err(minicbor::decode::Error::custom(malformed)),
+            None => Ok(entries),
+        }
     }
 
     fn split(self) -> ([u8; 16], Remembered) {
@@ -356,5 +360,22 @@ impl HostMemory {
             content: content.clone(),
             segments: item.segments.clone(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::Extent;
+
+    #[test]
+    fn a_memory_whose_extents_name_no_run_is_no_memory() {
+        let memory = |run| {
+            let extents = vec![Extent { run, ordinal: 0, slot: 0, chunks: 1, bytes: 9 }];
+            let content = Content { runs: vec![RunId::from_bytes([7; 16])], extents, hash: [0; 32] };
+            to_cbor(&vec![Entry { path: [1; 16], fingerprint: [2; 16], content, segments: None }])
+        };
+        assert_eq!(Entry::all_of(&memory(0)).unwrap().len(), 1);
+        assert!(Entry::all_of(&memory(1)).is_err());
     }
 }

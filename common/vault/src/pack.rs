@@ -71,7 +71,7 @@ pub(crate) struct TrailerFrame {
 #[cbor(map)]
 pub(crate) struct Trailer {
     #[n(0)]
-    frames: Vec<TrailerFrame>,
+    pub(crate) frames: Vec<TrailerFrame>,
 }
 
 /// A pack that is being filled.
@@ -306,5 +306,34 @@ mod tests {
             assert_eq!(padded(length), expected);
             assert_eq!(padded(expected), expected);
         }
+    }
+
+    #[test]
+    fn a_trailer_that_names_bytes_twice_or_is_longer_than_any_is_refused() {
+        let index_key = SealKey::random(&OsEntropy);
+        let (repository, group) = (Sha256Digest::of(b"r"), GroupId::random(&OsEntropy));
+        let run = RunId::random(&OsEntropy);
+        let read = |places: &[(u64, u32)]| {
+            let frame = |(ordinal, (offset, length)): (u32, &(u64, u32))| TrailerFrame {
+                run,
+                ordinal,
+                offset: *offset,
+                length: *length,
+                hash: Sha256Digest::of(b"frame"),
+                chunks: Vec::new(),
+                chunk_bytes: 0,
+            };
+            let trailer = Trailer { frames: (0..).zip(places).map(frame).collect() };
+            let mut pack = vec![0; 1000];
+            seal_trailer(&mut pack, &compress(&to_cbor(&trailer)), &index_key, &repository, group);
+            read_trailer(&pack, &index_key, &repository, group)
+        };
+        assert_eq!(read(&[(0, 100), (100, 100)]).unwrap().len(), 2);
+        read(&[(0, 100), (99, 100)]).unwrap_err();
+        read(&[(100, 100), (0, 100)]).unwrap_err();
+        read(&[(0, u32::MAX)]).unwrap_err();
+        let tail = |length: usize| [&u32::try_from(length).unwrap().to_le_bytes()[..], END_MAGIC].concat();
+        assert!(trailer_length(tail(MAX_TRAILER).try_into().unwrap()).is_some());
+        assert!(trailer_length(tail(MAX_TRAILER + 1).try_into().unwrap()).is_none());
     }
 }

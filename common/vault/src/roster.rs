@@ -143,6 +143,8 @@ pub(crate) enum RosterError {
     BrokenChain,
     #[error("its format version is {0}")]
     OtherFormat(u8),
+    #[error("the key of {0} on it is no key")]
+    BadKey(Signer),
     #[error("it requires `{0}`, which this version of Lifeboat does not know")]
     UnknownFeature(String),
 }
@@ -186,7 +188,12 @@ impl Roster {
         if claimed.previous != before.map(|(_, hash)| hash) {
             return Err(RosterError::BrokenChain);
         }
-        Ok(claimed)
+        let writers = claimed.writers.iter().map(|writer| (Signer::Writer(writer.id), &writer.key));
+        let keepers = claimed.keepers.iter().map(|keeper| (Signer::Keeper(keeper.id), &keeper.key));
+        match writers.chain(keepers).find(|(_, key)| parse_key(key).is_none()) {
+            Some((signer, _)) => Err(RosterError::BadKey(signer)),
+            None => Ok(claimed),
+        }
     }
 
     /// The root verification key; a verified roster has one.
@@ -305,6 +312,12 @@ mod tests {
         assert!(matches!(refused(&roster(&root, 0, None).sign(&forger), None), RosterError::Envelope(_)));
         let novel = Roster { required: vec!["novelty".to_owned()], ..roster(&root, 0, None) };
         assert_eq!(refused(&novel.sign(&root), None), RosterError::UnknownFeature("novelty".to_owned()));
+        let id_of_nobody = WriterId::from_bytes([1; 16]);
+        let key = STANDARD.encode(b"no key");
+        let nobody = Writer { id: id_of_nobody, group: GroupId::from_bytes([2; 16]), key, revoked: None };
+        let keyless = Roster { writers: vec![nobody], ..roster(&root, 0, None) };
+        let expected = RosterError::BadKey(Signer::Writer(id_of_nobody));
+        assert_eq!(refused(&keyless.sign(&root), None), expected);
         let other_repository = Roster { repository: other_hash, ..roster(&root, 0, None) };
         assert_eq!(refused(&other_repository.sign(&root), None), RosterError::OtherRepository(other_hash));
     }

@@ -165,3 +165,53 @@ fn open_frames(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::random::OsEntropy;
+
+    use super::*;
+    use crate::index::FrameLocation;
+    use crate::pack::{Trailer, compress, seal_trailer};
+
+    /// As many as a hostile host can name in an object of a few KiB. Holding each against each would take an hour.
+    const MANY: u32 = 400_000;
+
+    #[test]
+    fn a_pack_of_more_frames_than_bytes_is_checked_in_a_moment() {
+        let (run, group) = (RunId::from_bytes([1; 16]), GroupId::from_bytes([2; 16]));
+        let (repository, hash) = (Sha256Digest::of(b"r"), Sha256Digest::of(b""));
+        let index_key = SealKey::random(&OsEntropy);
+        let frames = (0..MANY).map(|ordinal| TrailerFrame {
+            run,
+            ordinal,
+            offset: 0,
+            length: 0,
+            hash,
+            chunks: Vec::new(),
+            chunk_bytes: 0,
+        });
+        let mut pack = Vec::new();
+        let trailer = Trailer { frames: frames.collect() };
+        let compressed = compress(&crate::ids::to_cbor(&trailer));
+        seal_trailer(&mut pack, &compressed, &index_key, &repository, group);
+        // Half of them are where the index has them, the other half is not there at all.
+        let located = (0..MANY).map(|ordinal| {
+            let name = FrameName { run, ordinal: ordinal + MANY / 2 };
+            let place = FrameLocation { ordinal: name.ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };
+            Located { name, size: 0, place }
+        });
+        let job = PackJob {
+            repository,
+            group,
+            hash: Sha256Digest::of(&pack),
+            view: Some(GroupView { id: group, index_key }),
+            located: located.collect(),
+            listed: HashMap::new(),
+            opening: None,
+        };
+        let reading = examine(&job, &pack);
+        assert_eq!(reading.index_faults.len(), (MANY / 2) as usize);
+        assert!(reading.bad.is_empty() && reading.false_frames.is_empty());
+    }
+}

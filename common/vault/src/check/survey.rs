@@ -362,3 +362,30 @@ impl GroupSurvey {
         self.located.get(pack).into_iter().flatten().map(|located| located.name).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::random::OsEntropy;
+
+    use super::*;
+    use crate::index::PackLocations;
+    use crate::seal::SealKey;
+
+    #[test]
+    fn a_pack_that_is_to_hold_very_many_frames_is_noted_in_a_moment() {
+        const MANY: u32 = 400_000;
+        let view = GroupView { id: GroupId::from_bytes([1; 16]), index_key: SealKey::random(&OsEntropy) };
+        let mut survey = GroupSurvey::new(&view);
+        let (pack, hash) = (Sha256Digest::of(b"pack"), Sha256Digest::of(b""));
+        let place = |ordinal| FrameLocation { ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };
+        let halves = [0..MANY / 2, MANY / 2..MANY].map(|ordinals| PackLocations {
+            pack,
+            frames: ordinals.map(place).collect(),
+            size: 1,
+        });
+        let locations = Locations { run: RunId::from_bytes([2; 16]), packs: halves.to_vec() };
+        survey.add_locations(&locations);
+        survey.add_locations(&locations);
+        assert_eq!(survey.located[&pack].len(), MANY as usize);
+    }
+}
