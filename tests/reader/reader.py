@@ -30,7 +30,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import age
-from conventions import (GIB, KIB, MIB, Damaged, cbor, check, derive, envelope, keyed, pae, sha256, unzstd, verifies,
+from conventions import (KIB, MIB, Damaged, cbor, check, derive, envelope, keyed, pae, sha256, unzstd, verifies,
                          warn)
 from tree import CONTENT, FOLDER, KIND, PATH, SEGMENTS, Tree, check_item
 
@@ -156,7 +156,7 @@ class Repository:
         message = bytes([purpose]) + self.id + group["id"] + data[6:23] + sealed
         kind = "application/vnd.lifeboat.sealed-object.v0"
         check(verifies(key, pae(kind, message), signature), f"the signature of `{name}` does not verify")
-        return cbor(unzstd(self.unseal(group["index"], purpose, group["id"], sealed), GIB))
+        return cbor(unzstd(self.unseal(group["index"], purpose, group["id"], sealed), 256 * MIB))
 
     # --- The history: manifests and requests to forget ---
 

@@ -12,6 +12,11 @@ use crate::frame_set::{FrameSet, MAX_FRAMES};
 use crate::ids::{ChunkId, FrameName, RunId, digest_in_cbor};
 use crate::pack::TrailerFrame;
 
+/// About how many frames one locations object names: some 50 MiB of it.
+pub(crate) const LOCATIONS_FRAMES: usize = 1 << 20;
+/// About how many chunks one contents object lists: some 35 MiB of it.
+pub(crate) const CONTENTS_CHUNKS: usize = 1 << 20;
+
 /// The body of a contents object.
 #[derive(Debug, Clone, Default, Encode, Decode)]
 #[cbor(map)]
@@ -153,7 +158,56 @@ pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
             runs.entry(run).or_default().push(located);
         }
     }
-    runs.into_iter().map(|(run, packs)| Locations { run, packs }).collect()
+    runs.into_iter().flat_map(|(run, packs)| split_locations(run, packs, LOCATIONS_FRAMES)).collect()
+}
+
+/// The locations of a run in objects of a size that is read with ease: one ends after about `most` frames.
+pub(crate) fn split_locations(
+    run: RunId,
+    packs: impl IntoIterator<Item = PackLocations>,
+    most: usize,
+) -> Vec<Locations> {
+    let mut objects = Vec::new();
+    let (mut open, mut frames) = (Vec::new(), 0);
+    for pack in packs {
+        frames += pack.frames.len();
+        open.push(pack);
+        if frames >= most {
+            objects.push(Locations { run, packs: std::mem::take(&mut open) });
+            frames = 0;
+        }
+    }
+    if !open.is_empty() {
+        objects.push(Locations { run, packs: open });
+    }
+    objects
+}
+
+/// Contents objects of a size that is read with ease: one ends after about `most` chunks.
+pub(crate) fn split_contents(runs: impl Iterator<Item = RunContents>, most: usize) -> Vec<Contents> {
+    let mut objects = Vec::new();
+    let (mut open, mut chunks) = (Contents::default(), 0);
+    for run in runs {
+        let RunContents { run, frames, commitment } = run;
+        let mut part = RunContents { run, frames: Vec::new(), commitment };
+        for frame in frames {
+            chunks += frame.chunks.len();
+            part.frames.push(frame);
+            if chunks >= most {
+                let full = std::mem::take(&mut part.frames);
+                open.runs.push(RunContents { run, frames: full, commitment });
+                objects.push(std::mem::take(&mut open));
+                chunks = 0;
+            }
+        }
+        if !part.frames.is_empty() {
+            open.runs.push(part);
+        }
+    }
+    if !open.runs.is_empty() {
+        objects.push(open);
+    }
+    objects
 }
 
 /// Where a chunk is stored.
@@ -313,5 +367,44 @@ mod tests {
         };
         assert!(with(MOST_PLACES).is_sane());
         assert!(!with(MOST_PLACES + 1).is_sane());
+    }
+
+    #[test]
+    fn the_locations_of_a_large_run_are_told_in_several_objects() {
+        let run = RunId::from_bytes([1; 16]);
+        let frame = |ordinal| FrameLocation {
+            ordinal,
+            offset: 0,
+            length: 1,
+            hash: Sha256Digest::of(&[]),
+            chunk_bytes: 1,
+        };
+        let pack = |number: u32| PackLocations {
+            pack: Sha256Digest::of(&number.to_le_bytes()),
+            frames: (0..10).map(|frame_number| frame(number * 10 + frame_number)).collect(),
+            size: 100,
+        };
+        let objects = split_locations(run, (0..10).map(pack), 25);
+        let of = |object: &Locations| object.packs.iter().map(|pack| pack.frames.len()).sum::<usize>();
+        assert_eq!(objects.iter().map(of).collect::<Vec<_>>(), [30, 30, 30, 10]);
+        let ordinals = objects.iter().flat_map(|o| &o.packs).flat_map(|p| &p.frames).map(|f| f.ordinal);
+        assert!(ordinals.eq(0..100));
+        assert!(split_locations(run, [], 25).is_empty());
+    }
+
+    #[test]
+    fn the_contents_of_many_frames_are_listed_in_several_objects() {
+        let frame = |ordinal| FrameContents { ordinal, chunks: vec![ChunkId([0; 32]); 10] };
+        let run = |n: u8, frames: std::ops::Range<u32>| RunContents {
+            run: RunId::from_bytes([n; 16]),
+            frames: frames.map(frame).collect(),
+            commitment: [n; 32],
+        };
+        let objects = split_contents([run(1, 0..3), run(2, 0..4)].into_iter(), 25);
+        let listed: Vec<Vec<(u8, usize)>> = objects
+            .iter()
+            .map(|object| object.runs.iter().map(|run| (run.commitment[0], run.frames.len())).collect())
+            .collect();
+        assert_eq!(listed, [vec![(1, 3)], vec![(2, 3)], vec![(2, 1)]]);
     }
 }

@@ -13,7 +13,10 @@ use crate::condemn::LEASE_DAYS;
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{FrameName, RunId, Signer};
-use crate::index::{Contents, FrameContents, Locations, PackLocations, RunContents, StoredPack};
+use crate::index::{
+    CONTENTS_CHUNKS, Contents, FrameContents, LOCATIONS_FRAMES, Locations, PackLocations, RunContents,
+    StoredPack, split_contents, split_locations,
+};
 use crate::keys::GroupView;
 use crate::known_contents::Believable;
 use crate::layout;
@@ -31,8 +34,6 @@ const SMALL_PACKS: usize = 8;
 /// More locations objects of a run than this are put together, and contents objects of a group likewise.
 const MANY_LOCATIONS: usize = 4;
 const MANY_CONTENTS: usize = 64;
-/// About how many chunks one contents object lists.
-const CONTENTS_CHUNKS: usize = 1 << 20;
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// What is to become of a group's objects.
@@ -122,12 +123,12 @@ impl GroupPlan {
             });
             pack.frames.push(place.frame);
         }
-        let objects = runs.into_iter().map(|(run, packs)| {
-            let mut packs: Vec<_> = packs.into_values().collect();
-            for pack in &mut packs {
+        let objects = runs.into_iter().flat_map(|(run, packs)| {
+            let packs = packs.into_values().map(|mut pack| {
                 pack.frames.sort_unstable_by_key(|frame| frame.ordinal);
-            }
-            Locations { run, packs }
+                pack
+            });
+            split_locations(run, packs, LOCATIONS_FRAMES)
         });
         objects.collect()
     }
@@ -364,7 +365,8 @@ impl<'a> Planner<'a> {
                 standing.iter().flat_map(|found| &found.body.packs).all(|pack| !goes(&pack.pack));
             let tells_all =
                 homes.iter().all(|(name, home)| told.get(name).is_some_and(|places| places.contains(home)));
-            let is_fine = names_only_what_stays && tells_all && standing.len() <= MANY_LOCATIONS;
+            let are_few = standing.len() <= MANY_LOCATIONS + homes.len() / LOCATIONS_FRAMES;
+            let is_fine = names_only_what_stays && tells_all && are_few;
             self.plan.dead.extend(condemned.into_iter().map(|found| found.key));
             if !is_fine || homes.is_empty() {
                 self.plan.dead.extend(standing.into_iter().map(|found| found.key));
@@ -428,7 +430,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        self.plan.new_contents = split(carried.into_values());
+        self.plan.new_contents = split_contents(carried.into_values(), CONTENTS_CHUNKS);
         Ok(())
     }
 
@@ -475,31 +477,4 @@ fn carry(carried: &mut BTreeMap<RunId, RunContents>, run: RunId, commitment: [u8
     if contents.commitment == commitment {
         contents.frames.push(frame);
     }
-}
-
-/// Objects of a size that is read with ease.
-fn split(runs: impl Iterator<Item = RunContents>) -> Vec<Contents> {
-    let mut objects = Vec::new();
-    let (mut open, mut chunks) = (Contents::default(), 0);
-    for run in runs {
-        let RunContents { run, frames, commitment } = run;
-        let mut part = RunContents { run, frames: Vec::new(), commitment };
-        for frame in frames {
-            chunks += frame.chunks.len();
-            part.frames.push(frame);
-            if chunks >= CONTENTS_CHUNKS {
-                let full = std::mem::take(&mut part.frames);
-                open.runs.push(RunContents { run, frames: full, commitment });
-                objects.push(std::mem::take(&mut open));
-                chunks = 0;
-            }
-        }
-        if !part.frames.is_empty() {
-            open.runs.push(part);
-        }
-    }
-    if !open.runs.is_empty() {
-        objects.push(open);
-    }
-    objects
 }

@@ -8,7 +8,7 @@ use crate::check::survey::{GroupSurvey, Located, Survey};
 use crate::check::{Checker, Findings};
 use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, RunId};
-use crate::index::{self, Contents, FrameContents, FrameLocation, RunContents, StoredPack};
+use crate::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
 use crate::layout;
 use crate::pack::TrailerFrame;
 use crate::registration::Registration;
@@ -131,17 +131,17 @@ impl Checker {
             let commitment = *survey.commitments.get(&run)?.first()?;
             Some(RunContents { run, frames, commitment })
         });
-        let contents = Contents { runs: with_commitment.collect() };
-        let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
-        if frames == 0 {
-            return Ok(());
-        }
         let repository = self.viewer.repository();
         let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: survey.view.id };
-        let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
-        let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
-        mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
-        survey.add_contents(contents);
+        for contents in
+            index::split_contents(with_commitment.collect::<Vec<_>>().into_iter(), CONTENTS_CHUNKS)
+        {
+            let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
+            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
+            let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
+            mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
+            survey.add_contents(contents);
+        }
         Ok(())
     }
 
