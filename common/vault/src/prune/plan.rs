@@ -219,13 +219,18 @@ impl<'a> Planner<'a> {
         for found in locations {
             add_places(&mut places, &found.body);
         }
+        let (listing, group) = (self.listing, self.group.id);
+        let pack_key = |pack: &Sha256Digest| layout::pack(group, pack);
+        let is_there = |place: &FramePlace| {
+            listing.get(&pack_key(&place.pack)).is_some_and(|entry| entry.size == place.size)
+        };
+        let is_somewhere =
+            |name: &FrameName| places.get(name).is_some_and(|places| places.iter().any(is_there));
+        self.see_that_all_are_somewhere(is_somewhere).await?;
+        // What a run under way has stored may be younger than the listing.
         for name in places.keys().filter(|name| runs.under_way.contains(&name.run)) {
             self.plan.live.insert(*name);
         }
-        let pack_key = |pack: &Sha256Digest| layout::pack(self.group.id, pack);
-        let is_there = |place: &FramePlace| {
-            self.listing.get(&pack_key(&place.pack)).is_some_and(|entry| entry.size == place.size)
-        };
         let mut packs: BTreeMap<Sha256Digest, Vec<(FrameName, FramePlace)>> = BTreeMap::new();
         for (name, places) in &places {
             for place in places.iter().filter(|place| is_there(place)) {
@@ -251,7 +256,6 @@ impl<'a> Planner<'a> {
                 homes.entry(*name).or_insert(*place);
             }
         }
-        self.see_that_all_are_somewhere(&homes).await?;
         let (mut dead, mut thin, mut small) = (Vec::new(), Vec::new(), Vec::new());
         for (pack, frames) in &packs {
             let bytes = |is_home: bool| {
@@ -296,9 +300,9 @@ impl<'a> Planner<'a> {
     /// A needed frame without a place may lie in any pack, as long as no repair has looked for it in vain.
     async fn see_that_all_are_somewhere(
         &mut self,
-        homes: &HashMap<FrameName, FramePlace>,
+        is_somewhere: impl Fn(&FrameName) -> bool,
     ) -> Result<(), VaultError> {
-        let homeless: FrameSet = self.plan.live.iter().filter(|name| !homes.contains_key(name)).collect();
+        let homeless: FrameSet = self.plan.live.iter().filter(|name| !is_somewhere(name)).collect();
         if homeless.is_empty() {
             return Ok(());
         }

@@ -135,6 +135,36 @@ async fn a_run_past_its_lease_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
+    let mut yard = Yard::new().await;
+    yard.snapshot(&files(0)).await.unwrap();
+    let keeper = yard.add_keeper().await;
+    let before = yard.faults.contents();
+    let writer = yard.writer.clone();
+    let run = begin(&yard, &writer, &files(1)).await.unwrap();
+    let gate = Gate::new();
+    yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
+    let pruning = async {
+        gate.arrivals(1).await;
+        // The listing has the run's index already, and its packs not yet.
+        let mut shown = yard.faults.contents();
+        let all = shown.len();
+        shown.retain(|key, _| !key.starts_with("packs/") || before.contains_key(key));
+        assert!(shown.len() < all, "nothing of the run has landed");
+        yard.faults.script(Rule::new(Fault::stale_listing(&shown)).on(Operation::List).always());
+        let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+        assert_eq!(pruned.held_back, Vec::<String>::new());
+        yard.faults.clear_script();
+        gate.open();
+    };
+    let silent = silent();
+    let (committed, ()) = tokio::join!(run.commit(&silent), pruning);
+    let committed = committed.unwrap();
+    yard.committed.insert(committed.id.unwrap(), files(1));
+    yard.see_that_all_restores("a run that a listing has half of").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
     let mut yard = Yard::new().await;
     yard.snapshot(&files(0)).await.unwrap();
