@@ -1,7 +1,9 @@
-//! For tests only: a store that fails as told, a clock and randomness that do as told, and the contract of stores.
+//! For tests only: a store that fails as told, a clock and randomness that do as told, the contract of stores, and the
+//! corpus of fuzz targets.
 
 mod clock;
 pub mod contract;
+pub mod corpus;
 mod entropy;
 pub mod fault_store;
 pub mod loopback;

@@ -31,9 +31,9 @@ pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// The annotation of a layer that names an attestation's type.
 pub const PREDICATE_TYPE: &str = "predicateType";
 
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-const LOG_BUNDLE: &str = "dev.sigstore.cosign/bundle";
-const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+pub(crate) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+pub(crate) const LOG_BUNDLE: &str = "dev.sigstore.cosign/bundle";
+pub(crate) const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 
 /// The type of every payload.
 const TYPE: &str = "cosign container image signature";

@@ -11,6 +11,8 @@ pub mod bundle;
 pub mod certificate;
 pub mod dsse;
 pub mod evidence;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod identity;
 mod json;
 pub mod judge;

@@ -1,7 +1,6 @@
 //! The corpus of the fuzz targets, replayed: nothing in it panics or hangs, and what is whole in it is still read.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use lifeboat_testkit::corpus::Corpus;
 
 /// Says whether it read the bytes.
 type Target = fn(&[u8]) -> bool;
@@ -34,36 +33,22 @@ const TARGETS: &[(&str, Target)] = &[
     ("writer_key", super::writer_key),
 ];
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(name)
-}
-
-fn names_in(name: &str) -> Vec<String> {
-    let entries = fs::read_dir(folder(name)).unwrap();
-    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+fn corpus() -> Corpus {
+    Corpus::of_crate(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn every_file_of_the_corpus_is_replayed_and_the_whole_ones_are_read() {
     for (target, read) in TARGETS {
-        let files = names_in(&format!("corpus/{target}"));
-        let (good, bad): (Vec<_>, Vec<_>) =
-            files.iter().partition(|file| read(&fs::read(folder("corpus").join(target).join(file)).unwrap()));
-        assert!(!good.is_empty() && !bad.is_empty(), "{target}: {good:?} are read, {bad:?} are not");
+        let replayed = corpus().replay(target, read);
+        assert!(!replayed.read.is_empty() && !replayed.refused.is_empty(), "{target}: {replayed:?}");
     }
 }
 
 #[test]
 fn every_target_is_built_and_has_a_corpus() {
-    let names: Vec<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(names_in("corpus"), names);
-    assert_eq!(names_in("fuzz_targets"), names.iter().map(|name| format!("{name}.rs")).collect::<Vec<_>>());
-    let manifest = fs::read_to_string(folder("Cargo.toml")).unwrap();
-    for name in &names {
-        let text = fs::read_to_string(folder("fuzz_targets").join(format!("{name}.rs"))).unwrap();
-        assert!(text.contains(&format!("fuzz::{name}(bytes)")), "{name} calls its own function");
-        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is built");
-    }
+    let functions: Vec<String> = TARGETS.iter().map(|(name, _)| format!("fuzz::{name}")).collect();
+    let names = TARGETS.iter().map(|(name, _)| *name);
+    let targets: Vec<(&str, &str)> = names.zip(functions.iter().map(String::as_str)).collect();
+    corpus().check_targets(&targets);
 }

@@ -1,0 +1,64 @@
+//! The committed corpus of a crate's fuzz targets: replayed by ordinary tests, and held against the targets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A crate's folder `fuzz`, as cargo-fuzz lays it out.
+#[derive(Debug)]
+pub struct Corpus(PathBuf);
+
+/// Which files of a target's corpus were read.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What was read.
+    pub read: Vec<String>,
+    /// What was refused.
+    pub refused: Vec<String>,
+}
+
+impl Corpus {
+    /// The corpus of the crate whose manifest lies in this folder: `env!("CARGO_MANIFEST_DIR")`.
+    pub fn of_crate(folder: &str) -> Self {
+        Self(Path::new(folder).join("fuzz"))
+    }
+
+    /// Calls `read` with every file of a target's corpus.
+    ///
+    /// # Panics
+    /// When the corpus cannot be read.
+    pub fn replay(&self, target: &str, read: impl Fn(&[u8]) -> bool) -> Replayed {
+        let folder = Path::new("corpus").join(target);
+        let bytes =
+            |name: &String| fs::read(self.0.join(&folder).join(name)).expect("a listed file is there");
+        let (read, refused) = self.names_in(&folder).into_iter().partition(|name| read(&bytes(name)));
+        Replayed { read, refused }
+    }
+
+    /// Sees that these targets, sorted by name, are all that there are, that each is built and calls the function that
+    /// stands beside its name, and that each has a corpus.
+    ///
+    /// # Panics
+    /// When one is not or has none.
+    pub fn check_targets(&self, targets: &[(&str, &str)]) {
+        let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
+        assert_eq!(self.names_in(Path::new("corpus")), names);
+        let sources: Vec<String> = names.iter().map(|name| format!("{name}.rs")).collect();
+        assert_eq!(self.names_in(Path::new("fuzz_targets")), sources);
+        let manifest = fs::read_to_string(self.0.join("Cargo.toml")).expect("the targets have a manifest");
+        for ((name, function), source) in targets.iter().zip(sources) {
+            let text = fs::read_to_string(self.0.join("fuzz_targets").join(&source)).expect("it was listed");
+            assert!(text.contains(&format!("{function}(bytes)")), "{name} calls {function}");
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{source}\"")), "{name} is built");
+        }
+    }
+
+    fn names_in(&self, folder: &Path) -> Vec<String> {
+        let folder = self.0.join(folder);
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("a folder can be read").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
