@@ -11,7 +11,7 @@ use crate::ids::{GroupId, Signer};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::{GroupKeys, GroupView, index_key_from_cbor};
-use crate::layout::{self, cap};
+use crate::layout;
 use crate::repository::{Repository, check_writer};
 use crate::signed::Pen;
 
@@ -101,29 +101,18 @@ async fn index_key_of(
     commitment: &Sha256Digest,
 ) -> Result<GroupView, VaultError> {
     let folder = layout::group_keys(group);
-    let mut refused = None;
-    for entry in repository.store.list(&folder).await? {
-        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
-            Ok(bytes) => bytes,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(error) => {
-                refused = Some(error);
-                continue;
-            }
-        };
-        let Some(secret) = keeper.identity.unwrap(&bytes) else { continue };
-        match index_key_from_cbor(&secret) {
+    let opened = repository.first_that_opens(&folder, |key, sealed| {
+        let secret = keeper.identity.unwrap(sealed)?;
+        Some(match index_key_from_cbor(&secret) {
             Some((id, index_key))
                 if id == group && Sha256Digest::from_bytes(index_key.commitment()) == *commitment =>
             {
-                return Ok(GroupView { id, index_key });
+                Ok(GroupView { id, index_key })
             }
             // Anyone who may write there can seal what he likes to a keeper.
-            _ => {
-                let reason = "it holds another key than the roster commits to";
-                refused = Some(VaultError::damaged(&entry.key, reason));
-            }
-        }
-    }
-    Err(refused.unwrap_or(VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") }))
+            _ => Err(VaultError::damaged(key, "it holds another key than the roster commits to")),
+        })
+    });
+    let missing = || VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") };
+    opened.await?.map_err(|refused| refused.unwrap_or_else(missing))
 }

@@ -134,6 +134,29 @@ impl Repository {
         Ok(made)
     }
 
+    /// Reads the sealed keys of a folder, one after the other, until `open` makes something of one, given its name and its
+    /// bytes. What cannot be read, or is refused, is passed over; the last reason comes where nothing is found.
+    pub(crate) async fn first_that_opens<T>(
+        &self,
+        folder: &str,
+        mut open: impl FnMut(&str, &[u8]) -> Option<Result<T, VaultError>>,
+    ) -> Result<Result<T, Option<VaultError>>, VaultError> {
+        let mut refused = None;
+        for entry in self.store.list(folder).await? {
+            let opened = match self.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+                Ok(sealed) => open(&entry.key, &sealed),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => Some(Err(error)),
+            };
+            match opened {
+                Some(Ok(opened)) => return Ok(Ok(opened)),
+                Some(Err(reason)) => refused = Some(reason),
+                None => {}
+            }
+        }
+        Ok(Err(refused))
+    }
+
     /// Whether the storage never replaces an object by a conditional write, tried on the marker. On one that does, two
     /// machines that write the same sequence at the same moment may lose one of the two snapshots.
     pub async fn has_conditional_writes(&self) -> Result<bool, VaultError> {

@@ -13,7 +13,7 @@ use crate::access::Viewer;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
 use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
-use crate::layout::{self, cap};
+use crate::layout;
 use crate::locate::FramePlaces;
 use crate::manifest::Part;
 use crate::pack::{MAX_HEADER, read_header};
@@ -149,19 +149,17 @@ impl std::fmt::Debug for Restorer {
 
 /// Opens the root's signing key, or gives `None` where no whole one is wrapped to this identity: reading needs none.
 async fn open_root(repository: &Repository, identity: &Identity) -> Result<Option<SigningKey>, VaultError> {
-    for entry in repository.store.list(layout::ROOT_KEYS).await? {
-        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
-            Ok(bytes) => bytes,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => continue,
-        };
-        let Some(secret) = identity.unwrap(&bytes) else { continue };
+    let opened = repository.first_that_opens(layout::ROOT_KEYS, |key, sealed| {
+        let secret = identity.unwrap(sealed)?;
         match SigningKey::from_pkcs8_der(&secret) {
-            Ok(root) if root.verification_key().id() == repository.id => return Ok(Some(root)),
-            _ => tracing::warn!("`{}` holds another key than the root's", entry.key),
+            Ok(root) if root.verification_key().id() == repository.id => Some(Ok(root)),
+            _ => {
+                tracing::warn!("`{key}` holds another key than the root's");
+                None
+            }
         }
-    }
-    Ok(None)
+    });
+    Ok(opened.await?.ok())
 }
 
 /// Opens the data identity of every epoch that this identity was given. What opens must be the identity whose
@@ -173,25 +171,21 @@ async fn open_epochs(
     let mut epochs = HashMap::new();
     let mut refused = None;
     for epoch in &repository.roster.epochs {
-        for entry in repository.store.list(&layout::data_keys(epoch.epoch)).await? {
-            let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
-                Ok(bytes) => bytes,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(error) => {
-                    refused = Some(error);
-                    continue;
-                }
-            };
-            let Some(secret) = identity.unwrap(&bytes) else { continue };
+        let folder = layout::data_keys(epoch.epoch);
+        let opened = repository.first_that_opens(&folder, |key, sealed| {
+            let secret = identity.unwrap(sealed)?;
             if recipient_of(&secret).as_deref() != Some(&epoch.recipient) {
                 let reason = "it holds another data identity than the roster names";
-                refused = Some(VaultError::damaged(&entry.key, reason));
-                continue;
+                return Some(Err(VaultError::damaged(key, reason)));
             }
-            let opened =
-                Identity::parse(&secret).map_err(|reason| VaultError::damaged(&entry.key, reason))?;
-            epochs.insert(epoch.epoch, DataIdentity { identity: opened, secret });
-            break;
+            let opened = Identity::parse(&secret).map_err(|reason| VaultError::damaged(key, reason));
+            Some(opened.map(|identity| DataIdentity { identity, secret }))
+        });
+        match opened.await? {
+            Ok(data) => {
+                epochs.insert(epoch.epoch, data);
+            }
+            Err(reason) => refused = reason.or(refused),
         }
     }
     if epochs.is_empty() {
@@ -208,23 +202,20 @@ async fn open_group(
     commitment: &Sha256Digest,
 ) -> Result<GroupKeys, VaultError> {
     let mut refused = None;
-    for entry in repository.store.list(&layout::group_keys(group)).await? {
-        let bytes = match repository.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
-            Ok(bytes) => bytes,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => continue,
-        };
-        let opened = epochs.values().find_map(|data| data.identity.unwrap(&bytes));
+    let key = layout::group_keys(group);
+    let opened = repository.first_that_opens(&key, |key, sealed| {
+        let opened = epochs.values().find_map(|data| data.identity.unwrap(sealed));
         match opened.and_then(|secret| GroupKeys::from_cbor(&secret)) {
-            Some(keys) if keys.id == group && keys.commitment() == *commitment => return Ok(keys),
+            Some(keys) if keys.id == group && keys.commitment() == *commitment => return Some(Ok(keys)),
             Some(_) => refused = Some("it holds other keys than the roster commits to"),
             None => refused = Some("it does not open"),
         }
-        if refused.is_some() {
-            tracing::info!("{} is passed over", entry.key);
-        }
+        tracing::info!("{key} is passed over");
+        None
+    });
+    if let Ok(keys) = opened.await? {
+        return Ok(keys);
     }
-    let key = layout::group_keys(group);
     Err(match refused {
         Some(reason) => VaultError::damaged(key, reason),
         None => VaultError::Missing { key },
