@@ -6,7 +6,10 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::{InitReport, recipient_warnings};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, describe, recipient};
-use lifeboat_vault::{Floor, NewRepository, Recipient, RecipientKind, Repository, VaultError, write_private};
+use lifeboat_vault::{
+    Floor, NO_CONDITIONAL_WRITES, NewRepository, Recipient, RecipientKind, Repository, VaultError,
+    write_private,
+};
 
 /// Make a repository, its recovery keys and this host's writer key
 ///
@@ -71,8 +74,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
     };
     let mut warnings = recipient_warnings(&lines);
-    if !made.repository.has_conditional_writes().await? {
-        warnings.push(NO_CONDITIONS.to_owned());
+    match made.repository.has_conditional_writes().await {
+        Ok(true) => {}
+        Ok(false) => warnings.push(NO_CONDITIONAL_WRITES.to_owned()),
+        // The repository is there and its keys are written: every run tries this again.
+        Err(error) => ui.warn(&format!("whether the storage knows conditional writes is not known: {error}")),
     }
     let shown = |path: &PathBuf| path.display().to_string();
     ui.report(&InitReport {
@@ -85,10 +91,6 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     });
     Ok(Outcome::Done)
 }
-
-/// What is said of a storage on which what stands can be overwritten by chance.
-const NO_CONDITIONS: &str = "the storage does not know conditional writes: give every machine a writer key of its own, \
-                             or two that back up at the same moment may overwrite each other's snapshot";
 
 /// Reads the recipients and finds out before anything is made whether they can be used. One that is given twice would
 /// pass for two.

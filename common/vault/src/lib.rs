@@ -85,6 +85,7 @@ pub use pins::PinFile;
 pub use pipeline::PackSizes;
 pub use prune::{PruneOptions, Pruned};
 pub use reader::{ContentStream, FrameReader, ItemStream};
+pub use registration::NO_CONDITIONAL_WRITES;
 pub use repository::{Made, NewRepository, Repository};
 pub use restore::{OpenSnapshot, Problem, Restored};
 pub use restorer::Restorer;

@@ -20,6 +20,11 @@ use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 use crate::{FORMAT_VERSION, VaultError};
 
+/// What to tell of a storage that replaces what stands, whatever is asked of it.
+pub const NO_CONDITIONAL_WRITES: &str = "the storage does not know conditional writes: give every machine a writer key \
+                                         of its own, or two that back up at the same moment may overwrite each other's \
+                                         snapshot";
+
 /// A run's registration in the store.
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -99,10 +104,7 @@ pub(crate) async fn register(
         }
         // A manifest that takes another's place would lose a snapshot.
         if !repository.store.keeps_conditions(&name, registration).await? {
-            progress.warn(
-                "the storage does not know conditional writes: let no two machines use this writer key, or one may \
-                 overwrite the other's snapshot",
-            );
+            progress.warn(NO_CONDITIONAL_WRITES);
         }
     }
     Ok(Arc::new(RunKeys {
