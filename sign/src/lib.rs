@@ -9,8 +9,7 @@ mod key;
 mod secret;
 mod target;
 
-use lifeboat_core::{Fault, Kind};
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
 use crate::commands::{attest, blob, image, keygen, snapshot};
@@ -18,17 +17,6 @@ use crate::commands::{attest, blob, image, keygen, snapshot};
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
     lifeboat_shell::run(dispatch)
-}
-
-/// The user asked the process to stop.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted before the signature was made or found")]
-struct Interrupted;
-
-impl Fault for Interrupted {
-    fn kind(&self) -> Kind {
-        Kind::Interrupted
-    }
 }
 
 /// Runs one verb.
@@ -42,8 +30,5 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
         }
     };
-    tokio::select! {
-        outcome = command => outcome,
-        () = ui.cancellation().cancelled() => Err(Interrupted.into()),
-    }
+    unless_interrupted(ui, "before the signature was made or found", command).await
 }

@@ -11,8 +11,7 @@ mod evidence;
 mod findings;
 mod signers;
 
-use lifeboat_core::{Fault, Kind};
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
 use crate::commands::{attestation, blob, image, snapshot, tree};
@@ -20,17 +19,6 @@ use crate::commands::{attestation, blob, image, snapshot, tree};
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
     lifeboat_shell::run(dispatch)
-}
-
-/// The user asked the process to stop.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted before anything was decided")]
-struct Interrupted;
-
-impl Fault for Interrupted {
-    fn kind(&self) -> Kind {
-        Kind::Interrupted
-    }
 }
 
 /// Runs one verb.
@@ -44,8 +32,5 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Tree(args) => tree::run(&args, ui).await,
         }
     };
-    tokio::select! {
-        outcome = command => outcome,
-        () = ui.cancellation().cancelled() => Err(Interrupted.into()),
-    }
+    unless_interrupted(ui, "before anything was decided", command).await
 }

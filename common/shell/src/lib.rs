@@ -25,5 +25,5 @@ pub use keys::{
     recovery_key,
 };
 pub use repository::RepositoryFlags;
-pub use run::{Program, run};
+pub use run::{Program, run, unless_interrupted};
 pub use ui::Ui;

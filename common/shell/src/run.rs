@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lifeboat_core::Kind;
+use lifeboat_core::{Fault, Kind};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Failure, GlobalFlags, Outcome, Ui};
@@ -63,6 +63,30 @@ where
     // A blocking task that still waits for a dead server must not keep the process.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// The user asked the process to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted {0}")]
+struct Interrupted(&'static str);
+
+impl Fault for Interrupted {
+    fn kind(&self) -> Kind {
+        Kind::Interrupted
+    }
+}
+
+/// Runs a command that has nothing to put back until it ends or the process is asked to stop; `before` says what was not
+/// reached then.
+pub async fn unless_interrupted(
+    ui: &Ui,
+    before: &'static str,
+    command: impl Future<Output = Result<Outcome, Failure>>,
+) -> Result<Outcome, Failure> {
+    tokio::select! {
+        outcome = command => outcome,
+        () = ui.cancellation().cancelled() => Err(Interrupted(before).into()),
+    }
 }
 
 fn log_to_stderr(flags: &GlobalFlags) {
