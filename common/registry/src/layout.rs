@@ -11,8 +11,7 @@ use lifeboat_core::Sha256Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::artifact::Referrers;
-use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
+use crate::artifact::{Artifact, Attached, Discovery, EMPTY, Referrers};
 use crate::content::{
     Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, OCI_MANIFEST, RawDescriptor, check,
 };

@@ -17,6 +17,9 @@ pub(crate) const LOCATIONS_FRAMES: usize = 1 << 20;
 /// About how many chunks one contents object lists: some 35 MiB of it.
 pub(crate) const CONTENTS_CHUNKS: usize = 1 << 20;
 
+/// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
+const MOST_PLACES: u32 = 64;
+
 /// The body of a contents object.
 #[derive(Debug, Clone, Default, Encode, Decode)]
 #[cbor(map)]
@@ -113,20 +116,17 @@ impl Locations {
     /// Whether its numbers are within what the format allows.
     pub(crate) fn is_sane(&self) -> bool {
         let mut places: HashMap<u32, u32> = HashMap::new();
-        let few_places = self.packs.iter().flat_map(|pack| &pack.frames).all(|frame| {
+        let mut frames =
+            self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
+        frames.all(|(pack_size, frame)| {
             let places = places.entry(frame.ordinal).or_default();
             *places += 1;
+            let end = frame.offset.checked_add(u64::from(frame.length));
             *places <= MOST_PLACES
-        });
-        few_places
-            && self.packs.iter().all(|pack| {
-                pack.frames.iter().all(|frame| {
-                    let end = frame.offset.checked_add(u64::from(frame.length));
-                    frame.ordinal < MAX_FRAMES
-                        && u64::from(frame.length) <= MAX_SEALED_FRAME
-                        && end.is_some_and(|end| end <= pack.size)
-                })
-            })
+                && frame.ordinal < MAX_FRAMES
+                && u64::from(frame.length) <= MAX_SEALED_FRAME
+                && end.is_some_and(|end| end <= pack_size)
+        })
     }
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn split_locations(
 }
 
 /// Contents objects of a size that is read with ease: one ends after about `most` chunks.
-pub(crate) fn split_contents(runs: impl Iterator<Item = RunContents>, most: usize) -> Vec<Contents> {
+pub(crate) fn split_contents(runs: impl IntoIterator<Item = RunContents>, most: usize) -> Vec<Contents> {
     let mut objects = Vec::new();
     let (mut open, mut chunks) = (Contents::default(), 0);
     for run in runs {
@@ -216,9 +216,6 @@ pub(crate) struct ChunkPlace {
     pub(crate) frame: FrameName,
     pub(crate) slot: u32,
 }
-
-/// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
-const MOST_PLACES: u32 = 64;
 
 /// What a group's contents objects say, sorted for look-ups; one array, no pointers.
 #[derive(Default)]
@@ -400,7 +397,7 @@ mod tests {
             frames: frames.map(frame).collect(),
             commitment: [n; 32],
         };
-        let objects = split_contents([run(1, 0..3), run(2, 0..4)].into_iter(), 25);
+        let objects = split_contents([run(1, 0..3), run(2, 0..4)], 25);
         let listed: Vec<Vec<(u8, usize)>> = objects
             .iter()
             .map(|object| object.runs.iter().map(|run| (run.commitment[0], run.frames.len())).collect())

@@ -7,8 +7,7 @@ use lifeboat_report::restore::{DiffReport, DifferenceLine};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::{Difference, StreamKind, What};
 
-use crate::open;
-use crate::open::SnapshotFlags;
+use crate::open::{self, SnapshotFlags};
 
 /// Compare a folder or a Docker volume with a snapshot
 ///

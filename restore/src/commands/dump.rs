@@ -4,8 +4,7 @@ use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::VaultError;
 use lifeboat_vault::item::{Item, ItemKind, Segment};
 
-use crate::open;
-use crate::open::SnapshotFlags;
+use crate::open::{self, SnapshotFlags};
 
 /// Write one file of a snapshot to standard output
 ///

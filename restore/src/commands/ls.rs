@@ -7,8 +7,7 @@ use lifeboat_report::snapshots::{ItemLine, ItemList};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::item::{Item, ItemKind};
 
-use crate::open;
-use crate::open::SnapshotFlags;
+use crate::open::{self, SnapshotFlags};
 
 /// List what is in a snapshot
 #[derive(Debug, clap::Args)]

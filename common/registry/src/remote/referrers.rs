@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::Remote;
 use super::shared_tag::Kind;
 use crate::RegistryError;
-use crate::artifact::Discovery;
-use crate::artifact::Referrers;
+use crate::artifact::{Discovery, Referrers};
 use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
 
 /// How many pages of the registry's list are read.

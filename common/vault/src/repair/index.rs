@@ -133,9 +133,7 @@ impl Checker {
         });
         let repository = self.viewer.repository();
         let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: survey.view.id };
-        for contents in
-            index::split_contents(with_commitment.collect::<Vec<_>>().into_iter(), CONTENTS_CHUNKS)
-        {
+        for contents in index::split_contents(with_commitment.collect::<Vec<_>>(), CONTENTS_CHUNKS) {
             let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
             let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
