@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree::noise;
 use serde_json::Value;
 
 use crate::BINARIES;
@@ -15,9 +16,7 @@ fn yard() -> (Yard, PathBuf) {
     let source = yard.path("source");
     fs::create_dir(&source).unwrap();
     for n in 0_u32..4 {
-        let noise: Vec<u8> =
-            (0..3_000).flat_map(|i| (i ^ n).wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        fs::write(source.join(format!("file-{n}")), noise).unwrap();
+        fs::write(source.join(format!("file-{n}")), noise(n, 12_000)).unwrap();
         yard.snapshot(&source).expect_code(0);
     }
     (yard, source)
@@ -25,16 +24,14 @@ fn yard() -> (Yard, PathBuf) {
 
 fn check(yard: &Yard, args: &[&str], code: i32) -> Value {
     let args = ["check", "--json"].iter().chain(args);
-    let said = yard.backup(args).expect_code(code);
-    serde_json::from_str(&said.stdout).unwrap()
+    yard.backup(args).expect_code(code).json()
 }
 
 #[test]
 fn a_whole_repository_is_found_whole_by_every_key() {
     let (yard, _) = yard();
-    let (keeper, identity) = (yard.path("keeper.key"), yard.path("one.key"));
-    let (keeper, identity) = (keeper.to_str().unwrap(), identity.to_str().unwrap());
-    yard.backup(["key", "add", "keeper", keeper, "--identity", identity]).expect_code(0);
+    let (keeper, identity) = (yard.add_keeper(), yard.path("one.key"));
+    let (keeper, identity) = (keeper.as_str(), identity.to_str().unwrap());
     for (flags, key) in
         [(&[][..], "writer"), (&["--keeper-key", keeper], "keeper"), (&["--identity", identity], "recovery")]
     {
@@ -152,9 +149,8 @@ fn a_check_needs_a_key_and_tells_a_keeper_that_was_removed() {
     let (yard, _) = yard();
     let said = yard.restore_without_key(["list"]);
     assert_eq!(said.code, Some(2));
-    let (keeper, identity) = (yard.path("keeper.key"), yard.path("one.key"));
-    let (keeper, identity) = (keeper.to_str().unwrap(), identity.to_str().unwrap());
-    yard.backup(["key", "add", "keeper", keeper, "--identity", identity]).expect_code(0);
+    let (keeper, identity) = (yard.add_keeper(), yard.path("one.key"));
+    let (keeper, identity) = (keeper.as_str(), identity.to_str().unwrap());
     let text = fs::read_to_string(keeper).unwrap();
     let id =
         text.lines().find_map(|line| line.strip_prefix("keeper = ")).unwrap().trim_matches('"').to_owned();

@@ -10,10 +10,6 @@ use serde_json::Value;
 
 use crate::BINARIES;
 
-fn json(said: &Said) -> Value {
-    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", said.stdout))
-}
-
 /// Copies from one yard's repository into the other's, with the keys that this takes and no other.
 fn copy(from: &Yard, into: &Yard, flags: &[&str]) -> Said {
     let (identity, writer) = (from.path("one.key"), into.path("writer.key"));
@@ -22,7 +18,7 @@ fn copy(from: &Yard, into: &Yard, flags: &[&str]) -> Said {
 }
 
 fn listed(yard: &Yard) -> Vec<Value> {
-    json(&yard.backup(["list", "--json"]).expect_code(0))["snapshots"].as_array().unwrap().clone()
+    yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().clone()
 }
 
 fn restore(yard: &Yard, id: &str, name: &str) -> PathBuf {
@@ -46,7 +42,7 @@ fn a_copy_keeps_everything_and_is_made_once() {
     let after = tree::look(&source);
     take(&yard, &source, &["--tag", "second", "--host", "ship"]);
 
-    let report = json(&copy(&yard, &other, &["--json"]).expect_code(0));
+    let report = copy(&yard, &other, &["--json"]).expect_code(0).json();
     let lines = report["snapshots"].as_array().unwrap();
     assert!(lines.iter().all(|line| line["what"] == "copied"), "{report}");
     // What both snapshots hold is stored once.

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::Said;
 use lifeboat_tests::repository::{Yard, copy_folder};
+use lifeboat_tests::tree::noise;
 
 use crate::BINARIES;
 
@@ -24,10 +25,6 @@ struct Base {
     snapshots: Vec<(String, Files)>,
 }
 
-fn noise(seed: u32, length: u32) -> Vec<u8> {
-    (0..length).flat_map(|n| (n ^ seed).wrapping_mul(2_654_435_761).to_le_bytes()).collect()
-}
-
 fn files_of(folder: &Path) -> Files {
     let entries = fs::read_dir(folder).into_iter().flatten().map(Result::unwrap);
     entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
@@ -37,8 +34,7 @@ impl Base {
     fn capture(&mut self) {
         let said =
             self.yard.backup(["run", "--json", "--path", self.source().to_str().unwrap()]).expect_code(0);
-        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        let id = report["snapshot"].as_str().unwrap().to_owned();
+        let id = said.json()["snapshot"].as_str().unwrap().to_owned();
         self.snapshots.push((id, files_of(&self.source())));
     }
 
@@ -60,19 +56,15 @@ impl Base {
     /// snapshots that count.
     fn make() -> Self {
         let mut base = Self { yard: Yard::in_folder(BINARIES), snapshots: Vec::new() };
-        let keeper = base.yard.path("keeper.key");
-        let keeper = keeper.to_str().unwrap().to_owned();
-        let identity = base.yard.path("one.key");
-        let identity = identity.to_str().unwrap().to_owned();
-        base.yard.backup(["key", "add", "keeper", &keeper, "--identity", &identity]).expect_code(0);
+        let keeper = base.yard.add_keeper();
         fs::create_dir(base.source()).unwrap();
         base.write("small", b"small");
-        base.write("one", &noise(1, 5_000));
+        base.write("one", &noise(1, 20_000));
         base.capture();
         base.keep_copy("early");
 
         let before = base.yard.objects("packs");
-        base.write("two", &noise(2, 7_000));
+        base.write("two", &noise(2, 28_000));
         base.capture();
         base.keep_copy("second");
         let new = base.yard.objects("packs").into_iter().filter(|pack| !before.contains(pack));
@@ -84,7 +76,7 @@ impl Base {
         let first = base.snapshots.remove(0).0;
         base.yard.backup(["forget", &first, "--keeper-key", &keeper]).expect_code(0);
         base.yard.backup(["prune", "--keeper-key", &keeper]).expect_code(0);
-        base.write("three", &noise(3, 6_000));
+        base.write("three", &noise(3, 24_000));
         base.write("small", b"other");
         base.capture();
         let manifest = base.yard.objects("snapshots").pop().unwrap();

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use lifeboat_tests::command::Said;
 use lifeboat_tests::repository::Yard;
-use serde_json::{Value, json};
+use lifeboat_tests::tree::noise;
+use serde_json::json;
 
 use crate::BINARIES;
 
@@ -14,37 +14,23 @@ const FREED: u64 = 2_000_000;
 /// A repository with a keeper and four snapshots, whose ids are given oldest first.
 fn yard() -> (Yard, Vec<String>) {
     let yard = Yard::in_folder(BINARIES);
-    let (keeper, identity) = (yard.path("keeper.key"), yard.path("one.key"));
-    let args = ["key", "add", "keeper", keeper.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
-    yard.backup(args).expect_code(0);
+    yard.add_keeper();
     let source = yard.path("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("staying"), "as ever").unwrap();
     let ids = (0..4).map(|seed| {
-        let mut bytes = vec![0; 1_000_000];
-        blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
-        fs::write(source.join("changing"), bytes).unwrap();
-        let taken = document(yard.backup(["run", "--path", source.to_str().unwrap(), "--json"]));
+        fs::write(source.join("changing"), noise(seed, 1_000_000)).unwrap();
+        let taken = yard.backup(["run", "--path", source.to_str().unwrap(), "--json"]).expect_code(0).json();
         taken["snapshot"].as_str().unwrap().to_owned()
     });
     let ids = ids.collect();
     (yard, ids)
 }
 
-fn document(said: Said) -> Value {
-    serde_json::from_str(&said.expect_code(0).stdout).unwrap()
-}
-
 fn listed(yard: &Yard) -> Vec<String> {
-    let list = document(yard.backup(["list", "--json"]));
+    let list = yard.backup(["list", "--json"]).expect_code(0).json();
     let snapshots = list["snapshots"].as_array().unwrap();
     snapshots.iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect()
-}
-
-fn as_keeper(yard: &Yard, args: &[&str]) -> Said {
-    let mut command = yard.backup_command(args);
-    command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", yard.path("keeper.key"));
-    lifeboat_tests::command::run(&mut command)
 }
 
 /// Every object and its size.
@@ -64,27 +50,27 @@ fn bytes(yard: &Yard) -> u64 {
 fn a_prune_without_grace_deletes_at_once_what_forgotten_snapshots_alone_needed() {
     let (yard, ids) = yard();
     let before = objects(&yard);
-    as_keeper(&yard, &["forget", "--keep-last", "1", "--dry-run"]).expect_code(0);
+    yard.as_keeper(["forget", "--keep-last", "1", "--dry-run"]).expect_code(0);
     assert_eq!(objects(&yard), before, "a dry run changed something");
-    as_keeper(&yard, &["forget", "--keep-last", "1"]).expect_code(0);
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
     assert_eq!(listed(&yard), ids[3..]);
 
     let asked = objects(&yard);
-    let planned = document(as_keeper(&yard, &["prune", "--dry-run", "--json"]));
+    let planned = yard.as_keeper(["prune", "--dry-run", "--json"]).expect_code(0).json();
     assert!(planned["condemned_bytes"].as_u64().unwrap() > FREED, "{planned}");
     assert_eq!(objects(&yard), asked, "a dry run changed something");
-    let waiting = document(as_keeper(&yard, &["prune", "--json"]));
+    let waiting = yard.as_keeper(["prune", "--json"]).expect_code(0).json();
     assert_eq!(waiting["deleted_objects"], 0, "{waiting}");
     assert!(waiting["due"].is_string(), "{waiting}");
 
     let full = bytes(&yard);
-    let pruned = document(as_keeper(&yard, &["prune", "--grace", "0s", "--json"]));
+    let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert!(pruned["deleted_bytes"].as_u64().unwrap() > FREED, "{pruned}");
     assert_eq!((&pruned["condemned_objects"], &pruned["held_back"]), (&json!(0), &json!([])), "{pruned}");
     assert!(bytes(&yard) + FREED < full, "{full} bytes became {}", bytes(&yard));
-    let again = document(as_keeper(&yard, &["prune", "--grace", "0s", "--json"]));
+    let again = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert_eq!((&again["deleted_objects"], &again["condemned_objects"]), (&json!(0), &json!(0)), "{again}");
-    assert_eq!(document(as_keeper(&yard, &["check", "--read-data", "--json"]))["damage"], json!([]));
+    assert_eq!(yard.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json()["damage"], json!([]));
     let target = yard.path("target");
     yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
     let same = |name: &str| {
@@ -96,8 +82,8 @@ fn a_prune_without_grace_deletes_at_once_what_forgotten_snapshots_alone_needed()
 #[test]
 fn a_prune_without_grace_that_nothing_was_condemned_before_needs_no_second_one() {
     let (yard, _) = yard();
-    as_keeper(&yard, &["forget", "--keep-last", "1"]).expect_code(0);
-    let pruned = document(as_keeper(&yard, &["prune", "--grace", "0s", "--json"]));
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert!(pruned["deleted_bytes"].as_u64().unwrap() > FREED, "{pruned}");
     assert_eq!(pruned["condemned_objects"], 0, "{pruned}");
 }
@@ -110,7 +96,7 @@ fn the_floor_keeps_what_a_writer_or_keeper_asks_to_forget_and_the_root_goes_belo
     yard.backup(["key", "floor", "--snapshots", "3"].into_iter().chain(identity)).expect_code(0);
     yard.backup(["forget", ids[0].as_str(), &ids[2]]);
     assert_eq!(listed(&yard), ids[1..]);
-    as_keeper(&yard, &["forget", &ids[1], &ids[3]]);
+    yard.as_keeper(["forget", &ids[1], &ids[3]]);
     assert_eq!(listed(&yard), ids[1..]);
     yard.backup(["forget", ids[3].as_str()].into_iter().chain(identity)).expect_code(0);
     assert_eq!(listed(&yard), ids[1..3]);
@@ -119,17 +105,17 @@ fn the_floor_keeps_what_a_writer_or_keeper_asks_to_forget_and_the_root_goes_belo
 #[test]
 fn a_damaged_index_holds_a_prune_back_and_says_so_until_it_was_repaired() {
     let (yard, ids) = yard();
-    as_keeper(&yard, &["forget", "--keep-last", "1"]).expect_code(0);
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
     for object in yard.objects("locations") {
         let mut bytes = fs::read(&object).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&object, bytes).unwrap();
     }
-    let said = as_keeper(&yard, &["prune", "--grace", "0s"]).expect_code(1);
+    let said = yard.as_keeper(["prune", "--grace", "0s"]).expect_code(1);
     assert!(said.stdout.contains("NOT PRUNED: group") && said.stdout.contains("repair"), "{}", said.stdout);
-    as_keeper(&yard, &["repair"]).expect_code(0);
-    let pruned = document(as_keeper(&yard, &["prune", "--grace", "0s", "--json"]));
+    yard.as_keeper(["repair"]).expect_code(0);
+    let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert!(pruned["deleted_bytes"].as_u64().unwrap() > FREED, "{pruned}");
     assert_eq!(listed(&yard), ids[3..]);
-    assert_eq!(document(as_keeper(&yard, &["check", "--read-data", "--json"]))["damage"], json!([]));
+    assert_eq!(yard.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json()["damage"], json!([]));
 }

@@ -4,13 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree::noise;
 use serde_json::Value;
 
 use crate::BINARIES;
-
-fn noise(seed: u32, length: u32) -> Vec<u8> {
-    (0..length).flat_map(|n| (n ^ seed).wrapping_mul(2_654_435_761).to_le_bytes()).collect()
-}
 
 /// A repository with two snapshots whose files lie in packs of their own. Gives the id of each and the data pack of
 /// the second.
@@ -18,10 +15,10 @@ fn yard() -> (Yard, PathBuf, Vec<String>, PathBuf) {
     let yard = Yard::in_folder(BINARIES);
     let source = yard.path("source");
     fs::create_dir(&source).unwrap();
-    fs::write(source.join("kept"), noise(1, 20_000)).unwrap();
+    fs::write(source.join("kept"), noise(1, 80_000)).unwrap();
     let first = capture(&yard, &source);
     let before = yard.objects("packs");
-    fs::write(source.join("lost"), noise(2, 30_000)).unwrap();
+    fs::write(source.join("lost"), noise(2, 120_000)).unwrap();
     let second = capture(&yard, &source);
     let new = yard.objects("packs").into_iter().filter(|pack| !before.contains(pack));
     let pack = new.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
@@ -30,12 +27,11 @@ fn yard() -> (Yard, PathBuf, Vec<String>, PathBuf) {
 
 fn capture(yard: &Yard, source: &Path) -> String {
     let said = yard.backup(["run", "--json", "--path", source.to_str().unwrap()]).expect_code(0);
-    serde_json::from_str::<Value>(&said.stdout).unwrap()["snapshot"].as_str().unwrap().to_owned()
+    said.json()["snapshot"].as_str().unwrap().to_owned()
 }
 
 fn repair(yard: &Yard, args: &[&str], code: i32) -> Value {
-    let said = yard.backup(["repair", "--json"].iter().chain(args)).expect_code(code);
-    serde_json::from_str(&said.stdout).unwrap()
+    yard.backup(["repair", "--json"].iter().chain(args)).expect_code(code).json()
 }
 
 fn restored(yard: &Yard, id: &str, code: i32) -> PathBuf {
@@ -66,7 +62,7 @@ fn a_lost_pack_is_healed_by_the_next_backup_and_the_old_snapshot_restores_whole(
 
     capture(&yard, &source);
     let target = restored(&yard, &ids[1], 0);
-    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 30_000));
+    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 120_000));
     yard.backup(["check", "--read-data"]).expect_code(0);
     let healed = repair(&yard, &["--identity", identity], 0);
     assert_eq!(healed["hurt"][0]["files"][0]["healed"], true);
@@ -94,7 +90,7 @@ fn what_no_longer_exists_stays_named_and_everything_else_restores() {
     repair(&yard, &[], 1);
     capture(&yard, &source);
     let target = restored(&yard, &ids[1], 1);
-    assert_eq!(fs::read(target.join("kept")).unwrap(), noise(1, 20_000));
+    assert_eq!(fs::read(target.join("kept")).unwrap(), noise(1, 80_000));
     assert!(!target.join("lost").exists());
     restored(&yard, "latest", 0);
     yard.backup(["check"]).expect_code(1);
@@ -113,11 +109,11 @@ fn an_index_that_is_gone_is_rebuilt_from_packs_and_backups_store_nothing_twice()
     assert!(report["actions"].as_array().unwrap().len() >= 4, "{report}");
     assert_eq!(repair(&yard, &[], 0)["actions"].as_array().unwrap().len(), 0);
     let target = restored(&yard, &ids[1], 0);
-    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 30_000));
+    assert_eq!(fs::read(target.join("lost")).unwrap(), noise(2, 120_000));
     fs::remove_dir_all(yard.path("cache")).unwrap();
     let packs = yard.objects("packs").len();
     let said = yard.backup(["run", "--json", "--path", source.to_str().unwrap()]).expect_code(0);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.json();
     assert_eq!(report["new_bytes"], 0, "{report}");
     assert_eq!(yard.objects("packs").len(), packs);
 }

@@ -18,15 +18,11 @@ fn reading(yard: &Yard, args: &[&str]) -> Said {
     yard.backup(args.iter().copied().chain(["--identity", yard.path("one.key").to_str().unwrap()]))
 }
 
-fn json(said: &Said) -> Value {
-    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", said.stdout))
-}
-
 /// Captures `source` and gives the snapshot's id.
 fn snapshot(yard: &Yard, source: &Path, flags: &[&str]) -> String {
     let args = ["run", "--json", "--path", source.to_str().unwrap()];
     let said = yard.backup(args.iter().chain(flags)).expect_code(0);
-    json(&said)["snapshot"].as_str().unwrap().to_owned()
+    said.json()["snapshot"].as_str().unwrap().to_owned()
 }
 
 fn small_tree(yard: &Yard) -> PathBuf {
@@ -49,7 +45,7 @@ fn items_are_found_by_name_by_path_and_by_path_on_the_host_in_every_snapshot() {
     let second = snapshot(&yard, &source, &["--host", "other", "--tag", "after"]);
 
     let found = |args: &[&str]| -> Vec<(String, String)> {
-        let document = json(&reading(&yard, &[&["find", "--json"], args].concat()).expect_code(0));
+        let document = reading(&yard, &[&["find", "--json"], args].concat()).expect_code(0).json();
         let listed = document["matches"].as_array().unwrap().len();
         assert_eq!(document["found"].as_u64(), Some(listed as u64));
         let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
@@ -68,7 +64,7 @@ fn items_are_found_by_name_by_path_and_by_path_on_the_host_in_every_snapshot() {
     assert_eq!(found(&["b.SQL", "--host", "other"]), [(second.clone(), "data/old/b.SQL".to_owned())]);
     assert_eq!(found(&["b.SQL", "--snapshot", &first[..12]]), [(first.clone(), "data/old/b.SQL".to_owned())]);
 
-    let odd = json(&reading(&yard, &["find", "odd*", "--json", "--snapshot", &first]).expect_code(0));
+    let odd = reading(&yard, &["find", "odd*", "--json", "--snapshot", &first]).expect_code(0).json();
     let line = &odd["matches"][0];
     assert_eq!(line["path_hex"], "646174612f6f64642dff2e73716c");
     assert_eq!(
@@ -149,7 +145,7 @@ fn every_way_in_which_an_item_changes_is_told() {
     fs::create_dir(at("fifo")).unwrap();
     let after = snapshot(&yard, &source, &[]);
 
-    let document = json(&reading(&yard, &["diff", &before, &after, "--json"]).expect_code(0));
+    let document = reading(&yard, &["diff", &before, &after, "--json"]).expect_code(0).json();
     let change = |path: &str| {
         let lines = document["changes"].as_array().unwrap();
         let line = lines.iter().find(|line| line["path"] == path);
@@ -211,7 +207,7 @@ fn statistics_need_the_writer_key_only_and_count_every_object() {
     snapshot(&yard, &source, &["--host", "one"]);
     snapshot(&yard, &source, &["--host", "two"]);
 
-    let document = json(&yard.backup(["stats", "--json"]).expect_code(0));
+    let document = yard.backup(["stats", "--json"]).expect_code(0).json();
     assert_eq!(document["hosts"], serde_json::json!(["one", "two"]));
     let bytes = text.len() + 400_000;
     for (name, snapshots) in [("newest", 1), ("all", 2)] {
@@ -249,7 +245,7 @@ fn statistics_need_the_writer_key_only_and_count_every_object() {
 #[test]
 fn an_empty_repository_has_statistics() {
     let yard = Yard::in_folder(BINARIES);
-    let document = json(&yard.backup(["stats", "--json"]).expect_code(0));
+    let document = yard.backup(["stats", "--json"]).expect_code(0).json();
     assert_eq!(document["all"]["snapshots"], 0);
     assert_eq!(document["deduplication_ratio"], Value::Null);
 }

@@ -8,11 +8,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lifeboat_tests::command::{Said, run};
 use lifeboat_tests::gate::trial;
 use lifeboat_tests::repository::Yard;
 use lifeboat_tests::s3::S3;
-use serde_json::Value;
+use lifeboat_tests::tree::noise;
 
 use crate::BINARIES;
 
@@ -31,11 +30,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn json(said: Said) -> Value {
-    let said = said.expect_code(0);
-    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.stdout))
-}
-
 /// What stands in the bucket below a folder of the repository.
 fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
     let prefix = yard.location.rsplit('/').next().unwrap();
@@ -47,12 +41,10 @@ fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
 }
 
 /// Fills the folder that is captured with what does not compress.
-fn fill(yard: &Yard, seed: u8) {
+fn fill(yard: &Yard, seed: u32) {
     let source = yard.path("source");
     fs::create_dir_all(&source).unwrap();
-    let mut bytes = vec![0; 3_000_000];
-    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
-    fs::write(source.join("changing"), bytes).unwrap();
+    fs::write(source.join("changing"), noise(seed, 3_000_000)).unwrap();
     fs::write(source.join("staying"), "as ever").unwrap();
 }
 
@@ -80,12 +72,10 @@ fn rights_of_a_host(bucket: &str, prefix: &str, writer: &str, group: &str) -> St
 fn few_rights(server: &S3) {
     let mut yard = Yard::on_s3(BINARIES, server);
     yard.init().expect_code(0);
-    let keeper = yard.path("keeper.key");
     let identity = yard.path("one.key");
     let identity = ["--identity", identity.to_str().unwrap()];
-    yard.backup(["key", "add", "keeper", keeper.to_str().unwrap()].into_iter().chain(identity))
-        .expect_code(0);
-    let list = json(yard.backup(["key", "list", "--json"]));
+    yard.add_keeper();
+    let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
     let of_writer = |field: &str| list["writers"][0][field].as_str().unwrap().to_owned();
     let prefix = yard.location.rsplit('/').next().unwrap().to_owned();
     let policy = rights_of_a_host(&server.bucket, &prefix, &of_writer("id"), &of_writer("group"));
@@ -96,23 +86,31 @@ fn few_rights(server: &S3) {
         fill(&yard, seed);
         yard.snapshot(&yard.path("source")).expect_code(0);
     }
-    assert_eq!(json(yard.backup(["list", "--json"]))["snapshots"].as_array().unwrap().len(), 3);
-    assert_eq!(json(yard.backup(["check", "--read-data", "--json"]))["damage"], serde_json::json!([]));
+    assert_eq!(
+        yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
+        3
+    );
+    assert_eq!(
+        yard.backup(["check", "--read-data", "--json"]).expect_code(0).json()["damage"],
+        serde_json::json!([])
+    );
     yard.backup(["forget", "--keep-last", "2"]).expect_code(0);
-    assert_eq!(json(yard.backup(["list", "--json"]))["snapshots"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
+        2
+    );
 
     // What it may not: enrol someone, or delete, even with the keys that would do for it.
     let refused = yard.backup(
         ["key", "add", "writer", yard.path("other.key").to_str().unwrap()].into_iter().chain(identity),
     );
     assert!(refused.expect_code(2).stderr.contains("the credentials"));
-    let keeper = ["--keeper-key", keeper.to_str().unwrap()];
     let prune = ["prune", "--grace", "0s"];
-    yard.backup(prune.into_iter().chain(keeper)).expect_code(2);
+    yard.as_keeper(prune).expect_code(2);
     fill(&yard, 9);
     yard.snapshot(&yard.path("source")).expect_code(0);
     yard.variables = all_rights;
-    json(yard.backup(prune.into_iter().chain(keeper).chain(["--json"])));
+    yard.as_keeper(prune).expect_code(0);
     restore_and_compare(&yard);
 }
 
@@ -131,19 +129,12 @@ fn see_the_same(one: &Path, other: &Path) {
 fn keeper(server: &S3) {
     let yard = Yard::on_s3(BINARIES, server);
     yard.init().expect_code(0);
-    let (identity, keeper) = (yard.path("one.key"), yard.path("keeper.key"));
-    let args = ["key", "add", "keeper", keeper.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
-    yard.backup(args).expect_code(0);
+    yard.add_keeper();
     for seed in 0..4 {
         fill(&yard, seed);
         yard.snapshot(&yard.path("source")).expect_code(0);
     }
-    let as_keeper = |args: &[&str]| {
-        let mut command = yard.backup_command(args);
-        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", &keeper);
-        run(&mut command)
-    };
-    let before = json(as_keeper(&["stats", "--json"]))["stored_bytes"].as_u64().unwrap();
+    let before = yard.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
 
     // A backup that is in the middle: it has registered and waits for what it is to capture.
     let runs = stored(&yard, server, "runs").len();
@@ -162,12 +153,12 @@ fn keeper(server: &S3) {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    as_keeper(&["forget", "--keep-last", "1"]).expect_code(0);
-    let pruned = json(as_keeper(&["prune", "--grace", "0s", "--json"]));
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert!(pruned["deleted_bytes"].as_u64().unwrap() > 8_000_000, "{pruned}");
-    let after = json(as_keeper(&["stats", "--json"]))["stored_bytes"].as_u64().unwrap();
+    let after = yard.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
     assert!(after * 2 < before, "{before} bytes became {after}");
-    let unread = as_keeper(&["find", "changing"]);
+    let unread = yard.as_keeper(["find", "changing"]);
     assert_ne!(unread.code, Some(0), "a keeper sees paths: {}", unread.stdout);
 
     dump.write_all(b"and the other half").unwrap();
@@ -178,10 +169,10 @@ fn keeper(server: &S3) {
         yard.restore(["dump", "latest", "dump"]).expect_code(0).stdout,
         "half of it, and the other half"
     );
-    let list = json(yard.backup(["list", "--json"]));
+    let list = yard.backup(["list", "--json"]).expect_code(0).json();
     let snapshots = list["snapshots"].as_array().unwrap();
     assert_eq!(snapshots.len(), 2, "{list}");
-    let checked = json(as_keeper(&["check", "--read-data", "--json"]));
+    let checked = yard.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json();
     assert_eq!(checked["damage"], serde_json::json!([]), "{checked}");
 }
 
@@ -191,7 +182,10 @@ fn bare_machine(server: &S3) {
     let mut kept = Vec::new();
     for seed in 0..2 {
         fill(&host, seed);
-        let taken = json(host.backup(["run", "--path", host.path("source").to_str().unwrap(), "--json"]));
+        let taken = host
+            .backup(["run", "--path", host.path("source").to_str().unwrap(), "--json"])
+            .expect_code(0)
+            .json();
         let copy = tempfile::tempdir().unwrap();
         lifeboat_tests::repository::copy_folder(&host.path("source"), copy.path());
         kept.push((taken["snapshot"].as_str().unwrap().to_owned(), copy));
@@ -202,7 +196,7 @@ fn bare_machine(server: &S3) {
     fs::copy(host.path("two.key"), bare.path("one.key")).unwrap();
     drop(host);
 
-    let list = json(bare.restore(["list", "--json"]));
+    let list = bare.restore(["list", "--json"]).expect_code(0).json();
     assert_eq!(list["snapshots"].as_array().unwrap().len(), 2, "{list}");
     for (snapshot, copy) in &kept {
         let target = bare.path(snapshot);

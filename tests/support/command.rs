@@ -47,6 +47,15 @@ pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsR
 }
 
 impl Said {
+    /// The document on standard output.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
+    }
+
     /// Fails the test unless the process ended with `code`; gives the output back for more checks.
     ///
     /// # Panics

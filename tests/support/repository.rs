@@ -95,6 +95,22 @@ impl Yard {
         command
     }
 
+    /// Enrols a keeper, whose key then lies in `keeper.key`; gives its path.
+    pub fn add_keeper(&self) -> String {
+        let (keeper, identity) = (self.path("keeper.key"), self.path("one.key"));
+        let keeper = keeper.display().to_string();
+        self.backup(["key", "add", "keeper", &keeper, "--identity", &identity.display().to_string()])
+            .expect_code(0);
+        keeper
+    }
+
+    /// Runs `lifeboat-backup` with the keeper key and no other.
+    pub fn as_keeper(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+        let mut command = self.backup_command(args);
+        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", self.path("keeper.key"));
+        run(&mut command)
+    }
+
     /// Runs `lifeboat-restore` on the repository with the first recovery key.
     pub fn restore(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
         run(&mut self.restore_command(args))

@@ -265,3 +265,10 @@ fn set_times(path: &Path, seconds: i64, nanos: i64) {
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
+
+/// Bytes that do not compress and that `seed` tells apart.
+pub fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
