@@ -152,6 +152,14 @@ pub enum VaultError {
         /// What is not there any more.
         evidence: String,
     },
+    /// A snapshot was committed so long after it looked for what it refers to that a prune has deleted some of it.
+    #[error("snapshot {snapshot} was committed, and data that it needs was deleted while this machine slept: {evidence}")]
+    CommittedTooLate {
+        /// The snapshot, which cannot be restored whole.
+        snapshot: lifeboat_core::Sha256Digest,
+        /// What is not there any more.
+        evidence: String,
+    },
     /// A history that does not hold together, so nothing may be deleted by it.
     #[error("the repository's history is not whole, so nothing is deleted: {first}")]
     NotWhole {
@@ -314,6 +322,7 @@ impl Fault for VaultError {
             | Self::Removed(_)
             | Self::PastLease { .. }
             | Self::PrunedUnderWay { .. }
+            | Self::CommittedTooLate { .. }
             | Self::NotWhole { .. }
             | Self::RosterChanged { .. }
             | Self::Damaged { .. }
@@ -368,6 +377,10 @@ impl Fault for VaultError {
             Self::PastLease { .. } | Self::PrunedUnderWay { .. } => {
                 "run again; what is still there is not stored twice".to_owned()
             }
+            Self::CommittedTooLate { snapshot, .. } => format!(
+                "run again, which stores what is gone once more; then `lifeboat-backup forget {}`",
+                &snapshot.to_string()[..12]
+            ),
             Self::NotWhole { .. } => {
                 "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
             }

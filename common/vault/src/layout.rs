@@ -152,6 +152,6 @@ pub(crate) mod cap {
     pub(crate) const FORGET: u64 = 16 << 10;
     /// A manifest in its envelope.
     pub(crate) const MANIFEST: u64 = 64 << 20;
-    /// A sealed part, a contents or a locations object.
-    pub(crate) const INDEX: u64 = 256 << 20;
+    /// A sealed part, contents or locations object, condemnation or loss.
+    pub(crate) const INDEX: u64 = 64 << 20;
 }

@@ -11,6 +11,8 @@
 //! prints.
 
 mod access;
+mod authority;
+mod batch;
 mod capture;
 pub mod check;
 mod chunk;
@@ -32,6 +34,7 @@ mod index;
 pub mod item;
 mod item_records;
 mod keeper_key;
+mod keeping;
 mod key_file;
 mod keys;
 mod known_contents;
@@ -41,6 +44,7 @@ mod manifest;
 mod members;
 mod memory;
 mod moving;
+mod object_cache;
 mod pack;
 mod pins;
 mod pipeline;

@@ -180,6 +180,9 @@ pub struct Original {
 /// The most tags of a snapshot: more than any command line holds.
 const MOST_TAGS: usize = 1 << 20;
 
+/// The most streams of a snapshot, and the most documents.
+const MOST_STREAMS: usize = 1 << 16;
+
 /// What the group can read of a snapshot: names and numbers, no paths and no contents.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
@@ -190,9 +193,11 @@ pub(crate) struct Part {
     #[cbor(decode_with = "at_most::<MOST_TAGS, Ctx, String>")]
     pub(crate) tags: Vec<String>,
     #[n(2)]
+    #[cbor(decode_with = "at_most::<MOST_STREAMS, Ctx, StreamRecord>")]
     pub(crate) streams: Vec<StreamRecord>,
     /// Documents that describe what was captured, such as the definitions of containers, by name.
     #[n(3)]
+    #[cbor(decode_with = "at_most::<MOST_STREAMS, Ctx, DocumentRecord>")]
     pub(crate) documents: Vec<DocumentRecord>,
     /// The runs whose frames this snapshot needs.
     #[n(4)]

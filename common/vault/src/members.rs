@@ -11,6 +11,7 @@ use lifeboat_store::StoreError;
 use lifeboat_trust::key::SigningKey;
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
 use crate::index::Contents;
 use crate::keeper_key::KeeperKey;
@@ -22,7 +23,6 @@ use crate::restorer::Restorer;
 use crate::roster::{
     Epoch, Floor, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text,
 };
-use crate::seal::Purpose;
 
 /// Everyone on the roster.
 #[derive(Debug, Clone)]
@@ -290,11 +290,10 @@ impl Restorer {
         let mut signed = Vec::new();
         for group in &self.viewer().groups {
             for entry in repository.store.list(&layout::contents(group.id)).await? {
-                let key_of = |by| (by == signer).then(|| repository.roster.key_of(by)).flatten();
                 let read =
-                    repository.read_signed::<Contents>(&entry.key, Purpose::Contents, group, key_of).await;
+                    repository.read_signed::<Contents>(&entry.key, group, Word::ChunksToReference).await;
                 match (read, hash_of(&entry.key)) {
-                    (Ok(_), Some(hash)) => signed.push(hash),
+                    (Ok((by, _)), Some(hash)) if by == signer => signed.push(hash),
                     (Err(error @ VaultError::Store(_)), _) => return Err(error),
                     _ => {}
                 }

@@ -10,7 +10,11 @@
 //!
 //! Nothing is read of any content: a keeper has the index keys and no more.
 
+mod evidence;
+mod homes;
+mod objects;
 mod plan;
+mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -23,7 +27,7 @@ use lifeboat_store::{Entry, StoreError};
 use self::plan::GroupPlan;
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS};
+use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS, MOST_OBJECTS};
 use crate::frame_set::FrameSet;
 use crate::history::{History, Standing};
 use crate::index::{self, Contents, StoredPack};
@@ -80,6 +84,13 @@ pub struct Pruned {
 /// Everything that is listed of the store, by name.
 pub(crate) type Listing = BTreeMap<String, Entry>;
 
+/// The objects below a folder.
+fn below<'a>(listing: &'a Listing, folder: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> + use<'a> {
+    let prefix = format!("{folder}/");
+    let end = prefix.clone();
+    listing.range(prefix..).take_while(move |(key, _)| key.starts_with(&end))
+}
+
 impl Viewer {
     /// Prunes.
     pub async fn prune(
@@ -108,18 +119,26 @@ impl Viewer {
         };
         for group in &self.groups {
             progress.phase("working out what is needed", Unit::Items, None);
-            let plan = match GroupPlan::work_out(self, group, &history, &listing, now).await {
-                Ok(plan) => plan,
-                // One host's damage is no reason to keep what another one does not need.
+            let round = Round { repository, group, pen, options, now, listing: &listing, progress };
+            let outcome = match GroupPlan::work_out(self, group, &history, &listing, now, &**progress).await {
+                Ok(plan) => {
+                    pruned.warnings.extend(plan.warnings.iter().cloned());
+                    round.carry_out(plan, &mut pruned).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => {}
+                // What is out of reach or interrupted is nobody's trouble in particular.
+                Err(error @ (VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_))) => {
+                    return Err(error);
+                }
+                // One host's damage is not a reason to keep what another one does not need.
                 Err(VaultError::NotWhole { first, .. }) => {
                     pruned.held_back.push(format!("group {}: {first}", group.id));
-                    continue;
                 }
-                Err(error) => return Err(error),
-            };
-            pruned.warnings.extend(plan.warnings.iter().cloned());
-            let round = Round { repository, group, pen, options, now, listing: &listing, progress };
-            round.carry_out(plan, &mut pruned).await?;
+                Err(error) => pruned.held_back.push(format!("group {}: {error}", group.id)),
+            }
         }
         Ok(pruned)
     }
@@ -223,7 +242,7 @@ impl Round<'_> {
             let mut frames = FrameSet::default();
             frames.add_records(&found.body.frames);
             let objects_fit = found.body.objects.iter().all(|key| plan.dead.contains(key) || is_gone(key));
-            objects_fit && !frames.iter().any(|frame| plan.live.contains(frame))
+            objects_fit && !frames.meets(&plan.live)
         });
         let condemned: HashSet<&String> = fine.iter().flat_map(|found| &found.body.objects).collect();
         let mut frames = FrameSet::default();
@@ -231,23 +250,38 @@ impl Round<'_> {
             frames.add_records(&found.body.frames);
         }
         let objects: Vec<String> = plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        let new_frames: FrameSet = plan.dead_frames.iter().filter(|frame| !frames.contains(*frame)).collect();
+        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
+        let new_frames = plan.dead_frames.minus(&frames).in_proportion();
         if !objects.is_empty() || !new_frames.is_empty() {
-            let body = Condemnation { frames: new_frames.to_records(), objects };
-            let (repository, group) = (self.repository, self.group);
-            let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
-            let bytes = signed::write(place, self.pen, &group.index_key, &body);
-            let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
-            repository.store.create(&key, bytes.into()).await?;
-            let entry = repository.store.entry(&key).await?;
-            let stored = entry.map_or(self.now, |entry| entry.modified);
-            standing.push(FoundCondemnation { key, stored, body });
+            let mut bodies: Vec<_> = objects
+                .chunks(MOST_OBJECTS)
+                .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
+                .collect();
+            if bodies.is_empty() {
+                bodies.push(Condemnation::default());
+            }
+            // Those who refer to frames read all condemnations, so it does not matter which one names them.
+            bodies[0].frames = new_frames.to_records();
+            for body in bodies {
+                standing.push(self.sign_condemnation(body).await?);
+            }
         }
         for found in &outdated {
             self.repository.store.delete(&found.key).await?;
         }
         standing.extend(fine);
         Ok(())
+    }
+
+    async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
+        let (repository, group) = (self.repository, self.group);
+        let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
+        let bytes = signed::write(place, self.pen, &group.index_key, &body);
+        let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
+        repository.store.create(&key, bytes.into()).await?;
+        let entry = repository.store.entry(&key).await?;
+        let stored = entry.map_or(self.now, |entry| entry.modified);
+        Ok(FoundCondemnation { key, stored, body })
     }
 
     /// A condemnation of this very prune is younger than the time that the prune goes by, and of no age.

@@ -9,6 +9,7 @@ use lifeboat_core::random::Entropy;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::authority::Word;
 use crate::ids::{GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 use crate::key_file::WriterKey;
 use crate::keys::{GroupView, Recipient};
@@ -48,20 +49,18 @@ pub(crate) struct Registration {
 }
 
 impl Repository {
-    /// Reads the registration of a run.
+    /// Reads the registration of a run, and who signed it.
     pub(crate) async fn registration(
         &self,
         group: &GroupView,
         run: RunId,
-    ) -> Result<Registration, VaultError> {
+        word: Word,
+    ) -> Result<(Signer, Registration), VaultError> {
         let name = layout::run(group.id, run);
         let bytes = self.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        let place = Place { purpose: Purpose::Registration, repository: &self.id, group: group.id };
-        let (_, registration): (Signer, Registration) =
-            signed::read(place, &group.index_key, |signer| self.roster.key_of(signer), &bytes)
-                .map_err(|reason| VaultError::damaged(&name, reason))?;
+        let (signer, registration): (_, Registration) = self.open_signed(&name, group, word, &bytes)?;
         if registration.run == run {
-            Ok(registration)
+            Ok((signer, registration))
         } else {
             Err(VaultError::damaged(&name, "it belongs to another run"))
         }

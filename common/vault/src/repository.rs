@@ -11,13 +11,13 @@ use minicbor::Decode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::authority::{Belief, Word, belief};
 use crate::ids::{RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
-use crate::seal::Purpose;
 use crate::signed::{self, Place};
 use crate::{FORMAT_VERSION, VaultError};
 
@@ -231,18 +231,46 @@ impl Repository {
         self.roster.writer(writer)?.verification_key()
     }
 
-    /// Reads an object of a group that someone on the roster signed and whose name is the hash of its bytes.
+    /// Reads an object of a group whose name is the hash of its bytes and whose signer may be believed for `word`.
     pub(crate) async fn read_signed<T: for<'b> Decode<'b, ()>>(
         &self,
         key: &str,
-        purpose: Purpose,
         group: &GroupView,
-        key_of: impl Fn(Signer) -> Option<VerificationKey>,
+        word: Word,
     ) -> Result<(Signer, T), VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is no hash"))?;
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
         let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
-        let place = Place { purpose, repository: &self.id, group: group.id };
-        signed::read(place, &group.index_key, key_of, &bytes)
+        self.open_signed(key, group, word, &bytes)
+    }
+
+    /// Reads an object of a group that anyone signed whom the group knows, and says whether that signer is believed for
+    /// `word`.
+    pub(crate) async fn read_known<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &str,
+        group: &GroupView,
+        word: Word,
+    ) -> Result<(Belief, T), VaultError> {
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
+        let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
+        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        let key_of = |signer| self.roster.knows(group.id, signer);
+        let (signer, body) = signed::read(place, &group.index_key, key_of, &bytes)
+            .map_err(|reason| VaultError::damaged(key, reason))?;
+        Ok((belief(word, signer, self.roster.standing(signer, group.id)), body))
+    }
+
+    /// Checks and opens the bytes of a signed object of a group, whose signer must be believed for `word`.
+    pub(crate) fn open_signed<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &str,
+        group: &GroupView,
+        word: Word,
+        bytes: &[u8],
+    ) -> Result<(Signer, T), VaultError> {
+        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        let key_of = |signer| self.roster.believes(word, group.id, signer);
+        signed::read(place, &group.index_key, key_of, bytes)
             .map_err(|reason| VaultError::damaged(key, reason))
     }
 

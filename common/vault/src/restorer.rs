@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::VaultError;
 use crate::access::Viewer;
+use crate::authority::Word;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
 use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
@@ -97,7 +98,7 @@ impl Restorer {
         places: &FramePlaces,
     ) -> Result<SealKey, VaultError> {
         let repository = self.repository();
-        let registered = repository.registration(group, run).await.and_then(|registration| {
+        let registered = repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
             self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
                 let reason =
                     "its run key does not open with this recovery key, or is not the one of the snapshot";

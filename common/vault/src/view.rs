@@ -6,13 +6,14 @@ use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
 use crate::access::Viewer;
+use crate::frame_set::FrameSet;
 use crate::history::Recorded;
-use crate::ids::{Signer, WriterId};
+use crate::authority::Word;
+use crate::ids::WriterId;
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
 use crate::repository::Repository;
-use crate::seal::Purpose;
 
 /// How many parts are read at once.
 const READS: usize = 8;
@@ -94,15 +95,38 @@ impl Viewer {
 impl Repository {
     /// Reads the part that a manifest names, which its own writer must have signed.
     pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Result<Part, VaultError> {
-        let key = layout::part(group.id, &manifest.part);
-        let writer = Signer::Writer(manifest.predicate.writer);
-        let key_of = |signer| (signer == writer).then(|| self.roster.key_of(signer)).flatten();
-        let (_, part): (_, Part) = self.read_signed(&key, Purpose::Part, group, key_of).await?;
+        self.part_named(&manifest.part, manifest.predicate.writer, group).await
+    }
+
+    /// Reads the part of this hash, which `writer` must have signed.
+    pub(crate) async fn part_named(
+        &self,
+        part: &Sha256Digest,
+        writer: WriterId,
+        group: &GroupView,
+    ) -> Result<Part, VaultError> {
+        let key = layout::part(group.id, part);
+        let (_, part): (_, Part) = self.read_signed(&key, group, Word::Part { writer }).await?;
         if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
+    }
+
+    /// Reads a part that no manifest names yet.
+    pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Result<Part, VaultError> {
+        let (_, part): (_, Part) = self.read_signed(key, group, Word::PartUnderWay).await?;
+        if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(key, "it is malformed")) }
     }
 }
 
 impl Part {
+    /// The frames that the snapshot needs.
+    pub(crate) fn needed_frames(&self) -> FrameSet {
+        let mut frames = FrameSet::default();
+        for record in &self.runs {
+            frames.insert_bitmap(record.run, &record.frames);
+        }
+        frames
+    }
+
     /// Whether a reader can go by it.
     pub(crate) fn is_usable(&self) -> bool {
         self.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())

@@ -62,7 +62,9 @@ pub fn contents(cbor: &[u8]) -> bool {
     let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal)).collect();
     let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();
     let ids: Vec<_> = frames.flat_map(|(_, frame)| &frame.chunks).copied().collect();
-    let index = ContentsIndex::new([contents], &excluded, &used);
+    let mut index = ContentsIndex::default();
+    index.add(contents, |name| !excluded.contains(name), &used);
+    index.sort();
     for id in ids {
         let Some(place) = index.find(&id) else { continue };
         assert!(!excluded.contains(place.frame), "an excluded frame is not leaned on");
