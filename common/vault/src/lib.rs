@@ -41,6 +41,7 @@ mod manifest;
 mod members;
 mod memory;
 mod moving;
+mod name;
 mod pack;
 mod pins;
 mod pipeline;
@@ -54,6 +55,7 @@ mod restore;
 mod restorer;
 mod retention;
 mod roster;
+mod run_keys;
 mod seal;
 mod select;
 mod signed;
@@ -81,6 +83,7 @@ pub use keys::{
 };
 pub use manifest::{Consistency, Original, PREDICATE_TYPE, StreamKind, verification_key_text};
 pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember};
+pub use name::{BadName, TextTooLong, check_name, check_text};
 pub use pins::PinFile;
 pub use pipeline::PackSizes;
 pub use prune::{PruneOptions, Pruned};
@@ -95,7 +98,7 @@ pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOut
 pub use snapshot_diff::{Change, ChangeCounts, Changed};
 pub use statistics::{Frames, ObjectCount, ObjectKind, Statistics, Total};
 pub use stream_name::NamedStream;
-pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns};
+pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns, TargetFolder};
 pub use view::{Listing, Snapshot, StreamView};
 
 /// The version of the repository format. Version 0 may still break.

@@ -13,7 +13,7 @@ const MAGIC: &[u8; 4] = b"LBSO";
 /// What the signature names as the payload's type.
 const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.sealed-object.v0";
 /// The most that a signed object may hold once decompressed, in bytes.
-const MAX_PLAIN: usize = 256 << 20;
+pub(crate) const MAX_PLAIN: usize = 256 << 20;
 
 /// Who signs, and with which key.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::text::printable;
 
 use crate::VaultError;
 use crate::access::Viewer;
@@ -98,15 +99,10 @@ impl Repository {
         let writer = Signer::Writer(manifest.predicate.writer);
         let key_of = |signer| (signer == writer).then(|| self.roster.key_of(signer)).flatten();
         let (_, part): (_, Part) = self.read_signed(&key, Purpose::Part, group, key_of).await?;
-        if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
-    }
-}
-
-impl Part {
-    /// Whether a reader can go by it.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
-            && self.documents.iter().all(|d| d.content.check().is_ok())
+        match part.check() {
+            Ok(()) => Ok(part),
+            Err(reason) => Err(VaultError::damaged(&key, reason)),
+        }
     }
 }
 
@@ -199,7 +195,8 @@ impl Listing {
             hosts.sort_unstable();
             hosts.dedup_by_key(|(writer, _)| *writer);
             if hosts.len() > 1 {
-                let candidates = hosts.into_iter().map(|(_, host)| format!("the latest of {host}")).collect();
+                let latest_of = |(_, host): (_, String)| format!("the latest of {}", printable(&host));
+                let candidates = hosts.into_iter().map(latest_of).collect();
                 return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
             }
             candidates.sort_by_key(|snapshot| snapshot.line());
