@@ -11,7 +11,9 @@ use crate::BINARIES;
 fn a_run_refuses_what_no_reader_would_take_before_it_stores_anything() {
     let yard = Yard::in_folder(BINARIES);
     let long = "n".repeat(256);
-    for name in ["", ".", "..", "a/b", "/srv/x.service.d", "a\nb", "a\u{1b}[2Kb", "a\u{202e}b", "a\u{200b}b", &long] {
+    for name in
+        ["", ".", "..", "a/b", "/srv/x.service.d", "a\nb", "a\u{1b}[2Kb", "a\u{202e}b", "a\u{200b}b", &long]
+    {
         let said = yard.backup(["run", "--stdin", name]).expect_code(2);
         assert!(said.stderr.contains("cannot be a file's name"), "{name:?}: {}", said.stderr);
         assert!(!said.stderr.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{:?}", said.stderr);

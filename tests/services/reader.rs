@@ -230,12 +230,18 @@ fn has_the_same_rule_for_names(bench: &Bench) -> Result<(), Failed> {
                   print([n for n in points if not is_name('a' + chr(n))], [is_name(t) for t in texts])";
     let folder = Path::new(READER).parent().ok_or("the reader lies in a folder")?;
     let mut command = Command::new(&bench.python);
-    let said = run(command.args(["-c", script]).arg(folder).env("PYTHONDONTWRITEBYTECODE", "1")).expect_code(0);
+    let said =
+        run(command.args(["-c", script]).arg(folder).env("PYTHONDONTWRITEBYTECODE", "1")).expect_code(0);
     let is_name = |text: &str| lifeboat_vault::check_name(text).is_ok();
     let refused = ('\0'..=char::MAX).filter(|c| !is_name(&format!("a{c}"))).map(u32::from);
     let refused: Vec<String> = refused.map(|point| point.to_string()).collect();
-    let texts = ["", ".", "..", "...", &"a".repeat(255), &"a".repeat(256), &"é".repeat(127), &"é".repeat(128)];
+    let texts =
+        ["", ".", "..", "...", &"a".repeat(255), &"a".repeat(256), &"é".repeat(127), &"é".repeat(128)];
     let texts = texts.map(|text| if is_name(text) { "True" } else { "False" });
     let expected = format!("[{}] [{}]", refused.join(", "), texts.join(", "));
-    if said.stdout.trim() == expected { Ok(()) } else { Err(format!("{} is not {expected}", said.stdout).into()) }
+    if said.stdout.trim() == expected {
+        Ok(())
+    } else {
+        Err(format!("{} is not {expected}", said.stdout).into())
+    }
 }

@@ -31,9 +31,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("nobody_exchanges_what_root_restores", &root, exchanged),
         ("a_full_disk_is_said_as_it_is", &own_mount, full_disk),
     ];
-    let trials = tests.into_iter().map(|(name, needed, test)| {
-        trial(&format!("restoring::{name}"), needed.clone(), move |()| test())
-    });
+    let trials = tests
+        .into_iter()
+        .map(|(name, needed, test)| trial(&format!("restoring::{name}"), needed.clone(), move |()| test()));
     trials.collect()
 }
 
@@ -142,7 +142,8 @@ fn exchanged() -> Result<(), Failed> {
 }
 
 fn full_disk() -> Result<(), Failed> {
-    let noise: Vec<u8> = (0_u32..1_000_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let noise: Vec<u8> =
+        (0_u32..1_000_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let yard = yard(|source| {
         fs::write(source.join("a"), "small").unwrap();
         fs::write(source.join("b"), &noise).unwrap();

@@ -4,7 +4,7 @@
 ///
 /// These are all control characters (C0, DEL and C1), U+061C, U+200B to U+200F, U+2028 to U+202E, U+2060 to U+206F,
 /// U+FEFF and U+E0000 to U+E007F. FORMAT.md lists the same ones for names.
-pub const fn is_deceptive(c: char) -> bool {
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -135,10 +135,7 @@ mod tests {
     #[test]
     fn a_failure_commands_no_terminal() {
         let failure = Failure::refused("there is no snapshot of \u{1b}[2Khost\u{202e}", "look\r");
-        assert_eq!(
-            failure.text(),
-            "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n"
-        );
+        assert_eq!(failure.text(), "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n");
     }
 
     #[test]

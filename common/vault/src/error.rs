@@ -251,7 +251,9 @@ pub enum VaultError {
         reason: TextTooLong,
     },
     /// What describes the snapshot is larger than readers accept, so it was not stored.
-    #[error("the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed")]
+    #[error(
+        "the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed"
+    )]
     TooLarge {
         /// The object.
         what: &'static str,

@@ -431,7 +431,10 @@ pub(crate) mod tests {
             (with_attributes(MOST_XATTRS + 1), false),
             (file(b""), false),
             (Item { kind: ItemKind::Folder, size: None, ..file(b"") }, true),
-            (Item { kind: ItemKind::Symlink, size: None, target: Some(b"t".to_vec().into()), ..file(b"") }, false),
+            (
+                Item { kind: ItemKind::Symlink, size: None, target: Some(b"t".to_vec().into()), ..file(b"") },
+                false,
+            ),
             (Item { mode: 0o10000, ..file(b"f") }, false),
         ] {
             let read = Item::from_cbor(&item.to_record()[4..]);

@@ -222,7 +222,7 @@ pub(crate) enum MalformedPart {
     NamedTwice { what: &'static str, name: String },
     #[error("its {what} cannot be one: {reason}")]
     Text { what: &'static str, reason: TextTooLong },
-    #[error("it has more than {MOST_STREAMS} {0}s")]
+    #[error("it has more than {most} {0}s", most = MOST_STREAMS)]
     TooMany(&'static str),
     #[error("the chunk sizes of its stream {0} cannot be right")]
     ChunkSizes(usize),

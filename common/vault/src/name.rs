@@ -20,7 +20,7 @@ pub enum BadName {
     #[error("`.` and `..` mean folders")]
     Dots,
     /// It is too long.
-    #[error("it has {found} bytes, and {MAX_NAME} are the most")]
+    #[error("it has {found} bytes, and {most} are the most", most = MAX_NAME)]
     TooLong {
         /// How many bytes it has.
         found: usize,
@@ -32,7 +32,7 @@ pub enum BadName {
 
 /// Why a host name, tag or application name cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has {found} bytes, and {MAX_TEXT} are the most")]
+#[error("it has {found} bytes, and {most} are the most", most = MAX_TEXT)]
 pub struct TextTooLong {
     /// How many bytes it has.
     pub found: usize,
@@ -75,7 +75,7 @@ pub(crate) fn name_from_bytes(bytes: &[u8], room: usize) -> Option<String> {
     check_name(&name).is_ok().then_some(name)
 }
 
-const fn is_refused(c: char) -> bool {
+fn is_refused(c: char) -> bool {
     c == '/' || is_deceptive(c)
 }
 

@@ -147,7 +147,8 @@ mod tests {
             }
         });
         assert_eq!(file.read().unwrap().heads.len(), 16);
-        let left: Vec<_> = fs::read_dir(state.join("pins")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(state.join("pins")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
         for path in [state.clone(), state.join("pins")] {
             let mode = fs::metadata(&path).unwrap().permissions();

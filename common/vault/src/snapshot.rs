@@ -452,8 +452,7 @@ async fn keep_what_is_leaned_on(
 
 /// What the command line gives goes into the part as it is.
 fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
-    let check =
-        |what, text: &str| check_text(text).map_err(|reason| VaultError::BadText { what, reason });
+    let check = |what, text: &str| check_text(text).map_err(|reason| VaultError::BadText { what, reason });
     check("host name", &options.host)?;
     options.tags.iter().try_for_each(|tag| check("tag", tag))?;
     options.application.iter().try_for_each(|application| check("application name", application))

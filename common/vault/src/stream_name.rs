@@ -1,6 +1,7 @@
 //! What people call the streams of a snapshot.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::VaultError;
 use crate::manifest::StreamKind;
@@ -30,7 +31,7 @@ impl OpenSnapshot {
         for (index, stream) in self.snapshot().streams().enumerate() {
             let origin = match stream.kind {
                 StreamKind::Path => match self.origin(index).await {
-                    Ok(origin) => origin.map(|path| std::os::unix::ffi::OsStringExt::into_vec(path.into())),
+                    Ok(origin) => origin.map(|path| path.into_os_string().into_vec()),
                     Err(
                         error @ (VaultError::Damaged { .. }
                         | VaultError::Missing { .. }
@@ -72,7 +73,6 @@ fn names(stored: Vec<(StreamKind, String, Option<Vec<u8>>)>) -> Vec<NamedStream>
 
 /// The last part of a path; none of one that ends in `..` or has no parts.
 fn last_part(path: &[u8]) -> Option<&[u8]> {
-    use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
     path.file_name().map(OsStrExt::as_bytes)
 }
@@ -85,9 +85,9 @@ mod tests {
     use crate::name::check_name;
 
     fn named(streams: &[(StreamKind, &str, Option<&[u8]>)]) -> Vec<String> {
-        let stored = streams.iter().map(|(kind, name, origin)| {
-            (*kind, (*name).to_owned(), origin.map(<[u8]>::to_vec))
-        });
+        let stored = streams
+            .iter()
+            .map(|(kind, name, origin)| (*kind, (*name).to_owned(), origin.map(<[u8]>::to_vec)));
         names(stored.collect()).into_iter().map(|stream| stream.name).collect()
     }
 
@@ -95,9 +95,19 @@ mod tests {
     fn a_stream_is_called_by_its_folder_and_by_its_stored_name_where_that_says_nothing() {
         use StreamKind::{Path, Stdin, Volume};
         for (streams, expected) in [
-            (&[(Path, "path", Some(&b"/srv/files"[..])), (Path, "path-2", Some(b"/etc"))][..], &["files", "etc"][..]),
+            (
+                &[(Path, "path", Some(&b"/srv/files"[..])), (Path, "path-2", Some(b"/etc"))][..],
+                &["files", "etc"][..],
+            ),
             (&[(Path, "path", Some(b"/a/x")), (Path, "path-2", Some(b"/b/x"))], &["x", "x-2"]),
-            (&[(Path, "path", Some(b"/x-3")), (Path, "path-2", Some(b"/x")), (Path, "path-3", Some(b"/b/x"))], &["x-3", "x", "x-2"]),
+            (
+                &[
+                    (Path, "path", Some(b"/x-3")),
+                    (Path, "path-2", Some(b"/x")),
+                    (Path, "path-3", Some(b"/b/x")),
+                ],
+                &["x-3", "x", "x-2"],
+            ),
             (&[(Volume, "db", None), (Path, "path", Some(b"/srv/db"))], &["db", "db-2"]),
             (&[(Stdin, "shop.sql", None)], &["shop.sql"]),
             (&[(Path, "path", None)], &["path"]),

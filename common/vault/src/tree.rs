@@ -9,8 +9,8 @@ mod walk;
 mod write;
 
 pub use exclude::{ExcludeOptions, Excludes, LeftOut};
-pub use patterns::{BadPattern, Patterns};
 pub(crate) use identity::Identity;
+pub use patterns::{BadPattern, Patterns};
 pub use target::TargetFolder;
 pub use walk::FolderSource;
 pub(crate) use write::{Folders, TreeWriter};

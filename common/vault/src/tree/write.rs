@@ -44,7 +44,8 @@ impl Folders {
             length += name.len() + 1;
             let above = self.way.last().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
             let fd = rustix::fs::openat(above, *name, OPEN_FOLDER, Mode::empty())?;
-            let made = self.made.read().unwrap_or_else(PoisonError::into_inner).get(&path[..length - 1]).copied();
+            let made =
+                self.made.read().unwrap_or_else(PoisonError::into_inner).get(&path[..length - 1]).copied();
             made.ok_or_else(exchanged)?.check(&fd)?;
             self.way.push((name.to_vec(), fd));
         }

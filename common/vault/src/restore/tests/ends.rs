@@ -92,7 +92,8 @@ fn no_step_of_a_restore_touches_what_somebody_put_in_the_place_of_an_item() {
                 tree.make(&own(b"it/below"), None).unwrap_err();
             }
             let after = fs::metadata(home.path().join("secret")).unwrap();
-            let facts = |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec(), meta.len());
+            let facts =
+                |meta: &fs::Metadata| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec(), meta.len());
             assert_eq!(facts(&before), facts(&after), "{:?}", item.kind);
             assert!(home.path().join("target/it").symlink_metadata().is_ok(), "what was put there stays");
         }

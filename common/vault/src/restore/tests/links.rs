@@ -37,7 +37,10 @@ async fn no_name_of_a_damaged_file_comes_back() {
     let target = home.path().join("target");
     let restored = workshop.restore(0, &target).await.unwrap();
     let damaged: Vec<_> = restored.damaged.iter().map(|p| p.path.strip_prefix(&target).unwrap()).collect();
-    assert_eq!(damaged, [b"a.db", b"b.db", b"c.db"].map(|n| std::path::Path::new(std::str::from_utf8(n).unwrap())));
+    assert_eq!(
+        damaged,
+        [b"a.db", b"b.db", b"c.db"].map(|n| std::path::Path::new(std::str::from_utf8(n).unwrap()))
+    );
     assert!(restored.damaged[2].reason.contains("another name of a.db"), "{:?}", restored.damaged);
     assert!(restored.unfinished.is_empty(), "{:?}", restored.unfinished);
     assert_eq!((restored.items, restored.files, restored.data_bytes), (3, 1, 3_000_000));

@@ -119,7 +119,8 @@ async fn nobody_stores_what_readers_refuse() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_comes_back_below_the_target_whatever_its_host_calls_it() {
     let workshop = Workshop::new().await;
-    let origins: [&[u8]; 6] = [b"/srv/..", b"../../escaped", b"/a/b\0/../c", b"/srv/\x1b[2K\n", b"/srv/files", b"/"];
+    let origins: [&[u8]; 6] =
+        [b"/srv/..", b"../../escaped", b"/a/b\0/../c", b"/srv/\x1b[2K\n", b"/srv/files", b"/"];
     let streams = origins.iter().enumerate().map(|(number, origin)| {
         let folder = Item { origin: Some(origin.to_vec().into()), ..root() };
         let items = vec![(folder, None), (own(format!("file-{number}").as_bytes()), None)];

@@ -9,9 +9,8 @@ use crate::{StreamKind, layout};
 async fn a_lost_run_key_costs_the_files_in_that_runs_frames_and_no_others() {
     let workshop = Workshop::new().await;
     let stream = |names: &[(&str, u64)]| {
-        let file = |(name, seed): &(&str, u64)| {
-            (own(name.as_bytes()), Some(Text(Some(noise(*seed, 200_000)))))
-        };
+        let file =
+            |(name, seed): &(&str, u64)| (own(name.as_bytes()), Some(Text(Some(noise(*seed, 200_000)))));
         let items = std::iter::once((root(), None)).chain(names.iter().map(file)).collect();
         vec![given(StreamKind::Path, "path", Items::of(items))]
     };
@@ -45,9 +44,8 @@ async fn a_lost_run_key_costs_the_files_in_that_runs_frames_and_no_others() {
 async fn only_the_keys_that_are_needed_are_read() {
     let workshop = Workshop::new().await;
     let stream = |names: &[(&str, u64)]| {
-        let file = |(name, seed): &(&str, u64)| {
-            (own(name.as_bytes()), Some(Text(Some(noise(*seed, 200_000)))))
-        };
+        let file =
+            |(name, seed): &(&str, u64)| (own(name.as_bytes()), Some(Text(Some(noise(*seed, 200_000)))));
         let items = std::iter::once((root(), None)).chain(names.iter().map(file)).collect();
         vec![given(StreamKind::Path, "path", Items::of(items))]
     };

@@ -79,7 +79,8 @@ impl Workshop {
             floor: Floor::default(),
         };
         let faults = FaultStore::new();
-        let made = Repository::create(faults.open(), new, &SystemClock, &OsEntropy, |_| Ok(())).await.unwrap();
+        let made =
+            Repository::create(faults.open(), new, &SystemClock, &OsEntropy, |_| Ok(())).await.unwrap();
         let identity = Identity::parse(made.recovery_keys[0].as_bytes()).unwrap();
         let recovery = RecoveryKey { repository: Some(made.writer_key.repository), identity };
         Self { faults, writer: Arc::new(made.writer_key), recovery }
@@ -123,8 +124,7 @@ impl Workshop {
         change(&mut part);
         let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-        let bytes =
-            signed::seal(place, pen, &key.group.index_key, &compress(&crate::ids::to_cbor(&part)));
+        let bytes = signed::seal(place, pen, &key.group.index_key, &compress(&crate::ids::to_cbor(&part)));
         let part = Sha256Digest::of(&bytes);
         self.faults.plant(&layout::part(key.group.id, &part), bytes);
         let tip = repository.tip(member).await.unwrap();
