@@ -250,6 +250,12 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: TextTooLong,
     },
+    /// What describes the snapshot is nothing that readers accept, so it was not stored.
+    #[error("the snapshot cannot be stored so that it can be read: {reason}; nothing was committed")]
+    Unreadable {
+        /// What readers would refuse.
+        reason: String,
+    },
     /// What describes the snapshot is larger than readers accept, so it was not stored.
     #[error(
         "the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed"
@@ -372,6 +378,7 @@ impl Fault for VaultError {
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::LostFrame { .. }
+            | Self::Unreadable { .. }
             | Self::TooLarge { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
@@ -446,7 +453,7 @@ impl Fault for VaultError {
             }
             Self::NameTaken { .. } => "give each another name".to_owned(),
             Self::BadText { .. } => "give a shorter one".to_owned(),
-            Self::TooLarge { .. } => {
+            Self::Unreadable { .. } | Self::TooLarge { .. } => {
                 "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
             }
             Self::Store(error) => return error.advice(),

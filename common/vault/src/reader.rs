@@ -187,7 +187,9 @@ impl FrameReader {
         if is_lost && let Some(assembled) = self.inner.healer.assemble(frame).await? {
             return Ok(assembled);
         }
-        for place in self.places(frame).iter().skip(usize::from(!is_lost)) {
+        // Without the run's key no place helps; the chunks may still lie in other runs' frames.
+        let has_key = self.inner.run_keys.get(frame.run).is_ok();
+        for place in self.places(frame).iter().skip(usize::from(!is_lost)).filter(|_| has_key) {
             let end = place.frame.offset.saturating_add(place.frame.length.into());
             let range = place.frame.offset..end;
             match self.repository().pack_range(self.inner.group.id, &place.pack, range).await {

@@ -486,7 +486,7 @@ async fn store_part(
     key: &WriterKey,
     part: &Part,
 ) -> Result<(Sha256Digest, u64), VaultError> {
-    part.check().map_err(|reason| VaultError::damaged("the part of this snapshot", reason))?;
+    part.check().map_err(|reason| VaultError::Unreadable { reason: reason.to_string() })?;
     let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
     let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
     let plain = to_cbor(part);
@@ -498,5 +498,23 @@ async fn store_part(
         Ok(_) => Ok((hash, size)),
         Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_stored_that_readers_refuse_for_its_size() {
+        for (found, most, is_stored) in [
+            (cap::INDEX, cap::INDEX, true),
+            (cap::INDEX + 1, cap::INDEX, false),
+            (signed::MAX_PLAIN as u64 + 1, signed::MAX_PLAIN as u64, false),
+            (cap::MANIFEST + 1, cap::MANIFEST, false),
+        ] {
+            let seen = see_that_it_is_read("part", found, most);
+            assert_eq!(seen.is_ok(), is_stored, "{seen:?}");
+        }
     }
 }

@@ -115,8 +115,11 @@ impl TreeWriter {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(folder, name, flags, private)?;
-                if let Some(size) = item.size.filter(|size| *size > 0) {
-                    rustix::fs::ftruncate(&file, size)?;
+                if let Some(size) = item.size.filter(|size| *size > 0)
+                    && let Err(error) = rustix::fs::ftruncate(&file, size)
+                {
+                    rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+                    return Err(error.into());
                 }
                 return Identity::of(&file);
             }

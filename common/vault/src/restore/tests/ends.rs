@@ -33,7 +33,9 @@ async fn a_restore_that_ends_early_leaves_no_file_that_is_not_whole() {
     }
 }
 
-/// A tree with one of everything, made and not finished; then `exchange` puts something else in the place of "it".
+type Exchange<'e> = &'e dyn Fn(&std::path::Path, &std::path::Path);
+
+/// A tree with one item that is made and not finished; then `exchange` puts something else in its place.
 fn exchanged(
     it: &Item,
     exchange: impl FnOnce(&std::path::Path, &std::path::Path),
@@ -72,7 +74,6 @@ fn no_step_of_a_restore_touches_what_somebody_put_in_the_place_of_an_item() {
         }
         fs::hard_link(secret, it).unwrap();
     };
-    type Exchange<'e> = &'e dyn Fn(&std::path::Path, &std::path::Path);
     let exchanges: [Exchange<'_>; 2] = [&by_link, &by_another_name];
     for item in &items {
         for exchange in exchanges {

@@ -64,15 +64,19 @@ async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
         part.runs.push(run);
     };
     let rows: Vec<(&str, Box<dyn Fn(&mut Part)>, Option<&str>)> = vec![
-        ("unchanged", Box::new(|_| ()), None),
+        ("unchanged", Box::new(|_: &mut Part| ()), None),
         ("one name, two kinds", Box::new(of_other_kind), None),
         ("two streams", Box::new(again), Some("have the name `shop.sql`")),
         ("two documents", Box::new(document_again), Some("have the name `definitions`")),
         ("two runs", Box::new(run_again), Some("twice")),
-        ("longest host", Box::new(|part| part.host = "h".repeat(1024)), None),
-        ("long host", Box::new(|part| part.host = "h".repeat(1025)), Some("host name")),
-        ("long tag", Box::new(|part| part.tags = vec!["t".repeat(1025)]), Some("tag")),
-        ("long application", Box::new(|part| part.application = Some("a".repeat(1025))), Some("application")),
+        ("longest host", Box::new(|part: &mut Part| part.host = "h".repeat(1024)), None),
+        ("long host", Box::new(|part: &mut Part| part.host = "h".repeat(1025)), Some("host name")),
+        ("long tag", Box::new(|part: &mut Part| part.tags = vec!["t".repeat(1025)]), Some("tag")),
+        (
+            "long application",
+            Box::new(|part: &mut Part| part.application = Some("a".repeat(1025))),
+            Some("application"),
+        ),
     ];
     for (what, change, refused) in rows {
         let before = workshop.listing().await;
