@@ -1,29 +1,28 @@
 //! Bringing a stream back, and what to say of it.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use lifeboat_report::restore::{RestoreReport, RestoredTarget};
 use lifeboat_shell::{Outcome, Ui};
-use lifeboat_vault::{OpenSnapshot, Problem, VaultError};
+use lifeboat_vault::{OpenSnapshot, Problem, TargetFolder, VaultError};
 
 use crate::open::NamedStream;
 
-/// Restores one stream into a folder that is empty or absent.
+/// Restores one stream into an empty folder.
 pub(crate) async fn into_folder(
     snapshot: &OpenSnapshot,
     stream: &NamedStream,
-    to: &Path,
+    to: TargetFolder,
     ui: &Ui,
 ) -> Result<RestoredTarget, VaultError> {
+    let place = to.path().display().to_string();
     let restored = snapshot.restore(stream.index, to, &ui.progress(), ui.cancellation()).await?;
     let lines = |problems: Vec<Problem>| {
         problems.into_iter().map(|p| format!("{}: {}", p.path.display(), p.reason)).collect()
     };
     Ok(RestoredTarget {
         stream: format!("{} {}", stream.kind, stream.name),
-        to: to.display().to_string(),
+        to: place,
         items: restored.items,
         files: restored.files,
         data_bytes: restored.data_bytes,
@@ -32,17 +31,26 @@ pub(crate) async fn into_folder(
     })
 }
 
-/// Makes the folder that several streams come below, or takes it if it is empty.
-pub(crate) fn make_empty_folder(path: &Path) -> Result<(), VaultError> {
-    let failed = |source: io::Error| VaultError::Target { path: path.to_owned(), source };
-    match fs::create_dir(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
-    }
-    match fs::read_dir(path).map_err(failed)?.next() {
-        None => Ok(()),
-        Some(_) => Err(VaultError::TargetNotEmpty { path: path.to_owned() }),
+/// What to say of a stream of which nothing can be brought back, because the list of what is in it is damaged. Any other
+/// error concerns the other streams as well.
+pub(crate) fn none_of(
+    stream: &NamedStream,
+    to: &Path,
+    error: VaultError,
+) -> Result<RestoredTarget, VaultError> {
+    match error {
+        VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. } => {
+            Ok(RestoredTarget {
+                stream: format!("{} {}", stream.kind, stream.name),
+                to: to.display().to_string(),
+                items: 0,
+                files: 0,
+                data_bytes: 0,
+                damaged: vec![format!("{}: the list of what is in it cannot be read: {error}", to.display())],
+                unfinished: Vec::new(),
+            })
+        }
+        other => Err(other),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lifeboat_core::progress::Progress;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
-use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, VaultError, What};
+use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, TargetFolder, VaultError, What};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,7 @@ impl RecoveryPoint for VaultPoint {
         cancel: &CancellationToken,
     ) -> Result<RestoredVolume, PointError> {
         let stream = self.stream(name)?;
+        let to = TargetFolder::take(to)?;
         let restored =
             self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.progress, cancel))?;
         if let Some(first) = restored.damaged.first() {

@@ -13,6 +13,7 @@ mod exclude;
 mod forgetting;
 mod recipients;
 mod repair;
+mod restoring;
 mod round_trip;
 mod search;
 mod store;

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import sys
 
 import zstandard
@@ -25,7 +26,21 @@ def check(holds, what):
 
 
 def warn(text):
-    print(f"reader: {text}", file=sys.stderr)
+    print(f"reader: {printable(text)}", file=sys.stderr)
+
+
+# Control characters, and those that are invisible or change the direction of their neighbours.
+DECEPTIVE = "\0-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+
+
+def is_name(text):
+    """Whether a text may be the name of a stream or document: one part of a path, and nothing that deceives."""
+    is_plain = isinstance(text, str) and text not in ("", ".", "..") and len(text.encode()) <= 255
+    return is_plain and not re.search(f"[/{DECEPTIVE}]", text)
+
+
+def printable(text):
+    return re.sub(f"[{DECEPTIVE}]", lambda found: f"\\u{{{ord(found[0]):x}}}", text)
 
 
 def sha256(data):

@@ -30,8 +30,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import age
-from conventions import (KIB, MIB, Damaged, cbor, check, derive, envelope, keyed, pae, sha256, unzstd, verifies,
-                         warn)
+from conventions import (KIB, MIB, Damaged, cbor, check, derive, envelope, is_name, keyed, pae, printable, sha256,
+                         unzstd, verifies, warn)
 from tree import CONTENT, FOLDER, KIND, PATH, SEGMENTS, Tree, check_item
 
 CAP = {"lifeboat.json": 4 * KIB, "roster": 16 * MIB, "keys": 64 * KIB, "runs": 64 * KIB, "forget": 16 * KIB,
@@ -40,6 +40,7 @@ FRAME, CONTENTS, LOCATIONS, PART, REGISTRATION = 1, 3, 4, 5, 7
 MAX_SLOTS, MAX_CHUNK = 4096, 4 * MIB
 MAX_BODY = MIB + MAX_CHUNK + 5 * (MAX_SLOTS + 1)
 MAX_PACK_HEADER, MAX_ITEM = MIB, 256 * MIB
+MAX_TEXT, MOST_STREAMS = 1024, 1 << 16
 WRITER, KEEPER, ROOT = 0, 1, 2
 
 
@@ -220,7 +221,20 @@ class Repository:
 
     def part(self, manifest):
         name, group = f"parts/{manifest['group']}/{manifest['part']}", self.groups[manifest["group"]]
-        return self.signed(name, PART, group, self.hashed(name), only=(WRITER, manifest["writer"]))
+        part = self.signed(name, PART, group, self.hashed(name), only=(WRITER, manifest["writer"]))
+        check_part(name, part)
+        return part
+
+
+def check_part(name, part):
+    """Names become files and folders here, so they are checked before anything else is done with a part."""
+    texts = [part[0], *part[1], *([part[5]] if part.get(5) is not None else [])]
+    check(all(len(text.encode()) <= MAX_TEXT for text in texts), f"`{name}` has a text that is too long")
+    for what, named in (("streams", [(s[0], s[1]) for s in part[2]]), ("documents", [(0, d[0]) for d in part[3]])):
+        check(len(named) <= MOST_STREAMS, f"`{name}` has too many {what}")
+        check(all(is_name(text) for _, text in named), f"`{name}` has {what} with names that cannot be")
+        check(len(set(named)) == len(named), f"`{name}` has two {what} of one name")
+    check(len({run[0] for run in part[4]}) == len(part[4]), f"`{name}` names a run twice")
 
 
 # --- Contents: frames, wherever they lie -----------------------------------------------------------------------------
@@ -407,7 +421,6 @@ def restore(repository, manifest, target):
     part = repository.part(manifest)
     contents = Contents(repository, manifest, part)
     for stream in part[2]:
-        check(re.fullmatch(r"[^/\0]+", stream[1]) and stream[1] not in (".", ".."), "a stream's name is none")
         tree = Tree(os.path.join(target, stream[1]) if len(part[2]) > 1 else target)
         done = []
         for item in contents.items(stream[4]):
@@ -438,8 +451,12 @@ def main():
     snapshots = repository.snapshots()
     if args.snapshot is None:
         for manifest in snapshots:
-            part = repository.part(manifest)
-            print(manifest["id"][:12], manifest["time"], part[0], *(stream[1] for stream in part[2]))
+            try:
+                part = repository.part(manifest)
+            except Damaged as error:
+                warn(f"snapshot {manifest['id'][:12]} cannot be read: {error}")
+                continue
+            print(manifest["id"][:12], manifest["time"], printable(part[0]), *(stream[1] for stream in part[2]))
         return
     wanted = [m for m in snapshots if m["id"].startswith(args.snapshot)]
     wanted = snapshots[-1:] if args.snapshot == "latest" else wanted
@@ -453,4 +470,4 @@ if __name__ == "__main__":
     try:
         main()
     except (Damaged, OSError, InvalidTag, ValueError, KeyError) as failure:
-        sys.exit(f"reader: {failure or type(failure).__name__}")
+        sys.exit(printable(f"reader: {failure or type(failure).__name__}"))

@@ -15,6 +15,7 @@ def check_item(item):
     for path in [item[PATH]] + ([item[TARGET]] if item[KIND] == HARD_LINK else []):
         parts = path.split(b"/") if path or path is not item[PATH] else []
         check(len(path) <= MIB and not any(p in (b"", b".", b"..") or b"\0" in p for p in parts), "a path that leaves")
+    check(item[PATH] or item[KIND] == FOLDER, "an empty path of what is not the captured folder")
     check(item[MODE] <= 0o7777 and item[6] <= 999_999_999, "a mode or time that cannot be")
     check(item[KIND] == FILE or not (CONTENT in item or SEGMENTS in item), "content of what is no file")
     end, total = 0, 0
@@ -50,12 +51,18 @@ class Tree:
         if kind == FOLDER and path:
             os.mkdir(place, 0o700)
         elif kind == FILE:
-            with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                write_content(file, item, contents)
+            with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+                try:
+                    write_content(file, item, contents)
+                except BaseException:
+                    # No file stays that is not whole. Its other names come later in the stream, so there are none.
+                    file.truncate(0)
+                    os.unlink(place)
+                    raise
         elif kind == SYMLINK:
             os.symlink(item[TARGET], place)
         elif kind == HARD_LINK:
-            check(self.kinds.get(item[TARGET], FOLDER) not in (FOLDER, HARD_LINK), "a hard link to nothing")
+            check(self.kinds.get(item[TARGET], FOLDER) != FOLDER, "a hard link to nothing")
             os.link(self.at(item[TARGET]), place, follow_symlinks=False)
         elif kind in (BLOCK, CHARACTER, FIFO, SOCKET):
             types = {BLOCK: stat.S_IFBLK, CHARACTER: stat.S_IFCHR, FIFO: stat.S_IFIFO, SOCKET: stat.S_IFSOCK}
@@ -66,12 +73,14 @@ class Tree:
         if item[KIND] == HARD_LINK:
             return
         place = self.at(item[PATH])
+        mode = item[MODE]
         try:
             os.chown(place, item[3], item[4], follow_symlinks=False)
         except PermissionError as error:
-            check(error.errno == errno.EPERM, str(error))  # Without root all stays the reader's own.
+            check(error.errno == errno.EPERM, str(error))  # Without root all stays the reader's own, so it
+            mode &= ~0o6000  # must not run with the reader's rights either.
         if item[KIND] != SYMLINK:
-            os.chmod(place, item[MODE])
+            os.chmod(place, mode)
         for name, value in item.get(7, []):
             try:
                 os.setxattr(place, name, value, follow_symlinks=False)

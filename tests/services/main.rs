@@ -6,6 +6,7 @@ mod docker;
 mod programs;
 mod reader;
 mod rehearsal;
+mod restoring;
 mod roles;
 mod sandbox;
 mod storage;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(programs::trials());
     trials.extend(reader::trials());
     trials.extend(rehearsal::trials());
+    trials.extend(restoring::trials());
     trials.extend(roles::trials());
     trials.extend(sandbox::trials());
     trials.extend(storage::trials());

@@ -18,11 +18,13 @@ const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reader/reader.py");
 type Test = fn(&Bench) -> Result<(), Failed>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 6] = [
         ("brings_back_every_snapshot_as_it_was", brings_back_every_snapshot),
         ("reads_past_rotated_keys_and_a_removed_host", reads_past_changes_of_the_roster),
         ("finds_lost_run_keys_and_chunks_elsewhere", finds_what_is_lost_elsewhere),
         ("refuses_what_was_changed", refuses_what_was_changed),
+        ("leaves_no_file_that_is_not_whole", leaves_no_part_of_a_file),
+        ("goes_by_the_same_rule_for_names", has_the_same_rule_for_names),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         trial(&format!("reader::{name}"), interpreter(), move |python| test(&Bench::new(python)))
@@ -197,5 +199,49 @@ fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
         Err("another repository was taken for this one".into())
     } else {
         Ok(())
+    }
+}
+
+fn leaves_no_part_of_a_file(bench: &Bench) -> Result<(), Failed> {
+    fs::create_dir(&bench.source)?;
+    let noise: Vec<u8> = (0_u32..750_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(bench.source.join("a.db"), &noise)?;
+    fs::hard_link(bench.source.join("a.db"), bench.source.join("b.db"))?;
+    let snapshot = bench.snapshot()?;
+    let packs = bench.yard.objects("packs");
+    let largest = packs.iter().max_by_key(|path| fs::metadata(path).map_or(0, |meta| meta.len()));
+    let pack = largest.ok_or("there is a pack")?;
+    // The second frame of the file: the first one comes back before the damage is met.
+    let mut bytes = fs::read(pack)?;
+    bytes[1_500_000] ^= 1;
+    fs::write(pack, bytes)?;
+    let (said, target) = bench.restore(&snapshot, "damaged");
+    if said.code == Some(0) || target.join("a.db").exists() || target.join("b.db").exists() {
+        return Err(format!("a part of a file is left: {}", said.stderr).into());
+    }
+    Ok(())
+}
+
+/// Every character, and texts at their bounds, are names to both readers or to none.
+fn has_the_same_rule_for_names(bench: &Bench) -> Result<(), Failed> {
+    let script = "import sys; sys.path.insert(0, sys.argv[1]); from conventions import is_name\n\
+                  points = (n for n in range(0x110000) if not 0xd800 <= n < 0xe000)\n\
+                  texts = ['', '.', '..', '...', 'a' * 255, 'a' * 256, '\u{e9}' * 127, '\u{e9}' * 128]\n\
+                  print([n for n in points if not is_name('a' + chr(n))], [is_name(t) for t in texts])";
+    let folder = Path::new(READER).parent().ok_or("the reader lies in a folder")?;
+    let mut command = Command::new(&bench.python);
+    let said =
+        run(command.args(["-c", script]).arg(folder).env("PYTHONDONTWRITEBYTECODE", "1")).expect_code(0);
+    let is_name = |text: &str| lifeboat_vault::check_name(text).is_ok();
+    let refused = ('\0'..=char::MAX).filter(|c| !is_name(&format!("a{c}"))).map(u32::from);
+    let refused: Vec<String> = refused.map(|point| point.to_string()).collect();
+    let texts =
+        ["", ".", "..", "...", &"a".repeat(255), &"a".repeat(256), &"é".repeat(127), &"é".repeat(128)];
+    let texts = texts.map(|text| if is_name(text) { "True" } else { "False" });
+    let expected = format!("[{}] [{}]", refused.join(", "), texts.join(", "));
+    if said.stdout.trim() == expected {
+        Ok(())
+    } else {
+        Err(format!("{} is not {expected}", said.stdout).into())
     }
 }

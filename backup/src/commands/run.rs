@@ -15,7 +15,7 @@ use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_rep
 use lifeboat_vault::source::{BytesSource, Source};
 use lifeboat_vault::{
     Committed, Consistency, Excludes, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream,
-    StreamKind, StreamOutcome, VaultError, WriterKey,
+    StreamKind, StreamOutcome, VaultError, WriterKey, check_name, check_text,
 };
 
 use self::containers::{AtRest, Containers};
@@ -106,7 +106,7 @@ struct Captured {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    check(&args.what)?;
+    check(&args)?;
     let excludes = args.leave_out.read()?;
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
     let containers = Containers::find(&args, ui).await?;
@@ -163,14 +163,25 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 
-/// What no later step would say as clearly.
-fn check(what: &What) -> Result<(), Failure> {
-    match &what.stdin {
-        Some(name) if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." => {
-            Err(Failure::usage(format!("`{name}` cannot be a file's name"), "give --stdin a plain name"))
-        }
-        _ => Ok(()),
+/// What readers would refuse is refused before anything is stored or stopped.
+fn check(args: &Args) -> Result<(), Failure> {
+    if let Some(name) = &args.what.stdin {
+        check_name(name).map_err(|reason| {
+            Failure::usage(
+                format!("`{name}` cannot be a file's name: {reason}"),
+                "give --stdin a plain name of one part, without control characters, such as `shop.sql`",
+            )
+        })?;
     }
+    let texts = args.tag.iter().map(|tag| ("--tag", tag));
+    let texts = texts.chain(args.host.iter().map(|host| ("--host", host)));
+    let texts = texts.chain(args.what.project.iter().map(|project| ("--project", project)));
+    for (option, text) in texts {
+        check_text(text).map_err(|reason| {
+            Failure::usage(format!("{option} cannot be stored: {reason}"), "give a shorter text")
+        })?;
+    }
+    Ok(())
 }
 
 /// Opens every folder first, so that a mistyped one is found before anything is stored or stopped.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::{BinaryBytes, HumanCount};
 use jiff::Timestamp;
+pub(crate) use lifeboat_core::text::printable;
 
 /// A number of bytes with a binary prefix.
 pub(crate) fn bytes(count: u64) -> String {
@@ -23,11 +24,6 @@ pub(crate) fn time(time: Timestamp) -> String {
 /// Seconds as people say them.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
-}
-
-/// A name from outside, with what a terminal would obey made visible.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// The first of a list's lines, and how many were left out.

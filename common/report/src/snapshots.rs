@@ -90,7 +90,7 @@ impl Report for SnapshotList {
             );
         }
         for reason in &self.unreadable {
-            let _ = writeln!(text, "UNREADABLE: {reason}");
+            let _ = writeln!(text, "UNREADABLE: {}", printable(reason));
         }
         text
     }

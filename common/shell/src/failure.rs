@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use lifeboat_core::text::printable_lines;
 use lifeboat_core::{Fault, Kind};
 use serde::Serialize;
 
@@ -98,7 +99,7 @@ impl Failure {
         if let Some(advice) = &self.advice {
             let _ = writeln!(text, "  do: {advice}");
         }
-        text
+        printable_lines(&text)
     }
 
     pub(crate) fn json(&self) -> String {
@@ -129,6 +130,12 @@ mod tests {
         fn advice(&self) -> Option<String> {
             Some("run `lifeboat-backup repair`".to_owned())
         }
+    }
+
+    #[test]
+    fn a_failure_commands_no_terminal() {
+        let failure = Failure::refused("there is no snapshot of \u{1b}[2Khost\u{202e}", "look\r");
+        assert_eq!(failure.text(), "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n");
     }
 
     #[test]

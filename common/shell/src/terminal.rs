@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::text::printable_lines;
 
 /// One bar that each phase takes over from the one before.
 pub(crate) struct Bar {
@@ -77,7 +78,7 @@ impl Progress for Bar {
     #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     fn warn(&self, message: &str) {
         if !self.quiet {
-            self.suspended(|| eprintln!("warning: {message}"));
+            self.suspended(|| eprintln!("warning: {}", printable_lines(message)));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use lifeboat_core::progress::Progress;
+use lifeboat_core::text::printable_lines;
 use lifeboat_report::Report;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,7 @@ impl Ui {
             let json = report.json().expect("report types always serialise");
             print_line(&json);
         } else if !self.flags.quiet {
-            print_line(report.text().trim_end());
+            print_line(&printable_lines(report.text().trim_end()));
         }
     }
 
@@ -61,7 +62,7 @@ impl Ui {
     /// the document instead; `--quiet` leaves it out.
     pub fn line(&self, text: &str) {
         if !self.flags.json && !self.flags.quiet {
-            self.bar.suspended(|| print_line(text));
+            self.bar.suspended(|| print_line(&printable_lines(text)));
         }
     }
 
@@ -78,7 +79,7 @@ impl Ui {
     #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     pub fn note(&self, message: &str) {
         if !self.flags.quiet {
-            self.bar.suspended(|| eprintln!("{message}"));
+            self.bar.suspended(|| eprintln!("{}", printable_lines(message)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a source to chunks in frames: what is new is stored, what is known is referred to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::frame::{PackKind, RawFrame};
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName, RunId};
 use crate::index::{ChunkPlace, ContentsIndex};
-use crate::item::{Content, Extent, Item, Segment, has_holes};
+use crate::item::{Content, Extent, Item, ItemKind, Segment, has_holes};
 use crate::memory::{HostMemory, Memories};
 use crate::pipeline::Pipeline;
 use crate::source::{Body, Found, Layout, Source, Unreadable};
@@ -97,6 +97,13 @@ impl From<VaultError> for CaptureError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
     }
+}
+
+/// The first name of a hard link's file, where that file is missing from the stream: a link to it would be a link to
+/// nothing.
+fn other_name_of_lost<'l>(item: &Item, lost: &'l HashSet<Vec<u8>>) -> Option<&'l [u8]> {
+    let target = item.target.as_ref().filter(|_| item.kind == ItemKind::HardLink)?;
+    lost.get(&target[..]).map(Vec::as_slice)
 }
 
 impl ChunkStore {
@@ -211,6 +218,8 @@ impl ChunkStore {
         let mut buffer = ChunkBuffer::new(chunker.sizes());
         let mut counts = Counts::default();
         let (mut unreadable, mut changed) = (Vec::new(), Vec::new());
+        // Paths of what is missing from the stream.
+        let mut lost: HashSet<Vec<u8>> = HashSet::new();
         while let Some(found) = source.next() {
             if cancel.is_cancelled() {
                 return Err(VaultError::Interrupted);
@@ -229,19 +238,35 @@ impl ChunkStore {
                 memories.checkpoint(self.run, &self.pipeline.landed().ordinals());
             }
             let memory = memories.current();
-            match self.capture_one(found, chunker, &mut buffer, memory, progress) {
-                Ok((item, has_changed)) => {
+            let captured = if let Some(first) = other_name_of_lost(&found.item, &lost) {
+                Err(CaptureError::Read(io::Error::other(format!(
+                    "it is another name of {}, which could not be captured",
+                    String::from_utf8_lossy(first)
+                ))))
+            } else {
+                self.capture_one(found, chunker, &mut buffer, memory, progress).and_then(|captured| {
+                    // What readers would refuse costs this item, not the stream.
+                    let record = captured.0.checked_record().map_err(|malformed| {
+                        io::Error::other(format!("it cannot be stored so that it can be read: {malformed}"))
+                    })?;
+                    Ok((captured, record))
+                })
+            };
+            match captured {
+                Ok(((item, has_changed), record)) => {
                     if has_changed {
                         changed.push(path.to_vec());
                     }
                     counts.items += 1;
                     counts.data_bytes += item.data_segments().iter().map(|s| s.length).sum::<u64>();
-                    stream.push(self, chunker, &item.to_record())?;
+                    stream.push(self, chunker, &record)?;
                 }
                 Err(CaptureError::Vault(error)) => return Err(error),
                 Err(CaptureError::Read(error)) => {
                     use std::os::unix::ffi::OsStringExt;
-                    let path = std::ffi::OsString::from_vec(path.to_vec()).into();
+                    source.not_captured(&path);
+                    lost.insert(path.to_vec());
+                    let path = std::ffi::OsString::from_vec(path.into()).into();
                     unreadable.push(Unreadable { path, error });
                 }
             }

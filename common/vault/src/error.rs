@@ -3,10 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use lifeboat_core::text::printable;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use lifeboat_store::StoreError;
 
 use crate::ids::{RepositoryId, WriterId};
+use crate::name::{BadName, TextTooLong};
 
 /// Why the vault could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -222,6 +224,58 @@ pub enum VaultError {
         /// The folder.
         path: PathBuf,
     },
+    /// A restore's target belongs to someone who could change it while it is filled.
+    #[error("{path} belongs to user {owner}, who could change what is restored there while it is restored")]
+    TargetOfAnother {
+        /// The folder.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
+    /// A name that no stream or document may have.
+    #[error("`{}` cannot be the name of a {what}: {reason}", printable(name))]
+    BadName {
+        /// A stream or a document.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: BadName,
+    },
+    /// Two streams of one kind, or two documents, of one name.
+    #[error("the snapshot has a {what} called `{}` already", printable(name))]
+    NameTaken {
+        /// A stream or a document.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A host name, tag or application name that no snapshot can carry.
+    #[error("the {what} cannot be stored: {reason}")]
+    BadText {
+        /// Which of them.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: TextTooLong,
+    },
+    /// What describes the snapshot is nothing that readers accept, so it was not stored.
+    #[error("the snapshot cannot be stored so that it can be read: {reason}; nothing was committed")]
+    Unreadable {
+        /// What readers would refuse.
+        reason: String,
+    },
+    /// What describes the snapshot is larger than readers accept, so it was not stored.
+    #[error(
+        "the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed"
+    )]
+    TooLarge {
+        /// The object.
+        what: &'static str,
+        /// How large it would be.
+        found: u64,
+        /// The most that readers accept.
+        most: u64,
+    },
     /// A local file of Lifeboat's own could not be read or written.
     #[error("{path} cannot be {action}")]
     Local {
@@ -248,7 +302,8 @@ fn numbers(first: u64, last: u64) -> String {
 }
 
 fn near(candidates: &[String]) -> String {
-    if candidates.is_empty() { String::new() } else { format!("; it has {}", candidates.join(", ")) }
+    let shown: Vec<String> = candidates.iter().map(|name| printable(name)).collect();
+    if shown.is_empty() { String::new() } else { format!("; it has {}", shown.join(", ")) }
 }
 
 impl VaultError {
@@ -313,6 +368,10 @@ impl Fault for VaultError {
             | Self::AmbiguousSnapshot { .. }
             | Self::NotInSnapshot { .. }
             | Self::TargetNotEmpty { .. }
+            | Self::TargetOfAnother { .. }
+            | Self::BadName { .. }
+            | Self::NameTaken { .. }
+            | Self::BadText { .. }
             | Self::Source { .. } => Kind::Usage,
             Self::OtherRepository { .. }
             | Self::WrongIdentity { .. }
@@ -328,6 +387,8 @@ impl Fault for VaultError {
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::LostFrame { .. }
+            | Self::Unreadable { .. }
+            | Self::TooLarge { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
             Self::Store(error) => error.kind(),
@@ -389,11 +450,29 @@ impl Fault for VaultError {
             Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
             Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),
             Self::TargetNotEmpty { .. } => "restore into an empty or new folder".to_owned(),
+            Self::TargetOfAnother { .. } => {
+                "restore into a folder of your own, or run as root, which takes the folder over first".to_owned()
+            }
+            Self::Target { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room there or restore to another file system, into an empty folder; the snapshot itself is \
+                     not at fault"
+                        .to_owned()
+                }
+                _ => return None,
+            },
+            Self::BadName { .. } => {
+                "give a plain name of one part, without control characters, such as `shop.sql`".to_owned()
+            }
+            Self::NameTaken { .. } => "give each another name".to_owned(),
+            Self::BadText { .. } => "give a shorter one".to_owned(),
+            Self::Unreadable { .. } | Self::TooLarge { .. } => {
+                "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
+            }
             Self::Store(error) => return error.advice(),
             Self::KeyFile { .. }
             | Self::NotInSnapshot { .. }
             | Self::Source { .. }
-            | Self::Target { .. }
             | Self::Local { .. }
             | Self::Interrupted
             | Self::Internal(_) => return None,

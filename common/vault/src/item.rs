@@ -12,6 +12,8 @@ use crate::ids::{FrameName, RunId, at_most, from_cbor, to_cbor};
 
 /// The largest record of a stream, in bytes.
 pub(crate) const MAX_ITEM: usize = 256 << 20;
+/// Why a longer record is refused.
+pub(crate) const TOO_LONG: &str = "its record is longer than any can be";
 /// The longest path below a captured folder, in bytes.
 const MAX_PATH: usize = 1 << 20;
 
@@ -195,6 +197,23 @@ impl Item {
         record
     }
 
+    /// The record for a writer to store: it passes every check that readers make, or is refused.
+    pub(crate) fn checked_record(&self) -> Result<Vec<u8>, MalformedItem> {
+        self.record_of_at_most(MAX_ITEM)
+    }
+
+    fn record_of_at_most(&self, most: usize) -> Result<Vec<u8>, MalformedItem> {
+        self.check()?;
+        if self.xattrs.as_ref().is_some_and(|xattrs| xattrs.len() > MOST_XATTRS) {
+            return Err(MalformedItem("it has more extended attributes than there can be"));
+        }
+        let record = self.to_record();
+        if record.len() - 4 > most {
+            return Err(MalformedItem(TOO_LONG));
+        }
+        Ok(record)
+    }
+
     /// Reads the CBOR of a record and checks everything that a restore relies on.
     pub(crate) fn from_cbor(cbor: &[u8]) -> Result<Self, MalformedItem> {
         let item: Self = from_cbor(cbor).map_err(|_| MalformedItem("it does not decode"))?;
@@ -203,7 +222,7 @@ impl Item {
     }
 
     fn check(&self) -> Result<(), MalformedItem> {
-        check_path(&self.path, true)?;
+        check_path(&self.path, self.kind == ItemKind::Folder)?;
         if self.mode > 0o7777 || self.mtime_ns > 999_999_999 {
             return Err(MalformedItem("its mode or time is out of range"));
         }
@@ -322,10 +341,14 @@ pub(crate) fn holes_of(segments: &[Segment], size: u64) -> Vec<Segment> {
 /// A path that stays below where it is put: parts without `.`, `..`, NUL or nothing.
 fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
     if path.is_empty() {
-        return if may_be_root { Ok(()) } else { Err(MalformedItem("a link has no target")) };
+        let nameless = Err(MalformedItem("only the captured folder itself has an empty path"));
+        return if may_be_root { Ok(()) } else { nameless };
     }
     let bad_part = |part: &[u8]| part.is_empty() || part == b"." || part == b".." || part.contains(&0);
-    if path.len() > MAX_PATH || path.split(|b| *b == b'/').any(bad_part) {
+    if path.len() > MAX_PATH {
+        return Err(MalformedItem("its path is longer than any can be"));
+    }
+    if path.split(|b| *b == b'/').any(bad_part) {
         return Err(MalformedItem("its path leaves the captured folder"));
     }
     Ok(())
@@ -394,6 +417,38 @@ pub(crate) mod tests {
         Item::from_cbor(&with(MOST_XATTRS + 1)[4..]).unwrap_err();
         let none = Item { xattrs: None, ..file(b"f") };
         assert_eq!(Item::from_cbor(&none.to_record()[4..]).unwrap(), none);
+    }
+
+    #[test]
+    fn what_a_writer_stores_is_what_readers_accept() {
+        let with_path = |length| file(&vec![b'p'; length]);
+        let empty = Xattr { name: b"a".to_vec().into(), value: Vec::new().into() };
+        let with_attributes = |count| Item { xattrs: Some(vec![empty.clone(); count]), ..file(b"f") };
+        for (item, is_fine) in [
+            (with_path(MAX_PATH), true),
+            (with_path(MAX_PATH + 1), false),
+            (with_attributes(MOST_XATTRS), true),
+            (with_attributes(MOST_XATTRS + 1), false),
+            (file(b""), false),
+            (Item { kind: ItemKind::Folder, size: None, ..file(b"") }, true),
+            (
+                Item { kind: ItemKind::Symlink, size: None, target: Some(b"t".to_vec().into()), ..file(b"") },
+                false,
+            ),
+            (Item { mode: 0o10000, ..file(b"f") }, false),
+        ] {
+            let read = Item::from_cbor(&item.to_record()[4..]);
+            assert_eq!(read.is_ok(), is_fine, "{:?}", read.err());
+            assert_eq!(item.checked_record().ok(), is_fine.then(|| item.to_record()));
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_longer_than_readers_accept_is_refused_when_it_is_written() {
+        let item = file(b"f");
+        let length = item.to_record().len() - 4;
+        assert_eq!(item.record_of_at_most(length), Ok(item.to_record()));
+        assert_eq!(item.record_of_at_most(length - 1), Err(MalformedItem(TOO_LONG)));
     }
 
     #[test]

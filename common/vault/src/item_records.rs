@@ -1,6 +1,6 @@
 //! The bytes of an item stream, cut into its records as they come.
 
-use crate::item::{Item, MAX_ITEM, MalformedItem, path_order};
+use crate::item::{Item, MAX_ITEM, MalformedItem, TOO_LONG, path_order};
 
 /// Turns the bytes of an item stream, in whatever pieces they come, into its items, each checked, and the order checked
 /// with them.
@@ -27,7 +27,7 @@ impl ItemRecords {
         };
         let length = u32::from_le_bytes(*length) as usize;
         if length > MAX_ITEM {
-            return Err(MalformedItem("it is longer than any can be"));
+            return Err(MalformedItem(TOO_LONG));
         }
         let Some(record) = rest.get(..length) else { return Ok(None) };
         let item = Item::from_cbor(record)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_capped};
 use lifeboat_trust::key::SigningKey;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
@@ -257,18 +257,35 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
     })
 }
 
-/// Reads a key file that nobody but its owner can read.
+/// Reads a key file that nobody but its owner can read, and that belongs to this user or to root. What is looked at is
+/// the open file, so nobody can exchange it between the look and the reading.
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let bad = |reason: String| VaultError::KeyFile { path: path.to_owned(), reason };
-    let meta = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if !meta.is_file() {
-        return Err(bad("it is not a file".to_owned()));
+    // Opening a pipe would wait for whoever writes to it.
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let open = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = open.map_err(|error| bad(error.to_string()))?;
+    let meta = file.metadata().map_err(|error| bad(error.to_string()))?;
+    let user = rustix::process::geteuid().as_raw();
+    is_private(meta.is_file(), meta.mode(), meta.uid(), user).map_err(bad)?;
+    read_capped(file, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(|error| bad(error.to_string()))
+}
+
+/// Whether a key in a file of this mode and owner is this user's own.
+fn is_private(is_file: bool, mode: u32, owner: u32, user: u32) -> Result<(), String> {
+    if !is_file {
+        return Err("it is not a file".to_owned());
     }
-    if meta.mode() & 0o077 != 0 {
-        let mode = meta.mode() & 0o777;
-        return Err(bad(format!("others can read it, its mode is {mode:04o}; chmod 600 it")));
+    if mode & 0o077 != 0 {
+        return Err(format!("others can read it, its mode is {:04o}; chmod 600 it", mode & 0o777));
     }
-    read_file_capped(path, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(|error| bad(error.to_string()))
+    if owner != user && owner != 0 {
+        return Err(format!(
+            "it belongs to user {owner}, who could exchange it, and not to user {user} or root; chown it, or give a \
+             copy of your own"
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn decode(name: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -285,4 +302,46 @@ fn decode_key(name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
     let mut bytes = bytes;
     bytes.zeroize();
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_its_users_own_and_closed_to_others() {
+        for (is_file, mode, owner, user, said) in [
+            (true, 0o600, 1000, 1000, None),
+            (true, 0o400, 0, 1000, None),
+            (true, 0o600, 0, 0, None),
+            (false, 0o600, 1000, 1000, Some("not a file")),
+            (true, 0o640, 1000, 1000, Some("others can read it")),
+            (true, 0o604, 0, 0, Some("others can read it")),
+            (true, 0o600, 1000, 0, Some("belongs to user 1000")),
+            (true, 0o600, 1001, 1000, Some("belongs to user 1001")),
+        ] {
+            let found = is_private(is_file, mode, owner, user);
+            match said {
+                None => assert_eq!(found, Ok(())),
+                Some(said) => assert!(found.clone().unwrap_err().contains(said), "{found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let file = folder.path().join("file");
+        write_private(&file, "secret").unwrap();
+        assert_eq!(&read_private(&file).unwrap()[..], b"secret");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [&pipe, folder.path(), &file] {
+            assert!(matches!(read_private(path), Err(VaultError::KeyFile { .. })), "{}", path.display());
+        }
+    }
 }

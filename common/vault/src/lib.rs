@@ -44,6 +44,7 @@ mod manifest;
 mod members;
 mod memory;
 mod moving;
+mod name;
 mod object_cache;
 mod pack;
 mod pins;
@@ -58,6 +59,7 @@ mod restore;
 mod restorer;
 mod retention;
 mod roster;
+mod run_keys;
 mod seal;
 mod select;
 mod signed;
@@ -85,6 +87,7 @@ pub use keys::{
 };
 pub use manifest::{Consistency, Original, PREDICATE_TYPE, StreamKind, verification_key_text};
 pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember};
+pub use name::{BadName, TextTooLong, check_name, check_text};
 pub use pins::PinFile;
 pub use pipeline::PackSizes;
 pub use prune::{PruneOptions, Pruned};
@@ -99,7 +102,7 @@ pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOut
 pub use snapshot_diff::{Change, ChangeCounts, Changed};
 pub use statistics::{Frames, ObjectCount, ObjectKind, Statistics, Total};
 pub use stream_name::NamedStream;
-pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns};
+pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns, TargetFolder};
 pub use view::{Listing, Snapshot, StreamView};
 
 /// The version of the repository format. Version 0 may still break.

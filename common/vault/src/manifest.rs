@@ -3,12 +3,13 @@
 //! The manifest is the sole commit point. Anyone with the writer's public key can check it; its subject is the hash
 //! of the sealed part, an object of its own, which names the streams and the frames that they need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::text::printable;
 use lifeboat_trust::dsse::{Envelope, IN_TOTO};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use minicbor::bytes::ByteVec;
@@ -16,9 +17,10 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
-use crate::frame_set::ordinals;
+use crate::frame_set::{FrameSet, ordinals};
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, digest_in_cbor};
 use crate::item::Content;
+use crate::name::{BadName, TextTooLong, check_name, check_text};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate type of snapshot manifests.
@@ -211,6 +213,96 @@ pub(crate) struct Part {
     /// The snapshot that this one is a copy of, in another repository.
     #[n(7)]
     pub(crate) copied_from: Option<Original>,
+}
+
+/// The most streams of a snapshot, and the most documents.
+pub(crate) const MOST_STREAMS: usize = 1 << 16;
+
+/// Why a part is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MalformedPart {
+    #[error("the name `{}` of its {what} {number} cannot be one: {reason}", printable(name))]
+    Name { what: &'static str, number: usize, name: String, reason: BadName },
+    #[error("two of its {what}s of one kind have the name `{name}`")]
+    NamedTwice { what: &'static str, name: String },
+    #[error("its {what} cannot be one: {reason}")]
+    Text { what: &'static str, reason: TextTooLong },
+    #[error("it has more than {most} {0}s", most = MOST_STREAMS)]
+    TooMany(&'static str),
+    #[error("the chunk sizes of its stream {0} cannot be right")]
+    ChunkSizes(usize),
+    #[error("the content of its {0} {1} names chunks that cannot be")]
+    Content(&'static str, usize),
+    #[error("it names run {0} twice")]
+    RunTwice(RunId),
+}
+
+impl Part {
+    /// The frames that the snapshot needs.
+    pub(crate) fn needed_frames(&self) -> FrameSet {
+        let mut frames = FrameSet::default();
+        for record in &self.runs {
+            frames.insert_bitmap(record.run, &record.frames);
+        }
+        frames
+    }
+
+    /// Whether a reader can go by it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// Checks everything that readers take for granted. Writers check the same before they store a part.
+    pub(crate) fn check(&self) -> Result<(), MalformedPart> {
+        let text = |what, text: &str| check_text(text).map_err(|reason| MalformedPart::Text { what, reason });
+        text("host name", &self.host)?;
+        self.tags.iter().try_for_each(|tag| text("tag", tag))?;
+        self.application.iter().try_for_each(|name| text("application name", name))?;
+        let mut names = Names::default();
+        for (number, stream) in self.streams.iter().enumerate() {
+            names.take("stream", stream.kind as u8, number, &stream.name)?;
+            if !stream.chunk_sizes.are_usable() {
+                return Err(MalformedPart::ChunkSizes(number));
+            }
+            stream.items.check().map_err(|_| MalformedPart::Content("stream", number))?;
+        }
+        let mut names = Names::default();
+        for (number, document) in self.documents.iter().enumerate() {
+            names.take("document", 0, number, &document.name)?;
+            document.content.check().map_err(|_| MalformedPart::Content("document", number))?;
+        }
+        let mut runs = HashSet::new();
+        match self.runs.iter().find(|record| !runs.insert(record.run)) {
+            Some(record) => Err(MalformedPart::RunTwice(record.run)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The names that streams or documents of one part have so far, by their kind.
+#[derive(Default)]
+struct Names<'p>(HashSet<(u8, &'p str)>);
+
+impl<'p> Names<'p> {
+    fn take(
+        &mut self,
+        what: &'static str,
+        kind: u8,
+        number: usize,
+        name: &'p str,
+    ) -> Result<(), MalformedPart> {
+        check_name(name).map_err(|reason| {
+            let name = name.chars().take(80).collect();
+            MalformedPart::Name { what, number, name, reason }
+        })?;
+        if number >= MOST_STREAMS {
+            return Err(MalformedPart::TooMany(what));
+        }
+        if self.0.insert((kind, name)) {
+            return Ok(());
+        }
+        Err(MalformedPart::NamedTwice { what, name: name.to_owned() })
+    }
 }
 
 /// What a stream was captured from.

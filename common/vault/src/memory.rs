@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
+use lifeboat_core::private_folder;
 use minicbor::{Decode, Encode};
 use roaring::RoaringBitmap;
 
@@ -139,7 +140,7 @@ impl MemoryFile {
     fn append(&self, head: Option<&Sha256Digest>, entries: &[Entry]) -> std::io::Result<()> {
         let path = self.under_way();
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            private_folder::make(folder)?;
         }
         let mut file = fs::File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         let (number, end) = self.end_of_blocks(head, &mut file)?;
@@ -192,7 +193,7 @@ impl MemoryFile {
         self.key.seal(&self.binding(head), &compress(&to_cbor(&memory.next)), &mut bytes);
         let write = || -> std::io::Result<()> {
             let folder = self.path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
+            private_folder::make(folder)?;
             let new = self.path.with_extension("new");
             let mut file = fs::File::create(&new)?;
             file.write_all(&bytes)?;

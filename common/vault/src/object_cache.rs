@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
+use lifeboat_core::private_folder;
 use lifeboat_core::progress::Progress;
 
 use crate::VaultError;
@@ -65,7 +66,7 @@ impl ObjectCache {
     fn keep(&self, hash: &Sha256Digest, bytes: &[u8]) {
         let Some(folder) = &self.folder else { return };
         let write = || -> std::io::Result<()> {
-            fs::create_dir_all(folder)?;
+            private_folder::make(folder)?;
             let new = folder.join(format!("{hash}.new"));
             fs::File::create(&new)?.write_all(bytes)?;
             fs::rename(&new, folder.join(hash.to_string()))

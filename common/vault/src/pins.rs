@@ -2,12 +2,16 @@
 //! than that has been rolled back, or withholds something.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
+use lifeboat_core::private_folder;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::VaultError;
@@ -83,33 +87,74 @@ impl PinFile {
     /// Moves the pins forward, never back. Another process may move them at the same time: the furthest ones stay.
     pub(crate) fn advance(&self, seen: &Pins) -> Result<(), VaultError> {
         let Some(path) = &self.path else { return Ok(()) };
-        let mut pins = self.read()?;
-        let before = pins.clone();
-        pins.advance(seen);
-        if pins == before && path.exists() {
+        let is_there = |pins: &Pins| {
+            let mut advanced = pins.clone();
+            advanced.advance(seen);
+            advanced == *pins && path.exists()
+        };
+        if is_there(&self.read()?) {
             return Ok(());
         }
+        let failed = |source| VaultError::Local { path: path.clone(), action: "written", source };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        private_folder::make(folder).map_err(failed)?;
+        let _turn = Self::take_turn(path).map_err(failed)?;
+        let mut pins = self.read()?;
+        pins.advance(seen);
         let write = || -> io::Result<()> {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
-            let mut file = tempfile_in(folder)?;
-            file.1.write_all(&serde_json::to_vec_pretty(&pins)?)?;
-            file.1.sync_all()?;
-            fs::rename(&file.0, path)
+            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+            file.write_all(&serde_json::to_vec_pretty(&pins)?)?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            Ok(())
         };
-        write().map_err(|source| VaultError::Local { path: path.clone(), action: "written", source })
+        write().map_err(failed)
     }
-}
 
-/// A new file that no other process writes to.
-fn tempfile_in(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
-    let path = folder.join(format!(".new-{}", std::process::id()));
-    Ok((path.clone(), fs::File::create(&path)?))
+    /// Waits until no other process is between reading and writing these pins. The turn ends when the file is closed.
+    /// File systems that know no locks let everyone in at once: then the slower of two writers wins.
+    fn take_turn(path: &Path) -> io::Result<fs::File> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.with_extension("lock"))?;
+        match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL) => Ok(file),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pins_that_many_move_at_once_lose_nothing_and_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let file = PinFile::in_state_folder(&state, &Sha256Digest::of(b"r"));
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let file = file.clone();
+                scope.spawn(move || {
+                    let head = Head { sequence: 1, id: Sha256Digest::of(b"s") };
+                    let heads = BTreeMap::from([(WriterId::from_bytes([number; 16]), head)]);
+                    file.advance(&Pins { roster: None, heads }).unwrap();
+                });
+            }
+        });
+        assert_eq!(file.read().unwrap().heads.len(), 16);
+        let left: Vec<_> =
+            fs::read_dir(state.join("pins")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        for path in [state.clone(), state.join("pins")] {
+            let mode = fs::metadata(&path).unwrap().permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o700, "{}", path.display());
+        }
+    }
 
     #[test]
     fn pins_move_forward_only_and_are_found_again() {

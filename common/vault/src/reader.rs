@@ -1,6 +1,6 @@
 //! Reading frames: ranges of packs, checked by the hash of the sealed frame, opened, and their chunks checked by id.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ use crate::chunk::{ChunkSizes, Chunker, chunk_id};
 use crate::frame::OpenedFrame;
 use crate::frame_set::FrameSet;
 use crate::heal::Healer;
-use crate::ids::FrameName;
+use crate::ids::{FrameName, RunId};
 use crate::item::{Content, Extent, Item};
 use crate::item_records::ItemRecords;
 use crate::keys::{GroupKeys, GroupView};
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
 use crate::repository::Repository;
-use crate::restorer::{Restorer, RunKeyring};
+use crate::restorer::Restorer;
+use crate::run_keys::RunKeys;
 use crate::view::Snapshot;
 
 /// Frames of one pack that lie this close together are read in one request, in bytes.
@@ -38,7 +39,7 @@ pub struct FrameReader {
 struct Inner {
     restorer: Restorer,
     group: GroupKeys,
-    run_keys: RunKeyring,
+    run_keys: RunKeys,
     frames: FramePlaces,
     /// Frames that were found lost or false: their chunks are looked for in other frames first.
     lost: FrameSet,
@@ -54,15 +55,16 @@ pub(crate) struct Read {
 }
 
 impl Restorer {
-    /// Makes the contents of a snapshot readable: finds where its frames lie and opens the keys of its runs.
+    /// Makes the contents of a snapshot readable: finds where its frames lie. The keys of its runs are opened when they
+    /// are needed.
     pub async fn reader(&self, snapshot: &Snapshot) -> Result<FrameReader, VaultError> {
         let group = self.group(snapshot.manifest.predicate.group)?;
         let view = GroupView::from(group);
         let mut frames = FramePlaces::new();
-        let mut run_keys = HashMap::new();
+        let mut run_keys = RunKeys::default();
         for record in &snapshot.part.runs {
             let places = self.repository().places(&view, record.run).await?;
-            run_keys.insert(record.run, self.run_key(&view, record.run, &record.commitment, &places).await?);
+            run_keys.add(record, &places);
             frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
         }
         let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
@@ -74,7 +76,7 @@ impl FrameReader {
     fn new(
         restorer: Restorer,
         group: GroupKeys,
-        run_keys: RunKeyring,
+        run_keys: RunKeys,
         frames: FramePlaces,
         lost: FrameSet,
     ) -> Self {
@@ -128,8 +130,17 @@ impl FrameReader {
         (reads, lost)
     }
 
-    /// Brings the bytes of one request.
+    /// Opens the key of a run, where it is not lost.
+    async fn open_run(&self, run: RunId) -> Result<(), VaultError> {
+        let group = GroupView::from(&self.inner.group);
+        self.inner.run_keys.open(&self.inner.restorer, &group, run).await
+    }
+
+    /// Brings the bytes of one request, and opens the keys that its frames need.
     pub(crate) async fn fetch(&self, read: &Read) -> Result<Bytes, VaultError> {
+        for frame in &read.frames {
+            self.open_run(frame.run).await?;
+        }
         self.repository().pack_range(self.inner.group.id, &read.pack, read.range.clone()).await
     }
 
@@ -156,8 +167,7 @@ impl FrameReader {
     ) -> Result<OpenedFrame, VaultError> {
         let key = layout::pack(self.inner.group.id, &place.pack);
         place.check(sealed).map_err(|reason| VaultError::damaged(&key, reason))?;
-        let run_key =
-            self.inner.run_keys.get(&frame.run).ok_or(VaultError::Internal("runs come with keys"))?;
+        let run_key = self.inner.run_keys.get(frame.run)?;
         OpenedFrame::open(sealed, run_key, self.repository().id(), frame)
             .map_err(|reason| VaultError::damaged(key, reason))
     }
@@ -172,11 +182,14 @@ impl FrameReader {
         if matches!(error, VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_)) {
             return Err(error);
         }
+        self.open_run(frame.run).await?;
         let is_lost = self.inner.lost.contains(frame);
         if is_lost && let Some(assembled) = self.inner.healer.assemble(frame).await? {
             return Ok(assembled);
         }
-        for place in self.places(frame).iter().skip(usize::from(!is_lost)) {
+        // Without the run's key no place helps; the chunks may still lie in other runs' frames.
+        let has_key = self.inner.run_keys.get(frame.run).is_ok();
+        for place in self.places(frame).iter().skip(usize::from(!is_lost)).filter(|_| has_key) {
             let end = place.frame.offset.saturating_add(place.frame.length.into());
             let range = place.frame.offset..end;
             match self.repository().pack_range(self.inner.group.id, &place.pack, range).await {

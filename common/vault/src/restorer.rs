@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::Store;
+use lifeboat_store::{Store, StoreError};
 use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use crate::manifest::Part;
 use crate::pack::{MAX_HEADER, read_header};
 use crate::pins::PinFile;
 use crate::repository::Repository;
+use crate::run_keys::packs_of;
 use crate::seal::SealKey;
 
 /// Someone who can read everything. Cheap to clone.
@@ -97,6 +98,17 @@ impl Restorer {
         commitment: &[u8; 32],
         places: &FramePlaces,
     ) -> Result<SealKey, VaultError> {
+        self.run_key_from(group, run, commitment, &packs_of(places)).await
+    }
+
+    /// The same, where the packs that hold frames of the run are known, each with its size.
+    pub(crate) async fn run_key_from(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        commitment: &[u8; 32],
+        packs: &[(Sha256Digest, u64)],
+    ) -> Result<SealKey, VaultError> {
         let repository = self.repository();
         let registered = repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
             self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
@@ -110,13 +122,12 @@ impl Restorer {
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => error,
         };
-        let mut packs: Vec<_> = places.values().flatten().map(|place| (place.pack, place.size)).collect();
-        packs.sort_unstable();
-        packs.dedup();
         for (pack, size) in packs {
-            let key = layout::pack(group.id, &pack);
-            let Ok(beginning) = repository.store.read_range(&key, 0..size.min(MAX_HEADER)).await else {
-                continue;
+            let key = layout::pack(group.id, pack);
+            let beginning = match repository.store.read_range(&key, 0..*size.min(&MAX_HEADER)).await {
+                Ok(beginning) => beginning,
+                Err(StoreError::NotFound { .. } | StoreError::OutOfRange { .. }) => continue,
+                Err(error) => return Err(error.into()),
             };
             let Ok((_, keys)) = read_header(&beginning, &repository.id, group.id) else { continue };
             let mut of_run = keys.iter().filter(|key| key.run == run);
@@ -229,6 +240,3 @@ impl Part {
         self.streams.get(index).ok_or(VaultError::Internal("streams are counted from the listing"))
     }
 }
-
-/// Which run's key opens a frame.
-pub(crate) type RunKeyring = HashMap<RunId, SealKey>;

@@ -50,7 +50,7 @@ pub(crate) fn write<T: Encode<()>>(place: Place<'_>, pen: Pen<'_>, index_key: &S
 
 /// Compresses a body. One that compresses so well that readers would refuse what comes out is padded with bytes that do
 /// not compress, under a key that readers skip.
-fn compressed(mut body: Vec<u8>) -> Vec<u8> {
+pub(crate) fn compressed(mut body: Vec<u8>) -> Vec<u8> {
     let bytes = compress(&body);
     if body.len() <= plain_cap(bytes.len()) {
         return bytes;

@@ -17,17 +17,19 @@ use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::frame_set::bitmap;
 use crate::history::Tip;
-use crate::ids::Signer;
+use crate::ids::{Signer, to_cbor};
 use crate::index::ContentsIndex;
 use crate::key_file::WriterKey;
 use crate::keeping::Keeping;
 use crate::keys::GroupView;
 use crate::known_contents::KnownContents;
-use crate::layout;
+use crate::layout::{self, cap};
 use crate::manifest::{
     self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
 use crate::memory::{Memories, MemoryFile};
+use crate::name::{check_name, check_text};
+use crate::pack::MAX_PLAIN;
 use crate::pipeline::{PackSizes, Pipeline, RunKeys};
 use crate::registration::register;
 use crate::repository::{Repository, check_writer};
@@ -146,6 +148,7 @@ impl SnapshotWriter {
         progress: &Arc<dyn Progress>,
     ) -> Result<Self, VaultError> {
         check_writer(&repository, &key)?;
+        check_texts(&options)?;
         let time = clock.now();
         let group = GroupView::from(&key.group);
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
@@ -231,6 +234,8 @@ impl SnapshotWriter {
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<StreamOutcome, VaultError> {
+        let is_taken = self.part.streams.iter().any(|s| (s.kind, &s.name) == (stream.kind, &stream.name));
+        check_new_name("stream", &stream.name, is_taken)?;
         let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.memory_key));
         if let Some(reason) = self.memories.begin(file, self.time) {
             progress.warn(&format!("the cache of the last run is set aside, all is read again: {reason}"));
@@ -261,6 +266,8 @@ impl SnapshotWriter {
 
     /// Stores a document beside the streams, sealed like file contents. Blocks as [`SnapshotWriter::capture`] does.
     pub fn document(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+        let is_taken = self.part.documents.iter().any(|document| document.name == name);
+        check_new_name("document", name, is_taken)?;
         let content = self.chunks.put_document(&self.chunker, bytes)?;
         self.part.documents.push(DocumentRecord { name: name.to_owned(), content });
         Ok(())
@@ -328,6 +335,7 @@ impl SnapshotWriter {
                 seen: seen.clone(),
             };
             let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
+            see_that_it_is_read("manifest", manifest.len() as u64, cap::MANIFEST)?;
             match repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await {
                 Ok(_) => {
                     let committed_as = Head { sequence, id };
@@ -411,6 +419,25 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     Thin { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
 }
 
+/// What the command line gives goes into the part as it is.
+fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
+    let check = |what, text: &str| check_text(text).map_err(|reason| VaultError::BadText { what, reason });
+    check("host name", &options.host)?;
+    options.tags.iter().try_for_each(|tag| check("tag", tag))?;
+    options.application.iter().try_for_each(|application| check("application name", application))
+}
+
+/// A stream or document has a name that readers accept and that no other of its kind has.
+fn check_new_name(what: &'static str, name: &str, is_taken: bool) -> Result<(), VaultError> {
+    check_name(name).map_err(|reason| VaultError::BadName { what, name: name.to_owned(), reason })?;
+    if is_taken { Err(VaultError::NameTaken { what, name: name.to_owned() }) } else { Ok(()) }
+}
+
+/// Nothing is stored that readers would refuse for its size.
+fn see_that_it_is_read(what: &'static str, found: u64, most: u64) -> Result<(), VaultError> {
+    if found > most { Err(VaultError::TooLarge { what, found, most }) } else { Ok(()) }
+}
+
 fn run_records(keys: &RunKeys, stored: &Stored) -> Result<Vec<RunRecord>, VaultError> {
     let mut records = Vec::with_capacity(stored.needed.len());
     for (run, frames) in &stored.needed {
@@ -428,13 +455,35 @@ async fn store_part(
     key: &WriterKey,
     part: &Part,
 ) -> Result<(Sha256Digest, u64), VaultError> {
+    part.check().map_err(|reason| VaultError::Unreadable { reason: reason.to_string() })?;
     let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
     let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-    let bytes = signed::write(place, pen, &key.group.index_key, part);
+    let plain = to_cbor(part);
+    see_that_it_is_read("part", plain.len() as u64, MAX_PLAIN as u64)?;
+    let bytes = signed::seal(place, pen, &key.group.index_key, &signed::compressed(plain));
+    see_that_it_is_read("part", bytes.len() as u64, cap::INDEX)?;
     let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
     match repository.store.create(&layout::part(key.group.id, &hash), bytes.into()).await {
         Ok(_) => Ok((hash, size)),
         Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_stored_that_readers_refuse_for_its_size() {
+        for (found, most, is_stored) in [
+            (cap::INDEX, cap::INDEX, true),
+            (cap::INDEX + 1, cap::INDEX, false),
+            (MAX_PLAIN as u64 + 1, MAX_PLAIN as u64, false),
+            (cap::MANIFEST + 1, cap::MANIFEST, false),
+        ] {
+            let seen = see_that_it_is_read("part", found, most);
+            assert_eq!(seen.is_ok(), is_stored, "{seen:?}");
+        }
     }
 }

@@ -10,6 +10,10 @@ pub trait Source: Send {
     /// The next item in stream order (see [`crate::item`]), or one that could not be read, or the end.
     fn next(&mut self) -> Option<Result<Found, Unreadable>>;
 
+    /// Told when the item that came last could not be captured. A source that has another name for the same file may
+    /// then give the file itself under that name, in place of a hard link to nothing.
+    fn not_captured(&mut self, _path: &[u8]) {}
+
     /// How many items are known to be missing that [`Source::next`] does not tell of: a copy lacks what its original
     /// lacks.
     fn missing(&self) -> u64 {

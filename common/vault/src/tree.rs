@@ -1,12 +1,16 @@
 //! Trees of the local file system: walking one into items, and writing items back.
 
 mod exclude;
+mod identity;
 mod metadata;
 mod patterns;
+mod target;
 mod walk;
 mod write;
 
 pub use exclude::{ExcludeOptions, Excludes, LeftOut};
+pub(crate) use identity::Identity;
 pub use patterns::{BadPattern, Patterns};
+pub use target::TargetFolder;
 pub use walk::FolderSource;
 pub(crate) use write::{Folders, TreeWriter};

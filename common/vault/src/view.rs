@@ -3,10 +3,10 @@
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::text::printable;
 
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::frame_set::FrameSet;
 use crate::history::Recorded;
 use crate::authority::Word;
 use crate::ids::WriterId;
@@ -107,30 +107,19 @@ impl Repository {
     ) -> Result<Part, VaultError> {
         let key = layout::part(group.id, part);
         let (_, part): (_, Part) = self.read_signed(&key, group, Word::Part { writer }).await?;
-        if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(&key, "it is malformed")) }
+        match part.check() {
+            Ok(()) => Ok(part),
+            Err(reason) => Err(VaultError::damaged(&key, reason)),
+        }
     }
 
     /// Reads a part that no manifest names yet.
     pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Result<Part, VaultError> {
         let (_, part): (_, Part) = self.read_signed(key, group, Word::PartUnderWay).await?;
-        if part.is_usable() { Ok(part) } else { Err(VaultError::damaged(key, "it is malformed")) }
-    }
-}
-
-impl Part {
-    /// The frames that the snapshot needs.
-    pub(crate) fn needed_frames(&self) -> FrameSet {
-        let mut frames = FrameSet::default();
-        for record in &self.runs {
-            frames.insert_bitmap(record.run, &record.frames);
+        match part.check() {
+            Ok(()) => Ok(part),
+            Err(reason) => Err(VaultError::damaged(key, reason)),
         }
-        frames
-    }
-
-    /// Whether a reader can go by it.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.streams.iter().all(|s| s.chunk_sizes.are_usable() && s.items.check().is_ok())
-            && self.documents.iter().all(|d| d.content.check().is_ok())
     }
 }
 
@@ -223,7 +212,8 @@ impl Listing {
             hosts.sort_unstable();
             hosts.dedup_by_key(|(writer, _)| *writer);
             if hosts.len() > 1 {
-                let candidates = hosts.into_iter().map(|(_, host)| format!("the latest of {host}")).collect();
+                let latest_of = |(_, host): (_, String)| format!("the latest of {}", printable(&host));
+                let candidates = hosts.into_iter().map(latest_of).collect();
                 return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
             }
             candidates.sort_by_key(|snapshot| snapshot.line());

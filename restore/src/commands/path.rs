@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::StreamKind;
+use lifeboat_vault::{StreamKind, TargetFolder};
 
 use crate::open::SnapshotFlags;
 use crate::{bring, open};
@@ -38,13 +38,19 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
                 "use `lifeboat-restore volume SNAP VOLUME --to-dir DIR`",
             ));
         }
-        [only] => targets.push(bring::into_folder(&snapshot, only, &args.to, ui).await?),
+        [only] => {
+            let to = TargetFolder::take(&args.to)?;
+            targets.push(bring::into_folder(&snapshot, only, to, ui).await?);
+        }
         several => {
-            bring::make_empty_folder(&args.to)?;
+            let above = TargetFolder::take(&args.to)?;
             for stream in several {
-                let to = args.to.join(&stream.name);
-                targets.push(bring::into_folder(&snapshot, stream, &to, ui).await?);
+                let to = above.make_below(&stream.name)?;
+                let path = to.path().to_owned();
+                let target = bring::into_folder(&snapshot, stream, to, ui).await;
+                targets.push(target.or_else(|error| bring::none_of(stream, &path, error))?);
             }
+            above.give_back()?;
         }
     }
     let snapshot = snapshot.snapshot().id().to_string();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use lifeboat_docker::Engine;
 use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::StreamKind;
+use lifeboat_vault::{StreamKind, TargetFolder};
 
 use crate::open::SnapshotFlags;
 use crate::{bring, open};
@@ -39,14 +39,18 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let streams = open::streams(&snapshot).await?;
     let stream = open::named(&streams, &[StreamKind::Volume], "volume", &args.volume)?;
     let target = if let Some(folder) = &args.to_dir {
-        bring::into_folder(&snapshot, stream, folder, ui).await?
+        bring::into_folder(&snapshot, stream, TargetFolder::take(folder)?, ui).await?
     } else {
         let name = args.to.as_deref().unwrap_or(&args.volume);
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
         let id = snapshot.snapshot().short_id();
         let labels = BTreeMap::from([("io.lifeboat.restored-from".to_owned(), id)]);
         let volume = engine.fresh_volume(name, &labels).await?;
-        match bring::into_folder(&snapshot, stream, volume.directory(), ui).await {
+        let restored = match TargetFolder::take(volume.directory()) {
+            Ok(to) => bring::into_folder(&snapshot, stream, to, ui).await,
+            Err(error) => Err(error),
+        };
+        match restored {
             Ok(mut target) => {
                 volume.keep();
                 target.to = format!("volume {name}");

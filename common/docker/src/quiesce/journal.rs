@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_core::private_folder;
 use lifeboat_core::random::Entropy;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -183,7 +184,7 @@ impl Journal {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, EngineError> {
-        fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        private_folder::make(folder).map_err(failed("create", folder))?;
         let id = hex::encode(entropy.array::<8>());
         let path = folder.join(format!("quiesce-{id}.json"));
         let lock = take_lock(&path)?.ok_or_else(|| {

@@ -120,8 +120,10 @@ impl Objects<'_> {
                 Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
                     Err(format!("it is signed by {signer}, who takes no snapshots"))
                 }
-                Some((signer, part)) if part.is_usable() => Ok(Body::Part(signer, part)),
-                Some(_) => Err("it is malformed".to_owned()),
+                Some((signer, part)) => match part.check() {
+                    Ok(()) => Ok(Body::Part(signer, part)),
+                    Err(reason) => Err(reason.to_string()),
+                },
                 None => Ok(Body::Other),
             },
             Name::Snapshot { writer, sequence } => {

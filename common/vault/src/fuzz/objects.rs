@@ -96,7 +96,7 @@ pub fn locations(cbor: &[u8]) -> bool {
 /// What the group can read of a snapshot.
 pub fn part(cbor: &[u8]) -> bool {
     let Some(part) = body::<Part>(Purpose::Part, cbor) else { return false };
-    if !part.is_usable() {
+    if part.check().is_err() {
         return false;
     }
     let contents =

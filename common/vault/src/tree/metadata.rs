@@ -1,9 +1,10 @@
-//! Owners, modes, times and extended attributes, read and set on anything a folder can hold without following links.
+//! Owners, modes, times and extended attributes of anything that a folder can hold. They are read without following
+//! links, and set through an open handle, so that no name is looked up twice.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::item::{Item, ItemKind, Xattr};
@@ -51,27 +52,71 @@ pub(super) fn read_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Opt
     Ok((!xattrs.is_empty()).then_some(xattrs))
 }
 
-/// Sets owner, attributes, mode and times, in the order in which none undoes another: a new owner clears setuid and
-/// file capabilities, and everything before the times changes the times.
-pub(super) fn apply(folder: BorrowedFd<'_>, name: &[u8], item: &Item) -> io::Result<()> {
-    let at = if name.is_empty() { b"." } else { name };
+/// What the kernel calls the ACLs of a file or folder.
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+/// What the kernel calls a program's capabilities.
+const CAPABILITIES: &[u8] = b"security.capability";
+/// The bits that let a program run as the owner or group of its file.
+const SET_IDS: u32 = 0o6000;
+
+/// Takes the ACLs off an open folder, which it inherits where the folder above has a default one.
+pub(super) fn remove_acls(folder: BorrowedFd<'_>) -> io::Result<()> {
+    for acl in ACLS {
+        match rustix::fs::fgetxattr(folder, acl, &mut [0_u8; 0][..]) {
+            Ok(_) => rustix::fs::fremovexattr(folder, acl)?,
+            Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A path that means the open file itself, also one that was opened as a place only (`O_PATH`), and that leads through
+/// no name that somebody could exchange.
+fn handle_path(handle: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", handle.as_raw_fd())
+}
+
+/// Sets owner, attributes, mode and times of what `handle` was opened on, in the order in which none undoes another: a
+/// new owner clears set-user-ID and file capabilities, and everything before the times changes the times.
+///
+/// Where the owner cannot be set, a program does not run with the rights of the owner that it has instead:
+/// set-user-ID, set-group-ID and capabilities are left out.
+pub(super) fn apply(handle: BorrowedFd<'_>, item: &Item) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(item.uid), Gid::from_raw(item.gid));
-    let mut first_error =
-        rustix::fs::chownat(folder, at, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).err();
+    let owned = rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH);
+    apply_to_owned(handle, item, owned.map_err(io::Error::from))
+}
+
+fn apply_to_owned(handle: BorrowedFd<'_>, item: &Item, owned: io::Result<()>) -> io::Result<()> {
+    let is_owned = owned.is_ok();
+    let mut first_error = owned.err();
     let mut note = |result: Result<(), Errno>| {
         if let Err(error) = result {
-            first_error.get_or_insert(error);
+            first_error.get_or_insert(error.into());
         }
     };
-    let path = proc_path(folder, name);
-    for xattr in item.xattrs.iter().flatten() {
-        note(rustix::fs::lsetxattr(&path[..], &xattr.name[..], &xattr.value, XattrFlags::empty()));
+    let path = handle_path(handle);
+    for xattr in item.xattrs.iter().flatten().filter(|x| is_owned || &x.name[..] != CAPABILITIES) {
+        note(rustix::fs::setxattr(&path, &xattr.name[..], &xattr.value, XattrFlags::empty()));
     }
     if item.kind != ItemKind::Symlink {
-        note(rustix::fs::chmodat(folder, at, Mode::from_raw_mode(item.mode), AtFlags::empty()));
+        let mode = mode_to_set(item.mode, is_owned);
+        note(rustix::fs::chmodat(CWD, &path, Mode::from_raw_mode(mode), AtFlags::empty()));
     }
-    note(rustix::fs::utimensat(folder, at, &times(item), AtFlags::SYMLINK_NOFOLLOW));
-    first_error.map_or(Ok(()), |error| Err(error.into()))
+    note(rustix::fs::utimensat(CWD, &path, &times(item), AtFlags::empty()));
+    match first_error {
+        None => Ok(()),
+        Some(error) if !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink => {
+            let text = format!("{error}; set-user-ID and set-group-ID were cleared");
+            Err(io::Error::new(error.kind(), text))
+        }
+        Some(error) => Err(error),
+    }
+}
+
+fn mode_to_set(mode: u32, is_owned: bool) -> u32 {
+    if is_owned { mode } else { mode & !SET_IDS }
 }
 
 fn times(item: &Item) -> Timestamps {
@@ -99,7 +144,35 @@ pub(super) fn item_of(path: Vec<u8>, kind: ItemKind, stat: &Stat, xattrs: Option
     }
 }
 
-/// A folder's own metadata is reached through the folder itself.
-pub(super) fn apply_to_folder(folder: impl AsFd, item: &Item) -> io::Result<()> {
-    apply(folder.as_fd(), b"", item)
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::item::tests::file;
+
+    #[test]
+    fn a_program_whose_owner_cannot_be_set_does_not_run_as_another() {
+        for (mode, is_owned, expected) in [
+            (0o6755, true, 0o6755),
+            (0o6755, false, 0o755),
+            (0o4711, false, 0o711),
+            (0o2755, false, 0o755),
+            (0o1777, false, 0o1777),
+            (0o644, false, 0o644),
+        ] {
+            assert_eq!(mode_to_set(mode, is_owned), expected, "{mode:o}, owned: {is_owned}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        let program = File::create(&path).unwrap();
+        let item = Item { mode: 0o6755, xattrs: None, ..file(b"program") };
+        let refused = Err(io::Error::from(Errno::PERM));
+        let error = apply_to_owned(program.as_fd(), &item, refused).unwrap_err();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().ends_with("set-user-ID and set-group-ID were cleared"), "{error}");
+    }
 }

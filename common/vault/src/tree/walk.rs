@@ -28,6 +28,8 @@ pub struct FolderSource {
     open: Vec<OpenFolder>,
     /// The first path of every file that has several names.
     first_names: HashMap<(u64, u64), Vec<u8>>,
+    /// The file whose first name was met last.
+    newest_first: Option<(u64, u64)>,
     /// Found while listing a folder; told before anything else.
     pending: Option<Result<Found, Unreadable>>,
 }
@@ -61,6 +63,7 @@ impl FolderSource {
             excludes,
             open: Vec::new(),
             first_names: HashMap::new(),
+            newest_first: None,
             pending: None,
         };
         source.enter(fd, Vec::new()).map_err(failed)?;
@@ -113,14 +116,16 @@ impl FolderSource {
         };
         let mut item = item_of(path.to_vec(), kind, &stat, xattrs);
         if kind != ItemKind::Folder && stat.st_nlink > 1 {
-            match self.first_names.get(&(stat.st_dev, stat.st_ino)) {
+            let file = (stat.st_dev, stat.st_ino);
+            match self.first_names.get(&file) {
                 Some(first) => {
                     item.kind = ItemKind::HardLink;
                     item.target = Some(first.clone().into());
                     return Ok(Some(Found { item, fingerprint: None, body: None }));
                 }
                 None => {
-                    self.first_names.insert((stat.st_dev, stat.st_ino), path.to_vec());
+                    self.first_names.insert(file, path.to_vec());
+                    self.newest_first = Some(file);
                 }
             }
         }
@@ -212,8 +217,20 @@ impl Source for FolderSource {
             match self.look(&fd, &name, &path) {
                 Ok(Some(found)) => return Some(Ok(found)),
                 Ok(None) => {}
-                Err(error) => return Some(Err(self.unreadable(&path, error))),
+                Err(error) => {
+                    self.not_captured(&path);
+                    return Some(Err(self.unreadable(&path, error)));
+                }
             }
+        }
+    }
+
+    /// The next name of a file whose first one could not be captured becomes its first name.
+    fn not_captured(&mut self, path: &[u8]) {
+        if let Some(file) = self.newest_first
+            && self.first_names.get(&file).is_some_and(|first| first == path)
+        {
+            self.first_names.remove(&file);
         }
     }
 }

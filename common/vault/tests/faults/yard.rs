@@ -16,7 +16,7 @@ use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
     Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, NewRepository, PackSizes, PinFile,
     PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, Snapshot, SnapshotOptions, SnapshotWriter,
-    Stream, StreamKind, VaultError, Viewer, WriterKey,
+    Stream, StreamKind, TargetFolder, VaultError, Viewer, WriterKey,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -240,7 +240,8 @@ impl Yard {
     ) -> Result<(Vec<String>, Files), VaultError> {
         let target = tempfile::tempdir_in(self.home.path()).unwrap();
         let open = restorer.open_snapshot(snapshot).await?;
-        let restored = open.restore(0, target.path(), &silent(), &CancellationToken::new()).await?;
+        let to = TargetFolder::take(target.path())?;
+        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
         let damaged = restored.damaged.iter().map(|damaged| format!("{damaged:?}")).collect();
         Ok((damaged, read_back(target.path())))
     }

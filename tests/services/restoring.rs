@@ -1,0 +1,170 @@
+//! Restores as other users, on disks that fill, and beside somebody who exchanges files: what needs root, or a file system
+//! of its own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::gate::{Missing, trial};
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree::is_root;
+
+use crate::BINARIES;
+
+/// A user without any rights, and another one.
+const NOBODY: u32 = 65534;
+const SOMEBODY: u32 = 1234;
+
+type Test = fn() -> Result<(), Failed>;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let root = is_root().then_some(()).ok_or_else(|| Missing("only root gives files away".to_owned()));
+    let own_mount = own_mount();
+    let tests: [(&str, &Result<(), Missing>, Test); 4] = [
+        ("programs_of_others_lose_their_set_ids", &root, set_ids),
+        ("a_target_of_somebody_else_is_refused", &root, foreign_target),
+        ("nobody_exchanges_what_root_restores", &root, exchanged),
+        ("a_full_disk_is_said_as_it_is", &own_mount, full_disk),
+    ];
+    let trials = tests
+        .into_iter()
+        .map(|(name, needed, test)| trial(&format!("restoring::{name}"), needed.clone(), move |()| test()));
+    trials.collect()
+}
+
+/// Runs a script in namespaces of its own, where it may mount.
+fn in_own_namespace(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-ec", script]);
+    command
+}
+
+fn own_mount() -> Result<(), Missing> {
+    let said = in_own_namespace("mount -t tmpfs -o size=64k none /mnt").stderr(Stdio::null()).status();
+    match said {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Missing("this user cannot mount in a namespace of its own".to_owned())),
+    }
+}
+
+/// A repository that everybody may read, with a snapshot of a folder that `fill` fills.
+fn yard(fill: impl FnOnce(&Path)) -> Yard {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fill(&source);
+    yard.snapshot(&source).expect_code(0);
+    yard
+}
+
+/// Restores as nobody, with a copy of the key and a home of nobody's own.
+fn restore_as_nobody(yard: &Yard, to: &Path) -> Said {
+    let home = yard.path("nobody");
+    fs::create_dir_all(&home).unwrap();
+    fs::copy(yard.path("one.key"), home.join("one.key")).unwrap();
+    for path in [home.join("one.key"), home.clone()] {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    fs::set_permissions(yard.path("."), fs::Permissions::from_mode(0o711)).unwrap();
+    let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&yard.location).status().unwrap();
+    assert!(opened.success());
+    let mut command = yard.restore_command(["path", "latest", "--to", &to.display().to_string()]);
+    command.env("LIFEBOAT_IDENTITY", home.join("one.key")).env("HOME", &home);
+    command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+    run(command.uid(NOBODY).gid(NOBODY))
+}
+
+fn set_ids() -> Result<(), Failed> {
+    let yard = yard(|source| {
+        for (name, owner) in [("others", SOMEBODY), ("own", NOBODY)] {
+            fs::write(source.join(name), "#!/bin/sh\n").unwrap();
+            chown(source.join(name), Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(source.join(name), fs::Permissions::from_mode(0o6755)).unwrap();
+        }
+        chown(source, Some(NOBODY), Some(NOBODY)).unwrap();
+    });
+    let target = yard.path("nobody/target");
+    let said = restore_as_nobody(&yard, &target).expect_code(3);
+    let mode = |name: &str| fs::metadata(target.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("others"), mode("own")), (0o755, 0o6755), "{}", said.stdout);
+    assert!(said.stdout.contains("set-user-ID and set-group-ID were cleared"), "{}", said.stdout);
+    Ok(())
+}
+
+fn foreign_target() -> Result<(), Failed> {
+    let yard = yard(|source| fs::write(source.join("file"), "content").unwrap());
+    let target = yard.path("target");
+    fs::create_dir(&target).unwrap();
+    chown(&target, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o777)).unwrap();
+    let said = restore_as_nobody(&yard, &target).expect_code(2);
+    assert!(said.stderr.contains("belongs to user 1234"), "{}", said.stderr);
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    let meta = fs::metadata(&target).unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (SOMEBODY, 0o777));
+    Ok(())
+}
+
+fn exchanged() -> Result<(), Failed> {
+    let yard = yard(|source| {
+        for number in 0..200 {
+            fs::write(source.join(format!("file-{number}")), "").unwrap();
+            let mode = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(source.join(format!("file-{number}")), mode).unwrap();
+        }
+    });
+    let (target, secret) = (yard.path("target"), yard.path("secret"));
+    fs::write(&secret, "only root").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(yard.path("."), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::create_dir(&target).unwrap();
+    chown(&target, Some(NOBODY), Some(NOBODY)).unwrap();
+    let script = "while :; do for f in \"$0\"/*; do rm -f \"$f\" && ln -s \"$1\" \"$f\"; done; done";
+    let mut hostile = Command::new("sh");
+    hostile.args(["-c", script]).arg(&target).arg(&secret).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);
+    let mut hostile = hostile.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let said = yard.restore(["path", "latest", "--to", &target.display().to_string()]);
+    hostile.kill().unwrap();
+    hostile.wait().unwrap();
+    assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o7777, 0o600);
+    // The exchanger was there first at most: then the target was not empty, and nothing was restored into it.
+    if said.code == Some(0) {
+        let all_files = fs::read_dir(&target).unwrap().all(|e| e.unwrap().file_type().unwrap().is_file());
+        assert!(all_files, "nothing was exchanged");
+    }
+    Ok(())
+}
+
+fn full_disk() -> Result<(), Failed> {
+    let noise: Vec<u8> =
+        (0_u32..1_000_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let yard = yard(|source| {
+        fs::write(source.join("a"), "small").unwrap();
+        fs::write(source.join("b"), &noise).unwrap();
+    });
+    let mount = yard.path("mount");
+    fs::create_dir(&mount).unwrap();
+    let command = yard.restore_command(["path", "latest", "--to", &mount.join("to").display().to_string()]);
+    let script = "mount -t tmpfs -o size=1m none \"$0\"; \"$@\" || code=$?; ls \"$0/to\"; exit ${code:-0}";
+    let mut inside = in_own_namespace(script);
+    inside.arg(&mount).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    let said = run(&mut inside).expect_code(1);
+    assert!(said.stderr.contains("No space left on device"), "{}", said.stderr);
+    assert!(said.stderr.contains("make room there"), "{}", said.stderr);
+    assert!(!format!("{}{}", said.stdout, said.stderr).contains("DAMAGED"), "{said:?}");
+    let left: Vec<&str> = said.stdout.lines().filter(|line| *line != "a").collect();
+    assert!(left.is_empty(), "what is not whole does not stay: {left:?}");
+    Ok(())
+}
