@@ -18,6 +18,8 @@ mod compare;
 mod condemn;
 mod copy;
 mod countersign;
+#[cfg(test)]
+mod crafted;
 mod error;
 mod find;
 mod forget;
@@ -54,6 +56,7 @@ mod restore;
 mod restorer;
 mod retention;
 mod roster;
+mod rosters;
 mod seal;
 mod select;
 mod signed;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
-use crate::condemn::LEASE_DAYS;
+use crate::condemn::{LEASE_DAYS, SECONDS_OF_A_DAY};
 use crate::frame_set::bitmap;
 use crate::history::Tip;
 use crate::ids::{FrameName, Signer};
@@ -22,7 +22,7 @@ use crate::index::{self, ContentsIndex};
 use crate::key_file::WriterKey;
 use crate::keys::GroupView;
 use crate::known_contents::KnownContents;
-use crate::layout;
+use crate::layout::{self, cap};
 use crate::manifest::{
     self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
@@ -30,7 +30,7 @@ use crate::memory::{Memories, MemoryFile};
 use crate::moving::Moves;
 use crate::pipeline::{PackSizes, Pipeline, RunKeys};
 use crate::registration::register;
-use crate::repository::{Repository, check_writer};
+use crate::repository::{Repository, check_size, check_writer};
 use crate::roster::Head;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -45,7 +45,6 @@ const THIN_PERCENT: u64 = 70;
 const RENEWED_PERCENT: u64 = 3;
 /// How often another run of the same writer may come first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// How a snapshot is taken.
 #[derive(Debug, Clone)]
@@ -315,8 +314,13 @@ impl SnapshotWriter {
                 contents: stored.packed.contents.clone(),
                 seen: seen.clone(),
             };
+            if sequence > layout::MOST_NUMBER {
+                return Err(VaultError::NoMoreNumbers { writer: key.writer });
+            }
             let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
-            match repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await {
+            let name = layout::snapshot(key.writer, sequence);
+            check_size(&name, &manifest, cap::MANIFEST)?;
+            match repository.store.create_alone(&name, manifest.into()).await {
                 Ok(_) => {
                     memories.commit(&id);
                     repository.pin_head(key.writer, Head { sequence, id })?;
@@ -463,7 +467,9 @@ async fn store_part(
     let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
     let bytes = signed::write(place, pen, &key.group.index_key, part);
     let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-    match repository.store.create(&layout::part(key.group.id, &hash), bytes.into()).await {
+    let name = layout::part(key.group.id, &hash);
+    check_size(&name, &bytes, cap::INDEX)?;
+    match repository.store.create(&name, bytes.into()).await {
         Ok(_) => Ok((hash, size)),
         Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
         Err(error) => Err(error.into()),

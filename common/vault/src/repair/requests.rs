@@ -55,7 +55,14 @@ impl Checker {
             }
         }
         for problem in &survey.history.problems {
-            let VaultError::Withheld { writer, first, last } = problem else { continue };
+            let (writer, first, last) = match &problem.error {
+                VaultError::Withheld { writer, first, last } => (writer, first, last),
+                // A claim of so many is more likely a lie: what ends it is that the claimant is removed.
+                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_WITHHELD => {
+                    (writer, first, last)
+                }
+                _ => continue,
+            };
             for sequence in (*first..=*last).take(usize::try_from(MOST_WITHHELD).unwrap_or(usize::MAX)) {
                 if !survey.has(&layout::forget(*writer, sequence)) {
                     self.give_up(*writer, sequence, mender).await?;
