@@ -67,8 +67,7 @@ impl Crafted {
     pub(crate) async fn with_floor(floor: Floor) -> Self {
         let faults = FaultStore::new();
         let clock = FakeClock::at(lifeboat_core::clock::Clock::now(faults.clock()));
-        let new =
-            NewRepository { recipients: Vec::new(), recovery_keys: 2, single_recipient: false, floor };
+        let new = NewRepository { recipients: Vec::new(), recovery_keys: 2, single_recipient: false, floor };
         let made = Repository::create(faults.open(), new, &clock, &OsEntropy, |_| Ok(())).await.unwrap();
         let recovery = made.recovery_keys[0].to_string();
         Self { faults, clock, writer: made.writer_key, recovery }

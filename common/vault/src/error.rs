@@ -124,7 +124,9 @@ pub enum VaultError {
         last: u64,
     },
     /// A writer saw another snapshot in a place than the one that is there.
-    #[error("writer {claimant} says that snapshot {sequence} of writer {writer} was {claimed}, and by what is there it is {found}")]
+    #[error(
+        "writer {claimant} says that snapshot {sequence} of writer {writer} was {claimed}, and by what is there it is {found}"
+    )]
     Contradicted {
         /// Who says so.
         claimant: WriterId,
@@ -138,7 +140,9 @@ pub enum VaultError {
         found: Sha256Digest,
     },
     /// A writer names a snapshot of another as seen that the other had not taken then.
-    #[error("writer {claimant} says that it saw snapshot {claimed} of writer {writer}, which took its snapshot {found} after that")]
+    #[error(
+        "writer {claimant} says that it saw snapshot {claimed} of writer {writer}, which took its snapshot {found} after that"
+    )]
     Disproved {
         /// Who says so.
         claimant: WriterId,
@@ -150,7 +154,9 @@ pub enum VaultError {
         found: u64,
     },
     /// The history of a writer does not say what its last snapshot is.
-    #[error("what the last snapshot of writer {writer} is cannot be told, since its history is not whole: {first}")]
+    #[error(
+        "what the last snapshot of writer {writer} is cannot be told, since its history is not whole: {first}"
+    )]
     Doubtful {
         /// The writer.
         writer: WriterId,
@@ -158,7 +164,9 @@ pub enum VaultError {
         first: String,
     },
     /// A writer cannot number another snapshot.
-    #[error("writer {writer} has a snapshot with the highest number that there is, so no other can follow it")]
+    #[error(
+        "writer {writer} has a snapshot with the highest number that there is, so no other can follow it"
+    )]
     NoMoreNumbers {
         /// The writer.
         writer: WriterId,
@@ -174,7 +182,9 @@ pub enum VaultError {
         most: u64,
     },
     /// The storage shows an older state than the writer key knows.
-    #[error("{store} shows a roster whose data identity is of epoch {found}, and this writer key was made in epoch {made}")]
+    #[error(
+        "{store} shows a roster whose data identity is of epoch {found}, and this writer key was made in epoch {made}"
+    )]
     OlderEpoch {
         /// The location.
         store: String,

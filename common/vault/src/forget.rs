@@ -81,7 +81,9 @@ impl Viewer {
     fn foreseen(&self, snapshot: &Snapshot, history: &History) -> Asked {
         let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
         match history.void.get(&(writer, sequence)) {
-            Some(why) if !self.may_replace() => Asked::Occupied(occupied(&layout::forget(writer, sequence), why)),
+            Some(why) if !self.may_replace() => {
+                Asked::Occupied(occupied(&layout::forget(writer, sequence), why))
+            }
             _ => Asked::Forgotten,
         }
     }
@@ -100,8 +102,7 @@ impl Viewer {
         let repository = self.repository();
         let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
         let listed = repository.roster.writer(writer).ok_or(VaultError::UnknownWriter)?;
-        let request =
-            Request::new(repository.id(), writer, sequence, Some(*snapshot.id()), pen.signer, time);
+        let request = Request::new(repository.id(), writer, sequence, Some(*snapshot.id()), pen.signer, time);
         let key = layout::forget(writer, sequence);
         let mut may_replace = self.may_replace();
         loop {
@@ -139,7 +140,9 @@ impl Viewer {
         Ok(match repository.request(writer, sequence).await {
             Ok(request) if floored.is_some() && request.by != By::Root => {
                 let signer = Signer::from(request.by);
-                Some(format!("it is signed by {signer}, and the retention floor keeps the snapshot from that signer"))
+                Some(format!(
+                    "it is signed by {signer}, and the retention floor keeps the snapshot from that signer"
+                ))
             }
             Ok(request) => why_void(&request, Some(snapshot), &repository.roster),
             Err(error @ VaultError::Store(_)) => return Err(error),

@@ -332,11 +332,7 @@ impl Restorer {
     }
 
     /// Wraps a new data identity to every recovery recipient, and the groups' keys to it.
-    async fn wrap_epoch(
-        &self,
-        epoch: &NewEpoch,
-        passphrase: Option<&Passphrase>,
-    ) -> Result<(), VaultError> {
+    async fn wrap_epoch(&self, epoch: &NewEpoch, passphrase: Option<&Passphrase>) -> Result<(), VaultError> {
         for listed in &epoch.recipients {
             let mut listed: Recipient = listed.recipient.parse()?;
             if let Some(passphrase) = passphrase {

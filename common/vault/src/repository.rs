@@ -16,8 +16,8 @@ use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
-use crate::rosters::{self, Holes, Rosters};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
+use crate::rosters::{self, Holes, Rosters};
 use crate::seal::Purpose;
 use crate::signed::{self, Place};
 use crate::{FORMAT_VERSION, VaultError};
@@ -198,7 +198,11 @@ impl Repository {
             | (Err(error), Ok(())) => return Err(error),
         };
         for hole in holes.iter() {
-            tracing::warn!("{}; the newest roster that the root signed, {}, is in force", hole.to_error(), pin.number);
+            tracing::warn!(
+                "{}; the newest roster that the root signed, {}, is in force",
+                hole.to_error(),
+                pin.number
+            );
         }
         Ok(Self { store, id, roster, roster_pin: pin, holes, pins, pinned })
     }

@@ -135,7 +135,11 @@ fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
         members.sort_by_key(|number| facts[*number].place);
         let last_complete = members.iter().rposition(|number| facts[*number].is_complete);
         let of_kind = |from: usize, is_complete: bool| -> Vec<usize> {
-            members[from..].iter().copied().filter(|number| facts[*number].is_complete == is_complete).collect()
+            members[from..]
+                .iter()
+                .copied()
+                .filter(|number| facts[*number].is_complete == is_complete)
+                .collect()
         };
         let (complete, incomplete) = (of_kind(0, true), of_kind(last_complete.unwrap_or(0), false));
         for number in &members {

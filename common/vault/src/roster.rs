@@ -194,7 +194,14 @@ struct Claimed {
 /// The first id that comes twice.
 fn repeated<T: Ord + ToString>(ids: impl Iterator<Item = T>) -> Option<String> {
     let mut seen = BTreeSet::new();
-    ids.into_iter().find_map(|id| if seen.contains(&id) { Some(id.to_string()) } else { seen.insert(id); None })
+    ids.into_iter().find_map(|id| {
+        if seen.contains(&id) {
+            Some(id.to_string())
+        } else {
+            seen.insert(id);
+            None
+        }
+    })
 }
 
 impl Roster {
@@ -206,11 +213,7 @@ impl Roster {
 
     /// Checks that the root signed this version, and that it is the one of this number. Which version comes before it is
     /// for [`Roster::follows`].
-    pub(crate) fn verify(
-        bytes: &[u8],
-        repository: &RepositoryId,
-        number: u64,
-    ) -> Result<Self, RosterError> {
+    pub(crate) fn verify(bytes: &[u8], repository: &RepositoryId, number: u64) -> Result<Self, RosterError> {
         let envelope =
             Envelope::from_json(bytes).map_err(|error| RosterError::Envelope(error.to_string()))?;
         let malformed = |error: serde_json::Error| RosterError::Malformed(error.to_string());
@@ -257,11 +260,16 @@ impl Roster {
         twice("group", repeated(self.groups.iter().map(|group| group.id)))?;
         twice("recipient", repeated(self.recipients.iter().map(|recipient| &recipient.id)))?;
         if let Some(writer) = self.writers.iter().find(|writer| self.group(writer.group).is_none()) {
-            return Err(format!("it puts writer {} into group {}, which it does not list", writer.id, writer.group));
+            return Err(format!(
+                "it puts writer {} into group {}, which it does not list",
+                writer.id, writer.group
+            ));
         }
         let out_of_order = (0..).zip(&self.epochs).find(|(number, epoch)| *number != epoch.epoch);
         match out_of_order {
-            Some((number, epoch)) => Err(format!("it lists epoch {} in the place of epoch {number}", epoch.epoch)),
+            Some((number, epoch)) => {
+                Err(format!("it lists epoch {} in the place of epoch {number}", epoch.epoch))
+            }
             None => Ok(()),
         }
     }
@@ -273,19 +281,29 @@ impl Roster {
         let number = before.number;
         for old in &before.writers {
             match self.writer(old.id) {
-                None => return refuse(format!("it does not list writer {}, who is on roster {number}", old.id)),
+                None => {
+                    return refuse(format!("it does not list writer {}, who is on roster {number}", old.id));
+                }
                 Some(new) if new.key != old.key || new.group != old.group => {
-                    return refuse(format!("it gives writer {} another key or group than roster {number}", old.id));
+                    return refuse(format!(
+                        "it gives writer {} another key or group than roster {number}",
+                        old.id
+                    ));
                 }
                 Some(new) if old.revoked.is_some() && new.revoked != old.revoked => {
-                    return refuse(format!("it changes where the trust in writer {} ended by roster {number}", old.id));
+                    return refuse(format!(
+                        "it changes where the trust in writer {} ended by roster {number}",
+                        old.id
+                    ));
                 }
                 Some(_) => {}
             }
         }
         for old in &before.keepers {
             match self.keeper(old.id) {
-                None => return refuse(format!("it does not list keeper {}, who is on roster {number}", old.id)),
+                None => {
+                    return refuse(format!("it does not list keeper {}, who is on roster {number}", old.id));
+                }
                 Some(new) if new.key != old.key || new.recipient != old.recipient => {
                     return refuse(format!("it gives keeper {} other keys than roster {number}", old.id));
                 }
@@ -409,7 +427,12 @@ mod tests {
 
     fn writer(number: u8) -> Writer {
         let key = key_text(SigningKey::generate().verification_key());
-        Writer { id: WriterId::from_bytes([number; 16]), group: GroupId::from_bytes([2; 16]), key, revoked: None }
+        Writer {
+            id: WriterId::from_bytes([number; 16]),
+            group: GroupId::from_bytes([2; 16]),
+            key,
+            revoked: None,
+        }
     }
 
     fn group(number: u8) -> Group {
@@ -452,7 +475,10 @@ mod tests {
         let epoch = |epoch| Epoch { epoch, recipient: "age1pq1".to_owned() };
         let person = || RosterRecipient { id: "one".to_owned(), recipient: "age1pq1".to_owned() };
         for (inconsistent, reason) in [
-            (Roster { writers: vec![writer(1), writer(1)], ..base() }, "lists writer 01010101010101010101010101010101 twice"),
+            (
+                Roster { writers: vec![writer(1), writer(1)], ..base() },
+                "lists writer 01010101010101010101010101010101 twice",
+            ),
             (Roster { keepers: vec![keeper(1), keeper(1)], ..base() }, "lists keeper"),
             (Roster { groups: vec![group(2), group(2)], ..base() }, "lists group"),
             (Roster { recipients: vec![person(), person()], ..base() }, "lists recipient one twice"),
@@ -492,7 +518,10 @@ mod tests {
             (&|after| after.writers[0].key = writer(1).key, "another key or group"),
             (&|after| after.writers[0].group = GroupId::from_bytes([9; 16]), "another key or group"),
             (&|after| after.writers[1].revoked = None, "where the trust in writer"),
-            (&|after| after.writers[1].revoked = Some(Revocation { last: None }), "where the trust in writer"),
+            (
+                &|after| after.writers[1].revoked = Some(Revocation { last: None }),
+                "where the trust in writer",
+            ),
             (&|after| drop(after.keepers.remove(0)), "does not list keeper"),
             (&|after| after.keepers[0].key = keeper(1).key, "other keys"),
             (&|after| after.keepers[1].removed = None, "what counts of keeper"),

@@ -149,11 +149,7 @@ pub(crate) async fn read(
 }
 
 /// Reads a roster. What the root signed and this version refuses is an error: no older roster may stand in for it.
-async fn read_one(
-    store: &Store,
-    id: &RepositoryId,
-    number: u64,
-) -> Result<Result<Signed, Hole>, VaultError> {
+async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Result<Result<Signed, Hole>, VaultError> {
     let key = layout::roster(number);
     let bytes = match store.read(&key, cap::ROSTER).await.map_err(VaultError::reading) {
         Ok(bytes) => bytes,
@@ -212,4 +208,3 @@ fn follow(
     holes.reverse();
     Ok(holes)
 }
-

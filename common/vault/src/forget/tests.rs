@@ -101,7 +101,8 @@ async fn forgotten_is_said_of_what_is_forgotten_and_of_nothing_else() {
 async fn what_the_storage_does_not_let_go_is_said_to_be_in_the_way() {
     let (made, keeper) = occupied_by(Occupant::OfARemovedKeeper).await;
     let viewer = made.as_keeper(&keeper).await;
-    made.faults.script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Delete).below("forget/").always());
+    made.faults
+        .script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Delete).below("forget/").always());
     let asked = ask(&made, &viewer, 1).await;
     let Asked::Occupied(why) = &asked else { panic!("{asked:?}") };
     assert!(why.contains("who was removed") && why.contains("could not be taken away"), "{why}");

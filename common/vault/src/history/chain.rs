@@ -74,7 +74,11 @@ pub(super) fn is_revoked(writer: &Writer, sequence: u64) -> bool {
 
 /// Why a request has no effect on the snapshot in its place, whose id is given where its manifest can be read. A request
 /// is for one snapshot: nobody can turn it against another that comes to the same place later.
-pub(crate) fn why_void(request: &Request, snapshot: Option<&Sha256Digest>, roster: &Roster) -> Option<String> {
+pub(crate) fn why_void(
+    request: &Request,
+    snapshot: Option<&Sha256Digest>,
+    roster: &Roster,
+) -> Option<String> {
     if !request.counts(roster) {
         return Some(format!("it is signed by {}, who was removed", Signer::from(request.by)));
     }

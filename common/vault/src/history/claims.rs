@@ -99,7 +99,9 @@ impl Claims {
         }
         for ((about, claimant), claim) in &self.beyond {
             // Of a removed writer only what counts is missed, and the roster says up to where.
-            let Some(writer) = roster.writer(*about).filter(|writer| writer.revoked.is_none()) else { continue };
+            let Some(writer) = roster.writer(*about).filter(|writer| writer.revoked.is_none()) else {
+                continue;
+            };
             found.insert((*about, *claimant, true), there.missing(writer, claim));
         }
         found.into_values().collect()
@@ -128,7 +130,8 @@ impl<'a> There<'a> {
     /// The id of the snapshot at a place, by its manifest, by the request that had it forgotten, or by the manifest after
     /// it; nothing where none of them knows.
     fn id_at(&self, writer: WriterId, sequence: u64) -> Option<Sha256Digest> {
-        let manifest = |sequence| self.recorded.get(&(writer, sequence)).and_then(|r| r.manifest.as_ref().ok());
+        let manifest =
+            |sequence| self.recorded.get(&(writer, sequence)).and_then(|r| r.manifest.as_ref().ok());
         if let Some(manifest) = manifest(sequence) {
             return Some(manifest.id);
         }
@@ -162,7 +165,8 @@ impl<'a> There<'a> {
             return Problem { writer: claim.claimant, group: claim.group, evidence: Evidence::Own, error };
         }
         let of = |(of, sequence): &(WriterId, u64)| (*of == writer.id).then_some(*sequence);
-        let requested = self.requests.get(&writer.id).and_then(|requests| requests.keys().next_back().copied());
+        let requested =
+            self.requests.get(&writer.id).and_then(|requests| requests.keys().next_back().copied());
         let known = self.recorded.keys().filter_map(of).max().max(requested);
         let error = VaultError::Claimed {
             claimant: claim.claimant,

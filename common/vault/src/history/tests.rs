@@ -38,8 +38,7 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
     for (name, harm) in [("a jump", jump), ("a gap", hidden), ("another previous", other)] {
         let made = Crafted::new().await;
         let two = made.add_writer().await;
-        let (first, second) =
-            (made.chain(&made.writer, "one", 2).await, made.chain(&two, "two", 2).await);
+        let (first, second) = (made.chain(&made.writer, "one", 2).await, made.chain(&two, "two", 2).await);
         let pins = tempfile::tempdir().unwrap();
         let pins = PinFile::in_state_folder(pins.path(), &made.writer.repository);
         made.open_with(pins.clone()).await.unwrap().history().await.unwrap();
@@ -82,7 +81,8 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
     let keeper = made.add_keeper().await;
     let first = made.chain(&made.writer, "one", 1).await;
     let second = made.chain(&two, "two", 3).await;
-    made.take(&made.writer, Taken::at(9_999_999_999, Some(first[0])).seeing(&two, 4_000_000_000, first[0])).await;
+    made.take(&made.writer, Taken::at(9_999_999_999, Some(first[0])).seeing(&two, 4_000_000_000, first[0]))
+        .await;
     made.pass(1);
     // The second host disproves the claim by its next snapshot.
     made.take(&two, Taken::at(3, Some(second[2])).of("two")).await;
@@ -93,7 +93,10 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
         std::sync::Arc::new(lifeboat_core::progress::Silent);
     let entropy = lifeboat_core::random::OsEntropy;
     let pruned = viewer.prune(&options, &entropy, &silent).await.unwrap();
-    assert!(matches!(&pruned.held_back[..], [one] if one.contains(&made.writer.group.id.to_string())), "{pruned:?}");
+    assert!(
+        matches!(&pruned.held_back[..], [one] if one.contains(&made.writer.group.id.to_string())),
+        "{pruned:?}"
+    );
     assert!(pruned.deleted_objects > 0, "{pruned:?}");
     let left = made.faults.contents();
     assert!(!left.contains_key(&layout::snapshot(two.writer, 0)), "what was forgotten is gone");
@@ -128,7 +131,12 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     // The writer that it is about goes on, by a later snapshot with a lower number: now the claimant is wrong.
     let third = made.take(&made.writer, Taken::at(2, Some(first[1])).of("one")).await;
     let history = made.open().await.history().await.unwrap();
-    assert_eq!(history.problems.first().map(|problem| problem.writer), Some(two.writer), "{:?}", told(&history));
+    assert_eq!(
+        history.problems.first().map(|problem| problem.writer),
+        Some(two.writer),
+        "{:?}",
+        told(&history)
+    );
     assert!(history.holds_back(made.writer.group.id).is_none());
     assert!(history.holds_back(two.group.id).is_some());
     assert!(is_latest(&listing(&made).await, "one", &third));

@@ -47,7 +47,9 @@ impl Restorer {
         }
         if named.len() > MOST_NAMED {
             let more = named.len() - MOST_NAMED;
-            tracing::warn!("{more} index objects of {signer} do not count any more: what they list is stored again");
+            tracing::warn!(
+                "{more} index objects of {signer} do not count any more: what they list is stored again"
+            );
             named.truncate(MOST_NAMED);
         }
         Ok(named)
@@ -67,7 +69,10 @@ impl Restorer {
             match (read, hash_of(&entry.key)) {
                 (Ok((_, contents)), Some(hash)) => {
                     let frames = contents.runs.iter().flat_map(|of_run| {
-                        of_run.frames.iter().map(|frame| FrameName { run: of_run.run, ordinal: frame.ordinal })
+                        of_run
+                            .frames
+                            .iter()
+                            .map(|frame| FrameName { run: of_run.run, ordinal: frame.ordinal })
                     });
                     let needed = frames.filter(|frame| needed.contains(*frame)).collect();
                     Ok(Some(Listed { stored: entry.modified, hash, needed }))
@@ -110,7 +115,10 @@ mod tests {
         let object = |second: i64, ordinals: &[u32]| Listed {
             stored: Timestamp::from_second(second).unwrap(),
             hash: Sha256Digest::of(&[second.to_le_bytes().as_slice(), &[ordinals.len() as u8]].concat()),
-            needed: ordinals.iter().map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal }).collect(),
+            needed: ordinals
+                .iter()
+                .map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal })
+                .collect(),
         };
         let honest = || vec![object(10, &[0, 1, 2]), object(20, &[2, 3])];
         let expected: Vec<_> = honest().iter().map(|object| object.hash).collect();

@@ -16,7 +16,8 @@ fn at(hours: i64) -> Timestamp {
 }
 
 fn row(sequence: u64, hours: i64) -> Row {
-    let line = Line { writer: WriterId::from_bytes([1; 16]), copied_from: None, what: vec!["path".to_owned()] };
+    let line =
+        Line { writer: WriterId::from_bytes([1; 16]), copied_from: None, what: vec!["path".to_owned()] };
     let (claimed, stored) = (at(hours), at(hours));
     Row(Facts { line, place: (sequence, sequence), claimed, stored, is_complete: true, tags: Vec::new() })
 }
@@ -86,27 +87,60 @@ fn every_rule_keeps_the_newest_of_its_span() {
         ("no rule", none(), complete(&[0, 1]), &[]),
         ("last", Rules { last: 2, ..none() }, complete(&[0, 1, 2]), &[1, 2]),
         ("last of more than there are", Rules { last: 9, ..none() }, complete(&[0, 1]), &[0, 1]),
-        ("hourly", Rules { hourly: 2, ..none() }, {
-            let minutes = [0, 20, 60, 80, 179];
-            let rows = (0..).zip(minutes).map(|(sequence, minutes)| {
-                let mut row = row(sequence, 0);
-                let time = Timestamp::from_second(MONDAY + minutes * 60).unwrap();
-                (row.0.claimed, row.0.stored) = (time, time);
-                row
-            });
-            rows.collect()
-        }, &[3, 4]),
+        (
+            "hourly",
+            Rules { hourly: 2, ..none() },
+            {
+                let minutes = [0, 20, 60, 80, 179];
+                let rows = (0..).zip(minutes).map(|(sequence, minutes)| {
+                    let mut row = row(sequence, 0);
+                    let time = Timestamp::from_second(MONDAY + minutes * 60).unwrap();
+                    (row.0.claimed, row.0.stored) = (time, time);
+                    row
+                });
+                rows.collect()
+            },
+            &[3, 4],
+        ),
         ("daily", Rules { daily: 2, ..none() }, complete(&[1, 23, 24, 47, 48]), &[3, 4]),
         ("daily counts days that have one", Rules { daily: 2, ..none() }, complete(&[0, 240, 480]), &[1, 2]),
-        ("weekly", Rules { weekly: 2, ..none() }, complete(&[0, week - 1, week, 2 * week - 1, 2 * week]), &[3, 4]),
-        ("monthly", Rules { monthly: 2, ..none() }, complete(&[0, 30 * 24, 31 * 24, 59 * 24, 60 * 24]), &[3, 4]),
-        ("yearly", Rules { yearly: 2, ..none() }, complete(&[0, 365 * 24, 366 * 24, 400 * 24, 800 * 24]), &[3, 4]),
-        ("within", Rules { within: Some(SignedDuration::from_hours(24)), ..none() }, complete(&[0, 1, 25]), &[1, 2]),
-        ("tags", Rules { tags: vec!["keep".to_owned()], ..none() }, vec![
-            row(0, 0).tagged("keep"), row(1, 1).tagged("other"), row(2, 2),
-        ], &[0]),
+        (
+            "weekly",
+            Rules { weekly: 2, ..none() },
+            complete(&[0, week - 1, week, 2 * week - 1, 2 * week]),
+            &[3, 4],
+        ),
+        (
+            "monthly",
+            Rules { monthly: 2, ..none() },
+            complete(&[0, 30 * 24, 31 * 24, 59 * 24, 60 * 24]),
+            &[3, 4],
+        ),
+        (
+            "yearly",
+            Rules { yearly: 2, ..none() },
+            complete(&[0, 365 * 24, 366 * 24, 400 * 24, 800 * 24]),
+            &[3, 4],
+        ),
+        (
+            "within",
+            Rules { within: Some(SignedDuration::from_hours(24)), ..none() },
+            complete(&[0, 1, 25]),
+            &[1, 2],
+        ),
+        (
+            "tags",
+            Rules { tags: vec!["keep".to_owned()], ..none() },
+            vec![row(0, 0).tagged("keep"), row(1, 1).tagged("other"), row(2, 2)],
+            &[0],
+        ),
         ("rules add up", Rules { last: 1, daily: 3, ..none() }, complete(&[0, 1, 24, 25, 26]), &[1, 4]),
-        ("different things", Rules { last: 1, ..none() }, vec![row(0, 0), row(1, 1).of("volume"), row(2, 2)], &[1, 2]),
+        (
+            "different things",
+            Rules { last: 1, ..none() },
+            vec![row(0, 0), row(1, 1).of("volume"), row(2, 2)],
+            &[1, 2],
+        ),
         ("different writers", Rules { last: 1, ..none() }, vec![row(0, 0), row(0, 1).by(2)], &[0, 1]),
     ]);
 }
@@ -128,14 +162,22 @@ fn an_incomplete_snapshot_displaces_no_complete_one() {
         ("within is measured among equals", within(30), days(&[0, 1], &[20, 40]), &[0, 1, 2, 3]),
         ("within, an incomplete one too old", within(10), days(&[0, 1], &[20, 40]), &[0, 1, 3]),
         ("last", Rules { last: 1, ..none() }, days(&[0], &[1, 2]), &[0, 2]),
-        ("daily, both of one day", Rules { daily: 1, ..none() }, vec![row(0, 0), row(1, 1).incomplete()], &[0, 1]),
+        (
+            "daily, both of one day",
+            Rules { daily: 1, ..none() },
+            vec![row(0, 0), row(1, 1).incomplete()],
+            &[0, 1],
+        ),
         ("always incomplete", Rules { last: 2, ..none() }, days(&[], &[0, 1, 2, 3]), &[2, 3]),
         ("always incomplete, daily", Rules { daily: 1, ..none() }, days(&[], &[0, 1, 2, 3]), &[3]),
         ("alternating", Rules { last: 2, ..none() }, days(&[0, 2, 4], &[1, 3, 5]), &[2, 4, 5]),
         ("alternating, the last one complete", Rules { last: 9, ..none() }, days(&[2, 4], &[1, 3]), &[1, 3]),
-        ("an old incomplete one with a tag", Rules { last: 1, tags: vec!["keep".to_owned()], ..none() }, vec![
-            row(0, 0).incomplete().tagged("keep"), row(1, 1),
-        ], &[0, 1]),
+        (
+            "an old incomplete one with a tag",
+            Rules { last: 1, tags: vec!["keep".to_owned()], ..none() },
+            vec![row(0, 0).incomplete().tagged("keep"), row(1, 1)],
+            &[0, 1],
+        ),
     ]);
 }
 
@@ -145,35 +187,86 @@ fn times_that_are_not_true_displace_nothing() {
     let daily = |count| Rules { daily: count, ..none() };
     let day = |count: i64| count * 24;
     table(&[
-        ("dated back, last", last(2), vec![row(0, day(0)), row(1, day(5)), row(2, day(-9)).stored(day(6))], &[0, 1, 2]),
-        ("dated back, daily", daily(2), vec![row(0, day(0)), row(1, day(5)), row(2, day(0)).stored(day(6))], &[0, 1, 2]),
-        ("several that are dated back displace each other", last(1), vec![
-            row(0, day(0)), row(1, day(-9)).stored(day(6)), row(2, day(-8)).stored(day(7)),
-        ], &[0, 2]),
-        ("dated back into the newest day", daily(1), vec![row(0, day(5)), row(1, day(5) + 1).stored(day(9))], &[0, 1]),
-        ("a run over midnight and the one before it", daily(1), vec![
-            row(0, 3), row(1, 22).stored(23), row(2, 23).stored(25),
-        ], &[1, 2]),
-        ("dated ahead", daily(2), vec![row(0, day(0)), row(1, day(900)).stored(day(1)), row(2, day(2))], &[1, 2]),
-        ("dated ahead does not make a true one old", last(1), vec![
-            row(0, day(900)).stored(day(0)), row(1, day(1)),
-        ], &[1]),
-        ("copies go by their originals' times", daily(2), vec![
-            row(0, day(0)).copy(0, day(90)), row(1, day(1)).copy(1, day(90)), row(2, day(2)).copy(2, day(90)),
-        ], &[1, 2]),
-        ("copies of one day that were copied on two", daily(1), vec![
-            row(0, 1).copy(0, day(90)), row(1, 2).copy(1, day(91)),
-        ], &[1]),
-        ("copies in their originals' order, whatever the order of copying", last(1), vec![
-            row(7, day(7)).copy(0, day(90)), row(3, day(3)).copy(1, day(91)),
-        ], &[0]),
+        (
+            "dated back, last",
+            last(2),
+            vec![row(0, day(0)), row(1, day(5)), row(2, day(-9)).stored(day(6))],
+            &[0, 1, 2],
+        ),
+        (
+            "dated back, daily",
+            daily(2),
+            vec![row(0, day(0)), row(1, day(5)), row(2, day(0)).stored(day(6))],
+            &[0, 1, 2],
+        ),
+        (
+            "several that are dated back displace each other",
+            last(1),
+            vec![row(0, day(0)), row(1, day(-9)).stored(day(6)), row(2, day(-8)).stored(day(7))],
+            &[0, 2],
+        ),
+        (
+            "dated back into the newest day",
+            daily(1),
+            vec![row(0, day(5)), row(1, day(5) + 1).stored(day(9))],
+            &[0, 1],
+        ),
+        (
+            "a run over midnight and the one before it",
+            daily(1),
+            vec![row(0, 3), row(1, 22).stored(23), row(2, 23).stored(25)],
+            &[1, 2],
+        ),
+        (
+            "dated ahead",
+            daily(2),
+            vec![row(0, day(0)), row(1, day(900)).stored(day(1)), row(2, day(2))],
+            &[1, 2],
+        ),
+        (
+            "dated ahead does not make a true one old",
+            last(1),
+            vec![row(0, day(900)).stored(day(0)), row(1, day(1))],
+            &[1],
+        ),
+        (
+            "copies go by their originals' times",
+            daily(2),
+            vec![
+                row(0, day(0)).copy(0, day(90)),
+                row(1, day(1)).copy(1, day(90)),
+                row(2, day(2)).copy(2, day(90)),
+            ],
+            &[1, 2],
+        ),
+        (
+            "copies of one day that were copied on two",
+            daily(1),
+            vec![row(0, 1).copy(0, day(90)), row(1, 2).copy(1, day(91))],
+            &[1],
+        ),
+        (
+            "copies in their originals' order, whatever the order of copying",
+            last(1),
+            vec![row(7, day(7)).copy(0, day(90)), row(3, day(3)).copy(1, day(91))],
+            &[0],
+        ),
         ("copies and originals", last(1), vec![row(0, day(0)), row(1, day(1)).copy(0, day(2))], &[0, 1]),
-        ("copies that claim to be another's", last(1), vec![row(0, day(0)), row(9, day(9)).copy(0, day(9)).by(2)], &[0, 1]),
+        (
+            "copies that claim to be another's",
+            last(1),
+            vec![row(0, day(0)), row(9, day(9)).copy(0, day(9)).by(2)],
+            &[0, 1],
+        ),
     ]);
 }
 
 fn any_row() -> impl Strategy<Value = Row> {
-    let times = (0..2_000_i64, prop_oneof![3 => 0..2_i64, 1 => 0..200_i64], prop_oneof![4 => Just(0), 1 => -900..900_i64]);
+    let times = (
+        0..2_000_i64,
+        prop_oneof![3 => 0..2_i64, 1 => 0..200_i64],
+        prop_oneof![4 => Just(0), 1 => -900..900_i64],
+    );
     (0..40_u64, times, any::<bool>(), any::<bool>(), 0..2_u8, 0..2_u8).prop_map(
         |(sequence, (hours, took, off), is_complete, is_tagged, what, copier)| {
             let mut row = row(sequence, hours + off).stored(hours + took).of(&format!("path {what}"));

@@ -70,7 +70,8 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         assert!(pruned.held_back.iter().all(|held| held.contains(&group)), "{:?}", pruned.held_back);
 
         // A check finds the object, and a repair with a recovery key does what it can.
-        let checker = Checker::new(yard.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+        let checker =
+            Checker::new(yard.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         let findings = checker.check(everything).await.unwrap();
         assert!(findings.damage.iter().any(|damage| damage.key == entry.key), "{findings:?}");
@@ -80,7 +81,8 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         let key = RecoveryKeyFile::read(&file).unwrap().key(&dialog).unwrap();
         let root = Checker::with_recovery_key(restorer, key, silent(), CancellationToken::new());
         let repaired = root.repair(RepairOptions::default(), &yard.clock).await.unwrap();
-        let is_open = yard.restorer().await.unwrap().viewer().snapshots().await.unwrap().unreadable.is_empty();
+        let is_open =
+            yard.restorer().await.unwrap().viewer().snapshots().await.unwrap().unreadable.is_empty();
         if is_open {
             assert_eq!(repaired.remaining.len(), 0, "{repaired:?}");
         }
