@@ -255,11 +255,11 @@ async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A floor of no days is left as someone set it, and what it means is said to whoever adds a key that can be stolen.
+/// A floor of no days is left as someone set it, and who adds a key that can be stolen is warned.
 fn advise_on_floor(restorer: &Restorer, ui: &Ui) {
     if restorer.viewer().repository().roster().floor().days == 0 {
         ui.warn(&format!(
-            "the retention floor has no days, so whoever steals this key can have snapshots forgotten at once; \
+            "the retention floor has no days, so a thief of this key can have snapshots forgotten at once; \
              `lifeboat-backup key floor --days {}` keeps the younger ones",
             Floor::USUAL_DAYS
         ));

@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// The same for a name that another machine may choose at the same moment. On a store that knows no conditions, what
-    /// stands there is read back after the write: whoever was overwritten in that moment learns of it.
+    /// is there is read back after the write: a machine that was overwritten in that moment learns of it.
     pub async fn create_alone(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let created = self.create(key, bytes.clone()).await?;
         if created == Created::Before || self.is_conditional() {

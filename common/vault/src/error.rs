@@ -154,9 +154,7 @@ pub enum VaultError {
         found: u64,
     },
     /// The history of a writer does not say what its last snapshot is.
-    #[error(
-        "what the last snapshot of writer {writer} is cannot be told, since its history is not whole: {first}"
-    )]
+    #[error("the history of writer {writer} is not whole, so its last snapshot is not known: {first}")]
     Doubtful {
         /// The writer.
         writer: WriterId,

@@ -1,7 +1,7 @@
 //! Asking that snapshots be forgotten, down to the retention floor.
 //!
 //! A request is read back before its snapshot is called forgotten: what counts is what is in its place in the end. Where
-//! a request without effect is in the place (of someone who was removed, or for another snapshot), whoever may delete
+//! a request without effect is in the place (of someone who was removed, or for another snapshot), a signer who may delete
 //! replaces it. That is safe: nobody acts on a request without effect, and the snapshot is there, so it explains no gap.
 
 use jiff::Timestamp;

@@ -48,7 +48,7 @@ pub(crate) struct History {
     pub(crate) snapshots: Vec<Recorded>,
     /// What is missing or contradicts something else, apart from manifests that cannot be read.
     pub(crate) problems: Vec<Problem>,
-    /// Requests that have no effect on the snapshot in their place, and why. They are no problem: the snapshot is kept.
+    /// Requests that have no effect on the snapshot in their place, and why. The snapshot is kept.
     pub(crate) void: BTreeMap<(WriterId, u64), String>,
     /// The latest time of the storage that this history shows.
     pub(crate) latest: Option<Timestamp>,
@@ -114,7 +114,7 @@ struct Folder {
     requests: Requests,
 }
 
-/// A time of the storage that is no later than `now`, where that is known.
+/// The earlier of a time of the storage and `now`, where that is known.
 fn bounded(time: Timestamp, now: Option<Timestamp>) -> Timestamp {
     now.map_or(time, |now| time.min(now))
 }
@@ -164,7 +164,7 @@ impl Repository {
     }
 
     /// The same for someone who knows the storage's time: nothing counts as stored later than that. Where objects lie in
-    /// a folder, whoever owns a file there can date it ahead.
+    /// a folder, the owner of a file there can date it ahead.
     pub(crate) async fn history_until(&self, now: Option<Timestamp>) -> Result<History, VaultError> {
         let mut history = History::default();
         let mut claims = Claims::default();

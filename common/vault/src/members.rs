@@ -295,7 +295,7 @@ impl Restorer {
     async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
         let repository = self.repository();
         let history = repository.history().await?;
-        // What is withheld today would be cut off for good: whoever removes must say that this is meant.
+        // What is withheld today would be cut off for good: the remover must say that this is meant.
         if last.is_none()
             && let Some(first) = history.doubts_about(id).next()
         {

@@ -14,7 +14,7 @@
 //! * An original that was stored in a later hour (day, week …) than it claims does not displace one that was stored in the
 //!   hour that it claims: both are kept. So a new snapshot cannot take the place of an old one by claiming its day.
 //!
-//! A copy claims its original's time and stands in its original's order; when it was copied says nothing.
+//! A copy claims its original's time and keeps its original's order. When it was copied says nothing.
 
 #[cfg(test)]
 mod tests;

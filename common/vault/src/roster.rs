@@ -66,8 +66,8 @@ impl Default for Floor {
 }
 
 impl Floor {
-    /// The days of a new repository's floor, unless another number is asked for: whoever steals the key of a host or of a
-    /// keeper has nothing forgotten that is younger.
+    /// The days of a new repository's floor, unless another number is asked for: a thief of a host's or keeper's key has
+    /// nothing forgotten that is younger.
     pub const USUAL_DAYS: u32 = 14;
 
     /// For how long a snapshot is kept after it was stored.
@@ -217,8 +217,8 @@ impl Roster {
         let envelope =
             Envelope::from_json(bytes).map_err(|error| RosterError::Envelope(error.to_string()))?;
         let malformed = |error: serde_json::Error| RosterError::Malformed(error.to_string());
-        // The root key stands in the roster itself; what makes it the root is that the repository is named after it. Only
-        // so much is read before the signature is checked, that a later format is told from damage.
+        // The root key is in the roster itself; what makes it the root is that the repository is named after it. Only
+        // so much is read before the signature is checked that a later format is not taken for damage.
         let claimed: Claimed = serde_json::from_slice(&envelope.payload).map_err(malformed)?;
         let root = parse_key(&claimed.root_key).ok_or(RosterError::OtherRoot)?;
         if root.id() != *repository {
@@ -275,7 +275,7 @@ impl Roster {
     }
 
     /// Whether this version can come after `before`, directly or later: members are added and removed, and neither change
-    /// nor vanish. Else whoever makes a roster could sign as another host, or have one's snapshots vanish.
+    /// nor vanish. Else a roster could let somebody sign as another host, or make a host's snapshots vanish.
     pub(crate) fn follows(&self, before: &Self) -> Result<(), RosterError> {
         let refuse = |what: String| Err(RosterError::Inconsistent(what));
         let number = before.number;

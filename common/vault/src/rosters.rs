@@ -35,7 +35,7 @@ pub(crate) struct Rosters {
 /// What is wrong with rosters that are not in force.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Holes {
-    /// Objects with higher numbers than the roster in force that are no rosters.
+    /// Objects with higher numbers than the roster in force that do not count as rosters.
     pub(crate) above: Vec<Hole>,
     /// Rosters before it that are damaged, missing or not those that the chain names.
     pub(crate) below: Vec<Hole>,
@@ -148,7 +148,7 @@ pub(crate) async fn read(
     Ok(Rosters { roster, pin, holes: Holes { above, below } })
 }
 
-/// Reads a roster. What the root signed and this version refuses is an error: no older roster may stand in for it.
+/// Reads a roster. What the root signed and this version refuses is an error: no older roster may be taken instead.
 async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Result<Result<Signed, Hole>, VaultError> {
     let key = layout::roster(number);
     let bytes = match store.read(&key, cap::ROSTER).await.map_err(VaultError::reading) {

@@ -63,9 +63,9 @@ impl Viewer {
         let history = self.repository.history().await?;
         let mut listing = Listing::default();
         for problem in history.problems {
-            listing.tell(problem.writer, problem.evidence == Evidence::Own, problem.error);
+            listing.report(problem.writer, problem.evidence == Evidence::Own, problem.error);
         }
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         let live = history.snapshots.into_iter().filter(Recorded::is_live);
         let open = |recorded: Recorded| async move {
             let snapshot = match recorded.manifest {
@@ -82,13 +82,13 @@ impl Viewer {
                 Ok(None) => {
                     if let Some(reason) = self.closed(group) {
                         listing.doubtful.entry(writer).or_insert_with(|| reason.again());
-                        if told.insert(group) {
+                        if reported.insert(group) {
                             listing.unreadable.push(reason.again());
                         }
                     }
                 }
                 Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    listing.tell(writer, true, error);
+                    listing.report(writer, true, error);
                 }
                 Err(error) => return Err(error),
             }
@@ -197,7 +197,7 @@ fn short(id: &Sha256Digest) -> String {
 }
 
 impl Listing {
-    fn tell(&mut self, writer: WriterId, is_doubtful: bool, error: VaultError) {
+    fn report(&mut self, writer: WriterId, is_doubtful: bool, error: VaultError) {
         if is_doubtful {
             self.doubtful.entry(writer).or_insert_with(|| error.again());
         }

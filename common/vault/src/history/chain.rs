@@ -237,7 +237,7 @@ impl Chain<'_> {
         }
     }
 
-    /// The parts of a gap that no request stands for.
+    /// The parts of a gap that no request explains.
     fn unexplained(&self, gap: Range<u64>) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
         if gap.is_empty() {

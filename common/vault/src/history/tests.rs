@@ -8,7 +8,7 @@ use crate::roster::Floor;
 use crate::view::Listing;
 use lifeboat_core::Sha256Digest;
 
-fn told(history: &History) -> Vec<String> {
+fn errors(history: &History) -> Vec<String> {
     history.problems.iter().map(|problem| problem.error.to_string()).collect()
 }
 
@@ -47,7 +47,7 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
 
         let repository = made.open_with(pins.clone()).await.unwrap();
         let history = repository.history().await.unwrap();
-        assert_eq!(history.problems_of(made.writer.group.id).count(), 1, "{name}: {:?}", told(&history));
+        assert_eq!(history.problems_of(made.writer.group.id).count(), 1, "{name}: {:?}", errors(&history));
         assert_eq!(history.problems_of(two.group.id).count(), 0, "{name}");
         assert!(history.holds_back(made.writer.group.id).is_some(), "{name}");
         assert!(history.holds_back(two.group.id).is_none(), "{name}");
@@ -70,7 +70,7 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
     let two = made.add_writer().await;
     made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, far + 1, stranger)).await;
     let history = made.open().await.history().await.unwrap();
-    assert!(history.holds_back(made.writer.group.id).is_none(), "{:?}", told(&history));
+    assert!(history.holds_back(made.writer.group.id).is_none(), "{:?}", errors(&history));
     assert!(history.holds_back(two.group.id).is_some());
 }
 
@@ -101,7 +101,7 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
     let left = made.faults.contents();
     assert!(!left.contains_key(&layout::snapshot(two.writer, 0)), "what was forgotten is gone");
     assert!(left.contains_key(&layout::snapshot(made.writer.writer, 0)));
-    // Where a history cannot be read, nothing of its group goes, whoever prunes which group first.
+    // Where a history cannot be read, nothing of its group goes, in whichever order groups are pruned.
     made.flip(&layout::snapshot(made.writer.writer, 0));
     viewer.prune(&options, &entropy, &silent).await.unwrap();
     assert!(made.faults.contents().contains_key(&layout::snapshot(made.writer.writer, 0)));
@@ -121,7 +121,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let history = made.open().await.history().await.unwrap();
     let problem = history.problems.first().unwrap();
     assert_eq!((problem.writer, problem.evidence), (made.writer.writer, Evidence::Claim));
-    assert!(told(&history)[0].contains(&format!("writer {} says", two.writer)), "{:?}", told(&history));
+    assert!(errors(&history)[0].contains(&format!("writer {} says", two.writer)), "{:?}", errors(&history));
     assert!(history.holds_back(made.writer.group.id).is_some(), "it may be true");
     assert!(history.holds_back(two.group.id).is_none());
     let listing_now = listing(&made).await;
@@ -135,7 +135,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
         history.problems.first().map(|problem| problem.writer),
         Some(two.writer),
         "{:?}",
-        told(&history)
+        errors(&history)
     );
     assert!(history.holds_back(made.writer.group.id).is_none());
     assert!(history.holds_back(two.group.id).is_some());
@@ -146,7 +146,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let entropy = lifeboat_core::random::OsEntropy;
     let id = two.writer.to_string();
     restorer.remove(&id, Some(0), false, None, &made.clock, &entropy).await.unwrap();
-    assert_eq!(told(&made.open().await.history().await.unwrap()).len(), 1, "its claim is in what counts");
+    assert_eq!(errors(&made.open().await.history().await.unwrap()).len(), 1, "its claim is in what counts");
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     made.chain(&made.writer, "one", 2).await;
@@ -154,7 +154,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     made.take(&two, Taken::at(1, Some(true_one[0])).seeing(&made.writer, 4_000_000_000, lie)).await;
     let restorer = made.restorer().await;
     restorer.remove(&two.writer.to_string(), Some(0), false, None, &made.clock, &entropy).await.unwrap();
-    assert_eq!(told(&made.open().await.history().await.unwrap()), Vec::<String>::new());
+    assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -163,26 +163,30 @@ async fn what_others_saw_is_compared_with_what_is_in_its_place() {
     let two = made.add_writer().await;
     let first = made.chain(&made.writer, "one", 2).await;
     made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 0, first[0])).await;
-    assert_eq!(told(&made.open().await.history().await.unwrap()), Vec::<String>::new());
+    assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new());
     // The whole chain of the first host is written again with its key.
     let forged = made.take(&made.writer, Taken::at(0, None).of("forged")).await;
     let next = made.take(&made.writer, Taken::at(1, Some(forged)).of("forged")).await;
     let both = |history: &History, found: &Sha256Digest| {
-        let told = told(history);
-        assert_eq!(told.len(), 1, "{told:?}");
-        let ids = told[0].contains(&first[0].to_string()) && told[0].contains(&found.to_string());
-        assert!(ids && told[0].contains(&two.writer.to_string()), "{told:?}");
+        let said = errors(history);
+        assert_eq!(said.len(), 1, "{said:?}");
+        let ids = said[0].contains(&first[0].to_string()) && said[0].contains(&found.to_string());
+        assert!(ids && said[0].contains(&two.writer.to_string()), "{said:?}");
     };
     both(&made.open().await.history().await.unwrap(), &forged);
     assert!(is_latest(&listing(&made).await, "forged", &next), "a claim stops no restore");
     // With the manifest gone, the one after it and the request to forget it still say which it was.
     made.faults.take_away(&layout::snapshot(made.writer.writer, 0));
     let history = made.open().await.history().await.unwrap();
-    assert!(told(&history).iter().any(|told| told.contains(&first[0].to_string())), "{:?}", told(&history));
+    assert!(
+        errors(&history).iter().any(|found| found.contains(&first[0].to_string())),
+        "{:?}",
+        errors(&history)
+    );
     made.ask(pen(&made.writer), made.writer.writer, 0, Some(forged));
     both(&made.open().await.history().await.unwrap(), &forged);
     made.ask(pen(&made.writer), made.writer.writer, 0, None);
-    assert_eq!(told(&made.open().await.history().await.unwrap()), Vec::<String>::new(), "it was given up");
+    assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new(), "it was given up");
 }
 
 #[tokio::test]
@@ -211,7 +215,7 @@ async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
             let case = format!("{name} asks for {asked:?}, damaged: {damaged}");
             assert_eq!(live(&history, writer).contains(&1), !forgotten, "{case}");
             assert_eq!(history.void.contains_key(&(writer, 1)), !forgotten, "{case}");
-            assert_eq!(told(&history), Vec::<String>::new(), "{case}");
+            assert_eq!(errors(&history), Vec::<String>::new(), "{case}");
             made.faults.plant(&layout::snapshot(writer, 1), manifest);
             made.faults.take_away(&layout::forget(writer, 1));
         }
@@ -220,9 +224,13 @@ async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
     made.ask(pen(&made.writer), writer, 1, Some(stranger));
     made.faults.take_away(&layout::snapshot(writer, 1));
     let history = made.open().await.history().await.unwrap();
-    assert!(told(&history).iter().any(|told| told.contains(&ids[1].to_string())), "{:?}", told(&history));
+    assert!(
+        errors(&history).iter().any(|found| found.contains(&ids[1].to_string())),
+        "{:?}",
+        errors(&history)
+    );
     made.ask(pen(&made.writer), writer, 1, Some(ids[1]));
-    assert_eq!(told(&made.open().await.history().await.unwrap()), Vec::<String>::new());
+    assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -322,7 +330,7 @@ async fn times_that_are_dated_ahead_do_not_lift_the_floor() {
     let repository = made.open().await;
     let history = repository.history_until(Some(now)).await.unwrap();
     assert_eq!(history.snapshots[0].standing, Standing::Refused);
-    // Nobody who knows no time can tell.
+    // Without knowing the time nobody sees it.
     assert_eq!(repository.history().await.unwrap().snapshots[0].standing, Standing::Forgotten);
 }
 

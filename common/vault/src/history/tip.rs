@@ -83,7 +83,7 @@ impl Repository {
             used = used.max(listed).max(pinned.map(|pinned| pinned.sequence));
         }
         let mut next = used.map_or(0, |used| used + 1);
-        // A place that was given up is not used again. Requests further on are for snapshots that do not exist: whoever
+        // A place that was given up is not used again. Requests further on are for snapshots that do not exist: who
         // may store one must not choose the writer's next number.
         while self.are_requested(writer, next..=next, &requests).await? {
             next += 1;

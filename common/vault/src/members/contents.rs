@@ -30,7 +30,7 @@ struct Listed {
 
 impl Restorer {
     /// The contents objects that someone signed and that list frames which live snapshots need. An object that is left
-    /// out costs no data: backups store again what it alone lists, and `repair` writes the index anew.
+    /// out costs no data: backups store again what it alone lists, and `repair` writes the index again.
     pub(super) async fn contents_worth_keeping(
         &self,
         signer: Signer,

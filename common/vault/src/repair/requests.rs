@@ -49,7 +49,12 @@ impl Checker {
                 }
             };
             let key = layout::forget(recorded.writer, recorded.sequence);
-            let is_asked = survey.has(&key) && !removed.contains(&(recorded.writer, recorded.sequence));
+            let place = (recorded.writer, recorded.sequence);
+            let void = survey.history.void.get(&place);
+            let is_asked = survey.has(&key) && !removed.contains(&place) && void.is_none();
+            if let Some(why) = void.filter(|_| is_lost) {
+                mender.remove(&key, &format!("it has no effect, since {why}")).await?;
+            }
             if is_lost && !is_asked {
                 self.give_up(recorded.writer, recorded.sequence, mender).await?;
             }

@@ -107,7 +107,7 @@ async fn a_newest_object_that_is_no_roster_is_reported_and_nothing_is_deleted_or
             None => made.faults.take_away(&layout::roster(number)),
         }
     }
-    // Junk with the highest number is no reason to refuse what the root signed.
+    // Junk with the highest number does not refuse what the root signed.
     made.faults.plant("roster/9999999999", b"junk".to_vec());
     assert_eq!(made.open().await.roster_pin.number, 3);
 }
