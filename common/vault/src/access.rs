@@ -17,13 +17,16 @@ use crate::layout;
 use crate::repository::{Repository, check_writer};
 use crate::signed::Pen;
 
+/// Groups whose keys a key should open and does not, and why.
+pub(crate) type Closed = Vec<(GroupId, Arc<VaultError>)>;
+
 /// A repository as one key shows it.
 #[derive(Clone)]
 pub struct Viewer {
     pub(crate) repository: Repository,
     pub(crate) groups: Vec<GroupView>,
     /// Groups whose keys this key should open and does not, and why. What is wrong with one group costs no other.
-    pub(crate) closed: Vec<(GroupId, Arc<VaultError>)>,
+    pub(crate) closed: Closed,
     /// Who signs what is done through this viewer; absent where a recovery key found no whole root key.
     signing: Option<(Signer, SigningKey)>,
 }
@@ -58,7 +61,7 @@ impl Viewer {
     pub(crate) fn for_root(
         repository: Repository,
         groups: &[GroupKeys],
-        closed: Vec<(GroupId, Arc<VaultError>)>,
+        closed: Closed,
         root: Option<SigningKey>,
     ) -> Self {
         let groups = groups.iter().map(GroupView::from).collect();
@@ -105,7 +108,7 @@ impl Viewer {
 /// The groups that a key opens, one after the other, and those that it should open and does not.
 pub(crate) struct Opened<T> {
     groups: Vec<T>,
-    closed: Vec<(GroupId, Arc<VaultError>)>,
+    closed: Closed,
 }
 
 impl<T> Default for Opened<T> {
@@ -126,7 +129,7 @@ impl<T> Opened<T> {
     }
 
     /// Both, unless nothing opened at all: then the key is of no use, and the first reason says why.
-    pub(crate) fn some(self) -> Result<(Vec<T>, Vec<(GroupId, Arc<VaultError>)>), VaultError> {
+    pub(crate) fn some(self) -> Result<(Vec<T>, Closed), VaultError> {
         match self.closed.first() {
             Some((_, first)) if self.groups.is_empty() => Err(first.again()),
             _ => {

@@ -358,6 +358,30 @@ impl VaultError {
         }
     }
 
+    /// What to do where the histories of writers contradict each other or themselves.
+    fn advice_on_history(&self) -> Option<String> {
+        Some(match self {
+            Self::Claimed { claimant, .. } | Self::Contradicted { claimant, .. } => format!(
+                "ask who runs the storage whether it was put back to an older state; if host {claimant} was taken over, \
+                 its word ends with `lifeboat-backup key remove {claimant} --last N`, where N is its last snapshot before \
+                 that"
+            ),
+            Self::Disproved { claimant, .. } => format!(
+                "host {claimant} was set back, or taken over; its word ends with `lifeboat-backup key remove {claimant} \
+                 --last N`, where N is its last snapshot before that"
+            ),
+            Self::Doubtful { .. } => {
+                "put back what is missing, or say with --last N which snapshot is the last that is to count".to_owned()
+            }
+            Self::NoMoreNumbers { .. } => {
+                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last true snapshot, and \
+                 give the host a new key with `lifeboat-backup key add writer FILE`"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
     /// What is wrong first, of a history that is not whole.
     pub(crate) fn first_reason(&self) -> String {
         if let Self::NotWhole { first, .. } = self { first.clone() } else { self.to_string() }
@@ -468,23 +492,11 @@ impl Fault for VaultError {
                  meant, remove this repository's file below `pins` in Lifeboat's state folder"
                     .to_owned()
             }
-            Self::Claimed { claimant, .. } | Self::Contradicted { claimant, .. } => format!(
-                "ask who runs the storage whether it was put back to an older state; if host {claimant} was taken over, \
-                 its word ends with `lifeboat-backup key remove {claimant} --last N`, where N is its last snapshot before \
-                 that"
-            ),
-            Self::Disproved { claimant, .. } => format!(
-                "host {claimant} was set back, or taken over; its word ends with `lifeboat-backup key remove {claimant} \
-                 --last N`, where N is its last snapshot before that"
-            ),
-            Self::Doubtful { .. } => {
-                "put back what is missing, or say with --last N which snapshot is the last that is to count".to_owned()
-            }
-            Self::NoMoreNumbers { .. } => {
-                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last true snapshot, and \
-                 give the host a new key with `lifeboat-backup key add writer FILE`"
-                    .to_owned()
-            }
+            Self::Claimed { .. }
+            | Self::Contradicted { .. }
+            | Self::Disproved { .. }
+            | Self::Doubtful { .. }
+            | Self::NoMoreNumbers { .. } => return self.advice_on_history(),
             Self::TooLarge { .. } => "ask for less at a time; what is stored already stays as it is".to_owned(),
             Self::OlderEpoch { .. } => {
                 "ask who runs the storage: it was put back to an older state, or hides the newest roster".to_owned()

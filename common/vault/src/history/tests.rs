@@ -26,15 +26,19 @@ async fn listing(made: &Crafted) -> Listing {
     made.restorer().await.viewer().snapshots().await.unwrap()
 }
 
+/// What the holder of a writer's key makes after the writer's last snapshot.
+type Makes = fn(&Sha256Digest) -> Taken;
+
+/// What becomes of a writer's chain.
+type Harm = fn(&Crafted, &crate::WriterKey);
+
 #[tokio::test]
 async fn a_contradiction_of_one_host_stops_that_host_alone() {
     let far = 9_999_999_999;
     let stranger = Sha256Digest::of(b"nothing has this id");
-    // What the holder of the first writer's key makes, and whether its own latest snapshot is in doubt then.
-    type Harm = fn(&Sha256Digest) -> Taken;
-    let jump: Harm = |last| Taken::at(9_999_999_999, Some(*last));
-    let hidden: Harm = |_| Taken::at(7, Some(Sha256Digest::of(b"withheld")));
-    let other: Harm = |_| Taken::at(2, Some(Sha256Digest::of(b"other")));
+    let jump: Makes = |last| Taken::at(9_999_999_999, Some(*last));
+    let hidden: Makes = |_| Taken::at(7, Some(Sha256Digest::of(b"withheld")));
+    let other: Makes = |_| Taken::at(2, Some(Sha256Digest::of(b"other")));
     for (name, harm) in [("a jump", jump), ("a gap", hidden), ("another previous", other)] {
         let made = Crafted::new().await;
         let two = made.add_writer().await;
@@ -281,7 +285,6 @@ async fn nobody_reads_what_a_removed_writer_stored_after_its_last_snapshot() {
 #[tokio::test]
 async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapshot() {
     let entropy = lifeboat_core::random::OsEntropy;
-    type Harm = fn(&Crafted, &crate::WriterKey);
     let hide: Harm = |made, two| made.faults.take_away(&layout::snapshot(two.writer, 1));
     let flip: Harm = |made, two| made.flip(&layout::snapshot(two.writer, 2));
     for (name, harm) in [("a gap", hide), ("an unreadable one", flip)] {

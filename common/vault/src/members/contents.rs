@@ -114,7 +114,7 @@ mod tests {
     fn what_was_stored_last_is_named_only_for_frames_that_nothing_before_lists() {
         let object = |second: i64, ordinals: &[u32]| Listed {
             stored: Timestamp::from_second(second).unwrap(),
-            hash: Sha256Digest::of(&[second.to_le_bytes().as_slice(), &[ordinals.len() as u8]].concat()),
+            hash: Sha256Digest::of(&second.to_le_bytes()),
             needed: ordinals
                 .iter()
                 .map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal })

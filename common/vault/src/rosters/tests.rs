@@ -81,9 +81,10 @@ async fn a_newest_object_that_is_no_roster_is_reported_and_nothing_is_deleted_or
     for harm in ["flip", "replay"] {
         let number = if harm == "flip" { 3 } else { 4 };
         let before = made.faults.contents().get(&layout::roster(number)).cloned();
-        match harm {
-            "flip" => made.flip(&layout::roster(3)),
-            _ => made.faults.plant(&layout::roster(4), replayed.clone()),
+        if harm == "flip" {
+            made.flip(&layout::roster(3));
+        } else {
+            made.faults.plant(&layout::roster(4), replayed.clone());
         }
         let repository = made.open().await;
         assert_eq!(keys(&repository.holes.above), [layout::roster(number)], "{harm}");
@@ -147,10 +148,12 @@ async fn a_machine_that_has_seen_a_roster_takes_only_those_that_continue_it() {
     assert!(refused.to_string().contains("this machine has seen"), "{refused}");
 }
 
+/// What the root changes, given a new key.
+type Change = fn(&mut Roster, String);
+
 #[tokio::test]
 async fn what_the_root_signed_and_nobody_may_take_is_not_passed_over_for_an_older_roster() {
     let key = || key_text(lifeboat_trust::key::SigningKey::generate().verification_key());
-    type Change = fn(&mut Roster, String);
     let changes: [(&str, Change); 5] = [
         ("a writer's key", |roster, key| roster.writers[0].key = key),
         ("a writer vanishes", |roster, _| drop(roster.writers.remove(0))),
