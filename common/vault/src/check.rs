@@ -17,6 +17,7 @@ pub(crate) mod name;
 pub(crate) mod objects;
 pub(crate) mod packs;
 mod relations;
+mod rosters;
 mod scope;
 pub(crate) mod survey;
 #[cfg(test)]

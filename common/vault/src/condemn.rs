@@ -15,6 +15,8 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
 
+/// The seconds of a day, in which leases, graces and floors are counted.
+pub(crate) const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 /// How long a run may take, by the storage's clock, from its registration to its manifest.
 pub const LEASE_DAYS: i64 = 7;
 /// How long a condemnation stands before what it names is deleted, unless a prune is told otherwise.

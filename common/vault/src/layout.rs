@@ -19,6 +19,9 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
+/// The highest number that a name can hold.
+pub(crate) const MOST_NUMBER: u64 = 9_999_999_999;
+
 pub(crate) fn roster(number: u64) -> String {
     format!("{ROSTERS}/{number:010}")
 }

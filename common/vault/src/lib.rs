@@ -20,6 +20,8 @@ mod compare;
 mod condemn;
 mod copy;
 mod countersign;
+#[cfg(test)]
+mod crafted;
 mod error;
 mod find;
 mod forget;
@@ -59,6 +61,7 @@ mod restore;
 mod restorer;
 mod retention;
 mod roster;
+mod rosters;
 mod run_keys;
 mod seal;
 mod select;

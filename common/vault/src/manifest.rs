@@ -20,6 +20,7 @@ use crate::chunk::ChunkSizes;
 use crate::frame_set::{FrameSet, ordinals};
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, digest_in_cbor};
 use crate::item::Content;
+use crate::layout::MOST_NUMBER;
 use crate::name::{BadName, TextTooLong, check_name, check_text};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -146,6 +147,10 @@ pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Resu
     let found = named(&predicate.repository, predicate.writer, predicate.group, predicate.sequence);
     if expected != found {
         return Err(ManifestError::OtherPlace { expected, found });
+    }
+    if let Some(seen) = predicate.seen.iter().find(|seen| seen.sequence > MOST_NUMBER) {
+        let reason = format!("it names snapshot {} of a writer, which cannot be", seen.sequence);
+        return Err(ManifestError::Malformed(reason));
     }
     let [subject] = &statement.subject[..] else {
         return Err(ManifestError::Malformed("it has not exactly one subject".to_owned()));

@@ -103,7 +103,11 @@ impl Viewer {
         let repository = self.repository();
         progress.phase("reading the history", Unit::Items, None);
         let history = repository.history().await?;
-        see_that_it_is_whole(&history)?;
+        if let Some(hole) = repository.holes.above.first() {
+            // It may say who was removed since.
+            return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
+        }
+        self.see_that_any_group_is_whole(&history)?;
         let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
         let listing: Listing =
             repository.store.list("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
@@ -117,7 +121,12 @@ impl Viewer {
             refused: standing(&[Standing::Refused]),
             ..Pruned::default()
         };
+        pruned.held_back.extend(self.closed.iter().map(|(group, reason)| format!("group {group}: {reason}")));
         for group in &self.groups {
+            if let Some(reason) = history.holds_back(group.id) {
+                pruned.held_back.push(format!("group {}: {}", group.id, reason.first_reason()));
+                continue;
+            }
             progress.phase("working out what is needed", Unit::Items, None);
             let round = Round { repository, group, pen, options, now, listing: &listing, progress };
             let outcome = match GroupPlan::work_out(self, group, &history, &listing, now, &**progress).await {
@@ -143,6 +152,19 @@ impl Viewer {
         Ok(pruned)
     }
 
+    /// By a history with a hole nothing of a group may be deleted: what is missing may need what looks unneeded. Where
+    /// that leaves nothing to prune, the prune stops.
+    fn see_that_any_group_is_whole(&self, history: &History) -> Result<(), VaultError> {
+        let mut first = None;
+        for group in &self.groups {
+            match history.holds_back(group.id) {
+                Some(reason) => first = first.or(Some(reason)),
+                None => return Ok(()),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
     /// The time by the storage's clock, from an object that is stored, looked at and deleted again.
     async fn storage_time(&self, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
         let store = &self.repository().store;
@@ -151,17 +173,6 @@ impl Viewer {
         let entry = store.entry(&key).await?;
         store.delete(&key).await?;
         entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
-    }
-}
-
-/// By a history with a hole nothing may be deleted: what is missing may need what looks unneeded.
-fn see_that_it_is_whole(history: &History) -> Result<(), VaultError> {
-    let unreadable = history.snapshots.iter().filter(|recorded| recorded.is_live());
-    let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
-    let mut wrong = history.problems.iter().chain(unreadable).map(ToString::to_string);
-    match wrong.next() {
-        Some(first) => Err(VaultError::NotWhole { first, others: wrong.count() }),
-        None => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::keys::{GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pack::WrappedRunKey;
 use crate::pipeline::RunKeys;
-use crate::repository::Repository;
+use crate::repository::{Repository, check_size};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 use crate::{FORMAT_VERSION, VaultError};
@@ -95,6 +95,7 @@ pub(crate) async fn register(
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
         let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
         let name = layout::run(key.group.id, run);
+        check_size(&name, &registration, cap::KEY)?;
         repository.store.create(&name, registration.clone()).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
         let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;

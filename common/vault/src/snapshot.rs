@@ -32,7 +32,7 @@ use crate::name::{check_name, check_text};
 use crate::pack::MAX_PLAIN;
 use crate::pipeline::{PackSizes, Pipeline, RunKeys};
 use crate::registration::register;
-use crate::repository::{Repository, check_writer};
+use crate::repository::{Repository, check_size, check_writer};
 use crate::roster::Head;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -334,9 +334,13 @@ impl SnapshotWriter {
                 contents: stored.packed.contents.clone(),
                 seen: seen.clone(),
             };
+            if sequence > layout::MOST_NUMBER {
+                return Err(VaultError::NoMoreNumbers { writer: key.writer });
+            }
             let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
-            see_that_it_is_read("manifest", manifest.len() as u64, cap::MANIFEST)?;
-            match repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await {
+            let name = layout::snapshot(key.writer, sequence);
+            check_size(&name, &manifest, cap::MANIFEST)?;
+            match repository.store.create_alone(&name, manifest.into()).await {
                 Ok(_) => {
                     let committed_as = Head { sequence, id };
                     keeping.look_after_commit(committed_as, part_time, progress).await?;
@@ -461,9 +465,10 @@ async fn store_part(
     let plain = to_cbor(part);
     see_that_it_is_read("part", plain.len() as u64, MAX_PLAIN as u64)?;
     let bytes = signed::seal(place, pen, &key.group.index_key, &signed::compressed(plain));
-    see_that_it_is_read("part", bytes.len() as u64, cap::INDEX)?;
     let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-    match repository.store.create(&layout::part(key.group.id, &hash), bytes.into()).await {
+    let name = layout::part(key.group.id, &hash);
+    check_size(&name, &bytes, cap::INDEX)?;
+    match repository.store.create(&name, bytes.into()).await {
         Ok(_) => Ok((hash, size)),
         Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
         Err(error) => Err(error.into()),

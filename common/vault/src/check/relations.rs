@@ -8,7 +8,7 @@ use crate::check::name::Name;
 use crate::check::packs::PackReading;
 use crate::check::scope::Shard;
 use crate::check::survey::{GroupSurvey, Needs, Survey};
-use crate::check::{Checker, PacksRead, keyring};
+use crate::check::{Checker, PacksRead, keyring, rosters};
 use crate::frame_set::FrameSet;
 use crate::history::Standing;
 use crate::ids::RunId;
@@ -72,6 +72,7 @@ impl Checker {
                 },
             );
         }
+        rosters::report(&self.viewer.repository().all_holes().await?, shard, findings);
         history(survey, shard, findings);
         if !survey.is_unread_below("keys") {
             keyring::check(&self.viewer.repository().roster, survey, shard, findings);
@@ -307,8 +308,8 @@ pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
 fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     let history = &survey.history;
     for problem in &history.problems {
-        let reason = problem.to_string();
-        let (key, snapshots, kind) = match problem {
+        let reason = problem.error.to_string();
+        let (key, snapshots, kind) = match &problem.error {
             VaultError::Withheld { writer, first, last } => {
                 let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
                 (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
@@ -316,15 +317,37 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             VaultError::Damaged { key, .. } | VaultError::Missing { key } => {
                 (key.clone(), Vec::new(), DamageKind::History)
             }
+            VaultError::Claimed { writer, first, .. } => {
+                (layout::snapshot(*writer, *first), Vec::new(), DamageKind::History)
+            }
+            VaultError::Contradicted { writer, sequence, .. } => {
+                (layout::snapshot(*writer, *sequence), Vec::new(), DamageKind::History)
+            }
+            VaultError::Disproved { claimant, .. } => {
+                (layout::snapshots_of(*claimant), Vec::new(), DamageKind::History)
+            }
             _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
         };
         findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+    }
+    for ((writer, sequence), why) in &history.void {
+        let key = layout::forget(*writer, *sequence);
+        if shard.owns(&key) {
+            findings.notes.push(format!("`{key}` has no effect: {why}"));
+        }
     }
     let mut given_up = 0;
     for recorded in &history.snapshots {
         findings.snapshots += u64::from(recorded.is_live());
         let key = layout::snapshot(recorded.writer, recorded.sequence);
         match &recorded.manifest {
+            _ if recorded.standing == Standing::Revoked => {
+                findings.damage.retain(|damage| damage.key != key);
+                if shard.owns(&key) {
+                    let note = format!("`{key}` came after its writer was removed and does not count");
+                    findings.notes.push(note);
+                }
+            }
             Err(_) if !recorded.is_live() => {
                 // What is given up costs nothing any more.
                 findings.damage.retain(|damage| damage.key != key);
@@ -334,9 +357,6 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
                 let (reason, kind, mend) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
-            }
-            Ok(_) if recorded.standing == Standing::Revoked && shard.owns(&key) => {
-                findings.notes.push(format!("`{key}` came after its writer was removed and does not count"));
             }
             Ok(_) => {}
         }

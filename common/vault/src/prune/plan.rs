@@ -17,7 +17,7 @@ use crate::VaultError;
 use crate::access::Viewer;
 use crate::authority::{Standing, Word};
 use crate::batch::batches;
-use crate::condemn::LEASE_DAYS;
+use crate::condemn::{LEASE_DAYS, SECONDS_OF_A_DAY};
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{FrameName, RunId, Signer};
@@ -33,7 +33,6 @@ use crate::repository::{Repository, hash_of};
 /// Packs below this size are put together once there are [`SMALL_PACKS`] of them.
 const SMALL_PACK: u64 = PACK_BYTES as u64 / 4;
 const SMALL_PACKS: usize = 8;
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// What is to become of a group's objects.
 #[derive(Default)]
@@ -186,14 +185,17 @@ impl<'a> Planner<'a> {
         let mut left_parts = Vec::new();
         for recorded in &history.snapshots {
             let key = layout::snapshot(recorded.writer, recorded.sequence);
-            let Ok(manifest) = &recorded.manifest else {
-                // It is not live: a live one that cannot be read has ended the prune.
-                self.plan.dead.insert(key);
-                continue;
-            };
-            if manifest.predicate.group != self.group.id {
+            if recorded.group != self.group.id {
                 continue;
             }
+            let Ok(manifest) = &recorded.manifest else {
+                // A live one that cannot be read holds the whole group back.
+                if !recorded.is_live() {
+                    self.plan.dead.extend(self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()));
+                    self.plan.dead.insert(key);
+                }
+                continue;
+            };
             let part_key = layout::part(self.group.id, &manifest.part);
             let part = self.repository.part(manifest, self.group).await;
             if recorded.is_live() {

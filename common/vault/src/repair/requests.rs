@@ -49,13 +49,25 @@ impl Checker {
                 }
             };
             let key = layout::forget(recorded.writer, recorded.sequence);
-            let is_asked = survey.has(&key) && !removed.contains(&(recorded.writer, recorded.sequence));
+            let place = (recorded.writer, recorded.sequence);
+            let void = survey.history.void.get(&place);
+            let is_asked = survey.has(&key) && !removed.contains(&place) && void.is_none();
+            if let Some(why) = void.filter(|_| is_lost) {
+                mender.remove(&key, &format!("it has no effect, since {why}")).await?;
+            }
             if is_lost && !is_asked {
                 self.give_up(recorded.writer, recorded.sequence, mender).await?;
             }
         }
         for problem in &survey.history.problems {
-            let VaultError::Withheld { writer, first, last } = problem else { continue };
+            let (writer, first, last) = match &problem.error {
+                VaultError::Withheld { writer, first, last } => (writer, first, last),
+                // A claim of so many is more likely a lie: what ends it is that the claimant is removed.
+                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_WITHHELD => {
+                    (writer, first, last)
+                }
+                _ => continue,
+            };
             for sequence in (*first..=*last).take(usize::try_from(MOST_WITHHELD).unwrap_or(usize::MAX)) {
                 if !survey.has(&layout::forget(*writer, sequence)) {
                     self.give_up(*writer, sequence, mender).await?;
