@@ -96,6 +96,18 @@ impl Crafted {
         restorer.add_writer(None, &self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }
 
+    /// Another host of the first writer's group.
+    pub(crate) async fn add_neighbour(&self) -> WriterKey {
+        let restorer = self.restorer().await;
+        let group = Some(self.writer.group.id);
+        restorer.add_writer(group, &self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+    }
+
+    /// Takes a member away whose key was stolen.
+    pub(crate) async fn remove(&self, restorer: &Restorer, id: &str) {
+        restorer.remove(id, None, false, None, &self.clock, &OsEntropy).await.unwrap();
+    }
+
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
         self.restorer().await.add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }

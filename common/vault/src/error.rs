@@ -344,18 +344,6 @@ pub enum VaultError {
         /// What readers would refuse.
         reason: String,
     },
-    /// What describes the snapshot is larger than readers accept, so it was not stored.
-    #[error(
-        "the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed"
-    )]
-    TooLarge {
-        /// The object.
-        what: &'static str,
-        /// How large it would be.
-        found: u64,
-        /// The most that readers accept.
-        most: u64,
-    },
     /// A local file of Lifeboat's own could not be read or written.
     #[error("{path} cannot be {action}")]
     Local {
@@ -517,7 +505,6 @@ impl Fault for VaultError {
             | Self::Missing { .. }
             | Self::LostFrame { .. }
             | Self::Unreadable { .. }
-            | Self::TooLarge { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
             Self::Store(error) => error.kind(),
@@ -604,7 +591,7 @@ impl Fault for VaultError {
             }
             Self::NameTaken { .. } => "give each another name".to_owned(),
             Self::BadText { .. } => "give a shorter one".to_owned(),
-            Self::Unreadable { .. } | Self::TooLarge { .. } => {
+            Self::Unreadable { .. } => {
                 "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
             }
             Self::Store(error) => return error.advice(),

@@ -31,6 +31,8 @@ mod frame_set;
 pub mod fuzz;
 mod heal;
 mod history;
+#[cfg(test)]
+mod hostile;
 mod ids;
 mod index;
 pub mod item;

@@ -187,9 +187,6 @@ pub struct Original {
 /// The most tags of a snapshot: more than any command line holds.
 const MOST_TAGS: usize = 1 << 20;
 
-/// The most streams of a snapshot, and the most documents.
-const MOST_STREAMS: usize = 1 << 16;
-
 /// What the group can read of a snapshot: names and numbers, no paths and no contents.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
