@@ -165,7 +165,8 @@ impl Scene {
         let target = tempfile::tempdir().unwrap();
         let open = restorer.open_snapshot(snapshot).await.unwrap();
         let silent: Arc<dyn Progress> = Arc::new(Silent);
-        let restored = open.restore(0, target.path(), &silent, &CancellationToken::new()).await.unwrap();
+        let to = crate::TargetFolder::take(target.path()).unwrap();
+        let restored = open.restore(0, to, &silent, &CancellationToken::new()).await.unwrap();
         let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
         let files: BTreeMap<_, _> =
             entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect();
