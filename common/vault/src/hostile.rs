@@ -31,7 +31,7 @@ use crate::prune::{PruneOptions, Pruned};
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
 use crate::snapshot::{SnapshotOptions, SnapshotWriter, Stream};
-use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, VaultError};
+use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, TargetFolder, VaultError};
 
 /// What a folder holds.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -72,7 +72,7 @@ impl Crafted {
             cache: None,
             dry_run: false,
         };
-        let key = Arc::new(key.clone());
+        let key = Arc::new(WriterKey::parse(&key.to_text()).unwrap());
         let repository = self.open().await;
         let mut run =
             SnapshotWriter::begin(repository, key, options, &self.clock, &OsEntropy, &silent()).await?;
@@ -100,7 +100,8 @@ impl Crafted {
         let snapshot = listing.snapshots.into_iter().find(|s| s.id() == id).ok_or_else(wanted)?;
         let open = restorer.open_snapshot(snapshot).await?;
         let target = tempfile::tempdir().unwrap();
-        let restored = open.restore(0, target.path(), &silent(), &CancellationToken::new()).await?;
+        let to = TargetFolder::take(target.path())?;
+        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
         let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
         let read = |e: fs::DirEntry| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap());
         Ok((entries.map(read).collect(), restored.damaged.len()))

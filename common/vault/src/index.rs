@@ -453,8 +453,9 @@ mod tests {
                 size: 1 << 20,
             }],
         };
-        assert!(with(MOST_PLACES).is_sane());
-        assert!(!with(MOST_PLACES + 1).is_sane());
+        let most = u32::try_from(MOST_PLACES).unwrap();
+        assert!(with(most).is_sane());
+        assert!(!with(most + 1).is_sane());
     }
 
     #[test]

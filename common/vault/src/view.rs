@@ -11,7 +11,7 @@ use crate::VaultError;
 use crate::access::Viewer;
 use crate::authority::Word;
 use crate::history::{Evidence, Recorded};
-use crate::ids::WriterId;
+use crate::ids::{GroupId, WriterId};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
@@ -64,7 +64,8 @@ impl Viewer {
         let history = self.repository.history().await?;
         let mut listing = Listing::default();
         for problem in history.problems {
-            listing.report(problem.writer, problem.evidence == Evidence::Own, problem.error);
+            let is_doubtful = problem.evidence == Evidence::Own && self.shows(problem.group);
+            listing.report(problem.writer, is_doubtful, problem.error);
         }
         let mut reported = BTreeSet::new();
         let live = history.snapshots.into_iter().filter(Recorded::is_live);
@@ -89,13 +90,19 @@ impl Viewer {
                     }
                 }
                 Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    listing.report(writer, true, error);
+                    listing.report(writer, self.shows(group), error);
                 }
                 Err(error) => return Err(error),
             }
         }
         listing.snapshots.sort_by_key(|snapshot| (snapshot.time(), snapshot.writer(), snapshot.sequence()));
         Ok(listing)
+    }
+
+    /// Whether this key is meant to show a group's snapshots. What is wrong with others is reported, and leaves in no
+    /// doubt which of its own is the latest.
+    fn shows(&self, group: GroupId) -> bool {
+        self.group(group).is_some() || self.closed(group).is_some()
     }
 
     pub(crate) async fn snapshot(

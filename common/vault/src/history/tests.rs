@@ -64,6 +64,9 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
         assert!(is_latest(&listing, "two", &newest), "{name}");
         listing.find("latest", Some("one")).unwrap_err();
         listing.find("latest", None).unwrap_err();
+        // The other host's own key shows its own group alone.
+        let own = made.as_writer(&two).await.snapshots().await.unwrap();
+        assert_eq!(own.find("latest", None).unwrap().id(), &newest, "{name}");
         let by_name = listing.find(&first[0].to_string(), None).unwrap();
         assert_eq!(*by_name.id(), first[0], "{name}: what is whole is found by its id");
         assert!(!listing.unreadable.is_empty(), "{name}: it is reported");

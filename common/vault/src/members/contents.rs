@@ -101,7 +101,7 @@ fn choose(mut listed: Vec<Listed>) -> Vec<Sha256Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::RunId;
+    use crate::ids::{FrameName, RunId};
 
     #[test]
     fn what_was_stored_last_is_named_only_for_frames_that_nothing_before_lists() {
