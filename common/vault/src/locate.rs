@@ -15,6 +15,10 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
 
+/// What is wrong with a locations object that is whole and makes no sense.
+pub(crate) const MALFORMED_LOCATIONS: &str =
+    "it puts frames of another run somewhere, frames on each other, or frames that cannot be";
+
 /// Where a frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FramePlace {
@@ -99,7 +103,7 @@ impl Repository {
         if object.run == run && object.is_sane() {
             Ok((signer, object))
         } else {
-            Err(VaultError::damaged(key, "it locates another run's frames, or none that can be"))
+            Err(VaultError::damaged(key, MALFORMED_LOCATIONS))
         }
     }
 

@@ -14,6 +14,7 @@ use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
 use crate::key_file::RecoveryKey;
 use crate::keys::GroupKeys;
+use crate::locate::MALFORMED_LOCATIONS;
 use crate::manifest::{self, Part};
 use crate::registration::Registration;
 use crate::repository::marker_of;
@@ -103,7 +104,7 @@ impl Objects<'_> {
             Name::Contents { group, .. } => {
                 match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
                     Some((_, contents)) if contents.is_sane() => Ok(Body::Contents(contents)),
-                    Some(_) => Err("it lists frames that cannot be".to_owned()),
+                    Some((signer, _)) => Err(format!("{signer} signed it, and it lists frames that cannot be")),
                     None => Ok(Body::Other),
                 }
             }
@@ -112,7 +113,7 @@ impl Objects<'_> {
                     Some((signer, locations)) if locations.is_sane() && locations.run == *run => {
                         Ok(Body::Locations(signer, locations))
                     }
-                    Some(_) => Err("it locates another run's frames, or none that can be".to_owned()),
+                    Some((signer, _)) => Err(format!("{signer} signed it, and {MALFORMED_LOCATIONS}")),
                     None => Ok(Body::Other),
                 }
             }

@@ -24,7 +24,7 @@ use crate::ids::{FrameName, RunId, Signer};
 use crate::index::{Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations};
 use crate::keys::GroupView;
 use crate::layout;
-use crate::locate::FramePlace;
+use crate::locate::{FramePlace, MALFORMED_LOCATIONS};
 use crate::manifest::Part;
 use crate::moving::Moves;
 use crate::pack::{MAX_HEADER, PACK_BYTES, read_header};
@@ -253,22 +253,32 @@ impl<'a> Planner<'a> {
 
     /// Reads the locations objects in the order in which they were stored: what they claim, and which packs each names.
     async fn read_locations(
-        &self,
+        &mut self,
         runs: &Runs,
         packs: &ListedPacks,
     ) -> Result<(Claims, Vec<FoundLocations>), VaultError> {
         let mut entries: Vec<_> = self.below(&layout::locations_of(self.group.id)).collect();
         entries.sort_by_key(|(key, entry)| (entry.modified, *key));
-        let known = Known { packs: &packs.sizes, live: &self.plan.live, under_way: &runs.under_way };
+        let live = self.plan.live.clone();
+        let known = Known { packs: &packs.sizes, live: &live, under_way: &runs.under_way };
         let (mut claims, mut found) = (Claims::default(), Vec::with_capacity(entries.len()));
         for batch in batches(entries, |(_, entry)| entry.size) {
+            let (repository, group) = (self.repository, self.group);
             let read = batch.iter().map(|(key, _)| async move {
                 let run = key.split('/').nth(2).and_then(|run| run.parse::<RunId>().ok())?;
-                Some(self.repository.locations_object(self.group, run, key).await)
+                let read = repository.read_signed::<Locations>(key, group, Word::Places).await;
+                Some(read.map(|(signer, body)| (signer, body.run == run && body.is_sane(), body)))
             });
             for (read, (key, entry)) in join_all(read).await.into_iter().zip(&batch) {
                 // What it alone located may lie in any pack.
-                let Some((signer, body)) = read.transpose().map_err(not_whole)? else { continue };
+                let Some((signer, is_sane, body)) = read.transpose().map_err(not_whole)? else { continue };
+                if !is_sane {
+                    // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
+                    let warning = format!("`{key}`: {signer} signed it, and {MALFORMED_LOCATIONS}");
+                    self.plan.warnings.push(warning);
+                    self.plan.dead.insert((*key).clone());
+                    continue;
+                }
                 let rank = match self.repository.roster.standing(signer, self.group.id) {
                     Standing::Keeper | Standing::Root => Rank::Pruner,
                     _ => Rank::Stated(entry.modified),

@@ -14,7 +14,7 @@ use crate::{StreamKind, VaultError};
 async fn a_restore_that_ends_early_leaves_no_file_that_is_not_whole() {
     let workshop = Workshop::new().await;
     let file = |name: &str, seed| (own(name.as_bytes()), Some(Text(Some(noise(seed, 20_000_000)))));
-    let items = vec![(root(), None), file("a", 1), (own(b"empty"), None), file("b", 2)];
+    let items = vec![(root(), None), file("a", 1), file("b", 2), (own(b"empty"), None)];
     workshop.take(vec![given(StreamKind::Path, "path", Items::of(items))]).await.unwrap();
     for number in 2..5 {
         workshop.faults.clear_script();
