@@ -31,7 +31,8 @@ mod tests {
 
     #[test]
     fn batches_are_bounded_by_count_and_by_bytes() {
-        let of = |sizes: &[u64]| batches(sizes.to_vec(), |size| *size).iter().map(Vec::len).collect::<Vec<_>>();
+        let of =
+            |sizes: &[u64]| batches(sizes.to_vec(), |size| *size).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(of(&[]), Vec::<usize>::new());
         assert_eq!(of(&[1; 40]), [16, 16, 8]);
         assert_eq!(of(&[MOST_BYTES / 2; 3]), [2, 1]);

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use minicbor::{Decode, Encode};
 
 use crate::VaultError;
-use crate::frame_set::{FrameSet, RunFrames};
 use crate::authority::Word;
+use crate::frame_set::{FrameSet, RunFrames};
 use crate::ids::{GroupId, Signer, WriterId, at_most};
 use crate::keys::GroupView;
 use crate::layout;

@@ -235,7 +235,9 @@ pub enum VaultError {
         evidence: String,
     },
     /// A snapshot was committed so long after it looked for what it refers to that a prune has deleted some of it.
-    #[error("snapshot {snapshot} was committed, and data that it needs was deleted while this machine slept: {evidence}")]
+    #[error(
+        "snapshot {snapshot} was committed, and data that it needs was deleted while this machine slept: {evidence}"
+    )]
     CommittedTooLate {
         /// The snapshot, which cannot be restored whole.
         snapshot: lifeboat_core::Sha256Digest,

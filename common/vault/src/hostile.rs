@@ -26,7 +26,7 @@ use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::GroupView;
 use crate::layout;
-use crate::pack::{TrailerFrame, Trailer, compress, seal_trailer};
+use crate::pack::{Trailer, TrailerFrame, compress, seal_trailer};
 use crate::prune::{PruneOptions, Pruned};
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -225,6 +225,10 @@ impl Member {
 }
 
 /// One object that puts frames of a run into one pack.
-pub(crate) fn located(run: RunId, (pack, size): (Sha256Digest, u64), frames: Vec<FrameLocation>) -> Locations {
+pub(crate) fn located(
+    run: RunId,
+    (pack, size): (Sha256Digest, u64),
+    frames: Vec<FrameLocation>,
+) -> Locations {
     Locations { run, packs: vec![PackLocations { pack, frames, size }] }
 }

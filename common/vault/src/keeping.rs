@@ -110,10 +110,9 @@ impl Keeping<'_> {
         let is_endangered = |name: &FrameName| {
             excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
         };
-        let needed = self
-            .needed
-            .iter()
-            .flat_map(|(run, frames)| frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal }));
+        let needed = self.needed.iter().flat_map(|(run, frames)| {
+            frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal })
+        });
         let mut moves = Moves::new();
         let mut of_runs: HashMap<RunId, FramePlaces> = HashMap::new();
         for name in needed.filter(is_endangered) {
@@ -122,8 +121,7 @@ impl Keeping<'_> {
             }
             let places = of_runs.get(&name.run).and_then(|places| places.get(&name));
             let place = self.whole_place(&group, places.map_or(&[], Vec::as_slice)).await?;
-            let place =
-                place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
+            let place = place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
             moves.entry(place.pack).or_default().push((name, place));
         }
         let pen = Pen { signer: Signer::Writer(self.key.writer), key: &self.key.signing_key };

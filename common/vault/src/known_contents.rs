@@ -63,7 +63,9 @@ impl<'a> KnownContents<'a> {
                 });
                 match read {
                     Ok((_, locations)) if locations.is_sane() => place(&mut placed, &locations, &mut free),
-                    Ok(_) => self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be")),
+                    Ok(_) => {
+                        self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"))
+                    }
                     // Swept between the listing and the reading.
                     Err(VaultError::Missing { .. }) => {}
                     Err(error @ VaultError::Damaged { .. }) => self.leave_out(&error),
@@ -102,7 +104,9 @@ impl<'a> KnownContents<'a> {
                 for (bytes, entry) in join_all(reads).await.into_iter().zip(&batch) {
                     let key = &entry.key;
                     if is_own_turn
-                        && bytes.as_ref().is_ok_and(|b| signed::claimed_signer(b) != Some(Signer::Writer(own)))
+                        && bytes
+                            .as_ref()
+                            .is_ok_and(|b| signed::claimed_signer(b) != Some(Signer::Writer(own)))
                     {
                         of_others.push(entry.clone());
                         continue;
@@ -137,8 +141,9 @@ impl<'a> KnownContents<'a> {
         }
         for (run, commitments) in index.contradicted() {
             let registrant = self.registrant(run).await?;
-            let is_true =
-                |c: &&[u8; 32]| registrant.is_some_and(|r| said_by.get(&(run, **c)).is_some_and(|s| s.contains(&r)));
+            let is_true = |c: &&[u8; 32]| {
+                registrant.is_some_and(|r| said_by.get(&(run, **c)).is_some_and(|s| s.contains(&r)))
+            };
             let mut of_registrant = commitments.iter().filter(is_true);
             let only = of_registrant.next().copied().filter(|_| of_registrant.next().is_none());
             self.progress.warn(&format!(
@@ -239,7 +244,8 @@ mod tests {
 
     #[test]
     fn no_more_is_placed_in_a_pack_than_fits() {
-        let (run, pack, hash) = (RunId::from_bytes([1; 16]), Sha256Digest::of(b"pack"), Sha256Digest::of(b""));
+        let (run, pack, hash) =
+            (RunId::from_bytes([1; 16]), Sha256Digest::of(b"pack"), Sha256Digest::of(b""));
         let object = |size, lengths: &[(u32, u32)]| Locations {
             run,
             packs: vec![PackLocations {

@@ -114,13 +114,14 @@ impl Restorer {
         packs: &[(Sha256Digest, u64)],
     ) -> Result<SealKey, VaultError> {
         let repository = self.repository();
-        let registered = repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
-            self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
-                let reason =
-                    "its run key does not open with this recovery key, or is not the one of the snapshot";
-                VaultError::damaged(layout::run(group.id, run), reason)
-            })
-        });
+        let registered =
+            repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
+                self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
+                    let reason =
+                        "its run key does not open with this recovery key, or is not the one of the snapshot";
+                    VaultError::damaged(layout::run(group.id, run), reason)
+                })
+            });
         let error = match registered {
             Ok(key) => return Ok(key),
             Err(error @ VaultError::Store(_)) => return Err(error),

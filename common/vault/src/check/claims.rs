@@ -8,10 +8,10 @@ use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
 use crate::batch::batches;
+use crate::check::Checker;
 use crate::check::findings::{Damage, DamageKind, Findings, Mend};
 use crate::check::scope::Shard;
 use crate::check::survey::{GroupSurvey, Located};
-use crate::check::Checker;
 use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, Signer};
 use crate::index::{FrameLocation, Locations};
@@ -55,7 +55,8 @@ impl Checker {
         let view = survey.view.clone();
         let sized: Vec<_> =
             doubtful.iter().filter_map(|pack| Some((*pack, *survey.packs.get(pack)?))).collect();
-        let mut untrue = Untrue { overclaimed: survey.overclaimed.keys().copied().collect(), ..Untrue::default() };
+        let mut untrue =
+            Untrue { overclaimed: survey.overclaimed.keys().copied().collect(), ..Untrue::default() };
         let read = |(pack, size)| {
             let view = &view;
             async move { (pack, repository.pack_trailer(view, &pack, size).await) }
@@ -101,11 +102,7 @@ impl Checker {
         for batch in batches(entries, |entry| entry.size) {
             self.stop_if_asked()?;
             let read = batch.iter().map(|entry| {
-                repository.read_signed::<Locations>(
-                    &entry.key,
-                    &survey.view,
-                    crate::authority::Word::Places,
-                )
+                repository.read_signed::<Locations>(&entry.key, &survey.view, crate::authority::Word::Places)
             });
             for (read, entry) in futures::future::join_all(read).await.into_iter().zip(&batch) {
                 let (signer, locations) = match read {
@@ -191,8 +188,7 @@ fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
 
 /// The claims about a pack that its trailer denies.
 fn denied_by<'a>(frames: &[TrailerFrame], located: &'a [Located]) -> impl Iterator<Item = &'a Located> {
-    let listed: HashSet<_> =
-        frames.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
+    let listed: HashSet<_> = frames.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
     located.iter().filter(move |Located { name, place, .. }| {
         let FrameLocation { offset, length, hash, .. } = *place;
         !listed.contains(&(name.run, name.ordinal, offset, length, hash))

@@ -104,7 +104,9 @@ impl Objects<'_> {
             Name::Contents { group, .. } => {
                 match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
                     Some((_, contents)) if contents.is_sane() => Ok(Body::Contents(contents)),
-                    Some((signer, _)) => Err(format!("{signer} signed it, and it lists frames that cannot be")),
+                    Some((signer, _)) => {
+                        Err(format!("{signer} signed it, and it lists frames that cannot be"))
+                    }
                     None => Ok(Body::Other),
                 }
             }

@@ -100,11 +100,7 @@ impl Checker {
 
     /// Reads the parts of a group's snapshots once more, for which of them need what is lost. What each snapshot needs
     /// is not kept: it would take memory for every snapshot there is.
-    async fn name_snapshots(
-        &self,
-        group: &GroupSurvey,
-        findings: &mut Findings,
-    ) -> Result<(), VaultError> {
+    async fn name_snapshots(&self, group: &GroupSurvey, findings: &mut Findings) -> Result<(), VaultError> {
         let lost_with = std::mem::take(&mut findings.lost_with);
         if lost_with.is_empty() {
             return Ok(());

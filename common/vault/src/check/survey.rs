@@ -358,7 +358,11 @@ impl GroupSurvey {
                 }
             }
         }
-        self.snapshots.extend(snapshots.iter().map(|(writer, id)| Needs { id: *id, writer: *writer, part: hash }));
+        self.snapshots.extend(snapshots.iter().map(|(writer, id)| Needs {
+            id: *id,
+            writer: *writer,
+            part: hash,
+        }));
         self.parts_seen.insert(hash);
         Ok(())
     }

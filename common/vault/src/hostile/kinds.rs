@@ -66,7 +66,10 @@ fn contents(run: RunId, ordinal: u32, chunks: Vec<ChunkId>, commitment: u8) -> C
 }
 
 /// The locations objects to try: each field at its bounds, on itself, in place of others.
-fn locations(target: &Target, noise_pack: (Sha256Digest, u64)) -> Vec<(&'static str, crate::index::Locations)> {
+fn locations(
+    target: &Target,
+    noise_pack: (Sha256Digest, u64),
+) -> Vec<(&'static str, crate::index::Locations)> {
     let Target { run, frame, pack } = target;
     let at = |offset, length| FrameLocation { offset, length, ..*frame };
     let of = |pack, frames| located(*run, pack, frames);
@@ -143,7 +146,8 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
         };
         attacks.push((format!("contents: {what}"), Box::new(say)));
     }
-    let registrations = [("another run's name", target.run), ("a name of its own", RunId::from_bytes([8; 16]))];
+    let registrations =
+        [("another run's name", target.run), ("a name of its own", RunId::from_bytes([8; 16]))];
     for (what, run) in registrations {
         let say = move || {
             let registration = Registration {
@@ -171,7 +175,8 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
 }
 
 /// Who stores it.
-const EVERYONE: [&str; 5] = ["itself", "neighbour", "removed neighbour", "other group's host", "removed keeper"];
+const EVERYONE: [&str; 5] =
+    ["itself", "neighbour", "removed neighbour", "other group's host", "removed keeper"];
 
 async fn member(scene: &Scene, who: &str) -> Member {
     let view = GroupView::from(&scene.crafted.writer.group);
@@ -224,8 +229,11 @@ async fn survives(scene: &Scene, when: &str) {
     let own = writer.snapshots().await.unwrap();
     let oldest = &own.snapshots[0];
     writer.forget(&[oldest], &crafted.clock, false).await.unwrap();
-    let left: BTreeMap<_, _> =
-        committed.iter().filter(|(id, _)| *id != oldest.id()).map(|(id, files)| (*id, files.clone())).collect();
+    let left: BTreeMap<_, _> = committed
+        .iter()
+        .filter(|(id, _)| *id != oldest.id())
+        .map(|(id, files)| (*id, files.clone()))
+        .collect();
     let prunes = crafted.prune_to_the_end(keeper).await;
     let deleted: u64 = prunes
         .into_iter()

@@ -76,9 +76,7 @@ fn requests(places: &[(FrameName, FramePlace)]) -> Vec<Vec<(FrameName, FramePlac
         let joins = |request: &&mut Vec<(FrameName, FramePlace)>| {
             let (Some((_, first)), Some((_, last))) = (request.first(), request.last()) else { return false };
             let last_end = last.frame.offset.saturating_add(last.frame.length.into());
-            last.pack == place.pack
-                && last_end == place.frame.offset
-                && end - first.frame.offset <= MAX_READ
+            last.pack == place.pack && last_end == place.frame.offset && end - first.frame.offset <= MAX_READ
         };
         match requests.last_mut().filter(joins) {
             Some(request) => request.push((*name, *place)),
@@ -123,7 +121,10 @@ mod tests {
             let pack = Sha256Digest::of(pack.as_bytes());
             let hash = Sha256Digest::of(b"frame");
             let frame = FrameLocation { ordinal, offset, length, hash, chunk_bytes: 0 };
-            (FrameName { run: RunId::from_bytes([1; 16]), ordinal }, FramePlace { pack, size: 1 << 30, frame })
+            (
+                FrameName { run: RunId::from_bytes([1; 16]), ordinal },
+                FramePlace { pack, size: 1 << 30, frame },
+            )
         };
         let mib = 1 << 20;
         let places = [

@@ -15,9 +15,7 @@ use crate::batch::batches;
 use crate::condemn::Loss;
 use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, RunId};
-use crate::index::{
-    CONTENTS_CHUNKS, Contents, FrameContents, LOCATIONS_FRAMES, RunContents, split_contents,
-};
+use crate::index::{CONTENTS_CHUNKS, Contents, FrameContents, LOCATIONS_FRAMES, RunContents, split_contents};
 use crate::known_contents::Believable;
 use crate::layout;
 use crate::locate::FramePlace;
@@ -126,11 +124,14 @@ impl Planner<'_> {
         are_many: bool,
         is_live: impl Fn(&GroupPlan, FrameName) -> bool,
     ) -> Result<(), VaultError> {
-        let (clean, others): (Vec<_>, Vec<_>) = own.into_iter().partition(|(is_clean, _)| *is_clean && !are_many);
+        let (clean, others): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(is_clean, _)| *is_clean && !are_many);
         let mut covered = FrameSet::default();
         let mut carried: BTreeMap<(RunId, [u8; 32]), Vec<FrameContents>> = BTreeMap::new();
-        for (is_kept, key) in
-            clean.into_iter().map(|(_, key)| (true, key)).chain(others.into_iter().map(|(_, key)| (false, key)))
+        for (is_kept, key) in clean
+            .into_iter()
+            .map(|(_, key)| (true, key))
+            .chain(others.into_iter().map(|(_, key)| (false, key)))
         {
             let contents = match self
                 .repository

@@ -145,8 +145,7 @@ impl GroupPlan {
     /// The locations objects of the runs whose old ones go, and of frames of others that were moved.
     pub(super) fn new_locations(&self) -> Vec<Locations> {
         let mut runs: BTreeMap<RunId, BTreeMap<Sha256Digest, PackLocations>> = BTreeMap::new();
-        let is_written =
-            |name: &FrameName| self.relocated.contains(&name.run) || self.added.contains(*name);
+        let is_written = |name: &FrameName| self.relocated.contains(&name.run) || self.added.contains(*name);
         for (name, place) in self.homes.places.iter().filter(|(name, _)| is_written(name)) {
             let packs = runs.entry(name.run).or_default();
             let pack = packs.entry(place.pack).or_insert_with(|| PackLocations {

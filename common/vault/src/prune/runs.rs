@@ -37,7 +37,9 @@ impl Runs {
         now: jiff::Timestamp,
     ) -> Result<(), VaultError> {
         for (key, entry) in below(listing, &layout::runs(group.id)) {
-            let Some(run) = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok()) else { continue };
+            let Some(run) = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok()) else {
+                continue;
+            };
             if is_old(entry, now) || self.is_over(repository, group, run).await? {
                 continue;
             }

@@ -212,9 +212,9 @@ fn removal(
             "it is damaged: {whole} of its {listed} frames were whole and lie in another pack now, {} are lost",
             (listed as u64).saturating_sub(whole)
         )),
-        None if homeless.is_empty() => {
-            Ok(format!("it is damaged: the {whole} frames in it that are known and whole lie in another pack now"))
-        }
+        None if homeless.is_empty() => Ok(format!(
+            "it is damaged: the {whole} frames in it that are known and whole lie in another pack now"
+        )),
         None => Err(format!(
             "kept, though it is damaged: its trailer cannot be read, and some of the {} needed frames that nothing \
              locates may lie in it",
