@@ -93,6 +93,8 @@ fn restored(folder: &std::path::Path) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+type Case<'c> = (&'c str, &'c [&'c str], &'c [&'c str], &'c [&'c str]);
+
 fn held_mounts(parts: &Docker) {
     let play = Playground::new();
     let yard = Yard::in_folder(BINARIES);
@@ -105,7 +107,7 @@ fn held_mounts(parts: &Docker) {
     let binds: Vec<String> = folders.iter().map(|f| format!("device={}", f.path().display())).collect();
     let bind = |place: usize| ["type=none", "o=bind", binds[place].as_str()];
     // A volume, its other users, and the modes in which it is refused.
-    let cases: [(&str, &[&str], &[&str], &[&str]); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("bind-one", &bind(0), &[], &[]),
         ("bind-two", &bind(1), &[""], &[]),
         ("memory-one", memory, &[], &["stop"]),

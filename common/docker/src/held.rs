@@ -24,7 +24,7 @@ pub struct Held {
     /// Where its bytes are read.
     readable: PathBuf,
     /// Whether there was something in it when it was taken.
-    held_something: bool,
+    was_filled: bool,
     /// The mount of our own, where the volume's would go; it goes with this value.
     _mount: Option<OwnedFd>,
 }
@@ -42,8 +42,7 @@ impl Held {
 
     /// Whether it held something when it was taken and holds nothing now.
     pub fn was_emptied(&self) -> bool {
-        self.held_something
-            && !open(&self.readable).is_ok_and(|fd| holds_something(fd.as_fd()).unwrap_or(true))
+        self.was_filled && !open(&self.readable).is_ok_and(|fd| holds_something(fd.as_fd()).unwrap_or(true))
     }
 }
 
@@ -69,8 +68,8 @@ impl Engine {
             None => mountpoint.clone(),
         };
         let folder = open(&readable).map_err(failed)?;
-        let held_something = holds_something(folder.as_fd()).map_err(failed)?;
-        Ok(Held { mountpoint: mountpoint.clone(), readable, held_something, _mount: mount })
+        let was_filled = holds_something(folder.as_fd()).map_err(failed)?;
+        Ok(Held { mountpoint: mountpoint.clone(), readable, was_filled, _mount: mount })
     }
 }
 
@@ -138,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn volume(name: &str, options: serde_json::Value) -> Volume {
+    fn volume(name: &str, options: &serde_json::Value) -> Volume {
         Volume::from_document(json!({"Name": name, "Driver": "local", "Options": options}))
     }
 
@@ -152,16 +151,18 @@ mod tests {
         )
     }
 
+    type Case = (Vec<Volume>, Vec<Container>, &'static [&'static str], bool);
+
     #[test]
     fn what_lies_in_memory_is_not_stopped_away() {
-        let memory = || volume("m", json!({"type": "tmpfs", "device": "tmpfs"}));
-        let bind = || volume("b", json!({"type": "none", "o": "bind", "device": "/srv"}));
+        let memory = || volume("m", &json!({"type": "tmpfs", "device": "tmpfs"}));
+        let bind = || volume("b", &json!({"type": "none", "o": "bind", "device": "/srv"}));
         let writer = || container("writer", true, &[("m", true), ("b", true)]);
         let other = || container("other", true, &[("m", true)]);
         let reader = || container("reader", true, &[("m", false)]);
         let idle = || container("idle", false, &[("m", true)]);
         // Volumes, containers, those that are stopped, and whether that is refused.
-        let cases: [(Vec<Volume>, Vec<Container>, &[&str], bool); 6] = [
+        let cases: [Case; 6] = [
             (vec![memory()], vec![writer()], &["writer"], true),
             (vec![memory()], vec![writer(), other()], &["writer", "other"], true),
             (vec![memory()], vec![writer(), idle()], &["writer"], true),

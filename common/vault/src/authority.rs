@@ -94,12 +94,12 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
     let yes = |believed: bool| if believed { Belief::Yes } else { Belief::No };
     match (word, standing) {
         (_, Stranger) => Belief::No,
-        (Word::RunKey | Word::ChunksToRecover | Word::Places, _) => Belief::Yes,
+        (Word::RunKey | Word::ChunksToRecover | Word::Places, _)
+        | (Word::ChunksToReference, Writer | Keeper | Root) => Belief::Yes,
         (Word::RunUnderWay | Word::LostToRuns, _) => yes(matches!(standing, Writer | Keeper | Root)),
         (Word::PartUnderWay, _) => yes(standing == Writer),
         (Word::Part { writer }, _) => yes(matches!(standing, Writer | RemovedWriter) && is(writer)),
         (Word::ChunksToReference, RemovedWriter | RemovedKeeper) => Belief::IfFromBefore,
-        (Word::ChunksToReference, Writer | Keeper | Root) => Belief::Yes,
         (Word::Condemned | Word::LostToPrune, _) => yes(matches!(standing, Keeper | Root)),
         (Word::LostToRestore { writer }, Writer | RemovedWriter) => yes(is(writer)),
         (Word::LostToRestore { .. }, _) => yes(matches!(standing, Keeper | Root)),

@@ -123,7 +123,9 @@ impl Repository {
         writer: WriterId,
     ) -> Result<FrameSet, VaultError> {
         let (lost, unusable) = self.losses(group, Word::LostToRestore { writer }).await?;
-        unusable.iter().for_each(|error| tracing::info!("{error}"));
+        for error in &unusable {
+            tracing::info!("{error}");
+        }
         Ok(lost)
     }
 

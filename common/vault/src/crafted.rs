@@ -126,7 +126,7 @@ impl Crafted {
     }
 
     /// Writes a snapshot without streams into a writer's chain; gives its id. What is in its place is replaced.
-    pub(crate) async fn take(&self, key: &WriterKey, taken: Taken) -> Sha256Digest {
+    pub(crate) fn take(&self, key: &WriterKey, taken: Taken) -> Sha256Digest {
         let part = Part {
             host: taken.host.to_owned(),
             tags: Vec::new(),
@@ -163,10 +163,10 @@ impl Crafted {
     }
 
     /// A chain of `count` snapshots; gives their ids.
-    pub(crate) async fn chain(&self, key: &WriterKey, host: &'static str, count: u64) -> Vec<Sha256Digest> {
+    pub(crate) fn chain(&self, key: &WriterKey, host: &'static str, count: u64) -> Vec<Sha256Digest> {
         let mut ids: Vec<Sha256Digest> = Vec::new();
         for sequence in 0..count {
-            ids.push(self.take(key, Taken::at(sequence, ids.last().copied()).of(host)).await);
+            ids.push(self.take(key, Taken::at(sequence, ids.last().copied()).of(host)));
         }
         ids
     }

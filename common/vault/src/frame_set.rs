@@ -38,10 +38,6 @@ impl FrameSet {
         self.runs.entry(frame.run).or_default().insert(frame.ordinal)
     }
 
-    pub(crate) fn insert_all(&mut self, run: RunId, ordinals: impl IntoIterator<Item = u32>) {
-        self.runs.entry(run).or_default().extend(ordinals);
-    }
-
     /// Adds the frames of a stored bitmap.
     pub(crate) fn insert_bitmap(&mut self, run: RunId, bitmap: &[u8]) {
         *self.runs.entry(run).or_default() |= bits(bitmap);

@@ -5,6 +5,7 @@
 //! between this look and its manifest may outlast even that, so a run whose manifest was stored long after its part looks
 //! again. All times are the storage's.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -116,10 +117,11 @@ impl Keeping<'_> {
         let mut moves = Moves::new();
         let mut of_runs: HashMap<RunId, FramePlaces> = HashMap::new();
         for name in needed.filter(is_endangered) {
-            if !of_runs.contains_key(&name.run) {
-                of_runs.insert(name.run, self.repository.places(&group, name.run).await?);
-            }
-            let places = of_runs.get(&name.run).and_then(|places| places.get(&name));
+            let of_run = match of_runs.entry(name.run) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.repository.places(&group, name.run).await?),
+            };
+            let places = of_run.get(&name);
             let place = self.whole_place(&group, places.map_or(&[], Vec::as_slice)).await?;
             let place = place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
             moves.entry(place.pack).or_default().push((name, place));

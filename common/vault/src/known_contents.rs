@@ -64,7 +64,7 @@ impl<'a> KnownContents<'a> {
                 match read {
                     Ok((_, locations)) if locations.is_sane() => place(&mut placed, &locations, &mut free),
                     Ok(_) => {
-                        self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"))
+                        self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"));
                     }
                     // Swept between the listing and the reading.
                     Err(VaultError::Missing { .. }) => {}

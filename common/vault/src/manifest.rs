@@ -249,11 +249,6 @@ impl Part {
         frames
     }
 
-    /// Whether a reader can go by it.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.check().is_ok()
-    }
-
     /// Checks everything that readers take for granted. Writers check the same before they store a part.
     pub(crate) fn check(&self) -> Result<(), MalformedPart> {
         let text = |what, text: &str| check_text(text).map_err(|reason| MalformedPart::Text { what, reason });

@@ -14,7 +14,6 @@ use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
-use crate::authority::Word;
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;

@@ -106,11 +106,6 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// Notes what is left as it is, and why.
-    pub(crate) fn note(&mut self, key: &str, why: String) {
-        tracing::warn!("`{key}` is {why}");
-    }
-
     /// Takes an object away that was replaced or is worth nothing.
     pub(crate) async fn remove(&mut self, key: &str, why: &str) -> Result<(), VaultError> {
         if !self.dry_run {

@@ -322,7 +322,7 @@ impl Roster {
             }
         }
         for (place, old) in before.epochs.iter().enumerate() {
-            if !self.epochs.get(place).is_some_and(|new| new.recipient == old.recipient) {
+            if self.epochs.get(place).is_none_or(|new| new.recipient != old.recipient) {
                 return refuse(format!("it does not list epoch {} as roster {number} does", old.epoch));
             }
         }
@@ -339,17 +339,6 @@ impl Roster {
         match signer {
             Signer::Writer(id) => self.writer(id)?.verification_key(),
             Signer::Keeper(id) => parse_key(&self.keeper(id)?.key),
-            Signer::Root => self.root_key(),
-        }
-    }
-
-    /// The key of someone who may condemn today.
-    pub(crate) fn pruning_key_of(&self, signer: Signer) -> Option<VerificationKey> {
-        match signer {
-            Signer::Writer(_) => None,
-            Signer::Keeper(id) => {
-                self.keeper(id).filter(|keeper| keeper.removed.is_none()).and_then(Keeper::verification_key)
-            }
             Signer::Root => self.root_key(),
         }
     }
@@ -490,6 +479,8 @@ mod tests {
         }
     }
 
+    type Row<'r> = (&'r dyn Fn(&mut Roster), &'static str);
+
     #[test]
     fn members_are_added_and_removed_and_neither_change_nor_vanish() {
         let root = SigningKey::generate();
@@ -513,7 +504,7 @@ mod tests {
         assert_eq!(changed(&|after| after.writers.push(writer(3))), None);
         assert_eq!(changed(&|after| after.writers[0].revoked = Some(Revocation { last: None })), None);
         assert_eq!(changed(&|after| after.recipients.clear()), None);
-        let table: [(&dyn Fn(&mut Roster), &str); 10] = [
+        let table: [Row<'_>; 10] = [
             (&|after| drop(after.writers.remove(0)), "does not list writer"),
             (&|after| after.writers[0].key = writer(1).key, "another key or group"),
             (&|after| after.writers[0].group = GroupId::from_bytes([9; 16]), "another key or group"),

@@ -16,7 +16,7 @@ struct Emptied;
 
 /// Whether `unreadable` stands for a volume whose content went away.
 pub(super) fn is_loss(unreadable: &Unreadable) -> bool {
-    unreadable.error.get_ref().is_some_and(|inner| inner.is::<Emptied>())
+    unreadable.error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Emptied>)
 }
 
 /// A held volume as a source.

@@ -17,8 +17,9 @@ pub(super) const EVERYBODY: Mac = [0xff; 6];
 
 /// The link-local address that a kernel gives to an interface with this hardware address (RFC 4291, appendix A).
 pub(super) fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.map(u16::from);
-    Ipv6Addr::new(0xfe80, 0, 0, 0, ((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f)
+    let pair = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    let interface = [pair(mac[0] ^ 2, mac[1]), pair(mac[2], 0xff), pair(0xfe, mac[3]), pair(mac[4], mac[5])];
+    Ipv6Addr::new(0xfe80, 0, 0, 0, interface[0], interface[1], interface[2], interface[3])
 }
 
 fn framed(source: Mac, target: Mac, ethertype: EthernetProtocol, content: &[u8]) -> Vec<u8> {

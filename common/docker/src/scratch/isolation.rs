@@ -333,11 +333,13 @@ mod tests {
         }
     }
 
+    type Leak = (&'static str, fn(&mut Seen));
+
     #[test]
     fn any_way_out_is_a_leak() {
         let isolation = judge(&silence(), &[]).unwrap();
         assert_eq!((isolation.unreachable_from_inside, isolation.networks), (vec!["10.0.0.1".to_owned()], 1));
-        let leaks: [(&str, fn(&mut Seen)); 5] = [
+        let leaks: [Leak; 5] = [
             ("10.0.0.1", |seen| seen.views[0].reached = seen.answered.clone()),
             ("gateway", |seen| seen.views[0].gateways = vec![Ipv4Addr::new(10, 0, 0, 1)]),
             ("IPv6 network", |seen| seen.views[0].ipv6 = vec!["fe80".into()]),
@@ -349,7 +351,7 @@ mod tests {
             leak(&mut seen);
             match judge(&seen, &["fallen".to_owned()]) {
                 Err(EngineError::NotIsolated { reached }) => {
-                    assert!(reached[0].contains(word), "{reached:?}")
+                    assert!(reached[0].contains(word), "{reached:?}");
                 }
                 other => panic!("{word}: {other:?}"),
             }

@@ -220,24 +220,24 @@ mod tests {
         Challenge::among(&headers.collect())
     }
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) }
     }
 
     #[test]
     fn a_token_is_preferred_and_a_password_goes_to_basic_only() {
         let hub =
             r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="a:b:pull""#;
-        assert_eq!(among(&[hub]), bearer("https://auth.docker.io/token", Some("registry.docker.io")));
-        assert_eq!(among(&[r#"bearer REALM="https://a.b/c\"d""#]), bearer("https://a.b/c\"d", None));
+        assert_eq!(among(&[hub]), Some(bearer("https://auth.docker.io/token", Some("registry.docker.io"))));
+        assert_eq!(among(&[r#"bearer REALM="https://a.b/c\"d""#]), Some(bearer("https://a.b/c\"d", None)));
         assert_eq!(among(&["Basic realm=\"registry\""]), Some(Challenge::Basic));
         assert_eq!(
             among(&["Basic realm=\"a\", Bearer realm=\"https://a.b/c\""]),
-            bearer("https://a.b/c", None)
+            Some(bearer("https://a.b/c", None))
         );
         assert_eq!(
             among(&["Basic realm=\"a\"", "Bearer realm=\"https://a.b/c\""]),
-            bearer("https://a.b/c", None)
+            Some(bearer("https://a.b/c", None))
         );
         for unanswerable in ["Negotiate", "Digest realm=\"a\", nonce=\"b\"", "Bearer service=\"a\"", ""] {
             assert_eq!(among(&[unanswerable]), None, "{unanswerable}");

@@ -46,7 +46,7 @@ const OCCUPANTS: [Occupant; 6] = [
 async fn occupied_by(occupant: Occupant) -> (Crafted, crate::KeeperKey) {
     let made = Crafted::with_floor(none()).await;
     let (removed, keeper) = (made.add_keeper().await, made.add_keeper().await);
-    let ids = made.chain(&made.writer, "one", 3).await;
+    let ids = made.chain(&made.writer, "one", 3);
     let writer = made.writer.writer;
     match occupant {
         Occupant::Nothing => {}
@@ -115,7 +115,7 @@ async fn what_the_storage_does_not_let_go_is_said_to_be_in_the_way() {
 async fn the_root_goes_below_the_floor_though_another_asked_before() {
     let made = Crafted::with_floor(Floor { days: 30, snapshots: 1 }).await;
     let keeper = made.add_keeper().await;
-    let ids = made.chain(&made.writer, "one", 2).await;
+    let ids = made.chain(&made.writer, "one", 2);
     made.ask(keeper_pen(&keeper), made.writer.writer, 0, Some(ids[0]));
     assert!(is_listed(&made, 0).await, "the floor keeps it from a keeper");
     let restorer = made.restorer().await;
@@ -127,7 +127,7 @@ async fn the_root_goes_below_the_floor_though_another_asked_before() {
 async fn the_floor_goes_by_the_storages_time_and_no_other() {
     let made = Crafted::with_floor(Floor { days: 14, snapshots: 1 }).await;
     let keeper = made.add_keeper().await;
-    made.chain(&made.writer, "one", 3).await;
+    made.chain(&made.writer, "one", 3);
     // A keeper's own clock is wrong by two months.
     made.clock.jump(jiff::SignedDuration::from_hours(24 * 60));
     let viewer = made.as_keeper(&keeper).await;

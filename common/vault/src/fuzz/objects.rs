@@ -110,7 +110,7 @@ pub fn part(cbor: &[u8]) -> bool {
     }
     let mut needed = FrameSet::default();
     for record in &part.runs {
-        needed.insert_all(record.run, record.needed().map(|frame| frame.ordinal));
+        needed.insert_bitmap(record.run, &record.frames);
         for (frame, _) in record.needed().zip(&record.used) {
             assert!(frame.ordinal < MAX_FRAMES && record.needs(frame.ordinal));
         }

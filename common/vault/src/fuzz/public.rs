@@ -39,7 +39,10 @@ pub fn roster(payload: &[u8]) -> bool {
     for keeper in &roster.keepers {
         let key = roster.key_of(Signer::Keeper(keeper.id));
         assert!(key.is_some(), "whoever is on a roster that was read has a key");
-        assert!(keeper.removed.is_none() || roster.pruning_key_of(Signer::Keeper(keeper.id)).is_none());
+        let group = crate::ids::GroupId::from_bytes([0; 16]);
+        let may_condemn =
+            roster.believes(crate::authority::Word::Condemned, group, Signer::Keeper(keeper.id));
+        assert!(keeper.removed.is_none() || may_condemn.is_none());
     }
     true
 }

@@ -42,12 +42,12 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
     for (name, harm) in [("a jump", jump), ("a gap", hidden), ("another previous", other)] {
         let made = Crafted::new().await;
         let two = made.add_writer().await;
-        let (first, second) = (made.chain(&made.writer, "one", 2).await, made.chain(&two, "two", 2).await);
+        let (first, second) = (made.chain(&made.writer, "one", 2), made.chain(&two, "two", 2));
         let pins = tempfile::tempdir().unwrap();
         let pins = PinFile::in_state_folder(pins.path(), &made.writer.repository);
         made.open_with(pins.clone()).await.unwrap().history().await.unwrap();
-        made.take(&made.writer, harm(&first[1])).await;
-        let newest = made.take(&two, Taken::at(2, Some(second[1])).of("two")).await;
+        made.take(&made.writer, harm(&first[1]));
+        let newest = made.take(&two, Taken::at(2, Some(second[1])).of("two"));
 
         let repository = made.open_with(pins.clone()).await.unwrap();
         let history = repository.history().await.unwrap();
@@ -73,9 +73,9 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
     }
     // No name holds a higher number, and nobody may claim to have seen one.
     let made = Crafted::new().await;
-    made.chain(&made.writer, "one", 1).await;
+    made.chain(&made.writer, "one", 1);
     let two = made.add_writer().await;
-    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, far + 1, stranger)).await;
+    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, far + 1, stranger));
     let history = made.open().await.history().await.unwrap();
     assert!(history.holds_back(made.writer.group.id).is_none(), "{:?}", errors(&history));
     assert!(history.holds_back(two.group.id).is_some());
@@ -86,13 +86,12 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     let keeper = made.add_keeper().await;
-    let first = made.chain(&made.writer, "one", 1).await;
-    let second = made.chain(&two, "two", 3).await;
-    made.take(&made.writer, Taken::at(9_999_999_999, Some(first[0])).seeing(&two, 4_000_000_000, first[0]))
-        .await;
+    let first = made.chain(&made.writer, "one", 1);
+    let second = made.chain(&two, "two", 3);
+    made.take(&made.writer, Taken::at(9_999_999_999, Some(first[0])).seeing(&two, 4_000_000_000, first[0]));
     made.pass(1);
     // The second host disproves the claim by its next snapshot.
-    made.take(&two, Taken::at(3, Some(second[2])).of("two")).await;
+    made.take(&two, Taken::at(3, Some(second[2])).of("two"));
     made.ask(keeper_pen(&keeper), two.writer, 0, Some(second[0]));
     let viewer = made.as_keeper(&keeper).await;
     let options = crate::PruneOptions { grace: jiff::SignedDuration::ZERO, dry_run: false };
@@ -113,7 +112,7 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
     viewer.prune(&options, &entropy, &silent).await.unwrap();
     assert!(made.faults.contents().contains_key(&layout::snapshot(made.writer.writer, 0)));
     // Where that leaves no group, the prune says so and stops.
-    made.take(&two, Taken::at(9, None).of("two")).await;
+    made.take(&two, Taken::at(9, None).of("two"));
     let refused = viewer.prune(&options, &entropy, &silent).await.unwrap_err();
     assert!(matches!(refused, VaultError::NotWhole { .. }), "{refused}");
 }
@@ -122,9 +121,9 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
 async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
-    let first = made.chain(&made.writer, "one", 2).await;
+    let first = made.chain(&made.writer, "one", 2);
     let lie = Sha256Digest::of(b"a lie");
-    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 4_000_000_000, lie)).await;
+    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 4_000_000_000, lie));
     let history = made.open().await.history().await.unwrap();
     let problem = history.problems.first().unwrap();
     assert_eq!((problem.writer, problem.evidence), (made.writer.writer, Evidence::Claim));
@@ -136,7 +135,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     assert_eq!(listing_now.unreadable.len(), 1);
 
     // The writer that it is about goes on, by a later snapshot with a lower number: now the claimant is wrong.
-    let third = made.take(&made.writer, Taken::at(2, Some(first[1])).of("one")).await;
+    let third = made.take(&made.writer, Taken::at(2, Some(first[1])).of("one"));
     let history = made.open().await.history().await.unwrap();
     assert_eq!(
         history.problems.first().map(|problem| problem.writer),
@@ -156,9 +155,9 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     assert_eq!(errors(&made.open().await.history().await.unwrap()).len(), 1, "its claim is in what counts");
     let made = Crafted::new().await;
     let two = made.add_writer().await;
-    made.chain(&made.writer, "one", 2).await;
-    let true_one = made.chain(&two, "two", 1).await;
-    made.take(&two, Taken::at(1, Some(true_one[0])).seeing(&made.writer, 4_000_000_000, lie)).await;
+    made.chain(&made.writer, "one", 2);
+    let true_one = made.chain(&two, "two", 1);
+    made.take(&two, Taken::at(1, Some(true_one[0])).seeing(&made.writer, 4_000_000_000, lie));
     let restorer = made.restorer().await;
     restorer.remove(&two.writer.to_string(), Some(0), false, None, &made.clock, &entropy).await.unwrap();
     assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new());
@@ -168,12 +167,12 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
 async fn what_others_saw_is_compared_with_what_is_in_its_place() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
-    let first = made.chain(&made.writer, "one", 2).await;
-    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 0, first[0])).await;
+    let first = made.chain(&made.writer, "one", 2);
+    made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 0, first[0]));
     assert_eq!(errors(&made.open().await.history().await.unwrap()), Vec::<String>::new());
     // The whole chain of the first host is written again with its key.
-    let forged = made.take(&made.writer, Taken::at(0, None).of("forged")).await;
-    let next = made.take(&made.writer, Taken::at(1, Some(forged)).of("forged")).await;
+    let forged = made.take(&made.writer, Taken::at(0, None).of("forged"));
+    let next = made.take(&made.writer, Taken::at(1, Some(forged)).of("forged"));
     let both = |history: &History, found: &Sha256Digest| {
         let said = errors(history);
         assert_eq!(said.len(), 1, "{said:?}");
@@ -200,7 +199,7 @@ async fn what_others_saw_is_compared_with_what_is_in_its_place() {
 async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
     let made = Crafted::with_floor(Floor { days: 0, snapshots: 0 }).await;
     let keeper = made.add_keeper().await;
-    let ids = made.chain(&made.writer, "one", 3).await;
+    let ids = made.chain(&made.writer, "one", 3);
     let (writer, stranger) = (made.writer.writer, Sha256Digest::of(b"another"));
     let root = made.restorer().await;
     let root = (Signer::Root, root.viewer().root().unwrap());
@@ -243,7 +242,7 @@ async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
 #[tokio::test]
 async fn requests_for_numbers_that_were_never_reached_choose_no_number() {
     let made = Crafted::new().await;
-    let ids = made.chain(&made.writer, "one", 2).await;
+    let ids = made.chain(&made.writer, "one", 2);
     let writer = made.writer.writer;
     let tip = async || {
         let repository = made.open().await;
@@ -257,7 +256,7 @@ async fn requests_for_numbers_that_were_never_reached_choose_no_number() {
     made.ask(pen(&made.writer), writer, 3, None);
     let found = tip().await.unwrap();
     assert_eq!((found.next, found.previous), (4, Some(ids[1])));
-    made.take(&made.writer, Taken::at(9_999_999_999, None)).await;
+    made.take(&made.writer, Taken::at(9_999_999_999, None));
     let full = tip().await.unwrap_err();
     assert!(matches!(full, VaultError::NoMoreNumbers { .. }), "{full}");
 }
@@ -266,14 +265,14 @@ async fn requests_for_numbers_that_were_never_reached_choose_no_number() {
 async fn nobody_reads_what_a_removed_writer_stored_after_its_last_snapshot() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
-    let ids = made.chain(&two, "two", 2).await;
+    let ids = made.chain(&two, "two", 2);
     let restorer = made.restorer().await;
     let entropy = lifeboat_core::random::OsEntropy;
     let removed = restorer.remove(&two.writer.to_string(), None, false, None, &made.clock, &entropy).await;
     removed.unwrap();
     let mut before = ids[1];
     for sequence in 2..50 {
-        before = made.take(&two, Taken::at(sequence, Some(before)).of("two")).await;
+        before = made.take(&two, Taken::at(sequence, Some(before)).of("two"));
     }
     made.faults.clear_log();
     let repository = made.open().await;
@@ -293,7 +292,7 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
     for (name, harm) in [("a gap", hide), ("an unreadable one", flip)] {
         let made = Crafted::new().await;
         let two = made.add_writer().await;
-        made.chain(&two, "two", 3).await;
+        made.chain(&two, "two", 3);
         harm(&made, &two);
         let restorer = made.restorer().await;
         let id = two.writer.to_string();
@@ -304,7 +303,7 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
     // What this machine has seen and the storage hides is missed as well, and what another host saw.
     let made = Crafted::new().await;
     let two = made.add_writer().await;
-    let ids = made.chain(&two, "two", 2).await;
+    let ids = made.chain(&two, "two", 2);
     let state = tempfile::tempdir().unwrap();
     let pins = PinFile::in_state_folder(state.path(), &two.repository);
     made.open_with(pins.clone()).await.unwrap().history().await.unwrap();
@@ -315,7 +314,7 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
     let id = two.writer.to_string();
     let refused = pinned.remove(&id, None, false, None, &made.clock, &entropy).await.unwrap_err();
     assert!(matches!(refused, VaultError::Doubtful { .. }), "{refused}");
-    made.take(&made.writer, Taken::at(0, None).seeing(&two, 1, ids[1])).await;
+    made.take(&made.writer, Taken::at(0, None).seeing(&two, 1, ids[1]));
     let bare = made.restorer().await;
     let refused = bare.remove(&id, None, false, None, &made.clock, &entropy).await.unwrap_err();
     assert!(refused.to_string().contains(&made.writer.writer.to_string()), "{refused}");
@@ -327,7 +326,7 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
 #[tokio::test]
 async fn times_that_are_dated_ahead_do_not_lift_the_floor() {
     let made = Crafted::with_floor(Floor { days: 30, snapshots: 1 }).await;
-    let ids = made.chain(&made.writer, "one", 3).await;
+    let ids = made.chain(&made.writer, "one", 3);
     made.pass(1);
     made.ask(pen(&made.writer), made.writer.writer, 0, Some(ids[0]));
     let now = lifeboat_core::clock::Clock::now(made.faults.clock());

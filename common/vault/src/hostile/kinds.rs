@@ -245,7 +245,7 @@ async fn survives(scene: &Scene, when: &str) {
         let id = crafted.back_up(key, &files(0)).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         crafted.assert_all_come_back(&BTreeMap::from([(id, files(0))]), when).await;
     }
-    assert!(began.elapsed() < Duration::from_secs(60), "{when}: it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{when}: it took {:?}", began.elapsed());
 }
 
 /// A manifest that is dated ahead or back, or says that it saw what is not there, stops its own group at the most.
@@ -259,7 +259,7 @@ async fn manifests_of_one_host_stop_no_other_group() {
         Taken::at(2, None).seeing(&scene.other, 4_000_000_000, seen),
         Taken::at(7, Some(seen)),
     ] {
-        crafted.take(&crafted.writer, taken).await;
+        crafted.take(&crafted.writer, taken);
     }
     let writer = crafted.as_writer(&scene.other).await;
     let own = writer.snapshots().await.unwrap();

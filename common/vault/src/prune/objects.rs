@@ -53,9 +53,9 @@ impl Planner<'_> {
             if self.plan.homes.disputed.has_run(run) {
                 let moved = self.plan.moves.values().flatten().map(|(name, _)| *name);
                 let of_run: Vec<_> = moved.filter(|name| name.run == run).collect();
-                of_run.into_iter().for_each(|name| {
+                for name in of_run {
                     self.plan.added.insert(name);
-                });
+                }
                 continue;
             }
             let (condemned, standing): (Vec<_>, Vec<_>) =

@@ -53,10 +53,10 @@ impl Checker {
             if !whole.is_empty() {
                 self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
             }
-            let homeless = survey.needed.minus(&survey.located_frames());
+            let homeless = survey.needed.minus(&survey.whole());
             match removal(trailer.as_deref(), &moved, &homeless) {
                 Ok(why) => mender.remove(&key, &why).await?,
-                Err(why) => mender.note(&key, why),
+                Err(why) => tracing::warn!("`{key}` is {why}"),
             }
         }
         Ok(())
@@ -188,15 +188,15 @@ impl Checker {
     }
 }
 
-/// What locations objects and the pack's own trailer say lies in a pack.
+/// What lies in a pack: by its own trailer, which lists all of it, or else by locations objects.
 fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
-    let mut said = located.to_vec();
-    for frame in trailer.unwrap_or_default() {
+    let Some(trailer) = trailer else { return located.to_vec() };
+    let listed = trailer.iter().map(|frame| {
         let TrailerFrame { ordinal, offset, length, hash, chunk_bytes, .. } = *frame;
         let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
-        said.push(Located { name: name_of(frame), size: 0, place });
-    }
-    said
+        Located { name: name_of(frame), size: 0, place }
+    });
+    listed.collect()
 }
 
 /// Whether a damaged pack may be taken away, and why: only if all that can still be of use in it was moved. Without its
@@ -235,7 +235,7 @@ pub(crate) fn whole_frames(
         let start = usize::try_from(located.place.offset).unwrap_or(usize::MAX);
         let sealed = bytes.get(start..start.saturating_add(located.place.length as usize));
         let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == located.place.hash);
-        if is_whole && !is_false(located) && names.insert(located.name) {
+        if is_whole && !is_false(located) && names.insert((located.name, located.place.hash)) {
             frames.push(TrailerFrame {
                 run: located.name.run,
                 ordinal: located.name.ordinal,

@@ -12,8 +12,8 @@ async fn made() -> (Crafted, crate::WriterKey) {
     let two = made.add_writer().await;
     made.add_keeper().await;
     made.restorer().await.set_floor(Floor { days: 3, snapshots: 1 }, &made.clock).await.unwrap();
-    made.chain(&made.writer, "one", 1).await;
-    made.chain(&two, "two", 1).await;
+    made.chain(&made.writer, "one", 1);
+    made.chain(&two, "two", 1);
     (made, two)
 }
 
@@ -43,7 +43,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
             }
             let repository = made.open().await;
             assert_eq!(repository.roster_pin.number, 3, "{case}");
-            assert_eq!(keys(&repository.holes.below), [key.clone()], "{case}");
+            assert_eq!(keys(&repository.holes.below), std::slice::from_ref(&key), "{case}");
             // Restore, backup, prune, check and the next roster go on.
             let restorer = made.restorer().await;
             let listing = restorer.viewer().snapshots().await.unwrap();
@@ -227,7 +227,7 @@ async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_na
 async fn a_keeper_who_planted_more_index_objects_than_a_roster_can_name_is_removed() {
     let made = Crafted::new().await;
     let thief = made.add_keeper().await;
-    made.take(&made.writer, Taken::at(0, None)).await;
+    made.take(&made.writer, Taken::at(0, None));
     let place = crate::signed::Place {
         purpose: crate::seal::Purpose::Contents,
         repository: &made.writer.repository,
