@@ -135,10 +135,14 @@ fn a_challenge_that_leads_elsewhere_gets_nothing() {
             REGISTRY => bearer(realm),
             _ => token(),
         });
-        for said in [
-            verify_at(&desk, &network, "registry.example.com/app:1.0", &[]),
-            sign_at(&desk, &network, "registry.example.com/app:1.0"),
-        ] {
+        let mut said = vec![verify_at(&desk, &network, "registry.example.com/app:1.0", &[])];
+        // Signing asks in the same way; opening the key is slow on purpose, so that it tries one realm of each kind.
+        if ["http://auth.example.com/token", "https://auth.example.net/token", "https://192.0.2.1/token"]
+            .contains(&realm)
+        {
+            said.push(sign_at(&desk, &network, "registry.example.com/app:1.0"));
+        }
+        for said in said {
             let said = said.expect_code(3);
             assert!(said.stderr.contains(why), "{realm}: {}", said.stderr);
             assert!(said.stderr.contains("--allow-realm"), "{realm}: {}", said.stderr);
