@@ -30,7 +30,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Diff(args) => diff::run(args, ui).await,
         Verb::Find(args) => find::run(args, ui).await,
         Verb::Stats(args) => stats::run(args, ui).await,
-        Verb::Copy(args) => copy::run(args, ui).await,
+        Verb::Copy(args) => Box::pin(copy::run(args, ui)).await,
         Verb::Forget(args) => forget::run(args, ui).await,
         Verb::Prune(args) => prune::run(args, ui).await,
         Verb::Key(args) => key::run(args, ui).await,

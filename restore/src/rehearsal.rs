@@ -6,10 +6,15 @@
 mod boot;
 mod checks;
 mod drill;
+mod grounds;
+mod halt;
 mod plan;
 mod point;
+mod tree_removal;
 mod verdict;
 
-pub use drill::{DrillError, DrillOptions, rehearse};
+pub use drill::{DrillOptions, rehearse};
+pub use grounds::{FolderError, Grounds, GroundsError, Swept};
+pub use halt::DrillError;
 pub use plan::{Action, Check, Expectation, Plan, PlanError, SqlEngine};
 pub use point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_registry::{
-    Access, Artifact, Attached, Credentials, Descriptor, Discovery, LegacyArtifact, LegacyKind, Reference,
-    Repository, Resolved,
+    Access, Artifact, Attached, Descriptor, Discovery, LegacyArtifact, LegacyKind, Reference, Repository,
+    Resolved,
 };
 use lifeboat_report::signature::{Signature, StoredBundle};
-use lifeboat_shell::Failure;
+use lifeboat_shell::{Failure, RegistryFlags};
 use lifeboat_trust::bundle::{self, Bundle};
 use lifeboat_trust::dsse::{self, Envelope};
 use lifeboat_trust::key::Sign;
@@ -47,10 +47,10 @@ impl Target {
     /// Resolves the reference while `open` opens the key, which takes a while on purpose.
     pub(crate) async fn resolve_beside<K>(
         reference: Reference,
-        allow_http: bool,
+        registry: RegistryFlags,
         open: impl FnOnce() -> Result<K, Failure>,
     ) -> Result<(Self, K), Failure> {
-        let resolving = tokio::spawn(Self::resolve(reference, allow_http));
+        let resolving = tokio::spawn(Self::resolve(reference, registry));
         let key = open()?;
         let target = resolving.await.map_err(|error| {
             Failure::refused(format!("the image could not be looked up: {error}"), "report this")
@@ -59,13 +59,10 @@ impl Target {
     }
 
     /// Resolves the reference.
-    async fn resolve(reference: Reference, allow_http: bool) -> Result<Self, Failure> {
+    async fn resolve(reference: Reference, registry: RegistryFlags) -> Result<Self, Failure> {
         let reference = reference.locate(lifeboat_shell::engine_address().as_deref()).await?;
-        let credentials = match &reference {
-            Reference::Registry(registry) => Credentials::from_login(registry.registry())?,
-            Reference::Layout(_) | Reference::Daemon(_) => Credentials::Anonymous,
-        };
-        let repository = Repository::open(&reference, Access { allow_http, credentials })?;
+        let access = Access::from_login(&reference, registry.allow_http, &registry.allowed_realms)?;
+        let repository = Repository::open(&reference, access)?;
         let resolved = repository.resolve(&reference).await?;
         Ok(Self { reference, repository, resolved })
     }

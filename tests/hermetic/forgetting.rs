@@ -119,3 +119,64 @@ fn a_damaged_index_holds_a_prune_back_and_says_so_until_it_was_repaired() {
     assert_eq!(listed(&yard), ids[3..]);
     assert_eq!(yard.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json()["damage"], json!([]));
 }
+
+#[test]
+fn a_new_repository_keeps_for_two_weeks_what_a_stolen_key_asks_to_forget() {
+    let yard = Yard::without_repository(BINARIES);
+    let (one, two, writer) = (yard.path("one.key"), yard.path("two.key"), yard.path("writer.key"));
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (one, two, writer) = (path(&one), path(&two), path(&writer));
+    yard.backup(["init", "--recovery-key", &one, "--recovery-key", &two, "--writer-key", &writer])
+        .expect_code(0);
+    let identity = ["--identity", one.as_str()];
+    let floor = || {
+        let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
+        (list["floor_days"].as_u64().unwrap(), list["floor_snapshots"].as_u64().unwrap())
+    };
+    assert_eq!(floor(), (14, 1));
+    yard.add_keeper();
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    for seed in 0..2 {
+        fs::write(source.join("file"), noise(seed, 10_000)).unwrap();
+        yard.snapshot(&source).expect_code(0);
+    }
+    let ids = listed(&yard);
+    yard.backup(["forget", ids[0].as_str()]).expect_code(1);
+    yard.as_keeper(["forget", ids[0].as_str()]).expect_code(1);
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    assert_eq!(listed(&yard), ids);
+    // What is not given stays as it is, and nothing given is a mistake.
+    yard.backup(["key", "floor", "--snapshots", "2"].into_iter().chain(identity)).expect_code(0);
+    assert_eq!(floor(), (14, 2));
+    yard.backup(["key", "floor"].into_iter().chain(identity)).expect_code(2);
+    yard.backup(["key", "floor", "--days", "0", "--snapshots", "1"].into_iter().chain(identity))
+        .expect_code(0);
+    let said =
+        yard.backup(["key", "add", "writer", &path(&yard.path("more.key"))].into_iter().chain(identity));
+    assert!(said.expect_code(0).stderr.contains("key floor --days 14"));
+    yard.backup(["forget", ids[0].as_str()]).expect_code(0);
+    assert_eq!(listed(&yard), ids[1..]);
+}
+
+#[test]
+fn a_request_of_a_removed_keeper_is_never_taken_for_a_snapshot_that_is_forgotten() {
+    let (yard, ids) = yard();
+    let one = yard.path("one.key");
+    let identity = ["--identity", one.to_str().unwrap()];
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    assert_eq!(listed(&yard), ids[3..]);
+    let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
+    let keeper = list["keepers"][0]["id"].as_str().unwrap().to_owned();
+    yard.backup(["key", "remove", &keeper].into_iter().chain(identity)).expect_code(0);
+    assert_eq!(listed(&yard), ids, "the requests of a removed keeper count no more");
+    let said = yard.backup(["forget", "--keep-last", "1"]).expect_code(1);
+    assert!(said.stderr.contains("forget/") && said.stderr.contains("who was removed"), "{}", said.stderr);
+    assert_eq!(listed(&yard), ids);
+    fs::remove_file(yard.path("keeper.key")).unwrap();
+    yard.add_keeper();
+    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    assert_eq!(listed(&yard), ids[3..]);
+    yard.as_keeper(["prune", "--grace", "0s"]).expect_code(0);
+    assert_eq!(yard.as_keeper(["check", "--json"]).expect_code(0).json()["damage"], json!([]));
+}

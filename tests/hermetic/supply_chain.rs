@@ -5,6 +5,7 @@
 mod archives;
 mod attacks;
 mod corpus;
+mod credentials;
 mod keys;
 mod servers;
 mod snapshots;

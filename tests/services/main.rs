@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;
 mod docker;
+mod gc;
 mod programs;
 mod reader;
 mod rehearsal;
@@ -13,6 +14,7 @@ mod storage;
 mod store;
 mod supply_chain;
 mod volumes;
+mod walls;
 
 use libtest_mimic::Arguments;
 use lifeboat_tests::repository::Binaries;
@@ -29,6 +31,7 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     trials.extend(age::trials());
     trials.extend(docker::trials());
+    trials.extend(gc::trials());
     trials.extend(programs::trials());
     trials.extend(reader::trials());
     trials.extend(rehearsal::trials());
@@ -39,5 +42,6 @@ fn main() -> std::process::ExitCode {
     trials.extend(store::trials());
     trials.extend(supply_chain::trials());
     trials.extend(volumes::trials());
+    trials.extend(walls::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -18,8 +18,8 @@ use lifeboat_docker::selection::Wanted;
 use lifeboat_report::Report;
 use lifeboat_report::drill::{DrillReport, Verdict};
 use lifeboat_restore::rehearsal::{
-    DrillError, DrillOptions, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind,
-    rehearse,
+    DrillError, DrillOptions, Grounds, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume,
+    SourceKind, rehearse,
 };
 use lifeboat_tests::gate::{Missing, setting, trial};
 use tokio_util::sync::CancellationToken;
@@ -263,7 +263,9 @@ async fn drill(engine: Result<&Engine, &str>, point: Copied, plan: &Plan) -> Dri
     let folder = tempfile::tempdir().unwrap();
     let report = drill_in(engine, point, plan, folder.path(), &CancellationToken::new()).await.unwrap();
     assert!(report.leftovers.is_empty(), "{:?}", report.leftovers);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the scratch folder is as it was");
+    for name in ["rehearsals", "drills"] {
+        assert_eq!(std::fs::read_dir(folder.path().join(name)).unwrap().count(), 0, "{name} is as it was");
+    }
     assert_eq!(scratch_objects(&report.rehearsal), "");
     assert!(!report.html().contains("correct-horse") && !report.json().unwrap().contains("correct-horse"));
     report
@@ -276,10 +278,11 @@ async fn drill_in(
     folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<DrillReport, DrillError> {
+    let grounds = Grounds::open(folder, None, &OsEntropy).unwrap();
     let options = DrillOptions {
         plan,
         engine,
-        scratch_folder: folder,
+        grounds: &grounds,
         clock: &SystemClock,
         entropy: &OsEntropy,
         progress: &Silent,
@@ -306,7 +309,9 @@ fn database(parts: &Parts) {
             ["healthy", "running"]
         );
         assert_eq!(report.volumes[0].differences.as_deref(), Some(&[][..]));
-        assert!(report.isolation.as_ref().unwrap().proven);
+        let isolation = report.isolation.as_ref().unwrap();
+        assert!(isolation.proven);
+        assert_eq!(isolation.shown, ["before the boot", "after the boot", "at the end"]);
         assert!(report.rto.measured_seconds.is_some() && report.rto.met == Some(true), "{:?}", report.rto);
         assert_eq!(report.rpo.met, Some(true));
         assert!(report.images.iter().all(|image| image.digest.is_some()), "{:?}", report.images);

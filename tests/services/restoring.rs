@@ -79,6 +79,7 @@ fn restore_as_nobody(yard: &Yard, to: &Path) -> Said {
     run(command.uid(NOBODY).gid(NOBODY))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn set_ids() -> Result<(), Failed> {
     let yard = yard(|source| {
         for (name, owner) in [("others", SOMEBODY), ("own", NOBODY)] {
@@ -96,6 +97,7 @@ fn set_ids() -> Result<(), Failed> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn foreign_target() -> Result<(), Failed> {
     let yard = yard(|source| fs::write(source.join("file"), "content").unwrap());
     let target = yard.path("target");
@@ -110,6 +112,7 @@ fn foreign_target() -> Result<(), Failed> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn exchanged() -> Result<(), Failed> {
     let yard = yard(|source| {
         for number in 0..200 {
@@ -141,6 +144,7 @@ fn exchanged() -> Result<(), Failed> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn full_disk() -> Result<(), Failed> {
     let noise: Vec<u8> =
         (0_u32..1_000_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();

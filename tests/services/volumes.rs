@@ -6,16 +6,24 @@ use lifeboat_tests::gate::trial;
 use lifeboat_tests::repository::{Binaries, Yard};
 use serde_json::Value;
 
-use crate::docker::{Docker, Playground, docker};
+use crate::docker::{Docker, Playground, docker, eventually};
 
 const BINARIES: Binaries =
     Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("volumes::patterns_and_caches_are_left_out_of_volumes_too", Docker::find(), |docker| {
-        left_out(&docker);
-        Ok(())
-    })]
+    let found = Docker::find();
+    let test = |name: &str, test: fn(&Docker)| {
+        trial(name, found.clone(), move |docker| {
+            test(&docker);
+            Ok(())
+        })
+    };
+    vec![
+        test("volumes::patterns_and_caches_are_left_out_of_volumes_too", left_out),
+        test("volumes::one_whose_mount_goes_with_its_user_is_read_whole_or_refused", held_mounts),
+        test("volumes::one_that_is_empty_where_it_was_full_is_never_a_whole_snapshot", emptied),
+    ]
 }
 
 fn left_out(parts: &Docker) {
@@ -37,4 +45,120 @@ fn left_out(parts: &Docker) {
     assert_eq!(std::fs::read_to_string(target.join("keep/a")).unwrap(), "kept\n");
     assert!(target.join("cache/CACHEDIR.TAG").exists());
     assert!(!target.join("keep/b.tmp").exists() && !target.join("cache/x").exists());
+}
+
+/// A volume whose mount goes with its user.
+fn with_options(play: &Playground, name: &str, options: &[&str]) -> String {
+    let name = play.name(name);
+    let mut args = vec!["volume", "create"];
+    args.extend(options.iter().flat_map(|option| ["--opt", option]));
+    args.push(&name);
+    docker(&args)
+}
+
+const FILL: &str = "test -e /v/a || { mkdir -p /v/sub; echo one > /v/a; head -c 300000 /dev/urandom > /v/sub/b; ln -s a /v/l; }; \
+                    touch /tmp/ready; trap 'exit 0' TERM; while true; do sleep 0.1; done";
+
+/// Starts users of a volume, the first of which fills it.
+fn users(play: &Playground, parts: &Docker, volume: &str, others: &[&str]) {
+    let start = |name: &str, how: &str| {
+        let mount = format!("{volume}:/v{how}");
+        play.run(&format!("{volume}-{name}"), &["-v", &mount, &parts.busybox, "sh", "-c", FILL]);
+        let name = play.name(&format!("{volume}-{name}"));
+        eventually("the container is ready", || {
+            docker(&["exec", &name, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
+        });
+    };
+    start("first", "");
+    for (number, how) in others.iter().enumerate() {
+        start(&format!("other{number}"), how);
+    }
+}
+
+/// What the first user sees: every file with its hash.
+fn seen(play: &Playground, volume: &str) -> String {
+    let script = "cd /v && find . | sort && find . -type f | sort | xargs sha256sum";
+    docker(&["exec", &play.name(&format!("{volume}-first")), "sh", "-c", script])
+}
+
+/// The same of a restored folder.
+fn restored(folder: &std::path::Path) -> String {
+    let script = "find . | sort && find . -type f | sort | xargs sha256sum";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .env("LC_ALL", "C")
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+type Case<'c> = (&'c str, &'c [&'c str], &'c [&'c str], &'c [&'c str]);
+
+fn held_mounts(parts: &Docker) {
+    let play = Playground::new();
+    let yard = Yard::in_folder(BINARIES);
+    let run = |volume: &str, mode: &str| {
+        let args = ["run", "--volume", volume, "--mode", mode, "--json"];
+        command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
+    };
+    let memory: &[&str] = &["type=tmpfs", "device=tmpfs", "o=size=8m"];
+    let folders: Vec<tempfile::TempDir> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let binds: Vec<String> = folders.iter().map(|f| format!("device={}", f.path().display())).collect();
+    let bind = |place: usize| ["type=none", "o=bind", binds[place].as_str()];
+    // A volume, its other users, and the modes in which it is refused.
+    let cases: [Case<'_>; 5] = [
+        ("bind-one", &bind(0), &[], &[]),
+        ("bind-two", &bind(1), &[""], &[]),
+        ("memory-one", memory, &[], &["stop"]),
+        ("memory-two", memory, &[""], &["stop"]),
+        ("memory-reader", memory, &[":ro"], &[]),
+    ];
+    for (name, options, others, refused) in cases {
+        let volume = with_options(&play, name, options);
+        users(&play, parts, &volume, others);
+        let before = seen(&play, &volume);
+        for mode in ["stop", "pause", "none"] {
+            let said = run(&volume, mode);
+            if refused.contains(&mode) {
+                let said = said.expect_code(2);
+                assert!(said.stdout.contains("lies in memory"), "{name} {mode}: {}", said.stdout);
+            } else {
+                let document = said.expect_code(0).json();
+                assert_eq!(document["incomplete"], false, "{name} {mode}: {document}");
+                let target = yard.path(&format!("{name}-{mode}"));
+                yard.restore(["volume", "latest", &volume, "--to-dir", target.to_str().unwrap()])
+                    .expect_code(0);
+                assert_eq!(restored(&target), before, "{name} {mode}");
+            }
+            assert_eq!(seen(&play, &volume), before, "{name} {mode}: the live data is as it was");
+        }
+    }
+}
+
+fn emptied(parts: &Docker) {
+    let play = Playground::new();
+    let yard = Yard::in_folder(BINARIES);
+    // An application that takes everything away when it stops: as if its mount had gone.
+    let volume = play.volume("data");
+    let script =
+        "echo x > /v/a; touch /tmp/ready; trap 'rm /v/a; exit 0' TERM; while true; do sleep 0.1; done";
+    let mount = format!("{volume}:/v");
+    let id = play.run("app", &["-v", &mount, &parts.busybox, "sh", "-c", script]);
+    eventually("the container is ready", || {
+        docker(&["exec", &id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
+    });
+    let said =
+        command::run(yard.backup_command(["run", "--volume", &volume]).env("DOCKER_HOST", &parts.host));
+    let said = said.expect_code(3);
+    assert!(
+        said.stderr.contains("THE SNAPSHOT LACKS IT") && said.stderr.contains(&volume),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stdout.contains("INCOMPLETE"), "{}", said.stdout);
+    // A volume that was empty all the time is whole.
+    let empty = play.volume("empty");
+    command::run(yard.backup_command(["run", "--volume", &empty]).env("DOCKER_HOST", &parts.host))
+        .expect_code(0);
 }

@@ -5,6 +5,7 @@ pub mod gate;
 pub mod http;
 pub mod layout;
 pub mod log;
+pub mod network;
 pub mod registry;
 pub mod repository;
 pub mod s3;

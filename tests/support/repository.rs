@@ -69,10 +69,13 @@ impl Yard {
         twin
     }
 
-    /// Makes the repository at `location` with two recovery keys.
+    /// Makes the repository at `location` with two recovery keys, and with a floor that lets tests forget at once.
     pub fn init(&self) -> Said {
         let (one, two, writer) = (self.path("one.key"), self.path("two.key"), self.path("writer.key"));
-        let args = ["init", "--recovery-key"].map(OsStr::new).into_iter().chain([one.as_os_str()]);
+        let args = ["init", "--keep-days-at-least", "0", "--recovery-key"]
+            .map(OsStr::new)
+            .into_iter()
+            .chain([one.as_os_str()]);
         let args = args.chain([OsStr::new("--recovery-key"), two.as_os_str()]);
         self.backup(args.chain([OsStr::new("--writer-key"), writer.as_os_str()]))
     }

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{
-    Access, Child, Credentials, Descriptor, Found, LegacyKind, LegacyLayer, Reference, RegistryError,
-    Repository, Resolved,
+    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, Reference, RegistryError, Repository, Resolved,
 };
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
-use lifeboat_shell::Failure;
+use lifeboat_shell::{Failure, RegistryFlags};
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
 use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
 use lifeboat_trust::legacy;
@@ -104,14 +103,11 @@ impl Image {
     pub(crate) async fn resolve(
         reference: Reference,
         platform: Option<&str>,
-        allow_http: bool,
+        registry: &RegistryFlags,
     ) -> Result<Self, Failure> {
         let reference = reference.locate(lifeboat_shell::engine_address().as_deref()).await?;
-        let credentials = match &reference {
-            Reference::Registry(registry) => Credentials::from_login(registry.registry())?,
-            Reference::Layout(_) | Reference::Daemon(_) => Credentials::Anonymous,
-        };
-        let repository = Repository::open(&reference, Access { allow_http, credentials })?;
+        let access = Access::from_login(&reference, registry.allow_http, &registry.allowed_realms)?;
+        let repository = Repository::open(&reference, access)?;
         let mut resolved = repository.resolve(&reference).await?;
         let children = repository.children(&resolved.descriptor).await?;
         let mut index = None;

@@ -8,9 +8,10 @@ use lifeboat_vault::{Asked, Rules, Snapshot, apply_rules};
 
 /// Forget snapshots by rules or by id
 ///
-/// Rules count within one host's snapshots of the same things. A forgotten snapshot is listed no more; what it alone
-/// needed is deleted by `prune`. A writer key can forget its own host's snapshots only, and nobody goes below the
-/// retention floor of the repository but a recovery key.
+/// Rules count within one host's snapshots of the same things. An incomplete snapshot displaces no complete one, and one
+/// that claims an earlier time than those before it displaces none of them. A forgotten snapshot is listed no more; what
+/// it alone needed is deleted by `prune`. A writer key can forget its own host's snapshots only, and nobody goes below
+/// the retention floor of the repository (`key floor`) but a recovery key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
@@ -98,13 +99,18 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
     };
     let asked = viewer.forget(&chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
-    let mut refused = false;
+    let (mut refused, mut failed) = (false, false);
     for (snapshot, asked) in chosen.iter().zip(asked) {
         let reasons = match asked {
             Asked::Forgotten => Vec::new(),
             Asked::Kept(reason) => {
                 refused = true;
                 vec![reason.to_owned()]
+            }
+            Asked::Occupied(why) => {
+                failed = true;
+                ui.warn(&format!("snapshot {} could not be forgotten: {why}", snapshot.short_id()));
+                vec![why]
             }
         };
         lines.push(line(snapshot, reasons));
@@ -113,7 +119,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     lines.sort_by_key(|line| line.time);
     ui.report(&ForgetReport { dry_run: args.dry_run, snapshots: lines });
     let named_and_refused = refused && !args.snapshots.is_empty();
-    Ok(match (named_and_refused, is_complete) {
+    Ok(match (failed || named_and_refused, is_complete) {
         (true, _) => Outcome::Negative,
         (false, true) => Outcome::Done,
         (false, false) => Outcome::Incomplete,

@@ -39,7 +39,9 @@ pub(crate) struct Args {
     #[arg(long)]
     single_recipient: bool,
     /// Never forget a snapshot before it is this many days old, whatever a backup host or a keeper asks
-    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    ///
+    /// The writer key that is made here may be stolen. Change it later with `key floor`.
+    #[arg(long, value_name = "DAYS", default_value_t = Floor::USUAL_DAYS)]
     keep_days_at_least: u32,
 }
 

@@ -119,7 +119,8 @@ struct RemoveArgs {
     /// The id, or the first digits of it, as `key list` shows it
     #[arg(value_name = "ID")]
     id: String,
-    /// Of a backup host: the sequence of its last snapshot that is to count [default: the newest]
+    /// Of a backup host: the sequence of its last snapshot that is to count; must be given where the host's history is
+    /// not whole [default: the newest]
     #[arg(long, value_name = "SEQ")]
     last: Option<u64>,
     /// Accept that losing the one recovery key that is left loses everything
@@ -131,14 +132,22 @@ struct RemoveArgs {
 
 #[derive(Debug, clap::Args)]
 struct FloorArgs {
-    /// Keep every snapshot for this many days
-    #[arg(long, value_name = "DAYS", default_value_t = 0)]
-    days: u32,
-    /// Keep this many of every host's newest snapshots
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    snapshots: u32,
+    #[command(flatten)]
+    floor: NewFloor,
     #[command(flatten)]
     change: ChangeArgs,
+}
+
+/// What is not given stays as it is.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct NewFloor {
+    /// Keep every snapshot for this many days
+    #[arg(long, value_name = "DAYS")]
+    days: Option<u32>,
+    /// Keep this many of every host's newest snapshots
+    #[arg(long, value_name = "N")]
+    snapshots: Option<u32>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -156,8 +165,13 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             ui.report(&RotatedReport { epoch });
         }
         KeyVerb::Floor(args) => {
-            let floor = Floor { days: args.days, snapshots: args.snapshots };
-            args.change.open().await?.set_floor(floor, &SystemClock).await?;
+            let restorer = args.change.open().await?;
+            let before = restorer.viewer().repository().roster().floor();
+            let floor = Floor {
+                days: args.floor.days.unwrap_or(before.days),
+                snapshots: args.floor.snapshots.unwrap_or(before.snapshots),
+            };
+            restorer.set_floor(floor, &SystemClock).await?;
             ui.report(&FloorReport { days: floor.days, snapshots: floor.snapshots });
         }
         KeyVerb::Sheet(args) => {
@@ -201,6 +215,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
                 None => None,
             };
             let restorer = change.open().await?;
+            advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::WriterKey| write_private(&file, &key.to_text());
             let added = restorer.add_writer(group, &SystemClock, &OsEntropy, keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
@@ -210,6 +225,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
         NewMember::Keeper { file, change } => {
             see_that_it_is_free(&file)?;
             let restorer = change.open().await?;
+            advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::KeeperKey| write_private(&file, &key.to_text());
             let added = restorer.add_keeper(&SystemClock, &OsEntropy, keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
@@ -237,6 +253,17 @@ async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
         Removed::Keeper(id) => KeyRemovedReport { role: "keeper", id: id.to_string(), last: None },
     });
     Ok(())
+}
+
+/// A floor of no days is left as someone set it, and who adds a key that can be stolen is warned.
+fn advise_on_floor(restorer: &Restorer, ui: &Ui) {
+    if restorer.viewer().repository().roster().floor().days == 0 {
+        ui.warn(&format!(
+            "the retention floor has no days, so a thief of this key can have snapshots forgotten at once; \
+             `lifeboat-backup key floor --days {}` keeps the younger ones",
+            Floor::USUAL_DAYS
+        ));
+    }
 }
 
 /// An existing file is refused before anything is changed, and never removed.

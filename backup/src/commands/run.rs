@@ -2,6 +2,7 @@
 
 mod containers;
 mod left_out;
+mod volume_source;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -206,6 +206,18 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The engine's description of an image, by id, digest or tag.
+    pub(crate) async fn image_document(&self, name: &str) -> Result<Value, EngineError> {
+        self.get(&format!("/images/{}/json", segment(name)), "describe an image").await
+    }
+}
+
+/// `text` as one segment of a request's path: whatever it holds, it changes nothing else of the request.
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// `path?filters=…` with the engine's filter syntax.
 pub(crate) fn filtered(path: &str, filters: &[(&str, &str)]) -> String {
     let mut by_key = serde_json::Map::new();
@@ -317,6 +329,11 @@ mod tests {
         assert_eq!(error.kind(), Kind::Undetermined);
         assert!(error.to_string().contains("nobody.sock"), "{error}");
         assert!(error.advice().unwrap().contains("DOCKER_HOST"));
+    }
+
+    #[test]
+    fn a_segment_of_a_path_stays_one() {
+        assert_eq!(segment("a/b@sha256:1?x=1&y#z w%"), "a%2Fb%40sha256%3A1%3Fx%3D1%26y%23z%20w%25");
     }
 
     #[test]

@@ -160,6 +160,30 @@ pub enum EngineError {
         /// The addresses of this host that were reached from inside.
         reached: Vec<String>,
     },
+    /// A wall around a sandbox cannot be set, so nothing is begun.
+    #[error("the sandbox cannot be cut off from this host: the wall `{wall}` cannot be set ({reason})")]
+    WallMissing {
+        /// Which wall.
+        wall: &'static str,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// A wall around a sandbox that was set does not stand any more.
+    #[error("a wall around the sandbox does not stand any more: {}", faults.join(", "))]
+    WallFell {
+        /// What is missing.
+        faults: Vec<String>,
+    },
+    /// This machine's key cannot be used.
+    #[error("this machine's key {} cannot be used: {reason}", path.display())]
+    MachineKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The work was asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -176,12 +200,15 @@ impl Fault for EngineError {
             | Self::VolumeOutOfReach { .. }
             | Self::VolumeTaken { .. }
             | Self::CannotQuiesce { .. }
+            | Self::WallMissing { .. }
+            | Self::MachineKey { .. }
             | Self::Definitions { .. } => Kind::Usage,
             Self::Unreachable { .. }
             | Self::Lost { .. }
             | Self::Malformed { .. }
             | Self::ImageMissing { .. }
             | Self::IsolationUnproven { .. }
+            | Self::WallFell { .. }
             | Self::NotIsolated { .. } => Kind::Undetermined,
             Self::Answer { .. } | Self::NotReleased { .. } | Self::Io { .. } => Kind::Refused,
             Self::Interrupted => Kind::Interrupted,
@@ -205,7 +232,17 @@ impl Fault for EngineError {
             },
             Self::NotFound { near, .. } => format!("did you mean `{}`?", near.join("`, `")),
             Self::Lost { .. } => "look at the engine's log, and try again when it answers".to_owned(),
-            Self::VolumeOutOfReach { advice, .. } | Self::CannotQuiesce { advice, .. } => advice.clone(),
+            Self::VolumeOutOfReach { advice, .. }
+            | Self::CannotQuiesce { advice, .. }
+            | Self::WallMissing { advice, .. } => advice.clone(),
+            Self::WallFell { .. } => "look for a program that changes the packet filter or network settings while drills \
+                 run, keep it from doing so, and run the drill again"
+                .to_owned(),
+            Self::MachineKey { path, .. } => format!(
+                "give it back to this user (`chown`, `chmod 600`), or move {} away: then another one is made, and what \
+                 earlier drills left must be removed by hand",
+                path.display()
+            ),
             Self::VolumeTaken { .. } => "give another name with --to; nothing in the existing volume was touched".to_owned(),
             Self::NotReleased { journal, .. } => format!(
                 "start them by hand, or run `lifeboat-backup doctor`, which replays {}",

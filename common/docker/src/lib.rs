@@ -11,6 +11,8 @@ pub mod definitions;
 mod document;
 mod engine;
 mod error;
+pub mod held;
+mod machine_key;
 pub mod order;
 pub mod ownership;
 pub mod quiesce;

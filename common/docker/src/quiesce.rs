@@ -20,6 +20,7 @@ use self::journal::{Action, Entry, Found, Journal, Remedy, Step, shelf};
 use crate::EngineError;
 use crate::document::list;
 use crate::engine::{Engine, filtered};
+use crate::held::refuse_loss;
 use crate::order::starting_order;
 use crate::selection::{Activity, Container, Selection, Service};
 
@@ -113,6 +114,9 @@ impl Engine {
         }
         for container in &writers {
             refuse_harm(container, action)?;
+        }
+        if action == Action::Stop {
+            refuse_loss(selection, &writers)?;
         }
         for (path, busy) in shelf(options.journal_folder)?.busy {
             if writers.iter().any(|c| c.id == busy.id) {

@@ -2,16 +2,24 @@
 //! reaches out of a container, labelled, limited in size and in time, and removed to the last object.
 //!
 //! A [`Sandbox`] is one rehearsal's: a network of its own, named volumes, containers that [`sanitise`] has made harmless.
-//! Before the first of them starts, [`Sandbox::prove_isolation`] shows from inside the network that this host cannot be
-//! reached. Every object carries [`REHEARSAL_LABEL`](crate::ownership::REHEARSAL_LABEL) and
-//! [`EXPIRES_LABEL`](crate::ownership::EXPIRES_LABEL), so that whatever a killed process leaves
-//! is found and removed by the next run ([`Engine::gc`]).
+//! Two walls stand between its network and this host, either of which is enough against a container without rights of
+//! its own: settings of the bridge (`bridge`) and rules of the packet filter (`filter`). Before the first container
+//! starts, [`Sandbox::prove_isolation`] shows from inside the network that this host cannot be reached, and
+//! [`Sandbox::prove_again`] shows it later from every container's own. Every object carries the marks of
+//! [`ownership`](crate::ownership), so that what a killed process leaves is found and removed by the next run
+//! ([`Engine::gc`]).
 
+mod attack;
 mod boot;
+mod bridge;
 mod clear;
 mod exec;
+mod filter;
+mod frames;
+mod image;
 mod isolation;
 mod namespace;
+mod permitted;
 mod probe;
 pub mod sanitise;
 
@@ -23,14 +31,16 @@ use bollard::models::{Ipam, NetworkCreateRequest};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
 pub use self::boot::{NotReady, Ready, redacted};
+use self::bridge::Bridge;
 pub use self::clear::{Cleared, Collected};
 pub use self::exec::{ExecCommand, ExecOutput};
+use self::filter::Filter;
+pub use self::image::ResolvedImage;
 pub use self::isolation::Isolation;
 use self::sanitise::Sanitised;
 use crate::EngineError;
-use crate::definitions::{ContainerParts, ImageParts};
 use crate::engine::Engine;
-use crate::ownership::Ownership;
+use crate::ownership::{Ownership, ScratchKind};
 
 /// A resolver that nobody can reach (RFC 5737), so that no name of the outside is ever asked for.
 pub const NO_RESOLVER: &str = "192.0.2.1";
@@ -42,6 +52,8 @@ pub struct Sandbox {
     engine: Engine,
     owner: Ownership,
     network: String,
+    bridge: Bridge,
+    filter: Filter,
     gateways: Vec<String>,
     probe: Option<String>,
     isolation: Option<Isolation>,
@@ -59,34 +71,29 @@ pub struct ScratchVolume {
     pub directory: PathBuf,
 }
 
-/// An image that a rehearsal may use: named by id, never by tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvedImage {
-    /// The name under which the application used it.
-    pub reference: String,
-    /// What the engine says of it now.
-    pub parts: ImageParts,
-    /// The digest by which a registry knows it, if it was ever in one.
-    pub digest: Option<String>,
-}
-
 impl Engine {
-    /// Makes the network of a new sandbox: internal, without an address of this host on it, and without IPv6.
+    /// Makes the network of a new sandbox: internal, without an address of this host on it, without IPv6, and behind two
+    /// walls.
+    ///
+    /// # Errors
+    /// [`EngineError::WallMissing`] when a wall cannot be set; nothing is left then.
     pub async fn sandbox(&self, owner: Ownership) -> Result<Sandbox, EngineError> {
+        Filter::available().await?;
+        let bridge = owner.bridge_name();
+        let name = owner.network_name();
+        let option =
+            |name: &str, value: &str| (format!("com.docker.network.bridge.{name}"), value.to_owned());
         let request = NetworkCreateRequest {
-            name: owner.network_name(),
+            name: name.clone(),
             driver: Some("bridge".to_owned()),
             internal: Some(true),
             attachable: Some(false),
             enable_ipv6: Some(false),
             ipam: Some(Ipam { driver: Some("default".to_owned()), ..Default::default() }),
             // Internal alone lets containers reach this host at the bridge's own address. Without an address there,
-            // nothing on this host can be reached through it.
-            options: Some(HashMap::from([(
-                "com.docker.network.bridge.inhibit_ipv4".to_owned(),
-                "true".to_owned(),
-            )])),
-            labels: Some(owner.labels("network").into_iter().collect()),
+            // nothing on this host can be reached through it over IPv4.
+            options: Some(HashMap::from([option("inhibit_ipv4", "true"), option("name", &bridge)])),
+            labels: Some(owner.labels(ScratchKind::Network, &name, "network").into_iter().collect()),
             ..Default::default()
         };
         let network = self
@@ -95,53 +102,53 @@ impl Engine {
             .await
             .map_err(EngineError::call("create a scratch network"))?
             .id;
-        let document = self.get(&format!("/networks/{network}"), "describe a network").await?;
-        let gateways = crate::document::list(&document["IPAM"]["Config"])
-            .iter()
-            .filter_map(|config| crate::document::some_text(&config["Gateway"]))
-            .collect();
-        Ok(Sandbox {
+        let mut sandbox = Sandbox {
             engine: self.clone(),
+            bridge: Bridge::new(&bridge),
+            filter: Filter::new(&owner),
             owner,
             network,
-            gateways,
+            gateways: Vec::new(),
             probe: None,
             isolation: None,
             torn_down: false,
-        })
-    }
-
-    /// The image of a captured container: the one with the same id, or else one with a digest under which it was known.
-    /// A tag is never followed.
-    ///
-    /// # Errors
-    /// [`EngineError::ImageMissing`] when this host has neither.
-    pub async fn resolve_image(
-        &self,
-        container: &ContainerParts,
-        captured: Option<&ImageParts>,
-    ) -> Result<ResolvedImage, EngineError> {
-        let digests = captured.map(|image| image.digests.clone()).unwrap_or_default();
-        let candidates = std::iter::once(container.image_id.clone()).chain(digests.iter().cloned());
-        for candidate in candidates {
-            match self.get(&format!("/images/{candidate}/json"), "describe an image").await {
-                Ok(document) => {
-                    let parts = ImageParts::from_document(&document);
-                    let digest = digests.first().or(parts.digests.first()).cloned();
-                    return Ok(ResolvedImage { reference: container.image_reference.clone(), parts, digest });
+        };
+        match sandbox.raise_walls().await {
+            Ok(()) => Ok(sandbox),
+            Err(error) => {
+                match sandbox.tear_down().await {
+                    Ok(cleared) if cleared.leftovers.is_empty() => {}
+                    Ok(cleared) => tracing::error!("left behind: {}", cleared.leftovers.join(", ")),
+                    Err(error) => tracing::error!("the scratch network may be left behind: {error}"),
                 }
-                Err(error) if error.is_absent() => {}
-                Err(error) => return Err(error),
+                Err(error)
             }
         }
-        Err(EngineError::ImageMissing {
-            reference: container.image_reference.clone(),
-            id: container.image_id.clone(),
-        })
     }
 }
 
 impl Sandbox {
+    async fn raise_walls(&mut self) -> Result<(), EngineError> {
+        self.bridge.raise()?;
+        self.filter.raise().await?;
+        let document = self.engine.get(&format!("/networks/{}", self.network), "describe a network").await?;
+        self.gateways = crate::document::list(&document["IPAM"]["Config"])
+            .iter()
+            .filter_map(|config| crate::document::some_text(&config["Gateway"]))
+            .collect();
+        Ok(())
+    }
+
+    /// What does not stand any more of the two walls.
+    async fn faults(&self) -> Result<Vec<String>, EngineError> {
+        let mut faults = self.bridge.faults();
+        match self.filter.faults().await {
+            Ok(found) => faults.extend(found),
+            Err(error) => return Err(EngineError::IsolationUnproven { reason: error.to_string() }),
+        }
+        Ok(faults)
+    }
+
     /// Whose it is.
     pub fn owner(&self) -> &Ownership {
         &self.owner
@@ -155,7 +162,10 @@ impl Sandbox {
     /// Makes an empty volume that stands for the volume `original`.
     pub async fn volume(&self, original: &str) -> Result<ScratchVolume, EngineError> {
         let name = self.owner.volume_name(original);
-        let volume = self.engine.create_volume(&name, &self.owner.labels(original)).await?;
+        let volume = self
+            .engine
+            .create_volume(&name, &self.owner.labels(ScratchKind::Volume, &name, original))
+            .await?;
         let directory = self.engine.volume_directory(&volume).await?;
         Ok(ScratchVolume { name, stands_for: original.to_owned(), directory })
     }
@@ -171,7 +181,8 @@ impl Sandbox {
         }
         for empty in &container.empty_volumes {
             // Making one that exists gives the one that exists: two containers may share it.
-            self.engine.create_volume(&empty.name, &self.owner.labels(&empty.stands_for)).await?;
+            let labels = self.owner.labels(ScratchKind::Volume, &empty.name, &empty.stands_for);
+            self.engine.create_volume(&empty.name, &labels).await?;
         }
         let options = CreateContainerOptions { name: Some(container.name.clone()), ..Default::default() };
         let created = self
@@ -224,7 +235,7 @@ impl Sandbox {
     /// Removes everything of this sandbox, and says what could not be removed.
     pub async fn tear_down(mut self) -> Result<Cleared, EngineError> {
         self.torn_down = true;
-        self.engine.clear(&self.owner.id).await
+        self.engine.clear(&self.owner).await
     }
 }
 

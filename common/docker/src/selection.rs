@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::EngineError;
 use crate::document::{list, pairs, some_text, text};
 use crate::engine::{Engine, filtered};
 use crate::order::Depends;
-use crate::{EngineError, ownership};
+use crate::ownership::{self, RehearsalId, ScratchKind};
 
 /// What the user asked for. Several wishes add up.
 #[derive(Debug, Clone, Default)]
@@ -152,9 +153,10 @@ impl Volume {
         is_engine_id(&self.name)
     }
 
-    /// Whether a rehearsal made it.
+    /// Whether a rehearsal made it, by its name as well as by its label: what is taken for scratch is in no backup.
     pub fn is_scratch(&self) -> bool {
-        self.labels.contains_key(ownership::REHEARSAL_LABEL)
+        let id = self.labels.get(ownership::REHEARSAL_LABEL).and_then(|id| RehearsalId::parse(id));
+        id.is_some_and(|id| ownership::is_named_after(&id, ScratchKind::Volume, &self.name))
     }
 }
 
@@ -447,6 +449,17 @@ mod tests {
         assert_eq!(near("pgdata2", there.into_iter()), ["pgdata"]);
         assert!(near("zzzzzz", there.into_iter()).is_empty());
         assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_label_alone_takes_no_volume_out_of_a_backup() {
+        let volume = |name: &str, id: &str| {
+            let labels = serde_json::json!({ ownership::REHEARSAL_LABEL: id });
+            Volume::from_document(serde_json::json!({"Name": name, "Labels": labels}))
+        };
+        assert!(volume("lifeboat-0123456789abcdef-data", "0123456789abcdef").is_scratch());
+        assert!(!volume("data", "0123456789abcdef").is_scratch());
+        assert!(!volume("lifeboat-0123456789abcdef-data", "x").is_scratch());
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
-use oci_client::secrets::RegistryAuth;
 use zeroize::Zeroizing;
 
-use crate::RegistryError;
+use crate::{AllowedRealm, Reference, RegistryError};
 
 /// What to show a registry that asks who is calling.
 #[derive(Default)]
@@ -30,8 +29,28 @@ pub enum Credentials {
 pub struct Access {
     /// Whether to speak plain HTTP to a registry that is not on loopback.
     pub allow_http: bool,
+    /// Token services that may be shown the credentials, besides those that the rules allow.
+    pub allowed_realms: Vec<AllowedRealm>,
     /// Who is calling.
     pub credentials: Credentials,
+}
+
+impl Access {
+    /// The access to where the reference points with the user's login ([`Credentials::from_login`]). `allowed_realms` are
+    /// texts as [`AllowedRealm`] reads them; empty ones, such as those of an empty variable, name nothing.
+    pub fn from_login(
+        reference: &Reference,
+        allow_http: bool,
+        allowed_realms: &[String],
+    ) -> Result<Self, RegistryError> {
+        let texts = allowed_realms.iter().filter(|text| !text.is_empty());
+        let allowed_realms = texts.map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let credentials = match reference {
+            Reference::Registry(registry) => Credentials::from_login(registry.registry())?,
+            Reference::Layout(_) | Reference::Daemon(_) => Credentials::Anonymous,
+        };
+        Ok(Self { allow_http, allowed_realms, credentials })
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -111,13 +130,6 @@ impl Credentials {
 
     pub(crate) fn is_anonymous(&self) -> bool {
         matches!(self, Self::Anonymous)
-    }
-
-    pub(crate) fn to_auth(&self) -> RegistryAuth {
-        match self {
-            Self::Anonymous => RegistryAuth::Anonymous,
-            Self::Password { user, password } => RegistryAuth::Basic(user.clone(), password.to_string()),
-        }
     }
 }
 

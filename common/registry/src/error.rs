@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 
+use crate::RealmRefusal;
+
 /// Why a registry or layout did not give, or take, what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -34,6 +36,46 @@ pub enum RegistryError {
         what: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// The registry sends a request where it is not followed.
+    #[error("the registry {registry} redirects, when asked for {what}, {fault}")]
+    Redirected {
+        /// The registry's host and port.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Why that is not followed: where to, or how often.
+        fault: &'static str,
+    },
+    /// A challenge or a redirect names a token service that must not be asked.
+    #[error("{asker} names {realm} as the token service, {}: nothing was sent there", refusal.as_clause())]
+    RealmRefused {
+        /// Which server names it.
+        asker: String,
+        /// Scheme, host and port of the token service.
+        realm: String,
+        /// Its host and port alone.
+        host: String,
+        /// Why it must not be asked.
+        refusal: RealmRefusal,
+    },
+    /// A token service that may be asked gives no token.
+    #[error("the token service {service} of the registry {registry} {said}")]
+    TokenService {
+        /// The registry's host and port.
+        registry: String,
+        /// The token service's host and port.
+        service: String,
+        /// What it did.
+        said: String,
+        /// What the connection said.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The text names no token service.
+    #[error("`{text}` is not a host for `--allow-realm`")]
+    BadRealm {
+        /// The text, cut to a printable length.
+        text: String,
     },
     /// The registry wants other credentials than it was given.
     #[error("the registry {registry} refuses {what}: {}", if *.anonymous { "it wants credentials, and there are none" } else { "the credentials are not enough" })]
@@ -163,6 +205,7 @@ impl Fault for RegistryError {
     fn kind(&self) -> Kind {
         match self {
             Self::BadReference { .. }
+            | Self::BadRealm { .. }
             | Self::Credentials { .. }
             | Self::NotFound { .. }
             | Self::NotALayout { .. }
@@ -172,6 +215,9 @@ impl Fault for RegistryError {
             | Self::Unauthorized { writing: true, .. } => Kind::Usage,
             Self::Unreachable { .. }
             | Self::Unavailable { .. }
+            | Self::Redirected { .. }
+            | Self::RealmRefused { .. }
+            | Self::TokenService { .. }
             | Self::Unauthorized { .. }
             | Self::Io { .. } => Kind::Undetermined,
             Self::TooLarge { .. }
@@ -193,7 +239,21 @@ impl Fault for RegistryError {
                  `--allow-http` is given"
                     .to_owned()
             }
-            Self::Unavailable { .. } => "try again later; nothing was decided".to_owned(),
+            Self::Unavailable { .. } | Self::TokenService { .. } => {
+                "try again later; nothing was decided".to_owned()
+            }
+            Self::Redirected { .. } => "report it to the registry's operator; nothing was decided".to_owned(),
+            Self::RealmRefused { host, refusal, .. } if refusal.can_be_allowed() => format!(
+                "if the registry's operator confirms that this is its token service, give `--allow-realm {host}`"
+            ),
+            Self::RealmRefused { .. } => {
+                "report it to the registry's operator: a token service needs TLS and a host name of its own, and \
+                 `--allow-realm` cannot replace them"
+                    .to_owned()
+            }
+            Self::BadRealm { .. } => {
+                "write the token service's `HOST` or `HOST:PORT`, such as `auth.example.com`".to_owned()
+            }
             Self::Unauthorized { registry, .. } => {
                 format!("run `docker login {registry}` with an account that may do this")
             }

@@ -29,4 +29,5 @@ pub use credentials::{Access, Credentials};
 pub use error::RegistryError;
 pub use legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 pub use reference::{LayoutReference, Reference, RegistryReference};
+pub use remote::{AllowedRealm, RealmRefusal};
 pub use repository::{Repository, Resolved};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lifeboat_core::Sha256Digest;
+use oci_spec::distribution::Reference as OciReference;
 
 use crate::RegistryError;
 
@@ -25,7 +26,7 @@ pub enum Reference {
 /// An image in a registry. Without tag and digest it is the tag `latest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryReference {
-    pub(crate) inner: oci_client::Reference,
+    pub(crate) inner: OciReference,
     pub(crate) digest: Option<Sha256Digest>,
 }
 
@@ -202,11 +203,11 @@ fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
     };
     let tag = tag.map(str::to_owned);
     let inner = match (tag, digest) {
-        (Some(tag), None) => oci_client::Reference::with_tag(registry, repository, tag),
-        (None, None) => oci_client::Reference::with_tag(registry, repository, "latest".to_owned()),
-        (None, Some(digest)) => oci_client::Reference::with_digest(registry, repository, digest.to_oci()),
+        (Some(tag), None) => OciReference::with_tag(registry, repository, tag),
+        (None, None) => OciReference::with_tag(registry, repository, "latest".to_owned()),
+        (None, Some(digest)) => OciReference::with_digest(registry, repository, digest.to_oci()),
         (Some(tag), Some(digest)) => {
-            oci_client::Reference::with_tag_and_digest(registry, repository, tag, digest.to_oci())
+            OciReference::with_tag_and_digest(registry, repository, tag, digest.to_oci())
         }
     };
     Ok(RegistryReference { inner, digest })

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::{Reference as OciReference, RegistryOperation};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use oci_spec::distribution::Reference as OciReference;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
@@ -16,9 +14,15 @@ use crate::credentials::Access;
 use crate::reference::RegistryReference;
 use crate::{Credentials, RegistryError};
 
+mod authorize;
 mod push;
+mod realm;
 mod referrers;
 mod shared_tag;
+
+pub use realm::{AllowedRealm, RealmRefusal};
+
+use authorize::Challenge;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -39,19 +43,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// One repository of a registry.
 pub struct Remote {
     http: reqwest::Client,
-    /// For what a registry on loopback keeps elsewhere. Reading the system's certificates costs more than all the rest of
-    /// a verification there, so that this is made when it is needed.
+    /// For what a registry on loopback keeps elsewhere behind TLS. Reading the system's certificates costs more than all
+    /// the rest of a verification there, so that this is made when it is needed.
     secure_http: OnceCell<reqwest::Client>,
-    /// For what a registry wants to know of its caller, once it has asked.
-    oci: OnceCell<oci_client::Client>,
     reference: OciReference,
     /// Whether plain HTTP is spoken.
     plain: bool,
+    /// Whether the registry is on this machine.
+    loopback: bool,
     /// The host and port that requests go to.
     registry: String,
     /// `scheme://host/v2/repository/`
     base: Url,
     credentials: Credentials,
+    allowed_realms: Vec<AllowedRealm>,
     /// What the registry wants to see in the `Authorization` header, once it has asked, by operation.
     authorization: Mutex<[Option<HeaderValue>; 2]>,
 }
@@ -75,30 +80,20 @@ impl Remote {
         let scheme = if plain { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{registry}/v2/{}/", reference.repository()))
             .map_err(|error| unreachable(Box::new(error)))?;
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .user_agent(USER_AGENT)
-            .https_only(!plain);
-        if loopback {
-            // A proxy has no way to this machine's own loopback, and a plain connection needs no certificates.
-            let stay = Policy::custom(|attempt| {
-                let is_plain = attempt.url().scheme() == "http" && attempt.previous().len() < MAX_REDIRECTS;
-                if is_plain { attempt.follow() } else { attempt.stop() }
-            });
-            builder = builder.no_proxy().tls_certs_only([]).redirect(stay);
-        }
+        let builder = client().https_only(!plain);
+        // A proxy has no way to this machine's own loopback, and a plain connection needs no certificates.
+        let builder = if loopback { builder.no_proxy().tls_certs_only([]) } else { builder };
         let http = builder.build().map_err(|error| unreachable(Box::new(error)))?;
         Ok(Self {
             http,
             secure_http: OnceCell::new(),
-            oci: OnceCell::new(),
             plain,
+            loopback,
             reference: reference.inner.clone(),
             registry,
             base,
             credentials: access.credentials,
+            allowed_realms: access.allowed_realms,
             authorization: Mutex::new([None, None]),
         })
     }
@@ -116,8 +111,18 @@ impl Remote {
         url.origin() == self.base.origin()
     }
 
-    /// Sends a request, with a token once the registry has asked for one. Any status comes back, except those that say
-    /// who may do what.
+    /// The client for requests to `url`.
+    async fn client_for(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
+        if !(self.loopback && url.scheme() == "https") {
+            return Ok(&self.http);
+        }
+        let make = || async { client().https_only(true).build() };
+        self.secure_http.get_or_try_init(make).await.map_err(|error| self.unreachable(error))
+    }
+
+    /// Sends a request, with a token once the registry has asked for one, and follows where the registry sends it. Only the
+    /// registry's own host and port are shown the token, and only their challenges are answered. Any status comes back,
+    /// except those by which the registry says who may do what.
     async fn send(
         &self,
         purpose: Purpose,
@@ -126,11 +131,15 @@ impl Remote {
         url: &Url,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
+        let mut url = url.clone();
         let mut challenged = false;
+        let mut redirects = 0;
         loop {
-            let mut request = shape(self.http.request(method.clone(), url.clone()));
+            let client = self.client_for(&url).await?;
+            let mut request = shape(client.request(method.clone(), url.clone()));
+            let is_own = self.is_own(&url);
             let known = self.authorization.lock().await[purpose as usize].clone();
-            if let Some(value) = known.filter(|_| self.is_own(url)) {
+            if let Some(value) = known.filter(|_| is_own) {
                 request = request.header(AUTHORIZATION, value);
             }
             let response = request.send().await.map_err(|error| self.unreachable(error.without_url()))?;
@@ -141,82 +150,40 @@ impl Remote {
                 writing: purpose == Purpose::Write,
             };
             match response.status() {
-                StatusCode::UNAUTHORIZED
-                    if !challenged && response.headers().contains_key(WWW_AUTHENTICATE) =>
-                {
+                StatusCode::UNAUTHORIZED if is_own && !challenged => {
                     challenged = true;
-                    let value = self.authorize(purpose).await?.ok_or_else(unauthorized)?;
+                    let challenge = Challenge::among(response.headers()).ok_or_else(unauthorized)?;
+                    let value = self.authorize(challenge, purpose).await?.ok_or_else(unauthorized)?;
                     self.authorization.lock().await[purpose as usize] = Some(value);
                 }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(unauthorized()),
-                status if status.is_redirection() => return self.follow(method, response).await,
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_own => return Err(unauthorized()),
+                status if is_followed(status, &method, response.headers()) => {
+                    redirects += 1;
+                    url = self.next(what, &url, response.headers(), redirects)?;
+                }
                 _ => return Ok(response),
             }
         }
     }
 
-    /// Follows a registry on loopback to where it keeps its content behind TLS. Credentials stay here.
-    async fn follow(&self, method: Method, response: Response) -> Result<Response, RegistryError> {
-        let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let target = target.and_then(|text| response.url().join(text).ok());
-        let Some(target) = target.filter(|url| url.scheme() == "https" && method == Method::GET) else {
-            return Ok(response);
+    /// Where an answer from `url` sends the request on.
+    fn next(
+        &self,
+        what: &str,
+        url: &Url,
+        headers: &HeaderMap,
+        redirects: usize,
+    ) -> Result<Url, RegistryError> {
+        let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let fault = match target.and_then(|text| url.join(text).ok()) {
+            _ if redirects > MAX_REDIRECTS => "more often than is followed",
+            None => "to a place that is no URL",
+            Some(next) if next.scheme() == "https" || (self.plain && next.scheme() == "http") => {
+                return Ok(next);
+            }
+            Some(_) => "to a place without TLS",
         };
-        let make = || async {
-            reqwest::Client::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .timeout(ANSWER_TIMEOUT)
-                .user_agent(USER_AGENT)
-                .https_only(true)
-                .build()
-        };
-        let client = self.secure_http.get_or_try_init(make).await.map_err(|error| self.unreachable(error))?;
-        client.get(target).send().await.map_err(|error| self.unreachable(error.without_url()))
-    }
-
-    /// The client that asks the registry's authority for tokens.
-    async fn oci(&self) -> Result<&oci_client::Client, RegistryError> {
-        let make = || async {
-            oci_client::Client::try_from(ClientConfig {
-                protocol: if self.plain { ClientProtocol::Http } else { ClientProtocol::Https },
-                connect_timeout: Some(CONNECT_TIMEOUT),
-                read_timeout: Some(READ_TIMEOUT),
-                user_agent: USER_AGENT,
-                ..ClientConfig::default()
-            })
-        };
-        self.oci.get_or_try_init(make).await.map_err(|error| self.unreachable(error))
-    }
-
-    /// Does what the registry's challenge asks for (distribution specification, "Token authentication").
-    async fn authorize(&self, purpose: Purpose) -> Result<Option<HeaderValue>, RegistryError> {
-        let operation = match purpose {
-            Purpose::Read => RegistryOperation::Pull,
-            Purpose::Write => RegistryOperation::Push,
-        };
-        let header =
-            match self.oci().await?.auth(&self.reference, &self.credentials.to_auth(), operation).await {
-                Ok(Some(token)) => HeaderValue::from_str(&format!("Bearer {token}")).ok(),
-                Ok(None) => match &self.credentials {
-                    Credentials::Anonymous => None,
-                    Credentials::Password { user, password } => {
-                        let request =
-                            self.http.get(self.base.clone()).basic_auth(user, Some(password.as_str()));
-                        let request = request.build().map_err(|error| self.unreachable(error))?;
-                        request.headers().get(AUTHORIZATION).cloned()
-                    }
-                },
-                Err(OciDistributionError::RequestError(error)) => {
-                    return Err(self.unreachable(error.without_url()));
-                }
-                // The registry's own words about a failed login are not repeated: they may echo what was sent.
-                Err(_) => None,
-            };
-        Ok(header.map(|mut value| {
-            value.set_sensitive(true);
-            value
-        }))
+        Err(RegistryError::Redirected { registry: self.registry.clone(), what: what.to_owned(), fault })
     }
 
     /// Sends a request that changes nothing, again after a failure that may pass.
@@ -343,6 +310,30 @@ impl Remote {
         let bytes = self.read(&what, response, cap).await?;
         check(&what, blob.digest, bytes)
     }
+}
+
+/// A client that follows no redirect by itself and does not say where it comes from: what may be followed with what is
+/// decided here.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT)
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .referer(false)
+}
+
+/// Whether an answer sends the same request elsewhere (RFC 9110, section 15.4). The older statuses turn a write into a
+/// read, which is never what was meant.
+fn is_followed(status: StatusCode, method: &Method, headers: &HeaderMap) -> bool {
+    let is_read = [Method::GET, Method::HEAD].contains(method);
+    let is_redirect = match status.as_u16() {
+        301..=303 => is_read,
+        307 | 308 => true,
+        _ => false,
+    };
+    is_redirect && headers.contains_key(LOCATION)
 }
 
 /// Whether the body of a `404` is a registry's own word that there is no such thing.

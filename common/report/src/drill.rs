@@ -122,8 +122,10 @@ pub struct DrilledCheck {
 /// Whether the scratch network was shown to be cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DrilledIsolation {
-    /// Whether it was shown, before anything was started.
+    /// Whether it was shown, each time that it was tried.
     pub proven: bool,
+    /// When it was shown, in words: from a probe before the boot, and then from the network of every container.
+    pub shown: Vec<String>,
     /// Addresses of the host where a listener answered the host, and nobody inside.
     pub unreachable_addresses: Vec<String>,
     /// Why it was not shown.
@@ -313,7 +315,7 @@ impl DrillReport {
         }
         match &self.isolation {
             Some(isolation) if isolation.proven => {
-                writeln!(out, "  isolation: proven before anything was started")?;
+                writeln!(out, "  isolation: proven {}", isolation.shown.join(", "))?;
             }
             Some(isolation) => writeln!(
                 out,

@@ -135,6 +135,8 @@ pub struct GcReport {
     pub removed: u64,
     /// What is still there.
     pub leftovers: Vec<String>,
+    /// What bears a rehearsal's label and cannot be shown to be one's of this machine, with the reason. It stays.
+    pub left_alone: Vec<String>,
 }
 
 impl Report for GcReport {
@@ -145,6 +147,14 @@ impl Report for GcReport {
         if !self.leftovers.is_empty() {
             let _ = writeln!(text, "STILL THERE: {}", count(self.leftovers.len() as u64, "object"));
             text.push_str(&first_lines(&self.leftovers, 20));
+        }
+        if !self.left_alone.is_empty() {
+            let _ = writeln!(
+                text,
+                "left alone, since this machine cannot be shown to have made them: {}",
+                count(self.left_alone.len() as u64, "object")
+            );
+            text.push_str(&first_lines(&self.left_alone, 20));
         }
         text
     }

@@ -12,6 +12,7 @@ mod host;
 mod keys;
 pub mod pages;
 mod passphrase;
+mod registry;
 mod repository;
 mod run;
 mod terminal;
@@ -19,11 +20,12 @@ mod ui;
 
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
-pub use host::{CacheFlags, engine_address, state_folder};
+pub use host::{CacheFlags, engine_address, machine_folder, state_folder};
 pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,
 };
+pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;
 pub use run::{Program, run, unless_interrupted};
 pub use ui::Ui;

@@ -60,6 +60,25 @@ impl Store {
         Err(self.failed("write", key, Effort::default(), said))
     }
 
+    /// The same for a name that another machine may choose at the same moment. On a store that knows no conditions, what
+    /// is there is read back after the write: a machine that was overwritten in that moment learns of it.
+    pub async fn create_alone(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        let created = self.create(key, bytes.clone()).await?;
+        if created == Created::Before || self.is_conditional() {
+            return Ok(created);
+        }
+        match self.compare(key, &bytes).await? {
+            Found::Same => Ok(created),
+            Found::Other => {
+                Err(StoreError::AlreadyExists { store: self.name().to_owned(), key: key.to_owned() })
+            }
+            Found::Nothing => {
+                let said = "it takes the object, and then answers that it is not there";
+                Err(self.failed("write", key, Effort::default(), said))
+            }
+        }
+    }
+
     /// Whether the store keeps the promise that a conditional write never replaces an object, tried on one that stands
     /// there with these bytes. A store that does not is looked at before each write from now on.
     ///

@@ -3,6 +3,8 @@
 //! A writer reads its own group's index and signs as itself; a keeper reads every group's index and signs
 //! condemnations; a recovery key reads everything and opens the root key.
 
+use std::sync::Arc;
+
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::key::SigningKey;
 
@@ -15,11 +17,16 @@ use crate::layout;
 use crate::repository::{Repository, check_writer};
 use crate::signed::Pen;
 
+/// Groups whose keys a key should open and does not, and why.
+pub(crate) type Closed = Vec<(GroupId, Arc<VaultError>)>;
+
 /// A repository as one key shows it.
 #[derive(Clone)]
 pub struct Viewer {
     pub(crate) repository: Repository,
     pub(crate) groups: Vec<GroupView>,
+    /// Groups whose keys this key should open and does not, and why. What is wrong with one group costs no other.
+    pub(crate) closed: Closed,
     /// Who signs what is done through this viewer; absent where a recovery key found no whole root key.
     signing: Option<(Signer, SigningKey)>,
 }
@@ -30,7 +37,7 @@ impl Viewer {
         check_writer(&repository, key)?;
         let groups = vec![GroupView::from(&key.group)];
         let signing = Some((Signer::Writer(key.writer), key.signing_key.clone()));
-        Ok(Self { repository, groups, signing })
+        Ok(Self { repository, groups, closed: Vec::new(), signing })
     }
 
     /// What a keeper sees: every group's snapshots.
@@ -42,17 +49,23 @@ impl Viewer {
         if listed.verification_key().as_ref() != Some(key.signing_key.verification_key()) {
             return Err(VaultError::UnknownWriter);
         }
-        let mut groups = Vec::new();
+        let mut opened = Opened::default();
         for group in &repository.roster.groups {
-            groups.push(index_key_of(&repository, key, group.id, &group.index_commitment).await?);
+            opened.add(group.id, index_key_of(&repository, key, group.id, &group.index_commitment).await)?;
         }
+        let (groups, closed) = opened.some()?;
         let signing = Some((Signer::Keeper(key.keeper), key.signing_key.clone()));
-        Ok(Self { repository, groups, signing })
+        Ok(Self { repository, groups, closed, signing })
     }
 
-    pub(crate) fn for_root(repository: Repository, groups: &[GroupKeys], root: Option<SigningKey>) -> Self {
+    pub(crate) fn for_root(
+        repository: Repository,
+        groups: &[GroupKeys],
+        closed: Closed,
+        root: Option<SigningKey>,
+    ) -> Self {
         let groups = groups.iter().map(GroupView::from).collect();
-        Self { repository, groups, signing: root.map(|key| (Signer::Root, key)) }
+        Self { repository, groups, closed, signing: root.map(|key| (Signer::Root, key)) }
     }
 
     /// The repository.
@@ -84,6 +97,48 @@ impl Viewer {
 
     pub(crate) fn group(&self, id: GroupId) -> Option<&GroupView> {
         self.groups.iter().find(|group| group.id == id)
+    }
+
+    /// Why a group is closed that this key should open.
+    pub(crate) fn closed(&self, id: GroupId) -> Option<&VaultError> {
+        self.closed.iter().find(|(group, _)| *group == id).map(|(_, reason)| &**reason)
+    }
+}
+
+/// The groups that a key opens, one after the other, and those that it should open and does not.
+pub(crate) struct Opened<T> {
+    groups: Vec<T>,
+    closed: Closed,
+}
+
+impl<T> Default for Opened<T> {
+    fn default() -> Self {
+        Self { groups: Vec::new(), closed: Vec::new() }
+    }
+}
+
+impl<T> Opened<T> {
+    /// Takes in what came of opening a group. A storage that is out of reach says nothing of the group.
+    pub(crate) fn add(&mut self, group: GroupId, opened: Result<T, VaultError>) -> Result<(), VaultError> {
+        match opened {
+            Ok(opened) => self.groups.push(opened),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => self.closed.push((group, Arc::new(error))),
+        }
+        Ok(())
+    }
+
+    /// Both, unless nothing opened at all: then the key is of no use, and the first reason says why.
+    pub(crate) fn some(self) -> Result<(Vec<T>, Closed), VaultError> {
+        match self.closed.first() {
+            Some((_, first)) if self.groups.is_empty() => Err(first.again()),
+            _ => {
+                for (group, reason) in &self.closed {
+                    tracing::warn!("group {group} stays closed: {reason}");
+                }
+                Ok((self.groups, self.closed))
+            }
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! First the history, then one listing, in this order, so that what a manifest names was stored before the listing
 //! was made. Then every object that is no pack is read, hashed, its signature checked and its body decoded where the
-//! key at hand opens it (`objects`), and what the bodies say is gathered (`survey`). Packs are looked up, or read
-//! whole, two at a time (`packs`). At last the sayings are held against each other (`relations`, `keyring`).
+//! key at hand opens it (`objects`), and what the bodies say is gathered (`survey`): parts first, then locations in the
+//! order in which they were stored, then contents, so that only what bears on frames that are needed or there is kept.
+//! Packs are looked up, or read whole, two at a time (`packs`). Claims about places are compared with the trailers of
+//! the packs (`claims`), and all of it with each other (`relations`, `keyring`).
 //! What seems to be missing may have been pruned in between, so before anything is called missing all but the packs
 //! is looked at once more.
 
+mod claims;
 mod findings;
 mod healing;
 pub(crate) mod keyring;
@@ -14,6 +17,7 @@ pub(crate) mod name;
 pub(crate) mod objects;
 pub(crate) mod packs;
 mod relations;
+mod rosters;
 mod scope;
 pub(crate) mod survey;
 #[cfg(test)]
@@ -31,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::access::Viewer;
+use crate::batch::batches;
 use crate::ids::{FrameName, GroupId, RunId};
 use crate::key_file::{RecoveryKey, WriterKey};
 use crate::keys::GroupKeys;
@@ -43,13 +48,11 @@ use crate::seal::SealKey;
 
 pub use findings::{Damage, DamageKind, Findings, Mend, Unread};
 use name::Name;
-use objects::{Objects, Trouble};
+use objects::{Body, Objects, Trouble};
 use packs::{Opening, PackJob, PackReading, examine};
 pub use scope::{NotAShard, ReadData, Sample, Shard};
 use survey::Survey;
 
-/// How many objects that are no packs are read at once.
-const READS: usize = 8;
 /// How many packs are read at once.
 const PACK_READS: usize = 2;
 /// How many objects of unknown names are told one by one.
@@ -181,49 +184,59 @@ impl Checker {
             restorer: self.restorer.as_ref(),
             recovery: self.recovery.as_ref(),
         };
-        let objects = &objects;
-        let read = |(entry, name): (&Entry, Name)| {
-            let entry = entry.clone();
-            async move {
-                let outcome = objects.read(&entry, &name).await;
-                (entry, name, outcome)
-            }
-        };
-        let mut reads = std::pin::pin!(futures::stream::iter(wanted).map(read).buffer_unordered(READS));
-        while let Some((entry, name, outcome)) = reads.next().await {
+        wanted.sort_by_key(|(entry, name)| (survey::turn_of(name), entry.modified));
+        for batch in batches(wanted, |(entry, _)| entry.size) {
             self.stop_if_asked()?;
-            self.progress.advance(entry.size);
-            let is_owned = shard.owns(&entry.key);
-            if is_owned {
-                findings.read_bytes += entry.size;
-            }
-            let altered = match outcome {
-                Ok(body) => survey.add(&name, body).err(),
-                Err(Trouble::Altered(reason)) => {
-                    survey.add_damaged(&name, &entry.key);
-                    Some(reason)
-                }
-                Err(Trouble::Gone) => None,
-                Err(Trouble::Unread(error)) => {
-                    findings.unread(&entry.key, &error);
-                    survey.add_unread(&entry.key);
-                    None
-                }
-            };
-            if let (Some(reason), Name::Part { group, hash }) = (&altered, &name)
-                && survey.is_of_forgotten(*group, hash)
-            {
-                if is_owned {
-                    let key = &entry.key;
-                    findings.notes.push(format!("`{key}` is damaged and of a forgotten snapshot: {reason}"));
-                }
-            } else if let Some(reason) = altered {
-                let (snapshots, mend) = relations::consequence(&repository.roster, &survey, &name);
-                let (key, kind) = (entry.key, DamageKind::Altered);
-                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            let read = batch.iter().map(|(entry, name)| objects.read(entry, name));
+            let outcomes = futures::future::join_all(read).await;
+            for ((entry, name), outcome) in batch.into_iter().zip(outcomes) {
+                self.take_in(entry, &name, outcome, shard, &mut survey, &mut findings);
             }
         }
         Ok((survey, findings))
+    }
+
+    /// Takes in what reading one object showed.
+    fn take_in(
+        &self,
+        entry: &Entry,
+        name: &Name,
+        outcome: Result<Body, Trouble>,
+        shard: Shard,
+        survey: &mut Survey,
+        findings: &mut Findings,
+    ) {
+        let roster = &self.viewer.repository().roster;
+        self.progress.advance(entry.size);
+        let is_owned = shard.owns(&entry.key);
+        if is_owned {
+            findings.read_bytes += entry.size;
+        }
+        let altered = match outcome {
+            Ok(body) => survey.add(name, &entry.key, body, roster).err(),
+            Err(Trouble::Altered(reason)) => {
+                survey.add_damaged(name, &entry.key);
+                Some(reason)
+            }
+            Err(Trouble::Gone) => None,
+            Err(Trouble::Unread(error)) => {
+                findings.unread(&entry.key, &error);
+                survey.add_unread(&entry.key);
+                None
+            }
+        };
+        if let (Some(reason), Name::Part { group, hash }) = (&altered, name)
+            && survey.is_of_forgotten(*group, hash)
+        {
+            if is_owned {
+                let key = &entry.key;
+                findings.notes.push(format!("`{key}` is damaged and of a forgotten snapshot: {reason}"));
+            }
+        } else if let Some(reason) = altered {
+            let (snapshots, mend) = relations::consequence(roster, survey, name);
+            let (key, kind) = (entry.key.clone(), DamageKind::Altered);
+            findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+        }
     }
 
     fn count_closed(&self, name: &Name, is_owned: bool, findings: &mut Findings) {

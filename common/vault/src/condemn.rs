@@ -3,20 +3,27 @@
 //! A condemnation is signed by a keeper (or the root) and sealed under the group's index key. What it names is deleted
 //! no sooner than a day after the lease of any run that may not have seen it, and only what is then still unneeded.
 
+use std::collections::HashSet;
+
 use minicbor::{Decode, Encode};
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::frame_set::{FrameSet, RunFrames};
-use crate::ids::{Signer, WriterId};
+use crate::ids::{GroupId, Signer, WriterId, at_most};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
-use crate::seal::Purpose;
 
+/// The seconds of a day, in which leases, graces and floors are counted.
+pub(crate) const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 /// How long a run may take, by the storage's clock, from its registration to its manifest.
 pub const LEASE_DAYS: i64 = 7;
 /// How long a condemnation stands before what it names is deleted, unless a prune is told otherwise.
 pub const GRACE_DAYS: i64 = LEASE_DAYS + 1;
+
+/// The most objects that one condemnation names.
+pub(crate) const MOST_OBJECTS: usize = 1 << 17;
 
 /// The body of a condemnation.
 #[derive(Debug, Clone, Default, Encode, Decode)]
@@ -27,6 +34,7 @@ pub(crate) struct Condemnation {
     pub(crate) frames: Vec<RunFrames>,
     /// The names of the objects that are to be deleted.
     #[n(1)]
+    #[cbor(decode_with = "at_most::<MOST_OBJECTS, Ctx, String>")]
     pub(crate) objects: Vec<String>,
 }
 
@@ -48,6 +56,16 @@ pub(crate) struct FoundCondemnation {
     pub(crate) body: Condemnation,
 }
 
+/// What a new snapshot must not refer to.
+pub(crate) struct Excluded {
+    /// Frames that are condemned or were found lost.
+    pub(crate) frames: FrameSet,
+    /// The names of objects that are condemned: what lies in these packs only will be gone.
+    pub(crate) objects: HashSet<String>,
+    /// Condemnations and losses that are damaged.
+    pub(crate) unusable: Vec<VaultError>,
+}
+
 impl Repository {
     /// Reads the condemnations of a group by those who may condemn today. What is damaged, or by someone who may not,
     /// comes as an error beside the others.
@@ -58,18 +76,17 @@ impl Repository {
         let (mut found, mut unusable) = (Vec::new(), Vec::new());
         for entry in self.store.list(layout::CONDEMNED).await? {
             let mut parts = entry.key.split('/').skip(1);
-            let (Some(by), Some(of)) = (parts.next(), parts.next()) else { continue };
+            let (Some(_), Some(of)) = (parts.next(), parts.next()) else { continue };
             if of != group.id.to_string() {
                 continue;
             }
-            let key_of = |signer: Signer| {
-                let folder = layout::condemned(signer, group.id);
-                let stands_there = entry.key.starts_with(&folder) && folder.contains(by);
-                self.roster.pruning_key_of(signer).filter(|_| stands_there)
-            };
-            match self.read_signed::<Condemnation>(&entry.key, Purpose::Condemnation, group, key_of).await {
-                Ok((_, body)) => {
+            match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
+                Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
                     found.push(FoundCondemnation { key: entry.key, stored: entry.modified, body });
+                }
+                Ok((signer, _)) => {
+                    let reason = format!("it is signed by {signer}, and lies in another signer's folder");
+                    unusable.push(VaultError::damaged(entry.key, reason));
                 }
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 // Swept between the listing and the reading.
@@ -80,12 +97,15 @@ impl Repository {
         Ok((found, unusable))
     }
 
-    /// The frames of a group that a repair found lost.
-    pub(crate) async fn losses(&self, group: &GroupView) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
+    /// The frames of a group that were found lost, by those who are believed for `word`.
+    pub(crate) async fn losses(
+        &self,
+        group: &GroupView,
+        word: Word,
+    ) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
         let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
         for entry in self.store.list(&layout::losses(group.id)).await? {
-            let key_of = |signer| self.roster.key_of(signer);
-            match self.read_signed::<Loss>(&entry.key, Purpose::Loss, group, key_of).await {
+            match self.read_signed::<Loss>(&entry.key, group, word).await {
                 Ok((_, loss)) => lost.add_records(&loss.frames),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(VaultError::Missing { .. }) => {}
@@ -102,32 +122,28 @@ impl Repository {
         group: &GroupView,
         writer: WriterId,
     ) -> Result<FrameSet, VaultError> {
-        let mut lost = FrameSet::default();
-        for entry in self.store.list(&layout::losses(group.id)).await? {
-            let key_of = |signer| match signer {
-                Signer::Writer(id) if id == writer => self.roster.key_of(signer),
-                signer => self.roster.pruning_key_of(signer),
-            };
-            match self.read_signed::<Loss>(&entry.key, Purpose::Loss, group, key_of).await {
-                Ok((_, loss)) => lost.add_records(&loss.frames),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(error) => tracing::info!("{error}"),
-            }
+        let (lost, unusable) = self.losses(group, Word::LostToRestore { writer }).await?;
+        for error in &unusable {
+            tracing::info!("{error}");
         }
         Ok(lost)
     }
 
-    /// The frames of a group that a new snapshot must not lean on.
-    pub(crate) async fn excluded(
-        &self,
-        group: &GroupView,
-    ) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
+    /// What a new snapshot must not refer to.
+    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
         let (condemnations, mut unusable) = self.condemnations(group).await?;
-        let (mut excluded, others) = self.losses(group).await?;
+        let (mut frames, others) = self.losses(group, Word::LostToRuns).await?;
         unusable.extend(others);
+        let mut objects = HashSet::new();
         for condemnation in condemnations {
-            excluded.add_records(&condemnation.body.frames);
+            frames.add_records(&condemnation.body.frames);
+            objects.extend(condemnation.body.objects);
         }
-        Ok((excluded, unusable))
+        Ok(Excluded { frames, objects, unusable })
     }
+}
+
+/// Whether a condemnation lies where its signer may put it.
+fn is_in_folder_of(key: &str, signer: Signer, group: GroupId) -> bool {
+    key.strip_prefix(&layout::condemned(signer, group)).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -113,6 +113,86 @@ pub enum VaultError {
         /// The last one.
         last: u64,
     },
+    /// A writer names snapshots of another as seen, and they are not there.
+    #[error("writer {claimant} says that it saw {} of writer {writer}, and {}", numbers(*first, *last), if first == last { "it is not there" } else { "they are not there" })]
+    Claimed {
+        /// Who says so.
+        claimant: WriterId,
+        /// Whose snapshots are missing if it is true.
+        writer: WriterId,
+        /// The first sequence that is missing then.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// A writer saw another snapshot in a place than the one that is there.
+    #[error(
+        "writer {claimant} says that snapshot {sequence} of writer {writer} was {claimed}, and by what is there it is {found}"
+    )]
+    Contradicted {
+        /// Who says so.
+        claimant: WriterId,
+        /// Whose snapshot it is.
+        writer: WriterId,
+        /// Its place.
+        sequence: u64,
+        /// The id that was seen.
+        claimed: Sha256Digest,
+        /// The id that is there.
+        found: Sha256Digest,
+    },
+    /// A writer names a snapshot of another as seen that the other had not taken then.
+    #[error(
+        "writer {claimant} says that it saw snapshot {claimed} of writer {writer}, which took its snapshot {found} after that"
+    )]
+    Disproved {
+        /// Who says so.
+        claimant: WriterId,
+        /// Who disproves it.
+        writer: WriterId,
+        /// The sequence that is claimed.
+        claimed: u64,
+        /// The sequence of the snapshot that came later.
+        found: u64,
+    },
+    /// The history of a writer does not say what its last snapshot is.
+    #[error("the history of writer {writer} is not whole, so its last snapshot is not known: {first}")]
+    Doubtful {
+        /// The writer.
+        writer: WriterId,
+        /// The first thing that is wrong.
+        first: String,
+    },
+    /// A writer cannot number another snapshot.
+    #[error(
+        "writer {writer} has a snapshot with the highest number that there is, so no other can follow it"
+    )]
+    NoMoreNumbers {
+        /// The writer.
+        writer: WriterId,
+    },
+    /// An object would be larger than any reader takes; it was not stored.
+    #[error("`{key}` would have {size} bytes, and nobody reads more than {most} there; nothing was stored")]
+    TooLarge {
+        /// The object's name.
+        key: String,
+        /// Its size.
+        size: u64,
+        /// The ceiling.
+        most: u64,
+    },
+    /// The storage shows an older state than the writer key knows.
+    #[error(
+        "{store} shows a roster whose data identity is of epoch {found}, and this writer key was made in epoch {made}"
+    )]
+    OlderEpoch {
+        /// The location.
+        store: String,
+        /// The newest epoch on the roster.
+        found: u32,
+        /// The epoch of the key.
+        made: u32,
+    },
     /// The key may not do what was asked.
     #[error("{who} cannot {what}")]
     NotAllowed {
@@ -151,6 +231,16 @@ pub enum VaultError {
         "while this run was under way, a prune with a short grace took away what it leaned on ({evidence})"
     )]
     PrunedUnderWay {
+        /// What is not there any more.
+        evidence: String,
+    },
+    /// A snapshot was committed so long after it looked for what it refers to that a prune has deleted some of it.
+    #[error(
+        "snapshot {snapshot} was committed, and data that it needs was deleted while this machine slept: {evidence}"
+    )]
+    CommittedTooLate {
+        /// The snapshot, which cannot be restored whole.
+        snapshot: lifeboat_core::Sha256Digest,
         /// What is not there any more.
         evidence: String,
     },
@@ -256,18 +346,6 @@ pub enum VaultError {
         /// What readers would refuse.
         reason: String,
     },
-    /// What describes the snapshot is larger than readers accept, so it was not stored.
-    #[error(
-        "the {what} of this snapshot would have {found} bytes, and readers accept {most}; nothing was committed"
-    )]
-    TooLarge {
-        /// The object.
-        what: &'static str,
-        /// How large it would be.
-        found: u64,
-        /// The most that readers accept.
-        most: u64,
-    },
     /// A local file of Lifeboat's own could not be read or written.
     #[error("{path} cannot be {action}")]
     Local {
@@ -315,9 +393,51 @@ impl VaultError {
             Self::Withheld { writer, first, last } => {
                 Self::Withheld { writer: *writer, first: *first, last: *last }
             }
+            Self::Claimed { claimant, writer, first, last } => {
+                Self::Claimed { claimant: *claimant, writer: *writer, first: *first, last: *last }
+            }
+            Self::Contradicted { claimant, writer, sequence, claimed, found } => Self::Contradicted {
+                claimant: *claimant,
+                writer: *writer,
+                sequence: *sequence,
+                claimed: *claimed,
+                found: *found,
+            },
+            Self::Disproved { claimant, writer, claimed, found } => {
+                Self::Disproved { claimant: *claimant, writer: *writer, claimed: *claimed, found: *found }
+            }
             Self::LostFrame { run, ordinal } => Self::LostFrame { run: *run, ordinal: *ordinal },
             other => Self::damaged("the repository", other),
         }
+    }
+
+    /// What to do where the histories of writers contradict each other or themselves.
+    fn advice_on_history(&self) -> Option<String> {
+        Some(match self {
+            Self::Claimed { claimant, .. } | Self::Contradicted { claimant, .. } => format!(
+                "ask who runs the storage whether it was put back to an older state; if host {claimant} was taken over, \
+                 its word ends with `lifeboat-backup key remove {claimant} --last N`, where N is its last snapshot before \
+                 that"
+            ),
+            Self::Disproved { claimant, .. } => format!(
+                "host {claimant} was set back, or taken over; its word ends with `lifeboat-backup key remove {claimant} \
+                 --last N`, where N is its last snapshot before that"
+            ),
+            Self::Doubtful { .. } => {
+                "put back what is missing, or say with --last N which snapshot is the last that is to count".to_owned()
+            }
+            Self::NoMoreNumbers { .. } => {
+                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last true snapshot, and \
+                 give the host a new key with `lifeboat-backup key add writer FILE`"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// What is wrong first, of a history that is not whole.
+    pub(crate) fn first_reason(&self) -> String {
+        if let Self::NotWhole { first, .. } = self { first.clone() } else { self.to_string() }
     }
 
     /// A named object that must be there was not, or is otherwise than a reader can take.
@@ -369,17 +489,24 @@ impl Fault for VaultError {
             | Self::WrongIdentity { .. }
             | Self::UnknownWriter
             | Self::RolledBack { .. }
+            | Self::OlderEpoch { .. }
             | Self::Withheld { .. }
+            | Self::Claimed { .. }
+            | Self::Contradicted { .. }
+            | Self::Disproved { .. }
+            | Self::Doubtful { .. }
+            | Self::NoMoreNumbers { .. }
+            | Self::TooLarge { .. }
             | Self::Removed(_)
             | Self::PastLease { .. }
             | Self::PrunedUnderWay { .. }
+            | Self::CommittedTooLate { .. }
             | Self::NotWhole { .. }
             | Self::RosterChanged { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::LostFrame { .. }
             | Self::Unreadable { .. }
-            | Self::TooLarge { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
             Self::Store(error) => error.kind(),
@@ -424,11 +551,24 @@ impl Fault for VaultError {
                  meant, remove this repository's file below `pins` in Lifeboat's state folder"
                     .to_owned()
             }
+            Self::Claimed { .. }
+            | Self::Contradicted { .. }
+            | Self::Disproved { .. }
+            | Self::Doubtful { .. }
+            | Self::NoMoreNumbers { .. } => return self.advice_on_history(),
+            Self::TooLarge { .. } => "ask for less at a time; what is stored already stays as it is".to_owned(),
+            Self::OlderEpoch { .. } => {
+                "ask who runs the storage: it was put back to an older state, or hides the newest roster".to_owned()
+            }
             Self::NotAllowed { needed, .. } => format!("give {needed}"),
             Self::Removed(_) => "ask for a new key: `lifeboat-backup key add`, with a recovery key".to_owned(),
             Self::PastLease { .. } | Self::PrunedUnderWay { .. } => {
                 "run again; what is still there is not stored twice".to_owned()
             }
+            Self::CommittedTooLate { snapshot, .. } => format!(
+                "run again, which stores what is gone once more; then `lifeboat-backup forget {}`",
+                &snapshot.to_string()[..12]
+            ),
             Self::NotWhole { .. } => {
                 "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
             }
@@ -453,7 +593,7 @@ impl Fault for VaultError {
             }
             Self::NameTaken { .. } => "give each another name".to_owned(),
             Self::BadText { .. } => "give a shorter one".to_owned(),
-            Self::Unreadable { .. } | Self::TooLarge { .. } => {
+            Self::Unreadable { .. } => {
                 "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
             }
             Self::Store(error) => return error.advice(),

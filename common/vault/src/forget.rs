@@ -1,23 +1,33 @@
 //! Asking that snapshots be forgotten, down to the retention floor.
+//!
+//! A request is read back before its snapshot is called forgotten: what counts is what is in its place in the end. Where
+//! a request without effect is in the place (of someone who was removed, or for another snapshot), a signer who may delete
+//! replaces it. That is safe: nobody acts on a request without effect, and the snapshot is there, so it explains no gap.
 
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::history::History;
+use crate::history::{Floored, History, why_void};
 use crate::ids::Signer;
-use crate::layout;
-use crate::request::Request;
+use crate::layout::{self, cap};
+use crate::request::{By, Request};
+use crate::roster::Writer;
+use crate::signed::Pen;
 use crate::view::Snapshot;
 
 /// What came of asking to forget one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// The request is stored; a keeper's prune deletes what no other snapshot needs.
+    /// The request is stored and has effect; a keeper's prune deletes what no other snapshot needs.
     Forgotten,
     /// The retention floor keeps it, for this reason.
     Kept(&'static str),
+    /// Something else is in the place of the request, and has no effect: what, and what to do.
+    Occupied(String),
 }
 
 impl Viewer {
@@ -39,40 +49,132 @@ impl Viewer {
                 needed: "--keeper-key FILE or --identity FILE",
             });
         }
-        let history = repository.history().await?;
+        let now = match pen.signer {
+            Signer::Keeper(_) if !dry_run => self.storage_time_by(pen.signer, clock).await?,
+            _ => None,
+        };
+        let history = repository.history_until(now).await?;
+        let now = now.or(history.latest).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut asked = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            if pen.signer != Signer::Root
-                && let Some(reason) = self.protected(snapshot, &history, clock)
-            {
-                asked.push(Asked::Kept(reason));
-                continue;
-            }
-            if !dry_run {
-                let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
-                let id = Some(*snapshot.id());
-                let request = Request::new(repository.id(), writer, sequence, id, pen.signer, clock.now());
-                let key = layout::forget(writer, sequence);
-                match repository.store.create(&key, request.sign(pen.key).into()).await {
-                    // Someone else asked for the same before.
-                    Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            asked.push(Asked::Forgotten);
+            asked.push(match self.floored(snapshot, &history, now) {
+                Some(floored) if pen.signer != Signer::Root => Asked::Kept(floored.reason()),
+                _ if dry_run => self.foreseen(snapshot, &history),
+                floored => self.ask(snapshot, pen, clock.now(), floored).await?,
+            });
         }
         Ok(asked)
     }
 
-    /// Why the retention floor keeps a snapshot today.
-    fn protected(&self, snapshot: &Snapshot, history: &History, clock: &dyn Clock) -> Option<&'static str> {
-        let floor = self.repository().roster.floor;
-        let age = clock.now().as_second() - snapshot.stored().as_second();
-        if floor.days > 0 && age < i64::from(floor.days) * 24 * 60 * 60 {
-            return Some("it is younger than the retention floor allows");
+    /// Why the retention floor keeps a snapshot, by the storage's time.
+    fn floored(&self, snapshot: &Snapshot, history: &History, now: Timestamp) -> Option<Floored> {
+        let newer = history.snapshots.iter().filter(|recorded| {
+            recorded.writer == snapshot.writer()
+                && recorded.sequence > snapshot.sequence()
+                && recorded.is_live()
+                && recorded.manifest.is_ok()
+        });
+        self.repository().roster.floor.keeps(newer.count(), snapshot.stored().min(now), now)
+    }
+
+    /// What would come of asking, as far as the history says it.
+    fn foreseen(&self, snapshot: &Snapshot, history: &History) -> Asked {
+        let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
+        match history.void.get(&(writer, sequence)) {
+            Some(why) if !self.may_replace() => {
+                Asked::Occupied(occupied(&layout::forget(writer, sequence), why))
+            }
+            _ => Asked::Forgotten,
         }
-        let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == snapshot.writer());
-        let newer = of_writer.filter(|r| r.is_live() && r.sequence > snapshot.sequence()).count();
-        (newer < floor.snapshots as usize).then_some("the newest one of every host is kept")
+    }
+
+    fn may_replace(&self) -> bool {
+        self.pruning_pen().is_ok()
+    }
+
+    async fn ask(
+        &self,
+        snapshot: &Snapshot,
+        pen: Pen<'_>,
+        time: Timestamp,
+        floored: Option<Floored>,
+    ) -> Result<Asked, VaultError> {
+        let repository = self.repository();
+        let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
+        let listed = repository.roster.writer(writer).ok_or(VaultError::UnknownWriter)?;
+        let request = Request::new(repository.id(), writer, sequence, Some(*snapshot.id()), pen.signer, time);
+        let key = layout::forget(writer, sequence);
+        let mut may_replace = self.may_replace();
+        loop {
+            match repository.create_within(&key, request.sign(pen.key), cap::FORGET).await {
+                Ok(()) | Err(VaultError::Store(StoreError::AlreadyExists { .. })) => {}
+                Err(error) => return Err(error),
+            }
+            let Some(why) = self.why_without_effect(listed, sequence, snapshot.id(), floored).await? else {
+                return Ok(Asked::Forgotten);
+            };
+            if !may_replace {
+                return Ok(Asked::Occupied(occupied(&key, &why)));
+            }
+            match repository.store.delete(&key).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => {
+                    let why = format!("{why}; it could not be taken away: {error}");
+                    return Ok(Asked::Occupied(occupied(&key, &why)));
+                }
+            }
+            tracing::info!("`{key}` was replaced: {why}");
+            may_replace = false;
+        }
+    }
+
+    /// Reads what is in a request's place; gives why it does not have the snapshot forgotten.
+    async fn why_without_effect(
+        &self,
+        writer: &Writer,
+        sequence: u64,
+        snapshot: &Sha256Digest,
+        floored: Option<Floored>,
+    ) -> Result<Option<String>, VaultError> {
+        let repository = self.repository();
+        Ok(match repository.request(writer, sequence).await {
+            Ok(request) if floored.is_some() && request.by != By::Root => {
+                let signer = Signer::from(request.by);
+                Some(format!(
+                    "it is signed by {signer}, and the retention floor keeps the snapshot from that signer"
+                ))
+            }
+            Ok(request) => why_void(&request, Some(snapshot), &repository.roster),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => Some(error.to_string()),
+        })
+    }
+
+    /// The storage's time, or nothing where this key may not store an object to learn it.
+    async fn storage_time_by(
+        &self,
+        signer: Signer,
+        clock: &dyn Clock,
+    ) -> Result<Option<Timestamp>, VaultError> {
+        let store = &self.repository().store;
+        let name = Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).to_string();
+        let key = format!("{}/{}", layout::CLOCK, &name[..32]);
+        if let Err(error) = store.create(&key, bytes::Bytes::from_static(b"now")).await {
+            tracing::info!("the storage's time is taken from what is listed: {error}");
+            return Ok(None);
+        }
+        let entry = store.entry(&key).await?;
+        store.delete(&key).await?;
+        Ok(entry.map(|entry| entry.modified))
     }
 }
+
+fn occupied(key: &str, why: &str) -> String {
+    format!(
+        "`{key}` is occupied: {why}. Ask again with --keeper-key or --identity and a right to delete there, or have that \
+         object deleted"
+    )
+}
+
+#[cfg(test)]
+mod tests;

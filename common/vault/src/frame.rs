@@ -22,6 +22,9 @@ pub(crate) const MAX_BODY: usize = FRAME_BYTES + MAX_CHUNK as usize + 5 * (FRAME
 /// The largest sealed frame that is read.
 pub(crate) const MAX_SEALED_FRAME: u64 = MAX_BODY as u64 + 4096;
 
+/// The smallest sealed frame: what sealing adds, the method and the body's length.
+pub(crate) const MIN_SEALED_FRAME: u32 = 48 + 5;
+
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 

@@ -12,6 +12,10 @@ use crate::ids::{FrameName, RunId};
 /// allocate.
 pub(crate) const MAX_FRAMES: u32 = 1 << 27;
 
+/// A stored bitmap may always have this many bytes, and so many more for each frame in it.
+const BITMAP_BYTES: u64 = 4096;
+const BITMAP_BYTES_A_FRAME: u64 = 64;
+
 /// Frames by run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct FrameSet {
@@ -34,8 +38,9 @@ impl FrameSet {
         self.runs.entry(frame.run).or_default().insert(frame.ordinal)
     }
 
-    pub(crate) fn insert_all(&mut self, run: RunId, ordinals: impl IntoIterator<Item = u32>) {
-        self.runs.entry(run).or_default().extend(ordinals);
+    /// Adds the frames of a stored bitmap.
+    pub(crate) fn insert_bitmap(&mut self, run: RunId, bitmap: &[u8]) {
+        *self.runs.entry(run).or_default() |= bits(bitmap);
     }
 
     pub(crate) fn contains(&self, frame: FrameName) -> bool {
@@ -95,9 +100,20 @@ impl FrameSet {
         with_frames.map(|(run, ordinals)| RunFrames { run: *run, frames: bitmap(ordinals.iter()) }).collect()
     }
 
+    /// Without the runs whose stored form would be out of proportion to how many of their frames are in the set: one
+    /// high ordinal makes a bitmap of 16 MiB.
+    pub(crate) fn in_proportion(&self) -> Self {
+        let is_fine = |ordinals: &RoaringBitmap| {
+            let bytes = u64::from(ordinals.max().unwrap_or_default() / 8);
+            bytes <= BITMAP_BYTES + ordinals.len().saturating_mul(BITMAP_BYTES_A_FRAME)
+        };
+        let runs = self.runs.iter().filter(|(_, ordinals)| is_fine(ordinals));
+        Self { runs: runs.map(|(run, ordinals)| (*run, ordinals.clone())).collect() }
+    }
+
     pub(crate) fn add_records(&mut self, records: &[RunFrames]) {
         for record in records {
-            self.insert_all(record.run, ordinals(&record.frames));
+            self.insert_bitmap(record.run, &record.frames);
         }
     }
 }
@@ -126,6 +142,11 @@ pub(crate) fn bitmap(ordinals: impl IntoIterator<Item = u32>) -> ByteVec {
     bytes.into()
 }
 
+/// The ordinals in a stored bitmap, as a set.
+pub(crate) fn bits(bitmap: &[u8]) -> RoaringBitmap {
+    RoaringBitmap::from_lsb0_bytes(0, &bitmap[..bitmap.len().min(MAX_FRAMES as usize / 8)])
+}
+
 /// The ordinals in a stored bitmap, lowest first.
 pub(crate) fn ordinals(bitmap: &[u8]) -> impl Iterator<Item = u32> + '_ {
     (0_u32..)
@@ -150,8 +171,21 @@ mod tests {
             let mut again = FrameSet::default();
             again.add_records(&set.to_records());
             prop_assert_eq!(again.len(), frames.len() as u64);
+            for record in set.to_records() {
+                prop_assert!(bits(&record.frames).iter().eq(ordinals(&record.frames)));
+            }
             prop_assert!(frames.iter().all(|(run, ordinal)| again.contains(frame(*run, *ordinal))));
         }
+    }
+
+    #[test]
+    fn a_run_with_one_high_ordinal_is_out_of_proportion() {
+        let high = frame(1, MAX_FRAMES - 1);
+        let few: FrameSet = [frame(0, 3), frame(0, 32_000), high].into_iter().collect();
+        let kept: FrameSet = [frame(0, 3), frame(0, 32_000)].into_iter().collect();
+        assert_eq!(few.in_proportion(), kept);
+        let many: FrameSet = (0..300_000).map(|n| frame(1, n * 400)).collect();
+        assert_eq!(many.in_proportion(), many);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use tokio::sync::OnceCell;
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::chunk::chunk_id;
 use crate::frame::OpenedFrame;
 use crate::ids::{ChunkId, FrameName, RunId};
@@ -15,7 +16,7 @@ use crate::keys::{GroupKeys, GroupView};
 use crate::layout;
 use crate::locate::FramePlaces;
 use crate::restorer::Restorer;
-use crate::seal::{Purpose, SealKey};
+use crate::seal::SealKey;
 
 /// How many frames are tried for one chunk before it counts as lost.
 const TRIES: usize = 8;
@@ -101,8 +102,7 @@ impl Healer {
         let mut all =
             AllContents { commitments: HashMap::new(), frames: HashMap::new(), places: HashMap::new() };
         for entry in repository.store.list(&layout::contents(view.id)).await? {
-            let key_of = |signer| repository.roster.key_of(signer);
-            let read = repository.read_signed::<Contents>(&entry.key, Purpose::Contents, &view, key_of).await;
+            let read = repository.read_signed::<Contents>(&entry.key, &view, Word::ChunksToRecover).await;
             match read {
                 Ok((_, contents)) if contents.is_sane() => {
                     contents.runs.into_iter().for_each(|run| all.add(run));

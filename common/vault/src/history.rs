@@ -1,48 +1,92 @@
 //! The history of a repository: every writer's chain of manifests, what was asked to be forgotten, and what is missing.
 //!
+//! This module reads; what follows from what it reads is decided by pure functions: [`chain`] judges one writer's own
+//! manifests and requests, [`claims`] compares what writers say that they saw of each other. [`tip`] is where a
+//! writer's chain goes on.
+//!
 //! Nothing is left out in silence. A manifest that cannot be read, a gap that no request explains, a chain that does
-//! not hold, a snapshot that another writer or this machine saw and that is not there: each comes as a problem. A
-//! keeper deletes nothing while there is one.
+//! not hold, a snapshot that another writer or this machine saw and that is not there: each is reported as a problem.
+//! A problem belongs to one writer. It stops what depends on that writer's history, and nothing of another group.
+
+mod chain;
+mod claims;
+#[cfg(test)]
+mod tests;
+mod tip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use lifeboat_core::Sha256Digest;
+use lifeboat_store::Entry;
+use tokio::sync::Semaphore;
 
+pub(crate) use self::chain::{Floored, why_void};
+pub(crate) use self::tip::Tip;
+
+use self::chain::{Chain, Requests};
+use self::claims::Claims;
 use crate::VaultError;
-use crate::ids::WriterId;
+use crate::ids::{GroupId, WriterId};
 use crate::layout::{self, cap};
 use crate::manifest::{self, Manifest};
 use crate::pins::Pins;
 use crate::repository::Repository;
-use crate::request::{By, Request};
-use crate::roster::{Head, Roster, Writer};
+use crate::request::Request;
+use crate::roster::{Head, Writer};
 
 /// How many manifests are read at once.
 const READS: usize = 16;
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
+/// How many MiB of manifests are read at once; one that is larger is read alone.
+const MIB_READ: u32 = 64;
 
 /// All that was ever committed and is still there.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// By writer in roster order, then by sequence.
+    /// By writer in roster order, then by sequence. What manifests say of index objects and of other writers is left out
+    /// of them.
     pub(crate) snapshots: Vec<Recorded>,
-    /// What is missing, unreadable or does not fit, apart from single manifests.
-    pub(crate) problems: Vec<VaultError>,
-    /// Of each writer, the highest sequence that is there or was asked to be forgotten.
-    known: BTreeMap<WriterId, u64>,
+    /// What is missing or contradicts something else, apart from manifests that cannot be read.
+    pub(crate) problems: Vec<Problem>,
+    /// Requests that have no effect on the snapshot in their place, and why. The snapshot is kept.
+    pub(crate) void: BTreeMap<(WriterId, u64), String>,
+    /// The latest time of the storage that this history shows.
+    pub(crate) latest: Option<Timestamp>,
+}
+
+/// Something that is wrong with the history of one writer.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// Whose history it is.
+    pub(crate) writer: WriterId,
+    /// The writer's group: nothing of it may be deleted.
+    pub(crate) group: GroupId,
+    pub(crate) evidence: Evidence,
+    pub(crate) error: VaultError,
+}
+
+/// Where a problem was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// In what the writer signed itself, in requests about it, or in what this machine or the roster knows of it.
+    Own,
+    /// Another writer claims it, who may be wrong or taken over. It holds deleting back, and no restore.
+    Claim,
 }
 
 /// One place in a writer's chain that a manifest stands at.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) writer: WriterId,
+    pub(crate) group: GroupId,
     pub(crate) sequence: u64,
     /// When its manifest was stored, by the storage's clock.
     pub(crate) stored: Timestamp,
+    /// Manifests after the last one of a removed writer are not read.
     pub(crate) manifest: Result<Manifest, VaultError>,
     pub(crate) standing: Standing,
+    /// Why the retention floor keeps it from writers and keepers today.
+    pub(crate) floor: Option<Floored>,
 }
 
 /// What is to become of a snapshot.
@@ -64,98 +108,174 @@ impl Recorded {
     }
 }
 
-/// Where a writer's chain goes on.
-#[derive(Debug)]
-pub(crate) struct Tip {
-    /// The first sequence that was never used.
-    pub(crate) next: u64,
-    /// The id of the snapshot before, as far as it is known.
-    pub(crate) previous: Option<Sha256Digest>,
-    /// The newest manifest, where it can be read.
-    pub(crate) newest: Option<Manifest>,
+/// What lies in a writer's two folders.
+struct Folder {
+    manifests: BTreeMap<u64, Entry>,
+    requests: Requests,
+}
+
+/// The earlier of a time of the storage and `now`, where that is known.
+fn bounded(time: Timestamp, now: Option<Timestamp>) -> Timestamp {
+    now.map_or(time, |now| time.min(now))
 }
 
 /// A request as it was found.
-struct Found {
+#[derive(Debug)]
+pub(crate) struct Found {
     /// Absent where the object is no request that could be believed.
-    request: Option<Request>,
-    stored: Timestamp,
+    pub(crate) request: Option<Request>,
+    pub(crate) stored: Timestamp,
+}
+
+impl History {
+    /// What is wrong with the histories of a group's writers.
+    pub(crate) fn problems_of(&self, group: GroupId) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(move |problem| problem.group == group)
+    }
+
+    /// Why nothing of a group may be deleted: what is missing, or cannot be read, may need what looks unneeded.
+    pub(crate) fn holds_back(&self, group: GroupId) -> Option<VaultError> {
+        let unreadable = self.snapshots.iter().filter(|r| r.group == group && r.is_live());
+        let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
+        let problems = self.problems_of(group).map(|problem| &problem.error);
+        let mut wrong = problems.chain(unreadable).map(ToString::to_string);
+        let first = wrong.next()?;
+        Some(VaultError::NotWhole { first, others: wrong.count() })
+    }
+
+    /// What is wrong with the history of one writer, unreadable snapshots included.
+    pub(crate) fn doubts_about(&self, writer: WriterId) -> impl Iterator<Item = &VaultError> {
+        let problems = self.problems.iter().filter(move |problem| problem.writer == writer);
+        let unreadable = self.snapshots.iter().filter(move |r| r.writer == writer && r.is_live());
+        let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
+        problems.map(|problem| &problem.error).chain(unreadable)
+    }
+
+    fn own_problems(&self) -> BTreeSet<WriterId> {
+        let own = self.problems.iter().filter(|problem| problem.evidence == Evidence::Own);
+        own.map(|problem| problem.writer).collect()
+    }
 }
 
 impl Repository {
     /// Reads and checks everything that was committed.
     pub(crate) async fn history(&self) -> Result<History, VaultError> {
+        self.history_until(None).await
+    }
+
+    /// The same for someone who knows the storage's time: nothing counts as stored later than that. Where objects lie in
+    /// a folder, the owner of a file there can date it ahead.
+    pub(crate) async fn history_until(&self, now: Option<Timestamp>) -> Result<History, VaultError> {
         let mut history = History::default();
+        let mut claims = Claims::default();
+        let mut folders = Vec::new();
         for writer in &self.roster.writers {
-            self.writer_history(writer, &mut history).await?;
+            let folder = self.folder(writer, now, &mut history).await?;
+            let listed = folder.manifests.keys().chain(folder.requests.keys());
+            listed.for_each(|sequence| claims.know(writer.id, *sequence));
+            folders.push((writer, folder));
         }
-        missed_by_others(&self.roster, &mut history);
+        let mut requests = BTreeMap::new();
+        for (writer, folder) in folders {
+            let of_writer = self.writer_history(writer, folder, now, &mut history, &mut claims).await?;
+            requests.insert(writer.id, of_writer);
+        }
+        let found = claims.judge(&self.roster, &history.snapshots, &requests);
+        history.problems.extend(found);
+        let troubled = history.own_problems();
         let mut seen = Pins { roster: Some(self.roster_pin), heads: BTreeMap::new() };
         for recorded in &history.snapshots {
             if let Ok(manifest) = &recorded.manifest
                 && recorded.standing != Standing::Revoked
+                && !troubled.contains(&recorded.writer)
             {
                 let head = Head { sequence: recorded.sequence, id: manifest.id };
                 seen.heads.insert(recorded.writer, head);
             }
         }
-        if history.problems.is_empty() {
-            self.pins.advance(&seen)?;
-        }
+        self.pins.advance(&seen)?;
         Ok(history)
     }
 
-    async fn writer_history(&self, writer: &Writer, history: &mut History) -> Result<(), VaultError> {
-        let mut places = BTreeMap::new();
+    /// Lists one writer's manifests, and reads the requests to forget them.
+    async fn folder(
+        &self,
+        writer: &Writer,
+        now: Option<Timestamp>,
+        history: &mut History,
+    ) -> Result<Folder, VaultError> {
+        let mut manifests = BTreeMap::new();
         for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
             if let Some(sequence) = layout::sequence_of(&entry.key) {
-                places.insert(sequence, entry.modified);
+                manifests.insert(sequence, entry);
             }
         }
-        let requests = self.requests(writer, history).await?;
-        let read = |(sequence, stored): (u64, Timestamp)| async move {
-            (sequence, stored, self.manifest(writer, sequence).await)
+        let mut requests = self.requests(writer, history).await?;
+        for found in requests.values_mut() {
+            found.stored = bounded(found.stored, now);
+        }
+        Ok(Folder { manifests, requests })
+    }
+
+    async fn writer_history(
+        &self,
+        writer: &Writer,
+        folder: Folder,
+        now: Option<Timestamp>,
+        history: &mut History,
+        claims: &mut Claims,
+    ) -> Result<Requests, VaultError> {
+        let Folder { manifests, requests } = folder;
+        let room = Semaphore::new(MIB_READ as usize);
+        let room = &room;
+        let read = |(sequence, entry): (u64, Entry)| async move {
+            if chain::is_revoked(writer, sequence) {
+                return (sequence, entry.modified, Err(VaultError::Removed("writer")));
+            }
+            let mib = u32::try_from(entry.size >> 20).unwrap_or(MIB_READ).saturating_add(1).min(MIB_READ);
+            // The semaphore is never closed; without a permit the read is merely not counted.
+            let _permit = room.acquire_many(mib).await.ok();
+            (sequence, entry.modified, self.manifest(writer, sequence).await)
         };
-        let manifests: Vec<_> = futures::stream::iter(places).map(read).buffered(READS).collect().await;
-        let mut chain = Vec::with_capacity(manifests.len());
-        for (sequence, stored, manifest) in manifests {
-            let manifest = match manifest {
+        let mut manifests = std::pin::pin!(futures::stream::iter(manifests).map(read).buffered(READS));
+        let mut chain = Vec::new();
+        while let Some((sequence, stored, manifest)) = manifests.next().await {
+            let mut manifest = match manifest {
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 // It was there when it was listed: a keeper has swept it since.
                 Err(VaultError::Missing { .. }) if requests.contains_key(&sequence) => continue,
                 other => other,
             };
-            let standing = standing_before_the_floor(self, writer, sequence, requests.get(&sequence));
-            chain.push(Recorded { writer: writer.id, sequence, stored, manifest, standing });
+            let stored = bounded(stored, now);
+            if let Ok(manifest) = &mut manifest {
+                let seen = std::mem::take(&mut manifest.predicate.seen);
+                claims.add(writer, stored, &seen);
+                manifest.predicate.contents = Vec::new();
+            }
+            let (standing, floor) = (Standing::Kept, None);
+            let (writer, group) = (writer.id, writer.group);
+            chain.push(Recorded { writer, group, sequence, stored, manifest, standing, floor });
         }
-        let highest = chain.last().map(|recorded| recorded.sequence).max(requests.keys().max().copied());
-        history.known.extend(highest.map(|sequence| (writer.id, sequence)));
-        self.apply_floor(&mut chain, &requests);
-        self.check_chain(writer, &chain, &requests, history);
+        let pinned = self.pinned.heads.get(&writer.id).copied();
+        let judged = Chain { roster: &self.roster, writer, requests: &requests, pinned }.judge(&mut chain);
+        let own = |error| Problem { writer: writer.id, group: writer.group, evidence: Evidence::Own, error };
+        history.problems.extend(judged.problems.into_iter().map(own));
+        history.void.extend(judged.void.into_iter().map(|(sequence, why)| ((writer.id, sequence), why)));
+        history.latest = history.latest.max(judged.latest);
         history.snapshots.append(&mut chain);
-        Ok(())
+        Ok(requests)
     }
 
-    async fn requests(
-        &self,
-        writer: &Writer,
-        history: &mut History,
-    ) -> Result<BTreeMap<u64, Found>, VaultError> {
+    async fn requests(&self, writer: &Writer, history: &mut History) -> Result<Requests, VaultError> {
         let mut requests = BTreeMap::new();
         for entry in self.store.list(&layout::forget_of(writer.id)).await? {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
-            let bytes = match self.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading) {
-                Ok(bytes) => bytes,
+            let request = match self.request(writer, sequence).await {
+                Ok(request) => Some(request),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => {
-                    history.problems.push(error);
-                    continue;
-                }
-            };
-            let request = match Request::verify(&bytes, &self.roster, writer.id, sequence) {
-                Ok(request) => Some(request),
-                Err(reason) => {
-                    history.problems.push(VaultError::damaged(&entry.key, reason));
+                    let (writer, group) = (writer.id, writer.group);
+                    history.problems.push(Problem { writer, group, evidence: Evidence::Own, error });
                     None
                 }
             };
@@ -164,91 +284,12 @@ impl Repository {
         Ok(requests)
     }
 
-    /// Takes back what goes below the retention floor. The root, whose key only a recovery key opens, may go below.
-    fn apply_floor(&self, chain: &mut [Recorded], requests: &BTreeMap<u64, Found>) {
-        let floor = self.roster.floor;
-        let counting = chain.iter().filter(|r| r.manifest.is_ok() && r.standing != Standing::Revoked);
-        let newest: Vec<u64> = counting.map(|r| r.sequence).rev().take(floor.snapshots as usize).collect();
-        // The latest time by the storage's clock that this history shows: a young snapshot grows older with it.
-        let stored = chain.iter().map(|r| r.stored).chain(requests.values().map(|found| found.stored));
-        let latest = stored.max().unwrap_or(Timestamp::UNIX_EPOCH);
-        for recorded in chain.iter_mut().filter(|r| r.standing == Standing::Forgotten) {
-            let Some(found) = requests.get(&recorded.sequence) else { continue };
-            let by_root = found.request.as_ref().is_some_and(|request| request.by == By::Root);
-            let age = latest.as_second() - recorded.stored.as_second();
-            let is_young = floor.days > 0 && age < i64::from(floor.days) * SECONDS_OF_A_DAY;
-            let is_protected = recorded.manifest.is_ok() && (is_young || newest.contains(&recorded.sequence));
-            if !by_root && is_protected {
-                recorded.standing = Standing::Refused;
-            }
-        }
-    }
-
-    /// Every sequence up to the newest one known must be there or be explained, and each manifest must name the one
-    /// before it.
-    fn check_chain(
-        &self,
-        writer: &Writer,
-        chain: &[Recorded],
-        requests: &BTreeMap<u64, Found>,
-        history: &mut History,
-    ) {
-        let pinned = self.pinned.heads.get(&writer.id).copied();
-        let revoked_at = writer.revoked.map(|revocation| revocation.last);
-        let expected = match revoked_at {
-            Some(last) => last,
-            None => pinned,
-        };
-        let mut next = 0;
-        let mut before: Option<(u64, &Manifest)> = None;
-        for recorded in chain.iter().filter(|r| r.standing != Standing::Revoked) {
-            Self::explain_gap(writer.id, next..recorded.sequence, requests, history);
-            next = recorded.sequence + 1;
-            let Ok(manifest) = &recorded.manifest else {
-                before = None;
-                continue;
-            };
-            let key = layout::snapshot(writer.id, recorded.sequence);
-            if let Some((sequence, previous)) = before
-                && sequence + 1 == recorded.sequence
-                && manifest.predicate.previous != Some(previous.id)
-            {
-                history.problems.push(VaultError::damaged(&key, "it does not follow the snapshot before it"));
-            }
-            for head in [expected, pinned].into_iter().flatten() {
-                if head.sequence == recorded.sequence && head.id != manifest.id {
-                    let reason = format!("snapshot {} was seen in its place before", head.id);
-                    history.problems.push(VaultError::damaged(&key, reason));
-                    break;
-                }
-            }
-            before = Some((recorded.sequence, manifest));
-        }
-        if let Some(head) = expected {
-            Self::explain_gap(writer.id, next..head.sequence.saturating_add(1), requests, history);
-        }
-    }
-
-    fn explain_gap(
-        writer: WriterId,
-        gap: std::ops::Range<u64>,
-        requests: &BTreeMap<u64, Found>,
-        history: &mut History,
-    ) {
-        let mut at = gap.start;
-        if gap.is_empty() {
-            return;
-        }
-        let mut missing = |from: u64, to: u64| {
-            if from < to {
-                history.problems.push(VaultError::Withheld { writer, first: from, last: to - 1 });
-            }
-        };
-        for (sequence, _) in requests.range(gap.clone()).filter(|(_, found)| found.request.is_some()) {
-            missing(at, *sequence);
-            at = sequence + 1;
-        }
-        missing(at, gap.end);
+    /// One request to forget, checked. Whether it has any effect is for [`chain`] to say.
+    pub(crate) async fn request(&self, writer: &Writer, sequence: u64) -> Result<Request, VaultError> {
+        let key = layout::forget(writer.id, sequence);
+        let bytes = self.store.read(&key, cap::FORGET).await.map_err(VaultError::reading)?;
+        Request::verify(&bytes, &self.roster, writer.id, sequence)
+            .map_err(|reason| VaultError::damaged(key, reason))
     }
 
     /// One manifest, checked.
@@ -259,128 +300,5 @@ impl Repository {
         let verification_key =
             writer.verification_key().ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
         manifest::verify(&bytes, &verification_key, &place).map_err(|reason| VaultError::damaged(key, reason))
-    }
-
-    /// The newest manifest of a writer, or `None` when it has none. Less than this machine has seen before is an error.
-    pub(crate) async fn head(&self, writer: &Writer) -> Result<Option<Manifest>, VaultError> {
-        let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
-        let newest = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
-        let head = match newest {
-            Some(sequence) => Some(self.manifest(writer, sequence).await?),
-            None => None,
-        };
-        let Some(pinned) = self.pinned.heads.get(&writer.id) else { return Ok(head) };
-        match &head {
-            Some(found) if found.predicate.sequence > pinned.sequence => Ok(head),
-            Some(found) if found.predicate.sequence == pinned.sequence => {
-                if found.id == pinned.id {
-                    Ok(head)
-                } else {
-                    let key = layout::snapshot(writer.id, pinned.sequence);
-                    let reason = format!("snapshot {} was seen in its place before", pinned.id);
-                    Err(VaultError::damaged(key, reason))
-                }
-            }
-            _ => {
-                let first = head.as_ref().map_or(0, |head| head.predicate.sequence + 1);
-                Err(VaultError::Withheld { writer: writer.id, first, last: pinned.sequence })
-            }
-        }
-    }
-
-    /// Where a writer's chain goes on. A newest snapshot that is damaged does not stop its host from backing up where
-    /// this machine knows its id, and neither do snapshots that were given up: their places are not used again.
-    pub(crate) async fn tip(&self, writer: &Writer) -> Result<Tip, VaultError> {
-        let (newest, damage) = match self.head(writer).await {
-            Ok(newest) => (newest, None),
-            Err(error @ (VaultError::Damaged { .. } | VaultError::Withheld { .. })) => (None, Some(error)),
-            Err(error) => return Err(error),
-        };
-        let pinned = self.pinned.heads.get(&writer.id).copied();
-        let requests = self.store.list(&layout::forget_of(writer.id)).await?;
-        let mut requested = BTreeSet::new();
-        for sequence in requests.iter().filter_map(|entry| layout::sequence_of(&entry.key)) {
-            let key = layout::forget(writer.id, sequence);
-            match self.store.read(&key, cap::FORGET).await.map_err(VaultError::reading) {
-                Ok(bytes) if Request::verify(&bytes, &self.roster, writer.id, sequence).is_ok() => {
-                    requested.insert(sequence);
-                }
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        let mut used = newest.as_ref().map(|newest| newest.predicate.sequence);
-        used = used.max(requested.last().copied());
-        if let Some(damage) = damage {
-            let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
-            let listed = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
-            let is_known = |sequence| {
-                requested.contains(&sequence) || pinned.is_some_and(|pinned| pinned.sequence == sequence)
-            };
-            let is_explained = match &damage {
-                VaultError::Withheld { first, last, .. } => {
-                    (*first..=*last).all(|sequence| requested.contains(&sequence))
-                }
-                _ => listed.is_some_and(is_known),
-            };
-            if !is_explained {
-                return Err(damage);
-            }
-            tracing::warn!("{damage}");
-            used = used.max(listed).max(pinned.map(|pinned| pinned.sequence));
-        }
-        let of_pin = pinned.filter(|pinned| Some(pinned.sequence) == used).map(|pinned| pinned.id);
-        Ok(Tip {
-            next: used.map_or(0, |used| used + 1),
-            previous: of_pin.or(newest.as_ref().map(|newest| newest.id)),
-            newest,
-        })
-    }
-
-    /// Remembers on this machine that `head` was seen.
-    pub(crate) fn pin_head(&self, writer: WriterId, head: Head) -> Result<(), VaultError> {
-        let heads = BTreeMap::from([(writer, head)]);
-        self.pins.advance(&Pins { roster: Some(self.roster_pin), heads })
-    }
-}
-
-fn standing_before_the_floor(
-    repository: &Repository,
-    writer: &Writer,
-    sequence: u64,
-    found: Option<&Found>,
-) -> Standing {
-    if let Some(revocation) = &writer.revoked
-        && revocation.last.is_none_or(|last| sequence > last.sequence)
-    {
-        return Standing::Revoked;
-    }
-    let counts = found
-        .and_then(|found| found.request.as_ref())
-        .is_some_and(|request| request.counts(&repository.roster));
-    if counts { Standing::Forgotten } else { Standing::Kept }
-}
-
-/// What one writer's manifest says it saw of another must still be there. Of a removed writer only what counts is
-/// missed, and its roster entry says up to where.
-fn missed_by_others(roster: &Roster, history: &mut History) {
-    let mut missed: BTreeMap<WriterId, u64> = BTreeMap::new();
-    for recorded in history.snapshots.iter().filter(|recorded| recorded.standing != Standing::Revoked) {
-        let Ok(manifest) = &recorded.manifest else { continue };
-        for seen in &manifest.predicate.seen {
-            let is_there = history.known.get(&seen.writer).is_some_and(|known| *known >= seen.sequence);
-            let is_enrolled = roster.writer(seen.writer).is_some_and(|writer| writer.revoked.is_none());
-            if !is_there && is_enrolled {
-                let last = missed.entry(seen.writer).or_default();
-                *last = seen.sequence.max(*last);
-            }
-        }
-    }
-    for (writer, last) in missed {
-        let is_told = |problem: &VaultError| matches!(problem, VaultError::Withheld { writer: w, last: l, .. } if *w == writer && *l >= last);
-        if !history.problems.iter().any(is_told) {
-            let first = history.known.get(&writer).map_or(0, |sequence| sequence + 1);
-            history.problems.push(VaultError::Withheld { writer, first, last });
-        }
     }
 }

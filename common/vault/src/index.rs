@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};
 
-use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME};
-use crate::frame_set::{FrameSet, MAX_FRAMES};
+use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME};
+use crate::frame_set::MAX_FRAMES;
 use crate::ids::{ChunkId, FrameName, RunId, digest_in_cbor};
 use crate::pack::TrailerFrame;
 
@@ -18,7 +18,7 @@ pub(crate) const LOCATIONS_FRAMES: usize = 1 << 20;
 pub(crate) const CONTENTS_CHUNKS: usize = 1 << 20;
 
 /// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
-const MOST_PLACES: u32 = 64;
+const MOST_PLACES: usize = 64;
 
 /// The body of a contents object.
 #[derive(Debug, Clone, Default, Encode, Decode)]
@@ -103,29 +103,50 @@ pub(crate) struct StoredPack {
 }
 
 impl Contents {
+    /// The frames that it lists.
+    pub(crate) fn names(&self) -> impl Iterator<Item = FrameName> + '_ {
+        self.runs.iter().flat_map(|contents| {
+            let run = contents.run;
+            contents.frames.iter().map(move |frame| FrameName { run, ordinal: frame.ordinal })
+        })
+    }
+
     /// Whether its numbers are within what the format allows.
     pub(crate) fn is_sane(&self) -> bool {
         self.runs
             .iter()
             .flat_map(|run| &run.frames)
-            .all(|frame| frame.ordinal < MAX_FRAMES && frame.chunks.len() <= FRAME_SLOTS)
+            .all(|frame| frame.ordinal < MAX_FRAMES && (1..=FRAME_SLOTS).contains(&frame.chunks.len()))
     }
 }
 
 impl Locations {
-    /// Whether its numbers are within what the format allows.
+    /// Whether its numbers are within what the format allows, and no frame lies on another in a pack.
     pub(crate) fn is_sane(&self) -> bool {
-        let mut places: HashMap<u32, u32> = HashMap::new();
-        let mut frames =
-            self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
-        frames.all(|(pack_size, frame)| {
-            let places = places.entry(frame.ordinal).or_default();
-            *places += 1;
+        let frames = self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
+        let mut are_possible = frames.clone().map(|(pack_size, frame)| {
             let end = frame.offset.checked_add(u64::from(frame.length));
-            *places <= MOST_PLACES
-                && frame.ordinal < MAX_FRAMES
+            frame.ordinal < MAX_FRAMES
+                && frame.length >= MIN_SEALED_FRAME
                 && u64::from(frame.length) <= MAX_SEALED_FRAME
                 && end.is_some_and(|end| end <= pack_size)
+        });
+        let mut ordinals: Vec<u32> = frames.map(|(_, frame)| frame.ordinal).collect();
+        ordinals.sort_unstable();
+        let are_few = ordinals.chunk_by(|a, b| a == b).all(|places| places.len() <= MOST_PLACES);
+        are_possible.all(|is_possible| is_possible) && are_few && !self.overlaps()
+    }
+
+    /// Whether two frames that it puts into one pack lie on each other.
+    fn overlaps(&self) -> bool {
+        let mut packs: HashMap<&Sha256Digest, Vec<(u64, u64)>> = HashMap::new();
+        for pack in &self.packs {
+            let ranges = pack.frames.iter().map(|f| (f.offset, f.offset.saturating_add(f.length.into())));
+            packs.entry(&pack.pack).or_default().extend(ranges);
+        }
+        packs.into_values().any(|mut ranges| {
+            ranges.sort_unstable();
+            ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
         })
     }
 }
@@ -221,7 +242,8 @@ pub(crate) struct ChunkPlace {
 #[derive(Default)]
 pub(crate) struct ContentsIndex {
     runs: Vec<IndexedRun>,
-    numbers: HashMap<RunId, u32>,
+    /// Where a run stands among the runs, by each commitment that is claimed for its key.
+    numbers: HashMap<RunId, Vec<u32>>,
     chunks: Vec<IndexedChunk>,
 }
 
@@ -229,7 +251,7 @@ struct IndexedRun {
     run: RunId,
     commitment: [u8; 32],
     /// How many chunks each known frame has.
-    frames: HashMap<u32, u32>,
+    frames: HashMap<u32, u16>,
 }
 
 #[derive(Clone, Copy)]
@@ -243,54 +265,94 @@ struct IndexedChunk {
 }
 
 impl ContentsIndex {
-    /// Takes in the objects in order, without the frames of `excluded`. Where several frames hold a chunk, the one
-    /// counts of which the last snapshot used the largest share, by `used`: what was stored anew to empty an old frame
-    /// must not be looked for in that frame again. Among equals the first one read counts.
-    pub(crate) fn new(
-        objects: impl IntoIterator<Item = Contents>,
-        excluded: &FrameSet,
+    /// Takes in the frames of an object that may be used; of a frame that several objects list, the first one counts.
+    /// Gives the runs and commitments of which there were some.
+    pub(crate) fn add(
+        &mut self,
+        contents: Contents,
+        may_be_used: impl Fn(FrameName) -> bool,
         used: &HashMap<FrameName, u32>,
-    ) -> Self {
-        let mut index = Self::default();
-        for contents in objects {
-            for run in contents.runs {
-                index.add_run(run, excluded, used);
-            }
-        }
-        index.chunks.sort_by_key(|chunk| (chunk.id, std::cmp::Reverse(chunk.rank)));
-        index.chunks.dedup_by_key(|chunk| chunk.id);
-        index
-    }
-
-    fn add_run(&mut self, contents: RunContents, excluded: &FrameSet, used: &HashMap<FrameName, u32>) {
-        let RunContents { run, frames, commitment } = contents;
-        let runs = &mut self.runs;
-        let number = *self.numbers.entry(run).or_insert_with(|| {
-            runs.push(IndexedRun { run, commitment, frames: HashMap::new() });
-            u32::try_from(runs.len() - 1).expect("far fewer runs than chunks")
-        });
-        let indexed = &mut runs[number as usize];
-        if indexed.commitment != commitment {
-            // Two objects that disagree about a run's key: the later one says nothing that can be relied on.
-            return;
-        }
-        for frame in frames {
-            let name = FrameName { run, ordinal: frame.ordinal };
-            if excluded.contains(name) || indexed.frames.contains_key(&frame.ordinal) {
+    ) -> Vec<(RunId, [u8; 32])> {
+        let mut added = Vec::new();
+        for RunContents { run, frames, commitment } in contents.runs {
+            let mut frames = frames
+                .into_iter()
+                .filter(|frame| may_be_used(FrameName { run, ordinal: frame.ordinal }))
+                .peekable();
+            if frames.peek().is_none() {
                 continue;
             }
-            let count = u32::try_from(frame.chunks.len()).expect("a frame has a few thousand slots");
-            indexed.frames.insert(frame.ordinal, count);
-            let share = used.get(&name).map_or(0, |used| u64::from(*used) * 1000 / u64::from(count.max(1)));
-            let rank = u16::try_from(share).unwrap_or(u16::MAX);
-            self.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
-                id,
-                run: number,
-                ordinal: frame.ordinal,
-                rank,
-                slot,
-            }));
+            added.push((run, commitment));
+            let number = self.number(run, commitment);
+            for frame in frames {
+                let known = &mut self.runs[number as usize].frames;
+                let count = u16::try_from(frame.chunks.len()).expect("a frame has a few thousand slots");
+                if known.contains_key(&frame.ordinal) {
+                    continue;
+                }
+                known.insert(frame.ordinal, count);
+                let used = used.get(&FrameName { run, ordinal: frame.ordinal });
+                let share = used.map_or(0, |used| u64::from(*used) * 1000 / u64::from(count.max(1)));
+                let rank = u16::try_from(share).unwrap_or(u16::MAX);
+                if self.chunks.capacity() - self.chunks.len() < frame.chunks.len() {
+                    // Doubling would take twice the memory of what is the largest thing that a run holds.
+                    self.chunks.reserve_exact(frame.chunks.len() + self.chunks.len() / 8);
+                }
+                self.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
+                    id,
+                    run: number,
+                    ordinal: frame.ordinal,
+                    rank,
+                    slot,
+                }));
+            }
         }
+        added
+    }
+
+    fn number(&mut self, run: RunId, commitment: [u8; 32]) -> u32 {
+        let numbers = self.numbers.entry(run).or_default();
+        let known = numbers.iter().find(|number| self.runs[**number as usize].commitment == commitment);
+        known.copied().unwrap_or_else(|| {
+            let number = u32::try_from(self.runs.len()).expect("far fewer runs than chunks");
+            self.runs.push(IndexedRun { run, commitment, frames: HashMap::new() });
+            numbers.push(number);
+            number
+        })
+    }
+
+    /// The runs that objects give different commitments, and these.
+    pub(crate) fn contradicted(&self) -> Vec<(RunId, Vec<[u8; 32]>)> {
+        let several = self.numbers.iter().filter(|(_, numbers)| numbers.len() > 1);
+        several
+            .map(|(run, numbers)| (*run, numbers.iter().map(|n| self.runs[*n as usize].commitment).collect()))
+            .collect()
+    }
+
+    /// Leaves of a run only what was said under `commitment`; nothing where that is `None`.
+    pub(crate) fn keep_commitment(&mut self, run: RunId, commitment: Option<[u8; 32]>) {
+        let Some(numbers) = self.numbers.get_mut(&run) else { return };
+        let runs = &mut self.runs;
+        numbers.retain(|number| {
+            let run = &mut runs[*number as usize];
+            let is_kept = commitment == Some(run.commitment);
+            if !is_kept {
+                run.frames.clear();
+            }
+            is_kept
+        });
+    }
+
+    /// Sorts the chunks for look-ups, after everything was added. Where several frames hold a chunk, the one counts of
+    /// which the last snapshot used the largest share: what was stored again to empty an old frame must not be looked
+    /// for in that frame again. Among equals the first one that was added counts.
+    pub(crate) fn sort(&mut self) {
+        let runs = &self.runs;
+        self.chunks.retain(|chunk| runs[chunk.run as usize].frames.contains_key(&chunk.ordinal));
+        self.chunks.sort_unstable_by_key(|chunk| {
+            (chunk.id, std::cmp::Reverse(chunk.rank), chunk.run, chunk.ordinal, chunk.slot)
+        });
+        self.chunks.dedup_by_key(|chunk| chunk.id);
     }
 
     pub(crate) fn find(&self, id: &ChunkId) -> Option<ChunkPlace> {
@@ -301,7 +363,8 @@ impl ContentsIndex {
     }
 
     fn run(&self, run: RunId) -> Option<&IndexedRun> {
-        self.numbers.get(&run).map(|number| &self.runs[*number as usize])
+        let number = self.numbers.get(&run)?.first()?;
+        self.runs.get(*number as usize)
     }
 
     /// The commitment to the key of a run that the index knows.
@@ -311,7 +374,7 @@ impl ContentsIndex {
 
     /// How many chunks a frame has, if the index knows it and it may be leaned on.
     pub(crate) fn chunk_count(&self, frame: FrameName) -> Option<u32> {
-        self.run(frame.run)?.frames.get(&frame.ordinal).copied()
+        self.run(frame.run)?.frames.get(&frame.ordinal).copied().map(u32::from)
     }
 
     #[cfg(test)]
@@ -332,9 +395,13 @@ mod tests {
         let of = |run, frame| RunContents { run, frames: vec![frame], commitment: [0; 32] };
         let first = Contents { runs: vec![of(one, frame(4, vec![id(9), id(1)]))] };
         let second = Contents { runs: vec![of(two, frame(0, vec![id(5)]))] };
-        let condemned = FrameSet::from_iter([FrameName { run: two, ordinal: 1 }]);
+        let condemned = FrameName { run: two, ordinal: 1 };
         let third = Contents { runs: vec![of(two, frame(1, vec![id(6)]))] };
-        let index = ContentsIndex::new([first, second, third], &condemned, &HashMap::new());
+        let mut index = ContentsIndex::default();
+        for contents in [first, second, third] {
+            index.add(contents, |name| name != condemned, &HashMap::new());
+        }
+        index.sort();
         let at = |run, ordinal, slot| Some(ChunkPlace { frame: FrameName { run, ordinal }, slot });
         assert_eq!(index.len(), 3);
         assert_eq!(index.find(&id(1)), at(one, 4, 1));
@@ -343,6 +410,30 @@ mod tests {
         assert_eq!(index.find(&id(6)), None);
         assert_eq!(index.chunk_count(FrameName { run: one, ordinal: 4 }), Some(2));
         assert_eq!(index.chunk_count(FrameName { run: two, ordinal: 1 }), None);
+    }
+
+    #[test]
+    fn of_two_commitments_for_a_run_only_the_one_that_is_kept_is_used() {
+        let run = RunId::from_bytes([1; 16]);
+        let of = |chunk: u8, commitment: u8| Contents {
+            runs: vec![RunContents {
+                run,
+                frames: vec![FrameContents { ordinal: 0, chunks: vec![ChunkId([chunk; 32])] }],
+                commitment: [commitment; 32],
+            }],
+        };
+        for (kept, found) in [(Some([1; 32]), Some(7)), (Some([2; 32]), Some(8)), (None, None)] {
+            let mut index = ContentsIndex::default();
+            index.add(of(7, 1), |_| true, &HashMap::new());
+            index.add(of(8, 2), |_| true, &HashMap::new());
+            assert_eq!(index.contradicted(), [(run, vec![[1; 32], [2; 32]])]);
+            index.keep_commitment(run, kept);
+            index.sort();
+            assert_eq!(index.commitment(run), kept);
+            for chunk in [7, 8] {
+                assert_eq!(index.find(&ChunkId([chunk; 32])).is_some(), Some(chunk) == found, "{kept:?}");
+            }
+        }
     }
 
     #[test]
@@ -362,8 +453,9 @@ mod tests {
                 size: 1 << 20,
             }],
         };
-        assert!(with(MOST_PLACES).is_sane());
-        assert!(!with(MOST_PLACES + 1).is_sane());
+        let most = u32::try_from(MOST_PLACES).unwrap();
+        assert!(with(most).is_sane());
+        assert!(!with(most + 1).is_sane());
     }
 
     #[test]

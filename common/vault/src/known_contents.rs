@@ -1,135 +1,186 @@
-//! The contents index as a writer reads it: every contents object of its group that may be believed, from a cache on
-//! this machine where it was read before.
-//!
-//! A cached object is the stored object, sealed and signed, under the same name; its hash is checked whenever it is
-//! read, so a damaged cache costs a download and nothing else.
+//! The contents index as a writer reads it: the chunks of its group that need not be stored again. A chunk counts if its
+//! contents object may be believed, if its frame has a place in a pack that is in the store, and if that pack is not
+//! condemned.
 
-use std::collections::HashSet;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use futures::future::join_all;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::limits::read_file_capped;
-use lifeboat_core::private_folder;
 use lifeboat_core::progress::Progress;
 
 use crate::VaultError;
-use crate::ids::{Signer, WriterId};
-use crate::index::Contents;
+use crate::authority::{Standing, Word};
+use crate::batch::batches;
+use crate::frame_set::FrameSet;
+use crate::ids::{FrameName, RunId, Signer, WriterId};
+use crate::index::{Contents, ContentsIndex, Locations};
 use crate::keys::GroupView;
-use crate::layout::{self, cap};
+use crate::layout;
+use crate::object_cache::ObjectCache;
 use crate::repository::{Repository, hash_of};
-use crate::seal::Purpose;
-use crate::signed::{self, Place};
+use crate::signed;
 
-/// Reads the contents objects of one group.
+/// Reads the index of one group.
 pub(crate) struct KnownContents<'a> {
     repository: &'a Repository,
     group: &'a GroupView,
-    cache: Option<PathBuf>,
+    contents: ObjectCache,
+    locations: ObjectCache,
+    progress: &'a Arc<dyn Progress>,
 }
 
 impl<'a> KnownContents<'a> {
-    pub(crate) fn new(repository: &'a Repository, group: &'a GroupView, cache: Option<&Path>) -> Self {
-        let folder =
-            |cache: &Path| cache.join(repository.id.to_string()).join("contents").join(group.id.to_string());
-        Self { repository, group, cache: cache.map(folder) }
+    pub(crate) fn new(
+        repository: &'a Repository,
+        group: &'a GroupView,
+        cache: Option<&Path>,
+        progress: &'a Arc<dyn Progress>,
+    ) -> Self {
+        let of = |kind| ObjectCache::new(cache, repository, kind, group.id, progress);
+        Self { repository, group, contents: of("contents"), locations: of("locations"), progress }
     }
 
-    /// Reads all of them, those that `own` signed first: a writer leans on its own frames where it can. One that is
-    /// damaged is left out with a warning: its chunks are stored again.
+    /// The frames that have a place in a pack that is there and is not among the `condemned` objects.
+    pub(crate) async fn placed(&self, condemned: &HashSet<String>) -> Result<FrameSet, VaultError> {
+        let store = &self.repository.store;
+        let mut free: HashMap<Sha256Digest, (u64, u64)> = HashMap::new();
+        for entry in store.list(&layout::packs(self.group.id)).await? {
+            if let Some(pack) = hash_of(&entry.key).filter(|_| !condemned.contains(&entry.key)) {
+                free.insert(pack, (entry.size, entry.size));
+            }
+        }
+        let mut entries = store.list(&layout::locations_of(self.group.id)).await?;
+        entries.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
+        self.locations.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
+        let mut placed = FrameSet::default();
+        for batch in batches(entries, |entry| entry.size) {
+            let reads = batch.iter().map(|entry| self.locations.read(self.repository, &entry.key));
+            for (bytes, entry) in join_all(reads).await.into_iter().zip(&batch) {
+                let read = bytes.and_then(|bytes| {
+                    self.repository.open_signed::<Locations>(&entry.key, self.group, Word::Places, &bytes)
+                });
+                match read {
+                    Ok((_, locations)) if locations.is_sane() => place(&mut placed, &locations, &mut free),
+                    Ok(_) => {
+                        self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"));
+                    }
+                    // Swept between the listing and the reading.
+                    Err(VaultError::Missing { .. }) => {}
+                    Err(error @ VaultError::Damaged { .. }) => self.leave_out(&error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    fn leave_out(&self, error: &VaultError) {
+        self.progress.warn(&format!("{error}; the chunks that it is about are stored again"));
+    }
+
+    /// Reads the chunks of the frames that are placed and not excluded. What `own` signed comes first: a writer
+    /// references its own frames where it can. A damaged object is left out with a warning: its chunks are stored
+    /// again.
     pub(crate) async fn read(
         &self,
         own: WriterId,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Vec<Contents>, VaultError> {
-        let (mut mine, mut others) = (Vec::new(), Vec::new());
-        let mut still_there = HashSet::new();
+        placed: &FrameSet,
+        excluded: &FrameSet,
+        used: &HashMap<FrameName, u32>,
+    ) -> Result<ContentsIndex, VaultError> {
+        let mut index = ContentsIndex::default();
         let mut believable = Believable::new(self.repository, self.group);
-        for entry in self.repository.store.list(&layout::contents(self.group.id)).await? {
-            let (signer, contents) = match self.read_one(&entry.key, progress).await {
-                Ok(read) => read,
-                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    progress.warn(&format!("{error}; what it lists is stored again"));
-                    continue;
+        let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
+        let may_be_used = |name: FrameName| placed.contains(name) && !excluded.contains(name);
+        let entries = self.repository.store.list(&layout::contents(self.group.id)).await?;
+        self.contents.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
+        let mut of_others = Vec::new();
+        for is_own_turn in [true, false] {
+            let turn = if is_own_turn { entries.clone() } else { std::mem::take(&mut of_others) };
+            for batch in batches(turn, |entry| entry.size) {
+                let reads = batch.iter().map(|entry| self.contents.read(self.repository, &entry.key));
+                for (bytes, entry) in join_all(reads).await.into_iter().zip(&batch) {
+                    let key = &entry.key;
+                    if is_own_turn
+                        && bytes
+                            .as_ref()
+                            .is_ok_and(|b| signed::claimed_signer(b) != Some(Signer::Writer(own)))
+                    {
+                        of_others.push(entry.clone());
+                        continue;
+                    }
+                    let word = Word::ChunksToReference;
+                    let read = bytes
+                        .and_then(|b| self.repository.open_signed::<Contents>(key, self.group, word, &b));
+                    let (signer, contents) = match read {
+                        Ok((signer, contents)) if contents.is_sane() => (signer, contents),
+                        Ok(_) => {
+                            self.leave_out(&VaultError::damaged(key, "it lists frames that cannot be"));
+                            continue;
+                        }
+                        Err(VaultError::Missing { .. }) => continue,
+                        Err(error @ VaultError::Damaged { .. }) => {
+                            self.leave_out(&error);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    let Some(hash) = hash_of(key) else { continue };
+                    if believable.is(signer, &hash).await? {
+                        for (run, commitment) in index.add(contents, may_be_used, used) {
+                            let signers = said_by.entry((run, commitment)).or_default();
+                            if !signers.contains(&signer) {
+                                signers.push(signer);
+                            }
+                        }
+                    }
                 }
-                Err(error) => return Err(error),
-            };
-            let Some(hash) = hash_of(&entry.key) else { continue };
-            still_there.insert(hash);
-            if !believable.is(signer, &hash).await? {
-                continue;
             }
-            if signer == Signer::Writer(own) { mine.push(contents) } else { others.push(contents) }
         }
-        self.drop_all_but(&still_there);
-        mine.append(&mut others);
-        Ok(mine)
+        for (run, commitments) in index.contradicted() {
+            let registrant = self.registrant(run).await?;
+            let is_true = |c: &&[u8; 32]| {
+                registrant.is_some_and(|r| said_by.get(&(run, **c)).is_some_and(|s| s.contains(&r)))
+            };
+            let mut of_registrant = commitments.iter().filter(is_true);
+            let only = of_registrant.next().copied().filter(|_| of_registrant.next().is_none());
+            self.progress.warn(&format!(
+                "contents objects disagree about the key of run {run}; {}",
+                if only.is_some() { "its own writer's word counts" } else { "its chunks are stored again" }
+            ));
+            index.keep_commitment(run, only);
+        }
+        index.sort();
+        Ok(index)
     }
 
-    async fn read_one(
-        &self,
-        key: &str,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<(Signer, Contents), VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is no hash"))?;
-        let bytes = if let Some(bytes) = self.cached(&hash, progress) {
-            bytes
-        } else {
-            let bytes = self.repository.read_hashed(key, &hash, cap::INDEX).await?;
-            self.keep(&hash, &bytes);
-            bytes
+    /// Who registered a run; `None` where that cannot be read.
+    async fn registrant(&self, run: RunId) -> Result<Option<Signer>, VaultError> {
+        match self.repository.registration(self.group, run, Word::RunKey).await {
+            Ok((signer, _)) => Ok(Some(signer)),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Adds the frames that an object puts into packs that are there. No more bytes lie in a pack than it has: what is
+/// claimed beyond that, later, counts for nothing.
+fn place(placed: &mut FrameSet, locations: &Locations, free: &mut HashMap<Sha256Digest, (u64, u64)>) {
+    for located in &locations.packs {
+        let Some((size, left)) = free.get_mut(&located.pack).filter(|(size, _)| *size == located.size) else {
+            continue;
         };
-        let place =
-            Place { purpose: Purpose::Contents, repository: &self.repository.id, group: self.group.id };
-        let key_of = |signer| self.repository.roster.key_of(signer);
-        let (signer, contents): (_, Contents) = signed::read(place, &self.group.index_key, key_of, &bytes)
-            .map_err(|reason| VaultError::damaged(key, reason))?;
-        if contents.is_sane() {
-            Ok((signer, contents))
-        } else {
-            Err(VaultError::damaged(key, "it lists frames that cannot be"))
-        }
-    }
-
-    fn cached(&self, hash: &Sha256Digest, progress: &Arc<dyn Progress>) -> Option<Bytes> {
-        let path = self.cache.as_ref()?.join(hash.to_string());
-        let bytes = read_file_capped(&path, cap::INDEX).ok()?;
-        if Sha256Digest::of(&bytes) == *hash {
-            return Some(bytes.into());
-        }
-        progress.warn(&format!(
-            "the cached index {} is damaged; it is set aside and fetched again",
-            path.display()
-        ));
-        let _ = fs::rename(&path, path.with_extension("damaged"));
-        None
-    }
-
-    /// Keeps an object for the next run; if that fails, the next run fetches it again.
-    fn keep(&self, hash: &Sha256Digest, bytes: &[u8]) {
-        let Some(folder) = &self.cache else { return };
-        let write = || -> std::io::Result<()> {
-            private_folder::make(folder)?;
-            let new = folder.join(format!("{hash}.new"));
-            fs::File::create(&new)?.write_all(bytes)?;
-            fs::rename(&new, folder.join(hash.to_string()))
-        };
-        if let Err(error) = write() {
-            tracing::info!("the index cannot be cached: {error}");
-        }
-    }
-
-    fn drop_all_but(&self, still_there: &HashSet<Sha256Digest>) {
-        let Some(entries) = self.cache.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let hash = name.to_str().and_then(|name| name.parse::<Sha256Digest>().ok());
-            if hash.is_some_and(|hash| !still_there.contains(&hash)) {
-                let _ = fs::remove_file(entry.path());
+        debug_assert!(*left <= *size, "what is left is part of the whole");
+        for frame in &located.frames {
+            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+            if !placed.contains(name)
+                && let Some(rest) = left.checked_sub(frame.length.into())
+            {
+                *left = rest;
+                placed.insert(name);
             }
         }
     }
@@ -151,20 +202,19 @@ impl<'a> Believable<'a> {
 
     pub(crate) async fn is(&mut self, signer: Signer, object: &Sha256Digest) -> Result<bool, VaultError> {
         let roster = &self.repository.roster;
-        match signer {
-            Signer::Root => Ok(true),
-            Signer::Keeper(id) => Ok(roster.keeper(id).is_some_and(|keeper| {
-                keeper.removed.as_ref().is_none_or(|removed| removed.contents.contains(object))
-            })),
-            Signer::Writer(id) if roster.writer(id).is_some_and(|writer| writer.revoked.is_none()) => {
-                Ok(true)
+        match (roster.standing(signer, self.group.id), signer) {
+            (Standing::Root | Standing::Keeper | Standing::Writer, _) => Ok(true),
+            (Standing::RemovedKeeper, Signer::Keeper(id)) => {
+                let removed = roster.keeper(id).and_then(|keeper| keeper.removed.as_ref());
+                Ok(removed.is_some_and(|removed| removed.contents.contains(object)))
             }
-            Signer::Writer(_) => {
+            (Standing::RemovedWriter, _) => {
                 if self.of_removed_writers.is_none() {
                     self.of_removed_writers = Some(self.committed_by_removed().await?);
                 }
                 Ok(self.of_removed_writers.as_ref().is_some_and(|committed| committed.contains(object)))
             }
+            (Standing::RemovedKeeper | Standing::Stranger, _) => Ok(false),
         }
     }
 
@@ -184,5 +234,41 @@ impl<'a> Believable<'a> {
             }
         }
         Ok(committed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{FrameLocation, PackLocations};
+
+    #[test]
+    fn no_more_is_placed_in_a_pack_than_fits() {
+        let (run, pack, hash) =
+            (RunId::from_bytes([1; 16]), Sha256Digest::of(b"pack"), Sha256Digest::of(b""));
+        let object = |size, lengths: &[(u32, u32)]| Locations {
+            run,
+            packs: vec![PackLocations {
+                pack,
+                frames: lengths
+                    .iter()
+                    .map(|(ordinal, length)| FrameLocation {
+                        ordinal: *ordinal,
+                        offset: 0,
+                        length: *length,
+                        hash,
+                        chunk_bytes: 0,
+                    })
+                    .collect(),
+                size,
+            }],
+        };
+        let mut free = HashMap::from([(pack, (1000, 1000))]);
+        let mut placed = FrameSet::default();
+        place(&mut placed, &object(1000, &[(0, 600), (1, 300)]), &mut free);
+        place(&mut placed, &object(1000, &[(0, 600), (2, 200), (3, 100)]), &mut free);
+        place(&mut placed, &object(999, &[(4, 0)]), &mut free);
+        let ordinals: Vec<u32> = placed.iter().map(|name| name.ordinal).collect();
+        assert_eq!(ordinals, [0, 1, 3], "frame 2 is one byte too much and frame 4's pack has another size");
     }
 }

@@ -19,6 +19,9 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
+/// The highest number that a name can hold.
+pub(crate) const MOST_NUMBER: u64 = 9_999_999_999;
+
 pub(crate) fn roster(number: u64) -> String {
     format!("{ROSTERS}/{number:010}")
 }
@@ -152,6 +155,6 @@ pub(crate) mod cap {
     pub(crate) const FORGET: u64 = 16 << 10;
     /// A manifest in its envelope.
     pub(crate) const MANIFEST: u64 = 64 << 20;
-    /// A sealed part, a contents or a locations object.
-    pub(crate) const INDEX: u64 = 256 << 20;
+    /// A sealed part, contents or locations object, condemnation or loss.
+    pub(crate) const INDEX: u64 = 64 << 20;
 }

@@ -11,6 +11,8 @@
 //! prints.
 
 mod access;
+mod authority;
+mod batch;
 mod capture;
 pub mod check;
 mod chunk;
@@ -18,6 +20,8 @@ mod compare;
 mod condemn;
 mod copy;
 mod countersign;
+#[cfg(test)]
+mod crafted;
 mod error;
 mod find;
 mod forget;
@@ -27,11 +31,14 @@ mod frame_set;
 pub mod fuzz;
 mod heal;
 mod history;
+#[cfg(test)]
+mod hostile;
 mod ids;
 mod index;
 pub mod item;
 mod item_records;
 mod keeper_key;
+mod keeping;
 mod key_file;
 mod keys;
 mod known_contents;
@@ -42,6 +49,7 @@ mod members;
 mod memory;
 mod moving;
 mod name;
+mod object_cache;
 mod pack;
 mod pins;
 mod pipeline;
@@ -55,6 +63,7 @@ mod restore;
 mod restorer;
 mod retention;
 mod roster;
+mod rosters;
 mod run_keys;
 mod seal;
 mod select;

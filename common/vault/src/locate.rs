@@ -8,15 +8,19 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
-use crate::ids::{FrameName, GroupId, RunId};
+use crate::authority::Word;
+use crate::ids::{FrameName, GroupId, RunId, Signer};
 use crate::index::{FrameLocation, Locations};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
-use crate::seal::Purpose;
+
+/// What is wrong with a locations object that is whole and makes no sense.
+pub(crate) const MALFORMED_LOCATIONS: &str =
+    "it puts frames of another run somewhere, frames on each other, or frames that cannot be";
 
 /// Where a frame lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FramePlace {
     pub(crate) pack: Sha256Digest,
     /// The pack's size.
@@ -82,7 +86,7 @@ impl Repository {
         for entry in entries {
             match self.locations_object(group, run, &entry.key).await {
                 Err(error @ VaultError::Store(_)) => return Err(error),
-                read => objects.push(read),
+                read => objects.push(read.map(|(_, object)| object)),
             }
         }
         Ok(objects)
@@ -94,13 +98,12 @@ impl Repository {
         group: &GroupView,
         run: RunId,
         key: &str,
-    ) -> Result<Locations, VaultError> {
-        let key_of = |signer| self.roster.key_of(signer);
-        let (_, object): (_, Locations) = self.read_signed(key, Purpose::Locations, group, key_of).await?;
+    ) -> Result<(Signer, Locations), VaultError> {
+        let (signer, object): (_, Locations) = self.read_signed(key, group, Word::Places).await?;
         if object.run == run && object.is_sane() {
-            Ok(object)
+            Ok((signer, object))
         } else {
-            Err(VaultError::damaged(key, "it locates another run's frames, or none that can be"))
+            Err(VaultError::damaged(key, MALFORMED_LOCATIONS))
         }
     }
 

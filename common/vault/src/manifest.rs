@@ -17,9 +17,10 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
-use crate::frame_set::ordinals;
+use crate::frame_set::{FrameSet, ordinals};
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, digest_in_cbor};
 use crate::item::Content;
+use crate::layout::MOST_NUMBER;
 use crate::name::{BadName, TextTooLong, check_name, check_text};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -147,6 +148,10 @@ pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Resu
     if expected != found {
         return Err(ManifestError::OtherPlace { expected, found });
     }
+    if let Some(seen) = predicate.seen.iter().find(|seen| seen.sequence > MOST_NUMBER) {
+        let reason = format!("it names snapshot {} of a writer, which cannot be", seen.sequence);
+        return Err(ManifestError::Malformed(reason));
+    }
     let [subject] = &statement.subject[..] else {
         return Err(ManifestError::Malformed("it has not exactly one subject".to_owned()));
     };
@@ -192,9 +197,11 @@ pub(crate) struct Part {
     #[cbor(decode_with = "at_most::<MOST_TAGS, Ctx, String>")]
     pub(crate) tags: Vec<String>,
     #[n(2)]
+    #[cbor(decode_with = "at_most::<MOST_STREAMS, Ctx, StreamRecord>")]
     pub(crate) streams: Vec<StreamRecord>,
     /// Documents that describe what was captured, such as the definitions of containers, by name.
     #[n(3)]
+    #[cbor(decode_with = "at_most::<MOST_STREAMS, Ctx, DocumentRecord>")]
     pub(crate) documents: Vec<DocumentRecord>,
     /// The runs whose frames this snapshot needs.
     #[n(4)]
@@ -233,9 +240,13 @@ pub(crate) enum MalformedPart {
 }
 
 impl Part {
-    /// Whether a reader can go by it.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.check().is_ok()
+    /// The frames that the snapshot needs.
+    pub(crate) fn needed_frames(&self) -> FrameSet {
+        let mut frames = FrameSet::default();
+        for record in &self.runs {
+            frames.insert_bitmap(record.run, &record.frames);
+        }
+        frames
     }
 
     /// Checks everything that readers take for granted. Writers check the same before they store a part.

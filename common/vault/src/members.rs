@@ -3,26 +3,27 @@
 //!
 //! Keys are stored before the roster that names them. Whoever is killed between leaves keys that nobody uses.
 
+mod contents;
+
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use lifeboat_store::StoreError;
 use lifeboat_trust::key::SigningKey;
+use zeroize::Zeroizing;
 
 use crate::VaultError;
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
-use crate::index::Contents;
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::{self, GroupKeys, Passphrase, Recipient};
-use crate::layout;
-use crate::repository::{Repository, hash_of};
+use crate::layout::{self, cap};
+use crate::repository::{Repository, check_size};
 use crate::restorer::Restorer;
 use crate::roster::{
     Epoch, Floor, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text,
 };
-use crate::seal::Purpose;
 
 /// Everyone on the roster.
 #[derive(Debug, Clone)]
@@ -144,10 +145,11 @@ impl Restorer {
             let (text, reason) = (recipient.as_str().to_owned(), "it is on the roster already".to_owned());
             return Err(VaultError::BadRecipient { text, reason });
         }
+        let (id, text) = (recipient.id(), recipient.as_str().to_owned());
+        roster.recipients.push(RosterRecipient { id, recipient: text });
+        let next = self.next_roster(roster, clock.now())?;
         self.wrap_everything(recipient).await?;
-        let (id, recipient) = (recipient.id(), recipient.as_str().to_owned());
-        roster.recipients.push(RosterRecipient { id, recipient });
-        self.publish(roster, clock.now()).await
+        self.publish(next).await
     }
 
     /// Enrols a backup host, in a group of its own or in one that is there. `keep` is given the key to put it away
@@ -168,7 +170,6 @@ impl Restorer {
             Some(id) => return Err(VaultError::NoSuchMember { wanted: id.to_string(), what: "group" }),
             None => {
                 let keys = GroupKeys::random(entropy);
-                self.wrap_group(&keys, &data_recipient).await?;
                 roster.groups.push(keys.listed());
                 keys
             }
@@ -187,8 +188,12 @@ impl Restorer {
             key: key_text(key.signing_key.verification_key()),
             revoked: None,
         });
+        let next = self.next_roster(roster, clock.now())?;
+        if group.is_none() {
+            self.wrap_group(&key.group, &key.data_recipient).await?;
+        }
         keep(&key)?;
-        self.publish(roster, clock.now()).await?;
+        self.publish(next).await?;
         Ok(key)
     }
 
@@ -204,14 +209,15 @@ impl Restorer {
         let (identity, recipient) = keys::generate(entropy);
         let key = KeeperKey::new(repository.id, KeeperId::random(entropy), SigningKey::generate(), identity)
             .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
+        let listed = key_text(key.signing_key.verification_key());
+        let text = recipient.as_str().to_owned();
+        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient: text, removed: None });
+        let next = self.next_roster(roster, clock.now())?;
         for group in self.groups() {
             self.wrap_index_key(group, &recipient).await?;
         }
-        let listed = key_text(key.signing_key.verification_key());
-        let recipient = recipient.as_str().to_owned();
-        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient, removed: None });
         keep(&key)?;
-        self.publish(roster, clock.now()).await?;
+        self.publish(next).await?;
         Ok(key)
     }
 
@@ -235,26 +241,26 @@ impl Restorer {
                 if left == 0 || (left < 2 && !single_recipient) {
                     return Err(VaultError::TooFewRecipients { found: left });
                 }
-                self.begin_epoch(&mut roster, passphrase, entropy).await?;
+                let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+                self.wrap_epoch(&epoch, passphrase).await?;
+                self.publish(next).await?;
+                self.drop_wraps_of(id).await;
             }
             Removed::Writer(id, _) => {
                 let revoked = self.revocation(*id, last).await?;
                 let listed = roster.writers.iter_mut().find(|writer| writer.id == *id);
                 let listed = listed.ok_or(VaultError::Internal("the writer was found on the roster"))?;
                 listed.revoked = Some(revoked);
-                self.publish(roster, clock.now()).await?;
+                self.publish(self.next_roster(roster, clock.now())?).await?;
                 return Ok(Removed::Writer(*id, revoked.last.map(|head| head.sequence)));
             }
             Removed::Keeper(id) => {
-                let contents = self.contents_signed_by(Signer::Keeper(*id)).await?;
+                let contents = self.contents_worth_keeping(Signer::Keeper(*id)).await?;
                 let listed = roster.keepers.iter_mut().find(|keeper| keeper.id == *id);
                 let listed = listed.ok_or(VaultError::Internal("the keeper was found on the roster"))?;
                 listed.removed = Some(RemovedKeeper { contents });
+                self.publish(self.next_roster(roster, clock.now())?).await?;
             }
-        }
-        self.publish(roster, clock.now()).await?;
-        if let Removed::Recipient(id) = &removed {
-            self.drop_wraps_of(id).await;
         }
         Ok(removed)
     }
@@ -272,41 +278,29 @@ impl Restorer {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<u32, VaultError> {
-        let mut roster = self.repository().roster.clone();
-        let epoch = self.begin_epoch(&mut roster, passphrase, entropy).await?;
-        self.publish(roster, clock.now()).await?;
-        Ok(epoch)
+        let roster = self.repository().roster.clone();
+        let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+        self.wrap_epoch(&epoch, passphrase).await?;
+        self.publish(next).await?;
+        Ok(epoch.number)
     }
 
     /// Sets what no request to forget goes below.
     pub async fn set_floor(&self, floor: Floor, clock: &dyn Clock) -> Result<(), VaultError> {
         let roster = Roster { floor, ..self.repository().roster.clone() };
-        self.publish(roster, clock.now()).await
-    }
-
-    /// The contents objects that someone has signed so far.
-    async fn contents_signed_by(&self, signer: Signer) -> Result<Vec<Sha256Digest>, VaultError> {
-        let repository = self.repository();
-        let mut signed = Vec::new();
-        for group in &self.viewer().groups {
-            for entry in repository.store.list(&layout::contents(group.id)).await? {
-                let key_of = |by| (by == signer).then(|| repository.roster.key_of(by)).flatten();
-                let read =
-                    repository.read_signed::<Contents>(&entry.key, Purpose::Contents, group, key_of).await;
-                match (read, hash_of(&entry.key)) {
-                    (Ok(_), Some(hash)) => signed.push(hash),
-                    (Err(error @ VaultError::Store(_)), _) => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-        Ok(signed)
+        self.publish(self.next_roster(roster, clock.now())?).await
     }
 
     /// Up to which snapshot a writer that is being removed counts.
     async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
         let repository = self.repository();
         let history = repository.history().await?;
+        // What is withheld today would be cut off for good: the remover must say that this is meant.
+        if last.is_none()
+            && let Some(first) = history.doubts_about(id).next()
+        {
+            return Err(VaultError::Doubtful { writer: id, first: first.to_string() });
+        }
         let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == id);
         let mut whole = of_writer
             .filter_map(|recorded| Some((recorded.sequence, recorded.manifest.as_ref().ok()?.id)))
@@ -323,39 +317,46 @@ impl Restorer {
         }
     }
 
-    async fn begin_epoch(
+    /// The roster of a new epoch, and what is to be wrapped before it is stored.
+    fn next_epoch(
         &self,
-        roster: &mut Roster,
-        passphrase: Option<&Passphrase>,
+        mut roster: Roster,
+        now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> Result<u32, VaultError> {
-        let epoch = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
+    ) -> Result<(NewEpoch, NextRoster), VaultError> {
+        let number = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
         let (secret, recipient) = keys::generate(entropy);
-        for listed in &roster.recipients {
+        roster.epochs.push(Epoch { epoch: number, recipient: recipient.as_str().to_owned() });
+        let recipients = roster.recipients.clone();
+        Ok((NewEpoch { number, secret, recipient, recipients }, self.next_roster(roster, now)?))
+    }
+
+    /// Wraps a new data identity to every recovery recipient, and the groups' keys to it.
+    async fn wrap_epoch(&self, epoch: &NewEpoch, passphrase: Option<&Passphrase>) -> Result<(), VaultError> {
+        for listed in &epoch.recipients {
             let mut listed: Recipient = listed.recipient.parse()?;
             if let Some(passphrase) = passphrase {
                 listed = listed.unlock(passphrase);
             }
-            let wrapped = listed.wrap(secret.as_bytes())?;
-            let key = layout::data_key(epoch, &listed.id(), &Sha256Digest::of(&wrapped));
-            self.repository().store.create(&key, wrapped.into()).await?;
+            let wrapped = listed.wrap(epoch.secret.as_bytes())?;
+            let key = layout::data_key(epoch.number, &listed.id(), &Sha256Digest::of(&wrapped));
+            self.store_wrapped(key, wrapped).await?;
         }
         for group in self.groups() {
-            self.wrap_full_group(group, &recipient).await?;
+            self.wrap_full_group(group, &epoch.recipient).await?;
         }
-        roster.epochs.push(Epoch { epoch, recipient: recipient.as_str().to_owned() });
-        Ok(epoch)
+        Ok(())
     }
 
     /// Wraps the root key and the data identity of every epoch to a new recipient.
     async fn wrap_everything(&self, recipient: &Recipient) -> Result<(), VaultError> {
-        let store = &self.repository().store;
         let wrapped = recipient.wrap(&self.viewer().root()?.to_pkcs8_der())?;
-        store.create(&layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped)), wrapped.into()).await?;
+        let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
+        self.store_wrapped(key, wrapped).await?;
         for (epoch, secret) in self.data_secrets() {
             let wrapped = recipient.wrap(secret)?;
             let key = layout::data_key(epoch, &recipient.id(), &Sha256Digest::of(&wrapped));
-            store.create(&key, wrapped.into()).await?;
+            self.store_wrapped(key, wrapped).await?;
         }
         Ok(())
     }
@@ -372,15 +373,13 @@ impl Restorer {
     async fn wrap_full_group(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
         let wrapped = recipient.wrap(&keys.to_cbor())?;
         let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
-        self.repository().store.create(&key, wrapped.into()).await?;
-        Ok(())
+        self.store_wrapped(key, wrapped).await
     }
 
     async fn wrap_index_key(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
         let wrapped = recipient.wrap(&keys.index_to_cbor())?;
         let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
-        self.repository().store.create(&key, wrapped.into()).await?;
-        Ok(())
+        self.store_wrapped(key, wrapped).await
     }
 
     /// Takes away what was wrapped to a removed recipient. It may have copies: this tidies up and protects nothing.
@@ -396,18 +395,47 @@ impl Restorer {
         }
     }
 
-    /// Signs and stores the next roster. Another one that came meanwhile is an error: it must be read first.
-    async fn publish(&self, roster: Roster, now: Timestamp) -> Result<(), VaultError> {
-        let Repository { store, roster_pin, .. } = self.repository();
+    async fn store_wrapped(&self, key: String, wrapped: Vec<u8>) -> Result<(), VaultError> {
+        self.repository().create_within(&key, wrapped, cap::KEY).await
+    }
+
+    /// Signs the next roster and sees that readers would take it, before anything that it names is stored.
+    fn next_roster(&self, roster: Roster, now: Timestamp) -> Result<NextRoster, VaultError> {
+        let Repository { roster_pin, holes, .. } = self.repository();
+        if let Some(hole) = holes.above.first() {
+            // What follows another roster than the newest would take back what that one says.
+            return Err(hole.to_error());
+        }
         let number = roster_pin.number + 1;
         let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };
         let bytes = roster.sign(self.viewer().root()?);
-        match store.create(&layout::roster(number), bytes.into()).await {
+        check_size(&layout::roster(number), &bytes, cap::ROSTER)?;
+        Ok(NextRoster { number, bytes })
+    }
+
+    /// Stores the next roster. Another one that came meanwhile is an error: it must be read first.
+    async fn publish(&self, next: NextRoster) -> Result<(), VaultError> {
+        let NextRoster { number, bytes } = next;
+        match self.repository().store.create_alone(&layout::roster(number), bytes.into()).await {
             Ok(_) => Ok(()),
             Err(StoreError::AlreadyExists { .. }) => Err(VaultError::RosterChanged { number }),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A signed roster that is not stored yet.
+struct NextRoster {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// A data identity that is not wrapped to anyone yet.
+struct NewEpoch {
+    number: u32,
+    secret: Zeroizing<String>,
+    recipient: Recipient,
+    recipients: Vec<RosterRecipient>,
 }
 
 /// Finds who is meant by an id or the first digits of one.

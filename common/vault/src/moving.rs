@@ -38,6 +38,20 @@ impl Repository {
         pack: &Sha256Digest,
         size: u64,
     ) -> Result<PackFacts, VaultError> {
+        let frames = self.pack_trailer(group, pack, size).await?;
+        let beginning = self.pack_range(group.id, pack, 0..size.min(MAX_HEADER)).await?;
+        let (kind, run_keys) = read_header(&beginning, &self.id, group.id)
+            .map_err(|reason| VaultError::damaged(layout::pack(group.id, pack), reason))?;
+        Ok(PackFacts { kind, run_keys, frames })
+    }
+
+    /// Reads a pack's trailer: the frames that it lists.
+    pub(crate) async fn pack_trailer(
+        &self,
+        group: &GroupView,
+        pack: &Sha256Digest,
+        size: u64,
+    ) -> Result<Vec<TrailerFrame>, VaultError> {
         let key = layout::pack(group.id, pack);
         let damaged = |reason: &str| VaultError::damaged(&key, reason);
         let tail_start = size.checked_sub(TAIL as u64).ok_or_else(|| damaged("it is too short"))?;
@@ -50,10 +64,7 @@ impl Repository {
             .checked_sub(length.into())
             .ok_or_else(|| damaged("its trailer is longer than the pack"))?;
         let sealed = self.pack_range(group.id, pack, start..tail_start).await?;
-        let frames = open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)?;
-        let beginning = self.pack_range(group.id, pack, 0..size.min(MAX_HEADER)).await?;
-        let (kind, run_keys) = read_header(&beginning, &self.id, group.id).map_err(damaged)?;
-        Ok(PackFacts { kind, run_keys, frames })
+        open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)
     }
 
     /// Copies frames into new packs. Where they lie now is for the caller to write down.

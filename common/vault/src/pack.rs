@@ -16,8 +16,12 @@ const END_MAGIC: &[u8; 4] = b"LBPE";
 pub(crate) const PACK_BYTES: usize = 16 << 20;
 /// The largest pack that is read whole, in bytes.
 pub(crate) const MAX_PACK: u64 = 256 << 20;
-/// The largest trailer, sealed as well as decompressed, in bytes.
-const MAX_TRAILER: usize = 256 << 20;
+/// The largest index object or trailer, sealed as well as decompressed, in bytes.
+pub(crate) const MAX_PLAIN: usize = 64 << 20;
+/// What may come out of any compressed object, in bytes.
+const PLAIN_BASE: usize = 256 << 10;
+/// How many times its size may come out of a compressed object beyond that.
+const PLAIN_RATIO: usize = 8;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -179,6 +183,12 @@ pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 3).expect("compressing in memory does not fail")
 }
 
+/// How much may come out of compressed bytes: what every object may have, and so many times its size beyond that.
+/// Without this a few kilobytes would cost whoever reads them as much memory as the largest object there is.
+pub(crate) fn plain_cap(compressed: usize) -> usize {
+    PLAIN_BASE.saturating_add(compressed.saturating_mul(PLAIN_RATIO)).min(MAX_PLAIN)
+}
+
 /// The counterpart of [`compress`], with a ceiling on what comes out.
 pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
     use std::io::Read;
@@ -195,7 +205,7 @@ pub(crate) const TAIL: usize = 8;
 /// is not looked at.
 pub(crate) fn trailer_length(tail: [u8; TAIL]) -> Option<u32> {
     let length = u32::from_le_bytes(tail.strip_suffix(END_MAGIC)?.try_into().ok()?);
-    (length as usize <= MAX_TRAILER).then_some(length)
+    (length as usize <= MAX_PLAIN).then_some(length)
 }
 
 /// Whether a frame lies on another. They stand one after the other; those that lie on each other would make whoever
@@ -214,7 +224,8 @@ pub(crate) fn open_trailer(
 ) -> Result<Vec<TrailerFrame>, &'static str> {
     let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
     let plain = index_key.open(&binding, sealed).map_err(|_| "its trailer does not open")?;
-    let plain = decompress(&plain, MAX_TRAILER).ok_or("its trailer does not decompress")?;
+    let plain = decompress(&plain, plain_cap(plain.len()))
+        .ok_or("its trailer does not decompress, or to more than is allowed")?;
     let trailer: Trailer = from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
     let fits = |f: &TrailerFrame| {
         f.offset.checked_add(u64::from(f.length)).is_some_and(|end| end <= start)
@@ -333,7 +344,7 @@ mod tests {
         read(&[(100, 100), (0, 100)]).unwrap_err();
         read(&[(0, u32::MAX)]).unwrap_err();
         let tail = |length: usize| [&u32::try_from(length).unwrap().to_le_bytes()[..], END_MAGIC].concat();
-        assert!(trailer_length(tail(MAX_TRAILER).try_into().unwrap()).is_some());
-        assert!(trailer_length(tail(MAX_TRAILER + 1).try_into().unwrap()).is_none());
+        assert!(trailer_length(tail(MAX_PLAIN).try_into().unwrap()).is_some());
+        assert!(trailer_length(tail(MAX_PLAIN + 1).try_into().unwrap()).is_none());
     }
 }

@@ -10,7 +10,11 @@
 //!
 //! Nothing is read of any content: a keeper has the index keys and no more.
 
+mod evidence;
+mod homes;
+mod objects;
 mod plan;
+mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -23,7 +27,7 @@ use lifeboat_store::{Entry, StoreError};
 use self::plan::GroupPlan;
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS};
+use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS, MOST_OBJECTS};
 use crate::frame_set::FrameSet;
 use crate::history::{History, Standing};
 use crate::index::{self, Contents, StoredPack};
@@ -80,6 +84,13 @@ pub struct Pruned {
 /// Everything that is listed of the store, by name.
 pub(crate) type Listing = BTreeMap<String, Entry>;
 
+/// The objects below a folder.
+fn below<'a>(listing: &'a Listing, folder: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> + use<'a> {
+    let prefix = format!("{folder}/");
+    let end = prefix.clone();
+    listing.range(prefix..).take_while(move |(key, _)| key.starts_with(&end))
+}
+
 impl Viewer {
     /// Prunes.
     pub async fn prune(
@@ -92,7 +103,11 @@ impl Viewer {
         let repository = self.repository();
         progress.phase("reading the history", Unit::Items, None);
         let history = repository.history().await?;
-        see_that_it_is_whole(&history)?;
+        if let Some(hole) = repository.holes.above.first() {
+            // It may say who was removed since.
+            return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
+        }
+        self.see_that_any_group_is_whole(&history)?;
         let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
         let listing: Listing =
             repository.store.list("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
@@ -106,22 +121,48 @@ impl Viewer {
             refused: standing(&[Standing::Refused]),
             ..Pruned::default()
         };
+        pruned.held_back.extend(self.closed.iter().map(|(group, reason)| format!("group {group}: {reason}")));
         for group in &self.groups {
+            if let Some(reason) = history.holds_back(group.id) {
+                pruned.held_back.push(format!("group {}: {}", group.id, reason.first_reason()));
+                continue;
+            }
             progress.phase("working out what is needed", Unit::Items, None);
-            let plan = match GroupPlan::work_out(self, group, &history, &listing, now).await {
-                Ok(plan) => plan,
-                // One host's damage is no reason to keep what another one does not need.
+            let round = Round { repository, group, pen, options, now, listing: &listing, progress };
+            let outcome = match GroupPlan::work_out(self, group, &history, &listing, now, &**progress).await {
+                Ok(plan) => {
+                    pruned.warnings.extend(plan.warnings.iter().cloned());
+                    round.carry_out(plan, &mut pruned).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => {}
+                // What is out of reach or interrupted is nobody's trouble in particular.
+                Err(error @ (VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_))) => {
+                    return Err(error);
+                }
+                // One host's damage is not a reason to keep what another one does not need.
                 Err(VaultError::NotWhole { first, .. }) => {
                     pruned.held_back.push(format!("group {}: {first}", group.id));
-                    continue;
                 }
-                Err(error) => return Err(error),
-            };
-            pruned.warnings.extend(plan.warnings.iter().cloned());
-            let round = Round { repository, group, pen, options, now, listing: &listing, progress };
-            round.carry_out(plan, &mut pruned).await?;
+                Err(error) => pruned.held_back.push(format!("group {}: {error}", group.id)),
+            }
         }
         Ok(pruned)
+    }
+
+    /// By a history with a hole nothing of a group may be deleted: what is missing may need what looks unneeded. Where
+    /// that leaves nothing to prune, the prune stops.
+    fn see_that_any_group_is_whole(&self, history: &History) -> Result<(), VaultError> {
+        let mut first = None;
+        for group in &self.groups {
+            match history.holds_back(group.id) {
+                Some(reason) => first = first.or(Some(reason)),
+                None => return Ok(()),
+            }
+        }
+        first.map_or(Ok(()), Err)
     }
 
     /// The time by the storage's clock, from an object that is stored, looked at and deleted again.
@@ -132,17 +173,6 @@ impl Viewer {
         let entry = store.entry(&key).await?;
         store.delete(&key).await?;
         entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
-    }
-}
-
-/// By a history with a hole nothing may be deleted: what is missing may need what looks unneeded.
-fn see_that_it_is_whole(history: &History) -> Result<(), VaultError> {
-    let unreadable = history.snapshots.iter().filter(|recorded| recorded.is_live());
-    let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
-    let mut wrong = history.problems.iter().chain(unreadable).map(ToString::to_string);
-    match wrong.next() {
-        Some(first) => Err(VaultError::NotWhole { first, others: wrong.count() }),
-        None => Ok(()),
     }
 }
 
@@ -223,7 +253,7 @@ impl Round<'_> {
             let mut frames = FrameSet::default();
             frames.add_records(&found.body.frames);
             let objects_fit = found.body.objects.iter().all(|key| plan.dead.contains(key) || is_gone(key));
-            objects_fit && !frames.iter().any(|frame| plan.live.contains(frame))
+            objects_fit && !frames.meets(&plan.live)
         });
         let condemned: HashSet<&String> = fine.iter().flat_map(|found| &found.body.objects).collect();
         let mut frames = FrameSet::default();
@@ -231,23 +261,38 @@ impl Round<'_> {
             frames.add_records(&found.body.frames);
         }
         let objects: Vec<String> = plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        let new_frames: FrameSet = plan.dead_frames.iter().filter(|frame| !frames.contains(*frame)).collect();
+        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
+        let new_frames = plan.dead_frames.minus(&frames).in_proportion();
         if !objects.is_empty() || !new_frames.is_empty() {
-            let body = Condemnation { frames: new_frames.to_records(), objects };
-            let (repository, group) = (self.repository, self.group);
-            let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
-            let bytes = signed::write(place, self.pen, &group.index_key, &body);
-            let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
-            repository.store.create(&key, bytes.into()).await?;
-            let entry = repository.store.entry(&key).await?;
-            let stored = entry.map_or(self.now, |entry| entry.modified);
-            standing.push(FoundCondemnation { key, stored, body });
+            let mut bodies: Vec<_> = objects
+                .chunks(MOST_OBJECTS)
+                .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
+                .collect();
+            if bodies.is_empty() {
+                bodies.push(Condemnation::default());
+            }
+            // Those who refer to frames read all condemnations, so it does not matter which one names them.
+            bodies[0].frames = new_frames.to_records();
+            for body in bodies {
+                standing.push(self.sign_condemnation(body).await?);
+            }
         }
         for found in &outdated {
             self.repository.store.delete(&found.key).await?;
         }
         standing.extend(fine);
         Ok(())
+    }
+
+    async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
+        let (repository, group) = (self.repository, self.group);
+        let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
+        let bytes = signed::write(place, self.pen, &group.index_key, &body);
+        let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
+        repository.store.create(&key, bytes.into()).await?;
+        let entry = repository.store.entry(&key).await?;
+        let stored = entry.map_or(self.now, |entry| entry.modified);
+        Ok(FoundCondemnation { key, stored, body })
     }
 
     /// A condemnation of this very prune is younger than the time that the prune goes by, and of no age.

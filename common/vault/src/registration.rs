@@ -9,13 +9,14 @@ use lifeboat_core::random::Entropy;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::authority::Word;
 use crate::ids::{GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 use crate::key_file::WriterKey;
 use crate::keys::{GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pack::WrappedRunKey;
 use crate::pipeline::RunKeys;
-use crate::repository::Repository;
+use crate::repository::{Repository, check_size};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 use crate::{FORMAT_VERSION, VaultError};
@@ -48,20 +49,18 @@ pub(crate) struct Registration {
 }
 
 impl Repository {
-    /// Reads the registration of a run.
+    /// Reads the registration of a run, and who signed it.
     pub(crate) async fn registration(
         &self,
         group: &GroupView,
         run: RunId,
-    ) -> Result<Registration, VaultError> {
+        word: Word,
+    ) -> Result<(Signer, Registration), VaultError> {
         let name = layout::run(group.id, run);
         let bytes = self.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        let place = Place { purpose: Purpose::Registration, repository: &self.id, group: group.id };
-        let (_, registration): (Signer, Registration) =
-            signed::read(place, &group.index_key, |signer| self.roster.key_of(signer), &bytes)
-                .map_err(|reason| VaultError::damaged(&name, reason))?;
+        let (signer, registration): (_, Registration) = self.open_signed(&name, group, word, &bytes)?;
         if registration.run == run {
-            Ok(registration)
+            Ok((signer, registration))
         } else {
             Err(VaultError::damaged(&name, "it belongs to another run"))
         }
@@ -96,6 +95,7 @@ pub(crate) async fn register(
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
         let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
         let name = layout::run(key.group.id, run);
+        check_size(&name, &registration, cap::KEY)?;
         repository.store.create(&name, registration.clone()).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
         let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;

@@ -25,8 +25,9 @@ use crate::check::objects::{Objects, Trouble};
 use crate::check::survey::{GroupSurvey, Survey};
 use crate::check::{CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread};
 use crate::condemn::Loss;
-use crate::ids::Signer;
+use crate::ids::{RunId, Signer, WriterId};
 use crate::layout;
+use crate::pack::MAX_PACK;
 use crate::repository::{Repository, marker_of};
 use crate::seal::Purpose;
 use crate::signed::{self, Place};
@@ -87,6 +88,21 @@ impl Mender<'_> {
             self.repository.store.create(&key, Bytes::from(bytes)).await?;
         }
         self.actions.push(Action { key, what });
+        Ok(())
+    }
+
+    /// Writes an object, and compares what the storage gives back: what it replaces is about to go.
+    pub(crate) async fn write_and_read_back(
+        &mut self,
+        key: String,
+        bytes: Vec<u8>,
+        what: String,
+    ) -> Result<(), VaultError> {
+        let hash = Sha256Digest::of(&bytes);
+        self.write(key.clone(), bytes, what).await?;
+        if !self.dry_run {
+            self.repository.read_hashed(&key, &hash, MAX_PACK).await?;
+        }
         Ok(())
     }
 
@@ -165,8 +181,7 @@ impl Checker {
     /// Marks the frames that lie nowhere whole, so that no backup leans on them.
     async fn mark_lost(&self, survey: &GroupSurvey, mender: &mut Mender<'_>) -> Result<u64, VaultError> {
         let whole = survey.whole();
-        let mut lost = survey.needed.minus(&whole).minus(&survey.marked);
-        lost.extend(&survey.listed_in_vain(&whole));
+        let lost = survey.needed.minus(&whole).minus(&survey.marked).in_proportion();
         if lost.is_empty() {
             return Ok(0);
         }
@@ -197,6 +212,13 @@ impl Checker {
                 Name::Part { .. } => damage.mend == Mend::RepairByKeeper,
                 _ => false,
             };
+            if let Name::Locations { group, .. } = &name
+                && damage.kind == DamageKind::Index
+                && let Some(view) = self.viewer.group(*group)
+                && self.viewer.repository().is_all_denied(view, &damage.key).await?
+            {
+                mender.remove(&damage.key, "trailers of packs deny everything that it says").await?;
+            }
             if is_worthless
                 && damage.kind == DamageKind::Altered
                 && self.is_still_altered(&damage.key).await?
@@ -238,20 +260,27 @@ pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeS
     survey.packs.keys().copied().filter(is_damaged).collect()
 }
 
-/// The writer of the oldest live snapshot that needs a run.
-pub(crate) fn writer_of_run(
-    survey: &Survey,
-    group: &GroupSurvey,
-    run: crate::ids::RunId,
-) -> Option<crate::ids::WriterId> {
-    if let Some(Signer::Writer(writer)) = group.authors.get(&run) {
-        return Some(*writer);
-    }
-    let needing: BTreeSet<_> =
-        group.snapshots.iter().filter(|needs| needs.frames.has_run(run)).map(|needs| needs.id).collect();
-    let of =
-        survey.history.snapshots.iter().filter(|recorded| {
+impl Checker {
+    /// The writer of a run: who wrote down first where its frames lie, or else the writer of the oldest snapshot that
+    /// needs it.
+    pub(crate) async fn writer_of_run(
+        &self,
+        survey: &Survey,
+        group: &GroupSurvey,
+        run: RunId,
+    ) -> Result<Option<WriterId>, VaultError> {
+        if let Some(Signer::Writer(writer)) = group.authors.get(&run) {
+            return Ok(Some(*writer));
+        }
+        let mut needing = BTreeSet::new();
+        for needs in &group.snapshots {
+            if self.frames_needed(group, needs).await?.is_some_and(|frames| frames.has_run(run)) {
+                needing.insert(needs.id);
+            }
+        }
+        let of = survey.history.snapshots.iter().filter(|recorded| {
             recorded.manifest.as_ref().is_ok_and(|manifest| needing.contains(&manifest.id))
         });
-    of.min_by_key(|recorded| recorded.stored).map(|recorded| recorded.writer)
+        Ok(of.min_by_key(|recorded| recorded.stored).map(|recorded| recorded.writer))
+    }
 }

@@ -11,13 +11,14 @@ use minicbor::Decode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::authority::{Belief, Word, belief};
 use crate::ids::{RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
-use crate::seal::Purpose;
+use crate::rosters::{self, Holes, Rosters};
 use crate::signed::{self, Place};
 use crate::{FORMAT_VERSION, VaultError};
 
@@ -29,6 +30,8 @@ pub struct Repository {
     pub(crate) roster: Roster,
     /// The roster's number and the hash of its stored bytes.
     pub(crate) roster_pin: PinnedRoster,
+    /// What is wrong with other rosters.
+    pub(crate) holes: Holes,
     /// What this machine has seen of the repository, and where it keeps that.
     pub(crate) pins: PinFile,
     pub(crate) pinned: Pins,
@@ -109,12 +112,17 @@ impl Repository {
             id,
             roster_pin: PinnedRoster { number: 0, hash: Sha256Digest::of(&roster_bytes) },
             roster,
+            holes: Holes::default(),
             pins: PinFile::none(),
             pinned: Pins::default(),
         };
         let made = Made { repository, writer_key, recovery_keys };
         keep(&made)?;
         let objects = first_objects(&made, &root, &recipients, data_secret.as_bytes(), roster_bytes)?;
+        for (key, bytes) in &objects {
+            let most = if key.starts_with(layout::ROSTERS) { cap::ROSTER } else { cap::KEY };
+            check_size(key, bytes, most)?;
+        }
         let mut stored = Vec::with_capacity(objects.len());
         for (key, bytes) in objects {
             match store.create(&key, bytes.into()).await {
@@ -177,7 +185,7 @@ impl Repository {
             Err(error) => Err(error),
         };
         let pinned = pins.read()?;
-        let (roster, roster_pin) = match (read_rosters(&store, &id, pinned.roster).await, marked) {
+        let Rosters { roster, pin, holes } = match (rosters::read(&store, &id, pinned.roster).await, marked) {
             (Ok(read), Ok(())) => read,
             (Ok(read), Err(error)) => {
                 tracing::warn!("{error}; the roster proves that this is repository {id}");
@@ -189,7 +197,14 @@ impl Repository {
             | (Err(_), Err(error))
             | (Err(error), Ok(())) => return Err(error),
         };
-        Ok(Self { store, id, roster, roster_pin, pins, pinned })
+        for hole in holes.iter() {
+            tracing::warn!(
+                "{}; the newest roster that the root signed, {}, is in force",
+                hole.to_error(),
+                pin.number
+            );
+        }
+        Ok(Self { store, id, roster, roster_pin: pin, holes, pins, pinned })
     }
 
     /// Which repository lies in `store`, as its marker claims. Only [`Repository::open`] checks the claim.
@@ -231,19 +246,54 @@ impl Repository {
         self.roster.writer(writer)?.verification_key()
     }
 
-    /// Reads an object of a group that someone on the roster signed and whose name is the hash of its bytes.
+    /// Reads an object of a group whose name is the hash of its bytes and whose signer may be believed for `word`.
     pub(crate) async fn read_signed<T: for<'b> Decode<'b, ()>>(
         &self,
         key: &str,
-        purpose: Purpose,
         group: &GroupView,
-        key_of: impl Fn(Signer) -> Option<VerificationKey>,
+        word: Word,
     ) -> Result<(Signer, T), VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is no hash"))?;
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
         let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
-        let place = Place { purpose, repository: &self.id, group: group.id };
-        signed::read(place, &group.index_key, key_of, &bytes)
+        self.open_signed(key, group, word, &bytes)
+    }
+
+    /// Reads an object of a group that anyone signed whom the group knows, and says whether that signer is believed for
+    /// `word`.
+    pub(crate) async fn read_known<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &str,
+        group: &GroupView,
+        word: Word,
+    ) -> Result<(Belief, T), VaultError> {
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
+        let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
+        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        let key_of = |signer| self.roster.knows(group.id, signer);
+        let (signer, body) = signed::read(place, &group.index_key, key_of, &bytes)
+            .map_err(|reason| VaultError::damaged(key, reason))?;
+        Ok((belief(word, signer, self.roster.standing(signer, group.id)), body))
+    }
+
+    /// Checks and opens the bytes of a signed object of a group, whose signer must be believed for `word`.
+    pub(crate) fn open_signed<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &str,
+        group: &GroupView,
+        word: Word,
+        bytes: &[u8],
+    ) -> Result<(Signer, T), VaultError> {
+        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        let key_of = |signer| self.roster.believes(word, group.id, signer);
+        signed::read(place, &group.index_key, key_of, bytes)
             .map_err(|reason| VaultError::damaged(key, reason))
+    }
+
+    /// Stores an object, unless it is larger than any reader takes.
+    pub(crate) async fn create_within(&self, key: &str, bytes: Vec<u8>, most: u64) -> Result<(), VaultError> {
+        check_size(key, &bytes, most)?;
+        self.store.create(key, bytes.into()).await?;
+        Ok(())
     }
 
     /// Reads an object that is named by the hash of its bytes.
@@ -257,6 +307,13 @@ impl Repository {
         let found = Sha256Digest::of(&bytes);
         if found == *hash { Ok(bytes) } else { Err(VaultError::other_hash(key, hash, &found)) }
     }
+}
+
+/// Whether readers take an object of this size. What is larger must not be stored: nobody could read it again, and what
+/// may not be replaced would be in the way for ever.
+pub(crate) fn check_size(key: &str, bytes: &[u8], most: u64) -> Result<(), VaultError> {
+    let size = bytes.len() as u64;
+    if size <= most { Ok(()) } else { Err(VaultError::TooLarge { key: key.to_owned(), size, most }) }
 }
 
 /// The bytes of `lifeboat.json`.
@@ -334,41 +391,15 @@ fn first_roster(
     }
 }
 
-/// Follows the chain of rosters from the first to the last, which must not be older than the pinned one.
-async fn read_rosters(
-    store: &Store,
-    id: &RepositoryId,
-    pinned: Option<PinnedRoster>,
-) -> Result<(Roster, PinnedRoster), VaultError> {
-    let entries = store.list(layout::ROSTERS).await?;
-    let numbers = entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?));
-    let newest = numbers.max().unwrap_or(0).min(entries.len() as u64);
-    let mut last: Option<(Roster, Sha256Digest)> = None;
-    for number in 0..=newest {
-        let key = layout::roster(number);
-        let bytes = store.read(&key, cap::ROSTER).await.map_err(VaultError::reading)?;
-        let before = last.as_ref().map(|(roster, hash)| (roster, *hash));
-        let roster =
-            Roster::verify(&bytes, id, before).map_err(|reason| VaultError::damaged(&key, reason))?;
-        let hash = Sha256Digest::of(&bytes);
-        if let Some(pinned) = pinned.filter(|pinned| pinned.number == number && pinned.hash != hash) {
-            let reason =
-                format!("its SHA-256 is {hash}, and this machine has seen {} in its place", pinned.hash);
-            return Err(VaultError::damaged(&key, reason));
-        }
-        last = Some((roster, hash));
-    }
-    let (roster, hash) = last.ok_or(VaultError::Internal("the loop above runs at least once"))?;
-    if let Some(pinned) = pinned.filter(|pinned| pinned.number > roster.number) {
-        let store = store.name().to_owned();
-        return Err(VaultError::RolledBack { store, found: roster.number, seen: pinned.number });
-    }
-    let pin = PinnedRoster { number: roster.number, hash };
-    Ok((roster, pin))
-}
-
-/// The roster must list the key's holder, with the same verification key, in the same group with the same keys.
+/// The roster must be no older than the key, and list its holder, with the same verification key, in the same group with the same keys.
 pub(crate) fn check_writer(repository: &Repository, key: &WriterKey) -> Result<(), VaultError> {
+    // The key file was made by the root: a roster of an earlier epoch is older than the key, and would have runs sealed
+    // to a data identity that was given up.
+    let found = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
+    if found < key.epoch {
+        let store = repository.location().to_owned();
+        return Err(VaultError::OlderEpoch { store, found, made: key.epoch });
+    }
     let listed = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
     if listed.revoked.is_some() {
         return Err(VaultError::Removed("writer"));

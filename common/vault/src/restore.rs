@@ -122,12 +122,11 @@ impl OpenSnapshot {
         let mut made = Made { root: tree.path().to_owned(), ..Made::default() };
         let ended = self.make_all(index, &mut tree, &mut made, &mut restored, progress, cancel).await.err();
         let made = Arc::new(made);
-        let brought = match ended {
-            Some(error) => Brought::nothing(&made, error),
-            None => {
-                progress.phase("restoring", Unit::Bytes, Some(record.data_bytes));
-                contents::bring(&self.reader, &tree, &made, progress, cancel).await
-            }
+        let brought = if let Some(error) = ended {
+            Brought::nothing(&made, error)
+        } else {
+            progress.phase("restoring", Unit::Bytes, Some(record.data_bytes));
+            contents::bring(&self.reader, &tree, &made, progress, cancel).await
         };
         let progress = Arc::clone(progress);
         let finish = move || finish::finish(&mut tree, &made, brought, restored, &progress);
@@ -167,7 +166,7 @@ struct Made {
     identities: Vec<Identity>,
     first_names: FirstNames,
     /// The paths of items that could not be made.
-    not_made: HashSet<Vec<u8>>,
+    missing: HashSet<Vec<u8>>,
 }
 
 impl Made {
@@ -176,12 +175,12 @@ impl Made {
         let (mut first, mut first_name) = (None, None);
         if let (ItemKind::HardLink, Some(target)) = (item.kind, &item.target) {
             let name = String::from_utf8_lossy(target);
-            match leads_to(target, &self.items, &self.not_made) {
+            match leads_to(target, &self.items, &self.missing) {
                 LeadsTo::Made(place) => (first, first_name) = (Some(self.identities[place]), Some(place)),
                 LeadsTo::NotMade => {
                     let reason = format!("it is another name of {name}, which could not be made");
                     restored.unfinished.push(Problem { path: tree.path_of(&item), reason });
-                    self.not_made.insert(item.path.into());
+                    self.missing.insert(item.path.into());
                     return Ok(());
                 }
                 LeadsTo::Nothing => {
@@ -205,7 +204,7 @@ impl Made {
             }
             Err(error) => {
                 restored.unfinished.push(Problem { path: tree.path_of(&item), reason: error.to_string() });
-                self.not_made.insert(item.path.into());
+                self.missing.insert(item.path.into());
                 Ok(())
             }
         }

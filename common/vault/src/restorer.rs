@@ -9,7 +9,8 @@ use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
-use crate::access::Viewer;
+use crate::access::{Opened, Viewer};
+use crate::authority::Word;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::key_file::RecoveryKey;
 use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
@@ -56,12 +57,13 @@ impl Restorer {
         };
         let repository = Repository::open(store, &expected, pins(&expected)).await?;
         let epochs = open_epochs(&repository, &key.identity).await?;
-        let mut groups = Vec::new();
+        let mut opened = Opened::default();
         for group in &repository.roster.groups {
-            groups.push(open_group(&repository, &epochs, group.id, &group.commitment).await?);
+            opened.add(group.id, open_group(&repository, &epochs, group.id, &group.commitment).await)?;
         }
+        let (groups, closed) = opened.some()?;
         let root = open_root(&repository, &key.identity).await?;
-        let viewer = Viewer::for_root(repository, &groups, root);
+        let viewer = Viewer::for_root(repository, &groups, closed, root);
         Ok(Self { viewer, groups: groups.into(), epochs: Arc::new(epochs) })
     }
 
@@ -76,7 +78,10 @@ impl Restorer {
 
     pub(crate) fn group(&self, id: GroupId) -> Result<&GroupKeys, VaultError> {
         let keys = self.groups.iter().find(|group| group.id == id);
-        keys.ok_or(VaultError::Internal("a restorer has every group's keys"))
+        keys.ok_or_else(|| match self.viewer.closed(id) {
+            Some(reason) => reason.again(),
+            None => VaultError::Internal("a group that is not closed is open"),
+        })
     }
 
     pub(crate) fn groups(&self) -> &[GroupKeys] {
@@ -109,13 +114,14 @@ impl Restorer {
         packs: &[(Sha256Digest, u64)],
     ) -> Result<SealKey, VaultError> {
         let repository = self.repository();
-        let registered = repository.registration(group, run).await.and_then(|registration| {
-            self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
-                let reason =
-                    "its run key does not open with this recovery key, or is not the one of the snapshot";
-                VaultError::damaged(layout::run(group.id, run), reason)
-            })
-        });
+        let registered =
+            repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
+                self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
+                    let reason =
+                        "its run key does not open with this recovery key, or is not the one of the snapshot";
+                    VaultError::damaged(layout::run(group.id, run), reason)
+                })
+            });
         let error = match registered {
             Ok(key) => return Ok(key),
             Err(error @ VaultError::Store(_)) => return Err(error),

@@ -1,8 +1,23 @@
 //! Which snapshots rules keep: the newest of each hour, day, week, month and year, for so many of them.
 //!
-//! Time is what a writer claims, within what the storage saw: no snapshot counts as later than it was stored, or as
-//! earlier than the one before it of the same writer. So a host cannot make its own old snapshots displace good ones
-//! by dating new ones back or ahead.
+//! The rules are a pure function of a few facts about each snapshot ([`Facts`]). They count within one *line*: the
+//! snapshots that one writer stored of the same things, copies apart from originals, and the copies of one original
+//! writer apart from those of another. So no snapshot displaces one of another line.
+//!
+//! Within a line the facts decide who may displace whom:
+//!
+//! * An incomplete snapshot displaces no complete one. Those that came after the last complete one follow the same rules
+//!   among themselves. Those before it are forgotten.
+//! * A snapshot that is dated back displaces none that is not. It is dated back where it claims an earlier time than one
+//!   of the same line that came before it. Those that are dated back follow the same rules among themselves.
+//! * A snapshot that is dated ahead counts as of the time at which it was stored.
+//! * An original that was stored in a later hour (day, week …) than it claims does not displace one that was stored in the
+//!   hour that it claims: both are kept. So a new snapshot cannot take the place of an old one by claiming its day.
+//!
+//! A copy claims its original's time and keeps its original's order. When it was copied says nothing.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,17 +60,60 @@ pub type Reasons = Vec<&'static str>;
 
 /// Applies the rules. Gives for every snapshot, in the order they came, why it is kept.
 pub fn apply(rules: &Rules, snapshots: &[Snapshot]) -> Vec<Reasons> {
-    let times = effective_times(snapshots);
-    let mut groups: BTreeMap<(WriterId, Vec<String>), Vec<usize>> = BTreeMap::new();
-    for (number, snapshot) in snapshots.iter().enumerate() {
-        groups.entry((snapshot.line().0, what(snapshot))).or_default().push(number);
+    let facts: Vec<Facts> = snapshots.iter().map(Facts::of).collect();
+    decide(rules, &facts)
+}
+
+/// What the rules go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Facts {
+    line: Line,
+    /// Its place in the line: the sequence of the original, then its own.
+    place: (u64, u64),
+    /// When it was taken, as its writer claims.
+    claimed: Timestamp,
+    /// When it was stored, by the storage's clock.
+    stored: Timestamp,
+    is_complete: bool,
+    tags: Vec<String>,
+}
+
+/// Snapshots that may displace each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    /// Who stored them.
+    writer: WriterId,
+    /// Who took the originals, where they are copies.
+    copied_from: Option<WriterId>,
+    /// What they are of.
+    what: Vec<String>,
+}
+
+impl Facts {
+    fn of(snapshot: &Snapshot) -> Self {
+        let original = snapshot.original();
+        Self {
+            line: Line {
+                writer: snapshot.writer(),
+                copied_from: snapshot.is_copy().then_some(original.writer),
+                what: what(snapshot),
+            },
+            place: (original.sequence, snapshot.sequence()),
+            claimed: snapshot.time(),
+            stored: snapshot.stored(),
+            is_complete: !snapshot.is_incomplete(),
+            tags: snapshot.tags().to_vec(),
+        }
     }
-    let mut reasons = vec![Reasons::new(); snapshots.len()];
-    for mut members in groups.into_values() {
-        members.sort_by_key(|number| std::cmp::Reverse((times[*number], snapshots[*number].line().1)));
-        apply_to_group(rules, snapshots, &times, &members, &mut reasons);
+
+    /// Its time as far as it may be believed: nothing is taken before it is stored, and a copy is stored later still.
+    fn time(&self) -> Timestamp {
+        self.claimed.min(self.stored)
     }
-    reasons
+
+    fn is_copy(&self) -> bool {
+        self.line.copied_from.is_some()
+    }
 }
 
 /// What a snapshot is of: snapshots of different things never displace each other.
@@ -67,57 +125,72 @@ fn what(snapshot: &Snapshot) -> Vec<String> {
     what
 }
 
-fn effective_times(snapshots: &[Snapshot]) -> Vec<Timestamp> {
-    let mut order: Vec<usize> = (0..snapshots.len()).collect();
-    order.sort_by_key(|number| snapshots[*number].line());
-    let mut times = vec![Timestamp::UNIX_EPOCH; snapshots.len()];
-    let mut before: Option<(WriterId, Timestamp)> = None;
-    for number in order {
-        let snapshot = &snapshots[number];
-        let mut time = snapshot.time().min(snapshot.stored());
-        if let Some((writer, earlier)) = before
-            && writer == snapshot.line().0
-        {
-            time = time.max(earlier);
-        }
-        times[number] = time;
-        before = Some((snapshot.line().0, time));
+fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
+    let mut lines: BTreeMap<&Line, Vec<usize>> = BTreeMap::new();
+    for (number, fact) in facts.iter().enumerate() {
+        lines.entry(&fact.line).or_default().push(number);
     }
-    times
+    let mut reasons = vec![Reasons::new(); facts.len()];
+    for mut members in lines.into_values() {
+        members.sort_by_key(|number| facts[*number].place);
+        let last_complete = members.iter().rposition(|number| facts[*number].is_complete);
+        let of_kind = |from: usize, is_complete: bool| -> Vec<usize> {
+            members[from..]
+                .iter()
+                .copied()
+                .filter(|number| facts[*number].is_complete == is_complete)
+                .collect()
+        };
+        let (complete, incomplete) = (of_kind(0, true), of_kind(last_complete.unwrap_or(0), false));
+        for number in &members {
+            if rules.tags.iter().any(|tag| facts[*number].tags.contains(tag)) {
+                reasons[*number].push("tag");
+            }
+        }
+        for (members, label) in [(complete, None), (incomplete, Some("incomplete"))] {
+            let (in_order, dated_back) = by_credit(facts, &members);
+            apply_among(rules, &in_order, label, &mut reasons);
+            apply_among(rules, &dated_back, label.or(Some("dated back")), &mut reasons);
+        }
+    }
+    reasons
+}
+
+/// A snapshot that takes part in the rules.
+struct Member {
+    number: usize,
+    /// The time that it counts as of.
+    time: Timestamp,
+    /// When it was stored, where that says something about when it was taken.
+    stored: Option<Timestamp>,
+}
+
+/// Parts those whose times rise with their places from those that are dated back. `members` come in the order of their
+/// places, and so do both parts.
+fn by_credit(facts: &[Facts], members: &[usize]) -> (Vec<Member>, Vec<Member>) {
+    let (mut in_order, mut dated_back): (Vec<Member>, Vec<Member>) = (Vec::new(), Vec::new());
+    for number in members.iter().copied() {
+        let fact = &facts[number];
+        let time = fact.time();
+        let stored = (!fact.is_copy()).then_some(fact.stored);
+        if in_order.last().is_none_or(|before| before.time <= time) {
+            in_order.push(Member { number, time, stored });
+        } else {
+            // What it claims is wrong. The storage's time is the next best, which says nothing of a copy.
+            let time = stored.unwrap_or(time);
+            let time = dated_back.last().map_or(time, |before| before.time.max(time));
+            dated_back.push(Member { number, time, stored: None });
+        }
+    }
+    (in_order, dated_back)
 }
 
 /// Tells the span of time that a snapshot belongs to from every other.
 type Bucket = fn(Timestamp) -> (i16, i16, i8);
 
-/// `members` come newest first.
-fn apply_to_group(
-    rules: &Rules,
-    snapshots: &[Snapshot],
-    times: &[Timestamp],
-    members: &[usize],
-    reasons: &mut [Reasons],
-) {
-    let Some(newest) = members.first().map(|number| times[*number]) else { return };
-    // An incomplete snapshot is all there is of its time until a complete one follows, and displaces none.
-    for number in members.iter().take_while(|number| snapshots[**number].is_incomplete()) {
-        reasons[*number].push("newest, incomplete");
-    }
-    for number in members {
-        if rules.tags.iter().any(|tag| snapshots[*number].tags().contains(tag)) {
-            reasons[*number].push("tag");
-        }
-    }
-    let complete: Vec<usize> =
-        members.iter().copied().filter(|number| !snapshots[*number].is_incomplete()).collect();
-    for number in complete.iter().take(rules.last as usize) {
-        reasons[*number].push("last");
-    }
-    if let Some(within) = rules.within {
-        for number in complete.iter().filter(|number| newest.duration_since(times[**number]) <= within) {
-            reasons[*number].push("within");
-        }
-    }
-    let buckets: [(&'static str, u32, Bucket); 5] = [
+/// The rules that count spans of time.
+fn spans(rules: &Rules) -> [(&'static str, u32, Bucket); 5] {
+    [
         ("hourly", rules.hourly, |time| {
             let at = TimeZone::UTC.to_datetime(time);
             (at.year(), at.date().day_of_year(), at.hour())
@@ -135,16 +208,45 @@ fn apply_to_group(
             (day.year(), i16::from(day.month()), 0)
         }),
         ("yearly", rules.yearly, |time| (TimeZone::UTC.to_datetime(time).year(), 0, 0)),
-    ];
-    for (name, count, bucket) in buckets {
+    ]
+}
+
+/// Applies the rules to snapshots that may displace each other, which come oldest first. `label` is added to the
+/// reasons of those that are kept.
+fn apply_among(rules: &Rules, members: &[Member], label: Option<&'static str>, reasons: &mut [Reasons]) {
+    let Some(newest) = members.last().map(|member| member.time) else { return };
+    let mut kept: BTreeMap<usize, Reasons> = BTreeMap::new();
+    let mut keep = |member: &Member, reason| kept.entry(member.number).or_default().push(reason);
+    for member in members.iter().rev().take(rules.last as usize) {
+        keep(member, "last");
+    }
+    if let Some(within) = rules.within {
+        for member in members.iter().filter(|member| newest.duration_since(member.time) <= within) {
+            keep(member, "within");
+        }
+    }
+    for (name, count, bucket) in spans(rules) {
         let mut seen = BTreeSet::new();
-        for number in &complete {
-            if seen.len() == count as usize {
-                break;
-            }
-            if seen.insert(bucket(times[*number])) {
-                reasons[*number].push(name);
+        // Spans whose newest snapshot was stored in a later one.
+        let mut open = BTreeSet::new();
+        for member in members.iter().rev() {
+            let span = bucket(member.time);
+            let is_on_time = member.stored.is_none_or(|stored| bucket(stored) == span);
+            if seen.contains(&span) {
+                if is_on_time && open.remove(&span) {
+                    keep(member, name);
+                }
+            } else if seen.len() < count as usize {
+                seen.insert(span);
+                if !is_on_time {
+                    open.insert(span);
+                }
+                keep(member, name);
             }
         }
+    }
+    for (number, mut why) in kept {
+        why.extend(label);
+        reasons[number].append(&mut why);
     }
 }

@@ -1,13 +1,16 @@
 //! The roster: who may do what, signed by the root key, each version naming the one before by its hash.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 
+use crate::condemn::SECONDS_OF_A_DAY;
 use crate::ids::{GroupId, KeeperId, RepositoryId, Signer, WriterId};
 
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
@@ -56,9 +59,20 @@ pub struct Floor {
 }
 
 impl Default for Floor {
-    /// The newest snapshot of every writer is kept.
+    /// The newest snapshot of every writer is kept, and nothing for any days.
     fn default() -> Self {
         Self { days: 0, snapshots: 1 }
+    }
+}
+
+impl Floor {
+    /// The days of a new repository's floor, unless another number is asked for: a thief of a host's or keeper's key has
+    /// nothing forgotten that is younger.
+    pub const USUAL_DAYS: u32 = 14;
+
+    /// For how long a snapshot is kept after it was stored.
+    pub(crate) fn span(self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.days) * SECONDS_OF_A_DAY)
     }
 }
 
@@ -141,12 +155,53 @@ pub(crate) enum RosterError {
     OtherNumber { expected: u64, found: u64 },
     #[error("it does not follow the roster before it")]
     BrokenChain,
+    #[error("{0}")]
+    Inconsistent(String),
     #[error("its format version is {0}")]
     OtherFormat(u8),
     #[error("the key of {0} on it is no key")]
     BadKey(Signer),
     #[error("it requires `{0}`, which this version of Lifeboat does not know")]
     UnknownFeature(String),
+}
+
+impl RosterError {
+    /// Whether the root signed what is refused, so that no older roster may be taken instead.
+    pub(crate) fn is_of_the_root(&self) -> bool {
+        match self {
+            Self::OtherFormat(_)
+            | Self::UnknownFeature(_)
+            | Self::BadKey(_)
+            | Self::Inconsistent(_)
+            | Self::BrokenChain => true,
+            Self::Envelope(_)
+            | Self::Malformed(_)
+            | Self::OtherRoot
+            | Self::OtherRepository(_)
+            | Self::OtherNumber { .. } => false,
+        }
+    }
+}
+
+/// What is read of a roster before its signature is checked.
+#[derive(Deserialize)]
+struct Claimed {
+    format: u8,
+    root_key: String,
+    required: Vec<String>,
+}
+
+/// The first id that comes twice.
+fn repeated<T: Ord + ToString>(ids: impl Iterator<Item = T>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    ids.into_iter().find_map(|id| {
+        if seen.contains(&id) {
+            Some(id.to_string())
+        } else {
+            seen.insert(id);
+            None
+        }
+    })
 }
 
 impl Roster {
@@ -156,18 +211,16 @@ impl Roster {
         Envelope::sign(PAYLOAD_TYPE, payload, root).to_json()
     }
 
-    /// Checks one version against the repository's name and the version before it.
-    pub(crate) fn verify(
-        bytes: &[u8],
-        repository: &RepositoryId,
-        before: Option<(&Self, Sha256Digest)>,
-    ) -> Result<Self, RosterError> {
+    /// Checks that the root signed this version, and that it is the one of this number. Which version comes before it is
+    /// for [`Roster::follows`].
+    pub(crate) fn verify(bytes: &[u8], repository: &RepositoryId, number: u64) -> Result<Self, RosterError> {
         let envelope =
             Envelope::from_json(bytes).map_err(|error| RosterError::Envelope(error.to_string()))?;
-        // The root key stands in the roster itself; what makes it the root is that the repository is named after it.
-        let claimed: Self = serde_json::from_slice(&envelope.payload)
-            .map_err(|error| RosterError::Malformed(error.to_string()))?;
-        let root = claimed.root_key().ok_or(RosterError::OtherRoot)?;
+        let malformed = |error: serde_json::Error| RosterError::Malformed(error.to_string());
+        // The root key is in the roster itself; what makes it the root is that the repository is named after it. Only
+        // so much is read before the signature is checked that a later format is not taken for damage.
+        let claimed: Claimed = serde_json::from_slice(&envelope.payload).map_err(malformed)?;
+        let root = parse_key(&claimed.root_key).ok_or(RosterError::OtherRoot)?;
         if root.id() != *repository {
             return Err(RosterError::OtherRoot);
         }
@@ -178,22 +231,102 @@ impl Roster {
         if let Some(unknown) = claimed.required.iter().find(|f| !KNOWN_FEATURES.contains(&f.as_str())) {
             return Err(RosterError::UnknownFeature(unknown.clone()));
         }
+        let claimed: Self = serde_json::from_slice(&envelope.payload).map_err(malformed)?;
         if claimed.repository != *repository {
             return Err(RosterError::OtherRepository(claimed.repository));
         }
-        let expected = before.map_or(0, |(before, _)| before.number + 1);
-        if claimed.number != expected {
-            return Err(RosterError::OtherNumber { expected, found: claimed.number });
+        if claimed.number != number {
+            return Err(RosterError::OtherNumber { expected: number, found: claimed.number });
         }
-        if claimed.previous != before.map(|(_, hash)| hash) {
+        if claimed.previous.is_some() != (number > 0) {
             return Err(RosterError::BrokenChain);
         }
         let writers = claimed.writers.iter().map(|writer| (Signer::Writer(writer.id), &writer.key));
         let keepers = claimed.keepers.iter().map(|keeper| (Signer::Keeper(keeper.id), &keeper.key));
         match writers.chain(keepers).find(|(_, key)| parse_key(key).is_none()) {
             Some((signer, _)) => Err(RosterError::BadKey(signer)),
-            None => Ok(claimed),
+            None => claimed.is_consistent().map_err(RosterError::Inconsistent).map(|()| claimed),
         }
+    }
+
+    /// Nobody is on a roster twice, and every writer is in a group that is there.
+    fn is_consistent(&self) -> Result<(), String> {
+        let twice = |what: &str, id: Option<String>| match id {
+            Some(id) => Err(format!("it lists {what} {id} twice")),
+            None => Ok(()),
+        };
+        twice("writer", repeated(self.writers.iter().map(|writer| writer.id)))?;
+        twice("keeper", repeated(self.keepers.iter().map(|keeper| keeper.id)))?;
+        twice("group", repeated(self.groups.iter().map(|group| group.id)))?;
+        twice("recipient", repeated(self.recipients.iter().map(|recipient| &recipient.id)))?;
+        if let Some(writer) = self.writers.iter().find(|writer| self.group(writer.group).is_none()) {
+            return Err(format!(
+                "it puts writer {} into group {}, which it does not list",
+                writer.id, writer.group
+            ));
+        }
+        let out_of_order = (0..).zip(&self.epochs).find(|(number, epoch)| *number != epoch.epoch);
+        match out_of_order {
+            Some((number, epoch)) => {
+                Err(format!("it lists epoch {} in the place of epoch {number}", epoch.epoch))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this version can come after `before`, directly or later: members are added and removed, and neither change
+    /// nor vanish. Else a roster could let somebody sign as another host, or make a host's snapshots vanish.
+    pub(crate) fn follows(&self, before: &Self) -> Result<(), RosterError> {
+        let refuse = |what: String| Err(RosterError::Inconsistent(what));
+        let number = before.number;
+        for old in &before.writers {
+            match self.writer(old.id) {
+                None => {
+                    return refuse(format!("it does not list writer {}, who is on roster {number}", old.id));
+                }
+                Some(new) if new.key != old.key || new.group != old.group => {
+                    return refuse(format!(
+                        "it gives writer {} another key or group than roster {number}",
+                        old.id
+                    ));
+                }
+                Some(new) if old.revoked.is_some() && new.revoked != old.revoked => {
+                    return refuse(format!(
+                        "it changes where the trust in writer {} ended by roster {number}",
+                        old.id
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        for old in &before.keepers {
+            match self.keeper(old.id) {
+                None => {
+                    return refuse(format!("it does not list keeper {}, who is on roster {number}", old.id));
+                }
+                Some(new) if new.key != old.key || new.recipient != old.recipient => {
+                    return refuse(format!("it gives keeper {} other keys than roster {number}", old.id));
+                }
+                Some(new) if old.removed.is_some() && new.removed != old.removed => {
+                    return refuse(format!("it changes what counts of keeper {} by roster {number}", old.id));
+                }
+                Some(_) => {}
+            }
+        }
+        for old in &before.groups {
+            let same = |new: &Group| {
+                new.commitment == old.commitment && new.index_commitment == old.index_commitment
+            };
+            if !self.group(old.id).is_some_and(same) {
+                return refuse(format!("it does not list group {} with the keys of roster {number}", old.id));
+            }
+        }
+        for (place, old) in before.epochs.iter().enumerate() {
+            if self.epochs.get(place).is_none_or(|new| new.recipient != old.recipient) {
+                return refuse(format!("it does not list epoch {} as roster {number} does", old.epoch));
+            }
+        }
+        Ok(())
     }
 
     /// The root verification key; a verified roster has one.
@@ -206,17 +339,6 @@ impl Roster {
         match signer {
             Signer::Writer(id) => self.writer(id)?.verification_key(),
             Signer::Keeper(id) => parse_key(&self.keeper(id)?.key),
-            Signer::Root => self.root_key(),
-        }
-    }
-
-    /// The key of someone who may condemn today.
-    pub(crate) fn pruning_key_of(&self, signer: Signer) -> Option<VerificationKey> {
-        match signer {
-            Signer::Writer(_) => None,
-            Signer::Keeper(id) => {
-                self.keeper(id).filter(|keeper| keeper.removed.is_none()).and_then(Keeper::verification_key)
-            }
             Signer::Root => self.root_key(),
         }
     }
@@ -292,33 +414,114 @@ mod tests {
         }
     }
 
+    fn writer(number: u8) -> Writer {
+        let key = key_text(SigningKey::generate().verification_key());
+        Writer {
+            id: WriterId::from_bytes([number; 16]),
+            group: GroupId::from_bytes([2; 16]),
+            key,
+            revoked: None,
+        }
+    }
+
+    fn group(number: u8) -> Group {
+        let commitment = Sha256Digest::of(&[number]);
+        Group { id: GroupId::from_bytes([number; 16]), commitment, index_commitment: commitment }
+    }
+
+    fn keeper(number: u8) -> Keeper {
+        let key = key_text(SigningKey::generate().verification_key());
+        Keeper { id: KeeperId::from_bytes([number; 16]), key, recipient: "age1pq1".to_owned(), removed: None }
+    }
+
     #[test]
-    fn a_chain_of_rosters_is_followed_and_every_break_in_it_found() {
+    fn a_roster_counts_when_the_root_signed_it_for_its_number_and_it_is_consistent() {
         let root = SigningKey::generate();
         let id = root.verification_key().id();
-        let first_bytes = roster(&root, 0, None).sign(&root);
-        let first = Roster::verify(&first_bytes, &id, None).unwrap();
-        let hash = Sha256Digest::of(&first_bytes);
-        let second = roster(&root, 1, Some(hash)).sign(&root);
-        Roster::verify(&second, &id, Some((&first, hash))).unwrap();
+        let hash = Some(Sha256Digest::of(b"before"));
+        Roster::verify(&roster(&root, 0, None).sign(&root), &id, 0).unwrap();
+        Roster::verify(&roster(&root, 1, hash).sign(&root), &id, 1).unwrap();
 
-        let refused = |bytes: &[u8], before| Roster::verify(bytes, &id, before).unwrap_err();
-        assert_eq!(refused(&second, None), RosterError::OtherNumber { expected: 0, found: 1 });
-        let other_hash = Sha256Digest::of(b"other");
-        assert_eq!(refused(&second, Some((&first, other_hash))), RosterError::BrokenChain);
-
+        let refused = |bytes: &[u8], number| Roster::verify(bytes, &id, number).unwrap_err();
+        let second = roster(&root, 1, hash).sign(&root);
+        assert_eq!(refused(&second, 2), RosterError::OtherNumber { expected: 2, found: 1 });
+        assert_eq!(refused(&roster(&root, 1, None).sign(&root), 1), RosterError::BrokenChain);
+        assert_eq!(refused(&roster(&root, 0, hash).sign(&root), 0), RosterError::BrokenChain);
         let forger = SigningKey::generate();
-        assert_eq!(refused(&roster(&forger, 0, None).sign(&forger), None), RosterError::OtherRoot);
-        assert!(matches!(refused(&roster(&root, 0, None).sign(&forger), None), RosterError::Envelope(_)));
+        assert_eq!(refused(&roster(&forger, 0, None).sign(&forger), 0), RosterError::OtherRoot);
+        assert!(matches!(refused(&roster(&root, 0, None).sign(&forger), 0), RosterError::Envelope(_)));
         let novel = Roster { required: vec!["novelty".to_owned()], ..roster(&root, 0, None) };
-        assert_eq!(refused(&novel.sign(&root), None), RosterError::UnknownFeature("novelty".to_owned()));
-        let id_of_nobody = WriterId::from_bytes([1; 16]);
-        let key = STANDARD.encode(b"no key");
-        let nobody = Writer { id: id_of_nobody, group: GroupId::from_bytes([2; 16]), key, revoked: None };
+        assert_eq!(refused(&novel.sign(&root), 0), RosterError::UnknownFeature("novelty".to_owned()));
+        let nobody = Writer { key: STANDARD.encode(b"no key"), ..writer(1) };
+        let expected = RosterError::BadKey(Signer::Writer(nobody.id));
         let keyless = Roster { writers: vec![nobody], ..roster(&root, 0, None) };
-        let expected = RosterError::BadKey(Signer::Writer(id_of_nobody));
-        assert_eq!(refused(&keyless.sign(&root), None), expected);
-        let other_repository = Roster { repository: other_hash, ..roster(&root, 0, None) };
-        assert_eq!(refused(&other_repository.sign(&root), None), RosterError::OtherRepository(other_hash));
+        assert_eq!(refused(&keyless.sign(&root), 0), expected);
+        let other = Sha256Digest::of(b"other");
+        let other_repository = Roster { repository: other, ..roster(&root, 0, None) };
+        assert_eq!(refused(&other_repository.sign(&root), 0), RosterError::OtherRepository(other));
+
+        let base = || Roster { groups: vec![group(2)], ..roster(&root, 0, None) };
+        let epoch = |epoch| Epoch { epoch, recipient: "age1pq1".to_owned() };
+        let person = || RosterRecipient { id: "one".to_owned(), recipient: "age1pq1".to_owned() };
+        for (inconsistent, reason) in [
+            (
+                Roster { writers: vec![writer(1), writer(1)], ..base() },
+                "lists writer 01010101010101010101010101010101 twice",
+            ),
+            (Roster { keepers: vec![keeper(1), keeper(1)], ..base() }, "lists keeper"),
+            (Roster { groups: vec![group(2), group(2)], ..base() }, "lists group"),
+            (Roster { recipients: vec![person(), person()], ..base() }, "lists recipient one twice"),
+            (Roster { groups: vec![group(3)], writers: vec![writer(1)], ..base() }, "which it does not list"),
+            (Roster { epochs: vec![epoch(0), epoch(2)], ..base() }, "epoch 2 in the place of epoch 1"),
+        ] {
+            let error = refused(&inconsistent.sign(&root), 0);
+            assert!(error.is_of_the_root() && error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    type Row<'r> = (&'r dyn Fn(&mut Roster), &'static str);
+
+    #[test]
+    fn members_are_added_and_removed_and_neither_change_nor_vanish() {
+        let root = SigningKey::generate();
+        let head = Head { sequence: 3, id: Sha256Digest::of(b"three") };
+        let removed = Writer { revoked: Some(Revocation { last: Some(head) }), ..writer(2) };
+        let gone = Keeper { removed: Some(RemovedKeeper { contents: Vec::new() }), ..keeper(2) };
+        let epoch = |text: &str| Epoch { epoch: 0, recipient: text.to_owned() };
+        let before = Roster {
+            groups: vec![group(2)],
+            writers: vec![writer(1), removed.clone()],
+            keepers: vec![keeper(1), gone.clone()],
+            epochs: vec![epoch("age1pq1")],
+            ..roster(&root, 4, None)
+        };
+        let changed = |change: &dyn Fn(&mut Roster)| {
+            let mut after = before.clone();
+            change(&mut after);
+            after.follows(&before).err().map(|error| error.to_string())
+        };
+        assert_eq!(changed(&|_| {}), None);
+        assert_eq!(changed(&|after| after.writers.push(writer(3))), None);
+        assert_eq!(changed(&|after| after.writers[0].revoked = Some(Revocation { last: None })), None);
+        assert_eq!(changed(&|after| after.recipients.clear()), None);
+        let table: [Row<'_>; 10] = [
+            (&|after| drop(after.writers.remove(0)), "does not list writer"),
+            (&|after| after.writers[0].key = writer(1).key, "another key or group"),
+            (&|after| after.writers[0].group = GroupId::from_bytes([9; 16]), "another key or group"),
+            (&|after| after.writers[1].revoked = None, "where the trust in writer"),
+            (
+                &|after| after.writers[1].revoked = Some(Revocation { last: None }),
+                "where the trust in writer",
+            ),
+            (&|after| drop(after.keepers.remove(0)), "does not list keeper"),
+            (&|after| after.keepers[0].key = keeper(1).key, "other keys"),
+            (&|after| after.keepers[1].removed = None, "what counts of keeper"),
+            (&|after| after.groups[0].commitment = Sha256Digest::of(b"x"), "does not list group"),
+            (&|after| after.epochs[0].recipient = "age1pq2".to_owned(), "does not list epoch 0"),
+        ];
+        for (change, expected) in table {
+            let said = changed(change).unwrap_or_default();
+            assert!(said.contains(expected), "{expected}: {said:?}");
+        }
     }
 }

@@ -19,6 +19,7 @@ impl Listing {
         tags: &[String],
         names: &[String],
     ) -> Result<Self, VaultError> {
+        let doubt = self.doubt(host).map(VaultError::again);
         self.snapshots.retain(|snapshot| snapshot.is_of(host, tags));
         if names.is_empty() {
             return Ok(self);
@@ -26,14 +27,12 @@ impl Listing {
         // A snapshot that cannot be read may be the latest: whoever asks for the latest is told so first. Where
         // nobody does, it is passed over.
         let is_latest = |name: &&String| *name == "latest" || name.starts_with("latest:");
-        if let Some(latest) = names.iter().find(is_latest) {
-            let all = Self { snapshots: self.snapshots.clone(), unreadable: self.unreadable };
-            all.find(latest, None)?;
+        if let (Some(doubt), Some(_)) = (doubt, names.iter().find(is_latest)) {
+            return Err(doubt);
         }
-        let find = |name: &String| {
-            Self { snapshots: self.snapshots.clone(), unreadable: Vec::new() }.find(name, None)
-        };
+        let chosen = Self { snapshots: self.snapshots, ..Self::default() };
+        let find = |name: &String| chosen.find(name, None);
         let snapshots = names.iter().map(find).collect::<Result<_, _>>()?;
-        Ok(Self { snapshots, unreadable: Vec::new() })
+        Ok(Self { snapshots, ..Self::default() })
     }
 }

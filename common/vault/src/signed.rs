@@ -6,14 +6,14 @@ use lifeboat_trust::key::{SigningKey, VerificationKey};
 use minicbor::{Decode, Encode};
 
 use crate::ids::{GroupId, RepositoryId, Signer, from_cbor, to_cbor};
-use crate::pack::{compress, decompress};
+use crate::pack::{compress, decompress, plain_cap};
 use crate::seal::{Binding, Purpose, SealKey};
 
 const MAGIC: &[u8; 4] = b"LBSO";
 /// What the signature names as the payload's type.
 const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.sealed-object.v0";
-/// The most that a signed object may hold once decompressed, in bytes.
-pub(crate) const MAX_PLAIN: usize = 256 << 20;
+/// The key in a body's map under which padding stands. Readers skip it.
+const PADDING_KEY: u8 = 255;
 
 /// Who signs, and with which key.
 #[derive(Clone, Copy)]
@@ -45,7 +45,23 @@ pub(crate) enum SignedObjectError {
 
 /// Encodes, compresses, seals and signs `body`.
 pub(crate) fn write<T: Encode<()>>(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, body: &T) -> Vec<u8> {
-    seal(place, pen, index_key, &compress(&to_cbor(body)))
+    seal(place, pen, index_key, &compressed(to_cbor(body)))
+}
+
+/// Compresses a body. One that compresses so well that readers would refuse what comes out is padded with bytes that do
+/// not compress, under a key that readers skip.
+pub(crate) fn compressed(mut body: Vec<u8>) -> Vec<u8> {
+    let bytes = compress(&body);
+    if body.len() <= plain_cap(bytes.len()) {
+        return bytes;
+    }
+    let Some(members) = body.first_mut().filter(|first| (0xA0..0xB7).contains(*first)) else { return bytes };
+    *members += 1;
+    let mut padding = vec![0; body.len() / 7 + 1024];
+    blake3::Hasher::new().update(&bytes).finalize_xof().fill(&mut padding);
+    body.extend_from_slice(&[0x18, PADDING_KEY]);
+    body.extend_from_slice(&to_cbor(&minicbor::bytes::ByteVec::from(padding)));
+    compress(&body)
 }
 
 /// Seals and signs a body that is encoded and compressed.
@@ -74,8 +90,14 @@ pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     use SignedObjectError as E;
     let (signer, sealed) = verify(place, key_of, bytes)?;
     let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
-    let plain = decompress(&plain, MAX_PLAIN).ok_or(E::Malformed)?;
+    let plain = decompress(&plain, plain_cap(plain.len())).ok_or(E::Malformed)?;
     Ok((signer, from_cbor(&plain).map_err(|_| E::Malformed)?))
+}
+
+/// Who an object says that it is signed by; nothing is checked.
+pub(crate) fn claimed_signer(bytes: &[u8]) -> Option<Signer> {
+    let rest = bytes.strip_prefix(MAGIC)?.get(2..)?;
+    Signer::from_bytes(rest.first_chunk::<{ Signer::LENGTH }>()?)
 }
 
 /// Checks the form of an object and who signed it, which takes public keys only; gives the signer and what is sealed.
@@ -110,5 +132,52 @@ impl Place<'_> {
         payload.extend_from_slice(&signer.to_bytes());
         payload.extend_from_slice(sealed);
         pre_authentication_encoding(PAYLOAD_TYPE, &payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::random::OsEntropy;
+    use minicbor::bytes::ByteVec;
+
+    use super::*;
+    use crate::condemn::Loss;
+    use crate::frame_set::RunFrames;
+    use crate::ids::{RunId, WriterId};
+
+    const SIGNER: Signer = Signer::Writer(WriterId::from_bytes([3; 16]));
+
+    fn loss(bytes: Vec<u8>) -> Loss {
+        Loss { frames: vec![RunFrames { run: RunId::from_bytes([1; 16]), frames: ByteVec::from(bytes) }] }
+    }
+
+    #[test]
+    fn a_body_that_compresses_too_well_is_padded_and_read_and_one_that_is_not_padded_is_refused() {
+        let (key, index_key) = (SigningKey::generate(), SealKey::random(&OsEntropy));
+        let repository = lifeboat_core::Sha256Digest::of(b"r");
+        let place =
+            Place { purpose: Purpose::Loss, repository: &repository, group: GroupId::from_bytes([2; 16]) };
+        let pen = Pen { signer: SIGNER, key: &key };
+        let key_of = |_| Some(key.verification_key().clone());
+        for length in [0, 1 << 10, 300 << 10, 4 << 20] {
+            let body = loss(vec![0xFF; length]);
+            let object = write(place, pen, &index_key, &body);
+            let (_, read): (_, Loss) = read(place, &index_key, key_of, &object).unwrap();
+            assert_eq!(read.frames[0].frames, body.frames[0].frames);
+            let bare = seal(place, pen, &index_key, &compress(&to_cbor(&body)));
+            let is_refused = super::read::<Loss>(place, &index_key, key_of, &bare).is_err();
+            assert_eq!(is_refused, length > 256 << 10, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_signer_of_an_object_is_known_before_it_is_checked() {
+        let (key, index_key) = (SigningKey::generate(), SealKey::random(&OsEntropy));
+        let repository = lifeboat_core::Sha256Digest::of(b"r");
+        let place =
+            Place { purpose: Purpose::Loss, repository: &repository, group: GroupId::from_bytes([2; 16]) };
+        let object = write(place, Pen { signer: SIGNER, key: &key }, &index_key, &loss(vec![1]));
+        assert_eq!(claimed_signer(&object), Some(SIGNER));
+        assert_eq!(claimed_signer(&object[..20]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Taking a snapshot: register the run, capture the streams, store the index, sign the manifest. In this order: what
 //! a manifest names is in the store before it, so a run that is killed anywhere leaves every committed snapshot whole.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
-use crate::condemn::LEASE_DAYS;
 use crate::frame_set::bitmap;
 use crate::history::Tip;
-use crate::ids::{FrameName, Signer, to_cbor};
-use crate::index::{self, ContentsIndex};
+use crate::ids::{Signer, to_cbor};
+use crate::index::ContentsIndex;
+use crate::keeping::Keeping;
 use crate::key_file::WriterKey;
 use crate::keys::GroupView;
 use crate::known_contents::KnownContents;
@@ -27,12 +28,11 @@ use crate::manifest::{
     self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
 use crate::memory::{Memories, MemoryFile};
-use crate::moving::Moves;
 use crate::name::{check_name, check_text};
-use crate::pack::compress;
+use crate::pack::MAX_PLAIN;
 use crate::pipeline::{PackSizes, Pipeline, RunKeys};
 use crate::registration::register;
-use crate::repository::{Repository, check_writer};
+use crate::repository::{Repository, check_size, check_writer};
 use crate::roster::Head;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -47,7 +47,6 @@ const THIN_PERCENT: u64 = 70;
 const RENEWED_PERCENT: u64 = 3;
 /// How often another run of the same writer may come first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 /// How a snapshot is taken.
 #[derive(Debug, Clone)]
@@ -134,6 +133,8 @@ pub struct SnapshotWriter {
     seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
+    /// The objects that were condemned when the run began: it refers to nothing that lies in these only.
+    condemned: HashSet<String>,
 }
 
 impl SnapshotWriter {
@@ -154,12 +155,10 @@ impl SnapshotWriter {
         let Tip { next, previous, newest } = repository.tip(writer).await?;
         let seen = heads_of_others(&repository, &key, progress).await?;
         let keys = register(&repository, &key, entropy, options.dry_run, progress).await?;
-        let (excluded, unusable) = repository.excluded(&group).await?;
-        for error in unusable {
+        let excluded = repository.excluded(&group).await?;
+        for error in &excluded.unusable {
             progress.warn(&error.to_string());
         }
-        let known = KnownContents::new(&repository, &group, options.cache.as_deref());
-        let contents = known.read(key.writer, progress).await?;
         let last_part = match &newest {
             Some(head) => match repository.part(head, &group).await {
                 Ok(part) => Some(part),
@@ -174,7 +173,9 @@ impl SnapshotWriter {
         };
         let used = last_part.iter().flat_map(|part| &part.runs);
         let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
-        let index = ContentsIndex::new(contents, &excluded, &used);
+        let known = KnownContents::new(&repository, &group, options.cache.as_deref(), progress);
+        let placed = known.placed(&excluded.objects).await?;
+        let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
         let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
@@ -182,6 +183,7 @@ impl SnapshotWriter {
         let pipeline =
             Pipeline::start(Arc::clone(&keys), store, options.pack_sizes, options.compression_level, threads);
         let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
+        let condemned = excluded.objects;
         let part = Part {
             host: options.host.clone(),
             tags: options.tags.clone(),
@@ -206,6 +208,7 @@ impl SnapshotWriter {
             seen,
             time,
             incomplete: false,
+            condemned,
         })
     }
 
@@ -286,6 +289,7 @@ impl SnapshotWriter {
             seen,
             time,
             incomplete,
+            condemned,
             ..
         } = self;
         let stored = tokio::task::spawn_blocking(move || chunks.finish())
@@ -306,7 +310,15 @@ impl SnapshotWriter {
         }
         part.runs = run_records(&keys, &stored)?;
         let (part_hash, part_bytes) = store_part(&repository, &key, &part).await?;
-        keep_what_is_leaned_on(&repository, &key, &keys, &stored, &part_hash).await?;
+        let keeping = Keeping {
+            repository: &repository,
+            key: &key,
+            run: keys.run,
+            needed: &stored.needed,
+            cache: options.cache.as_deref(),
+            condemned,
+        };
+        let part_time = keeping.look_before_commit(&part_hash, progress).await?;
         for _ in 0..COMMIT_TRIES {
             let predicate = Predicate {
                 format: FORMAT_VERSION,
@@ -322,12 +334,18 @@ impl SnapshotWriter {
                 contents: stored.packed.contents.clone(),
                 seen: seen.clone(),
             };
+            if sequence > layout::MOST_NUMBER {
+                return Err(VaultError::NoMoreNumbers { writer: key.writer });
+            }
             let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
-            see_that_it_is_read("manifest", manifest.len() as u64, cap::MANIFEST)?;
-            match repository.store.create(&layout::snapshot(key.writer, sequence), manifest.into()).await {
+            let name = layout::snapshot(key.writer, sequence);
+            check_size(&name, &manifest, cap::MANIFEST)?;
+            match repository.store.create_alone(&name, manifest.into()).await {
                 Ok(_) => {
+                    let committed_as = Head { sequence, id };
+                    keeping.look_after_commit(committed_as, part_time, progress).await?;
                     memories.commit(&id);
-                    repository.pin_head(key.writer, Head { sequence, id })?;
+                    repository.pin_head(key.writer, committed_as)?;
                     (committed.id, committed.sequence) = (Some(id), sequence);
                     return Ok(committed);
                 }
@@ -405,51 +423,6 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     Thin { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
 }
 
-/// What this snapshot leans on must still be there when it is committed. A run that outlived its lease is refused;
-/// frames that were condemned since the run began are moved to packs of this run's own.
-async fn keep_what_is_leaned_on(
-    repository: &Repository,
-    key: &WriterKey,
-    keys: &RunKeys,
-    stored: &Stored,
-    part: &Sha256Digest,
-) -> Result<(), VaultError> {
-    let group = GroupView::from(&key.group);
-    let registration = layout::run(group.id, keys.run);
-    let gone = |evidence: String| VaultError::PrunedUnderWay { evidence };
-    let registered =
-        repository.store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
-    let part = layout::part(group.id, part);
-    let now = repository.store.entry(&part).await?.ok_or_else(|| gone(part))?;
-    if now.modified.as_second() - registered.modified.as_second() > LEASE_DAYS * SECONDS_OF_A_DAY {
-        return Err(VaultError::PastLease { days: LEASE_DAYS });
-    }
-    let (excluded, _) = repository.excluded(&group).await?;
-    let leaned_on: Vec<FrameName> = stored
-        .needed
-        .iter()
-        .flat_map(|(run, frames)| frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal }))
-        .filter(|frame| excluded.contains(*frame))
-        .collect();
-    let mut moves = Moves::new();
-    for name in leaned_on {
-        let places = repository.places(&group, name.run).await?;
-        let place = places.get(&name).and_then(|places| places.first());
-        let place = place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
-        moves.entry(place.pack).or_default().push((name, *place));
-    }
-    let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-    let moved = async {
-        let packs = repository.move_frames(&group, &moves).await?;
-        repository.write_locations(&group, pen, &index::locations_of(&packs)).await
-    };
-    match moved.await {
-        Ok(()) => Ok(()),
-        Err(error @ VaultError::Store(_)) => Err(error),
-        Err(error) => Err(gone(error.to_string())),
-    }
-}
-
 /// What the command line gives goes into the part as it is.
 fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
     let check = |what, text: &str| check_text(text).map_err(|reason| VaultError::BadText { what, reason });
@@ -462,11 +435,6 @@ fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
 fn check_new_name(what: &'static str, name: &str, is_taken: bool) -> Result<(), VaultError> {
     check_name(name).map_err(|reason| VaultError::BadName { what, name: name.to_owned(), reason })?;
     if is_taken { Err(VaultError::NameTaken { what, name: name.to_owned() }) } else { Ok(()) }
-}
-
-/// Nothing is stored that readers would refuse for its size.
-fn see_that_it_is_read(what: &'static str, found: u64, most: u64) -> Result<(), VaultError> {
-    if found > most { Err(VaultError::TooLarge { what, found, most }) } else { Ok(()) }
 }
 
 fn run_records(keys: &RunKeys, stored: &Stored) -> Result<Vec<RunRecord>, VaultError> {
@@ -490,31 +458,14 @@ async fn store_part(
     let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
     let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
     let plain = to_cbor(part);
-    see_that_it_is_read("part", plain.len() as u64, signed::MAX_PLAIN as u64)?;
-    let bytes = signed::seal(place, pen, &key.group.index_key, &compress(&plain));
-    see_that_it_is_read("part", bytes.len() as u64, cap::INDEX)?;
+    check_size("parts", &plain, MAX_PLAIN as u64)?;
+    let bytes = signed::seal(place, pen, &key.group.index_key, &signed::compressed(plain));
     let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-    match repository.store.create(&layout::part(key.group.id, &hash), bytes.into()).await {
+    let name = layout::part(key.group.id, &hash);
+    check_size(&name, &bytes, cap::INDEX)?;
+    match repository.store.create(&name, bytes.into()).await {
         Ok(_) => Ok((hash, size)),
         Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_stored_that_readers_refuse_for_its_size() {
-        for (found, most, is_stored) in [
-            (cap::INDEX, cap::INDEX, true),
-            (cap::INDEX + 1, cap::INDEX, false),
-            (signed::MAX_PLAIN as u64 + 1, signed::MAX_PLAIN as u64, false),
-            (cap::MANIFEST + 1, cap::MANIFEST, false),
-        ] {
-            let seen = see_that_it_is_read("part", found, most);
-            assert_eq!(seen.is_ok(), is_stored, "{seen:?}");
-        }
     }
 }

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::access::Viewer;
+use crate::authority::Word;
 use crate::index::Locations;
 use crate::keys::GroupView;
 use crate::layout;
-use crate::seal::Purpose;
 use crate::view::Snapshot;
 
 /// What kind of object something in a repository is.
@@ -180,8 +180,7 @@ impl Viewer {
         let mut run = None;
         let mut seen = BTreeSet::new();
         for entry in entries {
-            let key_of = |signer| repository.roster.key_of(signer);
-            let read = repository.read_signed::<Locations>(&entry.key, Purpose::Locations, group, key_of);
+            let read = repository.read_signed::<Locations>(&entry.key, group, Word::Places);
             progress.advance(1);
             let object = match read.await {
                 Ok((_, object)) => object,

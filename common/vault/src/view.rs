@@ -1,5 +1,7 @@
 //! What the holder of a group's index key can see of snapshots: who, when, what and how much, no paths and no contents.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
@@ -7,13 +9,13 @@ use lifeboat_core::text::printable;
 
 use crate::VaultError;
 use crate::access::Viewer;
-use crate::history::Recorded;
-use crate::ids::{Signer, WriterId};
+use crate::authority::Word;
+use crate::history::{Evidence, Recorded};
+use crate::ids::{GroupId, WriterId};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
 use crate::repository::Repository;
-use crate::seal::Purpose;
 
 /// How many parts are read at once.
 const READS: usize = 8;
@@ -45,12 +47,14 @@ pub struct StreamView<'a> {
 }
 
 /// All snapshots that a viewer's groups hold.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Listing {
     /// Those that verify, oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Why others could not be read. Never empty in silence: `latest` refuses to skip one.
+    /// What is missing, cannot be read or is contradicted. Never empty in silence.
     pub unreadable: Vec<VaultError>,
+    /// The first reason for each writer whose latest snapshot is not known for certain: `latest` refuses to skip one.
+    pub(crate) doubtful: BTreeMap<WriterId, VaultError>,
 }
 
 impl Viewer {
@@ -58,27 +62,47 @@ impl Viewer {
     /// and left out, and so are snapshots that were asked to be forgotten.
     pub async fn snapshots(&self) -> Result<Listing, VaultError> {
         let history = self.repository.history().await?;
-        let mut listing = Listing { snapshots: Vec::new(), unreadable: history.problems };
+        let mut listing = Listing::default();
+        for problem in history.problems {
+            let is_doubtful = problem.evidence == Evidence::Own && self.shows(problem.group);
+            listing.report(problem.writer, is_doubtful, problem.error);
+        }
+        let mut reported = BTreeSet::new();
         let live = history.snapshots.into_iter().filter(Recorded::is_live);
         let open = |recorded: Recorded| async move {
-            match recorded.manifest {
+            let snapshot = match recorded.manifest {
                 Ok(manifest) => self.snapshot(manifest, recorded.stored).await,
                 Err(error) => Err(error),
-            }
+            };
+            (recorded.writer, recorded.group, snapshot)
         };
         let mut snapshots = std::pin::pin!(futures::stream::iter(live).map(open).buffered(READS));
-        while let Some(snapshot) = snapshots.next().await {
+        while let Some((writer, group, snapshot)) = snapshots.next().await {
             match snapshot {
                 Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
-                Ok(None) => {}
+                // Of a group whose keys should open and do not, that is reported once.
+                Ok(None) => {
+                    if let Some(reason) = self.closed(group) {
+                        listing.doubtful.entry(writer).or_insert_with(|| reason.again());
+                        if reported.insert(group) {
+                            listing.unreadable.push(reason.again());
+                        }
+                    }
+                }
                 Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    listing.unreadable.push(error);
+                    listing.report(writer, self.shows(group), error);
                 }
                 Err(error) => return Err(error),
             }
         }
         listing.snapshots.sort_by_key(|snapshot| (snapshot.time(), snapshot.writer(), snapshot.sequence()));
         Ok(listing)
+    }
+
+    /// Whether this key is meant to show a group's snapshots. What is wrong with others is reported, and leaves in no
+    /// doubt which of its own is the latest.
+    fn shows(&self, group: GroupId) -> bool {
+        self.group(group).is_some() || self.closed(group).is_some()
     }
 
     pub(crate) async fn snapshot(
@@ -95,13 +119,30 @@ impl Viewer {
 impl Repository {
     /// Reads the part that a manifest names, which its own writer must have signed.
     pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Result<Part, VaultError> {
-        let key = layout::part(group.id, &manifest.part);
-        let writer = Signer::Writer(manifest.predicate.writer);
-        let key_of = |signer| (signer == writer).then(|| self.roster.key_of(signer)).flatten();
-        let (_, part): (_, Part) = self.read_signed(&key, Purpose::Part, group, key_of).await?;
+        self.part_named(&manifest.part, manifest.predicate.writer, group).await
+    }
+
+    /// Reads the part of this hash, which `writer` must have signed.
+    pub(crate) async fn part_named(
+        &self,
+        part: &Sha256Digest,
+        writer: WriterId,
+        group: &GroupView,
+    ) -> Result<Part, VaultError> {
+        let key = layout::part(group.id, part);
+        let (_, part): (_, Part) = self.read_signed(&key, group, Word::Part { writer }).await?;
         match part.check() {
             Ok(()) => Ok(part),
             Err(reason) => Err(VaultError::damaged(&key, reason)),
+        }
+    }
+
+    /// Reads a part that no manifest names yet.
+    pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Result<Part, VaultError> {
+        let (_, part): (_, Part) = self.read_signed(key, group, Word::PartUnderWay).await?;
+        match part.check() {
+            Ok(()) => Ok(part),
+            Err(reason) => Err(VaultError::damaged(key, reason)),
         }
     }
 }
@@ -176,6 +217,25 @@ fn short(id: &Sha256Digest) -> String {
 }
 
 impl Listing {
+    fn report(&mut self, writer: WriterId, is_doubtful: bool, error: VaultError) {
+        if is_doubtful {
+            self.doubtful.entry(writer).or_insert_with(|| error.again());
+        }
+        self.unreadable.push(error);
+    }
+
+    /// Why the latest snapshot of `host`, or of all writers where none is named, is not known for certain. What is wrong
+    /// with one host says nothing of another. A host of which nothing can be read may be any of those in doubt.
+    pub(crate) fn doubt(&self, host: Option<&str>) -> Option<&VaultError> {
+        let Some(host) = host else { return self.doubtful.values().next() };
+        let of_host: BTreeSet<WriterId> =
+            self.snapshots.iter().filter(|s| s.host() == host).map(Snapshot::writer).collect();
+        if of_host.is_empty() {
+            return self.doubtful.values().next();
+        }
+        self.doubtful.iter().find(|(writer, _)| of_host.contains(writer)).map(|(_, error)| error)
+    }
+
     /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only
     /// writer there is), or `latest:VOLUME`, the latest that holds the volume.
     pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
@@ -187,9 +247,12 @@ impl Listing {
             candidates.retain(|s| s.streams().any(|stream| stream.name == volume));
         }
         if name == "latest" || volume.is_some() {
-            if let Some(unreadable) = self.unreadable.first() {
-                // The one that cannot be read may be the latest.
-                return Err(unreadable.again());
+            if let Some(doubt) = self.doubt(host) {
+                // What cannot be read may be the latest.
+                return Err(doubt.again());
+            }
+            for passed_over in &self.unreadable {
+                tracing::warn!("{passed_over}");
             }
             let mut hosts: Vec<_> = candidates.iter().map(|s| (s.line().0, s.host().to_owned())).collect();
             hosts.sort_unstable();

@@ -1,21 +1,29 @@
 //! `gc`: removes what interrupted rehearsals left.
 
 use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::Engine;
 use lifeboat_report::restore::GcReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
 
-/// Remove scratch containers, volumes and networks that interrupted rehearsals left
+use crate::rehearsal::Grounds;
+
+/// Remove containers, volumes, networks and folders that interrupted rehearsals left
 ///
-/// Only what carries a rehearsal's label and has expired is touched.
+/// Only what this machine's rehearsals made is touched, as a mark under a key of this machine proves, and only when it has
+/// expired or its rehearsal has died. What bears a rehearsal's label without that mark is named and stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lifeboat-restore gc")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
-    let collected = engine.gc(SystemClock.now()).await?;
-    let report = GcReport { removed: collected.removed_objects, leftovers: collected.leftovers };
+    let grounds = Grounds::open(&lifeboat_shell::machine_folder(), None, &OsEntropy)?;
+    let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
+    // Folders go even where no engine answers.
+    let swept = grounds.sweep(engine.as_ref().ok(), SystemClock.now()).await?;
+    engine?;
+    let report =
+        GcReport { removed: swept.removed, leftovers: swept.leftovers, left_alone: swept.left_alone };
     ui.report(&report);
     Ok(if report.leftovers.is_empty() { Outcome::Done } else { Outcome::Incomplete })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lifeboat_core::clock::SystemClock;
+use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_core::random::{Entropy, OsEntropy};
 use lifeboat_docker::Engine;
@@ -14,7 +14,7 @@ use lifeboat_vault::{Listing, OpenSnapshot, Snapshot};
 
 use crate::open;
 use crate::recovery_point::VaultPoint;
-use crate::rehearsal::{DrillOptions, Plan, rehearse};
+use crate::rehearsal::{DrillOptions, Grounds, Plan, rehearse};
 
 /// Rehearse a restore in scratch containers, and prove that it works
 ///
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Write the report here, as JSON and as an HTML page
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Where folders are restored to [default: the system's temporary folder]
+    /// Where folders are restored to, below a folder that others cannot look into [default: the state folder]
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
 }
@@ -69,17 +69,18 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     }
+    let grounds = Grounds::open(&lifeboat_shell::machine_folder(), args.scratch_dir.as_deref(), &OsEntropy)?;
+    let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
+    clean_up(&grounds, engine.as_ref().ok(), ui).await?;
     let snapshot = find(&args).await?;
     let streams = open::streams(&snapshot).await?;
-    let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
     let no_engine = engine.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let scratch_folder = args.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
     let progress = ui.progress();
     let point = VaultPoint::new(snapshot, streams, Arc::clone(&progress));
     let options = DrillOptions {
         plan: &plan,
         engine: engine.as_ref().map_err(|_| no_engine.as_str()),
-        scratch_folder: &scratch_folder,
+        grounds: &grounds,
         clock: &SystemClock,
         entropy: &OsEntropy,
         progress: &*progress,
@@ -96,6 +97,21 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         Verdict::Failed => Outcome::Negative,
         Verdict::CouldNotVerify => Outcome::Incomplete,
     })
+}
+
+/// Removes what drills that died have left: their containers may still run.
+async fn clean_up(grounds: &Grounds, engine: Option<&Engine>, ui: &Ui) -> Result<(), Failure> {
+    let swept = grounds.sweep(engine, SystemClock.now()).await?;
+    if swept.removed > 0 {
+        ui.warn(&format!(
+            "an earlier drill did not clear away; {} of its objects were removed",
+            swept.removed
+        ));
+    }
+    for left in &swept.leftovers {
+        ui.warn(&format!("an earlier drill left {left}, which cannot be removed"));
+    }
+    Ok(())
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checks::Target;
-use super::drill::cancellable;
+use super::halt::cancellable;
 use super::plan::Plan;
 
 /// The containers that a drill starts, in starting order, each with its image.

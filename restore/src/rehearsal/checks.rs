@@ -10,7 +10,7 @@ use lifeboat_report::drill::DrilledCheck;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::drill::cancellable;
+use super::halt::cancellable;
 use super::plan::{Action, Check, Expectation, SqlEngine};
 
 /// How long between attempts.
@@ -49,6 +49,8 @@ pub(super) async fn run(
     let started = Instant::now();
     let deadline = started + check.timeout;
     let mut attempts = 0;
+    // What an earlier attempt was told says more than that a later one ran out of time.
+    let mut answered = None;
     let last = loop {
         attempts += 1;
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(200));
@@ -59,9 +61,11 @@ pub(super) async fn run(
             let problem = format!("there is no service of this name; there are: {}", known.join(", "));
             break Attempt { passed: false, problem: Some(problem), output: None };
         };
+        let cut_off = Instant::now() >= deadline;
         if attempt.passed || Instant::now() + PAUSE >= deadline {
-            break attempt;
+            break if attempt.passed || !cut_off { attempt } else { answered.unwrap_or(attempt) };
         }
+        answered = Some(attempt);
         cancellable(cancel, tokio::time::sleep(PAUSE)).await?;
     };
     let text = last.output.as_deref().map(String::from_utf8_lossy);

@@ -1,22 +1,23 @@
 //! One drill from its first step to its last: choose, restore, compare, prove isolation, boot, ask, clear away.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Kind;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
-use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::quiesce::Mode;
-use lifeboat_docker::scratch::Sandbox;
-use lifeboat_docker::scratch::sanitise::Limits;
+use lifeboat_docker::scratch::sanitise::{Limits, TAKEN};
+use lifeboat_docker::scratch::{Isolation, Sandbox};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_report::drill::{
     DrillReport, DrillVersions, DrilledIsolation, DrilledVolume, Objective, Phase, Verdict,
@@ -26,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::boot::{Boot, Booted, Crew};
 use super::checks;
+use super::grounds::{Berth, FolderError, Grounds};
+use super::halt::{DrillError, Halt, open, upper_first};
 use super::plan::Plan;
 use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
 use super::verdict::{Stopped, decide};
@@ -43,8 +46,8 @@ pub struct DrillOptions<'a> {
     pub plan: &'a Plan,
     /// The engine, or why there is none: then data is restored and compared, and nothing is started.
     pub engine: Result<&'a Engine, &'a str>,
-    /// An existing folder for what is not restored into volumes. The drill makes a folder of its own in it and removes it.
-    pub scratch_folder: &'a Path,
+    /// Where it works on this machine: its entry in the register, and a folder for what is not restored into volumes.
+    pub grounds: &'a Grounds,
     /// Tells the time.
     pub clock: &'a dyn Clock,
     /// Names the drill.
@@ -55,110 +58,23 @@ pub struct DrillOptions<'a> {
     pub cancel: &'a CancellationToken,
 }
 
-/// A drill that gives no report.
-#[derive(Debug, thiserror::Error)]
-pub enum DrillError {
-    /// It was asked to stop.
-    #[error("the drill was interrupted{}", left(leftovers))]
-    Interrupted {
-        /// What could not be cleared away.
-        leftovers: Vec<String>,
-    },
-    /// The scratch folder cannot be used.
-    #[error("cannot {operation} {}", path.display())]
-    Folder {
-        /// What was tried.
-        operation: &'static str,
-        /// The folder.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn left(leftovers: &[String]) -> String {
-    if leftovers.is_empty() { String::new() } else { format!(" and left behind: {}", leftovers.join(", ")) }
-}
-
-impl Fault for DrillError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Interrupted { .. } => Kind::Interrupted,
-            Self::Folder { .. } => Kind::Usage,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Interrupted { leftovers } if leftovers.is_empty() => None,
-            Self::Interrupted { .. } => Some("run `lifeboat-restore gc`".to_owned()),
-            Self::Folder { .. } => {
-                Some("give a folder on a disk with enough space that this user may write to".to_owned())
-            }
-        }
-    }
-}
-
-/// Waits for `work` unless the drill is asked to stop first.
-pub(super) async fn cancellable<T>(
-    cancel: &CancellationToken,
-    work: impl Future<Output = T>,
-) -> Result<T, EngineError> {
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(EngineError::Interrupted),
-        done = work => Ok(done),
-    }
-}
-
-/// Why a drill did not come to its end.
-enum Halt {
-    Stopped(Stopped),
-    Interrupted,
-    Folder(DrillError),
-}
-
-fn open(reason: impl Into<String>) -> Halt {
-    Halt::Stopped(Stopped::Open(reason.into()))
-}
-
-impl From<EngineError> for Halt {
-    fn from(error: EngineError) -> Self {
-        if matches!(error, EngineError::Interrupted) {
-            return Self::Interrupted;
-        }
-        let mut reason = error.to_string();
-        let mut next = std::error::Error::source(&error);
-        while let Some(cause) = next {
-            reason = format!("{reason}: {cause}");
-            next = cause.source();
-        }
-        open(format!("{}.", upper_first(&reason)))
-    }
-}
-
-fn upper_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
 /// Runs a drill of `point`.
 ///
 /// # Errors
-/// [`DrillError`] only when it was interrupted or its folder cannot be used. Everything else, an unreachable snapshot
-/// included, is a report with its verdict.
+/// [`DrillError`] only when it was interrupted, when its folder cannot be used, or when the sandbox cannot be cut off.
+/// Everything else, an unreachable snapshot included, is a report with its verdict.
 pub async fn rehearse(
     point: Arc<dyn RecoveryPoint>,
     options: &DrillOptions<'_>,
 ) -> Result<DrillReport, DrillError> {
     let mut drill = Drill::new(point, options);
+    drill.berth = Some(options.grounds.enter(&drill.owner.id)?);
     let halt = drill.run().await.err();
     drill.clear_away().await;
     let leftovers = drill.report.leftovers.clone();
     match halt {
         Some(Halt::Interrupted) => Err(DrillError::Interrupted { leftovers }),
-        Some(Halt::Folder(error)) => Err(error),
+        Some(Halt::NoReport(error)) => Err(error),
         Some(Halt::Stopped(stopped)) => Ok(drill.finish(Some(&stopped))),
         None => Ok(drill.finish(None)),
     }
@@ -170,7 +86,7 @@ struct Drill<'a> {
     owner: Ownership,
     report: DrillReport,
     sandbox: Option<Sandbox>,
-    folder: Option<PathBuf>,
+    berth: Option<Berth>,
     asked: bool,
 }
 
@@ -220,8 +136,9 @@ impl<'a> Drill<'a> {
             },
             leftovers: Vec::new(),
         };
-        let owner = Ownership { id, expires: expires.unwrap_or(Timestamp::MAX) };
-        Self { options, point, owner, report, sandbox: None, folder: None, asked: false }
+        let key = options.grounds.key().clone();
+        let owner = Ownership::new(id, expires.unwrap_or(Timestamp::MAX), key);
+        Self { options, point, owner, report, sandbox: None, berth: None, asked: false }
     }
 
     fn phase(&mut self, name: &str, since: Instant, counts: bool) {
@@ -281,6 +198,7 @@ impl<'a> Drill<'a> {
         let booted = booted?;
         self.report.booted = true;
         self.report.services.clone_from(&booted.services);
+        self.prove_again("after the boot").await?;
         if booted.services.iter().any(|service| service.problem.is_some()) {
             return Ok(());
         }
@@ -289,7 +207,7 @@ impl<'a> Drill<'a> {
         self.phase("checks", since, true);
         asked?;
         self.asked = true;
-        Ok(())
+        self.prove_again("at the end").await
     }
 
     /// Decides what is started, finds its images, looks at the space, and makes the sandbox. None: nothing is started.
@@ -306,12 +224,12 @@ impl<'a> Drill<'a> {
                 self.report
                     .not_tested
                     .push("the snapshot holds no containers: nothing was started".to_owned());
-                enough_space(self.options.scratch_folder, bytes)?;
+                enough_space(self.options.grounds.folders(), bytes)?;
                 return Ok(None);
             }
             (Err(reason), Some(_)) => {
                 self.report.not_tested.push(format!("nothing was started: {reason}"));
-                enough_space(self.options.scratch_folder, bytes)?;
+                enough_space(self.options.grounds.folders(), bytes)?;
                 return Ok(None);
             }
         };
@@ -359,6 +277,10 @@ impl<'a> Drill<'a> {
             "Nothing outside the sandbox could be reached: connections to other systems were not tested."
                 .to_owned(),
         );
+        limits.push(format!(
+            "Services ran without set-user-id programs that win rights, and without the capabilities {}.",
+            TAKEN.join(", ")
+        ));
     }
 
     /// Where each volume goes, and what was written there.
@@ -398,16 +320,10 @@ impl<'a> Drill<'a> {
                 scratch: Some((volume.name.clone(), scratch.name)),
             });
         }
-        let folder = if let Some(folder) = &self.folder {
-            folder.clone()
-        } else {
-            let folder = self.options.scratch_folder.join(format!("lifeboat-rehearsal-{}", self.owner.id));
-            fs::create_dir(&folder).map_err(folder_error("create", &folder))?;
-            self.folder = Some(folder.clone());
-            folder
-        };
+        let Some(berth) = &self.berth else { return Err(open("The drill is not in the register.")) };
+        let folder = berth.make_folder().map_err(|error| Halt::NoReport(error.into()))?;
         let directory = folder.join(number.to_string());
-        fs::create_dir(&directory).map_err(folder_error("create", &directory))?;
+        DirBuilder::new().mode(0o700).create(&directory).map_err(folder_error("create", &directory))?;
         Ok(Place { directory, scratch: None })
     }
 
@@ -439,24 +355,42 @@ impl<'a> Drill<'a> {
 
     async fn prove_isolation(&mut self) -> Result<(), Halt> {
         let Some(sandbox) = &mut self.sandbox else { return Ok(()) };
-        match sandbox.prove_isolation().await {
+        let shown = sandbox.prove_isolation().await;
+        self.note_isolation("before the boot", shown)
+    }
+
+    /// Shows it again, from the network of every container that runs.
+    async fn prove_again(&mut self, when: &str) -> Result<(), Halt> {
+        let Some(sandbox) = &self.sandbox else { return Ok(()) };
+        let since = Instant::now();
+        let shown = sandbox.prove_again().await;
+        self.phase("isolation", since, false);
+        self.note_isolation(when, shown)
+    }
+
+    fn note_isolation(&mut self, when: &str, shown: Result<Isolation, EngineError>) -> Result<(), Halt> {
+        let mut noted = self.report.isolation.take().unwrap_or(DrilledIsolation {
+            proven: true,
+            shown: Vec::new(),
+            unreachable_addresses: Vec::new(),
+            problem: None,
+        });
+        let outcome = match shown {
             Ok(isolation) => {
-                self.report.isolation = Some(DrilledIsolation {
-                    proven: true,
-                    unreachable_addresses: isolation.unreachable_from_inside,
-                    problem: None,
-                });
+                noted.shown.push(when.to_owned());
+                if noted.unreachable_addresses.is_empty() {
+                    noted.unreachable_addresses = isolation.unreachable_from_inside;
+                }
                 Ok(())
             }
             Err(error) => {
-                self.report.isolation = Some(DrilledIsolation {
-                    proven: false,
-                    unreachable_addresses: Vec::new(),
-                    problem: Some(format!("{}.", upper_first(&error.to_string()))),
-                });
+                noted.proven = false;
+                noted.problem = Some(format!("{} ({when}).", upper_first(&error.to_string())));
                 Err(error.into())
             }
-        }
+        };
+        self.report.isolation = Some(noted);
+        outcome
     }
 
     async fn boot(&mut self, engine: &Engine, crew: &Crew, places: &[Place]) -> Result<Booted, Halt> {
@@ -541,11 +475,22 @@ impl<'a> Drill<'a> {
                 }
             }
         }
-        if let Some(folder) = self.folder.take() {
-            let path = folder.clone();
-            let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(&path)).await;
-            if !matches!(removed, Ok(Ok(()))) {
-                self.report.leftovers.push(format!("folder {}", folder.display()));
+        if let Some(berth) = self.berth.take() {
+            let cleared = self.report.leftovers.is_empty();
+            let removed = tokio::task::spawn_blocking(move || {
+                let removed = berth.remove_folder();
+                // What could not be removed is left to the next drill's clean-up, which finds it by the entry.
+                if removed.is_ok() && cleared {
+                    berth.leave();
+                    return None;
+                }
+                removed.is_err().then(|| berth.folder.clone())
+            })
+            .await;
+            match removed {
+                Ok(None) => {}
+                Ok(Some(folder)) => self.report.leftovers.push(format!("folder {}", folder.display())),
+                Err(error) => self.report.leftovers.push(format!("the drill's folder: {error}")),
             }
         }
         self.phase("clear away", since, false);
@@ -574,7 +519,7 @@ struct Place {
 
 fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Halt {
     let path = path.to_owned();
-    move |source| Halt::Folder(DrillError::Folder { operation, path, source })
+    move |source| Halt::NoReport(FolderError { operation, path, source }.into())
 }
 
 fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {

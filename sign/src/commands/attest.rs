@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_core::limits::read_file_capped;
 use lifeboat_registry::Reference;
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::MAX_PREDICATE_BYTES;
 use lifeboat_trust::statement::{Predicate, PredicateType, Statement};
 
@@ -46,9 +46,8 @@ pub(crate) struct Args {
     /// In which form the attestation is attached
     #[arg(long, value_enum, default_value_t = Format::Bundle)]
     format: Format,
-    /// Speak plain HTTP to the registry, also where it is not on loopback
-    #[arg(long)]
-    allow_http: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -68,7 +67,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     })?;
     let predicate = Predicate::from_file(&kind, content, SystemClock.now())?;
     let open = || open_key(&args.key, ui);
-    let (target, key) = Target::resolve_beside(reference, args.allow_http, open).await?;
+    let (target, key) = Target::resolve_beside(reference, args.registry.clone(), open).await?;
     let none = BTreeMap::new();
     let name = target.name();
     let saying = Saying {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lifeboat_registry::Reference;
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::statement::{PredicateType, Statement};
 
 use crate::key::open_key;
@@ -38,9 +38,8 @@ pub(crate) struct Args {
     /// An annotation to sign along with the image; give it again for more
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = parse_annotation)]
     annotations: Vec<(String, String)>,
-    /// Speak plain HTTP to the registry, also where it is not on loopback
-    #[arg(long)]
-    allow_http: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 /// Reads `NAME=VALUE`.
@@ -54,7 +53,7 @@ pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let open = || open_key(&args.key, ui);
-    let (target, key) = Target::resolve_beside(reference, args.allow_http, open).await?;
+    let (target, key) = Target::resolve_beside(reference, args.registry.clone(), open).await?;
     let annotations = args.annotations.iter().cloned().collect();
     let saying = Saying {
         predicate_type: &PredicateType::image_signature(),

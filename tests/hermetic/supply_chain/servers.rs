@@ -179,8 +179,8 @@ fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() 
     assert!(said.stderr.contains("is not Docker's JSON"), "{}", said.stderr);
 }
 
-/// A registry with a signed image in it, which answers `fault` wherever `place` stands in the path.
-fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Send + 'static) -> String {
+/// What a registry with the signed image of the desk's layout in it answers for a path.
+pub(super) fn stored(desk: &Desk) -> impl Fn(&str) -> Answer + Send + Sync + use<> {
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     let layout = desk.path("app");
@@ -191,7 +191,7 @@ fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Se
     let index: serde_json::Value =
         serde_json::from_slice(&fs::read(desk.path("app/index.json")).unwrap()).unwrap();
     let (image, referrer) = (index["manifests"][0].clone(), index["manifests"][1].clone());
-    serve(move |_, path| {
+    move |path| {
         let good = match path {
             "/v2/app/manifests/1.0" => blob(image["digest"].as_str().unwrap()),
             path if path.contains("/referrers/") => {
@@ -200,17 +200,23 @@ fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Se
             path if path.contains("sha256:") => blob(path),
             _ => return Answer::new(404, ""),
         };
-        if path.contains(place) {
-            return fault(&good);
-        }
         let kind = if path.contains("/referrers/") { INDEX } else { MANIFEST };
         Answer::new(200, good).header("Content-Type", kind)
+    }
+}
+
+/// A registry with a signed image in it, which answers `fault` wherever `place` stands in the path.
+fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Send + 'static) -> String {
+    let stored = stored(desk);
+    serve(move |_, path| {
+        let good = stored(path);
+        if good.status == 200 && path.contains(place) { fault(&good.body) } else { good }
     })
 }
 
 const PLACES: [&str; 4] = ["/manifests/1.0", "/referrers/", "/manifests/sha256:", "/blobs/sha256:"];
 
-fn signed_desk() -> Desk {
+pub(super) fn signed_desk() -> Desk {
     let desk = Desk::new();
     desk.layout().image("1.0", "an image");
     desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);

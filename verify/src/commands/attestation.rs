@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_registry::Reference;
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
 use lifeboat_trust::judge::Accepted;
 use lifeboat_trust::provenance::Expectations;
@@ -51,9 +51,8 @@ pub(crate) struct Args {
     only: Option<String>,
     #[command(flatten)]
     build: BuildFlags,
-    /// Speak plain HTTP to the registry, also where it is not on loopback
-    #[arg(long)]
-    allow_http: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 /// What the build must have been, for provenance.
@@ -104,7 +103,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     })?;
     let expectations = args.build.expectations(&kind)?;
     let policy = signers::policy(&args.signers, &args.evidence)?;
-    let image = Image::resolve(reference, args.platform.as_deref(), args.allow_http).await?;
+    let image = Image::resolve(reference, args.platform.as_deref(), &args.registry).await?;
     let claim = image.claim(kind);
     let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_when_met: false, only, expectations };
     let findings = image.search(&claim, &policy, &search).await?;

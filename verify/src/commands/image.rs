@@ -1,7 +1,7 @@
 //! `lifeboat-verify image`
 
 use lifeboat_registry::Reference;
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::MAX_SIGNATURE_BYTES;
 use lifeboat_trust::statement::PredicateType;
 
@@ -36,15 +36,14 @@ pub(crate) struct Args {
     signers: SignerFlags,
     #[command(flatten)]
     evidence: EvidenceFlags,
-    /// Speak plain HTTP to the registry, also where it is not on loopback
-    #[arg(long)]
-    allow_http: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let policy = signers::policy(&args.signers, &args.evidence)?;
-    let image = Image::resolve(reference, args.platform.as_deref(), args.allow_http).await?;
+    let image = Image::resolve(reference, args.platform.as_deref(), &args.registry).await?;
     let claim = image.claim(PredicateType::image_signature());
     let search =
         Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None, expectations: None };

@@ -3,7 +3,7 @@
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{LegacyKind, Reference, RegistryError};
 use lifeboat_report::verification::{Hanging, Tree, Verdict};
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::{MAX_ATTESTATION_BYTES, MEDIA_TYPE_PREFIX};
 use lifeboat_trust::judge::{self, Accepted};
 use lifeboat_trust::legacy;
@@ -32,15 +32,14 @@ pub(crate) struct Args {
     signers: SignerFlags,
     #[command(flatten)]
     evidence: EvidenceFlags,
-    /// Speak plain HTTP to the registry, also where it is not on loopback
-    #[arg(long)]
-    allow_http: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
-    let image = Image::resolve(reference, None, args.allow_http).await?;
+    let image = Image::resolve(reference, None, &args.registry).await?;
     let mut tree = Tree {
         subject: image.reference().to_string(),
         digest: image.digest().to_oci(),

@@ -1,6 +1,5 @@
 //! The part of a run that concerns containers: which volumes, at rest how, and brought back as soon as they are read.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,11 +7,13 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::Engine;
 use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::held::Held;
 use lifeboat_docker::quiesce::{self as rest, QuiesceOptions};
 use lifeboat_docker::selection::{Selection, Wanted};
 use lifeboat_shell::{Failure, Ui};
-use lifeboat_vault::{Consistency, Excludes, FolderSource, Stream, StreamKind};
+use lifeboat_vault::{Consistency, Excludes, Stream, StreamKind};
 
+use super::volume_source::{VolumeSource, is_loss};
 use super::{Args, Captured, Mode};
 use crate::quiesce;
 
@@ -20,8 +21,8 @@ use crate::quiesce;
 pub(super) struct Containers {
     engine: Engine,
     selection: Selection,
-    /// For each volume, the folder that holds it.
-    folders: Vec<PathBuf>,
+    /// For each volume, the folder that holds it, held open before anything stops.
+    folders: Vec<Arc<Held>>,
     definitions: Definitions,
 }
 
@@ -68,7 +69,7 @@ impl Containers {
         }
         let mut folders = Vec::new();
         for volume in &selection.volumes {
-            folders.push(engine.volume_directory(volume).await?);
+            folders.push(Arc::new(engine.hold_volume(volume).await?));
         }
         // As they run, not as they are once they have been stopped.
         let definitions = engine.capture(&selection, SystemClock.now()).await?;
@@ -112,7 +113,7 @@ impl Containers {
         excludes: &Arc<Excludes>,
         ui: &Ui,
     ) -> Result<Captured, Failure> {
-        for (volume, folder) in self.selection.volumes.iter().zip(&self.folders) {
+        for (volume, held) in self.selection.volumes.iter().zip(&self.folders) {
             let written_to = self.selection.containers.iter().any(|c| c.writes_to(&volume.name));
             let stream = Stream {
                 kind: StreamKind::Volume,
@@ -124,9 +125,15 @@ impl Containers {
                     Mode::Stop => Consistency::Stopped,
                 },
                 memory_key: format!("volume {}", volume.name),
-                source: Box::new(FolderSource::open_excluding(folder, Arc::clone(excludes))?),
+                source: Box::new(VolumeSource::open(Arc::clone(held), Arc::clone(excludes))?),
             };
             captured = captured.add(stream, ui).await?;
+            if captured.streams.last().is_some_and(|stream| stream.unreadable.iter().any(is_loss)) {
+                ui.warn(&format!(
+                    "the volume `{}` held data when the run began and none when it was read: THE SNAPSHOT LACKS IT",
+                    volume.name
+                ));
+            }
         }
         Ok(captured)
     }

@@ -1,4 +1,5 @@
-//! Removing every object of a rehearsal, and those that dead ones left.
+//! Removing every object of a rehearsal, and those that dead ones left. What this machine did not make stays, whatever its
+//! labels say: see [`MachineKey::claim`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,10 +9,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::filter;
 use crate::EngineError;
-use crate::document::{list, text};
+use crate::document::{list, pairs, text};
 use crate::engine::{Engine, filtered};
-use crate::ownership::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
+use crate::ownership::{Claim, MARK_LABEL, MachineKey, Ownership, REHEARSAL_LABEL, RehearsalId, ScratchKind};
 
 /// How often everything is gone over: an object can be busy for a moment after what used it has gone.
 const ROUNDS: u32 = 6;
@@ -31,157 +33,230 @@ pub struct Cleared {
 /// What [`Engine::gc`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
-    /// The rehearsals whose objects had expired.
+    /// The rehearsals whose objects had expired, or that had died.
     pub rehearsals: Vec<String>,
     /// How many objects were removed.
     pub removed_objects: u64,
     /// What is still there although it has expired.
     pub leftovers: Vec<String>,
-    /// Objects with our label but without a time that can be read; they are left alone.
-    pub undated: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Container,
-    Volume,
-    Network,
-    Image,
+    /// Objects with a rehearsal's label that this machine cannot be shown to have made, each with the reason. They stay.
+    pub left_alone: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Object {
-    kind: Kind,
+    kind: ScratchKind,
     id: String,
     name: String,
-    rehearsal: String,
-    expires: Option<Timestamp>,
+    claim: Result<Claim, String>,
 }
 
 impl Object {
     fn shown(&self) -> String {
-        let kind = match self.kind {
-            Kind::Container => "container",
-            Kind::Volume => "volume",
-            Kind::Network => "network",
-            Kind::Image => "image",
-        };
-        format!("{kind} {}", self.name)
+        format!("{} {}", self.kind.word(), self.name)
     }
 }
 
-impl Engine {
-    /// Removes every object of the rehearsal `id`. What cannot be removed is named, not an error.
-    pub async fn clear(&self, id: &RehearsalId) -> Result<Cleared, EngineError> {
-        self.clear_label(&format!("{REHEARSAL_LABEL}={id}")).await
-    }
-
-    /// Removes what rehearsals have left whose time is up at `now`.
-    pub async fn gc(&self, now: Timestamp) -> Result<Collected, EngineError> {
-        let mut collected = Collected::default();
-        let mut over: BTreeMap<String, bool> = BTreeMap::new();
-        for object in self.scratch_objects(REHEARSAL_LABEL).await? {
-            match object.expires {
-                // A rehearsal is over only when its last object has expired.
-                Some(expires) => *over.entry(object.rehearsal).or_insert(true) &= expires < now,
-                None => collected.undated.push(object.shown()),
+/// The objects of a listing that are to go, and those that are left alone with the reason.
+fn sorted(objects: Vec<Object>, goes: impl Fn(&Claim) -> bool) -> (Vec<(Object, RehearsalId)>, Vec<String>) {
+    let (mut doomed, mut left_alone) = (Vec::new(), Vec::new());
+    for object in objects {
+        match &object.claim {
+            Ok(claim) if goes(claim) => {
+                let id = claim.id.clone();
+                doomed.push((object, id));
             }
+            Ok(_) => {}
+            Err(reason) => left_alone.push(format!("{}: {reason}", object.shown())),
         }
-        for (rehearsal, _) in over.into_iter().filter(|(_, over)| *over) {
-            let cleared = self.clear_label(&format!("{REHEARSAL_LABEL}={rehearsal}")).await?;
-            collected.removed_objects += cleared.removed_objects;
-            collected.leftovers.extend(cleared.leftovers);
-            collected.rehearsals.push(rehearsal);
-        }
-        Ok(collected)
+    }
+    (doomed, left_alone)
+}
+
+impl Engine {
+    /// Removes every object that `owner` has made. What cannot be removed is named, not an error.
+    pub async fn clear(&self, owner: &Ownership) -> Result<Cleared, EngineError> {
+        let label = format!("{REHEARSAL_LABEL}={}", owner.id);
+        let collected = self.remove(&label, owner.key(), |claim| claim.id == owner.id).await?;
+        Ok(Cleared { removed_objects: collected.removed_objects, leftovers: collected.leftovers })
     }
 
-    async fn clear_label(&self, label: &str) -> Result<Cleared, EngineError> {
+    /// Removes what this machine's rehearsals have left whose time is up at `now`, or that `dead` names.
+    pub async fn gc(
+        &self,
+        key: &MachineKey,
+        now: Timestamp,
+        dead: &BTreeSet<RehearsalId>,
+    ) -> Result<Collected, EngineError> {
+        self.remove(REHEARSAL_LABEL, key, |claim| claim.expires < now || dead.contains(&claim.id)).await
+    }
+
+    async fn remove(
+        &self,
+        label: &str,
+        key: &MachineKey,
+        goes: impl Fn(&Claim) -> bool,
+    ) -> Result<Collected, EngineError> {
         let mut seen = BTreeSet::new();
-        let mut left = Vec::new();
+        let mut rehearsals = BTreeSet::new();
+        let (mut left, mut left_alone) = sorted(self.scratch_objects(label, key).await?, &goes);
         for round in 0..ROUNDS {
+            if left.is_empty() {
+                break;
+            }
             if round > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
-            left = self.scratch_objects(label).await?;
-            if left.is_empty() {
-                break;
-            }
-            for object in &left {
-                seen.insert((object.kind, object.id.clone()));
+            let mut guarded = BTreeSet::new();
+            for (object, id) in &left {
+                rehearsals.insert(id.to_string());
+                if object.kind == ScratchKind::Filter {
+                    // The wall stands until nothing is behind it any more.
+                    if guarded.contains(id) {
+                        continue;
+                    }
+                } else {
+                    seen.insert((object.kind, object.id.clone()));
+                }
                 // The list of the next round tells whether it worked.
                 if let Err(error) = self.remove_object(object).await {
                     tracing::debug!("{}: {error}", object.shown());
+                    if matches!(object.kind, ScratchKind::Container | ScratchKind::Network) {
+                        guarded.insert(id.clone());
+                    }
                 }
             }
-            left = self.scratch_objects(label).await?;
-            if left.is_empty() {
-                break;
-            }
+            (left, left_alone) = sorted(self.scratch_objects(label, key).await?, &goes);
         }
-        let leftovers: Vec<String> = left.iter().map(Object::shown).collect();
-        Ok(Cleared { removed_objects: (seen.len() - leftovers.len().min(seen.len())) as u64, leftovers })
+        let there = left.iter().filter(|(object, _)| object.kind != ScratchKind::Filter).count();
+        let leftovers: BTreeSet<String> = left.iter().map(|(object, _)| object.shown()).collect();
+        Ok(Collected {
+            rehearsals: rehearsals.into_iter().collect(),
+            removed_objects: seen.len().saturating_sub(there) as u64,
+            leftovers: leftovers.into_iter().collect(),
+            left_alone,
+        })
     }
 
     async fn remove_object(&self, object: &Object) -> Result<(), EngineError> {
         let operation = format!("remove {}", object.shown());
         let client = self.client();
         match object.kind {
-            Kind::Container => {
-                // `v` also takes the nameless volumes that an engine made for it.
+            ScratchKind::Container => {
+                // `v` also takes the nameless volumes that the engine made for it. Only a container that bears our mark
+                // comes here, and it mounts nothing but scratch volumes.
                 let options = RemoveContainerOptions { force: true, v: true, link: false };
                 client.remove_container(&object.id, Some(options)).await.map_err(EngineError::call(operation))
             }
-            Kind::Volume => self.remove_volume(&object.id).await,
-            Kind::Network => client.remove_network(&object.id).await.map_err(EngineError::call(operation)),
-            Kind::Image => {
-                let options = RemoveImageOptions { force: true, ..Default::default() };
+            ScratchKind::Volume => self.remove_volume(&object.id).await,
+            ScratchKind::Network => {
+                client.remove_network(&object.id).await.map_err(EngineError::call(operation))
+            }
+            ScratchKind::Image => {
+                // By our tag: should the image have another name as well, it stays under that one.
+                let options = RemoveImageOptions { force: false, ..Default::default() };
                 client
-                    .remove_image(&object.id, Some(options), None)
+                    .remove_image(&object.name, Some(options), None)
                     .await
                     .map(drop)
                     .map_err(EngineError::call(operation))
             }
+            ScratchKind::Filter => filter::remove(&object.id).await,
         }
     }
 
-    /// Every object with `label`, in the order in which they can be removed.
-    async fn scratch_objects(&self, label: &str) -> Result<Vec<Object>, EngineError> {
+    /// Every object with `label`, in the order in which they can be removed, each judged under `key`.
+    async fn scratch_objects(&self, label: &str, key: &MachineKey) -> Result<Vec<Object>, EngineError> {
         let mut objects = Vec::new();
         let filters = [("label", label)];
         let containers = self
             .get(&filtered("/containers/json?all=true", &filters), "list the containers of rehearsals")
             .await?;
-        objects.extend(list(&containers).iter().map(|c| {
-            let name = text(&c["Names"][0]).trim_start_matches('/').to_owned();
-            object(Kind::Container, text(&c["Id"]), name, &c["Labels"])
-        }));
+        for document in list(&containers) {
+            let name = text(&document["Names"][0]).trim_start_matches('/').to_owned();
+            let mut found =
+                object(key, ScratchKind::Container, text(&document["Id"]), name, &document["Labels"]);
+            if found.claim.is_ok() && self.inherits_its_mark(document).await? {
+                found.claim = Err("it has its mark from its image".to_owned());
+            }
+            objects.push(found);
+        }
         let volumes = self.get(&filtered("/volumes", &filters), "list the volumes of rehearsals").await?;
         objects.extend(
             list(&volumes["Volumes"])
                 .iter()
-                .map(|v| object(Kind::Volume, text(&v["Name"]), text(&v["Name"]), &v["Labels"])),
+                .map(|v| object(key, ScratchKind::Volume, text(&v["Name"]), text(&v["Name"]), &v["Labels"])),
         );
         let networks = self.get(&filtered("/networks", &filters), "list the networks of rehearsals").await?;
         objects.extend(
             list(&networks)
                 .iter()
-                .map(|n| object(Kind::Network, text(&n["Id"]), text(&n["Name"]), &n["Labels"])),
+                .map(|n| object(key, ScratchKind::Network, text(&n["Id"]), text(&n["Name"]), &n["Labels"])),
         );
         let images = self.get(&filtered("/images/json", &filters), "list the images of rehearsals").await?;
-        objects.extend(
-            list(&images).iter().map(|i| object(Kind::Image, text(&i["Id"]), text(&i["Id"]), &i["Labels"])),
-        );
+        objects.extend(list(&images).iter().map(|i| {
+            let tag = our_tag(&i["RepoTags"]).unwrap_or_else(|| text(&i["Id"]));
+            object(key, ScratchKind::Image, text(&i["Id"]), tag, &i["Labels"])
+        }));
+        for rule in filter::left().await? {
+            // The filter is asked for no label: only a rehearsal's own rules belong to what was asked for.
+            if label == REHEARSAL_LABEL || label.ends_with(rule.labels[REHEARSAL_LABEL].as_str()) {
+                let claim = key.claim(ScratchKind::Filter, &rule.name, &rule.labels);
+                objects.push(Object { kind: ScratchKind::Filter, id: rule.line, name: rule.name, claim });
+            }
+        }
         Ok(objects)
+    }
+
+    /// Whether the mark of a listed container is one that its image has, too.
+    async fn inherits_its_mark(&self, container: &Value) -> Result<bool, EngineError> {
+        let image = match self.image_document(&text(&container["ImageID"])).await {
+            Ok(image) => image,
+            Err(error) if error.is_absent() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mark = &container["Labels"][MARK_LABEL];
+        Ok(image["Config"]["Labels"][MARK_LABEL] == *mark)
     }
 }
 
-fn object(kind: Kind, id: String, name: String, labels: &Value) -> Object {
-    Object {
-        kind,
-        id,
-        name,
-        rehearsal: text(&labels[REHEARSAL_LABEL]),
-        expires: text(&labels[EXPIRES_LABEL]).parse().ok(),
+/// The tag among an image's that a rehearsal would give.
+fn our_tag(tags: &Value) -> Option<String> {
+    list(tags)
+        .iter()
+        .filter_map(Value::as_str)
+        .find(|t| t.starts_with("lifeboat-rehearsal:"))
+        .map(str::to_owned)
+}
+
+fn object(key: &MachineKey, kind: ScratchKind, id: String, name: String, labels: &Value) -> Object {
+    let labels: BTreeMap<String, String> = pairs(labels);
+    let claim = key.claim(kind, &name, &labels);
+    Object { kind, id, name, claim }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_claimed_stays_and_is_named_with_the_reason() {
+        let id = RehearsalId::parse("0123456789abcdef").unwrap();
+        let one = |name: &str, claim| Object {
+            kind: ScratchKind::Volume,
+            id: name.to_owned(),
+            name: name.to_owned(),
+            claim,
+        };
+        let dated = |second| Ok(Claim { id: id.clone(), expires: Timestamp::from_second(second).unwrap() });
+        let objects = vec![
+            one("old", dated(1)),
+            one("young", dated(100)),
+            one("foreign", Err("it is not ours".into())),
+        ];
+        let (doomed, left_alone) =
+            sorted(objects, |claim| claim.expires < Timestamp::from_second(50).unwrap());
+        assert_eq!(doomed.iter().map(|(o, _)| o.name.as_str()).collect::<Vec<_>>(), ["old"]);
+        assert_eq!(left_alone, ["volume foreign: it is not ours"]);
     }
 }

@@ -1,16 +1,23 @@
-//! The proof that a sandbox is cut off: a listener of ours on this host, which everyone on this host reaches, must be out
-//! of reach from inside.
+//! The proof that a sandbox is cut off: what an attacker inside would try is tried, and listeners of ours on this host, which
+//! everyone on this host reaches, must hear nothing. It is shown before anything is started, from a probe, and again
+//! afterwards from the network of every container.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
-use super::namespace::{Door, View};
+use super::attack::{self, Aim, Heard};
+use super::bridge::Bridge;
+use super::namespace::{Door, View, look_around};
 use super::{Sandbox, probe};
 use crate::EngineError;
+use crate::document::{list, text};
+use crate::engine::filtered;
+use crate::ownership::REHEARSAL_LABEL;
 
 /// How long a connection attempt may take. Inside a sandbox most fail at once, because there is no way out.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -20,15 +27,26 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 pub struct Isolation {
     /// Addresses of this host where a listener of ours answered this host itself, and no one inside.
     pub unreachable_from_inside: Vec<String>,
+    /// From how many containers' networks it was tried.
+    pub networks: usize,
+}
+
+/// What a look needs to know of the sandbox.
+struct Wire {
+    bridge: Bridge,
+    gateways: Vec<String>,
+    /// Begins every datagram of ours.
+    word: String,
 }
 
 impl Sandbox {
-    /// Starts the probe and shows from inside the network that this host cannot be reached, that no gateway answers,
-    /// and that there is no IPv6.
+    /// Starts the probe and shows from inside the network that this host cannot be reached: by connections, datagrams,
+    /// broadcasts, ARP and IPv6, with the rights of root; that no gateway answers, and that both walls stand.
     ///
     /// # Errors
-    /// [`EngineError::NotIsolated`] when something was reached, and [`EngineError::IsolationUnproven`] when it could not
-    /// be tried. In both cases no container can be made in this sandbox.
+    /// [`EngineError::NotIsolated`] when something was reached, [`EngineError::WallFell`] when a wall does not stand, and
+    /// [`EngineError::IsolationUnproven`] when it could not be tried. In all cases no container can be made in this
+    /// sandbox.
     pub async fn prove_isolation(&mut self) -> Result<Isolation, EngineError> {
         let image = probe::load(&self.engine, &self.owner).await?;
         let body = probe::container(&image, &self.owner, &self.network);
@@ -46,25 +64,117 @@ impl Sandbox {
             .map_err(EngineError::call("start the probe"))?;
         let document = self.engine.container_document(&id).await?;
         let door = Door::open(&document)?;
-        let gateways = self.gateways.clone();
-        let isolation = tokio::task::spawn_blocking(move || prove(&door, &gateways))
-            .await
-            .map_err(|error| EngineError::IsolationUnproven { reason: error.to_string() })??;
+        let isolation = self.look(vec![door], true).await?;
         self.probe = Some(id);
         self.isolation = Some(isolation.clone());
         Ok(isolation)
     }
+
+    /// Shows the same again from the network of every container of the sandbox that runs now. Nothing in these networks
+    /// is changed.
+    ///
+    /// # Errors
+    /// As those of [`Sandbox::prove_isolation`].
+    pub async fn prove_again(&self) -> Result<Isolation, EngineError> {
+        let mut doors: Vec<Door> = Vec::new();
+        let label = format!("{REHEARSAL_LABEL}={}", self.owner.id);
+        let running = self
+            .engine
+            .get(&filtered("/containers/json", &[("label", &label)]), "list the containers of a rehearsal")
+            .await?;
+        for container in list(&running) {
+            let document = match self.engine.container_document(&text(&container["Id"])).await {
+                Ok(document) => document,
+                Err(error) if error.is_absent() => continue,
+                Err(error) => return Err(error),
+            };
+            // One that has ended since is in no network any more.
+            if document["State"]["Running"] != true {
+                continue;
+            }
+            let door = Door::open(&document)?;
+            if doors.iter().all(|other| other.network() != door.network()) {
+                doors.push(door);
+            }
+        }
+        self.look(doors, false).await
+    }
+
+    async fn look(&self, doors: Vec<Door>, alone: bool) -> Result<Isolation, EngineError> {
+        let wire = Wire {
+            bridge: self.bridge.clone(),
+            gateways: self.gateways.clone(),
+            word: format!("lifeboat-{}", self.owner.id),
+        };
+        let seen = tokio::task::spawn_blocking(move || try_everything(&wire, &doors, alone))
+            .await
+            .map_err(|error| unproven(error.to_string()))??;
+        let faults = self.faults().await?;
+        judge(&seen, &faults)
+    }
 }
 
-fn prove(door: &Door, gateways: &[String]) -> Result<Isolation, EngineError> {
-    let unproven = |reason: String| EngineError::IsolationUnproven { reason };
-    let listen = |address: IpAddr| TcpListener::bind((address, 0));
-    let listener = listen(Ipv4Addr::UNSPECIFIED.into())
-        .map_err(|error| unproven(format!("no listener can be opened on this host: {error}")))?;
-    let port = listener.local_addr().map_err(|error| unproven(error.to_string()))?.port();
-    // A host without IPv6 has nothing to reach there.
-    let six = listen(Ipv6Addr::UNSPECIFIED.into()).ok();
-    let port_six = six.as_ref().and_then(|six| six.local_addr().ok()).map(|address| address.port());
+fn unproven(reason: impl Into<String>) -> EngineError {
+    EngineError::IsolationUnproven { reason: reason.into() }
+}
+
+/// Listeners of ours on this host.
+struct Listeners {
+    tcp: TcpListener,
+    tcp_six: Option<TcpListener>,
+    udp: UdpSocket,
+    udp_six: Option<UdpSocket>,
+}
+
+impl Listeners {
+    fn open() -> std::io::Result<Self> {
+        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        udp.set_nonblocking(true)?;
+        // A host without IPv6 has nothing to reach there.
+        let udp_six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok();
+        if let Some(udp_six) = &udp_six {
+            udp_six.set_nonblocking(true)?;
+        }
+        Ok(Self {
+            tcp: TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+            tcp_six: TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).ok(),
+            udp,
+            udp_six,
+        })
+    }
+
+    /// The datagrams that have come and begin with `word`: what follows it.
+    fn datagrams(&self, word: &str) -> BTreeSet<String> {
+        let mut heard = BTreeSet::new();
+        for socket in std::iter::once(&self.udp).chain(&self.udp_six) {
+            let mut buffer = [0; 512];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]);
+                heard.extend(text.strip_prefix(word).map(|way| way.trim().to_owned()));
+            }
+        }
+        heard
+    }
+}
+
+/// What was tried, and what came of it.
+struct Seen {
+    answered: Vec<SocketAddr>,
+    views: Vec<View>,
+    heard: Vec<Heard>,
+    datagrams: BTreeSet<String>,
+    /// How many packets came to this host from the bridge meanwhile.
+    packets: u64,
+}
+
+/// Tries every way out, from every network together. `alone` says that nothing of the application runs in there: then
+/// IPv6 is also switched on inside.
+fn try_everything(wire: &Wire, doors: &[Door], alone: bool) -> Result<Seen, EngineError> {
+    let failed = |error: std::io::Error| unproven(format!("no listener can be opened on this host: {error}"));
+    let listeners = Listeners::open().map_err(failed)?;
+    let port = listeners.tcp.local_addr().map_err(failed)?.port();
+    let port_of = |address: std::io::Result<SocketAddr>| address.map(|address| address.port()).ok();
+    let port_six = listeners.tcp_six.as_ref().and_then(|six| port_of(six.local_addr()));
     let own: Vec<SocketAddr> = host_addresses()
         .into_iter()
         .filter_map(|address| match address {
@@ -72,32 +182,101 @@ fn prove(door: &Door, gateways: &[String]) -> Result<Isolation, EngineError> {
             IpAddr::V6(_) => port_six.map(|port| SocketAddr::new(address, port)),
         })
         .collect();
-    // The control: the listener answers this host. Without it, silence inside would prove nothing. The system accepts
+    // The control: the listeners hear this host. Without it, silence from inside would prove nothing. The system accepts
     // connections into the queue, so nobody needs to take them.
     let answered: Vec<SocketAddr> =
         own.into_iter().filter(|address| TcpStream::connect_timeout(address, ATTEMPT).is_ok()).collect();
     if !answered.iter().any(|address| !address.ip().is_loopback()) {
-        return Err(unproven("this host does not reach its own listener, so nothing can be told".to_owned()));
+        return Err(unproven("this host does not reach its own listener, so nothing can be told"));
     }
+    let udp_port = listeners.udp.local_addr().map_err(failed)?.port();
+    let udp_six_port = listeners.udp_six.as_ref().and_then(|six| port_of(six.local_addr()));
+    let control = format!("{} control", wire.word);
+    let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.send_to(control.as_bytes(), (Ipv4Addr::LOCALHOST, udp_port)));
+    if sent.is_err() || !listeners.datagrams(&wire.word).contains("control") {
+        return Err(unproven("this host does not hear its own datagrams, so nothing can be told"));
+    }
+    let aim = Aim {
+        bridge: wire.bridge.mac()?,
+        listeners: answered.clone(),
+        udp_port,
+        udp_six_port: udp_six_port.unwrap_or(udp_port),
+        tcp_six_port: port_six.unwrap_or(port),
+        word: wire.word.clone(),
+    };
     let mut tried = answered.clone();
     tried.extend(
-        gateways
+        wire.gateways
             .iter()
             .filter_map(|gateway| gateway.parse().ok())
             .map(|gateway| SocketAddr::new(gateway, port)),
     );
-    judge(&door.look(&tried, ATTEMPT)?, &answered)
+    let before = wire.bridge.packets_received()?;
+    let looks = thread::scope(|scope| {
+        let looks: Vec<_> = doors
+            .iter()
+            .enumerate()
+            .map(|(place, door)| {
+                let (aim, tried) = (&aim, &tried);
+                scope.spawn(move || door.enter(|| try_inside(aim, tried, place, alone)))
+            })
+            .collect();
+        looks
+            .into_iter()
+            .map(|look| look.join().unwrap_or_else(|_| Err(unproven("a look from inside ended in a panic"))))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    let packets = wire.bridge.packets_received()?.saturating_sub(before);
+    let (views, heard) = looks.into_iter().unzip();
+    Ok(Seen { answered, views, heard, datagrams: listeners.datagrams(&wire.word), packets })
 }
 
-fn judge(view: &View, answered: &[SocketAddr]) -> Result<Isolation, EngineError> {
-    let mut reached: Vec<String> = view.reached.iter().map(|address| address.ip().to_string()).collect();
-    reached.extend(view.gateways.iter().map(|gateway| format!("the gateway {gateway} of a default route")));
-    reached.extend(view.ipv6.iter().map(|address| format!("an IPv6 network (it has the address {address})")));
+fn try_inside(
+    aim: &Aim,
+    tried: &[SocketAddr],
+    place: usize,
+    alone: bool,
+) -> Result<(View, Heard), EngineError> {
+    let failed = |error: std::io::Error| unproven(format!("a container's network cannot be tried: {error}"));
+    let view = look_around(tried, ATTEMPT)?;
+    attack::by_broadcast(aim);
+    let mut heard = attack::by_frames(aim, place).map_err(failed)?;
+    if alone {
+        heard.answers.extend(attack::by_own_ipv6(aim, ATTEMPT).map_err(failed)?);
+    }
+    Ok((view, heard))
+}
+
+fn judge(seen: &Seen, faults: &[String]) -> Result<Isolation, EngineError> {
+    let mut reached: BTreeSet<String> = BTreeSet::new();
+    for view in &seen.views {
+        reached.extend(view.reached.iter().map(|address| address.ip().to_string()));
+        reached
+            .extend(view.gateways.iter().map(|gateway| format!("the gateway {gateway} of a default route")));
+        reached.extend(
+            view.ipv6.iter().map(|address| format!("an IPv6 network (it has the address {address})")),
+        );
+    }
+    reached.extend(seen.heard.iter().flat_map(|heard| heard.answers.iter().cloned()));
+    reached.extend(seen.datagrams.iter().map(|way| format!("a listener on this host ({way})")));
     if !reached.is_empty() {
-        return Err(EngineError::NotIsolated { reached });
+        return Err(EngineError::NotIsolated { reached: reached.into_iter().collect() });
+    }
+    if !faults.is_empty() {
+        return Err(EngineError::WallFell { faults: faults.to_vec() });
+    }
+    // The other control: what was sent did come to this host's end of the wire, where the walls stopped it.
+    let frames: u64 = seen.heard.iter().map(|heard| heard.frames).sum();
+    if seen.packets < frames {
+        return Err(unproven(format!(
+            "{frames} packets were sent from inside and only {} came to the bridge, so nothing can be told",
+            seen.packets
+        )));
     }
     Ok(Isolation {
-        unreachable_from_inside: answered.iter().map(|address| address.ip().to_string()).collect(),
+        unreachable_from_inside: seen.answered.iter().map(|address| address.ip().to_string()).collect(),
+        networks: seen.views.len(),
     })
 }
 
@@ -109,7 +288,7 @@ fn host_addresses() -> BTreeSet<IpAddr> {
 }
 
 /// `/proc/net/fib_trie`: an address stands in a line of its own, above the line that says what it is.
-fn local_ipv4(trie: &str) -> BTreeSet<IpAddr> {
+pub(super) fn local_ipv4(trie: &str) -> BTreeSet<IpAddr> {
     let mut last = None;
     let mut found = BTreeSet::new();
     for line in trie.lines() {
@@ -144,18 +323,59 @@ mod tests {
         assert!(host_addresses().contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
     }
 
+    fn silence() -> Seen {
+        Seen {
+            answered: vec!["10.0.0.1:99".parse().unwrap()],
+            views: vec![View { reached: vec![], gateways: vec![], ipv6: vec![] }],
+            heard: vec![Heard { answers: vec![], frames: 7 }],
+            datagrams: BTreeSet::new(),
+            packets: 7,
+        }
+    }
+
+    type Leak = (&'static str, fn(&mut Seen));
+
     #[test]
     fn any_way_out_is_a_leak() {
-        let answered = ["10.0.0.1:99".parse().unwrap()];
-        let closed = View { reached: vec![], gateways: vec![], ipv6: vec![] };
-        assert_eq!(judge(&closed, &answered).unwrap().unreachable_from_inside, ["10.0.0.1"]);
-        let leaks = [
-            View { reached: answered.to_vec(), ..closed.clone() },
-            View { gateways: vec![Ipv4Addr::new(10, 0, 0, 1)], ..closed.clone() },
-            View { ipv6: vec!["fe80".into()], ..closed },
+        let isolation = judge(&silence(), &[]).unwrap();
+        assert_eq!((isolation.unreachable_from_inside, isolation.networks), (vec!["10.0.0.1".to_owned()], 1));
+        let leaks: [Leak; 5] = [
+            ("10.0.0.1", |seen| seen.views[0].reached = seen.answered.clone()),
+            ("gateway", |seen| seen.views[0].gateways = vec![Ipv4Addr::new(10, 0, 0, 1)]),
+            ("IPv6 network", |seen| seen.views[0].ipv6 = vec!["fe80".into()]),
+            ("ARP", |seen| seen.heard[0].answers = vec!["the host by ARP".into()]),
+            ("a broadcast", |seen| seen.datagrams = BTreeSet::from(["a broadcast".to_owned()])),
         ];
-        for leak in leaks {
-            assert!(matches!(judge(&leak, &answered), Err(EngineError::NotIsolated { .. })), "{leak:?}");
+        for (word, leak) in leaks {
+            let mut seen = silence();
+            leak(&mut seen);
+            match judge(&seen, &["fallen".to_owned()]) {
+                Err(EngineError::NotIsolated { reached }) => {
+                    assert!(reached[0].contains(word), "{reached:?}");
+                }
+                other => panic!("{word}: {other:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn silence_proves_nothing_where_a_wall_fell_or_nothing_arrived() {
+        assert!(matches!(
+            judge(&silence(), &["iptables: the rule of INPUT is not there".to_owned()]),
+            Err(EngineError::WallFell { .. })
+        ));
+        let mut lost = silence();
+        lost.packets = 3;
+        assert!(matches!(judge(&lost, &[]), Err(EngineError::IsolationUnproven { .. })));
+    }
+
+    #[test]
+    fn datagrams_of_ours_are_told_from_those_of_others() {
+        let listeners = Listeners::open().unwrap();
+        let port = listeners.udp.local_addr().unwrap().port();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.send_to(b"noise", (Ipv4Addr::LOCALHOST, port)).unwrap();
+        socket.send_to(b"word a way", (Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert_eq!(listeners.datagrams("word"), BTreeSet::from(["a way".to_owned()]));
     }
 }

@@ -42,19 +42,19 @@ impl Door {
     pub(crate) fn open(container: &Value) -> Result<Self, EngineError> {
         let id = text(&container["Id"]);
         let pid = container["State"]["Pid"].as_u64().filter(|&pid| pid > 0);
-        let pid = pid.ok_or_else(|| unproven("the probe does not run"))?;
+        let pid = pid.ok_or_else(|| unproven("the container does not run"))?;
         let namespace = File::open(format!("/proc/{pid}/ns/net"))
-            .map_err(|error| unproven(format!("the probe's network cannot be entered: {error}")))?;
+            .map_err(|error| unproven(format!("the container's network cannot be entered: {error}")))?;
         // The pid is the engine's word. Only if the process of that number here is the container's are we on the
         // engine's host; a namespace that is our own would show us ourselves.
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         if id.is_empty() || !groups.contains(&id) {
-            return Err(unproven(format!("process {pid} on this host does not belong to the probe")));
+            return Err(unproven(format!("process {pid} on this host does not belong to the container")));
         }
         let inode = |path: &str| fs::metadata(path).map(|found| found.ino()).ok();
         let theirs = namespace.metadata().map(|found| found.ino()).ok();
         if theirs.is_none() || theirs == inode("/proc/self/ns/net") {
-            return Err(unproven("the probe has no network of its own"));
+            return Err(unproven("the container has no network of its own"));
         }
         Ok(Self { namespace })
     }
@@ -68,32 +68,51 @@ impl Door {
         Ok(self.look(addresses, timeout)?.reached)
     }
 
-    /// Tries `addresses` and the network's own gateways from inside, all at once, and reads its tables.
-    pub(crate) fn look(&self, addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
+    /// Which network it leads to: two containers that share one have the same.
+    pub(super) fn network(&self) -> Option<u64> {
+        self.namespace.metadata().map(|found| found.ino()).ok()
+    }
+
+    /// Does `work` on a thread that has entered the network.
+    pub(super) fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
         // A thread of its own: it stays in the namespace, so it must not go back to a pool. Threads that it starts
         // are born in the same namespace.
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .map_err(|errno| unproven(format!("the probe's network cannot be entered: {errno}")))?;
-                let read = |name: &str| {
-                    fs::read_to_string(format!("/proc/thread-self/net/{name}"))
-                        .map_err(|error| unproven(format!("the probe's network cannot be read: {error}")))
-                };
-                let ways: Vec<Ipv4Addr> = default_gateways(&read("route")?);
-                let port = addresses.first().map_or(9, SocketAddr::port);
-                let knocks = ways.iter().map(|&way| SocketAddr::new(way.into(), port));
-                let mut reached = reachable(addresses.iter().copied().chain(knocks), timeout);
-                reached.dedup();
-                let neighbours = neighbours(&read("arp")?);
-                let gateways = ways.into_iter().filter(|way| neighbours.contains(way)).collect();
-                // Where the kernel has no IPv6 the file is missing.
-                let ipv6 = foreign_ipv6(&read("if_inet6").unwrap_or_default());
-                Ok(View { reached, gateways, ipv6 })
+                move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
+                    |errno| unproven(format!("the container's network cannot be entered: {errno}")),
+                )?;
+                work()
             });
             inside.join().unwrap_or_else(|_| Err(unproven("the look from inside ended in a panic")))
         })
     }
+
+    /// Tries `addresses` and the network's own gateways from inside, all at once, and reads its tables.
+    pub(crate) fn look(&self, addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
+        self.enter(|| look_around(addresses, timeout))
+    }
+}
+
+/// The same, on a thread that is inside already.
+pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
+    let read = |name: &str| {
+        fs::read_to_string(format!("/proc/thread-self/net/{name}"))
+            .map_err(|error| unproven(format!("the container's network cannot be read: {error}")))
+    };
+    let ways: Vec<Ipv4Addr> = default_gateways(&read("route")?);
+    let port = addresses.first().map_or(9, SocketAddr::port);
+    let knocks = ways.iter().map(|&way| SocketAddr::new(way.into(), port));
+    let mut reached = reachable(addresses.iter().copied().chain(knocks), timeout);
+    reached.dedup();
+    let neighbours = neighbours(&read("arp")?);
+    let gateways = ways.into_iter().filter(|way| neighbours.contains(way)).collect();
+    // Where the kernel has no IPv6 the file is missing.
+    let ipv6 = foreign_ipv6(&read("if_inet6").unwrap_or_default());
+    Ok(View { reached, gateways, ipv6 })
 }
 
 /// Those of `addresses` that accept a connection, each tried on a thread of its own, sorted.

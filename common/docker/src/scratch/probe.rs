@@ -15,7 +15,7 @@ use serde_json::json;
 use super::NO_RESOLVER;
 use crate::EngineError;
 use crate::engine::Engine;
-use crate::ownership::{Ownership, REHEARSAL_LABEL};
+use crate::ownership::{MARK_LABEL, Ownership, ScratchKind};
 
 /// The name under which the probe is created; no service of an application has a blank-free name with this dot.
 pub(super) const NAME: &str = "probe.lifeboat";
@@ -119,17 +119,17 @@ pub(super) async fn load(engine: &Engine, owner: &Ownership) -> Result<String, E
     let unproven = |reason: String| EngineError::IsolationUnproven { reason };
     let platform = platform(&engine.facts().platform)
         .ok_or_else(|| unproven(format!("there is no probe for {}", engine.facts().platform)))?;
-    let tag = format!("lifeboat-rehearsal:{}", owner.id);
-    let archive = archive(&platform, &tag, &owner.labels(NAME))
+    let tag = owner.image_tag();
+    let archive = archive(&platform, &tag, &owner.labels(ScratchKind::Image, &tag, NAME))
         .map_err(|error| unproven(format!("the probe's image cannot be made: {error}")))?;
     let options = ImportImageOptions { quiet: true, ..Default::default() };
     let mut answers = engine.client().import_image(options, bollard::body_full(archive.into()), None);
     while let Some(answer) = answers.next().await {
         answer.map_err(EngineError::call("load the probe's image"))?;
     }
-    // The tag is random and ours; the label shows that it was not taken by another.
-    let document = engine.get(&format!("/images/{tag}/json"), "describe an image").await?;
-    if document["Config"]["Labels"][REHEARSAL_LABEL] != owner.id.to_string() {
+    // The tag is random and ours; the mark shows that it was not taken by another.
+    let document = engine.image_document(&tag).await?;
+    if document["Config"]["Labels"][MARK_LABEL] != owner.mark(ScratchKind::Image, &tag) {
         return Err(unproven("another image bears the probe's name".to_owned()));
     }
     Ok(crate::document::text(&document["Id"]))
@@ -137,10 +137,11 @@ pub(super) async fn load(engine: &Engine, owner: &Ownership) -> Result<String, E
 
 /// The probe's container: no rights, no writable place, almost no memory.
 pub(super) fn container(image: &str, owner: &Ownership, network: &str) -> ContainerCreateBody {
+    let name = owner.container_name(NAME);
     ContainerCreateBody {
         image: Some(image.to_owned()),
         user: Some("65534:65534".to_owned()),
-        labels: Some(owner.labels(NAME).into_iter().collect()),
+        labels: Some(owner.labels(ScratchKind::Container, &name, NAME).into_iter().collect()),
         host_config: Some(HostConfig {
             network_mode: Some(network.to_owned()),
             readonly_rootfs: Some(true),

@@ -2,39 +2,24 @@
 //! reaches out of it. A pure function, so that what it lets through can be read and tested.
 //!
 //! Kept: command, entry point, environment, user, working directory, host name, health check, stop signal, memory folders,
-//! shared memory size, resource limits of the process, dropped capabilities, read-only root. Everything else is left
-//! out; what would have made a difference to the application is named in [`Sanitised::removed`].
+//! shared memory size, dropped capabilities, read-only root; of capabilities, kernel settings and limits of the process
+//! those that `permitted` names. Everything else is left out; what would have made a difference to the application is
+//! named in [`Sanitised::removed`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    MountVolumeOptions, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    MountVolumeOptions, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use serde_json::Value;
 
-use super::{NO_RESOLVER, ResolvedImage};
+pub use super::permitted::TAKEN;
+pub(crate) use super::permitted::is_of_the_system;
+use super::{NO_RESOLVER, ResolvedImage, permitted};
 use crate::definitions::{ContainerParts, MountKind};
-use crate::document::{list, pairs, some_text, texts};
-use crate::ownership::Ownership;
-
-/// Capabilities that stay inside the container: the engine's own default set, and two that databases ask for.
-const HARMLESS_CAPABILITIES: &[&str] = &[
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-    "SYS_NICE",
-];
+use crate::document::{list, some_text, texts};
+use crate::ownership::{Ownership, ScratchKind};
 
 /// The most that one scratch container may use of this host.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,13 +101,15 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
         Place::With(other) => host.network_mode = Some(format!("container:{other}")),
         Place::Nowhere => host.network_mode = Some("none".to_owned()),
     }
+    let name = setting.owner.container_name(&container.name);
+    let labels = setting.owner.labels(ScratchKind::Container, &name, container.service_name());
     let body = ContainerCreateBody {
         image: Some(image.parts.id.clone()),
         // A container in another one's network cannot have a host name of its own.
         hostname: container.hostname.clone().filter(|_| !shares_network),
         domainname: Some(container.domain_name.clone()).filter(|name| !name.is_empty() && !shares_network),
         user: some(&container.user),
-        working_dir: some(&container.working_dir),
+        working_dir: working_folder(container, &mut removed),
         tty: Some(container.tty),
         open_stdin: Some(container.open_stdin),
         env: Some(environment(&container.env, setting.env)),
@@ -134,17 +121,23 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
             .and_then(|h| serde_json::from_value::<HealthConfig>(h).ok()),
         stop_signal: container.stop_signal.clone(),
         // Labels steer other programs (proxies, updaters, schedulers): none is carried over.
-        labels: Some(setting.owner.labels(container.service_name()).into_iter().collect()),
+        labels: Some(labels.into_iter().collect()),
         host_config: Some(host),
         networking_config: networking,
         ..Default::default()
     };
-    Sanitised {
-        name: setting.owner.container_name(&container.name),
-        body: Box::new(body),
-        empty_volumes,
-        removed,
+    Sanitised { name, body: Box::new(body), empty_volumes, removed }
+}
+
+/// The folder in which the command begins. One of the system's could lead out of the container by what the runtime has
+/// open at that moment.
+fn working_folder(container: &ContainerParts, removed: &mut Vec<String>) -> Option<String> {
+    if is_of_the_system(&container.working_dir) {
+        removed.push(format!("the working folder {}", container.working_dir));
+        // With none, the engine takes the image's.
+        return Some("/".to_owned());
     }
+    some(&container.working_dir)
 }
 
 fn some(text: &str) -> Option<String> {
@@ -193,6 +186,10 @@ fn mounts(
     let mut covered: BTreeSet<&str> = container.tmpfs.keys().map(String::as_str).collect();
     for part in &container.mounts {
         let target = part.destination.as_str();
+        if is_of_the_system(target) {
+            removed.push(format!("what was mounted at {target}"));
+            continue;
+        }
         match &part.kind {
             MountKind::Volume(name) => {
                 covered.insert(target);
@@ -260,18 +257,16 @@ fn host_config(container: &ContainerParts, limits: Limits, removed: &mut Vec<Str
         privileged: Some(false),
         publish_all_ports: Some(false),
         auto_remove: Some(false),
-        cap_add: Some(kept_capabilities(host)),
-        cap_drop: Some(texts(&host["CapDrop"])),
-        security_opt: Some(
-            texts(&host["SecurityOpt"]).into_iter().filter(|o| o.starts_with("no-new-privileges")).collect(),
-        ),
+        cap_add: Some(permitted::added_capabilities(host, removed)),
+        cap_drop: Some(permitted::dropped_capabilities(host)),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         group_add: Some(texts(&host["GroupAdd"])),
         readonly_rootfs: host["ReadonlyRootfs"].as_bool(),
         init: host["Init"].as_bool(),
         shm_size: host["ShmSize"].as_i64().filter(|&size| size > 0),
-        tmpfs: Some(container.tmpfs.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
-        ulimits: Some(list(&host["Ulimits"]).iter().filter_map(ulimit).collect()),
-        sysctls: Some(pairs(&host["Sysctls"]).into_iter().collect()),
+        tmpfs: Some(memory_folders(container, removed)),
+        ulimits: Some(permitted::ulimits(host, removed)),
+        sysctls: Some(permitted::sysctls(host, removed).into_iter().collect()),
         ipc_mode: some_text(&host["IpcMode"])
             .filter(|mode| ["private", "shareable", "none"].contains(&mode.as_str())),
         log_config: Some(HostConfigLogConfig {
@@ -285,34 +280,17 @@ fn host_config(container: &ContainerParts, limits: Limits, removed: &mut Vec<Str
     }
 }
 
-fn capability(name: &str) -> &str {
-    name.strip_prefix("CAP_").unwrap_or(name)
-}
-
-fn kept_capabilities(host: &Value) -> Vec<String> {
-    texts(&host["CapAdd"])
-        .into_iter()
-        .filter(|name| HARMLESS_CAPABILITIES.contains(&capability(name)))
-        .collect()
-}
-
-fn ulimit(document: &Value) -> Option<ResourcesUlimits> {
-    Some(ResourcesUlimits {
-        name: Some(some_text(&document["Name"])?),
-        soft: document["Soft"].as_i64(),
-        hard: document["Hard"].as_i64(),
-    })
+fn memory_folders(container: &ContainerParts, removed: &mut Vec<String>) -> HashMap<String, String> {
+    let (of_the_system, kept): (Vec<_>, Vec<_>) =
+        container.tmpfs.iter().partition(|(target, _)| is_of_the_system(target));
+    removed.extend(of_the_system.into_iter().map(|(target, _)| format!("the memory folder {target}")));
+    kept.into_iter().map(|(target, options)| (target.clone(), options.clone())).collect()
 }
 
 /// What the application had and a scratch container never gets.
 fn name_what_is_removed(host: &Value, removed: &mut Vec<String>) {
     if host["Privileged"] == true {
         removed.push("privileged mode".to_owned());
-    }
-    for name in texts(&host["CapAdd"]) {
-        if !HARMLESS_CAPABILITIES.contains(&capability(&name)) {
-            removed.push(format!("the capability {name}"));
-        }
     }
     for (key, what) in
         [("PidMode", "process"), ("UTSMode", "host name"), ("UsernsMode", "user"), ("IpcMode", "memory")]
@@ -358,7 +336,7 @@ mod tests {
 
     use super::*;
     use crate::definitions::ImageParts;
-    use crate::ownership::{EXPIRES_LABEL, REHEARSAL_LABEL, RehearsalId};
+    use crate::ownership::{EXPIRES_LABEL, MARK_LABEL, MachineKey, REHEARSAL_LABEL, RehearsalId};
 
     fn hostile() -> Value {
         json!({
@@ -404,7 +382,8 @@ mod tests {
     }
 
     fn made(document: &Value, env: &BTreeMap<String, String>) -> (Sanitised, Ownership) {
-        let owner = Ownership { id: RehearsalId::random(&OsEntropy), expires: Timestamp::UNIX_EPOCH };
+        let key = MachineKey::random(&OsEntropy);
+        let owner = Ownership::new(RehearsalId::random(&OsEntropy), Timestamp::UNIX_EPOCH, key);
         let parts = ContainerParts::from_document(document).unwrap();
         let restored = BTreeMap::from([("shop_pg".to_owned(), "scratch_pg".to_owned())]);
         let containers = BTreeMap::from([("e".repeat(64), "scratch-app".to_owned())]);
@@ -482,6 +461,7 @@ mod tests {
         let labels = body.labels.as_ref().unwrap();
         assert_eq!(labels[REHEARSAL_LABEL], owner.id.to_string());
         assert!(labels.contains_key(EXPIRES_LABEL));
+        assert_eq!(labels[MARK_LABEL], owner.mark(ScratchKind::Container, &container.name));
     }
 
     #[test]
@@ -516,5 +496,29 @@ mod tests {
         );
         assert_eq!(container.body.hostname, None);
         assert!(container.body.networking_config.is_none());
+    }
+
+    #[test]
+    fn nothing_is_put_into_folders_of_the_system_and_no_right_can_be_won() {
+        let mut document = hostile();
+        document["Config"]["WorkingDir"] = json!("/app/../proc/self/fd/7");
+        document["HostConfig"]["Tmpfs"] = json!({"/dev/shm": "", "/run": "size=1m"});
+        document["HostConfig"]["SecurityOpt"] = json!(["no-new-privileges:false"]);
+        document["Mounts"] =
+            json!([{"Type": "volume", "Name": "shop_pg", "Destination": "/proc/sys", "RW": true}]);
+        let (container, _) = made(&document, &BTreeMap::new());
+        assert_eq!(container.body.working_dir.as_deref(), Some("/"));
+        let host = container.body.host_config.as_ref().unwrap();
+        assert_eq!(host.security_opt.as_deref(), Some(&["no-new-privileges:true".to_owned()][..]));
+        assert_eq!(host.tmpfs.as_ref().unwrap().len(), 1);
+        assert!(host.cap_drop.as_ref().unwrap().contains(&"NET_RAW".to_owned()));
+        assert!(host.mounts.as_ref().unwrap().iter().all(|m| m.target.as_deref() != Some("/proc/sys")));
+        for said in [
+            "the working folder /app/../proc/self/fd/7",
+            "the memory folder /dev/shm",
+            "what was mounted at /proc/sys",
+        ] {
+            assert!(container.removed.iter().any(|line| line == said), "{said} in {:?}", container.removed);
+        }
     }
 }

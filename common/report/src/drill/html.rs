@@ -377,8 +377,10 @@ fn isolation(report: &DrillReport) -> Markup {
                 @if isolation.proven { (badge("good", "proven")) } @else { (badge("bad", "not proven")) }
             }
             @if isolation.proven {
-                p { "Before anything was started, a listener was opened on the host and tried from inside the scratch network. \
-                     It answered the host, and nobody inside. No gateway answered, and there was no IPv6." }
+                p { "Listeners were opened on the host and tried from inside the scratch network, by connections, datagrams, \
+                     broadcasts, ARP and IPv6, with the rights of root. They heard the host, and nobody inside. No gateway \
+                     answered, and both walls stood: the bridge's settings and the packet filter." }
+                p.small { "Shown " (isolation.shown.join(", ")) "." }
                 p.small { "Tried from inside: "
                     @for (place, address) in isolation.unreachable_addresses.iter().enumerate() {
                         @if place > 0 { ", " }
@@ -387,7 +389,7 @@ fn isolation(report: &DrillReport) -> Markup {
                 }
             } @else {
                 p { (isolation.problem.as_deref().unwrap_or("It was not tried.")) }
-                p.small { "No container of the application was started." }
+                @if !report.booted { p.small { "No container of the application was started." } }
             }
         }
     }

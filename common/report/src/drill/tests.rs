@@ -47,6 +47,7 @@ pub(super) fn example() -> DrillReport {
             problem: None,
         }],
         isolation: Some(DrilledIsolation {
+            shown: vec!["before the boot".into(), "after the boot".into(), "at the end".into()],
             proven: true,
             unreachable_addresses: vec!["127.0.0.1".into(), "172.17.0.1".into(), "10.0.2.15".into()],
             problem: None,

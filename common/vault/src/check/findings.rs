@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::scope::Shard;
+use crate::frame_set::FrameSet;
 use crate::ids::GroupId;
 
 /// What a check found.
@@ -28,6 +29,8 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// Groups that the key does not open, and how many objects of each were checked by hash and form only.
     pub closed: BTreeMap<GroupId, u64>,
+    /// Of damaged objects, the frames that are lost with them: which snapshots need those is looked up at the end.
+    pub(crate) lost_with: Vec<(String, FrameSet)>,
 }
 
 /// One damaged object.
@@ -95,6 +98,22 @@ impl Findings {
     pub(crate) fn damage(&mut self, shard: Shard, damage: Damage) {
         if shard.owns(&damage.key) && !self.is_damaged(&damage.key) {
             self.damage.push(damage);
+        }
+    }
+
+    /// Adds damage that costs the snapshots which need any of `lost`.
+    pub(crate) fn damage_with(&mut self, shard: Shard, damage: Damage, lost: FrameSet) {
+        let key = damage.key.clone();
+        if shard.owns(&key) && !self.is_damaged(&key) {
+            self.damage.push(damage);
+            self.costs(key, lost);
+        }
+    }
+
+    /// Notes that the damage to an object costs the snapshots which need any of `lost`.
+    pub(crate) fn costs(&mut self, key: String, lost: FrameSet) {
+        if !lost.is_empty() {
+            self.lost_with.push((key, lost));
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::check::survey::GroupSurvey;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
@@ -12,7 +13,6 @@ use crate::index::Contents;
 use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
-use crate::seal::Purpose;
 
 impl Repository {
     /// The names of a group's contents objects.
@@ -27,8 +27,7 @@ impl Repository {
         group: &GroupView,
         key: &str,
     ) -> Result<Option<Contents>, VaultError> {
-        let key_of = |signer| self.roster.key_of(signer);
-        match self.read_signed::<Contents>(key, Purpose::Contents, group, key_of).await {
+        match self.read_signed::<Contents>(key, group, Word::ChunksToRecover).await {
             Ok((_, contents)) => Ok(contents.is_sane().then_some(contents)),
             Err(error @ VaultError::Store(_)) => Err(error),
             Err(_) => Ok(None),

@@ -157,31 +157,44 @@ impl KeyFolder {
     }
 }
 
+/// A name of every kind that the format has, for tests that go through all of them.
+#[cfg(test)]
+pub(crate) fn one_of_each_kind() -> Vec<Name> {
+    known_keys().iter().filter_map(|key| Name::parse(key)).collect()
+}
+
+#[cfg(test)]
+fn known_keys() -> Vec<String> {
+    let (group, run) = (GroupId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
+    let hash = Sha256Digest::of(b"x");
+    vec![
+        layout::MARKER.to_owned(),
+        layout::roster(7),
+        layout::root_key("0123", &hash),
+        layout::data_key(3, "0123", &hash),
+        layout::group_key(group, "0123", &hash),
+        layout::run(group, run),
+        layout::pack(group, &hash),
+        layout::contents_object(group, &hash),
+        layout::locations_object(group, run, &hash),
+        layout::part(group, &hash),
+        layout::snapshot(WriterId::from_bytes([3; 16]), 9),
+        format!("{}.sig/{hash}", layout::snapshot(WriterId::from_bytes([3; 16]), 9)),
+        layout::forget(WriterId::from_bytes([3; 16]), 9),
+        layout::condemnation(crate::Signer::Root, group, &hash),
+        layout::loss(group, &hash),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_of_the_format_are_told_from_others() {
-        let (group, run) = (GroupId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
-        let hash = Sha256Digest::of(b"x");
-        let known = [
-            layout::MARKER.to_owned(),
-            layout::roster(7),
-            layout::root_key("0123", &hash),
-            layout::data_key(3, "0123", &hash),
-            layout::group_key(group, "0123", &hash),
-            layout::run(group, run),
-            layout::pack(group, &hash),
-            layout::contents_object(group, &hash),
-            layout::locations_object(group, run, &hash),
-            layout::part(group, &hash),
-            layout::snapshot(WriterId::from_bytes([3; 16]), 9),
-            format!("{}.sig/{hash}", layout::snapshot(WriterId::from_bytes([3; 16]), 9)),
-            layout::forget(WriterId::from_bytes([3; 16]), 9),
-            layout::condemnation(crate::Signer::Root, group, &hash),
-            layout::loss(group, &hash),
-        ];
+        let (group, hash) = (GroupId::from_bytes([1; 16]), Sha256Digest::of(b"x"));
+        let known = known_keys();
+        assert_eq!(one_of_each_kind().len(), known.len(), "each of them is a name");
         for key in known {
             assert!(Name::parse(&key).is_some(), "{key}");
             for other in [format!("{key}x"), format!("x{key}"), format!("{key}/x")] {

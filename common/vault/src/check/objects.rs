@@ -7,12 +7,14 @@ use lifeboat_trust::key::SigningKey;
 use minicbor::Decode;
 
 use crate::access::Viewer;
+use crate::authority::{Belief, Word, belief};
 use crate::check::name::{KeyFolder, Name};
 use crate::condemn::{Condemnation, Loss};
 use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
 use crate::key_file::RecoveryKey;
 use crate::keys::GroupKeys;
+use crate::locate::MALFORMED_LOCATIONS;
 use crate::manifest::{self, Part};
 use crate::registration::Registration;
 use crate::repository::marker_of;
@@ -26,7 +28,7 @@ pub(crate) enum Body {
     Part(Signer, Part),
     Locations(Signer, Locations),
     Contents(Contents),
-    Registration(Registration),
+    Registration(Signer, Registration),
     Loss(Loss),
     Condemnation(Condemnation),
     /// Nothing that others are checked against, or nothing that this key opens.
@@ -73,6 +75,9 @@ impl Objects<'_> {
 
     fn check(&self, name: &Name, bytes: &[u8]) -> Result<Body, String> {
         let repository = self.viewer.repository();
+        let believed = |word, signer, group| {
+            belief(word, signer, repository.roster.standing(signer, group)) == Belief::Yes
+        };
         match name {
             Name::Marker => {
                 let right = bytes == marker_of(&repository.id);
@@ -88,18 +93,20 @@ impl Objects<'_> {
                 else {
                     return Ok(Body::Other);
                 };
-                let (_, registration) = registration;
+                let (signer, registration) = registration;
                 if registration.run != *run || registration.group != *group {
                     return Err("it belongs to another run".to_owned());
                 }
-                Ok(Body::Registration(registration))
+                Ok(Body::Registration(signer, registration))
             }
             // Packs are not read here.
             Name::Pack { .. } => Ok(Body::Other),
             Name::Contents { group, .. } => {
                 match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
                     Some((_, contents)) if contents.is_sane() => Ok(Body::Contents(contents)),
-                    Some(_) => Err("it lists frames that cannot be".to_owned()),
+                    Some((signer, _)) => {
+                        Err(format!("{signer} signed it, and it lists frames that cannot be"))
+                    }
                     None => Ok(Body::Other),
                 }
             }
@@ -108,13 +115,18 @@ impl Objects<'_> {
                     Some((signer, locations)) if locations.is_sane() && locations.run == *run => {
                         Ok(Body::Locations(signer, locations))
                     }
-                    Some(_) => Err("it locates another run's frames, or none that can be".to_owned()),
+                    Some((signer, _)) => Err(format!("{signer} signed it, and {MALFORMED_LOCATIONS}")),
                     None => Ok(Body::Other),
                 }
             }
             Name::Part { group, .. } => match self.signed::<Part>(*group, Purpose::Part, bytes)? {
-                Some((signer, part)) if part.is_usable() => Ok(Body::Part(signer, part)),
-                Some(_) => Err("it is malformed".to_owned()),
+                Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
+                    Err(format!("it is signed by {signer}, who takes no snapshots"))
+                }
+                Some((signer, part)) => match part.check() {
+                    Ok(()) => Ok(Body::Part(signer, part)),
+                    Err(reason) => Err(reason.to_string()),
+                },
                 None => Ok(Body::Other),
             },
             Name::Snapshot { writer, sequence } => {
@@ -140,17 +152,15 @@ impl Objects<'_> {
             }
             Name::Condemnation { group, .. } => {
                 match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
-                    Some((signer, condemnation))
-                        if self.viewer.repository().roster.pruning_key_of(signer).is_some() =>
-                    {
+                    Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
                         Ok(Body::Condemnation(condemnation))
                     }
                     _ => Ok(Body::Other),
                 }
             }
             Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
-                Some((_, loss)) => Ok(Body::Loss(loss)),
-                None => Ok(Body::Other),
+                Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
+                _ => Ok(Body::Other),
             },
         }
     }
@@ -164,7 +174,7 @@ impl Objects<'_> {
     ) -> Result<Option<(Signer, T)>, String> {
         let repository = self.viewer.repository();
         let place = Place { purpose, repository: &repository.id, group };
-        let key_of = |signer| repository.roster.key_of(signer);
+        let key_of = |signer| repository.roster.knows(group, signer);
         match self.viewer.group(group) {
             Some(view) => signed::read(place, &view.index_key, key_of, bytes).map(Some),
             None => signed::verify(place, key_of, bytes).map(|_| None),

@@ -1,12 +1,14 @@
 //! What objects say of each other: the history, snapshots and their parts, frames and packs, runs and their keys.
 
+use std::collections::HashMap;
+
 use crate::VaultError;
 use crate::check::findings::{Damage, DamageKind, Findings, Mend};
 use crate::check::name::Name;
 use crate::check::packs::PackReading;
 use crate::check::scope::Shard;
-use crate::check::survey::{GroupSurvey, Survey};
-use crate::check::{Checker, PacksRead, keyring};
+use crate::check::survey::{GroupSurvey, Needs, Survey};
+use crate::check::{Checker, PacksRead, keyring, rosters};
 use crate::frame_set::FrameSet;
 use crate::history::Standing;
 use crate::ids::RunId;
@@ -70,6 +72,7 @@ impl Checker {
                 },
             );
         }
+        rosters::report(&self.viewer.repository().all_holes().await?, shard, findings);
         history(survey, shard, findings);
         if !survey.is_unread_below("keys") {
             keyring::check(&self.viewer.repository().roster, survey, shard, findings);
@@ -81,16 +84,55 @@ impl Checker {
             };
             of.bad.extend(reading.faulty().map(|faulty| (*hash, faulty.name, faulty.offset)));
         }
-        for group in &survey.groups {
+        for number in 0..survey.groups.len() {
             self.stop_if_asked()?;
-            if survey.is_index_unread(group.view.id) {
+            if survey.is_index_unread(survey.groups[number].view.id) {
                 let note = "not all of the index could be read, so nothing is said of what it lacks";
                 findings.notes.push(note.to_owned());
-            } else {
-                self.relate_group(group, packs, shard, findings).await?;
+                continue;
+            }
+            self.compare_claims(&mut survey.groups[number], shard, findings).await?;
+            self.relate_group(&survey.groups[number], packs, shard, findings).await?;
+            self.name_snapshots(&survey.groups[number], findings).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the parts of a group's snapshots once more, for which of them need what is lost. What each snapshot needs
+    /// is not kept: it would take memory for every snapshot there is.
+    async fn name_snapshots(&self, group: &GroupSurvey, findings: &mut Findings) -> Result<(), VaultError> {
+        let lost_with = std::mem::take(&mut findings.lost_with);
+        if lost_with.is_empty() {
+            return Ok(());
+        }
+        let mut costs: HashMap<String, Vec<String>> = HashMap::new();
+        for needs in &group.snapshots {
+            self.stop_if_asked()?;
+            let Some(frames) = self.frames_needed(group, needs).await? else { continue };
+            for (key, _) in lost_with.iter().filter(|(_, lost)| frames.meets(lost)) {
+                costs.entry(key.clone()).or_default().push(needs.id.to_string());
+            }
+        }
+        for damage in &mut findings.damage {
+            if let Some(snapshots) = costs.remove(&damage.key) {
+                damage.snapshots = snapshots;
             }
         }
         Ok(())
+    }
+
+    /// The frames that a snapshot needs; `None` where its part is gone or damaged since it was surveyed.
+    pub(crate) async fn frames_needed(
+        &self,
+        group: &GroupSurvey,
+        needs: &Needs,
+    ) -> Result<Option<FrameSet>, VaultError> {
+        let repository = self.viewer.repository();
+        match repository.part_named(&needs.part, needs.writer, &group.view).await {
+            Ok(part) => Ok(Some(part.needed_frames())),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn relate_group(
@@ -118,7 +160,7 @@ impl Checker {
         missing_packs(survey, &missing, &lost, shard, findings);
         self.unplaced(survey, &lost, shard, findings).await?;
         unlisted(survey, &whole, shard, findings);
-        listed_in_vain(survey, &whole, shard, findings);
+        listed_in_vain(survey, shard, findings);
         for run in survey.needed.runs() {
             if shard.owns(&layout::run(survey.view.id, run)) {
                 self.stop_if_asked()?;
@@ -148,10 +190,10 @@ impl Checker {
         for run in unplaced.runs() {
             let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
             let key = layout::locations(survey.view.id, run);
-            let snapshots = survey.hurt_by(&of_run);
             // A damaged object of the run explains it.
             if let Some(told) = findings.damage.iter_mut().find(|d| d.key.starts_with(&format!("{key}/"))) {
-                told.snapshots = snapshots;
+                let key = told.key.clone();
+                findings.costs(key, of_run);
                 continue;
             }
             let (reason, mend) = if of_run.minus(&found).is_empty() {
@@ -171,7 +213,8 @@ impl Checker {
                     Mend::NextBackup,
                 )
             };
-            findings.damage(shard, Damage { key, kind: DamageKind::Index, reason, snapshots, mend });
+            let (kind, snapshots) = (DamageKind::Index, Vec::new());
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, of_run);
         }
         Ok(())
     }
@@ -190,20 +233,20 @@ impl Checker {
         let frames: FrameSet = survey.needed.iter().filter(|frame| frame.run == run).collect();
         if !is_registered {
             let is_in_header = self.is_in_a_header(survey, run).await?;
-            let snapshots = if is_in_header { Vec::new() } else { survey.hurt_by(&frames.minus(lost)) };
+            let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
             if let Some(told) = findings.damage.iter_mut().find(|damage| damage.key == key) {
-                told.snapshots = snapshots;
                 if !is_in_header {
                     told.mend = Mend::No;
                 }
+                findings.costs(key, costs);
             } else {
                 let (reason, mend) = if is_in_header {
                     ("the run is not registered; its key stands in the headers of its packs", Mend::Repair)
                 } else {
                     ("the run is not registered, and no pack's header holds its key", Mend::No)
                 };
-                let reason = reason.to_owned();
-                findings.damage(shard, Damage { key, kind: DamageKind::Missing, reason, snapshots, mend });
+                let (kind, reason, snapshots) = (DamageKind::Missing, reason.to_owned(), Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
             }
             return Ok(());
         }
@@ -216,9 +259,9 @@ impl Checker {
             Ok(_) => {}
             Err(VaultError::Store(error)) => findings.unread(&key, &error),
             Err(error) => {
-                let (reason, snapshots) = (error.to_string(), survey.hurt_by(&frames));
+                let (reason, snapshots) = (error.to_string(), Vec::new());
                 let (kind, mend) = (DamageKind::Altered, Mend::No);
-                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, frames);
             }
         }
         Ok(())
@@ -261,8 +304,8 @@ pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
 fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     let history = &survey.history;
     for problem in &history.problems {
-        let reason = problem.to_string();
-        let (key, snapshots, kind) = match problem {
+        let reason = problem.error.to_string();
+        let (key, snapshots, kind) = match &problem.error {
             VaultError::Withheld { writer, first, last } => {
                 let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
                 (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
@@ -270,15 +313,37 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             VaultError::Damaged { key, .. } | VaultError::Missing { key } => {
                 (key.clone(), Vec::new(), DamageKind::History)
             }
+            VaultError::Claimed { writer, first, .. } => {
+                (layout::snapshot(*writer, *first), Vec::new(), DamageKind::History)
+            }
+            VaultError::Contradicted { writer, sequence, .. } => {
+                (layout::snapshot(*writer, *sequence), Vec::new(), DamageKind::History)
+            }
+            VaultError::Disproved { claimant, .. } => {
+                (layout::snapshots_of(*claimant), Vec::new(), DamageKind::History)
+            }
             _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
         };
         findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+    }
+    for ((writer, sequence), why) in &history.void {
+        let key = layout::forget(*writer, *sequence);
+        if shard.owns(&key) {
+            findings.notes.push(format!("`{key}` has no effect: {why}"));
+        }
     }
     let mut given_up = 0;
     for recorded in &history.snapshots {
         findings.snapshots += u64::from(recorded.is_live());
         let key = layout::snapshot(recorded.writer, recorded.sequence);
         match &recorded.manifest {
+            _ if recorded.standing == Standing::Revoked => {
+                findings.damage.retain(|damage| damage.key != key);
+                if shard.owns(&key) {
+                    let note = format!("`{key}` came after its writer was removed and does not count");
+                    findings.notes.push(note);
+                }
+            }
             Err(_) if !recorded.is_live() => {
                 // What is given up costs nothing any more.
                 findings.damage.retain(|damage| damage.key != key);
@@ -288,9 +353,6 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
                 let (reason, kind, mend) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
-            }
-            Ok(_) if recorded.standing == Standing::Revoked && shard.owns(&key) => {
-                findings.notes.push(format!("`{key}` came after its writer was removed and does not count"));
             }
             Ok(_) => {}
         }
@@ -319,7 +381,7 @@ fn pack_read(
     findings: &mut Findings,
 ) {
     let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
-    let hurt = survey.hurt_by(&faulty.minus(&faulty.minus(lost)));
+    let costs = faulty.minus(&faulty.minus(lost));
     // A false frame that is marked and needed by nobody who is hurt costs nothing: nobody leans on it any more. What
     // the index says of frames that nobody needs costs nothing either.
     let open = |name| !survey.marked.contains(name) || lost.contains(name);
@@ -330,7 +392,7 @@ fn pack_read(
         let mut all = reading.faulty();
         let first = all.next().map(|faulty| {
             let writer = match survey.registered.get(&faulty.name.run) {
-                Some(writer) => format!(", which writer {writer} registered"),
+                Some((writer, _)) => format!(", which writer {writer} registered"),
                 None => String::new(),
             };
             let name = faulty.name;
@@ -342,7 +404,7 @@ fn pack_read(
             first => first.unwrap_or_default(),
         }
     };
-    let mend = |otherwise| if hurt.is_empty() { otherwise } else { Mend::NextBackup };
+    let mend = |otherwise| if costs.meets(&survey.needed) { Mend::NextBackup } else { otherwise };
     let (kind, reason, mend) = match &reading.altered {
         Some(reason) if faulty.is_empty() => {
             (DamageKind::Altered, format!("{reason}; all its frames are whole"), mend(Mend::RepairByKeeper))
@@ -358,7 +420,7 @@ fn pack_read(
         None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), mend(Mend::Repair)),
         None => (DamageKind::Index, frames(), mend(Mend::Repair)),
     };
-    findings.damage(shard, Damage { key, kind, reason, snapshots: hurt, mend });
+    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend }, costs);
 }
 
 /// A damaged pack of a group whose index is closed to this key.
@@ -380,22 +442,20 @@ fn missing_packs(
         let Some(first) = located.first() else { continue };
         let key = layout::pack(survey.view.id, pack);
         let frames = survey.frames_in(pack);
-        let hurt = || survey.hurt_by(&frames.minus(&frames.minus(lost)));
+        let costs = frames.minus(&frames.minus(lost));
         match survey.packs.get(pack) {
             Some(size) if located.iter().any(|l| l.size == *size) => {}
             Some(size) => {
                 let reason = format!("it has {size} bytes, and the index says {}", first.size);
-                let snapshots = hurt();
-                let mend = if snapshots.is_empty() { Mend::RepairByKeeper } else { Mend::NextBackup };
-                let kind = DamageKind::Size;
-                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+                let is_needed = costs.meets(&survey.needed);
+                let mend = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
+                let (kind, snapshots) = (DamageKind::Size, Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
             }
             None if frames.meets(lost) => {
-                let reason = format!("{} of its frames are needed and lie nowhere else", {
-                    frames.minus(&frames.minus(lost)).len()
-                });
-                let (kind, mend) = (DamageKind::Missing, Mend::NextBackup);
-                findings.damage(shard, Damage { key, kind, reason, snapshots: hurt(), mend });
+                let reason = format!("{} of its frames are needed and lie nowhere else", costs.len());
+                let (kind, mend, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
             }
             None if frames.meets(missing) && shard.owns(&key) => {
                 findings.notes.push(format!("`{key}` is gone, and what it held is made up for"));
@@ -422,17 +482,12 @@ fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut
     }
 }
 
-/// Frames that the contents index lists and that lie nowhere: the next backup would lean on them.
-fn listed_in_vain(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut Findings) {
-    let vain = survey.listed_in_vain(whole);
-    let vain = vain.minus(&survey.needed);
-    if !vain.is_empty() {
-        let reason = format!(
-            "it lists {} frames that lie nowhere whole; no snapshot needs them, but the next backup may lean on them",
-            vain.len()
-        );
-        let (key, kind, mend) = (layout::contents(survey.view.id), DamageKind::Index, Mend::Repair);
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+/// Frames that the contents index lists and that lie nowhere: backups do not refer to them.
+fn listed_in_vain(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
+    let key = layout::contents(survey.view.id);
+    if survey.listed_in_vain > 0 && shard.owns(&key) {
+        let count = survey.listed_in_vain;
+        findings.notes.push(format!("`{key}` lists {count} frames that lie nowhere; no snapshot needs them"));
     }
 }
 

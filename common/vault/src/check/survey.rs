@@ -1,21 +1,25 @@
 //! What a repository says of itself: every object that is no pack, read once, and what follows from all of them
-//! together. Frames are kept as bitmaps, places as one small record each.
+//! together. Frames are kept as bitmaps, places as one small record each. What is kept is bounded by what is stored:
+//! of claims about a pack no more than fit into it, of snapshots' needs no more frames than could be stored.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::Entry;
 
 use crate::access::Viewer;
+use crate::authority::Standing;
 use crate::check::name::{KeyFolder, Name};
 use crate::check::objects::Body;
+use crate::frame::MIN_SEALED_FRAME;
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
-use crate::index::{Contents, FrameLocation, Locations};
+use crate::index::{Contents, FrameContents, FrameLocation, Locations};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::Part;
+use crate::roster::Roster;
 
 /// The state of a repository as one listing and one history show it.
 pub(crate) struct Survey {
@@ -25,7 +29,7 @@ pub(crate) struct Survey {
     pub(crate) groups: Vec<GroupSurvey>,
     /// The sealed keys that are whole, by folder and recipient.
     keys: HashSet<(KeyFolder, String)>,
-    /// Which live snapshots stand on a part.
+    /// The live snapshots of each part.
     parts: HashMap<(GroupId, Sha256Digest), Vec<(WriterId, Sha256Digest)>>,
     /// The names of objects that could not be read: nothing follows from their silence.
     unread: Vec<String>,
@@ -40,6 +44,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
     pub(crate) needed: FrameSet,
+    /// How many frames can be needed: no more than the packs and the locations objects that are there could hold.
+    most_needed: u64,
     /// The commitments to the keys of runs, those of snapshots first.
     pub(crate) commitments: HashMap<RunId, Vec<[u8; 32]>>,
     /// What the locations say, by pack.
@@ -48,13 +54,26 @@ pub(crate) struct GroupSurvey {
     pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
     /// Frames that two contents objects list with different chunks.
     pub(crate) contradicted: FrameSet,
-    pub(crate) registered: HashMap<RunId, WriterId>,
-    /// Who wrote down where a run's frames lie.
+    /// Whom the registration of each run names, and who signed it.
+    pub(crate) registered: HashMap<RunId, (WriterId, Signer)>,
+    /// Who wrote down first where a run's frames lie.
     pub(crate) authors: HashMap<RunId, Signer>,
+    /// Packs about which someone makes claims who neither registered the run nor prunes.
+    pub(crate) foreign: BTreeSet<Sha256Digest>,
+    /// Packs that are claimed to hold more bytes than they have, and the first object that claims too much.
+    pub(crate) overclaimed: BTreeMap<Sha256Digest, String>,
+    /// How many bytes of each pack are claimed.
+    claimed: HashMap<Sha256Digest, u64>,
     /// The frames that a repair marked as lost.
     pub(crate) marked: FrameSet,
     /// The frames that a keeper condemned.
     pub(crate) condemned: FrameSet,
+    /// How many frames contents objects list that neither lie anywhere nor are needed.
+    pub(crate) listed_in_vain: u64,
+    /// In how many packs that are not there each needed frame is said to lie.
+    gone_places: HashMap<FrameName, usize>,
+    /// The located frames, once all locations were taken in.
+    located_names: Option<FrameSet>,
     /// Places (pack, frame, offset) at which a read found another frame than the right one.
     pub(crate) bad: HashSet<(Sha256Digest, FrameName, u64)>,
     /// The names of index objects and registrations that are damaged.
@@ -63,11 +82,31 @@ pub(crate) struct GroupSurvey {
     parts_seen: HashSet<Sha256Digest>,
 }
 
-/// A live snapshot and the frames that it needs.
+/// A live snapshot and the part that says what it needs.
 pub(crate) struct Needs {
     pub(crate) id: Sha256Digest,
-    pub(crate) frames: FrameSet,
+    pub(crate) writer: WriterId,
+    pub(crate) part: Sha256Digest,
 }
+
+/// In which order objects are taken in: what is needed, then where it lies, then what it holds.
+pub(crate) fn turn_of(name: &Name) -> u8 {
+    match name {
+        Name::Part { .. } => 0,
+        Name::Locations { .. } => 2,
+        Name::Contents { .. } => 3,
+        _ => 1,
+    }
+}
+
+/// The least that a frame takes in a locations object that is stored: its hash.
+const LOCATION_BYTES: u64 = 32;
+/// How many frames may always be needed: of a repository whose packs and locations are gone something is still said.
+const SMALL: u64 = 1 << 20;
+/// How many commitments to one run's key are kept.
+const MOST_COMMITMENTS: usize = 4;
+/// In how many packs that are not there a needed frame may be said to lie.
+const MOST_GONE_PLACES: usize = 4;
 
 /// A frame that some locations object puts into a pack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,9 +140,14 @@ impl Survey {
         }
         let mut groups: Vec<_> = viewer.groups.iter().map(GroupSurvey::new).collect();
         for entry in &entries {
-            if let Some(Name::Pack { group, hash }) = Name::parse(&entry.key)
-                && let Some(survey) = groups.iter_mut().find(|survey| survey.view.id == group)
-            {
+            let (group, least) = match Name::parse(&entry.key) {
+                Some(Name::Pack { group, .. }) => (group, u64::from(MIN_SEALED_FRAME)),
+                Some(Name::Locations { group, .. }) => (group, LOCATION_BYTES),
+                _ => continue,
+            };
+            let Some(survey) = groups.iter_mut().find(|survey| survey.view.id == group) else { continue };
+            survey.most_needed = survey.most_needed.saturating_add(entry.size / least);
+            if let Some(Name::Pack { hash, .. }) = Name::parse(&entry.key) {
                 survey.packs.insert(hash, entry.size);
             }
         }
@@ -125,7 +169,7 @@ impl Survey {
     }
 
     /// Takes in a whole object. An error says why it is not what others make of it.
-    pub(crate) fn add(&mut self, name: &Name, body: Body) -> Result<(), String> {
+    pub(crate) fn add(&mut self, name: &Name, key: &str, body: Body, roster: &Roster) -> Result<(), String> {
         if let Name::Key { folder, recipient, .. } = name {
             self.keys.insert((*folder, recipient.clone()));
         }
@@ -142,14 +186,22 @@ impl Survey {
             return Ok(());
         };
         match (body, name) {
-            (Body::Registration(registration), _) => {
-                survey.registered.insert(registration.run, registration.writer);
+            (Body::Registration(signer, registration), _) => {
+                survey.registered.insert(registration.run, (registration.writer, signer));
             }
             (Body::Locations(signer, locations), _) => {
                 survey.authors.entry(locations.run).or_insert(signer);
-                survey.add_locations(&locations);
+                let registrant = survey.registered.get(&locations.run).map(|(_, signer)| *signer);
+                let is_foreign = registrant != Some(signer)
+                    && !matches!(roster.standing(signer, group), Standing::Keeper | Standing::Root);
+                survey.add_locations(&locations, key, is_foreign);
             }
-            (Body::Contents(contents), _) => survey.add_contents(contents),
+            (Body::Contents(contents), _) => {
+                // Contents come after all locations.
+                let located = survey.located_names.take().unwrap_or_else(|| survey.located_frames());
+                survey.add_contents(contents, &located);
+                survey.located_names = Some(located);
+            }
             (Body::Loss(loss), _) => survey.marked.add_records(&loss.frames),
             (Body::Condemnation(condemnation), _) => survey.condemned.add_records(&condemnation.frames),
             (Body::Part(signer, part), Name::Part { hash, .. }) => {
@@ -254,14 +306,21 @@ impl GroupSurvey {
             packs: BTreeMap::new(),
             snapshots: Vec::new(),
             needed: FrameSet::default(),
+            most_needed: SMALL,
             commitments: HashMap::new(),
             located: BTreeMap::new(),
             listed: HashMap::new(),
             contradicted: FrameSet::default(),
             registered: HashMap::new(),
             authors: HashMap::new(),
+            foreign: BTreeSet::new(),
+            overclaimed: BTreeMap::new(),
+            claimed: HashMap::new(),
             marked: FrameSet::default(),
             condemned: FrameSet::default(),
+            listed_in_vain: 0,
+            gone_places: HashMap::new(),
+            located_names: None,
             bad: HashSet::new(),
             damaged: Vec::new(),
             parts_seen: HashSet::new(),
@@ -275,48 +334,101 @@ impl GroupSurvey {
         part: &Part,
         snapshots: &[(WriterId, Sha256Digest)],
     ) -> Result<(), String> {
-        for (writer, id) in snapshots {
-            if signer != Signer::Writer(*writer) {
-                return Err(format!("it is signed by {signer}, and its manifest by writer {writer}"));
-            }
-            let mut frames = FrameSet::default();
+        if let Some((writer, _)) = snapshots.iter().find(|(writer, _)| signer != Signer::Writer(*writer)) {
+            return Err(format!("it is signed by {signer}, and its manifest by writer {writer}"));
+        }
+        if !snapshots.is_empty() {
+            // An attempt that is too large leaves nothing behind.
+            let mut needed = FrameSet::default();
             for record in &part.runs {
-                frames.insert_all(record.run, record.needed().map(|frame| frame.ordinal));
+                needed.insert_bitmap(record.run, &record.frames);
+                if needed.len() > self.most_needed {
+                    return Err(format!(
+                        "it needs more than {} frames, and what is stored of the group cannot hold so many",
+                        self.most_needed
+                    ));
+                }
+            }
+            self.needed.extend(&needed);
+            for record in &part.runs {
                 let commitments = self.commitments.entry(record.run).or_default();
                 if !commitments.contains(&record.commitment) {
                     commitments.insert(0, record.commitment);
+                    commitments.truncate(MOST_COMMITMENTS);
                 }
             }
-            self.needed.extend(&frames);
-            self.snapshots.push(Needs { id: *id, frames });
         }
+        self.snapshots.extend(snapshots.iter().map(|(writer, id)| Needs {
+            id: *id,
+            writer: *writer,
+            part: hash,
+        }));
         self.parts_seen.insert(hash);
         Ok(())
     }
 
-    pub(crate) fn add_locations(&mut self, locations: &Locations) {
+    /// Takes in an object `key` that says where frames lie, by someone who stored or moved them, or by someone else
+    /// (`is_foreign`). Of claims about more bytes than a pack has, the later ones are left out; of claims about packs
+    /// that are not there only some about needed frames are kept.
+    pub(crate) fn add_locations(&mut self, locations: &Locations, key: &str, is_foreign: bool) {
         let mut known: HashMap<Sha256Digest, HashSet<Located>> = HashMap::new();
         for pack in &locations.packs {
-            let located = self.located.entry(pack.pack).or_default();
-            let known = known.entry(pack.pack).or_insert_with(|| located.iter().copied().collect());
+            let listed = self.packs.get(&pack.pack).copied();
+            if is_foreign && listed.is_some() {
+                self.foreign.insert(pack.pack);
+            }
             for place in &pack.frames {
                 let name = FrameName { run: locations.run, ordinal: place.ordinal };
                 let found = Located { name, size: pack.size, place: *place };
-                // Frames of a pack come in order from one writer, so a second object repeats whole stretches.
-                if known.insert(found) {
-                    located.push(found);
+                if listed.is_none() && !self.may_be_gone(name) {
+                    continue;
                 }
+                let located = self.located.entry(pack.pack).or_default();
+                let known = known.entry(pack.pack).or_insert_with(|| located.iter().copied().collect());
+                // Frames of a pack come in order from one writer, so a second object repeats whole stretches.
+                if known.contains(&found) {
+                    continue;
+                }
+                let claimed = self.claimed.entry(pack.pack).or_default();
+                let more = claimed.saturating_add(place.length.into());
+                if more > listed.unwrap_or(pack.size).max(pack.size) {
+                    self.overclaimed.entry(pack.pack).or_insert_with(|| key.to_owned());
+                    continue;
+                }
+                *claimed = more;
+                known.insert(found);
+                located.push(found);
             }
         }
     }
 
-    pub(crate) fn add_contents(&mut self, contents: Contents) {
+    /// Whether one more pack that is not there may be noted as a place of a frame.
+    fn may_be_gone(&mut self, name: FrameName) -> bool {
+        if !self.needed.contains(name) {
+            return false;
+        }
+        let places = self.gone_places.entry(name).or_default();
+        *places += 1;
+        *places <= MOST_GONE_PLACES
+    }
+
+    /// Takes in what frames hold, of those that are needed or lie somewhere.
+    pub(crate) fn add_contents(&mut self, contents: Contents, located: &FrameSet) {
         for run in contents.runs {
+            let bears_on = |frame: &FrameContents| {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                self.needed.contains(name) || located.contains(name)
+            };
+            let (frames, others): (Vec<_>, Vec<_>) = run.frames.iter().partition(|frame| bears_on(frame));
+            self.listed_in_vain += others.len() as u64;
+            if frames.is_empty() {
+                continue;
+            }
             let commitments = self.commitments.entry(run.run).or_default();
-            if !commitments.contains(&run.commitment) {
+            if !commitments.contains(&run.commitment) && commitments.len() < MOST_COMMITMENTS {
                 commitments.push(run.commitment);
             }
-            for frame in run.frames {
+            for frame in frames {
                 let name = FrameName { run: run.run, ordinal: frame.ordinal };
                 let digest = digest_of(&frame.chunks);
                 if *self.listed.entry(name).or_insert(digest) != digest {
@@ -345,16 +457,14 @@ impl GroupSurvey {
         whole
     }
 
-    /// The frames that the contents list, that backups may lean on, and that lie nowhere whole.
-    pub(crate) fn listed_in_vain(&self, whole: &FrameSet) -> FrameSet {
-        let listed: FrameSet = self.listed.keys().copied().collect();
-        listed.minus(whole).minus(&self.marked).minus(&self.condemned)
-    }
-
-    /// The ids of the snapshots that need any of `frames`.
-    pub(crate) fn hurt_by(&self, frames: &FrameSet) -> Vec<String> {
-        let hurt = self.snapshots.iter().filter(|needs| needs.frames.meets(frames));
-        hurt.map(|needs| needs.id.to_string()).collect()
+    /// The frames that are said to lie in packs that are there.
+    pub(crate) fn located_frames(&self) -> FrameSet {
+        let there = self.located.iter().filter(|(pack, _)| self.packs.contains_key(*pack));
+        let mut frames = FrameSet::default();
+        there.flat_map(|(_, frames)| frames).for_each(|located| {
+            frames.insert(located.name);
+        });
+        frames
     }
 
     /// The frames that lie in a pack by the locations.
@@ -377,6 +487,7 @@ mod tests {
         let view = GroupView { id: GroupId::from_bytes([1; 16]), index_key: SealKey::random(&OsEntropy) };
         let mut survey = GroupSurvey::new(&view);
         let (pack, hash) = (Sha256Digest::of(b"pack"), Sha256Digest::of(b""));
+        survey.packs.insert(pack, 1);
         let place = |ordinal| FrameLocation { ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };
         let halves = [0..MANY / 2, MANY / 2..MANY].map(|ordinals| PackLocations {
             pack,
@@ -384,8 +495,8 @@ mod tests {
             size: 1,
         });
         let locations = Locations { run: RunId::from_bytes([2; 16]), packs: halves.to_vec() };
-        survey.add_locations(&locations);
-        survey.add_locations(&locations);
+        survey.add_locations(&locations, "locations", false);
+        survey.add_locations(&locations, "locations", false);
         assert_eq!(survey.located[&pack].len(), MANY as usize);
     }
 }

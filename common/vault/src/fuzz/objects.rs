@@ -62,7 +62,9 @@ pub fn contents(cbor: &[u8]) -> bool {
     let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal)).collect();
     let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();
     let ids: Vec<_> = frames.flat_map(|(_, frame)| &frame.chunks).copied().collect();
-    let index = ContentsIndex::new([contents], &excluded, &used);
+    let mut index = ContentsIndex::default();
+    index.add(contents, |name| !excluded.contains(name), &used);
+    index.sort();
     for id in ids {
         let Some(place) = index.find(&id) else { continue };
         assert!(!excluded.contains(place.frame), "an excluded frame is not leaned on");
@@ -94,7 +96,7 @@ pub fn locations(cbor: &[u8]) -> bool {
 /// What the group can read of a snapshot.
 pub fn part(cbor: &[u8]) -> bool {
     let Some(part) = body::<Part>(Purpose::Part, cbor) else { return false };
-    if !part.is_usable() {
+    if part.check().is_err() {
         return false;
     }
     let contents =
@@ -108,7 +110,7 @@ pub fn part(cbor: &[u8]) -> bool {
     }
     let mut needed = FrameSet::default();
     for record in &part.runs {
-        needed.insert_all(record.run, record.needed().map(|frame| frame.ordinal));
+        needed.insert_bitmap(record.run, &record.frames);
         for (frame, _) in record.needed().zip(&record.used) {
             assert!(frame.ordinal < MAX_FRAMES && record.needs(frame.ordinal));
         }

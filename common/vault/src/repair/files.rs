@@ -75,12 +75,16 @@ impl Checker {
                 }
                 None => None,
             };
-            for needs in group.snapshots.iter().filter(|needs| needs.frames.meets(&missing)) {
+            for needs in &group.snapshots {
                 self.stop_if_asked()?;
+                let Some(frames) = self.frames_needed(group, needs).await? else { continue };
+                let lost = frames.minus(&frames.minus(&missing));
+                if lost.is_empty() {
+                    continue;
+                }
                 let recorded = survey.history.snapshots.iter().find(|recorded| {
                     recorded.manifest.as_ref().is_ok_and(|manifest| manifest.id == needs.id)
                 });
-                let lost = needs.frames.minus(&needs.frames.minus(&missing));
                 if let Some(recorded) = recorded
                     && let Some(one) = self.hurt_snapshot(group, recorded, &lost, finds.as_mut()).await?
                 {

@@ -12,7 +12,7 @@ use crate::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunConte
 use crate::layout;
 use crate::pack::TrailerFrame;
 use crate::registration::Registration;
-use crate::repair::{Mender, damaged_packs, writer_of_run};
+use crate::repair::{Mender, damaged_packs};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Place};
 use crate::{FORMAT_VERSION, VaultError};
@@ -107,7 +107,7 @@ impl Checker {
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
             let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, format!("says again where {frames} frames lie")).await?;
-            survey.add_locations(&locations);
+            survey.add_locations(&locations, "", false);
         }
         Ok(())
     }
@@ -122,7 +122,8 @@ impl Checker {
         let mut runs: BTreeMap<RunId, Vec<FrameContents>> = BTreeMap::new();
         for frame in stored.iter().flat_map(|pack| &pack.frames) {
             let name = FrameName { run: frame.run, ordinal: frame.ordinal };
-            if !survey.listed.contains_key(&name) {
+            // Of a frame that was moved out of a damaged pack the chunks may not be known.
+            if !survey.listed.contains_key(&name) && !frame.chunks.is_empty() {
                 let contents = FrameContents { ordinal: frame.ordinal, chunks: frame.chunks.clone() };
                 runs.entry(frame.run).or_default().push(contents);
             }
@@ -138,7 +139,8 @@ impl Checker {
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
             let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
-            survey.add_contents(contents);
+            let located = survey.located_frames();
+            survey.add_contents(contents, &located);
         }
         Ok(())
     }
@@ -162,11 +164,8 @@ impl Checker {
             {
                 continue;
             }
-            let (Some(wrapped), Some(writer)) =
-                (self.wrapped_key_of(group, run).await?, writer_of_run(survey, group, run))
-            else {
-                continue;
-            };
+            let Some(wrapped) = self.wrapped_key_of(group, run).await? else { continue };
+            let Some(writer) = self.writer_of_run(survey, group, run).await? else { continue };
             let (wrapped_key, epoch) = wrapped;
             let repository = self.viewer.repository();
             let registration = Registration {

@@ -27,7 +27,7 @@ impl Checker {
             let id = recipient.id();
             if !survey.has_key(wanted.folder, &id) {
                 // A roster does not hold passphrases: what was wrapped to one can be put back by its holder only.
-                let secret = self.secret_of(&wanted)?.filter(|_| !recipient.needs_passphrase());
+                let secret = self.secret_of(&wanted).filter(|_| !recipient.needs_passphrase());
                 let Some(secret) = secret else { continue };
                 let wrapped = recipient.wrap(&secret)?;
                 let key = format!("{}{}.age", wanted.prefix(&id), Sha256Digest::of(&wrapped));
@@ -53,12 +53,12 @@ impl Checker {
     }
 
     /// What is sealed, where this key holds it.
-    fn secret_of(&self, wanted: &Wanted) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    fn secret_of(&self, wanted: &Wanted) -> Option<Zeroizing<Vec<u8>>> {
         if let (KeyFolder::Group(group), Some(keys)) = (wanted.folder, &self.group) {
-            return Ok((keys.id == group).then(|| group_secret(keys, wanted.holder)));
+            return (keys.id == group).then(|| group_secret(keys, wanted.holder));
         }
-        let Some(restorer) = &self.restorer else { return Ok(None) };
-        Ok(match wanted.folder {
+        let restorer = self.restorer.as_ref()?;
+        match wanted.folder {
             KeyFolder::Root => {
                 self.viewer.pen().ok().map(|pen| Zeroizing::new(pen.key.to_pkcs8_der().to_vec()))
             }
@@ -66,8 +66,11 @@ impl Checker {
                 .data_secrets()
                 .find(|(of, _)| *of == epoch)
                 .map(|(_, secret)| Zeroizing::new(secret.to_vec())),
-            KeyFolder::Group(group) => Some(group_secret(restorer.group(group)?, wanted.holder)),
-        })
+            // The keys of a group that stays closed are its writers' to seal again.
+            KeyFolder::Group(group) => {
+                restorer.group(group).ok().map(|keys| group_secret(keys, wanted.holder))
+            }
+        }
     }
 }
 

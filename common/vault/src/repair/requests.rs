@@ -1,5 +1,7 @@
 //! Snapshots that nothing mends, and damaged requests to forget.
 
+use lifeboat_core::Sha256Digest;
+
 use crate::VaultError;
 use crate::check::name::Name;
 use crate::check::survey::Survey;
@@ -33,7 +35,7 @@ impl Checker {
                 mender.remove(&damage.key, "it is damaged").await?;
                 removed.push((writer, sequence));
                 if !is_there {
-                    self.give_up(writer, sequence, mender).await?;
+                    self.give_up(writer, sequence, None, mender).await?;
                 }
             }
         }
@@ -49,16 +51,30 @@ impl Checker {
                 }
             };
             let key = layout::forget(recorded.writer, recorded.sequence);
-            let is_asked = survey.has(&key) && !removed.contains(&(recorded.writer, recorded.sequence));
+            let place = (recorded.writer, recorded.sequence);
+            let void = survey.history.void.get(&place);
+            let is_asked = survey.has(&key) && !removed.contains(&place) && void.is_none();
+            if let Some(why) = void.filter(|_| is_lost) {
+                mender.remove(&key, &format!("it has no effect, since {why}")).await?;
+            }
             if is_lost && !is_asked {
-                self.give_up(recorded.writer, recorded.sequence, mender).await?;
+                // Where the manifest can be read, a request is for the snapshot that is there and for no other.
+                let snapshot = recorded.manifest.as_ref().ok().map(|manifest| manifest.id);
+                self.give_up(recorded.writer, recorded.sequence, snapshot, mender).await?;
             }
         }
         for problem in &survey.history.problems {
-            let VaultError::Withheld { writer, first, last } = problem else { continue };
+            let (writer, first, last) = match &problem.error {
+                VaultError::Withheld { writer, first, last } => (writer, first, last),
+                // A claim of so many is more likely a lie: what ends it is that the claimant is removed.
+                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_WITHHELD => {
+                    (writer, first, last)
+                }
+                _ => continue,
+            };
             for sequence in (*first..=*last).take(usize::try_from(MOST_WITHHELD).unwrap_or(usize::MAX)) {
                 if !survey.has(&layout::forget(*writer, sequence)) {
-                    self.give_up(*writer, sequence, mender).await?;
+                    self.give_up(*writer, sequence, None, mender).await?;
                 }
             }
         }
@@ -69,11 +85,12 @@ impl Checker {
         &self,
         writer: WriterId,
         sequence: u64,
+        snapshot: Option<Sha256Digest>,
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
         let pen = self.viewer.pruning_pen()?;
         let repository = self.viewer.repository();
-        let request = Request::new(&repository.id, writer, sequence, None, mender.signer, mender.now);
+        let request = Request::new(&repository.id, writer, sequence, snapshot, mender.signer, mender.now);
         let key = layout::forget(writer, sequence);
         let what = format!("gives up snapshot {sequence} of writer {writer}, which nothing mends");
         mender.write(key, request.sign(pen.key), what).await

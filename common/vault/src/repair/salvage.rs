@@ -6,12 +6,13 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::check::survey::{GroupSurvey, Located};
 use crate::check::{Checker, Findings};
 use crate::frame::PackKind;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
-use crate::index::{self, StoredPack};
+use crate::index::{self, FrameLocation, StoredPack};
 use crate::layout;
 use crate::pack::{
     FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
@@ -46,13 +47,35 @@ impl Checker {
             }
             let located = survey.located.get(&pack).map_or(&[][..], Vec::as_slice);
             let is_false = |l: &Located| survey.bad.contains(&(pack, l.name, l.place.offset));
-            let whole = whole_frames(located, is_false, &bytes);
+            let trailer = self.trailer_in(survey, &pack, &bytes);
+            let whole = whole_frames(&said_to_lie(located, trailer.as_deref()), is_false, &bytes);
+            let moved: FrameSet = whole.iter().map(name_of).collect();
             if !whole.is_empty() {
-                self.move_whole(survey, &pack, &bytes, whole, mender).await?;
+                self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
             }
-            mender.remove(&key, "it is damaged, and the frames in it that were whole lie elsewhere").await?;
+            let homeless = survey.needed.minus(&survey.whole());
+            match removal(trailer.as_deref(), &moved, &homeless) {
+                Ok(why) => mender.remove(&key, &why).await?,
+                Err(why) => tracing::warn!("`{key}` is {why}"),
+            }
         }
         Ok(())
+    }
+
+    /// The trailer in the bytes of a damaged pack, where it can be opened. Of a pack that grew, it stands where the
+    /// index says that the pack ended.
+    fn trailer_in(
+        &self,
+        survey: &GroupSurvey,
+        pack: &Sha256Digest,
+        bytes: &[u8],
+    ) -> Option<Vec<TrailerFrame>> {
+        let located = survey.located.get(pack).and_then(|located| located.first());
+        let end = located.map_or(bytes.len(), |l| usize::try_from(l.size).unwrap_or(usize::MAX));
+        let repository = self.viewer.repository().id;
+        [bytes, &bytes[..end.min(bytes.len())]]
+            .into_iter()
+            .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository, survey.view.id).ok())
     }
 
     /// Moves whole frames to a new pack.
@@ -62,19 +85,12 @@ impl Checker {
         pack: &Sha256Digest,
         bytes: &[u8],
         mut frames: Vec<TrailerFrame>,
+        trailer: Option<&[TrailerFrame]>,
         mender: &mut Mender<'_>,
     ) -> Result<(), VaultError> {
         let repository = self.viewer.repository();
-        // Of a pack that grew, the trailer stands where the index says that the pack ended.
-        let located = survey.located.get(pack).and_then(|located| located.first());
-        let end = located.map_or(bytes.len(), |l| usize::try_from(l.size).unwrap_or(usize::MAX));
-        let trailer = [bytes, &bytes[..end.min(bytes.len())]]
-            .into_iter()
-            .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository.id, survey.view.id).ok());
-        let mut chunks: HashMap<FrameName, Vec<ChunkId>> = match trailer {
-            Some(trailer) => trailer.into_iter().map(|f| (name_of(&f), f.chunks)).collect(),
-            None => HashMap::new(),
-        };
+        let mut chunks: HashMap<FrameName, Vec<ChunkId>> =
+            trailer.unwrap_or_default().iter().map(|f| (name_of(f), f.chunks.clone())).collect();
         let unknown: FrameSet =
             frames.iter().map(name_of).filter(|name| !chunks.contains_key(name)).collect();
         if !unknown.is_empty() {
@@ -94,7 +110,7 @@ impl Checker {
         }
         let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
         let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
-        mender.write(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
+        mender.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
         let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
         let stored = [stored];
         for locations in index::locations_of(&stored) {
@@ -162,8 +178,8 @@ impl Checker {
         let runs: FrameSet = frames.iter().map(name_of).collect();
         let mut keys = Vec::new();
         for run in runs.runs() {
-            match repository.registration(&survey.view, run).await {
-                Ok(registration) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
+            match repository.registration(&survey.view, run, Word::RunKey).await {
+                Ok((_, registration)) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
             }
@@ -172,7 +188,42 @@ impl Checker {
     }
 }
 
-/// The frames that the index puts into a pack and that are there whole, without their chunks and without those that
+/// What lies in a pack: by its own trailer, which lists all of it, or else by locations objects.
+fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
+    let Some(trailer) = trailer else { return located.to_vec() };
+    let listed = trailer.iter().map(|frame| {
+        let TrailerFrame { ordinal, offset, length, hash, chunk_bytes, .. } = *frame;
+        let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
+        Located { name: name_of(frame), size: 0, place }
+    });
+    listed.collect()
+}
+
+/// Whether a damaged pack may be taken away, and why: only if all that can still be of use in it was moved. Without its
+/// trailer, frames that nothing locates may lie in it whole.
+fn removal(
+    trailer: Option<&[TrailerFrame]>,
+    moved: &FrameSet,
+    homeless: &FrameSet,
+) -> Result<String, String> {
+    let (whole, listed) = (moved.len(), trailer.map(<[_]>::len));
+    match listed {
+        Some(listed) => Ok(format!(
+            "it is damaged: {whole} of its {listed} frames were whole and lie in another pack now, {} are lost",
+            (listed as u64).saturating_sub(whole)
+        )),
+        None if homeless.is_empty() => Ok(format!(
+            "it is damaged: the {whole} frames in it that are known and whole lie in another pack now"
+        )),
+        None => Err(format!(
+            "kept, though it is damaged: its trailer cannot be read, and some of the {} needed frames that nothing \
+             locates may lie in it",
+            homeless.len()
+        )),
+    }
+}
+
+/// Those of the frames that are said to lie in a pack that are there whole, without their chunks and without those that
 /// are known to be false.
 pub(crate) fn whole_frames(
     located: &[Located],
@@ -184,7 +235,7 @@ pub(crate) fn whole_frames(
         let start = usize::try_from(located.place.offset).unwrap_or(usize::MAX);
         let sealed = bytes.get(start..start.saturating_add(located.place.length as usize));
         let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == located.place.hash);
-        if is_whole && !is_false(located) && names.insert(located.name) {
+        if is_whole && !is_false(located) && names.insert((located.name, located.place.hash)) {
             frames.push(TrailerFrame {
                 run: located.name.run,
                 ordinal: located.name.ordinal,

@@ -117,17 +117,13 @@ impl FolderSource {
         let mut item = item_of(path.to_vec(), kind, &stat, xattrs);
         if kind != ItemKind::Folder && stat.st_nlink > 1 {
             let file = (stat.st_dev, stat.st_ino);
-            match self.first_names.get(&file) {
-                Some(first) => {
-                    item.kind = ItemKind::HardLink;
-                    item.target = Some(first.clone().into());
-                    return Ok(Some(Found { item, fingerprint: None, body: None }));
-                }
-                None => {
-                    self.first_names.insert(file, path.to_vec());
-                    self.newest_first = Some(file);
-                }
+            if let Some(first) = self.first_names.get(&file) {
+                item.kind = ItemKind::HardLink;
+                item.target = Some(first.clone().into());
+                return Ok(Some(Found { item, fingerprint: None, body: None }));
             }
+            self.first_names.insert(file, path.to_vec());
+            self.newest_first = Some(file);
         }
         let mut found = Found { item, fingerprint: None, body: None };
         match kind {

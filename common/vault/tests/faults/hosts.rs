@@ -139,3 +139,36 @@ async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_come
     one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
     one.see_that_all_restores("two clones on a store that overwrites").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_store_that_overwrites_the_clone_that_lost_a_race_learns_of_it_and_comes_after() {
+    let mut one = Yard::new().await;
+    one.faults.ignore_conditions();
+    one.snapshot(&files(0)).await.unwrap();
+    let other = one.elsewhere();
+    let (one_key, other_key) = (Arc::clone(&one.writer), Arc::clone(&other.writer));
+    one.fill_source(&files(1));
+    other.fill_source(&files(2));
+    let (first, second) = (one.begin(&one_key).await.unwrap(), other.begin(&other_key).await.unwrap());
+    // Both have looked before either writes, and both write before either looks again.
+    let (written, looked) = (Gate::new(), Gate::new());
+    let manifests = |operation| Rule::new(Fault::wait(&written)).on(operation).below("snapshots/");
+    one.faults.script(manifests(Operation::Put).times(2));
+    one.faults.script(Rule::new(Fault::wait(&looked)).on(Operation::Head).below("snapshots/").nth(3));
+    one.faults.script(Rule::new(Fault::wait(&looked)).on(Operation::Head).below("snapshots/").nth(3));
+    let gates = async {
+        written.arrivals(2).await;
+        written.open();
+        looked.arrivals(2).await;
+        looked.open();
+    };
+    let silent = silent();
+    let (first, second, ()) = tokio::join!(first.commit(&silent), second.commit(&silent), gates);
+    one.faults.clear_script();
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let mut sequences = [first.sequence, second.sequence];
+    sequences.sort_unstable();
+    assert_eq!(sequences, [1, 2]);
+    one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
+    one.see_that_all_restores("a race on a store that overwrites").await;
+}

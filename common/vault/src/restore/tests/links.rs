@@ -13,8 +13,8 @@ fn link(path: &str, target: &str) -> Item {
     Item { kind: ItemKind::HardLink, size: None, target, ..own(path.as_bytes()) }
 }
 
-fn text(seed: u64) -> Option<Text> {
-    Some(Text(Some(noise(seed, 3_000_000))))
+fn text(seed: u64) -> Text {
+    Text(Some(noise(seed, 3_000_000)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,10 +22,10 @@ async fn no_name_of_a_damaged_file_comes_back() {
     let workshop = Workshop::new().await;
     let items = vec![
         (root(), None),
-        (own(b"a.db"), text(1)),
+        (own(b"a.db"), Some(text(1))),
         (link("b.db", "a.db"), None),
         (link("c.db", "b.db"), None),
-        (own(b"whole"), text(2)),
+        (own(b"whole"), Some(text(2))),
         (link("whole-too", "whole"), None),
     ];
     workshop.take(vec![given(StreamKind::Path, "path", Items::of(items))]).await.unwrap();

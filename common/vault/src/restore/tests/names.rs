@@ -43,6 +43,8 @@ async fn a_snapshot_whose_names_would_lead_anywhere_is_malformed_and_costs_no_ot
     assert!(home.path().join("target/file").exists());
 }
 
+type Row = (&'static str, Box<dyn Fn(&mut Part)>, Option<&'static str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
     let workshop = Workshop::new().await;
@@ -63,7 +65,7 @@ async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
         let run = part.runs[0].clone();
         part.runs.push(run);
     };
-    let rows: Vec<(&str, Box<dyn Fn(&mut Part)>, Option<&str>)> = vec![
+    let rows: Vec<Row> = vec![
         ("unchanged", Box::new(|_: &mut Part| ()), None),
         ("one name, two kinds", Box::new(of_other_kind), None),
         ("two streams", Box::new(again), Some("have the name `shop.sql`")),

@@ -1,0 +1,191 @@
+//! Volumes whose mount goes with their user. A volume with driver options (a bind, NFS, a disk, memory) is mounted at its
+//! mountpoint only while a container uses it: the engine takes the mount away when the last one stops, and what is left
+//! there is an empty folder. So before anything stops, the mount is held open, and it is read through what is held.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Dir, FileType, Mode as FileMode, OFlags};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::EngineError;
+use crate::engine::Engine;
+use crate::selection::{Activity, Container, Selection, Volume};
+
+/// Kinds of file systems that are gone with their mount.
+const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
+
+/// A volume's folder that stays readable, whatever the engine does to its mount.
+#[derive(Debug)]
+pub struct Held {
+    /// Where the volume is mounted.
+    mountpoint: PathBuf,
+    /// Where its bytes are read.
+    readable: PathBuf,
+    /// Whether there was something in it when it was taken.
+    was_filled: bool,
+    /// The mount of our own, where the volume's would go; it goes with this value.
+    _mount: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Where the volume is mounted, for people.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Where its bytes are read. Good only as long as this value lives.
+    pub fn readable(&self) -> &Path {
+        &self.readable
+    }
+
+    /// Whether it held something when it was taken and holds nothing now.
+    pub fn was_emptied(&self) -> bool {
+        self.was_filled && !open(&self.readable).is_ok_and(|fd| holds_something(fd.as_fd()).unwrap_or(true))
+    }
+}
+
+impl Engine {
+    /// The folder on this host that holds the volume's bytes, held open where its mount goes with its user.
+    ///
+    /// # Errors
+    /// As those of [`Engine::volume_directory`].
+    pub async fn hold_volume(&self, volume: &Volume) -> Result<Held, EngineError> {
+        let mountpoint = self.volume_directory(volume).await?;
+        let failed =
+            |source: io::Error| EngineError::Io { operation: "hold open", path: mountpoint.clone(), source };
+        let mount = if volume.options.is_empty() {
+            None
+        } else {
+            let mount = clone_mount(&mountpoint).or_else(|_| open(&mountpoint)).map_err(failed)?;
+            // Was it still there when it was taken? Otherwise the empty folder below it is what is held.
+            self.volume_directory(volume).await?;
+            Some(mount)
+        };
+        let readable = match &mount {
+            Some(mount) => format!("/proc/self/fd/{}/.", mount.as_raw_fd()).into(),
+            None => mountpoint.clone(),
+        };
+        let folder = open(&readable).map_err(failed)?;
+        let was_filled = holds_something(folder.as_fd()).map_err(failed)?;
+        Ok(Held { mountpoint: mountpoint.clone(), readable, was_filled, _mount: mount })
+    }
+}
+
+/// A mount of our own of what is mounted at `path`, without a place in the tree: it goes when it is closed.
+fn clone_mount(path: &Path) -> io::Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok(open_tree(CWD, path, flags)?)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, path, flags, FileMode::empty())?)
+}
+
+/// Whether a folder holds anything that keeps data or leads to it. Sockets and pipes go with the process that made them.
+fn holds_something(folder: BorrowedFd<'_>) -> io::Result<bool> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let passing = matches!(entry.file_type(), FileType::Socket | FileType::Fifo);
+        if !passing && ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether what the volume holds is gone with its mount.
+fn is_in_memory(volume: &Volume) -> bool {
+    volume.options.get("type").is_some_and(|kind| IN_MEMORY.contains(&kind.as_str()))
+}
+
+/// Refuses a stop that would lose the content of a volume that lies in memory: one whose every running user is among
+/// `stopped`.
+pub(crate) fn refuse_loss(selection: &Selection, stopped: &[&Container]) -> Result<(), EngineError> {
+    for volume in selection.volumes.iter().filter(|volume| is_in_memory(volume)) {
+        let mut users = selection
+            .containers
+            .iter()
+            .filter(|c| c.activity != Activity::Stopped && c.mounts.iter().any(|m| m.volume == volume.name));
+        let Some(last) = stopped.iter().find(|c| c.mounts.iter().any(|m| m.volume == volume.name)) else {
+            continue;
+        };
+        if users.all(|user| stopped.iter().any(|c| c.id == user.id)) {
+            return Err(EngineError::CannotQuiesce {
+                container: last.name.clone(),
+                reason: format!(
+                    "the volume `{}` lies in memory, and its content is gone when its last user stops",
+                    volume.name
+                ),
+                advice: "use --mode pause, or let a container that only reads the volume run meanwhile"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn volume(name: &str, options: &serde_json::Value) -> Volume {
+        Volume::from_document(json!({"Name": name, "Driver": "local", "Options": options}))
+    }
+
+    fn container(id: &str, running: bool, mounts: &[(&str, bool)]) -> Container {
+        let mounts: Vec<_> = mounts
+            .iter()
+            .map(|(name, rw)| json!({"Type": "volume", "Name": name, "Destination": "/d", "RW": rw}))
+            .collect();
+        Container::from_document(
+            &json!({"Id": id, "Name": format!("/{id}"), "State": {"Running": running}, "Mounts": mounts}),
+        )
+    }
+
+    type Case = (Vec<Volume>, Vec<Container>, &'static [&'static str], bool);
+
+    #[test]
+    fn what_lies_in_memory_is_not_stopped_away() {
+        let memory = || volume("m", &json!({"type": "tmpfs", "device": "tmpfs"}));
+        let bind = || volume("b", &json!({"type": "none", "o": "bind", "device": "/srv"}));
+        let writer = || container("writer", true, &[("m", true), ("b", true)]);
+        let other = || container("other", true, &[("m", true)]);
+        let reader = || container("reader", true, &[("m", false)]);
+        let idle = || container("idle", false, &[("m", true)]);
+        // Volumes, containers, those that are stopped, and whether that is refused.
+        let cases: [Case; 6] = [
+            (vec![memory()], vec![writer()], &["writer"], true),
+            (vec![memory()], vec![writer(), other()], &["writer", "other"], true),
+            (vec![memory()], vec![writer(), idle()], &["writer"], true),
+            (vec![memory()], vec![writer(), reader()], &["writer"], false),
+            (vec![memory()], vec![reader()], &[], false),
+            (vec![bind()], vec![writer()], &["writer"], false),
+        ];
+        for (volumes, containers, stopped, refused) in cases {
+            let selection = Selection { volumes, containers };
+            let stopped: Vec<&Container> =
+                selection.containers.iter().filter(|c| stopped.contains(&c.id.as_str())).collect();
+            assert_eq!(refuse_loss(&selection, &stopped).is_err(), refused, "{selection:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_alone_are_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let look = || holds_something(open(folder.path()).unwrap().as_fd()).unwrap();
+        assert!(!look());
+        let _socket = UnixListener::bind(folder.path().join("s")).unwrap();
+        assert!(!look());
+        fs::write(folder.path().join("f"), "x").unwrap();
+        assert!(look());
+    }
+}

@@ -1,0 +1,273 @@
+//! The second wall: rules of the host's packet filter that drop every packet between a sandbox's bridge and the host, or
+//! any other network of the host's.
+//!
+//! Each rule carries a comment with the rehearsal's name, its date and this machine's mark, by which [`left`] finds it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::process::Output;
+
+use tokio::process::Command;
+
+use crate::EngineError;
+use crate::ownership::{EXPIRES_LABEL, MARK_LABEL, Ownership, REHEARSAL_LABEL, ScratchKind};
+
+/// The programs, each with the family of addresses that it filters.
+const PROGRAMS: [(&str, Family); 2] = [("iptables", Family::V4), ("ip6tables", Family::V6)];
+
+/// Where the programs lie when the search path does not name the folder, as under cron.
+const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// How long another program may hold the filter's lock, in seconds.
+const LOCK_SECONDS: &str = "10";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// The rules of one sandbox.
+#[derive(Debug, Clone)]
+pub(super) struct Filter {
+    bridge: String,
+    comment: String,
+}
+
+/// A rule that a rehearsal has set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftRule {
+    /// The program that lists it, and the rule as that program writes it.
+    pub(super) line: String,
+    /// The rehearsal's name.
+    pub(super) name: String,
+    /// What its comment says, as labels.
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+fn cannot(reason: String) -> EngineError {
+    EngineError::WallMissing {
+        wall: "packet filter",
+        reason,
+        advice: "install `iptables` with `ip6tables` (Debian: the package iptables) and run as root on the \
+                 engine's host; nothing was restored"
+            .to_owned(),
+    }
+}
+
+/// Whether the kernel has IPv6 at all; where it has not, there is nothing to filter.
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+fn programs() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.into_iter().filter(|(_, family)| *family == Family::V4 || has_ipv6()).map(|(program, _)| program)
+}
+
+async fn ask(program: &str, args: &[&str]) -> io::Result<Output> {
+    let run = |program: String| async move {
+        Command::new(program).args(["-w", LOCK_SECONDS]).args(args).kill_on_drop(true).output().await
+    };
+    let mut answer = run(program.to_owned()).await;
+    for folder in FOLDERS {
+        match &answer {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                answer = run(format!("{folder}/{program}")).await;
+            }
+            _ => break,
+        }
+    }
+    answer
+}
+
+/// Runs a program that must succeed; its output.
+async fn call(program: &str, args: &[&str]) -> Result<String, EngineError> {
+    let output = ask(program, args).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => cannot(format!("`{program}` is not on this host")),
+        _ => cannot(format!("`{program}` cannot be started: {error}")),
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.trim().chars().take(300).collect();
+    Err(cannot(format!("`{program} {}` failed: {said}", args.first().copied().unwrap_or_default())))
+}
+
+/// The rules that cut `bridge` off, each a chain and what follows it. What goes from one container of the sandbox to
+/// another passes, also where bridged packets are shown to the filter.
+fn rules<'a>(bridge: &'a str, comment: &'a str) -> Vec<(&'static str, Vec<&'a str>)> {
+    let ways: [(&'static str, Vec<&'a str>); 4] = [
+        ("INPUT", vec!["-i", bridge]),
+        ("OUTPUT", vec!["-o", bridge]),
+        ("FORWARD", vec!["-i", bridge, "!", "-o", bridge]),
+        ("FORWARD", vec!["!", "-i", bridge, "-o", bridge]),
+    ];
+    ways.into_iter()
+        .map(|(chain, mut rule)| {
+            rule.extend(["-m", "comment", "--comment", comment, "-j", "DROP"]);
+            (chain, rule)
+        })
+        .collect()
+}
+
+/// The words of a listed rule, without the quotes that some versions put around a comment.
+fn words(line: &str) -> Vec<&str> {
+    line.split_ascii_whitespace().map(|word| word.trim_matches('"')).collect()
+}
+
+/// What is wrong with a listing (`-S`), given the rules that should be in it. `first` also asks that no rule of another's
+/// stands before ours in its chain.
+fn faults(listing: &str, bridge: &str, comment: &str, first: bool) -> Vec<String> {
+    let lines: Vec<Vec<&str>> = listing.lines().map(words).collect();
+    let mut faults = Vec::new();
+    for (chain, rule) in rules(bridge, comment) {
+        let wanted: Vec<&str> = ["-A", chain].into_iter().chain(rule).collect();
+        let Some(place) = lines.iter().position(|line| *line == wanted) else {
+            faults.push(format!("the rule of {chain} is not there"));
+            continue;
+        };
+        let mut others = lines[..place].iter().filter(|line| line.starts_with(&["-A", chain]));
+        if first && others.any(|line| read_comment(line).is_none()) {
+            faults.push(format!("another rule of {chain} stands before ours"));
+        }
+    }
+    faults
+}
+
+/// The comment of one of our rules: name, date, mark.
+fn read_comment(line: &[&str]) -> Option<(String, BTreeMap<String, String>)> {
+    let place = line.iter().position(|word| *word == "--comment")?;
+    let mut parts = line.get(place + 1)?.split('/');
+    let (name, expires, mark) = (parts.next()?, parts.next()?, parts.next()?);
+    let id = name.strip_prefix("lifeboat-")?;
+    let labels = [(REHEARSAL_LABEL, id), (EXPIRES_LABEL, expires), (MARK_LABEL, mark)];
+    Some((name.to_owned(), labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()))
+}
+
+impl Filter {
+    pub(super) fn new(owner: &Ownership) -> Self {
+        let name = owner.network_name();
+        let mark = owner.mark(ScratchKind::Filter, &name);
+        Self { bridge: owner.bridge_name(), comment: format!("{name}/{}/{mark}", owner.expires) }
+    }
+
+    /// Whether rules can be set at all: asked before anything is made.
+    pub(super) async fn available() -> Result<(), EngineError> {
+        for program in programs() {
+            call(program, &["-S", "INPUT"]).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the rules, before those of all others, and looks whether they stand.
+    pub(super) async fn raise(&self) -> Result<(), EngineError> {
+        for program in programs() {
+            for (chain, rule) in rules(&self.bridge, &self.comment) {
+                let args: Vec<&str> = ["-I", chain, "1"].into_iter().chain(rule).collect();
+                call(program, &args).await?;
+            }
+        }
+        let faults = self.look(true).await?;
+        if faults.is_empty() { Ok(()) } else { Err(cannot(faults.join(", "))) }
+    }
+
+    /// What is missing of the rules.
+    pub(super) async fn faults(&self) -> Result<Vec<String>, EngineError> {
+        self.look(false).await
+    }
+
+    async fn look(&self, first: bool) -> Result<Vec<String>, EngineError> {
+        let mut found = Vec::new();
+        for program in programs() {
+            let listing = call(program, &["-S"]).await?;
+            found.extend(
+                faults(&listing, &self.bridge, &self.comment, first)
+                    .into_iter()
+                    .map(|fault| format!("{program}: {fault}")),
+            );
+        }
+        Ok(found)
+    }
+}
+
+/// The rules that rehearsals have set and that still stand. A host without a packet filter has none.
+pub(super) async fn left() -> Result<Vec<LeftRule>, EngineError> {
+    let mut left = Vec::new();
+    for program in programs() {
+        // Where it may not be asked, by one who is not root, no rule was set by this user either.
+        let Ok(listing) = call(program, &["-S"]).await else { continue };
+        left.extend(left_in(program, &listing));
+    }
+    Ok(left)
+}
+
+fn left_in(program: &str, listing: &str) -> Vec<LeftRule> {
+    listing
+        .lines()
+        .filter_map(|line| {
+            let words = words(line);
+            let (name, labels) = read_comment(&words).filter(|_| words.first() == Some(&"-A"))?;
+            Some(LeftRule { line: format!("{program} {}", words.join(" ")), name, labels })
+        })
+        .collect()
+}
+
+/// Takes away one rule that [`left`] has found.
+pub(super) async fn remove(line: &str) -> Result<(), EngineError> {
+    let mut words = line.split(' ');
+    let program = words.next().unwrap_or_default();
+    let args: Vec<&str> = std::iter::once("-D").chain(words.skip(1)).collect();
+    call(program, &args).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BRIDGE: &str = "lb-0123456789ab";
+    const COMMENT: &str = "lifeboat-0123456789abcdef/2026-01-01T00:00:00Z/ffff";
+
+    fn listing() -> String {
+        let ours = rules(BRIDGE, COMMENT).into_iter().map(|(chain, rule)| {
+            format!("-A {chain} {}\n", rule.join(" ").replace(COMMENT, &format!("\"{COMMENT}\"")))
+        });
+        let ours: String = ours.collect();
+        format!("-P INPUT ACCEPT\n-N DOCKER\n{ours}-A FORWARD -j DOCKER-USER\n-A INPUT -p tcp -j ACCEPT\n")
+    }
+
+    #[test]
+    fn a_rule_that_is_missing_or_stands_behind_anothers_is_a_fault() {
+        assert_eq!(faults(&listing(), BRIDGE, COMMENT, true), [""; 0]);
+        let without_input: String = listing()
+            .lines()
+            .filter(|l| !l.starts_with("-A INPUT -i"))
+            .fold(String::new(), |all, l| all + l + "\n");
+        assert_eq!(faults(&without_input, BRIDGE, COMMENT, true), ["the rule of INPUT is not there"]);
+        assert_eq!(faults("", BRIDGE, COMMENT, false).len(), 4, "the filter was flushed");
+        let behind = format!("-A INPUT -s 10.0.0.0/8 -j ACCEPT\n{}", listing());
+        assert_eq!(faults(&behind, BRIDGE, COMMENT, true), ["another rule of INPUT stands before ours"]);
+        assert_eq!(faults(&behind, BRIDGE, COMMENT, false), [""; 0]);
+        let sibling = format!(
+            "-A INPUT -i lb-ffffffffffff -m comment --comment lifeboat-ffffffffffffffff/x/y -j DROP\n{}",
+            listing()
+        );
+        assert_eq!(faults(&sibling, BRIDGE, COMMENT, true), [""; 0]);
+        assert_eq!(faults(&listing(), "lb-000000000000", COMMENT, true).len(), 4, "another bridge's rules");
+    }
+
+    #[test]
+    fn rules_of_rehearsals_are_found_by_their_comment_and_no_others() {
+        let others = "-A INPUT -m comment --comment \"lifeboat\" -j DROP\n-A INPUT -j ACCEPT\n";
+        let left = left_in("iptables", &(listing() + others));
+        assert_eq!(left.len(), 4);
+        assert_eq!(left[0].name, "lifeboat-0123456789abcdef");
+        assert_eq!(left[0].labels[EXPIRES_LABEL], "2026-01-01T00:00:00Z");
+        assert!(
+            left[0].line.starts_with("iptables -A INPUT -i lb-0123456789ab -m comment"),
+            "{}",
+            left[0].line
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! For tests: a hostile member of a repository. It seals, signs and stores anything that the holder of a key can, true or
+//! not, and so does whoever may write to the storage.
+
+mod claims;
+mod kinds;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::{Progress, Silent};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_trust::key::SigningKey;
+use minicbor::Encode;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Viewer;
+use crate::check::{CheckOptions, Checker, Findings, ReadData, Shard};
+use crate::crafted::Crafted;
+use crate::ids::{GroupId, RepositoryId, RunId, Signer};
+use crate::index::{FrameLocation, Locations, PackLocations};
+use crate::keeper_key::KeeperKey;
+use crate::key_file::WriterKey;
+use crate::keys::GroupView;
+use crate::layout;
+use crate::pack::{Trailer, TrailerFrame, compress, seal_trailer};
+use crate::prune::{PruneOptions, Pruned};
+use crate::seal::Purpose;
+use crate::signed::{self, Pen, Place};
+use crate::snapshot::{SnapshotOptions, SnapshotWriter, Stream};
+use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, TargetFolder, VaultError};
+
+/// What a folder holds.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+pub(crate) fn silent() -> Arc<dyn Progress> {
+    Arc::new(Silent)
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Two files: one that every snapshot has alike, and one that is new in each.
+pub(crate) fn files(seed: u64) -> Files {
+    BTreeMap::from([
+        ("changing".to_owned(), noise(seed, 900_000)),
+        ("staying".to_owned(), noise(1_000_000, 700_000)),
+    ])
+}
+
+impl Crafted {
+    /// Backs up files with a key, as an honest host does. Gives the snapshot's id.
+    pub(crate) async fn back_up(&self, key: &WriterKey, files: &Files) -> Result<Sha256Digest, VaultError> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let options = SnapshotOptions {
+            host: "honest".to_owned(),
+            tags: Vec::new(),
+            application: None,
+            compression_level: 1,
+            pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
+            threads: 1,
+            cache: None,
+            dry_run: false,
+        };
+        let key = Arc::new(WriterKey::parse(&key.to_text()).unwrap());
+        let repository = self.open().await;
+        let mut run =
+            SnapshotWriter::begin(repository, key, options, &self.clock, &OsEntropy, &silent()).await?;
+        let stream = Stream {
+            kind: StreamKind::Path,
+            name: "path".to_owned(),
+            consistency: Consistency::None,
+            memory_key: "source".to_owned(),
+            source: Box::new(FolderSource::open(folder.path())?),
+        };
+        let run = tokio::task::spawn_blocking(move || {
+            run.capture(stream, &silent(), &CancellationToken::new())?;
+            Ok::<_, VaultError>(run)
+        });
+        let committed = run.await.unwrap()?.commit(&silent()).await?;
+        self.faults.advance(Duration::from_mins(1));
+        Ok(committed.id.unwrap())
+    }
+
+    /// What a restore of a snapshot brings, and how many files it calls damaged.
+    pub(crate) async fn bring_back(&self, id: &Sha256Digest) -> Result<(Files, usize), VaultError> {
+        let restorer = self.restorer().await;
+        let listing = restorer.viewer().snapshots().await?;
+        let wanted = || VaultError::NoSuchSnapshot { wanted: id.to_string() };
+        let snapshot = listing.snapshots.into_iter().find(|s| s.id() == id).ok_or_else(wanted)?;
+        let open = restorer.open_snapshot(snapshot).await?;
+        let target = tempfile::tempdir().unwrap();
+        let to = TargetFolder::take(target.path())?;
+        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
+        let read = |e: fs::DirEntry| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap());
+        Ok((entries.map(read).collect(), restored.damaged.len()))
+    }
+
+    /// Every one of these snapshots comes back whole.
+    pub(crate) async fn assert_all_come_back(&self, committed: &BTreeMap<Sha256Digest, Files>, when: &str) {
+        for (id, files) in committed {
+            let (found, damaged) =
+                self.bring_back(id).await.unwrap_or_else(|error| panic!("{when}: {id}: {error}"));
+            assert_eq!(damaged, 0, "{when}: {id}");
+            assert!(found == *files, "{when}: {id} brings back other bytes");
+        }
+    }
+
+    pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
+        let options = PruneOptions { grace: SignedDuration::from_hours(24 * days), dry_run: false };
+        self.as_keeper(keeper).await.prune(&options, &OsEntropy, &silent()).await
+    }
+
+    /// Prunes, waits out the grace, and prunes twice more: whatever a first prune condemned is gone then.
+    pub(crate) async fn prune_to_the_end(&self, keeper: &KeeperKey) -> Vec<Result<Pruned, VaultError>> {
+        let mut prunes = Vec::new();
+        for _ in 0..3 {
+            prunes.push(self.prune(keeper, GRACE_DAYS).await);
+            self.faults.advance(Duration::from_hours(24 * (GRACE_DAYS.unsigned_abs() + 1)));
+        }
+        prunes
+    }
+
+    pub(crate) async fn check(&self, viewer: Viewer, read_data: ReadData) -> Result<Findings, VaultError> {
+        let checker = Checker::new(viewer, silent(), CancellationToken::new());
+        checker.check(CheckOptions { read_data, shard: Shard::WHOLE }).await
+    }
+}
+
+/// Someone who signs with one key for the objects of one group, whose index key it has.
+pub(crate) struct Member {
+    pub(crate) repository: RepositoryId,
+    pub(crate) view: GroupView,
+    pub(crate) signer: Signer,
+    pub(crate) key: SigningKey,
+}
+
+impl Member {
+    /// Who holds a writer key.
+    pub(crate) fn writer(key: &WriterKey) -> Self {
+        Self {
+            repository: key.repository,
+            view: GroupView::from(&key.group),
+            signer: Signer::Writer(key.writer),
+            key: key.signing_key.clone(),
+        }
+    }
+
+    /// Who holds a keeper key, for the group of `view`.
+    pub(crate) fn keeper(key: &KeeperKey, view: &GroupView) -> Self {
+        Self {
+            repository: key.repository,
+            view: view.clone(),
+            signer: Signer::Keeper(key.keeper),
+            key: key.signing_key.clone(),
+        }
+    }
+
+    /// The same signer, for another group, whose index key became known to it.
+    pub(crate) fn for_group(self, view: &GroupView) -> Self {
+        Self { view: view.clone(), ..self }
+    }
+
+    fn group(&self) -> GroupId {
+        self.view.id
+    }
+
+    /// The bytes of an object that this member signs.
+    pub(crate) fn sign<T: Encode<()>>(&self, purpose: Purpose, body: &T) -> Vec<u8> {
+        let place = Place { purpose, repository: &self.repository, group: self.group() };
+        let pen = Pen { signer: self.signer, key: &self.key };
+        signed::write(place, pen, &self.view.index_key, body)
+    }
+
+    /// Stores a locations object; gives its name.
+    pub(crate) fn say_where(&self, crafted: &Crafted, locations: &Locations) -> String {
+        let bytes = self.sign(Purpose::Locations, locations);
+        let key = layout::locations_object(self.group(), locations.run, &Sha256Digest::of(&bytes));
+        crafted.faults.plant(&key, bytes);
+        crafted.faults.advance(Duration::from_mins(1));
+        key
+    }
+
+    /// Stores bytes as a pack; gives its hash and size.
+    pub(crate) fn store_pack(&self, crafted: &Crafted, bytes: Vec<u8>) -> (Sha256Digest, u64) {
+        let (pack, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
+        crafted.faults.plant(&layout::pack(self.group(), &pack), bytes);
+        (pack, size)
+    }
+
+    /// Stores bytes with a trailer of these frames, and a header as that of no run; gives its hash and size.
+    pub(crate) fn store_with_trailer(
+        &self,
+        crafted: &Crafted,
+        mut bytes: Vec<u8>,
+        frames: Vec<TrailerFrame>,
+    ) -> (Sha256Digest, u64) {
+        let trailer = compress(&crate::ids::to_cbor(&Trailer { frames }));
+        seal_trailer(&mut bytes, &trailer, &self.view.index_key, &self.repository, self.group());
+        self.store_pack(crafted, bytes)
+    }
+
+    /// Every frame that is located in the group, as any member reads it.
+    pub(crate) async fn frames(&self, crafted: &Crafted) -> BTreeMap<RunId, Vec<FrameLocation>> {
+        let repository = crafted.open().await;
+        let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
+        for entry in repository.store.list(&layout::locations_of(self.group())).await.unwrap() {
+            let run: RunId = entry.key.split('/').nth(2).unwrap().parse().unwrap();
+            let (_, locations) = repository.locations_object(&self.view, run, &entry.key).await.unwrap();
+            frames.entry(run).or_default().extend(locations.packs.into_iter().flat_map(|pack| pack.frames));
+        }
+        frames
+    }
+}
+
+/// One object that puts frames of a run into one pack.
+pub(crate) fn located(
+    run: RunId,
+    (pack, size): (Sha256Digest, u64),
+    frames: Vec<FrameLocation>,
+) -> Locations {
+    Locations { run, packs: vec![PackLocations { pack, frames, size }] }
+}

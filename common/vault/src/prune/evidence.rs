@@ -1,0 +1,140 @@
+//! What packs themselves say about the places that are claimed in them: their trailers, and the hashes of their bytes.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, TryStreamExt};
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::{Progress, Unit};
+
+use super::homes::Claims;
+use crate::VaultError;
+use crate::ids::FrameName;
+use crate::keys::GroupView;
+use crate::locate::FramePlace;
+use crate::repository::Repository;
+
+/// How many requests are under way at once.
+const READS: usize = 8;
+/// The most that one request reads of neighbouring frames, in bytes.
+const MAX_READ: u64 = 16 << 20;
+
+/// Reads the trailers of the packs that hold frames with several places, and drops the claims that they deny.
+pub(super) async fn hear_trailers(
+    repository: &Repository,
+    group: &GroupView,
+    claims: &mut Claims,
+    size_of: impl Fn(&Sha256Digest) -> Option<u64>,
+) -> Result<(), VaultError> {
+    let packs: Vec<_> =
+        claims.contested_packs().into_iter().filter_map(|pack| Some((pack, size_of(&pack)?))).collect();
+    let read = |(pack, size)| async move { (pack, repository.pack_trailer(group, &pack, size).await) };
+    let mut trailers = std::pin::pin!(futures::stream::iter(packs).map(read).buffer_unordered(READS));
+    while let Some((pack, trailer)) = trailers.next().await {
+        match trailer {
+            Ok(frames) => {
+                let listed: HashSet<_> =
+                    frames.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
+                claims.refute(&pack, |name, place| {
+                    let FramePlace { frame, .. } = place;
+                    listed.contains(&(name.run, name.ordinal, frame.offset, frame.length, frame.hash))
+                });
+            }
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => claims.leave_open(&pack),
+        }
+    }
+    Ok(())
+}
+
+/// Reads and hashes places, which come in the order in which they lie. Gives those whose bytes are not the frame.
+pub(super) async fn disproved(
+    repository: &Repository,
+    group: &GroupView,
+    places: &[(FrameName, FramePlace)],
+    progress: &dyn Progress,
+) -> Result<Vec<(FrameName, FramePlace)>, VaultError> {
+    let total = places.iter().map(|(_, place)| u64::from(place.frame.length)).sum();
+    progress.phase("reading what is to stay", Unit::Bytes, Some(total));
+    let check = |read: Vec<(FrameName, FramePlace)>| async move {
+        let found = unlike(repository, group, &read).await;
+        progress.advance(read.iter().map(|(_, place)| u64::from(place.frame.length)).sum());
+        found
+    };
+    let found: Vec<Vec<_>> = futures::stream::iter(requests(places))
+        .map(check)
+        .buffer_unordered(READS.min(4))
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Puts neighbouring places of a pack together, as far as one request reads.
+fn requests(places: &[(FrameName, FramePlace)]) -> Vec<Vec<(FrameName, FramePlace)>> {
+    let mut requests: Vec<Vec<(FrameName, FramePlace)>> = Vec::new();
+    for (name, place) in places {
+        let end = place.frame.offset.saturating_add(place.frame.length.into());
+        let joins = |request: &&mut Vec<(FrameName, FramePlace)>| {
+            let (Some((_, first)), Some((_, last))) = (request.first(), request.last()) else { return false };
+            let last_end = last.frame.offset.saturating_add(last.frame.length.into());
+            last.pack == place.pack && last_end == place.frame.offset && end - first.frame.offset <= MAX_READ
+        };
+        match requests.last_mut().filter(joins) {
+            Some(request) => request.push((*name, *place)),
+            None => requests.push(vec![(*name, *place)]),
+        }
+    }
+    requests
+}
+
+/// Those of the neighbouring places whose bytes are not the frame.
+async fn unlike(
+    repository: &Repository,
+    group: &GroupView,
+    places: &[(FrameName, FramePlace)],
+) -> Result<Vec<(FrameName, FramePlace)>, VaultError> {
+    let (Some((_, first)), Some((_, last))) = (places.first(), places.last()) else { return Ok(Vec::new()) };
+    let start = first.frame.offset;
+    let end = last.frame.offset.saturating_add(last.frame.length.into());
+    let bytes = match repository.pack_range(group.id, &first.pack, start..end).await {
+        Ok(bytes) => bytes,
+        Err(error @ VaultError::Store(_)) => return Err(error),
+        // It is shorter than it was listed, or gone: nothing lies there.
+        Err(_) => return Ok(places.to_vec()),
+    };
+    let is_unlike = |(_, place): &&(FrameName, FramePlace)| {
+        let at = usize::try_from(place.frame.offset - start).unwrap_or(usize::MAX);
+        let sealed = bytes.get(at..at.saturating_add(place.frame.length as usize));
+        sealed.is_none_or(|sealed| place.check(sealed).is_err())
+    };
+    Ok(places.iter().filter(is_unlike).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RunId;
+    use crate::index::FrameLocation;
+
+    #[test]
+    fn neighbours_are_read_together_up_to_a_limit() {
+        let place = |pack: &str, ordinal, offset, length| {
+            let pack = Sha256Digest::of(pack.as_bytes());
+            let hash = Sha256Digest::of(b"frame");
+            let frame = FrameLocation { ordinal, offset, length, hash, chunk_bytes: 0 };
+            (
+                FrameName { run: RunId::from_bytes([1; 16]), ordinal },
+                FramePlace { pack, size: 1 << 30, frame },
+            )
+        };
+        let mib = 1 << 20;
+        let places = [
+            place("a", 0, 100, mib),
+            place("a", 1, 100 + u64::from(mib), mib),
+            place("a", 2, 200 + 2 * u64::from(mib), 15 * mib),
+            place("a", 3, 200 + 17 * u64::from(mib), 2 * mib),
+            place("b", 4, 200 + 19 * u64::from(mib), mib),
+        ];
+        let lengths: Vec<usize> = requests(&places).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 1, 1, 1]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Which runs are over and which may still be under way. A run is over when its own writer's snapshot names it: another
+//! writer's word ends nobody's run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::plan::is_old;
+use super::{Listing, below};
+use crate::VaultError;
+use crate::authority::Word;
+use crate::ids::{RunId, Signer, WriterId};
+use crate::keys::GroupView;
+use crate::layout;
+use crate::repository::Repository;
+
+/// The runs of a group by what is known of their end.
+#[derive(Default)]
+pub(super) struct Runs {
+    /// Runs that a snapshot calls its own, kept or forgotten, and the writers who signed these snapshots.
+    made_snapshots: HashMap<RunId, HashSet<WriterId>>,
+    /// Registered less than a lease ago by someone who may register runs today, and not over.
+    pub(super) under_way: HashSet<RunId>,
+    registrants: BTreeMap<RunId, Option<Signer>>,
+}
+
+impl Runs {
+    /// Notes that a snapshot of `writer` calls `run` its own.
+    pub(super) fn note_snapshot(&mut self, run: RunId, writer: WriterId) {
+        self.made_snapshots.entry(run).or_default().insert(writer);
+    }
+
+    /// Finds the runs under way: the registrations that are younger than a lease.
+    pub(super) async fn find_under_way(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        listing: &Listing,
+        now: jiff::Timestamp,
+    ) -> Result<(), VaultError> {
+        for (key, entry) in below(listing, &layout::runs(group.id)) {
+            let Some(run) = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok()) else {
+                continue;
+            };
+            if is_old(entry, now) || self.is_over(repository, group, run).await? {
+                continue;
+            }
+            match repository.registration(group, run, Word::RunUnderWay).await {
+                Ok(_) => {
+                    self.under_way.insert(run);
+                }
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                // Damaged, it may still be of a run that goes on; by someone who may not, it is of none.
+                Err(_) if self.registrant(repository, group, run).await?.is_none() => {
+                    self.under_way.insert(run);
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the run's own writer has committed or forgotten its snapshot, as far as its registration says who that
+    /// is.
+    pub(super) async fn is_over(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<bool, VaultError> {
+        let Some(writers) = self.made_snapshots.get(&run).cloned() else { return Ok(false) };
+        Ok(match self.registrant(repository, group, run).await? {
+            Some(Signer::Writer(writer)) => writers.contains(&writer),
+            // A repair registered it again, so it was missing: a run that is under way has its registration.
+            Some(Signer::Keeper(_) | Signer::Root) => true,
+            None => false,
+        })
+    }
+
+    /// Who registered a run; `None` where its registration is missing or damaged.
+    async fn registrant(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<Option<Signer>, VaultError> {
+        if let Some(known) = self.registrants.get(&run) {
+            return Ok(*known);
+        }
+        let registrant = match repository.registration(group, run, Word::RunKey).await {
+            Ok((signer, _)) => Some(signer),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => None,
+        };
+        self.registrants.insert(run, registrant);
+        Ok(registrant)
+    }
+}

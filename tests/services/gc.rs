@@ -1,0 +1,265 @@
+//! `gc`, with everything forged that can be: what this machine's drills did not make stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_docker::ownership::{MachineKey, RehearsalId, ScratchKind};
+use lifeboat_tests::gate::trial;
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+use crate::docker::{Docker, Playground, docker, eventually, runtime, state};
+use crate::sandbox::{Sweep, owner, rules_of, scratch_objects};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let found = Docker::find();
+    let test = |name: &str, test: fn(&Docker)| {
+        trial(name, found.clone(), move |docker| {
+            test(&docker);
+            Ok(())
+        })
+    };
+    vec![
+        test("gc::expired_leftovers_are_collected_and_young_ones_kept", collection),
+        test("gc::forged_labels_names_and_dates_move_nothing_of_the_users", forged),
+        test(
+            "gc::a_killed_drill_leaves_nothing_that_others_can_reach_and_the_next_command_removes_it",
+            killed,
+        ),
+    ]
+}
+
+fn collection(found: &Docker) {
+    let key = MachineKey::random(&OsEntropy);
+    let [old, young, dead] = [Duration::ZERO, Duration::from_mins(10), Duration::from_mins(10)]
+        .map(|lifetime| owner(lifetime, &key));
+    let _sweeps = [&old, &young, &dead].map(|owner| Sweep(found, owner.clone()));
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        // Three processes that were killed: their sandboxes are simply forgotten.
+        for owner in [&old, &young, &dead] {
+            let sandbox = engine.sandbox(owner.clone()).await.unwrap();
+            sandbox.volume("data").await.unwrap();
+            drop(sandbox);
+            assert!(!rules_of(&owner.id.to_string()).is_empty());
+        }
+        let now = SystemClock.now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        // Another machine, or another user, takes none of it.
+        let stranger = MachineKey::random(&OsEntropy);
+        let nothing = engine.gc(&stranger, now, &BTreeSet::from([dead.id.clone()])).await.unwrap();
+        assert_eq!((nothing.removed_objects, nothing.rehearsals.len()), (0, 0), "{nothing:?}");
+        assert!(nothing.left_alone.iter().any(|line| line.contains("its mark is not this machine's")));
+
+        let collected = engine.gc(&key, now, &BTreeSet::from([dead.id.clone()])).await.unwrap();
+        let mut gone = vec![old.id.to_string(), dead.id.to_string()];
+        gone.sort();
+        assert_eq!(collected.rehearsals, gone, "{collected:?}");
+        assert_eq!((scratch_objects(&old.id), scratch_objects(&dead.id)), (String::new(), String::new()));
+        assert_ne!(scratch_objects(&young.id), "");
+        engine.clear(&young).await.unwrap();
+        assert_eq!(scratch_objects(&young.id), "");
+    });
+}
+
+/// `--label` for each.
+fn labelled(labels: &BTreeMap<String, String>) -> Vec<String> {
+    labels.iter().flat_map(|(key, value)| ["--label".to_owned(), format!("{key}={value}")]).collect()
+}
+
+/// An image that puts `labels` on every container.
+fn image_with(found: &Docker, labels: &BTreeMap<String, String>, play: &Playground) -> String {
+    let made = play.run("base", &[&found.busybox, "true"]);
+    let mut args = vec!["commit".to_owned()];
+    for (key, value) in labels {
+        args.extend(["--change".to_owned(), format!("LABEL {key}={value}")]);
+    }
+    args.push(made.clone());
+    let id = docker(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    docker(&["rm", "--force", &made]);
+    id
+}
+
+/// Removes what a test made under names of its own.
+struct Undo(Vec<Vec<String>>);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for args in self.0.iter().rev() {
+            let _ = Command::new("docker").args(args).output();
+        }
+    }
+}
+
+fn forged(found: &Docker) {
+    let play = Playground::new();
+    let key = MachineKey::random(&OsEntropy);
+    let id = RehearsalId::random(&OsEntropy);
+    let forged = |id: &str| {
+        BTreeMap::from([
+            ("io.lifeboat.rehearsal".to_owned(), id.to_owned()),
+            ("io.lifeboat.expires".to_owned(), "2000-01-01T00:00:00Z".to_owned()),
+            ("io.lifeboat.mark".to_owned(), "0".repeat(64)),
+        ])
+    };
+    let mut undo = Undo(Vec::new());
+    let mut later = |args: &[&str]| undo.0.push(args.iter().map(|&a| a.to_owned()).collect());
+    let make = |args: &[&str], labels: &BTreeMap<String, String>, rest: &[&str]| {
+        let labels = labelled(labels);
+        let all: Vec<&str> = args
+            .iter()
+            .copied()
+            .chain(labels.iter().map(String::as_str))
+            .chain(rest.iter().copied())
+            .collect();
+        docker(&all)
+    };
+
+    // 1. A base image with a label, as in the wild: a running container and its nameless volume.
+    let image = image_with(found, &forged("x"), &play);
+    later(&["rmi", "--force", &image]);
+    let prod = play.run(
+        "prod",
+        &["-v", "/var/lib/data", &image, "sh", "-c", "echo only > /var/lib/data/copy; exec sleep 600"],
+    );
+    // 2. Names and labels of the right form, on every kind of object.
+    let named = format!("lifeboat-{id}");
+    let full = forged(&id.to_string());
+    let volume = make(&["volume", "create"], &full, &[&format!("{named}-data")]);
+    later(&["volume", "rm", &volume]);
+    let network = make(&["network", "create"], &full, &[&named]);
+    later(&["network", "rm", &network]);
+    let container = make(
+        &["run", "--detach", "--name", &format!("{named}-db")],
+        &full,
+        &[&found.busybox, "sleep", "600"],
+    );
+    later(&["rm", "--force", &container]);
+    let tagged = image_with(found, &full, &play);
+    docker(&["tag", &tagged, &format!("lifeboat-rehearsal:{id}")]);
+    later(&["rmi", "--force", &tagged]);
+    // 3. True labels of a drill that is over, on things that it did not make.
+    let over = owner(Duration::ZERO, &key);
+    let copied = over.labels(ScratchKind::Volume, &over.volume_name("data"), "data");
+    let stolen = make(&["volume", "create"], &copied, &[&play.name("stolen")]);
+    // 4. A true mark that comes from the image.
+    let heir = over.container_name("heir");
+    let true_image = image_with(found, &over.labels(ScratchKind::Container, &heir, "heir"), &play);
+    later(&["rmi", "--force", &true_image]);
+    let inheritor = docker(&["run", "--detach", "--name", &heir, &true_image, "sleep", "600"]);
+    later(&["rm", "--force", &inheritor]);
+    // 5. What an older release left: no mark.
+    let mut unmarked = forged(&id.to_string());
+    unmarked.remove("io.lifeboat.mark");
+    let older = make(&["volume", "create"], &unmarked, &[&format!("{named}-older")]);
+    later(&["volume", "rm", &older]);
+
+    let dead = BTreeSet::from([id.clone(), over.id.clone()]);
+    let collected = runtime().block_on(async {
+        let now = SystemClock.now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        found.engine().await.unwrap().gc(&key, now, &dead).await.unwrap()
+    });
+    assert_eq!((collected.removed_objects, collected.leftovers.len()), (0, 0), "{collected:?}");
+    for running in [&prod, &container, &inheritor] {
+        assert_eq!(state(running), "running");
+    }
+    assert_eq!(docker(&["exec", &prod, "cat", "/var/lib/data/copy"]), "only");
+    for there in [&volume, &stolen, &older] {
+        docker(&["volume", "inspect", there]);
+    }
+    docker(&["network", "inspect", &network]);
+    docker(&["image", "inspect", &format!("lifeboat-rehearsal:{id}"), &image, &true_image]);
+    for (named, reason) in [
+        (play.name("prod"), "no rehearsal"),
+        (volume, "not this machine's"),
+        (format!("container {named}-db"), "not this machine's"),
+        (format!("network {named}"), "not this machine's"),
+        (format!("image lifeboat-rehearsal:{id}"), "not this machine's"),
+        (stolen, "its name"),
+        (heir, "from its image"),
+        (older, "an older release"),
+    ] {
+        let told = collected.left_alone.iter().any(|line| line.contains(&named) && line.contains(reason));
+        assert!(told, "{named}: {reason} in {:#?}", collected.left_alone);
+    }
+}
+
+fn as_nobody(script: &str) -> bool {
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script];
+    Command::new("setpriv")
+        .args(nobody)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+fn killed(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let app =
+        play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
+    eventually("the container has written", || {
+        docker(&["exec", &app, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
+    });
+    let mut yard = Yard::without_repository(BINARIES);
+    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
+    yard.init().expect_code(0);
+    // A folder besides, with what makes root of whoever runs it.
+    let folder = yard.path("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::copy("/bin/true", folder.join("rootme")).unwrap();
+    fs::set_permissions(folder.join("rootme"), fs::Permissions::from_mode(0o6755)).unwrap();
+    yard.backup(["run", "--volume", &volume, "--path", folder.to_str().unwrap(), "--mode", "pause"])
+        .expect_code(0);
+    let plan = yard.path("plan.toml");
+    fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
+    // Others may go through the folders above, as on a host where the state folder lies below /var/lib.
+    for open in [yard.path("."), yard.path("state"), yard.path("state/lifeboat")] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    let drill = || {
+        let mut command = yard.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let copy = || {
+            let names = docker(&["ps", "--format", "{{.Names}}", "--filter", "label=io.lifeboat.rehearsal"]);
+            names.lines().find(|name| name.ends_with(&play.name("app"))).map(str::to_owned)
+        };
+        eventually("the scratch copy runs", || copy().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        copy().unwrap()["lifeboat-".len()..][..16].to_owned()
+    };
+    let id = drill();
+    let _sweep =
+        Undo(vec![vec!["rm".into(), "--force".into(), format!("lifeboat-{id}-{}", play.name("app"))]]);
+    let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
+    // The volume is the first stream, the folder the second.
+    assert_eq!(fs::metadata(left.join("1/rootme")).unwrap().permissions().mode() & 0o7777, 0o6755);
+    assert!(as_nobody(&format!("ls {}", yard.path("state/lifeboat").display())), "the way is open so far");
+    assert!(!as_nobody(&format!("ls {}", left.display())), "others look into a drill's folder");
+    assert!(!as_nobody(&format!("{}/1/rootme", left.display())), "others run what a snapshot holds");
+    let said = yard.restore(["gc", "--json"]).expect_code(0);
+    let document = said.json();
+    assert!(document["removed"].as_u64().unwrap() >= 6, "{document}");
+    assert_eq!(scratch_objects(&id), "");
+    assert!(!left.exists());
+    assert_eq!(fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count(), 0);
+    assert_eq!(state(&app), "running");
+
+    // The next drill begins by removing what the last one left, although nothing of it has expired.
+    let id = drill();
+    assert_ne!(scratch_objects(&id), "");
+    fs::write(&plan, "version = 1\nstability = \"0s\"\n").unwrap();
+    let said = yard.restore(["rehearse", "latest", "--plan", plan.to_str().unwrap()]).expect_code(3);
+    assert!(said.stderr.contains("an earlier drill did not clear away"), "{}", said.stderr);
+    assert_eq!(scratch_objects(&id), "");
+}

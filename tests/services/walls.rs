@@ -1,0 +1,290 @@
+//! The walls around a sandbox, attacked: each alone, both gone, and from inside a container that a hostile snapshot asks for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_docker::definitions::{ContainerParts, ImageParts};
+use lifeboat_docker::ownership::{MachineKey, Ownership};
+use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
+use lifeboat_docker::scratch::{ExecCommand, Isolation, Sandbox};
+use lifeboat_docker::{Engine, EngineError};
+use lifeboat_tests::command::run;
+use lifeboat_tests::gate::trial;
+use lifeboat_tests::repository::Yard;
+use serde_json::json;
+
+use crate::BINARIES;
+use crate::docker::{Docker, Playground, docker, eventually, runtime};
+use crate::sandbox::{Sweep, owner, rules_of, scratch_objects};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let found = Docker::find();
+    let test = |name: &str, test: fn(&Docker)| {
+        trial(name, found.clone(), move |docker| {
+            test(&docker);
+            Ok(())
+        })
+    };
+    vec![
+        test("walls::without_both_every_way_out_is_heard", neither),
+        test("walls::the_packet_filter_alone_lets_no_packet_in", filter_alone),
+        test("walls::the_bridge_alone_lets_in_what_only_root_can_send", bridge_alone),
+        test("walls::a_hostile_container_reaches_nothing_and_fallen_walls_are_seen", hostile),
+        test("walls::a_wall_that_cannot_be_set_ends_the_drill_before_it_begins", no_filter),
+        test("walls::an_image_is_asked_for_by_id_or_digest_only", images),
+    ]
+}
+
+fn bridge(owner: &Ownership) -> String {
+    format!("lb-{}", &owner.id.to_string()[..12])
+}
+
+/// What an attacker would find on a host that does not guard the bridge.
+fn undo_settings(owner: &Ownership) {
+    let set = |setting: &str, value: &str| {
+        fs::write(format!("/proc/sys/net/{}", setting.replace("BR", &bridge(owner))), value).unwrap();
+    };
+    set("ipv4/conf/BR/arp_ignore", "0");
+    set("ipv4/conf/BR/rp_filter", "0");
+    set("ipv4/conf/BR/forwarding", "1");
+    // Without the wait for others with the same address.
+    set("ipv6/conf/BR/accept_dad", "0");
+    set("ipv6/conf/BR/disable_ipv6", "0");
+}
+
+fn undo_filter(owner: &Ownership) {
+    for program in ["/usr/sbin/iptables", "/usr/sbin/ip6tables"] {
+        let listed = Command::new(program).arg("-S").output().unwrap();
+        for line in
+            String::from_utf8_lossy(&listed.stdout).lines().filter(|l| l.contains(&owner.id.to_string()))
+        {
+            let rule = line.replace('"', "");
+            let words = rule.split(' ').skip(1);
+            assert!(
+                Command::new(program).args(["-w", "-D"]).args(words).status().unwrap().success(),
+                "{line}"
+            );
+        }
+    }
+    assert_eq!(rules_of(&owner.id.to_string()), "");
+}
+
+/// A sandbox, after `change`, as the proof sees it.
+fn proof(found: &Docker, change: impl Fn(&Ownership)) -> Result<Isolation, EngineError> {
+    let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+    let _sweep = Sweep(found, owner.clone());
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        assert!(!rules_of(&owner.id.to_string()).is_empty());
+        change(&owner);
+        let shown = sandbox.prove_isolation().await;
+        let cleared = sandbox.tear_down().await.unwrap();
+        assert!(cleared.leftovers.is_empty(), "{cleared:?}");
+        assert_eq!(scratch_objects(&owner.id), "", "rules and objects are gone");
+        shown
+    })
+}
+
+fn reached(shown: Result<Isolation, EngineError>) -> Vec<String> {
+    match shown {
+        Err(EngineError::NotIsolated { reached }) => reached,
+        Err(EngineError::WallFell { faults }) => {
+            assert!(!faults.is_empty());
+            Vec::new()
+        }
+        other => panic!("fallen walls go unseen: {other:?}"),
+    }
+}
+
+fn neither(found: &Docker) {
+    let reached = reached(proof(found, |owner| {
+        undo_settings(owner);
+        undo_filter(owner);
+    }));
+    for way in [
+        "by ARP",
+        "by IPv6",
+        "a broadcast)",
+        "a broadcast from 0.0.0.0",
+        "a broadcast of a plain socket",
+        "UDP for 172.17.0.1",
+        "from 198.51.100.7",
+        "with IPv6 switched on",
+        "a multicast over IPv6",
+    ] {
+        assert!(reached.iter().any(|said| said.contains(way)), "{way} is not heard: {reached:#?}");
+    }
+    assert!(proof(found, |_| ()).is_ok());
+}
+
+fn filter_alone(found: &Docker) {
+    let reached = reached(proof(found, undo_settings));
+    // ARP is no packet of IP: it tells where the host is, and nothing follows from that.
+    assert!(reached.iter().all(|said| said.contains("by ARP")), "{reached:#?}");
+}
+
+fn bridge_alone(found: &Docker) {
+    let reached = reached(proof(found, undo_filter));
+    // A sender of 0.0.0.0 takes a packet socket, which no container of a sandbox can open.
+    assert!(reached.iter().all(|said| said.contains("0.0.0.0")), "{reached:#?}");
+}
+
+/// A container that asks for everything by which one could get out.
+fn wants_out(found: &Docker) -> (ContainerParts, ImageParts) {
+    let image = docker(&["inspect", "--format", "{{.Id}}", &found.busybox]);
+    let document = json!({
+        "Id": "c".repeat(64), "Name": "/hostile", "Image": image,
+        "Config": {"Image": found.busybox, "Cmd": ["sleep", "600"], "WorkingDir": "/proc/self/fd/7"},
+        "HostConfig": {
+            "NetworkMode": "bridge", "Privileged": true, "CapAdd": ["NET_RAW", "NET_ADMIN", "SYS_NICE", "SYS_ADMIN"],
+            "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.eth0.disable_ipv6": "0",
+                "net.core.somaxconn": "99"},
+            "Ulimits": [{"Name": "core", "Soft": -1, "Hard": -1}, {"Name": "nice", "Soft": 40, "Hard": 40},
+                {"Name": "nofile", "Soft": 999, "Hard": 999}],
+            "SecurityOpt": ["no-new-privileges:false"],
+        },
+        "NetworkSettings": {"Networks": {"bridge": {}}},
+        "Mounts": [],
+    });
+    let image =
+        ImageParts { id: image, digests: vec![], volumes: vec![], env: vec![], platform: String::new() };
+    (ContainerParts::from_document(&document).unwrap(), image)
+}
+
+async fn started(engine: &Engine, sandbox: &Sandbox, found: &Docker) -> String {
+    let (parts, image) = wants_out(found);
+    let image = engine.resolve_image(&parts, Some(&image)).await.unwrap();
+    let network = sandbox.network().to_owned();
+    let setting = Setting {
+        owner: sandbox.owner(),
+        network: &network,
+        restored: &BTreeMap::new(),
+        containers: &BTreeMap::new(),
+        limits: Limits { memory_bytes: 64 << 20, nano_cpus: 1_000_000_000, processes: 64 },
+        env: &BTreeMap::new(),
+    };
+    let sanitised = sanitise(&parts, &image, &setting);
+    for said in ["NET_RAW", "disable_ipv6=0", "the limit nice", "the limit core", "working folder"] {
+        assert!(sanitised.removed.iter().any(|line| line.contains(said)), "{said}: {:?}", sanitised.removed);
+    }
+    let id = sandbox.create_container(sanitised).await.unwrap();
+    sandbox.start(&id).await.unwrap();
+    id
+}
+
+fn hostile(found: &Docker) {
+    let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+    let _sweep = Sweep(found, owner.clone());
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        sandbox.prove_isolation().await.unwrap();
+        let id = started(&engine, &sandbox, found).await;
+        let ask = async |script: &str| {
+            let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+            let command = ExecCommand { argv, ..Default::default() };
+            let said = sandbox.exec(&id, &command, Duration::from_secs(20)).await.unwrap();
+            String::from_utf8_lossy(&said.stdout).trim().to_owned()
+        };
+        assert_eq!(ask("grep NoNewPrivs /proc/self/status | tr -d '\\t'").await, "NoNewPrivs:1");
+        // Bit 13 is NET_RAW, 12 NET_ADMIN, 27 MKNOD, 29 AUDIT_WRITE, 31 SETFCAP, 23 SYS_NICE.
+        let bounding = ask("grep CapBnd /proc/self/status | cut -f2").await;
+        let bounding = u64::from_str_radix(&bounding, 16).unwrap();
+        for bit in [12, 13, 21, 23, 27, 29, 31] {
+            assert_eq!(bounding & (1 << bit), 0, "capability {bit} in {bounding:x}");
+        }
+        assert_eq!(ask("grep -v ' lo$' /proc/net/if_inet6; pwd; ulimit -c; ulimit -n").await, "/\n0\n999");
+        assert_eq!(ask("cat /proc/sys/net/core/somaxconn").await, "99");
+        let own = fs::read_to_string("/proc/net/fib_trie").unwrap();
+        assert!(own.contains("172.17.0.1"));
+        assert_eq!(ask("ping -c 1 -W 1 172.17.0.1 >/dev/null 2>&1 && echo reached").await, "");
+
+        let again = sandbox.prove_again().await.unwrap();
+        assert_eq!(again.networks, 2, "the probe's and the container's");
+
+        // Somebody switches IPv6 on in the container's own network.
+        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
+        let inside = |script: &str| {
+            assert!(Command::new("nsenter").args(["-t", &pid, "-n", "sh", "-c", script]).status().unwrap().success());
+        };
+        inside("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad; echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+        let error = sandbox.prove_again().await.unwrap_err();
+        assert!(error.to_string().contains("an IPv6 network"), "{error}");
+        inside("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+        sandbox.prove_again().await.unwrap();
+
+        // The firewall is flushed meanwhile.
+        undo_filter(&owner);
+        let error = sandbox.prove_again().await.unwrap_err();
+        assert!(matches!(error, EngineError::WallFell { .. } | EngineError::NotIsolated { .. }), "{error}");
+        let cleared = sandbox.tear_down().await.unwrap();
+        assert!(cleared.leftovers.is_empty(), "{cleared:?}");
+    });
+    assert_eq!(scratch_objects(&owner.id), "");
+}
+
+fn no_filter(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let id = play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
+    eventually("the container has written", || {
+        docker(&["exec", &id, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
+    });
+    let mut yard = Yard::without_repository(BINARIES);
+    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
+    yard.init().expect_code(0);
+    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+
+    // A host whose `iptables` does not work, seen by this process only.
+    let plain = yard.restore_command(["rehearse", "latest"]);
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind /bin/false \"$(readlink -f /usr/sbin/iptables)\" && exec \"$@\"",
+        "sh",
+    ]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let said = run(&mut command).expect_code(2);
+    for word in ["packet filter", "iptables", "install", "nothing was restored"] {
+        assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
+    }
+    let left = docker(&["volume", "ls", "--quiet", "--filter", "name=lifeboat-"]);
+    assert!(!left.contains(&volume), "{left}");
+    assert_eq!(fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count(), 0);
+}
+
+fn images(found: &Docker) {
+    let (parts, image) = wants_out(found);
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        assert_eq!(engine.resolve_image(&parts, Some(&image)).await.unwrap().parts.id, parts.image_id);
+        // A tag, a search of the engine's, and the like: as id and as digest.
+        for asked in [
+            found.busybox.as_str(),
+            "search?term=127.0.0.1:19999/x&limit=1&x=",
+            "get?names=busybox&x=",
+            "..",
+            "busybox",
+        ] {
+            let mut parts = parts.clone();
+            asked.clone_into(&mut parts.image_id);
+            let image = ImageParts { digests: vec![asked.to_owned()], ..image.clone() };
+            let error = engine.resolve_image(&parts, Some(&image)).await.unwrap_err();
+            assert!(matches!(error, EngineError::ImageMissing { .. }), "{asked}: {error:?}");
+        }
+    });
+}
