@@ -26,7 +26,7 @@ pub fn state_folder() -> PathBuf {
         .map_or_else(|| PathBuf::from("/var/lib/lifeboat"), |b| b.join("lifeboat"))
 }
 
-/// The folder for what belongs to this machine, whoever's home `sudo` or a timer has set: for root the system's own, unless
+/// The folder for what belongs to this machine, whatever home `sudo` or a timer has set: for root the system's own, unless
 /// XDG_STATE_HOME names another.
 pub fn machine_folder() -> PathBuf {
     if rustix::process::geteuid().is_root() && env::var_os("XDG_STATE_HOME").is_none() {
