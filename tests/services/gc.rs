@@ -212,7 +212,7 @@ fn killed(found: &Docker) {
     let mut yard = Yard::without_repository(BINARIES);
     yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
     yard.init().expect_code(0);
-    // A folder besides, with what makes root of whoever runs it.
+    // A folder besides, with what makes root of one who runs it.
     let folder = yard.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::copy("/bin/true", folder.join("rootme")).unwrap();

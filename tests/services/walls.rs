@@ -124,7 +124,7 @@ fn neither(found: &Docker) {
 
 fn filter_alone(found: &Docker) {
     let reached = reached(proof(found, undo_settings));
-    // ARP is no packet of IP: it tells where the host is, and nothing follows from that.
+    // ARP does not go by IP: it tells where the host is, and nothing follows from that.
     assert!(reached.iter().all(|said| said.contains("by ARP")), "{reached:#?}");
 }
 

@@ -165,7 +165,7 @@ pub(super) fn by_frames(aim: &Aim, place: usize) -> io::Result<Heard> {
 
 /// Sends a broadcast as any process can.
 pub(super) fn by_broadcast(aim: &Aim) {
-    // Where there is no way out, the system refuses: that is what is hoped for.
+    // Where there is no way out, the system refuses: then nothing was sent.
     let _ = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.set_broadcast(true)?;
         let text = format!("{} a broadcast of a plain socket", aim.word);

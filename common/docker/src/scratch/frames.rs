@@ -228,7 +228,7 @@ mod tests {
         let neighbour: Mac = [2, 0x42, 1, 1, 1, 1];
         let hear = |frame: &[u8]| answer(frame, OWN, BRIDGE, &[HOST]);
         assert_eq!(hear(&arp_reply(BRIDGE, HOST)).unwrap(), "the host by ARP (for 172.17.0.1)");
-        assert!(hear(&arp_reply(neighbour, HOST)).is_some(), "whoever gives the host's address away");
+        assert!(hear(&arp_reply(neighbour, HOST)).is_some(), "anybody who gives the host's address away");
         assert_eq!(hear(&arp_reply(neighbour, Ipv4Addr::new(172, 20, 0, 3))), None);
         assert!(hear(&echo(BRIDGE, Some(OWN), link_local(OWN))).unwrap().contains("IPv6"));
         assert_eq!(hear(&echo(neighbour, Some(OWN), link_local(OWN))), None);
