@@ -26,7 +26,7 @@ def check(holds, what):
 
 
 def warn(text):
-    print(f"reader: {printable(text)}", file=sys.stderr)
+    print(f"reader: {printable(str(text))}", file=sys.stderr)
 
 
 # Control characters, and those that are invisible or change the direction of their neighbours.

@@ -1,0 +1,150 @@
+//! What each error means to the caller, and what to do next.
+
+use std::io;
+
+use lifeboat_core::{Fault, Kind};
+
+use super::VaultError;
+
+impl Fault for VaultError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotARepository { .. }
+            | Self::AlreadyARepository { .. }
+            | Self::OtherFormat { .. }
+            | Self::UnboundIdentity
+            | Self::NotAllowed { .. }
+            | Self::BadRecipient { .. }
+            | Self::TooFewRecipients { .. }
+            | Self::KeyFile { .. }
+            | Self::NoSuchSnapshot { .. }
+            | Self::NoSuchMember { .. }
+            | Self::AmbiguousSnapshot { .. }
+            | Self::NotInSnapshot { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::TargetOfAnother { .. }
+            | Self::BadName { .. }
+            | Self::NameTaken { .. }
+            | Self::BadText { .. }
+            | Self::Source { .. } => Kind::Usage,
+            Self::OtherRepository { .. }
+            | Self::WrongIdentity { .. }
+            | Self::UnknownWriter
+            | Self::RolledBack { .. }
+            | Self::OlderEpoch { .. }
+            | Self::Withheld { .. }
+            | Self::Claimed { .. }
+            | Self::Contradicted { .. }
+            | Self::Disproved { .. }
+            | Self::Doubtful { .. }
+            | Self::NoMoreNumbers { .. }
+            | Self::TooLarge { .. }
+            | Self::Removed(_)
+            | Self::PastLease { .. }
+            | Self::PrunedUnderWay { .. }
+            | Self::CommittedTooLate { .. }
+            | Self::NotWhole { .. }
+            | Self::RosterChanged { .. }
+            | Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::LostFrame { .. }
+            | Self::Unreadable { .. }
+            | Self::Target { .. }
+            | Self::Local { .. } => Kind::Refused,
+            Self::Store(error) => error.kind(),
+            Self::Interrupted => Kind::Interrupted,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::NotARepository { .. } => {
+                "check the location, or make a repository there with `lifeboat-backup init`".to_owned()
+            }
+            Self::AlreadyARepository { .. } => {
+                "use it as it is, or choose another location; init never overwrites".to_owned()
+            }
+            Self::OtherFormat { .. } => "use a version of Lifeboat that reads this format".to_owned(),
+            Self::OtherRepository { .. } => {
+                "give the key of this repository; if the location is right, someone has put another repository in \
+                 its place"
+                    .to_owned()
+            }
+            Self::UnboundIdentity => {
+                "give the key file that `lifeboat-backup init` wrote, or name the repository with --root ID".to_owned()
+            }
+            Self::WrongIdentity { .. } => "give a recovery key that `init` made for this repository".to_owned(),
+            Self::UnknownWriter => "this key was never enrolled here, or was removed; use the host's current key"
+                .to_owned(),
+            Self::BadRecipient { .. } => {
+                "give an age recipient (age1…), an SSH public key (ssh-ed25519 …, ssh-rsa …) or `passphrase`".to_owned()
+            }
+            Self::TooFewRecipients { .. } => {
+                "give --recovery-key or --recipient once more and keep the keys apart; or accept that losing the one \
+                 key loses everything, with --single-recipient"
+                    .to_owned()
+            }
+            Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
+                "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
+            }
+            Self::RolledBack { .. } | Self::Withheld { .. } => {
+                "ask who runs the storage: it was put back to an older state, or hides objects; if that is known and \
+                 meant, remove this repository's file below `pins` in Lifeboat's state folder"
+                    .to_owned()
+            }
+            Self::Claimed { .. }
+            | Self::Contradicted { .. }
+            | Self::Disproved { .. }
+            | Self::Doubtful { .. }
+            | Self::NoMoreNumbers { .. } => return self.advice_on_history(),
+            Self::TooLarge { .. } => "ask for less at a time; what is stored already stays as it is".to_owned(),
+            Self::OlderEpoch { .. } => {
+                "ask who runs the storage: it was put back to an older state, or hides the newest roster".to_owned()
+            }
+            Self::NotAllowed { needed, .. } => format!("give {needed}"),
+            Self::Removed(_) => "ask for a new key: `lifeboat-backup key add`, with a recovery key".to_owned(),
+            Self::PastLease { .. } | Self::PrunedUnderWay { .. } => {
+                "run again; what is still there is not stored twice".to_owned()
+            }
+            Self::CommittedTooLate { snapshot, .. } => format!(
+                "run again, which stores what is gone once more; then `lifeboat-backup forget {}`",
+                &snapshot.to_string()[..12]
+            ),
+            Self::NotWhole { .. } => {
+                "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
+            }
+            Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
+            Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
+            Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
+            Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),
+            Self::TargetNotEmpty { .. } => "restore into an empty or new folder".to_owned(),
+            Self::TargetOfAnother { .. } => {
+                "restore into a folder of your own, or run as root, which takes the folder over first".to_owned()
+            }
+            Self::Target { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room there or restore to another file system, into an empty folder; the snapshot itself is \
+                     not at fault"
+                        .to_owned()
+                }
+                _ => return None,
+            },
+            Self::BadName { .. } => {
+                "give a plain name of one part, without control characters, such as `shop.sql`".to_owned()
+            }
+            Self::NameTaken { .. } => "give each another name".to_owned(),
+            Self::BadText { .. } => "give a shorter one".to_owned(),
+            Self::Unreadable { .. } => {
+                "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
+            }
+            Self::Store(error) => return error.advice(),
+            Self::KeyFile { .. }
+            | Self::NotInSnapshot { .. }
+            | Self::Source { .. }
+            | Self::Local { .. }
+            | Self::Interrupted
+            | Self::Internal(_) => return None,
+        })
+    }
+}
