@@ -70,7 +70,7 @@ impl Base {
         let new = base.yard.objects("packs").into_iter().filter(|pack| !before.contains(pack));
         let data = new.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
         fs::remove_file(data).unwrap();
-        base.yard.backup(["repair"]).expect_code(1);
+        base.yard.backup(["repair", "--keeper-key", &keeper]).expect_code(1);
         base.capture();
 
         let first = base.snapshots.remove(0).0;

@@ -77,7 +77,7 @@ impl<'a> KnownContents<'a> {
     }
 
     fn leave_out(&self, error: &VaultError) {
-        self.progress.warn(&format!("{error}; the chunks that it is about are stored again"));
+        self.progress.warn(&format!("{error}; what it lists is stored again"));
     }
 
     /// Reads the chunks of the frames that are placed and not excluded. What `own` signed comes first: a writer
