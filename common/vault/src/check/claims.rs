@@ -80,6 +80,7 @@ impl Checker {
             }
         }
         survey.bad.extend(untrue.denied.iter().copied());
+        survey.denied.extend(untrue.denied.iter().copied());
         untrue.disputed = disputed(survey);
         if !untrue.is_empty() {
             self.name_signers(survey, &untrue, shard, findings).await?;

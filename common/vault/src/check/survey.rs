@@ -74,6 +74,8 @@ pub(crate) struct GroupSurvey {
     gone_places: HashMap<FrameName, usize>,
     /// The located frames, once all locations were taken in.
     located_names: Option<FrameSet>,
+    /// Places (pack, frame, offset) that trailers of packs deny.
+    pub(crate) denied: HashSet<(Sha256Digest, FrameName, u64)>,
     /// Places (pack, frame, offset) at which a read found another frame than the right one.
     pub(crate) bad: HashSet<(Sha256Digest, FrameName, u64)>,
     /// The names of index objects and registrations that are damaged.
@@ -321,6 +323,7 @@ impl GroupSurvey {
             listed_in_vain: 0,
             gone_places: HashMap::new(),
             located_names: None,
+            denied: HashSet::new(),
             bad: HashSet::new(),
             damaged: Vec::new(),
             parts_seen: HashSet::new(),
@@ -455,6 +458,20 @@ impl GroupSurvey {
             }
         }
         whole
+    }
+
+    /// The needed frames of which nothing that a trailer does not deny says where they lie, so that they may lie in any
+    /// pack whose trailer cannot be read.
+    pub(crate) fn homeless(&self) -> FrameSet {
+        let mut placed = FrameSet::default();
+        for (pack, frames) in self.located.iter().filter(|(pack, _)| self.packs.contains_key(*pack)) {
+            for located in frames {
+                if !self.denied.contains(&(*pack, located.name, located.place.offset)) {
+                    placed.insert(located.name);
+                }
+            }
+        }
+        self.needed.minus(&placed)
     }
 
     /// The frames that are said to lie in packs that are there.

@@ -53,8 +53,7 @@ impl Checker {
             if !whole.is_empty() {
                 self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
             }
-            let homeless = survey.needed.minus(&survey.whole());
-            match removal(trailer.as_deref(), &moved, &homeless) {
+            match removal(trailer.as_deref(), &moved, &survey.homeless()) {
                 Ok(why) => mender.remove(&key, &why).await?,
                 Err(why) => tracing::warn!("`{key}` is {why}"),
             }
