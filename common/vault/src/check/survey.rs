@@ -460,18 +460,18 @@ impl GroupSurvey {
         whole
     }
 
-    /// The needed frames of which nothing that a trailer does not deny says where they lie, so that they may lie in any
-    /// pack whose trailer cannot be read.
+    /// The needed frames of which nothing that a trailer does not deny says where they lie, and that no repair has looked
+    /// for in vain: they may lie in any pack whose trailer cannot be read.
     pub(crate) fn homeless(&self) -> FrameSet {
         let mut placed = FrameSet::default();
-        for (pack, frames) in self.located.iter().filter(|(pack, _)| self.packs.contains_key(*pack)) {
+        for (pack, frames) in &self.located {
             for located in frames {
                 if !self.denied.contains(&(*pack, located.name, located.place.offset)) {
                     placed.insert(located.name);
                 }
             }
         }
-        self.needed.minus(&placed)
+        self.needed.minus(&placed).minus(&self.marked)
     }
 
     /// The frames that are said to lie in packs that are there.

@@ -101,8 +101,9 @@ impl Checker {
         }
         let (kind, mut run_keys) = self.header_for(survey, bytes, &frames).await?;
         let mut new = self.build(survey, bytes, kind, &run_keys, &frames)?;
-        if new.hash == *pack {
-            // All of it was whole, so what replaces it would have its name. A header may name a run twice: with the
+        if new.hash == *pack || survey.packs.contains_key(&new.hash) {
+            // All of it was whole, so what replaces it would have its name, or that of a pack that it was exchanged with. A
+            // header may name a run twice: with the
             // same bytes otherwise, the new pack lies beside the damaged one until that is gone.
             run_keys.extend(run_keys.first().cloned());
             new = self.build(survey, bytes, kind, &run_keys, &frames)?;
