@@ -102,11 +102,7 @@ fn reached(shown: Result<Isolation, EngineError>) -> Vec<String> {
 }
 
 fn neither(found: &Docker) {
-    let reached = reached(proof(found, |owner| {
-        undo_settings(owner);
-        undo_filter(owner);
-    }));
-    for way in [
+    let ways = [
         "by ARP",
         "by IPv6",
         "a broadcast)",
@@ -116,8 +112,21 @@ fn neither(found: &Docker) {
         "from 198.51.100.7",
         "with IPv6 switched on",
         "a multicast over IPv6",
-    ] {
-        assert!(reached.iter().any(|said| said.contains(way)), "{way} is not heard: {reached:#?}");
+    ];
+    let mut heard: Vec<String> = Vec::new();
+    let is_heard = |heard: &[String], way: &str| heard.iter().any(|said| said.contains(way));
+    // An address of IPv6 takes its time on a busy machine, so a way that is not heard at once is tried again.
+    for _ in 0..3 {
+        heard.extend(reached(proof(found, |owner| {
+            undo_settings(owner);
+            undo_filter(owner);
+        })));
+        if ways.iter().all(|way| is_heard(&heard, way)) {
+            break;
+        }
+    }
+    for way in ways {
+        assert!(is_heard(&heard, way), "{way} is not heard: {heard:#?}");
     }
     assert!(proof(found, |_| ()).is_ok());
 }
