@@ -1,5 +1,5 @@
-//! For tests only: a store that fails as told, a clock and randomness that do as told, the contract of stores, and the
-//! corpus of fuzz targets.
+//! For tests only: a store that fails as told, a clock and randomness that do as told, the contract of stores, the
+//! corpus of fuzz targets, and bytes to back up.
 
 mod clock;
 pub mod contract;
@@ -7,8 +7,10 @@ pub mod corpus;
 mod entropy;
 pub mod fault_store;
 pub mod loopback;
+mod sources;
 
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use fault_store::FaultStore;
 pub use loopback::Loopback;
+pub use sources::{noise, silent};

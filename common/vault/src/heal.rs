@@ -81,15 +81,12 @@ impl Healer {
             Err(_) => return Ok(None),
         };
         for place in places.get(&name).into_iter().flatten() {
-            let end = place.frame.offset.saturating_add(place.frame.length.into());
-            let sealed = match repository.pack_range(view.id, &place.pack, place.frame.offset..end).await {
+            let sealed = match repository.frame_at(view.id, place).await {
                 Ok(sealed) => sealed,
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(_) => continue,
             };
-            if place.check(&sealed).is_ok()
-                && let Ok(opened) = OpenedFrame::open(&sealed, &key, repository.id(), name)
-            {
+            if let Ok(opened) = OpenedFrame::open(&sealed, &key, repository.id(), name) {
                 return Ok(Some(opened));
             }
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::progress::{Progress, Silent};
 use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::{noise, silent};
 use lifeboat_trust::key::SigningKey;
 use minicbor::Encode;
 use tokio_util::sync::CancellationToken;
@@ -35,17 +35,6 @@ use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, Target
 
 /// What a folder holds.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
-
-pub(crate) fn silent() -> Arc<dyn Progress> {
-    Arc::new(Silent)
-}
-
-/// Bytes that do not compress.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 /// Two files: one that every snapshot has alike, and one that is new in each.
 pub(crate) fn files(seed: u64) -> Files {

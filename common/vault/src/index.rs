@@ -2,7 +2,7 @@
 //!
 //! A restore needs locations only. Writers read the contents of their group to find what need not be stored again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};
@@ -95,6 +95,27 @@ pub(crate) struct FrameLocation {
     pub(crate) chunk_bytes: u32,
 }
 
+impl From<&TrailerFrame> for FrameLocation {
+    fn from(frame: &TrailerFrame) -> Self {
+        let TrailerFrame { ordinal, offset, length, hash, chunk_bytes, .. } = *frame;
+        Self { ordinal, offset, length, hash, chunk_bytes }
+    }
+}
+
+/// The places that a pack's trailer lists.
+pub(crate) struct ListedPlaces(HashSet<(FrameName, u64, u32, Sha256Digest)>);
+
+impl ListedPlaces {
+    pub(crate) fn new(trailer: &[TrailerFrame]) -> Self {
+        Self(trailer.iter().map(|frame| (frame.name(), frame.offset, frame.length, frame.hash)).collect())
+    }
+
+    /// Whether the trailer has the frame in this place, of this length and hash.
+    pub(crate) fn has(&self, name: FrameName, place: &FrameLocation) -> bool {
+        self.0.contains(&(name, place.offset, place.length, place.hash))
+    }
+}
+
 /// A pack that is in the store, and what it holds.
 pub(crate) struct StoredPack {
     pub(crate) hash: Sha256Digest,
@@ -165,14 +186,7 @@ pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
     for pack in packs {
         let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
         for f in &pack.frames {
-            let location = FrameLocation {
-                ordinal: f.ordinal,
-                offset: f.offset,
-                length: f.length,
-                hash: f.hash,
-                chunk_bytes: f.chunk_bytes,
-            };
-            frames.entry(f.run).or_default().push(location);
+            frames.entry(f.run).or_default().push(f.into());
         }
         for (run, frames) in frames {
             let located = PackLocations { pack: pack.hash, frames, size: pack.size };

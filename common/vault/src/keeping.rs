@@ -145,11 +145,10 @@ impl Keeping<'_> {
         places: &[FramePlace],
     ) -> Result<Option<FramePlace>, VaultError> {
         for place in places {
-            let end = place.frame.offset.saturating_add(place.frame.length.into());
-            match self.repository.pack_range(group.id, &place.pack, place.frame.offset..end).await {
-                Ok(sealed) if place.check(&sealed).is_ok() => return Ok(Some(*place)),
+            match self.repository.frame_at(group.id, place).await {
+                Ok(_) => return Ok(Some(*place)),
                 Err(error @ VaultError::Store(_)) => return Err(error),
-                Ok(_) | Err(_) => {}
+                Err(_) => {}
             }
         }
         Ok(None)

@@ -74,6 +74,16 @@ impl Repository {
         }
     }
 
+    /// Reads the sealed frame that lies in a place; what lies there instead is damage.
+    pub(crate) async fn frame_at(&self, group: GroupId, place: &FramePlace) -> Result<Bytes, VaultError> {
+        let end = place.frame.offset.saturating_add(place.frame.length.into());
+        let sealed = self.pack_range(group, &place.pack, place.frame.offset..end).await?;
+        match place.check(&sealed) {
+            Ok(()) => Ok(sealed),
+            Err(reason) => Err(VaultError::damaged(layout::pack(group, &place.pack), reason)),
+        }
+    }
+
     /// Reads the locations objects of a run, the one that was stored last first.
     pub(crate) async fn locations(
         &self,

@@ -85,9 +85,7 @@ impl Repository {
                 let listed = listed.get(&(name.run, name.ordinal)).ok_or_else(|| {
                     VaultError::damaged(&key, format!("its trailer does not list frame {}", name.ordinal))
                 })?;
-                let end = place.frame.offset.saturating_add(place.frame.length.into());
-                let sealed = self.pack_range(group.id, pack, place.frame.offset..end).await?;
-                place.check(&sealed).map_err(|reason| VaultError::damaged(&key, reason))?;
+                let sealed = self.frame_at(group.id, place).await?;
                 if listed.hash != place.frame.hash || listed.length != place.frame.length {
                     return Err(VaultError::damaged(
                         &key,

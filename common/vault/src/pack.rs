@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, PackKind, SealedFrame};
 use crate::frame_set::MAX_FRAMES;
-use crate::ids::{ChunkId, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
+use crate::ids::{ChunkId, FrameName, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
 use crate::seal::{Binding, Purpose, SealKey};
 
 const MAGIC: &[u8; 4] = b"LBPK";
@@ -68,6 +68,13 @@ pub(crate) struct TrailerFrame {
     /// The sum of the chunks' lengths.
     #[n(6)]
     pub(crate) chunk_bytes: u32,
+}
+
+impl TrailerFrame {
+    /// The frame's name.
+    pub(crate) fn name(&self) -> FrameName {
+        FrameName { run: self.run, ordinal: self.ordinal }
+    }
 }
 
 /// What a trailer says.

@@ -30,7 +30,7 @@ use crate::access::Viewer;
 use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS, MOST_OBJECTS};
 use crate::frame_set::FrameSet;
 use crate::history::{History, Standing};
-use crate::index::{self, Contents, StoredPack};
+use crate::index::{Contents, StoredPack};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
@@ -367,15 +367,7 @@ fn order_of(key: &str) -> u8 {
 
 /// What [`plan`] and this module agree on about a pack.
 pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::FrameName, FramePlace)> + '_ {
-    pack.frames.iter().map(|frame| {
-        let location = index::FrameLocation {
-            ordinal: frame.ordinal,
-            offset: frame.offset,
-            length: frame.length,
-            hash: frame.hash,
-            chunk_bytes: frame.chunk_bytes,
-        };
-        let name = crate::ids::FrameName { run: frame.run, ordinal: frame.ordinal };
-        (name, FramePlace { pack: pack.hash, size: pack.size, frame: location })
-    })
+    pack.frames
+        .iter()
+        .map(|frame| (frame.name(), FramePlace { pack: pack.hash, size: pack.size, frame: frame.into() }))
 }

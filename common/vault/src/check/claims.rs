@@ -7,6 +7,7 @@ use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
+use crate::authority::Word;
 use crate::batch::batches;
 use crate::check::Checker;
 use crate::check::findings::{Damage, DamageKind, Findings, Mend};
@@ -14,7 +15,7 @@ use crate::check::scope::Shard;
 use crate::check::survey::{GroupSurvey, Located};
 use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, Signer};
-use crate::index::{FrameLocation, Locations};
+use crate::index::{ListedPlaces, Locations};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::pack::TrailerFrame;
@@ -102,9 +103,9 @@ impl Checker {
         let mut hashes: HashMap<FrameName, (Sha256Digest, String)> = HashMap::new();
         for batch in batches(entries, |entry| entry.size) {
             self.stop_if_asked()?;
-            let read = batch.iter().map(|entry| {
-                repository.read_signed::<Locations>(&entry.key, &survey.view, crate::authority::Word::Places)
-            });
+            let read = batch
+                .iter()
+                .map(|entry| repository.read_signed::<Locations>(&entry.key, &survey.view, Word::Places));
             for (read, entry) in futures::future::join_all(read).await.into_iter().zip(&batch) {
                 let (signer, locations) = match read {
                     Ok(read) => read,
@@ -189,11 +190,8 @@ fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
 
 /// The claims about a pack that its trailer denies.
 fn denied_by<'a>(frames: &[TrailerFrame], located: &'a [Located]) -> impl Iterator<Item = &'a Located> {
-    let listed: HashSet<_> = frames.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
-    located.iter().filter(move |Located { name, place, .. }| {
-        let FrameLocation { offset, length, hash, .. } = *place;
-        !listed.contains(&(name.run, name.ordinal, offset, length, hash))
-    })
+    let listed = ListedPlaces::new(frames);
+    located.iter().filter(move |located| !listed.has(located.name, &located.place))
 }
 
 /// The needed frames that are said to lie in packs that are there with different hashes, no trailer deciding it.
@@ -219,12 +217,11 @@ impl Repository {
     /// Whether a locations object says nothing true: trailers deny every claim of it about packs that are there, and
     /// it says nothing of others.
     pub(crate) async fn is_all_denied(&self, view: &GroupView, key: &str) -> Result<bool, VaultError> {
-        let (_, locations) =
-            match self.read_signed::<Locations>(key, view, crate::authority::Word::Places).await {
-                Ok(read) => read,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => return Ok(false),
-            };
+        let (_, locations) = match self.read_signed::<Locations>(key, view, Word::Places).await {
+            Ok(read) => read,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => return Ok(false),
+        };
         for pack in &locations.packs {
             let name = layout::pack(view.id, &pack.pack);
             let Some(entry) = self.store.entry(&name).await? else { return Ok(false) };

@@ -10,6 +10,7 @@ use crate::check::survey::{ChunkListDigest, Located, digest_of};
 use crate::chunk::chunk_id;
 use crate::frame::OpenedFrame;
 use crate::ids::{FrameName, GroupId, RepositoryId, RunId};
+use crate::index::ListedPlaces;
 use crate::keys::GroupView;
 use crate::pack::{TrailerFrame, read_header, read_trailer};
 use crate::seal::SealKey;
@@ -106,9 +107,9 @@ fn frame_bytes(pack: &[u8], offset: u64, length: u32) -> Option<&[u8]> {
 
 fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], reading: &mut PackReading) {
     let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
-    let mut there = HashSet::with_capacity(trailer.len());
+    let there = ListedPlaces::new(trailer);
     for frame in trailer {
-        let name = FrameName { run: frame.run, ordinal: frame.ordinal };
+        let name = frame.name();
         let sealed = frame_bytes(bytes, frame.offset, frame.length);
         let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == frame.hash);
         let offset = frame.offset;
@@ -120,10 +121,9 @@ fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], rea
             let reason = "the contents index lists other chunks for it than its pack does".to_owned();
             reading.false_frames.push(FaultyFrame { name, offset, reason });
         }
-        there.insert((name, frame.offset, frame.length, frame.hash));
     }
     for Located { name, place, .. } in &job.located {
-        if !there.contains(&(*name, place.offset, place.length, place.hash)) {
+        if !there.has(*name, place) {
             let (name, offset) = (*name, place.offset);
             let reason = format!("the index puts it at byte {offset}, and the pack's trailer does not");
             reading.index_faults.push(FaultyFrame { name, offset, reason });
@@ -141,7 +141,7 @@ fn open_frames(
 ) {
     let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
     for frame in trailer {
-        let name = FrameName { run: frame.run, ordinal: frame.ordinal };
+        let name = frame.name();
         let offset = frame.offset;
         let keys = opening.run_keys.get(&frame.run).map_or(&[][..], Vec::as_slice);
         let Some(sealed) = frame_bytes(bytes, frame.offset, frame.length) else { continue };

@@ -12,7 +12,6 @@ use crate::frame::{
     FRAME_SLOTS, MAX_BODY, MAX_SEALED_FRAME, OpenedFrame, PackKind, RawFrame, binding, context,
 };
 use crate::ids::{ChunkId, FrameName};
-use crate::index::FrameLocation;
 use crate::keys::GroupView;
 use crate::pack::{
     PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
@@ -55,9 +54,7 @@ fn slice<'p>(pack: &'p [u8], frame: &TrailerFrame) -> Option<&'p [u8]> {
 }
 
 fn located(frame: &TrailerFrame, pack: usize) -> Located {
-    let TrailerFrame { run, ordinal, offset, length, hash, chunk_bytes, .. } = *frame;
-    let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
-    Located { name: FrameName { run, ordinal }, size: pack as u64, place }
+    Located { name: frame.name(), size: pack as u64, place: frame.into() }
 }
 
 /// Checks a pack as `check --read-data` does with a recovery key.

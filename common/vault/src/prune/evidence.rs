@@ -1,7 +1,5 @@
 //! What packs themselves say about the places that are claimed in them: their trailers, and the hashes of their bytes.
 
-use std::collections::HashSet;
-
 use futures::{StreamExt, TryStreamExt};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
@@ -9,6 +7,7 @@ use lifeboat_core::progress::{Progress, Unit};
 use super::homes::Claims;
 use crate::VaultError;
 use crate::ids::FrameName;
+use crate::index::ListedPlaces;
 use crate::keys::GroupView;
 use crate::locate::FramePlace;
 use crate::repository::Repository;
@@ -32,12 +31,8 @@ pub(super) async fn hear_trailers(
     while let Some((pack, trailer)) = trailers.next().await {
         match trailer {
             Ok(frames) => {
-                let listed: HashSet<_> =
-                    frames.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
-                claims.refute(&pack, |name, place| {
-                    let FramePlace { frame, .. } = place;
-                    listed.contains(&(name.run, name.ordinal, frame.offset, frame.length, frame.hash))
-                });
+                let listed = ListedPlaces::new(&frames);
+                claims.refute(&pack, |name, place| listed.has(name, &place.frame));
             }
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => claims.leave_open(&pack),

@@ -21,7 +21,9 @@ use crate::condemn::{LEASE_DAYS, SECONDS_OF_A_DAY};
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{FrameName, RunId, Signer};
-use crate::index::{Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations};
+use crate::index::{
+    Contents, LOCATIONS_FRAMES, ListedPlaces, Locations, PackLocations, StoredPack, split_locations,
+};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::{FramePlace, MALFORMED_LOCATIONS};
@@ -65,6 +67,15 @@ pub(super) struct FoundLocations {
     /// Which of the packs that are there it names, by their numbers.
     pub(super) packs: RoaringBitmap,
     pub(super) is_condemned: bool,
+}
+
+/// What the locations objects of a group say.
+#[derive(Default)]
+struct ReadLocations {
+    claims: Claims,
+    found: Vec<FoundLocations>,
+    /// The names of objects that are whole and make no sense, and what to say of each.
+    malformed: Vec<(String, String)>,
 }
 
 /// The packs of the group that are there.
@@ -125,11 +136,15 @@ impl GroupPlan {
         let mut planner = Planner { repository, group, listing, signer, now, condemned, plan };
         let mut runs = planner.read_snapshots(history).await?;
         let packs = ListedPacks::below(&layout::packs(group.id), listing);
-        let (mut claims, locations) = planner.read_locations(&runs, &packs).await?;
+        let ReadLocations { mut claims, found, malformed } = planner.read_locations(&runs, &packs).await?;
+        for (key, warning) in malformed {
+            planner.plan.warnings.push(warning);
+            planner.plan.dead.insert(key);
+        }
         planner.choose_homes(&mut claims, &packs, progress).await?;
         planner.settle_packs(&claims).await?;
         planner.settle_unlocated(&mut runs, &claims).await?;
-        planner.settle_locations(&runs, &claims, &packs, locations);
+        planner.settle_locations(&runs, &claims, &packs, found);
         planner.settle_contents(&runs).await?;
         planner.settle_the_rest(&runs).await?;
         Ok(planner.plan)
@@ -251,16 +266,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Reads the locations objects in the order in which they were stored: what they claim, and which packs each names.
-    async fn read_locations(
-        &mut self,
-        runs: &Runs,
-        packs: &ListedPacks,
-    ) -> Result<(Claims, Vec<FoundLocations>), VaultError> {
+    async fn read_locations(&self, runs: &Runs, packs: &ListedPacks) -> Result<ReadLocations, VaultError> {
         let mut entries: Vec<_> = self.below(&layout::locations_of(self.group.id)).collect();
         entries.sort_by_key(|(key, entry)| (entry.modified, *key));
-        let live = self.plan.live.clone();
-        let known = Known { packs: &packs.sizes, live: &live, under_way: &runs.under_way };
-        let (mut claims, mut found) = (Claims::default(), Vec::with_capacity(entries.len()));
+        let known = Known { packs: &packs.sizes, live: &self.plan.live, under_way: &runs.under_way };
+        let mut all = ReadLocations::default();
         for batch in batches(entries, |(_, entry)| entry.size) {
             let (repository, group) = (self.repository, self.group);
             let read = batch.iter().map(|(key, _)| async move {
@@ -274,8 +284,7 @@ impl<'a> Planner<'a> {
                 if !is_sane {
                     // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
                     let warning = format!("`{key}`: {signer} signed it, and {MALFORMED_LOCATIONS}");
-                    self.plan.warnings.push(warning);
-                    self.plan.dead.insert((*key).clone());
+                    all.malformed.push(((*key).clone(), warning));
                     continue;
                 }
                 let rank = match self.repository.roster.standing(signer, self.group.id) {
@@ -283,12 +292,13 @@ impl<'a> Planner<'a> {
                     _ => Rank::Stated(entry.modified),
                 };
                 let is_condemned = self.condemned.contains(*key);
-                claims.add(&body, rank, !is_condemned, &known);
+                all.claims.add(&body, rank, !is_condemned, &known);
                 let named = body.packs.iter().filter_map(|located| packs.number(&located.pack)).collect();
-                found.push(FoundLocations { key: (*key).clone(), run: body.run, packs: named, is_condemned });
+                let key = (*key).clone();
+                all.found.push(FoundLocations { key, run: body.run, packs: named, is_condemned });
             }
         }
-        Ok((claims, found))
+        Ok(all)
     }
 
     /// Chooses a home for every needed frame. Where a frame has several places, trailers say which of them are true,
@@ -418,13 +428,8 @@ impl<'a> Planner<'a> {
                 return Ok(None);
             }
         };
-        let there: HashSet<_> =
-            listed.iter().map(|f| (f.run, f.ordinal, f.offset, f.length, f.hash)).collect();
-        let is_there = |(name, place): &(FrameName, FramePlace)| {
-            let frame = place.frame;
-            there.contains(&(name.run, name.ordinal, frame.offset, frame.length, frame.hash))
-        };
-        if !frames.iter().all(is_there) {
+        let there = ListedPlaces::new(&listed);
+        if !frames.iter().all(|(name, place)| there.has(*name, &place.frame)) {
             let key = layout::pack(self.group.id, pack);
             self.plan.warnings.push(format!(
                 "`{key}` is left as it is: its trailer does not list all frames that are said to lie in it"

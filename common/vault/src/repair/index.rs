@@ -7,7 +7,7 @@ use lifeboat_core::Sha256Digest;
 use crate::check::survey::{GroupSurvey, Located, Survey};
 use crate::check::{Checker, Findings};
 use crate::frame_set::FrameSet;
-use crate::ids::{FrameName, RunId};
+use crate::ids::RunId;
 use crate::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
 use crate::layout;
 use crate::pack::TrailerFrame;
@@ -90,11 +90,8 @@ impl Checker {
         for pack in stored {
             let known = survey.located.get(&pack.hash).into_iter().flatten();
             let known: HashSet<_> = known.map(|located| (located.name, located.place)).collect();
-            let is_new = |frame: &&TrailerFrame| {
-                let TrailerFrame { run, ordinal, offset, length, hash, chunk_bytes, .. } = **frame;
-                let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
-                !known.contains(&(FrameName { run, ordinal }, place))
-            };
+            let is_new =
+                |frame: &&TrailerFrame| !known.contains(&(frame.name(), FrameLocation::from(*frame)));
             let frames: Vec<_> = pack.frames.iter().filter(is_new).cloned().collect();
             if !frames.is_empty() {
                 unplaced.push(StoredPack { frames, ..*pack });
@@ -121,7 +118,7 @@ impl Checker {
     ) -> Result<(), VaultError> {
         let mut runs: BTreeMap<RunId, Vec<FrameContents>> = BTreeMap::new();
         for frame in stored.iter().flat_map(|pack| &pack.frames) {
-            let name = FrameName { run: frame.run, ordinal: frame.ordinal };
+            let name = frame.name();
             // Of a frame that was moved out of a damaged pack the chunks may not be known.
             if !survey.listed.contains_key(&name) && !frame.chunks.is_empty() {
                 let contents = FrameContents { ordinal: frame.ordinal, chunks: frame.chunks.clone() };

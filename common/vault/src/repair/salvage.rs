@@ -12,7 +12,7 @@ use crate::check::{Checker, Findings};
 use crate::frame::PackKind;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
-use crate::index::{self, FrameLocation, StoredPack};
+use crate::index::{self, StoredPack};
 use crate::layout;
 use crate::pack::{
     FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
@@ -49,7 +49,7 @@ impl Checker {
             let is_false = |l: &Located| survey.bad.contains(&(pack, l.name, l.place.offset));
             let trailer = self.trailer_in(survey, &pack, &bytes);
             let whole = whole_frames(&said_to_lie(located, trailer.as_deref()), is_false, &bytes);
-            let moved: FrameSet = whole.iter().map(name_of).collect();
+            let moved: FrameSet = whole.iter().map(TrailerFrame::name).collect();
             if !whole.is_empty() {
                 self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
             }
@@ -89,15 +89,15 @@ impl Checker {
     ) -> Result<(), VaultError> {
         let repository = self.viewer.repository();
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> =
-            trailer.unwrap_or_default().iter().map(|f| (name_of(f), f.chunks.clone())).collect();
+            trailer.unwrap_or_default().iter().map(|f| (f.name(), f.chunks.clone())).collect();
         let unknown: FrameSet =
-            frames.iter().map(name_of).filter(|name| !chunks.contains_key(name)).collect();
+            frames.iter().map(TrailerFrame::name).filter(|name| !chunks.contains_key(name)).collect();
         if !unknown.is_empty() {
             chunks.extend(self.chunks_in_contents(survey, &unknown).await?);
         }
         for frame in &mut frames {
             // A frame that nothing lists any more is found by its place alone, as a restore finds it.
-            frame.chunks = chunks.remove(&name_of(frame)).unwrap_or_default();
+            frame.chunks = chunks.remove(&frame.name()).unwrap_or_default();
         }
         let (kind, mut run_keys) = self.header_for(survey, bytes, &frames).await?;
         let mut new = self.build(survey, bytes, kind, &run_keys, &frames)?;
@@ -175,7 +175,7 @@ impl Checker {
         let repository = self.viewer.repository();
         let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
             .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
-        let runs: FrameSet = frames.iter().map(name_of).collect();
+        let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();
         let mut keys = Vec::new();
         for run in runs.runs() {
             match repository.registration(&survey.view, run, Word::RunKey).await {
@@ -191,12 +191,7 @@ impl Checker {
 /// What lies in a pack: by its own trailer, which lists all of it, or else by locations objects.
 fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
     let Some(trailer) = trailer else { return located.to_vec() };
-    let listed = trailer.iter().map(|frame| {
-        let TrailerFrame { ordinal, offset, length, hash, chunk_bytes, .. } = *frame;
-        let place = FrameLocation { ordinal, offset, length, hash, chunk_bytes };
-        Located { name: name_of(frame), size: 0, place }
-    });
-    listed.collect()
+    trailer.iter().map(|frame| Located { name: frame.name(), size: 0, place: frame.into() }).collect()
 }
 
 /// Whether a damaged pack may be taken away, and why: only if all that can still be of use in it was moved. Without its
@@ -248,8 +243,4 @@ pub(crate) fn whole_frames(
         }
     }
     frames
-}
-
-fn name_of(frame: &TrailerFrame) -> FrameName {
-    FrameName { run: frame.run, ordinal: frame.ordinal }
 }

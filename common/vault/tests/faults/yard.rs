@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::{Progress, Silent};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
 use lifeboat_testkit::{FakeClock, FaultStore};
+pub(crate) use lifeboat_testkit::{noise, silent};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
     Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, NewRepository, PackSizes, PinFile,
@@ -34,17 +34,6 @@ pub(crate) struct Yard {
     /// The hosts' and keepers' clock; the store has its own.
     pub(crate) clock: FakeClock,
     files_read: Arc<AtomicUsize>,
-}
-
-pub(crate) fn silent() -> Arc<dyn Progress> {
-    Arc::new(Silent)
-}
-
-/// Bytes that do not compress and that `seed` tells apart.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 impl Yard {

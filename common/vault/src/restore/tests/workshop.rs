@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::SystemClock;
-use lifeboat_core::progress::{Progress, Silent};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::FaultStore;
+pub(super) use lifeboat_testkit::{noise, silent};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::Signer;
@@ -28,17 +28,6 @@ use crate::{
     Committed, Consistency, Listing, OpenSnapshot, PackSizes, PinFile, Restored, Restorer, SnapshotOptions,
     SnapshotWriter, Stream, StreamKind, StreamOutcome, TargetFolder, VaultError, layout,
 };
-
-pub(super) fn silent() -> Arc<dyn Progress> {
-    Arc::new(Silent)
-}
-
-/// Bytes that do not compress.
-pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 pub(super) struct Workshop {
     pub(super) faults: FaultStore,
