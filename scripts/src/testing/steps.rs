@@ -11,6 +11,9 @@ use crate::setup::{self, Readiness};
 use crate::terminal::Terminal;
 use crate::workspace;
 
+/// What runs each test program: one that hangs fails after half an hour, which is many times what the longest takes.
+const DEADLINE: &str = "target.'cfg(unix)'.runner=['timeout','--foreground','--verbose','30m']";
+
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -55,7 +58,7 @@ pub(super) fn documentation(terminal: &Terminal) -> Ending {
 
 /// Runs the tests that the options choose, and counts them.
 pub(super) fn tests(terminal: &Terminal, options: &Options, ready: Option<&Readiness>) -> (Ending, Count) {
-    let mut command = cargo(["test", "--locked", "--no-fail-fast"]);
+    let mut command = cargo(["test", "--config", DEADLINE, "--locked", "--no-fail-fast"]);
     match options.tier {
         Some(Tier::Services) => command.args(["--workspace", "--test", "services"]),
         Some(Tier::Hermetic) | None => command.arg("--workspace"),

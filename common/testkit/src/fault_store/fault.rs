@@ -234,6 +234,9 @@ fn first(bytes: &Bytes, keep: usize) -> Bytes {
     bytes.slice(..keep.min(bytes.len()))
 }
 
+/// How long a test waits for what it expects before it fails: an end for tests that would wait for ever.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 /// Holds operations until a test lets them go.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -248,10 +251,13 @@ impl Gate {
     }
 
     /// Waits until `count` operations stand at the gate, or have gone through.
+    ///
+    /// # Panics
+    /// If they do not arrive within [`PATIENCE`].
     pub async fn arrivals(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = arrived.wait_for(|arrived| *arrived >= count).await;
+        let all = tokio::time::timeout(PATIENCE, arrived.wait_for(|arrived| *arrived >= count)).await;
+        assert!(all.is_ok(), "{} of {count} operations arrived within {PATIENCE:?}", *self.arrived.borrow());
     }
 
     /// Lets everything through, now and later.
