@@ -35,7 +35,7 @@ from conventions import (KIB, MIB, Damaged, cbor, check, derive, envelope, is_na
 from tree import CONTENT, FOLDER, KIND, PATH, SEGMENTS, Tree, check_item
 
 CAP = {"lifeboat.json": 4 * KIB, "roster": 16 * MIB, "keys": 64 * KIB, "runs": 64 * KIB, "forget": 16 * KIB,
-       "snapshots": 64 * MIB, "parts": 256 * MIB, "contents": 256 * MIB, "locations": 256 * MIB}
+       "snapshots": 4 * MIB, "parts": 24 * MIB, "contents": 24 * MIB, "locations": 24 * MIB}
 FRAME, CONTENTS, LOCATIONS, PART, REGISTRATION = 1, 3, 4, 5, 7
 MAX_SLOTS, MAX_CHUNK = 4096, 4 * MIB
 MAX_BODY = MIB + MAX_CHUNK + 5 * (MAX_SLOTS + 1)
@@ -56,12 +56,12 @@ class Repository:
         self.writers = {w["id"]: w for w in self.roster["writers"]}
         self.keepers = {k["id"]: k for k in self.roster["keepers"]}
         self.data = self.open_data_identities()
-        self.groups = {g["id"]: self.open_group(g) for g in self.roster["groups"]}
+        self.groups = dict(self.open_groups())
 
     def read(self, name, start=0, length=None):
         """An object, or a range of one, that is not larger than its kind may be."""
         path = os.path.join(self.path, name)
-        cap = CAP.get(name.split("/")[0], 256 * MIB)
+        cap = CAP.get(name.split("/")[0], 64 * MIB)
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             check(length is not None or size <= cap, f"`{name}` is larger than it may be")
@@ -77,20 +77,27 @@ class Repository:
         return [f"{folder}/{e.name}" for e in entries if e.is_file() and not e.name.startswith(".")]
 
     def read_rosters(self):
-        roster, previous = None, None
+        """The newest roster that the root signed: each holds the whole state."""
         names = [n for n in self.list("roster") if re.fullmatch(r"roster/\d{10}", n)]
-        for number, name in enumerate(names):
-            data = self.read(name)
-            payload, signed_by = envelope(data)
-            roster = json.loads(payload)
-            root = base64.b64decode(roster["root_key"])
-            check(sha256(root) == self.id, f"`{name}` is signed by another root than the repository is named after")
-            signed_by(root, "application/vnd.lifeboat.roster.v0+json")
+        for name in reversed(names):
+            try:
+                roster = self.signed_by_root(name)
+            except (Damaged, KeyError, TypeError, ValueError) as error:
+                warn(f"`{name}` does not count: {error}")
+                continue
             check(not roster["required"], f"`{name}` requires features that this reader does not know")
-            facts = (roster["format"], roster["repository"], roster["number"], roster["previous"])
-            check(facts == (0, self.id.hex(), number, previous), f"`{name}` does not follow the roster before it")
-            previous = sha256(data).hex()
-        check(roster, "there is no roster")
+            check(roster["format"] == 0, f"`{name}` is of another format")
+            return roster
+        raise Damaged("there is no roster that the root signed")
+
+    def signed_by_root(self, name):
+        payload, signed_by = envelope(self.read(name))
+        roster = json.loads(payload)
+        root = base64.b64decode(roster["root_key"])
+        check(sha256(root) == self.id, "it is signed by another root than the repository is named after")
+        signed_by(root, "application/vnd.lifeboat.roster.v0+json")
+        facts = (roster["repository"], roster["number"])
+        check(facts == (self.id.hex(), int(name.rsplit("/", 1)[1])), "it belongs elsewhere")
         return roster
 
     def hashed(self, name):
@@ -119,6 +126,14 @@ class Repository:
                     found.append(identity)
         check(found, "the key opens no data identity of this repository")
         return found
+
+    def open_groups(self):
+        """The groups whose keys open; one whose keys are lost stops no other."""
+        for group in self.roster["groups"]:
+            try:
+                yield group["id"], self.open_group(group)
+            except Damaged as error:
+                warn(f"group {group['id']} stays closed: {error}")
 
     def open_group(self, group):
         for secret in self.unwrapped(f"keys/group-{group['id']}", self.data):
@@ -157,7 +172,7 @@ class Repository:
         message = bytes([purpose]) + self.id + group["id"] + data[6:23] + sealed
         kind = "application/vnd.lifeboat.sealed-object.v0"
         check(verifies(key, pae(kind, message), signature), f"the signature of `{name}` does not verify")
-        return cbor(unzstd(self.unseal(group["index"], purpose, group["id"], sealed), 256 * MIB))
+        return cbor(unzstd(self.unseal(group["index"], purpose, group["id"], sealed), CAP["parts"]))
 
     # --- The history: manifests and requests to forget ---
 
@@ -220,6 +235,7 @@ class Repository:
         return sorted(found, key=lambda m: (m["time"], m["sequence"]))
 
     def part(self, manifest):
+        check(manifest["group"] in self.groups, f"group {manifest['group']} is closed")
         name, group = f"parts/{manifest['group']}/{manifest['part']}", self.groups[manifest["group"]]
         part = self.signed(name, PART, group, self.hashed(name), only=(WRITER, manifest["writer"]))
         check_part(name, part)

@@ -130,7 +130,17 @@ fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
             return Err(format!("{content} did not come back").into());
         }
     }
-    Ok(())
+    // Earlier rosters are history, and what the root did not sign does not count.
+    let rosters = PathBuf::from(&bench.yard.location).join("roster");
+    fs::write(rosters.join("0000000000"), "damaged")?;
+    fs::remove_file(rosters.join("0000000001"))?;
+    fs::write(rosters.join("0000000099"), "not signed")?;
+    let (said, target) = bench.restore(&second, "without-history");
+    let said = said.expect_code(0);
+    if fs::read_to_string(target.join("file"))? == "after" && said.stderr.contains("does not count") {
+        return Ok(());
+    }
+    Err(said.stderr.into())
 }
 
 fn finds_what_is_lost_elsewhere(bench: &Bench) -> Result<(), Failed> {

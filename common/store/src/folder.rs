@@ -10,11 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
 use crate::error::Effort;
-use crate::{Store, StoreError};
+use crate::{Entry, Store, StoreError};
 
 /// What [`Store::sweep_staging`] cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,12 +96,8 @@ fn clock(folder: &Path) -> io::Result<SystemTime> {
 }
 
 fn sweep(folder: &Path, before: SystemTime, swept: &mut Swept) -> io::Result<()> {
-    for entry in read(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            sweep(&entry.path(), before, swept)?;
-        } else if kind.is_file() && is_staging(&entry.file_name()) {
+    for (entry, _) in files_below(folder, "")? {
+        if is_staging(&entry.file_name()) {
             // A writer may be done with it in this moment.
             let Some(found) = unless_gone(entry.metadata())? else { continue };
             if found.modified()? <= before && unless_gone(fs::remove_file(entry.path()))?.is_some() {
@@ -110,6 +107,60 @@ fn sweep(folder: &Path, before: SystemTime, swept: &mut Swept) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// The objects of a folder store below `prefix`: files with the names that objects can have. Links are not followed, and
+/// what else others have put there is not seen: a name that makes no sense stops nobody, and nothing outside of the
+/// folder is taken for an object.
+pub(crate) fn list(folder: &Path, prefix: &str) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (entry, key) in files_below(folder, prefix)? {
+        if is_staging(&entry.file_name()) {
+            continue;
+        }
+        let Some(found) = unless_gone(entry.metadata())? else { continue };
+        let modified = Timestamp::try_from(found.modified()?).map_err(io::Error::other)?;
+        // Object stores tell microseconds at the most.
+        let micros =
+            jiff::TimestampRound::new().smallest(jiff::Unit::Microsecond).mode(jiff::RoundMode::Trunc);
+        let modified = modified.round(micros).map_err(io::Error::other)?;
+        entries.push(Entry { key, size: found.len(), modified });
+    }
+    Ok(entries)
+}
+
+/// How deep files are looked for: more than twice as deep as any object lies.
+const MOST_DEPTH: usize = 16;
+
+/// The files below a folder of the store that is reached without following a link, each with its key.
+fn files_below(root: &Path, prefix: &str) -> io::Result<Vec<(fs::DirEntry, String)>> {
+    let mut start = root.to_owned();
+    for part in prefix.split('/').filter(|part| !part.is_empty()) {
+        start.push(part);
+        match unless_gone(fs::symlink_metadata(&start))? {
+            Some(found) if found.is_dir() => {}
+            _ => return Ok(Vec::new()),
+        }
+    }
+    let mut files = Vec::new();
+    let mut folders = vec![(start, prefix.trim_end_matches('/').to_owned(), 0)];
+    while let Some((folder, above, depth)) = folders.pop() {
+        for entry in read(&folder)? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if name.chars().any(char::is_control) {
+                continue;
+            }
+            let key = if above.is_empty() { name } else { format!("{above}/{name}") };
+            let Some(kind) = unless_gone(entry.file_type())? else { continue };
+            if kind.is_dir() && depth < MOST_DEPTH {
+                folders.push((entry.path(), key, depth + 1));
+            } else if kind.is_file() {
+                files.push((entry, key));
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn read(folder: &Path) -> io::Result<Vec<io::Result<fs::DirEntry>>> {
@@ -135,7 +186,46 @@ fn is_staging(name: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn a_listing_has_files_with_plain_names_and_follows_no_link() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = folder.path();
+        let at = |name: &str| root.join(name);
+        fs::create_dir_all(at("packs/group")).unwrap();
+        fs::write(at("packs/group/one"), "12345").unwrap();
+        fs::write(at("packs/group/two#7"), "being written").unwrap();
+        fs::write(at("packs/group/a\nb"), "a line break in its name").unwrap();
+        fs::write(at("packs/group").join(OsStr::from_bytes(b"\xFF")), "not UTF-8").unwrap();
+        fs::write(at("notes of mine"), "a stranger").unwrap();
+        fs::write(outside.path().join("of another"), "outside").unwrap();
+        symlink(outside.path(), at("packs/elsewhere")).unwrap();
+        symlink(outside.path().join("of another"), at("packs/group/linked")).unwrap();
+        symlink("itself", at("packs/itself")).unwrap();
+        symlink(".", at("packs/group/round")).unwrap();
+        make_fifo(&at("packs/group/pipe"));
+        fs::create_dir_all(at(&"deep/".repeat(40))).unwrap();
+        let names = |prefix: &str| {
+            let mut keys: Vec<_> = list(root, prefix).unwrap().into_iter().map(|entry| entry.key).collect();
+            keys.sort_unstable();
+            keys
+        };
+        assert_eq!(names(""), ["notes of mine", "packs/group/one"]);
+        assert_eq!(names("packs/group"), ["packs/group/one"]);
+        assert_eq!(names("packs/elsewhere"), Vec::<String>::new());
+        assert_eq!(names("packs/itself"), Vec::<String>::new());
+        assert_eq!(names("nothing/here"), Vec::<String>::new());
+        assert_eq!(list(root, "packs/group").unwrap()[0].size, 5);
+    }
+
+    fn make_fifo(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    }
 
     #[test]
     fn staging_files_are_told_by_their_names() {

@@ -145,30 +145,42 @@ impl Store {
     /// Names come as the storage tells them: also those that no [`Store::create`] would take.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let path = if prefix.is_empty() { None } else { Some(name::path(prefix)?) };
-        let path = path.as_ref();
-        let mut entries = self
-            .attempt("list", prefix, || async move {
-                let mut listing = self.backend().list(path);
-                let mut entries = Vec::new();
-                // How long a listing is is not known beforehand: each page gets its own time.
-                while let Some(meta) = within(BASE_DEADLINE, listing.try_next()).await? {
-                    if path.is_some_and(|path| !is_below(&meta.location, path)) {
-                        let said = format!("it lists `{}`, which does not lie there", meta.location);
-                        return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
-                    }
-                    if entries.len() == MOST_ENTRIES {
-                        let said = format!("it lists more than {MOST_ENTRIES} objects");
-                        return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
-                    }
-                    entries.push(self.read_entry(&meta).map_err(Trouble::Settled)?);
-                }
-                Ok(entries)
-            })
-            .await?;
+        let mut entries = match self.folder() {
+            Some(folder) => self.list_folder(folder, prefix).await?,
+            None => self.list_bucket(path.as_ref(), prefix).await?,
+        };
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         // Where objects come and go, a page can begin before the last one ended.
         entries.dedup_by(|later, earlier| later.key == earlier.key);
         Ok(entries)
+    }
+
+    async fn list_folder(&self, folder: PathBuf, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        let below = prefix.to_owned();
+        let listed = tokio::task::spawn_blocking(move || crate::folder::list(&folder, &below)).await;
+        let listed = listed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        listed.map_err(|error| self.failed("list", prefix, Effort::default(), error))
+    }
+
+    async fn list_bucket(&self, path: Option<&Path>, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        self.attempt("list", prefix, || async move {
+            let mut listing = self.backend().list(path);
+            let mut entries = Vec::new();
+            // How long a listing is is not known beforehand: each page gets its own time.
+            while let Some(meta) = within(BASE_DEADLINE, listing.try_next()).await? {
+                if path.is_some_and(|path| !is_below(&meta.location, path)) {
+                    let said = format!("it lists `{}`, which does not lie there", meta.location);
+                    return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
+                }
+                if entries.len() == MOST_ENTRIES {
+                    let said = format!("it lists more than {MOST_ENTRIES} objects");
+                    return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
+                }
+                entries.push(self.read_entry(&meta).map_err(Trouble::Settled)?);
+            }
+            Ok(entries)
+        })
+        .await
     }
 
     /// Removes an object; one that is not there is removed already.

@@ -352,9 +352,9 @@ impl ChunkStore {
         self.flush(PackKind::Data)?;
         self.flush(PackKind::Metadata)?;
         let packed = self.pipeline.finish()?;
-        let mut needed: BTreeMap<RunId, BTreeMap<u32, u32>> = BTreeMap::new();
+        let mut needed: BTreeMap<RunId, BTreeMap<u32, u16>> = BTreeMap::new();
         for (frame, slots) in self.needed {
-            let used = u32::try_from(slots.len()).expect("a frame has a few thousand slots");
+            let used = u16::try_from(slots.len()).expect("a frame has a few thousand slots");
             needed.entry(frame.run).or_default().insert(frame.ordinal, used);
         }
         Ok(Stored { packed, needed, index: self.index, new_bytes: self.new_bytes })
@@ -365,7 +365,7 @@ impl ChunkStore {
 pub(crate) struct Stored {
     pub(crate) packed: crate::pipeline::Packed,
     /// By run and ordinal, how many chunks of a frame the snapshot uses.
-    pub(crate) needed: BTreeMap<RunId, BTreeMap<u32, u32>>,
+    pub(crate) needed: BTreeMap<RunId, BTreeMap<u32, u16>>,
     pub(crate) index: ContentsIndex,
     pub(crate) new_bytes: u64,
 }

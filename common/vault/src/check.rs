@@ -193,6 +193,9 @@ impl Checker {
                 self.take_in(entry, &name, outcome, shard, &mut survey, &mut findings);
             }
         }
+        for group in &mut survey.groups {
+            self.hear_trailers(group).await?;
+        }
         Ok((survey, findings))
     }
 
@@ -213,7 +216,7 @@ impl Checker {
             findings.read_bytes += entry.size;
         }
         let altered = match outcome {
-            Ok(body) => survey.add(name, &entry.key, body, roster).err(),
+            Ok(body) => survey.add(name, body, roster).err(),
             Err(Trouble::Altered(reason)) => {
                 survey.add_damaged(name, &entry.key);
                 Some(reason)
@@ -366,8 +369,8 @@ impl Checker {
             places.insert(located.name, vec![place]);
         }
         let mut keys = Vec::new();
-        for commitment in survey.commitments.get(&run).into_iter().flatten() {
-            match restorer.run_key(&survey.view, run, commitment, &places).await {
+        for commitment in survey.commitments(run) {
+            match restorer.run_key(&survey.view, run, &commitment, &places).await {
                 Ok(key) => keys.push(key),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => {

@@ -17,7 +17,7 @@ use crate::keeper_key::KeeperKey;
 use crate::key_file::{RecoveryKey, RecoveryKeyFile, WriterKey};
 use crate::keys::{NoDialog, PluginDialog};
 use crate::layout;
-use crate::manifest::{self, Part, Predicate, Seen};
+use crate::manifest::{self, Part, Predicate, RunRecord, Seen};
 use crate::pins::PinFile;
 use crate::repository::{NewRepository, Repository};
 use crate::request::Request;
@@ -32,7 +32,7 @@ pub(crate) struct Crafted {
     pub(crate) faults: FaultStore,
     pub(crate) clock: FakeClock,
     pub(crate) writer: WriterKey,
-    recovery: String,
+    pub(crate) recovery: String,
 }
 
 /// A snapshot as it is written.
@@ -42,11 +42,23 @@ pub(crate) struct Taken {
     pub(crate) previous: Option<Sha256Digest>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) host: &'static str,
+    pub(crate) runs: Vec<RunRecord>,
+    /// The part that its manifest names, where it is not one of its own.
+    pub(crate) part: Option<Sha256Digest>,
 }
 
 impl Taken {
     pub(crate) fn at(sequence: u64, previous: Option<Sha256Digest>) -> Self {
-        Self { sequence, previous, seen: Vec::new(), host: "host" }
+        Self { sequence, previous, seen: Vec::new(), host: "host", runs: Vec::new(), part: None }
+    }
+
+    pub(crate) fn with_part(self, part: Sha256Digest) -> Self {
+        Self { part: Some(part), ..self }
+    }
+
+    pub(crate) fn needing(mut self, record: &RunRecord) -> Self {
+        self.runs.push(record.clone());
+        self
     }
 
     pub(crate) fn of(self, host: &'static str) -> Self {
@@ -82,8 +94,7 @@ impl Crafted {
     }
 
     pub(crate) fn recovery_key(&self) -> RecoveryKey {
-        let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
-        RecoveryKeyFile::parse(Path::new("one.key"), self.recovery.as_bytes()).unwrap().key(&nobody).unwrap()
+        recovery_key(&self.recovery)
     }
 
     pub(crate) async fn restorer(&self) -> Restorer {
@@ -106,6 +117,11 @@ impl Crafted {
     /// Takes a member away whose key was stolen.
     pub(crate) async fn remove(&self, restorer: &Restorer, id: &str) {
         restorer.remove(id, None, false, None, &self.clock, &OsEntropy).await.unwrap();
+    }
+
+    /// The same where only the writer's snapshots up to number `last` are its own.
+    pub(crate) async fn remove_after(&self, restorer: &Restorer, id: &str, last: u64) {
+        restorer.remove(id, Some(last), false, None, &self.clock, &OsEntropy).await.unwrap();
     }
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
@@ -132,7 +148,7 @@ impl Crafted {
             tags: Vec::new(),
             streams: Vec::new(),
             documents: Vec::new(),
-            runs: Vec::new(),
+            runs: taken.runs,
             application: None,
             run: RunId::random(&OsEntropy),
             copied_from: None,
@@ -156,7 +172,7 @@ impl Crafted {
             seen: taken.seen,
         };
         self.faults.plant(&layout::part(key.group.id, &hash), part);
-        let (manifest, id) = manifest::sign(predicate, &hash, &key.signing_key);
+        let (manifest, id) = manifest::sign(predicate, &taken.part.unwrap_or(hash), &key.signing_key);
         self.faults.plant(&layout::snapshot(key.writer, taken.sequence), manifest);
         self.faults.advance(Duration::from_mins(1));
         id
@@ -191,6 +207,12 @@ impl Crafted {
         bytes[middle] ^= 1;
         self.faults.plant(key, bytes);
     }
+}
+
+/// The key in the text of a recovery key file.
+pub(crate) fn recovery_key(text: &str) -> RecoveryKey {
+    let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
+    RecoveryKeyFile::parse(Path::new("one.key"), text.as_bytes()).unwrap().key(&nobody).unwrap()
 }
 
 /// Who a writer signs requests as, and with which key.

@@ -7,52 +7,75 @@ use std::collections::hash_map::Entry;
 use tokio::sync::OnceCell;
 
 use crate::VaultError;
-use crate::authority::Word;
 use crate::chunk::chunk_id;
 use crate::frame::OpenedFrame;
-use crate::ids::{ChunkId, FrameName, RunId};
-use crate::index::{ChunkPlace, Contents, RunContents};
+use crate::frame_set::FrameSet;
+use crate::ids::{ChunkId, FrameName, RunId, Signer};
+use crate::index::{ChunkPlace, RunContents};
 use crate::keys::{GroupKeys, GroupView};
-use crate::layout;
 use crate::locate::FramePlaces;
 use crate::restorer::Restorer;
 use crate::seal::SealKey;
 
-/// How many frames are tried for one chunk before it counts as lost.
-const TRIES: usize = 8;
+/// How many frames are tried for one chunk, by the word of one signer, before it counts as lost. However many frames a
+/// member makes up, what others say is tried as well.
+const TRIES: usize = 4;
 
-/// Finds the chunks of lost frames elsewhere. It reads the contents index when it is first needed, and never for a
-/// whole repository.
+/// Finds the chunks of lost frames elsewhere. It reads the contents index when it is first needed.
 pub(crate) struct Healer {
     restorer: Restorer,
     group: GroupKeys,
+    /// The frames that the snapshot needs: what they hold, and where that lies too, is remembered.
+    needed: FrameSet,
     contents: OnceCell<AllContents>,
 }
 
-/// Everything that the contents index says, several places for a chunk included.
+/// What the contents index says of the needed frames and of the places of their chunks, with who said it.
+#[derive(Default)]
 struct AllContents {
-    commitments: HashMap<RunId, [u8; 32]>,
-    frames: HashMap<FrameName, Vec<ChunkId>>,
-    places: HashMap<ChunkId, Vec<ChunkPlace>>,
+    commitments: HashMap<RunId, Vec<(Signer, [u8; 32])>>,
+    frames: HashMap<FrameName, Vec<(Signer, Vec<ChunkId>)>>,
+    places: HashMap<ChunkId, Vec<(Signer, ChunkPlace)>>,
 }
 
 impl Healer {
-    pub(crate) fn new(restorer: Restorer, group: &GroupKeys) -> Self {
-        Self { restorer, group: group.clone(), contents: OnceCell::new() }
+    pub(crate) fn new(restorer: Restorer, group: &GroupKeys, needed: FrameSet) -> Self {
+        Self { restorer, group: group.clone(), needed, contents: OnceCell::new() }
     }
 
     /// A stand-in for the frame `lost`, with the chunks of it that were found elsewhere; `None` if there are none.
     pub(crate) async fn assemble(&self, lost: FrameName) -> Result<Option<OpenedFrame>, VaultError> {
         let contents = self.contents.get_or_try_init(|| self.read_contents()).await?;
-        let Some(ids) = contents.frames.get(&lost) else { return Ok(None) };
+        let mut best: Option<(usize, OpenedFrame)> = None;
+        for (_, ids) in contents.frames.get(&lost).into_iter().flatten() {
+            let chunks = self.chunks(contents, lost, ids).await?;
+            let found = chunks.iter().flatten().count();
+            if found > best.as_ref().map_or(0, |(most, _)| *most) {
+                best = Some((found, OpenedFrame::assembled(&chunks)));
+            }
+            if found == ids.len() {
+                break;
+            }
+        }
+        Ok(best.map(|(_, frame)| frame))
+    }
+
+    /// The chunks of the frame `lost`, which are these, as far as they are found.
+    async fn chunks(
+        &self,
+        contents: &AllContents,
+        lost: FrameName,
+        ids: &[ChunkId],
+    ) -> Result<Vec<Option<Vec<u8>>>, VaultError> {
         let mut opened: HashMap<FrameName, Option<OpenedFrame>> = HashMap::new();
         let mut chunks = Vec::with_capacity(ids.len());
         for id in ids {
             let mut found = None;
             let places = contents.places.get(id).map_or(&[][..], Vec::as_slice);
             // What lies in the lost frame's own place comes last: it may be false, and it may be there again.
-            let others = places.iter().filter(|place| place.frame != lost).take(TRIES);
-            for place in others.chain(places.iter().find(|place| place.frame == lost)) {
+            let others = places.iter().map(|(_, place)| place).filter(|place| place.frame != lost);
+            let own = places.iter().map(|(_, place)| place).find(|place| place.frame == lost);
+            for place in others.chain(own) {
                 if let Entry::Vacant(unopened) = opened.entry(place.frame) {
                     unopened.insert(self.open(contents, place.frame).await?);
                 }
@@ -65,21 +88,25 @@ impl Healer {
             }
             chunks.push(found);
         }
-        let is_any = chunks.iter().any(Option::is_some);
-        Ok(is_any.then(|| OpenedFrame::assembled(&chunks)))
+        Ok(chunks)
     }
 
     /// Opens another frame, if it lies anywhere whole.
     async fn open(&self, contents: &AllContents, name: FrameName) -> Result<Option<OpenedFrame>, VaultError> {
         let view = GroupView::from(&self.group);
         let repository = self.restorer.repository();
-        let places: FramePlaces = repository.places(&view, name.run).await?;
-        let Some(commitment) = contents.commitments.get(&name.run) else { return Ok(None) };
-        let key: SealKey = match self.restorer.run_key(&view, name.run, commitment, &places).await {
-            Ok(key) => key,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => return Ok(None),
-        };
+        let is_wanted = |ordinal| ordinal == name.ordinal;
+        let places: FramePlaces = repository.places(&view, name.run, is_wanted).await?;
+        let mut key: Option<SealKey> = None;
+        for (_, commitment) in contents.commitments.get(&name.run).into_iter().flatten() {
+            match self.restorer.run_key(&view, name.run, commitment, &places).await {
+                Ok(opened) => key = Some(opened),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => continue,
+            }
+            break;
+        }
+        let Some(key) = key else { return Ok(None) };
         for place in places.get(&name).into_iter().flatten() {
             let sealed = match repository.frame_at(view.id, place).await {
                 Ok(sealed) => sealed,
@@ -93,19 +120,25 @@ impl Healer {
         Ok(None)
     }
 
+    /// Reads the index twice, one object after the other: what the needed frames hold, and where else that lies.
     async fn read_contents(&self) -> Result<AllContents, VaultError> {
         let repository = self.restorer.repository();
         let view = GroupView::from(&self.group);
-        let mut all =
-            AllContents { commitments: HashMap::new(), frames: HashMap::new(), places: HashMap::new() };
-        for entry in repository.store.list(&layout::contents(view.id)).await? {
-            let read = repository.read_signed::<Contents>(&entry.key, &view, Word::ChunksToRecover).await;
-            match read {
-                Ok((_, contents)) if contents.is_sane() => {
-                    contents.runs.into_iter().for_each(|run| all.add(run));
+        let names = repository.contents_names(&view).await?;
+        let mut all = AllContents::default();
+        for is_first_turn in [true, false] {
+            for name in &names {
+                let Some((signer, contents)) = repository.whole_contents(&view, name).await? else {
+                    tracing::info!("{name} is passed over");
+                    continue;
+                };
+                for run in contents.runs {
+                    if is_first_turn {
+                        all.add_frames(signer, run, &self.needed);
+                    } else {
+                        all.add_places(signer, &run);
+                    }
                 }
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Ok(_) | Err(_) => tracing::info!("{} is passed over", entry.key),
             }
         }
         Ok(all)
@@ -113,14 +146,38 @@ impl Healer {
 }
 
 impl AllContents {
-    fn add(&mut self, run: RunContents) {
-        self.commitments.entry(run.run).or_insert(run.commitment);
+    fn add_frames(&mut self, signer: Signer, run: RunContents, needed: &FrameSet) {
         for contents in run.frames {
             let frame = FrameName { run: run.run, ordinal: contents.ordinal };
-            for (id, slot) in contents.chunks.iter().zip(0..) {
-                self.places.entry(*id).or_default().push(ChunkPlace { frame, slot });
+            if !needed.contains(frame) {
+                continue;
             }
-            self.frames.insert(frame, contents.chunks);
+            for id in &contents.chunks {
+                self.places.entry(*id).or_default();
+            }
+            let lists = self.frames.entry(frame).or_default();
+            if lists.iter().all(|(by, _)| *by != signer) {
+                lists.push((signer, contents.chunks));
+            }
+        }
+    }
+
+    fn add_places(&mut self, signer: Signer, run: &RunContents) {
+        let mut is_any = false;
+        for contents in &run.frames {
+            let frame = FrameName { run: run.run, ordinal: contents.ordinal };
+            for (id, slot) in contents.chunks.iter().zip(0..) {
+                let Some(places) = self.places.get_mut(id) else { continue };
+                let is_own = |(by, place): &&(Signer, ChunkPlace)| *by == signer && place.frame != frame;
+                if places.iter().filter(is_own).count() < TRIES {
+                    places.push((signer, ChunkPlace { frame, slot }));
+                    is_any = true;
+                }
+            }
+        }
+        let commitments = self.commitments.entry(run.run).or_default();
+        if is_any && commitments.iter().all(|(by, _)| *by != signer) {
+            commitments.push((signer, run.commitment));
         }
     }
 }

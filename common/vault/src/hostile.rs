@@ -2,7 +2,9 @@
 //! not, and so does whoever may write to the storage.
 
 mod claims;
+mod cost;
 mod kinds;
+mod statements;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::{noise, silent};
 use lifeboat_trust::key::SigningKey;
@@ -28,9 +31,10 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::pack::{Trailer, TrailerFrame, compress, seal_trailer};
 use crate::prune::{PruneOptions, Pruned};
+use crate::repository::Repository;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
-use crate::snapshot::{SnapshotOptions, SnapshotWriter, Stream};
+use crate::snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream};
 use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, TargetFolder, VaultError};
 
 /// What a folder holds.
@@ -47,36 +51,7 @@ pub(crate) fn files(seed: u64) -> Files {
 impl Crafted {
     /// Backs up files with a key, as an honest host does. Gives the snapshot's id.
     pub(crate) async fn back_up(&self, key: &WriterKey, files: &Files) -> Result<Sha256Digest, VaultError> {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in files {
-            fs::write(folder.path().join(name), bytes).unwrap();
-        }
-        let options = SnapshotOptions {
-            host: "honest".to_owned(),
-            tags: Vec::new(),
-            application: None,
-            compression_level: 1,
-            pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
-            threads: 1,
-            cache: None,
-            dry_run: false,
-        };
-        let key = Arc::new(WriterKey::parse(&key.to_text()).unwrap());
-        let repository = self.open().await;
-        let mut run =
-            SnapshotWriter::begin(repository, key, options, &self.clock, &OsEntropy, &silent()).await?;
-        let stream = Stream {
-            kind: StreamKind::Path,
-            name: "path".to_owned(),
-            consistency: Consistency::None,
-            memory_key: "source".to_owned(),
-            source: Box::new(FolderSource::open(folder.path())?),
-        };
-        let run = tokio::task::spawn_blocking(move || {
-            run.capture(stream, &silent(), &CancellationToken::new())?;
-            Ok::<_, VaultError>(run)
-        });
-        let committed = run.await.unwrap()?.commit(&silent()).await?;
+        let committed = back_up(self.open().await, key, files, &self.clock).await?;
         self.faults.advance(Duration::from_mins(1));
         Ok(committed.id.unwrap())
     }
@@ -125,6 +100,43 @@ impl Crafted {
         let checker = Checker::new(viewer, silent(), CancellationToken::new());
         checker.check(CheckOptions { read_data, shard: Shard::WHOLE }).await
     }
+}
+
+/// Backs up files with a key, as an honest host does.
+async fn back_up(
+    repository: Repository,
+    key: &WriterKey,
+    files: &Files,
+    clock: &dyn Clock,
+) -> Result<Committed, VaultError> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let options = SnapshotOptions {
+        host: "honest".to_owned(),
+        tags: Vec::new(),
+        application: None,
+        compression_level: 1,
+        pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
+        threads: 1,
+        cache: None,
+        dry_run: false,
+    };
+    let key = Arc::new(WriterKey::parse(&key.to_text()).unwrap());
+    let mut run = SnapshotWriter::begin(repository, key, options, clock, &OsEntropy, &silent()).await?;
+    let stream = Stream {
+        kind: StreamKind::Path,
+        name: "path".to_owned(),
+        consistency: Consistency::None,
+        memory_key: "source".to_owned(),
+        source: Box::new(FolderSource::open(folder.path())?),
+    };
+    let run = tokio::task::spawn_blocking(move || {
+        run.capture(stream, &silent(), &CancellationToken::new())?;
+        Ok::<_, VaultError>(run)
+    });
+    run.await.unwrap()?.commit(&silent()).await
 }
 
 /// Someone who signs with one key for the objects of one group, whose index key it has.

@@ -235,6 +235,23 @@ pub(crate) fn at_most<'b, const MOST: usize, C, T: Decode<'b, C>>(
     Ok(values)
 }
 
+/// Decodes an array of small values into memory of just its size, for `#[cbor(decode_with = …)]`.
+pub(crate) fn counted<'b, C, T: Decode<'b, C>>(
+    d: &mut Decoder<'b>,
+    context: &mut C,
+) -> Result<Vec<T>, DecodeError> {
+    let count = d.array()?.ok_or_else(|| DecodeError::message("an array whose length is not said"))?;
+    // A value takes a byte at the least.
+    let left = d.input().len() - d.position();
+    let count = usize::try_from(count).ok().filter(|count| *count <= left);
+    let count = count.ok_or_else(|| DecodeError::message("an array of more values than there are bytes"))?;
+    let mut values = Vec::with_capacity(count);
+    for _ in 0..count {
+        values.push(d.decode_with(context)?);
+    }
+    Ok(values)
+}
+
 /// Encodes a value that cannot fail to encode: memory is the only sink here.
 pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
     match minicbor::to_vec(value) {

@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
-use minicbor::{Decode, Encode};
+use minicbor::decode::Error as DecodeError;
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME};
 use crate::frame_set::MAX_FRAMES;
-use crate::ids::{ChunkId, FrameName, RunId, digest_in_cbor};
+use crate::ids::{ChunkId, FrameName, RunId, at_most, digest_in_cbor};
 use crate::pack::TrailerFrame;
 
-/// About how many frames one locations object names: some 50 MiB of it.
-pub(crate) const LOCATIONS_FRAMES: usize = 1 << 20;
-/// About how many chunks one contents object lists: some 35 MiB of it.
-pub(crate) const CONTENTS_CHUNKS: usize = 1 << 20;
+/// About how many frames one locations object names: some 13 MiB of it.
+pub(crate) const LOCATIONS_FRAMES: usize = 1 << 18;
+/// About how many chunks one contents object lists: some 9 MiB of it.
+pub(crate) const CONTENTS_CHUNKS: usize = 1 << 18;
 
 /// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
 const MOST_PLACES: usize = 64;
@@ -49,7 +50,15 @@ pub(crate) struct FrameContents {
     #[n(0)]
     pub(crate) ordinal: u32,
     #[n(1)]
+    #[cbor(decode_with = "chunks_of_a_frame")]
     pub(crate) chunks: Vec<ChunkId>,
+}
+
+/// Decodes the chunks of a frame. A list without any takes a byte in a stored object and many in memory, so it is refused
+/// at once.
+fn chunks_of_a_frame<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ChunkId>, DecodeError> {
+    let chunks = at_most::<FRAME_SLOTS, C, ChunkId>(d, context)?;
+    if chunks.is_empty() { Err(DecodeError::message("a frame without chunks")) } else { Ok(chunks) }
 }
 
 /// The body of a locations object: where frames of one run lie.
@@ -172,12 +181,11 @@ impl Locations {
     }
 }
 
-/// The contents of packs that one run has stored.
-pub(crate) fn contents_of(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -> Contents {
+/// The contents of packs that one run has stored, in as many objects as it takes.
+pub(crate) fn contents_of(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -> Vec<Contents> {
     let frames = packs.iter().flat_map(|pack| &pack.frames);
-    let frames =
-        frames.map(|f| FrameContents { ordinal: f.ordinal, chunks: f.chunks.clone() }).collect::<Vec<_>>();
-    Contents { runs: vec![RunContents { run, frames, commitment }] }
+    let frames = frames.map(|f| FrameContents { ordinal: f.ordinal, chunks: f.chunks.clone() }).collect();
+    split_contents([RunContents { run, frames, commitment }], CONTENTS_CHUNKS)
 }
 
 /// Where the frames of `packs` lie, run by run.
@@ -285,7 +293,7 @@ impl ContentsIndex {
         &mut self,
         contents: Contents,
         may_be_used: impl Fn(FrameName) -> bool,
-        used: &HashMap<FrameName, u32>,
+        used: &HashMap<FrameName, u16>,
     ) -> Vec<(RunId, [u8; 32])> {
         let mut added = Vec::new();
         for RunContents { run, frames, commitment } in contents.runs {

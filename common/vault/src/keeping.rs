@@ -5,8 +5,7 @@
 //! between this look and its manifest may outlast even that, so a run whose manifest was stored long after its part looks
 //! again. All times are the storage's.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use crate::key_file::WriterKey;
 use crate::keys::GroupView;
 use crate::known_contents::KnownContents;
 use crate::layout;
-use crate::locate::{FramePlace, FramePlaces};
+use crate::locate::FramePlace;
 use crate::moving::Moves;
 use crate::repository::Repository;
 use crate::roster::Head;
@@ -38,7 +37,7 @@ pub(crate) struct Keeping<'a> {
     pub(crate) key: &'a WriterKey,
     pub(crate) run: RunId,
     /// The frames that the snapshot needs, by run.
-    pub(crate) needed: &'a BTreeMap<RunId, BTreeMap<u32, u32>>,
+    pub(crate) needed: &'a BTreeMap<RunId, BTreeMap<u32, u16>>,
     pub(crate) cache: Option<&'a Path>,
     /// The objects that were condemned when the run began.
     pub(crate) condemned: HashSet<String>,
@@ -111,20 +110,22 @@ impl Keeping<'_> {
         let is_endangered = |name: &FrameName| {
             excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
         };
-        let needed = self.needed.iter().flat_map(|(run, frames)| {
-            frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal })
-        });
         let mut moves = Moves::new();
-        let mut of_runs: HashMap<RunId, FramePlaces> = HashMap::new();
-        for name in needed.filter(is_endangered) {
-            let of_run = match of_runs.entry(name.run) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(self.repository.places(&group, name.run).await?),
-            };
-            let places = of_run.get(&name);
-            let place = self.whole_place(&group, places.map_or(&[], Vec::as_slice)).await?;
-            let place = place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
-            moves.entry(place.pack).or_default().push((name, place));
+        for (run, frames) in self.needed {
+            let names = frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal });
+            let endangered: BTreeSet<FrameName> = names.filter(is_endangered).collect();
+            if endangered.is_empty() {
+                continue;
+            }
+            let is_wanted = |ordinal| endangered.contains(&FrameName { run: *run, ordinal });
+            let of_run = self.repository.places(&group, *run, is_wanted).await?;
+            for name in &endangered {
+                let places = of_run.get(name).map_or(&[][..], Vec::as_slice);
+                let place = self.whole_place(&group, places).await?;
+                let place =
+                    place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
+                moves.entry(place.pack).or_default().push((*name, place));
+            }
         }
         let pen = Pen { signer: Signer::Writer(self.key.writer), key: &self.key.signing_key };
         let moved = async {

@@ -45,12 +45,13 @@ impl<'a> KnownContents<'a> {
     /// The frames that have a place in a pack that is there and is not among the `condemned` objects.
     pub(crate) async fn placed(&self, condemned: &HashSet<String>) -> Result<FrameSet, VaultError> {
         let store = &self.repository.store;
-        let mut free: HashMap<Sha256Digest, (u64, u64)> = HashMap::new();
+        let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
         for entry in store.list(&layout::packs(self.group.id)).await? {
             if let Some(pack) = hash_of(&entry.key).filter(|_| !condemned.contains(&entry.key)) {
-                free.insert(pack, (entry.size, entry.size));
+                packs.insert(pack, entry.size);
             }
         }
+        let mut claimed = HashMap::new();
         let mut entries = store.list(&layout::locations_of(self.group.id)).await?;
         entries.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
         self.locations.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
@@ -62,7 +63,9 @@ impl<'a> KnownContents<'a> {
                     self.repository.open_signed::<Locations>(&entry.key, self.group, Word::Places, &bytes)
                 });
                 match read {
-                    Ok((_, locations)) if locations.is_sane() => place(&mut placed, &locations, &mut free),
+                    Ok((signer, locations)) if locations.is_sane() => {
+                        place(&mut placed, (signer, &locations), &packs, &mut claimed);
+                    }
                     Ok(_) => {
                         self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"));
                     }
@@ -88,7 +91,7 @@ impl<'a> KnownContents<'a> {
         own: WriterId,
         placed: &FrameSet,
         excluded: &FrameSet,
-        used: &HashMap<FrameName, u32>,
+        used: &HashMap<FrameName, u16>,
     ) -> Result<ContentsIndex, VaultError> {
         let mut index = ContentsIndex::default();
         let mut believable = Believable::new(self.repository, self.group);
@@ -166,20 +169,21 @@ impl<'a> KnownContents<'a> {
     }
 }
 
-/// Adds the frames that an object puts into packs that are there. No more bytes lie in a pack than it has: what is
-/// claimed beyond that, later, counts for nothing.
-fn place(placed: &mut FrameSet, locations: &Locations, free: &mut HashMap<Sha256Digest, (u64, u64)>) {
-    for located in &locations.packs {
-        let Some((size, left)) = free.get_mut(&located.pack).filter(|(size, _)| *size == located.size) else {
-            continue;
-        };
-        debug_assert!(*left <= *size, "what is left is part of the whole");
+/// Adds the frames that an object puts into packs that are there. No more bytes lie in a pack than it has: what its
+/// signer claims beyond that counts for nothing. What others claim takes nothing away from a signer.
+fn place(
+    placed: &mut FrameSet,
+    (signer, locations): (Signer, &Locations),
+    packs: &HashMap<Sha256Digest, u64>,
+    claimed: &mut HashMap<(Signer, Sha256Digest), u64>,
+) {
+    for located in locations.packs.iter().filter(|located| packs.get(&located.pack) == Some(&located.size)) {
+        let claimed = claimed.entry((signer, located.pack)).or_default();
         for frame in &located.frames {
             let name = FrameName { run: locations.run, ordinal: frame.ordinal };
-            if !placed.contains(name)
-                && let Some(rest) = left.checked_sub(frame.length.into())
-            {
-                *left = rest;
+            let more = *claimed + u64::from(frame.length);
+            if !placed.contains(name) && more <= located.size {
+                *claimed = more;
                 placed.insert(name);
             }
         }
@@ -263,12 +267,19 @@ mod tests {
                 size,
             }],
         };
-        let mut free = HashMap::from([(pack, (1000, 1000))]);
-        let mut placed = FrameSet::default();
-        place(&mut placed, &object(1000, &[(0, 600), (1, 300)]), &mut free);
-        place(&mut placed, &object(1000, &[(0, 600), (2, 200), (3, 100)]), &mut free);
-        place(&mut placed, &object(999, &[(4, 0)]), &mut free);
+        let packs = HashMap::from([(pack, 1000)]);
+        let (mut placed, mut claimed) = (FrameSet::default(), HashMap::new());
+        let mut say = |signer, object: &Locations| place(&mut placed, (signer, object), &packs, &mut claimed);
+        let (one, other) = (Signer::Root, Signer::Writer(WriterId::from_bytes([1; 16])));
+        say(one, &object(1000, &[(0, 600), (1, 300)]));
+        say(one, &object(1000, &[(0, 600), (2, 200), (3, 100)]));
+        say(one, &object(999, &[(4, 0)]));
+        say(other, &object(1000, &[(5, 900), (6, 200)]));
         let ordinals: Vec<u32> = placed.iter().map(|name| name.ordinal).collect();
-        assert_eq!(ordinals, [0, 1, 3], "frame 2 is one byte too much and frame 4's pack has another size");
+        assert_eq!(
+            ordinals,
+            [0, 1, 3, 5],
+            "frames 2 and 6 are too much of their signers, and frame 4's pack has another size"
+        );
     }
 }

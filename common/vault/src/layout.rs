@@ -154,7 +154,7 @@ pub(crate) mod cap {
     /// A request to forget.
     pub(crate) const FORGET: u64 = 16 << 10;
     /// A manifest in its envelope.
-    pub(crate) const MANIFEST: u64 = 64 << 20;
+    pub(crate) const MANIFEST: u64 = 4 << 20;
     /// A sealed part, contents or locations object, condemnation or loss.
-    pub(crate) const INDEX: u64 = 64 << 20;
+    pub(crate) const INDEX: u64 = 24 << 20;
 }

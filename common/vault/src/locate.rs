@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::VaultError;
 use crate::authority::Word;
+use crate::batch::batches;
 use crate::ids::{FrameName, GroupId, RunId, Signer};
 use crate::index::{FrameLocation, Locations};
 use crate::keys::GroupView;
@@ -42,15 +44,33 @@ impl FramePlace {
 /// Where frames lie, for each the places in the order in which to try them.
 pub(crate) type FramePlaces = HashMap<FrameName, Vec<FramePlace>>;
 
-/// Adds what a locations object says.
-pub(crate) fn add_places(places: &mut FramePlaces, locations: &Locations) {
-    for pack in &locations.packs {
-        for frame in &pack.frames {
-            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
-            let place = FramePlace { pack: pack.pack, size: pack.size, frame: *frame };
-            let known = places.entry(name).or_default();
-            if !known.contains(&place) {
-                known.push(place);
+/// How many places of a frame are remembered of each signer, the newest first. However many false ones a member states,
+/// the others' stay.
+const PLACES_OF_A_SIGNER: usize = 4;
+
+/// Collects where the wanted frames of a run lie, the newest word first.
+pub(crate) struct Collector<W> {
+    is_wanted: W,
+    pub(crate) places: FramePlaces,
+    stated: HashMap<(u32, Signer), usize>,
+}
+
+impl<W: Fn(u32) -> bool> Collector<W> {
+    pub(crate) fn new(is_wanted: W) -> Self {
+        Self { is_wanted, places: FramePlaces::new(), stated: HashMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, signer: Signer, locations: &Locations) {
+        for pack in &locations.packs {
+            for frame in pack.frames.iter().filter(|frame| (self.is_wanted)(frame.ordinal)) {
+                let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+                let place = FramePlace { pack: pack.pack, size: pack.size, frame: *frame };
+                let known = self.places.entry(name).or_default();
+                let stated = self.stated.entry((frame.ordinal, signer)).or_default();
+                if *stated < PLACES_OF_A_SIGNER && !known.contains(&place) {
+                    known.push(place);
+                    *stated += 1;
+                }
             }
         }
     }
@@ -84,24 +104,6 @@ impl Repository {
         }
     }
 
-    /// Reads the locations objects of a run, the one that was stored last first.
-    pub(crate) async fn locations(
-        &self,
-        group: &GroupView,
-        run: RunId,
-    ) -> Result<Vec<Result<Locations, VaultError>>, VaultError> {
-        let mut entries = self.store.list(&layout::locations(group.id, run)).await?;
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
-        let mut objects = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match self.locations_object(group, run, &entry.key).await {
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                read => objects.push(read.map(|(_, object)| object)),
-            }
-        }
-        Ok(objects)
-    }
-
     /// Reads one locations object.
     pub(crate) async fn locations_object(
         &self,
@@ -117,16 +119,27 @@ impl Repository {
         }
     }
 
-    /// Where the frames of a run lie, the newest word first. A damaged object is passed over with a warning: what it
-    /// alone located is lost.
-    pub(crate) async fn places(&self, group: &GroupView, run: RunId) -> Result<FramePlaces, VaultError> {
-        let mut places = FramePlaces::new();
-        for locations in self.locations(group, run).await? {
-            match locations {
-                Ok(locations) => add_places(&mut places, &locations),
-                Err(error) => tracing::warn!("{error}"),
+    /// Where the wanted frames of a run lie, the newest word first. A damaged object is passed over with a warning: what
+    /// it alone located is lost.
+    pub(crate) async fn places(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<FramePlaces, VaultError> {
+        let mut entries = self.store.list(&layout::locations(group.id, run)).await?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
+        let mut collector = Collector::new(is_wanted);
+        for batch in batches(entries, |entry| entry.size) {
+            let read = batch.iter().map(|entry| self.locations_object(group, run, &entry.key));
+            for read in join_all(read).await {
+                match read {
+                    Ok((signer, locations)) => collector.add(signer, &locations),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => tracing::warn!("{error}"),
+                }
             }
         }
-        Ok(places)
+        Ok(collector.places)
     }
 }

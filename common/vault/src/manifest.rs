@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkSizes;
 use crate::frame_set::{FrameSet, ordinals};
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, digest_in_cbor};
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, counted, digest_in_cbor};
 use crate::item::Content;
 use crate::layout::MOST_NUMBER;
 use crate::name::{BadName, TextTooLong, check_name, check_text};
@@ -412,7 +412,8 @@ pub(crate) struct RunRecord {
     /// Of each needed frame, in order, how many of its chunks the snapshot uses; chunks that are used twice count
     /// once. It tells the next run which frames are so thinly used that their chunks are better stored anew.
     #[n(3)]
-    pub(crate) used: Vec<u32>,
+    #[cbor(decode_with = "counted::<Ctx, u16>")]
+    pub(crate) used: Vec<u16>,
 }
 
 impl RunRecord {

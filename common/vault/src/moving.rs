@@ -13,7 +13,7 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
 use crate::pack::{
-    MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
+    Fill, MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
     trailer_length,
 };
 use crate::repository::Repository;
@@ -94,7 +94,7 @@ impl Repository {
                 }
                 let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind));
                 new.push(name.run, &facts.run_keys, listed, sealed.to_vec());
-                if new.bytes >= PACK_BYTES
+                if new.fill.is_full()
                     && let Some(full) = open[facts.kind as usize].take()
                 {
                     stored.push(self.store_moved(group, full).await?);
@@ -109,7 +109,7 @@ impl Repository {
 
     async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, VaultError> {
         let run_keys = new.run_keys.into_values().collect();
-        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, new.bytes);
+        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, PACK_BYTES);
         for (frame, sealed) in &new.frames {
             builder.push_sealed(frame, sealed);
         }
@@ -141,19 +141,23 @@ struct NewPack {
     kind: PackKind,
     run_keys: BTreeMap<RunId, WrappedRunKey>,
     frames: Vec<(TrailerFrame, Vec<u8>)>,
-    bytes: usize,
+    fill: Fill,
 }
 
 impl NewPack {
     fn new(kind: PackKind) -> Self {
-        Self { kind, run_keys: BTreeMap::new(), frames: Vec::new(), bytes: 0 }
+        Self { kind, run_keys: BTreeMap::new(), frames: Vec::new(), fill: Fill::up_to(PACK_BYTES) }
     }
 
     fn push(&mut self, run: RunId, run_keys: &[WrappedRunKey], frame: &TrailerFrame, sealed: Vec<u8>) {
         if let Some(key) = run_keys.iter().find(|key| key.run == run) {
-            self.run_keys.entry(run).or_insert_with(|| key.clone());
+            let fill = &mut self.fill;
+            self.run_keys.entry(run).or_insert_with(|| {
+                fill.add_run_key(key);
+                key.clone()
+            });
         }
-        self.bytes += sealed.len();
+        self.fill.add_frame(sealed.len(), frame.chunks.len());
         self.frames.push((frame.clone(), sealed));
     }
 }

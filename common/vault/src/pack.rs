@@ -15,9 +15,10 @@ const END_MAGIC: &[u8; 4] = b"LBPE";
 /// A pack is closed once it holds this many bytes, unless a run is told otherwise.
 pub(crate) const PACK_BYTES: usize = 16 << 20;
 /// The largest pack that is read whole, in bytes.
-pub(crate) const MAX_PACK: u64 = 256 << 20;
-/// The largest index object or trailer, sealed as well as decompressed, in bytes.
-pub(crate) const MAX_PLAIN: usize = 64 << 20;
+pub(crate) const MAX_PACK: u64 = 64 << 20;
+/// The largest index object or trailer, sealed as well as decompressed, in bytes. What is decoded from so many bytes
+/// takes some 200 MiB at the most, with the bytes themselves.
+pub(crate) const MAX_PLAIN: usize = 24 << 20;
 /// What may come out of any compressed object, in bytes.
 const PLAIN_BASE: usize = 256 << 10;
 /// How many times its size may come out of a compressed object beyond that.
@@ -88,9 +89,41 @@ pub(crate) struct Trailer {
 /// A pack that is being filled.
 pub(crate) struct PackBuilder {
     kind: PackKind,
-    target: usize,
+    fill: Fill,
     bytes: Vec<u8>,
     frames: Vec<TrailerFrame>,
+}
+
+/// How much a pack holds so far, and when that is enough: its bytes by a target, its header and its trailer by what
+/// readers take. Many small chunks fill a trailer long before they fill a pack.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    target: usize,
+    sealed: usize,
+    header: usize,
+    trailer: usize,
+}
+
+impl Fill {
+    /// An empty pack that is to hold `target` bytes of sealed frames.
+    pub(crate) fn up_to(target: usize) -> Self {
+        Self { target, sealed: 0, header: 0, trailer: 0 }
+    }
+
+    /// Counts a frame of so many sealed bytes and chunks.
+    pub(crate) fn add_frame(&mut self, sealed: usize, chunks: usize) {
+        self.sealed += sealed;
+        self.trailer += 80 + 34 * chunks;
+    }
+
+    /// Counts a run key in the header.
+    pub(crate) fn add_run_key(&mut self, key: &WrappedRunKey) {
+        self.header += 40 + key.wrapped.len();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.sealed >= self.target || self.trailer >= MAX_PLAIN / 2 || self.header >= MAX_HEADER as usize / 2
+    }
 }
 
 /// A pack that is ready to be stored under its hash.
@@ -114,11 +147,12 @@ impl PackBuilder {
         bytes.push(crate::FORMAT_VERSION);
         bytes.extend_from_slice(&u32::try_from(header.len()).expect("a header is small").to_le_bytes());
         bytes.extend_from_slice(&header);
-        Self { kind, target, bytes, frames: Vec::new() }
+        Self { kind, fill: Fill::up_to(target), bytes, frames: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, run: RunId, frame: SealedFrame) {
         debug_assert!(frame.kind == self.kind, "frames go to the pack of their kind");
+        self.fill.add_frame(frame.bytes.len(), frame.ids.len());
         self.frames.push(TrailerFrame {
             run,
             ordinal: frame.ordinal,
@@ -135,12 +169,13 @@ impl PackBuilder {
     pub(crate) fn push_sealed(&mut self, frame: &TrailerFrame, sealed: &[u8]) {
         let (offset, length) = (self.bytes.len() as u64, frame.length);
         debug_assert!(sealed.len() == length as usize, "the caller has checked the frame's hash");
+        self.fill.add_frame(sealed.len(), frame.chunks.len());
         self.frames.push(TrailerFrame { offset, length, ..frame.clone() });
         self.bytes.extend_from_slice(sealed);
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= self.target
+        self.fill.is_full()
     }
 
     pub(crate) fn finish(
@@ -288,6 +323,24 @@ mod tests {
 
     use super::*;
     use crate::frame::RawFrame;
+
+    #[test]
+    fn a_pack_is_full_by_its_bytes_its_header_or_its_trailer() {
+        let full_after = |sealed, chunks, wrapped: usize| {
+            let mut fill = Fill::up_to(PACK_BYTES);
+            let key = WrappedRunKey { run: RunId::from_bytes([0; 16]), wrapped: vec![0; wrapped].into() };
+            let mut count = 0;
+            while !fill.is_full() {
+                fill.add_frame(sealed, chunks);
+                fill.add_run_key(&key);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(full_after(1 << 20, 16, 0), 16, "frames of a MiB");
+        assert_eq!(full_after(100, FRAME_SLOTS, 0), 91, "frames of the smallest chunks");
+        assert_eq!(full_after(100, 1, 2000), 258, "a frame of each of many runs");
+    }
 
     #[test]
     fn a_pack_has_a_padme_length_and_a_trailer_that_lists_its_frames() {

@@ -289,11 +289,12 @@ impl Packer {
             let name = layout::locations_object(group, keys.run, &Sha256Digest::of(&bytes));
             self.runtime.block_on(store.create(&name, bytes.into()))?;
         }
-        let contents = index::contents_of(keys.run, keys.key.commitment(), &self.arrived);
-        let bytes = signed::write(place(Purpose::Contents), pen, &writer.group.index_key, &contents);
-        let hash = Sha256Digest::of(&bytes);
-        self.runtime.block_on(store.create(&layout::contents_object(group, &hash), bytes.into()))?;
-        self.packed.contents.push(hash);
+        for contents in index::contents_of(keys.run, keys.key.commitment(), &self.arrived) {
+            let bytes = signed::write(place(Purpose::Contents), pen, &writer.group.index_key, &contents);
+            let hash = Sha256Digest::of(&bytes);
+            self.runtime.block_on(store.create(&layout::contents_object(group, &hash), bytes.into()))?;
+            self.packed.contents.push(hash);
+        }
         self.landed.add(&self.arrived);
         self.arrived.clear();
         Ok(())

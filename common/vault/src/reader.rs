@@ -63,27 +63,18 @@ impl Restorer {
         let mut frames = FramePlaces::new();
         let mut run_keys = RunKeys::default();
         for record in &snapshot.part.runs {
-            let places = self.repository().places(&view, record.run).await?;
+            let places = self.repository().places(&view, record.run, |ordinal| record.needs(ordinal)).await?;
             run_keys.add(record, &places);
-            frames.extend(places.into_iter().filter(|(name, _)| record.needs(name.ordinal)));
+            frames.extend(places);
         }
         let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
-        Ok(FrameReader::new(self.clone(), group.clone(), run_keys, frames, lost))
+        let healer = Healer::new(self.clone(), group, snapshot.part.needed_frames());
+        let (restorer, group) = (self.clone(), group.clone());
+        Ok(FrameReader { inner: Arc::new(Inner { restorer, group, run_keys, frames, lost, healer }) })
     }
 }
 
 impl FrameReader {
-    fn new(
-        restorer: Restorer,
-        group: GroupKeys,
-        run_keys: RunKeys,
-        frames: FramePlaces,
-        lost: FrameSet,
-    ) -> Self {
-        let healer = Healer::new(restorer.clone(), &group);
-        Self { inner: Arc::new(Inner { restorer, group, run_keys, frames, lost, healer }) }
-    }
-
     fn repository(&self) -> &Repository {
         self.inner.restorer.repository()
     }

@@ -32,16 +32,30 @@ struct Untrue {
     /// Frames of which two places are there, with different hashes.
     disputed: FrameSet,
     /// Packs of which more is claimed than they hold.
-    overclaimed: BTreeSet<Sha256Digest>,
+    is_any_overclaimed: bool,
 }
 
 impl Untrue {
     fn is_empty(&self) -> bool {
-        self.denied.is_empty() && self.disputed.is_empty() && self.overclaimed.is_empty()
+        self.denied.is_empty() && self.disputed.is_empty() && !self.is_any_overclaimed
     }
 }
 
 impl Checker {
+    /// Hears the trailers of packs of which more is claimed than they hold: whoever claimed first may be the one who is
+    /// wrong. What a trailer that cannot be read leaves open is told by [`compare_claims`](Self::compare_claims).
+    pub(crate) async fn hear_trailers(&self, survey: &mut GroupSurvey) -> Result<(), VaultError> {
+        let repository = self.viewer.repository();
+        for pack in survey.overclaimed.clone() {
+            self.stop_if_asked()?;
+            let Some(size) = survey.packs.get(&pack).copied() else { continue };
+            if let Ok(trailer) = repository.pack_trailer(&survey.view, &pack, size).await {
+                survey.hear(pack, &trailer);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the trailers of packs about which claims are in doubt: those with a needed frame that lies elsewhere too,
     /// those about which a stranger to the run makes claims, and those that are claimed to hold more than they can.
     /// Denied places count as bad from then on. Each object with claims that do not hold is named with its signer.
@@ -56,8 +70,7 @@ impl Checker {
         let view = survey.view.clone();
         let sized: Vec<_> =
             doubtful.iter().filter_map(|pack| Some((*pack, *survey.packs.get(pack)?))).collect();
-        let mut untrue =
-            Untrue { overclaimed: survey.overclaimed.keys().copied().collect(), ..Untrue::default() };
+        let mut untrue = Untrue { is_any_overclaimed: !survey.overclaimed.is_empty(), ..Untrue::default() };
         let read = |(pack, size)| {
             let view = &view;
             async move { (pack, repository.pack_trailer(view, &pack, size).await) }
@@ -136,12 +149,14 @@ fn indict(
     let (mut denied, mut first_denied, mut contradicted) = (0_u64, None, None);
     let mut claims_too_much = None;
     for pack in &locations.packs {
-        if survey.overclaimed.get(&pack.pack).is_some_and(|first| first == key) {
+        let trailer = survey.trailers.get(&pack.pack);
+        if trailer.is_none() && survey.overclaimed.contains(&pack.pack) {
             claims_too_much = Some(pack.pack);
         }
         for frame in &pack.frames {
             let name = FrameName { run: locations.run, ordinal: frame.ordinal };
-            if untrue.denied.contains(&(pack.pack, name, frame.offset)) {
+            let is_denied = trailer.is_some_and(|trailer| !trailer.has(name, frame));
+            if is_denied || untrue.denied.contains(&(pack.pack, name, frame.offset)) {
                 denied += 1;
                 first_denied.get_or_insert((frame.ordinal, pack.pack));
             } else if untrue.disputed.contains(name) && survey.packs.contains_key(&pack.pack) {
@@ -167,7 +182,11 @@ fn indict(
         ));
     }
     let pack = claims_too_much?;
-    Some(format!("{signer} signed it, and with it more bytes are said to lie in `{}` than it has", of(&pack)))
+    Some(format!(
+        "{signer} signed it, and with others' it says that more bytes lie in `{}` than it has; the pack's trailer \
+         cannot be read",
+        of(&pack)
+    ))
 }
 
 /// The packs whose trailers are to be read.
@@ -184,7 +203,7 @@ fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
     let contested = survey.located.iter().filter(|(_, located)| is_contested(located)).map(|(pack, _)| *pack);
     let mut packs: BTreeSet<_> = contested.collect();
     packs.extend(&survey.foreign);
-    packs.extend(survey.overclaimed.keys());
+    packs.extend(survey.overclaimed.iter().filter(|pack| !survey.trailers.contains_key(*pack)));
     packs
 }
 

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::authority::Word;
+use crate::authority::{Standing, Word};
 use crate::check::survey::GroupSurvey;
 use crate::frame_set::FrameSet;
-use crate::ids::{ChunkId, FrameName};
+use crate::ids::{ChunkId, FrameName, RunId, Signer};
 use crate::index::Contents;
 use crate::keys::GroupView;
 use crate::layout;
@@ -26,16 +26,18 @@ impl Repository {
         &self,
         group: &GroupView,
         key: &str,
-    ) -> Result<Option<Contents>, VaultError> {
+    ) -> Result<Option<(Signer, Contents)>, VaultError> {
         match self.read_signed::<Contents>(key, group, Word::ChunksToRecover).await {
-            Ok((_, contents)) => Ok(contents.is_sane().then_some(contents)),
+            Ok((signer, contents)) => Ok(contents.is_sane().then_some((signer, contents))),
             Err(error @ VaultError::Store(_)) => Err(error),
             Err(_) => Ok(None),
         }
     }
 
-    /// Those of `lost` of which every chunk lies in another frame that is `whole`. The contents are read twice, one
-    /// object at a time: what is kept are the chunks of lost frames only.
+    /// Those of `lost` of which every chunk lies in another frame that is `whole`. What a frame holds is said by the
+    /// contents index, and nothing but its key proves it, so the lost run's own writer, a keeper or the root must have
+    /// said it: another writer of the group could make up frames. The contents are read twice, one object at a time:
+    /// what is kept are the chunks of lost frames only.
     pub(crate) async fn healed(
         &self,
         survey: &GroupSurvey,
@@ -46,10 +48,17 @@ impl Repository {
             return Ok(FrameSet::default());
         }
         let names = self.contents_names(&survey.view).await?;
+        let writer_of = |run: RunId| survey.registered.get(&run).map(|(_, signer)| *signer);
+        let is_pruner = |signer| {
+            matches!(self.roster.standing(signer, survey.view.id), Standing::Keeper | Standing::Root)
+        };
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> = HashMap::new();
         for name in &names {
-            let Some(contents) = self.whole_contents(&survey.view, name).await? else { continue };
+            let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
             for run in contents.runs {
+                if writer_of(run.run) != Some(signer) && !is_pruner(signer) {
+                    continue;
+                }
                 for frame in run.frames {
                     let name = FrameName { run: run.run, ordinal: frame.ordinal };
                     if lost.contains(name) {
@@ -58,22 +67,34 @@ impl Repository {
                 }
             }
         }
-        let mut wanted: HashSet<ChunkId> = chunks.values().flatten().copied().collect();
+        // What is looked for, and whose word is believed for it.
+        let mut wanted: HashSet<(Option<Signer>, ChunkId)> = HashSet::new();
+        for (name, ids) in &chunks {
+            wanted.extend(ids.iter().map(|id| (writer_of(name.run), *id)));
+        }
+        let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
         for name in &names {
-            let Some(contents) = self.whole_contents(&survey.view, name).await? else { continue };
+            let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
+            let believed: Vec<_> =
+                writers.iter().filter(|writer| is_pruner(signer) || **writer == Some(signer)).collect();
             for run in contents.runs {
                 for frame in run.frames {
                     let name = FrameName { run: run.run, ordinal: frame.ordinal };
-                    if whole.contains(name) && !survey.marked.contains(name) {
-                        frame.chunks.iter().for_each(|id| {
-                            wanted.remove(id);
-                        });
+                    if !whole.contains(name) || survey.marked.contains(name) {
+                        continue;
+                    }
+                    for writer in &believed {
+                        for id in &frame.chunks {
+                            wanted.remove(&(**writer, *id));
+                        }
                     }
                 }
             }
         }
-        let is_healed = |chunks: &Vec<ChunkId>| chunks.iter().all(|id| !wanted.contains(id));
-        Ok(chunks.into_iter().filter(|(_, chunks)| is_healed(chunks)).map(|(name, _)| name).collect())
+        let is_healed = |(name, ids): &(FrameName, Vec<ChunkId>)| {
+            ids.iter().all(|id| !wanted.contains(&(writer_of(name.run), *id)))
+        };
+        Ok(chunks.into_iter().filter(is_healed).map(|(name, _)| name).collect())
     }
 
     /// Looks for frames in the trailers of packs: of those that no index object names first. Gives the packs that

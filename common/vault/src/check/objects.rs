@@ -27,7 +27,7 @@ use crate::signed::{self, Place};
 pub(crate) enum Body {
     Part(Signer, Part),
     Locations(Signer, Locations),
-    Contents(Contents),
+    Contents(Signer, Contents),
     Registration(Signer, Registration),
     Loss(Loss),
     Condemnation(Condemnation),
@@ -103,7 +103,7 @@ impl Objects<'_> {
             Name::Pack { .. } => Ok(Body::Other),
             Name::Contents { group, .. } => {
                 match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
-                    Some((_, contents)) if contents.is_sane() => Ok(Body::Contents(contents)),
+                    Some((signer, contents)) if contents.is_sane() => Ok(Body::Contents(signer, contents)),
                     Some((signer, _)) => {
                         Err(format!("{signer} signed it, and it lists frames that cannot be"))
                     }

@@ -14,6 +14,7 @@ use crate::history::Standing;
 use crate::ids::RunId;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
+use crate::manifest::RunRecord;
 use crate::pack::{MAX_HEADER, read_header};
 use crate::roster::Roster;
 
@@ -250,20 +251,42 @@ impl Checker {
             }
             return Ok(());
         }
-        let (Some(restorer), Some(commitments)) = (&self.restorer, survey.commitments.get(&run)) else {
+        let commitments = survey.commitments_of_snapshots(run);
+        let Some(restorer) = self.restorer.as_ref().filter(|_| !commitments.is_empty()) else {
             return Ok(());
         };
         let places = places_of(survey, run);
-        let Some(commitment) = commitments.first() else { return Ok(()) };
-        match restorer.run_key(&survey.view, run, commitment, &places).await {
-            Ok(_) => {}
-            Err(VaultError::Store(error)) => findings.unread(&key, &error),
-            Err(error) => {
-                let (reason, snapshots) = (error.to_string(), Vec::new());
-                let (kind, mend) = (DamageKind::Altered, Mend::No);
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, frames);
+        let mut false_ones = Vec::new();
+        for commitment in &commitments {
+            match restorer.run_key(&survey.view, run, commitment, &places).await {
+                Ok(_) => {}
+                Err(VaultError::Store(error)) => findings.unread(&key, &error),
+                Err(error) => false_ones.push((*commitment, error)),
             }
         }
+        let Some((_, error)) = false_ones.first() else { return Ok(()) };
+        let (kind, mend) = (DamageKind::Altered, Mend::No);
+        if false_ones.len() == commitments.len() {
+            let (reason, snapshots) = (error.to_string(), Vec::new());
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, frames);
+            return Ok(());
+        }
+        // The key is whole, and some snapshots commit to another one.
+        let is_false = |record: &RunRecord| {
+            record.run == run && false_ones.iter().any(|(commitment, _)| *commitment == record.commitment)
+        };
+        let mut snapshots = Vec::new();
+        for needs in &survey.snapshots {
+            let repository = self.viewer.repository();
+            match repository.part_named(&needs.part, needs.writer, &survey.view).await {
+                Ok(part) if part.runs.iter().any(is_false) => snapshots.push(needs.id.to_string()),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
+                      of the group was false when they were made";
+        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, mend });
         Ok(())
     }
 
@@ -356,6 +379,14 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             }
             Ok(_) => {}
         }
+    }
+    for recorded in history.snapshots.iter().filter(|recorded| recorded.is_live()) {
+        let Ok(manifest) = &recorded.manifest else { continue };
+        let Some(signer) = survey.misnamed.get(&manifest.id) else { continue };
+        let key = layout::snapshot(recorded.writer, recorded.sequence);
+        let reason = format!("it names a part that {signer} signed, so nothing can be restored by it");
+        let (kind, snapshots) = (DamageKind::Altered, vec![manifest.id.to_string()]);
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
     }
     if given_up > 0 {
         findings.notes.push(format!("{given_up} damaged snapshots were given up; prune takes them away"));

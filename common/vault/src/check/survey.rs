@@ -15,10 +15,11 @@ use crate::frame::MIN_SEALED_FRAME;
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
-use crate::index::{Contents, FrameContents, FrameLocation, Locations};
+use crate::index::{Contents, FrameContents, FrameLocation, ListedPlaces, Locations};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::Part;
+use crate::pack::TrailerFrame;
 use crate::roster::Roster;
 
 /// The state of a repository as one listing and one history show it.
@@ -31,6 +32,9 @@ pub(crate) struct Survey {
     keys: HashSet<(KeyFolder, String)>,
     /// The live snapshots of each part.
     parts: HashMap<(GroupId, Sha256Digest), Vec<(WriterId, Sha256Digest)>>,
+    /// The snapshots whose manifests name parts that others signed, and who did. Such a manifest is wrong by itself, and
+    /// the part is not.
+    pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
     /// The names of objects that could not be read: nothing follows from their silence.
     unread: Vec<String>,
 }
@@ -46,8 +50,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) needed: FrameSet,
     /// How many frames can be needed: no more than the packs and the locations objects that are there could hold.
     most_needed: u64,
-    /// The commitments to the keys of runs, those of snapshots first.
-    pub(crate) commitments: HashMap<RunId, Vec<[u8; 32]>>,
+    /// What is said of the keys of runs.
+    commitments: HashMap<RunId, Vec<Commitment>>,
     /// What the locations say, by pack.
     pub(crate) located: BTreeMap<Sha256Digest, Vec<Located>>,
     /// What the contents say: of each frame a digest of its chunk ids.
@@ -60,8 +64,10 @@ pub(crate) struct GroupSurvey {
     pub(crate) authors: HashMap<RunId, Signer>,
     /// Packs about which someone makes claims who neither registered the run nor prunes.
     pub(crate) foreign: BTreeSet<Sha256Digest>,
-    /// Packs that are claimed to hold more bytes than they have, and the first object that claims too much.
-    pub(crate) overclaimed: BTreeMap<Sha256Digest, String>,
+    /// Packs that are claimed to hold more bytes than they have. What lies in them is what their trailers list.
+    pub(crate) overclaimed: BTreeSet<Sha256Digest>,
+    /// What the trailers of such packs list, where they can be read.
+    pub(crate) trailers: HashMap<Sha256Digest, ListedPlaces>,
     /// How many bytes of each pack are claimed.
     claimed: HashMap<Sha256Digest, u64>,
     /// The frames that a repair marked as lost.
@@ -82,6 +88,14 @@ pub(crate) struct GroupSurvey {
     pub(crate) damaged: Vec<String>,
     /// The parts that are whole.
     parts_seen: HashSet<Sha256Digest>,
+}
+
+/// What someone commits to as the key of a run.
+struct Commitment {
+    signer: Signer,
+    hash: [u8; 32],
+    /// A snapshot makes it, and not the contents index alone.
+    is_of_snapshot: bool,
 }
 
 /// A live snapshot and the part that says what it needs.
@@ -105,7 +119,7 @@ pub(crate) fn turn_of(name: &Name) -> u8 {
 const LOCATION_BYTES: u64 = 32;
 /// How many frames may always be needed: of a repository whose packs and locations are gone something is still said.
 const SMALL: u64 = 1 << 20;
-/// How many commitments to one run's key are kept.
+/// How many commitments to one run's key are kept of each signer.
 const MOST_COMMITMENTS: usize = 4;
 /// In how many packs that are not there a needed frame may be said to lie.
 const MOST_GONE_PLACES: usize = 4;
@@ -153,7 +167,15 @@ impl Survey {
                 survey.packs.insert(hash, entry.size);
             }
         }
-        Self { history, entries, groups, keys: HashSet::new(), parts, unread: Vec::new() }
+        Self {
+            history,
+            entries,
+            groups,
+            keys: HashSet::new(),
+            parts,
+            misnamed: HashMap::new(),
+            unread: Vec::new(),
+        }
     }
 
     /// Whether an object says something that others are checked against.
@@ -171,7 +193,7 @@ impl Survey {
     }
 
     /// Takes in a whole object. An error says why it is not what others make of it.
-    pub(crate) fn add(&mut self, name: &Name, key: &str, body: Body, roster: &Roster) -> Result<(), String> {
+    pub(crate) fn add(&mut self, name: &Name, body: Body, roster: &Roster) -> Result<(), String> {
         if let Name::Key { folder, recipient, .. } = name {
             self.keys.insert((*folder, recipient.clone()));
         }
@@ -196,19 +218,24 @@ impl Survey {
                 let registrant = survey.registered.get(&locations.run).map(|(_, signer)| *signer);
                 let is_foreign = registrant != Some(signer)
                     && !matches!(roster.standing(signer, group), Standing::Keeper | Standing::Root);
-                survey.add_locations(&locations, key, is_foreign);
+                survey.add_locations(&locations, is_foreign);
             }
-            (Body::Contents(contents), _) => {
+            (Body::Contents(signer, contents), _) => {
                 // Contents come after all locations.
                 let located = survey.located_names.take().unwrap_or_else(|| survey.located_frames());
-                survey.add_contents(contents, &located);
+                survey.add_contents(signer, contents, &located);
                 survey.located_names = Some(located);
             }
             (Body::Loss(loss), _) => survey.marked.add_records(&loss.frames),
             (Body::Condemnation(condemnation), _) => survey.condemned.add_records(&condemnation.frames),
             (Body::Part(signer, part), Name::Part { hash, .. }) => {
-                let snapshots = self.parts.get(&(group, *hash)).map_or(&[][..], Vec::as_slice);
-                survey.add_part(*hash, signer, &part, snapshots)?;
+                let named_by = self.parts.get(&(group, *hash)).map_or(&[][..], Vec::as_slice);
+                let is_of_signer =
+                    |(writer, _): &&(WriterId, Sha256Digest)| Signer::Writer(*writer) == signer;
+                let (snapshots, others): (Vec<_>, Vec<_>) =
+                    named_by.iter().copied().partition(|by| is_of_signer(&by));
+                self.misnamed.extend(others.into_iter().map(|(_, id)| (id, signer)));
+                survey.add_part(*hash, signer, &part, &snapshots)?;
             }
             _ => {}
         }
@@ -316,7 +343,8 @@ impl GroupSurvey {
             registered: HashMap::new(),
             authors: HashMap::new(),
             foreign: BTreeSet::new(),
-            overclaimed: BTreeMap::new(),
+            overclaimed: BTreeSet::new(),
+            trailers: HashMap::new(),
             claimed: HashMap::new(),
             marked: FrameSet::default(),
             condemned: FrameSet::default(),
@@ -337,9 +365,6 @@ impl GroupSurvey {
         part: &Part,
         snapshots: &[(WriterId, Sha256Digest)],
     ) -> Result<(), String> {
-        if let Some((writer, _)) = snapshots.iter().find(|(writer, _)| signer != Signer::Writer(*writer)) {
-            return Err(format!("it is signed by {signer}, and its manifest by writer {writer}"));
-        }
         if !snapshots.is_empty() {
             // An attempt that is too large leaves nothing behind.
             let mut needed = FrameSet::default();
@@ -354,11 +379,7 @@ impl GroupSurvey {
             }
             self.needed.extend(&needed);
             for record in &part.runs {
-                let commitments = self.commitments.entry(record.run).or_default();
-                if !commitments.contains(&record.commitment) {
-                    commitments.insert(0, record.commitment);
-                    commitments.truncate(MOST_COMMITMENTS);
-                }
+                self.note_commitment(record.run, signer, record.commitment, true);
             }
         }
         self.snapshots.extend(snapshots.iter().map(|(writer, id)| Needs {
@@ -370,10 +391,11 @@ impl GroupSurvey {
         Ok(())
     }
 
-    /// Takes in an object `key` that says where frames lie, by someone who stored or moved them, or by someone else
-    /// (`is_foreign`). Of claims about more bytes than a pack has, the later ones are left out; of claims about packs
-    /// that are not there only some about needed frames are kept.
-    pub(crate) fn add_locations(&mut self, locations: &Locations, key: &str, is_foreign: bool) {
+    /// Takes in an object that says where frames lie, by someone who stored or moved them, or by someone else
+    /// (`is_foreign`). Of claims about more bytes than a pack has, the later ones are left out until
+    /// [`hear`](Self::hear) replaces them all; of claims about packs that are not there only some about needed frames
+    /// are kept.
+    pub(crate) fn add_locations(&mut self, locations: &Locations, is_foreign: bool) {
         let mut known: HashMap<Sha256Digest, HashSet<Located>> = HashMap::new();
         for pack in &locations.packs {
             let listed = self.packs.get(&pack.pack).copied();
@@ -395,7 +417,7 @@ impl GroupSurvey {
                 let claimed = self.claimed.entry(pack.pack).or_default();
                 let more = claimed.saturating_add(place.length.into());
                 if more > listed.unwrap_or(pack.size).max(pack.size) {
-                    self.overclaimed.entry(pack.pack).or_insert_with(|| key.to_owned());
+                    self.overclaimed.insert(pack.pack);
                     continue;
                 }
                 *claimed = more;
@@ -403,6 +425,14 @@ impl GroupSurvey {
                 located.push(found);
             }
         }
+    }
+
+    /// Puts what a pack's trailer lists in place of what is claimed of it.
+    pub(crate) fn hear(&mut self, pack: Sha256Digest, trailer: &[TrailerFrame]) {
+        let Some(size) = self.packs.get(&pack).copied() else { return };
+        let listed = |frame: &TrailerFrame| Located { name: frame.name(), size, place: frame.into() };
+        self.located.insert(pack, trailer.iter().map(listed).collect());
+        self.trailers.insert(pack, ListedPlaces::new(trailer));
     }
 
     /// Whether one more pack that is not there may be noted as a place of a frame.
@@ -415,8 +445,38 @@ impl GroupSurvey {
         *places <= MOST_GONE_PLACES
     }
 
-    /// Takes in what frames hold, of those that are needed or lie somewhere.
-    pub(crate) fn add_contents(&mut self, contents: Contents, located: &FrameSet) {
+    fn note_commitment(&mut self, run: RunId, signer: Signer, hash: [u8; 32], is_of_snapshot: bool) {
+        let stated = self.commitments.entry(run).or_default();
+        if let Some(known) = stated.iter_mut().find(|known| known.signer == signer && known.hash == hash) {
+            known.is_of_snapshot |= is_of_snapshot;
+        } else if stated.iter().filter(|known| known.signer == signer).count() < MOST_COMMITMENTS {
+            stated.push(Commitment { signer, hash, is_of_snapshot });
+        }
+    }
+
+    /// What is committed to as the key of a run, by anyone.
+    pub(crate) fn commitments(&self, run: RunId) -> Vec<[u8; 32]> {
+        let stated = self.commitments.get(&run).into_iter().flatten();
+        stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What snapshots commit to as the key of a run.
+    pub(crate) fn commitments_of_snapshots(&self, run: RunId) -> Vec<[u8; 32]> {
+        let stated = self.commitments.get(&run).into_iter().flatten().filter(|stated| stated.is_of_snapshot);
+        stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What a run's own writer commits to as its key; of a run that is not registered, what is said with one voice.
+    pub(crate) fn own_commitment(&self, run: RunId) -> Option<[u8; 32]> {
+        let writer = self.registered.get(&run).map(|(_, signer)| *signer);
+        let stated = self.commitments.get(&run).into_iter().flatten();
+        let own = stated.filter(|stated| writer.is_none_or(|writer| stated.signer == writer));
+        let own: BTreeSet<[u8; 32]> = own.map(|stated| stated.hash).collect();
+        own.first().copied().filter(|_| own.len() == 1)
+    }
+
+    /// Takes in what frames hold, of those that are needed or lie somewhere, by the word of `signer`.
+    pub(crate) fn add_contents(&mut self, signer: Signer, contents: Contents, located: &FrameSet) {
         for run in contents.runs {
             let bears_on = |frame: &FrameContents| {
                 let name = FrameName { run: run.run, ordinal: frame.ordinal };
@@ -427,10 +487,7 @@ impl GroupSurvey {
             if frames.is_empty() {
                 continue;
             }
-            let commitments = self.commitments.entry(run.run).or_default();
-            if !commitments.contains(&run.commitment) && commitments.len() < MOST_COMMITMENTS {
-                commitments.push(run.commitment);
-            }
+            self.note_commitment(run.run, signer, run.commitment, false);
             for frame in frames {
                 let name = FrameName { run: run.run, ordinal: frame.ordinal };
                 let digest = digest_of(&frame.chunks);
@@ -512,8 +569,8 @@ mod tests {
             size: 1,
         });
         let locations = Locations { run: RunId::from_bytes([2; 16]), packs: halves.to_vec() };
-        survey.add_locations(&locations, "locations", false);
-        survey.add_locations(&locations, "locations", false);
+        survey.add_locations(&locations, false);
+        survey.add_locations(&locations, false);
         assert_eq!(survey.located[&pack].len(), MANY as usize);
     }
 }

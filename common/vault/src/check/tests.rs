@@ -120,10 +120,11 @@ impl Scene {
             let name = layout::locations_object(group.id, run, &Sha256Digest::of(&bytes));
             self.store.create(&name, bytes.into()).await.unwrap();
         }
-        let contents = index::contents_of(run, run_key.commitment(), &stored);
-        let bytes = signed::write(place(Purpose::Contents), pen, &group.index_key, &contents);
-        let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
-        self.store.create(&name, bytes.into()).await.unwrap();
+        for contents in index::contents_of(run, run_key.commitment(), &stored) {
+            let bytes = signed::write(place(Purpose::Contents), pen, &group.index_key, &contents);
+            let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
+            self.store.create(&name, bytes.into()).await.unwrap();
+        }
     }
 
     async fn snapshot(&self) -> Sha256Digest {

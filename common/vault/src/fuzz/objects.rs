@@ -11,7 +11,7 @@ use crate::frame::FRAME_SLOTS;
 use crate::frame_set::{FrameSet, MAX_FRAMES, RunFrames};
 use crate::ids::{FrameName, Signer};
 use crate::index::{Contents, ContentsIndex, Locations};
-use crate::locate::{FramePlaces, add_places};
+use crate::locate::Collector;
 use crate::manifest::Part;
 use crate::pack::compress;
 use crate::registration::Registration;
@@ -59,7 +59,7 @@ pub fn contents(cbor: &[u8]) -> bool {
     let frames = contents.runs.iter().flat_map(|run| {
         run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
     });
-    let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal)).collect();
+    let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal as u16)).collect();
     let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();
     let ids: Vec<_> = frames.flat_map(|(_, frame)| &frame.chunks).copied().collect();
     let mut index = ContentsIndex::default();
@@ -81,9 +81,9 @@ pub fn locations(cbor: &[u8]) -> bool {
     if !locations.is_sane() {
         return false;
     }
-    let mut places = FramePlaces::new();
-    add_places(&mut places, &locations);
-    for (name, places) in places {
+    let mut collected = Collector::new(|_| true);
+    collected.add(Signer::Root, &locations);
+    for (name, places) in collected.places {
         assert!(name.run == locations.run && name.ordinal < MAX_FRAMES && !places.is_empty());
         for place in places {
             assert!(place.frame.offset + u64::from(place.frame.length) <= place.size);

@@ -1,18 +1,25 @@
 //! Claims about where frames lie: a prune deletes nothing on them, and a check names who made those that do not hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
+use tokio_util::sync::CancellationToken;
 
-use super::{Member, files, located, noise};
-use crate::check::{DamageKind, ReadData};
-use crate::crafted::Crafted;
+use super::{Member, files, located, noise, silent};
+use crate::GRACE_DAYS;
+use crate::check::{CheckOptions, Checker, DamageKind, ReadData, Shard};
+use crate::crafted::{Crafted, Taken};
+use crate::frame::MIN_SEALED_FRAME;
 use crate::ids::{RunId, Signer};
-use crate::index::FrameLocation;
+use crate::index::{FrameLocation, Locations, PackLocations};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::GroupView;
+use crate::layout;
+use crate::manifest::RunRecord;
 use crate::pack::TrailerFrame;
+use crate::repair::RepairOptions;
 use crate::roster::Floor;
 
 /// Who makes the claims.
@@ -52,6 +59,9 @@ struct Scene {
     committed: BTreeMap<Sha256Digest, super::Files>,
     keeper: KeeperKey,
     member: Member,
+    neighbour: WriterKey,
+    /// The neighbour's snapshot.
+    of_neighbour: Sha256Digest,
 }
 
 async fn scene(who: Who) -> Scene {
@@ -74,7 +84,7 @@ async fn scene(who: Who) -> Scene {
         Who::Stranger => of(&stranger),
         Who::Keeper | Who::RemovedKeeper => Member::keeper(&other_keeper, &view),
     };
-    Scene { crafted, committed, keeper, member }
+    Scene { crafted, committed, keeper, member, neighbour, of_neighbour }
 }
 
 /// Stores a pack and the claims about it.
@@ -188,5 +198,107 @@ async fn no_claim_makes_a_prune_delete_what_a_snapshot_needs() {
             let committed = BTreeMap::from([(again, files(0))]);
             scene.crafted.assert_all_come_back(&committed, &when).await;
         }
+    }
+}
+
+/// Says that all bytes of all packs of the group are frames of a run of its own, before the packs' writers have said what
+/// lies in them. One more claim, about a pack of its own, is true.
+async fn fill_all_packs(scene: &Scene) -> String {
+    const MOST: u64 = 1 << 20;
+    let Scene { crafted, member, .. } = scene;
+    let run = RunId::from_bytes([7; 16]);
+    let (folder, locations) = (layout::packs(member.view.id), layout::locations_of(member.view.id));
+    let contents = crafted.faults.contents();
+    let mut ordinals = 1..;
+    let mut frame = |offset: u64, length: u64, hash| FrameLocation {
+        ordinal: ordinals.next().unwrap(),
+        offset,
+        length: u32::try_from(length).unwrap(),
+        hash,
+        chunk_bytes: 1,
+    };
+    let mut packs = Vec::new();
+    for (key, bytes) in contents.iter().filter(|(key, _)| key.starts_with(&folder)) {
+        let (mut frames, mut at, size) = (Vec::new(), 0, bytes.len() as u64);
+        while size - at >= MIN_SEALED_FRAME.into() {
+            let length = (size - at).min(MOST);
+            frames.push(frame(at, length, Sha256Digest::of(&at.to_le_bytes())));
+            at += length;
+        }
+        packs.push(PackLocations { pack: key.rsplit('/').next().unwrap().parse().unwrap(), frames, size });
+    }
+    let own = noise(55, 1000);
+    let place = frame(0, 1000, Sha256Digest::of(&own));
+    let FrameLocation { ordinal, offset, length, hash, chunk_bytes } = place;
+    let listed = TrailerFrame { run, ordinal, offset, length, hash, chunks: Vec::new(), chunk_bytes };
+    let (pack, size) = member.store_with_trailer(crafted, own, vec![listed]);
+    packs.push(PackLocations { pack, frames: vec![place], size });
+    let key = member.say_where(crafted, &Locations { run, packs });
+    for (key, bytes) in contents.into_iter().filter(|(key, _)| key.starts_with(&locations)) {
+        crafted.faults.plant(&key, bytes);
+    }
+    crafted.faults.advance(Duration::from_mins(1));
+    key
+}
+
+/// Whoever claims the bytes of others' packs first: a check names that object alone, a repair marks nothing as lost, and
+/// prunes delete nothing that a snapshot needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_claim_that_comes_first_pushes_out_what_packs_hold() {
+    for who in [Who::Itself, Who::Neighbour, Who::Removed, Who::Stranger, Who::Keeper, Who::RemovedKeeper] {
+        let scene = scene(who).await;
+        let Scene { crafted, committed, keeper, .. } = &scene;
+        let object = fill_all_packs(&scene).await;
+        remove(&scene, who).await;
+        let when = format!("{who:?}");
+        let findings = crafted.check(crafted.as_keeper(keeper).await, ReadData::All).await.unwrap();
+        let named: Vec<_> = findings.damage.iter().filter(|damage| damage.key != object).collect();
+        assert!(named.is_empty(), "{when}: others are named: {named:?}");
+        crafted.prune(keeper, GRACE_DAYS).await.unwrap();
+        let checker = Checker::with_recovery_key(
+            crafted.restorer().await,
+            crafted.recovery_key(),
+            silent(),
+            CancellationToken::new(),
+        );
+        let repaired = checker.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        assert_eq!(repaired.marked_frames, 0, "{when}: {:?}", repaired.actions);
+        for prune in crafted.prune_to_the_end(keeper).await {
+            prune.unwrap_or_else(|error| panic!("{when}: {error}"));
+        }
+        crafted.assert_all_come_back(committed, &when).await;
+        let again = crafted.back_up(&crafted.writer, &files(0)).await.unwrap();
+        crafted.assert_all_come_back(&BTreeMap::from([(again, files(0))]), &when).await;
+    }
+}
+
+/// Snapshots of a group commit to different keys of one run, in either order: a check with a recovery key names those that
+/// are wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
+    for wrong_first in [true, false] {
+        let scene = scene(Who::Neighbour).await;
+        let crafted = &scene.crafted;
+        let listing = crafted.restorer().await.viewer().snapshots().await.unwrap();
+        let right = listing.snapshots[0].part.runs[0].clone();
+        let wrong = RunRecord { commitment: [9; 32], ..right.clone() };
+        let mut previous = scene.of_neighbour;
+        let mut ids = Vec::new();
+        let records = if wrong_first { [&wrong, &right] } else { [&right, &wrong] };
+        for (sequence, record) in (1..).zip(records) {
+            previous = crafted.take(&scene.neighbour, Taken::at(sequence, Some(previous)).needing(record));
+            ids.push(previous.to_string());
+        }
+        let checker = Checker::with_recovery_key(
+            crafted.restorer().await,
+            crafted.recovery_key(),
+            silent(),
+            CancellationToken::new(),
+        );
+        let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
+        let findings = checker.check(everything).await.unwrap();
+        let expected = &ids[usize::from(!wrong_first)];
+        let named: Vec<_> = findings.damage.iter().flat_map(|damage| &damage.snapshots).collect();
+        assert_eq!(named, [expected], "{:?}", findings.damage);
     }
 }

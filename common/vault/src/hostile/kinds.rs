@@ -11,9 +11,9 @@ use super::{Files, Member, files, located, noise};
 use crate::FORMAT_VERSION;
 use crate::check::ReadData;
 use crate::condemn::{Condemnation, Loss};
-use crate::crafted::{Crafted, Taken};
+use crate::crafted::Crafted;
 use crate::frame_set::RunFrames;
-use crate::ids::{ChunkId, RunId, Signer};
+use crate::ids::{ChunkId, RunId, Signer, WriterId};
 use crate::index::{Contents, FrameContents, FrameLocation, RunContents};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
@@ -23,24 +23,30 @@ use crate::registration::Registration;
 use crate::roster::Floor;
 use crate::seal::Purpose;
 
-struct Scene {
-    crafted: Crafted,
+/// Three hosts of two groups, each with what it has backed up.
+pub(super) struct Scene {
+    pub(super) crafted: Crafted,
     /// A host of another group than the first writer's.
-    other: WriterKey,
-    neighbour: WriterKey,
-    keeper: KeeperKey,
-    committed: BTreeMap<Sha256Digest, Files>,
+    pub(super) other: WriterKey,
+    pub(super) neighbour: WriterKey,
+    pub(super) keeper: KeeperKey,
+    pub(super) committed: BTreeMap<Sha256Digest, Files>,
+    /// The snapshots' ids, by writer and number.
+    pub(super) ids: BTreeMap<(WriterId, u64), Sha256Digest>,
 }
 
-async fn scene() -> Scene {
+pub(super) async fn scene() -> Scene {
     let crafted = Crafted::with_floor(Floor { days: 0, snapshots: 1 }).await;
     let (neighbour, other) = (crafted.add_neighbour().await, crafted.add_writer().await);
     let keeper = crafted.add_keeper().await;
-    let mut committed = BTreeMap::new();
-    for (key, seed) in [(&crafted.writer, 0), (&neighbour, 1), (&other, 2), (&other, 3)] {
-        committed.insert(crafted.back_up(key, &files(seed)).await.unwrap(), files(seed));
+    let (mut committed, mut ids) = (BTreeMap::new(), BTreeMap::new());
+    let snapshots = [(&crafted.writer, 0, 0), (&neighbour, 0, 1), (&other, 0, 2), (&other, 1, 3)];
+    for (key, sequence, seed) in snapshots {
+        let id = crafted.back_up(key, &files(seed)).await.unwrap();
+        committed.insert(id, files(seed));
+        ids.insert((key.writer, sequence), id);
     }
-    Scene { crafted, other, neighbour, keeper, committed }
+    Scene { crafted, other, neighbour, keeper, committed, ids }
 }
 
 /// A run of the group, where its first frame lies, and one of its packs.
@@ -246,23 +252,4 @@ async fn survives(scene: &Scene, when: &str) {
         crafted.assert_all_come_back(&BTreeMap::from([(id, files(0))]), when).await;
     }
     assert!(began.elapsed() < Duration::from_mins(1), "{when}: it took {:?}", began.elapsed());
-}
-
-/// A manifest that is dated ahead or back, or says that it saw what is not there, stops its own group at the most.
-#[tokio::test(flavor = "multi_thread")]
-async fn manifests_of_one_host_stop_no_other_group() {
-    let scene = scene().await;
-    let crafted = &scene.crafted;
-    let seen = Sha256Digest::of(b"nothing");
-    for taken in [
-        Taken::at(9_999_999_999, None),
-        Taken::at(2, None).seeing(&scene.other, 4_000_000_000, seen),
-        Taken::at(7, Some(seen)),
-    ] {
-        crafted.take(&crafted.writer, taken);
-    }
-    let writer = crafted.as_writer(&scene.other).await;
-    let own = writer.snapshots().await.unwrap();
-    assert_eq!(own.snapshots.len(), 2);
-    crafted.assert_all_come_back(&scene.committed, "after false manifests").await;
 }

@@ -6,8 +6,8 @@ use lifeboat_core::progress::{Progress, Unit};
 
 use super::homes::Claims;
 use crate::VaultError;
+use crate::frame_set::FrameSet;
 use crate::ids::FrameName;
-use crate::index::ListedPlaces;
 use crate::keys::GroupView;
 use crate::locate::FramePlace;
 use crate::repository::Repository;
@@ -22,6 +22,7 @@ pub(super) async fn hear_trailers(
     repository: &Repository,
     group: &GroupView,
     claims: &mut Claims,
+    live: &FrameSet,
     size_of: impl Fn(&Sha256Digest) -> Option<u64>,
 ) -> Result<(), VaultError> {
     let packs: Vec<_> =
@@ -30,10 +31,7 @@ pub(super) async fn hear_trailers(
     let mut trailers = std::pin::pin!(futures::stream::iter(packs).map(read).buffer_unordered(READS));
     while let Some((pack, trailer)) = trailers.next().await {
         match trailer {
-            Ok(frames) => {
-                let listed = ListedPlaces::new(&frames);
-                claims.refute(&pack, |name, place| listed.has(name, &place.frame));
-            }
+            Ok(frames) => claims.hear(&pack, &frames, live),
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => claims.leave_open(&pack),
         }

@@ -4,7 +4,7 @@
 //! place unneeded by itself: where a frame has several places, the one that is to stay is read and hashed first
 //! ([`Homes::unproved`]), and where two claims give a frame two hashes, neither place goes ([`Homes::pinned`]).
 //!
-//! Nothing here reads anything. What was read comes in through [`Claims::refute`], [`Claims::leave_open`] and
+//! Nothing here reads anything. What was read comes in through [`Claims::hear`], [`Claims::leave_open`] and
 //! [`Claims::disprove`].
 
 use std::cmp::Reverse;
@@ -14,14 +14,15 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use crate::frame_set::FrameSet;
-use crate::ids::{FrameName, RunId};
-use crate::index::Locations;
+use crate::ids::{FrameName, RunId, Signer};
+use crate::index::{ListedPlaces, Locations};
 use crate::locate::FramePlace;
+use crate::pack::TrailerFrame;
 
 /// A pack is repacked when at least this share of it is unneeded, in percent.
 const REPACK_PERCENT: u64 = 25;
-/// How many claims about one frame are weighed. The packs of further ones are kept.
-const MOST_CLAIMS: usize = 8;
+/// How many claims of one signer about one frame are weighed. The packs of further ones are kept.
+const MOST_CLAIMS: usize = 4;
 
 /// How much a claim's signer counts when one of several places is chosen: the lesser, the sooner it is chosen. A
 /// writer's later claim never comes before an earlier one.
@@ -37,6 +38,7 @@ pub(super) enum Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) place: FramePlace,
+    pub(super) signer: Signer,
     pub(super) rank: Rank,
     /// An object makes it that is not condemned.
     pub(super) is_standing: bool,
@@ -46,15 +48,14 @@ pub(super) struct Claim {
 #[derive(Debug, Default)]
 pub(super) struct ClaimedPack {
     size: u64,
-    /// The sum of the lengths of the frames that are claimed to lie in it, each frame counted once. Frames do not
-    /// overlap, so it cannot be more than the pack's size.
-    claimed_bytes: u64,
+    /// The sum of the lengths of the needed frames that are claimed to lie in it, every claim counted.
+    needed_bytes: u64,
     /// Frames that nothing needs.
     unneeded: FrameSet,
     unneeded_bytes: u64,
     /// A run under way has stored frames in it: it is neither moved nor condemned.
     is_under_way: bool,
-    /// Claims about needed frames in it were left out, so it is not condemned.
+    /// More is claimed of it than it can hold, or claims were left out. It is not condemned before its trailer was heard.
     is_overclaimed: bool,
     /// Its trailer cannot be read, so claims about it are neither confirmed nor refuted.
     is_open: bool,
@@ -79,9 +80,14 @@ pub(super) struct Known<'a> {
 
 impl Claims {
     /// Takes in one locations object. Claims about packs that are not there, or are of another size, count for nothing.
-    /// Objects come in the order in which they were stored: of claims about more bytes than a pack has, the later ones
-    /// are left out.
-    pub(super) fn add(&mut self, locations: &Locations, rank: Rank, is_standing: bool, known: &Known<'_>) {
+    /// What others claimed before leaves no claim about a needed frame out.
+    pub(super) fn add(
+        &mut self,
+        locations: &Locations,
+        (signer, rank): (Signer, Rank),
+        is_standing: bool,
+        known: &Known<'_>,
+    ) {
         let is_under_way = known.under_way.contains(&locations.run);
         for located in &locations.packs {
             if known.packs.get(&located.pack) != Some(&located.size) {
@@ -94,24 +100,27 @@ impl Claims {
                 let name = FrameName { run: locations.run, ordinal: frame.ordinal };
                 let place = FramePlace { pack: located.pack, size: located.size, frame: *frame };
                 let length = u64::from(frame.length);
-                let fits = pack.claimed_bytes + length <= pack.size;
                 if known.live.contains(name) {
                     let claims = self.frames.entry(name).or_default();
                     if let Some(same) = claims.iter_mut().find(|claim| claim.place == place) {
                         same.rank = same.rank.min(rank);
                         same.is_standing |= is_standing;
-                    } else if fits && claims.len() < MOST_CLAIMS {
-                        claims.push(Claim { place, rank, is_standing });
-                        pack.claimed_bytes += length;
+                    } else if claims.iter().filter(|claim| claim.signer == signer).count() < MOST_CLAIMS {
+                        claims.push(Claim { place, signer, rank, is_standing });
+                        pack.needed_bytes = pack.needed_bytes.saturating_add(length);
                     } else {
                         pack.is_overclaimed = true;
                     }
-                } else if fits && !is_under_way && !pack.unneeded.contains(name) {
-                    pack.unneeded.insert(name);
-                    pack.unneeded_bytes += length;
-                    pack.claimed_bytes += length;
+                } else if !is_under_way && !pack.unneeded.contains(name) {
+                    if pack.unneeded_bytes + length <= pack.size {
+                        pack.unneeded.insert(name);
+                        pack.unneeded_bytes += length;
+                    } else {
+                        pack.is_overclaimed = true;
+                    }
                 }
             }
+            pack.is_overclaimed |= pack.needed_bytes.saturating_add(pack.unneeded_bytes) > pack.size;
         }
     }
 
@@ -131,17 +140,32 @@ impl Claims {
         claims.iter().any(|claim| claim.place == *place && claim.is_standing)
     }
 
-    /// The packs whose trailers must be read: those in which a frame lies that lies elsewhere too.
+    /// The packs whose trailers must be read: those in which a frame lies that lies elsewhere too, and those of which
+    /// more is claimed than they can hold.
     pub(super) fn contested_packs(&self) -> BTreeSet<Sha256Digest> {
         let contested = self.frames.values().filter(|claims| claims.len() > 1);
-        contested.flatten().map(|claim| claim.place.pack).collect()
+        let overclaimed = self.packs.iter().filter(|(_, pack)| pack.is_overclaimed).map(|(hash, _)| *hash);
+        contested.flatten().map(|claim| claim.place.pack).chain(overclaimed).collect()
     }
 
-    /// Drops the claims about a pack that its trailer denies. `lists` says whether the trailer lists a frame at a place.
-    pub(super) fn refute(&mut self, pack: &Sha256Digest, lists: impl Fn(FrameName, &FramePlace) -> bool) {
+    /// Drops the claims about a pack that its trailer denies. Of a pack of which more was claimed than it can hold, the
+    /// trailer says which frames in it nothing needs.
+    pub(super) fn hear(&mut self, pack: &Sha256Digest, trailer: &[TrailerFrame], live: &FrameSet) {
+        let listed = ListedPlaces::new(trailer);
         for (name, claims) in self.frames.iter_mut().filter(|(_, claims)| claims.len() > 1) {
-            claims.retain(|claim| claim.place.pack != *pack || lists(*name, &claim.place));
+            claims.retain(|claim| claim.place.pack != *pack || listed.has(*name, &claim.place.frame));
         }
+        let Some(claimed) = self.packs.get_mut(pack).filter(|claimed| claimed.is_overclaimed) else { return };
+        let unneeded = || trailer.iter().filter(|frame| !live.contains(frame.name()));
+        claimed.unneeded = unneeded().map(TrailerFrame::name).collect();
+        claimed.unneeded_bytes = unneeded().map(|frame| u64::from(frame.length)).sum();
+        // A needed frame that nothing but the trailer puts here keeps the pack.
+        let is_claimed = |frame: &TrailerFrame| {
+            let claims = self.frames.get(&frame.name()).map_or(&[][..], Vec::as_slice);
+            claims.iter().any(|claim| claim.place.pack == *pack && claim.place.frame.offset == frame.offset)
+        };
+        claimed.is_overclaimed =
+            trailer.iter().any(|frame| live.contains(frame.name()) && !is_claimed(frame));
     }
 
     /// Notes that a pack's trailer cannot be read. No other place goes because of a claim about this pack, and this
@@ -278,9 +302,11 @@ pub(super) fn is_underused(needed: u64, unneeded: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::WriterId;
     use crate::index::{FrameLocation, PackLocations};
 
     const RUN: RunId = RunId::from_bytes([1; 16]);
+    const WRITER: Signer = Signer::Writer(WriterId::from_bytes([3; 16]));
     const OLD: &str = "old pack";
     const NEW: &str = "new pack";
 
@@ -309,6 +335,20 @@ mod tests {
         Locations { run, packs: vec![PackLocations { pack: hash(pack), frames, size: 1000 }] }
     }
 
+    /// The trailer of a pack with such frames of the run.
+    fn trailer(frames: &[(u32, u64, u32, &str)]) -> Vec<TrailerFrame> {
+        let listed = |(ordinal, offset, length, content): &(u32, u64, u32, &str)| TrailerFrame {
+            run: RUN,
+            ordinal: *ordinal,
+            offset: *offset,
+            length: *length,
+            hash: hash(content),
+            chunks: Vec::new(),
+            chunk_bytes: *length,
+        };
+        frames.iter().map(listed).collect()
+    }
+
     fn claims(objects: &[(Locations, Rank)], live: &[u32], under_way: &[RunId]) -> Claims {
         let packs = HashMap::from([(hash(OLD), 1000), (hash(NEW), 1000)]);
         let live = live.iter().map(|ordinal| frame(*ordinal)).collect();
@@ -316,7 +356,8 @@ mod tests {
         let known = Known { packs: &packs, live: &live, under_way: &under_way };
         let mut claims = Claims::default();
         for (object, rank) in objects {
-            claims.add(object, *rank, true, &known);
+            let signer = if *rank == Rank::Pruner { Signer::Root } else { WRITER };
+            claims.add(object, (signer, *rank), true, &known);
         }
         claims
     }
@@ -397,8 +438,9 @@ mod tests {
         let both = [(object(RUN, OLD, &[WHOLE]), at(1)), (object(RUN, NEW, &[WHOLE]), Rank::Pruner)];
         let mut refuted = claims(&both, &[0], &[]);
         assert_eq!(refuted.contested_packs(), BTreeSet::from([hash(OLD), hash(NEW)]));
-        refuted.refute(&hash(NEW), |_, _| false);
-        refuted.refute(&hash(OLD), |_, _| true);
+        let live = [frame(0)].into_iter().collect();
+        refuted.hear(&hash(NEW), &[], &live);
+        refuted.hear(&hash(OLD), &trailer(&[WHOLE]), &live);
         assert_eq!(fate(&refuted, NEW), Fate::Goes);
         assert!(refuted.settle(|_| false).unproved.is_empty(), "one place is left, and nothing goes for it");
 
@@ -417,7 +459,7 @@ mod tests {
     fn a_sole_claim_is_never_refuted_by_a_trailer() {
         let mut sole = claims(&[(object(RUN, OLD, &[WHOLE]), at(1))], &[0], &[]);
         assert!(sole.contested_packs().is_empty());
-        sole.refute(&hash(OLD), |_, _| false);
+        sole.hear(&hash(OLD), &[], &[frame(0)].into_iter().collect());
         assert!(sole.place(frame(0)));
     }
 
@@ -437,16 +479,22 @@ mod tests {
     }
 
     #[test]
-    fn claims_about_more_bytes_than_a_pack_has_are_left_out_and_keep_it() {
-        let honest = (object(RUN, OLD, &[(0, 10, 500, "a"), (1, 510, 480, "b")]), at(1));
-        let late = (object(RUN, OLD, &[(2, 10, 500, "c")]), at(2));
-        let mut over = claims(&[honest, late], &[0, 1, 2], &[]);
-        assert!(over.place(frame(1)) && !over.place(frame(2)));
-        for ordinal in [0, 1] {
-            let place = over.settle(|_| false).places[&frame(ordinal)];
-            over.disprove(frame(ordinal), &place);
-        }
-        assert!(matches!(fate(&over, OLD), Fate::Stays { .. }), "frame 2 may lie in it");
+    fn claims_about_more_bytes_than_a_pack_has_leave_no_needed_frame_out() {
+        // Someone fills a pack with claims about frames of its own before the pack's writer says what lies in it.
+        let filled = (object(RUN, OLD, &[(7, 0, 500, "x"), (8, 500, 500, "y")]), at(1));
+        let honest = (object(RUN, OLD, &[(0, 10, 500, "a"), (1, 510, 480, "b")]), at(2));
+        let objects = [filled, honest];
+        let live: FrameSet = [frame(0), frame(1)].into_iter().collect();
+        let mut over = claims(&objects, &[0, 1], &[]);
+        assert!(over.place(frame(0)) && over.place(frame(1)));
+        assert!(matches!(fate(&over, OLD), Fate::Stays { .. }), "before its trailer is heard");
+        assert_eq!(over.contested_packs(), BTreeSet::from([hash(OLD)]));
+        over.hear(&hash(OLD), &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]), &live);
+        assert_eq!(fate(&over, OLD), Fate::MayMove { needed: 980, unneeded: 0 });
+        // Nothing of it is needed any more: by the trailer it goes, whatever else is claimed.
+        let mut garbage = claims(&objects, &[], &[]);
+        garbage.hear(&hash(OLD), &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]), &FrameSet::default());
+        assert_eq!(fate(&garbage, OLD), Fate::Goes);
     }
 
     #[test]

@@ -213,7 +213,21 @@ impl<'a> Planner<'a> {
             let part_key = layout::part(self.group.id, &manifest.part);
             let part = self.repository.part(manifest, self.group).await;
             if recorded.is_live() {
-                let part = part.map_err(not_whole)?;
+                let part = match part {
+                    Ok(part) => part,
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => match self.repository.unnamed_part(&part_key, self.group).await {
+                        // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
+                        Ok(_) => {
+                            self.plan
+                                .warnings
+                                .push(format!("`{key}` names a part of another writer: {error}"));
+                            continue;
+                        }
+                        Err(error @ VaultError::Store(_)) => return Err(error),
+                        Err(_) => return Err(not_whole(error)),
+                    },
+                };
                 runs.note_snapshot(part.run, recorded.writer);
                 kept_parts.insert(part_key);
                 self.need(&part);
@@ -292,7 +306,7 @@ impl<'a> Planner<'a> {
                     _ => Rank::Stated(entry.modified),
                 };
                 let is_condemned = self.condemned.contains(*key);
-                all.claims.add(&body, rank, !is_condemned, &known);
+                all.claims.add(&body, (signer, rank), !is_condemned, &known);
                 let named = body.packs.iter().filter_map(|located| packs.number(&located.pack)).collect();
                 let key = (*key).clone();
                 all.found.push(FoundLocations { key, run: body.run, packs: named, is_condemned });
@@ -309,7 +323,8 @@ impl<'a> Planner<'a> {
         packs: &ListedPacks,
         progress: &dyn Progress,
     ) -> Result<(), VaultError> {
-        hear_trailers(self.repository, self.group, claims, |pack| packs.sizes.get(pack).copied()).await?;
+        let size_of = |pack: &Sha256Digest| packs.sizes.get(pack).copied();
+        hear_trailers(self.repository, self.group, claims, &self.plan.live, size_of).await?;
         let (condemned, group) = (&self.condemned, self.group.id);
         let is_condemned = |pack: &Sha256Digest| condemned.contains(&layout::pack(group, pack));
         let mut homes = claims.settle(is_condemned);

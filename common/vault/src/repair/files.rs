@@ -70,7 +70,8 @@ impl Checker {
             }
             let mut finds = match &self.restorer {
                 Some(restorer) => {
-                    let healer = Healer::new(restorer.clone(), restorer.group(group.view.id)?);
+                    let healer =
+                        Healer::new(restorer.clone(), restorer.group(group.view.id)?, missing.clone());
                     Some(Finds { healer, slots: HashMap::new() })
                 }
                 None => None,

@@ -104,7 +104,7 @@ impl Checker {
             let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
             let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, format!("says again where {frames} frames lie")).await?;
-            survey.add_locations(&locations, "", false);
+            survey.add_locations(&locations, false);
         }
         Ok(())
     }
@@ -126,7 +126,8 @@ impl Checker {
             }
         }
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
-            let commitment = *survey.commitments.get(&run)?.first()?;
+            // A keeper's word is believed by every run: it is given for the writer's own alone.
+            let commitment = survey.own_commitment(run)?;
             Some(RunContents { run, frames, commitment })
         });
         let repository = self.viewer.repository();
@@ -137,7 +138,7 @@ impl Checker {
             let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
             mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
             let located = survey.located_frames();
-            survey.add_contents(contents, &located);
+            survey.add_contents(self.viewer.pen()?.signer, contents, &located);
         }
         Ok(())
     }
@@ -208,7 +209,7 @@ impl Checker {
                 let Some(restorer) = &self.restorer else {
                     return Ok(Some((key.wrapped.to_vec(), current)));
                 };
-                let commitments = group.commitments.get(&run).map_or(&[][..], Vec::as_slice);
+                let commitments = group.commitments(run);
                 let Some((epoch, secret)) = restorer.unwrap(&key.wrapped) else { continue };
                 let opened = secret[..].try_into().ok().map(SealKey::from_bytes);
                 if opened.is_some_and(|opened| commitments.contains(&opened.commitment())) {

@@ -47,7 +47,7 @@ impl Checker {
                 Err(_) => true,
                 Ok(manifest) => {
                     let part = layout::part(manifest.predicate.group, &manifest.part);
-                    findings.is_damaged(&part)
+                    survey.misnamed.contains_key(&manifest.id) || findings.is_damaged(&part)
                 }
             };
             let key = layout::forget(recorded.writer, recorded.sequence);

@@ -151,7 +151,7 @@ impl Checker {
         let repository = self.viewer.repository();
         let mut chunks = HashMap::new();
         for name in repository.contents_names(&survey.view).await? {
-            let Some(contents) = repository.whole_contents(&survey.view, &name).await? else { continue };
+            let Some((_, contents)) = repository.whole_contents(&survey.view, &name).await? else { continue };
             for run in contents.runs {
                 for frame in run.frames {
                     let name = FrameName { run: run.run, ordinal: frame.ordinal };

@@ -6,5 +6,6 @@ mod groups;
 mod hosts;
 mod kills;
 mod lies;
+mod losing;
 mod pruning;
 mod yard;

@@ -1,6 +1,5 @@
 //! Pruning while backups run, by the storage's clock alone.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +10,7 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::{GRACE_DAYS, KeeperKey, LEASE_DAYS, SnapshotWriter, VaultError, WriterKey};
 
-use crate::yard::{Files, Yard, noise, silent};
-
-const DAY: Duration = Duration::from_hours(24);
-
-fn files(seed: u64) -> Files {
-    BTreeMap::from([
-        ("changing".to_owned(), noise(seed, 2_200_000)),
-        ("staying".to_owned(), noise(1_000, 300_000)),
-    ])
-}
-
-fn days(count: i64) -> Duration {
-    DAY * u32::try_from(count).unwrap()
-}
+use crate::yard::{DAY, Files, Yard, days, files, noise, silent};
 
 /// A run that has captured `files` and is not committed yet.
 async fn begin(yard: &Yard, writer: &Arc<WriterKey>, files: &Files) -> Result<SnapshotWriter, VaultError> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
@@ -33,7 +34,25 @@ pub(crate) struct Yard {
     pub(crate) committed: BTreeMap<Sha256Digest, Files>,
     /// The hosts' and keepers' clock; the store has its own.
     pub(crate) clock: FakeClock,
+    pub(crate) packs: PackSizes,
     files_read: Arc<AtomicUsize>,
+}
+
+/// A few small packs for each run.
+const SMALL_PACKS: PackSizes = PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 };
+
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+
+pub(crate) fn days(count: i64) -> Duration {
+    DAY * u32::try_from(count).unwrap()
+}
+
+/// One file that every seed has alike and one that differs.
+pub(crate) fn files(seed: u64) -> Files {
+    BTreeMap::from([
+        ("changing".to_owned(), noise(seed, 2_200_000)),
+        ("staying".to_owned(), noise(1_000, 300_000)),
+    ])
 }
 
 impl Yard {
@@ -57,6 +76,7 @@ impl Yard {
             recovery: made.recovery_keys[0].to_string(),
             committed: BTreeMap::new(),
             clock,
+            packs: SMALL_PACKS,
             files_read: Arc::default(),
         }
     }
@@ -70,6 +90,7 @@ impl Yard {
             recovery: self.recovery.clone(),
             committed: self.committed.clone(),
             clock: FakeClock::at(self.clock.now()),
+            packs: self.packs,
             files_read: Arc::default(),
         }
     }
@@ -155,7 +176,7 @@ impl Yard {
             tags: Vec::new(),
             application: None,
             compression_level: 1,
-            pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
+            pack_sizes: self.packs,
             threads: 2,
             cache: Some(self.home.path().join("cache")),
             dry_run: false,

@@ -1,0 +1,124 @@
+//! What is damaged or gone costs what lay there and nothing else, and the next backup stores it again.
+
+use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
+use lifeboat_vault::check::Checker;
+use lifeboat_vault::repair::RepairOptions;
+use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, PackSizes, VaultError};
+use tokio_util::sync::CancellationToken;
+
+use crate::yard::{DAY, Files, Yard, files, noise, silent};
+
+/// Twelve files of a MiB, which fill a pack of a dozen frames.
+fn twelve() -> Files {
+    (0..12).map(|n| (format!("file-{n:02}"), noise(n, 1 << 20))).collect()
+}
+
+fn flip(yard: &Yard, key: &str, byte: usize) {
+    let mut bytes = yard.faults.contents()[key].to_vec();
+    bytes[byte] ^= 1;
+    yard.faults.plant(key, bytes);
+}
+
+/// A locations object and one bit of a pack are damaged: a repair keeps every frame that is whole, by the pack's own
+/// trailer.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too() {
+    for eighth in 1..8 {
+        let mut yard = Yard::new().await;
+        yard.packs = PackSizes::default();
+        yard.snapshot(&twelve()).await.unwrap();
+        let keeper = yard.add_keeper().await;
+        let contents = yard.faults.contents();
+        let locations = contents.keys().filter(|key| key.starts_with("locations/"));
+        locations.for_each(|key| flip(&yard, key, contents[key].len() / 2));
+        let packs = contents.iter().filter(|(key, _)| key.starts_with("packs/"));
+        let (pack, bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+        assert!(bytes.len() > 8 << 20, "the pack has many frames");
+        flip(&yard, pack, bytes.len() / 8 * eighth);
+        let viewer = yard.as_keeper(&keeper).await.unwrap();
+        let checker = Checker::new(viewer, silent(), CancellationToken::new());
+        checker.repair(RepairOptions::default(), &yard.clock).await.unwrap();
+        let restorer = yard.restorer().await.unwrap();
+        let snapshot = restorer.viewer().snapshots().await.unwrap().find("latest", None).unwrap();
+        let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+        assert!(found.iter().all(|(name, bytes)| twelve()[name] == *bytes), "{eighth}/8: other bytes");
+        // A frame holds the end of one file and the beginning of the next.
+        assert!(found.len() >= 10 && damaged.len() <= 2, "{eighth}/8: {damaged:?}");
+    }
+}
+
+/// A machine sleeps after it has looked for the last time, and before its manifest is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() {
+    for (sleep, is_within_lease) in [(LEASE_DAYS - 1, true), (GRACE_DAYS + 1, false), (3 * GRACE_DAYS, false)]
+    {
+        let mut yard = Yard::new().await;
+        yard.snapshot(&files(0)).await.unwrap();
+        yard.snapshot(&files(1)).await.unwrap();
+        let keeper = yard.add_keeper().await;
+        let mut elsewhere = yard.elsewhere();
+        let gate = Gate::new();
+        yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
+        let meanwhile = async {
+            gate.arrivals(1).await;
+            // The frames that it refers to are needed by a snapshot that is forgotten now.
+            let viewer = elsewhere.as_keeper(&keeper).await.unwrap();
+            elsewhere.forget_all_but(&viewer, 1).await.unwrap();
+            elsewhere.prune(&keeper, GRACE_DAYS).await.unwrap();
+            for _ in 0..sleep {
+                elsewhere.faults.advance(DAY);
+                elsewhere.prune(&keeper, GRACE_DAYS).await.unwrap();
+            }
+            gate.open();
+        };
+        let again = files(0);
+        let (committed, ()) = tokio::join!(yard.snapshot(&again), meanwhile);
+        yard.faults.clear_script();
+        let when = format!("{sleep} days");
+        match committed {
+            Ok(committed) => {
+                let id = committed.id.unwrap();
+                let restorer = yard.restorer().await.unwrap();
+                let snapshot =
+                    restorer.viewer().snapshots().await.unwrap().find(&id.to_string(), None).unwrap();
+                let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+                assert!(damaged.is_empty() && found == again, "{when}: {damaged:?}");
+            }
+            Err(error) => {
+                assert!(!is_within_lease, "{when}: {error}");
+                let is_told =
+                    matches!(error, VaultError::CommittedTooLate { .. } | VaultError::PrunedUnderWay { .. });
+                assert!(is_told, "{when}: {error}");
+            }
+        }
+    }
+}
+
+/// Packs are taken away by hand: a backup of files that did not change stores what is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lay_in_a_pack_that_is_gone_is_stored_again() {
+    let mut base = Yard::new().await;
+    base.snapshot(&files(0)).await.unwrap();
+    let packs: Vec<String> =
+        base.faults.contents().into_keys().filter(|key| key.starts_with("packs/")).collect();
+    assert!(packs.len() > 2, "{packs:?}");
+    for pack in packs {
+        for is_same_host in [true, false] {
+            let mut yard = base.fork();
+            if is_same_host {
+                // The host remembers its files, and that their chunks are stored.
+                yard.snapshot(&files(0)).await.unwrap();
+            }
+            yard.faults.take_away(&pack);
+            let committed = yard.snapshot(&files(0)).await.unwrap();
+            let restorer = yard.restorer().await.unwrap();
+            let listing = restorer.viewer().snapshots().await.unwrap();
+            let snapshot = listing.find(&committed.id.unwrap().to_string(), None).unwrap();
+            let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+            assert!(
+                damaged.is_empty() && found == files(0),
+                "{pack}, same host: {is_same_host}: {damaged:?}"
+            );
+        }
+    }
+}
