@@ -197,6 +197,11 @@ impl Store {
         &*self.shared.backend
     }
 
+    /// Whether the store is a folder, where the times of objects are what the owners of the files say.
+    pub fn is_folder(&self) -> bool {
+        self.shared.folder.is_some()
+    }
+
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         self.shared.folder.clone()
     }

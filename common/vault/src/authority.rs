@@ -24,8 +24,11 @@ pub(crate) enum Word {
     },
     /// A part that no manifest names yet: a prune keeps the frames that it needs until a lease after it was stored.
     PartUnderWay,
-    /// A contents object: a run references the frames that it lists instead of storing their chunks again.
+    /// A contents object: a run references the frames that it lists instead of storing their chunks again. What a repair
+    /// made of trailers, which nobody signed, is not enough for that.
     ChunksToReference,
+    /// A contents object: a prune keeps it while a frame that it lists is needed.
+    ChunksToKeep,
     /// A contents object: a restore or check looks for the chunks of a lost frame in other frames. The chunks' ids
     /// decide.
     ChunksToRecover,
@@ -50,7 +53,7 @@ impl Word {
         match self {
             Self::RunKey | Self::RunUnderWay => Purpose::Registration,
             Self::Part { .. } | Self::PartUnderWay => Purpose::Part,
-            Self::ChunksToReference | Self::ChunksToRecover => Purpose::Contents,
+            Self::ChunksToReference | Self::ChunksToKeep | Self::ChunksToRecover => Purpose::Contents,
             Self::Places => Purpose::Locations,
             Self::Condemned => Purpose::Condemnation,
             Self::LostToRuns | Self::LostToPrune | Self::LostToRestore { .. } => Purpose::Loss,
@@ -95,11 +98,15 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
     match (word, standing) {
         (_, Stranger) => Belief::No,
         (Word::RunKey | Word::ChunksToRecover | Word::Places, _)
-        | (Word::ChunksToReference, Writer | Keeper | Root) => Belief::Yes,
+        | (Word::ChunksToReference, Writer)
+        | (Word::ChunksToKeep, Writer | Keeper | Root) => Belief::Yes,
+        (Word::ChunksToReference, Keeper | RemovedKeeper | Root) => Belief::No,
         (Word::RunUnderWay | Word::LostToRuns, _) => yes(matches!(standing, Writer | Keeper | Root)),
         (Word::PartUnderWay, _) => yes(standing == Writer),
         (Word::Part { writer }, _) => yes(matches!(standing, Writer | RemovedWriter) && is(writer)),
-        (Word::ChunksToReference, RemovedWriter | RemovedKeeper) => Belief::IfFromBefore,
+        (Word::ChunksToReference, RemovedWriter) | (Word::ChunksToKeep, RemovedWriter | RemovedKeeper) => {
+            Belief::IfFromBefore
+        }
         (Word::Condemned | Word::LostToPrune, _) => yes(matches!(standing, Keeper | Root)),
         (Word::LostToRestore { writer }, Writer | RemovedWriter) => yes(is(writer)),
         (Word::LostToRestore { .. }, _) => yes(matches!(standing, Keeper | Root)),
@@ -175,13 +182,14 @@ mod tests {
         STANDINGS.map(cell).join(" | ")
     }
 
-    fn words() -> [(&'static str, Word); 11] {
+    fn words() -> [(&'static str, Word); 12] {
         [
             ("registration: the run's key", Word::RunKey),
             ("registration: the run is under way", Word::RunUnderWay),
             ("part: what a snapshot holds", Word::Part { writer: OWN }),
             ("part: a snapshot is about to be committed", Word::PartUnderWay),
             ("contents: what runs reference", Word::ChunksToReference),
+            ("contents: what prunes keep", Word::ChunksToKeep),
             ("contents: where lost chunks may be", Word::ChunksToRecover),
             ("locations: where frames may lie", Word::Places),
             ("condemnation: what may be deleted", Word::Condemned),
@@ -202,6 +210,7 @@ mod tests {
                 | Word::Part { .. }
                 | Word::PartUnderWay
                 | Word::ChunksToReference
+                | Word::ChunksToKeep
                 | Word::ChunksToRecover
                 | Word::Places
                 | Word::Condemned

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::VaultError;
 use crate::access::Viewer;
 use crate::batch::batches;
+use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, GroupId, RunId};
 use crate::key_file::{RecoveryKey, WriterKey};
 use crate::keys::GroupKeys;
@@ -86,6 +87,8 @@ pub(crate) struct PacksRead {
     count: u64,
     bytes: u64,
     opened: u64,
+    /// The frames that were opened and hold what their packs say, by group.
+    pub(crate) proved: HashMap<GroupId, FrameSet>,
 }
 
 impl Checker {
@@ -294,6 +297,7 @@ impl Checker {
                     read.count += 1;
                     read.bytes += entry.size;
                     read.opened += reading.opened;
+                    read.proved.entry(group).or_default().extend(&reading.proved);
                     if !reading.is_clean() {
                         read.faults.push((group, hash, reading));
                     }

@@ -226,6 +226,10 @@ impl Item {
         if self.mode > 0o7777 || self.mtime_ns > 999_999_999 {
             return Err(MalformedItem("its mode or time is out of range"));
         }
+        // chown(2) takes this number for "leave it as it is".
+        if self.uid == u32::MAX || self.gid == u32::MAX {
+            return Err(MalformedItem("its owner or group is none"));
+        }
         let sane = match self.kind {
             ItemKind::File => self.size.is_some() && self.target.is_none() && self.device.is_none(),
             ItemKind::Symlink => self.target.as_ref().is_some_and(|t| !t.is_empty() && !t.contains(&0)),

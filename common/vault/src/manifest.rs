@@ -217,6 +217,13 @@ pub(crate) struct Part {
     pub(crate) copied_from: Option<Original>,
 }
 
+/// The most items, and the most bytes, that the streams of a snapshot hold together.
+const MOST_IN_ALL: u64 = 1 << 62;
+
+fn fits(mut numbers: impl Iterator<Item = u64>) -> bool {
+    numbers.try_fold(0_u64, |sum, number| sum.checked_add(number)).is_some_and(|sum| sum <= MOST_IN_ALL)
+}
+
 /// The most streams of a snapshot, and the most documents.
 pub(crate) const MOST_STREAMS: usize = 1 << 16;
 
@@ -237,6 +244,8 @@ pub(crate) enum MalformedPart {
     Content(&'static str, usize),
     #[error("it names run {0} twice")]
     RunTwice(RunId),
+    #[error("its streams are said to hold more than any can")]
+    TooMuch,
 }
 
 impl Part {
@@ -267,6 +276,16 @@ impl Part {
         for (number, document) in self.documents.iter().enumerate() {
             names.take("document", 0, number, &document.name)?;
             document.content.check().map_err(|_| MalformedPart::Content("document", number))?;
+        }
+        // What is added up of it does not overflow.
+        let documents = self.documents.iter().map(|document| document.content.bytes());
+        let metadata = self.streams.iter().map(|stream| stream.items.bytes()).chain(documents);
+        if !fits(self.streams.iter().map(|stream| stream.item_count))
+            || !fits(self.streams.iter().map(|stream| stream.data_bytes))
+            || !fits(self.streams.iter().map(|stream| stream.unreadable))
+            || !fits(metadata)
+        {
+            return Err(MalformedPart::TooMuch);
         }
         let mut runs = HashSet::new();
         match self.runs.iter().find(|record| !runs.insert(record.run)) {

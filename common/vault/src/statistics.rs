@@ -119,10 +119,13 @@ impl Total {
     fn add(&mut self, snapshot: &Snapshot) {
         let part = &snapshot.part;
         self.snapshots += 1;
-        self.items += part.streams.iter().map(|s| s.item_count).sum::<u64>();
-        self.data_bytes += part.streams.iter().map(|s| s.data_bytes).sum::<u64>();
-        self.metadata_bytes += part.streams.iter().map(|s| s.items.bytes()).sum::<u64>()
-            + part.documents.iter().map(|d| d.content.bytes()).sum::<u64>();
+        let streams = || part.streams.iter();
+        let metadata =
+            streams().map(|s| s.items.bytes()).chain(part.documents.iter().map(|d| d.content.bytes()));
+        // A part holds less than an u64 counts; very many of them may hold more.
+        self.items = streams().map(|s| s.item_count).fold(self.items, u64::saturating_add);
+        self.data_bytes = streams().map(|s| s.data_bytes).fold(self.data_bytes, u64::saturating_add);
+        self.metadata_bytes = metadata.fold(self.metadata_bytes, u64::saturating_add);
     }
 }
 

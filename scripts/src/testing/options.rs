@@ -12,6 +12,8 @@ pub(super) struct Options {
     pub(super) hermetic: bool,
     /// The tests of one tier only, without the other checks.
     pub(super) tier: Option<Tier>,
+    /// Measurements run with as much as they are meant for, and not with a sample.
+    pub(super) long: bool,
     /// Tests whose name contains this, without the other checks.
     pub(super) name: Option<String>,
 }
@@ -39,6 +41,7 @@ pub(super) fn parse(args: impl Iterator<Item = String>) -> Result<Request, Strin
         match arg.as_str() {
             "-h" | "--help" => return Ok(Request::Help),
             "--hermetic" => options.hermetic = true,
+            "--long" => options.long = true,
             "--tier" => {
                 options.tier = Some(match args.next().as_deref() {
                     Some("hermetic") => Tier::Hermetic,
@@ -62,12 +65,14 @@ Checks and tests Lifeboat: sets up what the tests need, then formatting, lints,
 dependencies, documentation and all tests. Everything runs, also after a
 failure; the last lines sum up.
 
-Usage: scripts/test [--hermetic] [--tier TIER] [NAME]
+Usage: scripts/test [--hermetic] [--tier TIER] [--long] [NAME]
 
   --hermetic     install and start nothing: tests without their service are
                  ignored, or fail where CI is set
   --tier TIER    only the tests of one tier, without the other checks:
                  hermetic (needs nothing) or services (needs real servers)
+  --long         with all rows and sizes of the tests that run with a sample of
+                 them otherwise: hours
   NAME           only the tests whose name contains NAME, likewise
   -h, --help     this text";
 

@@ -64,6 +64,9 @@ pub(super) fn tests(terminal: &Terminal, options: &Options, ready: Option<&Readi
         Some(Tier::Hermetic) | None => command.arg("--workspace"),
     };
     command.arg("--").args(&options.name);
+    if options.long {
+        command.env("LIFEBOAT_LONG", "1");
+    }
     if let Some(ready) = ready {
         command.envs(&ready.variables);
         if ready.missing == 0 {

@@ -6,7 +6,7 @@ use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
 use crate::authority::{Standing, Word};
-use crate::check::survey::GroupSurvey;
+use crate::check::survey::{GroupSurvey, digest_of};
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName, RunId, Signer};
 use crate::index::Contents;
@@ -35,13 +35,14 @@ impl Repository {
     }
 
     /// Those of `lost` of which every chunk lies in another frame that is `whole`. What a frame holds is said by the
-    /// contents index, and nothing but its key proves it, so the lost run's own writer, a keeper or the root must have
-    /// said it: another writer of the group could make up frames. The contents are read twice, one object at a time:
-    /// what is kept are the chunks of lost frames only.
+    /// contents index. Another writer of the group could make up frames, so the lost run's own writer, a keeper or the
+    /// root must have said it, or the frame was opened and is `proved`. The contents are read twice, one object at a
+    /// time: what is kept are the chunks of lost frames only.
     pub(crate) async fn healed(
         &self,
         survey: &GroupSurvey,
         whole: &FrameSet,
+        proved: &FrameSet,
         lost: &FrameSet,
     ) -> Result<FrameSet, VaultError> {
         if lost.is_empty() {
@@ -75,17 +76,19 @@ impl Repository {
         let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
         for name in &names {
             let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
-            let believed: Vec<_> =
-                writers.iter().filter(|writer| is_pruner(signer) || **writer == Some(signer)).collect();
             for run in contents.runs {
                 for frame in run.frames {
                     let name = FrameName { run: run.run, ordinal: frame.ordinal };
                     if !whole.contains(name) || survey.marked.contains(name) {
                         continue;
                     }
-                    for writer in &believed {
+                    let is_proved =
+                        proved.contains(name) && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
+                    let is_believed =
+                        |writer: &&Option<Signer>| is_proved || is_pruner(signer) || **writer == Some(signer);
+                    for writer in writers.iter().filter(is_believed) {
                         for id in &frame.chunks {
-                            wanted.remove(&(**writer, *id));
+                            wanted.remove(&(*writer, *id));
                         }
                     }
                 }

@@ -56,6 +56,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) located: BTreeMap<Sha256Digest, Vec<Located>>,
     /// What the contents say: of each frame a digest of its chunk ids.
     pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
+    /// Frames of which the run's own writer says what they hold: nobody else's list counts beside it.
+    own_listed: FrameSet,
     /// Frames that two contents objects list with different chunks.
     pub(crate) contradicted: FrameSet,
     /// Whom the registration of each run names, and who signed it.
@@ -339,6 +341,7 @@ impl GroupSurvey {
             commitments: HashMap::new(),
             located: BTreeMap::new(),
             listed: HashMap::new(),
+            own_listed: FrameSet::default(),
             contradicted: FrameSet::default(),
             registered: HashMap::new(),
             authors: HashMap::new(),
@@ -488,11 +491,17 @@ impl GroupSurvey {
                 continue;
             }
             self.note_commitment(run.run, signer, run.commitment, false);
+            let is_own = self.registered.get(&run.run).is_some_and(|(_, by)| *by == signer);
             for frame in frames {
                 let name = FrameName { run: run.run, ordinal: frame.ordinal };
                 let digest = digest_of(&frame.chunks);
-                if *self.listed.entry(name).or_insert(digest) != digest {
-                    self.contradicted.insert(name);
+                if is_own && self.own_listed.insert(name) {
+                    self.listed.insert(name, digest);
+                } else if is_own || !self.own_listed.contains(name) {
+                    let known = *self.listed.entry(name).or_insert(digest);
+                    if known != digest {
+                        self.contradicted.insert(name);
+                    }
                 }
             }
         }

@@ -64,7 +64,7 @@ impl Restorer {
         let repository = self.repository();
         let entries = repository.store.list(&layout::contents(group.id)).await?;
         let read = |entry: lifeboat_store::Entry| async move {
-            let read = repository.read_signed::<Contents>(&entry.key, group, Word::ChunksToReference).await;
+            let read = repository.read_signed::<Contents>(&entry.key, group, Word::ChunksToKeep).await;
             match (read, hash_of(&entry.key)) {
                 (Ok((by, contents)), Some(hash)) if by == signer => {
                     let needed = contents.names().filter(|frame| needed.contains(*frame)).collect();

@@ -85,9 +85,9 @@ impl Planner<'_> {
         let mut own: Vec<(bool, String)> = Vec::new();
         let entries: Vec<_> = self.below(&layout::contents(self.group.id)).collect();
         for batch in batches(entries, |(_, entry)| entry.size) {
-            let read = batch.iter().map(|(key, _)| {
-                self.repository.read_signed::<Contents>(key, self.group, Word::ChunksToReference)
-            });
+            let read = batch
+                .iter()
+                .map(|(key, _)| self.repository.read_signed::<Contents>(key, self.group, Word::ChunksToKeep));
             for (read, (key, _)) in join_all(read).await.into_iter().zip(&batch) {
                 let (signer, contents) = match read {
                     Ok((signer, contents)) if contents.is_sane() => (signer, contents),
@@ -133,18 +133,15 @@ impl Planner<'_> {
             .map(|(_, key)| (true, key))
             .chain(others.into_iter().map(|(_, key)| (false, key)))
         {
-            let contents = match self
-                .repository
-                .read_signed::<Contents>(&key, self.group, Word::ChunksToReference)
-                .await
-            {
-                Ok((_, contents)) => contents,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(error) => {
-                    self.plan.warnings.push(error.to_string());
-                    continue;
-                }
-            };
+            let contents =
+                match self.repository.read_signed::<Contents>(&key, self.group, Word::ChunksToKeep).await {
+                    Ok((_, contents)) => contents,
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => {
+                        self.plan.warnings.push(error.to_string());
+                        continue;
+                    }
+                };
             let adds = contents.names().any(|name| is_live(&self.plan, name) && !covered.contains(name));
             if is_kept && adds {
                 contents.names().for_each(|name| {

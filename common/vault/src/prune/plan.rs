@@ -461,6 +461,10 @@ impl<'a> Planner<'a> {
     async fn settle_unlocated(&mut self, runs: &mut Runs, claims: &Claims) -> Result<(), VaultError> {
         for (key, entry) in self.below(&layout::packs(self.group.id)) {
             let Some(pack) = hash_of(key).filter(|pack| !claims.names(pack)) else { continue };
+            // What has no name of the format is not ours.
+            if *key != layout::pack(self.group.id, &pack) {
+                continue;
+            }
             if !is_old(entry, self.now) {
                 let range = 0..entry.size.min(MAX_HEADER);
                 let beginning = match self.repository.pack_range(self.group.id, &pack, range).await {

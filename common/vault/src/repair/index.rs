@@ -7,7 +7,7 @@ use lifeboat_core::Sha256Digest;
 use crate::check::survey::{GroupSurvey, Located, Survey};
 use crate::check::{Checker, Findings};
 use crate::frame_set::FrameSet;
-use crate::ids::RunId;
+use crate::ids::{RunId, Signer};
 use crate::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
 use crate::layout;
 use crate::pack::TrailerFrame;
@@ -126,8 +126,12 @@ impl Checker {
             }
         }
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
-            // A keeper's word is believed by every run: it is given for the writer's own alone.
-            let commitment = survey.own_commitment(run)?;
+            // What a writer signs is believed by runs, and nobody signed the trailers of others' packs.
+            let is_told = match mender.signer {
+                Signer::Writer(_) => survey.registered.get(&run).is_some_and(|(_, by)| *by == mender.signer),
+                Signer::Keeper(_) | Signer::Root => true,
+            };
+            let commitment = survey.own_commitment(run).filter(|_| is_told)?;
             Some(RunContents { run, frames, commitment })
         });
         let repository = self.viewer.repository();
