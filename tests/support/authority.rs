@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::key::SigningKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What is attached to an image, collected and judged one by one.
 
-use std::collections::btree_map::Entry;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};

@@ -206,7 +206,9 @@ impl Fault for SignersError {
                 "give `--key FILE`, or `--certificate-identity ID` with `--certificate-oidc-issuer URL`"
                     .to_owned(),
             ),
-            Self::NotApplied { .. } => Some("leave it out, or name signers and what they must have signed".to_owned()),
+            Self::NotApplied { .. } => {
+                Some("leave it out, or name signers and what they must have signed".to_owned())
+            }
             Self::Twice { .. } => Some("give each name once".to_owned()),
             Self::NoThreshold => Some("give a `--threshold` of 1 or more".to_owned()),
         }
@@ -230,7 +232,8 @@ pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Po
 pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
     let signers = named(flags)?;
     if signers.is_empty() {
-        let flag = flags.threshold.filter(|n| *n > 0).map(|_| "--threshold").or_else(|| evidence.first_given());
+        let flag =
+            flags.threshold.filter(|n| *n > 0).map(|_| "--threshold").or_else(|| evidence.first_given());
         if let Some(flag) = flag {
             return Err(SignersError::NotApplied { flag, why: "no signer is named" });
         }

@@ -260,7 +260,7 @@ mod tests {
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace("e30=", "e30"))), @"the payload is not base64: Invalid padding");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, "[]"))), @"its envelope has 0 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, r#"[{"sig":"AA=="},{"sig":"AA=="}]"#))), @"its envelope has 2 signatures");
-        insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `verificationMaterial`, `messageSignature`, `dsseEnvelope` at line 1 column 118");
+        insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `media_type`, `verificationMaterial`, `verification_material`, `messageSignature`, `message_signature`, `dsseEnvelope`, `dsse_envelope` at line 1 column 118");
         insta::assert_snapshot!(reason(&bundle(key, r#""messageSignature":{"signature":"AA==","messageDigest":{"algorithm":"SHA2_512","digest":""}}"#)), @"the file's digest is `SHA2_512`");
         insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
         insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");

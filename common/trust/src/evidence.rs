@@ -90,10 +90,18 @@ struct Known<'b> {
 impl<'b> Entries<'b> {
     /// Looks at each entry by itself. One of a known log that is not good refuses the bundle; one of another log says
     /// nothing.
-    fn check(bundle: &'b Bundle, certificate: Option<(&[u8], &Claims)>, policy: &Policy) -> Result<Self, Refusal> {
+    fn check(
+        bundle: &'b Bundle,
+        certificate: Option<(&[u8], &Claims)>,
+        policy: &Policy,
+    ) -> Result<Self, Refusal> {
         let logs = &policy.root.prepared().logs;
         let mut entries = Self { known: Vec::new(), unknown: Vec::new() };
         for (place, entry) in bundle.log_entries.iter().enumerate() {
+            let is_same = |other: &LogEntry| other.log == entry.log && other.body == entry.body;
+            if bundle.log_entries[..place].iter().any(is_same) {
+                return Err(Refusal::unproven(step::LOG_ENTRY, "it carries one log entry twice".to_owned()));
+            }
             let Some(log) = entry.log.and_then(|log| logs.get(&log)) else {
                 entries.unknown.push(place);
                 continue;
@@ -109,7 +117,8 @@ impl<'b> Entries<'b> {
                 return Err(Refusal::unproven(step::INCLUSION, reason.to_owned()));
             }
             let (leaf, claims) = certificate.unzip();
-            let shows = log::check_entry(entry, log, leaf, claims.map(|claims| claims.not_before), policy.now)?;
+            let shows =
+                log::check_entry(entry, log, leaf, claims.map(|claims| claims.not_before), policy.now)?;
             entries.known.push(Known { place, entry, shows });
         }
         if entries.known.is_empty() && policy.demands_log(certificate.is_some()) {
@@ -154,19 +163,30 @@ pub(crate) fn verify_certificate(
     if !policy.demands.certificate_log {
         rules = rules.skip_sct();
     }
-    let parsed = parse(json)?;
+    let mut parsed = parse(json)?;
+    // Superfluous certificates must not stand in the way, and those of a path are given apart.
+    if let VerificationMaterialContent::X509CertificateChain { certificates } =
+        &mut parsed.verification_material.content
+    {
+        certificates.truncate(1);
+    }
+    let with_brought = if brought.is_empty() { None } else { Some(prepared.verifier_with(&brought)) };
+    let with_brought = with_brought.transpose().map_err(|reason| no_certificate(&reason))?;
+    let verifier = with_brought.as_ref().unwrap_or(&prepared.verifier);
     let mut times = BTreeSet::new();
     let mut sct_verified = true;
     for run in Run::all(bundle, &entries) {
         let rules = if run.proofs { rules.clone() } else { rules.clone().skip_tlog_unsafe() };
-        let mut part = run.part(&parsed);
-        keep_certificates(&mut part.verification_material.content, &brought);
-        let result = prepared.verifier.verify(artifact(bundle, signed), &part, &rules);
+        let part = run.part(&parsed);
+        let result = verifier.verify(artifact(bundle, signed), &part, &rules);
         let result = result.map_err(|error| refusal(&error))?;
         times.extend(times_of(&result));
         sct_verified &= result.sct_verified();
     }
     check_timestamps(bundle, policy)?;
+    if times.is_empty() {
+        return Err(no_certificate("nothing shows when it was used"));
+    }
     for time in &times {
         path::validate(leaf, &prepared.certificate_authorities, &brought, *time, Purpose::CodeSigning)
             .map_err(|reason| no_certificate(&reason))?;
@@ -193,22 +213,13 @@ fn brought_certificates(brought: &[Vec<u8>], policy: &Policy) -> Result<Vec<Vec<
     let is_root = |der: &Vec<u8>| path::Facts::read(der).is_ok_and(|facts| facts.is_self_issued);
     let before_last = brought.split_last().map_or(brought, |(_, before)| before);
     if before_last.iter().any(is_root) {
-        return Err(no_certificate("its chain goes on after a root, so that it is not in the order of issuing"));
+        return Err(no_certificate(
+            "its chain goes on after a root, so that it is not in the order of issuing",
+        ));
     }
     let is_wanted = policy.root.prepared().certificate_authorities.iter().any(|one| one.chain.len() == 1);
     let kept = brought.iter().filter(|der| is_wanted && path::is_read(der) && !is_root(der));
     Ok(kept.cloned().collect())
-}
-
-/// Leaves the signer's certificate and those that may be part of its path.
-fn keep_certificates(material: &mut VerificationMaterialContent, brought: &[Vec<u8>]) {
-    if let VerificationMaterialContent::X509CertificateChain { certificates } = material {
-        let mut place = 0;
-        certificates.retain(|one| {
-            place += 1;
-            place == 1 || brought.iter().any(|der| der == one.raw_bytes.as_bytes())
-        });
-    }
 }
 
 /// Verifies the log entries and timestamps of a bundle whose signature `key` made.
@@ -231,8 +242,11 @@ pub(crate) fn verify_key(
     let parsed = parse(json)?;
     let mut times = BTreeSet::new();
     let mut runs = Run::all(bundle, &entries);
+    runs.retain(|run| !run.places.is_empty() || (run.timestamps && !bundle.timestamps.is_empty()));
     // Nothing is known of these logs. That an entry is about something else is seen without.
-    runs.extend((!entries.unknown.is_empty()).then(|| Run { places: entries.unknown.clone(), ..Run::default() }));
+    runs.extend(
+        (!entries.unknown.is_empty()).then(|| Run { places: entries.unknown.clone(), ..Run::default() }),
+    );
     for run in runs {
         let rules = if run.proofs { rules.clone() } else { rules.clone().skip_tlog_unsafe() };
         let part = run.part(&parsed);

@@ -42,7 +42,8 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn read(log: &wire::Log) -> Result<Self, String> {
         let id = wire::decode("the id of a log", &log.log_id.key_id)?;
-        let id = <[u8; 32]>::try_from(id).map_err(|id| format!("the id of a log has {} bytes, not 32", id.len()))?;
+        let id = <[u8; 32]>::try_from(id)
+            .map_err(|id| format!("the id of a log has {} bytes, not 32", id.len()))?;
         let checkpoint_id = match &log.checkpoint_key_id {
             None => None,
             Some(id) => {
@@ -112,7 +113,9 @@ pub(crate) fn check_entry(
     }
     match &entry.checkpoint {
         _ if !entry.has_proof => Ok(Shows::Promise),
-        None => Err(Refusal::unproven(step::INCLUSION, "its proof of inclusion has no checkpoint".to_owned())),
+        None => {
+            Err(Refusal::unproven(step::INCLUSION, "its proof of inclusion has no checkpoint".to_owned()))
+        }
         Some(checkpoint) => check_checkpoint(checkpoint, log)
             .map(|()| Shows::Inclusion)
             .map_err(|reason| Refusal::unproven(step::INCLUSION, reason)),
@@ -131,8 +134,8 @@ struct Body {
 /// Compares the body of an entry with what stands around it: the log answers for the body only.
 fn check_body(entry: &LogEntry, certificate: Option<&[u8]>) -> Result<(), String> {
     check_object(&entry.body).map_err(|reason| format!("its log entry is malformed: {reason}"))?;
-    let body: Body =
-        serde_json::from_slice(&entry.body).map_err(|error| format!("its log entry is malformed: {error}"))?;
+    let body: Body = serde_json::from_slice(&entry.body)
+        .map_err(|error| format!("its log entry is malformed: {error}"))?;
     if body.kind != entry.kind || body.version != entry.kind_version {
         return Err(format!(
             "its log entry is {}/{}, and is presented as {}/{}",
@@ -169,7 +172,8 @@ fn check_promise(entry: &LogEntry, promise: &[u8], log: &Log) -> Result<(), Stri
         r#"{{"body":"{body}","integratedTime":{},"logID":"{id}","logIndex":{}}}"#,
         entry.integrated_time, entry.index
     );
-    let key = log.key.as_ref().ok_or_else(|| "the key of its log is of a kind that is not read".to_owned())?;
+    let key =
+        log.key.as_ref().ok_or_else(|| "the key of its log is of a kind that is not read".to_owned())?;
     let wrong = |_| "the promise of its log entry is not by the log that the entry names".to_owned();
     key.verify(promised.as_bytes(), promise).map_err(wrong)
 }
@@ -188,7 +192,9 @@ fn check_checkpoint(checkpoint: &Checkpoint, log: &Log) -> Result<(), String> {
     // A log of the first generation adds the number of its present tree.
     let is_own = |rest: &str| {
         rest.is_empty()
-            || rest.strip_prefix(" - ").is_some_and(|tree| !tree.is_empty() && tree.bytes().all(|b| b.is_ascii_digit()))
+            || rest
+                .strip_prefix(" - ")
+                .is_some_and(|tree| !tree.is_empty() && tree.bytes().all(|b| b.is_ascii_digit()))
     };
     if !origin.strip_prefix(name.as_str()).is_some_and(is_own) {
         let origin = printable(origin);
@@ -197,7 +203,8 @@ fn check_checkpoint(checkpoint: &Checkpoint, log: &Log) -> Result<(), String> {
     let Some(key) = &log.key else {
         return Err("the key of its log is of a kind that is not read".to_owned());
     };
-    let id = log.checkpoint_id.unwrap_or_else(|| *log.id.as_bytes().first_chunk().expect("32 are more than 4"));
+    let id =
+        log.checkpoint_id.unwrap_or_else(|| *log.id.as_bytes().first_chunk().expect("32 are more than 4"));
     let by_log = |signature: &&crate::bundle::NoteSignature| signature.id == id;
     if checkpoint
         .log_signatures
@@ -210,7 +217,6 @@ fn check_checkpoint(checkpoint: &Checkpoint, log: &Log) -> Result<(), String> {
         Err("its checkpoint is not signed by the log that the entry names".to_owned())
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,8 @@ pub fn fill(slots: usize, votes: &[Vote]) -> Vec<Option<usize>> {
     let kept = distinct(votes);
     let mut search = Search { votes, candidates: Vec::new(), best: Vec::new(), steps: 0 };
     for slot in 0..slots {
-        let able: Vec<usize> = kept.iter().copied().filter(|&vote| votes[vote].slots.contains(&slot)).collect();
+        let able: Vec<usize> =
+            kept.iter().copied().filter(|&vote| votes[vote].slots.contains(&slot)).collect();
         if !able.is_empty() {
             search.candidates.push((slot, able));
         }
@@ -176,8 +177,12 @@ mod tests {
     fn more_evidence_never_fills_less() {
         let all = ["0 k1 s1 ann", "1 k2 s2 ann", "2 k1 s3 bob", "0,2 k3 s4 eve", "1 k3 s5 -", "2 k4 s4 -"];
         for mask in 0_u32..1 << all.len() {
-            let some: Vec<&str> =
-                all.iter().enumerate().filter(|(place, _)| mask & (1 << place) != 0).map(|(_, v)| *v).collect();
+            let some: Vec<&str> = all
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| mask & (1 << place) != 0)
+                .map(|(_, v)| *v)
+                .collect();
             let before = count(3, &some);
             for more in all {
                 assert!(count(3, &[&some[..], &[more]].concat()) >= before, "{some:?} and {more}");
@@ -187,8 +192,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_counted_in_no_time() {
-        let votes: Vec<Vote> =
-            (0..5000).map(|n| vote(&format!("0,1,2,3 k{n} s{n} ann{}", n % 2))).collect();
+        let votes: Vec<Vote> = (0..5000).map(|n| vote(&format!("0,1,2,3 k{n} s{n} ann{}", n % 2))).collect();
         assert_eq!(fill(4, &votes).iter().flatten().count(), 2);
         let clashing: Vec<Vote> =
             (0..400).map(|n| vote(&format!("0,1,2,3,4,5 k{} s{n} ann{}", n % 3, n % 20))).collect();

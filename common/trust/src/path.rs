@@ -154,7 +154,8 @@ fn validate_under(
         })
     };
     let algorithms: &[&dyn SignatureVerificationAlgorithm] = WEBPKI_VERIFICATION_ALGS;
-    let usage = Usage::required(purpose.oid().as_bytes());
+    // Asked of the signer below: an authority without this extension may issue for any purpose.
+    let usage = Usage::required_if_present(purpose.oid().as_bytes());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let found = end.verify_for_usage(algorithms, &anchors, &between, now, usage, None, Some(&look));
     let Err(error) = found else { return Ok(()) };
@@ -252,7 +253,8 @@ impl Facts {
                 return Err(format!("its extension {oid} occurs twice"));
             }
             let value = extension.extn_value.as_bytes();
-            let malformed = |error: x509_cert::der::Error| format!("its extension {oid} is malformed: {error}");
+            let malformed =
+                |error: x509_cert::der::Error| format!("its extension {oid} is malformed: {error}");
             if oid == BASIC_CONSTRAINTS {
                 let basic = BasicConstraints::from_der(value).map_err(malformed)?;
                 facts.ca = basic.ca.then_some(basic.path_len_constraint);
@@ -293,16 +295,23 @@ impl Facts {
 fn check_path(path: &[Vec<u8>], time: Timestamp, purpose: Purpose) -> Result<(), String> {
     let mut facts = Vec::new();
     for der in path {
-        facts.push(Facts::read(der).map_err(|reason| format!("a certificate of its path is malformed: {reason}"))?);
+        facts.push(
+            Facts::read(der).map_err(|reason| format!("a certificate of its path is malformed: {reason}"))?,
+        );
     }
     let Some((leaf, issuers)) = facts.split_first() else { return Err("it has no path".to_owned()) };
     if leaf.signs_data == Some(false) {
         return Err("it may not sign data (keyUsage lacks digitalSignature)".to_owned());
     }
+    // Section 4.2.1.12: a signer must say what its key is for.
+    if !leaf.usages.as_ref().is_some_and(|usages| usages.contains(purpose.oid())) {
+        return Err(format!("it is not for {} (extendedKeyUsage)", purpose.name()));
+    }
     // Certificates below an issuer that count towards its path length: all but self-issued ones, and not the leaf.
     let mut below = 0_usize;
     for issuer in issuers {
-        let refused = |reason: String| Err(format!("the certificate of `{}` in its path {reason}", issuer.subject));
+        let refused =
+            |reason: String| Err(format!("the certificate of `{}` in its path {reason}", issuer.subject));
         // 6.1.3 (a)(2)
         if !issuer.window.contains(time) {
             let end = issuer.window.end.unwrap_or(Timestamp::MAX);
@@ -320,7 +329,9 @@ fn check_path(path: &[Vec<u8>], time: Timestamp, purpose: Purpose) -> Result<(),
         }
         // 6.1.4 (i), which needs the policies of the whole path.
         if issuer.has_policy_constraints {
-            return refused("demands certificate policies (policyConstraints), which are not processed".to_owned());
+            return refused(
+                "demands certificate policies (policyConstraints), which are not processed".to_owned(),
+            );
         }
         // 6.1.4 (o)
         if let Some(oid) = issuer.unprocessed {

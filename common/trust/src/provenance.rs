@@ -186,19 +186,24 @@ impl Expectations {
             if origins.iter().all(|origin| origin.text.is_empty()) {
                 return Err("it does not say from which source it was built".to_owned());
             }
-            let other = origins.iter().find(|one| !one.text.is_empty() && one.source.as_ref() != Some(expected));
+            let other =
+                origins.iter().find(|one| !one.text.is_empty() && one.source.as_ref() != Some(expected));
             if let Some(other) = other {
                 let (text, expected) = (printable(&other.text), &expected.0);
                 return Err(format!("it was built from {text} (so {other}), not from {expected}"));
             }
         }
         if let Some(expected) = &self.git_ref {
-            let mut refs = origins.iter().filter_map(|origin| Some((origin, origin.git_ref.as_deref()?))).peekable();
+            let mut refs =
+                origins.iter().filter_map(|origin| Some((origin, origin.git_ref.as_deref()?))).peekable();
             if refs.peek().is_none() {
                 return Err(format!("it was built from no ref that it names, not from {expected}"));
             }
             if let Some((other, found)) = refs.find(|(_, found)| *found != expected.as_str()) {
-                return Err(format!("it was built from {} (so {other}), not from {expected}", printable(found)));
+                return Err(format!(
+                    "it was built from {} (so {other}), not from {expected}",
+                    printable(found)
+                ));
             }
         }
         for (name, expected) in &self.parameters {
@@ -207,7 +212,8 @@ impl Expectations {
                 None => build.as_ref().and_then(|build| build.parameter(name)),
             };
             if !found.is_some_and(|found| expected.matches(found)) {
-                let found = found.map_or("not there".to_owned(), |found| format!("`{}`", printable(&found.to_string())));
+                let found = found
+                    .map_or("not there".to_owned(), |found| format!("`{}`", printable(&found.to_string())));
                 let expected = printable(&expected.shown());
                 return Err(format!("its parameter `{}` is {found}, not `{expected}`", printable(name)));
             }

@@ -12,7 +12,10 @@ use crate::statement::Statement;
 /// several that are there, the first counts.
 const PLACES: [(&str, &[&str]); 7] = [
     // SLSA 1.0, "Provenance", `BuildMetadata`.
-    ("https://slsa.dev/provenance/v1", &["/runDetails/metadata/finishedOn", "/runDetails/metadata/startedOn"]),
+    (
+        "https://slsa.dev/provenance/v1",
+        &["/runDetails/metadata/finishedOn", "/runDetails/metadata/startedOn"],
+    ),
     // SPDX 2.3, section 6.9.
     ("https://spdx.dev/Document", &["/creationInfo/created"]),
     // CycloneDX 1.5, `metadata.timestamp`.
@@ -60,9 +63,17 @@ mod tests {
         ];
         for (kind, predicate) in table {
             let kind = PLACES[kind].0;
-            assert_eq!(of(kind, &predicate.replace("\"T\"", &format!("\"{time}\""))).as_deref(), Some(time), "{kind}");
+            assert_eq!(
+                of(kind, &predicate.replace("\"T\"", &format!("\"{time}\""))).as_deref(),
+                Some(time),
+                "{kind}"
+            );
             assert_eq!(of(kind, "{}"), None);
-            assert_eq!(of(kind, &predicate.replace("\"T\"", "\"soon\"").replace("2020", "x")), None, "{kind}");
+            assert_eq!(
+                of(kind, &predicate.replace("\"T\"", "\"soon\"").replace("2020", "x")),
+                None,
+                "{kind}"
+            );
         }
         assert_eq!(of("https://example.com/x", r#"{"timestamp":"2024-05-06T07:08:09Z"}"#), None);
     }

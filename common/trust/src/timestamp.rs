@@ -10,8 +10,8 @@ use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
 use jiff::Timestamp;
 use x509_cert::Certificate;
 use x509_cert::attr::Attribute;
-use x509_cert::der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier};
-use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged as _};
+use x509_cert::der::asn1::{Any, AnyRef, GeneralizedTime, ObjectIdentifier};
+use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use x509_cert::time::Time;
 
@@ -72,7 +72,11 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
         // All that the trusted root holds of the authority is the certificate that signs. It is the anchor itself, and
         // there is no path (RFC 5280, section 6.1).
         let window = Facts::read(leaf)?.window;
-        return if window.contains(time) { Ok(()) } else { Err("its certificate was not valid then".to_owned()) };
+        return if window.contains(time) {
+            Ok(())
+        } else {
+            Err("its certificate was not valid then".to_owned())
+        };
     }
     validate(leaf, &issuers, &[], time, Purpose::TimeStamping)
 }
@@ -141,59 +145,99 @@ fn is_named(signer: &SignerInfo, authority: &Authority) -> bool {
         SignerIdentifier::IssuerAndSerialNumber(named) => {
             leaf.issuer == named.issuer && leaf.serial_number == named.serial_number
         }
-        SignerIdentifier::SubjectKeyIdentifier(named) => {
-            leaf.extensions.iter().flatten().any(|extension| {
-                extension.extn_id == SUBJECT_KEY_IDENTIFIER
-                    && SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()).as_ref() == Ok(named)
-            })
-        }
+        SignerIdentifier::SubjectKeyIdentifier(named) => leaf.extensions.iter().flatten().any(|extension| {
+            extension.extn_id == SUBJECT_KEY_IDENTIFIER
+                && SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()).as_ref() == Ok(named)
+        }),
     }
 }
 
-/// Compares the digest of the certificate in the token with the certificate (RFC 2634, section 5.4; RFC 5035).
+/// Compares the certificate that the token names with the one that signed (RFC 2634, section 5.4; RFC 5035).
+///
+/// The digest, or the issuer and the serial number, must be its: there are authorities that hash something else than the
+/// certificate, and that the signature is by this very certificate was verified before.
 fn check_signing_certificate(signer: &SignerInfo, leaf: &[u8]) -> Result<(), String> {
     let newer = attribute(signer, SIGNING_CERTIFICATE_V2)?;
     let attribute = match newer {
         Some(newer) => newer,
-        None => attribute(signer, SIGNING_CERTIFICATE)?.ok_or("it does not sign which certificate it is by")?,
+        None => {
+            attribute(signer, SIGNING_CERTIFICATE)?.ok_or("it does not sign which certificate it is by")?
+        }
     };
     let value = one_value(attribute)?;
-    let (algorithm, named) = first_certificate(&value, newer.is_some())
+    let named = Named::read(&value, newer.is_some())
         .map_err(|error| format!("the certificate that it names cannot be read: {error}"))?;
-    let algorithm = match algorithm {
+    let algorithm = match named.algorithm {
         None => &SHA1_FOR_LEGACY_USE_ONLY,
         Some(SHA_256) => &SHA256,
         Some(SHA_384) => &SHA384,
         Some(SHA_512) => &SHA512,
         Some(other) => return Err(format!("it names its certificate by the digest {other}")),
     };
-    if digest::digest(algorithm, leaf).as_ref() != named {
-        return Err("it was signed for another certificate than the authority's".to_owned());
+    if digest::digest(algorithm, leaf).as_ref() == named.digest || named.is_issued_as(leaf) {
+        Ok(())
+    } else {
+        Err("it was signed for another certificate than the authority's".to_owned())
     }
-    Ok(())
 }
 
-/// The first `ESSCertID` or `ESSCertIDv2`: how its certificate was hashed, and the digest. None means SHA-1.
-fn first_certificate(value: &[u8], is_v2: bool) -> x509_cert::der::Result<(Option<ObjectIdentifier>, Vec<u8>)> {
-    let mut reader = SliceReader::new(value)?;
-    reader.sequence(|outer| {
-        let certificates = AnyRef::decode(outer)?;
-        // The policies that may follow say nothing about the certificate.
-        while !outer.is_finished() {
-            outer.tlv_bytes()?;
-        }
-        let mut list = SliceReader::new(certificates.value())?;
-        let first = AnyRef::decode(&mut list)?;
-        let mut fields = SliceReader::new(first.value())?;
-        let mut next = AnyRef::decode(&mut fields)?;
-        // SHA-256 is the default of the second version, and is not written then.
-        let mut algorithm = is_v2.then_some(SHA_256);
-        if is_v2 && next.tag() == Tag::Sequence {
-            let mut identifier = SliceReader::new(next.value())?;
-            algorithm = Some(ObjectIdentifier::decode(&mut identifier)?);
-            next = AnyRef::decode(&mut fields)?;
-        }
-        next.tag().assert_eq(Tag::OctetString)?;
-        Ok((algorithm, next.value().to_vec()))
-    })
+/// An `ESSCertID` or `ESSCertIDv2`.
+struct Named {
+    /// How the certificate was hashed; none means SHA-1.
+    algorithm: Option<ObjectIdentifier>,
+    digest: Vec<u8>,
+    /// The names of its issuer and its serial number, in DER, if they are there.
+    issued: Option<(Vec<u8>, Vec<u8>)>,
 }
+
+impl Named {
+    /// The first one in the attribute, which is the certificate that signed.
+    fn read(value: &[u8], is_v2: bool) -> x509_cert::der::Result<Self> {
+        let mut reader = SliceReader::new(value)?;
+        reader.sequence(|outer| {
+            let certificates = AnyRef::decode(outer)?;
+            // The policies that may follow say nothing about the certificate.
+            while !outer.is_finished() {
+                outer.tlv_bytes()?;
+            }
+            let mut list = SliceReader::new(certificates.value())?;
+            let first = AnyRef::decode(&mut list)?;
+            let mut fields = SliceReader::new(first.value())?;
+            let mut next = AnyRef::decode(&mut fields)?;
+            // SHA-256 is the default of the second version, and is not written then.
+            let mut algorithm = is_v2.then_some(SHA_256);
+            if is_v2 && next.tag() == Tag::Sequence {
+                let mut identifier = SliceReader::new(next.value())?;
+                algorithm = Some(ObjectIdentifier::decode(&mut identifier)?);
+                next = AnyRef::decode(&mut fields)?;
+            }
+            next.tag().assert_eq(Tag::OctetString)?;
+            let mut issued = None;
+            if !fields.is_finished() {
+                let issuer_serial = AnyRef::decode(&mut fields)?;
+                let mut both = SliceReader::new(issuer_serial.value())?;
+                issued = Some((both.tlv_bytes()?.to_vec(), both.tlv_bytes()?.to_vec()));
+            }
+            Ok(Self { algorithm, digest: next.value().to_vec(), issued })
+        })
+    }
+
+    /// Whether issuer and serial number are those of this certificate.
+    fn is_issued_as(&self, leaf: &[u8]) -> bool {
+        let (Some((names, serial)), Ok(leaf)) = (&self.issued, Certificate::from_der(leaf)) else {
+            return false;
+        };
+        let own = |leaf: &Certificate| {
+            let issuer = leaf.tbs_certificate.issuer.to_der().ok()?;
+            // `GeneralNames` of one directory name.
+            let name =
+                Any::new(Tag::ContextSpecific { constructed: true, number: TagNumber::N4 }, issuer).ok()?;
+            let names = Any::new(Tag::Sequence, name.to_der().ok()?).ok()?.to_der().ok()?;
+            Some((names, leaf.tbs_certificate.serial_number.to_der().ok()?))
+        };
+        own(&leaf).is_some_and(|own| own == (names.clone(), serial.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

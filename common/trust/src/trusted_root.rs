@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot as Parsed};
+use sigstore_verify::types::DerCertificate;
 
 pub use self::lint::{Finding, Level, lint};
 use self::wire::Root;
@@ -26,6 +27,7 @@ pub struct TrustedRoot {
 }
 
 pub(crate) struct Prepared {
+    parsed: Parsed,
     pub(crate) verifier: Verifier,
     /// The logs, by their ids.
     pub(crate) logs: BTreeMap<Sha256Digest, Log>,
@@ -82,6 +84,24 @@ impl TrustedRoot {
     }
 }
 
+impl Prepared {
+    /// The library's verifier with certificates that came with the evidence. It takes every certificate of a chain for an
+    /// anchor; whether these are good is decided by the path, which is checked apart.
+    pub(crate) fn verifier_with(&self, brought: &[Vec<u8>]) -> Result<Verifier, String> {
+        let mut root = self.parsed.clone();
+        for authority in &mut root.certificate_authorities {
+            let certificates = &mut authority.cert_chain.certificates;
+            let [only] = certificates.as_slice() else { continue };
+            let mut one = only.clone();
+            for der in brought {
+                one.raw_bytes = DerCertificate::new(der.clone());
+                certificates.push(one.clone());
+            }
+        }
+        Verifier::new(&root).map_err(|error| error.to_string())
+    }
+}
+
 impl fmt::Debug for TrustedRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TrustedRoot({})", self.name)
@@ -103,7 +123,7 @@ fn prepare(json: &[u8]) -> Result<Prepared, String> {
     // The library reads one spelling of each member and passes over all others.
     let parsed = Parsed::from_json(&root.to_json()).map_err(|error| error.to_string())?;
     let verifier = Verifier::new(&parsed).map_err(|error| error.to_string())?;
-    Ok(Prepared { verifier, logs, certificate_authorities, timestamp_authorities })
+    Ok(Prepared { parsed, verifier, logs, certificate_authorities, timestamp_authorities })
 }
 
 #[cfg(test)]

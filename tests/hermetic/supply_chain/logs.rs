@@ -56,7 +56,8 @@ impl Signed {
         let tlogs: Vec<Value> = logs.iter().map(|log| log.trusted_root()["tlogs"][0].clone()).collect();
         root["tlogs"] = json!(tlogs);
         fs::write(self.desk.path("root.json"), root.to_string()).unwrap();
-        let args = ["blob", "app", "--bundle", "app.json", "--key", "release.pub", "--trusted-root", "root.json"];
+        let args =
+            ["blob", "app", "--bundle", "app.json", "--key", "release.pub", "--trusted-root", "root.json"];
         self.desk.verify(&[&args[..], flags].concat())
     }
 }
@@ -74,8 +75,12 @@ fn a_checkpoint_of_another_log_or_another_origin_proves_nothing() {
     let checkpoint = TestLog::checkpoint_body(signed.body.to_string().as_bytes());
     // Signed by another log of the trusted root, with a line that only bears the id of the right one.
     let mut foreign = good.clone();
-    let garbage = format!("— log.example {}", STANDARD.encode([&own.id().as_bytes()[..4], &[0; 64]].concat()));
-    note(&mut foreign, format!("{checkpoint}\n{garbage}\n{}\n", other.sign_checkpoint(&checkpoint, other.id())));
+    let garbage =
+        format!("— log.example {}", STANDARD.encode([&own.id().as_bytes()[..4], &[0; 64]].concat()));
+    note(
+        &mut foreign,
+        format!("{checkpoint}\n{garbage}\n{}\n", other.sign_checkpoint(&checkpoint, other.id())),
+    );
     let said = signed.verify(&[foreign], &[&own, &other], &["--require-log"]).expect_code(1);
     assert!(said.stdout.contains("is not signed by the log that the entry names"), "{said:?}");
     // Signed by the right one, for another origin.
@@ -118,6 +123,9 @@ fn an_entry_of_an_unknown_log_excuses_no_other() {
     for entries in [[forged.clone(), stranger.clone()], [stranger.clone(), forged]] {
         signed.verify(&entries, &[&own], &[]).expect_code(1);
     }
+    // One entry is one, however often it is given.
+    let said = signed.verify(&[good.clone(), good.clone()], &[&own], &[]).expect_code(1);
+    assert!(said.stdout.contains("one log entry twice"), "{said:?}");
     for flags in [&["--json"][..], &["--json", "--require-log"]] {
         let said = signed.verify(&[good.clone(), stranger.clone()], &[&own], flags).expect_code(0);
         let report: Value = serde_json::from_str(&said.stdout).unwrap();

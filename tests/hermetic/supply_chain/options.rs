@@ -40,7 +40,8 @@ fn what_a_verb_cannot_apply_is_refused_with_signers_as_well() {
     desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
     let keys = ["--key", "release.pub", "--key", "other.pub"];
     desk.verify(&[&["tree", "oci:app:1.0"], &keys[..]].concat()).expect_code(0);
-    let said = desk.verify(&[&["tree", "oci:app:1.0", "--threshold", "2"], &keys[..]].concat()).expect_code(2);
+    let said =
+        desk.verify(&[&["tree", "oci:app:1.0", "--threshold", "2"], &keys[..]].concat()).expect_code(2);
     assert!(said.stderr.contains("nothing is counted"), "{said:?}");
     let repository = desk.path("nowhere").display().to_string();
     let snapshot = ["snapshot", "latest", "-r", &repository, "--annotation", "env=prod"];
@@ -52,7 +53,8 @@ fn what_a_verb_cannot_apply_is_refused_with_signers_as_well() {
 fn a_name_that_is_given_twice_is_refused() {
     let desk = Desk::new();
     desk.layout().image("1.0", "an image");
-    let image = ["image", "oci:app:1.0", "--key", "release.pub", "--annotation", "a=1", "--annotation", "a=2"];
+    let image =
+        ["image", "oci:app:1.0", "--key", "release.pub", "--annotation", "a=1", "--annotation", "a=2"];
     let said = desk.verify(&image).expect_code(2);
     assert!(said.stderr.contains("`--annotation` names `a` twice"), "{said:?}");
     let attestation = ["attestation", "oci:app:1.0", "--type", "slsaprovenance1", "--key", "release.pub"];

@@ -40,7 +40,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         cosignatures(&cosigned.ok_or_else(|| Failed::from(format!("no folder {COSIGNED}")))?)
     }));
     trials.push(Trial::test("supply_chain::conformance::trusted_roots_have_no_errors", {
-        let roots: Vec<PathBuf> = suite.iter().filter(|case| !is_bad(case)).map(|case| case.join(ROOT)).collect();
+        let roots: Vec<PathBuf> =
+            suite.iter().filter(|case| !is_bad(case)).map(|case| case.join(ROOT)).collect();
         move || no_errors(&roots)
     }));
     for case in suite {

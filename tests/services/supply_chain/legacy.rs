@@ -116,16 +116,8 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
     assert_eq!(found["timestamps"].as_u64(), Some(0));
     let steps: Vec<&str> =
         found["steps"].as_array().ok_or("steps")?.iter().filter_map(|step| step["name"].as_str()).collect();
-    let expected = [
-        "format",
-        "log time",
-        "certificate",
-        "log promise",
-        "log entry",
-        "signature",
-        "identity",
-        "subject",
-    ];
+    let expected =
+        ["format", "log time", "certificate", "log promise", "log entry", "signature", "identity", "subject"];
     assert_eq!(steps, expected);
     // What the log promises here, cosign believes as well.
     let theirs = ["--certificate-identity", IDENTITY, "--certificate-oidc-issuer", &case.issuer];

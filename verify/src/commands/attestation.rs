@@ -83,11 +83,13 @@ struct BuildFlags {
 
 /// Reads `NAME=TEXT` or `NAME:=JSON`.
 fn parse_parameter(text: &str) -> Result<(String, Parameter), String> {
-    let (name, value) = signers::parse_annotation(text).map_err(|_| "write NAME=TEXT or NAME:=JSON".to_owned())?;
+    let (name, value) =
+        signers::parse_annotation(text).map_err(|_| "write NAME=TEXT or NAME:=JSON".to_owned())?;
     match name.strip_suffix(':') {
         Some("") => Err("write NAME=TEXT or NAME:=JSON".to_owned()),
         Some(name) => {
-            let json = serde_json::from_str(&value).map_err(|error| format!("what follows `:=` is no JSON: {error}"))?;
+            let json = serde_json::from_str(&value)
+                .map_err(|error| format!("what follows `:=` is no JSON: {error}"))?;
             Ok((name.to_owned(), Parameter::Json(json)))
         }
         None => Ok((name, Parameter::Text(value))),
@@ -96,7 +98,11 @@ fn parse_parameter(text: &str) -> Result<(String, Parameter), String> {
 
 /// Reads a JSON pointer (RFC 6901) to something inside.
 fn parse_pointer(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("write a JSON pointer, such as /a/b".to_owned()) }
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("write a JSON pointer, such as /a/b".to_owned())
+    }
 }
 
 impl BuildFlags {

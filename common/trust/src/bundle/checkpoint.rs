@@ -78,7 +78,9 @@ impl Checkpoint {
             .collect::<Result<Vec<_>, _>>()?;
         // The id of a log's key is longer in an entry than under a checkpoint, and another's key may have the same one.
         let origin = body.lines().next().unwrap_or_default();
-        let is_origin = |name: &str| origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "));
+        let is_origin = |name: &str| {
+            origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "))
+        };
         let mut claimed = signatures.iter().filter(|signature| log.get(..4) == Some(&signature.id));
         let named = claimed.clone().find(|signature| is_origin(&signature.name));
         let Some(log_name) = named.or_else(|| claimed.next()).map(|signature| signature.name.clone()) else {

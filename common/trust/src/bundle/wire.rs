@@ -70,7 +70,12 @@ pub(super) struct JsonChain {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JsonTimestamps {
-    #[serde(default, rename = "rfc3161Timestamps", alias = "rfc3161_timestamps", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "rfc3161Timestamps",
+        alias = "rfc3161_timestamps",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(super) rfc3161: Option<Vec<JsonTimestamp>>,
 }
 
@@ -250,7 +255,8 @@ impl JsonLogEntry {
         let outer = index(&self.log_index, "log index")?;
         let integrated_time = index(&self.integrated_time, "integrated time")?;
         let promise = self.inclusion_promise.as_ref();
-        let promise = promise.map(|one| decode("a log's promise", &one.signed_entry_timestamp)).transpose()?;
+        let promise =
+            promise.map(|one| decode("a log's promise", &one.signed_entry_timestamp)).transpose()?;
         let log = decode("the log id", &self.log_id.key_id)?;
         let is_second_generation =
             self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";

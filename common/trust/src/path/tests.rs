@@ -1,8 +1,8 @@
 //! A table of authorities and chains: what is good at a time, and what is not.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose as Eku, GeneralSubtree,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose as Ku, NameConstraints, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose as Eku,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose as Ku, NameConstraints, SanType, date_time_ymd,
 };
 
 use super::*;
@@ -107,12 +107,48 @@ fn every_limit_of_every_certificate_of_a_path_holds() {
     /// What is changed in the root, in the authority below it, and in the signer's certificate, and what is said.
     type Row = (&'static str, Change, Change, Change, &'static str);
     let table: &[Row] = &[
-        ("a root that is no authority", |p| p.is_ca = IsCa::ExplicitNoCa, nothing, nothing, "not a certificate authority"),
-        ("a root without basic constraints", |p| p.is_ca = IsCa::NoCa, nothing, nothing, "not a certificate authority"),
-        ("a root that signs data only", |p| p.key_usages = vec![Ku::DigitalSignature], nothing, nothing, "keyCertSign"),
-        ("a root for timestamps", |p| p.extended_key_usages = vec![Eku::TimeStamping], nothing, nothing, "extendedKeyUsage"),
-        ("a root of yesterday", |p| p.not_after = date_time_ymd(2024, 12, 1), nothing, nothing, "is valid from"),
-        ("a root of tomorrow", |p| p.not_before = date_time_ymd(2025, 2, 1), nothing, nothing, "is valid from"),
+        (
+            "a root that is no authority",
+            |p| p.is_ca = IsCa::ExplicitNoCa,
+            nothing,
+            nothing,
+            "not a certificate authority",
+        ),
+        (
+            "a root without basic constraints",
+            |p| p.is_ca = IsCa::NoCa,
+            nothing,
+            nothing,
+            "not a certificate authority",
+        ),
+        (
+            "a root that signs data only",
+            |p| p.key_usages = vec![Ku::DigitalSignature],
+            nothing,
+            nothing,
+            "keyCertSign",
+        ),
+        (
+            "a root for timestamps",
+            |p| p.extended_key_usages = vec![Eku::TimeStamping],
+            nothing,
+            nothing,
+            "extendedKeyUsage",
+        ),
+        (
+            "a root of yesterday",
+            |p| p.not_after = date_time_ymd(2024, 12, 1),
+            nothing,
+            nothing,
+            "is valid from",
+        ),
+        (
+            "a root of tomorrow",
+            |p| p.not_before = date_time_ymd(2025, 2, 1),
+            nothing,
+            nothing,
+            "is valid from",
+        ),
         (
             "a root that allows no authority below it",
             |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
@@ -145,25 +181,82 @@ fn every_limit_of_every_certificate_of_a_path_holds() {
             "a root for other names",
             |p| {
                 let permitted_subtrees = vec![GeneralSubtree::Rfc822Name("example.org".to_owned())];
-                p.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+                p.name_constraints =
+                    Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
             },
             nothing,
             nothing,
             "NameConstraintViolation",
         ),
-        ("an intermediate that is no authority", nothing, |p| p.is_ca = IsCa::NoCa, nothing, "EndEntityUsedAsCa"),
-        ("an intermediate that signs data only", nothing, |p| p.key_usages = vec![Ku::DigitalSignature], nothing, "keyCertSign"),
-        ("an intermediate for timestamps", nothing, |p| p.extended_key_usages = vec![Eku::TimeStamping], nothing, "ExtendedKeyUsage"),
-        ("an intermediate of yesterday", nothing, |p| p.not_after = date_time_ymd(2024, 12, 1), nothing, "CertExpired"),
-        ("a signer for servers", nothing, nothing, |p| p.extended_key_usages = vec![Eku::ServerAuth], "ExtendedKeyUsage"),
-        ("a signer for anything", nothing, nothing, |p| p.extended_key_usages = Vec::new(), "ExtendedKeyUsage"),
-        ("a signer that does not sign data", nothing, nothing, |p| p.key_usages = vec![Ku::KeyAgreement], "digitalSignature"),
-        ("a signer that is an authority", nothing, nothing, |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), "CaUsedAsEndEntity"),
-        ("a signer of tomorrow", nothing, nothing, |p| p.not_before = date_time_ymd(2025, 2, 1), "CertNotValidYet"),
+        (
+            "an intermediate that is no authority",
+            nothing,
+            |p| p.is_ca = IsCa::NoCa,
+            nothing,
+            "EndEntityUsedAsCa",
+        ),
+        (
+            "an intermediate that signs data only",
+            nothing,
+            |p| p.key_usages = vec![Ku::DigitalSignature],
+            nothing,
+            "keyCertSign",
+        ),
+        (
+            "an intermediate for timestamps",
+            nothing,
+            |p| p.extended_key_usages = vec![Eku::TimeStamping],
+            nothing,
+            "RequiredEkuNotFound",
+        ),
+        (
+            "an intermediate of yesterday",
+            nothing,
+            |p| p.not_after = date_time_ymd(2024, 12, 1),
+            nothing,
+            "CertExpired",
+        ),
+        (
+            "a signer for servers",
+            nothing,
+            nothing,
+            |p| p.extended_key_usages = vec![Eku::ServerAuth],
+            "RequiredEkuNotFound",
+        ),
+        (
+            "a signer for anything",
+            nothing,
+            nothing,
+            |p| p.extended_key_usages = Vec::new(),
+            "extendedKeyUsage",
+        ),
+        (
+            "a signer that does not sign data",
+            nothing,
+            nothing,
+            |p| p.key_usages = vec![Ku::KeyAgreement],
+            "digitalSignature",
+        ),
+        (
+            "a signer that is an authority",
+            nothing,
+            nothing,
+            |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            "CaUsedAsEndEntity",
+        ),
+        (
+            "a signer of tomorrow",
+            nothing,
+            nothing,
+            |p| p.not_before = date_time_ymd(2025, 2, 1),
+            "CertNotValidYet",
+        ),
     ];
     for (what, root, sub, leaf, expected) in table {
         let world = World::new(*root, *sub, *leaf);
-        for (chain, brought) in [(vec![&world.sub, &world.root], vec![]), (vec![&world.root], vec![&world.sub])] {
+        for (chain, brought) in
+            [(vec![&world.sub, &world.root], vec![]), (vec![&world.root], vec![&world.sub])]
+        {
             let reason = world.under(&chain, &brought, NOW).expect_err(what);
             assert!(reason.contains(expected), "{what}: {reason}");
         }

@@ -52,8 +52,11 @@ const LAYOUTS: [Layout; 5] = [
     // https://slsa.dev/container-based-build/v0.1
     Layout {
         is_of: |kind| {
-            ["https://slsa.dev/container-based-build/v0.1", "https://slsa.dev/container-based-build/v0.1?draft"]
-                .contains(&kind)
+            [
+                "https://slsa.dev/container-based-build/v0.1",
+                "https://slsa.dev/container-based-build/v0.1?draft",
+            ]
+            .contains(&kind)
         },
         repository: "/buildDefinition/externalParameters/source/uri",
         git_ref: None,
@@ -76,7 +79,9 @@ const LAYOUTS: [Layout; 5] = [
     },
     // https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md
     Layout {
-        is_of: |kind| kind == "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md",
+        is_of: |kind| {
+            kind == "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
+        },
         repository: "/buildDefinition/externalParameters/configSource/uri",
         git_ref: None,
         path: None,
@@ -180,7 +185,8 @@ impl<'v> Build<'v> {
         let kind = text(predicate, "/buildDefinition/buildType")?.unwrap_or_default();
         let Some(layout) = LAYOUTS.iter().find(|layout| (layout.is_of)(kind)) else { return Ok(None) };
         let at = |place: Option<&str>| place.map_or(Ok(None), |place| text(predicate, place));
-        let mut build = Self { predicate, layout, origin: None, path: at(layout.path)?, runner: at(layout.runner)? };
+        let mut build =
+            Self { predicate, layout, origin: None, path: at(layout.path)?, runner: at(layout.runner)? };
         if let Some(repository) = text(predicate, layout.repository)? {
             let mut origin = Origin::new(&shown(layout.repository), repository, at(layout.git_ref)?)?;
             origin.commit = commit(layout.digest.and_then(|place| predicate.pointer(place)))?;
@@ -220,7 +226,8 @@ impl<'v> Build<'v> {
     /// artifacts", step 2).
     pub(super) fn check_members(&self) -> Result<(), String> {
         let external = self.predicate.pointer(EXTERNAL).and_then(Value::as_object);
-        let unknown = external.into_iter().flatten().find(|(name, _)| !self.layout.members.contains(&name.as_str()));
+        let unknown =
+            external.into_iter().flatten().find(|(name, _)| !self.layout.members.contains(&name.as_str()));
         match unknown {
             Some((name, _)) => Err(format!(
                 "its external parameters have the member `{}`, which its build type does not define",

@@ -7,7 +7,8 @@ use crate::key::SigningKey;
 use crate::policy::{Policy, Signer};
 use crate::statement::{self, PredicateType, Statement};
 
-const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml";
+const GENERATOR: &str =
+    "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml";
 
 fn provenance(builder: &str, repository: &str, git_ref: &str, dependency: &str) -> String {
     format!(
@@ -46,8 +47,7 @@ fn a_build_that_is_as_expected_counts_and_every_difference_is_named() {
     let good = provenance(&builder, repository, "refs/tags/v1", dependency);
     check(&good, &expected()).unwrap();
     let refusal = |predicate: &str| check(predicate, &expected()).unwrap_err();
-    let branch =
-        provenance(&format!("{GENERATOR}@refs/heads/main"), repository, "refs/tags/v1", dependency);
+    let branch = provenance(&format!("{GENERATOR}@refs/heads/main"), repository, "refs/tags/v1", dependency);
     insta::assert_snapshot!(refusal(&branch), @"it was built by https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/heads/main, not by https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml");
     let elsewhere = provenance(&builder, "https://github.com/acme/other", "refs/tags/v1", dependency);
     insta::assert_snapshot!(refusal(&elsewhere), @"it was built from https://github.com/acme/other (so externalParameters.workflow.repository), not from https://github.com/acme/app");
@@ -61,8 +61,7 @@ fn a_build_that_is_as_expected_counts_and_every_difference_is_named() {
 
 #[test]
 fn one_source_has_one_form() {
-    let same =
-        ["github.com/acme/app", "https://github.com/acme/app", "git+https://github.com/acme/app.git"];
+    let same = ["github.com/acme/app", "https://github.com/acme/app", "git+https://github.com/acme/app.git"];
     for text in same {
         assert_eq!(text.parse::<Source>().unwrap().0, "https://github.com/acme/app");
     }
@@ -105,8 +104,14 @@ const GOOD_DEPENDENCY: &str = r#"[{"uri":"git+https://github.com/acme/app@refs/t
 #[test]
 fn each_build_type_has_its_source_in_its_own_place() {
     let good = [
-        (GITHUB, r#"{"workflow":{"repository":"https://github.com/acme/app","ref":"refs/tags/v1","path":"w.yml"}}"#),
-        (CLOUD_BUILD, r#"{"buildConfigSource":{"repository":"git+https://github.com/acme/app","ref":"refs/tags/v1"}}"#),
+        (
+            GITHUB,
+            r#"{"workflow":{"repository":"https://github.com/acme/app","ref":"refs/tags/v1","path":"w.yml"}}"#,
+        ),
+        (
+            CLOUD_BUILD,
+            r#"{"buildConfigSource":{"repository":"git+https://github.com/acme/app","ref":"refs/tags/v1"}}"#,
+        ),
         (CONTAINER, r#"{"source":{"uri":"git+https://github.com/acme/app@refs/tags/v1"}}"#),
         (BUILDKIT, r#"{"configSource":{"uri":"https://github.com/acme/app.git#refs/tags/v1"},"request":{}}"#),
     ];
@@ -120,8 +125,10 @@ fn each_build_type_has_its_source_in_its_own_place() {
         check(&built(kind, &branch, "[]"), &source_and_ref()).unwrap_err();
     }
     // GitLab names no ref.
-    let external = r#"{"entryPoint":"build","source":"https://gitlab.com/acme/app","variables":{"RELEASE":"1"}}"#;
-    let source = Expectations { source: Some("gitlab.com/acme/app".parse().unwrap()), ..Expectations::default() };
+    let external =
+        r#"{"entryPoint":"build","source":"https://gitlab.com/acme/app","variables":{"RELEASE":"1"}}"#;
+    let source =
+        Expectations { source: Some("gitlab.com/acme/app".parse().unwrap()), ..Expectations::default() };
     check(&built(GITLAB, external, "[]"), &source).unwrap();
     check(&built(GITLAB, external, "[]"), &source_and_ref()).unwrap_err();
 }
@@ -133,10 +140,26 @@ fn a_dependency_is_no_origin_and_a_source_in_another_place_is_none() {
         ("only a dependency", GITHUB, "{}".to_owned()),
         ("null", GITHUB, "null".to_owned()),
         ("the place of another type", CLOUD_BUILD, format!("{{{workflow}}}")),
-        ("a member that the type does not define", GITHUB, format!(r#"{{{workflow},"repository":"https://github.com/mallory/evil"}}"#)),
-        ("an object in place of a text", GITHUB, r#"{"workflow":{"repository":{"url":"https://github.com/acme/app"}}}"#.to_owned()),
-        ("a list in place of an object", CONTAINER, r#"{"source":[{"uri":"git+https://github.com/acme/app@refs/tags/v1"}]}"#.to_owned()),
-        ("a ref in the repository and another beside it", GITHUB, format!("{{{workflow}}}").replace("acme/app", "acme/app@refs/heads/evil")),
+        (
+            "a member that the type does not define",
+            GITHUB,
+            format!(r#"{{{workflow},"repository":"https://github.com/mallory/evil"}}"#),
+        ),
+        (
+            "an object in place of a text",
+            GITHUB,
+            r#"{"workflow":{"repository":{"url":"https://github.com/acme/app"}}}"#.to_owned(),
+        ),
+        (
+            "a list in place of an object",
+            CONTAINER,
+            r#"{"source":[{"uri":"git+https://github.com/acme/app@refs/tags/v1"}]}"#.to_owned(),
+        ),
+        (
+            "a ref in the repository and another beside it",
+            GITHUB,
+            format!("{{{workflow}}}").replace("acme/app", "acme/app@refs/heads/evil"),
+        ),
         ("no ref", GITHUB, r#"{"workflow":{"repository":"https://github.com/acme/app"}}"#.to_owned()),
         ("no repository", GITHUB, r#"{"workflow":{"ref":"refs/tags/v1"}}"#.to_owned()),
     ];
@@ -167,7 +190,11 @@ fn a_build_type_that_is_not_known_needs_a_pointer() {
         "/buildDefinition/externalParameters/at",
     );
     check(&tekton, &pointing(source, at)).unwrap();
-    check(&tekton.replace("\"https://github.com/acme/app\"", "\"https://github.com/mallory/evil\""), &pointing(source, at)).unwrap_err();
+    check(
+        &tekton.replace("\"https://github.com/acme/app\"", "\"https://github.com/mallory/evil\""),
+        &pointing(source, at),
+    )
+    .unwrap_err();
     check(&tekton, &pointing(source, "/buildDefinition/nothing")).unwrap_err();
     check(&tekton, &pointing("/buildDefinition/externalParameters/runSpec", at)).unwrap_err();
     let parameter = |name: &str, json: &str| Expectations {
@@ -224,7 +251,9 @@ fn claims() -> Claims {
         source_repository_uri: Some("https://github.com/acme/app".to_owned()),
         source_repository_digest: Some("aaaa".to_owned()),
         source_repository_ref: Some("refs/tags/v1".to_owned()),
-        build_config_uri: Some("https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1".to_owned()),
+        build_config_uri: Some(
+            "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1".to_owned(),
+        ),
     }
 }
 
@@ -239,7 +268,11 @@ fn a_certificate_and_a_statement_that_contradict_each_other_are_refused_whatever
         ("@refs/tags/v1\",\"digest", "\",\"digest", ""),
         ("\"gitCommit\":\"aaaa\"", "\"gitCommit\":\"bbbb\"", "the commit bbbb"),
         ("release.yml\"}", "other.yml\"}", "the workflow"),
-        ("\"runner_environment\":\"github-hosted\"", "\"runner_environment\":\"self-hosted\"", "the runner self-hosted"),
+        (
+            "\"runner_environment\":\"github-hosted\"",
+            "\"runner_environment\":\"self-hosted\"",
+            "the runner self-hosted",
+        ),
         ("actions/runner/github-hosted", "actions/runner/self-hosted", "the runner self-hosted"),
     ] {
         let changed = good.replace(from, to);

@@ -126,7 +126,11 @@ impl Lint {
             Err(reason) => self.error(place, reason),
             Ok(window) => {
                 if let Some(end) = window.and_then(|window| window.end).filter(|end| *end < self.now) {
-                    self.add(Level::Information, place, format!("it is believed for what was made until {end} only"));
+                    self.add(
+                        Level::Information,
+                        place,
+                        format!("it is believed for what was made until {end} only"),
+                    );
                 }
                 instances.push(Instance { place: place.to_owned(), operator, window });
             }
@@ -179,7 +183,10 @@ impl Lint {
         for pair in ders.windows(2) {
             let [(place, der), (_, issuer)] = pair else { continue };
             if let Err(reason) = is_issued_by(der, issuer) {
-                self.error(place, format!("the certificate after it in the chain did not issue it: {reason}"));
+                self.error(
+                    place,
+                    format!("the certificate after it in the chain did not issue it: {reason}"),
+                );
             }
         }
     }

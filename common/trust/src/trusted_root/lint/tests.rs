@@ -65,9 +65,13 @@ fn root(authorities: &[Value], stamps: &[Value]) -> Value {
 
 #[test]
 fn the_roots_of_sigstore_and_github_have_no_errors() {
-    for json in [SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, SIGSTORE_GITHUB_TRUSTED_ROOT] {
-        let errors: Vec<_> =
-            lint(json.as_bytes(), now()).into_iter().filter(|finding| finding.level == Level::Error).collect();
+    for json in
+        [SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, SIGSTORE_GITHUB_TRUSTED_ROOT]
+    {
+        let errors: Vec<_> = lint(json.as_bytes(), now())
+            .into_iter()
+            .filter(|finding| finding.level == Level::Error)
+            .collect();
         assert_eq!(errors, []);
     }
 }
@@ -98,7 +102,9 @@ fn certificates_that_may_not_issue_and_broken_chains_are_errors() {
 fn windows_are_information_and_a_warning_only_where_a_newer_one_has_begun() {
     let [top, sub, _] = certificates(|_| {});
     let window = |start: &str, end: Option<&str>| match end {
-        Some(end) => json!({"start": format!("{start}-01-01T00:00:00Z"), "end": format!("{end}-01-01T00:00:00Z")}),
+        Some(end) => {
+            json!({"start": format!("{start}-01-01T00:00:00Z"), "end": format!("{end}-01-01T00:00:00Z")})
+        }
         None => json!({"start": format!("{start}-01-01T00:00:00Z")}),
     };
     let of = |windows: &[Value], level| {
@@ -121,7 +127,9 @@ fn a_member_is_read_in_both_spellings_and_in_no_other() {
     let good = root(&[authority(&[&sub, &top], &window)], &[]).to_string();
     let ends = |json: &str| {
         let root = Root::parse(json.as_bytes())?;
-        Ok::<_, String>(root.certificate_authorities[0].authority()?.window.and_then(|window| window.end).is_some())
+        Ok::<_, String>(
+            root.certificate_authorities[0].authority()?.window.and_then(|window| window.end).is_some(),
+        )
     };
     assert_eq!(ends(&good), Ok(true));
     for (camel, snake) in [
@@ -143,7 +151,9 @@ fn a_member_is_read_in_both_spellings_and_in_no_other() {
     for kind in ["trustedroot.v0.1+json", "trustedroot.v0.2+json"] {
         assert_eq!(with_kind(kind), Ok(true), "{kind}");
     }
-    for kind in ["trustedroot.v99+json", "trustedroot+json;version=0.2", "trustedroot", "trustedroot.v0.1+json "] {
+    for kind in
+        ["trustedroot.v99+json", "trustedroot+json;version=0.2", "trustedroot", "trustedroot.v0.1+json "]
+    {
         assert!(with_kind(kind).is_err(), "{kind}");
     }
 }
