@@ -77,7 +77,7 @@ pub fn judge_any<'p>(
         return Err(Refusal::NotAnEnvelope);
     }
     let accepted = judge_signature(&parsed, bundle, Signed { digest: subject, content: None }, policy)?;
-    judge_statement(accepted, parsed, subject, predicate_type, policy)
+    judge_statement(accepted, parsed, subject, predicate_type, policy, true)
 }
 
 /// Judges whether a bundle is a signature of the file, or of a statement about it.
@@ -95,7 +95,11 @@ pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Resu
     }
     let accepted = judge_signature(&parsed, bundle, what, policy)?;
     match parsed.content {
-        Content::Envelope(_) => judge_statement(accepted, parsed, file.digest, file.predicate_type, policy),
+        Content::Envelope(_) => {
+            // Where any signature of the file is enough, nobody reads what the statement says besides.
+            let is_read = file.predicate_type.is_some();
+            judge_statement(accepted, parsed, file.digest, file.predicate_type, policy, is_read)
+        }
         Content::Message { .. } => match file.predicate_type {
             Some(_) => Err(Refusal::NotAnEnvelope),
             None if !policy.annotations.is_empty() => Err(Refusal::NotAnEnvelope),
@@ -158,13 +162,14 @@ fn signature_digest(bundle: &Bundle) -> Sha256Digest {
     }
 }
 
-/// Judges what a signature that is good says.
+/// Judges what a signature that is good says; `is_read` says whether its predicate counts for anything.
 fn judge_statement<'p>(
     mut accepted: Accepted<'p>,
     bundle: Bundle,
     subject: Sha256Digest,
     predicate_type: Option<&PredicateType>,
     policy: &Policy,
+    is_read: bool,
 ) -> Result<Accepted<'p>, Refusal> {
     let Content::Envelope(envelope) = bundle.content else { return Err(Refusal::NotAnEnvelope) };
     if envelope.payload_type != dsse::IN_TOTO {
@@ -192,7 +197,7 @@ fn judge_statement<'p>(
     accepted.evidence.steps.extend([step::STATEMENT, step::SUBJECT]);
     accepted.evidence.steps.extend(predicate_type.map(|_| step::PREDICATE_TYPE));
     accepted.evidence.steps.extend(annotation_step(policy));
-    if let Some(claims) = &accepted.certificate
+    if let Some(claims) = accepted.certificate.as_ref().filter(|_| is_read)
         && provenance::check_certificate(&statement, claims)?
     {
         accepted.evidence.steps.push(step::CONSISTENCY);

@@ -174,7 +174,7 @@ fn check_promise(entry: &LogEntry, promise: &[u8], log: &Log) -> Result<(), Stri
     );
     let key =
         log.key.as_ref().ok_or_else(|| "the key of its log is of a kind that is not read".to_owned())?;
-    let wrong = |_| "the promise of its log entry is not by the log that the entry names".to_owned();
+    let wrong = |_| "the promise (SET) of its log entry is not by the log that the entry names".to_owned();
     key.verify(promised.as_bytes(), promise).map_err(wrong)
 }
 

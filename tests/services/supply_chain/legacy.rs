@@ -186,7 +186,7 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     refused(&[(LOG_BUNDLE, with(&["Payload", "body"], others["Payload"]["body"].clone()))], "SET")?;
     refused(&[(LOG_BUNDLE, with(&["SignedEntryTimestamp"], others["SignedEntryTimestamp"].clone()))], "SET")?;
     let stranger = TestLog::default();
-    refused(&[(LOG_BUNDLE, promised(&stranger, now))], "No log key")?;
+    refused(&[(LOG_BUNDLE, promised(&stranger, now))], "not of a log that")?;
     let mut borrowed = promised(&stranger, now);
     borrowed["Payload"]["logID"] = case.log.id().to_string().into();
     refused(&[(LOG_BUNDLE, borrowed)], "SET")?;
@@ -197,7 +197,7 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     for (time, reason) in [
         (now - 3600, "certificate chain is invalid"),
         (now + 1800, "in the future"),
-        (0, "No verified timestamp"),
+        (0, "is not believed at 1970-01-01T00:00:00Z"),
     ] {
         refused(&[(LOG_BUNDLE, promised(&case.log, time))], reason)?;
     }

@@ -180,6 +180,13 @@ impl Lint {
         if ders.len() != certificates.len() {
             return;
         }
+        let mut backwards = ders.windows(2).map(|pair| is_issued_by(&pair[1].1, &pair[0].1).is_ok());
+        if ders.len() > 1 && backwards.all(|is_issued| is_issued) {
+            let text =
+                "its chain begins with the root: the last certificate, which is believed, is not the root";
+            self.add(Level::Warning, place, text.to_owned());
+            return;
+        }
         for pair in ders.windows(2) {
             let [(place, der), (_, issuer)] = pair else { continue };
             if let Err(reason) = is_issued_by(der, issuer) {
