@@ -136,7 +136,8 @@ fn validate_under(
     };
     let anchor_der = CertificateDer::from(anchor.as_slice());
     let anchors = [anchor_from_trusted_cert(&anchor_der).map_err(|error| none(error.to_string()))?];
-    let brought = if own.is_empty() { brought } else { &[] };
+    let is_root = || Facts::read(anchor).is_ok_and(|facts| facts.is_self_issued);
+    let brought = if own.is_empty() && is_root() { brought } else { &[] };
     // A certificate that cannot be read issues nothing, and must not stand in the way of those that can.
     let between = own.iter().chain(brought).filter(|der| is_read(der));
     let between: Vec<_> = between.map(|der| CertificateDer::from(der.as_slice())).collect();

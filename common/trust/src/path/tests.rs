@@ -98,6 +98,17 @@ fn a_good_path_leads_to_the_last_certificate_of_a_chain() {
     world.under(&[&world.root], &[], NOW).unwrap_err();
     // A chain that says which authority it is allows no other, and its first certificate is no anchor.
     world.under(&[&world.other, &world.root], &[&world.sub], NOW).unwrap_err();
+    // One that is no root allows none either.
+    let below = made(authority("below"), nothing, Some(&world.sub));
+    let leaf = made(signer(), nothing, Some(&below));
+    let under = |chain: &[&Made]| {
+        let chain = chain.iter().map(|made| made.der.clone()).collect();
+        let authorities = [Authority { chain, window: None }];
+        let brought = [below.der.clone(), world.sub.der.clone()];
+        validate(&leaf.der, &authorities, &brought, at(NOW), Purpose::CodeSigning)
+    };
+    under(&[&world.root]).unwrap();
+    under(&[&world.sub]).unwrap_err();
     let stranger = made(authority("stranger"), nothing, None);
     world.under(&[&world.sub, &stranger], &[], NOW).unwrap_err();
 }
