@@ -1,5 +1,6 @@
 //! What the test suites share: running the binaries, and gates for real services.
 
+pub mod authority;
 pub mod command;
 pub mod gate;
 pub mod http;

@@ -49,13 +49,18 @@ impl TestLog {
         format!("log.example - 1\n1\n{}\n", STANDARD.encode(root(body).as_bytes()))
     }
 
+    /// A line under a checkpoint by this log, with the key id of the log `id`.
+    pub fn sign_checkpoint(&self, checkpoint: &str, id: Sha256Digest) -> String {
+        let signature = [&id.as_bytes()[..4], &self.key.sign(checkpoint.as_bytes())].concat();
+        format!("— log.example {}", STANDARD.encode(signature))
+    }
+
     /// The log entry of `body` with its promise and its proof, under a checkpoint that bears `cosignatures` besides the
     /// log's own signature.
     pub fn entry(&self, kind: [&str; 2], body: &[u8], time: i64, cosignatures: &[String]) -> Value {
         let id = self.id();
         let checkpoint = Self::checkpoint_body(body);
-        let signature = [&id.as_bytes()[..4], &self.key.sign(checkpoint.as_bytes())].concat();
-        let mut note = format!("{checkpoint}\n— log.example {}\n", STANDARD.encode(signature));
+        let mut note = format!("{checkpoint}\n{}\n", self.sign_checkpoint(&checkpoint, id));
         note.extend(cosignatures.iter().map(|line| format!("{line}\n")));
         json!({
             "logIndex": "0",

@@ -5,3 +5,4 @@ pub(crate) mod blob;
 pub(crate) mod image;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
+pub(crate) mod trusted_root;

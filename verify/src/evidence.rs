@@ -1,7 +1,7 @@
 //! What is attached to an image, collected and judged one by one.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
@@ -13,7 +13,8 @@ use lifeboat_shell::{Failure, RegistryFlags};
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
 use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
 use lifeboat_trust::legacy;
-use lifeboat_trust::policy::{Author, Policy};
+use lifeboat_trust::matching::Vote;
+use lifeboat_trust::policy::Policy;
 use lifeboat_trust::provenance::Expectations;
 use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
@@ -82,7 +83,7 @@ pub(crate) struct Findings<'p> {
 
 impl Findings<'_> {
     fn meets(&self, policy: &Policy) -> bool {
-        policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.author))
+        policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.vote))
     }
 
     fn fail(&mut self, place: String, error: &RegistryError, repository: &Repository) {
@@ -283,11 +284,9 @@ impl Image {
     /// The report on the findings.
     pub(crate) fn report(&self, claim: &Claim, policy: &Policy, findings: Findings<'_>) -> Verification {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
-        let authors: BTreeSet<&Author> =
-            findings.accepted.iter().map(|found| &found.accepted.author).collect();
-        let distinct_signers = authors.len();
+        let votes: Vec<Vote> = findings.accepted.iter().map(|found| found.accepted.vote.clone()).collect();
         let verdict = match &findings {
-            _ if policy.is_met_by(authors) => Verdict::Verified,
+            _ if policy.is_met_by(&votes) => Verdict::Verified,
             Findings { unread, truncated, .. } if !unread.is_empty() || *truncated => Verdict::Undetermined,
             _ => Verdict::Refused,
         };
@@ -301,7 +300,9 @@ impl Image {
             )),
         };
         let accepted = findings.accepted.into_iter();
-        let accepted = accepted.map(|found| accepted_bundle(found.place, found.format, &found.accepted));
+        let mut accepted: Vec<_> =
+            accepted.map(|found| accepted_bundle(found.place, found.format, &found.accepted)).collect();
+        let (slots, distinct_signers) = findings::fill_slots(policy, &votes, &mut accepted);
         Verification {
             verdict,
             subject: self.reference.to_string(),
@@ -313,7 +314,8 @@ impl Image {
             signers: policy.names(),
             threshold: policy.threshold,
             distinct_signers,
-            accepted: accepted.collect(),
+            slots,
+            accepted,
             refused: findings.refused,
             unread: findings.unread,
             others: findings.others,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lifeboat_report::verification::{AcceptedBundle, Cosignature, RefusedBundle, Step, Verdict};
+use lifeboat_report::verification::{AcceptedBundle, Cosignature, RefusedBundle, Slot, Step, Verdict};
 use lifeboat_trust::judge::Accepted;
-use lifeboat_trust::policy::{Author, Policy};
+use lifeboat_trust::matching::Vote;
+use lifeboat_trust::policy::Policy;
 use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::{step, witness};
 
@@ -23,10 +24,8 @@ pub(crate) fn accepted_bundle(
     accepted: &Accepted<'_>,
 ) -> AcceptedBundle {
     let evidence = &accepted.evidence;
-    let (key_id, identity, issuer) = match &accepted.author {
-        Author::Key(id) => (Some(id.to_string()), None, None),
-        Author::Identity { identity, issuer } => (None, Some(identity.clone()), Some(issuer.clone())),
-    };
+    let (identity, issuer) = accepted.vote.identity.clone().unzip();
+    let key_id = identity.is_none().then(|| accepted.vote.key.to_string());
     AcceptedBundle {
         bundle,
         format,
@@ -36,7 +35,9 @@ pub(crate) fn accepted_bundle(
         issuer,
         states: accepted.statement.as_ref().map(|statement| statement.predicate_type.clone()),
         witnessed_at: evidence.times.iter().map(ToString::to_string).collect(),
+        fills: None,
         log_entries: evidence.log_entries,
+        log_promises: evidence.log_promises,
         unchecked_log_entries: evidence.unknown_log_entries,
         cosignatures: evidence.cosignatures.iter().map(cosignature).collect(),
         unchecked_cosignatures: evidence.unchecked_cosignatures,
@@ -67,6 +68,31 @@ pub(crate) fn check_annotations(
         return Err("its manifest's annotations contradict the bundle that it holds".to_owned());
     }
     Ok(())
+}
+
+/// Which of the bundles fills which signer's slot; marks them, and says how many slots are filled. The votes are those of
+/// the bundles, in the same order.
+pub(crate) fn fill_slots(
+    policy: &Policy,
+    votes: &[Vote],
+    accepted: &mut [AcceptedBundle],
+) -> (Vec<Slot>, usize) {
+    let filled = policy.fill(votes);
+    let slots: Vec<Slot> = policy
+        .names()
+        .into_iter()
+        .zip(&filled)
+        .map(|(signer, place)| {
+            let bundle = place.and_then(|place| accepted.get_mut(place));
+            let filled_by = bundle.map(|bundle| {
+                bundle.fills = Some(signer.clone());
+                bundle.bundle.clone()
+            });
+            Slot { signer, filled_by }
+        })
+        .collect();
+    let count = slots.iter().filter(|slot| slot.filled_by.is_some()).count();
+    (slots, count)
 }
 
 /// What has to be shown, as a sentence.

@@ -14,7 +14,7 @@ mod signers;
 use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{attestation, blob, image, snapshot, tree};
+use crate::commands::{attestation, blob, image, snapshot, tree, trusted_root};
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
@@ -30,6 +30,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Blob(args) => blob::run(&args, ui),
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
             Verb::Tree(args) => tree::run(&args, ui).await,
+            Verb::TrustedRoot(args) => trusted_root::run(&args, ui),
         }
     };
     unless_interrupted(ui, "before anything was decided", command).await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use lifeboat_core::{Fault, Kind};
 use lifeboat_trust::identity::{BadPattern, Pattern};
@@ -13,7 +14,7 @@ use lifeboat_trust::trusted_root::{NotATrustedRoot, TrustedRoot};
 use lifeboat_trust::witness::{NoQuorum, NotAWitness, Quorum, Witness};
 
 /// The largest trusted root that is read, in bytes.
-const MAX_ROOT_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_ROOT_BYTES: u64 = 4 << 20;
 
 /// The flags that name signers.
 #[derive(Debug, clap::Args)]
@@ -36,9 +37,12 @@ pub(crate) struct SignerFlags {
     identity_regexp: Option<String>,
     #[command(flatten)]
     issuer: IssuerFlags,
-    /// How many different signers must have signed; a signer who signed twice counts once
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threshold: u16,
+    /// How many different signers must have signed [default: 1]
+    ///
+    /// Each --key and the identity is one signer, also an identity that is a pattern. One party counts once, whatever it
+    /// signed: a key, a certificate for that key, and all certificates of one identity.
+    #[arg(long, value_name = "N")]
+    threshold: Option<u16>,
 }
 
 /// The flags that name who vouches for the identity.
@@ -63,10 +67,11 @@ pub(crate) struct EvidenceFlags {
     /// An annotation that must have been signed with the image; give it again for more
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = parse_annotation)]
     annotations: Vec<(String, String)>,
-    /// Refuse signatures that a log or timestamp authority first saw before this time
+    /// Refuse signatures that may have been made before this time
     ///
-    /// Against going back to an old image whose signature is still good. Short-lived certificates bind the time. For a
-    /// key it holds as long as nobody has an old signature seen again.
+    /// Against going back to an old image whose signature is still good. What shows that a signature is not older is its
+    /// certificate, which is valid only since a time, or a time in the signed statement, such as that of a scan. Logs and
+    /// timestamps show only that it was there, so that the plain signature of a key is refused.
     #[arg(long, value_name = "TIME")]
     min_time: Option<jiff::Timestamp>,
     /// Require a verified log entry for signatures with a key as well
@@ -86,6 +91,54 @@ pub(crate) struct EvidenceFlags {
     /// Accept certificates that stand in no certificate transparency log
     #[arg(long)]
     insecure_ignore_sct: bool,
+}
+
+impl SignerFlags {
+    /// Refuses `--threshold`, which a verb that counts nothing cannot apply.
+    pub(crate) fn refuse_threshold(&self, why: &'static str) -> Result<(), SignersError> {
+        match self.threshold {
+            Some(_) => Err(SignersError::NotApplied { flag: "--threshold", why }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EvidenceFlags {
+    /// Refuses `--annotation`, where what is signed cannot bear any.
+    pub(crate) fn refuse_annotations(&self, why: &'static str) -> Result<(), SignersError> {
+        match self.annotations.as_slice() {
+            [] => Ok(()),
+            _ => Err(SignersError::NotApplied { flag: "--annotation", why }),
+        }
+    }
+
+    /// The first of these flags that was given.
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.trusted_root.is_some(), "--trusted-root"),
+            (!self.annotations.is_empty(), "--annotation"),
+            (self.min_time.is_some(), "--min-time"),
+            (self.require_log, "--require-log"),
+            (!self.witnesses.is_empty(), "--witness"),
+            (self.insecure_ignore_tlog, "--insecure-ignore-tlog"),
+            (self.insecure_ignore_sct, "--insecure-ignore-sct"),
+        ];
+        given.iter().find(|(is_given, _)| *is_given).map(|(_, flag)| *flag)
+    }
+}
+
+/// Refuses a name that is given twice: of two values for it only one could hold.
+pub(crate) fn once<V>(
+    flag: &'static str,
+    pairs: impl IntoIterator<Item = (String, V)>,
+) -> Result<BTreeMap<String, V>, SignersError> {
+    let mut named = BTreeMap::new();
+    for (name, value) in pairs {
+        if named.insert(name.clone(), value).is_some() {
+            return Err(SignersError::Twice { flag, name });
+        }
+    }
+    Ok(named)
 }
 
 /// Reads `NAME=VALUE`.
@@ -121,8 +174,14 @@ pub(crate) enum SignersError {
     #[error("no signer was named, so that nobody's word counts")]
     NoSigner,
     /// More signers are wanted than are named.
-    #[error("{threshold} signers must have signed, and only {named} are named")]
-    Unreachable { threshold: u16, named: usize },
+    #[error("{threshold} signers must have signed, and only {named} are named{}", if *is_twice { ": one of them twice" } else { "" })]
+    Unreachable { threshold: u16, named: usize, is_twice: bool },
+    /// The flag would decide nothing.
+    #[error("`{flag}` cannot be applied here: {why}")]
+    NotApplied { flag: &'static str, why: &'static str },
+    /// A name is given twice.
+    #[error("`{flag}` names `{}` twice", name.escape_default())]
+    Twice { flag: &'static str, name: String },
     /// No signature is wanted, which verifies everything.
     #[error("a threshold of 0 would accept what nobody signed")]
     NoThreshold,
@@ -147,6 +206,10 @@ impl Fault for SignersError {
                 "give `--key FILE`, or `--certificate-identity ID` with `--certificate-oidc-issuer URL`"
                     .to_owned(),
             ),
+            Self::NotApplied { .. } => {
+                Some("leave it out, or name signers and what they must have signed".to_owned())
+            }
+            Self::Twice { .. } => Some("give each name once".to_owned()),
             Self::NoThreshold => Some("give a `--threshold` of 1 or more".to_owned()),
         }
     }
@@ -158,19 +221,30 @@ fn read(what: &'static str, path: &Path, cap: u64) -> Result<Vec<u8>, SignersErr
 
 /// The policy that the flags make. A key that cannot be used fails the whole call, so that nobody believes it counted.
 pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
-    let policy = policy_or_none(flags, evidence)?;
-    if policy.signers.is_empty() { Err(SignersError::NoSigner) } else { Ok(policy) }
+    if flags.keys.is_empty() && flags.identity.is_none() && flags.identity_regexp.is_none() {
+        return Err(SignersError::NoSigner);
+    }
+    policy_or_none(flags, evidence)
 }
 
-/// The same where no signer need be named. A policy without signers accepts nothing.
+/// The same where no signer need be named. A policy without signers accepts nothing, so that nothing can be demanded of
+/// their signatures.
 pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
-    let mut policy = Policy { signers: named(flags)?, ..Policy::default() };
-    let named = policy.signers.len();
-    policy.threshold = match flags.threshold {
+    let signers = named(flags)?;
+    if signers.is_empty() {
+        let flag =
+            flags.threshold.filter(|n| *n > 0).map(|_| "--threshold").or_else(|| evidence.first_given());
+        if let Some(flag) = flag {
+            return Err(SignersError::NotApplied { flag, why: "no signer is named" });
+        }
+    }
+    let mut policy = Policy { signers, now: SystemClock.now(), ..Policy::default() };
+    let named = policy.distinct_signers();
+    policy.threshold = match flags.threshold.unwrap_or(1) {
         0 => return Err(SignersError::NoThreshold),
-        // Anyone who matches a pattern is a signer of its own.
-        threshold if usize::from(threshold) > named.max(1) && policy.distinct_signers().is_some() => {
-            return Err(SignersError::Unreachable { threshold, named });
+        threshold if usize::from(threshold) > named.max(1) => {
+            let is_twice = named < policy.signers.len();
+            return Err(SignersError::Unreachable { threshold, named, is_twice });
         }
         threshold => usize::from(threshold),
     };
@@ -184,7 +258,7 @@ pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> R
     policy.keys_need_log = evidence.require_log;
     policy.quorum = Quorum::new(witnesses(&evidence.witnesses)?, evidence.witness_threshold.map(usize::from))
         .map_err(SignersError::Quorum)?;
-    policy.annotations = evidence.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
+    policy.annotations = once("--annotation", evidence.annotations.iter().cloned())?;
     policy.minimum_time = evidence.min_time;
     Ok(policy)
 }

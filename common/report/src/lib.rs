@@ -18,6 +18,7 @@ pub mod sheet;
 pub mod signature;
 pub mod snapshots;
 pub mod statistics;
+pub mod trusted_root;
 pub mod verification;
 
 use serde::Serialize;

@@ -45,6 +45,8 @@ pub struct Verification {
     pub threshold: usize,
     /// How many of them did; none counts twice.
     pub distinct_signers: usize,
+    /// The same, signer by signer: which bundle counts for whom.
+    pub slots: Vec<Slot>,
     /// The bundles that show it.
     pub accepted: Vec<AcceptedBundle>,
     /// The bundles that do not, and why.
@@ -91,6 +93,16 @@ pub struct Step {
     pub specification: &'static str,
 }
 
+/// A signer whose word counts, and what shows that it was given.
+#[derive(Debug, Clone, Serialize)]
+pub struct Slot {
+    /// The name of the signer.
+    pub signer: String,
+    /// The bundle that counts for it, and for no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filled_by: Option<String>,
+}
+
 /// A bundle that shows what was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct AcceptedBundle {
@@ -114,8 +126,13 @@ pub struct AcceptedBundle {
     pub states: Option<String>,
     /// When logs and timestamp authorities saw the signature.
     pub witnessed_at: Vec<String>,
-    /// How many transparency log entries were verified.
+    /// The signer for whom it counts; none where another bundle counts for the same party.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fills: Option<String>,
+    /// How many transparency log entries were shown to be in their log.
     pub log_entries: usize,
+    /// How many transparency log entries a log promised to take, which shows less.
+    pub log_promises: usize,
     /// How many transparency log entries were not, because nothing is known of their log.
     pub unchecked_log_entries: usize,
     /// Which of the named witnesses signed the logs' checkpoints.
@@ -171,7 +188,7 @@ impl Report for Verification {
         }
         for accepted in &self.accepted {
             line(&mut text, "bundle", &accepted.bundle);
-            detail(&mut text, &accepted.words());
+            detail(&mut text, &accepted.words_of(self.threshold));
             if let Some(path) = &accepted.written_to {
                 detail(&mut text, &format!("predicate written to {path}"));
             }
@@ -226,6 +243,8 @@ pub struct SnapshotVerification {
     pub threshold: usize,
     /// How many of them did.
     pub distinct_signers: usize,
+    /// The same, signer by signer: which signature counts for whom.
+    pub slots: Vec<Slot>,
     /// The signatures of those whose word counts.
     pub accepted: Vec<AcceptedBundle>,
     /// The signatures that do not count, and why.
@@ -252,7 +271,7 @@ impl Report for SnapshotVerification {
         }
         for accepted in &self.accepted {
             line(&mut text, "signed", &accepted.bundle);
-            detail(&mut text, &accepted.words());
+            detail(&mut text, &accepted.words_of(self.threshold));
         }
         if self.distinct_signers < self.threshold {
             let reason = format!(
@@ -394,19 +413,34 @@ impl AcceptedBundle {
         if let Some(time) = self.witnessed_at.iter().min() {
             let _ = write!(words, "; seen at {time}");
         }
-        match (self.log_entries, self.unchecked_log_entries) {
-            (0, 0) => {}
-            (_, 0) => words += "; its log entry is good",
-            _ => {
+        if self.log_entries > 0 {
+            words += "; its log entry is good";
+        }
+        if self.log_promises > 0 {
+            words += "; a log promised to take its entry";
+        }
+        match (self.unchecked_log_entries, self.log_entries + self.log_promises) {
+            (0, _) => {}
+            (_, 0) if self.key_id.is_some() => {
                 words +=
                     "; its log entry was not checked, for nothing is known of the log: the key alone counts";
             }
+            _ => words += "; another log entry was not checked, for nothing is known of its log",
         }
         words += &self.witnesses();
         if self.format == "legacy" {
             words += "; under a legacy tag";
         }
         words
+    }
+
+    /// The same with the signer for whom it counts, where several must have signed.
+    fn words_of(&self, threshold: usize) -> String {
+        match &self.fills {
+            _ if threshold < 2 => self.words(),
+            Some(signer) => format!("{}; counts for {signer}", self.words()),
+            None => format!("{}; counts for no further signer", self.words()),
+        }
     }
 
     /// Who besides the log signed its checkpoint, as far as anyone knows.
@@ -499,6 +533,7 @@ mod tests {
             signers: vec!["release.pub".to_owned()],
             threshold: 1,
             distinct_signers: 0,
+            slots: Vec::new(),
             accepted: Vec::new(),
             refused: vec![RefusedBundle {
                 bundle: digest,

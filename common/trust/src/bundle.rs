@@ -92,8 +92,18 @@ pub enum Material {
 pub struct LogEntry {
     /// The log, by the digest of its key.
     pub log: Option<Sha256Digest>,
-    /// Whether it carries the log's promise.
-    pub has_promise: bool,
+    /// Its kind, as the bundle presents it.
+    pub kind: String,
+    /// The version of that kind, likewise.
+    pub kind_version: String,
+    /// What the log holds: the bytes that its proofs and promises are about.
+    pub body: Vec<u8>,
+    /// The log's promise to take it, a signature, if there is one.
+    pub promise: Option<Vec<u8>>,
+    /// When the log took it, in seconds since 1970. Only the promise covers it.
+    pub integrated_time: u64,
+    /// Its place in the log.
+    pub index: u64,
     /// Whether it carries a proof of inclusion.
     pub has_proof: bool,
     /// Whether the log is one of Rekor's second generation, which promises nothing and tells no time.
@@ -146,7 +156,16 @@ impl Bundle {
         Self { version: Version::V0_3, material, content, log_entries: Vec::new(), timestamps: Vec::new() }
     }
 
-    /// Reads the JSON form. The caller has capped its size.
+    /// The same bundle with one spelling of each member, for readers that know no other and pass over the rest.
+    ///
+    /// # Panics
+    /// Never: the form is strings and numbers only.
+    pub(crate) fn one_spelling(json: &[u8]) -> Result<Vec<u8>, NotABundle> {
+        let json: Json = serde_json::from_slice(json).map_err(|error| refused(error.to_string()))?;
+        Ok(serde_json::to_vec(&json).expect("strings and numbers always serialise"))
+    }
+
+    /// Reads the JSON form, in both spellings of members that protocol buffers allow. The caller has capped its size.
     pub fn parse(json: &[u8]) -> Result<Self, NotABundle> {
         check_object(json).map_err(refused)?;
         let json: Json = serde_json::from_slice(json).map_err(|error| refused(error.to_string()))?;
@@ -241,7 +260,7 @@ mod tests {
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace("e30=", "e30"))), @"the payload is not base64: Invalid padding");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, "[]"))), @"its envelope has 0 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, r#"[{"sig":"AA=="},{"sig":"AA=="}]"#))), @"its envelope has 2 signatures");
-        insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `verificationMaterial`, `messageSignature`, `dsseEnvelope` at line 1 column 118");
+        insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `media_type`, `verificationMaterial`, `verification_material`, `messageSignature`, `message_signature`, `dsseEnvelope`, `dsse_envelope` at line 1 column 118");
         insta::assert_snapshot!(reason(&bundle(key, r#""messageSignature":{"signature":"AA==","messageDigest":{"algorithm":"SHA2_512","digest":""}}"#)), @"the file's digest is `SHA2_512`");
         insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
         insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");

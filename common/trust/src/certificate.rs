@@ -4,11 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, Utf8StringRef};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
 
 /// The extension that holds the subject's names (RFC 5280, section 4.2.1.6).
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -23,8 +26,14 @@ const ISSUER_V2: u32 = 8;
 const MAX_BYTES: usize = 64 << 10;
 
 /// What a certificate says of whom it was issued to. Worth something only after its chain was verified.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
+    /// The key that it was issued for: SHA-256 of its `SubjectPublicKeyInfo`.
+    pub key: Sha256Digest,
+    /// Since when it is valid. Nobody was vouched for before.
+    pub not_before: Timestamp,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
     /// The one subject alternative name: an e-mail address or a URI.
     pub identity: String,
     /// Who vouches for the identity: the URL of an `OpenID` Connect issuer.
@@ -39,6 +48,8 @@ pub struct Claims {
     pub source_repository_digest: Option<String>,
     /// The ref that was built (extension 14).
     pub source_repository_ref: Option<String>,
+    /// The build configuration that the build began with, with its ref (extension 18).
+    pub build_config_uri: Option<String>,
 }
 
 impl Claims {
@@ -52,7 +63,21 @@ impl Claims {
         if certificate.to_der().ok().as_deref() != Some(der) {
             return Err("it is not in DER".to_owned());
         }
-        let mut claims = Self::default();
+        let certified = &certificate.tbs_certificate;
+        let key = certified.subject_public_key_info.to_der().map_err(|error| error.to_string())?;
+        let mut claims = Self {
+            key: Sha256Digest::of(&key),
+            not_before: timestamp(certified.validity.not_before),
+            not_after: timestamp(certified.validity.not_after),
+            identity: String::new(),
+            issuer: String::new(),
+            build_signer_uri: None,
+            runner_environment: None,
+            source_repository_uri: None,
+            source_repository_digest: None,
+            source_repository_ref: None,
+            build_config_uri: None,
+        };
         let mut seen = BTreeSet::new();
         let (mut first_issuer, mut second_issuer) = (None, None);
         for extension in certificate.tbs_certificate.extensions.iter().flatten() {
@@ -85,6 +110,7 @@ impl Claims {
                 12 => claims.source_repository_uri = Some(text()?),
                 13 => claims.source_repository_digest = Some(text()?),
                 14 => claims.source_repository_ref = Some(text()?),
+                18 => claims.build_config_uri = Some(text()?),
                 _ => {}
             }
         }
@@ -102,10 +128,10 @@ impl Claims {
     }
 }
 
-/// Whether a certificate vouches for itself, as a root does. Roots come from the verifier, never with the evidence.
-pub(crate) fn is_root(der: &[u8]) -> bool {
-    Certificate::from_der(der)
-        .is_ok_and(|certificate| certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer)
+/// A time in a certificate. Those that certificates can name lie within what a timestamp holds.
+pub(crate) fn timestamp(time: Time) -> Timestamp {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// The only name in the extension.

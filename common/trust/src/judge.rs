@@ -14,8 +14,11 @@ use crate::dsse::{self, EnvelopeError};
 use crate::evidence::{self, Evidence, Signed};
 use crate::json::printable;
 use crate::key::VerificationKey;
-use crate::policy::{Author, Policy, Signer};
+use crate::matching::Vote;
+use crate::policy::{Policy, Signer};
+use crate::provenance;
 use crate::refusal::Refusal;
+use crate::signed_time;
 use crate::statement::{PredicateType, Statement};
 use crate::step::{self, Step};
 
@@ -42,10 +45,10 @@ pub struct File<'a> {
 /// A signature that counts.
 #[derive(Debug)]
 pub struct Accepted<'p> {
-    /// Which of the policy's signers it is.
+    /// Which of the policy's signers it is; of several, the first.
     pub signer: &'p Signer,
-    /// Who it is.
-    pub author: Author,
+    /// Which slots of the policy it can fill, and what tells it apart from other signatures.
+    pub vote: Vote,
     /// What the certificate says, if there is one.
     pub certificate: Option<Claims>,
     /// What logs and timestamps show, and the steps that were taken.
@@ -74,7 +77,7 @@ pub fn judge_any<'p>(
         return Err(Refusal::NotAnEnvelope);
     }
     let accepted = judge_signature(&parsed, bundle, Signed { digest: subject, content: None }, policy)?;
-    judge_statement(accepted, parsed, subject, predicate_type, policy)
+    judge_statement(accepted, parsed, subject, predicate_type, policy, true)
 }
 
 /// Judges whether a bundle is a signature of the file, or of a statement about it.
@@ -92,7 +95,11 @@ pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Resu
     }
     let accepted = judge_signature(&parsed, bundle, what, policy)?;
     match parsed.content {
-        Content::Envelope(_) => judge_statement(accepted, parsed, file.digest, file.predicate_type, policy),
+        Content::Envelope(_) => {
+            // Where any signature of the file is enough, nobody reads what the statement says besides.
+            let is_read = file.predicate_type.is_some();
+            judge_statement(accepted, parsed, file.digest, file.predicate_type, policy, is_read)
+        }
         Content::Message { .. } => match file.predicate_type {
             Some(_) => Err(Refusal::NotAnEnvelope),
             None if !policy.annotations.is_empty() => Err(Refusal::NotAnEnvelope),
@@ -110,12 +117,12 @@ pub(crate) fn judge_signature<'p>(
 ) -> Result<Accepted<'p>, Refusal> {
     let mut accepted = match &bundle.material {
         Material::PublicKey { hint } => {
-            let (signer, key) = find_key(bundle, hint, what, policy)?;
+            let (slots, signer, key) = find_key(bundle, hint, what, policy)?;
             evidence::check_hint(hint, key)?;
             let evidence = evidence::verify_key(bundle, json, key, what, policy)?;
             Accepted {
                 signer,
-                author: Author::Key(key.id()),
+                vote: Vote { slots, key: key.id(), signature: signature_digest(bundle), identity: None },
                 certificate: None,
                 evidence,
                 payload: Vec::new(),
@@ -127,13 +134,13 @@ pub(crate) fn judge_signature<'p>(
                 return Err(Refusal::SignedByCertificate);
             }
             let (claims, mut evidence) = evidence::verify_certificate(bundle, json, chain, what, policy)?;
-            let signer = find_identity(&claims, policy)?;
+            let (slots, signer) = find_identity(&claims, policy)?;
             evidence.steps.push(step::IDENTITY);
-            let author =
-                Author::Identity { identity: claims.identity.clone(), issuer: claims.issuer.clone() };
+            let identity = Some((claims.identity.clone(), claims.issuer.clone()));
+            let vote = Vote { slots, key: claims.key, signature: signature_digest(bundle), identity };
             Accepted {
                 signer,
-                author,
+                vote,
                 certificate: Some(claims),
                 evidence,
                 payload: Vec::new(),
@@ -145,13 +152,24 @@ pub(crate) fn judge_signature<'p>(
     Ok(accepted)
 }
 
-/// Judges what a signature that is good says.
+/// What tells a signature apart from others.
+fn signature_digest(bundle: &Bundle) -> Sha256Digest {
+    match &bundle.content {
+        Content::Message { signature, .. } => Sha256Digest::of(signature),
+        Content::Envelope(envelope) => {
+            Sha256Digest::of(envelope.signatures.first().map_or(&[], |signature| &signature.bytes))
+        }
+    }
+}
+
+/// Judges what a signature that is good says; `is_read` says whether its predicate counts for anything.
 fn judge_statement<'p>(
     mut accepted: Accepted<'p>,
     bundle: Bundle,
     subject: Sha256Digest,
     predicate_type: Option<&PredicateType>,
     policy: &Policy,
+    is_read: bool,
 ) -> Result<Accepted<'p>, Refusal> {
     let Content::Envelope(envelope) = bundle.content else { return Err(Refusal::NotAnEnvelope) };
     if envelope.payload_type != dsse::IN_TOTO {
@@ -179,6 +197,11 @@ fn judge_statement<'p>(
     accepted.evidence.steps.extend([step::STATEMENT, step::SUBJECT]);
     accepted.evidence.steps.extend(predicate_type.map(|_| step::PREDICATE_TYPE));
     accepted.evidence.steps.extend(annotation_step(policy));
+    if let Some(claims) = accepted.certificate.as_ref().filter(|_| is_read)
+        && provenance::check_certificate(&statement, claims)?
+    {
+        accepted.evidence.steps.push(step::CONSISTENCY);
+    }
     accepted.payload = envelope.payload;
     accepted.statement = Some(statement);
     judge_time(accepted, policy)
@@ -203,26 +226,38 @@ pub(crate) fn annotation_step(policy: &Policy) -> Option<Step> {
     (!policy.annotations.is_empty()).then_some(step::ANNOTATIONS)
 }
 
-/// Judges when it was signed: by the earliest time that was witnessed.
+/// How long a certificate is valid at most that binds the time of its signatures, in seconds.
+const SHORT_LIVED: i64 = 24 * 60 * 60;
+
+/// Judges whether it was signed after the minimum. A witness shows that a signature was there, and not since when: an old
+/// one can be witnessed anew. It is as young as its certificate, and as the time that was signed with it.
 pub(crate) fn judge_time<'p>(mut accepted: Accepted<'p>, policy: &Policy) -> Result<Accepted<'p>, Refusal> {
-    if let Some(minimum) = policy.minimum_time {
-        let earliest = accepted.evidence.times.iter().min().ok_or(Refusal::NoTime)?;
-        if *earliest < minimum {
-            return Err(Refusal::Stale { time: earliest.to_string(), minimum: minimum.to_string() });
+    let Some(minimum) = policy.minimum_time else { return Ok(accepted) };
+    let stated = accepted.statement.as_ref().and_then(signed_time::of_statement);
+    let certificate = accepted.certificate.as_ref();
+    let certified = certificate.map(|claims| claims.not_before);
+    let is_short = certificate
+        .is_some_and(|claims| claims.not_after.as_second() - claims.not_before.as_second() <= SHORT_LIVED);
+    match certified.max(stated) {
+        Some(after) if after >= minimum => {
+            accepted.evidence.steps.push(step::MINIMUM_TIME);
+            Ok(accepted)
         }
-        accepted.evidence.steps.push(step::MINIMUM_TIME);
+        Some(after) if is_short || stated.is_some() => {
+            Err(Refusal::Stale { time: after.to_string(), minimum: minimum.to_string() })
+        }
+        _ => Err(Refusal::NoTime),
     }
-    Ok(accepted)
 }
 
-fn find_identity<'p>(claims: &Claims, policy: &'p Policy) -> Result<&'p Signer, Refusal> {
-    let names = |signer: &&Signer| match signer {
+fn find_identity<'p>(claims: &Claims, policy: &'p Policy) -> Result<(Vec<usize>, &'p Signer), Refusal> {
+    let names = |signer: &Signer| match signer {
         Signer::Identity { identity, issuer } => {
             identity.matches(&claims.identity) && issuer.matches(&claims.issuer)
         }
         Signer::Key { .. } => false,
     };
-    policy.signers.iter().find(names).ok_or_else(|| {
+    slots(policy, names).ok_or_else(|| {
         let expected = policy.signers.iter().filter(|signer| matches!(signer, Signer::Identity { .. }));
         Refusal::OtherIdentity {
             identity: printable(&claims.identity),
@@ -232,12 +267,20 @@ fn find_identity<'p>(claims: &Claims, policy: &'p Policy) -> Result<&'p Signer, 
     })
 }
 
+/// All the slots of such a signer, and the signer of the first.
+fn slots(policy: &Policy, is_one: impl Fn(&Signer) -> bool) -> Option<(Vec<usize>, &Signer)> {
+    let all = policy.signers.iter().enumerate();
+    let slots: Vec<usize> = all.filter(|(_, signer)| is_one(signer)).map(|(slot, _)| slot).collect();
+    let first = policy.signers.get(*slots.first()?)?;
+    Some((slots, first))
+}
+
 fn find_key<'p>(
     bundle: &Bundle,
     hint: &str,
     what: Signed<'_>,
     policy: &'p Policy,
-) -> Result<(&'p Signer, &'p VerificationKey), Refusal> {
+) -> Result<(Vec<usize>, &'p Signer, &'p VerificationKey), Refusal> {
     let mut blind = None;
     let mut has_keys = false;
     for signer in &policy.signers {
@@ -261,7 +304,9 @@ fn find_key<'p>(
             },
         };
         if verifies {
-            return Ok((signer, key));
+            let is_same = |other: &Signer| matches!(other, Signer::Key { key: own, .. } if own == key);
+            let (slots, signer) = slots(policy, is_same).unwrap_or((Vec::new(), signer));
+            return Ok((slots, signer, key));
         }
     }
     Err(match blind {
@@ -433,11 +478,11 @@ mod tests {
         };
         let signers = vec![signer("one.pub", &one), signer("copy-of-one.pub", &one), signer("two.pub", &two)];
         let policy = Policy { signers, threshold: 2, ..Policy::default() };
-        assert_eq!(policy.distinct_signers(), Some(2));
+        assert_eq!(policy.distinct_signers(), 2);
         let claim = claim(PredicateType::image_signature());
-        let author = |key: &SigningKey| judge(&signed(key, IMAGE), &claim, &policy).unwrap().author;
-        assert!(!policy.is_met_by(&[author(&one), author(&one)]));
-        assert!(policy.is_met_by(&[author(&one), author(&two)]));
+        let vote = |key: &SigningKey| judge(&signed(key, IMAGE), &claim, &policy).unwrap().vote;
+        assert!(!policy.is_met_by(&[vote(&one), vote(&one)]));
+        assert!(policy.is_met_by(&[vote(&one), vote(&two)]));
         assert!(!Policy { threshold: 0, ..policy }.is_met_by(&[]));
     }
 

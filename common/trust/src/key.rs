@@ -278,6 +278,12 @@ impl VerificationKey {
         Self::from_any_spki_der(&[&ED25519_SPKI_PREFIX[..], &raw].concat())
     }
 
+    /// The 32 bytes of an Ed25519 key (RFC 8032, section 5.1.5).
+    pub(crate) fn to_ed25519(&self) -> Option<[u8; 32]> {
+        let raw = self.to_spki_der().strip_prefix(&ED25519_SPKI_PREFIX[..])?;
+        (self.algorithm == Algorithm::Ed25519).then(|| raw.try_into().ok())?
+    }
+
     /// What kind of key this is.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

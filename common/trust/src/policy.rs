@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use lifeboat_core::Sha256Digest;
 
 use crate::identity::Pattern;
 use crate::key::VerificationKey;
+use crate::matching::{self, Vote};
 use crate::trusted_root::TrustedRoot;
 use crate::witness::Quorum;
 
@@ -28,9 +28,9 @@ impl Default for Demands {
 /// Whose word counts, and what it must bring.
 #[derive(Debug)]
 pub struct Policy {
-    /// The signers.
+    /// The signers; each is a slot that one piece of evidence fills ([`matching`]).
     pub signers: Vec<Signer>,
-    /// How many of them must have said it; at least one, and none counts twice.
+    /// How many slots must be filled; at least one.
     pub threshold: usize,
     /// Whom to believe about certificates, logs and times.
     pub root: TrustedRoot,
@@ -42,8 +42,10 @@ pub struct Policy {
     pub quorum: Quorum,
     /// What the signed subject must be annotated with.
     pub annotations: BTreeMap<String, String>,
-    /// No signature that was first witnessed before this counts.
+    /// No signature counts that may have been made before this.
     pub minimum_time: Option<Timestamp>,
+    /// The present time. By default the beginning of 1970, at which nothing counts that bears a time.
+    pub now: Timestamp,
 }
 
 impl Default for Policy {
@@ -57,6 +59,7 @@ impl Default for Policy {
             quorum: Quorum::default(),
             annotations: BTreeMap::new(),
             minimum_time: None,
+            now: Timestamp::UNIX_EPOCH,
         }
     }
 }
@@ -90,20 +93,6 @@ impl Signer {
     }
 }
 
-/// Who it was: what a threshold counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Author {
-    /// The holder of the key of this id.
-    Key(Sha256Digest),
-    /// The one that the certificate names.
-    Identity {
-        /// The identity.
-        identity: String,
-        /// Who vouches for it.
-        issuer: String,
-    },
-}
-
 impl Policy {
     /// The signers' names, as a sentence has them.
     pub fn names(&self) -> Vec<String> {
@@ -115,11 +104,17 @@ impl Policy {
         self.keys_need_log || self.quorum.is_needed()
     }
 
-    /// How many of the signers can be told apart: the most that a threshold can ask for. `None` where an identity is a
-    /// pattern that any number of people may match.
-    pub fn distinct_signers(&self) -> Option<usize> {
+    /// The same, of a signature with a certificate or with a key.
+    pub(crate) fn demands_log(&self, has_certificate: bool) -> bool {
+        if has_certificate { self.demands.log || self.quorum.is_needed() } else { self.keys_need_log() }
+    }
+
+    /// The most slots that can be filled together: two signers with one key, or with one identity, are one party. A
+    /// pattern is one slot, whoever it matches.
+    pub fn distinct_signers(&self) -> usize {
         let mut keys = BTreeSet::new();
         let mut identities = BTreeSet::new();
+        let mut patterns = 0;
         for signer in &self.signers {
             match signer {
                 Signer::Key { key, .. } => {
@@ -128,14 +123,20 @@ impl Policy {
                 Signer::Identity { identity: Pattern::Exact(identity), issuer: Pattern::Exact(issuer) } => {
                     identities.insert((identity, issuer));
                 }
-                Signer::Identity { .. } => return None,
+                Signer::Identity { .. } => patterns += 1,
             }
         }
-        Some(keys.len() + identities.len())
+        keys.len() + identities.len() + patterns
     }
 
-    /// Whether so many different signers have been found that no more are needed.
-    pub fn is_met_by<'a>(&self, authors: impl IntoIterator<Item = &'a Author>) -> bool {
-        authors.into_iter().collect::<BTreeSet<_>>().len() >= self.threshold.max(1)
+    /// Which of these votes fills which signer's slot, as many as can be filled together.
+    pub fn fill<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> Vec<Option<usize>> {
+        let votes: Vec<Vote> = votes.into_iter().cloned().collect();
+        matching::fill(self.signers.len(), &votes)
+    }
+
+    /// Whether these votes fill as many slots as the threshold wants.
+    pub fn is_met_by<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> bool {
+        self.fill(votes).iter().flatten().count() >= self.threshold.max(1)
     }
 }

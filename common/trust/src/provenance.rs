@@ -1,22 +1,32 @@
 //! SLSA provenance (SLSA 1.0, "Provenance" and "Verifying artifacts"): where an artifact was built, by whom, from what.
 //!
-//! What a statement says in several places must be the same in all of them, and where a certificate speaks of the build
-//! as well, it must say the same as the statement.
+//! The build type decides where source, ref, commit and parameters stand ([`build_type`]). Dependencies may confirm what
+//! stands there, and are never the only place that names a source. Where a certificate speaks of the build as well, it must
+//! say the same as the statement, whatever else is expected.
+
+mod build_type;
 
 use std::collections::BTreeMap;
 
 use lifeboat_core::{Fault, Kind};
-use serde::Deserialize;
 use serde_json::Value;
 
+use self::build_type::{Build, Origin, text};
 use crate::certificate::Claims;
 use crate::json::printable;
 use crate::judge::Accepted;
 use crate::refusal::Refusal;
+use crate::statement::Statement;
 use crate::step;
 
+/// The type of statements that are provenance.
+const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
+
+/// The builder that names nothing but the kind of machine (npm, "Provenance").
+const RUNNER: &str = "https://github.com/actions/runner/";
+
 /// What the caller expects of a build.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Expectations {
     /// The builder's id; without an `@ref`, any release of it.
     pub builder: Option<String>,
@@ -24,8 +34,38 @@ pub struct Expectations {
     pub source: Option<Source>,
     /// The ref that was built, such as `refs/tags/v1.0`.
     pub git_ref: Option<String>,
-    /// Parameters that the build was started with.
-    pub parameters: BTreeMap<String, String>,
+    /// Parameters that the build was started with, by name. A name that begins with a slash is a JSON pointer (RFC 6901)
+    /// into the predicate.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// Where the source repository stands, for build types that are not known here: a JSON pointer into the predicate.
+    pub source_at: Option<String>,
+    /// Where the ref stands, likewise.
+    pub git_ref_at: Option<String>,
+}
+
+/// What a parameter must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parameter {
+    /// This text, and no number or truth value that is written alike.
+    Text(String),
+    /// This JSON value.
+    Json(Value),
+}
+
+impl Parameter {
+    fn matches(&self, found: &Value) -> bool {
+        match self {
+            Self::Text(text) => found.as_str() == Some(text),
+            Self::Json(value) => found == value,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => Value::String(text.clone()).to_string(),
+            Self::Json(value) => value.to_string(),
+        }
+    }
 }
 
 /// A source repository, in the one form that is compared: `https://host/path`.
@@ -68,40 +108,6 @@ impl std::str::FromStr for Source {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Predicate {
-    build_definition: BuildDefinition,
-    run_details: RunDetails,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BuildDefinition {
-    build_type: String,
-    #[serde(default)]
-    external_parameters: BTreeMap<String, Value>,
-    #[serde(default)]
-    resolved_dependencies: Option<Vec<Dependency>>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    #[serde(default)]
-    uri: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RunDetails {
-    builder: Builder,
-}
-
-#[derive(Deserialize)]
-struct Builder {
-    id: String,
-}
-
 impl Expectations {
     /// Whether nothing is expected.
     pub fn is_empty(&self) -> bool {
@@ -109,6 +115,8 @@ impl Expectations {
             && self.source.is_none()
             && self.git_ref.is_none()
             && self.parameters.is_empty()
+            && self.source_at.is_none()
+            && self.git_ref_at.is_none()
     }
 
     /// Compares the provenance of a statement that counts with what is expected.
@@ -116,15 +124,17 @@ impl Expectations {
         if self.is_empty() {
             return Ok(accepted);
         }
-        let predicate = accepted.statement.as_ref().and_then(|statement| statement.predicate.as_ref());
-        let predicate: Predicate = predicate
-            .ok_or_else(|| "it has no predicate".to_owned())
-            .and_then(|json| serde_json::from_str(json.get()).map_err(|error| error.to_string()))
-            .map_err(|reason| {
-                Refusal::unproven(step::EXPECTATIONS, format!("it is no provenance: {reason}"))
-            })?;
-        self.check_builder(&predicate.run_details.builder.id, accepted.certificate.as_ref())?;
-        self.check_definition(&predicate.build_definition, accepted.certificate.as_ref())?;
+        let refused = |reason: String| Refusal::unproven(step::EXPECTATIONS, reason);
+        let predicate = accepted.statement.as_ref().and_then(predicate);
+        let predicate = predicate.ok_or_else(|| refused("it has no predicate".to_owned()))?;
+        let needed = |place: &str| {
+            let found = text(&predicate, place).map_err(|reason| format!("it is no provenance: {reason}"));
+            found.and_then(|found| found.ok_or_else(|| format!("it is no provenance: it has no {place}")))
+        };
+        let builder = needed("/runDetails/builder/id").map_err(refused)?;
+        let build_type = needed("/buildDefinition/buildType").map_err(refused)?;
+        self.check_builder(builder, accepted.certificate.as_ref())?;
+        self.check_definition(&predicate, build_type, accepted.certificate.as_ref()).map_err(refused)?;
         accepted.evidence.steps.extend([step::BUILDER, step::EXPECTATIONS]);
         Ok(accepted)
     }
@@ -149,115 +159,151 @@ impl Expectations {
         }
     }
 
-    fn check_definition(&self, build: &BuildDefinition, certificate: Option<&Claims>) -> Result<(), Refusal> {
-        let refused = |reason: String| Err(Refusal::unproven(step::EXPECTATIONS, reason));
-        let mut origins = build.origins();
-        if let Some(Claims { source_repository_uri: Some(uri), source_repository_ref, .. }) = certificate {
-            origins.push(Origin::new("its certificate", uri, source_repository_ref.as_deref()));
+    fn check_definition(
+        &self,
+        predicate: &Value,
+        build_type: &str,
+        certificate: Option<&Claims>,
+    ) -> Result<(), String> {
+        let is_by_name = |name: &String| !name.starts_with('/');
+        let needs_type = (self.source.is_some() && self.source_at.is_none())
+            || (self.git_ref.is_some() && self.git_ref_at.is_none())
+            || self.parameters.keys().any(is_by_name);
+        let build = Build::read(predicate)?;
+        match &build {
+            Some(build) => build.check_members()?,
+            None if needs_type => {
+                return Err(format!(
+                    "its build type `{}` is not known here, so that nobody can tell where it names its source and \
+                     parameters: say where, with --source-at, --ref-at, and JSON pointers as names of parameters",
+                    printable(build_type)
+                ));
+            }
+            None => {}
         }
-        if origins.is_empty() && (self.source.is_some() || self.git_ref.is_some()) {
-            let kind = printable(&build.build_type);
-            return refused(format!("it does not say from which source it was built (build type `{kind}`)"));
+        let origins = self.origins(predicate, build.as_ref(), certificate)?;
+        if let Some(expected) = &self.source {
+            if origins.iter().all(|origin| origin.text.is_empty()) {
+                return Err("it does not say from which source it was built".to_owned());
+            }
+            let other =
+                origins.iter().find(|one| !one.text.is_empty() && one.source.as_ref() != Some(expected));
+            if let Some(other) = other {
+                let (text, expected) = (printable(&other.text), &expected.0);
+                return Err(format!("it was built from {text} (so {other}), not from {expected}"));
+            }
         }
-        for origin in &origins {
-            if let Some(expected) = &self.source
-                && origin.source.as_ref() != Some(expected)
-            {
-                return refused(format!(
-                    "it was built from {} (so {}), not from {}",
-                    printable(&origin.text),
-                    origin.place,
-                    expected.0
+        if let Some(expected) = &self.git_ref {
+            let mut refs =
+                origins.iter().filter_map(|origin| Some((origin, origin.git_ref.as_deref()?))).peekable();
+            if refs.peek().is_none() {
+                return Err(format!("it was built from no ref that it names, not from {expected}"));
+            }
+            if let Some((other, found)) = refs.find(|(_, found)| *found != expected.as_str()) {
+                return Err(format!(
+                    "it was built from {} (so {other}), not from {expected}",
+                    printable(found)
                 ));
             }
         }
-        let refs: Vec<&Origin> = origins.iter().filter(|origin| origin.git_ref.is_some()).collect();
-        if let Some(pair) = refs.windows(2).find(|pair| pair[0].git_ref != pair[1].git_ref) {
-            return refused(format!("{} and {} name different refs", pair[0].place, pair[1].place));
-        }
-        if let Some(pair) = origins.windows(2).find(|pair| pair[0].source != pair[1].source) {
-            return refused(format!("{} and {} name different sources", pair[0].place, pair[1].place));
-        }
-        if let Some(expected) = &self.git_ref {
-            let found = refs.first().and_then(|origin| origin.git_ref.as_deref());
-            if found != Some(expected) {
-                let found = found.map_or("no ref that it names".to_owned(), printable);
-                return refused(format!("it was built from {found}, not from {expected}"));
-            }
-        }
         for (name, expected) in &self.parameters {
-            let found = build.parameter(name);
-            if found.as_ref() != Some(expected) {
-                let found = found.map_or("nothing".to_owned(), |value| format!("`{}`", printable(&value)));
-                return refused(format!("its parameter `{name}` is {found}, not `{expected}`"));
+            let found = match name.strip_prefix('/') {
+                Some(_) => predicate.pointer(name),
+                None => build.as_ref().and_then(|build| build.parameter(name)),
+            };
+            if !found.is_some_and(|found| expected.matches(found)) {
+                let found = found
+                    .map_or("not there".to_owned(), |found| format!("`{}`", printable(&found.to_string())));
+                let expected = printable(&expected.shown());
+                return Err(format!("its parameter `{}` is {found}, not `{expected}`", printable(name)));
             }
         }
         Ok(())
     }
-}
 
-/// Where a source is named, and which.
-struct Origin {
-    place: &'static str,
-    text: String,
-    source: Option<Source>,
-    git_ref: Option<String>,
-}
-
-impl Origin {
-    fn new(place: &'static str, uri: &str, git_ref: Option<&str>) -> Self {
-        // `repository@ref`, or `repository#ref` as BuildKit has it. A `@` before the host would be a user's name.
-        let (repository, inner) = match uri.rsplit_once(['@', '#']) {
-            Some((repository, inner)) if inner.starts_with("refs/") => (repository, Some(inner)),
-            _ => (uri, None),
-        };
-        let git_ref = git_ref.or(inner).map(str::to_owned);
-        Self { place, text: uri.to_owned(), source: repository.parse().ok(), git_ref }
-    }
-}
-
-impl BuildDefinition {
-    /// Everywhere that the source is named.
-    fn origins(&self) -> Vec<Origin> {
-        let mut origins = Vec::new();
-        let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        for (name, place) in
-            [("source", "externalParameters.source"), ("configSource", "externalParameters.configSource")]
-        {
-            match self.external_parameters.get(name) {
-                Some(Value::String(uri)) => origins.push(Origin::new(place, uri, None)),
-                Some(value) => {
-                    origins.extend(
-                        text(value, "uri").map(|uri| Origin::new(place, &uri, text(value, "ref").as_deref())),
-                    );
-                }
-                None => {}
+    /// Everywhere that the source is named: where the build type has it, where the caller says that it stands, and in the
+    /// certificate.
+    fn origins(
+        &self,
+        predicate: &Value,
+        build: Option<&Build<'_>>,
+        certificate: Option<&Claims>,
+    ) -> Result<Vec<Origin>, String> {
+        let mut origins: Vec<Origin> = build.and_then(|build| build.origin.clone()).into_iter().collect();
+        let at = |place: &Option<String>| place.as_deref().map_or(Ok(None), |place| text(predicate, place));
+        let (source, git_ref) = (at(&self.source_at)?, at(&self.git_ref_at)?);
+        for (place, found) in [(&self.source_at, source), (&self.git_ref_at, git_ref)] {
+            if let (Some(place), None) = (place, found) {
+                return Err(format!("nothing stands at {}", printable(place)));
             }
         }
-        if let Some(workflow) = self.external_parameters.get("workflow")
-            && let Some(uri) = text(workflow, "repository")
-        {
-            origins.push(Origin::new("externalParameters.workflow", &uri, text(workflow, "ref").as_deref()));
+        if source.is_some() || git_ref.is_some() {
+            origins.push(Origin::new("the place that was given", source.unwrap_or_default(), git_ref)?);
         }
-        let dependencies = self.resolved_dependencies.iter().flatten();
-        if let Some(dependency) =
-            dependencies.into_iter().find(|dependency| dependency.uri.starts_with("git+"))
-        {
-            origins.push(Origin::new("resolvedDependencies", &dependency.uri, None));
+        if let Some(Claims { source_repository_uri: Some(uri), source_repository_ref, .. }) = certificate {
+            origins.push(Origin::new("its certificate", uri, source_repository_ref.as_deref())?);
         }
-        origins
+        Ok(origins)
     }
+}
 
-    /// A parameter of the build: an input of its workflow, or a parameter at the top.
-    fn parameter(&self, name: &str) -> Option<String> {
-        let inputs = ["inputs", "workflow_inputs"]
-            .iter()
-            .find_map(|group| self.external_parameters.get(*group)?.get(name));
-        match inputs.or_else(|| self.external_parameters.get(name))? {
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
+/// Compares what provenance says of a build with what the certificate of its signer says. Whether there was anything to
+/// compare: another kind of statement, and a build type that is not known here, have nothing.
+pub(crate) fn check_certificate(statement: &Statement, claims: &Claims) -> Result<bool, Refusal> {
+    if statement.predicate_type != PREDICATE_TYPE {
+        return Ok(false);
+    }
+    let Some(predicate) = predicate(statement) else { return Ok(false) };
+    compare(&predicate, claims).map_err(|reason| Refusal::unproven(step::CONSISTENCY, reason))
+}
+
+fn compare(predicate: &Value, claims: &Claims) -> Result<bool, String> {
+    let contradiction = |what: &str, stated: &str, certified: &str| {
+        let (stated, certified) = (printable(stated), printable(certified));
+        Err(format!("it states the {what} {stated}, and its certificate is for the {what} {certified}"))
+    };
+    let builder = predicate.pointer("/runDetails/builder/id").and_then(Value::as_str).unwrap_or_default();
+    if let (Some(stated), Some(certified)) = (builder.strip_prefix(RUNNER), &claims.runner_environment)
+        && stated != certified
+    {
+        return contradiction("runner", stated, certified);
+    }
+    let Some(build) = Build::read(predicate)? else { return Ok(false) };
+    if let Some(origin) = &build.origin {
+        if let Some(certified) = &claims.source_repository_uri
+            && origin.source != certified.parse().ok()
+        {
+            return contradiction("source", &origin.text, certified);
+        }
+        let pairs = [
+            ("ref", &origin.git_ref, &claims.source_repository_ref),
+            ("commit", &origin.commit, &claims.source_repository_digest),
+        ];
+        for (what, stated, certified) in pairs {
+            if let (Some(stated), Some(certified)) = (stated, certified)
+                && stated != certified
+            {
+                return contradiction(what, stated, certified);
+            }
         }
     }
+    if let (Some(stated), Some(certified)) = (build.path, &claims.build_config_uri) {
+        let path = certified.rsplit_once('@').map_or(certified.as_str(), |(path, _)| path);
+        let repository = claims.source_repository_uri.as_deref().unwrap_or_default();
+        if path.strip_prefix(repository).and_then(|path| path.strip_prefix('/')) != Some(stated) {
+            return contradiction("workflow", stated, certified);
+        }
+    }
+    if let (Some(stated), Some(certified)) = (build.runner, &claims.runner_environment)
+        && stated != certified
+    {
+        return contradiction("runner", stated, certified);
+    }
+    Ok(true)
+}
+
+fn predicate(statement: &Statement) -> Option<Value> {
+    serde_json::from_str(statement.predicate.as_ref()?.get()).ok()
 }
 
 /// Whether `id` is the expected builder: the same text, or a release of it where no ref was expected.
@@ -276,82 +322,4 @@ fn is_builder(expected: &str, id: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use lifeboat_core::Sha256Digest;
-
-    use super::*;
-    use crate::bundle::Bundle;
-    use crate::judge::{Claim, judge};
-    use crate::key::SigningKey;
-    use crate::policy::{Policy, Signer};
-    use crate::statement::{self, PredicateType, Statement};
-
-    const GENERATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml";
-
-    fn provenance(builder: &str, repository: &str, git_ref: &str, dependency: &str) -> String {
-        format!(
-            r#"{{"buildDefinition":{{"buildType":"https://example.com/build","externalParameters":{{"inputs":{{"release":"true"}},"workflow":{{"repository":"{repository}","ref":"{git_ref}"}}}},"resolvedDependencies":[{{"uri":"{dependency}"}}]}},"runDetails":{{"builder":{{"id":"{builder}"}}}}}}"#
-        )
-    }
-
-    fn check(predicate: &str, expectations: &Expectations) -> Result<(), String> {
-        let key = SigningKey::generate();
-        let kind: PredicateType = "slsaprovenance1".parse().unwrap();
-        let predicate = statement::Predicate::from_file(&kind, predicate.into(), jiff::Timestamp::UNIX_EPOCH);
-        let subject = Sha256Digest::of(b"image");
-        let payload = Statement::attestation(subject, "app", &kind, &predicate.unwrap(), &BTreeMap::new());
-        let bundle = Bundle::sign_statement(payload, &key).unwrap().to_json();
-        let signer = Signer::Key { name: "ci.pub".to_owned(), key: key.verification_key().clone() };
-        let policy = Policy { signers: vec![signer], ..Policy::default() };
-        let accepted = judge(&bundle, &Claim { subject, predicate_type: kind }, &policy).unwrap();
-        expectations.check(accepted).map(drop).map_err(|refusal| refusal.to_string())
-    }
-
-    fn expected() -> Expectations {
-        Expectations {
-            builder: Some(GENERATOR.to_owned()),
-            source: Some("github.com/acme/app".parse().unwrap()),
-            git_ref: Some("refs/tags/v1".to_owned()),
-            parameters: BTreeMap::from([("release".to_owned(), "true".to_owned())]),
-        }
-    }
-
-    #[test]
-    fn a_build_that_is_as_expected_counts_and_every_difference_is_named() {
-        let builder = format!("{GENERATOR}@refs/tags/v2.1.0");
-        let repository = "https://github.com/acme/app";
-        let dependency = "git+https://github.com/acme/app@refs/tags/v1";
-        let good = provenance(&builder, repository, "refs/tags/v1", dependency);
-        check(&good, &expected()).unwrap();
-        let refusal = |predicate: &str| check(predicate, &expected()).unwrap_err();
-        let branch =
-            provenance(&format!("{GENERATOR}@refs/heads/main"), repository, "refs/tags/v1", dependency);
-        insta::assert_snapshot!(refusal(&branch), @"it was built by https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml@refs/heads/main, not by https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_container_slsa3.yml");
-        let elsewhere = provenance(&builder, "https://github.com/acme/other", "refs/tags/v1", dependency);
-        insta::assert_snapshot!(refusal(&elsewhere), @"it was built from https://github.com/acme/other (so externalParameters.workflow), not from https://github.com/acme/app");
-        let two_faced = provenance(&builder, repository, "refs/tags/v2", dependency);
-        insta::assert_snapshot!(refusal(&two_faced), @"externalParameters.workflow and resolvedDependencies name different refs");
-        let old = good.replace("refs/tags/v1\"", "refs/tags/v0\"");
-        insta::assert_snapshot!(refusal(&old), @"it was built from refs/tags/v0, not from refs/tags/v1");
-        insta::assert_snapshot!(refusal(&good.replace(r#""release":"true""#, r#""release":"false""#)), @"its parameter `release` is `false`, not `true`");
-        insta::assert_snapshot!(refusal(r#"{"buildDefinition":{}}"#), @"it is no provenance: missing field `buildType` at line 1 column 21");
-    }
-
-    #[test]
-    fn one_source_has_one_form() {
-        let same =
-            ["github.com/acme/app", "https://github.com/acme/app", "git+https://github.com/acme/app.git"];
-        for text in same {
-            assert_eq!(text.parse::<Source>().unwrap().0, "https://github.com/acme/app");
-        }
-        for other in [
-            "",
-            "app",
-            "git+ssh://github.com/acme/app",
-            "github.com/acme/../other",
-            "https://me@github.com/acme/app",
-        ] {
-            assert!(other.parse::<Source>().is_err(), "{other}");
-        }
-    }
-}
+mod tests;

@@ -93,13 +93,16 @@ pub enum Refusal {
         /// The value that was signed, if there is one.
         found: Option<String>,
     },
-    /// A minimum time is wanted, and nothing shows when the signature was made.
-    #[error("nothing in it shows when it was signed, and a minimum time was given")]
+    /// A minimum time is wanted, and nothing shows that the signature was not made before it.
+    #[error(
+        "nothing in it shows when it was signed, and a minimum time was given: a timestamp or a log shows that a \
+         signature was there, not since when"
+    )]
     NoTime,
-    /// The signature is older than the caller allows.
-    #[error("it was signed at {time}, before {minimum}")]
+    /// The signature may be older than the caller allows.
+    #[error("it was signed at {time} or soon after, before {minimum}")]
     Stale {
-        /// The earliest time at which it was witnessed.
+        /// The time that was signed, or since when its certificate is valid.
         time: String,
         /// The minimum.
         minimum: String,

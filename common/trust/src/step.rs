@@ -44,6 +44,11 @@ pub const INCLUSION: Step = Step::new(
     "log inclusion",
     "Sigstore client specification, section 4.4: Transparency Log Entry; RFC 6962, section 2.1.1",
 );
+/// The log promised to take the entry. Whether it did is not shown.
+pub const PROMISE: Step = Step::new(
+    "log promise",
+    "Sigstore client specification, section 4.4: Transparency Log Entry; Rekor, signed entry timestamp",
+);
 /// The log entry speaks of this signature.
 pub const LOG_ENTRY: Step =
     Step::new("log entry", "Sigstore client specification, section 4.4: Transparency Log Entry");

@@ -1,5 +1,8 @@
 //! Whom a verifier believes about certificates, logs and times (Sigstore protobuf specs, `sigstore_trustroot.proto`).
 
+mod lint;
+pub(crate) mod wire;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
@@ -7,8 +10,12 @@ use std::sync::OnceLock;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot as Parsed};
+use sigstore_verify::types::DerCertificate;
 
-use crate::json::check_object;
+pub use self::lint::{Finding, Level, lint};
+use self::wire::Root;
+use crate::log::Log;
+use crate::path::Authority;
 
 /// The certificate authorities, logs and timestamp authorities whose word counts.
 ///
@@ -20,9 +27,14 @@ pub struct TrustedRoot {
 }
 
 pub(crate) struct Prepared {
+    parsed: Parsed,
     pub(crate) verifier: Verifier,
-    /// The logs, by the digest of their key, with their addresses.
-    pub(crate) logs: BTreeMap<Sha256Digest, String>,
+    /// The logs, by their ids.
+    pub(crate) logs: BTreeMap<Sha256Digest, Log>,
+    /// The authorities that issue signing certificates.
+    pub(crate) certificate_authorities: Vec<Authority>,
+    /// The timestamp authorities; each chain begins with the certificate that signs.
+    pub(crate) timestamp_authorities: Vec<Authority>,
 }
 
 /// Why a trusted root cannot be used.
@@ -40,7 +52,8 @@ impl Fault for NotATrustedRoot {
 
     fn advice(&self) -> Option<String> {
         Some(
-            "give the trusted_root.json of the instance that signed; `cosign trusted-root create` makes one"
+            "give the trusted_root.json of the instance that signed (`cosign trusted-root create` makes one), and \
+             look at what `lifeboat-verify trusted-root check` says of it"
                 .to_owned(),
         )
     }
@@ -71,6 +84,24 @@ impl TrustedRoot {
     }
 }
 
+impl Prepared {
+    /// The library's verifier with certificates that came with the evidence. It takes every certificate of a chain for an
+    /// anchor; whether these are good is decided by the path, which is checked apart.
+    pub(crate) fn verifier_with(&self, brought: &[Vec<u8>]) -> Result<Verifier, String> {
+        let mut root = self.parsed.clone();
+        for authority in &mut root.certificate_authorities {
+            let certificates = &mut authority.cert_chain.certificates;
+            let [only] = certificates.as_slice() else { continue };
+            let mut one = only.clone();
+            for der in brought {
+                one.raw_bytes = DerCertificate::new(der.clone());
+                certificates.push(one.clone());
+            }
+        }
+        Verifier::new(&root).map_err(|error| error.to_string())
+    }
+}
+
 impl fmt::Debug for TrustedRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TrustedRoot({})", self.name)
@@ -78,18 +109,21 @@ impl fmt::Debug for TrustedRoot {
 }
 
 fn prepare(json: &[u8]) -> Result<Prepared, String> {
-    check_object(json)?;
-    let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
-    let root = Parsed::from_json(text).map_err(|error| error.to_string())?;
-    if !root.media_type.starts_with("application/vnd.dev.sigstore.trustedroot") {
-        return Err(format!("its media type is `{}`", crate::json::printable(&root.media_type)));
+    let root = Root::parse(json)?;
+    let mut logs = BTreeMap::new();
+    for log in &root.tlogs {
+        let log = Log::read(log)?;
+        logs.insert(log.id, log);
     }
-    let verifier = Verifier::new(&root).map_err(|error| error.to_string())?;
-    let logs = root.tlogs.iter().filter_map(|log| {
-        let id = <[u8; 32]>::try_from(log.log_id.key_id.as_bytes()).ok()?;
-        Some((Sha256Digest::from_bytes(id), log.base_url.clone()))
-    });
-    Ok(Prepared { verifier, logs: logs.collect() })
+    let authorities = |all: &[wire::CertificateAuthority]| {
+        all.iter().map(wire::CertificateAuthority::authority).collect::<Result<Vec<_>, _>>()
+    };
+    let certificate_authorities = authorities(&root.certificate_authorities)?;
+    let timestamp_authorities = authorities(&root.timestamp_authorities)?;
+    // The library reads one spelling of each member and passes over all others.
+    let parsed = Parsed::from_json(&root.to_json()).map_err(|error| error.to_string())?;
+    let verifier = Verifier::new(&parsed).map_err(|error| error.to_string())?;
+    Ok(Prepared { parsed, verifier, logs, certificate_authorities, timestamp_authorities })
 }
 
 #[cfg(test)]
@@ -99,7 +133,7 @@ mod tests {
     #[test]
     fn the_built_in_root_is_good() {
         let root = TrustedRoot::public_good();
-        assert!(root.prepared().logs.values().any(|url| url == "https://rekor.sigstore.dev"));
+        assert!(root.prepared().logs.values().any(|log| log.is_named("rekor.sigstore.dev")));
     }
 
     #[test]

@@ -274,7 +274,8 @@ mod tests {
     }
 
     fn checkpoint(cosignatures: Vec<NoteSignature>) -> Checkpoint {
-        Checkpoint { body: BODY.to_owned(), cosignatures }
+        let log_name = "log.example".to_owned();
+        Checkpoint { body: BODY.to_owned(), log_name, log_signatures: Vec::new(), cosignatures }
     }
 
     fn quorum(witnesses: &[&Signer], threshold: Option<usize>) -> Quorum {

@@ -77,6 +77,13 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     // The host's own key is a signer like any other.
     fs::write(case.yard.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
     case.verify(&["--key", "host.pub"]).expect_code(0);
+    // It is as young as the time that it signed, and so is whoever signed the same.
+    for key in ["host.pub", "release.pub"] {
+        case.verify(&["--key", key, "--min-time", "2020-01-01T00:00:00Z"]).expect_code(0);
+        let said = case.verify(&["--key", key, "--min-time", "2100-01-01T00:00:00Z"]).expect_code(1);
+        let words: Vec<&str> = said.stdout.split_whitespace().collect();
+        assert!(words.join(" ").contains("before 2100"), "{}", said.stdout);
+    }
     // It stands in no log.
     case.verify(&["--key", "host.pub", "--require-log"]).expect_code(1);
     case.verify(&["--key", "host.pub", "--key", "release.pub", "--key", "other.pub", "--threshold", "3"])

@@ -23,19 +23,26 @@ pub(crate) fn trials() -> Vec<Trial> {
     let suite = match suite() {
         Ok(suite) => suite,
         Err(missing) => {
-            return vec![trial("supply_chain::conformance", Err::<(), _>(missing), |()| Ok(()))];
+            let none = trial("supply_chain::conformance", Err::<(), _>(missing), |()| Ok(()));
+            return vec![none, roots_of_others()];
         }
     };
-    let mut trials = vec![Trial::test("supply_chain::conformance::the_suite_is_whole", {
+    let mut trials = vec![roots_of_others()];
+    trials.push(Trial::test("supply_chain::conformance::the_suite_is_whole", {
         let found = suite.len();
         move || match found {
             0..FOLDERS => Err(Failed::from(format!("{found} folders, where {FOLDERS} were expected"))),
             _ => Ok(()),
         }
-    })];
+    }));
     let cosigned = suite.iter().find(|case| case.ends_with(COSIGNED)).cloned();
     trials.push(Trial::test("supply_chain::conformance::cosignatures_of_real_witnesses", move || {
         cosignatures(&cosigned.ok_or_else(|| Failed::from(format!("no folder {COSIGNED}")))?)
+    }));
+    trials.push(Trial::test("supply_chain::conformance::trusted_roots_have_no_errors", {
+        let roots: Vec<PathBuf> =
+            suite.iter().filter(|case| !is_bad(case)).map(|case| case.join(ROOT)).collect();
+        move || no_errors(&roots)
     }));
     for case in suite {
         for by_digest in [false, true] {
@@ -47,6 +54,55 @@ pub(crate) fn trials() -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// What a case's trusted root is called.
+const ROOT: &str = "trusted_root.json";
+
+fn is_bad(case: &Path) -> bool {
+    case.to_string_lossy().ends_with("_fail")
+}
+
+/// Trusted roots of other verifiers' tests, in the folder that `LIFEBOAT_TEST_ROOTS` names, at whatever depth.
+fn roots_of_others() -> Trial {
+    let name = "LIFEBOAT_TEST_ROOTS";
+    let folder = std::env::var_os(name).filter(|value| !value.is_empty());
+    let folder = folder.ok_or_else(|| Missing(format!("{name} names no folder of trusted roots")));
+    trial("supply_chain::trusted_roots_have_no_errors", folder, |folder| {
+        let mut roots = Vec::new();
+        find_roots(Path::new(&folder), &mut roots)?;
+        if roots.is_empty() {
+            return Err(format!("{} holds no trusted roots", PathBuf::from(folder).display()).into());
+        }
+        no_errors(&roots)
+    })
+}
+
+/// Finds files that say that they are trusted roots.
+fn find_roots(folder: &Path, roots: &mut Vec<PathBuf>) -> Result<(), Failed> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_roots(&path, roots)?;
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            let json: Value = serde_json::from_slice(&fs::read(&path)?).unwrap_or_default();
+            let kind = json["mediaType"].as_str().unwrap_or_default();
+            roots.extend(kind.starts_with("application/vnd.dev.sigstore.trustedroot").then_some(path));
+        }
+    }
+    Ok(())
+}
+
+fn no_errors(roots: &[PathBuf]) -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    for root in roots.iter().filter(|root| root.is_file()) {
+        let root = root.display().to_string();
+        let said = run(&mut lifeboat(VERIFY, home.path(), ["trusted-root", "check", &root]));
+        if said.code != Some(0) {
+            return Err(format!("{said:?}").into());
+        }
+    }
+    Ok(())
 }
 
 /// The folders of the suite's cases.
@@ -113,7 +169,7 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
     let home = tempfile::tempdir()?;
     let bundle = case.join("bundle.sigstore.json");
     let said = run(&mut lifeboat(VERIFY, home.path(), arguments(case, &bundle, by_digest)?));
-    let must_fail = case.to_string_lossy().ends_with("_fail");
+    let must_fail = is_bad(case);
     // A malformed trusted root is a wrong input; everything else is a verdict.
     let is_right = if must_fail { matches!(said.code, Some(1 | 2)) } else { said.code == Some(0) };
     if is_right { Ok(()) } else { Err(Failed::from(format!("{said:?}"))) }
@@ -134,7 +190,7 @@ fn arguments(case: &Path, bundle: &Path, by_digest: bool) -> Result<Vec<String>,
         artifact.display().to_string()
     };
     let mut args = vec!["blob".to_owned(), artifact, "--bundle".to_owned(), bundle.display().to_string()];
-    if let Some(root) = own("trusted_root.json") {
+    if let Some(root) = own(ROOT) {
         args.extend(["--trusted-root".to_owned(), root.display().to_string()]);
     }
     if let Some(key) = own("key.pub") {

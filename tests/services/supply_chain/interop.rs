@@ -17,7 +17,7 @@ const TYPES: [(&str, &str); 6] = [
     ("cyclonedx", r#"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#),
     (
         "slsaprovenance1",
-        r#"{"buildDefinition":{"buildType":"https://example.com/b","externalParameters":{"source":{"uri":"git+https://github.com/acme/app@refs/tags/v1"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v1"}]},"runDetails":{"builder":{"id":"https://ci.example/builder@v1"}}}"#,
+        r#"{"buildDefinition":{"buildType":"https://slsa.dev/container-based-build/v0.1","externalParameters":{"source":{"uri":"git+https://github.com/acme/app@refs/tags/v1"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v1"}]},"runDetails":{"builder":{"id":"https://ci.example/builder@v1"}}}"#,
     ),
     (
         "vuln",

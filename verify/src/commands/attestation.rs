@@ -9,7 +9,7 @@ use lifeboat_registry::Reference;
 use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
 use lifeboat_trust::judge::Accepted;
-use lifeboat_trust::provenance::Expectations;
+use lifeboat_trust::provenance::{Expectations, Parameter};
 use lifeboat_trust::statement::PredicateType;
 
 use crate::evidence::{Image, Search};
@@ -68,9 +68,41 @@ struct BuildFlags {
     /// From which ref, such as refs/tags/v1.0
     #[arg(long = "ref", value_name = "REF")]
     git_ref: Option<String>,
-    /// A parameter that the build must have been started with; give it again for more
-    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = signers::parse_annotation)]
-    parameters: Vec<(String, String)>,
+    /// A parameter that the build must have been started with: name=text, or name:=JSON; give it again for more
+    ///
+    /// A name that begins with a slash is a JSON pointer into the predicate, for builds of a type that is not known here.
+    #[arg(long = "parameter", value_name = "NAME=TEXT|NAME:=JSON", value_parser = parse_parameter)]
+    parameters: Vec<(String, Parameter)>,
+    /// Where the predicate names its source, for builds of a type that is not known here
+    #[arg(long, value_name = "POINTER", requires = "source", value_parser = parse_pointer)]
+    source_at: Option<String>,
+    /// Where the predicate names its ref, likewise
+    #[arg(long, value_name = "POINTER", requires = "git_ref", value_parser = parse_pointer)]
+    ref_at: Option<String>,
+}
+
+/// Reads `NAME=TEXT` or `NAME:=JSON`.
+fn parse_parameter(text: &str) -> Result<(String, Parameter), String> {
+    let (name, value) =
+        signers::parse_annotation(text).map_err(|_| "write NAME=TEXT or NAME:=JSON".to_owned())?;
+    match name.strip_suffix(':') {
+        Some("") => Err("write NAME=TEXT or NAME:=JSON".to_owned()),
+        Some(name) => {
+            let json = serde_json::from_str(&value)
+                .map_err(|error| format!("what follows `:=` is no JSON: {error}"))?;
+            Ok((name.to_owned(), Parameter::Json(json)))
+        }
+        None => Ok((name, Parameter::Text(value))),
+    }
+}
+
+/// Reads a JSON pointer (RFC 6901) to something inside.
+fn parse_pointer(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("write a JSON pointer, such as /a/b".to_owned())
+    }
 }
 
 impl BuildFlags {
@@ -79,7 +111,9 @@ impl BuildFlags {
             builder: self.builder.clone(),
             source: self.source.as_deref().map(str::parse).transpose()?,
             git_ref: self.git_ref.clone(),
-            parameters: self.parameters.iter().cloned().collect(),
+            parameters: signers::once("--parameter", self.parameters.iter().cloned())?,
+            source_at: self.source_at.clone(),
+            git_ref_at: self.ref_at.clone(),
         };
         match expectations {
             none if none.is_empty() => Ok(None),

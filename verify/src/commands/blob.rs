@@ -1,6 +1,5 @@
 //! `lifeboat-verify blob`
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,7 +68,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     let file = judge::File { digest, content: content.as_deref(), predicate_type: kind.as_ref() };
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-    let mut authors = BTreeSet::new();
+    let mut votes = Vec::new();
     for path in &args.bundles {
         let bundle = read_file_capped(path, MAX_ATTESTATION_BYTES)
             .map_err(|error| unreadable("bundle", path, &error))?;
@@ -77,12 +76,13 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         match judge::judge_file(&bundle, file, &policy) {
             Ok(found) => {
                 accepted.push(findings::accepted_bundle(shown, "bundle", &found));
-                authors.insert(found.author);
+                votes.push(found.vote);
             }
             Err(refusal) => refused.push(findings::refused_bundle(shown, &refusal)),
         }
     }
-    let verdict = if policy.is_met_by(&authors) { Verdict::Verified } else { Verdict::Refused };
+    let verdict = if policy.is_met_by(&votes) { Verdict::Verified } else { Verdict::Refused };
+    let (slots, distinct_signers) = findings::fill_slots(&policy, &votes, &mut accepted);
     let signers = policy.names();
     let what = match &kind {
         Some(kind) => format!("{} about a file", judge::describe(kind.uri())),
@@ -98,7 +98,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         predicate_type: kind.map(|kind| kind.uri().to_owned()),
         signers,
         threshold: policy.threshold,
-        distinct_signers: authors.len(),
+        distinct_signers,
+        slots,
         accepted,
         refused,
         unread: Vec::new(),

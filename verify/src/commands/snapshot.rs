@@ -1,13 +1,15 @@
 //! `lifeboat-verify snapshot`
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
 use lifeboat_trust::judge::{Claim, judge};
 use lifeboat_trust::key_file;
-use lifeboat_trust::policy::{Author, Policy, Signer};
+use lifeboat_trust::matching::Vote;
+use lifeboat_trust::policy::{Policy, Signer};
+use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_vault::{ManifestChain, PREDICATE_TYPE, Repository, SignedManifest};
 
@@ -46,6 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+    args.evidence.refuse_annotations("what a snapshot signs bears no annotations")?;
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
     let before = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?.flatten();
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
@@ -66,6 +69,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         signers: policy.names(),
         threshold: if policy.signers.is_empty() { 0 } else { policy.threshold },
         distinct_signers: 0,
+        slots: Vec::new(),
         accepted: Vec::new(),
         refused: Vec::new(),
         problems: problems(&chain, snapshot),
@@ -100,12 +104,19 @@ async fn judge_signers(
     policy: &Policy,
     report: &mut SnapshotVerification,
 ) -> Result<(), Failure> {
-    let mut authors = BTreeSet::new();
+    let mut votes = Vec::new();
     let is_host = |signer: &&Signer| matches!(signer, Signer::Key { key, .. } if key == snapshot.key());
-    // The host's own signature stands in no log.
+    let slots = policy.signers.iter().enumerate().filter(|(_, signer)| is_host(signer)).map(|(slot, _)| slot);
+    let slots: Vec<usize> = slots.collect();
+    // The host's own signature stands in no log, and is as young as the time that it signed.
     let host = policy.signers.iter().find(is_host).filter(|_| !policy.keys_need_log());
-    if let Some(signer) = host {
-        authors.insert(Author::Key(snapshot.key().id()));
+    let too_old = policy.minimum_time.filter(|minimum| snapshot.time() < *minimum);
+    if let (Some(_), Some(minimum)) = (host, too_old) {
+        let refusal = Refusal::Stale { time: snapshot.time().to_string(), minimum: minimum.to_string() };
+        report.refused.push(findings::refused_bundle("the host's own signature".to_owned(), &refusal));
+    } else if let Some(signer) = host {
+        let signature = Sha256Digest::of(snapshot.payload());
+        votes.push(Vote { slots, key: snapshot.key().id(), signature, identity: None });
         let step = lifeboat_trust::step::ENVELOPE;
         report.accepted.push(AcceptedBundle {
             bundle: "the host's own signature".to_owned(),
@@ -116,7 +127,9 @@ async fn judge_signers(
             issuer: None,
             states: Some(PREDICATE_TYPE.to_owned()),
             witnessed_at: Vec::new(),
+            fills: None,
             log_entries: 0,
+            log_promises: 0,
             unchecked_log_entries: 0,
             cosignatures: Vec::new(),
             unchecked_cosignatures: 0,
@@ -135,11 +148,11 @@ async fn judge_signers(
             }),
             Ok(found) => {
                 report.accepted.push(findings::accepted_bundle(object, "bundle", &found));
-                authors.insert(found.author);
+                votes.push(found.vote);
             }
             Err(refusal) => report.refused.push(findings::refused_bundle(object, &refusal)),
         }
     }
-    report.distinct_signers = authors.len();
+    (report.slots, report.distinct_signers) = findings::fill_slots(policy, &votes, &mut report.accepted);
     Ok(())
 }

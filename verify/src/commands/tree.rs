@@ -38,6 +38,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
+    args.signers.refuse_threshold("everything is judged by itself, and nothing is counted")?;
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
     let image = Image::resolve(reference, None, &args.registry).await?;
     let mut tree = Tree {

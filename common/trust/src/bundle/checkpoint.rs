@@ -14,8 +14,13 @@ const MAX_SIGNATURES: usize = 64;
 /// the entry names. No signature is verified here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// What is signed, with the newline at its end.
+    /// What is signed, with the newline at its end. Its first line is the origin: the log, and for one of the first
+    /// generation the number of its tree.
     pub body: String,
+    /// The name of the key that claims to be the log's.
+    pub log_name: String,
+    /// The signatures in that name.
+    pub log_signatures: Vec<NoteSignature>,
     /// The signatures that do not claim to be of the log.
     pub cosignatures: Vec<NoteSignature>,
 }
@@ -71,13 +76,19 @@ impl Checkpoint {
                 NoteSignature::parse(line).ok_or_else(|| refused("its checkpoint bears what is no signature"))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        // The id of a log's key is longer in an entry than under a checkpoint.
-        let is_by_log = |signature: &&NoteSignature| log.get(..4) == Some(&signature.id);
-        let Some(by_log) = signatures.iter().find(is_by_log).map(|signature| signature.name.clone()) else {
+        // The id of a log's key is longer in an entry than under a checkpoint, and another's key may have the same one.
+        let origin = body.lines().next().unwrap_or_default();
+        let is_origin = |name: &str| {
+            origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "))
+        };
+        let mut claimed = signatures.iter().filter(|signature| log.get(..4) == Some(&signature.id));
+        let named = claimed.clone().find(|signature| is_origin(&signature.name));
+        let Some(log_name) = named.or_else(|| claimed.next()).map(|signature| signature.name.clone()) else {
             return Err(refused("its checkpoint bears no signature of the log that it names"));
         };
         // A log may sign with several keys, under its one name.
-        let cosignatures = signatures.into_iter().filter(|signature| signature.name != by_log);
-        Ok(Self { body: format!("{body}\n"), cosignatures: cosignatures.collect() })
+        let (log_signatures, cosignatures) =
+            signatures.into_iter().partition(|signature| signature.name == log_name);
+        Ok(Self { body: format!("{body}\n"), log_name, log_signatures, cosignatures })
     }
 }

@@ -21,26 +21,28 @@ const SHA2_256: &str = "SHA2_256";
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Json {
+    #[serde(alias = "media_type")]
     pub(super) media_type: String,
+    #[serde(alias = "verification_material")]
     pub(super) verification_material: JsonMaterial,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "message_signature", skip_serializing_if = "Option::is_none")]
     pub(super) message_signature: Option<JsonMessage>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "dsse_envelope", skip_serializing_if = "Option::is_none")]
     pub(super) dsse_envelope: Option<JsonEnvelope>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonMaterial {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "public_key", skip_serializing_if = "Option::is_none")]
     pub(super) public_key: Option<JsonPublicKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) certificate: Option<JsonCertificate>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "x509_certificate_chain", skip_serializing_if = "Option::is_none")]
     pub(super) x509_certificate_chain: Option<JsonChain>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "tlog_entries", skip_serializing_if = "Option::is_none")]
     pub(super) tlog_entries: Option<Vec<JsonLogEntry>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "timestamp_verification_data", skip_serializing_if = "Option::is_none")]
     pub(super) timestamp_verification_data: Option<JsonTimestamps>,
 }
 
@@ -54,6 +56,7 @@ pub(super) struct JsonPublicKey {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonCertificate {
+    #[serde(alias = "raw_bytes")]
     pub(super) raw_bytes: String,
 }
 
@@ -67,13 +70,19 @@ pub(super) struct JsonChain {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JsonTimestamps {
-    #[serde(default, rename = "rfc3161Timestamps", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "rfc3161Timestamps",
+        alias = "rfc3161_timestamps",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(super) rfc3161: Option<Vec<JsonTimestamp>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonTimestamp {
+    #[serde(alias = "signed_timestamp")]
     pub(super) signed_timestamp: String,
 }
 
@@ -99,22 +108,26 @@ impl Number {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonLogEntry {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "log_index", skip_serializing_if = "Option::is_none")]
     pub(super) log_index: Option<Number>,
+    #[serde(alias = "log_id")]
     pub(super) log_id: JsonLogId,
+    #[serde(alias = "kind_version")]
     pub(super) kind_version: JsonKind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "integrated_time", skip_serializing_if = "Option::is_none")]
     pub(super) integrated_time: Option<Number>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "inclusion_promise", skip_serializing_if = "Option::is_none")]
     pub(super) inclusion_promise: Option<JsonPromise>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "inclusion_proof", skip_serializing_if = "Option::is_none")]
     pub(super) inclusion_proof: Option<JsonProof>,
+    #[serde(alias = "canonicalized_body")]
     pub(super) canonicalized_body: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonLogId {
+    #[serde(alias = "key_id")]
     pub(super) key_id: String,
 }
 
@@ -128,15 +141,18 @@ pub(super) struct JsonKind {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonPromise {
+    #[serde(alias = "signed_entry_timestamp")]
     pub(super) signed_entry_timestamp: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonProof {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "log_index", skip_serializing_if = "Option::is_none")]
     pub(super) log_index: Option<Number>,
+    #[serde(alias = "root_hash")]
     pub(super) root_hash: String,
+    #[serde(alias = "tree_size")]
     pub(super) tree_size: Number,
     #[serde(default)]
     pub(super) hashes: Vec<String>,
@@ -153,7 +169,7 @@ pub(super) struct JsonCheckpoint {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonMessage {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "message_digest", skip_serializing_if = "Option::is_none")]
     pub(super) message_digest: Option<JsonDigest>,
     pub(super) signature: String,
 }
@@ -169,6 +185,7 @@ pub(super) struct JsonDigest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct JsonEnvelope {
     pub(super) payload: String,
+    #[serde(alias = "payload_type")]
     pub(super) payload_type: String,
     pub(super) signatures: Vec<JsonSignature>,
 }
@@ -236,9 +253,10 @@ impl JsonLogEntry {
     fn parse(&self) -> Result<LogEntry, NotABundle> {
         let index = |number: &Option<Number>, what| number.as_ref().map_or(Ok(0), |n| n.value(what));
         let outer = index(&self.log_index, "log index")?;
-        if let Some(time) = &self.integrated_time {
-            time.value("integrated time")?;
-        }
+        let integrated_time = index(&self.integrated_time, "integrated time")?;
+        let promise = self.inclusion_promise.as_ref();
+        let promise =
+            promise.map(|one| decode("a log's promise", &one.signed_entry_timestamp)).transpose()?;
         let log = decode("the log id", &self.log_id.key_id)?;
         let is_second_generation =
             self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";
@@ -259,7 +277,12 @@ impl JsonLogEntry {
         }
         Ok(LogEntry {
             log: <[u8; 32]>::try_from(log).ok().map(Sha256Digest::from_bytes),
-            has_promise: self.inclusion_promise.is_some(),
+            kind: self.kind_version.kind.clone(),
+            kind_version: self.kind_version.version.clone(),
+            body: decode("a log entry", &self.canonicalized_body)?,
+            promise,
+            integrated_time,
+            index: outer,
             has_proof: self.inclusion_proof.is_some(),
             is_second_generation,
             checkpoint,

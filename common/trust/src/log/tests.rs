@@ -1,0 +1,196 @@
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::json;
+
+use super::*;
+use crate::bundle::NoteSignature;
+use crate::key::SigningKey;
+
+const BODY: &[u8] = br#"{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{}}"#;
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn log_of(key: &SigningKey, url: &str, window: &serde_json::Value) -> Log {
+    let spki = key.verification_key().to_spki_der();
+    let id = key.verification_key().id();
+    let wire: wire::Log = serde_json::from_value(json!({
+        "baseUrl": url,
+        "hashAlgorithm": "SHA2_256",
+        "publicKey": {"rawBytes": STANDARD.encode(spki), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": window},
+        "logId": {"keyId": STANDARD.encode(id.as_bytes())},
+    }))
+    .unwrap();
+    Log::read(&wire).unwrap()
+}
+
+fn log(key: &SigningKey) -> Log {
+    log_of(key, "https://log.example", &json!({"start": "2020-01-01T00:00:00Z"}))
+}
+
+/// An entry under a checkpoint of this origin, signed in this name by `key` with the id of `named`.
+fn entry(origin: &str, name: &str, key: &SigningKey, named: &SigningKey) -> LogEntry {
+    let body = format!("{origin}\n1\nAAAA\n");
+    let id = *named.verification_key().id().as_bytes().first_chunk().unwrap();
+    let signature = NoteSignature { name: name.to_owned(), id, bytes: key.sign(body.as_bytes()) };
+    LogEntry {
+        log: Some(named.verification_key().id()),
+        kind: "hashedrekord".to_owned(),
+        kind_version: "0.0.1".to_owned(),
+        body: BODY.to_vec(),
+        promise: None,
+        integrated_time: 1_700_000_000,
+        index: 7,
+        has_proof: true,
+        is_second_generation: false,
+        checkpoint: Some(Checkpoint {
+            body,
+            log_name: name.to_owned(),
+            log_signatures: vec![signature],
+            cosignatures: Vec::new(),
+        }),
+    }
+}
+
+fn shows(entry: &LogEntry, log: &Log) -> Result<Shows, String> {
+    check_entry(entry, log, None, None, now()).map_err(|refusal| refusal.to_string())
+}
+
+#[test]
+fn a_checkpoint_counts_with_the_key_and_the_name_of_its_log_only() {
+    let (own, other) = (SigningKey::generate(), SigningKey::generate());
+    let log = log(&own);
+    for origin in ["log.example", "log.example - 1", "log.example - 2605736670972794746"] {
+        assert_eq!(shows(&entry(origin, "log.example", &own, &own), &log), Ok(Shows::Inclusion), "{origin}");
+    }
+    let reason = shows(&entry("log.example", "log.example", &other, &own), &log).unwrap_err();
+    assert_eq!(reason, "its checkpoint is not signed by the log that the entry names");
+    for (origin, name) in [
+        ("evil-origin", "log.example"),
+        ("log.example.evil", "log.example"),
+        ("log.example - ", "log.example"),
+        ("log.example - x", "log.example"),
+        ("", "log.example"),
+        ("evil.example", "evil.example"),
+        ("log.example:1", "log.example:1"),
+    ] {
+        shows(&entry(origin, name, &own, &own), &log).unwrap_err();
+    }
+    // The signature stands beside one that only bears the log's id.
+    let mut both = entry("log.example", "log.example", &own, &own);
+    let garbage = entry("log.example", "log.example", &other, &own);
+    let checkpoint = both.checkpoint.as_mut().unwrap();
+    checkpoint.log_signatures.insert(0, garbage.checkpoint.unwrap().log_signatures.remove(0));
+    assert_eq!(shows(&both, &log), Ok(Shows::Inclusion));
+    let mut none = entry("log.example", "log.example", &own, &own);
+    none.checkpoint = None;
+    shows(&none, &log).unwrap_err();
+}
+
+#[test]
+fn a_log_goes_by_its_host_or_by_the_name_in_its_id() {
+    let key = SigningKey::generate();
+    let open = json!({"start": "2020-01-01T00:00:00Z"});
+    for (url, names) in [
+        ("https://log.example", vec!["log.example"]),
+        ("http://localhost:8000", vec!["localhost", "localhost:8000"]),
+        ("https://log.example/v2/", vec!["log.example"]),
+    ] {
+        let log = log_of(&key, url, &open);
+        for name in names {
+            assert!(log.is_named(name), "{url} {name}");
+        }
+        for name in ["", "https:", "log.example/v2", "example"] {
+            assert!(!log.is_named(name), "{url} {name}");
+        }
+    }
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let raw = <[u8; 32]>::try_from(pair.public_key().as_ref()).unwrap();
+    let mut log = log(&key);
+    log.key = Some(VerificationKey::from_ed25519(raw).unwrap());
+    log.id = Sha256Digest::of(&[&b"moved.example\n\x01"[..], &raw].concat());
+    assert!(log.is_named("moved.example") && !log.is_named("other.example"));
+}
+
+#[test]
+fn what_the_log_holds_is_what_is_presented() {
+    let own = SigningKey::generate();
+    let log = log(&own);
+    let with = |body: &str| {
+        let mut entry = entry("log.example", "log.example", &own, &own);
+        entry.body = body.as_bytes().to_vec();
+        shows(&entry, &log)
+    };
+    for body in [
+        r#"{"apiVersion":"0.0.1","kind":"rekord","spec":{}}"#,
+        r#"{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{}}"#,
+        r#"{"apiVersion":"0.0.1","kind":"totally/other"}"#,
+        r#"{"apiVersion":"0.0.1","kind":"hashedrekord","kind":"hashedrekord"}"#,
+        "[]",
+        "",
+    ] {
+        with(body).unwrap_err();
+    }
+}
+
+#[test]
+fn an_envelope_is_logged_with_the_certificate_that_signed_it() {
+    let own = SigningKey::generate();
+    let log = log(&own);
+    let pem = |label: &str, der: &[u8]| STANDARD.encode(pem::encode(&pem::Pem::new(label, der)));
+    let with = |keys: &[String], certificate: Option<&[u8]>| {
+        let mut entry = entry("log.example", "log.example", &own, &own);
+        entry.kind = "intoto".to_owned();
+        entry.kind_version = "0.0.2".to_owned();
+        let signatures: Vec<_> = keys.iter().map(|key| json!({"publicKey": key, "sig": ""})).collect();
+        let spec = json!({"content": {"envelope": {"signatures": signatures}}});
+        entry.body = json!({"apiVersion": "0.0.2", "kind": "intoto", "spec": spec}).to_string().into_bytes();
+        check_entry(&entry, &log, certificate, None, now()).is_ok()
+    };
+    let (ann, mallory) = (pem("CERTIFICATE", b"ann"), pem("CERTIFICATE", b"mallory"));
+    assert!(with(std::slice::from_ref(&ann), Some(b"ann")));
+    assert!(!with(std::slice::from_ref(&mallory), Some(b"ann")));
+    assert!(!with(&[ann.clone(), mallory.clone()], Some(b"ann")));
+    assert!(!with(&[], Some(b"ann")));
+    assert!(!with(&["x".to_owned()], Some(b"ann")));
+    // A key's signature has no certificate; the library compares the keys.
+    assert!(with(&[mallory], None));
+}
+
+#[test]
+fn a_promise_is_no_inclusion_and_is_by_the_log_that_is_named() {
+    let (own, other) = (SigningKey::generate(), SigningKey::generate());
+    let promised = |key: &SigningKey, time: u64| {
+        let mut entry = entry("log.example", "log.example", &own, &own);
+        (entry.has_proof, entry.checkpoint) = (false, None);
+        let text = format!(
+            r#"{{"body":"{}","integratedTime":{time},"logID":"{}","logIndex":7}}"#,
+            STANDARD.encode(BODY),
+            own.verification_key().id()
+        );
+        entry.promise = Some(key.sign(text.as_bytes()));
+        entry
+    };
+    let log = log(&own);
+    assert_eq!(shows(&promised(&own, 1_700_000_000), &log), Ok(Shows::Promise));
+    shows(&promised(&other, 1_700_000_000), &log).unwrap_err();
+    shows(&promised(&own, 1_700_000_001), &log).unwrap_err();
+    let ended = json!({"start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z"});
+    shows(&promised(&own, 1_700_000_000), &log_of(&own, "https://log.example", &ended)).unwrap_err();
+}
+
+#[test]
+fn a_log_is_believed_within_its_window_only() {
+    let own = SigningKey::generate();
+    let entry = entry("log.example", "log.example", &own, &own);
+    let window = |start: &str, end: &str, after: Option<&str>| {
+        let window = json!({"start": start, "end": end});
+        let log = log_of(&own, "https://log.example", &window);
+        check_entry(&entry, &log, None, after.map(|after| after.parse().unwrap()), now()).is_ok()
+    };
+    let (start, end) = ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
+    assert!(window(start, end, None));
+    assert!(window(start, end, Some(end)));
+    assert!(!window(start, end, Some("2023-01-01T00:00:00Z")));
+    assert!(!window("2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z", None));
+}

@@ -1,0 +1,243 @@
+//! Timestamps (RFC 3161): what `sigstore-tsa` does not ask of one whose signature is good.
+//!
+//! A token must say by signed attributes what it is and which certificate signed it (RFC 3161, section 2.4.2; RFC 5652,
+//! section 11.1; RFC 5816), the authority's certificates must form a path that is good at that time, and the time must have
+//! come.
+
+use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
+use cms::content_info::ContentInfo;
+use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
+use jiff::Timestamp;
+use x509_cert::Certificate;
+use x509_cert::attr::Attribute;
+use x509_cert::der::asn1::{Any, AnyRef, GeneralizedTime, ObjectIdentifier};
+use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
+use x509_cert::ext::pkix::SubjectKeyIdentifier;
+use x509_cert::time::Time;
+
+use crate::certificate::timestamp;
+use crate::path::{Authority, Facts, Purpose, validate};
+use crate::refusal::Refusal;
+use crate::step;
+
+const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
+const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
+const SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.12");
+const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
+const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
+
+/// How far the clock of an authority may be ahead of this one, in seconds.
+const MAX_AHEAD: i64 = 60;
+
+/// Checks a token whose signature was verified.
+pub(crate) fn check(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), Refusal> {
+    check_token(token, authorities, now).map_err(|reason| {
+        Refusal::unproven(step::TIMESTAMP, format!("its timestamp does not count: {reason}"))
+    })
+}
+
+fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), String> {
+    let signed = signed_data(token)?;
+    let time = time(&signed)?;
+    if time.as_second() > now.as_second().saturating_add(MAX_AHEAD) {
+        return Err(format!("it is of {time}, and now is {now}: check the clock of this machine"));
+    }
+    let [signer] = signed.signer_infos.0.as_slice() else {
+        return Err(format!("it has {} signatures", signed.signer_infos.0.len()));
+    };
+    let content_type = attribute(signer, CONTENT_TYPE)?.ok_or("it has no signed content type")?;
+    let content_type = one_value(content_type)?;
+    if ObjectIdentifier::from_der(&content_type) != Ok(TST_INFO) {
+        return Err("its signed content type is not that of a timestamp".to_owned());
+    }
+    // The authorities whose certificate it names. That one of them signed it was verified before.
+    let named: Vec<Authority> =
+        authorities.iter().filter(|authority| is_named(signer, authority)).cloned().collect();
+    let Some(leaf) = named.first().and_then(|authority| authority.chain.first()) else {
+        return Err("it names no certificate of an authority in the trusted root".to_owned());
+    };
+    check_signing_certificate(signer, leaf)?;
+    let issuers: Vec<Authority> = named
+        .iter()
+        .map(|authority| {
+            // A chain of one is a certificate that vouches for itself.
+            let chain = if authority.chain.len() == 1 { &authority.chain[..] } else { &authority.chain[1..] };
+            Authority { chain: chain.to_vec(), window: authority.window }
+        })
+        .collect();
+    if named.iter().all(|authority| authority.chain.len() == 1) {
+        // All that the trusted root holds of the authority is the certificate that signs. It is the anchor itself, and
+        // there is no path (RFC 5280, section 6.1).
+        let window = Facts::read(leaf)?.window;
+        return if window.contains(time) {
+            Ok(())
+        } else {
+            Err("its certificate was not valid then".to_owned())
+        };
+    }
+    validate(leaf, &issuers, &[], time, Purpose::TimeStamping)
+}
+
+/// The signed data in a token, or in the answer of an authority that holds one (RFC 3161, section 2.4.2).
+fn signed_data(token: &[u8]) -> Result<SignedData, String> {
+    let malformed = |error: x509_cert::der::Error| format!("it is malformed: {error}");
+    let content = match ContentInfo::from_der(token) {
+        Ok(content) => content,
+        Err(_) => {
+            let mut answer = SliceReader::new(token).map_err(malformed)?;
+            let token = answer
+                .sequence(|fields| {
+                    fields.tlv_bytes()?;
+                    fields.tlv_bytes()
+                })
+                .map_err(malformed)?;
+            ContentInfo::from_der(token).map_err(malformed)?
+        }
+    };
+    SignedData::from_der(&content.content.to_der().map_err(malformed)?).map_err(malformed)
+}
+
+/// When the authority says that it was (RFC 3161, section 2.4.2, `genTime`).
+fn time(signed: &SignedData) -> Result<Timestamp, String> {
+    let malformed = |error: x509_cert::der::Error| format!("it is malformed: {error}");
+    let content = signed.encap_content_info.econtent.as_ref().ok_or("it states nothing")?;
+    let mut info = SliceReader::new(content.value()).map_err(malformed)?;
+    let time = info.sequence(|fields| {
+        // Version, policy, message imprint, serial number.
+        for _ in 0..4 {
+            fields.tlv_bytes()?;
+        }
+        let time = GeneralizedTime::decode(fields)?;
+        while !fields.is_finished() {
+            fields.tlv_bytes()?;
+        }
+        Ok(time)
+    });
+    Ok(timestamp(Time::GeneralTime(time.map_err(malformed)?)))
+}
+
+/// The signed attribute of this kind. One that occurs twice may be read in two ways.
+fn attribute(signer: &SignerInfo, kind: ObjectIdentifier) -> Result<Option<&Attribute>, String> {
+    let attributes = signer.signed_attrs.iter().flat_map(|all| all.iter());
+    let found: Vec<&Attribute> = attributes.filter(|attribute| attribute.oid == kind).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        several => Err(format!("its signed attribute {kind} occurs {} times", several.len())),
+    }
+}
+
+/// The value of an attribute that must have one, in DER.
+fn one_value(attribute: &Attribute) -> Result<Vec<u8>, String> {
+    let value = attribute.values.get(0).filter(|_| attribute.values.len() == 1);
+    let value = value.ok_or_else(|| format!("its signed attribute {} has not one value", attribute.oid))?;
+    value.to_der().map_err(|error| error.to_string())
+}
+
+/// Whether the signer is the one whose certificate the authority's chain begins with.
+fn is_named(signer: &SignerInfo, authority: &Authority) -> bool {
+    let Some(Ok(leaf)) = authority.chain.first().map(|der| Certificate::from_der(der)) else { return false };
+    let leaf = leaf.tbs_certificate;
+    match &signer.sid {
+        SignerIdentifier::IssuerAndSerialNumber(named) => {
+            leaf.issuer == named.issuer && leaf.serial_number == named.serial_number
+        }
+        SignerIdentifier::SubjectKeyIdentifier(named) => leaf.extensions.iter().flatten().any(|extension| {
+            extension.extn_id == SUBJECT_KEY_IDENTIFIER
+                && SubjectKeyIdentifier::from_der(extension.extn_value.as_bytes()).as_ref() == Ok(named)
+        }),
+    }
+}
+
+/// Compares the certificate that the token names with the one that signed (RFC 2634, section 5.4; RFC 5035).
+///
+/// The digest, or the issuer and the serial number, must be its: there are authorities that hash something else than the
+/// certificate, and that the signature is by this very certificate was verified before.
+fn check_signing_certificate(signer: &SignerInfo, leaf: &[u8]) -> Result<(), String> {
+    let newer = attribute(signer, SIGNING_CERTIFICATE_V2)?;
+    let attribute = match newer {
+        Some(newer) => newer,
+        None => {
+            attribute(signer, SIGNING_CERTIFICATE)?.ok_or("it does not sign which certificate it is by")?
+        }
+    };
+    let value = one_value(attribute)?;
+    let named = Named::read(&value, newer.is_some())
+        .map_err(|error| format!("the certificate that it names cannot be read: {error}"))?;
+    let algorithm = match named.algorithm {
+        None => &SHA1_FOR_LEGACY_USE_ONLY,
+        Some(SHA_256) => &SHA256,
+        Some(SHA_384) => &SHA384,
+        Some(SHA_512) => &SHA512,
+        Some(other) => return Err(format!("it names its certificate by the digest {other}")),
+    };
+    if digest::digest(algorithm, leaf).as_ref() == named.digest || named.is_issued_as(leaf) {
+        Ok(())
+    } else {
+        Err("it was signed for another certificate than the authority's".to_owned())
+    }
+}
+
+/// An `ESSCertID` or `ESSCertIDv2`.
+struct Named {
+    /// How the certificate was hashed; none means SHA-1.
+    algorithm: Option<ObjectIdentifier>,
+    digest: Vec<u8>,
+    /// The names of its issuer and its serial number, in DER, if they are there.
+    issued: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Named {
+    /// The first one in the attribute, which is the certificate that signed.
+    fn read(value: &[u8], is_v2: bool) -> x509_cert::der::Result<Self> {
+        let mut reader = SliceReader::new(value)?;
+        reader.sequence(|outer| {
+            let certificates = AnyRef::decode(outer)?;
+            // The policies that may follow say nothing about the certificate.
+            while !outer.is_finished() {
+                outer.tlv_bytes()?;
+            }
+            let mut list = SliceReader::new(certificates.value())?;
+            let first = AnyRef::decode(&mut list)?;
+            let mut fields = SliceReader::new(first.value())?;
+            let mut next = AnyRef::decode(&mut fields)?;
+            // SHA-256 is the default of the second version, and is not written then.
+            let mut algorithm = is_v2.then_some(SHA_256);
+            if is_v2 && next.tag() == Tag::Sequence {
+                let mut identifier = SliceReader::new(next.value())?;
+                algorithm = Some(ObjectIdentifier::decode(&mut identifier)?);
+                next = AnyRef::decode(&mut fields)?;
+            }
+            next.tag().assert_eq(Tag::OctetString)?;
+            let mut issued = None;
+            if !fields.is_finished() {
+                let issuer_serial = AnyRef::decode(&mut fields)?;
+                let mut both = SliceReader::new(issuer_serial.value())?;
+                issued = Some((both.tlv_bytes()?.to_vec(), both.tlv_bytes()?.to_vec()));
+            }
+            Ok(Self { algorithm, digest: next.value().to_vec(), issued })
+        })
+    }
+
+    /// Whether issuer and serial number are those of this certificate.
+    fn is_issued_as(&self, leaf: &[u8]) -> bool {
+        let (Some((names, serial)), Ok(leaf)) = (&self.issued, Certificate::from_der(leaf)) else {
+            return false;
+        };
+        let own = |leaf: &Certificate| {
+            let issuer = leaf.tbs_certificate.issuer.to_der().ok()?;
+            // `GeneralNames` of one directory name.
+            let name =
+                Any::new(Tag::ContextSpecific { constructed: true, number: TagNumber::N4 }, issuer).ok()?;
+            let names = Any::new(Tag::Sequence, name.to_der().ok()?).ok()?.to_der().ok()?;
+            Some((names, leaf.tbs_certificate.serial_number.to_der().ok()?))
+        };
+        own(&leaf).is_some_and(|own| own == (names.clone(), serial.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
