@@ -7,6 +7,7 @@ mod attacks;
 mod corpus;
 mod credentials;
 mod keys;
+mod polyglots;
 mod servers;
 mod snapshots;
 mod witnesses;

@@ -1,11 +1,13 @@
 //! What the test suites share: running the binaries, and gates for real services.
 
+pub mod archive;
 pub mod command;
 pub mod gate;
 pub mod http;
 pub mod layout;
 pub mod log;
 pub mod network;
+pub mod polyglot;
 pub mod registry;
 pub mod repository;
 pub mod s3;

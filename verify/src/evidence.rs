@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{
-    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, Reference, RegistryError, Repository, Resolved,
+    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
+    Resolved,
 };
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
 use lifeboat_shell::{Failure, RegistryFlags};
@@ -340,25 +341,27 @@ impl Image {
     }
 }
 
-/// The image of a platform. A name without a variant means the only one that there is.
+/// The image that every program pulls for a platform.
 fn choose(children: &[Child], platform: &str, reference: &Reference) -> Result<Descriptor, Failure> {
-    let known: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).collect();
-    let matches = |child: &&Child| {
-        child.platform.as_deref().is_some_and(|own| {
-            own == platform || own.strip_prefix(platform).is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
-    let exact = children.iter().find(|child| child.platform.as_deref() == Some(platform));
-    let found: Vec<&Child> = children.iter().filter(matches).collect();
-    match (exact, found.as_slice()) {
-        (Some(child), _) | (None, &[child]) => Ok(child.descriptor.clone()),
-        _ if children.is_empty() => Err(Failure::usage(
+    if children.is_empty() {
+        return Err(Failure::usage(
             format!("{reference} is one image, not an index of several platforms"),
             "leave `--platform` out",
-        )),
-        _ => Err(Failure::usage(
-            format!("{reference} has no single image for `{}`", platform.escape_default()),
-            format!("give one of {}", known.join(", ")),
+        ));
+    }
+    let shown = platform.escape_default();
+    match lifeboat_registry::choose(children, platform) {
+        Ok(child) => Ok(child.descriptor.clone()),
+        Err(NoChild::Absent) => {
+            let known: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).collect();
+            Err(Failure::usage(
+                format!("{reference} has no single image for `{shown}`"),
+                format!("give one of {}", known.join(", ")),
+            ))
+        }
+        Err(NoChild::Ambiguous { reason }) => Err(Failure::refused(
+            format!("the image of {reference} for `{shown}` is ambiguous: {reason}"),
+            format!("verify and pull the one that is meant by its digest: `{}@sha256:…`", reference.name()),
         )),
     }
 }

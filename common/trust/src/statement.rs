@@ -13,7 +13,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::{check_object, printable};
+use crate::json::{check_statement, printable};
 
 /// `_type` of statement layer version 1.
 const V1: &str = "https://in-toto.io/Statement/v1";
@@ -235,7 +235,7 @@ impl Statement {
     /// Reads a payload whose signature has been verified.
     pub fn parse(payload: &[u8]) -> Result<Self, NotAStatement> {
         let refused = |reason: String| NotAStatement { reason };
-        check_object(payload).map_err(refused)?;
+        check_statement(payload).map_err(refused)?;
         let json: Json = serde_json::from_slice(payload).map_err(|error| refused(error.to_string()))?;
         if ![V1, V0_1].contains(&json.layer.as_str()) {
             return Err(refused(format!("its _type is `{}`", printable(&json.layer))));

@@ -4,16 +4,17 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use lifeboat_core::Sha256Digest;
 use lifeboat_report::signature::{Signature, StoredBundle};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::Bundle;
+use lifeboat_trust::domain;
 
 use crate::key::open_key;
 
 /// Sign a file; the signature goes into a bundle beside it
 ///
-/// The file may be of any size: it is read once and not kept in memory.
+/// The file may be of any size: it is read once and not kept in memory. A file whose signature would be one of an image
+/// as well is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,10 +42,16 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         ));
     }
     let key = open_key(&args.key, ui)?;
-    let digest = File::open(&args.file).and_then(Sha256Digest::of_reader).map_err(|error| {
-        let file = args.file.display();
+    let file = args.file.display();
+    let (digest, look_alike) = File::open(&args.file).and_then(domain::digest).map_err(|error| {
         Failure::usage(format!("the file {file} cannot be read: {error}"), "check its name and permissions")
     })?;
+    if let Some(look_alike) = look_alike {
+        return Err(Failure::refused(
+            format!("{file} is not signed as a file: {look_alike}, and its signature would be one of that"),
+            "find out who made the file and why; sign an image by `lifeboat-sign image REF`, or sign an archive of the file",
+        ));
+    }
     let json = Bundle::sign_file(digest, &*key)?.to_json();
     write(&args.bundle, &json).map_err(|error| {
         let file = args.bundle.display();

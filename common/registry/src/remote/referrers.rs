@@ -2,6 +2,7 @@
 //! for registries that keep none ("Referrers Tag Schema").
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_strict::json;
 use reqwest::header::LINK;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::Remote;
 use super::shared_tag::Kind;
 use crate::RegistryError;
 use crate::artifact::{Discovery, Referrers};
-use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
+use crate::content::{Descriptor, LIST, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
 
 /// How many pages of the registry's list are read.
 const MAX_PAGES: usize = 64;
@@ -69,7 +70,7 @@ impl Remote {
                 next => next,
             };
             let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
-            let manifests = Manifest::parse(what, &bytes)?.manifests.ok_or_else(|| {
+            let manifests = Manifest::parse_list(what, &bytes)?.manifests.ok_or_else(|| {
                 RegistryError::Malformed { what: what.to_owned(), reason: "it has no `manifests`".to_owned() }
             })?;
             referrers.merge(manifests.iter().filter_map(RawDescriptor::typed));
@@ -115,12 +116,11 @@ impl Default for FallbackIndex {
 
 impl FallbackIndex {
     pub(super) fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
-        let malformed = |reason: &str| RegistryError::Malformed {
-            what: format!("the index under the tag `{tag}`"),
-            reason: reason.to_owned(),
-        };
+        let what = format!("the index under the tag `{tag}`");
+        let malformed =
+            |reason: &str| RegistryError::Malformed { what: what.clone(), reason: reason.to_owned() };
         let mut document: serde_json::Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+            json::read(bytes, &MANIFEST, LIST).map_err(|refusal| RegistryError::refused(&what, refusal))?;
         match document.remove("manifests") {
             Some(Value::Array(entries)) => Ok(Self { document, entries }),
             Some(Value::Null) | None => Err(malformed("it has no `manifests`")),
