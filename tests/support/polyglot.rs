@@ -147,7 +147,7 @@ impl Pair {
             |entry: Entry| Entry { long_name: Some(entry.name.clone()), name: "other".to_owned(), ..entry };
         let layer = self.good.layer_name();
         let mut linked: Vec<Entry> = self.plain().into_iter().filter(|entry| entry.name != layer).collect();
-        linked.push(Entry::file("shared/layer.tar", &self.good.layer));
+        linked.push(Entry::file("common/layer.tar", &self.good.layer));
         let with = |link: Entry| [linked.clone(), vec![link]].concat();
         let global = Entry::file("pax_global_header", b"20 comment=a commit\n").of_kind(b'g');
         let upper = Entry::file("MANIFEST.JSON", &self.list(&self.evil));
@@ -158,8 +158,8 @@ impl Pair {
             ("names that begin with .//", rename(".//")),
             ("names in records", self.plain().into_iter().map(by_record).collect()),
             ("long names", self.plain().into_iter().map(by_long_name).collect()),
-            ("a layer that is a symbolic link", with(Entry::link(&layer, "../shared/layer.tar", true))),
-            ("a layer that is a hard link", with(Entry::link(&layer, "shared/layer.tar", false))),
+            ("a layer that is a symbolic link", with(Entry::link(&layer, "../common/layer.tar", true))),
+            ("a layer that is a hard link", with(Entry::link(&layer, "common/layer.tar", false))),
             ("a comment on the whole archive", [vec![global], self.plain()].concat()),
             ("a name in capitals", [self.plain(), vec![upper]].concat()),
             ("another image under another name", self.with_list(two.to_string().as_bytes())),

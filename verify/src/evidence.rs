@@ -26,7 +26,7 @@ use crate::findings::{self, accepted_bundle, refused_bundle};
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
 
 /// How many bundles are fetched at a time, of the small ones and of those that may be large.
-const CONCURRENCY: (usize, usize) = (8, 2);
+const CONCURRENCY: (usize, usize) = (8, 1);
 
 /// Bundles up to this size are small.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -79,6 +79,8 @@ pub(crate) struct Findings<'p> {
     unread: Vec<RefusedBundle>,
     others: usize,
     truncated: bool,
+    /// Whether signatures of the index were looked at for the image.
+    leans_on_index: bool,
 }
 
 impl Findings<'_> {
@@ -165,6 +167,7 @@ impl Image {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
         if let Some((index, _)) = self.index.as_ref().filter(|_| is_plain && !findings.meets(policy)) {
             let claim = Claim { subject: index.digest, predicate_type: claim.predicate_type.clone() };
+            findings.leans_on_index = true;
             self.search_one(&claim, policy, search, &mut findings).await?;
         }
         Ok(findings)
@@ -179,6 +182,9 @@ impl Image {
     ) -> Result<(), RegistryError> {
         let referrers = self.repository.referrers(claim.subject).await?;
         findings.truncated |= referrers.truncated;
+        for (place, error) in &referrers.unread {
+            findings.fail(place.clone(), error, &self.repository);
+        }
         let wanted = |manifest: &&Descriptor| search.only.is_none_or(|only| only == manifest.digest);
         let fetch = |manifest: Descriptor| async move {
             let cap = search.max_bundle_bytes;
@@ -293,7 +299,7 @@ impl Image {
             _ => Verdict::Refused,
         };
         let advice = match verdict {
-            Verdict::Verified => None,
+            Verdict::Verified => self.advice_on_pulling(&findings),
             Verdict::Undetermined => Some("try again; until then do not use it".to_owned()),
             Verdict::Refused => Some(format!(
                 "do not use it; whoever made it can sign it:\n  lifeboat-sign {} {} …",
@@ -321,6 +327,15 @@ impl Image {
             truncated: findings.truncated,
             advice,
         }
+    }
+
+    /// Whoever pulls by the index trusts the index, which its image's signature does not cover.
+    fn advice_on_pulling(&self, findings: &Findings<'_>) -> Option<String> {
+        let is_by_index = self.index.is_some() && matches!(self.reference, Reference::Registry(_));
+        (is_by_index && !findings.leans_on_index).then(|| {
+            let pinned = format!("{}@{}", self.reference.name(), self.digest().to_oci());
+            format!("pull {pinned}: the image is what is signed, and not the index that names it")
+        })
     }
 
     fn index_report(&self) -> Option<verification::Index> {

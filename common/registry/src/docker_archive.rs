@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use crate::RegistryError;
 use crate::content::{DESCRIPTOR, Descriptor, MAX_ENTRIES, MAX_MANIFEST_BYTES, RawDescriptor};
 use crate::files::Files;
+use crate::layout::two_of_one_tag;
 
 /// The file that tells this format from others.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -221,7 +222,13 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
                 names.join(", ")
             ),
         }),
-        _ => Err(RegistryError::WhichImage { path: path.to_owned(), known: names }),
+        several => match tag {
+            None => Err(RegistryError::WhichImage { path: path.to_owned(), known: names }),
+            Some(tag) => {
+                let configs = several.iter().map(|image| printable(&image.config));
+                Err(two_of_one_tag(path, tag, configs))
+            }
+        },
     }
 }
 

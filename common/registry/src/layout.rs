@@ -227,6 +227,10 @@ impl Layout {
                 }
                 Err(RegistryError::NotFound { what })
             }
+            several if tag.is_some() => {
+                let digests = several.iter().map(|(_, descriptor)| descriptor.digest.to_oci());
+                Err(two_of_one_tag(&self.path, tag.unwrap_or_default(), digests))
+            }
             several => {
                 let known = several.iter().map(|(name, descriptor)| match name {
                     Some(name) => format!(":{}", name.escape_default()),
@@ -393,6 +397,13 @@ impl Layout {
         drop(lock);
         Ok(())
     }
+}
+
+/// Programs differ in which of several images under one tag they take.
+pub(crate) fn two_of_one_tag(path: &Path, tag: &str, digests: impl Iterator<Item = String>) -> RegistryError {
+    let digests: Vec<String> = digests.collect();
+    let reason = format!("several images bear the tag `{}`: {}", printable(tag), digests.join(", "));
+    RegistryError::Ambiguous { what: path.display().to_string(), reason }
 }
 
 fn blob_name(corner: &str, digest: Sha256Digest) -> String {

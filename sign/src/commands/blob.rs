@@ -8,10 +8,14 @@ use lifeboat_report::signature::{Signature, StoredBundle};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::domain;
+use lifeboat_trust::statement::Statement;
 
 use crate::key::open_key;
 
 /// Sign a file; the signature goes into a bundle beside it
+///
+/// What is signed is a statement about the file (in-toto, of the type `urn:lifeboat:file:v0`), which `cosign
+/// verify-blob-attestation` verifies as well; with --plain it is the file's bytes alone.
 ///
 /// The file may be of any size: it is read once and not kept in memory. A file whose signature would be one of an image
 /// as well is refused.
@@ -26,6 +30,9 @@ pub(crate) struct Args {
     /// File that the bundle is written to; one that is there is replaced
     #[arg(long, value_name = "OUT")]
     bundle: PathBuf,
+    /// Sign the file's bytes and nothing else, as `cosign sign-blob` does and `cosign verify-blob` wants it
+    #[arg(long)]
+    plain: bool,
     /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -52,7 +59,13 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
             "find out who made the file and why; sign an image by `lifeboat-sign image REF`, or sign an archive of the file",
         ));
     }
-    let json = Bundle::sign_file(digest, &*key)?.to_json();
+    let bundle = if args.plain {
+        Bundle::sign_file(digest, &*key)?
+    } else {
+        let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+        Bundle::sign_statement(Statement::file(digest, &name), &*key)?
+    };
+    let json = bundle.to_json();
     write(&args.bundle, &json).map_err(|error| {
         let file = args.bundle.display();
         Failure::refused(

@@ -33,7 +33,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     };
     let consumers = |name: &str, test: fn(&Desk) -> Result<(), Failed>| {
-        trial(&format!("supply_chain::consumers::{name}"), needs(), move |programs| test(&Desk::new(programs)?))
+        trial(&format!("supply_chain::consumers::{name}"), needs(), move |programs| {
+            test(&Desk::new(programs)?)
+        })
     };
     vec![
         consumers("archives_that_are_verified", archives_that_are_verified),
@@ -74,7 +76,8 @@ impl Desk {
     fn verified(&self, reference: &str, more: &[&str]) -> Option<Sha256Digest> {
         let args = [&["--json", "image", reference, "--key", "release.pub"], more].concat();
         let said = run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder));
-        (said.code == Some(0)).then(|| Sha256Digest::from_oci(said.json()["digest"].as_str().unwrap()).unwrap())
+        (said.code == Some(0))
+            .then(|| Sha256Digest::from_oci(said.json()["digest"].as_str().unwrap()).unwrap())
     }
 
     /// What signing the good image adds to an archive in Docker's form.
@@ -100,14 +103,9 @@ impl Desk {
     /// Which of the two an image is; nothing for any other.
     fn name_of(&self, taken: &Taken) -> Option<&'static str> {
         let is = |image: &Image| {
-            let layer = Sha256Digest::of(&image.layer);
-            move |taken: &Taken| (taken.config == image.id(), taken.layers == [layer])
+            taken.config == image.id() && taken.layers == [Sha256Digest::of(&image.layer)]
         };
-        match (is(&self.pair.good)(taken), is(&self.pair.evil)(taken)) {
-            ((true, true), _) => Some("good"),
-            (_, (true, true)) => Some("evil"),
-            _ => None,
-        }
+        [&self.pair.good, &self.pair.evil].into_iter().find(|image| is(image)).map(|image| image.name)
     }
 
     /// Verifies the archive; where that says yes, every program that takes an image takes the one that was named.
@@ -243,7 +241,8 @@ fn mutate(entries: &mut Vec<Entry>, course: &mut Course) {
 
 /// Changes a field of a header and makes its checksum right again.
 fn reshape(bytes: &mut [u8], course: &mut Course) {
-    let blocks: Vec<usize> = (0..bytes.len() / 512).filter(|n| bytes[n * 512 + 257..].starts_with(b"ustar")).collect();
+    let blocks: Vec<usize> =
+        (0..bytes.len() / 512).filter(|n| bytes[n * 512 + 257..].starts_with(b"ustar")).collect();
     let Some(start) = blocks.get(course.below(blocks.len().max(1))).map(|n| n * 512) else { return };
     let block = &mut bytes[start..start + 512];
     match course.below(6) {
@@ -292,8 +291,16 @@ fn layouts(desk: &Desk) -> Result<(), Failed> {
 /// An index of two images for platforms that programs order differently, in a registry.
 fn platforms(desk: &Desk) -> Result<(), Failed> {
     let platforms = [
-        "linux/arm64", "linux/arm64/v8", "linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/amd64",
-        "linux/amd64/v3", "linux/386", "-",
+        "linux/arm64",
+        "linux/arm64/v8",
+        "linux/arm",
+        "linux/arm/v5",
+        "linux/arm/v6",
+        "linux/arm/v7",
+        "linux/amd64",
+        "linux/amd64/v3",
+        "linux/386",
+        "-",
     ];
     let repository = format!("{}/{}", desk.programs.registry, desk.pair.reference.trim_end_matches(":1"));
     let mut images = BTreeMap::new();
@@ -314,8 +321,19 @@ fn platforms(desk: &Desk) -> Result<(), Failed> {
     let (mut agreed, mut refused) = (0, 0);
     for first in platforms {
         for second in platforms {
-            desk.programs.push_index(&repository, "both", &[(&images["good"], first), (&images["evil"], second)])?;
-            for asked in ["linux/arm64", "linux/arm64/v8", "linux/arm", "linux/arm/v7", "linux/amd64", "linux/amd64/v3"] {
+            desk.programs.push_index(
+                &repository,
+                "both",
+                &[(&images["good"], first), (&images["evil"], second)],
+            )?;
+            for asked in [
+                "linux/arm64",
+                "linux/arm64/v8",
+                "linux/arm",
+                "linux/arm/v7",
+                "linux/amd64",
+                "linux/amd64/v3",
+            ] {
                 let reference = format!("{repository}:both");
                 let Some(digest) = desk.verified(&reference, &["--platform", asked]) else {
                     refused += 1;
@@ -323,7 +341,10 @@ fn platforms(desk: &Desk) -> Result<(), Failed> {
                 };
                 agreed += 1;
                 for (program, taken) in desk.programs.for_platform(&reference, asked)? {
-                    assert_eq!(taken, digest, "[{first}, {second}] for {asked}: {program} takes another image");
+                    assert_eq!(
+                        taken, digest,
+                        "[{first}, {second}] for {asked}: {program} takes another image"
+                    );
                 }
             }
         }

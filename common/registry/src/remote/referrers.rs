@@ -11,7 +11,9 @@ use super::Remote;
 use super::shared_tag::Kind;
 use crate::RegistryError;
 use crate::artifact::{Discovery, Referrers};
-use crate::content::{Descriptor, LIST, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
+use crate::content::{
+    Descriptor, INDEX_TYPES, LIST, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor,
+};
 
 /// How many pages of the registry's list are read.
 const MAX_PAGES: usize = 64;
@@ -32,11 +34,26 @@ impl Remote {
     /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
     /// those that were pushed before.
     pub(crate) async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
-        let (listed, fallback) =
-            tokio::try_join!(self.referrers_by_api(subject), self.fallback_index(subject))?;
+        let (listed, fallback) = tokio::join!(self.referrers_by_api(subject), self.fallback_index(subject));
+        // What cannot be read in one place hides nothing in the other.
+        let mut unread = Vec::new();
+        let listed = match (listed, fallback.is_err()) {
+            (Err(error), true) => return Err(error),
+            (Err(error), false) => {
+                unread.push(("the list of referrers".to_owned(), error));
+                None
+            }
+            (Ok(listed), _) => listed,
+        };
         let mut referrers = listed.unwrap_or_default();
-        let entries = fallback.map(|index| index.entries).unwrap_or_default();
-        referrers.merge(entries.iter().filter_map(descriptor_of));
+        match fallback {
+            Err(error) => unread.push((format!("the tag `{}`", fallback_tag(subject)), error)),
+            Ok(index) => {
+                let entries = index.map(|index| index.entries).unwrap_or_default();
+                referrers.merge(entries.iter().filter_map(descriptor_of));
+            }
+        }
+        referrers.unread = unread;
         Ok(referrers)
     }
 
@@ -81,6 +98,8 @@ impl Remote {
     async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
         let tag = fallback_tag(subject);
         match self.optional_manifest_by_tag(&tag).await? {
+            // Some registries resolve such a tag to the image of the digest itself.
+            Some((found, _)) if !INDEX_TYPES.contains(&found.media_type.as_str()) => Ok(None),
             Some((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
             None => Ok(None),
         }

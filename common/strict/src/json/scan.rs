@@ -170,25 +170,35 @@ impl<'d> Scanner<'d> {
         self.at += 1;
         let mut has_escapes = false;
         loop {
-            match self.peek().ok_or(Stop::Syntax)? {
+            let rest = &self.text.as_bytes()[self.at..];
+            let special =
+                rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).ok_or(Stop::Syntax)?;
+            self.at += special + 1;
+            match rest[special] {
                 b'"' => break,
                 b'\\' => {
                     has_escapes = true;
-                    self.at += 1;
                     self.escape()?;
+                    self.check_length(start)?;
                 }
-                0..0x20 => return Err(Stop::Syntax),
-                _ => self.at += 1,
+                _ => return Err(Stop::Syntax),
             }
         }
-        self.at += 1;
+        if has_escapes {
+            self.check_length(start)?;
+        }
         let text = &self.text[start..self.at];
-        if has_escapes && text.len() > self.limits.escaped {
+        Ok((text, has_escapes))
+    }
+
+    /// Refuses a string with escapes, begun at `start`, that is too long to be copied.
+    fn check_length(&self, start: usize) -> Result<(), Stop> {
+        if self.at - start > self.limits.escaped {
             let reason =
                 format!("a string of more than {} bytes is written with escapes", self.limits.escaped);
             return self.refuse(Refusal::too_large, &reason);
         }
-        Ok((text, has_escapes))
+        Ok(())
     }
 
     fn escape(&mut self) -> Result<(), Stop> {
@@ -269,7 +279,9 @@ impl<'d> Scanner<'d> {
         })
     }
 
-    fn twice(&self, name: &str) -> Result<(), Stop> {
+    fn twice(&mut self, name: &str) -> Result<(), Stop> {
+        self.skip_space();
+        self.at = self.text.len().min(self.at + 1);
         self.refuse(Refusal::ambiguous, &format!("the member `{}` stands twice", printable(name)))
     }
 

@@ -298,3 +298,31 @@ fn what_is_kept_is_kept_byte_for_byte() {
     assert_eq!(kept(&["b"]), [&entries[0][..], &named, &entries[3]].concat());
     assert_eq!(kept(&["a", &long]), [&entries[2][..], &entries[3]].concat());
 }
+
+proptest::proptest! {
+    /// Whatever the bytes are, they are read or refused.
+    #[test]
+    fn damaged_archives_are_read_or_refused(
+        changes in proptest::collection::vec((0_usize..4096, proptest::num::u8::ANY), 0..6),
+        length in 0_usize..4096,
+    ) {
+        let pax = entry(b'x', b"pax", b"", &record("path", "long/name"));
+        let mut bytes = [pax, file("a", b"good"), entry(b'2', b"l", b"long/name", b""), vec![0; 1024]].concat();
+        for (place, byte) in changes {
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            // The checksum is made right, so that more than it is tried.
+            let start = place / 512 * 512;
+            let block = &mut bytes[start..start + 512];
+            block[148..156].copy_from_slice(b"        ");
+            let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        bytes.truncate(length);
+        if let Ok(archive) = open_raw(&bytes) {
+            for name in archive.names().map(str::to_owned).collect::<Vec<_>>() {
+                let _ = archive.read(&name, 1 << 20);
+            }
+        }
+    }
+}

@@ -87,9 +87,13 @@ impl Programs {
         folder: &Path,
     ) -> Result<Answers, Failed> {
         let mut answers = self.fast_from_docker_archive(file, reference, folder)?;
-        answers.extend(self.podman(&["load", "-i", &file.display().to_string()], reference, folder)?.map(|t| ("podman", t)));
+        answers.extend(
+            self.podman(&["load", "-i", &file.display().to_string()], reference, folder)?
+                .map(|t| ("podman", t)),
+        );
         if self.containerd {
-            answers.extend(self.containerd_import(file, reference, folder)?.map(|taken| ("containerd", taken)));
+            answers
+                .extend(self.containerd_import(file, reference, folder)?.map(|taken| ("containerd", taken)));
         }
         Ok(answers)
     }
@@ -105,11 +109,14 @@ impl Programs {
         answers.extend(docker_load(file, reference, folder)?.map(|taken| ("docker", taken)));
         let source = format!("docker-archive:{}:{reference}", file.display());
         answers.extend(self.skopeo(&[], &source, folder)?.map(|taken| ("skopeo", taken)));
-        let source = format!("oci-archive:{}:{}", file.display(), reference.rsplit(':').next().unwrap_or_default());
+        let source =
+            format!("oci-archive:{}:{}", file.display(), reference.rsplit(':').next().unwrap_or_default());
         answers.extend(self.skopeo(&[], &source, folder)?.map(|taken| ("skopeo", taken)));
         let pushed = format!("{}/{reference}", self.registry);
         if done(&call(&self.crane, &["push", "--insecure", &file.display().to_string(), &pushed], folder)) {
-            answers.extend(self.skopeo(&[], &format!("docker://{pushed}"), folder)?.map(|taken| ("crane", taken)));
+            answers.extend(
+                self.skopeo(&[], &format!("docker://{pushed}"), folder)?.map(|taken| ("crane", taken)),
+            );
         }
         Ok(answers)
     }
@@ -128,13 +135,19 @@ impl Programs {
         }
         let pushed = format!("{}/lifeboat-test/layout:{tag}", self.registry);
         if done(&call(&self.crane, &["push", "--insecure", &layout.display().to_string(), &pushed], folder)) {
-            answers.extend(self.skopeo(&[], &format!("docker://{pushed}"), folder)?.map(|taken| ("crane", taken)));
+            answers.extend(
+                self.skopeo(&[], &format!("docker://{pushed}"), folder)?.map(|taken| ("crane", taken)),
+            );
         }
         Ok(answers)
     }
 
     fn skopeo(&self, flags: &[&str], source: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
-        Ok(if self.skopeo_copy(flags, source, folder)? { Some(taken_in(&folder.join("taken"))?) } else { None })
+        Ok(if self.skopeo_copy(flags, source, folder)? {
+            Some(taken_in(&folder.join("taken"))?)
+        } else {
+            None
+        })
     }
 
     fn skopeo_copy(&self, flags: &[&str], source: &str, folder: &Path) -> Result<bool, Failed> {
@@ -154,7 +167,16 @@ impl Programs {
         let (root, run_root) = (storage.path().join("root"), storage.path().join("run"));
         let (root, run_root) = (root.display().to_string(), run_root.display().to_string());
         let podman = |args: &[&str]| {
-            let storage = ["--root", &root, "--runroot", &run_root, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"];
+            let storage = [
+                "--root",
+                &root,
+                "--runroot",
+                &run_root,
+                "--storage-driver",
+                "vfs",
+                "--cgroup-manager",
+                "cgroupfs",
+            ];
             call(&self.podman, &[&storage[..], args].concat(), folder)
         };
         if !done(&podman(verb)) {
@@ -172,14 +194,24 @@ impl Programs {
     }
 
     /// What containerd has after an import into a namespace of its own.
-    fn containerd_import(&self, file: &Path, reference: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
+    fn containerd_import(
+        &self,
+        file: &Path,
+        reference: &str,
+        folder: &Path,
+    ) -> Result<Option<Taken>, Failed> {
         let space = namespace(folder);
-        let ctr = |args: &[&str]| call("ctr", &[&["-a", CONTAINERD, "-n", &space][..], args].concat(), folder);
+        let ctr =
+            |args: &[&str]| call("ctr", &[&["-a", CONTAINERD, "-n", &space][..], args].concat(), folder);
         let imported = ctr(&["images", "import", "--no-unpack", &file.display().to_string()]);
-        let imported = if done(&imported) { imported } else { ctr(&["images", "import", &file.display().to_string()]) };
+        let imported =
+            if done(&imported) { imported } else { ctr(&["images", "import", &file.display().to_string()]) };
         let listed = ctr(&["images", "ls"]).stdout;
-        let mut rows = listed.lines().filter(|row| row.split_whitespace().next().is_some_and(|name| name.ends_with(reference)));
-        let digest = rows.next().and_then(|row| row.split_whitespace().find(|word| word.starts_with("sha256:")));
+        let mut rows = listed
+            .lines()
+            .filter(|row| row.split_whitespace().next().is_some_and(|name| name.ends_with(reference)));
+        let digest =
+            rows.next().and_then(|row| row.split_whitespace().find(|word| word.starts_with("sha256:")));
         let mut taken = None;
         if let (true, Some(digest)) = (done(&imported), digest) {
             let get = |digest: &str| -> Result<Value, Failed> {
@@ -209,7 +241,8 @@ impl Programs {
     /// Pushes the image of an archive.
     pub(super) fn push(&self, file: &Path, reference: &str) -> Result<(), Failed> {
         let folder = file.parent().ok_or("a folder")?;
-        call(&self.crane, &["push", "--insecure", &file.display().to_string(), reference], folder).expect_code(0);
+        call(&self.crane, &["push", "--insecure", &file.display().to_string(), reference], folder)
+            .expect_code(0);
         Ok(())
     }
 
@@ -228,9 +261,15 @@ impl Programs {
     }
 
     /// Pushes an index of images, each for a platform, or for none.
-    pub(super) fn push_index(&self, repository: &str, tag: &str, children: &[(&Pushed, &str)]) -> Result<(), Failed> {
+    pub(super) fn push_index(
+        &self,
+        repository: &str,
+        tag: &str,
+        children: &[(&Pushed, &str)],
+    ) -> Result<(), Failed> {
         let entry = |(child, platform): &(&Pushed, &str)| {
-            let mut entry = json!({"mediaType": child.media_type, "digest": child.digest.to_oci(), "size": child.size});
+            let mut entry =
+                json!({"mediaType": child.media_type, "digest": child.digest.to_oci(), "size": child.size});
             let parts: Vec<&str> = platform.split('/').collect();
             if let [os, architecture, variant @ ..] = parts.as_slice() {
                 entry["platform"] = json!({"os": os, "architecture": architecture});
@@ -246,13 +285,18 @@ impl Programs {
         let path = repository.split_once('/').ok_or("a repository")?.1;
         let url = format!("http://{}/v2/{path}/manifests/{tag}", self.registry);
         let header = format!("Content-Type: {INDEX}");
-        let put = ["--fail", "--silent", "--show-error", "-X", "PUT", "-H", &header, "--data-binary", &index, &url];
+        let put =
+            ["--fail", "--silent", "--show-error", "-X", "PUT", "-H", &header, "--data-binary", &index, &url];
         call("curl", &put, Path::new("/")).expect_code(0);
         Ok(())
     }
 
     /// The manifest that each program takes for a platform.
-    pub(super) fn for_platform(&self, reference: &str, platform: &str) -> Result<Vec<(&'static str, Sha256Digest)>, Failed> {
+    pub(super) fn for_platform(
+        &self,
+        reference: &str,
+        platform: &str,
+    ) -> Result<Vec<(&'static str, Sha256Digest)>, Failed> {
         let folder = tempfile::tempdir()?;
         let folder = folder.path();
         let mut answers = Vec::new();
@@ -262,7 +306,8 @@ impl Programs {
         }
         let fetched = folder.join("fetched");
         let output = fetched.display().to_string();
-        let fetch = ["manifest", "fetch", "--plain-http", "--platform", platform, "--output", &output, reference];
+        let fetch =
+            ["manifest", "fetch", "--plain-http", "--platform", platform, "--output", &output, reference];
         if done(&call(&self.oras, &fetch, folder)) {
             answers.push(("oras", Sha256Digest::of(&fs::read(fetched)?)));
         }
