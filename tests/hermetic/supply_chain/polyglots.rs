@@ -111,6 +111,97 @@ fn a_layout_whose_index_reads_in_two_ways_is_refused() {
 }
 
 #[test]
+fn what_others_put_beside_a_signature_does_not_hide_it() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let subject = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": image.to_oci(), "size": 1});
+    let twice = format!(r#"{{"schemaVersion":2,"layers":[],"Layers":[],"subject":{subject}}}"#);
+    let many =
+        format!(r#"{{"schemaVersion":2,"layers":[],"subject":{subject},"x":[{}0]}}"#, "0,".repeat(100_000));
+    let mut junk: Vec<Value> = ["no JSON", "[]", "{", &twice, &many]
+        .iter()
+        .map(|text| {
+            let digest = layout.blob(text.as_bytes());
+            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest.to_oci(), "size": text.len()})
+        })
+        .collect();
+    junk.push(json!({"mediaType": "a/b", "digest": format!("sha256:{}", "0".repeat(64)), "size": 1}));
+    junk.push(json!({"mediaType": "a/b", "digest": format!("sha512:{}", "0".repeat(128)), "size": 1}));
+    let mut index = layout.index();
+    let entries = index["manifests"].as_array_mut().unwrap();
+    entries.splice(1..1, junk);
+    fs::write(desk.path("app/index.json"), index.to_string()).unwrap();
+    for number in 0..20 {
+        let content = format!("junk {number}");
+        layout.referrer(image, "application/vnd.dev.sigstore.bundle.v0.3+json", content.as_bytes());
+        layout.referrer(image, "application/spdx+json", content.as_bytes());
+    }
+    desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(0);
+}
+
+#[test]
+fn a_list_of_referrers_that_cannot_be_read_hides_nothing_elsewhere() {
+    use lifeboat_tests::http::{Answer, serve};
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key", "--format", "both"]).expect_code(0);
+    let index = layout.index();
+    let entry_of = |tag: &str| {
+        let name = |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == *tag;
+        index["manifests"].as_array().unwrap().iter().find(name).unwrap().clone()
+    };
+    let (bundle, _) = layout.referrers(image).pop().unwrap();
+    let legacy = entry_of(&format!("sha256-{image}.sig"))["digest"].as_str().unwrap()[7..].to_owned();
+    let listed = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": MANIFEST, "digest": bundle.to_oci(), "size": 1},
+    ]});
+    let folder = desk.path("app/blobs/sha256");
+    let at = |api: Answer, fallback: Answer, has_legacy: bool| {
+        let (folder, legacy) = (folder.clone(), legacy.clone());
+        let image = image.to_string();
+        let address = serve(move |_, path| {
+            let file = |name: &str, kind: &str| match fs::read(folder.join(name)) {
+                Ok(bytes) => Answer::new(200, bytes).header("Content-Type", kind),
+                Err(_) => Answer::new(404, ""),
+            };
+            let name = path.rsplit('/').next().unwrap();
+            match name {
+                "1.0" => file(&image, MANIFEST),
+                _ if path.contains("/referrers/") => api.clone(),
+                _ if name == format!("sha256-{image}") => fallback.clone(),
+                _ if has_legacy && name == format!("sha256-{image}.sig") => file(&legacy, MANIFEST),
+                _ => name.strip_prefix("sha256:").map_or(Answer::new(404, ""), |hash| file(hash, MANIFEST)),
+            }
+        });
+        desk.verify(&["image", &format!("{address}/app:1.0"), "--key", "release.pub"]).code
+    };
+    let none = || Answer::new(404, "");
+    let html: fn() -> Answer = || Answer::new(200, "<html>").header("Content-Type", "text/html");
+    let list = || Answer::new(200, listed.to_string()).header("Content-Type", INDEX);
+    let itself = || {
+        Answer::new(200, fs::read(folder.join(image.to_string())).unwrap()).header("Content-Type", MANIFEST)
+    };
+    let twice = || Answer::new(200, r#"{"manifests":[],"Manifests":[]}"#).header("Content-Type", INDEX);
+    assert_eq!(at(list(), none(), false), Some(0));
+    assert_eq!(at(none(), list(), false), Some(0));
+    for broken in [html, || Answer::new(406, ""), || Answer::new(500, "")] {
+        assert_eq!(at(broken(), list(), false), Some(0));
+        assert_eq!(at(broken(), none(), true), Some(0));
+        assert_ne!(at(broken(), none(), false), Some(0));
+    }
+    for broken in [&html as &dyn Fn() -> Answer, &itself, &twice] {
+        assert_eq!(at(list(), broken(), false), Some(0));
+        assert_eq!(at(none(), broken(), true), Some(0));
+        assert_ne!(at(none(), broken(), false), Some(0));
+    }
+}
+
+#[test]
 fn a_signed_manifest_is_no_config_of_an_archive() {
     let desk = Desk::new();
     let pair = Pair::new(REFERENCE);

@@ -102,9 +102,8 @@ impl Desk {
 
     /// Which of the two an image is; nothing for any other.
     fn name_of(&self, taken: &Taken) -> Option<&'static str> {
-        let is = |image: &Image| {
-            taken.config == image.id() && taken.layers == [Sha256Digest::of(&image.layer)]
-        };
+        let is =
+            |image: &Image| taken.config == image.id() && taken.layers == [Sha256Digest::of(&image.layer)];
         [&self.pair.good, &self.pair.evil].into_iter().find(|image| is(image)).map(|image| image.name)
     }
 

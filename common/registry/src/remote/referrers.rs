@@ -37,13 +37,13 @@ impl Remote {
         let (listed, fallback) = tokio::join!(self.referrers_by_api(subject), self.fallback_index(subject));
         // What cannot be read in one place hides nothing in the other.
         let mut unread = Vec::new();
-        let listed = match (listed, fallback.is_err()) {
-            (Err(error), true) => return Err(error),
-            (Err(error), false) => {
+        let listed = match (listed, &fallback) {
+            (Ok(listed), _) => listed,
+            (Err(error), Ok(Some(_))) => {
                 unread.push(("the list of referrers".to_owned(), error));
                 None
             }
-            (Ok(listed), _) => listed,
+            (Err(error), _) => return Err(error),
         };
         let mut referrers = listed.unwrap_or_default();
         match fallback {
