@@ -246,7 +246,7 @@ impl Programs {
         Ok(())
     }
 
-    /// The digest and the size of a manifest in the registry, and the config that it names.
+    /// The digest and the size of a manifest in the registry.
     pub(super) fn manifest(&self, reference: &str) -> Result<Pushed, Failed> {
         let said = call(&self.crane, &["manifest", "--insecure", reference], Path::new("/")).expect_code(0);
         // The program ends its output with a line end of its own.
@@ -255,7 +255,6 @@ impl Programs {
         Ok(Pushed {
             digest: Sha256Digest::from_oci(digest.stdout.trim())?,
             size: said.stdout.trim_end().len(),
-            config: by_manifest(&manifest)?.config,
             media_type: manifest["mediaType"].as_str().ok_or("a media type")?.to_owned(),
         })
     }
@@ -326,7 +325,6 @@ impl Programs {
 /// A manifest in the registry.
 pub(super) struct Pushed {
     pub(super) digest: Sha256Digest,
-    pub(super) config: Sha256Digest,
     size: usize,
     media_type: String,
 }
