@@ -46,18 +46,17 @@ pub(super) fn ask(
     let mut group = Group { child, has_ended: false };
     let answer = Pipe::read(group.child.stdout.take(), MAX_ANSWER_BYTES);
     let said = Pipe::read(group.child.stderr.take(), MAX_WORDS_BYTES);
-    loop {
-        match group.has_ended().map_err(|error| error.to_string())? {
-            true => break,
-            false if answer.is_too_long() => {
-                return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
-            }
-            false if is_cancelled() => return Err("it was interrupted".to_owned()),
-            false if Instant::now() >= deadline => {
-                return Err(format!("it gave no answer within {} s", timeout.as_secs()));
-            }
-            false => thread::sleep(PAUSE),
+    while !group.has_ended().map_err(|error| error.to_string())? {
+        if answer.is_too_long() {
+            return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
         }
+        if is_cancelled() {
+            return Err("it was interrupted".to_owned());
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("it gave no answer within {} s", timeout.as_secs()));
+        }
+        thread::sleep(PAUSE);
     }
     let status = group.end().map_err(|error| error.to_string())?;
     judge(status, &answer.text(deadline), &said.text(deadline))

@@ -8,12 +8,15 @@ use std::process::Command;
 
 use lifeboat_tests::archive::{Entry, archive, entries_of};
 use lifeboat_tests::command::run;
+use lifeboat_tests::http::{Answer, serve};
 use lifeboat_tests::polyglot::{Pair, Polyglot};
 use serde_json::{Value, json};
 
 use super::Desk;
 
 const REFERENCE: &str = "app:1";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn write(folder: &Path, entries: &[Entry]) {
     for entry in entries {
@@ -143,9 +146,6 @@ fn what_others_put_beside_a_signature_does_not_hide_it() {
 
 #[test]
 fn a_list_of_referrers_that_cannot_be_read_hides_nothing_elsewhere() {
-    use lifeboat_tests::http::{Answer, serve};
-    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     let desk = Desk::new();
     let layout = desk.layout();
     let image = layout.image("1.0", "an image");

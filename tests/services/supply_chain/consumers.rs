@@ -76,8 +76,10 @@ impl Desk {
     fn verified(&self, reference: &str, more: &[&str]) -> Option<Sha256Digest> {
         let args = [&["--json", "image", reference, "--key", "release.pub"], more].concat();
         let said = run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder));
-        (said.code == Some(0))
-            .then(|| Sha256Digest::from_oci(said.json()["digest"].as_str().unwrap()).unwrap())
+        if said.code != Some(0) {
+            return None;
+        }
+        said.json()["digest"].as_str().and_then(|digest| Sha256Digest::from_oci(digest).ok())
     }
 
     /// What signing the good image adds to an archive in Docker's form.

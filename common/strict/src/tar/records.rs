@@ -143,11 +143,12 @@ mod tests {
 
     #[test]
     fn what_is_said_twice_or_in_two_ways_is_refused() {
+        use Extension::{Global, Link, Name, Records as Pax};
+
         let add = |kinds: &[(Extension, &[u8])]| {
             let mut records = Records::default();
             kinds.iter().try_for_each(|(kind, content)| records.add(*kind, content))
         };
-        use Extension::{Global, Link, Name, Records as Pax};
         add(&[(Pax, b"12 path=a/b\n13 mtime=1.5\n"), (Link, b"x\0")]).unwrap();
         add(&[(Global, b"15 comment=abc\n")]).unwrap();
         for twice in [

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 /// The socket of the containerd that Docker starts.
 const CONTAINERD: &str = "/var/run/docker/containerd/containerd.sock";
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// Where each program is, and a registry that may be written to.
 pub(super) struct Programs {
     pub(super) registry: String,
@@ -93,7 +95,7 @@ impl Programs {
         );
         if self.containerd {
             answers
-                .extend(self.containerd_import(file, reference, folder)?.map(|taken| ("containerd", taken)));
+                .extend(Self::containerd_import(file, reference, folder)?.map(|taken| ("containerd", taken)));
         }
         Ok(answers)
     }
@@ -194,12 +196,7 @@ impl Programs {
     }
 
     /// What containerd has after an import into a namespace of its own.
-    fn containerd_import(
-        &self,
-        file: &Path,
-        reference: &str,
-        folder: &Path,
-    ) -> Result<Option<Taken>, Failed> {
+    fn containerd_import(file: &Path, reference: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
         let space = namespace(folder);
         let ctr =
             |args: &[&str]| call("ctr", &[&["-a", CONTAINERD, "-n", &space][..], args].concat(), folder);
@@ -223,11 +220,11 @@ impl Programs {
             }
             taken = Some(by_manifest(&manifest)?);
         }
-        self.empty_namespace(&space, folder);
+        Self::empty_namespace(&space, folder);
         Ok(taken)
     }
 
-    fn empty_namespace(&self, space: &str, folder: &Path) {
+    fn empty_namespace(space: &str, folder: &Path) {
         let ctr = |args: &[&str]| call("ctr", &[&["-a", CONTAINERD, "-n", space][..], args].concat(), folder);
         for name in ctr(&["images", "ls", "-q"]).stdout.lines() {
             ctr(&["images", "rm", "--sync", name]);
@@ -278,7 +275,6 @@ impl Programs {
             }
             entry
         };
-        const INDEX: &str = "application/vnd.oci.image.index.v1+json";
         let entries: Vec<Value> = children.iter().map(entry).collect();
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
         let path = repository.split_once('/').ok_or("a repository")?.1;
