@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -128,7 +129,13 @@ impl Programs {
         let mut answers = Vec::new();
         let source = format!("oci:{}:{tag}", layout.display());
         answers.extend(self.skopeo(&[], &source, folder)?.map(|taken| ("skopeo", taken)));
-        answers.extend(self.podman(&["pull", &source], "", folder)?.map(|taken| ("podman", taken)));
+        // podman names the image after the folder, which must be in lower case.
+        let link = std::env::temp_dir().join(format!("{}-layout", namespace(folder).to_lowercase()));
+        symlink(layout, &link)?;
+        let linked = format!("oci:{}:{tag}", link.display());
+        let pulled = self.podman(&["pull", &linked], "", folder);
+        fs::remove_file(&link)?;
+        answers.extend(pulled?.map(|taken| ("podman", taken)));
         let named = format!("{}:{tag}", layout.display());
         let said = call(&self.oras, &["manifest", "fetch", "--oci-layout", &named], folder);
         if done(&said) {
