@@ -3,33 +3,31 @@
 //! The protocol of a key command is documented in docs/key-plugin.md: a digest goes in, a signature comes out, and
 //! what comes out is verified with the key's public half before it is used.
 
-use std::io::Read as _;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use lifeboat_core::limits::read_capped;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_trust::key::{Sign, SignError, VerificationKey};
 use lifeboat_trust::key_file::{self, KeyFileError};
 
+use tokio_util::sync::CancellationToken;
+
+use self::process::ask;
 use crate::secret;
 
 /// What a key that is held elsewhere is named with.
 const PREFIX: &str = "plugin:";
 
-/// How long a command may take: somebody may have to touch a token.
+/// How long a command may take, with all that it starts: somebody may have to touch a token.
 const TIMEOUT: Duration = Duration::from_mins(2);
-
-/// The largest answer of a command, in bytes.
-const MAX_ANSWER_BYTES: u64 = 64 << 10;
 
 /// Opens the key that the user names.
 pub(crate) fn open_key(name: &Path, ui: &Ui) -> Result<Box<dyn Sign>, Failure> {
     match name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
-        Some(command) => Ok(Box::new(KeyCommand::open(PathBuf::from(command))?)),
+        Some(command) => Ok(Box::new(KeyCommand::open(PathBuf::from(command), ui.cancellation().clone())?)),
         None => Ok(Box::new(secret::open(name, ui)?)),
     }
 }
@@ -38,6 +36,7 @@ pub(crate) fn open_key(name: &Path, ui: &Ui) -> Result<Box<dyn Sign>, Failure> {
 struct KeyCommand {
     program: PathBuf,
     public: VerificationKey,
+    cancellation: CancellationToken,
 }
 
 /// Why a command gives no key.
@@ -73,8 +72,8 @@ impl Fault for CommandError {
 }
 
 impl KeyCommand {
-    fn open(program: PathBuf) -> Result<Self, CommandError> {
-        let answer = ask(&program, &["public-key"]);
+    fn open(program: PathBuf, cancellation: CancellationToken) -> Result<Self, CommandError> {
+        let answer = ask(&program, &["public-key"], TIMEOUT, || cancellation.is_cancelled());
         let answer = answer.map_err(|reason| CommandError::Failed { program: program.clone(), reason })?;
         let public = key_file::read_public(&answer)
             .map_err(|source| CommandError::NoKey { program: program.clone(), source })?;
@@ -82,7 +81,7 @@ impl KeyCommand {
             let algorithm = public.algorithm().name();
             return Err(CommandError::OtherAlgorithm { program, algorithm });
         }
-        Ok(Self { program, public })
+        Ok(Self { program, public, cancellation })
     }
 }
 
@@ -97,7 +96,10 @@ impl Sign for KeyCommand {
             reason: format!("{}: {reason}", self.program.display()),
             advice: "run the key command by hand; docs/key-plugin.md says what it must print".to_owned(),
         };
-        let answer = ask(&self.program, &["sign", "sha256", &digest.to_string()]).map_err(failed)?;
+        let answer = ask(&self.program, &["sign", "sha256", &digest.to_string()], TIMEOUT, || {
+            self.cancellation.is_cancelled()
+        })
+        .map_err(failed)?;
         let text = String::from_utf8_lossy(&answer);
         let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let signature = base64::engine::general_purpose::STANDARD
@@ -108,50 +110,4 @@ impl Sign for KeyCommand {
             .map_err(|_| failed("its signature does not verify with its own public key".to_owned()))?;
         Ok(signature)
     }
-}
-
-/// Runs the command, and gives what it printed. What it says on standard error goes into the reason.
-fn ask(program: &Path, args: &[&str]) -> Result<Vec<u8>, String> {
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("it cannot be started: {error}"))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (answers, answer) = mpsc::channel();
-    let said = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        // Words beyond these help nobody.
-        let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut said));
-        said
-    });
-    std::thread::spawn(move || {
-        let stdout = stdout.map_or(Ok(Vec::new()), |stdout| read_capped(stdout, MAX_ANSWER_BYTES));
-        // Whoever waited may have given up.
-        let _ = answers.send(stdout);
-    });
-    let Ok(stdout) = answer.recv_timeout(TIMEOUT) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("it gave no answer within {} s", TIMEOUT.as_secs()));
-    };
-    let stdout = stdout.map_err(|error| error.to_string());
-    if stdout.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let stdout = stdout?;
-    if status.success() {
-        return Ok(stdout);
-    }
-    let said = said.join().unwrap_or_default();
-    let said: String =
-        String::from_utf8_lossy(&said).trim().chars().take(400).flat_map(char::escape_debug).collect();
-    Err(if said.is_empty() {
-        format!("it ended with {status}")
-    } else {
-        format!("it ended with {status}: {said}")
-    })
 }

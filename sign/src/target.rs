@@ -14,7 +14,7 @@ use lifeboat_trust::bundle::{self, Bundle};
 use lifeboat_trust::dsse::{self, Envelope};
 use lifeboat_trust::key::Sign;
 use lifeboat_trust::legacy;
-use lifeboat_trust::statement::PredicateType;
+use lifeboat_trust::statement::{PredicateType, Statement};
 
 /// In which form signatures are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -98,6 +98,13 @@ impl Target {
         key: &dyn Sign,
         format: Format,
     ) -> Result<Signature, Failure> {
+        // What is signed must be what is read again: a predicate may be nested too deeply, or name a member twice.
+        Statement::parse(&(saying.statement)(image.digest)).map_err(|error| {
+            Failure::usage(
+                format!("what is to be signed would be refused when it is verified: {error}"),
+                "mend the predicate, or make it again with another program",
+            )
+        })?;
         let mut places = Vec::new();
         if format != Format::Legacy {
             places.push(self.attach_bundle(image, saying, key).await?);

@@ -12,6 +12,7 @@ mod errors;
 mod exclude;
 mod forgetting;
 mod recipients;
+mod release;
 mod repair;
 mod restoring;
 mod round_trip;

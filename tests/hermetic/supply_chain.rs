@@ -10,10 +10,12 @@ mod identities;
 mod keys;
 mod logs;
 mod options;
+mod polyglots;
 mod servers;
 mod snapshots;
 mod witnesses;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -484,6 +486,54 @@ fn a_file_verifies_by_its_content_or_its_digest() {
     error: the bundle would overwrite app.tar
       do: give another file to `--bundle`
     ");
+}
+
+#[test]
+fn a_file_is_signed_as_a_file_and_never_as_an_image() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    let content = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(desk.path(name)).unwrap()).unwrap()
+    };
+    fs::write(desk.path("file"), "content").unwrap();
+    let sign = |file: &str, flags: &[&str]| {
+        desk.sign(&[&["blob", file, "--bundle", "file.json", "--key", "release.key"], flags].concat())
+    };
+    let verify = |flags: &[&str]| {
+        desk.verify(&[&["blob", "file", "--bundle", "file.json", "--key", "release.pub"], flags].concat())
+    };
+    sign("file", &[]).expect_code(0);
+    assert!(content("file.json")["dsseEnvelope"].is_object());
+    verify(&[]).expect_code(0);
+    verify(&["--type", "urn:lifeboat:file:v0"]).expect_code(0);
+    verify(&["--type", "https://sigstore.dev/cosign/sign/v1"]).expect_code(1);
+    sign("file", &["--plain"]).expect_code(0);
+    assert!(content("file.json")["messageSignature"].is_object());
+    verify(&[]).expect_code(0);
+
+    // What the signature of an image covers, in the two forms that there are.
+    let statement = lifeboat_trust::statement::Statement::image_signature(image, &BTreeMap::new());
+    let envelope =
+        lifeboat_trust::dsse::pre_authentication_encoding("application/vnd.in-toto+json", &statement);
+    let simple = lifeboat_trust::legacy::payload(image, "app", &BTreeMap::new());
+    fs::remove_file(desk.path("file.json")).unwrap();
+    for (bytes, reason) in
+        [(&envelope, "it begins with `DSSEv1 `"), (&simple, "it is the payload of a signature")]
+    {
+        fs::write(desk.path("report.txt"), bytes).unwrap();
+        for flags in [&[][..], &["--plain"]] {
+            let said = sign("report.txt", flags).expect_code(1);
+            assert!(said.stderr.contains(reason), "{}", said.stderr);
+            assert!(!desk.path("file.json").exists());
+        }
+    }
+    // A file that is the image's manifest: its signature is one of a file all the same.
+    fs::copy(layout.blob_path(image), desk.path("manifest")).unwrap();
+    sign("manifest", &[]).expect_code(0);
+    layout.referrer(image, BUNDLE, &fs::read(desk.path("file.json")).unwrap());
+    let said = desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
+    assert!(said.stdout.contains("it is an attestation"), "{}", said.stdout);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod archives;
 mod conformance;
+mod consumers;
 mod interop;
 mod keyless;
 mod legacy;
@@ -53,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     }));
     trials.extend(archives::trials());
     trials.extend(conformance::trials());
+    trials.extend(consumers::trials());
     trials.extend(release::trials());
     trials.extend(interop::trials());
     trials.extend(keyless::trials());
@@ -269,17 +271,23 @@ fn both_sign(bench: &Bench) -> Result<(), Failed> {
 
 fn files(bench: &Bench) -> Result<(), Failed> {
     fs::write(bench.path("app.tar"), "content")?;
-    bench.sign(&["blob", "app.tar", "--bundle", "ours.json", "--key", "release.key"]).expect_code(0);
-    let verify = [
-        "verify-blob",
-        "--bundle",
-        "ours.json",
-        "--key",
-        "release.pub",
-        "--insecure-ignore-tlog=true",
-        "app.tar",
-    ];
-    bench.cosign(&verify).expect_code(0);
+    let sign = ["blob", "app.tar", "--bundle", "ours.json", "--key", "release.key"];
+    let verify = |verb: &[&str], key: &str| {
+        let flags = ["--bundle", "ours.json", "--insecure-ignore-tlog=true", "--key", key, "app.tar"];
+        bench.cosign(&[verb, &flags].concat())
+    };
+    // A statement about the file, and its bytes alone.
+    for (verb, flags) in [
+        (&["verify-blob-attestation", "--type", "urn:lifeboat:file:v0"][..], &[][..]),
+        (&["verify-blob"], &["--plain"]),
+    ] {
+        bench.sign(&[&sign[..], flags].concat()).expect_code(0);
+        verify(verb, "release.pub").expect_code(0);
+        assert_ne!(verify(verb, "other.pub").code, Some(0));
+        fs::write(bench.path("app.tar"), "another content")?;
+        assert_ne!(verify(verb, "release.pub").code, Some(0));
+        fs::write(bench.path("app.tar"), "content")?;
+    }
     let sign = ["sign-blob", "--bundle", "theirs.json", "--key", "release.key", "--use-signing-config=false"];
     bench.cosign(&[&sign[..], &["--tlog-upload=false", "-y", "app.tar"]].concat()).expect_code(0);
     let digest = Sha256Digest::of(b"content").to_oci();

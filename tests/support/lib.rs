@@ -1,5 +1,6 @@
 //! What the test suites share: running the binaries, and gates for real services.
 
+pub mod archive;
 pub mod authority;
 pub mod command;
 pub mod gate;
@@ -7,6 +8,7 @@ pub mod http;
 pub mod layout;
 pub mod log;
 pub mod network;
+pub mod polyglot;
 pub mod registry;
 pub mod repository;
 pub mod s3;

@@ -20,9 +20,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-docker", &["core", "vault"]),
     ("lifeboat-vault", &["core", "store", "trust"]),
     ("lifeboat-store", &["core"]),
-    ("lifeboat-registry", &["core"]),
+    ("lifeboat-registry", &["core", "strict"]),
     ("lifeboat-authority", &["core", "trust"]),
-    ("lifeboat-trust", &["core"]),
+    ("lifeboat-trust", &["core", "strict"]),
+    ("lifeboat-strict", &["core"]),
     ("lifeboat-core", &[]),
     ("lifeboat-scripts", &[]),
 ];

@@ -6,7 +6,8 @@ use std::collections::btree_map::Entry;
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{
-    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, Reference, RegistryError, Repository, Resolved,
+    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
+    Resolved,
 };
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
 use lifeboat_shell::{Failure, RegistryFlags};
@@ -26,7 +27,7 @@ use crate::findings::{self, accepted_bundle, refused_bundle};
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
 
 /// How many bundles are fetched at a time, of the small ones and of those that may be large.
-const CONCURRENCY: (usize, usize) = (8, 2);
+const CONCURRENCY: (usize, usize) = (8, 1);
 
 /// Bundles up to this size are small.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -79,6 +80,8 @@ pub(crate) struct Findings<'p> {
     unread: Vec<RefusedBundle>,
     others: usize,
     truncated: bool,
+    /// Whether signatures of the index were looked at for the image.
+    leans_on_index: bool,
 }
 
 impl Findings<'_> {
@@ -165,6 +168,7 @@ impl Image {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
         if let Some((index, _)) = self.index.as_ref().filter(|_| is_plain && !findings.meets(policy)) {
             let claim = Claim { subject: index.digest, predicate_type: claim.predicate_type.clone() };
+            findings.leans_on_index = true;
             self.search_one(&claim, policy, search, &mut findings).await?;
         }
         Ok(findings)
@@ -177,8 +181,18 @@ impl Image {
         search: &Search,
         findings: &mut Findings<'p>,
     ) -> Result<(), RegistryError> {
-        let referrers = self.repository.referrers(claim.subject).await?;
+        let referrers = match self.repository.referrers(claim.subject).await {
+            Ok(referrers) => referrers,
+            Err(error) => {
+                // A registry that cannot list what refers to an image may hold its signatures under the older tag.
+                self.search_legacy(claim, policy, search, findings).await;
+                return if findings.meets(policy) { Ok(()) } else { Err(error) };
+            }
+        };
         findings.truncated |= referrers.truncated;
+        for (place, error) in &referrers.unread {
+            findings.fail(place.clone(), error, &self.repository);
+        }
         let wanted = |manifest: &&Descriptor| search.only.is_none_or(|only| only == manifest.digest);
         let fetch = |manifest: Descriptor| async move {
             let cap = search.max_bundle_bytes;
@@ -291,7 +305,7 @@ impl Image {
             _ => Verdict::Refused,
         };
         let advice = match verdict {
-            Verdict::Verified => None,
+            Verdict::Verified => self.advice_on_pulling(&findings),
             Verdict::Undetermined => Some("try again; until then do not use it".to_owned()),
             Verdict::Refused => Some(format!(
                 "do not use it; whoever made it can sign it:\n  lifeboat-sign {} {} …",
@@ -324,6 +338,15 @@ impl Image {
         }
     }
 
+    /// Whoever pulls by the index trusts the index, which its image's signature does not cover.
+    fn advice_on_pulling(&self, findings: &Findings<'_>) -> Option<String> {
+        let is_by_index = self.index.is_some() && matches!(self.reference, Reference::Registry(_));
+        (is_by_index && !findings.leans_on_index).then(|| {
+            let pinned = format!("{}@{}", self.reference.name(), self.digest().to_oci());
+            format!("pull {pinned}: the image is what is signed, and not the index that names it")
+        })
+    }
+
     fn index_report(&self) -> Option<verification::Index> {
         let child = |child: &Child| verification::Child {
             digest: child.descriptor.digest.to_oci(),
@@ -342,25 +365,27 @@ impl Image {
     }
 }
 
-/// The image of a platform. A name without a variant means the only one that there is.
+/// The image that every program pulls for a platform.
 fn choose(children: &[Child], platform: &str, reference: &Reference) -> Result<Descriptor, Failure> {
-    let known: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).collect();
-    let matches = |child: &&Child| {
-        child.platform.as_deref().is_some_and(|own| {
-            own == platform || own.strip_prefix(platform).is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
-    let exact = children.iter().find(|child| child.platform.as_deref() == Some(platform));
-    let found: Vec<&Child> = children.iter().filter(matches).collect();
-    match (exact, found.as_slice()) {
-        (Some(child), _) | (None, &[child]) => Ok(child.descriptor.clone()),
-        _ if children.is_empty() => Err(Failure::usage(
+    if children.is_empty() {
+        return Err(Failure::usage(
             format!("{reference} is one image, not an index of several platforms"),
             "leave `--platform` out",
-        )),
-        _ => Err(Failure::usage(
-            format!("{reference} has no single image for `{}`", platform.escape_default()),
-            format!("give one of {}", known.join(", ")),
+        ));
+    }
+    let shown = platform.escape_default();
+    match lifeboat_registry::choose(children, platform) {
+        Ok(child) => Ok(child.descriptor.clone()),
+        Err(NoChild::Absent) => {
+            let known: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).collect();
+            Err(Failure::usage(
+                format!("{reference} has no single image for `{shown}`"),
+                format!("give one of {}", known.join(", ")),
+            ))
+        }
+        Err(NoChild::Ambiguous { reason }) => Err(Failure::refused(
+            format!("the image of {reference} for `{shown}` is ambiguous: {reason}"),
+            format!("verify and pull the one that is meant by its digest: `{}@sha256:…`", reference.name()),
         )),
     }
 }

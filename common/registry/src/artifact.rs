@@ -49,12 +49,14 @@ pub struct Attached {
 }
 
 /// What says that it refers to an image. Anyone who may write to the repository may have put it there.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct Referrers {
     /// The manifests, each once.
     pub manifests: Vec<Descriptor>,
     /// Whether there were more than anyone should have to look at, and the rest was left out.
     pub truncated: bool,
+    /// The lists that could not be read, by what they are: what stands in them may refer to the image as well.
+    pub unread: Vec<(String, RegistryError)>,
 }
 
 /// How many referrers of one image are listed.

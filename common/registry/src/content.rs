@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_strict::json::{self, Limits, Shape, Structure};
+use lifeboat_strict::printable;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::RegistryError;
+use crate::platform::Platform;
 
 /// The largest manifest or index that is read, in bytes: what registries themselves accept.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -18,6 +22,52 @@ pub(crate) const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// Every kind of manifest that an image may be.
 pub(crate) const MANIFEST_TYPES: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+
+/// A descriptor (OCI image specification, "Descriptor").
+pub(crate) const DESCRIPTOR: Shape = Shape::Structure(&Structure::open(&[
+    ("mediaType", Shape::Any),
+    ("digest", Shape::Any),
+    ("size", Shape::Any),
+    ("urls", Shape::List(&Shape::Any, MAX_ENTRIES)),
+    ("annotations", Shape::Map(&Shape::Any)),
+    ("data", Shape::Any),
+    ("artifactType", Shape::Any),
+    ("platform", PLATFORM),
+]));
+
+/// What an image is for (OCI image specification, "Image Index").
+const PLATFORM: Shape = Shape::Structure(&Structure::open(&[
+    ("architecture", Shape::Any),
+    ("os", Shape::Any),
+    ("os.version", Shape::Any),
+    ("os.features", Shape::List(&Shape::Any, MAX_ENTRIES)),
+    ("variant", Shape::Any),
+    ("features", Shape::List(&Shape::Any, MAX_ENTRIES)),
+]));
+
+/// A manifest or an index (OCI image specification, "Image Manifest" and "Image Index"), with the members by which the
+/// first schema of Docker and the configuration of an image are known.
+pub(crate) const MANIFEST: Shape = Shape::Structure(&Structure::open(&[
+    ("schemaVersion", Shape::Any),
+    ("mediaType", Shape::Any),
+    ("artifactType", Shape::Any),
+    ("config", DESCRIPTOR),
+    ("layers", Shape::List(&DESCRIPTOR, MAX_ENTRIES)),
+    ("manifests", Shape::List(&DESCRIPTOR, MAX_ENTRIES)),
+    ("subject", DESCRIPTOR),
+    ("annotations", Shape::Map(&Shape::Any)),
+    ("fsLayers", Shape::Any),
+    ("rootfs", Shape::Any),
+]));
+
+/// How many entries of a list are read.
+pub(crate) const MAX_ENTRIES: usize = 16_384;
+
+/// Ceilings of lists of manifests, which are longer than any one manifest.
+pub(crate) const LIST: Limits = Limits { values: 1 << 18, ..Limits::UNSIGNED };
+
+/// Those of them that name other images.
+pub(crate) const INDEX_TYPES: [&str; 2] = [OCI_INDEX, DOCKER_LIST];
 
 /// What names a piece of content: kind, digest and size (OCI image specification, "Descriptor").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,26 +113,7 @@ pub(crate) struct RawDescriptor {
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    pub(crate) platform: Option<RawPlatform>,
-}
-
-/// What an image is for, as an index says (OCI image specification, "Image Index").
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RawPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-}
-
-impl RawPlatform {
-    fn shown(&self) -> String {
-        let variant = self.variant.as_ref().filter(|variant| !variant.is_empty());
-        let variant = variant.map_or(String::new(), |variant| format!("/{variant}"));
-        format!("{}/{}{variant}", self.os, self.architecture)
-    }
+    pub(crate) platform: Option<Platform>,
 }
 
 /// An image of an index.
@@ -92,6 +123,8 @@ pub struct Child {
     pub descriptor: Descriptor,
     /// What it is for, such as `linux/arm64/v8`, if the index says so.
     pub platform: Option<String>,
+    /// The same, as the index has it.
+    pub(crate) target: Option<Platform>,
 }
 
 /// How many images of an index are looked at.
@@ -110,6 +143,8 @@ impl RawDescriptor {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
     #[serde(default)]
+    schema_version: Option<u64>,
+    #[serde(default)]
     pub(crate) media_type: Option<String>,
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
@@ -119,15 +154,41 @@ pub(crate) struct Manifest {
     pub(crate) layers: Option<Vec<RawDescriptor>>,
     #[serde(default)]
     pub(crate) manifests: Option<Vec<RawDescriptor>>,
+    #[serde(default)]
+    pub(crate) config: Option<RawDescriptor>,
+    #[serde(default)]
+    fs_layers: Option<IgnoredAny>,
+    #[serde(default)]
+    rootfs: Option<IgnoredAny>,
 }
 
 impl Manifest {
+    /// Reads a manifest or an index of images.
     pub(crate) fn parse(what: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
-        let malformed = |reason: String| RegistryError::Malformed { what: what.to_owned(), reason };
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+        Self::read(what, bytes, Limits::UNSIGNED)
+    }
+
+    /// Reads an index that lists what refers to an image.
+    pub(crate) fn parse_list(what: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
+        Self::read(what, bytes, LIST)
+    }
+
+    fn read(what: &str, bytes: &[u8], limits: Limits) -> Result<Self, RegistryError> {
+        let malformed =
+            |reason: &str| RegistryError::Malformed { what: what.to_owned(), reason: reason.to_owned() };
+        let manifest: Self =
+            json::read(bytes, &MANIFEST, limits).map_err(|refusal| RegistryError::refused(what, refusal))?;
         // One document must not be an image to one reader and an index to another.
-        if manifest.layers.is_some() && manifest.manifests.is_some() {
-            return Err(malformed("it is a manifest and an index at once".to_owned()));
+        if manifest.manifests.is_some() && (manifest.layers.is_some() || manifest.config.is_some()) {
+            return Err(malformed("it is a manifest and an index at once"));
+        }
+        let ambiguous =
+            |reason: &str| RegistryError::Ambiguous { what: what.to_owned(), reason: reason.to_owned() };
+        if manifest.rootfs.is_some() {
+            return Err(ambiguous("it is a manifest and the configuration of an image at once"));
+        }
+        if manifest.fs_layers.is_some() || manifest.schema_version.is_some_and(|version| version != 2) {
+            return Err(ambiguous("it is a manifest of two schemas at once"));
         }
         Ok(manifest)
     }
@@ -140,12 +201,22 @@ impl Manifest {
             let reason = format!("it names {} images", entries.len());
             return Err(RegistryError::Malformed { what: what.to_owned(), reason });
         }
-        let children = entries.iter().filter_map(|entry| {
-            let platform = entry.platform.as_ref().map(RawPlatform::shown);
-            (platform.as_deref() != Some("unknown/unknown")).then_some(())?;
-            Some(Child { descriptor: entry.typed()?, platform })
-        });
-        Ok(children.collect())
+        let mut children = Vec::new();
+        for entry in entries {
+            let platform = entry.platform.as_ref().map(Platform::to_string);
+            if platform.as_deref() == Some("unknown/unknown") {
+                continue;
+            }
+            let Some(descriptor) = entry.typed() else {
+                let reason = format!(
+                    "it names an image by the digest `{}`, which is not read",
+                    printable(&entry.digest)
+                );
+                return Err(RegistryError::Ambiguous { what: what.to_owned(), reason });
+            };
+            children.push(Child { descriptor, platform, target: entry.platform.clone() });
+        }
+        Ok(children)
     }
 
     /// The kind that the document says it is, which must be the kind that whoever served it says.
@@ -160,12 +231,15 @@ impl Manifest {
             (None, None) if self.manifests.is_some() => OCI_INDEX,
             (None, None) => OCI_MANIFEST,
         };
-        if MANIFEST_TYPES.contains(&media_type) {
-            Ok(media_type.to_owned())
-        } else {
+        if !MANIFEST_TYPES.contains(&media_type) {
             let reason = format!("`{}` is no kind of image", media_type.escape_default());
-            Err(RegistryError::Malformed { what: what.to_owned(), reason })
+            return Err(RegistryError::Malformed { what: what.to_owned(), reason });
         }
+        if INDEX_TYPES.contains(&media_type) != self.manifests.is_some() {
+            let reason = format!("it is `{media_type}` by name and another kind of document by its members");
+            return Err(RegistryError::Ambiguous { what: what.to_owned(), reason });
+        }
+        Ok(media_type.to_owned())
     }
 }
 
@@ -192,5 +266,44 @@ mod tests {
         assert_eq!(manifest.media_type("it", None).unwrap(), OCI_MANIFEST);
         assert!(manifest.media_type("it", Some(OCI_INDEX)).is_err());
         assert!(parse("{}").unwrap().media_type("it", Some("text/html")).is_err());
+        for polyglot in [
+            r#"{"manifests":[],"Manifests":[]}"#,
+            "{\"manifests\":[],\"manife\u{17f}ts\":[]}",
+            r#"{"manifests":[],"config":{"mediaType":"a","digest":"b","size":1}}"#,
+            r#"{"layers":[],"rootfs":{"diff_ids":[]}}"#,
+            r#"{"layers":[],"fsLayers":[]}"#,
+            r#"{"layers":[],"schemaVersion":1}"#,
+            r#"{"layers":[{"mediaType":"a","digest":"b","Digest":"c","size":1}]}"#,
+            r#"{"layers":[{"mediaType":"a","digest":"b","size":1,"platform":{"os":"a","OS":"b"}}]}"#,
+            r#"{"layers":{}}"#,
+            "[2]",
+        ] {
+            assert!(parse(polyglot).is_err(), "{polyglot}");
+        }
+        let two_labels = r#"{"layers":[],"annotations":{"a":"1","A":"2"}}"#;
+        parse(two_labels).unwrap();
+    }
+
+    #[test]
+    fn a_document_is_of_the_kind_that_its_members_show() {
+        let media_type = |json: &str, served: &str| {
+            Manifest::parse("it", json.as_bytes()).unwrap().media_type("it", Some(served))
+        };
+        media_type(r#"{"manifests":[]}"#, OCI_INDEX).unwrap();
+        media_type(r#"{"layers":[]}"#, OCI_MANIFEST).unwrap();
+        media_type(r#"{"manifests":[]}"#, OCI_MANIFEST).unwrap_err();
+        media_type(r#"{"layers":[]}"#, DOCKER_LIST).unwrap_err();
+    }
+
+    #[test]
+    fn an_index_that_names_an_image_by_a_digest_that_is_not_read_is_ambiguous() {
+        let entry = |platform: &str| {
+            let index = format!(
+                r#"{{"manifests":[{{"mediaType":"{OCI_MANIFEST}","digest":"sha512:00","size":1,"platform":{{"os":"{platform}","architecture":"{platform}"}}}}]}}"#
+            );
+            Manifest::parse("it", index.as_bytes()).unwrap().children("it")
+        };
+        assert!(entry("linux").unwrap_err().to_string().contains("sha512:00"));
+        assert_eq!(entry("unknown").unwrap(), []);
     }
 }

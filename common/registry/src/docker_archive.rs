@@ -1,36 +1,96 @@
-//! Archives in the format of `docker save` before version 25: a `manifest.json` that names a config and layers.
+//! Archives in the format of `docker save`: a `manifest.json` that names a config and layers (Docker Image Specification
+//! v1.2, "Combined Image JSON + Filesystem Changeset Format").
 //!
-//! Such an archive has no OCI manifest; what names an image is the digest of its config, the image's id. The config
-//! names the digest of every layer, so that comparing those binds the layers to the id.
+//! Such an archive need not have an OCI manifest; what names an image is the digest of its config, the image's id. The
+//! config names the digest of every layer, so that comparing those binds the layers to the id.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_strict::json::{self, Limits, Shape, Structure};
+use lifeboat_strict::{printable, tar};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::RegistryError;
-use crate::content::{Descriptor, MAX_MANIFEST_BYTES};
+use crate::content::{DESCRIPTOR, Descriptor, MAX_ENTRIES, MAX_MANIFEST_BYTES, RawDescriptor};
 use crate::files::Files;
+use crate::layout::two_of_one_tag;
 
 /// The file that tells this format from others.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
+/// The file that tells the format before this one.
+const REPOSITORIES: &str = "repositories";
+
 /// The media type of an image's config.
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// The media types of layers that are not compressed, for which a digest of a layer is the one that the config names.
+const PLAIN_LAYERS: [&str; 2] =
+    ["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"];
+
+const IMAGES: Shape = Shape::List(
+    &Shape::Structure(&Structure::open(&[
+        ("Config", Shape::Any),
+        ("RepoTags", Shape::List(&Shape::Any, MAX_ENTRIES)),
+        ("Layers", Shape::List(&Shape::Any, MAX_ENTRIES)),
+        ("Parent", Shape::Any),
+        ("LayerSources", Shape::Map(&DESCRIPTOR)),
+    ])),
+    MAX_ENTRIES,
+);
+
+/// The config of an image (OCI image specification, "Image Configuration"), with the members by which a manifest is known.
+const CONFIGURATION: Shape = Shape::Structure(&Structure::open(&[
+    ("created", Shape::Any),
+    ("author", Shape::Any),
+    ("architecture", Shape::Any),
+    ("os", Shape::Any),
+    ("os.version", Shape::Any),
+    ("os.features", Shape::Any),
+    ("variant", Shape::Any),
+    ("config", Shape::Any),
+    (
+        "rootfs",
+        Shape::Structure(&Structure::open(&[
+            ("type", Shape::Any),
+            ("diff_ids", Shape::List(&Shape::Any, MAX_ENTRIES)),
+        ])),
+    ),
+    ("history", Shape::Any),
+    ("schemaVersion", Shape::Any),
+    ("layers", Shape::Any),
+    ("manifests", Shape::Any),
+    ("fsLayers", Shape::Any),
+]));
+
+/// An image as `manifest.json` has it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Image {
+pub(crate) struct Image {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+    #[serde(default)]
+    layer_sources: Option<BTreeMap<String, RawDescriptor>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Config {
     rootfs: RootFs,
+    #[serde(default)]
+    schema_version: Option<IgnoredAny>,
+    #[serde(default)]
+    layers: Option<IgnoredAny>,
+    #[serde(default)]
+    manifests: Option<IgnoredAny>,
+    #[serde(default)]
+    fs_layers: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +102,15 @@ fn malformed(path: &Path, reason: String) -> RegistryError {
     RegistryError::Malformed { what: path.display().to_string(), reason }
 }
 
+fn ambiguous(path: &Path, reason: String) -> RegistryError {
+    RegistryError::Ambiguous { what: path.display().to_string(), reason }
+}
+
 /// Why a file of the archive cannot be had: an archive that is not whole is no trouble with the disk.
-fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
+pub(crate) fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
+    if let Some(refusal) = tar::refusal(&source) {
+        return RegistryError::refused(&path.display().to_string(), refusal.clone());
+    }
     match source.kind() {
         io::ErrorKind::NotFound if path.exists() => {
             malformed(path, format!("it does not hold `{}`", name.escape_default()))
@@ -53,9 +120,89 @@ fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
     }
 }
 
-fn images(files: &Files, path: &Path) -> Result<Vec<Image>, RegistryError> {
+/// Whether the archive is one in the format before this one, which has an image in every folder and no `manifest.json`.
+/// Docker reads it so where it finds no `manifest.json`, whatever else the archive holds.
+pub(crate) fn is_of_the_oldest_form(files: &Files) -> bool {
+    let is_image = |name: &str| name.split_once('/').is_some_and(|(_, file)| file == "json");
+    !files.exists(MANIFEST) && (files.exists(REPOSITORIES) || files.names().any(is_image))
+}
+
+/// The images that `manifest.json` names.
+pub(crate) fn images(files: &Files, path: &Path) -> Result<Vec<Image>, RegistryError> {
     let bytes = files.read(MANIFEST, MAX_MANIFEST_BYTES).map_err(|source| failed(path, MANIFEST, source))?;
-    serde_json::from_slice(&bytes).map_err(|error| malformed(path, format!("its `{MANIFEST}`: {error}")))
+    json::read(&bytes, &IMAGES, Limits::UNSIGNED).map_err(|refusal| {
+        let reason = format!("its `{MANIFEST}`: {}", refusal.reason);
+        RegistryError::refused(&path.display().to_string(), lifeboat_strict::Refusal { reason, ..refusal })
+    })
+}
+
+impl Image {
+    /// The tags under which the image is saved, without the names of repositories.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.repo_tags.iter().flatten().filter_map(|name| name.rsplit(':').next())
+    }
+
+    /// The digest and the size of the config, and the layers that it names.
+    pub(crate) fn config(
+        &self,
+        files: &Files,
+        path: &Path,
+    ) -> Result<(Descriptor, Vec<Sha256Digest>), RegistryError> {
+        let bytes = files
+            .read(&self.config, MAX_MANIFEST_BYTES)
+            .map_err(|source| failed(path, &self.config, source))?;
+        let diff_ids = diff_ids(&path.display().to_string(), &bytes)?;
+        if diff_ids.len() != self.layers.len() {
+            return Err(malformed(path, "it has other layers than the config of its image names".to_owned()));
+        }
+        Ok((Descriptor::of(CONFIG, &bytes), diff_ids))
+    }
+
+    /// The digests of the files that are the layers.
+    pub(crate) fn layers(
+        &self,
+        files: &Files,
+        path: &Path,
+    ) -> Result<Vec<(&str, Sha256Digest)>, RegistryError> {
+        let digest = |layer: &'_ str| files.digest(layer).map_err(|source| failed(path, layer, source));
+        self.layers.iter().map(|layer| Ok((layer.as_str(), digest(layer)?))).collect()
+    }
+
+    /// Programs that push an archive put what is named here in the place of its layers.
+    pub(crate) fn check_sources(&self, path: &Path) -> Result<(), RegistryError> {
+        let is_plain = |(id, source): (&String, &RawDescriptor)| {
+            PLAIN_LAYERS.contains(&source.media_type.as_str()) && *id == source.digest
+        };
+        match self.layer_sources.iter().flatten().find(|source| !is_plain(*source)) {
+            None => Ok(()),
+            Some((id, source)) => {
+                let (id, other) = (printable(id), printable(&source.digest));
+                Err(ambiguous(
+                    path,
+                    format!("its `{MANIFEST}` names `{other}` as the source of the layer `{id}`"),
+                ))
+            }
+        }
+    }
+}
+
+/// The layers that the config of an image names.
+pub(crate) fn diff_ids(what: &str, config: &[u8]) -> Result<Vec<Sha256Digest>, RegistryError> {
+    let refused = |reason: String| RegistryError::Malformed {
+        what: what.to_owned(),
+        reason: format!("the config of its image: {reason}"),
+    };
+    let config: Config = json::read(config, &CONFIGURATION, Limits::UNSIGNED).map_err(|refusal| {
+        let reason = format!("the config of its image: {}", refusal.reason);
+        RegistryError::refused(what, lifeboat_strict::Refusal { reason, ..refusal })
+    })?;
+    let is_manifest = [config.schema_version, config.layers, config.manifests, config.fs_layers];
+    if is_manifest.iter().any(Option::is_some) {
+        let reason = "the config of its image is a manifest at once".to_owned();
+        return Err(RegistryError::Ambiguous { what: what.to_owned(), reason });
+    }
+    let ids = config.rootfs.diff_ids.iter().map(|id| Sha256Digest::from_oci(id));
+    ids.collect::<Result<_, _>>().map_err(|error| refused(error.to_string()))
 }
 
 /// The image of the tag; without one, the only image that there is.
@@ -63,10 +210,7 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
     let images = images(files, path)?;
     let names: Vec<String> =
         images.iter().flat_map(|image| image.repo_tags.clone().unwrap_or_default()).collect();
-    let is_meant = |image: &&Image| match tag {
-        None => true,
-        Some(tag) => image.repo_tags.iter().flatten().any(|name| name.rsplit(':').next() == Some(tag)),
-    };
+    let is_meant = |image: &&Image| tag.is_none_or(|tag| image.tags().any(|own| own == tag));
     let meant: Vec<&Image> = images.iter().filter(is_meant).collect();
     match meant.as_slice() {
         [image] => describe(files, path, image),
@@ -78,7 +222,13 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
                 names.join(", ")
             ),
         }),
-        _ => Err(RegistryError::WhichImage { path: path.to_owned(), known: names }),
+        several => match tag {
+            None => Err(RegistryError::WhichImage { path: path.to_owned(), known: names }),
+            Some(tag) => {
+                let configs = several.iter().map(|image| printable(&image.config));
+                Err(two_of_one_tag(path, tag, configs))
+            }
+        },
     }
 }
 
@@ -95,22 +245,13 @@ pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descr
 
 /// The descriptor of an image whose layers are those that its config names.
 fn describe(files: &Files, path: &Path, image: &Image) -> Result<Descriptor, RegistryError> {
-    let config = files
-        .read(&image.config, MAX_MANIFEST_BYTES)
-        .map_err(|source| failed(path, &image.config, source))?;
-    let names: Config = serde_json::from_slice(&config)
-        .map_err(|error| malformed(path, format!("the config of its image: {error}")))?;
-    if names.rootfs.diff_ids.len() != image.layers.len() {
-        return Err(malformed(path, "it has other layers than the config of its image names".to_owned()));
-    }
-    for (layer, expected) in image.layers.iter().zip(&names.rootfs.diff_ids) {
-        let expected = Sha256Digest::from_oci(expected)
-            .map_err(|error| malformed(path, format!("the config of its image: {error}")))?;
-        let found = files.digest(layer).map_err(|source| failed(path, layer, source))?;
+    image.check_sources(path)?;
+    let (descriptor, diff_ids) = image.config(files, path)?;
+    for ((layer, found), expected) in image.layers(files, path)?.into_iter().zip(diff_ids) {
         if found != expected {
             let what = format!("the layer {} in {}", layer.escape_default(), path.display());
             return Err(RegistryError::DigestMismatch { what, expected, found });
         }
     }
-    Ok(Descriptor::of(CONFIG, &config))
+    Ok(descriptor)
 }

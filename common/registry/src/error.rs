@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use lifeboat_core::{Fault, Kind, Sha256Digest};
+use lifeboat_strict::Refusal;
 
 use crate::RealmRefusal;
 
@@ -129,6 +130,14 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Programs differ in what they read in the bytes.
+    #[error("{what} is ambiguous: {reason}")]
+    Ambiguous {
+        /// What was read.
+        what: String,
+        /// What is read in two ways.
+        reason: String,
+    },
     /// A reference gives a tag and a digest, and the tag names something else.
     #[error("the tag `{tag}` points to {} now, not to {}", found.to_oci(), expected.to_oci())]
     TagMoved {
@@ -193,6 +202,19 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// What the strict reader did not read.
+    pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
+        let (what, reason) = (what.to_owned(), refusal.reason);
+        match refusal.fault {
+            lifeboat_strict::Fault::Ambiguous => Self::Ambiguous { what, reason },
+            lifeboat_strict::Fault::Malformed | lifeboat_strict::Fault::TooLarge => {
+                Self::Malformed { what, reason }
+            }
+        }
+    }
+}
+
 fn listed(known: &[String]) -> String {
     match known {
         [] => "no image".to_owned(),
@@ -223,6 +245,7 @@ impl Fault for RegistryError {
             Self::TooLarge { .. }
             | Self::DigestMismatch { .. }
             | Self::Malformed { .. }
+            | Self::Ambiguous { .. }
             | Self::TagMoved { .. }
             | Self::Contended { .. } => Kind::Refused,
         }
@@ -263,6 +286,10 @@ impl Fault for RegistryError {
             Self::NotFound { .. } => "check the name, and that it was put there".to_owned(),
             Self::TooLarge { .. } | Self::DigestMismatch { .. } | Self::Malformed { .. } => {
                 "do not use it; compare with another copy, and tell whoever runs the registry".to_owned()
+            }
+            Self::Ambiguous { .. } => {
+                "do not use it: another program may take another image for this one; make it again, with one program"
+                    .to_owned()
             }
             Self::TagMoved { .. } => {
                 "find out who moved the tag; to go on with the digest alone, leave the tag out of the reference"

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_strict::json;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::RegistryError;
-use crate::content::{Descriptor, Manifest, OCI_MANIFEST};
+use crate::content::{Descriptor, LIST, MANIFEST, Manifest, OCI_MANIFEST};
 
 /// The media type of the config of such a manifest.
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -93,7 +94,7 @@ impl LegacyArtifact {
 
 /// The layers of a manifest under a legacy tag, and whether there are more than anyone should have to look at.
 pub(crate) fn layers(what: &str, manifest: &[u8]) -> Result<(Vec<LegacyLayer>, bool), RegistryError> {
-    let layers = Manifest::parse(what, manifest)?.layers.unwrap_or_default();
+    let layers = Manifest::parse_list(what, manifest)?.layers.unwrap_or_default();
     let found = layers.iter().take(MAX_LAYERS).filter_map(|layer| {
         let annotations = layer.annotations.clone().unwrap_or_default();
         Some(LegacyLayer { descriptor: layer.typed()?, annotations })
@@ -111,7 +112,7 @@ impl LegacyManifest {
     pub(crate) fn parse(what: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
         let malformed = |reason: String| RegistryError::Malformed { what: what.to_owned(), reason };
         let mut manifest: Value =
-            serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+            json::read(bytes, &MANIFEST, LIST).map_err(|refusal| RegistryError::refused(what, refusal))?;
         match manifest.get_mut("layers").map(Value::take) {
             Some(Value::Array(layers)) => Ok(Self { layers }),
             _ => Err(malformed("it has no `layers`".to_owned())),

@@ -30,9 +30,34 @@ pub struct RegistryReference {
     pub(crate) digest: Option<Sha256Digest>,
 }
 
+/// In which form an image on disk is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `oci:`, as what lies there shows: a layout, or an archive of either form.
+    Shown,
+    /// `oci-archive:`, an archive of a layout (containers-transports(5)).
+    LayoutArchive,
+    /// `docker-archive:`, an archive with a `manifest.json` (containers-transports(5)).
+    DockerArchive,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Shown, Self::LayoutArchive, Self::DockerArchive];
+
+    /// What a reference of this form begins with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Shown => "oci:",
+            Self::LayoutArchive => "oci-archive:",
+            Self::DockerArchive => "docker-archive:",
+        }
+    }
+}
+
 /// An image in an OCI layout. The last `:` after the last `/` begins the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutReference {
+    pub(crate) form: Form,
     pub(crate) path: PathBuf,
     pub(crate) tag: Option<String>,
     pub(crate) digest: Option<Sha256Digest>,
@@ -51,7 +76,12 @@ impl RegistryReference {
 }
 
 impl LayoutReference {
-    /// The layout's folder.
+    /// In which form it is read.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The layout's folder, or the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -120,10 +150,9 @@ impl FromStr for Reference {
         if text.len() > MAX_LENGTH {
             return Err(refused(text, "it is too long", None));
         }
-        // The archives have names of their own in other tools; what a file holds shows in it.
-        for prefix in ["oci:", "oci-archive:", "docker-archive:"] {
-            if let Some(rest) = text.strip_prefix(prefix) {
-                return parse_layout(text, rest).map(Self::Layout);
+        for form in Form::ALL {
+            if let Some(rest) = text.strip_prefix(form.prefix()) {
+                return parse_layout(form, text, rest).map(Self::Layout);
             }
         }
         if let Some(name) = text.strip_prefix("docker:") {
@@ -137,7 +166,7 @@ impl FromStr for Reference {
     }
 }
 
-fn parse_layout(whole: &str, rest: &str) -> Result<LayoutReference, RegistryError> {
+fn parse_layout(form: Form, whole: &str, rest: &str) -> Result<LayoutReference, RegistryError> {
     let (rest, digest) = split_digest(whole, rest)?;
     let (path, tag) = match rest.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
@@ -151,7 +180,7 @@ fn parse_layout(whole: &str, rest: &str) -> Result<LayoutReference, RegistryErro
     {
         return Err(refused(whole, "what follows the last `:` is not a tag", None));
     }
-    Ok(LayoutReference { path: PathBuf::from(path), tag: tag.map(str::to_owned), digest })
+    Ok(LayoutReference { form, path: PathBuf::from(path), tag: tag.map(str::to_owned), digest })
 }
 
 fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
@@ -254,7 +283,9 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(reference) => write!(f, "{}/{}", reference.registry(), reference.repository())?,
-            Self::Layout(reference) => write!(f, "oci:{}", reference.path.display())?,
+            Self::Layout(reference) => {
+                write!(f, "{}{}", reference.form.prefix(), reference.path.display())?;
+            }
             Self::Daemon(name) => write!(f, "docker:{name}")?,
         }
         if let Some(tag) = self.tag() {
@@ -288,6 +319,8 @@ mod tests {
             "registry.example/a.b/c_d/e__f/g--h:1",
             "oci:/srv/images/app",
             "oci:images:1.0",
+            "oci-archive:image.tar:1.0",
+            "docker-archive:image.tar:1.0",
             "docker:app:1.0",
             "oci:./a:b/images:1.0",
             &format!("registry.example/app:1.0@{DIGEST}"),

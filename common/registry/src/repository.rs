@@ -31,7 +31,7 @@ impl Repository {
     pub fn open(reference: &Reference, access: Access) -> Result<Self, RegistryError> {
         Ok(match reference {
             Reference::Registry(reference) => Self::Registry(Box::new(Remote::new(reference, access)?)),
-            Reference::Layout(reference) => Self::Layout(Layout::open(reference.path())?),
+            Reference::Layout(reference) => Self::Layout(Layout::open(reference.path(), reference.form())?),
             Reference::Daemon(name) => return Err(RegistryError::NeverPushed { name: name.clone() }),
         })
     }

@@ -1,118 +1,75 @@
-//! JSON that reads the same everywhere: no member stands twice, and nothing is nested beyond reason.
-//!
-//! Parsers differ in which of two members of the same name they take, so a document with such a pair says one thing to
-//! whoever signed it and another to whoever verifies it (RFC 8259, section 4).
+//! JSON that reads the same everywhere: the shapes and ceilings of what is read here.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use lifeboat_strict::json::{self, Limits, Shape, Structure};
+pub(crate) use lifeboat_strict::printable;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+/// A statement (in-toto Attestation Framework, "Statement" and `ResourceDescriptor`). Members that are not known are left
+/// alone, as the framework demands. What a predicate holds is its own affair.
+pub(crate) const STATEMENT: Shape = Shape::Structure(&Structure::open(&[
+    ("_type", Shape::Any),
+    ("subject", Shape::List(&SUBJECT, MAX_SUBJECTS)),
+    ("predicateType", Shape::Any),
+    ("predicate", Shape::Any),
+]));
 
-/// How deeply values may be nested. The deepest documents that are signed, SBOMs, stay below half of it.
-const MAX_DEPTH: usize = 64;
+const SUBJECT: Shape = Shape::Structure(&Structure::open(&[
+    ("name", Shape::Any),
+    ("uri", Shape::Any),
+    ("digest", Shape::Map(&Shape::Any)),
+    ("content", Shape::Any),
+    ("downloadLocation", Shape::Any),
+    ("mediaType", Shape::Any),
+    ("annotations", Shape::Map(&Shape::Any)),
+]));
 
-/// Reads all of a document and says why it could be read in two ways, if it could.
+/// How many subjects are looked at before anything is made of them.
+const MAX_SUBJECTS: usize = 4096;
+
+/// An envelope (DSSE, `envelope.md`).
+pub(crate) const ENVELOPE: Shape = Shape::Structure(&Structure::open(&[
+    ("payload", Shape::Any),
+    ("payloadType", Shape::Any),
+    ("signatures", Shape::List(&SIGNATURE, MAX_SIGNATURES)),
+]));
+
+const SIGNATURE: Shape = Shape::Structure(&Structure::open(&[("keyid", Shape::Any), ("sig", Shape::Any)]));
+
+/// How many signatures are looked at before anything is made of them.
+const MAX_SIGNATURES: usize = 4096;
+
+/// Looks at all of a document that no signature covers yet, and says why it is not read, if it is not.
 pub(crate) fn check(document: &[u8]) -> Result<(), String> {
-    let mut deserializer = serde_json::Deserializer::from_slice(document);
-    Walk { depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| error.to_string())
+    check_shape(document, &Shape::Any, Limits::UNSIGNED)
 }
 
 /// The same for a document whose outermost value must be an object. serde reads structs from arrays as well, which no
 /// other reader does.
 pub(crate) fn check_object(document: &[u8]) -> Result<(), String> {
-    if document.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err("it is not a JSON object".to_owned());
-    }
+    must_be_object(document)?;
     check(document)
 }
 
-/// At most 240 characters of a text that came from outside, with control characters escaped.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(240).flat_map(char::escape_default).collect()
+/// The same for an envelope that no signature covers yet.
+pub(crate) fn check_envelope(document: &[u8]) -> Result<(), String> {
+    must_be_object(document)?;
+    check_shape(document, &ENVELOPE, Limits::UNSIGNED)
 }
 
-/// A value that is looked at and not kept.
-#[derive(Clone, Copy)]
-struct Walk {
-    depth: usize,
+/// The same for a statement, which may be as large as what it states.
+pub(crate) fn check_statement(document: &[u8]) -> Result<(), String> {
+    must_be_object(document)?;
+    check_shape(document, &STATEMENT, Limits::SIGNED)
 }
 
-impl Walk {
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format!("nested more than {MAX_DEPTH} deep")));
-        }
-        Ok(Self { depth: self.depth + 1 })
+fn must_be_object(document: &[u8]) -> Result<(), String> {
+    if document.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err("it is not a JSON object".to_owned());
     }
+    Ok(())
 }
 
-impl<'de> DeserializeSeed<'de> for Walk {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let below = self.deeper()?;
-        while items.next_element_seed(below)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let below = self.deeper()?;
-        let mut names = BTreeSet::new();
-        while let Some(Name(name)) = members.next_key()? {
-            members.next_value_seed(below)?;
-            if let Some(twice) = names.replace(name) {
-                return Err(A::Error::custom(format!("the member `{}` stands twice", printable(&twice))));
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Name(String);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
+fn check_shape(document: &[u8], shape: &Shape, limits: Limits) -> Result<(), String> {
+    json::check(document, shape, limits).map_err(|refusal| refusal.reason)
 }
 
 #[cfg(test)]
@@ -129,13 +86,36 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_has_no_look_alikes_and_its_predicate_may() {
+        check_statement(br#"{"_type":"x","subject":[{"digest":{"a":1,"A":2}}],"predicate":{"a":1,"A":2}}"#)
+            .unwrap();
+        for bad in [
+            r#"{"predicateType":"x","PredicateType":"y"}"#,
+            r#"{"subject":[],"\u017fubject":[]}"#,
+            r#"{"subject":[{"digest":{},"Digest":{}}]}"#,
+        ] {
+            let reason = check_statement(bad.as_bytes()).unwrap_err();
+            assert!(reason.contains("to programs that do not heed case"), "{reason}");
+        }
+        let reason = check_envelope(br#"{"payload":"","Payload":""}"#).unwrap_err();
+        assert!(reason.contains("to programs that do not heed case"), "{reason}");
+    }
+
+    #[test]
     fn depth_ends_and_so_does_the_document() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        check(nested(MAX_DEPTH).as_bytes()).unwrap();
-        assert!(check(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err().contains("deep"));
+        check(nested(Limits::MAX_DEPTH).as_bytes()).unwrap();
+        assert!(check(nested(Limits::MAX_DEPTH + 1).as_bytes()).unwrap_err().contains("deep"));
         assert!(check("[".repeat(1_000_000).as_bytes()).is_err());
         assert!(check(b"{} {}").is_err());
         assert!(check(b"{\"a\":\"\xff\"}").is_err());
         assert_eq!(check_object(b" [1]").unwrap_err(), "it is not a JSON object");
+    }
+
+    #[test]
+    fn members_and_items_are_counted_before_a_signature_is_checked() {
+        let items = format!("{{\"a\":[{}0]}}", "0,".repeat(70_000));
+        assert!(check_object(items.as_bytes()).unwrap_err().contains("more than 65536 values"));
+        check_statement(items.as_bytes()).unwrap();
     }
 }

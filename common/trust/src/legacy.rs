@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::bundle::{Bundle, NotABundle};
 use crate::dsse::Envelope;
 use crate::evidence::Signed;
-use crate::json::{check_object, printable};
+use crate::json::{check_envelope, check_object, printable};
 use crate::judge::{self, Accepted};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
@@ -133,7 +133,7 @@ pub fn judge_attestation<'p>(
     predicate_type: Option<&PredicateType>,
     policy: &'p Policy,
 ) -> Result<Accepted<'p>, Refusal> {
-    check_object(envelope).map_err(refused)?;
+    check_envelope(envelope).map_err(refused)?;
     let envelope = Envelope::from_json(envelope).map_err(|error| refused(error.to_string()))?;
     let signatures =
         envelope.signatures.iter().map(|signature| json!({"sig": STANDARD.encode(&signature.bytes)}));

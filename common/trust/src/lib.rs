@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod certificate;
+pub mod domain;
 pub mod dsse;
 pub mod evidence;
 #[cfg(any(test, feature = "fuzz"))]

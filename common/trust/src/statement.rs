@@ -13,7 +13,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::{check_object, printable};
+use crate::json::{check_statement, printable};
 
 /// `_type` of statement layer version 1.
 const V1: &str = "https://in-toto.io/Statement/v1";
@@ -65,6 +65,12 @@ impl PredicateType {
         Self("https://sigstore.dev/cosign/sign/v1".to_owned())
     }
 
+    /// The predicate of the signature of a file, which says no more than "this one" either. It is another than that of an
+    /// image: the digest of a file may be that of a manifest.
+    pub fn file_signature() -> Self {
+        Self("urn:lifeboat:file:v0".to_owned())
+    }
+
     /// The type of this URI, which a program knows to be one.
     pub fn of_uri(uri: &str) -> Self {
         Self(uri.to_owned())
@@ -95,7 +101,21 @@ impl FromStr for PredicateType {
                 && text.chars().all(|c| c.is_ascii_graphic())
                 && text.len() <= 1024
         });
-        if is_uri { Ok(Self(text.to_owned())) } else { Err(UnknownPredicateType { text: printable(text) }) }
+        // RFC 8141, section 2: an identifier of a namespace, and a name in it.
+        let is_urn =
+            text.strip_prefix("urn:").and_then(|rest| rest.split_once(':')).is_some_and(|(space, name)| {
+                let is_known = |c: char| c.is_ascii_alphanumeric() || c == '-';
+                !space.is_empty()
+                    && space.chars().all(is_known)
+                    && !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_graphic())
+                    && text.len() <= 1024
+            });
+        if is_uri || is_urn {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(UnknownPredicateType { text: printable(text) })
+        }
     }
 }
 
@@ -235,7 +255,7 @@ impl Statement {
     /// Reads a payload whose signature has been verified.
     pub fn parse(payload: &[u8]) -> Result<Self, NotAStatement> {
         let refused = |reason: String| NotAStatement { reason };
-        check_object(payload).map_err(refused)?;
+        check_statement(payload).map_err(refused)?;
         let json: Json = serde_json::from_slice(payload).map_err(|error| refused(error.to_string()))?;
         if ![V1, V0_1].contains(&json.layer.as_str()) {
             return Err(refused(format!("its _type is `{}`", printable(&json.layer))));
@@ -250,6 +270,13 @@ impl Statement {
     pub fn image_signature(digest: Sha256Digest, annotations: &BTreeMap<String, String>) -> Vec<u8> {
         let subject = Subject::of(String::new(), digest, annotations);
         to_payload(V1, subject, &PredicateType::image_signature(), empty_object())
+    }
+
+    /// The payload of the signature of the file `name` whose digest is `digest`: a statement about it, so that it covers
+    /// more than the file's bytes, which could be what another signature covers.
+    pub fn file(digest: Sha256Digest, name: &str) -> Vec<u8> {
+        let subject = Subject::of(name.to_owned(), digest, &BTreeMap::new());
+        to_payload(V1, subject, &PredicateType::file_signature(), empty_object())
     }
 
     /// The payload of an attestation that `predicate` holds for the image `digest` of the repository `name`.
@@ -457,6 +484,10 @@ mod tests {
             "https://cosign.sigstore.dev/attestation/vuln/v1"
         );
         assert_eq!("https://example.com/x".parse::<PredicateType>().unwrap().short_name(), None);
+        assert_eq!("urn:lifeboat:file:v0".parse(), Ok(PredicateType::file_signature()));
+        for bad in ["urn:", "urn:x", "urn:x:", "urn::x", "urn:x:a b", "urn:a b:x"] {
+            assert!(bad.parse::<PredicateType>().is_err(), "{bad}");
+        }
         for bad in ["", "spdx", "://x", "https://", "1http://x", "https://a b", "https://a\n"] {
             assert!(bad.parse::<PredicateType>().is_err(), "{bad}");
         }

@@ -274,6 +274,37 @@ pub(super) const ALL: &[Part] = &[
         variables: |state| vec![program(state, "LIFEBOAT_TEST_SYFT", "syft")],
     },
     Part {
+        name: "crane",
+        title: "crane, which reads archives and pulls images",
+        without: "what is verified is not compared with what crane takes",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_crane,
+        variables: |state| vec![program(state, "LIFEBOAT_TEST_CRANE", "crane")],
+    },
+    Part {
+        name: "oras",
+        title: "oras, which reads layouts and pulls images",
+        without: "what is verified is not compared with what oras takes",
+        lane: Lane::Go,
+        needs: &[],
+        ensure: tools::ensure_oras,
+        variables: |state| vec![program(state, "LIFEBOAT_TEST_ORAS", "oras")],
+    },
+    Part {
+        name: "containers",
+        title: "skopeo and podman, which read archives and layouts",
+        without: "what is verified is not compared with what skopeo and podman take",
+        lane: Lane::System,
+        needs: &[],
+        ensure: tools::ensure_containers,
+        variables: |_| {
+            let path =
+                |name: &str| crate::process::which(name).unwrap_or_default().to_string_lossy().into_owned();
+            vec![("LIFEBOAT_TEST_SKOPEO", path("skopeo")), ("LIFEBOAT_TEST_PODMAN", path("podman"))]
+        },
+    },
+    Part {
         name: "cargo-deny",
         title: "cargo-deny",
         without: "licences and sources of dependencies are not checked",

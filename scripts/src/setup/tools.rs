@@ -41,6 +41,9 @@ const TIMESTAMP_SERVER: GoTool = GoTool {
     version: "v2.1.2",
 };
 const SYFT: GoTool = GoTool { name: "syft", package: "github.com/anchore/syft/cmd/syft", version: "v1.57.0" };
+const CRANE: GoTool =
+    GoTool { name: "crane", package: "github.com/google/go-containerregistry/cmd/crane", version: "v0.22.1" };
+const ORAS: GoTool = GoTool { name: "oras", package: "oras.land/oras/cmd/oras", version: "v1.3.0" };
 const AGE: GoTool = GoTool { name: "age", package: "filippo.io/age/cmd/age", version: "v1.3.2" };
 const AGE_KEYGEN: GoTool =
     GoTool { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen", version: "v1.3.2" };
@@ -97,6 +100,21 @@ pub(super) fn ensure_rekor(state: &State) -> Outcome {
 /// A timestamp authority, which a test starts for itself.
 pub(super) fn ensure_timestamp_server(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(go_install(state, &TIMESTAMP_SERVER)?, TIMESTAMP_SERVER.version))
+}
+
+/// Programs that read images from registries, layouts and archives, each in its own way.
+pub(super) fn ensure_crane(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &CRANE)?, CRANE.version))
+}
+
+pub(super) fn ensure_oras(state: &State) -> Outcome {
+    Ok(Ready::installed_or_found(go_install(state, &ORAS)?, ORAS.version))
+}
+
+/// Two more of those, as the system has them.
+pub(super) fn ensure_containers(state: &State) -> Outcome {
+    let installed = packages::ensure(state, &[("skopeo", "skopeo"), ("podman", "podman")])?;
+    Ok(Ready::installed_or_found(!installed.is_empty(), "skopeo, podman"))
 }
 
 pub(super) fn ensure_age(state: &State) -> Outcome {

@@ -62,7 +62,7 @@ impl Logged {
         let (desk, log) = (Desk::new(), TestLog::default());
         fs::write(desk.path("app"), CONTENT).unwrap();
         fs::write(desk.path("root.json"), log.trusted_root().to_string()).unwrap();
-        desk.sign(&["blob", "app", "--bundle", "app.json", "--key", "release.key"]).expect_code(0);
+        desk.sign(&["blob", "app", "--plain", "--bundle", "app.json", "--key", "release.key"]).expect_code(0);
         let bundle: Value = serde_json::from_slice(&fs::read(desk.path("app.json")).unwrap()).unwrap();
         let public = fs::read(desk.path("release.pub")).unwrap();
         let body = json!({

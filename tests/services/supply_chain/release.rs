@@ -41,9 +41,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 struct Release {
     bench: Bench,
     path: String,
+    commit: String,
 }
-
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 impl Release {
     fn new(bench: Bench, syft: &str) -> Result<Self, Failed> {
@@ -57,8 +56,19 @@ impl Release {
         fs::copy(bench.path("release.pub"), tree.join("release.pub"))?;
         fs::write(tree.join("Dockerfile"), "FROM scratch\nCOPY hello /hello\n")?;
         fs::write(tree.join("hello"), bench.repository.name())?;
+        let git = |args: &[&str]| {
+            let author =
+                ["-c", "user.name=ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"];
+            run(Command::new("git").args(author).args(args).current_dir(&tree)).expect_code(0).stdout
+        };
+        git(&["init", "--quiet"]);
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message", "a release"]);
+        git(&["tag", "v1"]);
+        git(&["tag", "v1.0"]);
+        let commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
         let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap_or_default());
-        Ok(Self { bench, path })
+        Ok(Self { bench, path, commit })
     }
 
     /// A command in the source tree, with what every form has in its environment.
@@ -101,7 +111,7 @@ fn plain_shell(release: &Release) -> Result<(), Failed> {
             ("RELEASE_PUB", "release.pub"),
             ("RELEASE_SOURCE", "github.com/acme/app"),
             ("RELEASE_REF", "refs/tags/v1"),
-            ("RELEASE_COMMIT", COMMIT),
+            ("RELEASE_COMMIT", &release.commit),
             ("RELEASE_BUILDER", "https://ci.acme.example/release@v1"),
         ]);
         run(command.envs(changes.iter().copied()))
@@ -117,6 +127,8 @@ fn plain_shell(release: &Release) -> Result<(), Failed> {
         (("RELEASE_SBOM", "echo no-json"), "the predicate is not JSON"),
         (("RELEASE_SOURCE", ""), "RELEASE_SOURCE is not set"),
         (("RELEASE_COMMIT", "HEAD"), "RELEASE_COMMIT is no commit"),
+        (("RELEASE_COMMIT", "0123456789abcdef0123456789abcdef01234567"), "is a checkout of"),
+        (("RELEASE_REF", "refs/tags/v9"), "refs/tags/v9 is not the commit"),
     ] {
         let said = run_with(&[changes]);
         assert!(said.code != Some(0) && said.stdout.is_empty(), "{changes:?}: {said:?}");

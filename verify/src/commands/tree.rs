@@ -115,6 +115,7 @@ async fn hanging(
             });
         }
     }
+    found.extend(referrers.unread.iter().map(|(place, error)| unread(place.clone(), "list", error)));
     if referrers.truncated {
         let mut more = Hanging::new("…".to_owned(), "more");
         more.verdict = Some(Verdict::Undetermined);

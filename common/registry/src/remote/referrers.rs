@@ -2,6 +2,7 @@
 //! for registries that keep none ("Referrers Tag Schema").
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_strict::json;
 use reqwest::header::LINK;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
@@ -10,7 +11,9 @@ use super::Remote;
 use super::shared_tag::Kind;
 use crate::RegistryError;
 use crate::artifact::{Discovery, Referrers};
-use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor};
+use crate::content::{
+    Descriptor, INDEX_TYPES, LIST, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OCI_INDEX, RawDescriptor,
+};
 
 /// How many pages of the registry's list are read.
 const MAX_PAGES: usize = 64;
@@ -31,11 +34,26 @@ impl Remote {
     /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
     /// those that were pushed before.
     pub(crate) async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
-        let (listed, fallback) =
-            tokio::try_join!(self.referrers_by_api(subject), self.fallback_index(subject))?;
+        let (listed, fallback) = tokio::join!(self.referrers_by_api(subject), self.fallback_index(subject));
+        // What cannot be read in one place hides nothing in the other.
+        let mut unread = Vec::new();
+        let listed = match (listed, &fallback) {
+            (Ok(listed), _) => listed,
+            (Err(error), Ok(Some(_))) => {
+                unread.push(("the list of referrers".to_owned(), error));
+                None
+            }
+            (Err(error), _) => return Err(error),
+        };
         let mut referrers = listed.unwrap_or_default();
-        let entries = fallback.map(|index| index.entries).unwrap_or_default();
-        referrers.merge(entries.iter().filter_map(descriptor_of));
+        match fallback {
+            Err(error) => unread.push((format!("the tag `{}`", fallback_tag(subject)), error)),
+            Ok(index) => {
+                let entries = index.map(|index| index.entries).unwrap_or_default();
+                referrers.merge(entries.iter().filter_map(descriptor_of));
+            }
+        }
+        referrers.unread = unread;
         Ok(referrers)
     }
 
@@ -69,7 +87,7 @@ impl Remote {
                 next => next,
             };
             let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
-            let manifests = Manifest::parse(what, &bytes)?.manifests.ok_or_else(|| {
+            let manifests = Manifest::parse_list(what, &bytes)?.manifests.ok_or_else(|| {
                 RegistryError::Malformed { what: what.to_owned(), reason: "it has no `manifests`".to_owned() }
             })?;
             referrers.merge(manifests.iter().filter_map(RawDescriptor::typed));
@@ -80,6 +98,8 @@ impl Remote {
     async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
         let tag = fallback_tag(subject);
         match self.optional_manifest_by_tag(&tag).await? {
+            // Some registries resolve such a tag to the image of the digest itself.
+            Some((found, _)) if !INDEX_TYPES.contains(&found.media_type.as_str()) => Ok(None),
             Some((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
             None => Ok(None),
         }
@@ -115,12 +135,11 @@ impl Default for FallbackIndex {
 
 impl FallbackIndex {
     pub(super) fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
-        let malformed = |reason: &str| RegistryError::Malformed {
-            what: format!("the index under the tag `{tag}`"),
-            reason: reason.to_owned(),
-        };
+        let what = format!("the index under the tag `{tag}`");
+        let malformed =
+            |reason: &str| RegistryError::Malformed { what: what.clone(), reason: reason.to_owned() };
         let mut document: serde_json::Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+            json::read(bytes, &MANIFEST, LIST).map_err(|refusal| RegistryError::refused(&what, refusal))?;
         match document.remove("manifests") {
             Some(Value::Array(entries)) => Ok(Self { document, entries }),
             Some(Value::Null) | None => Err(malformed("it has no `manifests`")),

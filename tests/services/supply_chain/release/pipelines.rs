@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use lifeboat_tests::command::{Said, run};
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{COMMIT, PASSPHRASE, Release};
+use super::{PASSPHRASE, Release};
 
 const GITHUB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/release/github-actions.yml");
 const GITLAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/release/gitlab-ci.yml");
@@ -62,7 +62,7 @@ pub(super) fn github_actions(release: &Release) -> Result<(), Failed> {
         let known: BTreeMap<&str, &str> = BTreeMap::from([
             ("github.repository", project.as_str()),
             ("github.ref", "refs/tags/v1.0"),
-            ("github.sha", COMMIT),
+            ("github.sha", release.commit.as_str()),
             ("github.workflow_ref", workflow.as_str()),
             ("secrets.GITHUB_TOKEN", token.as_str()),
             ("secrets.RELEASE_KEY", key.trim_end()),
@@ -113,7 +113,7 @@ pub(super) fn gitlab_ci(release: &Release) -> Result<(), Failed> {
         fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
         let mut given = Variables::new();
         for (name, value) in [
-            ("CI_COMMIT_SHA", COMMIT),
+            ("CI_COMMIT_SHA", release.commit.as_str()),
             ("CI_COMMIT_TAG", "v1.0"),
             ("CI_PROJECT_PATH", "acme/app"),
             ("CI_PROJECT_URL", "https://gitlab.example/acme/app"),

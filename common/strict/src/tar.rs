@@ -1,0 +1,369 @@
+//! Tar archives that hold an image, read strictly (POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Interchange
+//! Format"; GNU tar manual, "Basic Tar Format").
+//!
+//! Container tools read such an archive in two ways: some unpack it into a folder and open files there, others run
+//! through it for the first, or the last, member of a name. An [`Archive`] is one in which both find the same bytes: each
+//! name stands once after normalising, nothing but files, links and folders has a name, no member lies beyond a link, and
+//! no header says two things. It is opened once and read from that open file; whoever puts another in its place is not
+//! read.
+
+mod header;
+mod names;
+mod records;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::limits::read_capped;
+
+use self::header::{BLOCK, Extension, Header, Kind};
+pub use self::names::normalise;
+use self::records::Records;
+use crate::{Refusal, printable};
+
+/// How many members an archive may have.
+const MAX_MEMBERS: usize = 1 << 16;
+
+/// How many bytes the names of all members may have.
+const MAX_NAMES: usize = 16 << 20;
+
+/// The longest header beside a header, in bytes: what Go's `archive/tar` reads.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// How many links in a row are followed to a member.
+const MAX_LINKS: usize = 4;
+
+/// An open archive.
+#[derive(Debug)]
+pub struct Archive {
+    file: File,
+    members: BTreeMap<String, Member>,
+    /// The names that headers for the whole archive have: some programs show those as members without content.
+    global: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Member {
+    /// Where it stands, with its headers and padding.
+    place: Range<u64>,
+    content: Content,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Folder,
+    /// Where its content begins, and how long it is.
+    File(u64, u64),
+    /// What it leads to, as it is written.
+    Link {
+        target: String,
+        is_symbolic: bool,
+    },
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(io::ErrorKind::InvalidData, refusal)
+    }
+}
+
+/// The refusal in an error, if it is one.
+pub fn refusal(error: &io::Error) -> Option<&Refusal> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+impl Archive {
+    /// Opens the archive at `path` and looks at all of its headers. What is refused is an error with a [`refusal`].
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::of(File::open(path)?)
+    }
+
+    /// The archive in an open file.
+    pub fn of(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let mut archive = Self { file, members: BTreeMap::new(), global: Vec::new() };
+        archive.scan(length)?;
+        archive.check_names()?;
+        Ok(archive)
+    }
+
+    /// Whether the archive has a member of this name, of whatever kind.
+    pub fn contains(&self, name: &str) -> bool {
+        normalise(name).is_some_and(|name| self.members.contains_key(&name))
+    }
+
+    /// The names of the members, normalised.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// Reads a file of at most `cap` bytes.
+    pub fn read(&self, name: &str, cap: u64) -> io::Result<Vec<u8>> {
+        read_capped(self.section(name)?, cap)
+    }
+
+    /// The digest of a file of any size.
+    pub fn digest(&self, name: &str) -> io::Result<Sha256Digest> {
+        Sha256Digest::of_reader(self.section(name)?)
+    }
+
+    /// All members but those that are named, in their order, byte for byte, without the blocks that end an archive.
+    pub fn without<'a>(&'a self, left_out: &[&str]) -> impl Read + use<'a> {
+        let is_kept = |(name, _): &(&String, &Member)| !left_out.contains(&name.as_str());
+        let mut places: Vec<Range<u64>> =
+            self.members.iter().filter(is_kept).map(|(_, member)| member.place.clone()).collect();
+        places.sort_by_key(|place| place.start);
+        let mut all: Box<dyn Read + 'a> = Box::new(io::empty());
+        let mut run: Option<Range<u64>> = None;
+        let mut runs = Vec::new();
+        for place in places {
+            match &mut run {
+                Some(run) if run.end == place.start => run.end = place.end,
+                _ => runs.extend(run.replace(place)),
+            }
+        }
+        runs.extend(run);
+        for run in runs {
+            let section = Section { file: &self.file, at: run.start, left: run.end - run.start };
+            all = Box::new(all.chain(section));
+        }
+        all
+    }
+
+    fn section(&self, name: &str) -> io::Result<Section<'_>> {
+        let name = normalise(name).ok_or(io::ErrorKind::NotFound)?;
+        let (at, left) = self.resolve(&name, &name, MAX_LINKS)?;
+        Ok(Section { file: &self.file, at, left })
+    }
+
+    /// Where the content of a member is, of whatever it leads to if it is a link.
+    fn resolve(&self, asked: &str, name: &str, links: usize) -> io::Result<(u64, u64)> {
+        let nowhere = || {
+            Refusal::malformed(format!("`{}` is a link to what the archive does not hold", printable(asked)))
+        };
+        let Some(member) = self.members.get(name) else {
+            return Err(if asked == name { io::ErrorKind::NotFound.into() } else { nowhere().into() });
+        };
+        let (target, is_symbolic) = match &member.content {
+            Content::File(at, size) => return Ok((*at, *size)),
+            Content::Folder => {
+                return Err(Refusal::malformed(format!("`{}` is a folder", printable(asked))).into());
+            }
+            Content::Link { target, is_symbolic } => (target, *is_symbolic),
+        };
+        if links == 0 {
+            let reason = format!("`{}` is a link that leads from link to link", printable(asked));
+            return Err(Refusal::malformed(reason).into());
+        }
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // A symbolic link begins where it lies, a hard link at the archive's root.
+        let from_folder = self.follow(folder, target);
+        let meant = if is_symbolic { from_folder.clone() } else { self.follow("", target) };
+        let meant = meant.filter(|meant| self.members.contains_key(meant)).ok_or_else(nowhere)?;
+        let found = self.resolve(asked, &meant, links - 1)?;
+        if !is_symbolic {
+            // Programs that run through an archive begin at the link's folder for both, and one that unpacks it has the
+            // symbolic link itself under the hard link's name.
+            let other = from_folder.filter(|other| self.members.contains_key(other));
+            let other = other.map(|other| self.resolve(asked, &other, links - 1)).transpose()?;
+            let is_file = matches!(self.members[&meant].content, Content::File(..));
+            if !is_file || other.is_some_and(|other| other != found) {
+                let reason = format!("the hard link `{}` leads to two places", printable(name));
+                return Err(Refusal::ambiguous(reason).into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where `target` leads from `folder`, if nothing on the way is a link and it stays in the archive.
+    fn follow(&self, folder: &str, target: &str) -> Option<String> {
+        if target.starts_with('/') {
+            return None;
+        }
+        let mut way: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+        let mut parts = target.split('/').filter(|part| !matches!(*part, "" | ".")).peekable();
+        while let Some(part) = parts.next() {
+            if part == ".." {
+                way.pop()?;
+                continue;
+            }
+            way.push(part);
+            let is_on_the_way = parts.peek().is_some();
+            let member = is_on_the_way.then(|| self.members.get(&way.join("/"))).flatten();
+            if member.is_some_and(|member| member.content != Content::Folder) {
+                return None;
+            }
+        }
+        Some(way.join("/"))
+    }
+
+    /// Whoever unpacks the archive puts a member that lies beyond a link where the link leads.
+    fn check_names(&self) -> Result<(), Refusal> {
+        if let Some(name) = self.global.iter().find(|name| self.contains(name)) {
+            let name = printable(name);
+            return Err(Refusal::ambiguous(format!(
+                "the archive holds `{name}` twice, once as a header for all of it"
+            )));
+        }
+        for name in self.members.keys() {
+            for (at, _) in name.match_indices('/') {
+                let folder = &name[..at];
+                if self.members.get(folder).is_some_and(|member| member.content != Content::Folder) {
+                    let (name, folder) = (printable(name), printable(folder));
+                    return Err(Refusal::ambiguous(format!(
+                        "`{name}` lies in `{folder}`, which is no folder"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, length: u64) -> io::Result<()> {
+        let mut at = 0;
+        let mut size_of_names = 0;
+        while at < length {
+            let start = at;
+            let mut extensions = Records::default();
+            let (header, data) = loop {
+                let header = self.header(at, length)?;
+                let Some(header) = header else {
+                    if extensions.is_empty() {
+                        return self.check_end(at, length);
+                    }
+                    return Err(Refusal::malformed("it ends after a header that belongs to another").into());
+                };
+                let data = at + BLOCK;
+                match header.kind {
+                    Kind::Extension(kind) => {
+                        if kind == Extension::Global {
+                            self.global.push(header.name.clone());
+                        }
+                        let content = self.extension(data, &header)?;
+                        extensions.add(kind, &content)?;
+                        at = data + padded(header.size);
+                    }
+                    _ => break (header, data),
+                }
+            };
+            let header = extensions.complete(header)?;
+            at = data
+                .checked_add(padded(header.size))
+                .filter(|end| *end <= length)
+                .ok_or_else(|| Refusal::malformed(format!("it ends within `{}`", printable(&header.name))))?;
+            size_of_names += header.name.len() + header.link.len();
+            if self.members.len() >= MAX_MEMBERS || size_of_names > MAX_NAMES {
+                return Err(
+                    Refusal::too_large(format!("the archive holds more than {MAX_MEMBERS} files")).into()
+                );
+            }
+            self.add(header, start..at, data)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, header: Header, place: Range<u64>, data: u64) -> Result<(), Refusal> {
+        let shown = printable(&header.name);
+        let is_folder = header.kind == Kind::Folder;
+        let name = normalise(&header.name)
+            .ok_or_else(|| Refusal::ambiguous(format!("the name `{shown}` leads out of the archive")))?;
+        if header.name.contains('\0') || (name.is_empty() && !is_folder) {
+            return Err(Refusal::malformed(format!("`{shown}` is no name of a file")));
+        }
+        if header.name.ends_with('/') && !is_folder {
+            return Err(Refusal::ambiguous(format!("`{shown}` has the name of a folder and is none")));
+        }
+        if header.kind != Kind::File && header.size != 0 {
+            return Err(Refusal::ambiguous(format!("`{shown}` is no file and has content")));
+        }
+        let content = match header.kind {
+            Kind::File => Content::File(data, header.size),
+            Kind::Folder => Content::Folder,
+            Kind::Symbolic | Kind::Hard => {
+                Content::Link { target: header.link, is_symbolic: header.kind == Kind::Symbolic }
+            }
+            Kind::Extension(_) => unreachable!("the headers before a member's own were taken before"),
+        };
+        // Which of the two counts depends on who unpacks it.
+        match self.members.insert(name, Member { place, content }) {
+            Some(_) => Err(Refusal::ambiguous(format!("the archive holds `{shown}` twice"))),
+            None => Ok(()),
+        }
+    }
+
+    fn block(&self, at: u64, length: u64) -> io::Result<[u8; 512]> {
+        if at + BLOCK > length {
+            return Err(Refusal::malformed("it ends within a header").into());
+        }
+        let mut block = [0; 512];
+        self.file.read_exact_at(&mut block, at)?;
+        Ok(block)
+    }
+
+    /// The header at `at`; nothing where the archive ends.
+    fn header(&self, at: u64, length: u64) -> io::Result<Option<Header>> {
+        if at == length {
+            return Ok(None);
+        }
+        let block = self.block(at, length)?;
+        if block.iter().all(|byte| *byte == 0) { Ok(None) } else { Ok(Some(Header::parse(&block)?)) }
+    }
+
+    fn extension(&self, data: u64, header: &Header) -> io::Result<Vec<u8>> {
+        if header.size > MAX_EXTENSION {
+            return Err(Refusal::too_large(format!("a header has {} bytes", header.size)).into());
+        }
+        let section = Section { file: &self.file, at: data, left: header.size };
+        let content = read_capped(section, MAX_EXTENSION)?;
+        if content.len() as u64 != header.size {
+            return Err(Refusal::malformed("it ends within a header").into());
+        }
+        Ok(content)
+    }
+
+    /// Some programs read on after the end of an archive.
+    fn check_end(&self, at: u64, length: u64) -> io::Result<()> {
+        let mut rest = Section { file: &self.file, at, left: length - at };
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = rest.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            if buffer[..count].iter().any(|byte| *byte != 0) {
+                return Err(Refusal::ambiguous("something follows after its end").into());
+            }
+        }
+    }
+}
+
+/// The size of content with its padding.
+fn padded(size: u64) -> u64 {
+    size.div_ceil(BLOCK).saturating_mul(BLOCK)
+}
+
+/// A part of a file, read without moving the file's own position.
+#[derive(Debug)]
+struct Section<'f> {
+    file: &'f File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..wanted], self.at)?;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use super::*;
+use crate::Fault;
+
+/// A header with its checksum, followed by its content.
+fn entry(kind: u8, name: &[u8], link: &[u8], content: &[u8]) -> Vec<u8> {
+    shaped(kind, name, link, content, |_| {})
+}
+
+fn shaped(kind: u8, name: &[u8], link: &[u8], content: &[u8], shape: impl FnOnce(&mut [u8; 512])) -> Vec<u8> {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name);
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    block[156] = kind;
+    block[157..157 + link.len()].copy_from_slice(link);
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    shape(&mut block);
+    block[148..156].copy_from_slice(b"        ");
+    let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = vec![0; content.len().div_ceil(512) * 512 - content.len()];
+    [&block[..], content, &padding].concat()
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    entry(b'0', name.as_bytes(), b"", content)
+}
+
+fn record(key: &str, value: &str) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (rest + 1..).find(|length| length.to_string().len() + rest == *length).unwrap();
+    format!("{length} {key}={value}\n").into_bytes()
+}
+
+fn open(entries: &[Vec<u8>]) -> io::Result<Archive> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&entries.concat()).unwrap();
+    file.write_all(&[0; 1024]).unwrap();
+    Archive::of(file)
+}
+
+fn refused(entries: &[Vec<u8>]) -> (Fault, String) {
+    let error = open(entries).unwrap_err();
+    let refusal = refusal(&error).unwrap();
+    (refusal.fault, refusal.reason.clone())
+}
+
+#[test]
+fn what_tar_programs_write_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    fs::create_dir_all(folder.path().join("tree/a").join("d".repeat(120))).unwrap();
+    for name in ["tree/one", &format!("tree/a/{long}")] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    symlink(format!("a/{long}"), folder.path().join("tree/link")).unwrap();
+    fs::hard_link(folder.path().join("tree/one"), folder.path().join("tree/two")).unwrap();
+    for form in ["gnu", "pax", "oldgnu"] {
+        for what in [".", "a", "one"] {
+            let path = folder.path().join("it.tar");
+            let made = Command::new("tar")
+                .args(["-C", "tree", &format!("--format={form}"), "-cf", "it.tar", what])
+                .current_dir(&folder)
+                .status()
+                .unwrap();
+            assert!(made.success());
+            let archive = Archive::open(&path).unwrap();
+            if what == "one" {
+                assert_eq!(archive.read("one", 99).unwrap(), b"tree/one");
+                continue;
+            }
+            let name = format!("a/{long}");
+            assert_eq!(archive.read(&name, 999).unwrap(), format!("tree/{name}").as_bytes(), "{form} {what}");
+            if what == "." {
+                assert_eq!(archive.read("two", 99).unwrap(), b"tree/one");
+                assert_eq!(archive.read("link", 999).unwrap(), format!("tree/{name}").as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_tar_crate_writes_is_read() {
+    for make in [tar::Header::new_gnu, tar::Header::new_ustar, tar::Header::new_old] {
+        let mut builder = tar::Builder::new(tempfile::tempfile().unwrap());
+        for (name, content) in [("a", &b"one"[..]), ("b/c", b"two"), (&"long/".repeat(60), b"")] {
+            let mut header = make();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_entry_type(if content.is_empty() {
+                tar::EntryType::Directory
+            } else {
+                tar::EntryType::Regular
+            });
+            builder.append_data(&mut header, name, content).unwrap();
+        }
+        let archive = Archive::of(builder.into_inner().unwrap()).unwrap();
+        assert_eq!(archive.read("b/c", 9).unwrap(), b"two");
+        assert_eq!(archive.read("./b//c", 9).unwrap(), b"two");
+        assert_eq!(archive.read("b/c", 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(archive.read("x", 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(archive.digest("a").unwrap(), Sha256Digest::of(b"one"));
+    }
+}
+
+#[test]
+fn names_that_can_be_taken_for_another_refuse_the_archive() {
+    let evil = || file("x", b"evil");
+    for (name, said) in [
+        ("a", "the archive holds `a` twice"),
+        ("./a", "the archive holds `./a` twice"),
+        (".//a", "the archive holds `.//a` twice"),
+        ("x/../a", "the name `x/../a` leads out of the archive"),
+        ("/a", "the name `/a` leads out of the archive"),
+        ("../a", "the name `../a` leads out of the archive"),
+        ("a/", "`a/` has the name of a folder and is none"),
+        ("a/b", "`a/b` lies in `a`, which is no folder"),
+        ("", "`` is no name of a file"),
+        ("./", "`./` is no name of a file"),
+    ] {
+        for entries in [[file("a", b"good"), file(name, b"evil")], [file(name, b"evil"), file("a", b"good")]]
+        {
+            let (_, reason) = refused(&entries);
+            // Which of two is the second depends on the order.
+            let is_same =
+                reason == said || (said.ends_with("twice") && reason == "the archive holds `a` twice");
+            assert!(is_same, "{name}: {reason}");
+        }
+    }
+    let (fault, _) = refused(&[file("a", b""), file("./a", b"")]);
+    assert_eq!(fault, Fault::Ambiguous);
+    // A folder that is a link takes what lies in it elsewhere.
+    let link = entry(b'2', b"f", b".", b"");
+    assert_eq!(refused(&[link, file("f/a", b"evil")]).1, "`f/a` lies in `f`, which is no folder");
+    assert_eq!(
+        refused(&[entry(b'5', b"f/", b"", b""), entry(b'5', b"f", b"", b"")]).1,
+        "the archive holds `f` twice"
+    );
+    open(&[entry(b'5', b"./", b"", b""), evil()]).unwrap();
+}
+
+#[test]
+fn entries_that_programs_read_in_different_ways_refuse_the_archive() {
+    for kind in [b'S', b'7', b'Z', b'3', b'4', b'6', b'D', b'M', b'V', b'N'] {
+        let (fault, reason) = refused(&[file("a", b"good"), entry(kind, b"a", b"", b"")]);
+        assert_eq!(fault, Fault::Ambiguous);
+        assert!(reason.contains("which programs read in different ways or not at all"), "{reason}");
+    }
+    let pax = |records: &[Vec<u8>]| entry(b'x', b"pax", b"", &records.concat());
+    let global = |records: &[Vec<u8>]| entry(b'g', b"pax_global_header", b"", &records.concat());
+    for (name, entries) in [
+        (
+            "sparse",
+            vec![pax(&[record("GNU.sparse.name", "a"), record("GNU.sparse.major", "1")]), file("b", b"")],
+        ),
+        ("two paths", vec![pax(&[record("path", "a"), record("path", "b")]), file("c", b"")]),
+        ("two headers", vec![pax(&[record("path", "a")]), pax(&[record("path", "b")]), file("c", b"")]),
+        (
+            "long name and path",
+            vec![entry(b'L', b"././@LongLink", b"", b"a\0"), pax(&[record("path", "b")]), file("c", b"")],
+        ),
+        ("global path", vec![global(&[record("path", "a")]), file("b", b"")]),
+        ("global size", vec![global(&[record("size", "1")]), file("b", b"")]),
+        ("global name", vec![entry(b'g', b"./b", b"", &record("comment", "x")), file("b", b"")]),
+        (
+            "global between",
+            vec![pax(&[record("path", "a")]), global(&[record("comment", "x")]), file("b", b"")],
+        ),
+        ("a link's name on a file", vec![pax(&[record("linkpath", "a")]), file("b", b"")]),
+        ("nothing after", vec![pax(&[record("path", "a")])]),
+        ("a link with content", vec![entry(b'2', b"a", b"b", b"content")]),
+        ("a folder with content", vec![entry(b'5', b"a", b"", b"content")]),
+        ("star", vec![shaped(b'0', b"a", b"", b"", |block| block[508..].copy_from_slice(b"tar\0"))]),
+        (
+            "unknown form",
+            vec![shaped(b'0', b"a", b"", b"", |block| block[257..265].copy_from_slice(b"tartar00"))],
+        ),
+        (
+            "prefix in GNU's form",
+            vec![shaped(b'0', b"a", b"", b"", |block| {
+                block[257..265].copy_from_slice(b"ustar  \0");
+                block[345..348].copy_from_slice(b"evi");
+            })],
+        ),
+        ("negative size", vec![shaped(b'0', b"a", b"", b"", |block| block[124..136].fill(0xff))]),
+        ("not UTF-8", vec![entry(b'0', b"\xff", b"", b"")]),
+        ("after the end", vec![file("a", b""), vec![0; 1024], file("a", b"")]),
+        ("after one empty block", vec![file("a", b""), vec![0; 512], file("a", b"")]),
+    ] {
+        let error = open(&entries).unwrap_err();
+        assert!(refusal(&error).is_some(), "{name}: {error}");
+    }
+}
+
+#[test]
+fn records_are_heeded() {
+    let records = [
+        record("path", "real"),
+        record("size", "4"),
+        record("mtime", "1.5"),
+        record("SCHILY.xattr.user.a", "b"),
+    ];
+    let pax = entry(b'x', b"pax", b"", &records.concat());
+    let member =
+        shaped(b'0', b"other", b"", b"good", |block| block[124..136].copy_from_slice(b"00000000000\0"));
+    let global = entry(b'g', b"pax_global_header", b"", &record("comment", "a commit"));
+    let archive = open(&[global, pax, member, file("next", b"more")]).unwrap();
+    assert_eq!(archive.read("real", 9).unwrap(), b"good");
+    assert_eq!(archive.read("next", 9).unwrap(), b"more");
+    assert!(!archive.contains("other"));
+    assert_eq!(archive.names().collect::<Vec<_>>(), ["next", "real"]);
+}
+
+#[test]
+fn links_are_followed_where_every_program_finds_the_same() {
+    let symbolic = |name: &str, target: &str| entry(b'2', name.as_bytes(), target.as_bytes(), b"");
+    let hard = |name: &str, target: &str| entry(b'1', name.as_bytes(), target.as_bytes(), b"");
+    let read = |link: Vec<u8>, more: &[Vec<u8>], name: &str| {
+        let all = [&[file("layers/a/layer.tar", b"layer"), link][..], more].concat();
+        open(&all).unwrap().read(name, 9)
+    };
+    let good = |link, more: &[Vec<u8>], name| assert_eq!(read(link, more, name).unwrap(), b"layer");
+    good(symbolic("layers/b", "a/layer.tar"), &[], "layers/b");
+    good(symbolic("layers/b/x", "./.././a//layer.tar"), &[], "layers/b/x");
+    good(hard("x", "layers/a/layer.tar"), &[], "x");
+    good(symbolic("y", "z"), &[symbolic("z", "layers/a/layer.tar")], "y");
+    for (link, more, name) in [
+        (symbolic("x", "/layers/a/layer.tar"), vec![], "x"),
+        (symbolic("x", "../layers/a/layer.tar"), vec![], "x"),
+        (symbolic("x", "absent"), vec![], "x"),
+        (symbolic("x", "x"), vec![], "x"),
+        (symbolic("x", "layers/a"), vec![], "x"),
+        (hard("layers/x", "../layers/a/layer.tar"), vec![], "layers/x"),
+        (hard("layers/x", "a/layer.tar"), vec![], "layers/x"),
+        // The folder on the way is a link, and `..` after it leads elsewhere than it seems.
+        (symbolic("x", "d/../layers/a/layer.tar"), vec![symbolic("d", "layers")], "x"),
+        (symbolic("x", "d/layer.tar"), vec![symbolic("d", "layers/a")], "x"),
+        // From the root one file, from the link's folder another.
+        (hard("f/x", "layers/a/layer.tar"), vec![file("f/layers/a/layer.tar", b"evil")], "f/x"),
+        // Unpacked, the hard link is a symbolic link in another folder.
+        (hard("f/x", "s"), vec![symbolic("s", "layers/a/layer.tar")], "f/x"),
+    ] {
+        let error = read(link, &more, name).unwrap_err();
+        assert!(refusal(&error).is_some(), "{name} {more:?}: {error}");
+    }
+}
+
+#[test]
+fn an_archive_that_is_cut_or_damaged_is_refused() {
+    let whole = [file("a", &[1; 700]), file("b", b"two")].concat();
+    for length in [1, 511, 513, 600, 1200, 1500, 1537, whole.len() - 100] {
+        assert!(open_raw(&whole[..length]).is_err(), "{length}");
+    }
+    for place in [0, 100, 124, 148, 156, 257, 340, 500] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        assert!(open_raw(&damaged).is_err(), "{place}");
+    }
+    assert!(open_raw(b"no archive").is_err());
+    assert!(open_raw(&[b'x'; 4096]).is_err());
+    assert_eq!(open_raw(b"").unwrap().names().count(), 0);
+}
+
+fn open_raw(bytes: &[u8]) -> io::Result<Archive> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Archive::of(file)
+}
+
+#[test]
+fn an_archive_is_read_from_the_file_that_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.tar");
+    fs::write(&path, [file("a", b"good"), vec![0; 1024]].concat()).unwrap();
+    let archive = Archive::open(&path).unwrap();
+    fs::write(folder.path().join("other"), [file("a", b"evil"), vec![0; 1024]].concat()).unwrap();
+    fs::rename(folder.path().join("other"), &path).unwrap();
+    assert_eq!(archive.read("a", 9).unwrap(), b"good");
+}
+
+#[test]
+fn what_is_kept_is_kept_byte_for_byte() {
+    let long = "n".repeat(150);
+    let named = [entry(b'x', b"pax", b"", &record("path", &long)), file("short", b"one")].concat();
+    let entries = [file("a", b"1"), named.clone(), file("b", b"2"), file("c", &[3; 600])];
+    let archive = open(&entries).unwrap();
+    let kept = |left_out: &[&str]| {
+        let mut bytes = Vec::new();
+        archive.without(left_out).read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(kept(&[]), entries.concat());
+    assert_eq!(kept(&["b"]), [&entries[0][..], &named, &entries[3]].concat());
+    assert_eq!(kept(&["a", &long]), [&entries[2][..], &entries[3]].concat());
+}
+
+proptest::proptest! {
+    /// Whatever the bytes are, they are read or refused.
+    #[test]
+    fn damaged_archives_are_read_or_refused(
+        changes in proptest::collection::vec((0_usize..4096, proptest::num::u8::ANY), 0..6),
+        length in 0_usize..4096,
+    ) {
+        let pax = entry(b'x', b"pax", b"", &record("path", "long/name"));
+        let mut bytes = [pax, file("a", b"good"), entry(b'2', b"l", b"long/name", b""), vec![0; 1024]].concat();
+        for (place, byte) in changes {
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            // The checksum is made right, so that more than it is tried.
+            let start = place / 512 * 512;
+            let block = &mut bytes[start..start + 512];
+            block[148..156].copy_from_slice(b"        ");
+            let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        bytes.truncate(length);
+        if let Ok(archive) = open_raw(&bytes) {
+            for name in archive.names().map(str::to_owned).collect::<Vec<_>>() {
+                let _ = archive.read(&name, 1 << 20);
+            }
+        }
+    }
+}

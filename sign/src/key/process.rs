@@ -1,0 +1,241 @@
+//! A key command as a process: one deadline for all that it does, and nothing of it left behind.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// The largest answer of a command, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Words beyond these help nobody.
+const MAX_WORDS_BYTES: usize = 4096;
+
+/// How long is waited for the last words of a command that has ended. What is written lies in the pipe; only a process
+/// that it left behind keeps that open longer.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How often a command is looked at.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Runs the command and gives what it printed. What it says on standard error goes into the reason.
+///
+/// The command is a process group of its own, which is killed at the end, whatever the end is. It does not get the
+/// passphrase of key files: it has a key of its own.
+pub(super) fn ask(
+    program: &Path,
+    args: &[&str],
+    timeout: Duration,
+    is_cancelled: impl Fn() -> bool,
+) -> Result<Vec<u8>, String> {
+    let deadline = Instant::now() + timeout;
+    let child = Command::new(program)
+        .args(args)
+        .env_remove("COSIGN_PASSWORD")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    let mut group = Group { child, has_ended: false };
+    let answer = Pipe::read(group.child.stdout.take(), MAX_ANSWER_BYTES);
+    let said = Pipe::read(group.child.stderr.take(), MAX_WORDS_BYTES);
+    while !group.has_ended().map_err(|error| error.to_string())? {
+        if answer.is_too_long() {
+            return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
+        }
+        if is_cancelled() {
+            return Err("it was interrupted".to_owned());
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("it gave no answer within {} s", timeout.as_secs()));
+        }
+        thread::sleep(PAUSE);
+    }
+    let status = group.end().map_err(|error| error.to_string())?;
+    judge(status, &answer.text(deadline), &said.text(deadline))
+}
+
+fn judge(status: ExitStatus, answer: &[u8], said: &[u8]) -> Result<Vec<u8>, String> {
+    if answer.len() > MAX_ANSWER_BYTES {
+        return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
+    }
+    if status.success() {
+        return Ok(answer.to_vec());
+    }
+    let said: String =
+        String::from_utf8_lossy(said).trim().chars().take(400).flat_map(char::escape_debug).collect();
+    Err(if said.is_empty() {
+        format!("it ended with {status}")
+    } else {
+        format!("it ended with {status}: {said}")
+    })
+}
+
+/// A process and those that it started.
+struct Group {
+    child: Child,
+    has_ended: bool,
+}
+
+impl Group {
+    fn leader(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Whether the leader has ended. It is not taken from the list of processes yet: its number is that of the group.
+    fn has_ended(&self) -> io::Result<bool> {
+        let Some(leader) = self.leader() else { return Ok(true) };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(leader), options)?.is_some())
+    }
+
+    /// Ends all of it.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // There may be none left.
+        let _ = self.leader().map(|leader| kill_process_group(leader, Signal::KILL));
+        self.has_ended = true;
+        self.child.wait()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let _ = self.end();
+        }
+    }
+}
+
+/// What comes out of a pipe, at most one byte more than is wanted. The rest is read and dropped.
+struct Pipe {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    cap: usize,
+    reader: JoinHandle<()>,
+}
+
+impl Pipe {
+    fn read(pipe: Option<impl Read + Send + 'static>, cap: usize) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&bytes);
+        let reader = thread::spawn(move || {
+            let Some(mut pipe) = pipe else { return };
+            let mut buffer = [0; 4096];
+            loop {
+                match pipe.read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(count) => {
+                        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                        let left = (cap + 1).saturating_sub(kept.len()).min(count);
+                        kept.extend_from_slice(&buffer[..left]);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return,
+                }
+            }
+        });
+        Self { bytes, cap, reader }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).len() > self.cap
+    }
+
+    /// What came, once nobody can write any more or has had the time to.
+    fn text(self, deadline: Instant) -> Vec<u8> {
+        let until = (Instant::now() + GRACE).min(deadline);
+        while !self.reader.is_finished() && Instant::now() < until {
+            thread::sleep(PAUSE);
+        }
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Asks a shell script, and says how long it took.
+    fn asked(script: &str, timeout: Duration) -> (Result<String, String>, Duration) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("command");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let started = Instant::now();
+        let answer = ask(&program, &["public-key"], timeout, || false);
+        (answer.map(|bytes| String::from_utf8(bytes).unwrap()), started.elapsed())
+    }
+
+    fn lives(pid: &str) -> bool {
+        let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        !state.is_empty() && !state.contains(") Z ")
+    }
+
+    #[test]
+    fn an_answer_is_what_was_printed_and_a_failure_says_why() {
+        let long = Duration::from_secs(60);
+        assert_eq!(asked("echo $1", long).0.unwrap(), "public-key\n");
+        assert!(asked("echo no token >&2; exit 3", long).0.unwrap_err().ends_with(": no token"));
+        assert!(asked("kill -9 $$", long).0.unwrap_err().contains("signal"));
+        assert!(asked("head -c 70000 /dev/zero", long).0.unwrap_err().starts_with("it printed more than"));
+        assert!(
+            asked("while :; do echo more; done", long).0.unwrap_err().starts_with("it printed more than")
+        );
+        let missing = ask(Path::new("./absent"), &[], long, || false).unwrap_err();
+        assert!(missing.starts_with("it cannot be started"), "{missing}");
+    }
+
+    #[test]
+    fn one_deadline_holds_for_all_that_a_command_does() {
+        let short = Duration::from_secs(1);
+        for script in [
+            "exec sleep 60",
+            "echo key; exec >&-; sleep 60",
+            "echo key; exec >&- 2>&-; sleep 60",
+            "trap '' TERM; sleep 60",
+        ] {
+            let (answer, took) = asked(script, short);
+            assert_eq!(answer.unwrap_err(), "it gave no answer within 1 s", "{script}");
+            assert!(took < Duration::from_secs(20), "{script}: {took:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_is_ended_and_waited_for_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        for agent in ["sleep 300 &", "sleep 300 >&2 &", "(trap '' HUP TERM; sleep 300) &"] {
+            let script = format!("{agent} echo $! >{}; echo key", pid.display());
+            let (answer, took) = asked(&script, Duration::from_secs(60));
+            assert_eq!(answer.unwrap(), "key\n", "{agent}");
+            assert!(took < Duration::from_secs(20), "{agent}: {took:?}");
+            assert!(!lives(&fs::read_to_string(&pid).unwrap()), "{agent}");
+        }
+        // One that left the group holds nobody up.
+        let (answer, took) = asked("setsid sleep 3 & echo key", Duration::from_secs(60));
+        assert_eq!(answer.unwrap(), "key\n");
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        // One that times out is ended with all that it started.
+        let script = format!("sleep 300 & echo $! >{}; wait", pid.display());
+        asked(&script, Duration::from_secs(1)).0.unwrap_err();
+        assert!(!lives(&fs::read_to_string(&pid).unwrap()));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_command() {
+        let program = Path::new("/bin/sleep");
+        assert_eq!(
+            ask(program, &["60"], Duration::from_secs(60), || true).unwrap_err(),
+            "it was interrupted"
+        );
+    }
+}

@@ -1,0 +1,411 @@
+//! Archives and layouts that are one image to one program and another to the next: of a `good` image, which is signed, and
+//! an `evil` one. A verifier must not accept any in which a program finds the evil one.
+
+use lifeboat_core::Sha256Digest;
+use serde_json::{Value, json};
+
+use crate::archive::{Entry, archive};
+
+/// An image as `docker save` writes it: a config and one layer.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// `good` or `evil`.
+    pub name: &'static str,
+    /// The config.
+    pub config: Vec<u8>,
+    /// The layer, an archive with one file that bears the name.
+    pub layer: Vec<u8>,
+}
+
+impl Image {
+    /// The image of this name; `salt` tells those of different tests apart.
+    #[must_use]
+    pub fn new(name: &'static str, salt: &str) -> Self {
+        let layer = archive(&[Entry::file(name, salt.as_bytes())]);
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "config": {"Cmd": [format!("/{name}")]},
+            "rootfs": {"type": "layers", "diff_ids": [Sha256Digest::of(&layer).to_oci()]},
+        });
+        Self { name, config: config.to_string().into_bytes(), layer }
+    }
+
+    /// The image's id.
+    #[must_use]
+    pub fn id(&self) -> Sha256Digest {
+        Sha256Digest::of(&self.config)
+    }
+
+    fn config_name(&self) -> String {
+        format!("{}.json", self.name)
+    }
+
+    fn layer_name(&self) -> String {
+        format!("{}/layer.tar", self.name)
+    }
+
+    /// What `manifest.json` says of it.
+    #[must_use]
+    pub fn saved(&self, tag: &str) -> Value {
+        json!({"Config": self.config_name(), "RepoTags": [tag], "Layers": [self.layer_name()]})
+    }
+
+    /// Its manifest, of the OCI image specification.
+    #[must_use]
+    pub fn manifest(&self) -> Vec<u8> {
+        let descriptor = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Sha256Digest::of(bytes).to_oci(), "size": bytes.len()});
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &self.config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &self.layer)],
+        });
+        manifest.to_string().into_bytes()
+    }
+
+    /// Its entry in an index, under a tag.
+    #[must_use]
+    pub fn index_entry(&self, tag: &str) -> Value {
+        let manifest = self.manifest();
+        json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": Sha256Digest::of(&manifest).to_oci(), "size": manifest.len(),
+            "annotations": {"org.opencontainers.image.ref.name": tag},
+        })
+    }
+
+    fn files(&self) -> Vec<Entry> {
+        vec![Entry::file(&self.config_name(), &self.config), Entry::file(&self.layer_name(), &self.layer)]
+    }
+
+    fn blobs(&self) -> Vec<Entry> {
+        let blob = |bytes: &[u8]| Entry::file(&format!("blobs/sha256/{}", Sha256Digest::of(bytes)), bytes);
+        vec![blob(&self.config), blob(&self.layer), blob(&self.manifest())]
+    }
+}
+
+/// An archive, and what it is an instance of.
+#[derive(Debug)]
+pub struct Polyglot {
+    /// What is done to it.
+    pub name: String,
+    /// Its members.
+    pub entries: Vec<Entry>,
+}
+
+/// The two images, and the name that the good one is saved under.
+#[derive(Debug)]
+pub struct Pair {
+    /// The image that is signed.
+    pub good: Image,
+    /// The image that is not.
+    pub evil: Image,
+    /// `NAME:TAG`
+    pub reference: String,
+}
+
+const MANIFEST: &str = "manifest.json";
+
+impl Pair {
+    /// Two images, to be saved under `reference`.
+    #[must_use]
+    pub fn new(reference: &str) -> Self {
+        let (good, evil) = (Image::new("good", reference), Image::new("evil", reference));
+        Self { good, evil, reference: reference.to_owned() }
+    }
+
+    fn tag(&self) -> &str {
+        self.reference.rsplit(':').next().unwrap_or_default()
+    }
+
+    fn list(&self, image: &Image) -> Vec<u8> {
+        json!([image.saved(&self.reference)]).to_string().into_bytes()
+    }
+
+    /// The good image alone.
+    #[must_use]
+    pub fn plain(&self) -> Vec<Entry> {
+        self.with_list(&self.list(&self.good))
+    }
+
+    fn with_list(&self, list: &[u8]) -> Vec<Entry> {
+        [vec![Entry::file(MANIFEST, list)], self.good.files(), self.evil.files()].concat()
+    }
+
+    /// Archives in Docker's form that nobody finds the evil image in.
+    #[must_use]
+    pub fn harmless(&self) -> Vec<Polyglot> {
+        let rename = |prefix: &str| {
+            let entries = self.plain().into_iter();
+            entries
+                .map(|entry| Entry { name: format!("{prefix}{}", entry.name), ..entry })
+                .collect::<Vec<_>>()
+        };
+        let by_record = |entry: Entry| {
+            let name = entry.name.clone();
+            Entry { name: "other".to_owned(), ..entry }.with_record("path", &name).with_record("mtime", "1.5")
+        };
+        let by_long_name =
+            |entry: Entry| Entry { long_name: Some(entry.name.clone()), name: "other".to_owned(), ..entry };
+        let layer = self.good.layer_name();
+        let mut linked: Vec<Entry> = self.plain().into_iter().filter(|entry| entry.name != layer).collect();
+        linked.push(Entry::file("common/layer.tar", &self.good.layer));
+        let with = |link: Entry| [linked.clone(), vec![link]].concat();
+        let global = Entry::file("pax_global_header", b"20 comment=a commit\n").of_kind(b'g');
+        let upper = Entry::file("MANIFEST.JSON", &self.list(&self.evil));
+        let two = json!([self.good.saved(&self.reference), self.evil.saved("lifeboat-test/other:9")]);
+        [
+            ("plain", self.plain()),
+            ("names that begin with ./", rename("./")),
+            ("names that begin with .//", rename(".//")),
+            ("names in records", self.plain().into_iter().map(by_record).collect()),
+            ("long names", self.plain().into_iter().map(by_long_name).collect()),
+            ("a layer that is a symbolic link", with(Entry::link(&layer, "../common/layer.tar", true))),
+            ("a layer that is a hard link", with(Entry::link(&layer, "common/layer.tar", false))),
+            ("a comment on the whole archive", [vec![global], self.plain()].concat()),
+            ("a name in capitals", [self.plain(), vec![upper]].concat()),
+            ("another image under another name", self.with_list(two.to_string().as_bytes())),
+            ("a folder", [vec![Entry::file("good/", b"").of_kind(b'5')], self.plain()].concat()),
+        ]
+        .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
+        .into()
+    }
+
+    /// Archives in Docker's form in which some program finds the evil image, or might.
+    #[must_use]
+    pub fn deceptive(&self) -> Vec<Polyglot> {
+        let mut all: Vec<Polyglot> = self
+            .lists()
+            .into_iter()
+            .map(|(name, list)| Polyglot { name, entries: self.with_list(list.as_bytes()) })
+            .collect();
+        let targets = [
+            (MANIFEST.to_owned(), self.list(&self.evil), "evil.list".to_owned()),
+            (self.good.config_name(), self.evil.config.clone(), self.evil.config_name()),
+            (self.good.layer_name(), self.evil.layer.clone(), self.evil.layer_name()),
+        ];
+        for (target, content, source) in targets {
+            for (name, more) in seconds(&target, &content, &source) {
+                let source = Entry::file("evil.list", &self.list(&self.evil));
+                let before = [more.clone(), self.plain(), vec![source.clone()]].concat();
+                let after = [self.plain(), vec![source], more].concat();
+                for (order, entries) in [("before", before), ("after", after)] {
+                    all.push(Polyglot { name: format!("{target}: {name}, {order}"), entries });
+                }
+            }
+        }
+        // The order in which config and layer are found differs from program to program.
+        let both: Vec<Entry> = [self.good.config_name(), self.good.layer_name()]
+            .into_iter()
+            .zip([&self.evil.config, &self.evil.layer])
+            .map(|(name, content)| Entry::file(&format!(".//{name}"), content))
+            .collect();
+        all.push(Polyglot { name: "config and layer".to_owned(), entries: [self.plain(), both].concat() });
+        all
+    }
+
+    /// Lists that programs read in two ways.
+    fn lists(&self) -> Vec<(String, String)> {
+        let (good, evil) = (self.good.saved(&self.reference), self.evil.saved(&self.reference));
+        let members = |image: &Value, names: [&str; 3]| {
+            let values = ["Config", "RepoTags", "Layers"].map(|member| image[member].to_string());
+            names
+                .into_iter()
+                .zip(values)
+                .map(|(name, value)| format!("\"{name}\":{value}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let exact = ["Config", "RepoTags", "Layers"];
+        let mut lists = Vec::new();
+        for (what, names) in [
+            ("lower case", ["config", "repotags", "layers"]),
+            ("capitals", ["CONFIG", "REPOTAGS", "LAYERS"]),
+            ("a long s", ["config", "RepoTags2", "Layer\u{17f}"]),
+            ("an escaped long s", ["config", "RepoTags2", "Layer\\u017f"]),
+            ("the same", exact),
+            ("escapes", ["\\u0043onfig", "RepoTags2", "\\u004cayers"]),
+        ] {
+            let (good, evil) = (members(&good, exact), members(&evil, names));
+            lists.push((format!("{what}, after"), format!("[{{{good},{evil}}}]")));
+            lists.push((format!("{what}, before"), format!("[{{{evil},{good}}}]")));
+        }
+        lists.push(("two of one name".to_owned(), json!([good, evil]).to_string()));
+        lists.push(("two of one name, the other first".to_owned(), json!([evil, good]).to_string()));
+        let layer = Sha256Digest::of(&self.good.layer).to_oci();
+        let mut sourced = good.clone();
+        sourced["LayerSources"] = json!({layer: {
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": Sha256Digest::of(&self.evil.layer).to_oci(), "size": 1, "urls": ["https://evil.example/"],
+        }});
+        lists.push(("another source for a layer".to_owned(), json!([sourced]).to_string()));
+        lists
+    }
+
+    /// Archives of both forms, and layouts with an archive of the oldest form in them.
+    #[must_use]
+    pub fn of_two_forms(&self, signed: &[Entry]) -> Vec<Polyglot> {
+        let list = |image: &Image| Entry::file(MANIFEST, &self.list(image));
+        let without =
+            |name: &str| signed.iter().filter(|entry| entry.name != name).cloned().collect::<Vec<_>>();
+        let files = [self.good.files(), self.evil.files()].concat();
+        let index = |entries: Value| {
+            Entry::file(
+                "index.json",
+                json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes(),
+            )
+        };
+        let both = json!([self.good.saved(&self.reference), self.evil.saved("lifeboat-test/other:9")]);
+        let wrong_layer = json!([{
+            "Config": self.good.config_name(), "RepoTags": [self.reference], "Layers": [self.evil.layer_name()],
+        }]);
+        let oldest = |place: &str| {
+            let image = json!({"id": "e".repeat(64), "architecture": "amd64", "os": "linux"});
+            let repositories = json!({"app": {self.tag(): "e".repeat(64)}});
+            vec![
+                Entry::file(&format!("{place}/VERSION"), b"1.0"),
+                Entry::file(&format!("{place}/json"), image.to_string().as_bytes()),
+                Entry::file(&format!("{place}/layer.tar"), &self.evil.layer),
+                Entry::file("repositories", repositories.to_string().as_bytes()),
+            ]
+        };
+        let evil_index = index(json!([self.evil.index_entry(self.tag())]));
+        let saved = [self.plain(), self.evil.blobs()].concat();
+        [
+            ("a layout beside another image's list", [signed, &files, &[list(&self.evil)]].concat()),
+            (
+                "a layout beside a list of two",
+                [signed, &files, &[Entry::file(MANIFEST, both.to_string().as_bytes())]].concat(),
+            ),
+            (
+                "a layout beside another layer",
+                [signed, &files, &[Entry::file(MANIFEST, wrong_layer.to_string().as_bytes())]].concat(),
+            ),
+            (
+                "a layout without its marker",
+                [without("oci-layout"), files.clone(), vec![list(&self.evil)]].concat(),
+            ),
+            ("a list beside another image's index", [saved.clone(), vec![evil_index.clone()]].concat()),
+            (
+                "a list beside another image's layout",
+                [saved, vec![evil_index, Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)]]
+                    .concat(),
+            ),
+            ("a layout with repositories", [signed, &oldest(&"e".repeat(64))[..]].concat()),
+            ("a layout with an image in its blobs", [signed, &oldest("blobs")[..3]].concat()),
+        ]
+        .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
+        .into()
+    }
+
+    /// The files of a layout of the good image, beside which the evil one lies.
+    #[must_use]
+    pub fn layout(&self) -> Vec<Entry> {
+        let index = json!({"schemaVersion": 2, "manifests": [self.good.index_entry(self.tag())]});
+        let files = vec![
+            Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+            Entry::file("index.json", index.to_string().as_bytes()),
+        ];
+        [files, self.good.blobs(), self.evil.blobs()].concat()
+    }
+
+    /// Indexes of a layout that programs read in two ways, by name. `others` are the entries for signatures.
+    #[must_use]
+    pub fn indexes(&self, others: &[Value]) -> Vec<(String, String)> {
+        let (good, evil) = (self.good.index_entry(self.tag()), self.evil.index_entry(self.tag()));
+        let texts =
+            |entries: &[&Value]| entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let rest: String = others.iter().map(|other| format!(",{other}")).collect();
+        let index = |members: &str| format!(r#"{{"schemaVersion":2,{members}}}"#);
+        let good_list = format!(r#""manifests":[{good}{rest}]"#);
+        let mut all = Vec::new();
+        for name in
+            ["Manifests", "MANIFESTS", "manife\u{17f}ts", "manife\\u017fts", "manifests", "\\u006danifests"]
+        {
+            let evil_list = format!(r#""{name}":[{evil}]"#);
+            all.push((format!("{name}, after"), index(&format!("{good_list},{evil_list}"))));
+            all.push((format!("{name}, before"), index(&format!("{evil_list},{good_list}"))));
+        }
+        let (good_digest, evil_digest) = (good["digest"].to_string(), evil["digest"].to_string());
+        for name in ["Digest", "DIGEST", "dige\u{17f}t", "digest"] {
+            for (order, pair) in [
+                ("after", format!(r#""digest":{good_digest},"{name}":{evil_digest}"#)),
+                ("before", format!(r#""{name}":{evil_digest},"digest":{good_digest}"#)),
+            ] {
+                let entry = good.to_string().replace(&format!(r#""digest":{good_digest}"#), &pair);
+                all.push((
+                    format!("{name} of an entry, {order}"),
+                    index(&format!(r#""manifests":[{entry}{rest}]"#)),
+                ));
+            }
+        }
+        let mut unread = evil.clone();
+        unread["digest"] = format!("sha512:{}", "0".repeat(128)).into();
+        let mut named = evil.clone();
+        named["annotations"] = json!({"io.containerd.image.name": format!("docker.io/{}", self.reference)});
+        let mut kind = good.clone();
+        kind["mediaType"] = "application/vnd.oci.image.index.v1+json".into();
+        for (name, entries) in [
+            ("two of one tag", vec![&good, &evil]),
+            ("two of one tag, the other first", vec![&evil, &good]),
+            ("a digest that is not read, first", vec![&unread, &good]),
+            ("a digest that is not read, last", vec![&good, &unread]),
+            ("containerd's name for another", vec![&good, &named]),
+            ("another kind of document", vec![&kind]),
+        ] {
+            all.push((name.to_owned(), index(&format!(r#""manifests":[{}{rest}]"#, texts(&entries)))));
+        }
+        all
+    }
+}
+
+/// Members that may stand in the place of `target` for one program and not for another. A file `source` with the content
+/// is in the archive.
+fn seconds(target: &str, content: &[u8], source: &str) -> Vec<(String, Vec<Entry>)> {
+    let file = |name: &str| Entry::file(name, content);
+    let (folder, base) = target.rsplit_once('/').map_or(("", target), |(folder, base)| (folder, base));
+    let up = if folder.is_empty() { "" } else { "../" };
+    let inner = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let mut all: Vec<(String, Vec<Entry>)> = [
+        target.to_owned(),
+        format!("./{target}"),
+        format!(".//{target}"),
+        format!("x/../{target}"),
+        format!("./x/../{target}"),
+        format!("/{target}"),
+        format!("../{target}"),
+        format!("{inner}./{base}"),
+        format!("{inner}/{base}"),
+        format!("{target}/"),
+        format!("{target}/."),
+    ]
+    .into_iter()
+    .map(|name| (name.clone(), vec![file(&name)]))
+    .collect();
+    for kind in [b'S', b'7', b'Z', 0, b'g', b'D'] {
+        all.push((format!("type {}", kind.escape_ascii()), vec![file(target).of_kind(kind)]));
+    }
+    let long = Entry { long_name: Some(target.to_owned()), ..file("other") };
+    let both = Entry { long_name: Some("other".to_owned()), ..file("third") }.with_record("path", target);
+    all.extend([
+        ("a record".to_owned(), vec![file("other").with_record("path", target)]),
+        (
+            "a record of a sparse file".to_owned(),
+            vec![
+                file("other")
+                    .with_record("GNU.sparse.major", "1")
+                    .with_record("GNU.sparse.minor", "0")
+                    .with_record("GNU.sparse.name", target)
+                    .with_record("GNU.sparse.realsize", "1"),
+            ],
+        ),
+        ("a long name".to_owned(), vec![long]),
+        ("two long names".to_owned(), vec![both]),
+        ("a symbolic link".to_owned(), vec![Entry::link(target, &format!("{up}{source}"), true)]),
+        ("a hard link".to_owned(), vec![Entry::link(target, source, false)]),
+        (
+            "a folder that is a link".to_owned(),
+            vec![Entry::link("d", ".", true), file(&format!("d/{target}"))],
+        ),
+        ("a link that is a folder".to_owned(), vec![Entry::link(&format!("{target}/x"), ".", true)]),
+    ]);
+    all
+}
