@@ -47,6 +47,15 @@ pub(crate) struct Loss {
     pub(crate) frames: Vec<RunFrames>,
 }
 
+/// What is wrong with an object that names very many runs.
+pub(crate) const TOO_MANY_RUNS: &str = "it names more runs than its size has room for";
+
+/// Whether an object of so many stored bytes has room for the runs that it names. The ids of runs are random bytes, which
+/// do not compress: what names more of them than that would take far more memory than it has bytes.
+pub(crate) fn has_room_for(frames: &[RunFrames], stored: u64) -> bool {
+    frames.len() as u64 <= 64 + stored / 16
+}
+
 /// A condemnation as it was found.
 #[derive(Debug)]
 pub(crate) struct FoundCondemnation {
@@ -81,6 +90,9 @@ impl Repository {
                 continue;
             }
             match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
+                Ok((_, body)) if !has_room_for(&body.frames, entry.size) => {
+                    unusable.push(VaultError::damaged(entry.key, TOO_MANY_RUNS));
+                }
                 Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
                     found.push(FoundCondemnation { key: entry.key, stored: entry.modified, body });
                 }
@@ -106,6 +118,9 @@ impl Repository {
         let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
         for entry in self.store.list(&layout::losses(group.id)).await? {
             match self.read_signed::<Loss>(&entry.key, group, word).await {
+                Ok((_, loss)) if !has_room_for(&loss.frames, entry.size) => {
+                    unusable.push(VaultError::damaged(entry.key, TOO_MANY_RUNS));
+                }
                 Ok((_, loss)) => lost.add_records(&loss.frames),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(VaultError::Missing { .. }) => {}

@@ -72,9 +72,9 @@ impl<'d> Scanner<'d> {
     /// Where the scanner stands, for messages.
     fn place(&self) -> String {
         let before = &self.text.as_bytes()[..self.at];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-        format!(" at line {line} column {column}")
+        let mut lines = before.split(|byte| *byte == b'\n');
+        let column = lines.next_back().map_or(0, <[u8]>::len);
+        format!(" at line {} column {column}", lines.count() + 1)
     }
 
     fn refuse<T>(&self, make: fn(String) -> Refusal, reason: &str) -> Result<T, Stop> {

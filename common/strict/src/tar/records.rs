@@ -102,8 +102,11 @@ fn long(content: &[u8]) -> Result<String, Refusal> {
     }
 }
 
+/// A record's key and its value.
+type Record<'c> = (&'c str, &'c [u8]);
+
 /// The first record, and what follows.
-fn split(content: &[u8]) -> Option<((&str, &[u8]), &[u8])> {
+fn split(content: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let space = content.iter().position(|byte| *byte == b' ')?;
     let digits = std::str::from_utf8(&content[..space]).ok()?;
     if digits.is_empty() || digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

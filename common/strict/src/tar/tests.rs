@@ -33,7 +33,7 @@ fn file(name: &str, content: &[u8]) -> Vec<u8> {
 
 fn record(key: &str, value: &str) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let length = (rest + 1..).find(|length| length.to_string().len() + rest == *length).unwrap();
+    let length = (rest + 1..rest + 20).find(|length| length.to_string().len() + rest == *length).unwrap();
     format!("{length} {key}={value}\n").into_bytes()
 }
 

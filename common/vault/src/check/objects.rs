@@ -9,7 +9,7 @@ use minicbor::Decode;
 use crate::access::Viewer;
 use crate::authority::{Belief, Word, belief};
 use crate::check::name::{KeyFolder, Name};
-use crate::condemn::{Condemnation, Loss};
+use crate::condemn::{Condemnation, Loss, TOO_MANY_RUNS, has_room_for};
 use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
 use crate::key_file::RecoveryKey;
@@ -152,6 +152,11 @@ impl Objects<'_> {
             }
             Name::Condemnation { group, .. } => {
                 match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
+                    Some((signer, condemnation))
+                        if !has_room_for(&condemnation.frames, bytes.len() as u64) =>
+                    {
+                        Err(format!("{signer} signed it, and {TOO_MANY_RUNS}"))
+                    }
                     Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
                         Ok(Body::Condemnation(condemnation))
                     }
@@ -159,6 +164,9 @@ impl Objects<'_> {
                 }
             }
             Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
+                Some((signer, loss)) if !has_room_for(&loss.frames, bytes.len() as u64) => {
+                    Err(format!("{signer} signed it, and {TOO_MANY_RUNS}"))
+                }
                 Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
                 _ => Ok(Body::Other),
             },
