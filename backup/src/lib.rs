@@ -27,7 +27,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Run(args) => run::run(args, ui).await,
         Verb::List(args) => list::run(args, ui).await,
         Verb::Show(args) => show::run(args, ui).await,
-        Verb::Diff(args) => diff::run(args, ui).await,
+        Verb::Diff(args) => Box::pin(diff::run(args, ui)).await,
         Verb::Find(args) => find::run(args, ui).await,
         Verb::Stats(args) => stats::run(args, ui).await,
         Verb::Copy(args) => Box::pin(copy::run(args, ui)).await,

@@ -71,7 +71,9 @@ impl Entry {
 /// A record of the pax format.
 fn record(key: &str, value: &str) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let length = (1..).find(|length: &usize| length.to_string().len() + rest == *length).unwrap_or_default();
+    let length = (rest..rest + 20)
+        .find(|length: &usize| length.to_string().len() + rest == *length)
+        .unwrap_or_default();
     format!("{length} {key}={value}\n").into_bytes()
 }
 

@@ -60,6 +60,7 @@ impl Default for TestAuthority {
 
 impl TestAuthority {
     /// A new key, certified for this URI.
+    #[must_use]
     pub fn certify(&self, identity: &str) -> Certified {
         issue(identity, None, &Issuer::from_params(&self.params, &self.key))
     }
@@ -100,6 +101,7 @@ fn issue(identity: &str, key: Option<&SigningKey>, by: &Issuer<'_, &KeyPair>) ->
 
 impl Certified {
     /// Someone whom this one certifies, which no authority allows.
+    #[must_use]
     pub fn certify(&self, identity: &str) -> Certified {
         issue(identity, None, &Issuer::from_params(&self.params, &self.pair))
     }

@@ -313,7 +313,7 @@ impl Pair {
         let (good, evil) = (self.good.index_entry(self.tag()), self.evil.index_entry(self.tag()));
         let texts =
             |entries: &[&Value]| entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let rest: String = others.iter().map(|other| format!(",{other}")).collect();
+        let rest = others.iter().fold(String::new(), |rest, other| rest + "," + &other.to_string());
         let index = |members: &str| format!(r#"{{"schemaVersion":2,{members}}}"#);
         let good_list = format!(r#""manifests":[{good}{rest}]"#);
         let mut all = Vec::new();

@@ -34,7 +34,7 @@ struct SavedImage {
 struct Manifests {
     digest: Sha256Digest,
     tags: Vec<String>,
-    manifests: Vec<(Sha256Digest, Vec<Sha256Digest>)>,
+    images: Vec<(Sha256Digest, Vec<Sha256Digest>)>,
 }
 
 /// Refuses an archive whose two forms hold different images.
@@ -50,7 +50,11 @@ pub(crate) fn compare(files: &Files, path: &Path, index: &[IndexImage]) -> Resul
     let mut entries = Vec::new();
     for image in index {
         let manifests = manifests(files, path, image.descriptor.digest)?;
-        entries.push(Manifests { digest: image.descriptor.digest, tags: image.tags.clone(), manifests });
+        entries.push(Manifests {
+            digest: image.descriptor.digest,
+            tags: image.tags.clone(),
+            images: manifests,
+        });
     }
     contradiction(&saved, &entries)
         .map_or(Ok(()), |reason| Err(RegistryError::Ambiguous { what: path.display().to_string(), reason }))
@@ -96,7 +100,7 @@ fn contradiction(saved: &[SavedImage], index: &[Manifests]) -> Option<String> {
             };
             *config == image.config && image.layers.iter().enumerate().all(is_layer)
         };
-        let holds = |entry: &&Manifests| entry.manifests.iter().any(|manifest| is_it(&manifest));
+        let holds = |entry: &&Manifests| entry.images.iter().any(|manifest| is_it(&manifest));
         if !index.iter().any(|entry| holds(&entry)) {
             return Some(format!("its `{SAVED}` holds the image {id}, which its `index.json` does not hold"));
         }
@@ -112,7 +116,7 @@ fn contradiction(saved: &[SavedImage], index: &[Manifests]) -> Option<String> {
         }
     }
     let is_saved = |entry: &&Manifests| {
-        entry.manifests.iter().any(|(config, _)| saved.iter().any(|image| image.config == *config))
+        entry.images.iter().any(|(config, _)| saved.iter().any(|image| image.config == *config))
     };
     let lost = index.iter().find(|entry| !is_saved(entry))?;
     Some(format!("its `index.json` holds {}, which its `{SAVED}` does not hold", lost.digest.to_oci()))
@@ -141,7 +145,7 @@ mod tests {
         Manifests {
             digest: digest(tag),
             tags: vec![tag.to_owned()],
-            manifests: configs.iter().map(manifest).collect(),
+            images: configs.iter().map(manifest).collect(),
         }
     }
 

@@ -271,7 +271,7 @@ impl Layout {
     }
 
     /// What refers to `subject`, and what cannot be read: that may refer to it, and whoever reads it gets the error.
-    pub(crate) fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
+    pub(crate) fn referrers(&self, subject: Sha256Digest) -> Referrers {
         let descriptors = self.index.manifests.iter().filter_map(RawDescriptor::typed);
         let mut referrers = Referrers::default();
         referrers.merge(descriptors.filter(|descriptor| match self.subject_of(descriptor) {
@@ -280,7 +280,7 @@ impl Layout {
             Err(RegistryError::NotFound { .. }) => false,
             Err(_) => descriptor.digest != subject,
         }));
-        Ok(referrers)
+        referrers
     }
 
     /// The bytes of a blob, compared with its digest.

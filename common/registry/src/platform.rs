@@ -89,9 +89,8 @@ impl Platform {
             ("aarch64" | "arm64", "8" | "v8" | "v8.0" | "") => ("arm64".to_owned(), String::new()),
             ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64".to_owned(), "v9".to_owned()),
             ("aarch64" | "arm64", variant) => ("arm64".to_owned(), variant.to_owned()),
-            ("armhf", _) => ("arm".to_owned(), "v7".to_owned()),
             ("armel", _) => ("arm".to_owned(), "v6".to_owned()),
-            ("arm", "" | "7") => ("arm".to_owned(), "v7".to_owned()),
+            ("armhf", _) | ("arm", "" | "7") => ("arm".to_owned(), "v7".to_owned()),
             ("arm", "5" | "6" | "8") => ("arm".to_owned(), format!("v{variant}")),
             (architecture, variant) => (architecture.to_owned(), variant.to_owned()),
         };

@@ -76,7 +76,7 @@ impl Repository {
     pub async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
         match self {
             Self::Registry(remote) => remote.referrers(subject).await,
-            Self::Layout(layout) => layout.referrers(subject),
+            Self::Layout(layout) => Ok(layout.referrers(subject)),
         }
     }
 

@@ -71,14 +71,12 @@ fn is_image_signature(text: &[u8]) -> bool {
     let mut found = false;
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let walked = Walk { path: &PATH, found: &mut found }.deserialize(&mut deserializer);
-    match walked.and_then(|()| deserializer.end()) {
-        Ok(()) => found,
-        // More lenient readers may get through where this one does not.
-        Err(_) => {
-            let text = fold(&unescaped(&String::from_utf8_lossy(text))).into_owned();
-            PATH.iter().all(|name| text.contains(name))
-        }
+    if walked.and_then(|()| deserializer.end()).is_ok() {
+        return found;
     }
+    // More lenient readers may get through where this one does not.
+    let text = fold(&unescaped(&String::from_utf8_lossy(text))).into_owned();
+    PATH.iter().all(|name| text.contains(name))
 }
 
 /// The text with escapes of JSON that stand for a whole character replaced by it.

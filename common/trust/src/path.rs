@@ -160,12 +160,11 @@ fn validate_under(
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let found = end.verify_for_usage(algorithms, &anchors, &between, now, usage, None, Some(&look));
     let Err(error) = found else { return Ok(()) };
-    match refused.take() {
-        Some(reason) => Err(Unproven { is_path: true, reason }),
-        None => {
-            let is_path = error != webpki::Error::UnknownIssuer;
-            Err(Unproven { is_path, reason: format!("no path leads from it to the authority: {error}") })
-        }
+    if let Some(reason) = refused.take() {
+        Err(Unproven { is_path: true, reason })
+    } else {
+        let is_path = error != webpki::Error::UnknownIssuer;
+        Err(Unproven { is_path, reason: format!("no path leads from it to the authority: {error}") })
     }
 }
 
@@ -204,6 +203,10 @@ pub(crate) fn is_issued_by(der: &[u8], issuer: &[u8]) -> Result<(), String> {
     Err(reason.to_owned())
 }
 
+/// How many certificates of authorities may follow in a path, where there is a limit (RFC 5280, section 4.2.1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PathLength(pub(crate) Option<u8>);
+
 /// A certificate with what decides about a path.
 pub(crate) struct Facts {
     /// Its subject, as people write it.
@@ -213,7 +216,7 @@ pub(crate) struct Facts {
     /// When it is valid.
     pub(crate) window: Window,
     /// Whether it may issue certificates at all (`basicConstraints`), and how many may follow below those.
-    pub(crate) ca: Option<Option<u8>>,
+    pub(crate) ca: Option<PathLength>,
     /// Whether it may sign certificates, if it says what it may do (`keyUsage`).
     pub(crate) signs_certificates: Option<bool>,
     /// Whether it may sign anything else, likewise.
@@ -258,7 +261,7 @@ impl Facts {
                 |error: x509_cert::der::Error| format!("its extension {oid} is malformed: {error}");
             if oid == BASIC_CONSTRAINTS {
                 let basic = BasicConstraints::from_der(value).map_err(malformed)?;
-                facts.ca = basic.ca.then_some(basic.path_len_constraint);
+                facts.ca = basic.ca.then_some(PathLength(basic.path_len_constraint));
             } else if oid == KEY_USAGE {
                 let usage = KeyUsage::from_der(value).map_err(malformed)?;
                 facts.signs_certificates = Some(usage.key_cert_sign());
@@ -323,7 +326,7 @@ fn check_path(path: &[Vec<u8>], time: Timestamp, purpose: Purpose) -> Result<(),
             return refused(reason);
         }
         // 6.1.4 (l), (m)
-        if let Some(Some(most)) = issuer.ca
+        if let Some(PathLength(Some(most))) = issuer.ca
             && below > usize::from(most)
         {
             return refused(format!("allows {most} certificate authorities below it, and there are {below}"));

@@ -84,18 +84,17 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
 /// The signed data in a token, or in the answer of an authority that holds one (RFC 3161, section 2.4.2).
 fn signed_data(token: &[u8]) -> Result<SignedData, String> {
     let malformed = |error: x509_cert::der::Error| format!("it is malformed: {error}");
-    let content = match ContentInfo::from_der(token) {
-        Ok(content) => content,
-        Err(_) => {
-            let mut answer = SliceReader::new(token).map_err(malformed)?;
-            let token = answer
-                .sequence(|fields| {
-                    fields.tlv_bytes()?;
-                    fields.tlv_bytes()
-                })
-                .map_err(malformed)?;
-            ContentInfo::from_der(token).map_err(malformed)?
-        }
+    let content = if let Ok(content) = ContentInfo::from_der(token) {
+        content
+    } else {
+        let mut answer = SliceReader::new(token).map_err(malformed)?;
+        let token = answer
+            .sequence(|fields| {
+                fields.tlv_bytes()?;
+                fields.tlv_bytes()
+            })
+            .map_err(malformed)?;
+        ContentInfo::from_der(token).map_err(malformed)?
     };
     SignedData::from_der(&content.content.to_der().map_err(malformed)?).map_err(malformed)
 }

@@ -96,11 +96,10 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
     let is = |writer: WriterId| signer == Signer::Writer(writer);
     let yes = |believed: bool| if believed { Belief::Yes } else { Belief::No };
     match (word, standing) {
-        (_, Stranger) => Belief::No,
+        (_, Stranger) | (Word::ChunksToReference, Keeper | RemovedKeeper | Root) => Belief::No,
         (Word::RunKey | Word::ChunksToRecover | Word::Places, _)
         | (Word::ChunksToReference, Writer)
         | (Word::ChunksToKeep, Writer | Keeper | Root) => Belief::Yes,
-        (Word::ChunksToReference, Keeper | RemovedKeeper | Root) => Belief::No,
         (Word::RunUnderWay | Word::LostToRuns, _) => yes(matches!(standing, Writer | Keeper | Root)),
         (Word::PartUnderWay, _) => yes(standing == Writer),
         (Word::Part { writer }, _) => yes(matches!(standing, Writer | RemovedWriter) && is(writer)),

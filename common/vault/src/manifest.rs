@@ -221,7 +221,7 @@ pub(crate) struct Part {
 const MOST_IN_ALL: u64 = 1 << 62;
 
 fn fits(mut numbers: impl Iterator<Item = u64>) -> bool {
-    numbers.try_fold(0_u64, |sum, number| sum.checked_add(number)).is_some_and(|sum| sum <= MOST_IN_ALL)
+    numbers.try_fold(0_u64, u64::checked_add).is_some_and(|sum| sum <= MOST_IN_ALL)
 }
 
 /// The most streams of a snapshot, and the most documents.

@@ -122,7 +122,7 @@ impl Fill {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.sealed >= self.target || self.trailer >= MAX_PLAIN / 2 || self.header >= MAX_HEADER as usize / 2
+        self.sealed >= self.target || self.trailer >= MAX_PLAIN / 2 || self.header as u64 >= MAX_HEADER / 2
     }
 }
 

@@ -44,7 +44,7 @@ impl Signed {
         Self { desk, bundle, body }
     }
 
-    fn entry(&self, log: &TestLog, body: &Value) -> Value {
+    fn entry(log: &TestLog, body: &Value) -> Value {
         log.entry(["hashedrekord", "0.0.1"], body.to_string().as_bytes(), TIME, &[])
     }
 
@@ -70,7 +70,7 @@ fn note(entry: &mut Value, note: String) {
 fn a_checkpoint_of_another_log_or_another_origin_proves_nothing() {
     let signed = Signed::new();
     let (own, other) = (TestLog::default(), TestLog::default());
-    let good = signed.entry(&own, &signed.body);
+    let good = Signed::entry(&own, &signed.body);
     signed.verify(std::slice::from_ref(&good), &[&own, &other], &["--require-log"]).expect_code(0);
     let checkpoint = TestLog::checkpoint_body(signed.body.to_string().as_bytes());
     // Signed by another log of the trusted root, with a line that only bears the id of the right one.
@@ -105,7 +105,7 @@ fn an_entry_of_another_kind_than_it_is_presented_as_is_refused() {
     for (kind, version) in [("rekord", "0.0.1"), ("totally/other", "0.0.1"), ("hashedrekord", "0.0.2")] {
         let mut body = signed.body.clone();
         (body["kind"], body["apiVersion"]) = (kind.into(), version.into());
-        let said = signed.verify(&[signed.entry(&log, &body)], &[&log], &[]).expect_code(1);
+        let said = signed.verify(&[Signed::entry(&log, &body)], &[&log], &[]).expect_code(1);
         assert!(said.stdout.contains("is presented as hashedrekord/0.0.1"), "{said:?}");
     }
 }
@@ -114,11 +114,11 @@ fn an_entry_of_another_kind_than_it_is_presented_as_is_refused() {
 fn an_entry_of_an_unknown_log_excuses_no_other() {
     let signed = Signed::new();
     let (own, unknown) = (TestLog::default(), TestLog::default());
-    let good = signed.entry(&own, &signed.body);
+    let good = Signed::entry(&own, &signed.body);
     let mut forged = good.clone();
     let checkpoint = TestLog::checkpoint_body(signed.body.to_string().as_bytes());
     note(&mut forged, format!("{checkpoint}\n{}\n", unknown.sign_checkpoint(&checkpoint, own.id())));
-    let stranger = signed.entry(&unknown, &signed.body);
+    let stranger = Signed::entry(&unknown, &signed.body);
     signed.verify(std::slice::from_ref(&forged), &[&own], &[]).expect_code(1);
     for entries in [[forged.clone(), stranger.clone()], [stranger.clone(), forged]] {
         signed.verify(&entries, &[&own], &[]).expect_code(1);

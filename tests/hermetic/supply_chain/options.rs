@@ -1,7 +1,5 @@
 //! Options that would decide nothing are refused, so that nobody believes that they did.
 
-#![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
-
 use std::fs;
 
 use super::{Desk, told};

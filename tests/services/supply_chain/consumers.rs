@@ -99,7 +99,7 @@ impl Desk {
 
     /// Which of the two images each program takes from the archive in Docker's form.
     fn taken_from_archive(&self, file: &Path) -> Result<Vec<(&'static str, Taken)>, Failed> {
-        self.programs.from_docker_archive(file, &self.pair.reference, self.folder.path())
+        self.programs.load_docker_archive(file, &self.pair.reference, self.folder.path())
     }
 
     /// Which of the two an image is; nothing for any other.
@@ -162,7 +162,7 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
         let is_verified = desk.judge(&polyglot.name, &["oci", "docker-archive", "oci-archive"])?;
         assert!(!is_verified, "{}", polyglot.name);
         // podman makes a storage of its own for each, which takes a while, and reads as skopeo does.
-        for (program, taken) in desk.programs.fast_from_docker_archive(
+        for (program, taken) in desk.programs.fast_load_docker_archive(
             &desk.path("it.tar"),
             &desk.pair.reference,
             desk.folder.path(),
@@ -265,7 +265,7 @@ fn layouts(desk: &Desk) -> Result<(), Failed> {
     let index: Value = serde_json::from_slice(&fs::read(path.join("index.json"))?)?;
     let bundles: Vec<Value> = index["manifests"].as_array().ok_or("entries")?[1..].to_vec();
     let good = Sha256Digest::of(&desk.pair.good.manifest());
-    let taken = || desk.programs.from_layout(&path, "1", desk.folder.path());
+    let taken = || desk.programs.load_layout(&path, "1", desk.folder.path());
     assert_eq!(desk.verified("oci:layout:1", &[]), Some(good));
     let found = taken()?;
     assert!(found.len() >= 2, "{found:?}");

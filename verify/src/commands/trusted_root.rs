@@ -36,7 +36,7 @@ Examples:
 
 Exit codes: 0 no errors; 1 errors; 2 the file cannot be read")]
 struct Check {
-    /// The trusted_root.json of a Sigstore instance
+    /// The `trusted_root.json` of a Sigstore instance
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }

@@ -114,6 +114,7 @@ fn a_good_path_leads_to_the_last_certificate_of_a_chain() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_limit_of_every_certificate_of_a_path_holds() {
     /// What is changed in the root, in the authority below it, and in the signer's certificate, and what is said.
     type Row = (&'static str, Change, Change, Change, &'static str);

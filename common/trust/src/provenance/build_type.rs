@@ -124,7 +124,7 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// Reads a repository with a ref beside it, or in it: `repository@ref`, or `repository#ref` as BuildKit has it.
+    /// Reads a repository with a ref beside it, or in it: `repository@ref`, or `repository#ref` as `BuildKit` has it.
     pub(super) fn new(place: &str, uri: &str, git_ref: Option<&str>) -> Result<Self, String> {
         // A `@` before the host would be a user's name.
         let (repository, inner) = match uri.rsplit_once(['@', '#']) {

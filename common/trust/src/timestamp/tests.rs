@@ -103,7 +103,7 @@ impl World {
         tlv(0x30, &[&oid(signed_data), &tlv(0xa0, &[&data])])
     }
 
-    fn check(&self, token: &[u8], chain: &[Vec<u8>]) -> Result<(), String> {
+    fn check(token: &[u8], chain: &[Vec<u8>]) -> Result<(), String> {
         let authorities = [Authority { chain: chain.to_vec(), window: None }];
         let now = "2025-01-01T00:00:00Z".parse().unwrap();
         check(token, &authorities, now).map_err(|refusal| refusal.to_string())
@@ -117,15 +117,15 @@ fn a_token_says_what_it_is_and_by_whom() {
     let world = World::new(|_| {});
     let leaf = world.chain[0].as_slice();
     let good = [content_type(), signing_certificate(leaf)];
-    world.check(&world.token(TIME, &good), &world.chain).unwrap();
-    world.check(&world.token(TIME, &[content_type(), signing_certificate_v1(leaf)]), &world.chain).unwrap();
-    world.check(&world.token(TIME, &[content_type(), named_by_serial(leaf)]), &world.chain).unwrap();
+    World::check(&world.token(TIME, &good), &world.chain).unwrap();
+    World::check(&world.token(TIME, &[content_type(), signing_certificate_v1(leaf)]), &world.chain).unwrap();
+    World::check(&world.token(TIME, &[content_type(), named_by_serial(leaf)]), &world.chain).unwrap();
     let reason =
-        world.check(&world.token(TIME, &[content_type(), named_by_serial(&world.chain[1])]), &world.chain);
+        World::check(&world.token(TIME, &[content_type(), named_by_serial(&world.chain[1])]), &world.chain);
     assert!(reason.unwrap_err().contains("for another certificate"));
     // The answer of an authority that holds the token, as it comes over the wire.
     let answer = tlv(0x30, &[&tlv(0x30, &[&[2, 1, 0]]), &world.token(TIME, &good)]);
-    world.check(&answer, &world.chain).unwrap();
+    World::check(&answer, &world.chain).unwrap();
 
     let data = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
     let table: [(&[Vec<u8>], &str); 6] = [
@@ -137,11 +137,11 @@ fn a_token_says_what_it_is_and_by_whom() {
         (&[content_type(), signing_certificate(leaf), signing_certificate(b"x")], "occurs 2 times"),
     ];
     for (attributes, expected) in table {
-        let reason = world.check(&world.token(TIME, attributes), &world.chain).unwrap_err();
+        let reason = World::check(&world.token(TIME, attributes), &world.chain).unwrap_err();
         assert!(reason.contains(expected), "{reason}");
     }
     for bad in [&b""[..], b"\x30\x00", &[0x30; 40]] {
-        world.check(bad, &world.chain).unwrap_err();
+        World::check(bad, &world.chain).unwrap_err();
     }
 }
 
@@ -149,16 +149,16 @@ fn a_token_says_what_it_is_and_by_whom() {
 fn a_token_of_the_future_or_outside_of_its_authority_counts_for_nothing() {
     let world = World::new(|_| {});
     let good = [content_type(), signing_certificate(&world.chain[0])];
-    let at = |time: &str| world.check(&world.token(time, &good), &world.chain);
+    let at = |time: &str| World::check(&world.token(time, &good), &world.chain);
     at("20250101000030Z").unwrap();
     assert!(at("20250101000200Z").unwrap_err().contains("check the clock"));
     assert!(at("20191231000000Z").unwrap_err().contains("CertNotValidYet"));
     let stranger = World::new(|_| {});
-    let reason = world.check(&world.token(TIME, &good), &stranger.chain).unwrap_err();
+    let reason = World::check(&world.token(TIME, &good), &stranger.chain).unwrap_err();
     assert!(reason.contains("names no certificate of an authority"), "{reason}");
     // The authority's only certificate may be the one that signs.
-    world.check(&world.token(TIME, &good), &world.chain[..1]).unwrap();
-    assert!(world.check(&world.token("20191231000000Z", &good), &world.chain[..1]).is_err());
+    World::check(&world.token(TIME, &good), &world.chain[..1]).unwrap();
+    assert!(World::check(&world.token("20191231000000Z", &good), &world.chain[..1]).is_err());
     for change in [
         (|params| params.not_after = date_time_ymd(2023, 1, 1)) as fn(&mut CertificateParams),
         |params| params.is_ca = IsCa::ExplicitNoCa,
@@ -167,6 +167,6 @@ fn a_token_of_the_future_or_outside_of_its_authority_counts_for_nothing() {
     ] {
         let world = World::new(change);
         let good = [content_type(), signing_certificate(&world.chain[0])];
-        world.check(&world.token(TIME, &good), &world.chain).unwrap_err();
+        World::check(&world.token(TIME, &good), &world.chain).unwrap_err();
     }
 }

@@ -46,7 +46,7 @@ pub fn lint(json: &[u8], now: Timestamp) -> Vec<Finding> {
         Ok(root) => lint.root(&root),
         Err(reason) => lint.error("$", reason),
     }
-    lint.findings.sort_by(|one, other| other.level.cmp(&one.level));
+    lint.findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     lint.findings
 }
 

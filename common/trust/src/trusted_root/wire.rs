@@ -36,6 +36,7 @@ pub(crate) struct Root {
 /// A `TransparencyLogInstance`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are the format's")]
 pub(crate) struct Log {
     #[serde(default, alias = "base_url")]
     pub(crate) base_url: String,

@@ -59,7 +59,8 @@ pub fn contents(cbor: &[u8]) -> bool {
     let frames = contents.runs.iter().flat_map(|run| {
         run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
     });
-    let used: HashMap<_, _> = frames.clone().map(|(name, frame)| (name, frame.ordinal as u16)).collect();
+    let used: HashMap<_, _> =
+        frames.clone().map(|(name, frame)| (name, frame.ordinal.to_le_bytes()[0].into())).collect();
     let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();
     let ids: Vec<_> = frames.flat_map(|(_, frame)| &frame.chunks).copied().collect();
     let mut index = ContentsIndex::default();

@@ -203,7 +203,7 @@ async fn no_claim_makes_a_prune_delete_what_a_snapshot_needs() {
 
 /// Says that all bytes of all packs of the group are frames of a run of its own, before the packs' writers have said what
 /// lies in them. One more claim, about a pack of its own, is true.
-async fn fill_all_packs(scene: &Scene) -> [String; 2] {
+fn fill_all_packs(scene: &Scene) -> [String; 2] {
     const MOST: u64 = 1 << 20;
     let Scene { crafted, member, .. } = scene;
     let run = RunId::from_bytes([7; 16]);
@@ -248,7 +248,7 @@ async fn no_claim_that_comes_first_pushes_out_what_packs_hold() {
     for who in [Who::Itself, Who::Neighbour, Who::Removed, Who::Stranger, Who::Keeper, Who::RemovedKeeper] {
         let scene = scene(who).await;
         let Scene { crafted, committed, keeper, .. } = &scene;
-        let own = fill_all_packs(&scene).await;
+        let own = fill_all_packs(&scene);
         remove(&scene, who).await;
         let when = format!("{who:?}");
         let findings = crafted.check(crafted.as_keeper(keeper).await, ReadData::All).await.unwrap();

@@ -97,6 +97,10 @@ impl OnDisk {
         path
     }
 
+    fn store_all(&self, objects: &[Stored]) -> Vec<PathBuf> {
+        objects.iter().map(|(key, bytes)| self.store(key, bytes)).collect()
+    }
+
     fn member(&self) -> Member {
         Member::writer(&self.crafted.writer)
     }
@@ -172,7 +176,7 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
                 open.restore(0, to, &silent(), &CancellationToken::new()).await?;
             }
         }
-        "backup" => drop(super::back_up(repository().await?, &writer, &files(5), &SystemClock).await?),
+        "backup" => _ = super::back_up(repository().await?, &writer, &files(5), &SystemClock).await?,
         other => panic!("{other}"),
     }
     Ok(())
@@ -262,23 +266,20 @@ fn condemned_names(count: u64, name: &str) -> Vec<u8> {
     to_cbor(&Condemnation { frames: Vec::new(), objects })
 }
 
-type Plant = fn(&OnDisk, u64) -> Vec<(String, Vec<u8>)>;
+/// An object's name and bytes.
+type Stored = (String, Vec<u8>);
+
+type Plant = fn(&OnDisk, u64) -> Vec<Stored>;
 
 /// So many objects of the index with one body, each named after its own hash; what is sealed differs.
-fn index_objects(
-    disk: &OnDisk,
-    count: u64,
-    purpose: Purpose,
-    cbor: Vec<u8>,
-    is_padded: bool,
-) -> Vec<(String, Vec<u8>)> {
+fn index_objects(disk: &OnDisk, count: u64, purpose: Purpose, cbor: &[u8], is_padded: bool) -> Vec<Stored> {
     let member = match purpose {
         Purpose::Condemnation => Member::keeper(&disk.keeper, &GroupView::from(&disk.crafted.writer.group)),
         _ => disk.member(),
     };
     let group = member.view.id;
     let object = |_| {
-        let bytes = sealed(&member, purpose, cbor.clone(), is_padded);
+        let bytes = sealed(&member, purpose, cbor.to_vec(), is_padded);
         let hash = Sha256Digest::of(&bytes);
         let key = match purpose {
             Purpose::Contents => layout::contents_object(group, &hash),
@@ -307,12 +308,7 @@ fn empty_part() -> Part {
 
 /// So many snapshots that follow the writer's last one, with one part and manifests that differ from an honest one by
 /// `change`.
-fn snapshots(
-    disk: &OnDisk,
-    count: u64,
-    part: &Part,
-    change: impl Fn(&mut Predicate),
-) -> Vec<(String, Vec<u8>)> {
+fn snapshots(disk: &OnDisk, count: u64, part: &Part, change: impl Fn(&mut Predicate)) -> Vec<Stored> {
     let (key, member) = (&disk.crafted.writer, disk.member());
     let cbor = to_cbor(part);
     let mut previous = disk.newest;
@@ -357,39 +353,41 @@ fn many_needs() -> Part {
 
 const ROWS: &[(&str, Plant)] = &[
     ("contents of frames without chunks, a few kilobytes", |disk, count| {
-        index_objects(disk, count, Purpose::Contents, frames_without_chunks(89 << 20), false)
+        index_objects(disk, count, Purpose::Contents, &frames_without_chunks(89 << 20), false)
     }),
     ("contents of frames without chunks", |disk, count| {
-        index_objects(disk, count, Purpose::Contents, frames_without_chunks(most(3)), true)
+        index_objects(disk, count, Purpose::Contents, &frames_without_chunks(most(3)), true)
     }),
     ("contents of frames of one chunk", |disk, count| {
-        index_objects(disk, count, Purpose::Contents, frames_of_one_chunk(false), true)
+        index_objects(disk, count, Purpose::Contents, &frames_of_one_chunk(false), true)
     }),
     ("contents of frames of one chunk, incompressible", |disk, count| {
-        index_objects(disk, count, Purpose::Contents, frames_of_one_chunk(true), true)
+        index_objects(disk, count, Purpose::Contents, &frames_of_one_chunk(true), true)
     }),
-    ("contents of many runs", |disk, count| index_objects(disk, count, Purpose::Contents, many_runs(), true)),
+    ("contents of many runs", |disk, count| {
+        index_objects(disk, count, Purpose::Contents, &many_runs(), true)
+    }),
     ("places in one pack", |disk, count| {
-        index_objects(disk, count, Purpose::Locations, many_places(disk.run, false, true), true)
+        index_objects(disk, count, Purpose::Locations, &many_places(disk.run, false, true), true)
     }),
     ("places in one pack, incompressible", |disk, count| {
-        index_objects(disk, count, Purpose::Locations, many_places(disk.run, true, true), true)
+        index_objects(disk, count, Purpose::Locations, &many_places(disk.run, true, true), true)
     }),
     ("places in packs of their own", |disk, count| {
-        index_objects(disk, count, Purpose::Locations, many_places(disk.run, true, false), true)
+        index_objects(disk, count, Purpose::Locations, &many_places(disk.run, true, false), true)
     }),
     ("losses of many runs", |disk, count| {
-        index_objects(disk, count, Purpose::Loss, losses(most(22), 1), true)
+        index_objects(disk, count, Purpose::Loss, &losses(most(22), 1), true)
     }),
     ("losses of all frames", |disk, count| {
-        index_objects(disk, count, Purpose::Loss, losses(1, 16 << 20), true)
+        index_objects(disk, count, Purpose::Loss, &losses(1, 16 << 20), true)
     }),
     ("condemnations of names", |disk, count| {
-        index_objects(disk, count, Purpose::Condemnation, condemned_names(most(1), ""), true)
+        index_objects(disk, count, Purpose::Condemnation, &condemned_names(most(1), ""), true)
     }),
     ("condemnations of long names", |disk, count| {
         let cbor = condemned_names(MOST_OBJECTS as u64, &"x".repeat(150));
-        index_objects(disk, count, Purpose::Condemnation, cbor, true)
+        index_objects(disk, count, Purpose::Condemnation, &cbor, true)
     }),
     ("parts of many tags", |disk, count| {
         let part = Part { tags: vec![String::new(); usize::try_from(most(1)).unwrap()], ..empty_part() };
@@ -434,7 +432,7 @@ async fn no_object_costs_out_of_proportion_to_its_size() {
         for count in counts() {
             let objects = plant(&disk, count);
             let stored: u64 = objects.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-            let paths: Vec<_> = objects.iter().map(|(key, bytes)| disk.store(key, bytes)).collect();
+            let paths = disk.store_all(&objects);
             drop(objects);
             for verb in VERBS {
                 let (cost, clean) = (disk.cost_of(verb), clean[verb]);
@@ -453,14 +451,16 @@ async fn no_object_costs_out_of_proportion_to_its_size() {
                     broken.push(row);
                 }
             }
-            paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+            for path in paths {
+                fs::remove_file(path).unwrap();
+            }
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// Contents of so many chunks, 16 to a frame, in objects as a run writes them; and where these frames lie.
-fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) {
+fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<Stored>, Vec<Stored>) {
     const OF_A_FRAME: u64 = 16;
     let frames = chunks / OF_A_FRAME;
     let list = |n: u64| FrameContents {
@@ -472,7 +472,7 @@ fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<(String, Vec<u8>)>, Vec<(Str
     let run = RunContents { run: disk.run, frames: (0..frames).map(list).collect(), commitment: [7; 32] };
     let contents = split_contents([run], CONTENTS_CHUNKS)
         .into_iter()
-        .flat_map(|contents| index_objects(disk, 1, Purpose::Contents, to_cbor(&contents), true))
+        .flat_map(|contents| index_objects(disk, 1, Purpose::Contents, &to_cbor(&contents), true))
         .collect();
     let pack = noise(77, usize::try_from(frames * u64::from(MIN_SEALED_FRAME)).unwrap());
     let hash = Sha256Digest::of(&pack);
@@ -486,7 +486,7 @@ fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<(String, Vec<u8>)>, Vec<(Str
     let located =
         PackLocations { pack: hash, frames: (0..frames).map(frame).collect(), size: pack.len() as u64 };
     let locations = to_cbor(&Locations { run: disk.run, packs: vec![located] });
-    let mut places = index_objects(disk, 1, Purpose::Locations, locations, true);
+    let mut places = index_objects(disk, 1, Purpose::Locations, &locations, true);
     places.push((layout::pack(disk.crafted.writer.group.id, &hash), pack));
     (contents, places)
 }
@@ -501,9 +501,9 @@ async fn a_backup_takes_little_memory_for_each_chunk_and_none_for_chunks_that_li
     let disk = OnDisk::new().await;
     let clean = disk.cost_of("backup").peak_bytes;
     let (contents, places) = known_chunks(&disk, chunks);
-    contents.iter().for_each(|(key, bytes)| drop(disk.store(key, bytes)));
+    disk.store_all(&contents);
     let unplaced = disk.cost_of("backup").peak_bytes;
-    places.iter().for_each(|(key, bytes)| drop(disk.store(key, bytes)));
+    disk.store_all(&places);
     let placed = disk.cost_of("backup").peak_bytes;
     let figures = format!("clean {clean}, unplaced {unplaced}, placed {placed} bytes");
     eprintln!("{figures}");

@@ -283,7 +283,7 @@ async fn interleave(
         let mut other = one.elsewhere();
         let gate = Gate::new();
         one.faults.script(Rule::new(Fault::wait(&gate)).nth(n));
-        let outcome = match select(pin!(act(&mut one)), pin!(gate.arrivals(1))).await {
+        let outcome = match select(Box::pin(act(&mut one)), pin!(gate.arrivals(1))).await {
             // Threads decide how many packs and index objects a run makes: this one took fewer requests.
             Either::Left((outcome, _)) => {
                 pause(&mut other).await;

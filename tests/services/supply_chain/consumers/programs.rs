@@ -83,13 +83,13 @@ fn taken_in(folder: &Path) -> Result<Taken, Failed> {
 
 impl Programs {
     /// What the programs take from an archive in Docker's form, by the name that its image was saved under.
-    pub(super) fn from_docker_archive(
+    pub(super) fn load_docker_archive(
         &self,
         file: &Path,
         reference: &str,
         folder: &Path,
     ) -> Result<Answers, Failed> {
-        let mut answers = self.fast_from_docker_archive(file, reference, folder)?;
+        let mut answers = self.fast_load_docker_archive(file, reference, folder)?;
         answers.extend(
             self.podman(&["load", "-i", &file.display().to_string()], reference, folder)?
                 .map(|t| ("podman", t)),
@@ -102,7 +102,7 @@ impl Programs {
     }
 
     /// The same, of those that are quick.
-    pub(super) fn fast_from_docker_archive(
+    pub(super) fn fast_load_docker_archive(
         &self,
         file: &Path,
         reference: &str,
@@ -125,7 +125,7 @@ impl Programs {
     }
 
     /// What the programs take from a layout in a folder.
-    pub(super) fn from_layout(&self, layout: &Path, tag: &str, folder: &Path) -> Result<Answers, Failed> {
+    pub(super) fn load_layout(&self, layout: &Path, tag: &str, folder: &Path) -> Result<Answers, Failed> {
         let mut answers = Vec::new();
         let source = format!("oci:{}:{tag}", layout.display());
         answers.extend(self.skopeo(&[], &source, folder)?.map(|taken| ("skopeo", taken)));
