@@ -27,7 +27,7 @@ impl Signed {
     fn new() -> Self {
         let desk = Desk::new();
         fs::write(desk.path("app"), CONTENT).unwrap();
-        desk.sign(&["blob", "app", "--bundle", "app.json", "--key", "release.key"]).expect_code(0);
+        desk.sign(&["blob", "app", "--bundle", "app.json", "--plain", "--key", "release.key"]).expect_code(0);
         let bundle: Value = serde_json::from_slice(&fs::read(desk.path("app.json")).unwrap()).unwrap();
         let public = fs::read(desk.path("release.pub")).unwrap();
         let body = json!({

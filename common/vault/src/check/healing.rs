@@ -49,7 +49,7 @@ impl Repository {
             return Ok(FrameSet::default());
         }
         let names = self.contents_names(&survey.view).await?;
-        let writer_of = |run: RunId| survey.registered.get(&run).map(|(_, signer)| *signer);
+        let writer_of = |run: RunId| survey.writer_of(run);
         let is_pruner = |signer| {
             matches!(self.roster.standing(signer, survey.view.id), Standing::Keeper | Standing::Root)
         };

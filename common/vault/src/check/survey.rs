@@ -448,6 +448,16 @@ impl GroupSurvey {
         *places <= MOST_GONE_PLACES
     }
 
+    /// The writer of a run: by its registration, which a keeper may have made again, or else who wrote down first where
+    /// its frames lie.
+    pub(crate) fn writer_of(&self, run: RunId) -> Option<Signer> {
+        match self.registered.get(&run) {
+            Some((writer, Signer::Keeper(_) | Signer::Root)) => Some(Signer::Writer(*writer)),
+            Some((_, signer)) => Some(*signer),
+            None => self.authors.get(&run).copied(),
+        }
+    }
+
     fn note_commitment(&mut self, run: RunId, signer: Signer, hash: [u8; 32], is_of_snapshot: bool) {
         let stated = self.commitments.entry(run).or_default();
         if let Some(known) = stated.iter_mut().find(|known| known.signer == signer && known.hash == hash) {
@@ -471,7 +481,7 @@ impl GroupSurvey {
 
     /// What a run's own writer commits to as its key; of a run that is not registered, what is said with one voice.
     pub(crate) fn own_commitment(&self, run: RunId) -> Option<[u8; 32]> {
-        let writer = self.registered.get(&run).map(|(_, signer)| *signer);
+        let writer = self.writer_of(run);
         let stated = self.commitments.get(&run).into_iter().flatten();
         let own = stated.filter(|stated| writer.is_none_or(|writer| stated.signer == writer));
         let own: BTreeSet<[u8; 32]> = own.map(|stated| stated.hash).collect();
@@ -491,7 +501,7 @@ impl GroupSurvey {
                 continue;
             }
             self.note_commitment(run.run, signer, run.commitment, false);
-            let is_own = self.registered.get(&run.run).is_some_and(|(_, by)| *by == signer);
+            let is_own = self.writer_of(run.run) == Some(signer);
             for frame in frames {
                 let name = FrameName { run: run.run, ordinal: frame.ordinal };
                 let digest = digest_of(&frame.chunks);

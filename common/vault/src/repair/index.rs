@@ -128,7 +128,7 @@ impl Checker {
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
             // What a writer signs is believed by runs, and nobody signed the trailers of others' packs.
             let is_told = match mender.signer {
-                Signer::Writer(_) => survey.registered.get(&run).is_some_and(|(_, by)| *by == mender.signer),
+                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == mender.signer),
                 Signer::Keeper(_) | Signer::Root => true,
             };
             let commitment = survey.own_commitment(run).filter(|_| is_told)?;
