@@ -400,6 +400,13 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_owner_that_is_none_is_refused() {
+        for item in [Item { uid: u32::MAX, ..file(b"f") }, Item { gid: u32::MAX, ..file(b"f") }] {
+            assert!(Item::from_cbor(&item.to_record()[4..]).is_err(), "{item:?}");
+        }
+    }
+
+    #[test]
     fn paths_that_leave_the_folder_are_refused() {
         for bad in ["..", "a/../b", "/etc/passwd", "a//b", ".", "a/./b", "a/", "a\0b"] {
             assert!(Item::from_cbor(&file(bad.as_bytes()).to_record()[4..]).is_err(), "{bad:?}");

@@ -65,12 +65,25 @@ async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
         let run = part.runs[0].clone();
         part.runs.push(run);
     };
+    // Two numbers that each fit, and whose sum does not.
+    let half = (1_u64 << 63) + 1;
+    let with = |change: fn(&mut StreamRecord, u64)| {
+        move |part: &mut Part| {
+            let mut other = StreamRecord { name: "other".to_owned(), ..part.streams[0].clone() };
+            change(&mut other, half);
+            change(&mut part.streams[0], half);
+            part.streams.push(other);
+        }
+    };
     let rows: Vec<Row> = vec![
         ("unchanged", Box::new(|_: &mut Part| ()), None),
         ("one name, two kinds", Box::new(of_other_kind), None),
         ("two streams", Box::new(again), Some("have the name `shop.sql`")),
         ("two documents", Box::new(document_again), Some("have the name `definitions`")),
         ("two runs", Box::new(run_again), Some("twice")),
+        ("more items", Box::new(with(|stream, half| stream.item_count = half)), Some("more than any can")),
+        ("more bytes", Box::new(with(|stream, half| stream.data_bytes = half)), Some("more than any can")),
+        ("more faults", Box::new(with(|stream, half| stream.unreadable = half)), Some("more than any can")),
         ("longest host", Box::new(|part: &mut Part| part.host = "h".repeat(1024)), None),
         ("long host", Box::new(|part: &mut Part| part.host = "h".repeat(1025)), Some("host name")),
         ("long tag", Box::new(|part: &mut Part| part.tags = vec!["t".repeat(1025)]), Some("tag")),
