@@ -25,12 +25,16 @@ pub const GRACE_DAYS: i64 = LEASE_DAYS + 1;
 /// The most objects that one condemnation names.
 pub(crate) const MOST_OBJECTS: usize = 1 << 17;
 
+/// The most runs of which a condemnation or a loss names frames.
+const MOST_RUNS: usize = 1 << 19;
+
 /// The body of a condemnation.
 #[derive(Debug, Clone, Default, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Condemnation {
     /// Frames that no new snapshot may lean on.
     #[n(0)]
+    #[cbor(decode_with = "at_most::<MOST_RUNS, Ctx, RunFrames>")]
     pub(crate) frames: Vec<RunFrames>,
     /// The names of the objects that are to be deleted.
     #[n(1)]
@@ -44,6 +48,7 @@ pub(crate) struct Condemnation {
 pub(crate) struct Loss {
     /// Frames that are nowhere whole.
     #[n(0)]
+    #[cbor(decode_with = "at_most::<MOST_RUNS, Ctx, RunFrames>")]
     pub(crate) frames: Vec<RunFrames>,
 }
 
