@@ -1,8 +1,8 @@
 //! What the certificates, logs and timestamps of a bundle show, once they are verified.
 //!
 //! The cryptography of logs, certificates and timestamps is that of the `sigstore-verify` crate. What it lets pass is
-//! refused here and beside: log entries that prove nothing or are of another log ([`log`]), paths that are not good as a
-//! whole ([`path`]), timestamps that do not say what they are ([`timestamp`]), hints that name another key.
+//! refused here and beside: log entries that prove nothing or are of another log (`log`), paths that are not good as a
+//! whole (`path`), timestamps that do not say what they are (`timestamp`), hints that name another key.
 
 use std::collections::BTreeSet;
 

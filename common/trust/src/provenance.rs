@@ -1,6 +1,6 @@
 //! SLSA provenance (SLSA 1.0, "Provenance" and "Verifying artifacts"): where an artifact was built, by whom, from what.
 //!
-//! The build type decides where source, ref, commit and parameters stand ([`build_type`]). Dependencies may confirm what
+//! The build type decides where source, ref, commit and parameters stand (`build_type`). Dependencies may confirm what
 //! stands there, and are never the only place that names a source. Where a certificate speaks of the build as well, it must
 //! say the same as the statement, whatever else is expected.
 

@@ -253,7 +253,7 @@ impl Gate {
     /// Waits until `count` operations stand at the gate, or have gone through.
     ///
     /// # Panics
-    /// If they do not arrive within [`PATIENCE`].
+    /// If they do not arrive within five minutes.
     pub async fn arrivals(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let all = tokio::time::timeout(PATIENCE, arrived.wait_for(|arrived| *arrived >= count)).await;

@@ -170,9 +170,9 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
             let key = recovery_key(&read("recovery.key"));
             let restorer = Restorer::open(open().await.unwrap(), &key, None, |_| PinFile::none()).await?;
             let listing = restorer.viewer().snapshots().await?;
-            // The newest of the honest ones, which is of the group that is attacked.
-            let honest = |snapshot: &Snapshot| !snapshot.part.streams.is_empty();
-            let snapshot = listing.snapshots.into_iter().rev().find(honest).unwrap();
+            // The newest honest one of the group that is attacked, which needs both of its runs.
+            let is_it = |snapshot: &Snapshot| snapshot.writer() == writer.writer && snapshot.sequence() == 1;
+            let snapshot = listing.snapshots.into_iter().find(is_it).unwrap();
             let open = restorer.open_snapshot(snapshot).await?;
             let target = tempfile::tempdir().unwrap();
             let to = TargetFolder::take(target.path())?;
