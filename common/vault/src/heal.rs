@@ -168,8 +168,10 @@ impl AllContents {
             let frame = FrameName { run: run.run, ordinal: contents.ordinal };
             for (id, slot) in contents.chunks.iter().zip(0..) {
                 let Some(places) = self.places.get_mut(id) else { continue };
-                let is_own = |(by, place): &&(Signer, ChunkPlace)| *by == signer && place.frame != frame;
-                if places.iter().filter(is_own).count() < TRIES {
+                let of_signer = || places.iter().filter(|(by, _)| *by == signer);
+                // However often an object lists a frame, one place in it is enough.
+                let is_known = of_signer().any(|(_, place)| place.frame == frame);
+                if !is_known && of_signer().count() < TRIES {
                     places.push((signer, ChunkPlace { frame, slot }));
                     is_any = true;
                 }
