@@ -96,6 +96,12 @@ impl Crafted {
         prunes
     }
 
+    /// Who checks and repairs with a recovery key.
+    pub(crate) async fn checker(&self) -> Checker {
+        let (restorer, key) = (self.restorer().await, self.recovery_key());
+        Checker::with_recovery_key(restorer, key, silent(), CancellationToken::new())
+    }
+
     pub(crate) async fn check(&self, viewer: Viewer, read_data: ReadData) -> Result<Findings, VaultError> {
         let checker = Checker::new(viewer, silent(), CancellationToken::new());
         checker.check(CheckOptions { read_data, shard: Shard::WHOLE }).await

@@ -16,6 +16,30 @@ use super::Desk;
 const CONTENT: &str = "content";
 const TIME: i64 = 1_700_000_000;
 
+impl Desk {
+    /// Signs a file with these contents by `release.key`, its bytes and no statement about it. Gives the bundle, which is in
+    /// `FILE.json` as well, and the body of the entry that a log would make of it.
+    pub(super) fn plain_signature(&self, file: &str, contents: &str) -> (Value, Value) {
+        fs::write(self.path(file), contents).unwrap();
+        let name = format!("{file}.json");
+        self.sign(&["blob", file, "--plain", "--bundle", &name, "--key", "release.key"]).expect_code(0);
+        let bundle: Value = serde_json::from_slice(&fs::read(self.path(&name)).unwrap()).unwrap();
+        let digest = Sha256Digest::of(contents.as_bytes()).to_string();
+        let body = json!({
+            "apiVersion": "0.0.1",
+            "kind": "hashedrekord",
+            "spec": {
+                "data": {"hash": {"algorithm": "sha256", "value": digest}},
+                "signature": {
+                    "content": bundle["messageSignature"]["signature"],
+                    "publicKey": {"content": STANDARD.encode(fs::read(self.path("release.pub")).unwrap())},
+                },
+            },
+        });
+        (bundle, body)
+    }
+}
+
 /// A file that the release key signed, and the body of its log entry.
 struct Signed {
     desk: Desk,
@@ -26,21 +50,7 @@ struct Signed {
 impl Signed {
     fn new() -> Self {
         let desk = Desk::new();
-        fs::write(desk.path("app"), CONTENT).unwrap();
-        desk.sign(&["blob", "app", "--bundle", "app.json", "--plain", "--key", "release.key"]).expect_code(0);
-        let bundle: Value = serde_json::from_slice(&fs::read(desk.path("app.json")).unwrap()).unwrap();
-        let public = fs::read(desk.path("release.pub")).unwrap();
-        let body = json!({
-            "apiVersion": "0.0.1",
-            "kind": "hashedrekord",
-            "spec": {
-                "data": {"hash": {"algorithm": "sha256", "value": Sha256Digest::of(CONTENT.as_bytes()).to_string()}},
-                "signature": {
-                    "content": bundle["messageSignature"]["signature"],
-                    "publicKey": {"content": STANDARD.encode(public)},
-                },
-            },
-        });
+        let (bundle, body) = desk.plain_signature("app", CONTENT);
         Self { desk, bundle, body }
     }
 

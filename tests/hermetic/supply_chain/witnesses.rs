@@ -60,25 +60,8 @@ struct Logged {
 impl Logged {
     fn new() -> Self {
         let (desk, log) = (Desk::new(), TestLog::default());
-        fs::write(desk.path("app"), CONTENT).unwrap();
         fs::write(desk.path("root.json"), log.trusted_root().to_string()).unwrap();
-        desk.sign(&["blob", "app", "--plain", "--bundle", "app.json", "--key", "release.key"]).expect_code(0);
-        let bundle: Value = serde_json::from_slice(&fs::read(desk.path("app.json")).unwrap()).unwrap();
-        let public = fs::read(desk.path("release.pub")).unwrap();
-        let body = json!({
-            "apiVersion": "0.0.1",
-            "kind": "hashedrekord",
-            "spec": {
-                "data": {"hash": {
-                    "algorithm": "sha256",
-                    "value": Sha256Digest::of(CONTENT.as_bytes()).to_string(),
-                }},
-                "signature": {
-                    "content": bundle["messageSignature"]["signature"],
-                    "publicKey": {"content": STANDARD.encode(public)},
-                },
-            },
-        });
+        let (bundle, body) = desk.plain_signature("app", CONTENT);
         Self { desk, log, bundle, body: body.to_string().into_bytes() }
     }
 

@@ -8,7 +8,7 @@ use crate::VaultError;
 use crate::authority::{Standing, Word};
 use crate::check::survey::{GroupSurvey, digest_of};
 use crate::frame_set::FrameSet;
-use crate::ids::{ChunkId, FrameName, RunId, Signer};
+use crate::ids::{ChunkId, FrameName, Signer};
 use crate::index::Contents;
 use crate::keys::GroupView;
 use crate::layout;
@@ -42,14 +42,13 @@ impl Repository {
         &self,
         survey: &GroupSurvey,
         whole: &FrameSet,
-        proved: &FrameSet,
+        proved: Option<&FrameSet>,
         lost: &FrameSet,
     ) -> Result<FrameSet, VaultError> {
         if lost.is_empty() {
             return Ok(FrameSet::default());
         }
         let names = self.contents_names(&survey.view).await?;
-        let writer_of = |run: RunId| survey.writer_of(run);
         let is_pruner = |signer| {
             matches!(self.roster.standing(signer, survey.view.id), Standing::Keeper | Standing::Root)
         };
@@ -57,7 +56,7 @@ impl Repository {
         for name in &names {
             let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
             for run in contents.runs {
-                if writer_of(run.run) != Some(signer) && !is_pruner(signer) {
+                if survey.writer_of(run.run) != Some(signer) && !is_pruner(signer) {
                     continue;
                 }
                 for frame in run.frames {
@@ -71,7 +70,7 @@ impl Repository {
         // What is looked for, and whose word is believed for it.
         let mut wanted: HashSet<(Option<Signer>, ChunkId)> = HashSet::new();
         for (name, ids) in &chunks {
-            wanted.extend(ids.iter().map(|id| (writer_of(name.run), *id)));
+            wanted.extend(ids.iter().map(|id| (survey.writer_of(name.run), *id)));
         }
         let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
         for name in &names {
@@ -82,8 +81,8 @@ impl Repository {
                     if !whole.contains(name) || survey.marked.contains(name) {
                         continue;
                     }
-                    let is_proved =
-                        proved.contains(name) && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
+                    let is_proved = proved.is_some_and(|proved| proved.contains(name))
+                        && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
                     let is_believed =
                         |writer: &&Option<Signer>| is_proved || is_pruner(signer) || **writer == Some(signer);
                     for writer in writers.iter().filter(is_believed) {
@@ -95,7 +94,7 @@ impl Repository {
             }
         }
         let is_healed = |(name, ids): &(FrameName, Vec<ChunkId>)| {
-            ids.iter().all(|id| !wanted.contains(&(writer_of(name.run), *id)))
+            ids.iter().all(|id| !wanted.contains(&(survey.writer_of(name.run), *id)))
         };
         Ok(chunks.into_iter().filter(is_healed).map(|(name, _)| name).collect())
     }

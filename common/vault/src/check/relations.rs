@@ -146,8 +146,8 @@ impl Checker {
         let whole = survey.whole();
         let missing = survey.needed.minus(&whole);
         let marked = missing.minus(&missing.minus(&survey.marked));
-        let proved = packs.proved.get(&survey.view.id).cloned().unwrap_or_default();
-        let healed = self.viewer.repository().healed(survey, &whole, &proved, &marked).await?;
+        let proved = packs.proved.get(&survey.view.id);
+        let healed = self.viewer.repository().healed(survey, &whole, proved, &marked).await?;
         let lost = missing.minus(&healed);
         if !healed.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
             let frames = healed.len();

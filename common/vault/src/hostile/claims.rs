@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
-use tokio_util::sync::CancellationToken;
 
-use super::{Member, files, located, noise, silent};
+use super::{Member, files, located, noise};
 use crate::GRACE_DAYS;
-use crate::check::{CheckOptions, Checker, DamageKind, ReadData, Shard};
+use crate::check::{CheckOptions, DamageKind, ReadData, Shard};
 use crate::crafted::{Crafted, Taken};
 use crate::frame::MIN_SEALED_FRAME;
 use crate::ids::{RunId, Signer};
@@ -255,12 +254,7 @@ async fn no_claim_that_comes_first_pushes_out_what_packs_hold() {
         let named: Vec<_> = findings.damage.iter().filter(|damage| !own.contains(&damage.key)).collect();
         assert!(named.is_empty(), "{when}: others are named: {named:?}");
         crafted.prune(keeper, GRACE_DAYS).await.unwrap();
-        let checker = Checker::with_recovery_key(
-            crafted.restorer().await,
-            crafted.recovery_key(),
-            silent(),
-            CancellationToken::new(),
-        );
+        let checker = crafted.checker().await;
         let repaired = checker.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
         assert_eq!(repaired.marked_frames, 0, "{when}: {:?}", repaired.actions);
         for prune in crafted.prune_to_the_end(keeper).await {
@@ -289,12 +283,7 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
             previous = crafted.take(&scene.neighbour, Taken::at(sequence, Some(previous)).needing(record));
             ids.push(previous.to_string());
         }
-        let checker = Checker::with_recovery_key(
-            crafted.restorer().await,
-            crafted.recovery_key(),
-            silent(),
-            CancellationToken::new(),
-        );
+        let checker = crafted.checker().await;
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         let findings = checker.check(everything).await.unwrap();
         let expected = &ids[usize::from(!wrong_first)];

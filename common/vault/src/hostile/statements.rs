@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
-use tokio_util::sync::CancellationToken;
 
 use super::kinds::{Scene, scene};
-use super::{files, noise, silent};
+use super::{files, noise};
 use crate::GRACE_DAYS;
-use crate::check::{Checker, ReadData};
+use crate::check::ReadData;
 use crate::crafted::{Crafted, Taken, pen};
 use crate::ids::Signer;
 use crate::key_file::WriterKey;
@@ -186,12 +185,7 @@ async fn a_manifest_that_names_anothers_part_costs_nobody_else() {
         );
         assert!(!findings.damage.is_empty(), "{when}: the manifest is named");
         crafted.prune(keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-        let checker = Checker::with_recovery_key(
-            crafted.restorer().await,
-            crafted.recovery_key(),
-            silent(),
-            CancellationToken::new(),
-        );
+        let checker = crafted.checker().await;
         let options = RepairOptions { forget_damaged: true, ..RepairOptions::default() };
         checker.repair(options, &crafted.clock).await.unwrap();
         for prune in crafted.prune_to_the_end(keeper).await {

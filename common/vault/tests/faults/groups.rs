@@ -16,10 +16,7 @@ fn files(seed: u64) -> Files {
 }
 
 fn flip(yard: &Yard, key: &str) {
-    let mut bytes = yard.faults.contents()[key].to_vec();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    yard.faults.plant(key, bytes);
+    yard.flip(key, yard.faults.contents()[key].len() / 2);
 }
 
 /// Two hosts in groups of their own with two snapshots each, of which the first is forgotten, and a keeper.

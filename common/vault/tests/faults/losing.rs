@@ -13,12 +13,6 @@ fn twelve() -> Files {
     (0..12).map(|n| (format!("file-{n:02}"), noise(n, 1 << 20))).collect()
 }
 
-fn flip(yard: &Yard, key: &str, byte: usize) {
-    let mut bytes = yard.faults.contents()[key].to_vec();
-    bytes[byte] ^= 1;
-    yard.faults.plant(key, bytes);
-}
-
 /// A locations object and one bit of a pack are damaged: a repair keeps every frame that is whole, by the pack's own
 /// trailer.
 #[tokio::test(flavor = "multi_thread")]
@@ -30,17 +24,15 @@ async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too
         let keeper = yard.add_keeper().await;
         let contents = yard.faults.contents();
         let locations = contents.keys().filter(|key| key.starts_with("locations/"));
-        locations.for_each(|key| flip(&yard, key, contents[key].len() / 2));
+        locations.for_each(|key| yard.flip(key, contents[key].len() / 2));
         let packs = contents.iter().filter(|(key, _)| key.starts_with("packs/"));
         let (pack, bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
         assert!(bytes.len() > 8 << 20, "the pack has many frames");
-        flip(&yard, pack, bytes.len() / 8 * eighth);
+        yard.flip(pack, bytes.len() / 8 * eighth);
         let viewer = yard.as_keeper(&keeper).await.unwrap();
         let checker = Checker::new(viewer, silent(), CancellationToken::new());
         checker.repair(RepairOptions::default(), &yard.clock).await.unwrap();
-        let restorer = yard.restorer().await.unwrap();
-        let snapshot = restorer.viewer().snapshots().await.unwrap().find("latest", None).unwrap();
-        let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+        let (damaged, found) = yard.bring_back("latest").await;
         assert!(found.iter().all(|(name, bytes)| twelve()[name] == *bytes), "{eighth}/8: other bytes");
         // A frame holds the end of one file and the beginning of the next.
         assert!(found.len() >= 10 && damaged.len() <= 2, "{eighth}/8: {damaged:?}");
@@ -78,10 +70,7 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
         match committed {
             Ok(committed) => {
                 let id = committed.id.unwrap();
-                let restorer = yard.restorer().await.unwrap();
-                let snapshot =
-                    restorer.viewer().snapshots().await.unwrap().find(&id.to_string(), None).unwrap();
-                let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+                let (damaged, found) = yard.bring_back(&id.to_string()).await;
                 assert!(damaged.is_empty() && found == again, "{when}: {damaged:?}");
             }
             Err(error) => {
@@ -111,10 +100,7 @@ async fn what_lay_in_a_pack_that_is_gone_is_stored_again() {
             }
             yard.faults.take_away(&pack);
             let committed = yard.snapshot(&files(0)).await.unwrap();
-            let restorer = yard.restorer().await.unwrap();
-            let listing = restorer.viewer().snapshots().await.unwrap();
-            let snapshot = listing.find(&committed.id.unwrap().to_string(), None).unwrap();
-            let (damaged, found) = yard.restore(&restorer, snapshot).await.unwrap();
+            let (damaged, found) = yard.bring_back(&committed.id.unwrap().to_string()).await;
             assert!(
                 damaged.is_empty() && found == files(0),
                 "{pack}, same host: {is_same_host}: {damaged:?}"

@@ -242,6 +242,20 @@ impl Yard {
         }
     }
 
+    /// Flips a bit of one byte of an object.
+    pub(crate) fn flip(&self, key: &str, byte: usize) {
+        let mut bytes = self.faults.contents()[key].to_vec();
+        bytes[byte] ^= 1;
+        self.faults.plant(key, bytes);
+    }
+
+    /// What a restore of one snapshot, by its id or as `latest`, brings back.
+    pub(crate) async fn bring_back(&self, wanted: &str) -> (Vec<String>, Files) {
+        let restorer = self.restorer().await.unwrap();
+        let snapshot = restorer.viewer().snapshots().await.unwrap().find(wanted, None).unwrap();
+        self.restore(&restorer, snapshot).await.unwrap()
+    }
+
     /// What a restore brings back: the files that it calls damaged, and all that it wrote.
     pub(crate) async fn restore(
         &self,
