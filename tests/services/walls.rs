@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("walls::a_hostile_container_reaches_nothing_and_fallen_walls_are_seen", hostile),
         test("walls::a_wall_that_cannot_be_set_ends_the_drill_before_it_begins", no_filter),
         test("walls::an_image_is_asked_for_by_id_or_digest_only", images),
+        test("walls::are_set_again_where_another_rule_came_before_them", overtaken),
     ]
 }
 
@@ -129,6 +130,33 @@ fn neither(found: &Docker) {
         assert!(is_heard(&heard, way), "{way} is not heard: {heard:#?}");
     }
     assert!(proof(found, |_| ()).is_ok());
+}
+
+/// The engine puts rules of its own before all others whenever it makes a network: here a rule comes before those of a
+/// sandbox while they are being set.
+fn overtaken(found: &Docker) {
+    let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+    let _sweep = Sweep(found, owner.clone());
+    let id = owner.id.to_string();
+    let filter = |how: &str| {
+        let rule = ["FORWARD", "-i", "lb-nobody", "-m", "comment", "--comment", &id[..8], "-j", "ACCEPT"];
+        assert!(Command::new("/usr/sbin/iptables").args(["-w", how]).args(rule).status().unwrap().success());
+    };
+    std::thread::scope(|scope| {
+        let overtakes = scope.spawn(|| {
+            eventually("a rule of the sandbox is set", || rules_of(&id).contains("FORWARD"));
+            filter("-I");
+        });
+        runtime().block_on(async {
+            let engine = found.engine().await.unwrap();
+            let sandbox = engine.sandbox(owner.clone()).await;
+            overtakes.join().unwrap();
+            filter("-D");
+            let cleared = sandbox.unwrap().tear_down().await.unwrap();
+            assert!(cleared.leftovers.is_empty(), "{cleared:?}");
+        });
+    });
+    assert_eq!(rules_of(&id), "");
 }
 
 fn filter_alone(found: &Docker) {

@@ -101,8 +101,9 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
         (case.bench.repository.image("1.0", "an image"), case.bench.repository.image("2.0", "another image"));
     let reference = case.bench.pinned(image);
     let logged = ["--rekor-url", &case.log_url];
-    case.signs(&["sign"], &logged, &reference);
+    // The other first: its certificate is valid when the log knows of this one.
     case.signs(&["sign"], &logged, &case.bench.pinned(other));
+    case.signs(&["sign"], &logged, &reference);
 
     let ann = [IDENTITY, case.issuer.as_str()];
     let lax = ["--insecure-ignore-sct"];
@@ -144,10 +145,15 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
 /// Every annotation that does not belong to the others is refused.
 fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<(), Failed> {
     let (good, of_other) = (case.manifest(image)?, annotations(&case.manifest(other)?));
-    let (own, others) = (log_bundle(&annotations(&good))?, log_bundle(&of_other)?);
-    let text = |text: &Value| text.as_str().map(str::to_owned).ok_or("a text");
-    let body = STANDARD.decode(text(&own["Payload"]["body"])?)?;
+    let (own, mut others) = (log_bundle(&annotations(&good))?, log_bundle(&of_other)?);
+    let body = |bundle: &Value| -> Result<Vec<u8>, Failed> {
+        Ok(STANDARD.decode(bundle["Payload"]["body"].as_str().ok_or("a text")?)?)
+    };
     let now = own["Payload"]["integratedTime"].as_i64().ok_or("a time")?;
+    // The log promises the other at a time when both certificates are valid, whatever second each began in.
+    others["SignedEntryTimestamp"] = STANDARD.encode(case.log.promise(&body(&others)?, now, 0)).into();
+    others["Payload"]["integratedTime"] = now.into();
+    let body = body(&own)?;
     let with = |member: &[&str], value: Value| {
         let mut bundle = own.clone();
         let place = member.iter().fold(&mut bundle, |place, name| &mut place[*name]);

@@ -204,24 +204,38 @@ fn knock(aim: &Aim, interface: &str, attempt: Duration) -> Option<String> {
         }
     };
     let target = frames::link_local(aim.bridge);
-    if let Ok(socket) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        for (to, way) in [(target, "UDP of a plain socket over IPv6"), (ALL_NODES, "a multicast over IPv6")] {
-            let text = format!("{} {way}", aim.word);
-            let _ = socket.send_to(text.as_bytes(), SocketAddrV6::new(to, aim.udp_six_port, 0, scope));
-        }
-    }
     let address = SocketAddrV6::new(target, aim.tcp_six_port, 0, scope);
-    TcpStream::connect_timeout(&address.into(), attempt)
-        .is_ok()
-        .then(|| format!("{target} with IPv6 switched on"))
+    let deadline = Instant::now() + attempt;
+    // A route may come after the address, and a first packet is lost while the neighbour is looked for.
+    while Instant::now() < deadline {
+        if let Ok(socket) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+            for (to, way) in
+                [(target, "UDP of a plain socket over IPv6"), (ALL_NODES, "a multicast over IPv6")]
+            {
+                let text = format!("{} {way}", aim.word);
+                let _ = socket.send_to(text.as_bytes(), SocketAddrV6::new(to, aim.udp_six_port, 0, scope));
+            }
+        }
+        if TcpStream::connect_timeout(&address.into(), attempt / 4).is_ok() {
+            return Some(format!("{target} with IPv6 switched on"));
+        }
+        thread::sleep(TICK);
+    }
+    None
 }
 
-/// `/proc/net/if_inet6`: address, index in hexadecimal, …, and last the interface.
+/// The set bit of an address that the kernel still asks about, and does not send from (`IFA_F_TENTATIVE`).
+const TENTATIVE: u8 = 0x40;
+
+/// The index of an interface that has a link-local address to send from. `/proc/net/if_inet6`: address, index, length,
+/// scope and flags in hexadecimal, and last the interface.
 fn link_index(table: &str, interface: &str) -> Option<u32> {
     table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let named = fields.last() == Some(&interface) && fields.first()?.starts_with("fe80");
-        named.then(|| u32::from_str_radix(fields.get(1)?, 16).ok()).flatten()
+        let [address, index, _, _, flags, name] = fields[..] else { return None };
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        let usable = name == interface && address.starts_with("fe80") && flags & TENTATIVE == 0;
+        usable.then(|| u32::from_str_radix(index, 16).ok()).flatten()
     })
 }
 
@@ -258,5 +272,7 @@ mod tests {
         let six = "00000000000000000000000000000001 01 80 10 80 lo\nfe800000000000000042acfffe110002 1f 40 20 80 eth0\n";
         assert_eq!(link_index(six, "eth0"), Some(31));
         assert_eq!(link_index(six, "eth1"), None);
+        let asked_about = six.replace("20 80 eth0", "20 c0 eth0");
+        assert_eq!(link_index(&asked_about, "eth0"), None);
     }
 }

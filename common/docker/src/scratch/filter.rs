@@ -22,6 +22,9 @@ const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 /// How long another program may hold the filter's lock, in seconds.
 const LOCK_SECONDS: &str = "10";
 
+/// How often rules are set again when the engine's own came before them.
+const RAISES: usize = 5;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     V4,
@@ -161,16 +164,30 @@ impl Filter {
         Ok(())
     }
 
-    /// Sets the rules, before those of all others, and looks whether they stand.
+    /// Sets the rules, before those of all others, and looks whether they stand. The engine puts rules of its own first
+    /// whenever it makes a network, so ours are set again if that happens meanwhile.
     pub(super) async fn raise(&self) -> Result<(), EngineError> {
-        for program in programs() {
-            for (chain, rule) in rules(&self.bridge, &self.comment) {
-                let args: Vec<&str> = ["-I", chain, "1"].into_iter().chain(rule).collect();
-                call(program, &args).await?;
+        self.set("-I").await?;
+        for _ in 0..RAISES {
+            if self.look(true).await?.is_empty() {
+                return Ok(());
             }
+            self.set("-D").await?;
+            self.set("-I").await?;
         }
         let faults = self.look(true).await?;
         if faults.is_empty() { Ok(()) } else { Err(cannot(faults.join(", "))) }
+    }
+
+    /// Inserts each rule before all others (`-I`), or deletes it (`-D`).
+    async fn set(&self, how: &str) -> Result<(), EngineError> {
+        for program in programs() {
+            for (chain, rule) in rules(&self.bridge, &self.comment) {
+                let args: Vec<&str> = [how, chain].into_iter().chain(rule).collect();
+                call(program, &args).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What is missing of the rules.
