@@ -22,6 +22,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let viewer = args.keys.open(&args.repository).await?;
     let snapshot = viewer.snapshots().await?.find(&args.snapshot, args.host.as_deref())?;
+    let snapshot = viewer.whole(snapshot).await?;
     ui.report(&SnapshotReport { snapshot: describe::snapshot_line(&snapshot) });
     Ok(Outcome::Done)
 }

@@ -48,7 +48,7 @@ impl OpenSnapshot {
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Difference>, VaultError> {
-        let record = self.snapshot().part.stream(index)?;
+        let record = self.part().stream(index)?;
         let chunker = self.chunker(record.chunk_sizes);
         let mut source = FolderSource::open(at)?;
         let mut buffer = ChunkBuffer::new(chunker.sizes());

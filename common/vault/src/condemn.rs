@@ -14,6 +14,7 @@ use crate::ids::{GroupId, Signer, WriterId, at_most};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
+use crate::signed::Body;
 
 /// The seconds of a day, in which leases, graces and floors are counted.
 pub(crate) const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
@@ -52,13 +53,25 @@ pub(crate) struct Loss {
     pub(crate) frames: Vec<RunFrames>,
 }
 
-/// What is wrong with an object that names very many runs.
-pub(crate) const TOO_MANY_RUNS: &str = "it names more runs than its size has room for";
-
 /// Whether an object of so many stored bytes has room for the runs that it names. The ids of runs are random bytes, which
 /// do not compress: what names more of them than that would take far more memory than it has bytes.
-pub(crate) fn has_room_for(frames: &[RunFrames], stored: u64) -> bool {
-    frames.len() as u64 <= 64 + stored / 16
+fn has_room_for(frames: &[RunFrames], stored: usize) -> Result<(), String> {
+    if frames.len() <= 64 + stored / 16 {
+        return Ok(());
+    }
+    Err("it names more runs than its size has room for".to_owned())
+}
+
+impl Body for Condemnation {
+    fn check_stored(&self, stored: usize) -> Result<(), String> {
+        has_room_for(&self.frames, stored)
+    }
+}
+
+impl Body for Loss {
+    fn check_stored(&self, stored: usize) -> Result<(), String> {
+        has_room_for(&self.frames, stored)
+    }
 }
 
 /// A condemnation as it was found.
@@ -95,9 +108,6 @@ impl Repository {
                 continue;
             }
             match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
-                Ok((_, body)) if !has_room_for(&body.frames, entry.size) => {
-                    unusable.push(VaultError::damaged(entry.key, TOO_MANY_RUNS));
-                }
                 Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
                     found.push(FoundCondemnation { key: entry.key, stored: entry.modified, body });
                 }
@@ -123,9 +133,6 @@ impl Repository {
         let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
         for entry in self.store.list(&layout::losses(group.id)).await? {
             match self.read_signed::<Loss>(&entry.key, group, word).await {
-                Ok((_, loss)) if !has_room_for(&loss.frames, entry.size) => {
-                    unusable.push(VaultError::damaged(entry.key, TOO_MANY_RUNS));
-                }
                 Ok((_, loss)) => lost.add_records(&loss.frames),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(VaultError::Missing { .. }) => {}

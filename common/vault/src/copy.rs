@@ -26,7 +26,7 @@ use crate::view::Snapshot;
 impl Snapshot {
     /// The snapshot that this one is a copy of; itself where it is none.
     pub fn original(&self) -> Original {
-        self.part.copied_from.unwrap_or(Original {
+        self.summary.copied_from.unwrap_or(Original {
             repository: self.manifest.predicate.repository,
             snapshot: self.manifest.id,
             writer: self.writer(),
@@ -36,7 +36,7 @@ impl Snapshot {
 
     /// Whether it was copied from another repository.
     pub fn is_copy(&self) -> bool {
-        self.part.copied_from.is_some()
+        self.summary.copied_from.is_some()
     }
 
     /// Who first took it, and which of that writer's snapshots it is: copies stay in line with one another, whoever
@@ -132,10 +132,10 @@ impl Copier {
         writer.copies(snapshot, self.copied_before(&original));
         progress.phase("copying", Unit::Bytes, Some(snapshot.streams().map(|s| s.data_bytes).sum()));
         let mut copied = Progressing { writer, items: 0, data_bytes: 0, lost: Vec::new() };
-        for index in 0..snapshot.part.streams.len() {
+        for index in 0..source.part().streams.len() {
             copied = copied.stream(source, index, self.options.keeps_damaged, progress, cancel).await?;
         }
-        for record in &snapshot.part.documents {
+        for record in &source.part().documents {
             let bytes = source.document(&record.name).await?.unwrap_or_default();
             copied = copied.document(record.name.clone(), bytes).await?;
         }
@@ -184,7 +184,7 @@ impl Progressing {
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Self, VaultError> {
-        let record = snapshot.snapshot().part.stream(index)?;
+        let record = snapshot.part().stream(index)?;
         let (source, failure) = SnapshotSource::new(snapshot, index, keeps_damaged, cancel)?;
         let writer = snapshot.snapshot().original().writer;
         let stream = Stream {

@@ -1,6 +1,7 @@
 //! For tests: a repository whose snapshots and requests are written by hand, with nothing but what the holder of a key
 //! has, true or not.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,15 @@ impl Crafted {
         let made = Repository::create(faults.open(), new, &clock, &OsEntropy, |_| Ok(())).await.unwrap();
         let recovery = made.recovery_keys[0].to_string();
         Self { faults, clock, writer: made.writer_key, recovery }
+    }
+
+    /// Writes everything that is stored into a folder.
+    pub(crate) fn write_to(&self, folder: &Path) {
+        for (key, bytes) in self.faults.contents() {
+            let path = folder.join(key);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
     }
 
     pub(crate) async fn open(&self) -> Repository {

@@ -268,6 +268,17 @@ pub enum VaultError {
         /// The name that was asked for.
         wanted: String,
     },
+    /// The names in a writer's snapshots take more memory than a listing has room for.
+    #[error(
+        "of {count} older snapshots of host {writer} the tags and volumes are not listed: the names in its snapshots \
+         take more than {most} MiB", most = crate::summary::MOST_OF_A_WRITER >> 20
+    )]
+    TooMuchToList {
+        /// Whose snapshots.
+        writer: crate::ids::WriterId,
+        /// Of how many they are left out.
+        count: usize,
+    },
     /// Several snapshots answer to the name.
     #[error("`{wanted}` could be any of {}", candidates.join(", "))]
     AmbiguousSnapshot {

@@ -124,23 +124,10 @@ impl Healer {
     async fn read_contents(&self) -> Result<AllContents, VaultError> {
         let repository = self.restorer.repository();
         let view = GroupView::from(&self.group);
-        let names = repository.contents_names(&view).await?;
+        let contents = repository.listed_contents(&view).await?;
         let mut all = AllContents::default();
-        for is_first_turn in [true, false] {
-            for name in &names {
-                let Some((signer, contents)) = repository.whole_contents(&view, name).await? else {
-                    tracing::info!("{name} is passed over");
-                    continue;
-                };
-                for run in contents.runs {
-                    if is_first_turn {
-                        all.add_frames(signer, run, &self.needed);
-                    } else {
-                        all.add_places(signer, &run);
-                    }
-                }
-            }
-        }
+        contents.each_run(|signer, run| all.add_frames(signer, run, &self.needed)).await?;
+        contents.each_run(|signer, run| all.add_places(signer, &run)).await?;
         Ok(all)
     }
 }

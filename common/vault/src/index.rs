@@ -12,6 +12,7 @@ use crate::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME};
 use crate::frame_set::MAX_FRAMES;
 use crate::ids::{ChunkId, FrameName, RunId, at_most, digest_in_cbor};
 use crate::pack::TrailerFrame;
+use crate::signed::Body;
 
 /// About how many frames one locations object names: some 13 MiB of it.
 pub(crate) const LOCATIONS_FRAMES: usize = 1 << 18;
@@ -142,7 +143,7 @@ impl Contents {
     }
 
     /// Whether its numbers are within what the format allows.
-    pub(crate) fn is_sane(&self) -> bool {
+    fn is_sane(&self) -> bool {
         self.runs
             .iter()
             .flat_map(|run| &run.frames)
@@ -152,7 +153,7 @@ impl Contents {
 
 impl Locations {
     /// Whether its numbers are within what the format allows, and no frame lies on another in a pack.
-    pub(crate) fn is_sane(&self) -> bool {
+    fn is_sane(&self) -> bool {
         let frames = self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
         let mut are_possible = frames.clone().map(|(pack_size, frame)| {
             let end = frame.offset.checked_add(u64::from(frame.length));
@@ -178,6 +179,21 @@ impl Locations {
             ranges.sort_unstable();
             ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
         })
+    }
+}
+
+impl Body for Contents {
+    fn check_stored(&self, _: usize) -> Result<(), String> {
+        if self.is_sane() { Ok(()) } else { Err("it lists frames that cannot be".to_owned()) }
+    }
+}
+
+impl Body for Locations {
+    fn check_stored(&self, _: usize) -> Result<(), String> {
+        if self.is_sane() {
+            return Ok(());
+        }
+        Err("it puts frames on each other, one into very many places, or some that cannot be".to_owned())
     }
 }
 
@@ -476,8 +492,8 @@ mod tests {
             }],
         };
         let most = u32::try_from(MOST_PLACES).unwrap();
-        assert!(with(most).is_sane());
-        assert!(!with(most + 1).is_sane());
+        with(most).check_stored(0).unwrap();
+        with(most + 1).check_stored(0).unwrap_err();
     }
 
     #[test]

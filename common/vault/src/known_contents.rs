@@ -63,11 +63,8 @@ impl<'a> KnownContents<'a> {
                     self.repository.open_signed::<Locations>(&entry.key, self.group, Word::Places, &bytes)
                 });
                 match read {
-                    Ok((signer, locations)) if locations.is_sane() => {
+                    Ok((signer, locations)) => {
                         place(&mut placed, (signer, &locations), &packs, &mut claimed);
-                    }
-                    Ok(_) => {
-                        self.leave_out(&VaultError::damaged(&entry.key, "it names places that cannot be"));
                     }
                     // Swept between the listing and the reading.
                     Err(VaultError::Missing { .. }) => {}
@@ -118,11 +115,7 @@ impl<'a> KnownContents<'a> {
                     let read = bytes
                         .and_then(|b| self.repository.open_signed::<Contents>(key, self.group, word, &b));
                     let (signer, contents) = match read {
-                        Ok((signer, contents)) if contents.is_sane() => (signer, contents),
-                        Ok(_) => {
-                            self.leave_out(&VaultError::damaged(key, "it lists frames that cannot be"));
-                            continue;
-                        }
+                        Ok(read) => read,
                         Err(VaultError::Missing { .. }) => continue,
                         Err(error @ VaultError::Damaged { .. }) => {
                             self.leave_out(&error);

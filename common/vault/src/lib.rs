@@ -18,6 +18,7 @@ pub mod check;
 mod chunk;
 mod compare;
 mod condemn;
+mod contents;
 mod copy;
 mod countersign;
 #[cfg(test)]
@@ -74,6 +75,7 @@ mod snapshot_source;
 pub mod source;
 mod statistics;
 mod stream_name;
+mod summary;
 mod tree;
 mod view;
 

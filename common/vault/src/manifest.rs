@@ -22,6 +22,7 @@ use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, cou
 use crate::item::Content;
 use crate::layout::MOST_NUMBER;
 use crate::name::{BadName, TextTooLong, check_name, check_text};
+use crate::signed::Body;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate type of snapshot manifests.
@@ -292,6 +293,12 @@ impl Part {
             Some(record) => Err(MalformedPart::RunTwice(record.run)),
             None => Ok(()),
         }
+    }
+}
+
+impl Body for Part {
+    fn check_stored(&self, _: usize) -> Result<(), String> {
+        self.check().map_err(|malformed| malformed.to_string())
     }
 }
 

@@ -18,6 +18,7 @@ use crate::item_records::ItemRecords;
 use crate::keys::{GroupKeys, GroupView};
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
+use crate::manifest::Part;
 use crate::repository::Repository;
 use crate::restorer::Restorer;
 use crate::run_keys::RunKeys;
@@ -57,18 +58,18 @@ pub(crate) struct Read {
 impl Restorer {
     /// Makes the contents of a snapshot readable: finds where its frames lie. The keys of its runs are opened when they
     /// are needed.
-    pub async fn reader(&self, snapshot: &Snapshot) -> Result<FrameReader, VaultError> {
+    pub(crate) async fn reader(&self, snapshot: &Snapshot, part: &Part) -> Result<FrameReader, VaultError> {
         let group = self.group(snapshot.manifest.predicate.group)?;
         let view = GroupView::from(group);
         let mut frames = FramePlaces::new();
         let mut run_keys = RunKeys::default();
-        for record in &snapshot.part.runs {
+        for record in &part.runs {
             let places = self.repository().places(&view, record.run, |ordinal| record.needs(ordinal)).await?;
             run_keys.add(record, &places);
             frames.extend(places);
         }
         let lost = self.repository().losses_for(&view, snapshot.writer()).await?;
-        let healer = Healer::new(self.clone(), group, snapshot.part.needed_frames());
+        let healer = Healer::new(self.clone(), group, part.needed_frames());
         let (restorer, group) = (self.clone(), group.clone());
         Ok(FrameReader { inner: Arc::new(Inner { restorer, group, run_keys, frames, lost, healer }) })
     }

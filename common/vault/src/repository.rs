@@ -7,7 +7,6 @@ use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use lifeboat_store::{Store, StoreError};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
-use minicbor::Decode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -19,7 +18,7 @@ use crate::layout::{self, cap};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
 use crate::rosters::{self, Holes, Rosters};
-use crate::signed::{self, Place};
+use crate::signed::{self, Body, Place, SignedObjectError};
 use crate::{FORMAT_VERSION, VaultError};
 
 /// An open repository: its store and the roster in force. What can be read in it depends on the key that comes to it.
@@ -247,27 +246,41 @@ impl Repository {
     }
 
     /// Reads an object of a group whose name is the hash of its bytes and whose signer may be believed for `word`.
-    pub(crate) async fn read_signed<T: for<'b> Decode<'b, ()>>(
+    pub(crate) async fn read_signed<T: Body>(
         &self,
         key: &str,
         group: &GroupView,
         word: Word,
     ) -> Result<(Signer, T), VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
-        let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
+        let bytes = self.read_named(key).await?;
         self.open_signed(key, group, word, &bytes)
+    }
+
+    /// The same, where what its signer stored and cannot be right is told from what the storage damaged.
+    pub(crate) async fn read_stated<T: Body>(
+        &self,
+        key: &str,
+        group: &GroupView,
+        word: Word,
+    ) -> Result<Result<(Signer, T), SignedObjectError>, VaultError> {
+        let bytes = self.read_named(key).await?;
+        match self.opened(group, word, &bytes) {
+            Err(reason) if !matches!(reason, SignedObjectError::Unsound(..)) => {
+                Err(VaultError::damaged(key, reason))
+            }
+            read => Ok(read),
+        }
     }
 
     /// Reads an object of a group that anyone signed whom the group knows, and says whether that signer is believed for
     /// `word`.
-    pub(crate) async fn read_known<T: for<'b> Decode<'b, ()>>(
+    pub(crate) async fn read_known<T: Body>(
         &self,
         key: &str,
         group: &GroupView,
         word: Word,
     ) -> Result<(Belief, T), VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
-        let bytes = self.read_hashed(key, &hash, cap::INDEX).await?;
+        let bytes = self.read_named(key).await?;
         let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
         let key_of = |signer| self.roster.knows(group.id, signer);
         let (signer, body) = signed::read(place, &group.index_key, key_of, &bytes)
@@ -276,17 +289,31 @@ impl Repository {
     }
 
     /// Checks and opens the bytes of a signed object of a group, whose signer must be believed for `word`.
-    pub(crate) fn open_signed<T: for<'b> Decode<'b, ()>>(
+    pub(crate) fn open_signed<T: Body>(
         &self,
         key: &str,
         group: &GroupView,
         word: Word,
         bytes: &[u8],
     ) -> Result<(Signer, T), VaultError> {
+        self.opened(group, word, bytes).map_err(|reason| VaultError::damaged(key, reason))
+    }
+
+    fn opened<T: Body>(
+        &self,
+        group: &GroupView,
+        word: Word,
+        bytes: &[u8],
+    ) -> Result<(Signer, T), SignedObjectError> {
         let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
         let key_of = |signer| self.roster.believes(word, group.id, signer);
         signed::read(place, &group.index_key, key_of, bytes)
-            .map_err(|reason| VaultError::damaged(key, reason))
+    }
+
+    /// Reads an object of the index, which the hash of its bytes names.
+    async fn read_named(&self, key: &str) -> Result<Bytes, VaultError> {
+        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
+        self.read_hashed(key, &hash, cap::INDEX).await
     }
 
     /// Stores an object, unless it is larger than any reader takes.

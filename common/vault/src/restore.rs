@@ -18,8 +18,11 @@ use self::contents::{Brought, ends_the_restore};
 use self::hard_links::{FirstNames, LeadsTo, leads_to};
 use crate::VaultError;
 use crate::item::{Content, Item, ItemKind};
+use crate::keys::GroupView;
+use crate::manifest::Part;
 use crate::reader::{ContentStream, FrameReader, ItemStream};
 use crate::restorer::Restorer;
+use crate::summary::Summary;
 use crate::tree::{Identity, TargetFolder, TreeWriter};
 use crate::view::Snapshot;
 
@@ -27,6 +30,7 @@ use crate::view::Snapshot;
 #[derive(Debug)]
 pub struct OpenSnapshot {
     snapshot: Snapshot,
+    part: Part,
     reader: FrameReader,
 }
 
@@ -60,8 +64,11 @@ const MAX_DOCUMENT: u64 = 64 << 20;
 impl Restorer {
     /// Opens a snapshot for reading.
     pub async fn open_snapshot(&self, snapshot: Snapshot) -> Result<OpenSnapshot, VaultError> {
-        let reader = self.reader(&snapshot).await?;
-        Ok(OpenSnapshot { snapshot, reader })
+        let group = GroupView::from(self.group(snapshot.manifest.predicate.group)?);
+        let part = self.repository().part(&snapshot.manifest, &group).await?;
+        let reader = self.reader(&snapshot, &part).await?;
+        let snapshot = Snapshot { summary: Summary::of(&part), ..snapshot };
+        Ok(OpenSnapshot { snapshot, part, reader })
     }
 }
 
@@ -74,6 +81,10 @@ impl OpenSnapshot {
         &self.reader
     }
 
+    pub(crate) fn part(&self) -> &Part {
+        &self.part
+    }
+
     /// The snapshot as a viewer sees it.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
@@ -81,7 +92,7 @@ impl OpenSnapshot {
 
     /// The items of the stream at `index`.
     pub fn items(&self, index: usize) -> Result<ItemStream, VaultError> {
-        Ok(ItemStream::new(self.reader.clone(), self.snapshot.part.stream(index)?.items.clone()))
+        Ok(ItemStream::new(self.reader.clone(), self.part.stream(index)?.items.clone()))
     }
 
     /// The bytes of a file's content.
@@ -91,7 +102,7 @@ impl OpenSnapshot {
 
     /// A document that was stored beside the streams.
     pub async fn document(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
-        match self.snapshot.part.documents.iter().find(|document| document.name == name) {
+        match self.part.documents.iter().find(|document| document.name == name) {
             Some(document) => self.reader.read_all(&document.content, MAX_DOCUMENT).await.map(Some),
             None => Ok(None),
         }
@@ -115,7 +126,7 @@ impl OpenSnapshot {
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Restored, VaultError> {
-        let record = self.snapshot.part.stream(index)?;
+        let record = self.part.stream(index)?;
         let mut tree = TreeWriter::new(to);
         progress.phase("reading the tree", Unit::Items, Some(record.item_count));
         let mut restored = Restored::default();

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Sha256Digest;
 
 use crate::ids::WriterId;
 use crate::view::Snapshot;
@@ -75,7 +76,8 @@ struct Facts {
     /// When it was stored, by the storage's clock.
     stored: Timestamp,
     is_complete: bool,
-    tags: Vec<String>,
+    /// Its tags; absent where they are not known.
+    tags: Option<Vec<String>>,
 }
 
 /// Snapshots that may displace each other.
@@ -85,8 +87,8 @@ struct Line {
     writer: WriterId,
     /// Who took the originals, where they are copies.
     copied_from: Option<WriterId>,
-    /// What they are of.
-    what: Vec<String>,
+    /// What they are of: snapshots of different things never displace each other.
+    what: Sha256Digest,
 }
 
 impl Facts {
@@ -96,13 +98,13 @@ impl Facts {
             line: Line {
                 writer: snapshot.writer(),
                 copied_from: snapshot.is_copy().then_some(original.writer),
-                what: what(snapshot),
+                what: snapshot.summary.what,
             },
             place: (original.sequence, snapshot.sequence()),
             claimed: snapshot.time(),
             stored: snapshot.stored(),
             is_complete: !snapshot.is_incomplete(),
-            tags: snapshot.tags().to_vec(),
+            tags: (!snapshot.summary.is_cut).then(|| snapshot.tags().to_vec()),
         }
     }
 
@@ -114,15 +116,6 @@ impl Facts {
     fn is_copy(&self) -> bool {
         self.line.copied_from.is_some()
     }
-}
-
-/// What a snapshot is of: snapshots of different things never displace each other.
-fn what(snapshot: &Snapshot) -> Vec<String> {
-    let mut what: Vec<_> = snapshot.part.streams.iter().map(|s| format!("{} {}", s.kind, s.name)).collect();
-    what.extend(snapshot.part.streams.iter().map(|s| hex::encode(s.source)));
-    what.extend(snapshot.application().map(|application| format!("application {application}")));
-    what.sort_unstable();
-    what
 }
 
 fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
@@ -143,7 +136,8 @@ fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
         };
         let (complete, incomplete) = (of_kind(0, true), of_kind(last_complete.unwrap_or(0), false));
         for number in &members {
-            if rules.tags.iter().any(|tag| facts[*number].tags.contains(tag)) {
+            let bears = |tag| facts[*number].tags.as_ref().is_none_or(|tags| tags.contains(tag));
+            if rules.tags.iter().any(bears) {
                 reasons[*number].push("tag");
             }
         }

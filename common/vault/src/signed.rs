@@ -15,6 +15,13 @@ const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.sealed-object.v0";
 /// The key in a body's map under which padding stands. Readers skip it.
 const PADDING_KEY: u8 = 255;
 
+/// What a signed object holds.
+pub(crate) trait Body: for<'b> Decode<'b, ()> {
+    /// Checks everything that readers take for granted of what was decoded from an object of `stored` bytes. An error says
+    /// why no honest signer stores it.
+    fn check_stored(&self, stored: usize) -> Result<(), String>;
+}
+
 /// Who signs, and with which key.
 #[derive(Clone, Copy)]
 pub(crate) struct Pen<'a> {
@@ -41,6 +48,9 @@ pub(crate) enum SignedObjectError {
     BadSignature(Signer),
     #[error("it does not open under the group's index key")]
     Unsealable,
+    /// It is what its signer stored, and cannot be right.
+    #[error("{0} signed it, and {1}")]
+    Unsound(Signer, String),
 }
 
 /// Encodes, compresses, seals and signs `body`.
@@ -80,8 +90,8 @@ pub(crate) fn seal(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, compress
     bytes
 }
 
-/// Checks who signed an object, opens it and decodes it.
-pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
+/// Checks who signed an object, opens it, decodes it and checks what it says.
+pub(crate) fn read<T: Body>(
     place: Place<'_>,
     index_key: &SealKey,
     key_of: impl Fn(Signer) -> Option<VerificationKey>,
@@ -91,7 +101,9 @@ pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     let (signer, sealed) = verify(place, key_of, bytes)?;
     let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
     let plain = decompress(&plain, plain_cap(plain.len())).ok_or(E::Malformed)?;
-    Ok((signer, from_cbor(&plain).map_err(|_| E::Malformed)?))
+    let body: T = from_cbor(&plain).map_err(|_| E::Malformed)?;
+    body.check_stored(bytes.len()).map_err(|reason| E::Unsound(signer, reason))?;
+    Ok((signer, body))
 }
 
 /// Who an object says that it is signed by; nothing is checked.

@@ -69,8 +69,7 @@ impl OpenSnapshot {
         cancel: &CancellationToken,
         mut each: impl FnMut(Change),
     ) -> Result<ChangeCounts, VaultError> {
-        let (record, later_record) =
-            (self.snapshot().part.stream(index)?, later.snapshot().part.stream(later_index)?);
+        let (record, later_record) = (self.part().stream(index)?, later.part().stream(later_index)?);
         progress.phase("comparing", Unit::Items, Some(record.item_count + later_record.item_count));
         let same_cuts = record.chunk_sizes == later_record.chunk_sizes
             && self.snapshot().manifest.predicate.group == later.snapshot().manifest.predicate.group;

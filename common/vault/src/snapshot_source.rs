@@ -72,7 +72,7 @@ impl SnapshotSource {
         keeps_damaged: bool,
         cancel: &CancellationToken,
     ) -> Result<(Self, FirstFailure), VaultError> {
-        let record = snapshot.snapshot().part.stream(index)?;
+        let record = snapshot.part().stream(index)?;
         let failure = FirstFailure::default();
         let contents = ContentStream::new(snapshot.reader().clone(), record.items.clone());
         let source = Self {

@@ -117,15 +117,11 @@ fn ratio(large: u64, small: u64) -> Option<f64> {
 
 impl Total {
     fn add(&mut self, snapshot: &Snapshot) {
-        let part = &snapshot.part;
         self.snapshots += 1;
-        let streams = || part.streams.iter();
-        let metadata =
-            streams().map(|s| s.items.bytes()).chain(part.documents.iter().map(|d| d.content.bytes()));
         // A part holds less than an u64 counts; very many of them may hold more.
-        self.items = streams().map(|s| s.item_count).fold(self.items, u64::saturating_add);
-        self.data_bytes = streams().map(|s| s.data_bytes).fold(self.data_bytes, u64::saturating_add);
-        self.metadata_bytes = metadata.fold(self.metadata_bytes, u64::saturating_add);
+        self.items = snapshot.streams().map(|s| s.items).fold(self.items, u64::saturating_add);
+        self.data_bytes = snapshot.streams().map(|s| s.data_bytes).fold(self.data_bytes, u64::saturating_add);
+        self.metadata_bytes = self.metadata_bytes.saturating_add(snapshot.summary.metadata_bytes);
     }
 }
 

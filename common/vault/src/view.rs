@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
@@ -13,9 +14,10 @@ use crate::authority::Word;
 use crate::history::{Evidence, Recorded};
 use crate::ids::{GroupId, WriterId};
 use crate::keys::GroupView;
-use crate::layout;
+use crate::layout::{self, cap};
 use crate::manifest::{Consistency, Manifest, Part, StreamKind};
 use crate::repository::Repository;
+use crate::summary::{Room, Summary};
 
 /// How many parts are read at once.
 const READS: usize = 8;
@@ -24,7 +26,7 @@ const READS: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) manifest: Manifest,
-    pub(crate) part: Part,
+    pub(crate) summary: Summary,
     /// When its manifest was stored, by the storage's clock.
     pub(crate) stored: Timestamp,
 }
@@ -68,16 +70,29 @@ impl Viewer {
             listing.report(problem.writer, is_doubtful, problem.error);
         }
         let mut reported = BTreeSet::new();
-        let live = history.snapshots.into_iter().filter(Recorded::is_live);
-        let open = |recorded: Recorded| async move {
-            let snapshot = match recorded.manifest {
-                Ok(manifest) => self.snapshot(manifest, recorded.stored).await,
-                Err(error) => Err(error),
+        let mut room = Room::default();
+        // The newest first: where the names of a writer's snapshots are too many, those of the oldest are left out.
+        let live = history.snapshots.into_iter().rev().filter(Recorded::is_live);
+        let read = |recorded: Recorded| async move {
+            let sealed = match &recorded.manifest {
+                Ok(manifest) if self.group(recorded.group).is_some() => {
+                    Some(self.repository.sealed_part(manifest).await)
+                }
+                _ => None,
             };
-            (recorded.writer, recorded.group, snapshot)
+            (recorded, sealed)
         };
-        let mut snapshots = std::pin::pin!(futures::stream::iter(live).map(open).buffered(READS));
-        while let Some((writer, group, snapshot)) = snapshots.next().await {
+        let mut read = std::pin::pin!(futures::stream::iter(live).map(read).buffered(READS));
+        while let Some((recorded, sealed)) = read.next().await {
+            let Recorded { writer, group, stored, manifest, .. } = recorded;
+            let snapshot = manifest.and_then(|manifest| match (self.group(group), sealed) {
+                (Some(view), Some(sealed)) => {
+                    let part = self.repository.open_part(&manifest, view, &sealed?)?;
+                    let summary = room.fit(writer, Summary::of(&part));
+                    Ok(Some(Snapshot { manifest, summary, stored }))
+                }
+                _ => Ok(None),
+            });
             match snapshot {
                 Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
                 // Of a group whose keys should open and do not, that is reported once.
@@ -95,8 +110,17 @@ impl Viewer {
                 Err(error) => return Err(error),
             }
         }
+        let cut = room.cut().map(|(writer, count)| VaultError::TooMuchToList { writer, count });
+        listing.unreadable.extend(cut);
         listing.snapshots.sort_by_key(|snapshot| (snapshot.time(), snapshot.writer(), snapshot.sequence()));
         Ok(listing)
+    }
+
+    /// The snapshot with all that its part says, also where a listing had no room for its names.
+    pub async fn whole(&self, snapshot: Snapshot) -> Result<Snapshot, VaultError> {
+        let Some(group) = self.group(snapshot.manifest.predicate.group) else { return Ok(snapshot) };
+        let part = self.repository.part(&snapshot.manifest, group).await?;
+        Ok(Snapshot { summary: Summary::of(&part), ..snapshot })
     }
 
     /// Whether this key is meant to show a group's snapshots. What is wrong with others is reported, and leaves in no
@@ -104,22 +128,25 @@ impl Viewer {
     fn shows(&self, group: GroupId) -> bool {
         self.group(group).is_some() || self.closed(group).is_some()
     }
-
-    pub(crate) async fn snapshot(
-        &self,
-        manifest: Manifest,
-        stored: Timestamp,
-    ) -> Result<Option<Snapshot>, VaultError> {
-        let Some(group) = self.group(manifest.predicate.group) else { return Ok(None) };
-        let part = self.repository.part(&manifest, group).await?;
-        Ok(Some(Snapshot { manifest, part, stored }))
-    }
 }
 
 impl Repository {
     /// Reads the part that a manifest names, which its own writer must have signed.
     pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Result<Part, VaultError> {
         self.part_named(&manifest.part, manifest.predicate.writer, group).await
+    }
+
+    /// The bytes of the part that a manifest names, as they are stored.
+    async fn sealed_part(&self, manifest: &Manifest) -> Result<Bytes, VaultError> {
+        let key = layout::part(manifest.predicate.group, &manifest.part);
+        self.read_hashed(&key, &manifest.part, cap::INDEX).await
+    }
+
+    /// Opens what [`Self::sealed_part`] gave. The writer of the manifest must have signed it.
+    fn open_part(&self, manifest: &Manifest, group: &GroupView, sealed: &[u8]) -> Result<Part, VaultError> {
+        let key = layout::part(group.id, &manifest.part);
+        let word = Word::Part { writer: manifest.predicate.writer };
+        self.open_signed(&key, group, word, sealed).map(|(_, part)| part)
     }
 
     /// Reads the part of this hash, which `writer` must have signed.
@@ -130,20 +157,12 @@ impl Repository {
         group: &GroupView,
     ) -> Result<Part, VaultError> {
         let key = layout::part(group.id, part);
-        let (_, part): (_, Part) = self.read_signed(&key, group, Word::Part { writer }).await?;
-        match part.check() {
-            Ok(()) => Ok(part),
-            Err(reason) => Err(VaultError::damaged(&key, reason)),
-        }
+        self.read_signed(&key, group, Word::Part { writer }).await.map(|(_, part)| part)
     }
 
     /// Reads a part that no manifest names yet.
     pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Result<Part, VaultError> {
-        let (_, part): (_, Part) = self.read_signed(key, group, Word::PartUnderWay).await?;
-        match part.check() {
-            Ok(()) => Ok(part),
-            Err(reason) => Err(VaultError::damaged(key, reason)),
-        }
+        self.read_signed(key, group, Word::PartUnderWay).await.map(|(_, part)| part)
     }
 }
 
@@ -185,26 +204,26 @@ impl Snapshot {
 
     /// The host's name.
     pub fn host(&self) -> &str {
-        &self.part.host
+        &self.summary.host
     }
 
     /// The application, where the snapshot is of one.
     pub fn application(&self) -> Option<&str> {
-        self.part.application.as_deref()
+        self.summary.application.as_deref()
     }
 
     /// Its labels.
     pub fn tags(&self) -> &[String] {
-        &self.part.tags
+        &self.summary.tags
     }
 
     /// Its streams.
     pub fn streams(&self) -> impl Iterator<Item = StreamView<'_>> {
-        self.part.streams.iter().map(|stream| StreamView {
+        self.summary.streams.iter().map(|stream| StreamView {
             kind: stream.kind,
             name: &stream.name,
             consistency: stream.consistency,
-            items: stream.item_count,
+            items: stream.items,
             data_bytes: stream.data_bytes,
             unreadable: stream.unreadable,
         })

@@ -5,35 +5,14 @@ use std::collections::{HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::authority::{Standing, Word};
+use crate::authority::Standing;
 use crate::check::survey::{GroupSurvey, digest_of};
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName, Signer};
-use crate::index::Contents;
-use crate::keys::GroupView;
-use crate::layout;
+use crate::index::RunContents;
 use crate::repository::Repository;
 
 impl Repository {
-    /// The names of a group's contents objects.
-    pub(crate) async fn contents_names(&self, group: &GroupView) -> Result<Vec<String>, VaultError> {
-        let entries = self.store.list(&layout::contents(group.id)).await?;
-        Ok(entries.into_iter().map(|entry| entry.key).collect())
-    }
-
-    /// One contents object, or `None` for one that is damaged or gone.
-    pub(crate) async fn whole_contents(
-        &self,
-        group: &GroupView,
-        key: &str,
-    ) -> Result<Option<(Signer, Contents)>, VaultError> {
-        match self.read_signed::<Contents>(key, group, Word::ChunksToRecover).await {
-            Ok((signer, contents)) => Ok(contents.is_sane().then_some((signer, contents))),
-            Err(error @ VaultError::Store(_)) => Err(error),
-            Err(_) => Ok(None),
-        }
-    }
-
     /// Those of `lost` of which every chunk lies in another frame that is `whole`. What a frame holds is said by the
     /// contents index. Another writer of the group could make up frames, so the lost run's own writer, a keeper or the
     /// root must have said it, or the frame was opened and is `proved`. The contents are read twice, one object at a
@@ -48,51 +27,47 @@ impl Repository {
         if lost.is_empty() {
             return Ok(FrameSet::default());
         }
-        let names = self.contents_names(&survey.view).await?;
+        let contents = self.listed_contents(&survey.view).await?;
         let is_pruner = |signer| {
             matches!(self.roster.standing(signer, survey.view.id), Standing::Keeper | Standing::Root)
         };
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> = HashMap::new();
-        for name in &names {
-            let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
-            for run in contents.runs {
-                if survey.writer_of(run.run) != Some(signer) && !is_pruner(signer) {
-                    continue;
-                }
-                for frame in run.frames {
-                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
-                    if lost.contains(name) {
-                        chunks.insert(name, frame.chunks);
-                    }
+        let told = |signer, run: RunContents| {
+            if survey.writer_of(run.run) != Some(signer) && !is_pruner(signer) {
+                return;
+            }
+            for frame in run.frames {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                if lost.contains(name) {
+                    chunks.insert(name, frame.chunks);
                 }
             }
-        }
+        };
+        contents.each_run(told).await?;
         // What is looked for, and whose word is believed for it.
         let mut wanted: HashSet<(Option<Signer>, ChunkId)> = HashSet::new();
         for (name, ids) in &chunks {
             wanted.extend(ids.iter().map(|id| (survey.writer_of(name.run), *id)));
         }
         let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
-        for name in &names {
-            let Some((signer, contents)) = self.whole_contents(&survey.view, name).await? else { continue };
-            for run in contents.runs {
-                for frame in run.frames {
-                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
-                    if !whole.contains(name) || survey.marked.contains(name) {
-                        continue;
-                    }
-                    let is_proved = proved.is_some_and(|proved| proved.contains(name))
-                        && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
-                    let is_believed =
-                        |writer: &&Option<Signer>| is_proved || is_pruner(signer) || **writer == Some(signer);
-                    for writer in writers.iter().filter(is_believed) {
-                        for id in &frame.chunks {
-                            wanted.remove(&(*writer, *id));
-                        }
+        let told = |signer, run: RunContents| {
+            for frame in run.frames {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                if !whole.contains(name) || survey.marked.contains(name) {
+                    continue;
+                }
+                let is_proved = proved.is_some_and(|proved| proved.contains(name))
+                    && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
+                let is_believed =
+                    |writer: &&Option<Signer>| is_proved || is_pruner(signer) || **writer == Some(signer);
+                for writer in writers.iter().filter(is_believed) {
+                    for id in &frame.chunks {
+                        wanted.remove(&(*writer, *id));
                     }
                 }
             }
-        }
+        };
+        contents.each_run(told).await?;
         let is_healed = |(name, ids): &(FrameName, Vec<ChunkId>)| {
             ids.iter().all(|id| !wanted.contains(&(survey.writer_of(name.run), *id)))
         };

@@ -4,17 +4,16 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Entry, StoreError};
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::SigningKey;
-use minicbor::Decode;
 
 use crate::access::Viewer;
 use crate::authority::{Belief, Word, belief};
 use crate::check::name::{KeyFolder, Name};
-use crate::condemn::{Condemnation, Loss, TOO_MANY_RUNS, has_room_for};
+use crate::condemn::{Condemnation, Loss};
 use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
 use crate::key_file::RecoveryKey;
 use crate::keys::GroupKeys;
-use crate::locate::MALFORMED_LOCATIONS;
+use crate::locate::OF_ANOTHER_RUN;
 use crate::manifest::{self, Part};
 use crate::registration::Registration;
 use crate::repository::marker_of;
@@ -103,19 +102,16 @@ impl Objects<'_> {
             Name::Pack { .. } => Ok(Body::Other),
             Name::Contents { group, .. } => {
                 match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
-                    Some((signer, contents)) if contents.is_sane() => Ok(Body::Contents(signer, contents)),
-                    Some((signer, _)) => {
-                        Err(format!("{signer} signed it, and it lists frames that cannot be"))
-                    }
+                    Some((signer, contents)) => Ok(Body::Contents(signer, contents)),
                     None => Ok(Body::Other),
                 }
             }
             Name::Locations { group, run, .. } => {
                 match self.signed::<Locations>(*group, Purpose::Locations, bytes)? {
-                    Some((signer, locations)) if locations.is_sane() && locations.run == *run => {
+                    Some((signer, locations)) if locations.run == *run => {
                         Ok(Body::Locations(signer, locations))
                     }
-                    Some((signer, _)) => Err(format!("{signer} signed it, and {MALFORMED_LOCATIONS}")),
+                    Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
                     None => Ok(Body::Other),
                 }
             }
@@ -123,10 +119,7 @@ impl Objects<'_> {
                 Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
                     Err(format!("it is signed by {signer}, who takes no snapshots"))
                 }
-                Some((signer, part)) => match part.check() {
-                    Ok(()) => Ok(Body::Part(signer, part)),
-                    Err(reason) => Err(reason.to_string()),
-                },
+                Some((signer, part)) => Ok(Body::Part(signer, part)),
                 None => Ok(Body::Other),
             },
             Name::Snapshot { writer, sequence } => {
@@ -152,11 +145,6 @@ impl Objects<'_> {
             }
             Name::Condemnation { group, .. } => {
                 match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
-                    Some((signer, condemnation))
-                        if !has_room_for(&condemnation.frames, bytes.len() as u64) =>
-                    {
-                        Err(format!("{signer} signed it, and {TOO_MANY_RUNS}"))
-                    }
                     Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
                         Ok(Body::Condemnation(condemnation))
                     }
@@ -164,9 +152,6 @@ impl Objects<'_> {
                 }
             }
             Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
-                Some((signer, loss)) if !has_room_for(&loss.frames, bytes.len() as u64) => {
-                    Err(format!("{signer} signed it, and {TOO_MANY_RUNS}"))
-                }
                 Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
                 _ => Ok(Body::Other),
             },
@@ -174,7 +159,7 @@ impl Objects<'_> {
     }
 
     /// Checks the signature of a sealed object, and opens it where its group's index key is at hand.
-    fn signed<T: for<'b> Decode<'b, ()>>(
+    fn signed<T: signed::Body>(
         &self,
         group: GroupId,
         purpose: Purpose,

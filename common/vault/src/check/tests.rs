@@ -17,8 +17,9 @@ use super::*;
 use crate::chunk::chunk_id;
 use crate::frame::{PackKind, RawFrame};
 use crate::ids::Signer;
-use crate::index::{self, StoredPack};
+use crate::index::{self, Contents, FrameContents, RunContents, StoredPack};
 use crate::key_file::RecoveryKeyFile;
+use crate::keys::GroupView;
 use crate::keys::NoDialog;
 use crate::pack::{PackBuilder, WrappedRunKey};
 use crate::registration::Registration;
@@ -127,6 +128,29 @@ impl Scene {
         }
     }
 
+    /// The hostile host lists every chunk of the group in frames of its own that are nowhere.
+    async fn flood(&self) {
+        let (repository, key) = (self.repository().await, &self.hostile);
+        let view = GroupView::from(&key.group);
+        let mut chunks = Vec::new();
+        let tell = |_, run: RunContents| chunks.extend(run.frames.into_iter().flat_map(|frame| frame.chunks));
+        repository.listed_contents(&view).await.unwrap().each_run(tell).await.unwrap();
+        assert!(!chunks.is_empty());
+        let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
+        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: view.id };
+        for number in 0..40 {
+            let frame = |ordinal| FrameContents { ordinal, chunks: chunks.clone() };
+            let run = RunContents {
+                run: RunId::from_bytes([number; 16]),
+                frames: (0..3).map(frame).collect(),
+                commitment: [number; 32],
+            };
+            let bytes = signed::write(place, pen, &view.index_key, &Contents { runs: vec![run] });
+            let name = layout::contents_object(view.id, &Sha256Digest::of(&bytes));
+            self.store.create(&name, bytes.into()).await.unwrap();
+        }
+    }
+
     async fn snapshot(&self) -> Sha256Digest {
         let options = SnapshotOptions {
             host: "honest".to_owned(),
@@ -206,6 +230,25 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
     let again = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
     assert!(again.hurt[0].files.as_ref().unwrap()[0].healed);
+}
+
+/// A pack is lost and its chunks are stored anew. A neighbour lists them in very many frames that are nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_a_neighbour_makes_up_keep_nobody_from_what_was_stored_anew() {
+    let right = BTreeMap::from([("victim".to_owned(), VICTIM.to_vec())]);
+    let scene = Scene::new(Store::memory()).await;
+    let before = scene.snapshot().await;
+    let packs = scene.store.list("packs").await.unwrap();
+    for pack in packs {
+        scene.store.delete(&pack.key).await.unwrap();
+    }
+    scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    assert!(scene.restore(&before).await.is_empty(), "everything is lost");
+    let after = scene.snapshot().await;
+    assert_eq!(scene.restore(&before).await, right, "the next backup makes up for what is lost");
+    scene.flood().await;
+    assert_eq!(scene.restore(&before).await, right);
+    assert_eq!(scene.restore(&after).await, right);
 }
 
 #[tokio::test(flavor = "multi_thread")]

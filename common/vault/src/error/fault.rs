@@ -44,6 +44,7 @@ impl Fault for VaultError {
             | Self::PrunedUnderWay { .. }
             | Self::CommittedTooLate { .. }
             | Self::NotWhole { .. }
+            | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
@@ -113,6 +114,9 @@ impl Fault for VaultError {
             ),
             Self::NotWhole { .. } => {
                 "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
+            }
+            Self::TooMuchToList { .. } => {
+                "see whether that host was taken over; `lifeboat-backup show ID` has all that one snapshot says".to_owned()
             }
             Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use minicbor::{Decode, Encode};
+use minicbor::Encode;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE, WRITER};
@@ -16,7 +16,7 @@ use crate::manifest::Part;
 use crate::pack::compress;
 use crate::registration::Registration;
 use crate::seal::Purpose;
-use crate::signed::{self, Pen, Place};
+use crate::signed::{self, Body, Pen, Place, SignedObjectError};
 
 /// A whole signed object of every kind; and, under a good seal and signature, what is compressed inside.
 pub fn signed_object(bytes: &[u8]) -> bool {
@@ -32,13 +32,17 @@ pub fn signed_object(bytes: &[u8]) -> bool {
 }
 
 /// Reads a body as it is read from storage, and compares that with decoding it alone.
-fn body<T: Encode<()> + for<'b> Decode<'b, ()>>(purpose: Purpose, cbor: &[u8]) -> Option<T> {
+fn body<T: Encode<()> + Body>(purpose: Purpose, cbor: &[u8]) -> Option<T> {
     let place = Place { purpose, repository: &STAGE.repository, group: GROUP };
     let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
     let value = decoded::<T>(cbor)?;
     let object = signed::seal(place, pen, &STAGE.group.index_key, &compress(cbor));
     let key_of = |signer| STAGE.roster.key_of(signer);
     let read = signed::read::<T>(place, &STAGE.group.index_key, key_of, &object);
+    if value.check_stored(object.len()).is_err() {
+        assert!(matches!(read, Err(SignedObjectError::Unsound(..))), "what cannot be right is refused");
+        return None;
+    }
     assert!(read.is_ok_and(|(signer, _)| signer == pen.signer), "what decodes alone is read from storage");
     Some(value)
 }
@@ -53,9 +57,6 @@ pub fn registration(cbor: &[u8]) -> bool {
 /// What a contents object says.
 pub fn contents(cbor: &[u8]) -> bool {
     let Some(contents) = body::<Contents>(Purpose::Contents, cbor) else { return false };
-    if !contents.is_sane() {
-        return false;
-    }
     let frames = contents.runs.iter().flat_map(|run| {
         run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
     });
@@ -79,9 +80,6 @@ pub fn contents(cbor: &[u8]) -> bool {
 /// What a locations object says.
 pub fn locations(cbor: &[u8]) -> bool {
     let Some(locations) = body::<Locations>(Purpose::Locations, cbor) else { return false };
-    if !locations.is_sane() {
-        return false;
-    }
     let mut collected = Collector::new(|_| true);
     collected.add(Signer::Root, &locations);
     for (name, places) in collected.places {

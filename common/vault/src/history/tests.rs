@@ -7,6 +7,7 @@ use crate::pins::PinFile;
 use crate::roster::Floor;
 use crate::view::Listing;
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::{Location, OpenOptions, Settings, Store};
 
 fn errors(history: &History) -> Vec<String> {
     history.problems.iter().map(|problem| problem.error.to_string()).collect()
@@ -337,6 +338,25 @@ async fn times_that_are_dated_ahead_do_not_lift_the_floor() {
     assert_eq!(history.snapshots[0].standing, Standing::Refused);
     // Without knowing the time nobody sees it.
     assert_eq!(repository.history().await.unwrap().snapshots[0].standing, Standing::Forgotten);
+}
+
+/// Whoever owns a file in a folder can date it as it likes.
+#[tokio::test]
+async fn a_request_in_a_folder_that_is_dated_ahead_forgets_nothing_young() {
+    let made = Crafted::with_floor(Floor { days: 30, snapshots: 0 }).await;
+    let ids = made.chain(&made.writer, "one", 3);
+    made.ask(pen(&made.writer), made.writer.writer, 0, Some(ids[0]));
+    let folder = tempfile::tempdir().unwrap();
+    made.write_to(folder.path());
+    let request = std::fs::File::open(folder.path().join(layout::forget(made.writer.writer, 0))).unwrap();
+    let ahead = std::time::SystemTime::now() + std::time::Duration::from_hours(60 * 24);
+    request.set_modified(ahead).unwrap();
+    let location = Location::parse(folder.path().to_str().unwrap()).unwrap();
+    let store = Store::open(&location, &Settings::default(), OpenOptions::default()).await.unwrap();
+    let repository = Repository::open(store, &made.writer.repository, PinFile::none()).await.unwrap();
+    let history = repository.history().await.unwrap();
+    assert_eq!(history.snapshots[0].standing, Standing::Refused);
+    assert_eq!(live(&history, made.writer.writer), [0, 1, 2]);
 }
 
 #[tokio::test]

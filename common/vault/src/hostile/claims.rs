@@ -273,8 +273,10 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
     for wrong_first in [true, false] {
         let scene = scene(Who::Neighbour).await;
         let crafted = &scene.crafted;
-        let listing = crafted.restorer().await.viewer().snapshots().await.unwrap();
-        let right = listing.snapshots[0].part.runs[0].clone();
+        let restorer = crafted.restorer().await;
+        let listing = restorer.viewer().snapshots().await.unwrap();
+        let opened = restorer.open_snapshot(listing.snapshots[0].clone()).await.unwrap();
+        let right = opened.part().runs[0].clone();
         let wrong = RunRecord { commitment: [9; 32], ..right.clone() };
         let mut previous = scene.of_neighbour;
         let mut ids = Vec::new();

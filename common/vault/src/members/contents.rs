@@ -39,9 +39,10 @@ impl Restorer {
         let listing = self.viewer().snapshots().await?;
         for group in &self.viewer().groups {
             let mut needed = FrameSet::default();
-            let of_group = listing.snapshots.iter().filter(|s| s.manifest.predicate.group == group.id);
-            for record in of_group.flat_map(|snapshot| &snapshot.part.runs) {
-                needed.insert_bitmap(record.run, &record.frames);
+            for snapshot in listing.snapshots.iter().filter(|s| s.manifest.predicate.group == group.id) {
+                for record in &self.repository().part(&snapshot.manifest, group).await?.runs {
+                    needed.insert_bitmap(record.run, &record.frames);
+                }
             }
             named.extend(choose(self.listed_by(signer, group, &needed).await?));
         }

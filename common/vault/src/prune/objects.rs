@@ -12,7 +12,7 @@ use super::runs::Runs;
 use crate::VaultError;
 use crate::authority::{Belief, Word};
 use crate::batch::batches;
-use crate::condemn::{Loss, TOO_MANY_RUNS, has_room_for};
+use crate::condemn::Loss;
 use crate::frame_set::FrameSet;
 use crate::ids::{FrameName, RunId};
 use crate::index::{CONTENTS_CHUNKS, Contents, FrameContents, LOCATIONS_FRAMES, RunContents, split_contents};
@@ -90,11 +90,7 @@ impl Planner<'_> {
                 .map(|(key, _)| self.repository.read_signed::<Contents>(key, self.group, Word::ChunksToKeep));
             for (read, (key, _)) in join_all(read).await.into_iter().zip(&batch) {
                 let (signer, contents) = match read {
-                    Ok((signer, contents)) if contents.is_sane() => (signer, contents),
-                    Ok(_) => {
-                        self.plan.warnings.push(format!("`{key}` lists frames that cannot be"));
-                        continue;
-                    }
+                    Ok(read) => read,
                     Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => {
                         self.plan.warnings.push(error.to_string());
@@ -173,13 +169,10 @@ impl Planner<'_> {
                 self.plan.dead.insert(key.clone());
             }
         }
-        for (key, entry) in self.below(&layout::losses(self.group.id)) {
+        for (key, _) in self.below(&layout::losses(self.group.id)) {
             match self.repository.read_known::<Loss>(key, self.group, Word::LostToRuns).await {
                 Ok((Belief::No, _)) => {
                     self.plan.dead.insert(key.clone());
-                }
-                Ok((_, loss)) if !has_room_for(&loss.frames, entry.size) => {
-                    self.plan.warnings.push(format!("`{key}`: {TOO_MANY_RUNS}"));
                 }
                 Ok((_, loss)) => {
                     let mut lost = FrameSet::default();

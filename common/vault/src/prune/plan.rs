@@ -26,11 +26,12 @@ use crate::index::{
 };
 use crate::keys::GroupView;
 use crate::layout;
-use crate::locate::{FramePlace, MALFORMED_LOCATIONS};
+use crate::locate::{FramePlace, OF_ANOTHER_RUN};
 use crate::manifest::Part;
 use crate::moving::Moves;
 use crate::pack::{MAX_HEADER, PACK_BYTES, read_header};
 use crate::repository::{Repository, hash_of};
+use crate::signed::SignedObjectError;
 
 /// Packs below this size are put together once there are [`SMALL_PACKS`] of them.
 const SMALL_PACK: u64 = PACK_BYTES as u64 / 4;
@@ -289,18 +290,24 @@ impl<'a> Planner<'a> {
             let (repository, group) = (self.repository, self.group);
             let read = batch.iter().map(|(key, _)| async move {
                 let run = key.split('/').nth(2).and_then(|run| run.parse::<RunId>().ok())?;
-                let read = repository.read_signed::<Locations>(key, group, Word::Places).await;
-                Some(read.map(|(signer, body)| (signer, body.run == run && body.is_sane(), body)))
+                let read = repository.read_stated::<Locations>(key, group, Word::Places).await;
+                let in_place = |(signer, body): (Signer, Locations)| match body.run == run {
+                    true => Ok((signer, body)),
+                    false => Err(SignedObjectError::Unsound(signer, OF_ANOTHER_RUN.to_owned())),
+                };
+                Some(read.map(|stated| stated.and_then(in_place)))
             });
             for (read, (key, entry)) in join_all(read).await.into_iter().zip(&batch) {
                 // What it alone located may lie in any pack.
-                let Some((signer, is_sane, body)) = read.transpose().map_err(not_whole)? else { continue };
-                if !is_sane {
-                    // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
-                    let warning = format!("`{key}`: {signer} signed it, and {MALFORMED_LOCATIONS}");
-                    all.malformed.push(((*key).clone(), warning));
-                    continue;
-                }
+                let Some(stated) = read.transpose().map_err(not_whole)? else { continue };
+                let (signer, body) = match stated {
+                    Ok(read) => read,
+                    Err(unsound) => {
+                        // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
+                        all.malformed.push(((*key).clone(), format!("`{key}`: {unsound}")));
+                        continue;
+                    }
+                };
                 let rank = match self.repository.roster.standing(signer, self.group.id) {
                     Standing::Keeper | Standing::Root => Rank::Pruner,
                     _ => Rank::Stated(entry.modified),

@@ -18,6 +18,7 @@ use crate::history::Recorded;
 use crate::ids::FrameName;
 use crate::item::Content;
 use crate::restorer::Restorer;
+use crate::summary::Summary;
 use crate::view::Snapshot;
 
 /// A snapshot that needs frames which lie nowhere whole.
@@ -109,7 +110,8 @@ impl Checker {
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let snapshot = Snapshot { manifest: manifest.clone(), part, stored: recorded.stored };
+        let snapshot =
+            Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
         let name = |kind: &dyn std::fmt::Display, name: &str| format!("{kind} {name}");
         let mut hurt = HurtSnapshot {
             id: manifest.id.to_string(),

@@ -12,7 +12,7 @@ use crate::check::{Checker, Findings};
 use crate::frame::PackKind;
 use crate::frame_set::FrameSet;
 use crate::ids::{ChunkId, FrameName};
-use crate::index::{self, StoredPack};
+use crate::index::{self, RunContents, StoredPack};
 use crate::layout;
 use crate::pack::{
     FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
@@ -150,17 +150,15 @@ impl Checker {
     ) -> Result<HashMap<FrameName, Vec<ChunkId>>, VaultError> {
         let repository = self.viewer.repository();
         let mut chunks = HashMap::new();
-        for name in repository.contents_names(&survey.view).await? {
-            let Some((_, contents)) = repository.whole_contents(&survey.view, &name).await? else { continue };
-            for run in contents.runs {
-                for frame in run.frames {
-                    let name = FrameName { run: run.run, ordinal: frame.ordinal };
-                    if frames.contains(name) {
-                        chunks.entry(name).or_insert(frame.chunks);
-                    }
+        let tell = |_, run: RunContents| {
+            for frame in run.frames {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                if frames.contains(name) {
+                    chunks.entry(name).or_insert(frame.chunks);
                 }
             }
-        }
+        };
+        repository.listed_contents(&survey.view).await?.each_run(tell).await?;
         Ok(chunks)
     }
 

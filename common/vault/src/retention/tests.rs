@@ -17,9 +17,16 @@ fn at(hours: i64) -> Timestamp {
 
 fn row(sequence: u64, hours: i64) -> Row {
     let line =
-        Line { writer: WriterId::from_bytes([1; 16]), copied_from: None, what: vec!["path".to_owned()] };
+        Line { writer: WriterId::from_bytes([1; 16]), copied_from: None, what: Sha256Digest::of(b"path") };
     let (claimed, stored) = (at(hours), at(hours));
-    Row(Facts { line, place: (sequence, sequence), claimed, stored, is_complete: true, tags: Vec::new() })
+    Row(Facts {
+        line,
+        place: (sequence, sequence),
+        claimed,
+        stored,
+        is_complete: true,
+        tags: Some(Vec::new()),
+    })
 }
 
 impl Row {
@@ -33,13 +40,18 @@ impl Row {
         self
     }
 
+    fn of_unknown_tags(mut self) -> Self {
+        self.0.tags = None;
+        self
+    }
+
     fn tagged(mut self, tag: &str) -> Self {
-        self.0.tags.push(tag.to_owned());
+        self.0.tags.get_or_insert_default().push(tag.to_owned());
         self
     }
 
     fn of(mut self, what: &str) -> Self {
-        self.0.line.what = vec![what.to_owned()];
+        self.0.line.what = Sha256Digest::of(what.as_bytes());
         self
     }
 
@@ -133,6 +145,12 @@ fn every_rule_keeps_the_newest_of_its_span() {
             Rules { tags: vec!["keep".to_owned()], ..none() },
             vec![row(0, 0).tagged("keep"), row(1, 1).tagged("other"), row(2, 2)],
             &[0],
+        ),
+        (
+            "tags that are not known",
+            Rules { last: 1, tags: vec!["keep".to_owned()], ..none() },
+            vec![row(0, 0).of_unknown_tags(), row(1, 1), row(2, 2)],
+            &[0, 2],
         ),
         ("rules add up", Rules { last: 1, daily: 3, ..none() }, complete(&[0, 1, 24, 25, 26]), &[1, 4]),
         (
