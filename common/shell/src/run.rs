@@ -50,7 +50,9 @@ where
             match command(program, &ui).await {
                 Ok(outcome) => {
                     ui.close();
-                    outcome.exit_code()
+                    let Some(unwritten) = ui.unwritten() else { return outcome.exit_code() };
+                    ui.fail(&unwritten);
+                    unwritten.kind().exit_code()
                 }
                 Err(failure) => {
                     ui.fail(&failure);

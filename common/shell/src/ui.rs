@@ -1,7 +1,7 @@
 //! What a command may say, and where it goes: reports to standard output, everything else to standard error.
 
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, OnceLock};
 
 use lifeboat_core::progress::Progress;
 use lifeboat_core::text::printable_lines;
@@ -16,12 +16,14 @@ pub struct Ui {
     flags: GlobalFlags,
     bar: Arc<Bar>,
     cancel: CancellationToken,
+    /// Why standard output could not be written, the first time that it could not.
+    unwritten: OnceLock<String>,
 }
 
 impl Ui {
     pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
         let bar = Arc::new(Bar::new(!flags.no_progress && !flags.json, flags.quiet));
-        Self { flags, bar, cancel }
+        Self { flags, bar, cancel, unwritten: OnceLock::new() }
     }
 
     /// Where long work reports how far it has come.
@@ -52,9 +54,9 @@ impl Ui {
         self.bar.clear();
         if self.flags.json {
             let json = report.json().expect("report types always serialise");
-            print_line(&json);
+            self.print_line(&json);
         } else if !self.flags.quiet {
-            print_line(&printable_lines(report.text().trim_end()));
+            self.print_line(&printable_lines(report.text().trim_end()));
         }
     }
 
@@ -62,7 +64,7 @@ impl Ui {
     /// the document instead; `--quiet` leaves it out.
     pub fn line(&self, text: &str) {
         if !self.flags.json && !self.flags.quiet {
-            self.bar.suspended(|| print_line(&printable_lines(text)));
+            self.bar.suspended(|| self.print_line(&printable_lines(text)));
         }
     }
 
@@ -92,18 +94,31 @@ impl Ui {
     pub(crate) fn fail(&self, failure: &Failure) {
         self.bar.clear();
         if self.flags.json {
-            print_line(&failure.json());
+            self.print_line(&failure.json());
         }
         eprint!("{}", failure.text());
+    }
+
+    /// A reader that went away, as in `lifeboat-backup list | head`, is no failure of ours. Anything else is: a report that
+    /// nobody can read is none.
+    fn print_line(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                let _ = self.unwritten.set(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// The failure of a command whose report could not be written.
+    pub(crate) fn unwritten(&self) -> Option<Failure> {
+        let error = self.unwritten.get()?;
+        let said = format!("standard output cannot be written: {error}");
+        Some(Failure::refused(said, "see where it goes; what the command did is done"))
     }
 
     pub(crate) fn close(&self) {
         self.bar.clear();
     }
-}
-
-/// A reader that went away, as in `lifeboat-backup list | head`, is no failure of ours.
-fn print_line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }

@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_capped;
@@ -45,6 +46,8 @@ pub struct Archive {
     members: BTreeMap<String, Member>,
     /// The names that headers for the whole archive have: some programs show those as members without content.
     global: Vec<String>,
+    /// The digests of what was read whole, by where it lies: many names may lead to it.
+    digests: Mutex<BTreeMap<u64, Sha256Digest>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +89,9 @@ impl Archive {
     /// The archive in an open file.
     pub fn of(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        let mut archive = Self { file, members: BTreeMap::new(), global: Vec::new() };
+        let mut archive =
+            Self { file, members: BTreeMap::new(), global: Vec::new(), digests: Mutex::default() };
+        archive.check_beginning(length)?;
         archive.scan(length)?;
         archive.check_names()?;
         Ok(archive)
@@ -109,7 +114,15 @@ impl Archive {
 
     /// The digest of a file of any size.
     pub fn digest(&self, name: &str) -> io::Result<Sha256Digest> {
-        Sha256Digest::of_reader(self.section(name)?)
+        let section = self.section(name)?;
+        let known = || self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = section.at;
+        if let Some(digest) = known().get(&at).copied() {
+            return Ok(digest);
+        }
+        let digest = Sha256Digest::of_reader(section)?;
+        known().insert(at, digest);
+        Ok(digest)
     }
 
     /// All members but those that are named, in their order, byte for byte, without the blocks that end an archive.
@@ -210,18 +223,31 @@ impl Archive {
                 "the archive holds `{name}` twice, once as a header for all of it"
             )));
         }
-        for name in self.members.keys() {
-            for (at, _) in name.match_indices('/') {
-                let folder = &name[..at];
-                if self.members.get(folder).is_some_and(|member| member.content != Content::Folder) {
-                    let (name, folder) = (printable(name), printable(folder));
-                    return Err(Refusal::ambiguous(format!(
-                        "`{name}` lies in `{folder}`, which is no folder"
-                    )));
-                }
+        // In an order in which what lies in a folder comes right after it, before any other name that begins alike.
+        let in_order =
+            |name: &str| name.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect::<Vec<_>>();
+        let mut names: Vec<_> = self.members.iter().collect();
+        names.sort_by_cached_key(|(name, _)| in_order(name));
+        for pair in names.windows(2) {
+            let ((folder, member), (name, _)) = (pair[0], pair[1]);
+            let is_within = name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            if is_within && member.content != Content::Folder {
+                let (name, folder) = (printable(name), printable(folder));
+                return Err(Refusal::ambiguous(format!("`{name}` lies in `{folder}`, which is no folder")));
             }
         }
         Ok(())
+    }
+
+    /// Container tools unpack what begins as a compressed file does, whatever else it is.
+    fn check_beginning(&self, length: u64) -> io::Result<()> {
+        let mut first = [0; 6];
+        let count = first.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.file.read_exact_at(&mut first[..count], 0)?;
+        let Some(format) = compressed_format(&first[..count]) else { return Ok(()) };
+        let reason =
+            format!("it begins as a file that {format} compressed, which programs unpack; unpack it first");
+        Err(Refusal::ambiguous(reason).into())
     }
 
     fn scan(&mut self, length: u64) -> io::Result<()> {
@@ -247,6 +273,7 @@ impl Archive {
                         let content = self.extension(data, &header)?;
                         extensions.add(kind, &content)?;
                         at = data + padded(header.size);
+                        self.check_padding(data + header.size, at, &header)?;
                     }
                     _ => break (header, data),
                 }
@@ -256,6 +283,7 @@ impl Archive {
                 .checked_add(padded(header.size))
                 .filter(|end| *end <= length)
                 .ok_or_else(|| Refusal::malformed(format!("it ends within `{}`", printable(&header.name))))?;
+            self.check_padding(data + header.size, at, &header)?;
             size_of_names += header.name.len() + header.link.len();
             if self.members.len() >= MAX_MEMBERS || size_of_names > MAX_NAMES {
                 return Err(
@@ -294,6 +322,17 @@ impl Archive {
             Some(_) => Err(Refusal::ambiguous(format!("the archive holds `{shown}` twice"))),
             None => Ok(()),
         }
+    }
+
+    fn check_padding(&self, from: u64, to: u64, header: &Header) -> io::Result<()> {
+        let mut padding = [0; 512];
+        let count = usize::try_from(to - from).unwrap_or_default().min(padding.len());
+        self.file.read_exact_at(&mut padding[..count], from)?;
+        if padding[..count].iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        Err(Refusal::ambiguous(format!("something follows after the end of `{}`", printable(&header.name)))
+            .into())
     }
 
     fn block(&self, at: u64, length: u64) -> io::Result<[u8; 512]> {
@@ -340,6 +379,28 @@ impl Archive {
             }
         }
     }
+}
+
+/// The program whose compressed files begin like this.
+fn compressed_format(first: &[u8]) -> Option<&'static str> {
+    const MAGICS: [(&str, &[u8]); 12] = [
+        ("gzip", b"\x1f\x8b"),
+        ("bzip2", b"BZh"),
+        ("xz", b"\xfd7zXZ\0"),
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+        ("lz4", b"\x04\x22\x4d\x18"),
+        ("lz4", b"\x02\x21\x4c\x18"),
+        ("lzip", b"LZIP"),
+        ("lzma", b"\x5d\0\0"),
+        ("compress", b"\x1f\x9d"),
+        ("compress", b"\x1f\xa0"),
+        ("lzop", b"\x89LZO"),
+        ("zip", b"PK\x03\x04"),
+    ];
+    // A frame that zstd and lz4 pass over (RFC 8878, section 3.1.2).
+    let is_skippable = first.len() >= 4 && first[0] & 0xf0 == 0x50 && first[1..4] == *b"\x2a\x4d\x18";
+    let magic = MAGICS.iter().find(|(_, magic)| first.starts_with(magic)).map(|(format, _)| *format);
+    magic.or(is_skippable.then_some("zstd"))
 }
 
 /// The size of content with its padding.

@@ -225,7 +225,7 @@ mod tests {
     /// Every kind of object of the format has a section on who is believed about it.
     #[test]
     fn every_kind_of_object_is_on_the_security_page() {
-        use crate::check::name::Name;
+        use crate::object_name::Name;
         let kind = |name: &Name| match name {
             Name::Marker => "marker",
             Name::Roster(_) => "roster",
@@ -244,7 +244,7 @@ mod tests {
         let page = include_str!("../../../SECURITY.md");
         let (_, section) = page.split_once("## Who is believed about what").expect("the section is there");
         let section = section.split("\n## ").next().unwrap_or_default();
-        for name in crate::check::name::one_of_each_kind() {
+        for name in crate::object_name::one_of_each_kind() {
             let kind = kind(&name);
             assert!(section.contains(&format!("| {kind}")), "nothing is said of `{kind}`");
         }

@@ -101,7 +101,7 @@ impl Repository {
         group: &GroupView,
     ) -> Result<(Vec<FoundCondemnation>, Vec<VaultError>), VaultError> {
         let (mut found, mut unusable) = (Vec::new(), Vec::new());
-        for entry in self.store.list(layout::CONDEMNED).await? {
+        for entry in self.objects_below(layout::CONDEMNED).await? {
             let mut parts = entry.key.split('/').skip(1);
             let (Some(_), Some(of)) = (parts.next(), parts.next()) else { continue };
             if of != group.id.to_string() {
@@ -131,7 +131,7 @@ impl Repository {
         word: Word,
     ) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
         let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
-        for entry in self.store.list(&layout::losses(group.id)).await? {
+        for entry in self.objects_below(&layout::losses(group.id)).await? {
             match self.read_signed::<Loss>(&entry.key, group, word).await {
                 Ok((_, loss)) => lost.add_records(&loss.frames),
                 Err(error @ VaultError::Store(_)) => return Err(error),

@@ -21,7 +21,7 @@ impl Repository {
         &'a self,
         group: &'a GroupView,
     ) -> Result<ListedContents<'a>, VaultError> {
-        let entries = self.store.list(&layout::contents(group.id)).await?;
+        let entries = self.objects_below(&layout::contents(group.id)).await?;
         let names = entries.into_iter().map(|entry| entry.key).collect();
         Ok(ListedContents { repository: self, group, names })
     }

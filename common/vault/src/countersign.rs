@@ -192,7 +192,7 @@ impl Repository {
             let key = writer
                 .verification_key()
                 .ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
-            for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
+            for entry in self.objects_below(&layout::snapshots_of(writer.id)).await? {
                 let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
                 let place =
                     manifest::Place { repository: self.id, writer: writer.id, group: writer.group, sequence };
@@ -206,7 +206,7 @@ impl Repository {
                     Err(error) => return Err(error),
                 }
             }
-            for entry in self.store.list(&layout::forget_of(writer.id)).await? {
+            for entry in self.objects_below(&layout::forget_of(writer.id)).await? {
                 let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
                 let bytes = self.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading);
                 match bytes.map(|bytes| Request::verify(&bytes, &self.roster, writer.id, sequence)) {
@@ -242,7 +242,7 @@ impl Repository {
         manifest: &SignedManifest,
     ) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         let mut found = Vec::new();
-        for entry in self.store.list(&manifest.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
+        for entry in self.objects_below(&manifest.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
             let hash =
                 hash_of(&entry.key).ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
             let bytes = self.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await?;

@@ -208,7 +208,7 @@ impl Repository {
         history: &mut History,
     ) -> Result<Folder, VaultError> {
         let mut manifests = BTreeMap::new();
-        for entry in self.store.list(&layout::snapshots_of(writer.id)).await? {
+        for entry in self.objects_below(&layout::snapshots_of(writer.id)).await? {
             if let Some(sequence) = layout::sequence_of(&entry.key) {
                 manifests.insert(sequence, entry);
             }
@@ -271,7 +271,7 @@ impl Repository {
 
     async fn requests(&self, writer: &Writer, history: &mut History) -> Result<Requests, VaultError> {
         let mut requests = BTreeMap::new();
-        for entry in self.store.list(&layout::forget_of(writer.id)).await? {
+        for entry in self.objects_below(&layout::forget_of(writer.id)).await? {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
             let request = match self.request(writer, sequence).await {
                 Ok(request) => Some(request),

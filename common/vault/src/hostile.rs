@@ -3,6 +3,7 @@
 
 mod claims;
 mod cost;
+mod hiding;
 mod kinds;
 mod statements;
 

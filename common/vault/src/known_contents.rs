@@ -44,15 +44,14 @@ impl<'a> KnownContents<'a> {
 
     /// The frames that have a place in a pack that is there and is not among the `condemned` objects.
     pub(crate) async fn placed(&self, condemned: &HashSet<String>) -> Result<FrameSet, VaultError> {
-        let store = &self.repository.store;
         let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
-        for entry in store.list(&layout::packs(self.group.id)).await? {
+        for entry in self.repository.objects_below(&layout::packs(self.group.id)).await? {
             if let Some(pack) = hash_of(&entry.key).filter(|_| !condemned.contains(&entry.key)) {
                 packs.insert(pack, entry.size);
             }
         }
         let mut claimed = HashMap::new();
-        let mut entries = store.list(&layout::locations_of(self.group.id)).await?;
+        let mut entries = self.repository.objects_below(&layout::locations_of(self.group.id)).await?;
         entries.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
         self.locations.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
         let mut placed = FrameSet::default();
@@ -94,7 +93,7 @@ impl<'a> KnownContents<'a> {
         let mut believable = Believable::new(self.repository, self.group);
         let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
         let may_be_used = |name: FrameName| placed.contains(name) && !excluded.contains(name);
-        let entries = self.repository.store.list(&layout::contents(self.group.id)).await?;
+        let entries = self.repository.objects_below(&layout::contents(self.group.id)).await?;
         self.contents.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
         let mut of_others = Vec::new();
         for is_own_turn in [true, false] {
@@ -219,7 +218,7 @@ impl<'a> Believable<'a> {
         let mut committed = HashSet::new();
         for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
             let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
-            for entry in self.repository.store.list(&layout::snapshots_of(writer.id)).await? {
+            for entry in self.repository.objects_below(&layout::snapshots_of(writer.id)).await? {
                 let Some(sequence) = layout::sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
                     continue;
                 };

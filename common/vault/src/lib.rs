@@ -51,6 +51,7 @@ mod memory;
 mod moving;
 mod name;
 mod object_cache;
+mod object_name;
 mod pack;
 mod pins;
 mod pipeline;

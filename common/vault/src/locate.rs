@@ -122,7 +122,7 @@ impl Repository {
         run: RunId,
         is_wanted: impl Fn(u32) -> bool,
     ) -> Result<FramePlaces, VaultError> {
-        let mut entries = self.store.list(&layout::locations(group.id, run)).await?;
+        let mut entries = self.objects_below(&layout::locations(group.id, run)).await?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
         let mut collector = Collector::new(is_wanted);
         for batch in batches(entries, |entry| entry.size) {

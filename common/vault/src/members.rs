@@ -19,6 +19,7 @@ use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::{self, GroupKeys, Passphrase, Recipient};
 use crate::layout::{self, cap};
+use crate::object_name;
 use crate::repository::{Repository, check_size};
 use crate::restorer::Restorer;
 use crate::roster::{
@@ -385,7 +386,7 @@ impl Restorer {
     /// Takes away what was wrapped to a removed recipient. It may have copies: this tidies up and protects nothing.
     async fn drop_wraps_of(&self, recipient: &str) {
         let store = &self.repository().store;
-        let Ok(entries) = store.list("keys").await else { return };
+        let Ok(entries) = object_name::listed(store, "keys").await else { return };
         let prefix = format!("{recipient}-");
         let is_of = |key: &str| key.rsplit('/').next().is_some_and(|name| name.starts_with(&prefix));
         for entry in entries.iter().filter(|entry| is_of(&entry.key)) {

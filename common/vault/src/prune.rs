@@ -110,7 +110,7 @@ impl Viewer {
         self.see_that_any_group_is_whole(&history)?;
         let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
         let listing: Listing =
-            repository.store.list("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+            repository.objects_below("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         let latest = listing.values().map(|entry| entry.modified).max();
         if now.is_some() && latest > now {
             // Something is dated ahead: no request may reach below the floor by it.

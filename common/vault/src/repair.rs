@@ -20,13 +20,13 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 
 use crate::VaultError;
-use crate::check::name::Name;
 use crate::check::objects::{Objects, Trouble};
 use crate::check::survey::{GroupSurvey, Survey};
 use crate::check::{CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread};
 use crate::condemn::Loss;
 use crate::ids::{RunId, Signer, WriterId};
 use crate::layout;
+use crate::object_name::Name;
 use crate::pack::MAX_PACK;
 use crate::repository::{Repository, marker_of};
 use crate::seal::Purpose;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
-use lifeboat_store::{Store, StoreError};
+use lifeboat_store::{Entry, Store, StoreError};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -15,6 +15,7 @@ use crate::ids::{RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
+use crate::object_name;
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
 use crate::rosters::{self, Holes, Rosters};
@@ -149,7 +150,7 @@ impl Repository {
         mut open: impl FnMut(&str, &[u8]) -> Option<Result<T, VaultError>>,
     ) -> Result<Result<T, Option<VaultError>>, VaultError> {
         let mut refused = None;
-        for entry in self.store.list(folder).await? {
+        for entry in self.objects_below(folder).await? {
             let opened = match self.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
                 Ok(sealed) => open(&entry.key, &sealed),
                 Err(error @ VaultError::Store(_)) => return Err(error),
@@ -243,6 +244,11 @@ impl Repository {
     /// The verification key of a writer on the roster.
     pub fn writer_verification_key(&self, writer: WriterId) -> Option<VerificationKey> {
         self.roster.writer(writer)?.verification_key()
+    }
+
+    /// The objects below a folder, in no order. What has no name of the format is none of them.
+    pub(crate) async fn objects_below(&self, folder: &str) -> Result<Vec<Entry>, VaultError> {
+        object_name::listed(&self.store, folder).await
     }
 
     /// Reads an object of a group whose name is the hash of its bytes and whose signer may be believed for `word`.

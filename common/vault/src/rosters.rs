@@ -17,6 +17,7 @@ use lifeboat_store::Store;
 use crate::VaultError;
 use crate::ids::RepositoryId;
 use crate::layout::{self, cap};
+use crate::object_name;
 use crate::pins::PinnedRoster;
 use crate::repository::Repository;
 use crate::roster::Roster;
@@ -96,7 +97,7 @@ pub(crate) async fn read(
     id: &RepositoryId,
     pinned: Option<PinnedRoster>,
 ) -> Result<Rosters, VaultError> {
-    let entries = store.list(layout::ROSTERS).await?;
+    let entries = object_name::listed(store, layout::ROSTERS).await?;
     let listed: BTreeSet<u64> =
         entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?)).collect();
     let mut above = Vec::new();

@@ -173,7 +173,7 @@ impl Viewer {
         progress: &dyn Progress,
     ) -> Result<(), VaultError> {
         let repository = &self.repository;
-        let entries = repository.store.list(&layout::locations_of(group.id)).await?;
+        let entries = repository.objects_below(&layout::locations_of(group.id)).await?;
         progress.phase("reading the index", Unit::Items, Some(entries.len() as u64));
         // The objects of one run come one after another; a frame that was moved is located twice and counts once.
         let mut run = None;

@@ -48,16 +48,32 @@ impl Header {
         }
         let name = field(&block[..100])?;
         let shown = printable(name);
+        // Bytes that no program looks at have room for a second archive of another format.
+        let numbers = [("mode", &block[100..108]), ("owner", &block[108..116]), ("group", &block[116..124])];
+        for (what, field) in numbers.into_iter().chain([("time", &block[136..148])]) {
+            if octal(field).is_none() && !is_binary(field) {
+                return Err(Refusal::ambiguous(format!("the {what} of `{shown}` is no number")));
+            }
+        }
         let name = match &block[257..265] {
             b"ustar\x0000" if block[508..] == *b"tar\0" => {
                 return Err(Refusal::ambiguous(format!("`{shown}` has a header of the program star")));
             }
-            b"ustar\x0000" => match field(&block[345..500])? {
-                "" => name.to_owned(),
-                prefix => format!("{prefix}/{name}"),
-            },
+            b"ustar\x0000" => {
+                check_rest(block, &shown)?;
+                if block[500..].iter().any(|byte| *byte != 0) {
+                    return Err(Refusal::ambiguous(format!(
+                        "`{shown}` has a header with something behind it"
+                    )));
+                }
+                match field(&block[345..500])? {
+                    "" => name.to_owned(),
+                    prefix => format!("{prefix}/{name}"),
+                }
+            }
             // Where others have a prefix of the name, GNU has times, and the pieces of sparse files.
             b"ustar  \0" => {
+                check_rest(block, &shown)?;
                 let times = [&block[345..357], &block[357..369]];
                 let are_times = times.iter().all(|field| number(field).is_some());
                 if !are_times || block[369..].iter().any(|byte| *byte != 0) {
@@ -95,9 +111,35 @@ impl Header {
     }
 }
 
-/// The text of a field, which ends at the first NUL.
+/// The names of owner and group, and the numbers of a device, of forms that have them.
+fn check_rest(block: &[u8; 512], shown: &str) -> Result<(), Refusal> {
+    field(&block[265..297])?;
+    field(&block[297..329])?;
+    let device = [&block[329..337], &block[337..345]];
+    if device.iter().any(|field| octal(field).is_none() && !is_binary(field)) {
+        return Err(Refusal::ambiguous(format!("the device number of `{shown}` is none")));
+    }
+    Ok(())
+}
+
+/// A number in GNU's base 256 that is not out of proportion, such as a large owner or a time before 1970.
+fn is_binary(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x80, front @ .., _, _, _, _] => front.iter().all(|byte| *byte == 0),
+        [0xff, front @ .., _, _, _, _] => front.iter().all(|byte| *byte == 0xff),
+        _ => false,
+    }
+}
+
+/// The text of a field, which ends at the first NUL. After it there is nothing.
 fn field(bytes: &[u8]) -> Result<&str, Refusal> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    if bytes[end..].iter().any(|byte| *byte != 0) {
+        let text = bytes[..end].escape_ascii();
+        return Err(Refusal::ambiguous(format!(
+            "something follows after the end of the text `{text}` in a header"
+        )));
+    }
     std::str::from_utf8(&bytes[..end])
         .map_err(|_| Refusal::ambiguous(format!("the name `{}` is not UTF-8", bytes[..end].escape_ascii())))
 }

@@ -141,6 +141,10 @@ fn names_that_can_be_taken_for_another_refuse_the_archive() {
         refused(&[entry(b'5', b"f/", b"", b""), entry(b'5', b"f", b"", b"")]).1,
         "the archive holds `f` twice"
     );
+    // Other names that begin alike stand between the two.
+    let between = [file("a", b""), file("a-b", b""), file("a.b", b""), file("a/b", b"evil"), file("a0", b"")];
+    assert_eq!(refused(&between).1, "`a/b` lies in `a`, which is no folder");
+    open(&[file("a-b", b""), file("a.b/c", b""), file("a/b", b""), file("a0", b"")]).unwrap();
     open(&[entry(b'5', b"./", b"", b""), evil()]).unwrap();
 }
 
@@ -195,6 +199,57 @@ fn entries_that_programs_read_in_different_ways_refuse_the_archive() {
         let error = open(&entries).unwrap_err();
         assert!(refusal(&error).is_some(), "{name}: {error}");
     }
+}
+
+/// What no program looks at has room for an archive of another format.
+#[test]
+fn bytes_that_mean_nothing_are_none() {
+    let with = |shape: fn(&mut [u8; 512])| refused(&[shaped(b'0', b"a", b"", b"x", shape)]).1;
+    for (shape, said) in [
+        ((|b| b[50] = b'x') as fn(&mut [u8; 512]), "after the end of the text `a`"),
+        (|b| b[200] = b'x', "after the end of the text ``"),
+        (|b| b[290] = b'x', "after the end of the text ``"),
+        (|b| b[320] = b'x', "after the end of the text ``"),
+        (|b| b[400] = b'x', "after the end of the text ``"),
+        (|b| b[505] = b'x', "something behind it"),
+        (|b| b[100..108].copy_from_slice(b"BZh91AY&"), "the mode of `a` is no number"),
+        (|b| b[108..116].copy_from_slice(b"12x45670"), "the owner of `a` is no number"),
+        (|b| b[116..124].copy_from_slice(b"\x80\x01xxxxxx"), "the group of `a` is no number"),
+        (|b| b[136..148].copy_from_slice(b"1234567890ab"), "the time of `a` is no number"),
+        (|b| b[329..337].copy_from_slice(b"xxxxxxxx"), "the device number of `a` is none"),
+    ] {
+        assert!(with(shape).contains(said), "{said}: {}", with(shape));
+    }
+    let numbers: [fn(&mut [u8; 512]); 3] = [
+        |b| b[136..148].copy_from_slice(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+        |b| b[108..116].copy_from_slice(b"\x80\0\0\0\x7f\xff\xff\xff"),
+        |b| b[329..337].copy_from_slice(b"0000000\0"),
+    ];
+    for shape in numbers {
+        open(&[shaped(b'0', b"a", b"", b"x", shape)]).unwrap();
+    }
+    let mut padded = file("a", b"x");
+    padded[600] = b'x';
+    assert!(refused(&[padded]).1.contains("follows after the end of `a`"));
+}
+
+#[test]
+fn what_begins_as_a_compressed_file_is_no_archive() {
+    for (name, format) in [
+        (&b"BZh91AY&SY"[..], "bzip2"),
+        (b"P*M\x18", "zstd"),
+        (b"_*M\x18", "zstd"),
+        (b"LZIP", "lzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"\x1f\x8b", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+    ] {
+        let (fault, said) = refused(&[entry(b'0', name, b"", b"x")]);
+        assert!(fault == Fault::Ambiguous && said.contains(&format!("{format} compressed")), "{said}");
+    }
+    open(&[file("P*M", b"x"), file("BZh", b"y")]).unwrap();
 }
 
 #[test]

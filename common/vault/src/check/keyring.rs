@@ -2,10 +2,10 @@
 //! repository.
 
 use crate::check::findings::{Damage, DamageKind, Findings, Mend};
-use crate::check::name::KeyFolder;
 use crate::check::scope::Shard;
 use crate::check::survey::Survey;
 use crate::keys::Recipient;
+use crate::object_name::KeyFolder;
 use crate::roster::Roster;
 
 /// A sealed key that must be there, and to whom.

@@ -7,7 +7,6 @@ use lifeboat_trust::key::SigningKey;
 
 use crate::access::Viewer;
 use crate::authority::{Belief, Word, belief};
-use crate::check::name::{KeyFolder, Name};
 use crate::condemn::{Condemnation, Loss};
 use crate::ids::{GroupId, Signer};
 use crate::index::{Contents, Locations};
@@ -15,6 +14,7 @@ use crate::key_file::RecoveryKey;
 use crate::keys::GroupKeys;
 use crate::locate::OF_ANOTHER_RUN;
 use crate::manifest::{self, Part};
+use crate::object_name::{KeyFolder, Name};
 use crate::registration::Registration;
 use crate::repository::marker_of;
 use crate::request::Request;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use crate::VaultError;
 use crate::check::findings::{Damage, DamageKind, Findings, Mend};
-use crate::check::name::Name;
 use crate::check::packs::PackReading;
 use crate::check::scope::Shard;
 use crate::check::survey::{GroupSurvey, Needs, Survey};
@@ -15,6 +14,7 @@ use crate::ids::RunId;
 use crate::layout;
 use crate::locate::{FramePlace, FramePlaces};
 use crate::manifest::RunRecord;
+use crate::object_name::Name;
 use crate::pack::{MAX_HEADER, read_header};
 use crate::roster::Roster;
 

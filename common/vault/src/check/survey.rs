@@ -12,7 +12,6 @@ use lifeboat_store::Entry;
 
 use crate::access::Viewer;
 use crate::authority::Standing;
-use crate::check::name::{KeyFolder, Name};
 use crate::check::objects::Body;
 use crate::frame::MIN_SEALED_FRAME;
 use crate::frame_set::FrameSet;
@@ -22,6 +21,7 @@ use crate::index::{Contents, FrameContents, FrameLocation, ListedPlaces, Locatio
 use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::Part;
+use crate::object_name::{KeyFolder, Name};
 use crate::pack::TrailerFrame;
 use crate::roster::Roster;
 

@@ -5,10 +5,10 @@ use lifeboat_trust::dsse::{Envelope, IN_TOTO};
 
 use super::same_in_json;
 use super::stage::{GROUP, STAGE, WRITER};
-use crate::check::name::Name;
 use crate::ids::Signer;
 use crate::layout;
 use crate::manifest::{self, Place};
+use crate::object_name::Name;
 use crate::pins::Pins;
 use crate::repository::{hash_of, marker_of, read_marker};
 use crate::request::{self, Request};

@@ -349,8 +349,8 @@ async fn a_request_in_a_folder_that_is_dated_ahead_forgets_nothing_young() {
     let folder = tempfile::tempdir().unwrap();
     made.write_to(folder.path());
     let request = std::fs::File::open(folder.path().join(layout::forget(made.writer.writer, 0))).unwrap();
-    let ahead = std::time::SystemTime::now() + std::time::Duration::from_hours(60 * 24);
-    request.set_modified(ahead).unwrap();
+    let ahead = SystemClock.now().saturating_add(SignedDuration::from_hours(60 * 24)).unwrap();
+    request.set_modified(std::time::SystemTime::try_from(ahead).unwrap()).unwrap();
     let location = Location::parse(folder.path().to_str().unwrap()).unwrap();
     let store = Store::open(&location, &Settings::default(), OpenOptions::default()).await.unwrap();
     let repository = Repository::open(store, &made.writer.repository, PinFile::none()).await.unwrap();

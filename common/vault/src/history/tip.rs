@@ -27,7 +27,7 @@ pub(crate) struct Tip {
 impl Repository {
     /// The newest manifest of a writer, or `None` when it has none. Less than this machine has seen before is an error.
     pub(crate) async fn head(&self, writer: &Writer) -> Result<Option<Manifest>, VaultError> {
-        let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
+        let entries = self.objects_below(&layout::snapshots_of(writer.id)).await?;
         let newest = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
         let head = match newest {
             Some(sequence) => Some(self.manifest(writer, sequence).await?),
@@ -61,12 +61,12 @@ impl Repository {
             Err(error) => return Err(error),
         };
         let pinned = self.pinned.heads.get(&writer.id).copied();
-        let requests = self.store.list(&layout::forget_of(writer.id)).await?;
+        let requests = self.objects_below(&layout::forget_of(writer.id)).await?;
         let requests: BTreeSet<u64> =
             requests.iter().filter_map(|entry| layout::sequence_of(&entry.key)).collect();
         let mut used = newest.as_ref().map(|newest| newest.predicate.sequence);
         if let Some(damage) = damage {
-            let entries = self.store.list(&layout::snapshots_of(writer.id)).await?;
+            let entries = self.objects_below(&layout::snapshots_of(writer.id)).await?;
             let listed = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
             let is_explained = match (&damage, listed) {
                 (VaultError::Withheld { first, last, .. }, _) => {

@@ -23,7 +23,7 @@ use crate::roster::Floor;
 
 /// Who makes the claims.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Who {
+pub(super) enum Who {
     /// The host whose frames they are.
     Itself,
     /// Another host of the group.
@@ -40,7 +40,7 @@ enum Who {
 
 /// What is claimed of a pack of the attacker's own.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum What {
+pub(super) enum What {
     /// All frames of a run begin at its first byte, one object a run.
     AllAtTheStart,
     /// The same, one object a frame, so that no object overlaps itself.
@@ -53,17 +53,17 @@ enum What {
     TrailerAgreesOnOtherHashes,
 }
 
-struct Scene {
-    crafted: Crafted,
-    committed: BTreeMap<Sha256Digest, super::Files>,
-    keeper: KeeperKey,
-    member: Member,
-    neighbour: WriterKey,
+pub(super) struct Scene {
+    pub(super) crafted: Crafted,
+    pub(super) committed: BTreeMap<Sha256Digest, super::Files>,
+    pub(super) keeper: KeeperKey,
+    pub(super) member: Member,
+    pub(super) neighbour: WriterKey,
     /// The neighbour's snapshot.
-    of_neighbour: Sha256Digest,
+    pub(super) of_neighbour: Sha256Digest,
 }
 
-async fn scene(who: Who) -> Scene {
+pub(super) async fn scene(who: Who) -> Scene {
     let crafted = Crafted::with_floor(Floor { days: 30, snapshots: 1 }).await;
     let host = &crafted.writer;
     let neighbour = crafted.add_neighbour().await;
@@ -87,7 +87,7 @@ async fn scene(who: Who) -> Scene {
 }
 
 /// Stores a pack and the claims about it.
-async fn attack(scene: &Scene, what: What) -> Vec<String> {
+pub(super) async fn attack(scene: &Scene, what: What) -> Vec<String> {
     let Scene { crafted, member, .. } = scene;
     let frames = member.frames(crafted).await;
     let total: usize = frames.values().flatten().map(|frame| frame.length as usize).sum();
@@ -142,7 +142,7 @@ async fn attack(scene: &Scene, what: What) -> Vec<String> {
     objects
 }
 
-async fn remove(scene: &Scene, who: Who) {
+pub(super) async fn remove(scene: &Scene, who: Who) {
     let restorer = scene.crafted.restorer().await;
     let id = match scene.member.signer {
         Signer::Writer(id) => id.to_string(),

@@ -63,7 +63,7 @@ impl Restorer {
         needed: &FrameSet,
     ) -> Result<Vec<Listed>, VaultError> {
         let repository = self.repository();
-        let entries = repository.store.list(&layout::contents(group.id)).await?;
+        let entries = repository.objects_below(&layout::contents(group.id)).await?;
         let read = |entry: lifeboat_store::Entry| async move {
             let read = repository.read_signed::<Contents>(&entry.key, group, Word::ChunksToKeep).await;
             match (read, hash_of(&entry.key)) {

@@ -17,26 +17,29 @@ const READS: usize = 8;
 /// The most that one request reads of neighbouring frames, in bytes.
 const MAX_READ: u64 = 16 << 20;
 
-/// Reads the trailers of the packs that hold frames with several places, and drops the claims that they deny.
+/// Reads the trailers of packs, which come with their sizes, and takes in what they say. Says whether a trailer lists a
+/// needed frame that nothing else puts there, and which trailers cannot be read.
 pub(super) async fn hear_trailers(
     repository: &Repository,
     group: &GroupView,
     claims: &mut Claims,
     live: &FrameSet,
-    size_of: impl Fn(&Sha256Digest) -> Option<u64>,
-) -> Result<(), VaultError> {
-    let packs: Vec<_> =
-        claims.contested_packs().into_iter().filter_map(|pack| Some((pack, size_of(&pack)?))).collect();
-    let read = |(pack, size)| async move { (pack, repository.pack_trailer(group, &pack, size).await) };
+    packs: Vec<(Sha256Digest, u64)>,
+) -> Result<(bool, Vec<VaultError>), VaultError> {
+    let (mut is_news, mut unread) = (false, Vec::new());
+    let read = |(pack, size)| async move { (pack, size, repository.pack_trailer(group, &pack, size).await) };
     let mut trailers = std::pin::pin!(futures::stream::iter(packs).map(read).buffer_unordered(READS));
-    while let Some((pack, trailer)) = trailers.next().await {
+    while let Some((pack, size, trailer)) = trailers.next().await {
         match trailer {
-            Ok(frames) => claims.hear(&pack, &frames, live),
+            Ok(frames) => is_news |= claims.hear((&pack, size), &frames, live),
             Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => claims.leave_open(&pack),
+            Err(error) => {
+                claims.leave_open(&pack);
+                unread.push(error);
+            }
         }
     }
-    Ok(())
+    Ok((is_news, unread))
 }
 
 /// Reads and hashes places, which come in the order in which they lie. Gives those whose bytes are not the frame.

@@ -50,7 +50,8 @@ impl Planner<'_> {
                 continue;
             }
             let homes = homes.get(&run).map_or(&[][..], Vec::as_slice);
-            if self.plan.homes.disputed.has_run(run) {
+            // What is written here bears a keeper's signature, which no doubtful claim may get.
+            if self.plan.homes.disputed.has_run(run) || self.plan.homes.strangers.has_run(run) {
                 let moved = self.plan.moves.values().flatten().map(|(name, _)| *name);
                 let of_run: Vec<_> = moved.filter(|name| name.run == run).collect();
                 for name in of_run {

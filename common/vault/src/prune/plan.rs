@@ -21,9 +21,7 @@ use crate::condemn::{LEASE_DAYS, SECONDS_OF_A_DAY};
 use crate::frame_set::FrameSet;
 use crate::history::History;
 use crate::ids::{FrameName, RunId, Signer};
-use crate::index::{
-    Contents, LOCATIONS_FRAMES, ListedPlaces, Locations, PackLocations, StoredPack, split_locations,
-};
+use crate::index::{Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::{FramePlace, OF_ANOTHER_RUN};
@@ -142,9 +140,9 @@ impl GroupPlan {
             planner.plan.warnings.push(warning);
             planner.plan.dead.insert(key);
         }
-        planner.choose_homes(&mut claims, &packs, progress).await?;
-        planner.settle_packs(&claims).await?;
-        planner.settle_unlocated(&mut runs, &claims).await?;
+        planner.hear_unlocated(&mut runs, &mut claims).await?;
+        planner.choose_homes(&mut claims, &mut runs, &packs, progress).await?;
+        planner.settle_packs(&claims);
         planner.settle_locations(&runs, &claims, &packs, found);
         planner.settle_contents(&runs).await?;
         planner.settle_the_rest(&runs).await?;
@@ -291,9 +289,11 @@ impl<'a> Planner<'a> {
             let read = batch.iter().map(|(key, _)| async move {
                 let run = key.split('/').nth(2).and_then(|run| run.parse::<RunId>().ok())?;
                 let read = repository.read_stated::<Locations>(key, group, Word::Places).await;
-                let in_place = |(signer, body): (Signer, Locations)| match body.run == run {
-                    true => Ok((signer, body)),
-                    false => Err(SignedObjectError::Unsound(signer, OF_ANOTHER_RUN.to_owned())),
+                let in_place = |(signer, body): (Signer, Locations)| {
+                    if body.run == run {
+                        return Ok((signer, body));
+                    }
+                    Err(SignedObjectError::Unsound(signer, OF_ANOTHER_RUN.to_owned()))
                 };
                 Some(read.map(|stated| stated.and_then(in_place)))
             });
@@ -322,34 +322,40 @@ impl<'a> Planner<'a> {
         Ok(all)
     }
 
-    /// Chooses a home for every needed frame. Where a frame has several places, trailers say which of them are true,
-    /// and the home is read and hashed.
+    /// Chooses a home for every needed frame. Where a frame has several places, trailers say which of them are true, and
+    /// the home is read and hashed. So is that of every needed frame that the trailer of a pack lists which is to go.
     async fn choose_homes(
         &mut self,
         claims: &mut Claims,
+        runs: &mut Runs,
         packs: &ListedPacks,
         progress: &dyn Progress,
     ) -> Result<(), VaultError> {
-        let size_of = |pack: &Sha256Digest| packs.sizes.get(pack).copied();
-        hear_trailers(self.repository, self.group, claims, &self.plan.live, size_of).await?;
-        let (condemned, group) = (&self.condemned, self.group.id);
-        let is_condemned = |pack: &Sha256Digest| condemned.contains(&layout::pack(group, pack));
-        let mut homes = claims.settle(is_condemned);
+        let contested = claims.contested_packs().into_iter().collect();
+        self.hear(claims, packs, contested).await?;
         let mut proved: HashSet<(FrameName, FramePlace)> = HashSet::new();
-        loop {
-            homes.unproved.retain(|unproved| !proved.contains(unproved));
-            if homes.unproved.is_empty() {
-                break;
+        let homes = loop {
+            let registrants = runs.registrants(self.repository, self.group, claims.contested_runs()).await?;
+            claims.name_registrants(&registrants);
+            let homes = self.prove_homes(claims, &mut proved, progress).await?;
+            let unheard = claims.unheard(&homes, |needed, unneeded| {
+                is_underused(needed, unneeded) || needed + unneeded < SMALL_PACK
+            });
+            if unheard.is_empty() {
+                break homes;
             }
-            let unlike = disproved(self.repository, self.group, &homes.unproved, progress).await?;
-            proved.extend(homes.unproved.iter().filter(|checked| !unlike.contains(checked)).copied());
-            for (name, place) in &unlike {
-                claims.disprove(*name, place);
-                let at = layout::pack(self.group.id, &place.pack);
-                let said = format!("frame {} of run {} does not lie in `{at}`", name.ordinal, name.run);
-                self.plan.warnings.push(format!("{said}, where a locations object puts it"));
+            if self.hear(claims, packs, unheard).await? {
+                // What is new may contradict what other trailers were not asked about before.
+                let contested = claims.contested_packs().into_iter().collect();
+                self.hear(claims, packs, contested).await?;
             }
-            homes = claims.settle(is_condemned);
+        };
+        let strangers = homes.strangers.len();
+        if strangers > 0 {
+            self.plan.warnings.push(format!(
+                "{strangers} frames lie in packs that others than their own hosts stored as well: all of their places \
+                 are kept"
+            ));
         }
         let disputed = homes.disputed.len();
         if disputed > 0 {
@@ -361,6 +367,55 @@ impl<'a> Planner<'a> {
         }
         self.plan.homes = homes;
         self.ensure_all_are_somewhere(claims).await
+    }
+
+    /// Hears the trailers of packs. Says whether one lists a needed frame that nothing else puts there.
+    async fn hear(
+        &mut self,
+        claims: &mut Claims,
+        packs: &ListedPacks,
+        wanted: Vec<Sha256Digest>,
+    ) -> Result<bool, VaultError> {
+        let size_of = |pack| packs.sizes.get(&pack).map(|size| (pack, *size));
+        let (listed, gone): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|pack| size_of(*pack).is_some());
+        for pack in &gone {
+            claims.leave_open(pack);
+        }
+        let wanted = listed.into_iter().filter_map(size_of).collect();
+        let (is_news, unread) =
+            hear_trailers(self.repository, self.group, claims, &self.plan.live, wanted).await?;
+        for error in unread {
+            let warning = format!("{error}; the pack is left as it is: see `check`");
+            if !self.plan.warnings.contains(&warning) {
+                self.plan.warnings.push(warning);
+            }
+        }
+        Ok(is_news)
+    }
+
+    /// Reads and hashes the homes for which other places may go, until none of them is false.
+    async fn prove_homes(
+        &mut self,
+        claims: &mut Claims,
+        proved: &mut HashSet<(FrameName, FramePlace)>,
+        progress: &dyn Progress,
+    ) -> Result<Homes, VaultError> {
+        let group = self.group.id;
+        loop {
+            let mut homes = claims.settle(|pack| self.condemned.contains(&layout::pack(group, pack)));
+            homes.unproved.retain(|unproved| !proved.contains(unproved));
+            if homes.unproved.is_empty() {
+                return Ok(homes);
+            }
+            let unlike = disproved(self.repository, self.group, &homes.unproved, progress).await?;
+            proved.extend(homes.unproved.iter().filter(|checked| !unlike.contains(checked)).copied());
+            for (name, place) in &unlike {
+                claims.disprove(*name, place);
+                let at = layout::pack(group, &place.pack);
+                let said = format!("frame {} of run {} does not lie in `{at}`", name.ordinal, name.run);
+                self.plan.warnings.push(format!("{said}, where a locations object puts it"));
+            }
+        }
     }
 
     /// A needed frame without a place may lie in any pack, as long as no repair has looked for it in vain.
@@ -382,7 +437,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Finds the packs that go: those in which no needed frame stays, and those whose needed frames are worth moving.
-    async fn settle_packs(&mut self, claims: &Claims) -> Result<(), VaultError> {
+    fn settle_packs(&mut self, claims: &Claims) {
         let mut of_pack: HashMap<Sha256Digest, Vec<(FrameName, FramePlace)>> = HashMap::new();
         for (name, place) in &self.plan.homes.places {
             of_pack.entry(place.pack).or_default().push((*name, *place));
@@ -410,7 +465,7 @@ impl<'a> Planner<'a> {
         {
             let mut frames = of_pack.remove(&pack).unwrap_or_default();
             frames.sort_unstable_by_key(|(_, place)| place.frame.offset);
-            if let Some(unneeded) = self.trailer_allows_moving(&pack, &frames, is_small).await? {
+            if let Some(unneeded) = self.trailer_allows_moving(claims, &pack, &frames, is_small) {
                 movable.push((pack, is_small, unneeded, frames));
             }
         }
@@ -429,75 +484,74 @@ impl<'a> Planner<'a> {
                 self.plan.dead_frames.extend(unneeded);
             }
         }
-        Ok(())
     }
 
     /// Whether a pack may be moved by what its own trailer lists: all frames that stay in it, and, unless it is moved
     /// because it is small, enough that nothing needs. Gives how many bytes nothing needs. What locations objects claim
     /// could have every pack moved in every prune.
-    async fn trailer_allows_moving(
+    fn trailer_allows_moving(
         &mut self,
+        claims: &Claims,
         pack: &Sha256Digest,
         frames: &[(FrameName, FramePlace)],
         is_small: bool,
-    ) -> Result<Option<u64>, VaultError> {
-        let Some((_, first)) = frames.first() else { return Ok(None) };
-        let listed = match self.repository.pack_trailer(self.group, pack, first.size).await {
-            Ok(listed) => listed,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(error) => {
-                self.plan.warnings.push(format!("{error}; the pack is left as it is"));
-                return Ok(None);
-            }
-        };
-        let there = ListedPlaces::new(&listed);
-        if !frames.iter().all(|(name, place)| there.has(*name, &place.frame)) {
+    ) -> Option<u64> {
+        let heard = claims.heard(pack)?;
+        if !heard.lists_all {
             let key = layout::pack(self.group.id, pack);
             self.plan.warnings.push(format!(
                 "`{key}` is left as it is: its trailer does not list all frames that are said to lie in it"
             ));
-            return Ok(None);
+            return None;
         }
-        let total: u64 = listed.iter().map(|frame| u64::from(frame.length)).sum();
         let needed: u64 = frames.iter().map(|(_, place)| u64::from(place.frame.length)).sum();
-        let unneeded = total.saturating_sub(needed);
-        Ok((is_small || is_underused(needed, unneeded)).then_some(unneeded))
+        let unneeded = heard.bytes.saturating_sub(needed);
+        (is_small || is_underused(needed, unneeded)).then_some(unneeded)
     }
 
-    /// Packs that nothing locates are of runs that were killed before they wrote their index, or have not yet.
-    async fn settle_unlocated(&mut self, runs: &mut Runs, claims: &Claims) -> Result<(), VaultError> {
+    /// Packs that nothing locates are of runs that were killed before they wrote their index, or have not yet. One whose
+    /// locations objects are gone lists needed frames in its trailer; one that lists none goes.
+    async fn hear_unlocated(&mut self, runs: &mut Runs, claims: &mut Claims) -> Result<(), VaultError> {
+        let mut over = Vec::new();
         for (key, entry) in self.below(&layout::packs(self.group.id)) {
             let Some(pack) = hash_of(key).filter(|pack| !claims.names(pack)) else { continue };
-            // What has no name of the format is not ours.
-            if *key != layout::pack(self.group.id, &pack) {
-                continue;
+            if is_old(entry, self.now) || self.are_runs_over(runs, key, &pack, entry.size).await? {
+                over.push((pack, entry.size));
             }
-            if !is_old(entry, self.now) {
-                let range = 0..entry.size.min(MAX_HEADER);
-                let beginning = match self.repository.pack_range(self.group.id, &pack, range).await {
-                    Ok(beginning) => beginning,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => continue,
-                };
-                match read_header(&beginning, &self.repository.id, self.group.id) {
-                    Ok((_, keys)) => {
-                        let mut are_over = true;
-                        for key in keys {
-                            are_over &= runs.is_over(self.repository, self.group, key.run).await?;
-                        }
-                        if !are_over {
-                            continue;
-                        }
-                    }
-                    Err(reason) => {
-                        self.plan.warnings.push(format!("`{key}`: {reason}"));
-                        continue;
+        }
+        let (_, unread) = hear_trailers(self.repository, self.group, claims, &self.plan.live, over).await?;
+        self.plan.warnings.extend(unread.iter().map(|error| format!("{error}; the pack is left as it is")));
+        Ok(())
+    }
+
+    /// Whether all runs are over whose keys a pack holds.
+    async fn are_runs_over(
+        &mut self,
+        runs: &mut Runs,
+        key: &str,
+        pack: &Sha256Digest,
+        size: u64,
+    ) -> Result<bool, VaultError> {
+        let range = 0..size.min(MAX_HEADER);
+        let beginning = match self.repository.pack_range(self.group.id, pack, range).await {
+            Ok(beginning) => beginning,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        match read_header(&beginning, &self.repository.id, self.group.id) {
+            Ok((_, keys)) => {
+                for key in keys {
+                    if !runs.is_over(self.repository, self.group, key.run).await? {
+                        return Ok(false);
                     }
                 }
+                Ok(true)
             }
-            self.plan.dead.insert(key.clone());
+            Err(reason) => {
+                self.plan.warnings.push(format!("`{key}`: {reason}"));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 }
 

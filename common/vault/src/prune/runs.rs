@@ -75,6 +75,22 @@ impl Runs {
         })
     }
 
+    /// Who registered these runs, as far as their registrations are whole.
+    pub(super) async fn registrants(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        runs: impl IntoIterator<Item = RunId>,
+    ) -> Result<HashMap<RunId, Signer>, VaultError> {
+        let mut found = HashMap::new();
+        for run in runs {
+            if let Some(signer) = self.registrant(repository, group, run).await? {
+                found.insert(run, signer);
+            }
+        }
+        Ok(found)
+    }
+
     /// Who registered a run; `None` where its registration is missing or damaged.
     async fn registrant(
         &mut self,

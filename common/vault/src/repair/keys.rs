@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::VaultError;
 use crate::check::keyring::{Holder, Wanted, wanted};
-use crate::check::name::{KeyFolder, Name};
 use crate::check::survey::Survey;
 use crate::check::{Checker, Findings};
 use crate::keys::{GroupKeys, Recipient};
+use crate::object_name::{KeyFolder, Name};
 use crate::repair::Mender;
 
 impl Checker {

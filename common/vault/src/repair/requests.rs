@@ -3,11 +3,11 @@
 use lifeboat_core::Sha256Digest;
 
 use crate::VaultError;
-use crate::check::name::Name;
 use crate::check::survey::Survey;
 use crate::check::{Checker, DamageKind, Findings};
 use crate::ids::WriterId;
 use crate::layout;
+use crate::object_name::Name;
 use crate::repair::Mender;
 use crate::request::Request;
 

@@ -1,8 +1,11 @@
-//! What an object is, by its name.
+//! What an object is, by its name. Whoever lists objects goes through [`listed`]: what has no name of the format, exactly as the
+//! format writes it, is no object of the repository, whatever a part of its name looks like.
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::{Entry, Store};
 
-use crate::ids::{GroupId, KeeperId, RunId, WriterId};
+use crate::VaultError;
+use crate::ids::{GroupId, RunId, Signer, WriterId};
 use crate::layout::{self, cap};
 use crate::pack::MAX_PACK;
 
@@ -24,6 +27,13 @@ pub(crate) enum Name {
     Loss { group: GroupId, hash: Sha256Digest },
 }
 
+/// The objects of the format below a folder, in no order.
+pub(crate) async fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, VaultError> {
+    let mut entries = store.list(folder).await?;
+    entries.retain(|entry| Name::parse(&entry.key).is_some());
+    Ok(entries)
+}
+
 /// The folders of sealed keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum KeyFolder {
@@ -35,6 +45,10 @@ pub(crate) enum KeyFolder {
 impl Name {
     /// Reads a name; `None` for one that this format does not give.
     pub(crate) fn parse(key: &str) -> Option<Self> {
+        // Storages differ in what else they take, so nothing else can be asked for.
+        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) {
+            return None;
+        }
         let parts: Vec<&str> = key.split('/').collect();
         let name = match parts[..] {
             [layout::MARKER] => Self::Marker,
@@ -58,18 +72,23 @@ impl Name {
             [layout::SNAPSHOTS, writer, sequence] => {
                 Self::Snapshot { writer: writer.parse().ok()?, sequence: layout::number(sequence)? }
             }
-            [layout::SNAPSHOTS, _, folder, hash] => {
-                folder.strip_suffix(".sig")?;
-                return Some(Self::Countersignature { hash: hash.parse().ok()? });
+            [layout::SNAPSHOTS, writer, folder, hash] => {
+                let number = layout::number(folder.strip_suffix(".sig")?)?;
+                let hash: Sha256Digest = hash.parse().ok()?;
+                let manifest = layout::snapshot(writer.parse().ok()?, number);
+                return (format!("{manifest}.sig/{hash}") == key).then_some(Self::Countersignature { hash });
             }
             [layout::FORGET, writer, sequence] => {
                 Self::Forget { writer: writer.parse().ok()?, sequence: layout::number(sequence)? }
             }
             [layout::CONDEMNED, by, group, hash] => {
-                if by != "root" {
-                    by.parse::<KeeperId>().ok()?;
-                }
-                return Some(Self::Condemnation { group: group.parse().ok()?, hash: hash.parse().ok()? });
+                let signer = match by {
+                    "root" => Signer::Root,
+                    keeper => Signer::Keeper(keeper.parse().ok()?),
+                };
+                let (group, hash) = (group.parse().ok()?, hash.parse().ok()?);
+                let is_its_name = layout::condemnation(signer, group, &hash) == key;
+                return is_its_name.then_some(Self::Condemnation { group, hash });
             }
             ["lost", group, hash] => Self::Loss { group: group.parse().ok()?, hash: hash.parse().ok()? },
             _ => return None,

@@ -1,0 +1,111 @@
+//! The true places of frames are hidden, or another's copy of them looks older: a prune takes neither a claim that is the
+//! only one for true, nor a copy in the hands of someone else for as good as what a host stored itself.
+
+use super::claims::{Scene, What, Who, attack, remove, scene};
+use super::located;
+use crate::index::FrameLocation;
+use crate::layout;
+use crate::locate::FramePlace;
+use crate::pack::TrailerFrame;
+use crate::repair::RepairOptions;
+
+/// How the claims of the hosts themselves come to count for nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Hidden {
+    /// Beside each pack lies an object whose name ends alike.
+    ByNamesakes,
+    /// The storage lost the locations objects.
+    ByLoss,
+}
+
+/// The names of what is stored below a folder.
+fn below(scene: &Scene, folder: &str) -> Vec<String> {
+    let all = scene.crafted.faults.contents().into_keys();
+    all.filter(|key| key.starts_with(&format!("{folder}/"))).collect()
+}
+
+/// Whoever says what of a pack of its own, while nothing says where the frames really lie: no pack of a host goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_the_only_one_makes_no_pack_go() {
+    for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::Keeper, Who::RemovedKeeper] {
+        for what in [What::OneAfterTheOther, What::TrailerAgrees] {
+            for hidden in [Hidden::ByNamesakes, Hidden::ByLoss] {
+                let scene = scene(who).await;
+                let Scene { crafted, committed, keeper, member, .. } = &scene;
+                let packs = below(&scene, &layout::packs(member.view.id));
+                let locations = below(&scene, &layout::locations_of(member.view.id));
+                attack(&scene, what).await;
+                for key in &packs {
+                    let name = key.rsplit('/').next().unwrap();
+                    if hidden == Hidden::ByNamesakes {
+                        let namesake = format!("{}/zz/{name}", layout::packs(member.view.id));
+                        crafted.faults.plant(&namesake, b"x".to_vec());
+                    }
+                }
+                if hidden == Hidden::ByLoss {
+                    for key in &locations {
+                        crafted.faults.take_away(key);
+                    }
+                }
+                remove(&scene, who).await;
+                let when = format!("{who:?} {what:?} {hidden:?}");
+                for prune in crafted.prune_to_the_end(keeper).await {
+                    assert!(hidden == Hidden::ByLoss || prune.is_ok(), "{when}: {prune:?}");
+                }
+                let left = below(&scene, &layout::packs(member.view.id));
+                assert!(packs.iter().all(|pack| left.contains(pack)), "{when}: packs are gone");
+                if hidden == Hidden::ByLoss {
+                    let checker = crafted.checker().await;
+                    checker.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+                }
+                crafted.assert_all_come_back(committed, &when).await;
+            }
+        }
+    }
+}
+
+/// Someone stores a true copy of all frames, which looks older than the packs of their hosts, and takes it away again
+/// once prunes had their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_true_copy_in_the_hands_of_another_replaces_nothing() {
+    for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::RemovedKeeper] {
+        let scene = scene(who).await;
+        let Scene { crafted, committed, keeper, member, .. } = &scene;
+        let repository = crafted.open().await;
+        let stored = crafted.faults.contents();
+        let (mut bytes, mut listed, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        for run in member.frames(crafted).await.into_keys() {
+            let places = repository.places(&member.view, run, |_| true).await.unwrap();
+            for (name, places) in places {
+                let FramePlace { pack, frame, .. } = places[0];
+                let (from, offset) = (usize::try_from(frame.offset).unwrap(), bytes.len() as u64);
+                let pack = &stored[&layout::pack(member.view.id, &pack)];
+                bytes.extend_from_slice(&pack[from..from + frame.length as usize]);
+                copies.push((name.run, FrameLocation { offset, ..frame }));
+                let FrameLocation { ordinal, length, hash, chunk_bytes, .. } = frame;
+                let chunks = Vec::new();
+                listed.push(TrailerFrame { run, ordinal, offset, length, hash, chunks, chunk_bytes });
+            }
+        }
+        let pack = member.store_with_trailer(crafted, bytes, listed);
+        let mut own = vec![layout::pack(member.view.id, &pack.0)];
+        for run in member.frames(crafted).await.into_keys() {
+            let of_run = copies.iter().filter(|(of, _)| *of == run).map(|(_, frame)| *frame).collect();
+            own.push(member.say_where(crafted, &located(run, pack, of_run)));
+        }
+        for key in &own {
+            crafted.faults.set_modified(key, jiff::Timestamp::UNIX_EPOCH);
+        }
+        remove(&scene, who).await;
+        let when = format!("{who:?}");
+        for prune in crafted.prune_to_the_end(keeper).await {
+            prune.unwrap_or_else(|error| panic!("{when}: {error}"));
+        }
+        let is_there = |key: &&String| crafted.faults.contents().contains_key(*key);
+        let left: Vec<String> = own.iter().filter(is_there).cloned().collect();
+        for key in &left {
+            crafted.faults.take_away(key);
+        }
+        crafted.assert_all_come_back(committed, &when).await;
+    }
+}
