@@ -3,19 +3,17 @@
 //! The protocol of a key command is documented in docs/key-plugin.md: a digest goes in, a signature comes out, and
 //! what comes out is verified with the key's public half before it is used.
 
-mod process;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_core::{Fault, Kind, Sha256Digest};
+use lifeboat_helper::ask;
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_trust::key::{Sign, SignError, VerificationKey};
 use lifeboat_trust::key_file::{self, KeyFileError};
 
 use tokio_util::sync::CancellationToken;
 
-use self::process::ask;
 use crate::secret;
 
 /// What a key that is held elsewhere is named with.
@@ -73,8 +71,9 @@ impl Fault for CommandError {
 
 impl KeyCommand {
     fn open(program: PathBuf, cancellation: CancellationToken) -> Result<Self, CommandError> {
-        let answer = ask(&program, &["public-key"], TIMEOUT, || cancellation.is_cancelled());
-        let answer = answer.map_err(|reason| CommandError::Failed { program: program.clone(), reason })?;
+        let answer = ask(&program, &["public-key"], b"", TIMEOUT, || cancellation.is_cancelled());
+        let answer = answer
+            .map_err(|error| CommandError::Failed { program: program.clone(), reason: error.reason })?;
         let public = key_file::read_public(&answer)
             .map_err(|source| CommandError::NoKey { program: program.clone(), source })?;
         if !public.verifies_digests() {
@@ -96,10 +95,10 @@ impl Sign for KeyCommand {
             reason: format!("{}: {reason}", self.program.display()),
             advice: "run the key command by hand; docs/key-plugin.md says what it must print".to_owned(),
         };
-        let answer = ask(&self.program, &["sign", "sha256", &digest.to_string()], TIMEOUT, || {
+        let answer = ask(&self.program, &["sign", "sha256", &digest.to_string()], b"", TIMEOUT, || {
             self.cancellation.is_cancelled()
         })
-        .map_err(failed)?;
+        .map_err(|error| failed(error.reason))?;
         let text = String::from_utf8_lossy(&answer);
         let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let signature = base64::engine::general_purpose::STANDARD

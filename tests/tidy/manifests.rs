@@ -9,7 +9,10 @@ use crate::tree::{Fault, Tree};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-backup", &["core", "docker", "report", "shell", "store", "trust", "vault"]),
     ("lifeboat-restore", &["core", "docker", "report", "shell", "store", "trust", "vault"]),
-    ("lifeboat-sign", &["authority", "core", "registry", "report", "shell", "store", "trust", "vault"]),
+    (
+        "lifeboat-sign",
+        &["authority", "core", "helper", "registry", "report", "shell", "store", "trust", "vault"],
+    ),
     (
         "lifeboat-verify",
         &["authority", "core", "docker", "registry", "report", "shell", "store", "trust", "vault"],
@@ -20,10 +23,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-docker", &["core", "vault"]),
     ("lifeboat-vault", &["core", "store", "trust"]),
     ("lifeboat-store", &["core"]),
-    ("lifeboat-registry", &["core", "strict"]),
+    ("lifeboat-registry", &["core", "helper", "strict"]),
     ("lifeboat-authority", &["core", "trust"]),
     ("lifeboat-trust", &["core", "strict"]),
     ("lifeboat-strict", &["core"]),
+    ("lifeboat-helper", &[]),
     ("lifeboat-core", &[]),
     ("lifeboat-scripts", &[]),
 ];

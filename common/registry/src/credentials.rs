@@ -1,12 +1,14 @@
 //! Registry credentials, from where `docker login` and `podman login` put them.
 
+mod config;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use docker_credential::{CredentialRetrievalError, DockerCredential};
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
 use zeroize::Zeroizing;
 
+use self::config::Config;
 use crate::{AllowedRealm, Reference, RegistryError};
 
 /// What to show a registry that asks who is calling.
@@ -99,29 +101,14 @@ impl Credentials {
                 }
                 Err(error) => return Err(failed(format!("{}: {error}", file.display()))),
             };
+            let shown = file.display();
+            let config =
+                Config::parse(&content).ok_or_else(|| failed(format!("{shown} is not Docker's JSON")))?;
             for name in names {
-                match docker_credential::get_credential_from_reader(&content[..], name) {
-                    // `docker logout` leaves empty entries behind.
-                    Ok(DockerCredential::UsernamePassword(user, _)) if user.is_empty() => {}
-                    Ok(DockerCredential::UsernamePassword(user, password)) => {
-                        return Ok(Self::Password { user, password: Zeroizing::new(password) });
-                    }
-                    Ok(DockerCredential::IdentityToken(_)) => {
-                        let reason = "they are an identity token, which cannot be exchanged; log in with a password or \
-                                      an access token";
-                        return Err(failed(reason.to_owned()));
-                    }
-                    Err(error) if is_absence(&error) => {}
-                    // What a helper prints on its standard output may be the secret itself.
-                    Err(CredentialRetrievalError::HelperFailure { helper, stderr, .. }) => {
-                        let said: String =
-                            stderr.trim().chars().take(200).flat_map(char::escape_debug).collect();
-                        return Err(failed(format!("the helper `{helper}` failed: {said}")));
-                    }
-                    Err(CredentialRetrievalError::ConfigReadError) => {
-                        return Err(failed(format!("{} is not Docker's JSON", file.display())));
-                    }
-                    Err(error) => return Err(failed(format!("{}: {error}", file.display()))),
+                if let Some(found) =
+                    config.find(name).map_err(|reason| failed(format!("{shown}: {reason}")))?
+                {
+                    return Ok(found);
                 }
             }
         }
@@ -130,17 +117,6 @@ impl Credentials {
 
     pub(crate) fn is_anonymous(&self) -> bool {
         matches!(self, Self::Anonymous)
-    }
-}
-
-fn is_absence(error: &CredentialRetrievalError) -> bool {
-    match error {
-        CredentialRetrievalError::NoCredentialConfigured => true,
-        // The text that every helper prints, by the helpers' protocol, when it knows no such registry.
-        CredentialRetrievalError::HelperFailure { stdout, stderr, .. } => {
-            [stdout, stderr].iter().any(|text| text.contains("credentials not found"))
-        }
-        _ => false,
     }
 }
 
@@ -174,5 +150,20 @@ mod tests {
         let broken = file("broken.json", "{");
         let error = Credentials::from_files("registry.example", [broken]).unwrap_err().to_string();
         assert!(error.ends_with("broken.json is not Docker's JSON"), "{error}");
+        // A helper that is not there, named for one registry, and for all of them.
+        let helpers = file(
+            "helpers.json",
+            r#"{"credHelpers":{"own.example":"absent-0"},"credsStore":"absent-1",
+            "auths":{"kept.example":{"auth":"YWxpY2U6c2VjcmV0"},"registry.example":{}}}"#,
+        );
+        for (registry, helper) in [("own.example", "absent-0"), ("registry.example", "absent-1")] {
+            let error = Credentials::from_files(registry, [helpers.clone()]).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("`docker-credential-{helper}` failed: it cannot be started")),
+                "{error}"
+            );
+        }
+        let found = Credentials::from_files("kept.example", [helpers]).unwrap();
+        assert_eq!(format!("{found:?}"), "Password(alice, …)");
     }
 }

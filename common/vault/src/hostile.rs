@@ -78,7 +78,18 @@ impl Crafted {
             let (found, damaged) =
                 self.bring_back(id).await.unwrap_or_else(|error| panic!("{when}: {id}: {error}"));
             assert_eq!(damaged, 0, "{when}: {id}");
-            assert!(found == *files, "{when}: {id} brings back other bytes");
+            for (name, bytes) in files {
+                let Some(there) = found.get(name) else {
+                    panic!("{when}: {id}: `{name}` does not come back")
+                };
+                let differs = there.iter().zip(bytes).position(|(one, other)| one != other);
+                let lengths = (there.len(), bytes.len());
+                assert!(
+                    there == bytes,
+                    "{when}: {id}: `{name}` is other from {differs:?} on, lengths {lengths:?}"
+                );
+            }
+            assert_eq!(found.len(), files.len(), "{when}: {id} brings back more files");
         }
     }
 

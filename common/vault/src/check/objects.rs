@@ -197,7 +197,8 @@ impl Objects<'_> {
                 let group = repository.roster.group(id);
                 secret.is_none_or(|(_, secret)| {
                     GroupKeys::from_cbor(&secret).is_some_and(|keys| {
-                        keys.id == id && group.is_some_and(|group| group.commitment == keys.commitment())
+                        // Of a group that the roster does not name it is what a `key add` left that was killed.
+                        keys.id == id && group.is_none_or(|group| group.commitment == keys.commitment())
                     })
                 })
             }

@@ -187,12 +187,13 @@ impl Claims {
         contested.flatten().map(|claim| claim.place.pack).chain(overclaimed).collect()
     }
 
-    /// The runs of frames that several signers put into several places, none of whom prunes: who registered such a run
+    /// The runs of frames that lie in several places, of which nobody chose one who prunes: who registered such a run
     /// decides.
     pub(super) fn contested_runs(&self) -> BTreeSet<RunId> {
-        let is_open =
-            |claims: &[Claim]| is_contested(claims) && claims.iter().all(|c| c.rank != Rank::Pruner);
-        self.frames.iter().filter(|(_, claims)| is_open(claims)).map(|(name, _)| name.run).collect()
+        let is_open = |claim: &Claim| self.packs.get(&claim.place.pack).is_some_and(|pack| pack.is_open);
+        let is_chosen = |claim: &Claim| claim.rank == Rank::Pruner && !is_open(claim);
+        let is_undecided = |claims: &[Claim]| is_contested(claims) && !claims.iter().any(is_chosen);
+        self.frames.iter().filter(|(_, claims)| is_undecided(claims)).map(|(name, _)| name.run).collect()
     }
 
     /// Notes who registered runs: in their frames these come before any other writer.

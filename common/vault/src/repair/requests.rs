@@ -13,6 +13,9 @@ use crate::request::Request;
 
 /// How many snapshots that are withheld are given up at a time.
 const MOST_WITHHELD: u64 = 10_000;
+/// How many are given up because another writer claims to have seen them. A claim of more is more likely a lie: what ends
+/// it is that the claimant is removed, or that the writer goes on, which disproves it.
+const MOST_CLAIMED: u64 = 16;
 
 impl Checker {
     pub(crate) async fn mend_requests(
@@ -66,8 +69,7 @@ impl Checker {
         for problem in &survey.history.problems {
             let (writer, first, last) = match &problem.error {
                 VaultError::Withheld { writer, first, last } => (writer, first, last),
-                // A claim of so many is more likely a lie: what ends it is that the claimant is removed.
-                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_WITHHELD => {
+                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_CLAIMED => {
                     (writer, first, last)
                 }
                 _ => continue,

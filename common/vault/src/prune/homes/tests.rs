@@ -224,6 +224,8 @@ fn a_pack_whose_trailer_cannot_be_read_makes_nothing_unneeded_and_stays() {
     let both = [(object(RUN, OLD, &[WHOLE]), at(1)), (object(RUN, NEW, &[WHOLE]), Rank::Pruner)];
     let mut open = claims(&both, &[0], &[]);
     open.leave_open(&hash(NEW));
+    assert_eq!(open.contested_runs(), BTreeSet::from([RUN]));
+    open.name_registrants(&HashMap::from([(RUN, WRITER)]));
     let homes = open.settle(|_| false);
     assert_eq!(homes.places[&frame(0)].pack, hash(OLD));
     assert!(homes.unproved.is_empty());

@@ -1,6 +1,7 @@
-//! A key command as a process: one deadline for all that it does, and nothing of it left behind.
+//! Programs of others that hold keys or passwords: one deadline for all that such a program does, nothing of it left behind,
+//! and no secret of ours among what it is given.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// The variables that hold passphrases of ours.
+const SECRET_VARIABLES: [&str; 2] = ["COSIGN_PASSWORD", "LIFEBOAT_PASSPHRASE"];
 
 /// The largest answer of a command, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -23,38 +27,66 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How often a command is looked at.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs the command and gives what it printed. What it says on standard error goes into the reason.
+/// Why a program gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// The reason in words, with what the program said on standard error.
+    pub reason: String,
+    /// What it printed all the same, if it ended with a failure. It may be a secret.
+    pub printed: Vec<u8>,
+}
+
+impl From<String> for NoAnswer {
+    fn from(reason: String) -> Self {
+        Self { reason, printed: Vec::new() }
+    }
+}
+
+/// Runs a program with `input` on its standard input, and gives what it printed, 64 KiB at most. It blocks until the
+/// program has ended, `timeout` has passed or `is_cancelled` says so.
 ///
-/// The command is a process group of its own, which is killed at the end, whatever the end is. It does not get the
-/// passphrase of key files: it has a key of its own.
-pub(super) fn ask(
+/// The program is a process group of its own, which is killed at the end, whatever the end is. It gets no passphrase of
+/// ours: it has secrets of its own.
+///
+/// # Errors
+/// The program cannot be started, ends with a failure, prints too much, takes too long or is cancelled.
+pub fn ask(
     program: &Path,
     args: &[&str],
+    input: &[u8],
     timeout: Duration,
     is_cancelled: impl Fn() -> bool,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, NoAnswer> {
     let deadline = Instant::now() + timeout;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    for secret in SECRET_VARIABLES {
+        command.env_remove(secret);
+    }
+    let child = command
         .args(args)
-        .env_remove("COSIGN_PASSWORD")
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .map_err(|error| format!("it cannot be started: {error}"))?;
     let mut group = Group { child, has_ended: false };
+    if let Some(mut pipe) = group.child.stdin.take() {
+        let input = input.to_vec();
+        // A program that does not read holds up this thread alone; one that ends without reading is judged by its end.
+        thread::spawn(move || drop(pipe.write_all(&input)));
+    }
     let answer = Pipe::read(group.child.stdout.take(), MAX_ANSWER_BYTES);
     let said = Pipe::read(group.child.stderr.take(), MAX_WORDS_BYTES);
     while !group.has_ended().map_err(|error| error.to_string())? {
         if answer.is_too_long() {
-            return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
+            return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes").into());
         }
         if is_cancelled() {
-            return Err("it was interrupted".to_owned());
+            return Err("it was interrupted".to_owned().into());
         }
         if Instant::now() >= deadline {
-            return Err(format!("it gave no answer within {} s", timeout.as_secs()));
+            return Err(format!("it gave no answer within {} s", timeout.as_secs()).into());
         }
         thread::sleep(PAUSE);
     }
@@ -62,20 +94,20 @@ pub(super) fn ask(
     judge(status, &answer.text(deadline), &said.text(deadline))
 }
 
-fn judge(status: ExitStatus, answer: &[u8], said: &[u8]) -> Result<Vec<u8>, String> {
+fn judge(status: ExitStatus, answer: &[u8], said: &[u8]) -> Result<Vec<u8>, NoAnswer> {
     if answer.len() > MAX_ANSWER_BYTES {
-        return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes"));
+        return Err(format!("it printed more than {MAX_ANSWER_BYTES} bytes").into());
     }
     if status.success() {
         return Ok(answer.to_vec());
     }
     let said: String =
         String::from_utf8_lossy(said).trim().chars().take(400).flat_map(char::escape_debug).collect();
-    Err(if said.is_empty() {
-        format!("it ended with {status}")
-    } else {
-        format!("it ended with {status}: {said}")
-    })
+    let reason = match &said[..] {
+        "" => format!("it ended with {status}"),
+        said => format!("it ended with {status}: {said}"),
+    };
+    Err(NoAnswer { reason, printed: answer.to_vec() })
 }
 
 /// A process and those that it started.
@@ -171,8 +203,9 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
         let started = Instant::now();
-        let answer = ask(&program, &["public-key"], timeout, || false);
-        (answer.map(|bytes| String::from_utf8(bytes).unwrap()), started.elapsed())
+        let answer = ask(&program, &["public-key"], b"", timeout, || false);
+        let answer = answer.map(|bytes| String::from_utf8(bytes).unwrap());
+        (answer.map_err(|error| error.reason), started.elapsed())
     }
 
     fn lives(pid: &str) -> bool {
@@ -190,7 +223,7 @@ mod tests {
         assert!(
             asked("while :; do echo more; done", long).0.unwrap_err().starts_with("it printed more than")
         );
-        let missing = ask(Path::new("./absent"), &[], long, || false).unwrap_err();
+        let missing = ask(Path::new("./absent"), &[], b"", long, || false).unwrap_err().reason;
         assert!(missing.starts_with("it cannot be started"), "{missing}");
     }
 
@@ -233,6 +266,21 @@ mod tests {
     #[test]
     fn an_interrupt_ends_the_command() {
         let program = Path::new("/bin/sleep");
-        assert_eq!(ask(program, &["60"], Duration::from_mins(1), || true).unwrap_err(), "it was interrupted");
+        let answer = ask(program, &["60"], b"", Duration::from_mins(1), || true);
+        assert_eq!(answer.unwrap_err().reason, "it was interrupted");
+    }
+
+    #[test]
+    fn what_is_asked_goes_in_and_what_reads_nothing_ends_all_the_same() {
+        let cat = ask(Path::new("/bin/cat"), &[], b"registry.example", Duration::from_mins(1), || false);
+        assert_eq!(cat.unwrap(), b"registry.example");
+        let large = vec![b'x'; 1 << 20];
+        let deaf = ask(Path::new("/bin/echo"), &["deaf"], &large, Duration::from_mins(1), || false);
+        assert_eq!(deaf.unwrap(), b"deaf\n");
+        // What a program prints before it fails is kept apart from what it says.
+        let args = ["-c", "echo out; echo err >&2; exit 1"];
+        let failed = ask(Path::new("/bin/sh"), &args, b"", Duration::from_mins(1), || false).unwrap_err();
+        assert_eq!(failed.printed, b"out\n");
+        assert!(failed.reason.ends_with(": err"), "{}", failed.reason);
     }
 }
