@@ -67,8 +67,9 @@ impl Entry {
     /// Times are kept to the microsecond, which every storage tells, and within what a timestamp can say: some file
     /// systems keep any time that a file's owner sets.
     pub(crate) fn new(key: String, size: u64, modified_micros: i64) -> Self {
-        let bound = if modified_micros < 0 { Timestamp::MIN } else { Timestamp::MAX };
-        Self { key, size, modified: Timestamp::from_microsecond(modified_micros).unwrap_or(bound) }
+        let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+        let micros = modified_micros.clamp(first.as_microsecond(), last.as_microsecond());
+        Self { key, size, modified: Timestamp::from_microsecond(micros).unwrap_or(last) }
     }
 }
 

@@ -106,7 +106,7 @@ fn rename(folder: &OwnedFd, staged: Staged<'_, ()>, name: &str, key: &str) -> Re
     }
     let renamed = rustix::fs::renameat(folder, staged.name(), folder, name);
     renamed.map_err(|error| Wrong::at("give its name to", key, error))?;
-    staged.is_gone();
+    staged.let_go();
     Ok(())
 }
 

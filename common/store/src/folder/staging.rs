@@ -86,10 +86,10 @@ fn written(stat: &Stat) -> i128 {
 pub(super) struct Staged<'a, Open = File> {
     /// Kept first, so that no file is removed while it is open: some network file systems would keep it by another name.
     open: Open,
-    name: Name<'a>,
+    beside: Beside<'a>,
 }
 
-struct Name<'a> {
+struct Beside<'a> {
     folder: &'a OwnedFd,
     name: String,
     is_gone: bool,
@@ -101,7 +101,7 @@ impl<'a> Staged<'a> {
             let name = format!("{name}#{number}");
             match rustix::fs::openat(folder, &name, STAGE, FILE_MODE) {
                 Ok(file) => {
-                    return Ok(Self { open: file.into(), name: Name { folder, name, is_gone: false } });
+                    return Ok(Self { open: file.into(), beside: Beside { folder, name, is_gone: false } });
                 }
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(Wrong::at("make a file for", key, error)),
@@ -116,26 +116,26 @@ impl<'a> Staged<'a> {
 
     /// Closes the file: what it says then may be the first word of a write that failed.
     pub(super) fn close(self) -> io::Result<Staged<'a, ()>> {
-        let Self { open, name } = self;
+        let Self { open, beside } = self;
         nix::unistd::close(open)?;
-        Ok(Staged { open: (), name })
+        Ok(Staged { open: (), beside })
     }
 }
 
 impl Staged<'_, ()> {
     /// The file has another name now: who has this one by now is another writer.
-    pub(super) fn is_gone(mut self) {
-        self.name.is_gone = true;
+    pub(super) fn let_go(mut self) {
+        self.beside.is_gone = true;
     }
 }
 
 impl<Open> Staged<'_, Open> {
     pub(super) fn name(&self) -> &str {
-        &self.name.name
+        &self.beside.name
     }
 }
 
-impl Drop for Name<'_> {
+impl Drop for Beside<'_> {
     fn drop(&mut self) {
         if !self.is_gone {
             // If it stays, it is swept one day.
