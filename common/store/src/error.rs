@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use lifeboat_core::{Fault, Kind};
 
+use crate::Obstacle;
+
 type Source = Box<dyn Error + Send + Sync>;
 
 /// Why a store could not do what it was asked.
@@ -36,6 +38,18 @@ pub enum StoreError {
         store: String,
         /// The object's name.
         key: String,
+    },
+    /// What stands there is no object that can be used: damage of this one, and no failure of the store.
+    #[error("`{key}` in {store} cannot be used as an object: `{place}` {obstacle}")]
+    NotAnObject {
+        /// The store's location.
+        store: String,
+        /// The object's name.
+        key: String,
+        /// The object's name, or one of the folders in it.
+        place: String,
+        /// What is there.
+        obstacle: Obstacle,
     },
     /// An object of that name stands there already, with other bytes.
     #[error("an object `{key}` with other content already stands in {store}")]
@@ -185,6 +199,7 @@ impl Fault for StoreError {
             Self::BadLocation { .. } | Self::NoCredentials { .. } | Self::Denied { .. } => Kind::Usage,
             Self::BadName { .. }
             | Self::NotFound { .. }
+            | Self::NotAnObject { .. }
             | Self::AlreadyExists { .. }
             | Self::TooLarge { .. }
             | Self::OutOfRange { .. }
@@ -203,6 +218,7 @@ impl Fault for StoreError {
                 "check who may write to this folder, and whether its file system is mounted read-only"
             }
             Self::Denied { .. } => "check that the credentials are the right ones for this bucket",
+            Self::NotAnObject { obstacle, .. } => obstacle.advice(),
             Self::Full { .. } => "nothing was lost; make room and run again",
             Self::Deadline { .. } | Self::Failed { .. } | Self::Suspended { .. } => {
                 "check the network and that the store is up, then run again; what was written stays valid"

@@ -3,9 +3,13 @@
 //! - Objects are immutable. [`Store::create`] never overwrites: where an object of that name already stands, it succeeds
 //!   only if the bytes are the same ones, so a retried request whose first answer was lost is no error. Of several who
 //!   create one name at the same time, exactly one is told [`Created::Now`].
-//! - Names are plain ASCII: letters, digits, `-`, `_`, `.`, in parts between `/`.
+//! - Names are plain ASCII: letters, digits, `-`, `_`, `.`, in at most 16 parts between `/`. What is listed has such a
+//!   name, and is what is read and deleted by it.
 //! - [`Store::read`] has a ceiling, [`Store::read_range`] gives exactly the bytes of its range, [`Store::list`] is
 //!   complete and sorted, [`Store::delete`] of what is not there succeeds, and times are the storage's.
+//! - One odd thing among the objects (a link, a pipe, a folder that this user may not open, a name that no object can
+//!   have) is passed over by listings, which say so ([`Store::listing`]), and is an error of its own where it stands in
+//!   the place of an object ([`StoreError::NotAnObject`]). In a folder no link below the root is followed by anything.
 //! - What was created stands after a crash of this host: a folder's files and folders are flushed to the disk. A delete
 //!   may be undone by one.
 //!
@@ -20,17 +24,22 @@ mod create;
 mod diagnosis;
 mod error;
 mod folder;
+mod listing;
 mod location;
 mod name;
+mod obstacle;
 mod open;
 mod patience;
 mod store;
+mod tame;
 mod transport;
 
 pub use answer::ServerAnswer;
 pub use create::Created;
 pub use error::{Effort, StoreError};
 pub use folder::Swept;
+pub use listing::{Listing, PassedOver};
 pub use location::Location;
+pub use obstacle::Obstacle;
 pub use open::{OpenOptions, Settings, is_setting};
 pub use store::{Entry, Store};

@@ -8,39 +8,72 @@ use crate::StoreError;
 /// The longest name that every storage takes.
 const LONGEST: usize = 1024;
 
+/// The most parts of a name, more than twice as many as any object has: so deep folders are looked for.
+const MOST_PARTS: usize = 16;
+
 /// The name as a backend takes it.
 pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
     let bad = |reason: &str| StoreError::BadName { key: key.to_owned(), reason: reason.to_owned() };
+    check(key).map_err(bad)?;
+    Path::parse(key).map_err(|error| bad(&error.to_string()))
+}
+
+/// The one rule of names: what is created, read and deleted keeps it, and what is listed.
+pub(crate) fn check(key: &str) -> Result<(), &'static str> {
     if key.len() > LONGEST {
-        return Err(bad("it is longer than 1024 bytes"));
+        return Err("it is longer than 1024 bytes");
     }
     if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) {
-        return Err(bad("it has other characters than ASCII letters, digits, `-`, `_`, `.` and `/`"));
+        return Err("it has other characters than ASCII letters, digits, `-`, `_`, `.` and `/`");
     }
     if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(bad("a part of it is empty, `.` or `..`"));
+        return Err("a part of it is empty, `.` or `..`");
     }
-    Path::parse(key).map_err(|error| bad(&error.to_string()))
+    if key.split('/').count() > MOST_PARTS {
+        return Err("it has more than 16 parts");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn deep(parts: usize) -> String {
+        vec!["a"; parts].join("/")
+    }
+
     #[test]
     fn plain_names_are_taken_as_they_are() {
-        for good in
-            ["lifeboat.json", "keys/data-0/x25519_a-00ff.age", "a/b/c", "..a", "n".repeat(1024).as_str()]
-        {
+        for good in [
+            "lifeboat.json",
+            "keys/data-0/x25519_a-00ff.age",
+            "a/b/c",
+            "..a",
+            "n".repeat(1024).as_str(),
+            &deep(16),
+        ] {
             assert_eq!(path(good).unwrap().as_ref(), good);
         }
     }
 
     #[test]
     fn other_names_are_refused() {
-        for bad in
-            ["", "/a", "a/", "a//b", "a/../b", ".", "a#1", "a b", "a%20b", "\u{e9}", "a\0", &"n".repeat(1025)]
-        {
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "a/../b",
+            ".",
+            "a#1",
+            "a b",
+            "a%20b",
+            "\u{e9}",
+            "a\0",
+            &"n".repeat(1025),
+            &deep(17),
+        ] {
             assert!(matches!(path(bad), Err(StoreError::BadName { .. })), "{bad}");
         }
     }

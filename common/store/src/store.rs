@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use object_store::path::Path;
 use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::timeout;
 
 use crate::breaker::{Breaker, Refusal};
 use crate::diagnosis::{Course, Trouble, is_denied, is_full, within};
-use crate::error::Effort;
+use crate::error::{Effort, find};
+use crate::folder::{Folder, Wrong};
+use crate::listing::Warnings;
+use crate::obstacle::InTheWay;
 use crate::patience::Patience;
 use crate::{StoreError, name};
 
@@ -25,13 +26,10 @@ use crate::{StoreError, name};
 const SLOWEST_LINK: u64 = 64 * 1024;
 
 /// What every attempt is given whatever its size.
-const BASE_DEADLINE: Duration = Duration::from_secs(45);
+pub(crate) const BASE_DEADLINE: Duration = Duration::from_secs(45);
 
 /// A body of which nothing more comes for so long is not waited for.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
-
-/// No listing is longer; one that is would fill the memory, or never end.
-const MOST_ENTRIES: usize = 10_000_000;
 
 /// A buffer is never made larger than this on the word of the store alone.
 const TRUSTED_CAPACITY: u64 = 16 << 20;
@@ -45,8 +43,9 @@ pub struct Store {
 struct Shared {
     backend: Arc<dyn ObjectStore>,
     name: String,
-    folder: Option<PathBuf>,
+    folder: Option<Folder>,
     breaker: Breaker,
+    warnings: Warnings,
     /// Whether the store ever answered.
     has_answered: AtomicBool,
     /// Whether it writes on the condition that nothing stands there.
@@ -64,16 +63,39 @@ pub struct Entry {
     pub modified: Timestamp,
 }
 
+impl Entry {
+    /// Times are kept to the microsecond, which every storage tells, and within what a timestamp can say: some file
+    /// systems keep any time that a file's owner sets.
+    pub(crate) fn new(key: String, size: u64, modified_micros: i64) -> Self {
+        let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+        let micros = modified_micros.clamp(first.as_microsecond(), last.as_microsecond());
+        Self { key, size, modified: Timestamp::from_microsecond(micros).unwrap_or(last) }
+    }
+}
+
+impl From<ObjectMeta> for Entry {
+    fn from(meta: ObjectMeta) -> Self {
+        Self::new(meta.location.into(), meta.size, meta.last_modified.timestamp_micros())
+    }
+}
+
 impl Store {
     /// A store over any backend; `name` is how errors call it.
     pub fn over(backend: Arc<dyn ObjectStore>, name: String) -> Self {
         Self::new(backend, name, None)
     }
 
-    pub(crate) fn new(backend: Arc<dyn ObjectStore>, name: String, folder: Option<PathBuf>) -> Self {
-        let (breaker, has_answered) = (Breaker::default(), AtomicBool::new(false));
-        let is_conditional = AtomicBool::new(true);
-        Self { shared: Arc::new(Shared { backend, name, folder, breaker, has_answered, is_conditional }) }
+    pub(crate) fn new(backend: Arc<dyn ObjectStore>, name: String, folder: Option<Folder>) -> Self {
+        let shared = Shared {
+            backend,
+            name,
+            folder,
+            breaker: Breaker::default(),
+            warnings: Warnings::default(),
+            has_answered: AtomicBool::new(false),
+            is_conditional: AtomicBool::new(true),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// How errors call this store.
@@ -130,57 +152,13 @@ impl Store {
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let path = &name::path(key)?;
         let found = self.attempt("look up", key, || async move {
-            let meta = within(BASE_DEADLINE, self.backend().head(path)).await?;
-            self.read_entry(&meta).map_err(Trouble::Settled)
+            within(BASE_DEADLINE, self.backend().head(path)).await.map(Entry::from)
         });
         match found.await {
             Ok(entry) => Ok(Some(entry)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// All objects below `prefix` (a whole number of path parts), sorted by name.
-    ///
-    /// Names come as the storage tells them: also those that no [`Store::create`] would take.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        let path = if prefix.is_empty() { None } else { Some(name::path(prefix)?) };
-        let mut entries = match self.folder() {
-            Some(folder) => self.list_folder(folder, prefix).await?,
-            None => self.list_bucket(path.as_ref(), prefix).await?,
-        };
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        // Where objects come and go, a page can begin before the last one ended.
-        entries.dedup_by(|later, earlier| later.key == earlier.key);
-        Ok(entries)
-    }
-
-    async fn list_folder(&self, folder: PathBuf, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        let below = prefix.to_owned();
-        let listed = tokio::task::spawn_blocking(move || crate::folder::list(&folder, &below)).await;
-        let listed = listed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        listed.map_err(|error| self.failed("list", prefix, Effort::default(), error))
-    }
-
-    async fn list_bucket(&self, path: Option<&Path>, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        self.attempt("list", prefix, || async move {
-            let mut listing = self.backend().list(path);
-            let mut entries = Vec::new();
-            // How long a listing is is not known beforehand: each page gets its own time.
-            while let Some(meta) = within(BASE_DEADLINE, listing.try_next()).await? {
-                if path.is_some_and(|path| !is_below(&meta.location, path)) {
-                    let said = format!("it lists `{}`, which does not lie there", meta.location);
-                    return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
-                }
-                if entries.len() == MOST_ENTRIES {
-                    let said = format!("it lists more than {MOST_ENTRIES} objects");
-                    return Err(Trouble::Settled(self.failed("list", prefix, Effort::default(), said)));
-                }
-                entries.push(self.read_entry(&meta).map_err(Trouble::Settled)?);
-            }
-            Ok(entries)
-        })
-        .await
     }
 
     /// Removes an object; one that is not there is removed already.
@@ -202,8 +180,12 @@ impl Store {
         self.shared.folder.is_some()
     }
 
-    pub(crate) fn folder(&self) -> Option<PathBuf> {
-        self.shared.folder.clone()
+    pub(crate) fn folder(&self) -> Option<&Folder> {
+        self.shared.folder.as_ref()
+    }
+
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.shared.warnings
     }
 
     pub(crate) fn is_conditional(&self) -> bool {
@@ -257,12 +239,9 @@ impl Store {
         }
     }
 
-    fn read_entry(&self, meta: &ObjectMeta) -> Result<Entry, StoreError> {
-        let key = meta.location.to_string();
-        match Timestamp::from_nanosecond(i128::from(meta.last_modified.timestamp_micros()) * 1000) {
-            Ok(modified) => Ok(Entry { key, size: meta.size, modified }),
-            Err(error) => Err(self.failed("date", &key, Effort::default(), error)),
-        }
+    /// What is said of an operation in the folder that had one try.
+    pub(crate) fn told(&self, operation: &'static str, key: &str, wrong: Wrong) -> StoreError {
+        self.explain(operation, key, Trouble::Client(wrong.told(key)), Effort::default())
     }
 
     pub(crate) fn failed(
@@ -285,6 +264,11 @@ impl Store {
     fn explain(&self, operation: &'static str, key: &str, trouble: Trouble, effort: Effort) -> StoreError {
         use object_store::Error as E;
         let (store, name) = (self.name().to_owned(), key.to_owned());
+        if let Trouble::Client(error) = &trouble
+            && let Some(InTheWay { place, obstacle }) = find(error)
+        {
+            return StoreError::NotAnObject { store, key: name, place: place.clone(), obstacle: *obstacle };
+        }
         match trouble {
             Trouble::Settled(error) => error,
             Trouble::Late(deadline) => StoreError::Deadline { store, operation, key: name, deadline, effort },
@@ -343,10 +327,6 @@ async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
 
 fn uneven(announced: u64, came: u64) -> Trouble {
     Trouble::Uneven { announced, came }
-}
-
-fn is_below(location: &Path, prefix: &Path) -> bool {
-    location.prefix_match(prefix).is_some_and(|mut rest| rest.next().is_some())
 }
 
 /// An error and its sources on one line.

@@ -4,9 +4,11 @@
 //! The retries of `object_store` are off: they know neither Retry-After nor that a 501 stays one, and would multiply
 //! ours.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use object_store::ClientOptions;
 use object_store::client::{
@@ -14,7 +16,7 @@ use object_store::client::{
     HttpService, ReqwestConnector,
 };
 
-use crate::ServerAnswer;
+use crate::{ServerAnswer, tame};
 
 /// How much of an error's body is kept.
 const MESSAGE_BYTES: usize = 4096;
@@ -35,8 +37,12 @@ struct Watched(HttpClient);
 #[async_trait]
 impl HttpService for Watched {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_listing = tame::is_listing(&request);
         let response = self.0.execute(request).await?;
         let status = response.status().as_u16();
+        if is_listing && status == 200 {
+            return tamed(response).await;
+        }
         if !matches!(status, 408 | 429 | 500..) {
             return Ok(response);
         }
@@ -45,6 +51,20 @@ impl HttpService for Watched {
         let message = beginning(response.into_body()).await;
         Err(HttpError::new(HttpErrorKind::Unknown, ServerAnswer { status, retry_after, message }))
     }
+}
+
+/// A list of objects. The client would read the whole of it at once as well.
+async fn tamed(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (head, body) = response.into_parts();
+    let body = body.bytes().await?;
+    let body = match std::str::from_utf8(&body) {
+        Ok(xml) => match tame::names(xml) {
+            Cow::Owned(tame) => Bytes::from(tame),
+            Cow::Borrowed(_) => body,
+        },
+        Err(_) => body,
+    };
+    Ok(HttpResponse::from_parts(head, body.into()))
 }
 
 /// Retry-After as a number of seconds. Its other form, a date, would be by a clock that is not ours.
