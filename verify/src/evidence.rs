@@ -12,7 +12,9 @@ use lifeboat_registry::{
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
 use lifeboat_shell::{Failure, RegistryFlags};
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
-use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
+use lifeboat_trust::judge::{
+    Accepted, Claim, describe, judge, judge_legacy_attestation, judge_legacy_signature,
+};
 use lifeboat_trust::legacy;
 use lifeboat_trust::matching::Vote;
 use lifeboat_trust::policy::Policy;
@@ -275,9 +277,9 @@ impl Image {
                 },
             };
             let judged = if is_plain {
-                legacy::judge_signature(content, annotations, claim.subject, policy)
+                judge_legacy_signature(content, annotations, claim.subject, policy)
             } else {
-                legacy::judge_attestation(
+                judge_legacy_attestation(
                     content,
                     annotations,
                     claim.subject,

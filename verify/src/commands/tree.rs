@@ -5,7 +5,7 @@ use lifeboat_registry::{LegacyKind, Reference, RegistryError};
 use lifeboat_report::verification::{Hanging, Tree, Verdict};
 use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::{MAX_ATTESTATION_BYTES, MEDIA_TYPE_PREFIX};
-use lifeboat_trust::judge::{self, Accepted};
+use lifeboat_trust::judge::{self, Accepted, judge_legacy_attestation, judge_legacy_signature};
 use lifeboat_trust::legacy;
 use lifeboat_trust::policy::Policy;
 use lifeboat_trust::refusal::Refusal;
@@ -104,10 +104,10 @@ async fn hanging(
                 Ok(content) => {
                     let judged = || match kind {
                         LegacyKind::Signatures => {
-                            legacy::judge_signature(&content, &layer.annotations, digest, policy)
+                            judge_legacy_signature(&content, &layer.annotations, digest, policy)
                         }
                         LegacyKind::Attestations => {
-                            legacy::judge_attestation(&content, &layer.annotations, digest, None, policy)
+                            judge_legacy_attestation(&content, &layer.annotations, digest, None, policy)
                         }
                     };
                     describe(Hanging::new(place, "legacy"), policy, judged, stated)
@@ -154,7 +154,7 @@ fn states(bundle: &[u8]) -> Option<String> {
     use lifeboat_trust::bundle::{Bundle, Content};
     match Bundle::parse(bundle).ok()?.content {
         Content::Envelope(envelope) => {
-            let statement = lifeboat_trust::statement::Statement::parse(&envelope.payload).ok()?;
+            let statement = lifeboat_trust::statement::Statement::parse(&envelope.payload()).ok()?;
             Some(statement.predicate_type.chars().take(200).flat_map(char::escape_default).collect())
         }
         Content::Message { .. } => None,
