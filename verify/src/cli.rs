@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-use crate::commands::{attestation, blob, image, snapshot, tree, trusted_root};
+use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_root};
 
 /// Verifies images, SBOMs, files and snapshots that lifeboat-sign, cosign or another Sigstore tool signed
 #[derive(Debug, Parser)]
@@ -31,6 +31,7 @@ pub(crate) enum Verb {
     Snapshot(snapshot::Args),
     Tree(tree::Args),
     TrustedRoot(trusted_root::Args),
+    Replay(replay::Args),
 }
 
 impl Program for Cli {
