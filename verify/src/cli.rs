@@ -26,7 +26,7 @@ reached), 4 internal error, 130 interrupted";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Image(image::Args),
-    Attestation(attestation::Args),
+    Attestation(Box<attestation::Args>),
     Blob(blob::Args),
     Snapshot(snapshot::Args),
     Tree(tree::Args),

@@ -207,19 +207,16 @@ impl Document {
         let mut room = MAX_INLINE_BYTES;
         let mut beside = None;
         for (digest, content) in contents {
-            match room.checked_sub(content.len()) {
-                Some(left) => {
-                    room = left;
-                    self.contents.insert(digest, STANDARD.encode(&content));
-                }
-                None => {
-                    let folder = match &beside {
-                        Some(folder) => folder,
-                        None => beside.insert(Beside::make(path)?),
-                    };
-                    folder.write(digest, &content)?;
-                }
+            if let Some(left) = room.checked_sub(content.len()) {
+                room = left;
+                self.contents.insert(digest, STANDARD.encode(&content));
+                continue;
             }
+            let folder = match &beside {
+                Some(folder) => folder,
+                None => beside.insert(Beside::make(path)?),
+            };
+            folder.write(digest, &content)?;
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Only its owner can read and write it.

@@ -230,3 +230,28 @@ impl Policy {
         self.fill(votes).iter().flatten().count() >= self.steps().counting.threshold
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Where parts of a policy are taken apart, with what the pattern begins with.
+    const PLACES: [(&str, &str, usize); 5] = [
+        (include_str!("policy.rs"), "let Self {", 1),
+        (include_str!("policy/document.rs"), "let Self {", 2),
+        (include_str!("evidence/authenticated.rs"), "let Authentication {", 2),
+        (include_str!("evidence/accepted.rs"), "let ClaimDemands {", 1),
+        (include_str!("log.rs"), "let Rules {", 1),
+    ];
+
+    #[test]
+    fn nothing_of_a_policy_is_passed_over_where_it_is_taken_apart() {
+        for (source, pattern, count) in PLACES {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            let found: Vec<&str> = source.split(pattern).skip(1).collect();
+            assert_eq!(found.len(), count, "{pattern}");
+            for rest in found {
+                let (members, _) = rest.split_once("} = ").unwrap();
+                assert!(!members.contains(".."), "{members}");
+            }
+        }
+    }
+}

@@ -107,6 +107,7 @@ impl World {
 
 /// What is asked. Each number is a degree of strictness.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Asked {
     signers: Vec<usize>,
     threshold: usize,

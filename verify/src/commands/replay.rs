@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_report::replay::{Replay, Replayed};
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::trusted_root::TrustedRoot;
@@ -59,7 +60,7 @@ fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result<(), F
     let contents = match document.contents(&args.file)? {
         Gathered::All(contents) => contents,
         Gathered::Missing(missing) => {
-            report.incomplete(missing.into_iter().map(|digest| digest.to_oci()).collect());
+            report.incomplete(missing.into_iter().map(Sha256Digest::to_oci).collect());
             return Ok(());
         }
         Gathered::Altered(altered) => {

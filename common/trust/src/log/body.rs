@@ -180,3 +180,6 @@ fn must_be(what: &str, is_same: bool) -> Result<(), String> {
 fn is_sha256(algorithm: HashAlgorithm, hexadecimal: &str, digest: Sha256Digest) -> bool {
     algorithm == HashAlgorithm::Sha2256 && hexadecimal.eq_ignore_ascii_case(&digest.to_string())
 }
+
+#[cfg(test)]
+mod tests;
