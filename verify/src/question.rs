@@ -20,6 +20,8 @@ pub(crate) struct Question {
     pub(crate) policy: PolicyDocument,
     /// What is expected of a build.
     pub(crate) expectations: Option<Expectations>,
+    /// Whether everything is judged by itself: nothing is counted, and everything must be looked at.
+    pub(crate) each_by_itself: bool,
 }
 
 /// What could not be judged. Nobody can look at it again.
@@ -61,7 +63,12 @@ impl Question {
         expectations: Option<Expectations>,
     ) -> Self {
         let predicate_type = predicate_type.map(|kind| kind.uri().to_owned());
-        Self { predicate_type, policy: policy.document(), expectations }
+        Self { predicate_type, policy: policy.document(), expectations, each_by_itself: false }
+    }
+
+    /// The question whether anything at all is said by those whose word counts.
+    pub(crate) fn of_each(policy: &Policy) -> Self {
+        Self { each_by_itself: true, ..Self::new(policy, None, None) }
     }
 
     /// The policy in it, under a trusted root, at a time.
@@ -95,7 +102,12 @@ impl Question {
             }
         }
         let is_whole = unjudged.unread.is_empty() && !unjudged.truncated;
-        let verdict = findings::verdict(policy, &votes, is_whole);
+        let verdict = match self.each_by_itself {
+            true if is_whole && !votes.is_empty() => Verdict::Verified,
+            true if is_whole => Verdict::Refused,
+            true => Verdict::Undetermined,
+            false => findings::verdict(policy, &votes, is_whole),
+        };
         let (slots, distinct_signers) = findings::fill_slots(policy, &votes, &mut accepted);
         Derivation { verdict, distinct_signers, slots, accepted, refused }
     }

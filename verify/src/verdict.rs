@@ -123,9 +123,14 @@ pub(crate) enum Gathered {
 }
 
 impl ReportFlags {
+    /// Whether the verdict is to be written.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// A record for the evidence, if it is wanted.
     pub(crate) fn record(&self) -> Record {
-        Record::new(self.report.is_some())
+        Record::new(self.is_wanted())
     }
 
     /// Writes the verdict, if it is wanted, and sees that it is the one that was reached.

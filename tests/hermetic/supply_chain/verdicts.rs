@@ -125,6 +125,12 @@ fn attestations_files_legacy_forms_identities_and_logs_are_replayed() {
         desk.replayed(&["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub"], 0);
     assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
 
+    // All that hangs on it, each by itself.
+    let verdict = desk.replayed(&["tree", "oci:app:1.0", "--key", "release.pub"], 0);
+    assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
+    desk.replayed(&["tree", "oci:app:1.0", "--key", "other.pub"], 1);
+    desk.verify(&["tree", "oci:app:1.0", "--report", "verdict.json"]).expect_code(2);
+
     // An identity, whose certificate is long out of date, and a log.
     let (log, authority) = (TestLog::default(), TestAuthority::default());
     let content = b"content";
