@@ -32,7 +32,7 @@ const SCHEMA: &str = "lifeboat.verdict/v1";
 const MAX_INLINE_BYTES: usize = 1 << 20;
 
 /// The largest file that is read, in bytes.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Where a verdict is written to.
 #[derive(Debug, clap::Args)]
@@ -183,12 +183,16 @@ enum NotWritten {
     Beside(#[from] NotBeside),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// What the evidence brought along is more than is read again.
+    #[error("it has {0} bytes, more than {MAX_BYTES}")]
+    TooLarge(u64),
 }
 
 impl NotWritten {
     fn advice(&self) -> &'static str {
         match self {
             Self::Beside(NotBeside::Occupied { .. }) => "take it away, or choose another `--report`",
+            Self::TooLarge(_) => "verify without `--report`: too much refers to the subject",
             _ => "choose another `--report`",
         }
     }
@@ -224,9 +228,14 @@ impl Document {
             folder.write(digest, &content)?;
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let rendered = self.render();
+        let length = rendered.len() as u64;
+        if length > MAX_BYTES {
+            return Err(NotWritten::TooLarge(length));
+        }
         // Only its owner can read and write it.
         let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
-        file.write_all(self.render().as_bytes())?;
+        file.write_all(rendered.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
