@@ -70,8 +70,8 @@ impl CertificateLogs {
         let (certificate, issuer) = (read(certificate)?.tbs_certificate, read(issuer)?.tbs_certificate);
         let extensions = certificate.extensions.as_deref().unwrap_or_default();
         let extension = extensions.iter().find(|extension| extension.extn_id == PROMISES);
-        let extension = extension.ok_or("bears no promise of a certificate transparency log")?;
-        let malformed = || "bears a malformed promise of a certificate transparency log".to_owned();
+        let extension = extension.ok_or("bears no signed certificate timestamp")?;
+        let malformed = || "bears a malformed signed certificate timestamp".to_owned();
         let list = OctetStringRef::from_der(extension.extn_value.as_bytes()).map_err(|_| malformed())?;
         let promise = Promise::only(list.as_bytes()).ok_or_else(malformed)?;
         let place = SCHEMES.iter().position(|(algorithm, _)| *algorithm == promise.algorithm);
@@ -88,13 +88,11 @@ impl CertificateLogs {
         let window = self.windows.get(&log).filter(|_| keys.key(&Sha256Hash::new(promise.log)).is_some());
         match window {
             None => {
-                return Err(
-                    "bears the promise of a certificate transparency log that is not known".to_owned()
-                );
+                return Err("bears a signed certificate timestamp of a log that is not known".to_owned());
             }
             Some(Some(window)) if !window.contains(time) => {
                 return Err(format!(
-                    "bears a promise of {time}, when its certificate transparency log is not believed"
+                    "bears a signed certificate timestamp of {time}, when its log is not believed"
                 ));
             }
             Some(_) => {}
@@ -104,7 +102,7 @@ impl CertificateLogs {
             signed,
             &SignatureBytes::from_bytes(promise.signature),
         )
-        .map_err(|_| "bears a promise that its certificate transparency log did not make".to_owned())
+        .map_err(|_| "bears a signed certificate timestamp that its log did not make".to_owned())
     }
 }
 
