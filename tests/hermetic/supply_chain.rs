@@ -11,8 +11,10 @@ mod keys;
 mod logs;
 mod options;
 mod polyglots;
+mod properties;
 mod servers;
 mod snapshots;
+mod verdicts;
 mod witnesses;
 
 use std::collections::BTreeMap;

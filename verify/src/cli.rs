@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program};
 
-use crate::commands::{attestation, blob, image, snapshot, tree, trusted_root};
+use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_root};
 
 /// Verifies images, SBOMs, files and snapshots that lifeboat-sign, cosign or another Sigstore tool signed
 #[derive(Debug, Parser)]
@@ -26,11 +26,12 @@ reached), 4 internal error, 130 interrupted";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Image(image::Args),
-    Attestation(attestation::Args),
+    Attestation(Box<attestation::Args>),
     Blob(blob::Args),
     Snapshot(snapshot::Args),
     Tree(tree::Args),
     TrustedRoot(trusted_root::Args),
+    Replay(replay::Args),
 }
 
 impl Program for Cli {

@@ -6,22 +6,24 @@ use std::collections::btree_map::Entry;
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{
-    Access, Child, Descriptor, Found, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
+    Access, Child, Descriptor, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
     Resolved,
 };
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
 use lifeboat_shell::{Failure, RegistryFlags};
 use lifeboat_trust::bundle::MEDIA_TYPE_PREFIX;
-use lifeboat_trust::judge::{Accepted, Claim, describe, judge};
+use lifeboat_trust::judge::{Accepted, Claim, describe};
 use lifeboat_trust::legacy;
 use lifeboat_trust::matching::Vote;
 use lifeboat_trust::policy::Policy;
 use lifeboat_trust::provenance::Expectations;
-use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
-use lifeboat_trust::step;
 
 use crate::findings::{self, accepted_bundle, refused_bundle};
+use crate::item::{Asked, Form, Item};
+use crate::question::{Question, Unjudged, Unread};
+use crate::record::Record;
+use crate::verdict;
 
 /// How many bytes of bundles are read for one verification. What goes beyond is not looked at, and that is said.
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
@@ -55,20 +57,11 @@ pub(crate) struct Search {
     pub(crate) expectations: Option<Expectations>,
 }
 
-impl Search {
-    fn expect<'p>(&self, accepted: Accepted<'p>) -> Result<Accepted<'p>, Refusal> {
-        match &self.expectations {
-            Some(expectations) => expectations.check(accepted),
-            None => Ok(accepted),
-        }
-    }
-}
-
 /// A signature that counts.
 pub(crate) struct Counted<'p> {
     /// Where it was found: the digest of its manifest or layer.
     place: String,
-    format: &'static str,
+    form: Form,
     pub(crate) accepted: Accepted<'p>,
 }
 
@@ -82,9 +75,28 @@ pub(crate) struct Findings<'p> {
     truncated: bool,
     /// Whether signatures of the index were looked at for the image.
     leans_on_index: bool,
+    /// What was judged.
+    record: Record,
 }
 
-impl Findings<'_> {
+impl<'p> Findings<'p> {
+    /// Judges a piece of evidence.
+    fn judge(&mut self, item: Item, content: &[u8], search: &Search, claim: &Claim, policy: &'p Policy) {
+        let asked = Asked {
+            predicate_type: Some(&claim.predicate_type),
+            whole: None,
+            expectations: search.expectations.as_ref(),
+        };
+        match item.judge(content, asked, policy) {
+            Ok(accepted) => {
+                let (place, form) = (item.place.clone(), item.form);
+                self.accepted.push(Counted { place, form, accepted });
+            }
+            Err(refusal) => self.refused.push(refused_bundle(item.place.clone(), &refusal)),
+        }
+        self.record.add(item, content);
+    }
+
     fn meets(&self, policy: &Policy) -> bool {
         policy.is_met_by(self.accepted.iter().map(|found| &found.accepted.vote))
     }
@@ -162,8 +174,9 @@ impl Image {
         claim: &Claim,
         policy: &'p Policy,
         search: &Search,
+        record: Record,
     ) -> Result<Findings<'p>, RegistryError> {
-        let mut findings = Findings::default();
+        let mut findings = Findings { record, ..Findings::default() };
         self.search_one(claim, policy, search, &mut findings).await?;
         let is_plain = claim.predicate_type == PredicateType::image_signature();
         if let Some((index, _)) = self.index.as_ref().filter(|_| is_plain && !findings.meets(policy)) {
@@ -211,10 +224,15 @@ impl Image {
                         break;
                     };
                     budget = left;
-                    match judge_found(&found, claim, policy).and_then(|accepted| search.expect(accepted)) {
-                        Ok(accepted) => findings.accepted.push(Counted { place, format: "bundle", accepted }),
-                        Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
-                    }
+                    let item = Item {
+                        place,
+                        form: Form::Bundle,
+                        subject: claim.subject,
+                        refers_to: found.subject,
+                        annotations: found.annotations,
+                        content: Sha256Digest::of(&found.content),
+                    };
+                    findings.judge(item, &found.content, search, claim, policy);
                 }
                 Err(error) => findings.fail(place, &error, &self.repository),
             }
@@ -274,36 +292,61 @@ impl Image {
                     }
                 },
             };
-            let judged = if is_plain {
-                legacy::judge_signature(content, annotations, claim.subject, policy)
-            } else {
-                legacy::judge_attestation(
-                    content,
-                    annotations,
-                    claim.subject,
-                    Some(&claim.predicate_type),
-                    policy,
-                )
+            let item = Item {
+                place,
+                form: if is_plain { Form::LegacySignature } else { Form::LegacyAttestation },
+                subject: claim.subject,
+                refers_to: None,
+                annotations: annotations.clone(),
+                content: digest,
             };
-            match judged.and_then(|accepted| search.expect(accepted)) {
-                Ok(accepted) => findings.accepted.push(Counted { place, format: "legacy", accepted }),
-                Err(refusal) => findings.refused.push(refused_bundle(place, &refusal)),
-            }
+            findings.judge(item, content, search, claim, policy);
             if search.stop_when_met && findings.meets(policy) {
                 break;
             }
         }
     }
 
+    /// What was asked of the image, and the evidence that it was judged by.
+    pub(crate) fn asked<'a>(
+        &self,
+        claim: &Claim,
+        policy: &'a Policy,
+        search: &Search,
+        findings: &mut Findings<'_>,
+    ) -> (verdict::Asked<'a>, Record) {
+        let unread = |all: &[RefusedBundle]| {
+            all.iter()
+                // What was judged names the step in which it failed.
+                .filter(|one| one.step.is_none())
+                .map(|one| Unread { place: one.bundle.clone(), reason: one.reason.clone() })
+                .collect()
+        };
+        let asked = verdict::Asked {
+            subject: verdict::Subject {
+                name: self.reference.to_string(),
+                digest: claim.subject,
+                tag: self.resolved.tag.clone(),
+            },
+            question: Question::new(policy, Some(&claim.predicate_type), search.expectations.clone()),
+            policy,
+            whole: None,
+            unjudged: Unjudged {
+                unread: unread(&findings.unread),
+                damaged: unread(&findings.refused),
+                others: findings.others,
+                truncated: findings.truncated,
+            },
+        };
+        (asked, std::mem::take(&mut findings.record))
+    }
+
     /// The report on the findings.
     pub(crate) fn report(&self, claim: &Claim, policy: &Policy, findings: Findings<'_>) -> Verification {
         let is_plain = claim.predicate_type == PredicateType::image_signature();
         let votes: Vec<Vote> = findings.accepted.iter().map(|found| found.accepted.vote.clone()).collect();
-        let verdict = match &findings {
-            _ if policy.is_met_by(&votes) => Verdict::Verified,
-            Findings { unread, truncated, .. } if !unread.is_empty() || *truncated => Verdict::Undetermined,
-            _ => Verdict::Refused,
-        };
+        let is_whole = findings.unread.is_empty() && !findings.truncated;
+        let verdict = findings::verdict(policy, &votes, is_whole);
         let advice = match verdict {
             Verdict::Verified => self.advice_on_pulling(&findings),
             Verdict::Undetermined => Some("try again; until then do not use it".to_owned()),
@@ -315,7 +358,7 @@ impl Image {
         };
         let accepted = findings.accepted.into_iter();
         let mut accepted: Vec<_> =
-            accepted.map(|found| accepted_bundle(found.place, found.format, &found.accepted)).collect();
+            accepted.map(|found| accepted_bundle(found.place, found.form.name(), &found.accepted)).collect();
         let (slots, distinct_signers) = findings::fill_slots(policy, &votes, &mut accepted);
         Verification {
             verdict,
@@ -388,22 +431,6 @@ fn choose(children: &[Child], platform: &str, reference: &Reference) -> Result<D
             format!("verify and pull the one that is meant by its digest: `{}@sha256:…`", reference.name()),
         )),
     }
-}
-
-/// Judges a bundle, and the manifest that holds it: what nobody signed must not contradict what somebody did, for whoever
-/// reads the manifest alone would be misled.
-fn judge_found<'p>(found: &Found, claim: &Claim, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
-    let contradiction = |reason: String| Refusal::Unproven { step: step::CONSISTENCY, reason };
-    if let Some(subject) = found.subject.filter(|subject| *subject != claim.subject) {
-        return Err(contradiction(format!(
-            "it is listed for {} but says that it refers to {}",
-            claim.subject.to_oci(),
-            subject.to_oci()
-        )));
-    }
-    let accepted = judge(&found.content, claim, policy)?;
-    findings::check_annotations(&found.annotations, &accepted).map_err(contradiction)?;
-    Ok(accepted)
 }
 
 /// An error with its causes, in one line.

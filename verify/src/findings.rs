@@ -95,6 +95,19 @@ pub(crate) fn fill_slots(
     (slots, count)
 }
 
+/// The answer that these votes give; `is_whole` says whether everything was looked at.
+pub(crate) fn verdict<'v>(
+    policy: &Policy,
+    votes: impl IntoIterator<Item = &'v Vote>,
+    is_whole: bool,
+) -> Verdict {
+    match (policy.is_met_by(votes), is_whole) {
+        (true, _) => Verdict::Verified,
+        (false, true) => Verdict::Refused,
+        (false, false) => Verdict::Undetermined,
+    }
+}
+
 /// What has to be shown, as a sentence.
 pub(crate) fn claim(what: &str, policy: &Policy) -> String {
     let names = policy.names();

@@ -1,20 +1,25 @@
 //! Verifies images, SBOMs, files and snapshots.
 //!
 //! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` makes the policy of those
-//! whose word counts, `evidence` collects what is attached to an image and has it judged, `findings` turns what was
-//! judged into the report, `checkpoint` remembers which snapshots were seen.
+//! whose word counts, `evidence` collects what is attached to an image, and has each `item` judged, `findings` turns what
+//! was judged into the report, `checkpoint` remembers which snapshots were seen. A `question` answered from a `record` of
+//! the evidence is a `verdict`, which can be written to a file and derived again.
 
 mod checkpoint;
 mod cli;
 mod commands;
 mod evidence;
 mod findings;
+mod item;
+mod question;
+mod record;
 mod signers;
+mod verdict;
 
 use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{attestation, blob, image, snapshot, tree, trusted_root};
+use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_root};
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
@@ -31,6 +36,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
             Verb::Tree(args) => tree::run(&args, ui).await,
             Verb::TrustedRoot(args) => trusted_root::run(&args, ui),
+            Verb::Replay(args) => replay::run(&args, ui),
         }
     };
     unless_interrupted(ui, "before anything was decided", command).await

@@ -12,6 +12,7 @@ pub mod drill;
 pub mod members;
 pub mod pruning;
 pub mod repair;
+pub mod replay;
 pub mod restore;
 pub mod search;
 pub mod sheet;

@@ -2,7 +2,8 @@
 //! needed to verify it, as one JSON document.
 //!
 //! The parser is strict: an unknown member, a member that stands twice, both members of a choice, or fields that
-//! contradict each other refuse the bundle. Version 0.3 is written.
+//! contradict each other refuse the bundle. Version 0.3 is written. What may be large stays where it is in the document
+//! ([`enclosed`](crate::enclosed)).
 
 mod checkpoint;
 mod wire;
@@ -13,8 +14,10 @@ use lifeboat_core::Sha256Digest;
 
 pub(crate) use self::checkpoint::is_no_part_of_a_name;
 pub use self::checkpoint::{Checkpoint, NoteSignature};
-use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey, refused};
+pub(crate) use self::wire::refused;
+use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey};
 use crate::dsse;
+use crate::enclosed::Enclosed;
 use crate::json::{check_object, printable};
 use crate::key::{Sign, SignError, VerificationKey};
 
@@ -32,6 +35,9 @@ pub const MAX_ATTESTATION_BYTES: u64 = 88 << 20;
 
 /// The largest predicate that is attested, in bytes.
 pub const MAX_PREDICATE_BYTES: u64 = 64 << 20;
+
+/// How much may stand in a bundle beside the payload of its envelope, in bytes. The largest that is known has a hundredth.
+const MAX_BESIDE_BYTES: usize = 4 << 20;
 
 /// How many log entries and timestamps a bundle may carry.
 const MAX_LOG_ENTRIES: usize = 16;
@@ -62,13 +68,13 @@ impl Version {
 
 /// A bundle, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bundle {
+pub struct Bundle<'b> {
     /// The version of the format.
     pub version: Version,
     /// What the signer says can verify the signature.
     pub material: Material,
     /// What was signed, and the signature.
-    pub content: Content,
+    pub content: Content<'b>,
     /// The transparency log entries that it carries. What they show is not known from here.
     pub log_entries: Vec<LogEntry>,
     /// The timestamps that it carries (RFC 3161), in DER.
@@ -87,15 +93,48 @@ pub enum Material {
     Certificates(Vec<Vec<u8>>),
 }
 
+/// The kinds of log entries that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// `hashedrekord` 0.0.1: a file.
+    HashedRekord,
+    /// `hashedrekord` 0.0.2, of Rekor's second generation, which promises nothing and tells no time: a file, or an envelope.
+    HashedRekordV2,
+    /// `dsse` 0.0.1: an envelope.
+    Dsse,
+    /// `intoto` 0.0.2: an envelope.
+    Intoto,
+}
+
+impl EntryKind {
+    const ALL: [Self; 4] = [Self::HashedRekord, Self::HashedRekordV2, Self::Dsse, Self::Intoto];
+
+    /// The kind of this name and version.
+    pub(crate) fn of(kind: &str, version: &str) -> Result<Self, NotABundle> {
+        Self::ALL.into_iter().find(|one| one.name() == (kind, version)).ok_or_else(|| {
+            let (kind, version) = (printable(kind), printable(version));
+            refused(format!("its log entry is of the kind {kind}/{version}, which is not read"))
+        })
+    }
+
+    /// Its name and version.
+    pub const fn name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::HashedRekord => ("hashedrekord", "0.0.1"),
+            Self::HashedRekordV2 => ("hashedrekord", "0.0.2"),
+            Self::Dsse => ("dsse", "0.0.1"),
+            Self::Intoto => ("intoto", "0.0.2"),
+        }
+    }
+}
+
 /// What a log entry says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// The log, by the digest of its key.
     pub log: Option<Sha256Digest>,
     /// Its kind, as the bundle presents it.
-    pub kind: String,
-    /// The version of that kind, likewise.
-    pub kind_version: String,
+    pub kind: EntryKind,
     /// What the log holds: the bytes that its proofs and promises are about.
     pub body: Vec<u8>,
     /// The log's promise to take it, a signature, if there is one.
@@ -104,19 +143,30 @@ pub struct LogEntry {
     pub integrated_time: u64,
     /// Its place in the log.
     pub index: u64,
-    /// Whether it carries a proof of inclusion.
-    pub has_proof: bool,
-    /// Whether the log is one of Rekor's second generation, which promises nothing and tells no time.
-    pub is_second_generation: bool,
-    /// The checkpoint in the proof of inclusion.
+    /// The proof that it is in the log, if there is one.
+    pub proof: Option<Proof>,
+}
+
+/// A proof of inclusion (RFC 6962, section 2.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The entry's place in the tree.
+    pub index: u64,
+    /// How many entries the tree has.
+    pub size: u64,
+    /// The root of the tree.
+    pub root: Sha256Digest,
+    /// The hashes beside the way from the entry to the root.
+    pub hashes: Vec<Sha256Digest>,
+    /// What states size and root, signed by the log.
     pub checkpoint: Option<Checkpoint>,
 }
 
 /// What was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum Content<'b> {
     /// A typed payload, which is in the bundle.
-    Envelope(dsse::Envelope),
+    Envelope(Enclosed<'b>),
     /// A file, which is not in the bundle.
     Message {
         /// The digest that the signer gives for it; never trusted.
@@ -124,6 +174,16 @@ pub enum Content {
         /// The signature over the file.
         signature: Vec<u8>,
     },
+}
+
+impl Content<'_> {
+    /// The signature's bytes.
+    pub fn signature(&self) -> &[u8] {
+        match self {
+            Self::Envelope(envelope) => envelope.signature(),
+            Self::Message { signature, .. } => signature,
+        }
+    }
 }
 
 /// Bytes that are no bundle.
@@ -139,10 +199,10 @@ fn hint(key: &VerificationKey) -> String {
     STANDARD.encode(key.id().as_bytes())
 }
 
-impl Bundle {
+impl Bundle<'static> {
     /// Signs an in-toto statement.
     pub fn sign_statement(payload: Vec<u8>, key: &dyn Sign) -> Result<Self, SignError> {
-        Ok(Self::of(Content::Envelope(dsse::Envelope::sign_with(dsse::IN_TOTO, payload, key)?), key))
+        Ok(Self::of(Content::of_envelope(&dsse::Envelope::sign_with(dsse::IN_TOTO, payload, key)?), key))
     }
 
     /// Signs the file whose SHA-256 is `digest`.
@@ -151,28 +211,38 @@ impl Bundle {
         Ok(Self::of(Content::Message { digest: Some(digest), signature }, key))
     }
 
-    fn of(content: Content, key: &dyn Sign) -> Self {
+    fn of(content: Content<'static>, key: &dyn Sign) -> Self {
         let material = Material::PublicKey { hint: hint(key.verification_key()) };
         Self { version: Version::V0_3, material, content, log_entries: Vec::new(), timestamps: Vec::new() }
     }
+}
 
-    /// The same bundle with one spelling of each member, for readers that know no other and pass over the rest.
+impl Content<'static> {
+    /// The content that an envelope with a signature is.
     ///
     /// # Panics
-    /// Never: the form is strings and numbers only.
-    pub(crate) fn one_spelling(json: &[u8]) -> Result<Vec<u8>, NotABundle> {
-        let json: Json = serde_json::from_slice(json).map_err(|error| refused(error.to_string()))?;
-        Ok(serde_json::to_vec(&json).expect("strings and numbers always serialise"))
+    /// When the envelope has no signature.
+    fn of_envelope(envelope: &dsse::Envelope) -> Self {
+        let signature = envelope.signatures.first().expect("an envelope is signed").bytes.clone();
+        let text = STANDARD.encode(&envelope.payload);
+        let enclosed = Enclosed::new(envelope.payload_type.clone().into(), text.into(), signature);
+        Self::Envelope(enclosed.expect("what was encoded is decoded"))
     }
+}
 
+impl<'b> Bundle<'b> {
     /// Reads the JSON form, in both spellings of members that protocol buffers allow. The caller has capped its size.
-    pub fn parse(json: &[u8]) -> Result<Self, NotABundle> {
-        check_object(json).map_err(refused)?;
-        let json: Json = serde_json::from_slice(json).map_err(|error| refused(error.to_string()))?;
+    pub fn parse(document: &'b [u8]) -> Result<Self, NotABundle> {
+        check_object(document).map_err(refused)?;
+        let json: Json<'b> = serde_json::from_slice(document).map_err(|error| refused(error.to_string()))?;
+        let payload = json.dsse_envelope.as_ref().map_or(0, |envelope| envelope.payload.len());
+        if document.len().saturating_sub(payload) > MAX_BESIDE_BYTES {
+            return Err(refused(format!("more than {MAX_BESIDE_BYTES} bytes stand beside its payload")));
+        }
         let version = Version::of(&json.media_type)
             .ok_or_else(|| refused(format!("its media type is `{}`", printable(&json.media_type))))?;
         let material = json.verification_material.material(version)?;
-        let log_entries = json.verification_material.log_entries()?;
+        let log_entries = json.verification_material.log_entries(version)?;
         let timestamps = json.verification_material.timestamps()?;
         let content = match (json.message_signature, json.dsse_envelope) {
             (Some(message), None) => message.parse()?,
@@ -190,10 +260,12 @@ impl Bundle {
     pub fn to_json(&self) -> Vec<u8> {
         let mut material = JsonMaterial::default();
         match &self.material {
-            Material::PublicKey { hint } => material.public_key = Some(JsonPublicKey { hint: hint.clone() }),
+            Material::PublicKey { hint } => {
+                material.public_key = Some(JsonPublicKey { hint: hint.as_str().into() });
+            }
             Material::Certificates(chain) => {
                 material.certificate =
-                    chain.first().map(|der| JsonCertificate { raw_bytes: STANDARD.encode(der) });
+                    chain.first().map(|der| JsonCertificate { raw_bytes: STANDARD.encode(der).into() });
             }
         }
         let (message_signature, dsse_envelope) = match &self.content {
@@ -201,7 +273,7 @@ impl Bundle {
             Content::Message { digest, signature } => (Some(JsonMessage::new(*digest, signature)), None),
         };
         let json = Json {
-            media_type: MEDIA_TYPE.to_owned(),
+            media_type: MEDIA_TYPE.into(),
             verification_material: material,
             message_signature,
             dsse_envelope,
@@ -238,7 +310,7 @@ mod tests {
 
     #[test]
     fn hostile_bundles_are_refused_with_the_reason() {
-        let reason = |json: &str| Bundle::parse(json.as_bytes()).unwrap_err().reason;
+        let reason = |json: &str| Bundle::parse(json.as_bytes()).map(drop).unwrap_err().reason;
         let bundle = |material: &str, content: &str| {
             format!(r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{{material}}},{content}}}"#)
         };
@@ -265,5 +337,15 @@ mod tests {
         insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
         insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");
         insta::assert_snapshot!(reason("<html>"), @"it is not a JSON object");
+        let entry = r#""tlogEntries":[{"logId":{"keyId":"AA=="},"kindVersion":{"kind":"rekord","version":"0.0.1"},"canonicalizedBody":"AA=="}]"#;
+        insta::assert_snapshot!(reason(&bundle(&format!("{key},{entry}"), message)), @"its log entry is of the kind rekord/0.0.1, which is not read");
+        let old = bundle(&format!("{key},{}", entry.replace("rekord", "hashedrekord")), message);
+        Bundle::parse(old.as_bytes()).unwrap();
+        let old = old.replace(MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.1");
+        insta::assert_snapshot!(reason(&old), @"its log entry has no promise, which version 0.1 demands");
+        let hint = format!(r#""publicKey":{{"hint":"{}"}}"#, "x".repeat(MAX_BESIDE_BYTES));
+        insta::assert_snapshot!(reason(&bundle(&hint, envelope)), @"more than 4194304 bytes stand beside its payload");
+        let large = envelope.replace("e30=", &"AAAA".repeat(MAX_BESIDE_BYTES / 4));
+        Bundle::parse(bundle(key, &large).as_bytes()).unwrap();
     }
 }

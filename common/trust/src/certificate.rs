@@ -128,6 +128,11 @@ impl Claims {
     }
 }
 
+/// The key that a certificate is for: its `SubjectPublicKeyInfo` in DER.
+pub(crate) fn key_of(der: &[u8]) -> Option<Vec<u8>> {
+    Certificate::from_der(der).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
+}
+
 /// A time in a certificate. Those that certificates can name lie within what a timestamp holds.
 pub(crate) fn timestamp(time: Time) -> Timestamp {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);

@@ -19,8 +19,8 @@ use crate::bundle::Bundle;
 use crate::certificate::Claims;
 use crate::dsse::Envelope;
 use crate::identity::Pattern;
-use crate::judge::{File, judge_file};
-use crate::legacy::{self, judge_attestation, judge_signature};
+use crate::judge::{File, judge_file, judge_legacy_attestation, judge_legacy_signature};
+use crate::legacy;
 use crate::policy::{Demands, Policy, Signer};
 use crate::statement::Statement;
 
@@ -80,7 +80,7 @@ pub fn legacy(bytes: &[u8]) -> bool {
         .collect();
     let subject = Sha256Digest::of(b"");
     let [_, policy] = &*ANYONE;
-    assert!(judge_signature(content, &annotations, subject, policy).is_err());
-    assert!(judge_attestation(content, &annotations, subject, None, policy).is_err());
+    assert!(judge_legacy_signature(content, &annotations, subject, policy).is_err());
+    assert!(judge_legacy_attestation(content, &annotations, subject, None, policy).is_err());
     annotations.len() > 2
 }

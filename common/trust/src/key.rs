@@ -7,12 +7,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::digest::{Digest, SHA256, SHA384};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey, UnparsedPublicKey,
-    VerificationAlgorithm,
+    self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1, EcdsaKeyPair, KeyPair, ParsedPublicKey,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use zeroize::Zeroizing;
@@ -320,6 +320,24 @@ impl VerificationKey {
         let scheme = self.algorithm.digest_scheme().ok_or_else(bad)?;
         let digest = Digest::import_less_safe(digest.as_bytes(), &SHA256).map_err(|_| bad())?;
         UnparsedPublicKey::new(scheme, &self.spki).verify_digest(&digest, signature).map_err(|_| bad())
+    }
+
+    /// Checks a signature over the message that has these digests. For a key that signs messages whole it never succeeds.
+    pub(crate) fn verify_digests(
+        &self,
+        sha256: Sha256Digest,
+        sha384: &[u8; 48],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let by_sha384 = || {
+            let digest = Digest::import_less_safe(sha384, &SHA384).ok()?;
+            let key = UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, &self.spki);
+            key.verify_digest(&digest, signature).ok()
+        };
+        match (self.verify_digest(sha256, signature), self.algorithm) {
+            (Err(_), Algorithm::EcdsaP384) => by_sha384().ok_or(BadSignature { key: self.id() }),
+            (verified, _) => verified,
+        }
     }
 
     /// Whether [`VerificationKey::verify_digest`] can ever succeed with this key.

@@ -1,26 +1,22 @@
 //! cosign's older forms (Cosign, "Signature specification"): a "simple signing" payload with its signature in
 //! annotations, and a bare envelope for attestations.
 //!
-//! Both are rewritten as a bundle of an older version, so that signatures, certificates and log entries take the one way
-//! through; what they say is judged here.
+//! Both are read as a bundle of an older version, so that signatures, certificates and log entries take the one way
+//! through.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::bundle::{Bundle, NotABundle};
-use crate::dsse::Envelope;
-use crate::evidence::Signed;
+use crate::bundle::{Bundle, Content, EntryKind, LogEntry, Material, NotABundle, Version};
+use crate::enclosed::Enclosed;
 use crate::json::{check_envelope, check_object, printable};
-use crate::judge::{self, Accepted};
-use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::statement::PredicateType;
-use crate::step;
 
 /// The media type of a layer that holds a signature's payload.
 pub const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -89,74 +85,74 @@ pub fn payload(digest: Sha256Digest, name: &str, annotations: &BTreeMap<String, 
     serde_json::to_vec(&payload).expect("strings always serialise")
 }
 
-/// Judges a payload whose signature stands in `annotations`.
-pub fn judge_signature<'p>(
+/// The signature of a payload, which stands in `annotations`.
+pub(crate) fn signature(
     payload: &[u8],
     annotations: &BTreeMap<String, String>,
-    subject: Sha256Digest,
-    policy: &'p Policy,
-) -> Result<Accepted<'p>, Refusal> {
-    let digest = Sha256Digest::of(payload);
+) -> Result<Bundle<'static>, Refusal> {
     let signature = annotations.get(SIGNATURE).ok_or_else(|| refused("it has no signature"))?;
-    let content = json!({
-        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(digest.as_bytes())},
-        "signature": signature,
-    });
-    let json = rewrite("messageSignature", &content, annotations)?;
-    let bundle = Bundle::parse(&json)?;
-    let signed = Signed { digest, content: Some(payload) };
-    let mut accepted = judge::judge_signature(&bundle, &json, signed, policy)?;
-    // Parsed from the bytes that were verified.
-    let payload = parse(payload)?;
-    if payload.critical.image.digest != subject.to_oci() {
-        return Err(Refusal::OtherSubject {
-            signer: accepted.signer.name(),
-            expected: subject.to_oci(),
-            found: printable(&payload.critical.image.digest),
-        });
-    }
-    let optional = payload.optional.unwrap_or_default();
-    judge::check_annotations(&policy.annotations, |name| Some(optional.get(name)?.as_str()?.to_owned()))?;
-    if let Some(format) = accepted.evidence.steps.first_mut() {
-        *format = step::LEGACY_FORMAT;
-    }
-    accepted.evidence.steps.push(step::LEGACY_SUBJECT);
-    accepted.evidence.steps.extend(judge::annotation_step(policy));
-    judge::judge_time(accepted, policy)
+    let signature = decode("the signature", signature)?;
+    bundle(Content::Message { digest: Some(Sha256Digest::of(payload)), signature }, annotations)
 }
 
-/// Judges a bare envelope whose certificate and log entry, if it has them, stand in `annotations`.
-pub fn judge_attestation<'p>(
-    envelope: &[u8],
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BareEnvelope<'b> {
+    #[serde(borrow)]
+    payload: Cow<'b, str>,
+    #[serde(borrow)]
+    payload_type: Cow<'b, str>,
+    #[serde(borrow)]
+    signatures: Vec<BareSignature<'b>>,
+}
+
+#[derive(Deserialize)]
+struct BareSignature<'b> {
+    #[serde(borrow)]
+    sig: Cow<'b, str>,
+}
+
+/// The envelope of an attestation, whose certificate and log entry, if it has them, stand in `annotations`.
+pub(crate) fn attestation<'b>(
+    envelope: &'b [u8],
     annotations: &BTreeMap<String, String>,
-    subject: Sha256Digest,
-    predicate_type: Option<&PredicateType>,
-    policy: &'p Policy,
-) -> Result<Accepted<'p>, Refusal> {
+) -> Result<Bundle<'b>, Refusal> {
     check_envelope(envelope).map_err(refused)?;
-    let envelope = Envelope::from_json(envelope).map_err(|error| refused(error.to_string()))?;
-    let signatures =
-        envelope.signatures.iter().map(|signature| json!({"sig": STANDARD.encode(&signature.bytes)}));
-    let content = json!({
-        "payloadType": envelope.payload_type,
-        "payload": STANDARD.encode(&envelope.payload),
-        "signatures": signatures.collect::<Vec<_>>(),
-    });
-    let json = rewrite("dsseEnvelope", &content, annotations)?;
-    judge::judge_any(&json, subject, predicate_type, policy)
+    let envelope: BareEnvelope<'b> =
+        serde_json::from_slice(envelope).map_err(|error| refused(error.to_string()))?;
+    let [signature] = envelope.signatures.as_slice() else {
+        return Err(refused(format!("its envelope has {} signatures", envelope.signatures.len())));
+    };
+    let signature = decode("the signature", &signature.sig)?;
+    let enclosed = Enclosed::new(envelope.payload_type, envelope.payload, signature);
+    let enclosed = enclosed.map_err(|error| refused(format!("the payload is not base64: {error}")))?;
+    bundle(Content::Envelope(enclosed), annotations)
 }
 
 fn refused(reason: impl Into<String>) -> Refusal {
     Refusal::NotABundle(NotABundle { reason: reason.into() })
 }
 
-fn parse(payload: &[u8]) -> Result<Payload, Refusal> {
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
+    STANDARD.decode(text).map_err(|error| refused(format!("{what} is not base64: {error}")))
+}
+
+/// What a payload says.
+pub(crate) struct Said {
+    /// The digest of the image, as it stands there.
+    pub(crate) image: String,
+    /// What the signer adds to it.
+    pub(crate) optional: BTreeMap<String, Value>,
+}
+
+/// Reads a payload whose signature has been verified.
+pub(crate) fn parse(payload: &[u8]) -> Result<Said, Refusal> {
     check_object(payload).map_err(refused)?;
     let parsed: Payload = serde_json::from_slice(payload).map_err(|error| refused(error.to_string()))?;
     if parsed.critical.kind != TYPE {
         return Err(refused(format!("the type of its payload is `{}`", printable(&parsed.critical.kind))));
     }
-    Ok(parsed)
+    Ok(Said { image: parsed.critical.image.digest, optional: parsed.optional.unwrap_or_default() })
 }
 
 /// The annotation of a legacy layer that holds what a log answered.
@@ -193,57 +189,56 @@ struct Timestamp {
 }
 
 /// The bundle that says what a legacy layer says.
-fn rewrite(name: &str, content: &Value, annotations: &BTreeMap<String, String>) -> Result<Vec<u8>, Refusal> {
-    let mut material = serde_json::Map::new();
-    match annotations.get(CERTIFICATE) {
-        None => material.insert("publicKey".to_owned(), json!({})),
+fn bundle<'b>(content: Content<'b>, annotations: &BTreeMap<String, String>) -> Result<Bundle<'b>, Refusal> {
+    let material = match annotations.get(CERTIFICATE) {
+        None => Material::PublicKey { hint: String::new() },
         Some(text) => {
             let pem = pem::parse(text).map_err(|_| refused("its certificate is not PEM"))?;
-            let certificate = json!({"rawBytes": STANDARD.encode(pem.contents())});
-            material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [certificate] }))
+            Material::Certificates(vec![pem.into_contents()])
         }
     };
-    if let Some(text) = annotations.get(LOG_BUNDLE) {
-        check_object(text.as_bytes()).map_err(refused)?;
-        let log: LogBundle = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        let body = STANDARD.decode(&log.payload.body).map_err(|_| refused("its log entry is not base64"))?;
-        let body: LogBody = serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))?;
-        let id = decode_hex(&log.payload.log_id).ok_or_else(|| refused("its log id is not hexadecimal"))?;
-        let entry = json!({
-            "logIndex": log.payload.log_index.to_string(),
-            "logId": {"keyId": STANDARD.encode(id)},
-            "kindVersion": {"kind": body.kind, "version": body.version},
-            "integratedTime": log.payload.integrated_time.to_string(),
-            "inclusionPromise": {"signedEntryTimestamp": log.promise},
-            "canonicalizedBody": log.payload.body,
-        });
-        material.insert("tlogEntries".to_owned(), json!([entry]));
-    }
+    let entry = annotations.get(LOG_BUNDLE).map(|text| log_entry(text)).transpose()?;
+    let mut timestamps = Vec::new();
     if let Some(text) = annotations.get(TIMESTAMP) {
         let timestamp: Timestamp = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        let stamps = json!({"rfc3161Timestamps": [{"signedTimestamp": timestamp.signed}]});
-        material.insert("timestampVerificationData".to_owned(), stamps);
+        timestamps.push(decode("its timestamp", &timestamp.signed)?);
     }
     // Version 0.1 demands a promise, which is all that these forms know of a log. 0.2 does without: a timestamp is enough.
-    let version = if material.contains_key("tlogEntries") { "0.1" } else { "0.2" };
-    let bundle = json!({
-        "mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}"),
-        "verificationMaterial": material,
-        name: content,
-    });
-    Ok(serde_json::to_vec(&bundle).expect("JSON values always serialise"))
+    let version = if entry.is_some() { Version::V0_1 } else { Version::V0_2 };
+    Ok(Bundle { version, material, content, log_entries: entry.into_iter().collect(), timestamps })
 }
 
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    text.parse::<Sha256Digest>().ok().map(|digest| *digest.as_bytes())
+fn log_entry(text: &str) -> Result<LogEntry, Refusal> {
+    check_object(text.as_bytes()).map_err(refused)?;
+    let LogBundle { promise, payload } =
+        serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+    let LogPayload { body, integrated_time, log_index, log_id } = payload;
+    if i64::try_from(integrated_time.max(log_index)).is_err() {
+        return Err(refused("the time or the index of its log entry lies out of reach"));
+    }
+    let body = decode("its log entry", &body)?;
+    let LogBody { kind, version } =
+        serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))?;
+    Ok(LogEntry {
+        log: Some(log_id.parse().map_err(|_| refused("its log id is not hexadecimal"))?),
+        kind: EntryKind::of(&kind, &version)?,
+        body,
+        promise: Some(decode("the promise of its log entry", &promise)?),
+        integrated_time,
+        index: log_index,
+        proof: None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dsse::Envelope;
+    use crate::judge::{judge_legacy_attestation, judge_legacy_signature};
     use crate::key::SigningKey;
-    use crate::policy::Signer;
-    use crate::statement::{Predicate, Statement};
+    use crate::policy::{Policy, Signer};
+    use crate::statement::{Predicate, PredicateType, Statement};
+    use crate::step;
 
     fn setting() -> (SigningKey, Policy, Sha256Digest) {
         let key = SigningKey::generate();
@@ -261,14 +256,14 @@ mod tests {
         let (key, policy, subject) = setting();
         let payload = payload(subject, "registry.example/app", &BTreeMap::new());
         insta::assert_snapshot!(String::from_utf8_lossy(&payload), @r#"{"critical":{"identity":{"docker-reference":"registry.example/app"},"image":{"docker-manifest-digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"},"type":"cosign container image signature"},"optional":null}"#);
-        judge_signature(&payload, &signed(&key, &payload), subject, &policy).unwrap();
+        judge_legacy_signature(&payload, &signed(&key, &payload), subject, &policy).unwrap();
         let other = Sha256Digest::of(b"another");
-        let refusal = judge_signature(&payload, &signed(&key, &payload), other, &policy).unwrap_err();
+        let refusal = judge_legacy_signature(&payload, &signed(&key, &payload), other, &policy).unwrap_err();
         assert_eq!(refusal.step(), step::SUBJECT, "{refusal}");
         let stranger = signed(&SigningKey::generate(), &payload);
-        let refusal = judge_signature(&payload, &stranger, subject, &policy).unwrap_err();
+        let refusal = judge_legacy_signature(&payload, &stranger, subject, &policy).unwrap_err();
         assert_eq!(refusal.step(), step::SIGNATURE, "{refusal}");
-        let refusal = judge_signature(&payload, &BTreeMap::new(), subject, &policy).unwrap_err();
+        let refusal = judge_legacy_signature(&payload, &BTreeMap::new(), subject, &policy).unwrap_err();
         assert_eq!(refusal.step(), step::FORMAT, "{refusal}");
     }
 
@@ -283,7 +278,7 @@ mod tests {
             "[]".to_owned(),
         ] {
             let annotations = signed(&key, bad.as_bytes());
-            judge_signature(bad.as_bytes(), &annotations, subject, &policy).unwrap_err();
+            judge_legacy_signature(bad.as_bytes(), &annotations, subject, &policy).unwrap_err();
         }
     }
 
@@ -296,7 +291,7 @@ mod tests {
         let statement = Statement::attestation(subject, "app", &kind, &predicate.unwrap(), &BTreeMap::new());
         let envelope = Envelope::sign(crate::dsse::IN_TOTO, statement, &key).to_json();
         let judged = |kind: &PredicateType| {
-            judge_attestation(&envelope, &BTreeMap::new(), subject, Some(kind), &policy).map(drop)
+            judge_legacy_attestation(&envelope, &BTreeMap::new(), subject, Some(kind), &policy).map(drop)
         };
         judged(&kind).unwrap();
         let refusal = judged(&PredicateType::image_signature()).unwrap_err();

@@ -1,25 +1,25 @@
 //! Transparency logs: whether an entry is in exactly the log that it names.
 //!
-//! The Merkle proofs and the promises are verified by `sigstore-verify`. It takes a checkpoint of any log of the trusted
-//! root for any entry, and never compares the kind of an entry with what the log says. That is done here, for each entry
-//! with the key and the name of its own log.
+//! Each entry is looked at with the key and the name of its own log; the hashes of a proof are `sigstore-merkle`'s. Whether
+//! an entry is about the signature that it came with is `body`'s matter.
+
+pub(crate) mod body;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
-use serde::Deserialize;
+use sigstore_merkle::{hash_leaf, verify_inclusion_proof};
+use sigstore_verify::types::Sha256Hash;
 
-use crate::bundle::{Checkpoint, LogEntry};
-use crate::json::{check_object, printable};
+use crate::bundle::{Bundle, Checkpoint, EntryKind, LogEntry, Proof, Version};
+use crate::json::printable;
 use crate::key::VerificationKey;
 use crate::path::Window;
 use crate::refusal::Refusal;
 use crate::step;
-use crate::trusted_root::wire;
-
-/// The kind of entry whose certificate `sigstore-verify` does not compare.
-const INTOTO: &str = "intoto";
+use crate::trusted_root::{TrustedRoot, wire};
+use crate::witness::{Cosignature, Quorum};
 
 /// The byte of a log's own Ed25519 signatures under a checkpoint (C2SP, "Note", section "Signature types").
 const NOTE: u8 = 1;
@@ -41,9 +41,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn read(log: &wire::Log) -> Result<Self, String> {
-        let id = wire::decode("the id of a log", &log.log_id.key_id)?;
-        let id = <[u8; 32]>::try_from(id)
-            .map_err(|id| format!("the id of a log has {} bytes, not 32", id.len()))?;
+        let id = wire::log_id(&log.log_id)?;
         let checkpoint_id = match &log.checkpoint_key_id {
             None => None,
             Some(id) => {
@@ -56,7 +54,7 @@ impl Log {
         let url = log.base_url.as_str();
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         Ok(Self {
-            id: Sha256Digest::from_bytes(id),
+            id,
             checkpoint_id,
             key: VerificationKey::from_any_spki_der(&key).ok(),
             authority: rest.split('/').next().unwrap_or_default().to_owned(),
@@ -85,18 +83,116 @@ pub(crate) enum Shows {
     Promise,
 }
 
-/// Checks what an entry says of itself against its log; `certificate` is the signer's, if there is one.
+/// What is asked of the log entries of a signature.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'p> {
+    pub(crate) root: &'p TrustedRoot,
+    /// Whether an entry of a known log is needed.
+    pub(crate) is_needed: bool,
+    /// Since when the signer's certificate is valid, if there is one. The signature cannot be older.
+    pub(crate) certified: Option<Timestamp>,
+    pub(crate) now: Timestamp,
+}
+
+/// What the log entries of a signature show.
+#[derive(Debug, Default)]
+pub(crate) struct Shown<'b> {
+    /// The entries of known logs, with what each shows.
+    known: Vec<(&'b LogEntry, Shows)>,
+    /// How many entries are of logs that the trusted root does not know.
+    pub(crate) unknown: usize,
+    /// When logs took the signature in, by their promises.
+    pub(crate) times: Vec<Timestamp>,
+}
+
+/// What witnesses signed under the checkpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Witnessed {
+    pub(crate) cosignatures: Vec<Cosignature>,
+    pub(crate) unchecked: usize,
+}
+
+impl<'b> Shown<'b> {
+    /// Looks at each entry by itself. One of a known log that is not good refuses the signature; one of another log says
+    /// nothing.
+    pub(crate) fn of(bundle: &'b Bundle<'_>, rules: Rules<'_>) -> Result<Self, Refusal> {
+        let Rules { root, is_needed, certified, now } = rules;
+        let mut shown = Self::default();
+        for (place, entry) in bundle.log_entries.iter().enumerate() {
+            let is_same = |other: &LogEntry| other.log == entry.log && other.body == entry.body;
+            if bundle.log_entries[..place].iter().any(is_same) {
+                return Err(Refusal::unproven(step::LOG_ENTRY, "it carries one log entry twice".to_owned()));
+            }
+            let Some(log) = entry.log.and_then(|log| root.prepared().logs.get(&log)) else {
+                shown.unknown += 1;
+                continue;
+            };
+            let proves = match bundle.version {
+                Version::V0_1 => entry.promise.is_some(),
+                Version::V0_2 | Version::V0_3 => entry.proof.is_some(),
+            };
+            // A certificate needs the time that a promise bears, also where no log is demanded.
+            let is_time = certified.is_some() && entry.promise.is_some() && !is_needed;
+            if !proves && !is_time {
+                let reason = "one of its log entries does not prove that it is in the log";
+                return Err(Refusal::unproven(step::INCLUSION, reason.to_owned()));
+            }
+            let (shows, time) = check_entry(entry, log, certified, now)?;
+            shown.known.push((entry, shows));
+            shown.times.extend(time);
+        }
+        if shown.known.is_empty() && is_needed {
+            let reason = match shown.unknown {
+                0 => "it carries no log entry".to_owned(),
+                _ => format!("its log entry is not of a log that {} knows", root.name()),
+            };
+            return Err(Refusal::unproven(step::INCLUSION, reason));
+        }
+        // Version 0.1 rests on logs: what it carries besides counts only together with one.
+        let rests = certified.is_some() || !bundle.timestamps.is_empty();
+        if bundle.version == Version::V0_1 && rests && shown.known.is_empty() {
+            let reason = "no known log promised to take it, as its version demands";
+            return Err(Refusal::unproven(step::INCLUSION, reason.to_owned()));
+        }
+        Ok(shown)
+    }
+
+    /// Whether any entry is of a known log.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether a known log promised anything.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.known.iter().any(|(entry, _)| entry.promise.is_some())
+    }
+
+    /// How many entries of known logs show this.
+    pub(crate) fn count(&self, shows: Shows) -> usize {
+        self.known.iter().filter(|(_, found)| *found == shows).count()
+    }
+
+    /// What witnesses signed under the checkpoints, which were verified: enough of them under each.
+    pub(crate) fn witnessed(&self, quorum: &Quorum) -> Result<Witnessed, Refusal> {
+        let mut all = Witnessed::default();
+        for (entry, _) in &self.known {
+            let witnessed = quorum.check(entry.proof.as_ref().and_then(|proof| proof.checkpoint.as_ref()))?;
+            all.cosignatures.extend(witnessed.cosignatures);
+            all.unchecked += witnessed.unchecked;
+        }
+        Ok(all)
+    }
+}
+
+/// Checks what an entry says of itself against its log; gives what it shows, and when the log took it, if it says so.
 ///
 /// `signed_after` is a time before which the signature cannot have been made, if one is known.
-pub(crate) fn check_entry(
+fn check_entry(
     entry: &LogEntry,
     log: &Log,
-    certificate: Option<&[u8]>,
     signed_after: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Shows, Refusal> {
-    let wrong = |reason: String| Refusal::unproven(step::LOG_ENTRY, reason);
-    check_body(entry, certificate).map_err(wrong)?;
+) -> Result<(Shows, Option<Timestamp>), Refusal> {
     if let Some(window) = log.window {
         let refused = |reason: String| Err(Refusal::unproven(step::INCLUSION, reason));
         if now < window.start {
@@ -108,59 +204,36 @@ pub(crate) fn check_entry(
             return refused(format!("it was signed after {after}, and its log is believed until {end} only"));
         }
     }
+    let mut time = None;
     if let Some(promise) = &entry.promise {
-        check_promise(entry, promise, log).map_err(|reason| Refusal::unproven(step::LOG_TIME, reason))?;
+        time = check_promise(entry, promise, log, now)
+            .map_err(|reason| Refusal::unproven(step::LOG_TIME, reason))?;
     }
-    match &entry.checkpoint {
-        _ if !entry.has_proof => Ok(Shows::Promise),
-        None => {
-            Err(Refusal::unproven(step::INCLUSION, "its proof of inclusion has no checkpoint".to_owned()))
-        }
-        Some(checkpoint) => check_checkpoint(checkpoint, log)
-            .map(|()| Shows::Inclusion)
-            .map_err(|reason| Refusal::unproven(step::INCLUSION, reason)),
-    }
+    let Some(proof) = &entry.proof else { return Ok((Shows::Promise, time)) };
+    check_proof(entry, proof, log).map_err(|reason| Refusal::unproven(step::INCLUSION, reason))?;
+    Ok((Shows::Inclusion, time))
 }
 
-#[derive(Deserialize)]
-struct Body {
-    kind: String,
-    #[serde(rename = "apiVersion")]
-    version: String,
-    #[serde(default)]
-    spec: serde_json::Value,
+/// Verifies that the entry is in the tree that the log's own checkpoint states.
+fn check_proof(entry: &LogEntry, proof: &Proof, log: &Log) -> Result<(), String> {
+    let Some(checkpoint) = &proof.checkpoint else {
+        return Err("its proof of inclusion has no checkpoint".to_owned());
+    };
+    check_checkpoint(checkpoint, log)?;
+    let hash = |hash: &Sha256Digest| Sha256Hash::new(*hash.as_bytes());
+    let hashes: Vec<_> = proof.hashes.iter().map(hash).collect();
+    verify_inclusion_proof(&hash_leaf(&entry.body), proof.index, proof.size, &hashes, &hash(&proof.root))
+        .map_err(|error| format!("its proof of inclusion is wrong: {error}"))
 }
 
-/// Compares the body of an entry with what stands around it: the log answers for the body only.
-fn check_body(entry: &LogEntry, certificate: Option<&[u8]>) -> Result<(), String> {
-    check_object(&entry.body).map_err(|reason| format!("its log entry is malformed: {reason}"))?;
-    let body: Body = serde_json::from_slice(&entry.body)
-        .map_err(|error| format!("its log entry is malformed: {error}"))?;
-    if body.kind != entry.kind || body.version != entry.kind_version {
-        return Err(format!(
-            "its log entry is {}/{}, and is presented as {}/{}",
-            printable(&body.kind),
-            printable(&body.version),
-            printable(&entry.kind),
-            printable(&entry.kind_version)
-        ));
-    }
-    if let Some(certificate) = certificate.filter(|_| body.kind == INTOTO) {
-        let signatures = body.spec.pointer("/content/envelope/signatures").and_then(|all| all.as_array());
-        let logged = signatures.into_iter().flatten().map(|one| {
-            let pem = STANDARD.decode(one.get("publicKey")?.as_str()?).ok()?;
-            Some(pem::parse(pem).ok()?.into_contents())
-        });
-        let logged: Vec<_> = logged.collect();
-        if logged.is_empty() || logged.iter().any(|one| one.as_deref() != Some(certificate)) {
-            return Err("its log entry is about a signature with another certificate".to_owned());
-        }
-    }
-    Ok(())
-}
-
-/// Verifies a log's promise to take an entry, which bears the time (Rekor, "Signed Entry Timestamp").
-fn check_promise(entry: &LogEntry, promise: &[u8], log: &Log) -> Result<(), String> {
+/// Verifies a log's promise to take an entry, and gives the time that it bears (Rekor, "Signed Entry Timestamp"). Logs of the
+/// second generation tell no time, and neither does a zero.
+fn check_promise(
+    entry: &LogEntry,
+    promise: &[u8],
+    log: &Log,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, String> {
     let time = i64::try_from(entry.integrated_time).ok().and_then(|time| Timestamp::from_second(time).ok());
     let time = time.ok_or_else(|| "the time of its log entry lies out of reach".to_owned())?;
     if log.window.is_some_and(|window| !window.contains(time)) {
@@ -175,7 +248,14 @@ fn check_promise(entry: &LogEntry, promise: &[u8], log: &Log) -> Result<(), Stri
     let key =
         log.key.as_ref().ok_or_else(|| "the key of its log is of a kind that is not read".to_owned())?;
     let wrong = |_| "the promise (SET) of its log entry is not by the log that the entry names".to_owned();
-    key.verify(promised.as_bytes(), promise).map_err(wrong)
+    key.verify(promised.as_bytes(), promise).map_err(wrong)?;
+    if entry.kind == EntryKind::HashedRekordV2 || entry.integrated_time == 0 {
+        return Ok(None);
+    }
+    if time > now {
+        return Err(format!("its log took it at {time}, and now is {now}: check the clock of this machine"));
+    }
+    Ok(Some(time))
 }
 
 /// Verifies a checkpoint with exactly the key and the name of `log` (C2SP, "Note" and "Checkpoint").

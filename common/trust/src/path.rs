@@ -88,7 +88,8 @@ pub(crate) struct Authority {
     pub(crate) window: Option<Window>,
 }
 
-/// Checks that `leaf` is good for `purpose` at `time` by the word of one of `authorities`.
+/// Checks that `leaf` is good for `purpose` at `time` by the word of one of `authorities`. Gives the certificate that issued
+/// it.
 ///
 /// `brought` are the certificates that came with the evidence. They are believed only as far as the path proves them, and
 /// looked at only for an authority of which the trusted root knows nothing but the root certificate.
@@ -98,11 +99,11 @@ pub(crate) fn validate(
     brought: &[Vec<u8>],
     time: Timestamp,
     purpose: Purpose,
-) -> Result<(), String> {
+) -> Result<Vec<u8>, String> {
     let mut reason = None;
     for authority in authorities {
         match validate_under(leaf, authority, brought, time, purpose) {
-            Ok(()) => return Ok(()),
+            Ok(issuer) => return Ok(issuer),
             // What a path fails for says more than that there is none.
             Err(Unproven { is_path: true, reason: found }) => reason = Some(found),
             Err(Unproven { reason: found, .. }) => {
@@ -126,7 +127,7 @@ fn validate_under(
     brought: &[Vec<u8>],
     time: Timestamp,
     purpose: Purpose,
-) -> Result<(), Unproven> {
+) -> Result<Vec<u8>, Unproven> {
     let none = |reason: String| Unproven { is_path: false, reason };
     if authority.window.is_some_and(|window| !window.contains(time)) {
         return Err(none(format!("no authority that issued it is believed at {time}")));
@@ -144,7 +145,7 @@ fn validate_under(
     let leaf_der = CertificateDer::from(leaf);
     let end = EndEntityCert::try_from(&leaf_der).map_err(|error| none(error.to_string()))?;
     let seconds = u64::try_from(time.as_second()).map_err(|_| none(format!("{time} lies before 1970")))?;
-    let refused = RefCell::new(None);
+    let (refused, issuer) = (RefCell::new(None), RefCell::new(Vec::new()));
     let look = |path: &VerifiedPath<'_>| {
         let between = path.intermediate_certificates().map(|one| one.der().to_vec());
         let whole: Vec<Vec<u8>> =
@@ -152,14 +153,16 @@ fn validate_under(
         check_path(&whole, time, purpose).map_err(|reason| {
             refused.replace(Some(reason));
             webpki::Error::UnknownIssuer
-        })
+        })?;
+        issuer.replace(whole[1].clone());
+        Ok(())
     };
     let algorithms: &[&dyn SignatureVerificationAlgorithm] = WEBPKI_VERIFICATION_ALGS;
     // Asked of the signer below: an authority without this extension may issue for any purpose.
     let usage = Usage::required_if_present(purpose.oid().as_bytes());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let found = end.verify_for_usage(algorithms, &anchors, &between, now, usage, None, Some(&look));
-    let Err(error) = found else { return Ok(()) };
+    let Err(error) = found.map(drop) else { return Ok(issuer.take()) };
     if let Some(reason) = refused.take() {
         Err(Unproven { is_path: true, reason })
     } else {

@@ -1,9 +1,41 @@
 //! Whose word counts: keys and identities, how many of them, and what their signatures must bring.
+//!
+//! A policy is taken apart in one place, into what each step of a verification consumes. No flag can be added to it that no
+//! step looks at: this compiles, since every flag is named,
+//!
+//! ```
+//! # use lifeboat_trust::policy::Policy;
+//! fn take_apart(policy: &Policy) {
+//!     let Policy {
+//!         signers: _, threshold: _, root: _, demands: _, keys_need_log: _, quorum: _, annotations: _,
+//!         minimum_time: _, now: _,
+//!     } = policy;
+//! }
+//! ```
+//!
+//! and this does not, since one of them is forgotten:
+//!
+//! ```compile_fail,E0027
+//! # use lifeboat_trust::policy::Policy;
+//! fn take_apart(policy: &Policy) {
+//!     let Policy {
+//!         signers: _, threshold: _, root: _, demands: _, keys_need_log: _, quorum: _, annotations: _,
+//!         minimum_time: _,
+//!     } = policy;
+//! }
+//! ```
+//!
+//! In the crate itself a flag that is named and not used does not compile either (`unused_variables`, `dead_code`).
+
+#![deny(unused_variables, dead_code)]
+
+mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+pub use self::document::{NotAPolicy, PolicyDocument};
 use crate::identity::Pattern;
 use crate::key::VerificationKey;
 use crate::matching::{self, Vote};
@@ -93,7 +125,69 @@ impl Signer {
     }
 }
 
+/// A policy, taken apart into what each step consumes.
+pub(crate) struct Steps<'p> {
+    pub(crate) authentication: Authentication<'p>,
+    pub(crate) demands: ClaimDemands<'p>,
+    counting: Counting<'p>,
+}
+
+/// What decides whether somebody whose word counts made a signature.
+#[derive(Clone, Copy)]
+pub(crate) struct Authentication<'p> {
+    pub(crate) signers: &'p [Signer],
+    pub(crate) root: &'p TrustedRoot,
+    /// Whether a signature with a key, and one with a certificate, needs an entry in a log.
+    pub(crate) keys_need_log: bool,
+    pub(crate) certificates_need_log: bool,
+    /// Whether a certificate must have been logged.
+    pub(crate) certificate_log: bool,
+    pub(crate) quorum: &'p Quorum,
+    pub(crate) now: Timestamp,
+}
+
+/// What decides whether that which was said is enough.
+#[derive(Clone, Copy)]
+pub(crate) struct ClaimDemands<'p> {
+    pub(crate) annotations: &'p BTreeMap<String, String>,
+    pub(crate) minimum_time: Option<Timestamp>,
+}
+
+/// What decides how many signatures are enough.
+struct Counting<'p> {
+    signers: &'p [Signer],
+    threshold: usize,
+}
+
 impl Policy {
+    /// The only place where a policy is taken apart.
+    pub(crate) fn steps(&self) -> Steps<'_> {
+        let Self {
+            signers,
+            threshold,
+            root,
+            demands: Demands { log, certificate_log },
+            keys_need_log,
+            quorum,
+            annotations,
+            minimum_time,
+            now,
+        } = self;
+        Steps {
+            authentication: Authentication {
+                signers,
+                root,
+                keys_need_log: *keys_need_log || quorum.is_needed(),
+                certificates_need_log: *log || quorum.is_needed(),
+                certificate_log: *certificate_log,
+                quorum,
+                now: *now,
+            },
+            demands: ClaimDemands { annotations, minimum_time: *minimum_time },
+            counting: Counting { signers, threshold: (*threshold).max(1) },
+        }
+    }
+
     /// The signers' names, as a sentence has them.
     pub fn names(&self) -> Vec<String> {
         self.signers.iter().map(Signer::name).collect()
@@ -101,12 +195,7 @@ impl Policy {
 
     /// Whether a signature counts only with an entry in a transparency log, also one with a key.
     pub fn keys_need_log(&self) -> bool {
-        self.keys_need_log || self.quorum.is_needed()
-    }
-
-    /// The same, of a signature with a certificate or with a key.
-    pub(crate) fn demands_log(&self, has_certificate: bool) -> bool {
-        if has_certificate { self.demands.log || self.quorum.is_needed() } else { self.keys_need_log() }
+        self.steps().authentication.keys_need_log
     }
 
     /// The most slots that can be filled together: two signers with one key, or with one identity, are one party. A
@@ -131,12 +220,38 @@ impl Policy {
 
     /// Which of these votes fills which signer's slot, as many as can be filled together.
     pub fn fill<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> Vec<Option<usize>> {
+        let Counting { signers, threshold: _ } = self.steps().counting;
         let votes: Vec<Vote> = votes.into_iter().cloned().collect();
-        matching::fill(self.signers.len(), &votes)
+        matching::fill(signers.len(), &votes)
     }
 
     /// Whether these votes fill as many slots as the threshold wants.
     pub fn is_met_by<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> bool {
-        self.fill(votes).iter().flatten().count() >= self.threshold.max(1)
+        self.fill(votes).iter().flatten().count() >= self.steps().counting.threshold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Where parts of a policy are taken apart, with what the pattern begins with.
+    const PLACES: [(&str, &str, usize); 5] = [
+        (include_str!("policy.rs"), "let Self {", 1),
+        (include_str!("policy/document.rs"), "let Self {", 2),
+        (include_str!("evidence/authenticated.rs"), "let Authentication {", 2),
+        (include_str!("evidence/accepted.rs"), "let ClaimDemands {", 1),
+        (include_str!("log.rs"), "let Rules {", 1),
+    ];
+
+    #[test]
+    fn nothing_of_a_policy_is_passed_over_where_it_is_taken_apart() {
+        for (source, pattern, count) in PLACES {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            let found: Vec<&str> = source.split(pattern).skip(1).collect();
+            assert_eq!(found.len(), count, "{pattern}");
+            for rest in found {
+                let (members, _) = rest.split_once("} = ").unwrap();
+                assert!(!members.contains(".."), "{members}");
+            }
+        }
     }
 }

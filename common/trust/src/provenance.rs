@@ -9,6 +9,7 @@ mod build_type;
 use std::collections::BTreeMap;
 
 use lifeboat_core::{Fault, Kind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::build_type::{Build, Origin, text};
@@ -26,7 +27,8 @@ const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 const RUNNER: &str = "https://github.com/actions/runner/";
 
 /// What the caller expects of a build.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Expectations {
     /// The builder's id; without an `@ref`, any release of it.
     pub builder: Option<String>,
@@ -44,7 +46,8 @@ pub struct Expectations {
 }
 
 /// What a parameter must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Parameter {
     /// This text, and no number or truth value that is written alike.
     Text(String),
@@ -69,8 +72,25 @@ impl Parameter {
 }
 
 /// A source repository, in the one form that is compared: `https://host/path`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Source(String);
+
+impl TryFrom<String> for Source {
+    type Error = NotASource;
+
+    fn try_from(text: String) -> Result<Self, NotASource> {
+        // It is in the form that is compared already, which loses nothing more at its end.
+        let source: Self = format!("{text}.git").parse()?;
+        if source.0 == text { Ok(source) } else { Err(NotASource { text }) }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.0
+    }
+}
 
 /// A text that names no source repository.
 #[derive(Debug, thiserror::Error)]
@@ -111,12 +131,13 @@ impl std::str::FromStr for Source {
 impl Expectations {
     /// Whether nothing is expected.
     pub fn is_empty(&self) -> bool {
-        self.builder.is_none()
-            && self.source.is_none()
-            && self.git_ref.is_none()
-            && self.parameters.is_empty()
-            && self.source_at.is_none()
-            && self.git_ref_at.is_none()
+        let Self { builder, source, git_ref, parameters, source_at, git_ref_at } = self;
+        builder.is_none()
+            && source.is_none()
+            && git_ref.is_none()
+            && parameters.is_empty()
+            && source_at.is_none()
+            && git_ref_at.is_none()
     }
 
     /// Compares the provenance of a statement that counts with what is expected.

@@ -292,12 +292,12 @@ impl Statement {
 
     /// Whether one of the subjects is `digest`.
     pub fn is_about(&self, digest: Sha256Digest) -> bool {
-        self.about(digest).is_some()
+        self.place_of(digest).is_some()
     }
 
-    /// The subject that is `digest`.
-    pub fn about(&self, digest: Sha256Digest) -> Option<&Subject> {
-        self.subjects.iter().find(|subject| subject.digest.matches(digest))
+    /// The place of the subject that is `digest`; of several, of the first.
+    pub(crate) fn place_of(&self, digest: Sha256Digest) -> Option<usize> {
+        self.subjects.iter().position(|subject| subject.digest.matches(digest))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Timestamps (RFC 3161): what `sigstore-tsa` does not ask of one whose signature is good.
+//! Timestamps (RFC 3161). `sigstore-tsa` verifies the signature of one; the rest is asked here.
 //!
 //! A token must say by signed attributes what it is and which certificate signed it (RFC 3161, section 2.4.2; RFC 5652,
 //! section 11.1; RFC 5816), the authority's certificates must form a path that is good at that time, and the time must have
@@ -8,6 +8,8 @@ use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
 use cms::content_info::ContentInfo;
 use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
 use jiff::Timestamp;
+use sigstore_verify::tsa::verify_timestamp_for_authority;
+use sigstore_verify::types::{DerCertificate, SignatureBytes, TimestampToken, TsaAuthority};
 use x509_cert::Certificate;
 use x509_cert::attr::Attribute;
 use x509_cert::der::asn1::{Any, AnyRef, GeneralizedTime, ObjectIdentifier};
@@ -32,8 +34,52 @@ const SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3
 /// How far the clock of an authority may be ahead of this one, in seconds.
 const MAX_AHEAD: i64 = 60;
 
+/// When an authority saw the signature, by this token.
+pub(crate) fn verify(
+    token: &[u8],
+    signature: &[u8],
+    authorities: &[Authority],
+    now: Timestamp,
+) -> Result<Timestamp, Refusal> {
+    let begun = |authority: &&Authority| authority.window.is_none_or(|window| window.start <= now);
+    let authorities: Vec<Authority> = authorities.iter().filter(begun).cloned().collect();
+    let time = verify_signature(token, signature, &authorities)
+        .map_err(|reason| Refusal::unproven(step::TIMESTAMP, reason))?;
+    check(token, &authorities, now)?;
+    Ok(time)
+}
+
+/// Verifies the signature of a token, with each authority's own certificates and window.
+fn verify_signature(token: &[u8], signature: &[u8], authorities: &[Authority]) -> Result<Timestamp, String> {
+    let (token, signature) = (TimestampToken::from_bytes(token), SignatureBytes::from_bytes(signature));
+    let mut reason = None;
+    let mut outside = None;
+    for authority in authorities {
+        let certificate = |der: &Vec<u8>| DerCertificate::new(der.clone());
+        let (Some(leaf), Some(root)) = (authority.chain.first(), authority.chain.last()) else { continue };
+        let between = authority.chain.len().saturating_sub(1).max(1);
+        let between = authority.chain[1..between].iter().map(certificate).collect();
+        let known = TsaAuthority::new(certificate(leaf), between, certificate(root), None);
+        match verify_timestamp_for_authority(&token, &signature, &known) {
+            Ok(time) => {
+                let time = Timestamp::from_second(time.as_second()).map_err(|error| error.to_string())?;
+                if authority.window.is_none_or(|window| window.contains(time)) {
+                    return Ok(time);
+                }
+                outside = Some(time);
+            }
+            Err(error) => reason = Some(error.to_string()),
+        }
+    }
+    Err(match (outside, reason) {
+        (Some(time), _) => format!("its timestamp is of {time}, when its authority is not believed"),
+        (None, Some(reason)) => format!("its timestamp is not verified: {reason}"),
+        (None, None) => "the trusted root names no timestamp authority that is believed now".to_owned(),
+    })
+}
+
 /// Checks a token whose signature was verified.
-pub(crate) fn check(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), Refusal> {
+fn check(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), Refusal> {
     check_token(token, authorities, now).map_err(|reason| {
         Refusal::unproven(step::TIMESTAMP, format!("its timestamp does not count: {reason}"))
     })
@@ -78,7 +124,7 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
             Err("its certificate was not valid then".to_owned())
         };
     }
-    validate(leaf, &issuers, &[], time, Purpose::TimeStamping)
+    validate(leaf, &issuers, &[], time, Purpose::TimeStamping).map(drop)
 }
 
 /// The signed data in a token, or in the answer of an authority that holds one (RFC 3161, section 2.4.2).

@@ -3,6 +3,7 @@
 mod lint;
 pub(crate) mod wire;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
@@ -10,10 +11,10 @@ use std::sync::OnceLock;
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot as Parsed};
-use sigstore_verify::types::DerCertificate;
 
 pub use self::lint::{Finding, Level, lint};
 use self::wire::Root;
+use crate::certificate_log::CertificateLogs;
 use crate::log::Log;
 use crate::path::Authority;
 
@@ -23,12 +24,13 @@ use crate::path::Authority;
 /// needed: most verifications with keys never do.
 pub struct TrustedRoot {
     name: String,
+    json: Cow<'static, [u8]>,
     prepared: OnceLock<Prepared>,
 }
 
 pub(crate) struct Prepared {
-    parsed: Parsed,
-    pub(crate) verifier: Verifier,
+    /// The certificate transparency logs.
+    pub(crate) certificate_logs: CertificateLogs,
     /// The logs, by their ids.
     pub(crate) logs: BTreeMap<Sha256Digest, Log>,
     /// The authorities that issue signing certificates.
@@ -62,13 +64,15 @@ impl Fault for NotATrustedRoot {
 impl TrustedRoot {
     /// The root of Sigstore's public-good instance.
     pub fn public_good() -> Self {
-        Self { name: "Sigstore's public-good instance".to_owned(), prepared: OnceLock::new() }
+        let json = Cow::Borrowed(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes());
+        Self { name: "Sigstore's public-good instance".to_owned(), json, prepared: OnceLock::new() }
     }
 
     /// Reads the JSON form. The caller has capped its size; `name` is what the user calls it.
     pub fn from_json(name: &str, json: &[u8]) -> Result<Self, NotATrustedRoot> {
         let prepared = prepare(json).map_err(|reason| NotATrustedRoot { reason })?;
-        Ok(Self { name: name.to_owned(), prepared: OnceLock::from(prepared) })
+        let json = json.to_vec().into();
+        Ok(Self { name: name.to_owned(), json, prepared: OnceLock::from(prepared) })
     }
 
     /// What the user calls it.
@@ -76,29 +80,13 @@ impl TrustedRoot {
         &self.name
     }
 
-    pub(crate) fn prepared(&self) -> &Prepared {
-        self.prepared.get_or_init(|| {
-            prepare(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
-                .expect("the built-in root is good: a test shows it")
-        })
+    /// Its JSON form, as it was read.
+    pub fn json(&self) -> &[u8] {
+        &self.json
     }
-}
 
-impl Prepared {
-    /// The library's verifier with certificates that came with the evidence. It takes every certificate of a chain for an
-    /// anchor; whether these are good is decided by the path, which is checked apart.
-    pub(crate) fn verifier_with(&self, brought: &[Vec<u8>]) -> Result<Verifier, String> {
-        let mut root = self.parsed.clone();
-        for authority in &mut root.certificate_authorities {
-            let certificates = &mut authority.cert_chain.certificates;
-            let [only] = certificates.as_slice() else { continue };
-            let mut one = only.clone();
-            for der in brought {
-                one.raw_bytes = DerCertificate::new(der.clone());
-                certificates.push(one.clone());
-            }
-        }
-        Verifier::new(&root).map_err(|error| error.to_string())
+    pub(crate) fn prepared(&self) -> &Prepared {
+        self.prepared.get_or_init(|| prepare(&self.json).expect("the built-in root is good: a test shows it"))
     }
 }
 
@@ -122,8 +110,10 @@ fn prepare(json: &[u8]) -> Result<Prepared, String> {
     let timestamp_authorities = authorities(&root.timestamp_authorities)?;
     // The library reads one spelling of each member and passes over all others.
     let parsed = Parsed::from_json(&root.to_json()).map_err(|error| error.to_string())?;
-    let verifier = Verifier::new(&parsed).map_err(|error| error.to_string())?;
-    Ok(Prepared { parsed, verifier, logs, certificate_authorities, timestamp_authorities })
+    // Whatever is no key and no certificate, it says so.
+    Verifier::new(&parsed).map_err(|error| error.to_string())?;
+    let certificate_logs = CertificateLogs::read(&root, &parsed)?;
+    Ok(Prepared { certificate_logs, logs, certificate_authorities, timestamp_authorities })
 }
 
 #[cfg(test)]

@@ -145,6 +145,13 @@ impl Witness {
         Ok(Self { name: (*name).to_owned(), id, key })
     }
 
+    /// The verifier key, as [`Witness::from_vkey`] reads it.
+    pub fn to_vkey(&self) -> String {
+        let raw = self.key.to_ed25519().unwrap_or_default();
+        let key = STANDARD.encode([&[COSIGNATURE], &raw[..]].concat());
+        format!("{}+{}+{key}", self.name, hexadecimal(self.id))
+    }
+
     /// The name in the key.
     pub fn name(&self) -> &str {
         &self.name
@@ -186,6 +193,16 @@ impl Quorum {
             threshold if threshold > named => Err(NoQuorum::Unreachable { threshold, named }),
             threshold => Ok(Self { witnesses: distinct, threshold }),
         }
+    }
+
+    /// The witnesses, each once.
+    pub fn witnesses(&self) -> &[Witness] {
+        &self.witnesses
+    }
+
+    /// How many of them must have signed.
+    pub fn threshold(&self) -> usize {
+        self.threshold
     }
 
     /// Whether any witness must have signed.
@@ -289,7 +306,7 @@ mod tests {
             "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv\n",
         ] {
             let witness = Witness::from_vkey(vkey).unwrap();
-            assert!(vkey.starts_with(&format!("{}+{}+", witness.name(), hexadecimal(witness.id))));
+            assert_eq!(witness.to_vkey(), vkey.trim());
         }
     }
 

@@ -15,6 +15,7 @@ use lifeboat_trust::statement::PredicateType;
 use crate::evidence::{Image, Search};
 use crate::findings::outcome;
 use crate::signers::{self, EvidenceFlags, SignerFlags};
+use crate::verdict::ReportFlags;
 
 /// Verify that a trusted signer signed a statement about an image, such as its SBOM
 ///
@@ -27,6 +28,7 @@ Examples:
   lifeboat-verify attestation registry.example/app:1.0 --type slsaprovenance1 --key ci.pub \\
       --builder https://ci.example/builder@v1 --source github.com/acme/app --ref refs/tags/v1.0
   lifeboat-verify attestation oci:./build/app --type https://example.com/review/v1 --key release.pub
+  lifeboat-verify attestation oci:./build/app --type cyclonedx --key release.pub --report verdict.json
 
 Exit codes: 0 verified; 1 none, or by others or about something else; 3 could not be determined")]
 pub(crate) struct Args {
@@ -49,6 +51,8 @@ pub(crate) struct Args {
     /// Look at the bundle of this manifest only, where an image has several attestations of the type
     #[arg(long, value_name = "sha256:HEX")]
     only: Option<String>,
+    #[command(flatten)]
+    verdict: ReportFlags,
     #[command(flatten)]
     build: BuildFlags,
     #[command(flatten)]
@@ -140,10 +144,12 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let image = Image::resolve(reference, args.platform.as_deref(), &args.registry).await?;
     let claim = image.claim(kind);
     let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_when_met: false, only, expectations };
-    let findings = image.search(&claim, &policy, &search).await?;
+    let mut findings = image.search(&claim, &policy, &search, args.verdict.record()).await?;
+    let (asked, record) = image.asked(&claim, &policy, &search, &mut findings);
     let predicates: Vec<Vec<u8>> =
         findings.accepted.iter().map(|found| predicate(&found.accepted).into()).collect();
     let mut report = image.report(&claim, &policy, findings);
+    args.verdict.write(asked, record, report.verdict)?;
     if let (Some(path), Some(predicate)) = (&args.output, predicates.first()) {
         if predicates.iter().any(|other| other != predicate) {
             let bundles: Vec<_> = report.accepted.iter().map(|accepted| accepted.bundle.as_str()).collect();

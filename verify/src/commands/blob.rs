@@ -1,5 +1,6 @@
 //! `lifeboat-verify blob`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,10 @@ use lifeboat_trust::policy::{Policy, Signer};
 use lifeboat_trust::statement::PredicateType;
 
 use crate::findings::{self, outcome};
+use crate::item::{Asked, Form, Item};
+use crate::question::{Question, Unjudged};
 use crate::signers::{self, EvidenceFlags, SignerFlags};
+use crate::verdict::{self, ReportFlags};
 
 /// Verify that a file was signed by a trusted signer, or stated something about
 ///
@@ -26,6 +30,7 @@ use crate::signers::{self, EvidenceFlags, SignerFlags};
 Examples:
   lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json --key release.pub
   lifeboat-verify blob sha256:9f86d0… --bundle app.tar.gz.sigstore.json --key release.pub
+  lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json --key release.pub --report verdict.json
   lifeboat-verify blob app.tar.gz --bundle app.tar.gz.sigstore.json \\
       --certificate-identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com
@@ -45,6 +50,8 @@ pub(crate) struct Args {
     signers: SignerFlags,
     #[command(flatten)]
     evidence: EvidenceFlags,
+    #[command(flatten)]
+    output: ReportFlags,
 }
 
 /// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
@@ -66,22 +73,41 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
         None => read(&args.file, &policy).map_err(|error| unreadable("file", &args.file, &error))?,
     };
-    let file = judge::File { digest, content: content.as_deref(), predicate_type: kind.as_ref() };
+    let asked = Asked { predicate_type: kind.as_ref(), whole: content.as_deref(), expectations: None };
+    let mut record = args.output.record();
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
     let mut votes = Vec::new();
     for path in &args.bundles {
         let bundle = read_file_capped(path, MAX_ATTESTATION_BYTES)
             .map_err(|error| unreadable("bundle", path, &error))?;
         let shown = path.display().to_string();
-        match judge::judge_file(&bundle, file, &policy) {
+        let item = Item {
+            place: shown.clone(),
+            form: Form::FileBundle,
+            subject: digest,
+            refers_to: None,
+            annotations: BTreeMap::new(),
+            content: Sha256Digest::of(&bundle),
+        };
+        match item.judge(&bundle, asked, &policy) {
             Ok(found) => {
-                accepted.push(findings::accepted_bundle(shown, "bundle", &found));
+                accepted.push(findings::accepted_bundle(shown, item.form.name(), &found));
                 votes.push(found.vote);
             }
             Err(refusal) => refused.push(findings::refused_bundle(shown, &refusal)),
         }
+        record.add(item, &bundle);
     }
-    let verdict = if policy.is_met_by(&votes) { Verdict::Verified } else { Verdict::Refused };
+    let verdict = findings::verdict(&policy, &votes, true);
+    let name = args.file.display().to_string();
+    let asked = verdict::Asked {
+        subject: verdict::Subject { name: name.clone(), digest, tag: None },
+        question: Question::new(&policy, kind.as_ref(), None),
+        policy: &policy,
+        whole: content.as_deref(),
+        unjudged: Unjudged::default(),
+    };
+    args.output.write(asked, record, verdict)?;
     let (slots, distinct_signers) = findings::fill_slots(&policy, &votes, &mut accepted);
     let signers = policy.names();
     let what = match &kind {
@@ -90,7 +116,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     ui.report(&Verification {
         verdict,
-        subject: args.file.display().to_string(),
+        subject: name,
         digest: digest.to_oci(),
         tag: None,
         index: None,

@@ -8,6 +8,7 @@ use lifeboat_trust::statement::PredicateType;
 use crate::evidence::{Image, Search};
 use crate::findings::outcome;
 use crate::signers::{self, EvidenceFlags, SignerFlags};
+use crate::verdict::ReportFlags;
 
 /// Verify that an image was signed by a trusted signer
 ///
@@ -21,6 +22,7 @@ Examples:
   lifeboat-verify image registry.example/app:1.0 --key release.pub
   lifeboat-verify image registry.example/app:1.0@sha256:… --key a.pub --key b.pub --threshold 2
   lifeboat-verify image oci:./build/app:1.0 --key release.pub --json
+  lifeboat-verify image oci:./build/app:1.0 --key release.pub --report verdict.json
   lifeboat-verify image registry.example/app:1.0 --certificate-identity ann@example.com \\
       --certificate-oidc-issuer https://accounts.example.com
 
@@ -37,6 +39,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     evidence: EvidenceFlags,
     #[command(flatten)]
+    output: ReportFlags,
+    #[command(flatten)]
     registry: RegistryFlags,
 }
 
@@ -47,8 +51,10 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let claim = image.claim(PredicateType::image_signature());
     let search =
         Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None, expectations: None };
-    let findings = image.search(&claim, &policy, &search).await?;
+    let mut findings = image.search(&claim, &policy, &search, args.output.record()).await?;
+    let (asked, record) = image.asked(&claim, &policy, &search, &mut findings);
     let report = image.report(&claim, &policy, findings);
+    args.output.write(asked, record, report.verdict)?;
     ui.report(&report);
     Ok(outcome(report.verdict))
 }

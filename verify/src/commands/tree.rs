@@ -1,17 +1,22 @@
 //! `lifeboat-verify tree`
 
+use std::collections::BTreeMap;
+
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{LegacyKind, Reference, RegistryError};
 use lifeboat_report::verification::{Hanging, Tree, Verdict};
 use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::{MAX_ATTESTATION_BYTES, MEDIA_TYPE_PREFIX};
-use lifeboat_trust::judge::{self, Accepted};
 use lifeboat_trust::legacy;
 use lifeboat_trust::policy::Policy;
-use lifeboat_trust::refusal::Refusal;
 
 use crate::evidence::{Image, chain};
-use crate::signers::{self, EvidenceFlags, SignerFlags};
+use crate::findings::outcome;
+use crate::item::{Asked, Form, Item};
+use crate::question::{Question, Unjudged, Unread};
+use crate::record::Record;
+use crate::signers::{self, EvidenceFlags, SignerFlags, SignersError};
+use crate::verdict::{self, ReportFlags};
 
 /// Show what hangs on an image, and whether it verifies
 ///
@@ -22,6 +27,7 @@ use crate::signers::{self, EvidenceFlags, SignerFlags};
 Examples:
   lifeboat-verify tree registry.example/app:1.0
   lifeboat-verify tree registry.example/app:1.0 --key release.pub --json
+  lifeboat-verify tree registry.example/app:1.0 --key release.pub --report verdict.json
 
 Exit codes: 0 shown; 1 signers were named, and nothing by them verifies; 3 something could not be read")]
 pub(crate) struct Args {
@@ -33,20 +39,35 @@ pub(crate) struct Args {
     #[command(flatten)]
     evidence: EvidenceFlags,
     #[command(flatten)]
+    output: ReportFlags,
+    #[command(flatten)]
     registry: RegistryFlags,
+}
+
+/// Someone who goes through what hangs on an image.
+struct Look<'a> {
+    image: &'a Image,
+    policy: &'a Policy,
+    record: Record,
+    unjudged: Unjudged,
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let reference: Reference = args.reference.parse()?;
     args.signers.refuse_threshold("everything is judged by itself, and nothing is counted")?;
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
+    if policy.signers.is_empty() && args.output.is_wanted() {
+        return Err(SignersError::NotApplied { flag: "--report", why: "no signer is named" }.into());
+    }
     let image = Image::resolve(reference, None, &args.registry).await?;
+    let record = args.output.record();
+    let mut look = Look { image: &image, policy: &policy, record, unjudged: Unjudged::default() };
     let mut tree = Tree {
         subject: image.reference().to_string(),
         digest: image.digest().to_oci(),
         tag: image.tag().map(str::to_owned),
         platform: None,
-        hanging: hanging(&image, image.digest(), &policy).await?,
+        hanging: look.hanging(image.digest()).await?,
         images: Vec::new(),
     };
     for child in image.children() {
@@ -56,97 +77,127 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
             digest: digest.to_oci(),
             tag: None,
             platform: child.platform.clone(),
-            hanging: hanging(&image, digest, &policy).await?,
+            hanging: look.hanging(digest).await?,
             images: Vec::new(),
         });
     }
-    ui.report(&tree);
     let found = || tree.hanging.iter().chain(tree.images.iter().flat_map(|image| &image.hanging));
-    Ok(if found().any(|hanging| hanging.verdict == Some(Verdict::Undetermined)) {
-        Outcome::Incomplete
+    let verdict = if found().any(|hanging| hanging.verdict == Some(Verdict::Undetermined)) {
+        Verdict::Undetermined
     } else if policy.signers.is_empty() || found().any(|hanging| hanging.verdict == Some(Verdict::Verified)) {
-        Outcome::Done
+        Verdict::Verified
     } else {
-        Outcome::Negative
-    })
+        Verdict::Refused
+    };
+    let Look { record, unjudged, .. } = look;
+    let asked = verdict::Asked {
+        subject: verdict::Subject {
+            name: tree.subject.clone(),
+            digest: image.digest(),
+            tag: tree.tag.clone(),
+        },
+        question: Question::of_each(&policy),
+        policy: &policy,
+        whole: None,
+        unjudged,
+    };
+    args.output.write(asked, record, verdict)?;
+    ui.report(&tree);
+    Ok(outcome(verdict))
 }
 
-/// What hangs on the image of this digest.
-async fn hanging(
-    image: &Image,
-    digest: Sha256Digest,
-    policy: &Policy,
-) -> Result<Vec<Hanging>, RegistryError> {
-    let repository = image.repository();
-    let referrers = repository.referrers(digest).await?;
-    let mut found = Vec::new();
-    for manifest in &referrers.manifests {
-        let place = manifest.digest.to_oci();
-        found.push(match repository.artifact(manifest, MEDIA_TYPE_PREFIX, MAX_ATTESTATION_BYTES).await {
-            Ok(None) => Hanging::new(place, "artifact"),
-            Ok(Some(artifact)) => {
-                let judged = || judge::judge_any(&artifact.content, digest, None, policy);
-                describe(Hanging::new(place, "bundle"), policy, judged, states(&artifact.content))
-            }
-            Err(error) => unread(place, "bundle", &error),
-        });
-    }
-    for kind in [LegacyKind::Signatures, LegacyKind::Attestations] {
-        let (layers, _) = repository.legacy(digest, kind).await?;
-        for layer in layers {
-            let place = layer.descriptor.digest.to_oci();
-            let stated = match kind {
-                LegacyKind::Signatures => None,
-                LegacyKind::Attestations => layer.annotations.get(legacy::PREDICATE_TYPE).cloned(),
-            };
-            found.push(match repository.blob(&layer.descriptor, MAX_ATTESTATION_BYTES).await {
-                Err(error) => unread(place, "legacy", &error),
-                Ok(content) => {
-                    let judged = || match kind {
-                        LegacyKind::Signatures => {
-                            legacy::judge_signature(&content, &layer.annotations, digest, policy)
-                        }
-                        LegacyKind::Attestations => {
-                            legacy::judge_attestation(&content, &layer.annotations, digest, None, policy)
-                        }
-                    };
-                    describe(Hanging::new(place, "legacy"), policy, judged, stated)
+impl Look<'_> {
+    /// What hangs on the image of this digest.
+    async fn hanging(&mut self, digest: Sha256Digest) -> Result<Vec<Hanging>, RegistryError> {
+        let repository = self.image.repository();
+        let referrers = repository.referrers(digest).await?;
+        let mut found = Vec::new();
+        for manifest in &referrers.manifests {
+            let place = manifest.digest.to_oci();
+            found.push(match repository.artifact(manifest, MEDIA_TYPE_PREFIX, MAX_ATTESTATION_BYTES).await {
+                Ok(None) => Hanging::new(place, "artifact"),
+                Ok(Some(artifact)) => {
+                    let stated = states(&artifact.content);
+                    self.judge(place, Form::Bundle, digest, BTreeMap::new(), &artifact.content, stated)
                 }
+                Err(error) => self.unread(place, "bundle", &error),
             });
         }
+        for kind in [LegacyKind::Signatures, LegacyKind::Attestations] {
+            let (layers, _) = repository.legacy(digest, kind).await?;
+            for layer in layers {
+                let place = layer.descriptor.digest.to_oci();
+                let (form, stated) = match kind {
+                    LegacyKind::Signatures => (Form::LegacySignature, None),
+                    LegacyKind::Attestations => {
+                        (Form::LegacyAttestation, layer.annotations.get(legacy::PREDICATE_TYPE).cloned())
+                    }
+                };
+                found.push(match repository.blob(&layer.descriptor, MAX_ATTESTATION_BYTES).await {
+                    Err(error) => self.unread(place, "legacy", &error),
+                    Ok(content) => self.judge(place, form, digest, layer.annotations, &content, stated),
+                });
+            }
+        }
+        for (place, error) in &referrers.unread {
+            found.push(self.unread(place.clone(), "list", error));
+        }
+        if referrers.truncated {
+            let mut more = Hanging::new("…".to_owned(), "more");
+            more.verdict = Some(Verdict::Undetermined);
+            more.detail = Some("more refers to it than was looked at".to_owned());
+            found.push(more);
+            self.unjudged.truncated = true;
+        }
+        Ok(found)
     }
-    found.extend(referrers.unread.iter().map(|(place, error)| unread(place.clone(), "list", error)));
-    if referrers.truncated {
-        let mut more = Hanging::new("…".to_owned(), "more");
-        more.verdict = Some(Verdict::Undetermined);
-        more.detail = Some("more refers to it than was looked at".to_owned());
-        found.push(more);
-    }
-    Ok(found)
-}
 
-fn describe<'p>(
-    mut hanging: Hanging,
-    policy: &'p Policy,
-    judged: impl FnOnce() -> Result<Accepted<'p>, Refusal>,
-    stated: Option<String>,
-) -> Hanging {
-    hanging.states = stated;
-    if policy.signers.is_empty() {
-        return hanging;
-    }
-    match judged() {
-        Ok(accepted) => {
-            hanging.verdict = Some(Verdict::Verified);
-            hanging.states = accepted.statement.as_ref().map(|statement| statement.predicate_type.clone());
-            hanging.signer = Some(accepted.signer.name());
+    fn judge(
+        &mut self,
+        place: String,
+        form: Form,
+        subject: Sha256Digest,
+        annotations: BTreeMap<String, String>,
+        content: &[u8],
+        stated: Option<String>,
+    ) -> Hanging {
+        let mut hanging = Hanging::new(place.clone(), form.name());
+        hanging.states = stated;
+        if self.policy.signers.is_empty() {
+            return hanging;
         }
-        Err(refusal) => {
-            hanging.verdict = Some(Verdict::Refused);
-            hanging.detail = Some(refusal.to_string());
+        let content_digest = Sha256Digest::of(content);
+        let item = Item { place, form, subject, refers_to: None, annotations, content: content_digest };
+        match item.judge(
+            content,
+            Asked { predicate_type: None, whole: None, expectations: None },
+            self.policy,
+        ) {
+            Ok(accepted) => {
+                hanging.verdict = Some(Verdict::Verified);
+                hanging.states =
+                    accepted.statement.as_ref().map(|statement| statement.predicate_type.clone());
+                hanging.signer = Some(accepted.signer.name());
+            }
+            Err(refusal) => {
+                hanging.verdict = Some(Verdict::Refused);
+                hanging.detail = Some(refusal.to_string());
+            }
         }
+        self.record.add(item, content);
+        hanging
     }
-    hanging
+
+    fn unread(&mut self, place: String, form: &'static str, error: &RegistryError) -> Hanging {
+        let mut hanging = Hanging::new(place.clone(), form);
+        let is_open = error.kind() == Kind::Undetermined;
+        hanging.verdict = Some(if is_open { Verdict::Undetermined } else { Verdict::Refused });
+        let reason = chain(error);
+        hanging.detail = Some(reason.clone());
+        let all = if is_open { &mut self.unjudged.unread } else { &mut self.unjudged.damaged };
+        all.push(Unread { place, reason });
+        hanging
+    }
 }
 
 /// What a bundle claims to state; nobody vouches for it.
@@ -154,17 +205,9 @@ fn states(bundle: &[u8]) -> Option<String> {
     use lifeboat_trust::bundle::{Bundle, Content};
     match Bundle::parse(bundle).ok()?.content {
         Content::Envelope(envelope) => {
-            let statement = lifeboat_trust::statement::Statement::parse(&envelope.payload).ok()?;
+            let statement = lifeboat_trust::statement::Statement::parse(&envelope.payload()).ok()?;
             Some(statement.predicate_type.chars().take(200).flat_map(char::escape_default).collect())
         }
         Content::Message { .. } => None,
     }
-}
-
-fn unread(place: String, form: &'static str, error: &RegistryError) -> Hanging {
-    let mut hanging = Hanging::new(place, form);
-    let is_open = error.kind() == Kind::Undetermined;
-    hanging.verdict = Some(if is_open { Verdict::Undetermined } else { Verdict::Refused });
-    hanging.detail = Some(chain(error));
-    hanging
 }

@@ -49,7 +49,7 @@ impl NoteSignature {
             return None;
         }
         let decoded = STANDARD.decode(signature).ok()?;
-        let (id, bytes) = decoded.split_first_chunk::<4>()?;
+        let (id, bytes) = decoded.split_first_chunk::<4>().filter(|(_, bytes)| !bytes.is_empty())?;
         Some(Self { name: name.to_owned(), id: *id, bytes: bytes.to_vec() })
     }
 }

@@ -1,204 +1,245 @@
 //! The JSON form of bundles (Sigstore protobuf specs, `sigstore_bundle.proto`). An unknown member refuses the bundle.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, Content, LogEntry, MAX_LOG_ENTRIES, MAX_TIMESTAMPS, Material, NotABundle, Version};
-use crate::dsse;
+use super::{
+    Checkpoint, Content, EntryKind, LogEntry, MAX_LOG_ENTRIES, MAX_TIMESTAMPS, Material, NotABundle, Proof,
+    Version,
+};
+use crate::enclosed::Enclosed;
 use crate::json::printable;
 
 /// How many certificates a chain may have.
 const MAX_CERTIFICATES: usize = 10;
 
-/// How many signatures an envelope in a bundle may carry; the format allows one.
-const MAX_SIGNATURES: usize = 1;
-
 /// The name of SHA-256 in the format's `HashAlgorithm`.
 const SHA2_256: &str = "SHA2_256";
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Json {
-    #[serde(alias = "media_type")]
-    pub(super) media_type: String,
-    #[serde(alias = "verification_material")]
-    pub(super) verification_material: JsonMaterial,
-    #[serde(default, alias = "message_signature", skip_serializing_if = "Option::is_none")]
-    pub(super) message_signature: Option<JsonMessage>,
-    #[serde(default, alias = "dsse_envelope", skip_serializing_if = "Option::is_none")]
-    pub(super) dsse_envelope: Option<JsonEnvelope>,
-}
-
+/// A text that stays in the document where it can.
 #[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonMaterial {
-    #[serde(default, alias = "public_key", skip_serializing_if = "Option::is_none")]
-    pub(super) public_key: Option<JsonPublicKey>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) certificate: Option<JsonCertificate>,
-    #[serde(default, alias = "x509_certificate_chain", skip_serializing_if = "Option::is_none")]
-    pub(super) x509_certificate_chain: Option<JsonChain>,
-    #[serde(default, alias = "tlog_entries", skip_serializing_if = "Option::is_none")]
-    pub(super) tlog_entries: Option<Vec<JsonLogEntry>>,
-    #[serde(default, alias = "timestamp_verification_data", skip_serializing_if = "Option::is_none")]
-    pub(super) timestamp_verification_data: Option<JsonTimestamps>,
+#[serde(transparent)]
+pub(super) struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct JsonPublicKey {
-    #[serde(default)]
-    pub(super) hint: String,
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonCertificate {
-    #[serde(alias = "raw_bytes")]
-    pub(super) raw_bytes: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct JsonChain {
-    #[serde(default)]
-    pub(super) certificates: Vec<JsonCertificate>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct JsonTimestamps {
-    #[serde(
-        default,
-        rename = "rfc3161Timestamps",
-        alias = "rfc3161_timestamps",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) rfc3161: Option<Vec<JsonTimestamp>>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonTimestamp {
-    #[serde(alias = "signed_timestamp")]
-    pub(super) signed_timestamp: String,
-}
-
-/// protobuf writes 64-bit numbers as text; some writers write them as numbers.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Number {
-    Text(String),
-    Plain(u64),
-}
-
-impl Number {
-    fn value(&self, what: &str) -> Result<u64, NotABundle> {
-        match self {
-            Self::Plain(number) => Ok(*number),
-            Self::Text(text) => text
-                .parse()
-                .map_err(|_| refused(format!("its {what} is `{}`, not a natural number", printable(text)))),
-        }
+impl<'b> From<&'b str> for Text<'b> {
+    fn from(text: &'b str) -> Self {
+        Self(text.into())
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonLogEntry {
-    #[serde(default, alias = "log_index", skip_serializing_if = "Option::is_none")]
-    pub(super) log_index: Option<Number>,
-    #[serde(alias = "log_id")]
-    pub(super) log_id: JsonLogId,
-    #[serde(alias = "kind_version")]
-    pub(super) kind_version: JsonKind,
-    #[serde(default, alias = "integrated_time", skip_serializing_if = "Option::is_none")]
-    pub(super) integrated_time: Option<Number>,
-    #[serde(default, alias = "inclusion_promise", skip_serializing_if = "Option::is_none")]
-    pub(super) inclusion_promise: Option<JsonPromise>,
-    #[serde(default, alias = "inclusion_proof", skip_serializing_if = "Option::is_none")]
-    pub(super) inclusion_proof: Option<JsonProof>,
-    #[serde(alias = "canonicalized_body")]
-    pub(super) canonicalized_body: String,
+pub(super) struct Json<'b> {
+    #[serde(borrow, alias = "media_type")]
+    pub(super) media_type: Text<'b>,
+    #[serde(borrow, alias = "verification_material")]
+    pub(super) verification_material: JsonMaterial<'b>,
+    #[serde(borrow, default, alias = "message_signature", skip_serializing_if = "Option::is_none")]
+    pub(super) message_signature: Option<JsonMessage<'b>>,
+    #[serde(borrow, default, alias = "dsse_envelope", skip_serializing_if = "Option::is_none")]
+    pub(super) dsse_envelope: Option<JsonEnvelope<'b>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonLogId {
-    #[serde(alias = "key_id")]
-    pub(super) key_id: String,
+pub(super) struct JsonMaterial<'b> {
+    #[serde(borrow, default, alias = "public_key", skip_serializing_if = "Option::is_none")]
+    pub(super) public_key: Option<JsonPublicKey<'b>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<JsonCertificate<'b>>,
+    #[serde(borrow, default, alias = "x509_certificate_chain", skip_serializing_if = "Option::is_none")]
+    pub(super) x509_certificate_chain: Option<JsonChain<'b>>,
+    #[serde(borrow, default, alias = "tlog_entries", skip_serializing_if = "Option::is_none")]
+    pub(super) tlog_entries: Option<Vec<JsonLogEntry<'b>>>,
+    #[serde(borrow, default, alias = "timestamp_verification_data", skip_serializing_if = "Option::is_none")]
+    pub(super) timestamp_verification_data: Option<JsonTimestamps<'b>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JsonKind {
-    pub(super) kind: String,
-    pub(super) version: String,
+pub(super) struct JsonPublicKey<'b> {
+    #[serde(borrow, default)]
+    pub(super) hint: Text<'b>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonPromise {
-    #[serde(alias = "signed_entry_timestamp")]
-    pub(super) signed_entry_timestamp: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonProof {
-    #[serde(default, alias = "log_index", skip_serializing_if = "Option::is_none")]
-    pub(super) log_index: Option<Number>,
-    #[serde(alias = "root_hash")]
-    pub(super) root_hash: String,
-    #[serde(alias = "tree_size")]
-    pub(super) tree_size: Number,
-    #[serde(default)]
-    pub(super) hashes: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) checkpoint: Option<JsonCheckpoint>,
+pub(super) struct JsonCertificate<'b> {
+    #[serde(borrow, alias = "raw_bytes")]
+    pub(super) raw_bytes: Text<'b>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JsonCheckpoint {
-    pub(super) envelope: String,
+pub(super) struct JsonChain<'b> {
+    #[serde(borrow, default)]
+    pub(super) certificates: Vec<JsonCertificate<'b>>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JsonTimestamps<'b> {
+    #[serde(
+        default,
+        rename = "rfc3161Timestamps",
+        alias = "rfc3161_timestamps",
+        skip_serializing_if = "Option::is_none",
+        borrow
+    )]
+    pub(super) rfc3161: Option<Vec<JsonTimestamp<'b>>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonMessage {
-    #[serde(default, alias = "message_digest", skip_serializing_if = "Option::is_none")]
-    pub(super) message_digest: Option<JsonDigest>,
-    pub(super) signature: String,
+pub(super) struct JsonTimestamp<'b> {
+    #[serde(borrow, alias = "signed_timestamp")]
+    pub(super) signed_timestamp: Text<'b>,
 }
 
+/// protobuf writes 64-bit numbers as text; some writers write them as numbers.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct JsonDigest {
-    pub(super) algorithm: String,
-    pub(super) digest: String,
+#[serde(untagged)]
+pub(super) enum Number<'b> {
+    #[serde(borrow)]
+    Text(Text<'b>),
+    Plain(u64),
+}
+
+impl Number<'_> {
+    fn value(&self, what: &str) -> Result<u64, NotABundle> {
+        let shown =
+            |shown: &str| refused(format!("its {what} is `{}`, not a natural number", printable(shown)));
+        let number = match self {
+            Self::Plain(number) => *number,
+            Self::Text(text) => text.parse().map_err(|_| shown(text))?,
+        };
+        // The format's numbers are signed.
+        i64::try_from(number).map(|_| number).map_err(|_| shown(&number.to_string()))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JsonEnvelope {
-    pub(super) payload: String,
-    #[serde(alias = "payload_type")]
-    pub(super) payload_type: String,
-    pub(super) signatures: Vec<JsonSignature>,
+pub(super) struct JsonLogEntry<'b> {
+    #[serde(borrow, default, alias = "log_index", skip_serializing_if = "Option::is_none")]
+    pub(super) log_index: Option<Number<'b>>,
+    #[serde(borrow, alias = "log_id")]
+    pub(super) log_id: JsonLogId<'b>,
+    #[serde(borrow, alias = "kind_version")]
+    pub(super) kind_version: JsonKind<'b>,
+    #[serde(borrow, default, alias = "integrated_time", skip_serializing_if = "Option::is_none")]
+    pub(super) integrated_time: Option<Number<'b>>,
+    #[serde(borrow, default, alias = "inclusion_promise", skip_serializing_if = "Option::is_none")]
+    pub(super) inclusion_promise: Option<JsonPromise<'b>>,
+    #[serde(borrow, default, alias = "inclusion_proof", skip_serializing_if = "Option::is_none")]
+    pub(super) inclusion_proof: Option<JsonProof<'b>>,
+    #[serde(borrow, alias = "canonicalized_body")]
+    pub(super) canonicalized_body: Text<'b>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JsonLogId<'b> {
+    #[serde(borrow, alias = "key_id")]
+    pub(super) key_id: Text<'b>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JsonSignature {
-    pub(super) sig: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) keyid: Option<String>,
+pub(super) struct JsonKind<'b> {
+    #[serde(borrow)]
+    pub(super) kind: Text<'b>,
+    #[serde(borrow)]
+    pub(super) version: Text<'b>,
 }
 
-pub(super) fn refused(reason: impl Into<String>) -> NotABundle {
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JsonPromise<'b> {
+    #[serde(borrow, alias = "signed_entry_timestamp")]
+    pub(super) signed_entry_timestamp: Text<'b>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JsonProof<'b> {
+    #[serde(borrow, default, alias = "log_index", skip_serializing_if = "Option::is_none")]
+    pub(super) log_index: Option<Number<'b>>,
+    #[serde(borrow, alias = "root_hash")]
+    pub(super) root_hash: Text<'b>,
+    #[serde(borrow, alias = "tree_size")]
+    pub(super) tree_size: Number<'b>,
+    #[serde(borrow, default)]
+    pub(super) hashes: Vec<Text<'b>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) checkpoint: Option<JsonCheckpoint<'b>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JsonCheckpoint<'b> {
+    #[serde(borrow)]
+    pub(super) envelope: Text<'b>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JsonMessage<'b> {
+    #[serde(borrow, default, alias = "message_digest", skip_serializing_if = "Option::is_none")]
+    pub(super) message_digest: Option<JsonDigest<'b>>,
+    #[serde(borrow)]
+    pub(super) signature: Text<'b>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JsonDigest<'b> {
+    #[serde(borrow)]
+    pub(super) algorithm: Text<'b>,
+    #[serde(borrow)]
+    pub(super) digest: Text<'b>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JsonEnvelope<'b> {
+    #[serde(borrow)]
+    pub(super) payload: Text<'b>,
+    #[serde(borrow, alias = "payload_type")]
+    pub(super) payload_type: Text<'b>,
+    #[serde(borrow)]
+    pub(super) signatures: Vec<JsonSignature<'b>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JsonSignature<'b> {
+    #[serde(borrow)]
+    pub(super) sig: Text<'b>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) keyid: Option<Text<'b>>,
+}
+
+pub(crate) fn refused(reason: impl Into<String>) -> NotABundle {
     NotABundle { reason: reason.into() }
 }
 
@@ -206,11 +247,11 @@ pub(super) fn decode(what: &str, text: &str) -> Result<Vec<u8>, NotABundle> {
     STANDARD.decode(text).map_err(|error| refused(format!("{what} is not base64: {error}")))
 }
 
-impl JsonMaterial {
+impl JsonMaterial<'_> {
     /// What the signer says can verify the signature: exactly one of the three kinds, and one that the version knows.
     pub(super) fn material(&self, version: Version) -> Result<Material, NotABundle> {
         match (&self.public_key, &self.certificate, &self.x509_certificate_chain) {
-            (Some(key), None, None) => Ok(Material::PublicKey { hint: key.hint.clone() }),
+            (Some(key), None, None) => Ok(Material::PublicKey { hint: key.hint.to_string() }),
             (None, Some(certificate), None) => {
                 Ok(Material::Certificates(vec![decode("the certificate", &certificate.raw_bytes)?]))
             }
@@ -231,12 +272,17 @@ impl JsonMaterial {
         }
     }
 
-    pub(super) fn log_entries(&self) -> Result<Vec<LogEntry>, NotABundle> {
+    pub(super) fn log_entries(&self, version: Version) -> Result<Vec<LogEntry>, NotABundle> {
         let entries = self.tlog_entries.as_deref().unwrap_or_default();
         if entries.len() > MAX_LOG_ENTRIES {
             return Err(refused(format!("it has {} log entries", entries.len())));
         }
-        entries.iter().map(JsonLogEntry::parse).collect()
+        let entries = entries.iter().map(JsonLogEntry::parse).collect::<Result<Vec<_>, _>>()?;
+        // Version 0.1 is of a time when a promise was all that a log gave.
+        if version == Version::V0_1 && entries.iter().any(|entry| entry.promise.is_none()) {
+            return Err(refused("its log entry has no promise, which version 0.1 demands"));
+        }
+        Ok(entries)
     }
 
     pub(super) fn timestamps(&self) -> Result<Vec<Vec<u8>>, NotABundle> {
@@ -249,56 +295,68 @@ impl JsonMaterial {
     }
 }
 
-impl JsonLogEntry {
+/// Reads a digest of 32 bytes.
+fn decode_hash(what: &str, text: &str) -> Result<Sha256Digest, NotABundle> {
+    let bytes = decode(what, text)?;
+    let bytes = bytes.try_into().map_err(|_| refused(format!("{what} is not 32 bytes long")))?;
+    Ok(Sha256Digest::from_bytes(bytes))
+}
+
+impl JsonLogEntry<'_> {
     fn parse(&self) -> Result<LogEntry, NotABundle> {
-        let index = |number: &Option<Number>, what| number.as_ref().map_or(Ok(0), |n| n.value(what));
+        let index = |number: &Option<Number<'_>>, what| number.as_ref().map_or(Ok(0), |n| n.value(what));
         let outer = index(&self.log_index, "log index")?;
         let integrated_time = index(&self.integrated_time, "integrated time")?;
         let promise = self.inclusion_promise.as_ref();
         let promise =
             promise.map(|one| decode("a log's promise", &one.signed_entry_timestamp)).transpose()?;
         let log = decode("the log id", &self.log_id.key_id)?;
-        let is_second_generation =
-            self.kind_version.kind == "hashedrekord" && self.kind_version.version == "0.0.2";
-        let mut checkpoint = None;
-        if let Some(proof) = &self.inclusion_proof {
-            let inner = index(&proof.log_index, "proof's log index")?;
-            let size = proof.tree_size.value("tree size")?;
-            // A log of the first generation is several trees in a row, so that the entry has two indices; one of the
-            // second is a single tree, and its two fields must agree.
-            if is_second_generation && inner != outer {
-                return Err(refused(format!(
-                    "its log entry has the index {outer}, and {inner} in its proof"
-                )));
-            }
-            if let Some(note) = &proof.checkpoint {
-                checkpoint = Some(Checkpoint::parse(&note.envelope, size, &proof.root_hash, &log)?);
-            }
+        let kind = EntryKind::of(&self.kind_version.kind, &self.kind_version.version)?;
+        let proof = self.inclusion_proof.as_ref().map(|proof| proof.parse(&log)).transpose()?;
+        // A log of the first generation is several trees in a row, so that the entry has two indices; one of the
+        // second is a single tree, and its two fields must agree.
+        if let Some(inner) = proof.as_ref().map(|proof| proof.index)
+            && kind == EntryKind::HashedRekordV2
+            && inner != outer
+        {
+            return Err(refused(format!("its log entry has the index {outer}, and {inner} in its proof")));
         }
         Ok(LogEntry {
             log: <[u8; 32]>::try_from(log).ok().map(Sha256Digest::from_bytes),
-            kind: self.kind_version.kind.clone(),
-            kind_version: self.kind_version.version.clone(),
+            kind,
             body: decode("a log entry", &self.canonicalized_body)?,
             promise,
             integrated_time,
             index: outer,
-            has_proof: self.inclusion_proof.is_some(),
-            is_second_generation,
-            checkpoint,
+            proof,
         })
     }
 }
 
-impl JsonMessage {
-    pub(super) fn parse(&self) -> Result<Content, NotABundle> {
+impl JsonProof<'_> {
+    /// `log` is the id that the entry gives.
+    fn parse(&self, log: &[u8]) -> Result<Proof, NotABundle> {
+        let size = self.tree_size.value("tree size")?;
+        let note = self.checkpoint.as_ref();
+        let hashes = self.hashes.iter().map(|hash| decode_hash("a hash of its proof", hash));
+        Ok(Proof {
+            index: self.log_index.as_ref().map_or(Ok(0), |n| n.value("proof's log index"))?,
+            size,
+            root: decode_hash("the root of its proof", &self.root_hash)?,
+            hashes: hashes.collect::<Result<_, _>>()?,
+            checkpoint: note
+                .map(|note| Checkpoint::parse(&note.envelope, size, &self.root_hash, log))
+                .transpose()?,
+        })
+    }
+}
+
+impl JsonMessage<'_> {
+    pub(super) fn parse(&self) -> Result<Content<'static>, NotABundle> {
         let digest = match &self.message_digest {
             None => None,
-            Some(JsonDigest { algorithm, digest }) if algorithm == SHA2_256 => {
-                let bytes = decode("the file's digest", digest)?;
-                let bytes =
-                    bytes.try_into().map_err(|_| refused("the file's digest is not 32 bytes long"))?;
-                Some(Sha256Digest::from_bytes(bytes))
+            Some(JsonDigest { algorithm, digest }) if **algorithm == *SHA2_256 => {
+                Some(decode_hash("the file's digest", digest)?)
             }
             Some(JsonDigest { algorithm, .. }) => {
                 return Err(refused(format!("the file's digest is `{}`", printable(algorithm))));
@@ -309,36 +367,34 @@ impl JsonMessage {
 
     pub(super) fn new(digest: Option<Sha256Digest>, signature: &[u8]) -> Self {
         let message_digest = digest.map(|digest| JsonDigest {
-            algorithm: SHA2_256.to_owned(),
-            digest: STANDARD.encode(digest.as_bytes()),
+            algorithm: SHA2_256.into(),
+            digest: STANDARD.encode(digest.as_bytes()).into(),
         });
-        Self { message_digest, signature: STANDARD.encode(signature) }
+        Self { message_digest, signature: STANDARD.encode(signature).into() }
     }
 }
 
-impl JsonEnvelope {
-    pub(super) fn parse(self) -> Result<Content, NotABundle> {
-        if self.signatures.is_empty() || self.signatures.len() > MAX_SIGNATURES {
+impl<'b> JsonEnvelope<'b> {
+    pub(super) fn parse(self) -> Result<Content<'b>, NotABundle> {
+        // The format allows one.
+        let [signature] = self.signatures.as_slice() else {
             return Err(refused(format!("its envelope has {} signatures", self.signatures.len())));
-        }
-        let signatures = self
-            .signatures
-            .into_iter()
-            .map(|s| Ok(dsse::Signature { key_id: s.keyid, bytes: decode("the signature", &s.sig)? }))
-            .collect::<Result<_, NotABundle>>()?;
-        let payload = decode("the payload", &self.payload)?;
-        Ok(Content::Envelope(dsse::Envelope { payload_type: self.payload_type, payload, signatures }))
+        };
+        let signature = decode("the signature", &signature.sig)?;
+        let envelope = Enclosed::new(self.payload_type.0, self.payload.0, signature);
+        Ok(Content::Envelope(
+            envelope.map_err(|error| refused(format!("the payload is not base64: {error}")))?,
+        ))
     }
 }
 
-impl From<&dsse::Envelope> for JsonEnvelope {
-    fn from(envelope: &dsse::Envelope) -> Self {
-        let signature =
-            |s: &dsse::Signature| JsonSignature { sig: STANDARD.encode(&s.bytes), keyid: s.key_id.clone() };
+impl<'e> From<&'e Enclosed<'_>> for JsonEnvelope<'e> {
+    fn from(envelope: &'e Enclosed<'_>) -> Self {
+        let signature = JsonSignature { sig: STANDARD.encode(envelope.signature()).into(), keyid: None };
         Self {
-            payload: STANDARD.encode(&envelope.payload),
-            payload_type: envelope.payload_type.clone(),
-            signatures: envelope.signatures.iter().map(signature).collect(),
+            payload: envelope.text().into(),
+            payload_type: envelope.payload_type().into(),
+            signatures: vec![signature],
         }
     }
 }

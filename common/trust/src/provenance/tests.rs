@@ -285,3 +285,24 @@ fn a_certificate_and_a_statement_that_contradict_each_other_are_refused_whatever
     // Of a type that is not known here nothing can be compared.
     assert!(!compared(&good.replace(GITHUB, "https://example.com/x")).unwrap());
 }
+
+#[test]
+fn what_is_expected_survives_its_document() {
+    let expectations = Expectations {
+        builder: Some("https://ci.example".to_owned()),
+        source: Some("git.example/app.git.git".parse().unwrap()),
+        git_ref: Some("refs/tags/v1".to_owned()),
+        parameters: BTreeMap::from([
+            ("a".to_owned(), Parameter::Text("x".to_owned())),
+            ("b".to_owned(), Parameter::Json(serde_json::json!([1, null]))),
+        ]),
+        source_at: Some("/a".to_owned()),
+        git_ref_at: None,
+    };
+    let json = serde_json::to_string(&expectations).unwrap();
+    let again: Expectations = serde_json::from_str(&json).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{expectations:?}"));
+    for bad in [json.replace("https://git.example", "x://"), json.replace("builder", "baker")] {
+        serde_json::from_str::<Expectations>(&bad).unwrap_err();
+    }
+}

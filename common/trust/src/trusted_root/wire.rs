@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{check_object, printable};
@@ -150,6 +151,14 @@ impl CertificateAuthority {
 /// Reads base64.
 pub(crate) fn decode(what: &str, text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| format!("{what} is not base64: {error}"))
+}
+
+/// Reads the id of a log.
+pub(crate) fn log_id(id: &LogId) -> Result<Sha256Digest, String> {
+    let id = decode("the id of a log", &id.key_id)?;
+    let id =
+        <[u8; 32]>::try_from(id).map_err(|id| format!("the id of a log has {} bytes, not 32", id.len()))?;
+    Ok(Sha256Digest::from_bytes(id))
 }
 
 /// Reads a time range. One that ends before it begins is refused.

@@ -1,0 +1,186 @@
+//! Evidence that says what was asked for.
+
+#![deny(unused_variables, dead_code)]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Evidence;
+use super::authenticated::By;
+use super::bound::About;
+use crate::certificate::Claims;
+use crate::json::printable;
+use crate::matching::Vote;
+use crate::policy::{ClaimDemands, Signer};
+use crate::provenance;
+use crate::refusal::Refusal;
+use crate::signed_time;
+use crate::statement::{PredicateType, Statement};
+use crate::step;
+
+/// What must have been said of the subject.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'q> {
+    /// A statement of this type; of an image also its plain signature in the older form.
+    Statement(&'q PredicateType),
+    /// A statement of whatever type. What it says must be looked at: a signature that is good for something is not good for
+    /// everything.
+    AnyStatement,
+    /// That it is this file: its signature, or a statement about it. Nobody reads what a statement says besides.
+    File,
+    /// A statement of this type about a file.
+    FileStatement(&'q PredicateType),
+}
+
+impl<'q> Wanted<'q> {
+    fn predicate_type(self) -> Option<&'q PredicateType> {
+        match self {
+            Self::Statement(kind) | Self::FileStatement(kind) => Some(kind),
+            Self::AnyStatement | Self::File => None,
+        }
+    }
+
+    /// Whether the plain signature of an image in the older form is what is wanted.
+    fn is_legacy(self) -> bool {
+        match self {
+            Self::Statement(kind) => *kind == PredicateType::image_signature(),
+            Self::AnyStatement => true,
+            Self::File | Self::FileStatement(_) => false,
+        }
+    }
+}
+
+/// A signature that counts.
+#[derive(Debug)]
+pub struct Accepted<'p> {
+    /// Which of the policy's signers it is; of several, the first.
+    pub signer: &'p Signer,
+    /// Which slots of the policy it can fill, and what tells it apart from other signatures.
+    pub vote: Vote,
+    /// What the certificate says, if there is one.
+    pub certificate: Option<Claims>,
+    /// What logs and timestamps show, and the steps that were taken.
+    pub evidence: Evidence,
+    /// What was said, word for word; nothing for the signature of a file.
+    pub payload: Vec<u8>,
+    /// The same, parsed, where it is a statement.
+    pub statement: Option<Statement>,
+    _seal: Seal,
+}
+
+/// Without it nobody else makes an [`Accepted`].
+#[derive(Debug)]
+struct Seal;
+
+impl<'p> Accepted<'p> {
+    pub(super) fn of(
+        about: About,
+        by: By<'p>,
+        wanted: Wanted<'_>,
+        demands: ClaimDemands<'_>,
+    ) -> Result<Self, Refusal> {
+        let ClaimDemands { annotations, minimum_time } = demands;
+        let By { signer, vote, certificate, evidence } = by;
+        let (payload, statement) = (Vec::new(), None);
+        let mut accepted = Self { signer, vote, certificate, evidence, payload, statement, _seal: Seal };
+        match about {
+            About::Statement { payload, statement, place } => {
+                accepted.check_type(&statement, wanted)?;
+                check_annotations(annotations, |name| statement.subjects.get(place)?.annotation(name))?;
+                accepted.add_annotations(annotations);
+                accepted.check_consistency(&statement, wanted)?;
+                accepted.payload = payload;
+                accepted.statement = Some(*statement);
+            }
+            About::Image { optional } if wanted.is_legacy() => {
+                check_annotations(annotations, |name| Some(optional.get(name)?.as_str()?.to_owned()))?;
+                accepted.add_annotations(annotations);
+            }
+            About::File if matches!(wanted, Wanted::File) && annotations.is_empty() => {}
+            About::Image { .. } | About::File => return Err(Refusal::NotAnEnvelope),
+        }
+        accepted.check_time(minimum_time)?;
+        Ok(accepted)
+    }
+
+    fn check_type(&mut self, statement: &Statement, wanted: Wanted<'_>) -> Result<(), Refusal> {
+        let Some(expected) = wanted.predicate_type() else { return Ok(()) };
+        if statement.predicate_type != expected.uri() {
+            return Err(Refusal::OtherPredicate {
+                signer: self.signer.name(),
+                expected: describe(expected.uri()),
+                found: describe(&statement.predicate_type),
+            });
+        }
+        self.evidence.steps.push(step::PREDICATE_TYPE);
+        Ok(())
+    }
+
+    fn add_annotations(&mut self, wanted: &BTreeMap<String, String>) {
+        self.evidence.steps.extend((!wanted.is_empty()).then_some(step::ANNOTATIONS));
+    }
+
+    /// Where a certificate speaks of a build as well, it says the same as the statement.
+    fn check_consistency(&mut self, statement: &Statement, wanted: Wanted<'_>) -> Result<(), Refusal> {
+        let is_read = !matches!(wanted, Wanted::File);
+        if let Some(claims) = self.certificate.as_ref().filter(|_| is_read)
+            && provenance::check_certificate(statement, claims)?
+        {
+            self.evidence.steps.push(step::CONSISTENCY);
+        }
+        Ok(())
+    }
+
+    /// Whether it was signed after the minimum. A witness shows that a signature was there, and not since when: an old one
+    /// can be witnessed anew. It is as young as its certificate, and as the time that was signed with it.
+    fn check_time(&mut self, minimum: Option<Timestamp>) -> Result<(), Refusal> {
+        let Some(minimum) = minimum else { return Ok(()) };
+        let stated = self.statement.as_ref().and_then(signed_time::of_statement);
+        let certificate = self.certificate.as_ref();
+        let certified = certificate.map(|claims| claims.not_before);
+        let is_short = certificate.is_some_and(|claims| {
+            claims.not_after.as_second() - claims.not_before.as_second() <= SHORT_LIVED
+        });
+        match certified.max(stated) {
+            Some(after) if after >= minimum => {
+                self.evidence.steps.push(step::MINIMUM_TIME);
+                Ok(())
+            }
+            Some(after) if is_short || stated.is_some() => {
+                Err(Refusal::Stale { time: after.to_string(), minimum: minimum.to_string() })
+            }
+            _ => Err(Refusal::NoTime),
+        }
+    }
+}
+
+/// How long a certificate is valid at most that binds the time of its signatures, in seconds.
+const SHORT_LIVED: i64 = 24 * 60 * 60;
+
+/// Compares the annotations that are signed with those that the caller wants.
+fn check_annotations(
+    wanted: &BTreeMap<String, String>,
+    signed: impl Fn(&str) -> Option<String>,
+) -> Result<(), Refusal> {
+    for (name, expected) in wanted {
+        let found = signed(name);
+        if found.as_ref() != Some(expected) {
+            let found = found.map(|value| printable(&value));
+            return Err(Refusal::OtherAnnotation { name: name.clone(), expected: expected.clone(), found });
+        }
+    }
+    Ok(())
+}
+
+/// A predicate type as people know it.
+pub fn describe(uri: &str) -> String {
+    match uri.parse::<PredicateType>() {
+        Ok(kind) if kind == PredicateType::image_signature() => "an image signature".to_owned(),
+        Ok(kind) => match kind.short_name() {
+            Some(name) => format!("an attestation `{name}`"),
+            None => format!("an attestation `{}`", printable(uri)),
+        },
+        Err(_) => format!("`{}`", printable(uri)),
+    }
+}

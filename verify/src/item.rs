@@ -1,0 +1,113 @@
+//! A piece of evidence as it was found, with everything around it that decides about it.
+
+use std::collections::BTreeMap;
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_trust::judge::{
+    Accepted, File, judge_any, judge_file, judge_legacy_attestation, judge_legacy_signature,
+};
+use lifeboat_trust::policy::Policy;
+use lifeboat_trust::provenance::Expectations;
+use lifeboat_trust::refusal::Refusal;
+use lifeboat_trust::statement::PredicateType;
+use lifeboat_trust::step;
+use serde::{Deserialize, Serialize};
+
+use crate::findings;
+
+/// In which form evidence is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Form {
+    /// A bundle whose manifest refers to an image.
+    Bundle,
+    /// A bundle beside a file.
+    FileBundle,
+    /// A layer under an image's `.sig` tag.
+    LegacySignature,
+    /// A layer under an image's `.att` tag.
+    LegacyAttestation,
+}
+
+impl Form {
+    /// What reports call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bundle | Self::FileBundle => "bundle",
+            Self::LegacySignature | Self::LegacyAttestation => "legacy",
+        }
+    }
+}
+
+/// A piece of evidence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Item {
+    /// Where it was found: the digest of its manifest or layer, or its file.
+    pub(crate) place: String,
+    pub(crate) form: Form,
+    /// What it is looked at for: an image, an index that names the image, or a file.
+    pub(crate) subject: Sha256Digest,
+    /// What its manifest says that it refers to.
+    pub(crate) refers_to: Option<Sha256Digest>,
+    /// The annotations of its manifest or layer.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The digest of its bytes.
+    pub(crate) content: Sha256Digest,
+}
+
+/// What is asked of each piece of evidence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'q> {
+    pub(crate) predicate_type: Option<&'q PredicateType>,
+    /// The file that is asked about, where a key needs it whole.
+    pub(crate) whole: Option<&'q [u8]>,
+    pub(crate) expectations: Option<&'q Expectations>,
+}
+
+impl Item {
+    /// Judges it by its bytes.
+    pub(crate) fn judge<'p>(
+        &self,
+        content: &[u8],
+        asked: Asked<'_>,
+        policy: &'p Policy,
+    ) -> Result<Accepted<'p>, Refusal> {
+        let Asked { predicate_type, whole, expectations } = asked;
+        let accepted = match self.form {
+            Form::Bundle => self.judge_attached(content, predicate_type, policy),
+            Form::FileBundle => {
+                judge_file(content, File { digest: self.subject, content: whole, predicate_type }, policy)
+            }
+            Form::LegacySignature => judge_legacy_signature(content, &self.annotations, self.subject, policy),
+            Form::LegacyAttestation => {
+                judge_legacy_attestation(content, &self.annotations, self.subject, predicate_type, policy)
+            }
+        }?;
+        match expectations {
+            Some(expectations) => expectations.check(accepted),
+            None => Ok(accepted),
+        }
+    }
+
+    /// Judges a bundle, and the manifest that holds it: what nobody signed must not contradict what somebody did, for
+    /// whoever reads the manifest alone would be misled.
+    fn judge_attached<'p>(
+        &self,
+        content: &[u8],
+        predicate_type: Option<&PredicateType>,
+        policy: &'p Policy,
+    ) -> Result<Accepted<'p>, Refusal> {
+        let contradiction = |reason: String| Refusal::Unproven { step: step::CONSISTENCY, reason };
+        if let Some(other) = self.refers_to.filter(|other| *other != self.subject) {
+            return Err(contradiction(format!(
+                "it is listed for {} but says that it refers to {}",
+                self.subject.to_oci(),
+                other.to_oci()
+            )));
+        }
+        let accepted = judge_any(content, self.subject, predicate_type, policy)?;
+        findings::check_annotations(&self.annotations, &accepted).map_err(contradiction)?;
+        Ok(accepted)
+    }
+}

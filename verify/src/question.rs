@@ -1,0 +1,114 @@
+//! What was asked, apart from where the evidence lies: whoever asks the same of the same evidence gets the same answer.
+
+use jiff::Timestamp;
+use lifeboat_report::verification::Verdict;
+use lifeboat_trust::policy::{NotAPolicy, Policy, PolicyDocument};
+use lifeboat_trust::provenance::Expectations;
+use lifeboat_trust::statement::PredicateType;
+use lifeboat_trust::trusted_root::TrustedRoot;
+use serde::{Deserialize, Serialize};
+
+use crate::findings;
+use crate::item::{Asked, Item};
+
+/// What was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    /// The URI of the type of statement that is wanted; of a file any may do.
+    pub(crate) predicate_type: Option<String>,
+    pub(crate) policy: PolicyDocument,
+    /// What is expected of a build.
+    pub(crate) expectations: Option<Expectations>,
+    /// Whether everything is judged by itself: nothing is counted, and everything must be looked at.
+    pub(crate) each_by_itself: bool,
+}
+
+/// What could not be judged. Nobody can look at it again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unjudged {
+    /// What could not be read, such as for want of an answer.
+    pub(crate) unread: Vec<Unread>,
+    /// What was read and is not what it should be, such as of another digest.
+    pub(crate) damaged: Vec<Unread>,
+    /// How many manifests refer to the subject that are no bundles.
+    pub(crate) others: usize,
+    /// Whether more refers to the subject than was looked at.
+    pub(crate) truncated: bool,
+}
+
+/// Evidence that could not be judged, and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unread {
+    pub(crate) place: String,
+    pub(crate) reason: String,
+}
+
+/// The answer, with the way to it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Derivation {
+    pub(crate) verdict: Verdict,
+    distinct_signers: usize,
+    slots: Vec<lifeboat_report::verification::Slot>,
+    accepted: Vec<lifeboat_report::verification::AcceptedBundle>,
+    refused: Vec<lifeboat_report::verification::RefusedBundle>,
+}
+
+impl Question {
+    pub(crate) fn new(
+        policy: &Policy,
+        predicate_type: Option<&PredicateType>,
+        expectations: Option<Expectations>,
+    ) -> Self {
+        let predicate_type = predicate_type.map(|kind| kind.uri().to_owned());
+        Self { predicate_type, policy: policy.document(), expectations, each_by_itself: false }
+    }
+
+    /// The question whether anything at all is said by those whose word counts.
+    pub(crate) fn of_each(policy: &Policy) -> Self {
+        Self { each_by_itself: true, ..Self::new(policy, None, None) }
+    }
+
+    /// The policy in it, under a trusted root, at a time.
+    pub(crate) fn policy(&self, root: TrustedRoot, now: Timestamp) -> Result<Policy, NotAPolicy> {
+        self.policy.clone().policy(root, now)
+    }
+
+    /// Answers it from evidence alone. Each item comes with its content; `whole` is the file, where a key needs it.
+    pub(crate) fn answer(
+        &self,
+        policy: &Policy,
+        items: &[(&Item, &[u8])],
+        whole: Option<&[u8]>,
+        unjudged: &Unjudged,
+    ) -> Derivation {
+        let predicate_type = self.predicate_type.as_deref().map(PredicateType::of_uri);
+        let asked = Asked {
+            predicate_type: predicate_type.as_ref(),
+            whole,
+            expectations: self.expectations.as_ref(),
+        };
+        let (mut accepted, mut refused, mut votes) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, content) in items {
+            match item.judge(content, asked, policy) {
+                Ok(found) => {
+                    let place = item.place.clone();
+                    accepted.push(findings::accepted_bundle(place, item.form.name(), &found));
+                    votes.push(found.vote);
+                }
+                Err(refusal) => refused.push(findings::refused_bundle(item.place.clone(), &refusal)),
+            }
+        }
+        let is_whole = unjudged.unread.is_empty() && !unjudged.truncated;
+        let verdict = match self.each_by_itself {
+            true if is_whole && !votes.is_empty() => Verdict::Verified,
+            true if is_whole => Verdict::Refused,
+            true => Verdict::Undetermined,
+            false => findings::verdict(policy, &votes, is_whole),
+        };
+        let (slots, distinct_signers) = findings::fill_slots(policy, &votes, &mut accepted);
+        Derivation { verdict, distinct_signers, slots, accepted, refused }
+    }
+}

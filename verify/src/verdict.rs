@@ -1,0 +1,335 @@
+//! A verdict with everything that it was derived from, as a file: `--report` writes it, `replay` derives it again.
+//!
+//! The file is one JSON object: the verdict, and the digest of its bytes. What is read for it lies in it up to 1 MiB; the
+//! rest lies beside it, in `FILE.d`, each piece under the name of its digest.
+
+mod beside;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::limits::read_file_capped;
+use lifeboat_report::verification::Verdict;
+use lifeboat_shell::Failure;
+use lifeboat_trust::policy::Policy;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::beside::{Beside, NotBeside};
+use crate::item::Item;
+use crate::question::{Question, Unjudged};
+use crate::record::Record;
+
+const SCHEMA: &str = "lifeboat.verdict/v1";
+
+/// How many bytes of what was read lie in the file itself.
+const MAX_INLINE_BYTES: usize = 1 << 20;
+
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Where a verdict is written to.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ReportFlags {
+    /// Write the verdict to this file, with the policy and all evidence that was read, for `lifeboat-verify replay`
+    ///
+    /// Evidence beyond 1 MiB is put beside it, into the folder FILE.d. A negative verdict is written as well.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outer<'d> {
+    schema: String,
+    digest: String,
+    #[serde(borrow)]
+    verdict: &'d RawValue,
+}
+
+/// A verdict, with everything that it was derived from.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    /// The version of the program that derived it.
+    pub(crate) version: String,
+    /// The present time that was used.
+    pub(crate) now: Timestamp,
+    pub(crate) subject: Subject,
+    pub(crate) question: Question,
+    /// The digest of the question, whose policy decides.
+    pub(crate) policy_digest: Sha256Digest,
+    pub(crate) trusted_root: Root,
+    /// The file that was asked about, where a key needs it whole.
+    whole: Option<Sha256Digest>,
+    evidence: Vec<Item>,
+    pub(crate) unjudged: Unjudged,
+    pub(crate) derivation: Value,
+    /// What lies in the file itself, in base64.
+    contents: BTreeMap<Sha256Digest, String>,
+}
+
+/// What was verified.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Subject {
+    /// What the user called it: a reference or a file.
+    pub(crate) name: String,
+    pub(crate) digest: Sha256Digest,
+    /// The tag that was resolved to the digest.
+    pub(crate) tag: Option<String>,
+}
+
+/// The trusted root that was used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Root {
+    /// What the user called it.
+    pub(crate) name: String,
+    pub(crate) digest: Sha256Digest,
+}
+
+/// What was asked, of what, by whom.
+pub(crate) struct Asked<'a> {
+    pub(crate) subject: Subject,
+    pub(crate) question: Question,
+    pub(crate) policy: &'a Policy,
+    pub(crate) whole: Option<&'a [u8]>,
+    pub(crate) unjudged: Unjudged,
+}
+
+/// A file that says something else than was written.
+#[derive(Debug)]
+pub(crate) struct Altered(pub(crate) String);
+
+/// All bytes that a verdict was derived from.
+pub(crate) struct Contents(BTreeMap<Sha256Digest, Vec<u8>>);
+
+/// What there is of the bytes that a verdict was derived from.
+pub(crate) enum Gathered {
+    All(Contents),
+    /// These are not there.
+    Missing(Vec<Sha256Digest>),
+    /// These are not what they were.
+    Altered(Vec<Sha256Digest>),
+}
+
+impl ReportFlags {
+    /// Whether the verdict is to be written.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// A record for the evidence, if it is wanted.
+    pub(crate) fn record(&self) -> Record {
+        Record::new(self.is_wanted())
+    }
+
+    /// Writes the verdict, if it is wanted, and sees that it is the one that was reached.
+    pub(crate) fn write(
+        &self,
+        asked: Asked<'_>,
+        mut record: Record,
+        reached: Verdict,
+    ) -> Result<(), Failure> {
+        let Some(path) = &self.report else { return Ok(()) };
+        let Asked { subject, question, policy, whole, unjudged } = asked;
+        let root = Root { name: policy.root.name().to_owned(), digest: record.keep(policy.root.json()) };
+        let whole_digest = whole.map(|whole| record.keep(whole));
+        let items: Vec<(&Item, &[u8])> =
+            record.items.iter().map(|item| (item, record.contents[&item.content].as_slice())).collect();
+        let derivation = question.answer(policy, &items, whole, &unjudged);
+        if derivation.verdict != reached {
+            return Err(Failure::refused(
+                format!(
+                    "the verdict was {reached:?}, and {:?} when it was derived again",
+                    derivation.verdict
+                ),
+                "do not rely on it, and report this as a fault of the program",
+            ));
+        }
+        let document = Document {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: policy.now,
+            subject,
+            policy_digest: digest_of(&question),
+            question,
+            trusted_root: root,
+            whole: whole_digest,
+            evidence: record.items,
+            unjudged,
+            derivation: to_value(&derivation),
+            contents: BTreeMap::new(),
+        };
+        document.write(path, record.contents).map_err(|error| {
+            let path = path.display();
+            Failure::refused(format!("the verdict cannot be written to {path}: {error}"), error.advice())
+        })
+    }
+}
+
+/// Why a verdict cannot be written.
+#[derive(Debug, thiserror::Error)]
+enum NotWritten {
+    #[error(transparent)]
+    Beside(#[from] NotBeside),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// What the evidence brought along is more than is read again.
+    #[error("it has {0} bytes, more than {MAX_BYTES}")]
+    TooLarge(u64),
+}
+
+impl NotWritten {
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Beside(NotBeside::Occupied { .. }) => "take it away, or choose another `--report`",
+            Self::TooLarge(_) => "verify without `--report`: too much refers to the subject",
+            _ => "choose another `--report`",
+        }
+    }
+}
+
+pub(crate) fn to_value(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("strings and numbers always serialise")
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings and numbers always serialise")
+}
+
+pub(crate) fn digest_of(question: &Question) -> Sha256Digest {
+    Sha256Digest::of(to_json(question).as_bytes())
+}
+
+impl Document {
+    /// Writes what lies beside the file, and then the file, so that it never names what is not there.
+    fn write(mut self, path: &Path, contents: BTreeMap<Sha256Digest, Vec<u8>>) -> Result<(), NotWritten> {
+        let mut room = MAX_INLINE_BYTES;
+        let mut beside = None;
+        for (digest, content) in contents {
+            if let Some(left) = room.checked_sub(content.len()) {
+                room = left;
+                self.contents.insert(digest, STANDARD.encode(&content));
+                continue;
+            }
+            let folder = match &beside {
+                Some(folder) => folder,
+                None => beside.insert(Beside::make(path)?),
+            };
+            folder.write(digest, &content)?;
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let rendered = self.render();
+        let length = rendered.len() as u64;
+        if length > MAX_BYTES {
+            return Err(NotWritten::TooLarge(length));
+        }
+        // Only its owner can read and write it.
+        let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
+        file.write_all(rendered.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// The file's content.
+    fn render(&self) -> String {
+        let verdict = to_json(self);
+        let digest = Sha256Digest::of(verdict.as_bytes()).to_oci();
+        let verdict = RawValue::from_string(verdict).expect("what was written is JSON");
+        to_json(&Outer { schema: SCHEMA.to_owned(), digest, verdict: &verdict }) + "\n"
+    }
+
+    /// Reads a file. One that is no verdict at all is an error of whoever names it.
+    pub(crate) fn read(path: &Path) -> Result<Result<Self, Altered>, Failure> {
+        let unusable = |reason: String| {
+            let path = path.display();
+            Failure::usage(
+                format!("the verdict {path} cannot be used: {reason}"),
+                "give a file that `--report` wrote, such as `lifeboat-verify image … --report FILE` does",
+            )
+        };
+        let file = read_file_capped(path, MAX_BYTES).map_err(|error| unusable(error.to_string()))?;
+        let outer: Outer<'_> = serde_json::from_slice(&file).map_err(|error| unusable(error.to_string()))?;
+        if outer.schema != SCHEMA {
+            return Err(unusable(format!("its schema is `{}`", outer.schema.escape_default())));
+        }
+        let digest = Sha256Digest::of(outer.verdict.get().as_bytes()).to_oci();
+        if digest != outer.digest {
+            let stated = outer.digest.escape_default();
+            return Ok(Err(Altered(format!(
+                "the file says that its verdict has the digest {stated}, and it has {digest}"
+            ))));
+        }
+        let document: Self =
+            serde_json::from_str(outer.verdict.get()).map_err(|error| unusable(error.to_string()))?;
+        if document.render().as_bytes() != file {
+            return Ok(Err(Altered("the file is not as it was written".to_owned())));
+        }
+        Ok(Ok(document))
+    }
+
+    /// Everything that the verdict was derived from: what lies in the file, and what lies beside it.
+    pub(crate) fn contents(&self, path: &Path) -> Result<Gathered, Failure> {
+        let mut wanted: Vec<Sha256Digest> = self.evidence.iter().map(|item| item.content).collect();
+        wanted.push(self.trusted_root.digest);
+        wanted.extend(self.whole);
+        let beside = Beside::open(path);
+        let (mut found, mut missing, mut altered) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for digest in wanted {
+            if found.contains_key(&digest) || missing.contains(&digest) || altered.contains(&digest) {
+                continue;
+            }
+            let content = match self.contents.get(&digest) {
+                Some(text) => STANDARD.decode(text).ok(),
+                None => match beside.read(digest) {
+                    Ok(content) => Some(content),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                        missing.push(digest);
+                        continue;
+                    }
+                    Err(error) => {
+                        return Err(Failure::usage(
+                            format!("{} beside the verdict cannot be read: {error}", digest.to_oci()),
+                            "check the permissions of the folder beside the verdict",
+                        ));
+                    }
+                },
+            };
+            match content.filter(|content| Sha256Digest::of(content) == digest) {
+                Some(content) => _ = found.insert(digest, content),
+                None => altered.push(digest),
+            }
+        }
+        Ok(match (altered.as_slice(), missing.as_slice()) {
+            ([], []) => Gathered::All(Contents(found)),
+            ([], _) => Gathered::Missing(missing),
+            _ => Gathered::Altered(altered),
+        })
+    }
+
+    /// Answers the question anew.
+    pub(crate) fn answer(&self, policy: &Policy, contents: &Contents) -> Value {
+        let items: Vec<(&Item, &[u8])> =
+            self.evidence.iter().map(|item| (item, contents.get(item.content))).collect();
+        let whole = self.whole.map(|whole| contents.get(whole));
+        to_value(&self.question.answer(policy, &items, whole, &self.unjudged))
+    }
+}
+
+impl Contents {
+    /// # Panics
+    /// When the content is of nothing that the verdict names.
+    pub(crate) fn get(&self, digest: Sha256Digest) -> &[u8] {
+        &self.0[&digest]
+    }
+}

@@ -1,0 +1,89 @@
+//! The folder beside a verdict: files that are named by their digests, behind a handle of the folder. Nothing is followed
+//! that somebody may have put there.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::limits::read_capped;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// The largest file that is read, in bytes: a file that an Ed25519 key signed whole.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The folder; none if there is no such folder.
+pub(super) struct Beside(Option<OwnedFd>);
+
+/// Why there is no such folder.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotBeside {
+    /// Something else has its name.
+    #[error("{} is no folder", path.display())]
+    Occupied { path: PathBuf },
+    /// It cannot be made or opened.
+    #[error("the folder {} cannot be made", path.display())]
+    Failed { path: PathBuf, source: io::Error },
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".d");
+    name.into()
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+impl Beside {
+    /// The folder of the verdict at `path`, which is made if it is not there.
+    pub(super) fn make(path: &Path) -> Result<Self, NotBeside> {
+        let folder = folder_of(path);
+        let failed = |error: Errno| match error {
+            Errno::NOTDIR | Errno::LOOP => NotBeside::Occupied { path: folder.clone() },
+            error => NotBeside::Failed { path: folder.clone(), source: error.into() },
+        };
+        match mkdirat(CWD, &folder, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        open_folder(&folder).map(|folder| Self(Some(folder))).map_err(failed)
+    }
+
+    /// The same, if it is there.
+    pub(super) fn open(path: &Path) -> Self {
+        Self(open_folder(&folder_of(path)).ok())
+    }
+
+    /// Writes a file whole, in place of one of its name.
+    pub(super) fn write(&self, digest: Sha256Digest, content: &[u8]) -> io::Result<()> {
+        let Some(folder) = &self.0 else { return Err(io::ErrorKind::NotFound.into()) };
+        let (name, temporary) = (digest.to_string(), format!(".{digest}.part"));
+        // What another run left under this name goes first; a link itself and not where it leads.
+        match unlinkat(folder, &temporary, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(folder, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(content)?;
+        file.sync_all()?;
+        renameat(folder, &temporary, folder, &name)?;
+        Ok(())
+    }
+
+    /// Reads a file.
+    pub(super) fn read(&self, digest: Sha256Digest) -> io::Result<Vec<u8>> {
+        let Some(folder) = &self.0 else { return Err(io::ErrorKind::NotFound.into()) };
+        // A pipe would keep whoever opens it waiting.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(folder, digest.to_string(), flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        read_capped(file, MAX_BYTES)
+    }
+}
