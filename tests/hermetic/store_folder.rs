@@ -93,14 +93,14 @@ async fn files_and_folders_inside_that_are_in_the_way_are_errors_and_harm_nothin
     let store = open(home.path()).await.unwrap();
     fs::write(home.path().join("packs"), "a file").unwrap();
     let error = store.create("packs/object", BYTES).await.unwrap_err();
-    assert!(matches!(error, StoreError::Failed { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NotAnObject { .. }), "{error:?}");
     store.read("packs/object", 5).await.unwrap_err();
     assert_eq!(store.list("packs").await.unwrap(), []);
     assert_eq!(fs::read(home.path().join("packs")).unwrap(), b"a file");
 
     fs::create_dir_all(home.path().join("runs/run")).unwrap();
     let error = store.create("runs/run", BYTES).await.unwrap_err();
-    assert!(matches!(error, StoreError::Failed { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NotAnObject { .. }), "{error:?}");
     assert!(matches!(store.read("runs/run", 5).await, Err(StoreError::NotFound { .. })));
     assert_eq!(store.entry("runs/run").await.unwrap(), None);
     assert_eq!(store.list("runs").await.unwrap(), []);

@@ -293,15 +293,21 @@ fn flushed_to_the_disk() {
                 let path = format!("<{}>", path.display());
                 calls.iter().any(|call| call.starts_with("fsync(") && call.contains(&path))
             };
-            let mut paths = call.split('"').skip(1).step_by(2).map(Path::new);
+            // A call names a folder by its handle, which strace shows with its path, and what is in it.
+            let pieces: Vec<&str> = call.split('"').collect();
+            let mut paths = pieces.chunks(2).filter_map(|piece| {
+                let [before, name] = piece else { return None };
+                let folder = before.rsplit_once('<').and_then(|(_, at)| Some(at.split_once('>')?.0));
+                Some(folder.map_or_else(|| PathBuf::from(name), |folder| Path::new(folder).join(name)))
+            });
             if call.starts_with("link") {
                 let (staged, object) = (paths.next().unwrap(), paths.next().unwrap());
-                assert!(flushes(&calls[..place], staged), "{call} comes before its bytes\n{text}");
+                assert!(flushes(&calls[..place], &staged), "{call} comes before its bytes\n{text}");
                 assert!(flushes(&calls[place..], object.parent().unwrap()), "{call} is not kept\n{text}");
                 objects += 1;
             } else if call.starts_with("mkdir") && paths.clone().any(|path| path.starts_with(at("deep"))) {
-                let above = paths.next().unwrap().parent().unwrap();
-                assert!(flushes(&calls[place..], above), "{call} is not kept\n{text}");
+                let made = paths.next().unwrap();
+                assert!(flushes(&calls[place..], made.parent().unwrap()), "{call} is not kept\n{text}");
                 folders += 1;
             }
         }

@@ -153,10 +153,19 @@ impl Checker {
     pub(crate) async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
         let repository = self.viewer.repository();
         let history = repository.history().await?;
-        let entries = repository.store.list("").await?;
+        let listing = repository.store.listing("").await?;
+        let entries = listing.entries;
         let mut survey = Survey::new(&self.viewer, history, entries.clone());
         let mut findings = Findings::default();
         let mut strangers = Vec::new();
+        for passed in listing.passed_over.iter().filter(|passed| shard.owns(&passed.place)) {
+            if passed.obstacle.may_hide_objects() {
+                findings.hidden(&passed.place, passed.obstacle);
+                survey.add_unread(&passed.place);
+            } else {
+                strangers.push(&passed.place);
+            }
+        }
         let mut wanted = Vec::new();
         for entry in &entries {
             let is_owned = shard.owns(&entry.key);

@@ -461,6 +461,9 @@ impl VaultError {
                 key,
                 reason: format!("it has {found} bytes, where at most {cap} can be right"),
             },
+            StoreError::NotAnObject { key, place, obstacle, .. } => {
+                Self::Damaged { key, reason: format!("`{place}` {obstacle}") }
+            }
             error => Self::Store(error),
         }
     }

@@ -208,7 +208,11 @@ impl Repository {
         history: &mut History,
     ) -> Result<Folder, VaultError> {
         let mut manifests = BTreeMap::new();
-        for entry in self.objects_below(&layout::snapshots_of(writer.id)).await? {
+        let (entries, gap) = self.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
+        let (writer_id, group) = (writer.id, writer.group);
+        let own = |error| Problem { writer: writer_id, group, evidence: Evidence::Own, error };
+        history.problems.extend(gap.map(own));
+        for entry in entries {
             if let Some(sequence) = layout::sequence_of(&entry.key) {
                 manifests.insert(sequence, entry);
             }
@@ -271,7 +275,11 @@ impl Repository {
 
     async fn requests(&self, writer: &Writer, history: &mut History) -> Result<Requests, VaultError> {
         let mut requests = BTreeMap::new();
-        for entry in self.objects_below(&layout::forget_of(writer.id)).await? {
+        let (entries, gap) = self.objects_and_gap(&layout::forget_of(writer.id)).await?;
+        let (writer_id, group) = (writer.id, writer.group);
+        let own = |error| Problem { writer: writer_id, group, evidence: Evidence::Own, error };
+        history.problems.extend(gap.map(own));
+        for entry in entries {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
             let request = match self.request(writer, sequence).await {
                 Ok(request) => Some(request),

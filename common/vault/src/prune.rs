@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
-use lifeboat_store::{Entry, StoreError};
+use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
 use crate::VaultError;
@@ -34,6 +34,7 @@ use crate::index::{Contents, StoredPack};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
+use crate::object_name::Name;
 use crate::repository::Repository;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -109,8 +110,9 @@ impl Viewer {
         }
         self.see_that_any_group_is_whole(&history)?;
         let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
-        let listing: Listing =
-            repository.objects_below("").await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        let listed = repository.store.listing("").await?;
+        let of_the_format = listed.entries.iter().filter(|entry| Name::parse(&entry.key).is_some());
+        let listing: Listing = of_the_format.map(|entry| (entry.key.clone(), entry.clone())).collect();
         let latest = listing.values().map(|entry| entry.modified).max();
         if now.is_some() && latest > now {
             // Something is dated ahead: no request may reach below the floor by it.
@@ -130,6 +132,13 @@ impl Viewer {
         for group in &self.groups {
             if let Some(reason) = history.holds_back(group.id) {
                 pruned.held_back.push(format!("group {}: {}", group.id, reason.first_reason()));
+                continue;
+            }
+            let folders = repository.folders_of(group.id);
+            if let Some(gap) = folders.iter().find_map(|folder| listed.gap_in(folder)) {
+                let PassedOver { place, obstacle } = gap;
+                let reason = format!("`{place}` {obstacle}, and may hide what the group needs");
+                pruned.held_back.push(format!("group {}: {reason}", group.id));
                 continue;
             }
             progress.phase("working out what is needed", Unit::Items, None);
@@ -180,6 +189,9 @@ impl Viewer {
         entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
     }
 }
+
+/// After so many objects that cannot be deleted no others are tried.
+const MOST_UNDELETED: usize = 16;
 
 /// One group's part of a prune.
 struct Round<'a> {
@@ -283,7 +295,10 @@ impl Round<'_> {
             }
         }
         for found in &outdated {
-            self.repository.store.delete(&found.key).await?;
+            match self.repository.store.delete(&found.key).await {
+                Ok(()) | Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         standing.extend(fine);
         Ok(())
@@ -325,16 +340,37 @@ impl Round<'_> {
         objects.sort_by_key(|key| (order_of(key), *key));
         objects.dedup();
         self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
+        let (mut deleted, mut undeleted) = (0_u64, Vec::new());
         for key in objects {
             match self.repository.store.delete(key).await {
                 Ok(()) => {
-                    pruned.deleted_objects += 1;
+                    deleted += 1;
                     pruned.deleted_bytes += self.listing.get(key).map_or(0, |entry| entry.size);
                 }
                 Err(StoreError::NotFound { .. }) => {}
+                // One folder that this user may not change is no reason to leave all else as it is.
+                Err(error @ (StoreError::NotAnObject { .. } | StoreError::Denied { .. })) => {
+                    undeleted.push(error);
+                    if undeleted.len() >= MOST_UNDELETED {
+                        break;
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
             self.progress.advance(1);
+        }
+        pruned.deleted_objects += deleted;
+        let others = undeleted.len().saturating_sub(1);
+        match undeleted.into_iter().next() {
+            // Who may delete nothing at all has the wrong credentials.
+            Some(error @ StoreError::Denied { .. }) if deleted == 0 => return Err(error.into()),
+            Some(error) => {
+                return Err(VaultError::NotWhole {
+                    first: format!("not all of it could be deleted: {error}"),
+                    others,
+                });
+            }
+            None => {}
         }
         // A condemnation is of use until no run that began before it can still commit.
         let full_grace = PruneOptions::default().grace;

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::authority::{Belief, Word, belief};
-use crate::ids::{RepositoryId, Signer, WriterId};
+use crate::ids::{GroupId, RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
-use crate::object_name;
+use crate::object_name::{self, Name};
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
 use crate::rosters::{self, Holes, Rosters};
@@ -244,6 +244,34 @@ impl Repository {
     /// The verification key of a writer on the roster.
     pub fn writer_verification_key(&self, writer: WriterId) -> Option<VerificationKey> {
         self.roster.writer(writer)?.verification_key()
+    }
+
+    /// The folders in which objects of a group lie, those of its writers included.
+    pub(crate) fn folders_of(&self, group: GroupId) -> Vec<String> {
+        let own = [
+            layout::packs(group),
+            layout::parts(group),
+            layout::runs(group),
+            layout::contents(group),
+            layout::locations_of(group),
+            layout::losses(group),
+            layout::CONDEMNED.to_owned(),
+        ];
+        let writers = self.roster.writers.iter().filter(|writer| writer.group == group);
+        let of_writers = writers.flat_map(|w| [layout::snapshots_of(w.id), layout::forget_of(w.id)]);
+        own.into_iter().chain(of_writers).collect()
+    }
+
+    /// The same as [`Self::objects_below`], with what may hide more of them.
+    pub(crate) async fn objects_and_gap(
+        &self,
+        folder: &str,
+    ) -> Result<(Vec<Entry>, Option<VaultError>), VaultError> {
+        let mut listing = self.store.listing(folder).await?;
+        let gap =
+            listing.gap_in(folder).map(|gap| VaultError::damaged(&gap.place, format!("it {}", gap.obstacle)));
+        listing.entries.retain(|entry| Name::parse(&entry.key).is_some());
+        Ok((listing.entries, gap))
     }
 
     /// The objects below a folder, in no order. What has no name of the format is none of them.

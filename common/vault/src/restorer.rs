@@ -131,7 +131,11 @@ impl Restorer {
             let key = layout::pack(group.id, pack);
             let beginning = match repository.store.read_range(&key, 0..*size.min(&MAX_HEADER)).await {
                 Ok(beginning) => beginning,
-                Err(StoreError::NotFound { .. } | StoreError::OutOfRange { .. }) => continue,
+                Err(
+                    StoreError::NotFound { .. }
+                    | StoreError::OutOfRange { .. }
+                    | StoreError::NotAnObject { .. },
+                ) => continue,
                 Err(error) => return Err(error.into()),
             };
             let Ok((_, keys)) = read_header(&beginning, &repository.id, group.id) else { continue };

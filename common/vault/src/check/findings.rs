@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lifeboat_store::Obstacle;
+
 use crate::check::scope::Shard;
 use crate::frame_set::FrameSet;
 use crate::ids::GroupId;
@@ -119,6 +121,12 @@ impl Findings {
 
     pub(crate) fn is_damaged(&self, key: &str) -> bool {
         self.damage.iter().any(|damage| damage.key == key)
+    }
+
+    /// Notes a place in which there may be objects that this user does not see.
+    pub(crate) fn hidden(&mut self, place: &str, obstacle: Obstacle) {
+        let reason = format!("it {obstacle}, and may hide objects");
+        self.unread.push(Unread { key: place.to_owned(), reason });
     }
 
     pub(crate) fn unread(&mut self, key: &str, reason: &dyn std::error::Error) {

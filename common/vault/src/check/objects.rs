@@ -61,6 +61,10 @@ impl Objects<'_> {
                 let reason = format!("it has {found} bytes, where at most {cap} can be right");
                 return Err(Trouble::Altered(reason));
             }
+            // What only this user cannot open is not damaged.
+            Err(StoreError::NotAnObject { place, obstacle, .. }) if !obstacle.may_hide_objects() => {
+                return Err(Trouble::Altered(format!("`{place}` {obstacle}")));
+            }
             Err(error) => return Err(Trouble::Unread(error)),
         };
         if let Some(hash) = name.hash() {

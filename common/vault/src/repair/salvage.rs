@@ -38,7 +38,13 @@ impl Checker {
             let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
                 Ok(bytes) => bytes,
                 // Of one that is longer than any pack nothing is read, and nothing is taken away.
-                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => continue,
+                Err(
+                    StoreError::NotFound { .. }
+                    | StoreError::TooLarge { .. }
+                    | StoreError::NotAnObject { .. },
+                ) => {
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             // Read right the second time, it is the line that is damaged, or the memory.
