@@ -229,7 +229,12 @@ impl Manifest {
             (Some(own), _) => own,
             (None, Some(served)) => served,
             (None, None) if self.manifests.is_some() => OCI_INDEX,
-            (None, None) => OCI_MANIFEST,
+            (None, None) if self.config.is_some() && self.layers.is_some() => OCI_MANIFEST,
+            (None, None) => {
+                let reason =
+                    "it says not what it is, and has neither images nor a config with layers".to_owned();
+                return Err(RegistryError::Malformed { what: what.to_owned(), reason });
+            }
         };
         if !MANIFEST_TYPES.contains(&media_type) {
             let reason = format!("`{}` is no kind of image", media_type.escape_default());

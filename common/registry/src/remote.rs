@@ -1,6 +1,7 @@
 //! Registries over HTTP (OCI distribution specification 1.1): capped reads and digest-checked bytes.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use lifeboat_core::Sha256Digest;
 use oci_spec::distribution::Reference as OciReference;
@@ -28,6 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one answer may take in all: a server that sends a byte now and then must not hold anyone up for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
+/// How long all that is asked about images may take together: a list of many pages, or many redirections, each of which
+/// takes long, must not either.
+const ALL_ANSWERS_TIMEOUT: Duration = Duration::from_mins(10);
 const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
 
 /// How many redirections are followed.
@@ -59,6 +63,8 @@ pub struct Remote {
     allowed_realms: Vec<AllowedRealm>,
     /// What the registry wants to see in the `Authorization` header, once it has asked, by operation.
     authorization: Mutex<[Option<HeaderValue>; 2]>,
+    /// When all answers to reads must be there; set by the first of them.
+    deadline: OnceLock<Instant>,
 }
 
 /// What a request is for, which decides the rights that its token must carry.
@@ -95,6 +101,7 @@ impl Remote {
             credentials: access.credentials,
             allowed_realms: access.allowed_realms,
             authorization: Mutex::new([None, None]),
+            deadline: OnceLock::new(),
         })
     }
 
@@ -137,6 +144,11 @@ impl Remote {
         loop {
             let client = self.client_for(&url).await?;
             let mut request = shape(client.request(method.clone(), url.clone()));
+            if purpose == Purpose::Read {
+                let deadline = *self.deadline.get_or_init(|| Instant::now() + ALL_ANSWERS_TIMEOUT);
+                let left = deadline.saturating_duration_since(Instant::now());
+                request = request.timeout(left.min(ANSWER_TIMEOUT));
+            }
             let is_own = self.is_own(&url);
             let known = self.authorization.lock().await[purpose as usize].clone();
             if let Some(value) = known.filter(|_| is_own) {

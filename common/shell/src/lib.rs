@@ -10,6 +10,7 @@ mod failure;
 mod flags;
 mod host;
 mod keys;
+mod output_file;
 pub mod pages;
 mod passphrase;
 mod registry;
@@ -25,6 +26,7 @@ pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,
 };
+pub use output_file::write_output_file;
 pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;
 pub use run::{Program, run, unless_interrupted};

@@ -1,11 +1,10 @@
 //! `lifeboat-sign blob`
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use lifeboat_report::signature::{Signature, StoredBundle};
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, Ui, write_output_file};
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::domain;
 use lifeboat_trust::statement::Statement;
@@ -66,7 +65,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         Bundle::sign_statement(Statement::file(digest, &name), &*key)?
     };
     let json = bundle.to_json();
-    write(&args.bundle, &json).map_err(|error| {
+    write_output_file(&args.bundle, &json, 0o644).map_err(|error| {
         let file = args.bundle.display();
         Failure::refused(
             format!("the bundle {file} cannot be written: {error}"),
@@ -84,16 +83,4 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         children: Vec::new(),
     });
     Ok(Outcome::Done)
-}
-
-/// Whoever looks at the bundle sees the old one or the new one, never half of one.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -1,12 +1,10 @@
 //! `lifeboat-verify attestation`
 
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_registry::Reference;
-use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui, write_output_file};
 use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
 use lifeboat_trust::judge::Accepted;
 use lifeboat_trust::provenance::{Expectations, Parameter};
@@ -161,7 +159,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
                 format!("choose with `--only`: {}", bundles.join(" or ")),
             ));
         }
-        write(path, predicate).map_err(|error| {
+        write_output_file(path, predicate, 0o644).map_err(|error| {
             let path = path.display();
             Failure::refused(
                 format!("the predicate cannot be written to {path}: {error}"),
@@ -178,16 +176,4 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
 fn predicate<'a>(accepted: &'a Accepted<'_>) -> &'a str {
     let predicate = accepted.statement.as_ref().and_then(|statement| statement.predicate.as_ref());
     predicate.map_or("null", |json| json.get())
-}
-
-/// Whoever looks at the file sees a verified predicate, or what was there before.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
