@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifeboat_core::{Fault, Kind, Sha256Digest};
-use lifeboat_helper::ask;
+use lifeboat_plugin::ask;
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_trust::key::{Sign, SignError, VerificationKey};
 use lifeboat_trust::key_file::{self, KeyFileError};

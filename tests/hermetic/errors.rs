@@ -283,3 +283,23 @@ fn json_failures_are_one_document() {
     assert_eq!(document["kind"], "usage");
     assert_eq!(document["exit_code"], 2);
 }
+
+/// A report that nobody can read is none, whatever the command did; a reader that went away is its own affair.
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let yard = Yard::in_folder(BINARIES);
+    let list = |options: &[&str], to: std::process::Stdio| {
+        let mut command = yard.restore_command([&["list"], options].concat());
+        command.stdout(to).output().unwrap()
+    };
+    for options in [&[][..], &["--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let said = list(options, full.into());
+        let told = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(1), "{told}");
+        assert!(told.contains("standard output cannot be written"), "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(list(options, writer.into()).status.code(), Some(0));
+    }
+}

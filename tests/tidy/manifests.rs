@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-restore", &["core", "docker", "report", "shell", "store", "trust", "vault"]),
     (
         "lifeboat-sign",
-        &["authority", "core", "helper", "registry", "report", "shell", "store", "trust", "vault"],
+        &["authority", "core", "plugin", "registry", "report", "shell", "store", "trust", "vault"],
     ),
     (
         "lifeboat-verify",
@@ -23,11 +23,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-docker", &["core", "vault"]),
     ("lifeboat-vault", &["core", "store", "trust"]),
     ("lifeboat-store", &["core"]),
-    ("lifeboat-registry", &["core", "helper", "strict"]),
+    ("lifeboat-registry", &["core", "plugin", "strict"]),
     ("lifeboat-authority", &["core", "trust"]),
     ("lifeboat-trust", &["core", "strict"]),
     ("lifeboat-strict", &["core"]),
-    ("lifeboat-helper", &[]),
+    ("lifeboat-plugin", &[]),
     ("lifeboat-core", &[]),
     ("lifeboat-scripts", &[]),
 ];

@@ -144,17 +144,43 @@ fn identity(value: &[u8]) -> Result<String, String> {
     let names =
         SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
     match names.0.as_slice() {
-        [GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name)] => {
+        // Nobody who asks for one kind may be given the other.
+        [GeneralName::Rfc822Name(name)] if name.as_str().contains('@') && !has_scheme(name.as_str()) => {
             Ok(name.to_string())
         }
+        [GeneralName::UniformResourceIdentifier(name)] if has_scheme(name.as_str()) => Ok(name.to_string()),
+        [GeneralName::Rfc822Name(_)] => Err("its e-mail address is none".to_owned()),
+        [GeneralName::UniformResourceIdentifier(_)] => Err("its URI has no scheme".to_owned()),
         [_] => Err("its name is neither an e-mail address nor a URI".to_owned()),
         several => Err(format!("it has {} names", several.len())),
     }
 }
 
+/// Whether a name begins with a scheme (RFC 3986, section 3.1).
+fn has_scheme(name: &str) -> bool {
+    let Some((scheme, _)) = name.split_once(':') else { return false };
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_of_one_kind() {
+        for (name, expected) in [
+            ("https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1", true),
+            ("spiffe://example.com/builder", true),
+            ("urn:x", true),
+            ("ann@example.com", false),
+            (":x", false),
+            ("1a:b", false),
+            ("a b:c", false),
+        ] {
+            assert_eq!(has_scheme(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn what_is_no_certificate_is_refused() {

@@ -34,7 +34,8 @@ const PLACES: [(&str, &[&str]); 7] = [
 pub(crate) fn of_statement(statement: &Statement) -> Option<Timestamp> {
     let (_, places) = PLACES.iter().find(|(kind, _)| *kind == statement.predicate_type)?;
     let predicate: Value = serde_json::from_str(statement.predicate.as_ref()?.get()).ok()?;
-    places.iter().find_map(|place| predicate.pointer(place)?.as_str()?.parse().ok())
+    // One that is there and is no time does not give way to the next.
+    places.iter().find_map(|place| predicate.pointer(place))?.as_str()?.parse().ok()
 }
 
 #[cfg(test)]

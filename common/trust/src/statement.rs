@@ -182,6 +182,26 @@ impl DigestSet {
         self.0.get("sha256").is_some_and(|text| *text == digest.to_string())
     }
 
+    /// The first digest by a known algorithm that cannot be one (in-toto, "DigestSet"): it is lower-case hexadecimal, of
+    /// the algorithm's length.
+    fn malformed(&self) -> Option<(&str, &str)> {
+        let is_malformed = |(algorithm, digest): &(&String, &String)| {
+            let lengths: &[usize] = match algorithm.as_str() {
+                "md5" => &[32],
+                "sha1" => &[40],
+                "sha224" | "sha512_224" | "sha3_224" => &[56],
+                "sha256" | "sha512_256" | "sha3_256" | "blake2s" => &[64],
+                "sha384" | "sha3_384" => &[96],
+                "sha512" | "sha3_512" | "blake2b" => &[128],
+                "gitBlob" | "gitCommit" | "gitTag" | "gitTree" => &[40, 64],
+                _ => return false,
+            };
+            let is_hex = digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            !is_hex || !lengths.contains(&digest.len())
+        };
+        self.0.iter().find(is_malformed).map(|(algorithm, digest)| (algorithm.as_str(), digest.as_str()))
+    }
+
     /// The `sha256` as it stands in the statement, or the algorithms that stand there instead; cut to a printable
     /// length.
     pub fn shown(&self) -> String {
@@ -262,6 +282,11 @@ impl Statement {
         }
         if json.subject.is_empty() || json.subject.len() > MAX_SUBJECTS {
             return Err(refused(format!("it has {} subjects", json.subject.len())));
+        }
+        if let Some((algorithm, digest)) = json.subject.iter().find_map(|subject| subject.digest.malformed())
+        {
+            let (algorithm, digest) = (printable(algorithm), printable(digest));
+            return Err(refused(format!("`{digest}` is no digest by {algorithm}")));
         }
         Ok(Self { subjects: json.subject, predicate_type: json.predicate_type, predicate: json.predicate })
     }
@@ -475,6 +500,34 @@ mod tests {
         }
         let unknown = statement(&format!(r#""extra":1,"subject":[{subject}],"predicateType":"a""#));
         Statement::parse(unknown.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn digests_of_subjects_are_such_by_their_algorithms() {
+        let parse = |digests: &str| {
+            let good = Sha256Digest::of(b"");
+            let json = format!(
+                r#"{{"_type":"{V1}","subject":[{{"digest":{{"sha256":"{good}"}}}},{{"digest":{{{digests}}}}}],"predicateType":"a"}}"#
+            );
+            Statement::parse(json.as_bytes()).map(drop).map_err(|error| error.reason)
+        };
+        let (commit, hash) = ("c".repeat(40), "0".repeat(64));
+        for good in [
+            format!(r#""gitCommit":"{commit}""#),
+            format!(r#""gitTree":"{hash}""#),
+            r#""own":"X""#.to_owned(),
+        ] {
+            parse(&good).unwrap();
+        }
+        for bad in [
+            r#""sha256":"0""#.to_owned(),
+            format!(r#""sha256":"{}""#, "g".repeat(64)),
+            format!(r#""sha512":"{hash}""#),
+            format!(r#""sha1":"{}""#, commit.to_uppercase()),
+            r#""gitCommit":"cccc""#.to_owned(),
+        ] {
+            assert!(parse(&bad).unwrap_err().contains("is no digest by"), "{bad}");
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl Crafted {
         let target = tempfile::tempdir().unwrap();
         let to = TargetFolder::take(target.path())?;
         let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        assert!(restored.unfinished.is_empty(), "{id}: {:?}", restored.unfinished);
         let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
         let read = |e: fs::DirEntry| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap());
         Ok((entries.map(read).collect(), restored.damaged.len()))

@@ -99,13 +99,14 @@ impl FrameReader {
             match self.places(frame).first().filter(|_| !self.inner.lost.contains(frame)) {
                 Some(place) => {
                     let length = u64::from(place.frame.length);
-                    by_place.insert((place.pack, place.frame.offset), (frame, length));
+                    // Of what others claim, several frames may lie in one place: each of them is tried there.
+                    by_place.insert((place.pack, place.frame.offset, frame), length);
                 }
                 None => lost.push(frame),
             }
         }
         let mut reads: Vec<Read> = Vec::new();
-        for ((pack, offset), (frame, length)) in by_place {
+        for ((pack, offset, frame), length) in by_place {
             let end = offset.saturating_add(length);
             match reads.last_mut() {
                 Some(read)

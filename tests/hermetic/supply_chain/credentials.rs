@@ -538,3 +538,36 @@ fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
         assert!(!stderr.contains("secret"), "{stderr}");
     }
 }
+
+/// A helper of `docker login` that does `script`, and the login that names it for a registry that nobody serves.
+fn with_helper(desk: &Desk, script: &str) -> Said {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = desk.path("bin/docker-credential-spy");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(desk.path(".docker")).unwrap();
+    let config = r#"{"credHelpers":{"127.0.0.1:1":"spy"}}"#;
+    fs::write(desk.path(".docker/config.json"), config).unwrap();
+    let args = ["image", "127.0.0.1:1/app:1", "--key", "release.key"];
+    let mut command = lifeboat(SIGN, desk.folder.path(), args);
+    let path = format!("{}:{}", desk.path("bin").display(), std::env::var("PATH").unwrap());
+    run(command.current_dir(&desk.folder).env("PATH", path).env("COSIGN_PASSWORD", "correct horse"))
+}
+
+#[test]
+fn a_credential_helper_gets_no_passphrase_and_has_not_for_ever() {
+    let desk = signed_desk();
+    let seen = desk.path("seen");
+    let answer = r#"echo '{"Username":"alice","Secret":"secret"}'"#;
+    let said = with_helper(&desk, &format!("env > {0}; cat >> {0}; {answer}", seen.display()));
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(seen.ends_with("127.0.0.1:1"), "it is asked for the registry: {seen}");
+    assert!(!seen.contains("correct horse") && !seen.contains("COSIGN_PASSWORD"), "{seen}");
+    assert_eq!(said.code, Some(3), "the registry is not there: {said:?}");
+
+    let before = std::time::Instant::now();
+    let said = with_helper(&desk, "sleep 300");
+    assert!(before.elapsed() < std::time::Duration::from_mins(1), "it is waited for");
+    assert!(said.stderr.contains("gave no answer within"), "{said:?}");
+}

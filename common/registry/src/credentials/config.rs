@@ -78,7 +78,7 @@ fn identity_token() -> String {
 fn ask(helper: &str, name: &str) -> Result<Option<Credentials>, String> {
     let program = format!("docker-credential-{helper}");
     let failed = |reason: &str| format!("the helper `{program}` failed: {reason}");
-    let printed = match lifeboat_helper::ask(
+    let printed = match lifeboat_plugin::ask(
         Path::new(&program),
         &["get"],
         name.as_bytes(),

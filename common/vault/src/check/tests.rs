@@ -238,11 +238,15 @@ async fn frames_that_a_neighbour_makes_up_keep_nobody_from_what_was_stored_anew(
     let right = BTreeMap::from([("victim".to_owned(), VICTIM.to_vec())]);
     let scene = Scene::new(Store::memory()).await;
     let before = scene.snapshot().await;
-    let packs = scene.store.list("packs").await.unwrap();
-    for pack in packs {
-        scene.store.delete(&pack.key).await.unwrap();
+    let (repository, view) = (scene.repository().await, GroupView::from(&scene.honest.group));
+    for pack in repository.objects_below("packs").await.unwrap() {
+        let hash = crate::repository::hash_of(&pack.key).unwrap();
+        if repository.pack_facts(&view, &hash, pack.size).await.unwrap().kind == PackKind::Data {
+            scene.store.delete(&pack.key).await.unwrap();
+        }
     }
     scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    assert!(scene.restore(&before).await.is_empty(), "the file's bytes are lost");
     let after = scene.snapshot().await;
     assert_eq!(scene.restore(&before).await, right, "the next backup makes up for what is lost");
     scene.flood().await;
