@@ -214,7 +214,7 @@ fn we_open_ages(bench: &Bench) -> Result<(), Failed> {
     let group = groups.ok_or("the repository has a group")?;
     let keys = bench.age(&["-d", "-i", &bench.path("data")], &fs::read(&group)?)?;
     let folder = format!("keys/{}", group.iter().rev().nth(1).unwrap_or_default().to_string_lossy());
-    bench.put(&folder, "HASH.age", &bench.age(&["-r", &bench.recipient_of("data")], &keys)?);
+    bench.put(&folder, "0123456789abcdef-HASH.age", &bench.age(&["-r", &bench.recipient_of("data")], &keys)?);
     for (args, identity) in [
         (["-r", hybrid.as_str()], bench.path("hybrid")),
         (["-r", &classical], bench.path("classical")),

@@ -119,6 +119,11 @@ pub(crate) fn sequence_of(key: &str) -> Option<u64> {
     if key.matches('/').count() == 2 { number(name) } else { None }
 }
 
+/// The folders of what says of a group which frames there are, which are needed and where they lie.
+pub(crate) fn index_folders(group: GroupId) -> [String; 6] {
+    [runs(group), contents(group), locations_of(group), losses(group), parts(group), CONDEMNED.to_owned()]
+}
+
 /// The folder of condemnations.
 pub(crate) const CONDEMNED: &str = "condemned";
 

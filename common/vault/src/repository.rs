@@ -248,18 +248,9 @@ impl Repository {
 
     /// The folders in which objects of a group lie, those of its writers included.
     pub(crate) fn folders_of(&self, group: GroupId) -> Vec<String> {
-        let own = [
-            layout::packs(group),
-            layout::parts(group),
-            layout::runs(group),
-            layout::contents(group),
-            layout::locations_of(group),
-            layout::losses(group),
-            layout::CONDEMNED.to_owned(),
-        ];
         let writers = self.roster.writers.iter().filter(|writer| writer.group == group);
         let of_writers = writers.flat_map(|w| [layout::snapshots_of(w.id), layout::forget_of(w.id)]);
-        own.into_iter().chain(of_writers).collect()
+        layout::index_folders(group).into_iter().chain([layout::packs(group)]).chain(of_writers).collect()
     }
 
     /// The same as [`Self::objects_below`], with what may hide more of them.

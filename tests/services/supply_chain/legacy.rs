@@ -197,18 +197,18 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     borrowed["Payload"]["logID"] = case.log.id().to_string().into();
     refused(&[(LOG_BUNDLE, borrowed)], "SET")?;
     // It is good, and speaks of another signature.
-    refused(&[(LOG_BUNDLE, others.clone())], "mismatch")?;
-    refused(&[(LOG_BUNDLE, others), certificate.clone()], "invalid signature")?;
+    refused(&[(LOG_BUNDLE, others.clone())], "about another file")?;
+    refused(&[(LOG_BUNDLE, others), certificate.clone()], "did not make its signature")?;
     // It is good, and the certificate was not valid then.
     for (time, reason) in [
-        (now - 3600, "certificate chain is invalid"),
-        (now + 1800, "in the future"),
+        (now - 3600, "no path leads from it to the authority"),
+        (now + 1800, "and now is"),
         (0, "is not believed at 1970-01-01T00:00:00Z"),
     ] {
         refused(&[(LOG_BUNDLE, promised(&case.log, time))], reason)?;
     }
     // The certificate is of another signature, none, or no certificate.
-    refused(&[certificate], "invalid signature")?;
+    refused(&[certificate], "did not make its signature")?;
     refused(&[(CERTIFICATE, Value::Null)], "only an identity was given")?;
     refused(&[(CERTIFICATE, "x".into())], "its certificate is not PEM")?;
     // Nothing shows when it was signed.

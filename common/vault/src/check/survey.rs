@@ -271,14 +271,7 @@ impl Survey {
 
     /// Whether any object that the index of a group consists of could not be read.
     pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
-        let folders = [
-            layout::runs(group),
-            layout::contents(group),
-            layout::locations_of(group),
-            layout::losses(group),
-            layout::parts(group),
-            layout::CONDEMNED.to_owned(),
-        ];
+        let folders = layout::index_folders(group);
         folders.iter().any(|folder| self.is_unread_below(folder))
     }
 
