@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,12 @@ fn start(folder: &Path, program: &str, args: &[&str], port: u16) -> Result<Servi
     Ok(service)
 }
 
+/// A port that nobody listens at, below those that the system gives to whoever asks for any: other tests do, and one of them
+/// could get it before the service that is meant to.
 fn free_port() -> Result<u16, Failed> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(21_000);
+    let mut ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).take(1000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).ok_or_else(|| "no port is free".into())
 }
 
 fn shell(folder: &Path, script: &str) -> Result<String, Failed> {
