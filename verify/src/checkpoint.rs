@@ -1,12 +1,11 @@
 //! The newest snapshots that were seen: what may not be taken back.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
-use lifeboat_shell::Failure;
+use lifeboat_shell::{Failure, replace_file};
 use lifeboat_vault::{ManifestChain, RepositoryId, SignedManifest, WriterId};
 use serde::{Deserialize, Serialize};
 
@@ -96,11 +95,7 @@ impl Checkpoint {
         let json = serde_json::to_vec_pretty(self).expect("strings and numbers always serialise");
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(folder)?;
-            let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
-            file.write_all(&json)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
-            Ok(())
+            replace_file(path, &json, 0o600)
         };
         write().map_err(|error| {
             let path = path.display();

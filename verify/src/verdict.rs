@@ -6,7 +6,6 @@
 mod beside;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
 use lifeboat_report::verification::Verdict;
-use lifeboat_shell::Failure;
+use lifeboat_shell::{Failure, replace_file};
 use lifeboat_trust::policy::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -227,18 +226,13 @@ impl Document {
             };
             folder.write(digest, &content)?;
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let rendered = self.render();
         let length = rendered.len() as u64;
         if length > MAX_BYTES {
             return Err(NotWritten::TooLarge(length));
         }
         // Only its owner can read and write it.
-        let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
-        file.write_all(rendered.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        Ok(replace_file(path, rendered.as_bytes(), 0o600)?)
     }
 
     /// The file's content.

@@ -61,7 +61,7 @@ impl Replay {
     pub fn differs(&mut self, differences: Vec<String>) {
         self.replayed = Replayed::Differs;
         self.differences = differences;
-        self.advice = Some("do not rely on the file; verify the subject anew".to_owned());
+        self.advice = Some("do not rely on the file; verify the subject again".to_owned());
     }
 
     /// Says what is not there.

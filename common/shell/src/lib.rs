@@ -26,7 +26,7 @@ pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,
 };
-pub use output_file::write_output_file;
+pub use output_file::{replace_file, write_output_file};
 pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;
 pub use run::{Program, run, unless_interrupted};

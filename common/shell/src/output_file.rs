@@ -5,11 +5,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes a file with these permissions. Whoever looks at it sees all of it, or what was there before. What is there and is no
-/// plain file, such as `/dev/stdout`, `/dev/null` or a link, stays what it is and is written to.
+/// Writes a file as [`replace_file`] does. Anything else under the name, such as `/dev/stdout`, `/dev/null` or a link, stays
+/// what it is and is written to.
 ///
 /// # Errors
-/// The folder is not there or cannot be written to, or there is no room.
+/// The folder does not exist or cannot be written to, or the disk is full.
 pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let is_plain = match fs::symlink_metadata(path) {
         Ok(found) => found.is_file(),
@@ -18,6 +18,14 @@ pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
     if !is_plain {
         return OpenOptions::new().write(true).truncate(true).open(path)?.write_all(bytes);
     }
+    replace_file(path, bytes, mode)
+}
+
+/// Puts a file with these permissions in the place of whatever has the name. Readers see the old file or the whole new one.
+///
+/// # Errors
+/// The folder does not exist or cannot be written to, or the disk is full.
+pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
     file.write_all(bytes)?;

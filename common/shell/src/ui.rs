@@ -99,8 +99,8 @@ impl Ui {
         eprint!("{}", failure.text());
     }
 
-    /// A reader that went away, as in `lifeboat-backup list | head`, is no failure of ours. Anything else is: a report that
-    /// nobody can read is none.
+    /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other
+    /// failure to write is: the user did not get the report.
     fn print_line(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         match writeln!(out, "{text}").and_then(|()| out.flush()) {

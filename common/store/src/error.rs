@@ -39,7 +39,7 @@ pub enum StoreError {
         /// The object's name.
         key: String,
     },
-    /// What stands there is no object that can be used: damage of this one, and no failure of the store.
+    /// Something else has the name of an object. That one object is damaged; the store itself works.
     #[error("`{key}` in {store} cannot be used as an object: `{place}` {obstacle}")]
     NotAnObject {
         /// The store's location.

@@ -55,7 +55,7 @@ impl Wrong {
         }
     }
 
-    /// Where something is to be made, that a folder is gone does not mean that there is no such object.
+    /// A folder that is missing while an object is written is a failure, and not a missing object.
     fn in_making(self) -> Self {
         match self {
             Self::Missing => {

@@ -1,7 +1,7 @@
 //! An envelope as it stands in a document (DSSE protocol 1.0.2): its payload stays in base64 until somebody whose word
 //! counts is known to have signed it.
 //!
-//! A payload may be an SBOM of 64 MiB, and whoever attaches one need not have signed anything. What signatures and log
+//! A payload may be an SBOM of 64 MiB, and anyone may attach one that nobody signed. What signatures and log
 //! entries cover is therefore computed in one pass over the text, a piece at a time, and nothing is kept but digests.
 
 use std::borrow::Cow;

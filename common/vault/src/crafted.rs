@@ -13,7 +13,7 @@ use lifeboat_testkit::{FakeClock, FaultStore};
 use lifeboat_trust::key::SigningKey;
 
 use crate::access::Viewer;
-use crate::ids::{RunId, Signer, WriterId};
+use crate::ids::{Signer, WriterId};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::{RecoveryKey, RecoveryKeyFile, WriterKey};
 use crate::keys::{NoDialog, PluginDialog};
@@ -153,16 +153,7 @@ impl Crafted {
 
     /// Writes a snapshot without streams into a writer's chain; gives its id. What is in its place is replaced.
     pub(crate) fn take(&self, key: &WriterKey, taken: Taken) -> Sha256Digest {
-        let part = Part {
-            host: taken.host.to_owned(),
-            tags: Vec::new(),
-            streams: Vec::new(),
-            documents: Vec::new(),
-            runs: taken.runs,
-            application: None,
-            run: RunId::random(&OsEntropy),
-            copied_from: None,
-        };
+        let part = Part { host: taken.host.to_owned(), runs: taken.runs, ..Part::of_nothing() };
         let place = Place { purpose: Purpose::Part, repository: &key.repository, group: key.group.id };
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
         let part = signed::write(place, pen, &key.group.index_key, &part);

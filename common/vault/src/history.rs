@@ -120,6 +120,13 @@ fn bounded(time: Timestamp, now: Option<Timestamp>) -> Timestamp {
     now.map_or(time, |now| time.min(now))
 }
 
+impl Problem {
+    /// Something in what a writer signed itself, or in requests about it.
+    fn own(writer: &Writer, error: VaultError) -> Self {
+        Self { writer: writer.id, group: writer.group, evidence: Evidence::Own, error }
+    }
+}
+
 /// A request as it was found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -209,9 +216,7 @@ impl Repository {
     ) -> Result<Folder, VaultError> {
         let mut manifests = BTreeMap::new();
         let (entries, gap) = self.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
-        let (writer_id, group) = (writer.id, writer.group);
-        let own = |error| Problem { writer: writer_id, group, evidence: Evidence::Own, error };
-        history.problems.extend(gap.map(own));
+        history.problems.extend(gap.map(|error| Problem::own(writer, error)));
         for entry in entries {
             if let Some(sequence) = layout::sequence_of(&entry.key) {
                 manifests.insert(sequence, entry);
@@ -265,8 +270,7 @@ impl Repository {
         }
         let pinned = self.pinned.heads.get(&writer.id).copied();
         let judged = Chain { roster: &self.roster, writer, requests: &requests, pinned }.judge(&mut chain);
-        let own = |error| Problem { writer: writer.id, group: writer.group, evidence: Evidence::Own, error };
-        history.problems.extend(judged.problems.into_iter().map(own));
+        history.problems.extend(judged.problems.into_iter().map(|error| Problem::own(writer, error)));
         history.void.extend(judged.void.into_iter().map(|(sequence, why)| ((writer.id, sequence), why)));
         history.latest = history.latest.max(judged.latest);
         history.snapshots.append(&mut chain);
@@ -276,17 +280,14 @@ impl Repository {
     async fn requests(&self, writer: &Writer, history: &mut History) -> Result<Requests, VaultError> {
         let mut requests = BTreeMap::new();
         let (entries, gap) = self.objects_and_gap(&layout::forget_of(writer.id)).await?;
-        let (writer_id, group) = (writer.id, writer.group);
-        let own = |error| Problem { writer: writer_id, group, evidence: Evidence::Own, error };
-        history.problems.extend(gap.map(own));
+        history.problems.extend(gap.map(|error| Problem::own(writer, error)));
         for entry in entries {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
             let request = match self.request(writer, sequence).await {
                 Ok(request) => Some(request),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => {
-                    let (writer, group) = (writer.id, writer.group);
-                    history.problems.push(Problem { writer, group, evidence: Evidence::Own, error });
+                    history.problems.push(Problem::own(writer, error));
                     None
                 }
             };

@@ -458,6 +458,40 @@ pub fn verification_key_text(key: &VerificationKey) -> String {
     STANDARD.encode(key.to_spki_der())
 }
 
+/// For tests: what needs nothing and holds nothing, to be changed where a test wants something.
+#[cfg(test)]
+impl Part {
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            host: "host".to_owned(),
+            tags: Vec::new(),
+            streams: Vec::new(),
+            documents: Vec::new(),
+            runs: Vec::new(),
+            application: None,
+            run: RunId::random(&lifeboat_core::random::OsEntropy),
+            copied_from: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl StreamRecord {
+    pub(crate) fn of_nothing(name: &str) -> Self {
+        Self {
+            kind: StreamKind::Volume,
+            name: name.to_owned(),
+            consistency: Consistency::None,
+            chunk_sizes: ChunkSizes::FINE,
+            items: Content { runs: Vec::new(), extents: Vec::new(), hash: [0; 32] },
+            item_count: 0,
+            data_bytes: 0,
+            unreadable: 0,
+            source: [0; 16],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lifeboat_core::random::OsEntropy;
@@ -512,16 +546,7 @@ mod tests {
 
     #[test]
     fn more_tags_than_there_can_be_are_refused_before_they_take_memory() {
-        let with = |count| Part {
-            host: "shop".to_owned(),
-            tags: vec![String::new(); count],
-            streams: Vec::new(),
-            documents: Vec::new(),
-            runs: Vec::new(),
-            application: None,
-            run: RunId::from_bytes([3; 16]),
-            copied_from: None,
-        };
+        let with = |count| Part { tags: vec![String::new(); count], ..Part::of_nothing() };
         let decode = |count| from_cbor::<Part>(&to_cbor(&with(count)));
         assert_eq!(decode(MOST_TAGS).unwrap().tags.len(), MOST_TAGS);
         decode(MOST_TAGS + 1).unwrap_err();

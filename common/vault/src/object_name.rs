@@ -2,7 +2,7 @@
 //! format writes it, is no object of the repository, whatever a part of its name looks like.
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::{Entry, Store};
+use lifeboat_store::{Entry, Listing, Store};
 
 use crate::VaultError;
 use crate::ids::{GroupId, RunId, Signer, WriterId};
@@ -27,11 +27,22 @@ pub(crate) enum Name {
     Loss { group: GroupId, hash: Sha256Digest },
 }
 
+fn is_of_the_format(entry: &Entry) -> bool {
+    Name::parse(&entry.key).is_some()
+}
+
 /// The objects of the format below a folder, in no order.
 pub(crate) async fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, VaultError> {
     let mut entries = store.list(folder).await?;
-    entries.retain(|entry| Name::parse(&entry.key).is_some());
+    entries.retain(is_of_the_format);
     Ok(entries)
+}
+
+/// The same, with what the listing passed over.
+pub(crate) async fn listing(store: &Store, folder: &str) -> Result<Listing, VaultError> {
+    let mut listing = store.listing(folder).await?;
+    listing.entries.retain(is_of_the_format);
+    Ok(listing)
 }
 
 /// The folders of sealed keys.

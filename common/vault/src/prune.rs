@@ -34,7 +34,7 @@ use crate::index::{Contents, StoredPack};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::FramePlace;
-use crate::object_name::Name;
+use crate::object_name;
 use crate::repository::Repository;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
@@ -110,9 +110,9 @@ impl Viewer {
         }
         self.see_that_any_group_is_whole(&history)?;
         let now = if options.dry_run { None } else { Some(self.storage_time(entropy).await?) };
-        let listed = repository.store.listing("").await?;
-        let of_the_format = listed.entries.iter().filter(|entry| Name::parse(&entry.key).is_some());
-        let listing: Listing = of_the_format.map(|entry| (entry.key.clone(), entry.clone())).collect();
+        let mut listed = object_name::listing(&repository.store, "").await?;
+        let entries = std::mem::take(&mut listed.entries);
+        let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         let latest = listing.values().map(|entry| entry.modified).max();
         if now.is_some() && latest > now {
             // Something is dated ahead: no request may reach below the floor by it.

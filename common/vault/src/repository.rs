@@ -15,7 +15,7 @@ use crate::ids::{GroupId, RepositoryId, Signer, WriterId};
 use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, GroupView, Recipient};
 use crate::layout::{self, cap};
-use crate::object_name::{self, Name};
+use crate::object_name;
 use crate::pins::{PinFile, PinnedRoster, Pins};
 use crate::roster::{Epoch, Floor, Roster, RosterRecipient, Writer, key_text};
 use crate::rosters::{self, Holes, Rosters};
@@ -258,10 +258,9 @@ impl Repository {
         &self,
         folder: &str,
     ) -> Result<(Vec<Entry>, Option<VaultError>), VaultError> {
-        let mut listing = self.store.listing(folder).await?;
+        let listing = object_name::listing(&self.store, folder).await?;
         let gap =
             listing.gap_in(folder).map(|gap| VaultError::damaged(&gap.place, format!("it {}", gap.obstacle)));
-        listing.entries.retain(|entry| Name::parse(&entry.key).is_some());
         Ok((listing.entries, gap))
     }
 

@@ -66,8 +66,16 @@ impl Restorer {
     pub async fn open_snapshot(&self, snapshot: Snapshot) -> Result<OpenSnapshot, VaultError> {
         let group = GroupView::from(self.group(snapshot.manifest.predicate.group)?);
         let part = self.repository().part(&snapshot.manifest, &group).await?;
+        self.open_with_part(Snapshot { summary: Summary::of(&part), ..snapshot }, part).await
+    }
+
+    /// The same with the part at hand, of which the snapshot's summary is.
+    pub(crate) async fn open_with_part(
+        &self,
+        snapshot: Snapshot,
+        part: Part,
+    ) -> Result<OpenSnapshot, VaultError> {
         let reader = self.reader(&snapshot, &part).await?;
-        let snapshot = Snapshot { summary: Summary::of(&part), ..snapshot };
         Ok(OpenSnapshot { snapshot, part, reader })
     }
 }

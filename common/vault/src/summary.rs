@@ -122,34 +122,12 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::ChunkSizes;
-    use crate::ids::RunId;
-    use crate::item::Content;
     use crate::manifest::StreamRecord;
     use crate::name::MAX_NAME;
 
     fn part(names: &[&str]) -> Part {
-        let stream = |name: &&str| StreamRecord {
-            kind: StreamKind::Volume,
-            name: (*name).to_owned(),
-            consistency: Consistency::None,
-            chunk_sizes: ChunkSizes::FINE,
-            items: Content { runs: Vec::new(), extents: Vec::new(), hash: [0; 32] },
-            item_count: 0,
-            data_bytes: 0,
-            unreadable: 0,
-            source: [0; 16],
-        };
-        Part {
-            host: "shop".to_owned(),
-            tags: vec!["nightly".to_owned()],
-            streams: names.iter().map(stream).collect(),
-            documents: Vec::new(),
-            runs: Vec::new(),
-            application: None,
-            run: RunId::from_bytes([3; 16]),
-            copied_from: None,
-        }
+        let streams = names.iter().map(|name| StreamRecord::of_nothing(name)).collect();
+        Part { tags: vec!["nightly".to_owned()], streams, ..Part::of_nothing() }
     }
 
     #[test]

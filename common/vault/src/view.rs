@@ -71,7 +71,7 @@ impl Viewer {
         }
         let mut reported = BTreeSet::new();
         let mut room = Room::default();
-        let mut unreadable = Vec::new();
+        let of_histories = listing.unreadable.len();
         // The newest first: where the names of a writer's snapshots are too many, those of the oldest are left out.
         let live = history.snapshots.into_iter().rev().filter(Recorded::is_live);
         let read = |recorded: Recorded| async move {
@@ -101,20 +101,17 @@ impl Viewer {
                     if let Some(reason) = self.closed(group) {
                         listing.doubtful.entry(writer).or_insert_with(|| reason.again());
                         if reported.insert(group) {
-                            unreadable.push(reason.again());
+                            listing.unreadable.push(reason.again());
                         }
                     }
                 }
                 Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    if self.shows(group) {
-                        listing.doubtful.entry(writer).or_insert_with(|| error.again());
-                    }
-                    unreadable.push(error);
+                    listing.report(writer, self.shows(group), error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        listing.unreadable.extend(unreadable.into_iter().rev());
+        listing.unreadable[of_histories..].reverse();
         let cut = room.cut().map(|(writer, count)| VaultError::TooMuchToList { writer, count });
         listing.unreadable.extend(cut);
         listing.snapshots.sort_by_key(|snapshot| (snapshot.time(), snapshot.writer(), snapshot.sequence()));

@@ -91,7 +91,7 @@ fn ask(helper: &str, name: &str) -> Result<Option<Credentials>, String> {
         Err(error) => return Err(failed(&error.reason)),
     };
     let answer: Answer =
-        serde_json::from_slice(&printed).map_err(|_| failed("its answer is no credential"))?;
+        serde_json::from_slice(&printed).map_err(|_| failed("its answer is not a credential"))?;
     match &answer.username[..] {
         TOKEN_USER => Err(identity_token()),
         "" => Ok(None),

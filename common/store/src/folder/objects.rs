@@ -40,7 +40,7 @@ impl Folder {
         write().map_err(Wrong::in_making)
     }
 
-    /// Removes an object. What is no object is left where it is.
+    /// Removes an object. Anything else under the name stays.
     pub(super) fn remove(&self, key: &str) -> Result<(), Wrong> {
         let (above, name) = split(key);
         let look = || {

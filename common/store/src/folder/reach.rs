@@ -100,8 +100,8 @@ impl Folder {
         look().map_err(|wrong| self.of_one(wrong))
     }
 
-    /// What goes wrong with one object or folder, told apart from what is wrong with the storage. Where a file or folder
-    /// of the usual kind is in the way there is no such object, as in a bucket.
+    /// What goes wrong with one object or folder, told apart from what is wrong with the storage. Where a plain file or
+    /// folder is in the way, the object does not exist, as in a bucket.
     pub(super) fn of_one(&self, wrong: Wrong) -> Wrong {
         match wrong {
             Wrong::InTheWay(InTheWay { obstacle: Obstacle::File | Obstacle::Folder, .. }) => Wrong::Missing,

@@ -103,9 +103,7 @@ fn by_key<'p>(
     let (slots, signer, key) = find_key(bundle, hint, signed, signers)?;
     check_hint(hint, key)?;
     let rules = log::Rules { root, is_needed: keys_need_log, certified: None, now };
-    let shown = Shown::of(bundle, rules)?;
-    let mut times: BTreeSet<Timestamp> = shown.times.iter().copied().collect();
-    times.extend(stamped(bundle, rules)?);
+    let (shown, times) = witnessed(bundle, rules)?;
     let logged = Logged { content: &bundle.content, file: signed.digest, maker: Maker::Key(key) };
     logged.check(&bundle.log_entries)?;
     let mut evidence = Evidence::of(bundle, &shown, times);
@@ -142,9 +140,7 @@ fn by_certificate<'p>(
     let brought = brought_certificates(brought, authorities)?;
     let certified = Some(claims.not_before);
     let rules = log::Rules { root, is_needed: certificates_need_log, certified, now };
-    let shown = Shown::of(bundle, rules)?;
-    let mut times: BTreeSet<Timestamp> = shown.times.iter().copied().collect();
-    times.extend(stamped(bundle, rules)?);
+    let (shown, times) = witnessed(bundle, rules)?;
     if times.is_empty() {
         let reason = "nothing shows when its certificate was used: no log promised to take it, and no authority \
                       stamped it";
@@ -174,12 +170,19 @@ fn by_certificate<'p>(
     Ok(By { signer, vote, certificate: Some(claims), evidence })
 }
 
-/// When timestamp authorities saw the signature. All of them must hold.
-fn stamped(bundle: &Bundle<'_>, rules: log::Rules<'_>) -> Result<Vec<Timestamp>, Refusal> {
-    let authorities = || &rules.root.prepared().timestamp_authorities;
+/// What the log entries show, and when logs and timestamp authorities saw the signature. All of them must hold.
+fn witnessed<'b>(
+    bundle: &'b Bundle<'_>,
+    rules: log::Rules<'_>,
+) -> Result<(Shown<'b>, BTreeSet<Timestamp>), Refusal> {
+    let shown = Shown::of(bundle, rules)?;
+    let mut times: BTreeSet<Timestamp> = shown.times.iter().copied().collect();
     let signature = bundle.content.signature();
-    let stamps = bundle.timestamps.iter();
-    stamps.map(|token| timestamp::verify(token, signature, authorities(), rules.now)).collect()
+    for token in &bundle.timestamps {
+        let authorities = &rules.root.prepared().timestamp_authorities;
+        times.insert(timestamp::verify(token, signature, authorities, rules.now)?);
+    }
+    Ok((shown, times))
 }
 
 fn no_certificate(reason: &str) -> Refusal {

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Member, files};
 use crate::access::Viewer;
 use crate::check::{CheckOptions, Checker, ReadData, Shard};
-use crate::chunk::ChunkSizes;
 use crate::condemn::{Condemnation, Loss, MOST_OBJECTS};
 use crate::crafted::{Crafted, recovery_key};
 use crate::frame::MIN_SEALED_FRAME;
@@ -28,14 +27,11 @@ use crate::index::{
     CONTENTS_CHUNKS, Contents, FrameContents, FrameLocation, Locations, PackLocations, RunContents,
     split_contents,
 };
-use crate::item::Content;
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::GroupView;
 use crate::layout::{self, cap};
-use crate::manifest::{
-    self, Consistency, MOST_STREAMS, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
-};
+use crate::manifest::{self, MOST_STREAMS, Part, Predicate, RunRecord, Seen, StreamRecord};
 use crate::name::MAX_NAME;
 use crate::pack::{MAX_PLAIN, compress};
 use crate::pins::PinFile;
@@ -298,19 +294,6 @@ fn index_objects(disk: &OnDisk, count: u64, purpose: Purpose, cbor: &[u8], is_pa
     (0..count).map(object).collect()
 }
 
-fn empty_part() -> Part {
-    Part {
-        host: "host".to_owned(),
-        tags: Vec::new(),
-        streams: Vec::new(),
-        documents: Vec::new(),
-        runs: Vec::new(),
-        application: None,
-        run: RunId::random(&OsEntropy),
-        copied_from: None,
-    }
-}
-
 /// So many snapshots that follow the writer's last one, with one part and manifests that differ from an honest one by
 /// `change`.
 fn snapshots(disk: &OnDisk, count: u64, part: &Part, change: impl Fn(&mut Predicate)) -> Vec<Stored> {
@@ -353,24 +336,14 @@ fn many_needs() -> Part {
         frames: vec![0xFF; count / 8].into(),
         used: vec![1; count],
     };
-    Part { runs: vec![record], ..empty_part() }
+    Part { runs: vec![record], ..Part::of_nothing() }
 }
 
 /// A part of as many streams as one holds, with the longest names.
 fn many_streams() -> Part {
-    let stream = |number| StreamRecord {
-        kind: StreamKind::Volume,
-        name: format!("{number:0>MAX_NAME$}"),
-        consistency: Consistency::None,
-        chunk_sizes: ChunkSizes::FINE,
-        items: Content { runs: Vec::new(), extents: Vec::new(), hash: [0; 32] },
-        item_count: 0,
-        data_bytes: 0,
-        unreadable: 0,
-        source: [0; 16],
-    };
+    let stream = |number| StreamRecord::of_nothing(&format!("{number:0>MAX_NAME$}"));
     let count = MOST_STREAMS.min(usize::try_from(most(360)).unwrap());
-    Part { streams: (0..count).map(stream).collect(), ..empty_part() }
+    Part { streams: (0..count).map(stream).collect(), ..Part::of_nothing() }
 }
 
 const ROWS: &[(&str, Plant)] = &[
@@ -412,14 +385,15 @@ const ROWS: &[(&str, Plant)] = &[
         index_objects(disk, count, Purpose::Condemnation, &cbor, true)
     }),
     ("parts of many tags", |disk, count| {
-        let part = Part { tags: vec![String::new(); usize::try_from(most(1)).unwrap()], ..empty_part() };
+        let part =
+            Part { tags: vec![String::new(); usize::try_from(most(1)).unwrap()], ..Part::of_nothing() };
         snapshots(disk, count, &part, |_| ())
     }),
     ("parts of many frames", |disk, count| snapshots(disk, count, &many_needs(), |_| ())),
     ("parts of many streams", |disk, count| snapshots(disk, count, &many_streams(), |_| ())),
     ("manifests of many contents objects", |disk, count| {
         let contents: Vec<_> = (0..cap::MANIFEST * 3 / 4 / 68).map(|n| digest(n, true)).collect();
-        snapshots(disk, count, &empty_part(), |predicate| predicate.contents = contents.clone())
+        snapshots(disk, count, &Part::of_nothing(), |predicate| predicate.contents = contents.clone())
     }),
     ("manifests that saw many writers", |disk, count| {
         let seen = |n: u64| Seen {
@@ -428,7 +402,7 @@ const ROWS: &[(&str, Plant)] = &[
             snapshot: digest(n, true),
         };
         let seen: Vec<_> = (0..cap::MANIFEST * 3 / 4 / 160).map(seen).collect();
-        snapshots(disk, count, &empty_part(), |predicate| predicate.seen = seen.clone())
+        snapshots(disk, count, &Part::of_nothing(), |predicate| predicate.seen = seen.clone())
     }),
 ];
 

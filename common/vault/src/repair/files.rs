@@ -17,7 +17,7 @@ use crate::heal::Healer;
 use crate::history::Recorded;
 use crate::ids::FrameName;
 use crate::item::Content;
-use crate::restorer::Restorer;
+use crate::restore::OpenSnapshot;
 use crate::summary::Summary;
 use crate::view::Snapshot;
 
@@ -123,7 +123,8 @@ impl Checker {
             unlisted: Vec::new(),
         };
         if let (Some(restorer), Some(finds)) = (&self.restorer, finds) {
-            self.name_files(restorer, snapshot, lost, finds, &mut hurt).await?;
+            let open = restorer.open_with_part(snapshot, part).await;
+            self.name_files(open, lost, finds, &mut hurt).await?;
         }
         Ok(Some(hurt))
     }
@@ -131,14 +132,13 @@ impl Checker {
     /// Walks the item streams of a snapshot for the files that need lost frames.
     async fn name_files(
         &self,
-        restorer: &Restorer,
-        snapshot: Snapshot,
+        open: Result<OpenSnapshot, VaultError>,
         lost: &FrameSet,
         finds: &mut Finds,
         hurt: &mut HurtSnapshot,
     ) -> Result<(), VaultError> {
         let mut files = Vec::new();
-        let open = match restorer.open_snapshot(snapshot).await {
+        let open = match open {
             Ok(open) => open,
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => {
