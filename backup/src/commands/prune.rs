@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::random::OsEntropy;
-use lifeboat_report::pruning::PruneReport;
+use lifeboat_report::pruning::{PruneReport, UnderWayLine};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::PruneOptions;
+use lifeboat_vault::{PruneOptions, RunsUnderWay};
 
 /// Delete what no snapshot needs any more
 ///
@@ -49,9 +49,15 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         deleted_bytes: pruned.deleted_bytes,
         repacked_bytes: pruned.repacked_bytes,
         unreclaimed_bytes: pruned.unreclaimed_bytes,
+        under_way_bytes: pruned.under_way_bytes,
+        under_way: pruned.under_way.into_iter().map(under_way_line).collect(),
         due: pruned.due,
         held_back: pruned.held_back,
         warnings: pruned.warnings,
     });
     Ok(outcome)
+}
+
+fn under_way_line(RunsUnderWay { signer, runs, since }: RunsUnderWay) -> UnderWayLine {
+    UnderWayLine { signer: signer.map(|signer| signer.to_string()), runs, since }
 }

@@ -1,5 +1,8 @@
 //! How long work tells how far it has come. Libraries report here; only the shell draws.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -27,4 +30,66 @@ impl Progress for Silent {
     fn phase(&self, _name: &str, _unit: Unit, _total: Option<u64>) {}
     fn advance(&self, _amount: u64) {}
     fn warn(&self, _message: &str) {}
+}
+
+/// So many warnings of one kind are given.
+const MOST_OF_A_KIND: u32 = 20;
+
+/// Warnings of one kind, such as of objects that are damaged: the first ones are given, then that there are more. Who may
+/// store objects can bring about any number of them, and none must hide a warning of another kind.
+pub struct WarningsOfAKind {
+    progress: Arc<dyn Progress>,
+    given: AtomicU32,
+}
+
+impl WarningsOfAKind {
+    /// Warnings that go to `progress`.
+    pub fn new(progress: &Arc<dyn Progress>) -> Self {
+        Self { progress: Arc::clone(progress), given: AtomicU32::new(0) }
+    }
+
+    /// Gives a warning, if it is one of the first.
+    pub fn warn(&self, message: &str) {
+        let before = self.given.load(Ordering::Relaxed);
+        if before <= MOST_OF_A_KIND {
+            self.given.store(before + 1, Ordering::Relaxed);
+        }
+        match before {
+            0..MOST_OF_A_KIND => self.progress.warn(message),
+            MOST_OF_A_KIND => self.progress.warn("there are more like these"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn phase(&self, _name: &str, _unit: Unit, _total: Option<u64>) {}
+        fn advance(&self, _amount: u64) {}
+        fn warn(&self, message: &str) {
+            self.0.lock().unwrap().push(message.to_owned());
+        }
+    }
+
+    #[test]
+    fn warnings_of_a_kind_are_few_however_many_there_are() {
+        let heard = Arc::new(Heard::default());
+        let progress: Arc<dyn Progress> = Arc::<Heard>::clone(&heard);
+        let of_a_kind = WarningsOfAKind::new(&progress);
+        (0..30_000).for_each(|n| of_a_kind.warn(&format!("object {n}")));
+        WarningsOfAKind::new(&progress).warn("of another kind");
+        let heard = heard.0.lock().unwrap();
+        assert_eq!(heard.len(), 22, "{heard:?}");
+        assert_eq!(heard[19], "object 19");
+        assert!(heard[20].starts_with("there are more"), "{heard:?}");
+        assert_eq!(heard[21], "of another kind");
+    }
 }

@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::Report;
-use crate::figures::{bytes, count, first_lines, printable, seconds};
-
-/// How many damaged objects, notes and hurt snapshots the text names one by one; the JSON form names all.
-const TOLD: usize = 50;
+use crate::figures::{TOLD, bytes, count, first_lines, printable, seconds};
 
 /// A check that ended.
 #[derive(Debug, Serialize)]
@@ -70,7 +67,8 @@ pub struct DamageLine {
     pub reason: String,
     /// The snapshots that cannot be restored whole because of it.
     pub snapshots: Vec<String>,
-    /// What mends it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`, `forget-damaged` or `no`.
+    /// What mends it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`, `forget-damaged`,
+    /// `end-of-word` (of the host that is named in the reason) or `no`.
     pub mend: String,
 }
 
@@ -121,6 +119,11 @@ impl DamageLine {
                 "put the object back from a mirror, or give the snapshot up with `lifeboat-backup repair \
                  --forget-damaged`"
             }
+            "end-of-word" => {
+                "ask who runs the storage whether it was put back to an older state; if the host that says so was taken \
+                 over or set back, `lifeboat-backup key remove HOST --last N` ends its word, where N is its last true \
+                 snapshot"
+            }
             _ => "put the object back from a mirror of the storage",
         }
     }
@@ -157,7 +160,10 @@ impl Report for CheckReport {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        self.damage.iter().take(TOLD).for_each(|line| text.push_str(&line.text()));
+        // Of a flood of worthless objects, what costs a snapshot comes first.
+        let (hurting, others): (Vec<_>, Vec<_>) =
+            self.damage.iter().partition(|line| !line.snapshots.is_empty());
+        hurting.iter().chain(&others).take(TOLD).for_each(|line| text.push_str(&line.text()));
         if self.damage.len() > TOLD {
             let _ = writeln!(text, "and {} more; --json tells all", self.damage.len() - TOLD);
         }

@@ -6,6 +6,9 @@ use indicatif::{BinaryBytes, HumanCount};
 use jiff::Timestamp;
 pub(crate) use lifeboat_core::text::printable;
 
+/// So many lines of one kind stand in text, of which a hostile host may bring about any number; the JSON form has all.
+pub(crate) const TOLD: usize = 50;
+
 /// A number of bytes with a binary prefix.
 pub(crate) fn bytes(count: u64) -> String {
     BinaryBytes(count).to_string()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
-use crate::figures::{bytes, count, time};
+use crate::figures::{TOLD, bytes, count, first_lines, printable, time};
 
 /// What came of a `forget`.
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ impl Report for ForgetReport {
             } else {
                 format!("keep   ({})", line.reasons.join(", "))
             };
-            let host = crate::figures::printable(&line.host);
+            let host = printable(&line.host);
             let _ =
                 writeln!(text, "{}  {}  {host}  {fate}", &line.id[..12.min(line.id.len())], time(line.time));
         }
@@ -78,12 +78,35 @@ pub struct PruneReport {
     pub repacked_bytes: u64,
     /// Unneeded bytes that stay in packs for now.
     pub unreclaimed_bytes: u64,
+    /// Bytes in packs that stay since backups that run now have data in them.
+    pub under_way_bytes: u64,
+    /// Hosts of which backups run, or began in the last seven days and never ended.
+    pub under_way: Vec<UnderWayLine>,
     /// When the oldest waiting condemnation may be carried out.
     pub due: Option<Timestamp>,
     /// Groups of which nothing was deleted since something in them is damaged, and what.
     pub held_back: Vec<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+}
+
+/// The runs under way of one host.
+#[derive(Debug, Serialize)]
+pub struct UnderWayLine {
+    /// Who registered them; absent where that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// How many there are.
+    pub runs: u64,
+    /// When the oldest of them began.
+    pub since: Timestamp,
+}
+
+impl UnderWayLine {
+    fn text(&self) -> String {
+        let whose = self.signer.as_deref().unwrap_or("a host that cannot be read");
+        format!("{} of {} under way since {}", count(self.runs, "run"), printable(whose), time(self.since))
+    }
 }
 
 impl Report for PruneReport {
@@ -126,11 +149,19 @@ impl Report for PruneReport {
             let _ =
                 writeln!(text, "{} unneeded in packs that are mostly needed", bytes(self.unreclaimed_bytes));
         }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning: {}", crate::figures::printable(warning));
+        if !self.under_way.is_empty() {
+            let lines: Vec<_> = self.under_way.iter().map(UnderWayLine::text).collect();
+            text.push_str(&first_lines(&lines, TOLD));
+            let _ = writeln!(text, "  {} stay for them", bytes(self.under_way_bytes));
+        }
+        for warning in self.warnings.iter().take(TOLD) {
+            let _ = writeln!(text, "warning: {}", printable(warning));
+        }
+        if self.warnings.len() > TOLD {
+            let _ = writeln!(text, "and {} more warnings; --json tells all", self.warnings.len() - TOLD);
         }
         for reason in &self.held_back {
-            let _ = writeln!(text, "NOT PRUNED: {}", crate::figures::printable(reason));
+            let _ = writeln!(text, "NOT PRUNED: {}", printable(reason));
         }
         if !self.held_back.is_empty() {
             let _ = writeln!(text, "run `lifeboat-backup repair` with this key, then prune again");

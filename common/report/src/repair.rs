@@ -7,10 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::check::{DamageLine, UnreadLine};
-use crate::figures::{count, first_lines, printable, seconds, time};
-
-/// How many files of a snapshot the text names one by one; the JSON form names all.
-const TOLD: usize = 50;
+use crate::figures::{TOLD, count, first_lines, printable, seconds, time};
 
 /// A repair that ended.
 #[derive(Debug, Serialize)]

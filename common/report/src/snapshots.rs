@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::backup::StreamLine;
-use crate::figures::{bytes, count, printable, time};
+use crate::figures::{TOLD, bytes, count, printable, time};
 
 /// One snapshot.
 #[derive(Debug, Clone, Serialize)]
@@ -89,8 +89,11 @@ impl Report for SnapshotList {
                 s.what()
             );
         }
-        for reason in &self.unreadable {
+        for reason in self.unreadable.iter().take(TOLD) {
             let _ = writeln!(text, "UNREADABLE: {}", printable(reason));
+        }
+        if self.unreadable.len() > TOLD {
+            let _ = writeln!(text, "and {} more UNREADABLE; --json tells all", self.unreadable.len() - TOLD);
         }
         text
     }

@@ -47,7 +47,7 @@ use crate::repository::Repository;
 use crate::restorer::Restorer;
 use crate::seal::SealKey;
 
-pub use findings::{Damage, DamageKind, Findings, Mend, Unread};
+pub use findings::{Damage, DamageKind, Damages, Findings, Mend, Unread};
 use objects::{Body, Objects, Trouble};
 use packs::{Opening, PackJob, PackReading, examine};
 pub use scope::{NotAShard, ReadData, Sample, Shard};
@@ -141,7 +141,6 @@ impl Checker {
             (survey, findings) = self.survey(shard).await?;
             self.relate(&mut survey, &packs, shard, &mut findings).await?;
         }
-        findings.damage.sort_by(|a, b| a.key.cmp(&b.key));
         Ok((survey, findings, packs))
     }
 

@@ -15,6 +15,7 @@ mod tests;
 mod tip;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -64,6 +65,23 @@ pub(crate) struct Problem {
     pub(crate) group: GroupId,
     pub(crate) evidence: Evidence,
     pub(crate) error: VaultError,
+}
+
+/// How many snapshots are given up because another writer claims to have seen them. A claim of more is more likely a lie:
+/// what ends it is that the claimant is removed, or that the writer goes on, which disproves it.
+const MOST_CLAIMED: u64 = 16;
+
+impl Problem {
+    /// The places of a writer that are missing, where giving up what stood there ends the problem.
+    pub(crate) fn missing(&self) -> Option<(WriterId, RangeInclusive<u64>)> {
+        match self.error {
+            VaultError::Withheld { writer, first, last } => Some((writer, first..=last)),
+            VaultError::Claimed { writer, first, last, .. } if last - first < MOST_CLAIMED => {
+                Some((writer, first..=last))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where a problem was seen.

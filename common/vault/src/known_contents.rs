@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::progress::Progress;
+use lifeboat_core::progress::{Progress, WarningsOfAKind};
 
 use crate::VaultError;
 use crate::authority::{Standing, Word};
@@ -28,7 +28,8 @@ pub(crate) struct KnownContents<'a> {
     group: &'a GroupView,
     contents: ObjectCache,
     locations: ObjectCache,
-    progress: &'a Arc<dyn Progress>,
+    left_out: WarningsOfAKind,
+    contradicted: WarningsOfAKind,
 }
 
 impl<'a> KnownContents<'a> {
@@ -39,7 +40,14 @@ impl<'a> KnownContents<'a> {
         progress: &'a Arc<dyn Progress>,
     ) -> Self {
         let of = |kind| ObjectCache::new(cache, repository, kind, group.id, progress);
-        Self { repository, group, contents: of("contents"), locations: of("locations"), progress }
+        Self {
+            repository,
+            group,
+            contents: of("contents"),
+            locations: of("locations"),
+            left_out: WarningsOfAKind::new(progress),
+            contradicted: WarningsOfAKind::new(progress),
+        }
     }
 
     /// The frames that have a place in a pack that is there and is not among the `condemned` objects.
@@ -76,7 +84,7 @@ impl<'a> KnownContents<'a> {
     }
 
     fn leave_out(&self, error: &VaultError) {
-        self.progress.warn(&format!("{error}; what it lists is stored again"));
+        self.left_out.warn(&format!("{error}; what it lists is stored again"));
     }
 
     /// Reads the chunks of the frames that are placed and not excluded. What `own` signed comes first: a writer
@@ -141,7 +149,7 @@ impl<'a> KnownContents<'a> {
             };
             let mut of_registrant = commitments.iter().filter(is_true);
             let only = of_registrant.next().copied().filter(|_| of_registrant.next().is_none());
-            self.progress.warn(&format!(
+            self.contradicted.warn(&format!(
                 "contents objects disagree about the key of run {run}; {}",
                 if only.is_some() { "its own writer's word counts" } else { "its chunks are stored again" }
             ));

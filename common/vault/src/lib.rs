@@ -98,7 +98,7 @@ pub use members::{KeeperMember, Members, RecipientMember, Removed, WriterMember}
 pub use name::{BadName, TextTooLong, check_name, check_text};
 pub use pins::PinFile;
 pub use pipeline::PackSizes;
-pub use prune::{PruneOptions, Pruned};
+pub use prune::{PruneOptions, Pruned, RunsUnderWay};
 pub use reader::{ContentStream, FrameReader, ItemStream};
 pub use registration::NO_CONDITIONAL_WRITES;
 pub use repository::{Made, NewRepository, Repository};

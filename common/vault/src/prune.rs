@@ -25,11 +25,13 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
+use self::runs::UnderWay;
 use crate::VaultError;
 use crate::access::Viewer;
 use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS, MOST_OBJECTS};
 use crate::frame_set::FrameSet;
 use crate::history::{History, Standing};
+use crate::ids::Signer;
 use crate::index::{Contents, StoredPack};
 use crate::keys::GroupView;
 use crate::layout;
@@ -74,12 +76,27 @@ pub struct Pruned {
     pub repacked_bytes: u64,
     /// Bytes of unneeded frames in packs that are kept: not worth copying the rest yet.
     pub unreclaimed_bytes: u64,
+    /// Bytes in packs that stay since runs under way have frames in them.
+    pub under_way_bytes: u64,
+    /// Who has runs under way. A run that never ends keeps what it stored for a lease.
+    pub under_way: Vec<RunsUnderWay>,
     /// When the oldest condemnation that still waits may be carried out.
     pub due: Option<Timestamp>,
     /// Groups that were left as they are, and why: something in them is damaged that may need what looks unneeded.
     pub held_back: Vec<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+}
+
+/// The runs under way of one host.
+#[derive(Debug, Clone)]
+pub struct RunsUnderWay {
+    /// Who registered them; `None` where the registration is damaged.
+    pub signer: Option<Signer>,
+    /// How many there are.
+    pub runs: u64,
+    /// When the oldest of them was registered, by the storage's clock.
+    pub since: Timestamp,
 }
 
 /// Everything that is listed of the store, by name.
@@ -207,6 +224,13 @@ struct Round<'a> {
 impl Round<'_> {
     async fn carry_out(&self, mut plan: GroupPlan, pruned: &mut Pruned) -> Result<(), VaultError> {
         pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
+        pruned.under_way_bytes += plan.under_way_bytes;
+        let under_way = std::mem::take(&mut plan.under_way).into_iter();
+        pruned.under_way.extend(under_way.map(|(signer, UnderWay { runs, since })| RunsUnderWay {
+            signer,
+            runs,
+            since,
+        }));
         pruned.repacked_bytes +=
             plan.moves.values().flatten().map(|(_, place)| u64::from(place.frame.length)).sum::<u64>();
         let size = |keys: &BTreeSet<String>| {

@@ -126,7 +126,7 @@ impl Checker {
         let mut repaired = Repaired::default();
         if !findings.unread.is_empty() {
             repaired.unread = findings.unread;
-            repaired.remaining = findings.damage;
+            repaired.remaining = findings.damage.into_iter().collect();
             return Ok(repaired);
         }
         let mut mender = Mender {
@@ -159,13 +159,13 @@ impl Checker {
             self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
         }
         repaired.hurt = self.hurt_snapshots(&survey).await?;
-        repaired.remaining = findings.damage;
+        repaired.remaining = findings.damage.into_iter().collect();
         repaired.unread = findings.unread;
         Ok(repaired)
     }
 
     async fn mend_marker(&self, findings: &Findings, mender: &mut Mender<'_>) -> Result<(), VaultError> {
-        let Some(damage) = findings.damage.iter().find(|damage| damage.key == layout::MARKER) else {
+        let Some(damage) = findings.damage.of(layout::MARKER) else {
             return Ok(());
         };
         if damage.kind == DamageKind::Altered {
@@ -200,7 +200,7 @@ impl Checker {
         if !mender.may_remove {
             return Ok(());
         }
-        for damage in &findings.damage {
+        for damage in findings.damage.iter() {
             let Some(name) = Name::parse(&damage.key) else { continue };
             let is_worthless = match name {
                 Name::Contents { .. }
@@ -255,7 +255,7 @@ pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeS
     let is_damaged = |pack: &Sha256Digest| {
         let key = layout::pack(survey.view.id, pack);
         let altered = |kind| matches!(kind, DamageKind::Altered | DamageKind::Size);
-        findings.damage.iter().any(|damage| damage.key == key && altered(damage.kind))
+        findings.damage.of(&key).is_some_and(|damage| altered(damage.kind))
     };
     survey.packs.keys().copied().filter(is_damaged).collect()
 }

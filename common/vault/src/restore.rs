@@ -43,7 +43,8 @@ pub struct Restored {
     pub files: u64,
     /// Bytes of file data written.
     pub data_bytes: u64,
-    /// Files that the repository does not have whole, under all of their names. None of them is there.
+    /// Files that the repository does not have whole, under all of their names, none of which is there; and the target
+    /// itself, where the snapshot lists more or fewer items than its host counted.
     pub damaged: Vec<Problem>,
     /// Items whose owner, mode, attributes or times could not be set, or that could not be made or written.
     pub unfinished: Vec<Problem>,
@@ -139,13 +140,21 @@ impl OpenSnapshot {
         progress.phase("reading the tree", Unit::Items, Some(record.item_count));
         let mut restored = Restored::default();
         let mut made = Made { root: tree.path().to_owned(), ..Made::default() };
-        let ended = self.make_all(index, &mut tree, &mut made, &mut restored, progress, cancel).await.err();
+        let listed = self.make_all(index, &mut tree, &mut made, &mut restored, progress, cancel).await;
         let made = Arc::new(made);
-        let brought = if let Some(error) = ended {
-            Brought::nothing(&made, error)
-        } else {
-            progress.phase("restoring", Unit::Bytes, Some(record.data_bytes));
-            contents::bring(&self.reader, &tree, &made, progress, cancel).await
+        let brought = match listed {
+            Err(error) => Brought::nothing(&made, error),
+            Ok(listed) => {
+                if listed != record.item_count {
+                    let reason = format!(
+                        "the snapshot says that it has {} items, and it lists {listed}: its host wrote it down wrong",
+                        record.item_count
+                    );
+                    restored.damaged.push(Problem { path: made.root.clone(), reason });
+                }
+                progress.phase("restoring", Unit::Bytes, Some(record.data_bytes));
+                contents::bring(&self.reader, &tree, &made, progress, cancel).await
+            }
         };
         let progress = Arc::clone(progress);
         let finish = move || finish::finish(&mut tree, &made, brought, restored, &progress);
@@ -154,7 +163,7 @@ impl OpenSnapshot {
             .map_err(|_| VaultError::Internal("the restoring thread panicked"))?
     }
 
-    /// Makes all items of a stream, the files still empty.
+    /// Makes all items of a stream, the files still empty. Gives how many the stream lists.
     async fn make_all(
         &self,
         index: usize,
@@ -163,16 +172,18 @@ impl OpenSnapshot {
         restored: &mut Restored,
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
-    ) -> Result<(), VaultError> {
+    ) -> Result<u64, VaultError> {
         let mut stream = self.items(index)?;
+        let mut listed = 0;
         while let Some(item) = stream.next().await? {
             if cancel.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
             made.make(tree, item, restored)?;
+            listed += 1;
             progress.advance(1);
         }
-        Ok(())
+        Ok(listed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::Progress;
+use lifeboat_core::progress::{Progress, WarningsOfAKind};
 use lifeboat_core::random::Entropy;
 use lifeboat_store::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -156,9 +156,8 @@ impl SnapshotWriter {
         let seen = heads_of_others(&repository, &key, progress).await?;
         let keys = register(&repository, &key, entropy, options.dry_run, progress).await?;
         let excluded = repository.excluded(&group).await?;
-        for error in &excluded.unusable {
-            progress.warn(&error.to_string());
-        }
+        let unusable = WarningsOfAKind::new(progress);
+        excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
         let last_part = match &newest {
             Some(head) => match repository.part(head, &group).await {
                 Ok(part) => Some(part),

@@ -1,6 +1,7 @@
 //! What a check finds: damage, what could not be read, and notes.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{self, BTreeMap, Entry};
+use std::ops::Bound;
 
 use lifeboat_store::Obstacle;
 
@@ -24,7 +25,7 @@ pub struct Findings {
     /// How many snapshots count.
     pub snapshots: u64,
     /// What is damaged, by object.
-    pub damage: Vec<Damage>,
+    pub damage: Damages,
     /// What could not be read, so that nothing can be said of it.
     pub unread: Vec<Unread>,
     /// What is worth knowing and no damage.
@@ -82,6 +83,8 @@ pub enum Mend {
     NextBackup,
     /// Only giving the snapshot up, with `repair --forget-damaged`.
     GiveUp,
+    /// That the host which says so is removed, if it lies.
+    EndOfWord,
     /// Nothing but putting the object back from a copy of the storage.
     No,
 }
@@ -95,19 +98,80 @@ pub struct Unread {
     pub reason: String,
 }
 
+/// What is damaged, by the names of the objects: of one object only what is told first counts. A host that may create
+/// objects can have very many of them told, so each is looked up by its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Damages(BTreeMap<String, Damage>);
+
+impl Damages {
+    /// How many objects are damaged.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each, by the names of the objects.
+    pub fn iter(&self) -> impl Iterator<Item = &Damage> {
+        self.0.values()
+    }
+
+    /// What is told of an object.
+    pub fn of(&self, key: &str) -> Option<&Damage> {
+        self.0.get(key)
+    }
+
+    /// What is told of the objects whose names begin so.
+    pub(crate) fn beginning(&self, prefix: &str) -> impl Iterator<Item = &Damage> {
+        let below = self.0.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        below.map(|(_, damage)| damage).take_while(move |damage| damage.key.starts_with(prefix))
+    }
+
+    pub(crate) fn of_mut(&mut self, key: &str) -> Option<&mut Damage> {
+        self.0.get_mut(key)
+    }
+
+    /// Says whether it is the first that is told of its object.
+    fn tell(&mut self, damage: Damage) -> bool {
+        match self.0.entry(damage.key.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(damage);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Takes back what was told of an object.
+    pub(crate) fn retract(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+}
+
+impl IntoIterator for Damages {
+    type Item = Damage;
+    type IntoIter = btree_map::IntoValues<String, Damage>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_values()
+    }
+}
+
 impl Findings {
     /// Adds damage. Of one object only the first that is found is told.
     pub(crate) fn damage(&mut self, shard: Shard, damage: Damage) {
-        if shard.owns(&damage.key) && !self.is_damaged(&damage.key) {
-            self.damage.push(damage);
+        if shard.owns(&damage.key) {
+            self.damage.tell(damage);
         }
     }
 
     /// Adds damage that costs the snapshots which need any of `lost`.
     pub(crate) fn damage_with(&mut self, shard: Shard, damage: Damage, lost: FrameSet) {
         let key = damage.key.clone();
-        if shard.owns(&key) && !self.is_damaged(&key) {
-            self.damage.push(damage);
+        if shard.owns(&key) && self.damage.tell(damage) {
             self.costs(key, lost);
         }
     }
@@ -117,10 +181,6 @@ impl Findings {
         if !lost.is_empty() {
             self.lost_with.push((key, lost));
         }
-    }
-
-    pub(crate) fn is_damaged(&self, key: &str) -> bool {
-        self.damage.iter().any(|damage| damage.key == key)
     }
 
     /// Notes a place in which there may be objects that this user does not see.
@@ -162,7 +222,49 @@ impl std::fmt::Display for Mend {
             Self::RepairByWriter => "repair-by-writer",
             Self::NextBackup => "next-backup",
             Self::GiveUp => "forget-damaged",
+            Self::EndOfWord => "end-of-word",
             Self::No => "no",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn damage(key: String) -> Damage {
+        let reason = "it is damaged".to_owned();
+        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), mend: Mend::No }
+    }
+
+    #[test]
+    fn of_one_object_the_first_damage_is_told_and_none_that_another_shard_owns() {
+        let mut findings = Findings::default();
+        findings.damage(Shard::WHOLE, damage("parts/b".to_owned()));
+        findings.damage(Shard::WHOLE, Damage { reason: "again".to_owned(), ..damage("parts/b".to_owned()) });
+        findings.damage(Shard::WHOLE, damage("parts/a".to_owned()));
+        findings.damage(Shard::WHOLE, damage("partsx".to_owned()));
+        let told: Vec<_> = findings.damage.iter().map(|d| (d.key.as_str(), d.reason.as_str())).collect();
+        let damaged = "it is damaged";
+        assert_eq!(told, [("parts/a", damaged), ("parts/b", damaged), ("partsx", damaged)]);
+        assert_eq!(findings.damage.beginning("parts/").count(), 2);
+        findings.damage.retract("parts/a");
+        assert!(findings.damage.of("parts/a").is_none() && findings.damage.of("parts/b").is_some());
+    }
+
+    #[test]
+    fn the_time_for_very_many_damaged_objects_grows_with_their_number_and_not_faster() {
+        let mut findings = Findings::default();
+        let began = Instant::now();
+        for number in 0..300_000 {
+            let lost =
+                [crate::ids::FrameName { run: crate::ids::RunId::from_bytes([1; 16]), ordinal: number }];
+            findings.damage_with(Shard::WHOLE, damage(format!("packs/{number}")), lost.into_iter().collect());
+        }
+        assert_eq!(findings.damage.len(), 300_000);
+        // Some seconds where each is found by its name, an hour where each is compared with all others.
+        assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     }
 }

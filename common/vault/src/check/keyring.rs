@@ -87,7 +87,7 @@ pub(crate) fn check(roster: &Roster, survey: &Survey, shard: Shard, findings: &m
         }
         let prefix = wanted.prefix(&id);
         // The damaged object itself is told already.
-        if findings.damage.iter().any(|damage| damage.key.starts_with(&prefix)) {
+        if findings.damage.beginning(&prefix).next().is_some() {
             continue;
         }
         let reason = format!("it is the {}'s, and the roster asks for it", wanted.holder);

@@ -114,8 +114,8 @@ impl Checker {
                 costs.entry(key.clone()).or_default().push(needs.id.to_string());
             }
         }
-        for damage in &mut findings.damage {
-            if let Some(snapshots) = costs.remove(&damage.key) {
+        for (key, snapshots) in costs {
+            if let Some(damage) = findings.damage.of_mut(&key) {
                 damage.snapshots = snapshots;
             }
         }
@@ -193,9 +193,9 @@ impl Checker {
             let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
             let key = layout::locations(survey.view.id, run);
             // A damaged object of the run explains it.
-            if let Some(told) = findings.damage.iter_mut().find(|d| d.key.starts_with(&format!("{key}/"))) {
-                let key = told.key.clone();
-                findings.costs(key, of_run);
+            let told = findings.damage.beginning(&format!("{key}/")).next().map(|told| told.key.clone());
+            if let Some(told) = told {
+                findings.costs(told, of_run);
                 continue;
             }
             let (reason, mend) = if of_run.minus(&found).is_empty() {
@@ -236,7 +236,7 @@ impl Checker {
         if !is_registered {
             let is_in_header = self.is_in_a_header(survey, run).await?;
             let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
-            if let Some(told) = findings.damage.iter_mut().find(|damage| damage.key == key) {
+            if let Some(told) = findings.damage.of_mut(&key) {
                 if !is_in_header {
                     told.mend = Mend::No;
                 }
@@ -348,7 +348,12 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             }
             _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
         };
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+        let mend = match &problem.error {
+            VaultError::Claimed { .. } if problem.missing().is_none() => Mend::EndOfWord,
+            VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
+            _ => Mend::GiveUp,
+        };
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
     }
     for ((writer, sequence), why) in &history.void {
         let key = layout::forget(*writer, *sequence);
@@ -362,7 +367,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         let key = layout::snapshot(recorded.writer, recorded.sequence);
         match &recorded.manifest {
             _ if recorded.standing == Standing::Revoked => {
-                findings.damage.retain(|damage| damage.key != key);
+                findings.damage.retract(&key);
                 if shard.owns(&key) {
                     let note = format!("`{key}` came after its writer was removed and does not count");
                     findings.notes.push(note);
@@ -370,7 +375,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             }
             Err(_) if !recorded.is_live() => {
                 // What is given up costs nothing any more.
-                findings.damage.retain(|damage| damage.key != key);
+                findings.damage.retract(&key);
                 given_up += u64::from(shard.owns(&key));
             }
             Err(error) => {
@@ -503,7 +508,7 @@ fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut
     let unlisted = survey.needed.minus(&listed);
     let unlisted = unlisted.minus(&unlisted.minus(whole));
     let key = layout::contents(survey.view.id);
-    let is_told = findings.damage.iter().any(|damage| damage.key.starts_with(&format!("{key}/")));
+    let is_told = findings.damage.beginning(&format!("{key}/")).next().is_some();
     if !unlisted.is_empty() && !is_told {
         let reason = format!(
             "no object of it lists {} frames that snapshots need; backups would store their chunks again",

@@ -210,9 +210,10 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
     assert!(scene.restore(&before).await.is_empty(), "bytes of the hostile host came back");
 
     // Only who opens frames can tell.
-    assert_eq!(scene.writer_checker().await.check(everything).await.unwrap().damage, Vec::new());
+    assert_eq!(scene.writer_checker().await.check(everything).await.unwrap().damage, Damages::default());
     let findings = scene.checker().await.check(everything).await.unwrap();
-    let [damage] = &findings.damage[..] else { panic!("{:?}", findings.damage) };
+    let damages: Vec<_> = findings.damage.iter().collect();
+    let [damage] = damages[..] else { panic!("{damages:?}") };
     assert_eq!(damage.kind, DamageKind::FalseFrame);
     assert_eq!(damage.snapshots, [before.to_string()]);
     assert!(damage.reason.contains(&scene.hostile.writer.to_string()), "{}", damage.reason);
@@ -226,7 +227,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
     assert_eq!(scene.restore(&after).await, right);
     assert_eq!(scene.restore(&before).await, right, "the older snapshot is not made up for");
     let findings = scene.checker().await.check(everything).await.unwrap();
-    assert_eq!(findings.damage, Vec::new());
+    assert_eq!(findings.damage, Damages::default());
     let again = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
     assert!(again.hurt[0].files.as_ref().unwrap()[0].healed);
@@ -264,7 +265,7 @@ async fn what_cannot_be_read_is_told_and_neither_called_damaged_nor_mended() {
         let checker = scene.writer_checker().await;
         faults.script(Rule::new(Fault::answer(Answer::Gone)).below(folder).always());
         let findings = checker.check(everything).await.unwrap();
-        assert_eq!(findings.damage, Vec::new(), "{folder}");
+        assert_eq!(findings.damage, Damages::default(), "{folder}");
         assert!(findings.unread.iter().all(|unread| unread.key.starts_with(folder)), "{:?}", findings.unread);
         assert!(!findings.unread.is_empty(), "{folder}");
         let repaired = checker.repair(RepairOptions::default(), &SystemClock).await.unwrap();

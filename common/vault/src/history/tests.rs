@@ -1,6 +1,7 @@
 //! What comes of histories that someone made up. Snapshots are written by hand, and the store is in memory.
 
 use super::*;
+use crate::check::{CheckOptions, Mend, ReadData, Shard};
 use crate::crafted::{Crafted, Taken, keeper_pen, pen};
 use crate::ids::Signer;
 use crate::pins::PinFile;
@@ -134,6 +135,13 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let listing_now = listing(&made).await;
     assert!(is_latest(&listing_now, "one", &first[1]));
     assert_eq!(listing_now.unreadable.len(), 1);
+    // Giving up four thousand million snapshots is no way out; the end of the claimant's word is.
+    let checker = made.checker().await;
+    let everything = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
+    let findings = checker.check(everything).await.unwrap();
+    let damage = findings.damage.of(&layout::snapshot(made.writer.writer, 2)).unwrap();
+    assert_eq!(damage.mend, Mend::EndOfWord, "{damage:?}");
+    assert!(damage.reason.contains(&two.writer.to_string()), "{damage:?}");
 
     // The writer that it is about goes on, by a later snapshot with a lower number: now the claimant is wrong.
     let third = made.take(&made.writer, Taken::at(2, Some(first[1])).of("one"));

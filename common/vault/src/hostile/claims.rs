@@ -1,14 +1,17 @@
 //! Claims about where frames lie: a prune deletes nothing on them, and a check names who made those that do not hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::silent;
 
-use super::{Member, files, located, noise};
+use super::{Files, Member, files, located, noise};
 use crate::GRACE_DAYS;
 use crate::check::{CheckOptions, DamageKind, ReadData, Shard};
-use crate::crafted::{Crafted, Taken};
+use crate::crafted::{Crafted, Taken, keeper_pen};
 use crate::frame::MIN_SEALED_FRAME;
 use crate::ids::{RunId, Signer};
 use crate::index::{FrameLocation, Locations, PackLocations};
@@ -18,6 +21,7 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::manifest::RunRecord;
 use crate::pack::TrailerFrame;
+use crate::registration::register;
 use crate::repair::RepairOptions;
 use crate::roster::Floor;
 
@@ -292,4 +296,33 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
         let named: Vec<_> = findings.damage.iter().flat_map(|damage| &damage.snapshots).collect();
         assert_eq!(named, [expected], "{:?}", findings.damage);
     }
+}
+
+/// A run that is registered and never ends names every pack of the group: what nothing else needs goes all the same, and
+/// the prune says whose runs are under way and what stays for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_never_ends_keeps_no_pack_in_which_nothing_of_it_lies() {
+    let Scene { crafted, mut committed, keeper, member, neighbour, .. } = scene(Who::Neighbour).await;
+    let large = Files::from([("large".to_owned(), noise(50, 4_000_000))]);
+    let garbage = crafted.back_up(&crafted.writer, &large).await.unwrap();
+    committed.insert(crafted.back_up(&crafted.writer, &files(2)).await.unwrap(), files(2));
+    crafted.pass(31);
+    crafted.ask(keeper_pen(&keeper), crafted.writer.writer, 2, Some(garbage));
+    let repository = crafted.open().await;
+    let neighbour = Arc::new(neighbour);
+    let keys = register(&repository, &neighbour, &OsEntropy, false, &silent()).await.unwrap();
+    let any = member.frames(&crafted).await.into_values().flatten().next().unwrap();
+    let frame = FrameLocation { offset: 0, length: MIN_SEALED_FRAME, ..any };
+    for (key, bytes) in crafted.faults.contents() {
+        if let Some(pack) = key.strip_prefix(&format!("{}/", layout::packs(member.view.id))) {
+            let pack: Sha256Digest = pack.rsplit('/').next().unwrap().parse().unwrap();
+            member.say_where(&crafted, &located(keys.run, (pack, bytes.len() as u64), vec![frame]));
+        }
+    }
+    let pruned = crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert!(pruned.condemned_bytes > 3_000_000, "what the forgotten snapshot alone needed: {pruned:?}");
+    let [under_way] = &pruned.under_way[..] else { panic!("{:?}", pruned.under_way) };
+    assert_eq!((under_way.signer, under_way.runs), (Some(member.signer), 1));
+    assert_eq!(pruned.under_way_bytes, 0, "nothing stays for it");
+    crafted.assert_all_come_back(&committed, "a run without end").await;
 }

@@ -4,9 +4,8 @@ use futures::{StreamExt, TryStreamExt};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
 
-use super::homes::Claims;
+use super::homes::{Claims, Known};
 use crate::VaultError;
-use crate::frame_set::FrameSet;
 use crate::ids::FrameName;
 use crate::keys::GroupView;
 use crate::locate::FramePlace;
@@ -23,7 +22,7 @@ pub(super) async fn hear_trailers(
     repository: &Repository,
     group: &GroupView,
     claims: &mut Claims,
-    live: &FrameSet,
+    known: &Known<'_>,
     packs: Vec<(Sha256Digest, u64)>,
 ) -> Result<(bool, Vec<VaultError>), VaultError> {
     let (mut is_news, mut unread) = (false, Vec::new());
@@ -31,7 +30,7 @@ pub(super) async fn hear_trailers(
     let mut trailers = std::pin::pin!(futures::stream::iter(packs).map(read).buffer_unordered(READS));
     while let Some((pack, size, trailer)) = trailers.next().await {
         match trailer {
-            Ok(frames) => is_news |= claims.hear((&pack, size), &frames, live),
+            Ok(frames) => is_news |= claims.hear((&pack, size), &frames, known),
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => {
                 claims.leave_open(&pack);

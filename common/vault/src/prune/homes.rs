@@ -64,7 +64,8 @@ pub(super) struct ClaimedPack {
     /// Frames that nothing needs.
     unneeded: FrameSet,
     unneeded_bytes: u64,
-    /// A run under way has stored frames in it: it is neither moved nor condemned.
+    /// Its trailer lists frames of a run under way: it is neither moved nor condemned. A locations object that says so
+    /// keeps nothing.
     is_under_way: bool,
     /// More is claimed of it than it can hold, or claims were left out. It is not condemned before its trailer was heard.
     is_overclaimed: bool,
@@ -129,7 +130,6 @@ impl Claims {
             }
             let pack = self.packs.entry(located.pack).or_default();
             pack.size = located.size;
-            pack.is_under_way |= is_under_way;
             for frame in &located.frames {
                 let name = FrameName { run: locations.run, ordinal: frame.ordinal };
                 let place = FramePlace { pack: located.pack, size: located.size, frame: *frame };
@@ -219,6 +219,14 @@ impl Claims {
         going.filter(|pack| self.heard(pack).is_none()).collect()
     }
 
+    /// How many bytes of a pack stay only since a run under way has frames in it.
+    pub(super) fn kept_for_runs_under_way(&self, pack: &Sha256Digest, homes: &Homes) -> u64 {
+        let Some(claimed) = self.packs.get(pack).filter(|claimed| claimed.is_under_way) else { return 0 };
+        let is_at_home = |name: &&FrameName| homes.places.get(name).is_some_and(|home| home.pack == *pack);
+        let needed = claimed.claimed.iter().filter(is_at_home).map(|name| homes.places[name].frame.length);
+        claimed.size.saturating_sub(needed.map(u64::from).sum())
+    }
+
     /// What the trailer of a pack says, where it was heard.
     pub(super) fn heard(&self, pack: &Sha256Digest) -> Option<Heard> {
         self.packs.get(pack)?.heard
@@ -231,11 +239,12 @@ impl Claims {
         &mut self,
         (pack, size): (&Sha256Digest, u64),
         trailer: &[TrailerFrame],
-        live: &FrameSet,
+        Known { live, under_way, .. }: &Known<'_>,
     ) -> bool {
         let listed = ListedPlaces::new(trailer);
         let claimed = self.packs.entry(*pack).or_default();
         claimed.size = size;
+        claimed.is_under_way = trailer.iter().any(|frame| under_way.contains(&frame.run));
         let (mut is_news, mut is_left_out) = (false, false);
         for frame in trailer.iter().filter(|frame| live.contains(frame.name())) {
             let claims = self.frames.entry(frame.name()).or_default();

@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
-use super::runs::Runs;
+use super::runs::{Runs, UnderWay};
 use super::{Listing, below, places_of};
 use crate::VaultError;
 use crate::access::Viewer;
@@ -50,6 +50,10 @@ pub(super) struct GroupPlan {
     pub(super) new_contents: Vec<Contents>,
     /// Bytes of unneeded frames in packs that are kept.
     pub(super) unreclaimed_bytes: u64,
+    /// Bytes of packs that stay since runs under way have frames in them.
+    pub(super) under_way_bytes: u64,
+    /// The runs under way, by who registered them.
+    pub(super) under_way: BTreeMap<Option<Signer>, UnderWay>,
     pub(super) warnings: Vec<String>,
     /// Where each needed frame stays when all is done.
     pub(super) homes: Homes,
@@ -140,12 +144,13 @@ impl GroupPlan {
             planner.plan.warnings.push(warning);
             planner.plan.dead.insert(key);
         }
-        planner.hear_unlocated(&mut runs, &mut claims).await?;
+        planner.hear_unlocated(&mut runs, &mut claims, &packs).await?;
         planner.choose_homes(&mut claims, &mut runs, &packs, progress).await?;
         planner.settle_packs(&claims);
         planner.settle_locations(&runs, &claims, &packs, found);
         planner.settle_contents(&runs).await?;
         planner.settle_the_rest(&runs).await?;
+        planner.plan.under_way = runs.found_under_way;
         Ok(planner.plan)
     }
 
@@ -332,7 +337,7 @@ impl<'a> Planner<'a> {
         progress: &dyn Progress,
     ) -> Result<(), VaultError> {
         let contested = claims.contested_packs().into_iter().collect();
-        self.hear(claims, packs, contested).await?;
+        self.hear(claims, packs, runs, contested).await?;
         let mut proved: HashSet<(FrameName, FramePlace)> = HashSet::new();
         let homes = loop {
             let registrants = runs.registrants(self.repository, self.group, claims.contested_runs()).await?;
@@ -344,10 +349,10 @@ impl<'a> Planner<'a> {
             if unheard.is_empty() {
                 break homes;
             }
-            if self.hear(claims, packs, unheard).await? {
+            if self.hear(claims, packs, runs, unheard).await? {
                 // What is new may contradict what other trailers were not asked about before.
                 let contested = claims.contested_packs().into_iter().collect();
-                self.hear(claims, packs, contested).await?;
+                self.hear(claims, packs, runs, contested).await?;
             }
         };
         let strangers = homes.strangers.len();
@@ -374,6 +379,7 @@ impl<'a> Planner<'a> {
         &mut self,
         claims: &mut Claims,
         packs: &ListedPacks,
+        runs: &Runs,
         wanted: Vec<Sha256Digest>,
     ) -> Result<bool, VaultError> {
         let size_of = |pack| packs.sizes.get(&pack).map(|size| (pack, *size));
@@ -382,8 +388,8 @@ impl<'a> Planner<'a> {
             claims.leave_open(pack);
         }
         let wanted = listed.into_iter().filter_map(size_of).collect();
-        let (is_news, unread) =
-            hear_trailers(self.repository, self.group, claims, &self.plan.live, wanted).await?;
+        let known = Known { packs: &packs.sizes, live: &self.plan.live, under_way: &runs.under_way };
+        let (is_news, unread) = hear_trailers(self.repository, self.group, claims, &known, wanted).await?;
         for error in unread {
             let warning = format!("{error}; the pack is left as it is: see `check`");
             if !self.plan.warnings.contains(&warning) {
@@ -446,7 +452,10 @@ impl<'a> Planner<'a> {
         for (pack, fate) in claims.fates(&self.plan.homes) {
             match fate {
                 Fate::Goes => going.push(pack),
-                Fate::Stays { unneeded } => self.plan.unreclaimed_bytes += unneeded,
+                Fate::Stays { unneeded } => match claims.kept_for_runs_under_way(&pack, &self.plan.homes) {
+                    0 => self.plan.unreclaimed_bytes += unneeded,
+                    kept => self.plan.under_way_bytes += kept,
+                },
                 Fate::MayMove { needed, unneeded } if is_underused(needed, unneeded) => underused.push(pack),
                 Fate::MayMove { needed, unneeded } => {
                     self.plan.unreclaimed_bytes += unneeded;
@@ -511,7 +520,12 @@ impl<'a> Planner<'a> {
 
     /// Packs that nothing locates are of runs that were killed before they wrote their index, or have not yet. One whose
     /// locations objects are gone lists needed frames in its trailer; one that lists none goes.
-    async fn hear_unlocated(&mut self, runs: &mut Runs, claims: &mut Claims) -> Result<(), VaultError> {
+    async fn hear_unlocated(
+        &mut self,
+        runs: &mut Runs,
+        claims: &mut Claims,
+        packs: &ListedPacks,
+    ) -> Result<(), VaultError> {
         let mut over = Vec::new();
         for (key, entry) in self.below(&layout::packs(self.group.id)) {
             let Some(pack) = hash_of(key).filter(|pack| !claims.names(pack)) else { continue };
@@ -519,7 +533,8 @@ impl<'a> Planner<'a> {
                 over.push((pack, entry.size));
             }
         }
-        let (_, unread) = hear_trailers(self.repository, self.group, claims, &self.plan.live, over).await?;
+        let known = Known { packs: &packs.sizes, live: &self.plan.live, under_way: &runs.under_way };
+        let (_, unread) = hear_trailers(self.repository, self.group, claims, &known, over).await?;
         self.plan.warnings.extend(unread.iter().map(|error| format!("{error}; the pack is left as it is")));
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use super::plan::is_old;
 use super::{Listing, below};
 use crate::VaultError;
@@ -12,6 +14,14 @@ use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
 
+/// The runs under way that one writer registered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UnderWay {
+    pub(super) runs: u64,
+    /// When the oldest of them was registered, by the storage's clock.
+    pub(super) since: Timestamp,
+}
+
 /// The runs of a group by what is known of their end.
 #[derive(Default)]
 pub(super) struct Runs {
@@ -19,6 +29,8 @@ pub(super) struct Runs {
     made_snapshots: HashMap<RunId, HashSet<WriterId>>,
     /// Registered less than a lease ago by someone who may register runs today, and not over.
     pub(super) under_way: HashSet<RunId>,
+    /// The same, by who registered them.
+    pub(super) found_under_way: BTreeMap<Option<Signer>, UnderWay>,
     registrants: BTreeMap<RunId, Option<Signer>>,
 }
 
@@ -34,7 +46,7 @@ impl Runs {
         repository: &Repository,
         group: &GroupView,
         listing: &Listing,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<(), VaultError> {
         for (key, entry) in below(listing, &layout::runs(group.id)) {
             let Some(run) = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok()) else {
@@ -44,18 +56,23 @@ impl Runs {
                 continue;
             }
             match repository.registration(group, run, Word::RunUnderWay).await {
-                Ok(_) => {
-                    self.under_way.insert(run);
-                }
+                Ok((signer, _)) => self.note_under_way(run, Some(signer), entry.modified),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 // Damaged, it may still be of a run that goes on; by someone who may not, it is of none.
                 Err(_) if self.registrant(repository, group, run).await?.is_none() => {
-                    self.under_way.insert(run);
+                    self.note_under_way(run, None, entry.modified);
                 }
                 Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    fn note_under_way(&mut self, run: RunId, registrant: Option<Signer>, since: Timestamp) {
+        self.under_way.insert(run);
+        let found = self.found_under_way.entry(registrant).or_insert(UnderWay { runs: 0, since });
+        found.runs += 1;
+        found.since = found.since.min(since);
     }
 
     /// Whether the run's own writer has committed or forgotten its snapshot, as far as its registration says who that

@@ -162,7 +162,9 @@ impl Checker {
             let key = layout::run(group.view.id, run);
             let is_there = survey.has(&key);
             if is_there
-                && !(mender.may_remove && findings.is_damaged(&key) && self.is_still_altered(&key).await?)
+                && !(mender.may_remove
+                    && findings.damage.of(&key).is_some()
+                    && self.is_still_altered(&key).await?)
             {
                 continue;
             }

@@ -36,7 +36,7 @@ impl Checker {
             there.insert((wanted.folder, id));
         }
         let roster = &self.viewer.repository().roster;
-        for damage in &findings.damage {
+        for damage in findings.damage.iter() {
             let Some(Name::Key { folder, recipient, .. }) = Name::parse(&damage.key) else { continue };
             // One that the roster does not ask for belongs to someone who was removed.
             let is_asked_for = wanted(roster)

@@ -12,10 +12,7 @@ use crate::repair::Mender;
 use crate::request::Request;
 
 /// How many snapshots that are withheld are given up at a time.
-const MOST_WITHHELD: u64 = 10_000;
-/// How many are given up because another writer claims to have seen them. A claim of more is more likely a lie: what ends
-/// it is that the claimant is removed, or that the writer goes on, which disproves it.
-const MOST_CLAIMED: u64 = 16;
+const MOST_WITHHELD: usize = 10_000;
 
 impl Checker {
     pub(crate) async fn mend_requests(
@@ -50,7 +47,7 @@ impl Checker {
                 Err(_) => true,
                 Ok(manifest) => {
                     let part = layout::part(manifest.predicate.group, &manifest.part);
-                    survey.misnamed.contains_key(&manifest.id) || findings.is_damaged(&part)
+                    survey.misnamed.contains_key(&manifest.id) || findings.damage.of(&part).is_some()
                 }
             };
             let key = layout::forget(recorded.writer, recorded.sequence);
@@ -67,16 +64,10 @@ impl Checker {
             }
         }
         for problem in &survey.history.problems {
-            let (writer, first, last) = match &problem.error {
-                VaultError::Withheld { writer, first, last } => (writer, first, last),
-                VaultError::Claimed { writer, first, last, .. } if last - first < MOST_CLAIMED => {
-                    (writer, first, last)
-                }
-                _ => continue,
-            };
-            for sequence in (*first..=*last).take(usize::try_from(MOST_WITHHELD).unwrap_or(usize::MAX)) {
-                if !survey.has(&layout::forget(*writer, sequence)) {
-                    self.give_up(*writer, sequence, None, mender).await?;
+            let Some((writer, missing)) = problem.missing() else { continue };
+            for sequence in missing.take(MOST_WITHHELD) {
+                if !survey.has(&layout::forget(writer, sequence)) {
+                    self.give_up(writer, sequence, None, mender).await?;
                 }
             }
         }

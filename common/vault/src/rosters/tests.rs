@@ -63,7 +63,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
                 shard: crate::check::Shard::WHOLE,
             };
             let findings = checker.check(options).await.unwrap();
-            assert!(findings.is_damaged(&key), "{case}: {findings:?}");
+            assert!(findings.damage.of(&key).is_some(), "{case}: {findings:?}");
             restorer.set_floor(Floor::default(), &made.clock).await.unwrap();
             assert_eq!(made.open().await.roster_pin.number, 4, "{case}");
         }

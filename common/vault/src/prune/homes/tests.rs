@@ -59,6 +59,20 @@ fn claims(objects: &[(Locations, Rank)], live: &[u32], under_way: &[RunId]) -> C
     claims
 }
 
+/// Has the trailer of a pack heard.
+fn hear(
+    claims: &mut Claims,
+    pack: &str,
+    trailer: &[TrailerFrame],
+    live: &[u32],
+    under_way: &[RunId],
+) -> bool {
+    let live = live.iter().map(|ordinal| frame(*ordinal)).collect();
+    let under_way = under_way.iter().copied().collect();
+    let known = Known { packs: &HashMap::new(), live: &live, under_way: &under_way };
+    claims.hear((&hash(pack), 1000), trailer, &known)
+}
+
 fn fate(claims: &Claims, pack: &str) -> Fate {
     claims.fates(&claims.settle(|_| false))[&hash(pack)]
 }
@@ -132,9 +146,8 @@ fn what_a_trailer_denies_or_bytes_disprove_is_no_place() {
     let both = [(object(RUN, OLD, &[WHOLE]), at(1)), (object(RUN, NEW, &[WHOLE]), Rank::Pruner)];
     let mut refuted = claims(&both, &[0], &[]);
     assert_eq!(refuted.contested_packs(), BTreeSet::from([hash(OLD), hash(NEW)]));
-    let live = [frame(0)].into_iter().collect();
-    refuted.hear((&hash(NEW), 1000), &[], &live);
-    refuted.hear((&hash(OLD), 1000), &trailer(&[WHOLE]), &live);
+    hear(&mut refuted, NEW, &[], &[0], &[]);
+    hear(&mut refuted, OLD, &trailer(&[WHOLE]), &[0], &[]);
     assert_eq!(fate(&refuted, NEW), Fate::Goes);
     assert!(refuted.settle(|_| false).unproved.is_empty(), "one place is left, and nothing goes for it");
 
@@ -194,14 +207,14 @@ fn no_pack_goes_before_its_trailer_was_heard_and_what_it_lists_was_proved() {
     let homes = claims.settle(|_| false);
     assert_eq!(fate(&claims, OLD), Fate::Goes);
     assert_eq!(claims.unheard(&homes, |_, _| false), [hash(OLD)]);
-    assert!(claims.hear((&hash(OLD), 1000), &trailer(&[WHOLE]), &live));
+    assert!(hear(&mut claims, OLD, &trailer(&[WHOLE]), &[0], &[]));
     let homes = claims.settle(|_| false);
     assert_eq!(homes.places[&frame(0)].pack, hash(OLD));
     assert_eq!(homes.unproved.len(), 1);
     assert!(matches!(fate(&claims, OLD), Fate::MayMove { needed: 900, .. }));
     let heard = claims.heard(&hash(OLD)).unwrap();
     assert_eq!(heard, Heard { bytes: 900, lists_all: true });
-    assert!(!claims.hear((&hash(OLD), 1000), &trailer(&[WHOLE]), &live), "it is no news again");
+    assert!(!hear(&mut claims, OLD, &trailer(&[WHOLE]), &[0], &[]), "it is no news again");
     // Packs that are to be moved are heard as well.
     let homes = claims.settle(|_| false);
     assert_eq!(claims.unheard(&homes, |_, _| true), [hash(NEW)]);
@@ -215,7 +228,7 @@ fn no_pack_goes_before_its_trailer_was_heard_and_what_it_lists_was_proved() {
 fn a_sole_claim_is_never_refuted_by_a_trailer() {
     let mut sole = claims(&[(object(RUN, OLD, &[WHOLE]), at(1))], &[0], &[]);
     assert!(sole.contested_packs().is_empty());
-    sole.hear((&hash(OLD), 1000), &[], &[frame(0)].into_iter().collect());
+    hear(&mut sole, OLD, &[], &[0], &[]);
     assert!(sole.place(frame(0)));
 }
 
@@ -242,32 +255,38 @@ fn claims_about_more_bytes_than_a_pack_has_leave_no_needed_frame_out() {
     let filled = (object(RUN, OLD, &[(7, 0, 500, "x"), (8, 500, 500, "y")]), at(1));
     let honest = (object(RUN, OLD, &[(0, 10, 500, "a"), (1, 510, 480, "b")]), at(2));
     let objects = [filled, honest];
-    let live: FrameSet = [frame(0), frame(1)].into_iter().collect();
     let mut over = claims(&objects, &[0, 1], &[]);
     assert!(over.place(frame(0)) && over.place(frame(1)));
     assert!(matches!(fate(&over, OLD), Fate::Stays { .. }), "before its trailer is heard");
     assert_eq!(over.contested_packs(), BTreeSet::from([hash(OLD)]));
-    over.hear((&hash(OLD), 1000), &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]), &live);
+    hear(&mut over, OLD, &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]), &[0, 1], &[]);
     assert_eq!(fate(&over, OLD), Fate::MayMove { needed: 980, unneeded: 0 });
     // Nothing of it is needed any more: by the trailer it goes, whatever else is claimed.
     let mut garbage = claims(&objects, &[], &[]);
-    garbage.hear(
-        (&hash(OLD), 1000),
-        &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]),
-        &FrameSet::default(),
-    );
+    hear(&mut garbage, OLD, &trailer(&[(0, 10, 500, "a"), (1, 510, 480, "b")]), &[], &[]);
     assert_eq!(fate(&garbage, OLD), Fate::Goes);
 }
 
 #[test]
-fn packs_of_runs_under_way_stay_and_those_that_are_not_there_count_for_nothing() {
-    let other = RunId::from_bytes([2; 16]);
-    let under_way = claims(&[(object(other, OLD, &[WHOLE]), at(1))], &[], &[other]);
-    assert!(matches!(fate(&under_way, OLD), Fate::Stays { .. }));
-    let finished = claims(&[(object(other, OLD, &[WHOLE]), at(1))], &[], &[]);
-    assert_eq!(fate(&finished, OLD), Fate::Goes);
+fn packs_that_are_not_there_count_for_nothing() {
     let gone = claims(&[(object(RUN, "another pack", &[WHOLE]), at(1))], &[0], &[]);
     assert!(!gone.place(frame(0)) && !gone.names(&hash("another pack")));
+}
+
+#[test]
+fn a_run_under_way_keeps_the_packs_that_hold_its_frames_and_no_others() {
+    let other = RunId::from_bytes([2; 16]);
+    let said = [(object(other, OLD, &[WHOLE]), at(1))];
+    let mut holding = claims(&said, &[], &[RUN, other]);
+    assert_eq!(holding.unheard(&holding.settle(|_| false), |_, _| false), [hash(OLD)], "its trailer decides");
+    hear(&mut holding, OLD, &trailer(&[WHOLE]), &[], &[RUN, other]);
+    assert!(matches!(fate(&holding, OLD), Fate::Stays { .. }));
+    assert_eq!(holding.kept_for_runs_under_way(&hash(OLD), &holding.settle(|_| false)), 1000);
+    // A run that is under way for ever names a pack in which nothing of it lies.
+    let mut named = claims(&said, &[], &[other]);
+    hear(&mut named, OLD, &trailer(&[WHOLE]), &[], &[other]);
+    assert_eq!(fate(&named, OLD), Fate::Goes);
+    assert_eq!(named.kept_for_runs_under_way(&hash(OLD), &named.settle(|_| false)), 0);
 }
 
 #[test]

@@ -186,3 +186,21 @@ async fn what_readers_would_refuse_costs_its_item_and_not_its_stream() {
     assert_eq!((restored.items, restored.files), (3, 2));
     assert_eq!(fs::read(home.path().join("target/z")).unwrap(), noise(2, 10_000));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_items_that_does_not_hold_is_told_and_costs_no_file() {
+    let workshop = Workshop::new().await;
+    workshop.take(vec![stdin("shop.sql")]).await.unwrap();
+    for (count, said) in
+        [(1, None), (0, Some("0 items, and it lists 1")), (7, Some("7 items, and it lists 1"))]
+    {
+        let sequence = workshop.forge(0, |part| part.streams[0].item_count = count).await;
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("target");
+        let restored = workshop.restore(sequence, &target).await.unwrap();
+        let told: Vec<_> = restored.damaged.iter().map(|problem| problem.reason.as_str()).collect();
+        assert!(told.len() == usize::from(said.is_some()), "{count}: {told:?}");
+        assert!(said.is_none_or(|said| told[0].contains(said)), "{count}: {told:?}");
+        assert!(target.join("file").exists(), "{count}");
+    }
+}
