@@ -11,6 +11,7 @@ mod damage_matrix;
 mod errors;
 mod exclude;
 mod forgetting;
+mod interrupting;
 mod recipients;
 mod release;
 mod repair;

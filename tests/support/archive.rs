@@ -88,11 +88,16 @@ fn block(kind: u8, name: &str, link: &str, content: &[u8]) -> Vec<u8> {
     block[156] = kind;
     block[157..157 + link.len()].copy_from_slice(link.as_bytes());
     block[257..265].copy_from_slice(b"ustar\x0000");
-    block[148..156].copy_from_slice(b"        ");
-    let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    set_checksum(&mut block);
     let padding = vec![0; content.len().div_ceil(512) * 512 - content.len()];
     [&block[..], content, &padding].concat()
+}
+
+/// Makes the checksum of a header right.
+pub fn set_checksum(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
 /// The archive of these members.

@@ -4,7 +4,7 @@
 use lifeboat_core::Sha256Digest;
 use serde_json::{Value, json};
 
-use crate::archive::{Entry, archive};
+use crate::archive::{Entry, archive, set_checksum};
 
 /// An image as `docker save` writes it: a config and one layer.
 #[derive(Debug, Clone)]
@@ -200,6 +200,49 @@ impl Pair {
             .collect();
         all.push(Polyglot { name: "config and layer".to_owned(), entries: [self.plain(), both].concat() });
         all
+    }
+
+    /// Archives of the good image that are the evil one to whoever looks for compression first, by the method of it: the
+    /// name of the first member begins a compressed file, which passes over the rest of the header to the evil archive in
+    /// the member's content. `gzip` packs what it is given.
+    ///
+    /// # Errors
+    /// When something cannot be packed.
+    pub fn compressed(
+        &self,
+        signed: &[Entry],
+        gzip: impl Fn(&[u8]) -> std::io::Result<Vec<u8>>,
+    ) -> std::io::Result<[(&'static str, Vec<u8>); 2]> {
+        const BLOCK: usize = 512;
+        const SKIPPED: [u8; 4] = *b"P*M\x18";
+        let with_first = |content: &[u8], head: &[u8]| {
+            let first = Entry::file("first", content);
+            let mut bytes = archive(&[&[first][..], &self.plain(), signed].concat());
+            bytes[..head.len()].copy_from_slice(head);
+            set_checksum(&mut bytes[..BLOCK]);
+            bytes
+        };
+        let inside =
+            archive(&[vec![Entry::file(MANIFEST, &self.list(&self.evil))], self.evil.files()].concat());
+        // Without a name the header of gzip has 10 bytes (RFC 1952); one with an extra field passes over that field. What
+        // follows is a file of nothing, whose field is the rest of the archive and whose end lies behind it.
+        let packed = gzip(&inside)?;
+        let passing_over =
+            |length: u16| [&[0x1f, 0x8b, 8, 4][..], &packed[4..10], &length.to_le_bytes()].concat();
+        let content = [&packed[10..], &passing_over(0)].concat();
+        let mut by_gzip = with_first(&content, &passing_over(500));
+        let behind = BLOCK + content.len();
+        let rest = u16::try_from(by_gzip.len() - behind).map_err(std::io::Error::other)?;
+        by_gzip[behind - 2..behind].copy_from_slice(&rest.to_le_bytes());
+        by_gzip.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        // A skippable frame (RFC 8878) before and another one behind.
+        let frame = zstd::encode_all(&inside[..], 3)?;
+        let head = [&SKIPPED[..], &504_u32.to_le_bytes()].concat();
+        let behind = BLOCK + frame.len();
+        let mut by_zstd = with_first(&[&frame[..], &SKIPPED, &[0; 4]].concat(), &head);
+        let rest = u32::try_from(by_zstd.len() - behind - 8).map_err(std::io::Error::other)?;
+        by_zstd[behind + 4..behind + 8].copy_from_slice(&rest.to_le_bytes());
+        Ok([("gzip", by_gzip), ("zstd", by_zstd)])
     }
 
     /// Lists that programs read in two ways.

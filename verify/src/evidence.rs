@@ -45,8 +45,21 @@ pub(crate) struct Image {
     children: Vec<Child>,
 }
 
+/// In which forms evidence counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Forms {
+    /// Sigstore bundles that refer to the image
+    Bundle,
+    /// The older tags `sha256-….sig` and `.att`
+    Legacy,
+    /// Both; of two that could fill one slot the bundle does
+    Both,
+}
+
 /// How the evidence is gone through.
 pub(crate) struct Search {
+    /// In which forms it counts.
+    pub(crate) forms: Forms,
     /// The largest bundle that is read.
     pub(crate) max_bundle_bytes: u64,
     /// Whether to look no further once so many signers are found as the policy wants.
@@ -194,8 +207,13 @@ impl Image {
         search: &Search,
         findings: &mut Findings<'p>,
     ) -> Result<(), RegistryError> {
+        if search.forms == Forms::Legacy {
+            self.search_legacy(claim, policy, search, findings).await;
+            return Ok(());
+        }
         let referrers = match self.repository.referrers(claim.subject).await {
             Ok(referrers) => referrers,
+            Err(error) if search.forms == Forms::Bundle => return Err(error),
             Err(error) => {
                 // A registry that cannot list what refers to an image may hold its signatures under the older tag.
                 self.search_legacy(claim, policy, search, findings).await;
@@ -241,7 +259,9 @@ impl Image {
             }
         }
         drop(fetched);
-        self.search_legacy(claim, policy, search, findings).await;
+        if search.forms == Forms::Both {
+            self.search_legacy(claim, policy, search, findings).await;
+        }
         Ok(())
     }
 

@@ -386,4 +386,55 @@ mod tests {
             assert!(!is_loopback(no), "{no}");
         }
     }
+
+    /// A registry on this machine that answers every request with a body that comes byte by byte and never ends.
+    fn dribbling() -> String {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut stream = stream;
+                    let mut request = [0; 4096];
+                    let read = stream.read(&mut request);
+                    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+                    let mut is_open = read.is_ok() && stream.write_all(head).is_ok();
+                    while is_open {
+                        std::thread::sleep(Duration::from_millis(10));
+                        is_open = stream.write_all(b" ").is_ok();
+                    }
+                });
+            }
+        });
+        address.to_string()
+    }
+
+    #[tokio::test]
+    async fn all_answers_together_have_one_deadline_that_the_first_request_sets() {
+        let access = Access::default();
+        let reference: crate::Reference = format!("{}/app:1", dribbling()).parse().unwrap();
+        let crate::Reference::Registry(reference) = reference else { panic!("{reference}") };
+        let remote = Remote::new(&reference, access).unwrap();
+        let url = remote.url("manifests/1");
+        let began = Instant::now();
+        let first = remote.get("a manifest", &url, &[]).await.unwrap();
+        let deadline = *remote.deadline.get().unwrap();
+        assert!(deadline >= began + ALL_ANSWERS_TIMEOUT && deadline <= Instant::now() + ALL_ANSWERS_TIMEOUT);
+        drop(first);
+
+        // As if these ten minutes were nearly over.
+        let remote = Remote { deadline: OnceLock::new(), ..remote };
+        remote.deadline.set(began + Duration::from_millis(500)).unwrap();
+        for _ in 0..3 {
+            let answer = remote.get("a manifest", &url, &[]).await;
+            let read = match answer {
+                Ok(answer) => remote.read("a manifest", answer, MAX_MANIFEST_BYTES).await,
+                Err(error) => Err(error),
+            };
+            assert!(matches!(read, Err(RegistryError::Unreachable { .. })), "{read:?}");
+        }
+        // Each byte comes in time, and the body alone would take hours.
+        assert!(began.elapsed() < READ_TIMEOUT, "{:?}", began.elapsed());
+    }
 }

@@ -46,7 +46,7 @@ where
     };
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
-            tokio::spawn(watch_signals(cancel));
+            watch_signals(cancel);
             match command(program, &ui).await {
                 Ok(outcome) => {
                     ui.close();
@@ -118,8 +118,9 @@ fn tell_of_panics() {
     }));
 }
 
+/// Watches signals from now on: before it returns, one that comes ends the process at once, and afterwards no more.
 #[expect(clippy::disallowed_methods, reason = "a second signal asks for no more waiting")]
-async fn watch_signals(cancel: CancellationToken) {
+fn watch_signals(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -127,15 +128,17 @@ async fn watch_signals(cancel: CancellationToken) {
         tracing::warn!("signals cannot be watched; an interrupt ends the process at once");
         return;
     };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                cancel.cancel();
+            } else {
+                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+            }
         }
-        if first {
-            cancel.cancel();
-        } else {
-            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
-        }
-    }
+    });
 }

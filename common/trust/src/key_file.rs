@@ -62,6 +62,12 @@ pub enum KeyFileError {
         /// What was found instead.
         reason: String,
     },
+    /// The file holds several PEM blocks, of which only one could count.
+    #[error("the file holds {blocks} PEM blocks, and a key file holds one")]
+    Several {
+        /// How many it holds.
+        blocks: usize,
+    },
     /// The file holds a public key where a private one is needed.
     #[error("this is a public key, and signing needs the private one")]
     Public,
@@ -106,6 +112,7 @@ impl Fault for KeyFileError {
             Self::NotAKeyFile { .. } => {
                 "give the .pub file of a key pair: PEM that begins `-----BEGIN PUBLIC KEY-----`"
             }
+            Self::Several { .. } => "give each public key a file and a `--key` of its own",
             Self::Public => "give the .key file of the pair to `--key`",
             Self::Private => {
                 "give the .pub file of the pair to `--key`, and keep the private key where signing happens"
@@ -260,6 +267,10 @@ pub fn seal_private(key: &PrivateKey, passphrase: &Passphrase) -> Result<Zeroizi
 /// Reads a public key file of any [`Algorithm`](crate::key::Algorithm).
 pub fn read_public(file: &[u8]) -> Result<VerificationKey, KeyFileError> {
     let pem = parse_pem("public", file)?;
+    let blocks = pem::parse_many(file).map_or(1, |blocks| blocks.len());
+    if blocks > 1 {
+        return Err(KeyFileError::Several { blocks });
+    }
     match pem.tag() {
         PUBLIC_LABEL => VerificationKey::from_any_spki_der(pem.contents()).map_err(KeyFileError::Key),
         label if label.contains("PRIVATE KEY") => Err(KeyFileError::Private),
@@ -308,6 +319,18 @@ mod tests {
         let private = seal_private(&key, &passphrase("")).unwrap();
         assert!(matches!(read_public(private.as_bytes()), Err(KeyFileError::Private)));
         assert!(matches!(open_private(public.as_bytes(), &passphrase("")), Err(KeyFileError::Public)));
+    }
+
+    #[test]
+    fn a_file_with_two_public_keys_is_refused() {
+        let keys = [SigningKey::generate(), SigningKey::generate()].map(PrivateKey::EcdsaP256);
+        let [one, other] = keys.each_ref().map(|key| write_public(key.verification_key()));
+        let refused = read_public(format!("{one}{other}").as_bytes()).unwrap_err();
+        assert!(matches!(refused, KeyFileError::Several { blocks: 2 }), "{refused}");
+        assert!(
+            read_public(format!("# the release key\n{one}").as_bytes()).is_ok(),
+            "text before it is no block"
+        );
     }
 
     #[test]

@@ -151,6 +151,7 @@ pub(crate) struct Authentication<'p> {
 pub(crate) struct ClaimDemands<'p> {
     pub(crate) annotations: &'p BTreeMap<String, String>,
     pub(crate) minimum_time: Option<Timestamp>,
+    pub(crate) now: Timestamp,
 }
 
 /// What decides how many signatures are enough.
@@ -183,7 +184,7 @@ impl Policy {
                 quorum,
                 now: *now,
             },
-            demands: ClaimDemands { annotations, minimum_time: *minimum_time },
+            demands: ClaimDemands { annotations, minimum_time: *minimum_time, now: *now },
             counting: Counting { signers, threshold: (*threshold).max(1) },
         }
     }

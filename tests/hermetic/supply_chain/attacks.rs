@@ -205,6 +205,33 @@ fn one_signer_who_signs_twice_is_one_signer() {
 }
 
 #[test]
+fn only_the_form_that_is_asked_for_counts() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    fs::write(desk.path("vex.json"), r#"{"@context": "https://openvex.dev/ns/v0.2.0", "statements": []}"#)
+        .unwrap();
+    let said = [
+        ("sign", &["image", "oci:app:1.0"][..], &["image", "oci:app:1.0"][..]),
+        (
+            "attest",
+            &["attest", "oci:app:1.0", "--type", "openvex", "--predicate", "vex.json"],
+            &["attestation", "oci:app:1.0", "--type", "openvex"],
+        ),
+    ];
+    for (what, sign, verify) in said {
+        for (key, form) in [("release", "legacy"), ("other", "bundle")] {
+            let (private, public) = (format!("{key}.key"), format!("{key}.pub"));
+            desk.sign(&[sign, &["--key", &private, "--format", form]].concat()).expect_code(0);
+            for wanted in ["bundle", "legacy", "both"] {
+                let is_counted = [form, "both"].contains(&wanted);
+                let said = desk.verify(&[verify, &["--key", &public, "--format", wanted]].concat());
+                assert_eq!(said.code, Some(i32::from(!is_counted)), "{what} by {key}, {wanted}: {said:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_signature_that_nobody_saw_is_not_younger_than_a_minimum() {
     let desk = Desk::new();
     signed(&desk);

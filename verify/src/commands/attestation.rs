@@ -10,7 +10,7 @@ use lifeboat_trust::judge::Accepted;
 use lifeboat_trust::provenance::{Expectations, Parameter};
 use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::{Image, Search};
+use crate::evidence::{Forms, Image, Search};
 use crate::findings::outcome;
 use crate::signers::{self, EvidenceFlags, SignerFlags};
 use crate::verdict::ReportFlags;
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Of an index, look at the image of this platform
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
+    /// Count attestations in this form only, such as bundles where nothing older is made any more
+    #[arg(long, value_enum, default_value_t = Forms::Both)]
+    format: Forms,
     #[command(flatten)]
     signers: SignerFlags,
     #[command(flatten)]
@@ -141,7 +144,13 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let policy = signers::policy(&args.signers, &args.evidence)?;
     let image = Image::resolve(reference, args.platform.as_deref(), &args.registry).await?;
     let claim = image.claim(kind);
-    let search = Search { max_bundle_bytes: MAX_ATTESTATION_BYTES, stop_when_met: false, only, expectations };
+    let search = Search {
+        forms: args.format,
+        max_bundle_bytes: MAX_ATTESTATION_BYTES,
+        stop_when_met: false,
+        only,
+        expectations,
+    };
     let mut findings = image.search(&claim, &policy, &search, args.verdict.record()).await?;
     let (asked, record) = image.asked(&claim, &policy, &search, &mut findings);
     let predicates: Vec<Vec<u8>> =

@@ -57,21 +57,25 @@ pub(crate) struct Args {
 /// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
 const MAX_WHOLE_BYTES: u64 = 1 << 30;
 
-pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let unreadable = |what: &str, path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::usage(format!("the {what} {path} cannot be read: {error}"), "check its name and permissions")
     };
     let kind = args.kind.as_deref().map(str::parse::<PredicateType>).transpose()?;
     let policy = signers::policy(&args.signers, &args.evidence)?;
-    let (digest, content) = match args.file.to_str().filter(|text| text.starts_with("sha256:")) {
-        Some(text) => {
-            let digest = Sha256Digest::from_oci(text).map_err(|error| {
-                Failure::usage(error.to_string(), "write `./sha256:…` if a file of this name is meant")
-            })?;
-            (digest, None)
-        }
-        None => read(&args.file, &policy).map_err(|error| unreadable("file", &args.file, &error))?,
+    let (digest, content) = if let Some(text) = args.file.to_str().filter(|text| text.starts_with("sha256:"))
+    {
+        let digest = Sha256Digest::from_oci(text).map_err(|error| {
+            Failure::usage(error.to_string(), "write `./sha256:…` if a file of this name is meant")
+        })?;
+        (digest, None)
+    } else {
+        let (path, is_whole) = (args.file.clone(), needs_it_whole(&policy));
+        // A file may be large, or a pipe that nobody writes to: whoever waits for it can interrupt.
+        let read = tokio::task::spawn_blocking(move || read(&path, is_whole)).await;
+        let read = read.map_err(io::Error::other).flatten();
+        read.map_err(|error| unreadable("file", &args.file, &error))?
     };
     let asked = Asked { predicate_type: kind.as_ref(), whole: content.as_deref(), expectations: None };
     let mut record = args.output.record();
@@ -138,12 +142,17 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(outcome(verdict))
 }
 
-/// The file's digest, and its content where one of the keys needs it.
-fn read(path: &Path, policy: &Policy) -> io::Result<(Sha256Digest, Option<Vec<u8>>)> {
+/// Whether one of the keys verifies nothing less than the whole file.
+fn needs_it_whole(policy: &Policy) -> bool {
     let is_whole =
         |signer: &Signer| matches!(signer, Signer::Key { key, .. } if key.algorithm() == Algorithm::Ed25519);
+    policy.signers.iter().any(is_whole)
+}
+
+/// The file's digest, and its content where it is wanted whole.
+fn read(path: &Path, is_whole: bool) -> io::Result<(Sha256Digest, Option<Vec<u8>>)> {
     let file = File::open(path)?;
-    if policy.signers.iter().any(is_whole) {
+    if is_whole {
         let content = read_capped(file, MAX_WHOLE_BYTES)?;
         return Ok((Sha256Digest::of(&content), Some(content)));
     }

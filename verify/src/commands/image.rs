@@ -5,7 +5,7 @@ use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::MAX_SIGNATURE_BYTES;
 use lifeboat_trust::statement::PredicateType;
 
-use crate::evidence::{Image, Search};
+use crate::evidence::{Forms, Image, Search};
 use crate::findings::outcome;
 use crate::signers::{self, EvidenceFlags, SignerFlags};
 use crate::verdict::ReportFlags;
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Of an index, verify the image of this platform: signed itself, or named by an index that is
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
+    /// Count signatures in this form only, such as bundles where nothing older is made any more
+    #[arg(long, value_enum, default_value_t = Forms::Both)]
+    format: Forms,
     #[command(flatten)]
     signers: SignerFlags,
     #[command(flatten)]
@@ -49,8 +52,13 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let policy = signers::policy(&args.signers, &args.evidence)?;
     let image = Image::resolve(reference, args.platform.as_deref(), &args.registry).await?;
     let claim = image.claim(PredicateType::image_signature());
-    let search =
-        Search { max_bundle_bytes: MAX_SIGNATURE_BYTES, stop_when_met: true, only: None, expectations: None };
+    let search = Search {
+        forms: args.format,
+        max_bundle_bytes: MAX_SIGNATURE_BYTES,
+        stop_when_met: true,
+        only: None,
+        expectations: None,
+    };
     let mut findings = image.search(&claim, &policy, &search, args.output.record()).await?;
     let (asked, record) = image.asked(&claim, &policy, &search, &mut findings);
     let report = image.report(&claim, &policy, findings);

@@ -80,7 +80,7 @@ impl<'p> Accepted<'p> {
         wanted: Wanted<'_>,
         demands: ClaimDemands<'_>,
     ) -> Result<Self, Refusal> {
-        let ClaimDemands { annotations, minimum_time } = demands;
+        let ClaimDemands { annotations, minimum_time, now } = demands;
         let By { signer, vote, certificate, evidence } = by;
         let (payload, statement) = (Vec::new(), None);
         let mut accepted = Self { signer, vote, certificate, evidence, payload, statement, _seal: Seal };
@@ -100,7 +100,7 @@ impl<'p> Accepted<'p> {
             About::File if matches!(wanted, Wanted::File) && annotations.is_empty() => {}
             About::Image { .. } | About::File => return Err(Refusal::NotAnEnvelope),
         }
-        accepted.check_time(minimum_time)?;
+        accepted.check_time(minimum_time, now)?;
         Ok(accepted)
     }
 
@@ -134,9 +134,13 @@ impl<'p> Accepted<'p> {
 
     /// Whether it was signed after the minimum. A witness shows that a signature was there, and not since when: an old one
     /// can be witnessed anew. It is as young as its certificate, and as the time that was signed with it.
-    fn check_time(&mut self, minimum: Option<Timestamp>) -> Result<(), Refusal> {
+    fn check_time(&mut self, minimum: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
         let Some(minimum) = minimum else { return Ok(()) };
         let stated = self.statement.as_ref().and_then(signed_time::of_statement);
+        if let Some(ahead) = stated.filter(|stated| stated.as_second() - now.as_second() > MAX_AHEAD) {
+            let reason = format!("it says that it was made at {ahead}, and now is {now}");
+            return Err(Refusal::unproven(step::MINIMUM_TIME, reason));
+        }
         let certificate = self.certificate.as_ref();
         let certified = certificate.map(|claims| claims.not_before);
         let is_short = certificate.is_some_and(|claims| {
@@ -154,6 +158,9 @@ impl<'p> Accepted<'p> {
         }
     }
 }
+
+/// How far a time that was signed may lie ahead of this machine's clock, in seconds.
+const MAX_AHEAD: i64 = 60;
 
 /// How long a certificate is valid at most that binds the time of its signatures, in seconds.
 const SHORT_LIVED: i64 = 24 * 60 * 60;

@@ -164,6 +164,36 @@ fn a_minimum_time_needs_a_witness() {
 }
 
 #[test]
+fn a_statement_that_is_dated_ahead_is_as_young_as_nothing() {
+    let key = SigningKey::generate();
+    let now: Timestamp = "2024-05-06T07:08:09Z".parse().unwrap();
+    let policy = Policy { minimum_time: Some("2024-05-01T00:00:00Z".parse().unwrap()), now, ..policy(&key) };
+    let openvex: PredicateType = "openvex".parse().unwrap();
+    for (time, reason) in [
+        ("2024-04-30T23:59:59Z", Some("before 2024-05-01")),
+        ("2024-05-06T07:08:09Z", None),
+        ("2024-05-06T07:09:09Z", None),
+        ("2024-05-06T07:09:10Z", Some("it says that it was made at 2024-05-06T07:09:10Z, and now is")),
+        ("2124-05-06T07:08:09Z", Some("now is")),
+    ] {
+        let predicate =
+            format!(r#"{{"@context":"https://openvex.dev/ns/v0.2.0","statements":[],"timestamp":"{time}"}}"#);
+        let predicate =
+            Predicate::from_file(&openvex, predicate.into_bytes(), Timestamp::UNIX_EPOCH).unwrap();
+        let payload =
+            Statement::attestation(Sha256Digest::of(IMAGE), "app", &openvex, &predicate, &BTreeMap::new());
+        let bundle = Bundle::sign_statement(payload, &key).unwrap().to_json();
+        let refusal =
+            judge(&bundle, &claim(openvex.clone()), &policy).err().map(|refusal| refusal.to_string());
+        assert_eq!(refusal.is_some(), reason.is_some(), "{time}: {refusal:?}");
+        assert!(
+            reason.is_none_or(|reason| refusal.as_ref().unwrap().contains(reason)),
+            "{time}: {refusal:?}"
+        );
+    }
+}
+
+#[test]
 fn a_hint_that_names_another_key_is_a_contradiction() {
     let (key, other) = (SigningKey::generate(), SigningKey::generate());
     let bundle = Bundle::sign_file(Sha256Digest::of(b"file"), &other).unwrap();

@@ -66,6 +66,19 @@ fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
     Ok(plain)
 }
 
+/// The bytes, packed by gzip.
+pub(super) fn packed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut child = Command::new("gzip").arg("-nc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(bytes));
+        let mut packed = Vec::new();
+        child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?.read_to_end(&mut packed)?;
+        child.wait()?;
+        Ok(packed)
+    })
+}
+
 /// What skopeo left in a folder of the form `dir:`.
 fn taken_in(folder: &Path) -> Result<Taken, Failed> {
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
@@ -320,6 +333,41 @@ impl Programs {
         }
         if self.skopeo_copy(&flags, &format!("docker://{reference}"), folder)? {
             answers.push(("skopeo", Sha256Digest::of(&fs::read(folder.join("taken/manifest.json"))?)));
+        }
+        Ok(answers)
+    }
+}
+
+impl Programs {
+    /// The one of two images that the engines pull for a platform, which takes a while. They tell its config or its
+    /// manifest: `images` are both of each.
+    pub(super) fn pulled_for_platform(
+        &self,
+        reference: &str,
+        platform: &str,
+        images: &[(Sha256Digest, Sha256Digest)],
+    ) -> Result<Vec<(&'static str, Sha256Digest)>, Failed> {
+        let folder = tempfile::tempdir()?;
+        let folder = folder.path();
+        let mut answers = Vec::new();
+        if done(&call("docker", &["pull", "--quiet", "--platform", platform, reference], folder)) {
+            let said = call("docker", &["image", "inspect", "--format", "{{.Id}}", reference], folder);
+            let id = Sha256Digest::from_oci(said.expect_code(0).stdout.trim())?;
+            call("docker", &["image", "rm", "--force", reference], folder);
+            let (_, manifest) = images.iter().find(|(config, _)| *config == id).ok_or("one of the two")?;
+            answers.push(("docker", *manifest));
+        }
+        if self.containerd {
+            let space = namespace(folder);
+            let ctr =
+                |args: &[&str]| call("ctr", &[&["-a", CONTAINERD, "-n", &space][..], args].concat(), folder);
+            if done(&ctr(&["content", "fetch", "--plain-http", "--platform", platform, reference])) {
+                let fetched = ctr(&["content", "ls", "-q"]).stdout;
+                let is_there = |digest: &Sha256Digest| fetched.contains(&digest.to_oci());
+                let manifests = images.iter().map(|(_, manifest)| *manifest).filter(is_there);
+                answers.extend(manifests.map(|manifest| ("containerd", manifest)));
+            }
+            Self::empty_namespace(&space, folder);
         }
         Ok(answers)
     }
