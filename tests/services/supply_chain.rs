@@ -6,6 +6,7 @@ mod consumers;
 mod interop;
 mod keyless;
 mod legacy;
+mod oracle;
 mod release;
 mod snapshots;
 
@@ -58,6 +59,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(release::trials());
     trials.extend(interop::trials());
     trials.extend(keyless::trials());
+    trials.extend(oracle::trials());
     trials.extend(legacy::trials());
     trials.extend(snapshots::trials());
     trials

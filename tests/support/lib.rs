@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod authority;
 pub mod command;
+pub mod course;
 pub mod gate;
 pub mod http;
 pub mod layout;

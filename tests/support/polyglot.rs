@@ -1,6 +1,8 @@
 //! Archives and layouts that are one image to one program and another to the next: of a `good` image, which is signed, and
 //! an `evil` one. A verifier must not accept any in which a program finds the evil one.
 
+use std::io::Write as _;
+
 use lifeboat_core::Sha256Digest;
 use serde_json::{Value, json};
 
@@ -82,6 +84,16 @@ impl Image {
     }
 }
 
+/// The bytes, packed by gzip.
+///
+/// # Errors
+/// When they cannot be packed.
+pub fn packed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
 /// An archive, and what it is an instance of.
 #[derive(Debug)]
 pub struct Polyglot {
@@ -149,6 +161,15 @@ impl Pair {
         let mut linked: Vec<Entry> = self.plain().into_iter().filter(|entry| entry.name != layer).collect();
         linked.push(Entry::file("common/layer.tar", &self.good.layer));
         let with = |link: Entry| [linked.clone(), vec![link]].concat();
+        let name = format!("{layer}.gz");
+        let list =
+            json!([{"Config": self.good.config_name(), "RepoTags": [self.reference], "Layers": [name]}]);
+        let gz = packed(&self.good.layer).unwrap_or_default();
+        let with_packed = [
+            vec![Entry::file(MANIFEST, list.to_string().as_bytes()), Entry::file(&name, &gz)],
+            self.good.files(),
+        ];
+        let with_packed = with_packed.concat();
         let global = Entry::file("pax_global_header", b"20 comment=a commit\n").of_kind(b'g');
         let upper = Entry::file("MANIFEST.JSON", &self.list(&self.evil));
         let two = json!([self.good.saved(&self.reference), self.evil.saved("lifeboat-test/other:9")]);
@@ -163,6 +184,7 @@ impl Pair {
             ("a comment on the whole archive", [vec![global], self.plain()].concat()),
             ("a name in capitals", [self.plain(), vec![upper]].concat()),
             ("another image under another name", self.with_list(two.to_string().as_bytes())),
+            ("a packed layer", with_packed),
             ("a folder", [vec![Entry::file("good/", b"").of_kind(b'5')], self.plain()].concat()),
         ]
         .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
@@ -204,15 +226,11 @@ impl Pair {
 
     /// Archives of the good image that are the evil one to whoever looks for compression first, by the method of it: the
     /// name of the first member begins a compressed file, which passes over the rest of the header to the evil archive in
-    /// the member's content. `gzip` packs what it is given.
+    /// the member's content.
     ///
     /// # Errors
     /// When something cannot be packed.
-    pub fn compressed(
-        &self,
-        signed: &[Entry],
-        gzip: impl Fn(&[u8]) -> std::io::Result<Vec<u8>>,
-    ) -> std::io::Result<[(&'static str, Vec<u8>); 2]> {
+    pub fn compressed(&self, signed: &[Entry]) -> std::io::Result<[(&'static str, Vec<u8>); 2]> {
         const BLOCK: usize = 512;
         const SKIPPED: [u8; 4] = *b"P*M\x18";
         let with_first = |content: &[u8], head: &[u8]| {
@@ -226,7 +244,7 @@ impl Pair {
             archive(&[vec![Entry::file(MANIFEST, &self.list(&self.evil))], self.evil.files()].concat());
         // Without a name the header of gzip has 10 bytes (RFC 1952); one with an extra field passes over that field. What
         // follows is a file of nothing, whose field is the rest of the archive and whose end lies behind it.
-        let packed = gzip(&inside)?;
+        let packed = packed(&inside)?;
         let passing_over =
             |length: u16| [&[0x1f, 0x8b, 8, 4][..], &packed[4..10], &length.to_le_bytes()].concat();
         let content = [&packed[10..], &passing_over(0)].concat();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const SCHEMA: &str = "lifeboat.checkpoint/v1";
 
 /// The heads of a repository as they were seen.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkpoint {
     schema: String,
@@ -21,7 +21,7 @@ pub(crate) struct Checkpoint {
 }
 
 /// The newest snapshot of a writer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     writer: String,

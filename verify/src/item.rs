@@ -27,6 +27,8 @@ pub(crate) enum Form {
     LegacySignature,
     /// A layer under an image's `.att` tag.
     LegacyAttestation,
+    /// An object of a repository, which proves nothing but with others.
+    RepositoryObject,
 }
 
 impl Form {
@@ -35,6 +37,7 @@ impl Form {
         match self {
             Self::Bundle | Self::FileBundle => "bundle",
             Self::LegacySignature | Self::LegacyAttestation => "legacy",
+            Self::RepositoryObject => "object",
         }
     }
 }
@@ -79,9 +82,20 @@ impl Item {
             Form::FileBundle => {
                 judge_file(content, File { digest: self.subject, content: whole, predicate_type }, policy)
             }
+            // It says that an image was signed, and nothing else of it.
+            Form::LegacySignature
+                if predicate_type.is_some_and(|kind| *kind != PredicateType::image_signature()) =>
+            {
+                let reason = "it is the signature of an image, not an attestation".to_owned();
+                Err(Refusal::Unproven { step: step::PREDICATE_TYPE, reason })
+            }
             Form::LegacySignature => judge_legacy_signature(content, &self.annotations, self.subject, policy),
             Form::LegacyAttestation => {
                 judge_legacy_attestation(content, &self.annotations, self.subject, predicate_type, policy)
+            }
+            Form::RepositoryObject => {
+                let reason = "it is an object of a repository".to_owned();
+                Err(Refusal::Unproven { step: step::FORMAT, reason })
             }
         }?;
         match expectations {

@@ -16,6 +16,8 @@ mod record;
 mod signers;
 mod verdict;
 
+pub use verdict::{Answer, derive_again};
+
 use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
@@ -36,7 +38,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
             Verb::Tree(args) => tree::run(&args, ui).await,
             Verb::TrustedRoot(args) => trusted_root::run(&args, ui),
-            Verb::Replay(args) => replay::run(&args, ui),
+            Verb::Replay(args) => replay::run(&args, ui).await,
         }
     };
     unless_interrupted(ui, "before anything was decided", command).await

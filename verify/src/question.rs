@@ -1,13 +1,16 @@
 //! What was asked, apart from where the evidence lies: whoever asks the same of the same evidence gets the same answer.
 
 use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
 use lifeboat_report::verification::Verdict;
 use lifeboat_trust::policy::{NotAPolicy, Policy, PolicyDocument};
 use lifeboat_trust::provenance::Expectations;
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_trust::trusted_root::TrustedRoot;
+use lifeboat_vault::RepositoryId;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Checkpoint;
 use crate::findings;
 use crate::item::{Asked, Item};
 
@@ -22,6 +25,19 @@ pub(crate) struct Question {
     pub(crate) expectations: Option<Expectations>,
     /// Whether everything is judged by itself: nothing is counted, and everything must be looked at.
     pub(crate) each_by_itself: bool,
+    /// Which snapshot is asked about, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<OfSnapshot>,
+}
+
+/// A snapshot that is asked about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfSnapshot {
+    pub(crate) repository: RepositoryId,
+    pub(crate) snapshot: Sha256Digest,
+    /// What was seen of the repository before.
+    pub(crate) before: Option<Checkpoint>,
 }
 
 /// What could not be judged. Nobody can look at it again.
@@ -63,7 +79,13 @@ impl Question {
         expectations: Option<Expectations>,
     ) -> Self {
         let predicate_type = predicate_type.map(|kind| kind.uri().to_owned());
-        Self { predicate_type, policy: policy.document(), expectations, each_by_itself: false }
+        Self {
+            predicate_type,
+            policy: policy.document(),
+            expectations,
+            each_by_itself: false,
+            snapshot: None,
+        }
     }
 
     /// The question whether anything at all is said by those whose word counts.
@@ -71,8 +93,19 @@ impl Question {
         Self { each_by_itself: true, ..Self::new(policy, None, None) }
     }
 
+    /// The question who made a snapshot, and who vouches for it.
+    pub(crate) fn of_snapshot(policy: &Policy, snapshot: OfSnapshot) -> Self {
+        Self { snapshot: Some(snapshot), ..Self::new(policy, None, None) }
+    }
+
     /// The policy in it, under a trusted root, at a time.
     pub(crate) fn policy(&self, root: TrustedRoot, now: Timestamp) -> Result<Policy, NotAPolicy> {
+        let kind = self.predicate_type.as_deref().map(PredicateType::of_uri);
+        let is_of_a_build = kind.is_some_and(|kind| kind.short_name() == Some("slsaprovenance1"));
+        if self.expectations.is_some() && !is_of_a_build {
+            let reason = "it expects something of a build, and asks for another type".to_owned();
+            return Err(NotAPolicy { reason });
+        }
         self.policy.clone().policy(root, now)
     }
 

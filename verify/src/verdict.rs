@@ -16,12 +16,13 @@ use lifeboat_core::limits::read_file_capped;
 use lifeboat_report::verification::Verdict;
 use lifeboat_shell::{Failure, replace_file};
 use lifeboat_trust::policy::Policy;
+use lifeboat_trust::trusted_root::TrustedRoot;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::beside::{Beside, NotBeside};
-use crate::item::Item;
+use crate::item::{Form, Item};
 use crate::question::{Question, Unjudged};
 use crate::record::Record;
 
@@ -133,25 +134,32 @@ impl ReportFlags {
     }
 
     /// Writes the verdict, if it is wanted, and sees that it is the one that was reached.
-    pub(crate) fn write(
+    pub(crate) fn write(&self, asked: Asked<'_>, record: Record, reached: Verdict) -> Result<(), Failure> {
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let items: Vec<(&Item, &[u8])> =
+            record.items.iter().map(|item| (item, record.contents[&item.content].as_slice())).collect();
+        let Asked { question, policy, whole, unjudged, .. } = &asked;
+        let derivation = question.answer(policy, &items, *whole, unjudged);
+        self.write_derived(asked, record, reached, (derivation.verdict, to_value(&derivation)))
+    }
+
+    /// Writes the verdict with what was derived again from the record, if it is wanted.
+    pub(crate) fn write_derived(
         &self,
         asked: Asked<'_>,
         mut record: Record,
         reached: Verdict,
+        (derived, derivation): (Verdict, Value),
     ) -> Result<(), Failure> {
         let Some(path) = &self.report else { return Ok(()) };
         let Asked { subject, question, policy, whole, unjudged } = asked;
         let root = Root { name: policy.root.name().to_owned(), digest: record.keep(policy.root.json()) };
         let whole_digest = whole.map(|whole| record.keep(whole));
-        let items: Vec<(&Item, &[u8])> =
-            record.items.iter().map(|item| (item, record.contents[&item.content].as_slice())).collect();
-        let derivation = question.answer(policy, &items, whole, &unjudged);
-        if derivation.verdict != reached {
+        if derived != reached {
             return Err(Failure::refused(
-                format!(
-                    "the verdict was {reached:?}, and {:?} when it was derived again",
-                    derivation.verdict
-                ),
+                format!("the verdict was {reached:?}, and {derived:?} when it was derived again"),
                 "do not rely on it, and report this as a fault of the program",
             ));
         }
@@ -165,7 +173,7 @@ impl ReportFlags {
             whole: whole_digest,
             evidence: record.items,
             unjudged,
-            derivation: to_value(&derivation),
+            derivation,
             contents: BTreeMap::new(),
         };
         document.write(path, record.contents).map_err(|error| {
@@ -311,13 +319,54 @@ impl Document {
         })
     }
 
-    /// Answers the question anew.
+    /// The objects of a repository among the evidence, by their names.
+    pub(crate) fn objects(&self, contents: &Contents) -> Vec<(String, Vec<u8>)> {
+        let objects = self.evidence.iter().filter(|item| item.form == Form::RepositoryObject);
+        objects.map(|item| (item.place.clone(), contents.get(item.content).to_vec())).collect()
+    }
+
+    /// Answers the question anew, if it is not about a snapshot.
     pub(crate) fn answer(&self, policy: &Policy, contents: &Contents) -> Value {
         let items: Vec<(&Item, &[u8])> =
             self.evidence.iter().map(|item| (item, contents.get(item.content))).collect();
         let whole = self.whole.map(|whole| contents.get(whole));
         to_value(&self.question.answer(policy, &items, whole, &self.unjudged))
     }
+}
+
+/// An answer that was derived again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// `verified`, `refused` or `undetermined`.
+    pub verdict: String,
+    /// Where the evidence lies that counts.
+    pub accepted: Vec<String>,
+    /// How many signers' slots are filled.
+    pub filled: usize,
+}
+
+/// Derives an answer again as `replay` does, from a verdict as `--report` writes it and whatever answer it records. All
+/// bytes must lie in it; its digests of policy and verdict are not looked at.
+///
+/// # Errors
+/// When it is no verdict, or its policy or trusted root cannot be used.
+pub fn derive_again(verdict: &str) -> Result<Answer, String> {
+    let document: Document = serde_json::from_str(verdict).map_err(|error| error.to_string())?;
+    let nowhere = Path::new("");
+    let Ok(Gathered::All(contents)) = document.contents(nowhere) else {
+        return Err("bytes that it names do not lie in it".to_owned());
+    };
+    let root = &document.trusted_root;
+    let root =
+        TrustedRoot::from_json(&root.name, contents.get(root.digest)).map_err(|error| error.to_string())?;
+    let policy = document.question.policy(root, document.now).map_err(|error| error.to_string())?;
+    let answer = document.answer(&policy, &contents);
+    let accepted = answer["accepted"].as_array().into_iter().flatten();
+    Ok(Answer {
+        verdict: answer["verdict"].as_str().unwrap_or_default().to_owned(),
+        accepted: accepted.filter_map(|found| found["bundle"].as_str().map(str::to_owned)).collect(),
+        filled: answer["distinct_signers"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+    })
 }
 
 impl Contents {

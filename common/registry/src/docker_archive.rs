@@ -247,7 +247,13 @@ pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descr
 fn describe(files: &Files, path: &Path, image: &Image) -> Result<Descriptor, RegistryError> {
     image.check_sources(path)?;
     let (descriptor, diff_ids) = image.config(files, path)?;
-    for ((layer, found), expected) in image.layers(files, path)?.into_iter().zip(diff_ids) {
+    for (layer, expected) in image.layers.iter().zip(diff_ids) {
+        // What loads an image unpacks its layers and compares that.
+        let found = files.unpacked_digest(layer).and_then(|unpacked| match unpacked {
+            Some(unpacked) => Ok(unpacked),
+            None => files.digest(layer),
+        });
+        let found = found.map_err(|source| failed(path, layer, source))?;
         if found != expected {
             let what = format!("the layer {} in {}", layer.escape_default(), path.display());
             return Err(RegistryError::DigestMismatch { what, expected, found });

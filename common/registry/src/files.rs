@@ -56,6 +56,14 @@ impl Files {
         }
     }
 
+    /// The digest of what gzip packed into a file of an archive; nothing where it did not.
+    pub(crate) fn unpacked_digest(&self, name: &str) -> io::Result<Option<Sha256Digest>> {
+        match self {
+            Self::Folder(_) => Ok(None),
+            Self::Archive(_, archive) => archive.unpacked_digest(name),
+        }
+    }
+
     pub(crate) fn exists(&self, name: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.join(name).exists(),

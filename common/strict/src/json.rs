@@ -30,6 +30,9 @@ pub enum Shape {
     Map(&'static Shape),
     /// An object whose names mean something, or nothing.
     Structure(&'static Structure),
+    /// An object, text, number or nothing. Lists stand as members of these names alone, and hold no lists themselves:
+    /// where a type is read from the document, a list could stand for the members of an object in their order.
+    ListsAt(&'static [&'static str]),
 }
 
 /// An object whose names mean something.

@@ -7,6 +7,7 @@
 //! no header says two things. It is opened once and read from that open file; whoever puts another in its place is not
 //! read.
 
+mod gzip;
 mod header;
 mod names;
 mod records;
@@ -47,7 +48,14 @@ pub struct Archive {
     /// The names that headers for the whole archive have: some programs show those as members without content.
     global: Vec<String>,
     /// The digests of what was read whole, by where it lies: many names may lead to it.
-    digests: Mutex<BTreeMap<u64, Sha256Digest>>,
+    digests: Mutex<BTreeMap<(u64, As), Sha256Digest>>,
+}
+
+/// Of which bytes a digest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum As {
+    Stored,
+    Unpacked,
 }
 
 #[derive(Debug)]
@@ -115,13 +123,30 @@ impl Archive {
     /// The digest of a file of any size.
     pub fn digest(&self, name: &str) -> io::Result<Sha256Digest> {
         let section = self.section(name)?;
+        self.digest_of((section.at, As::Stored), || Sha256Digest::of_reader(section))
+    }
+
+    /// The digest of what gzip packed into a file, as those who load an image unpack its layers; nothing for a file that
+    /// does not begin as one of gzip.
+    pub fn unpacked_digest(&self, name: &str) -> io::Result<Option<Sha256Digest>> {
+        let section = self.section(name)?;
+        if !gzip::begins(&section)? {
+            return Ok(None);
+        }
+        self.digest_of((section.at, As::Unpacked), || gzip::digest(section)).map(Some)
+    }
+
+    fn digest_of(
+        &self,
+        what: (u64, As),
+        digest: impl FnOnce() -> io::Result<Sha256Digest>,
+    ) -> io::Result<Sha256Digest> {
         let known = || self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = section.at;
-        if let Some(digest) = known().get(&at).copied() {
+        if let Some(digest) = known().get(&what).copied() {
             return Ok(digest);
         }
-        let digest = Sha256Digest::of_reader(section)?;
-        known().insert(at, digest);
+        let digest = digest()?;
+        known().insert(what, digest);
         Ok(digest)
     }
 
@@ -409,7 +434,7 @@ fn padded(size: u64) -> u64 {
 }
 
 /// A part of a file, read without moving the file's own position.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Section<'f> {
     file: &'f File,
     at: u64,

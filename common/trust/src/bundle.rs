@@ -18,7 +18,7 @@ pub(crate) use self::wire::refused;
 use self::wire::{Json, JsonCertificate, JsonEnvelope, JsonMaterial, JsonMessage, JsonPublicKey};
 use crate::dsse;
 use crate::enclosed::Enclosed;
-use crate::json::{check_object, printable};
+use crate::json::{check_closed, printable};
 use crate::key::{Sign, SignError, VerificationKey};
 
 /// The media type of a bundle, and of the layer and artifact that carry it in a registry.
@@ -233,7 +233,7 @@ impl Content<'static> {
 impl<'b> Bundle<'b> {
     /// Reads the JSON form, in both spellings of members that protocol buffers allow. The caller has capped its size.
     pub fn parse(document: &'b [u8]) -> Result<Self, NotABundle> {
-        check_object(document).map_err(refused)?;
+        check_closed(document, wire::LISTS).map_err(refused)?;
         let json: Json<'b> = serde_json::from_slice(document).map_err(|error| refused(error.to_string()))?;
         let payload = json.dsse_envelope.as_ref().map_or(0, |envelope| envelope.payload.len());
         if document.len().saturating_sub(payload) > MAX_BESIDE_BYTES {
@@ -334,9 +334,21 @@ mod tests {
         insta::assert_snapshot!(reason(&bundle(key, &envelope.replace(r#"[{"sig":"AA=="}]"#, r#"[{"sig":"AA=="},{"sig":"AA=="}]"#))), @"its envelope has 2 signatures");
         insta::assert_snapshot!(reason(&bundle(key, &format!(r#""extra":1,{message}"#))), @"unknown field `extra`, expected one of `mediaType`, `media_type`, `verificationMaterial`, `verification_material`, `messageSignature`, `message_signature`, `dsseEnvelope`, `dsse_envelope` at line 1 column 118");
         insta::assert_snapshot!(reason(&bundle(key, r#""messageSignature":{"signature":"AA==","messageDigest":{"algorithm":"SHA2_512","digest":""}}"#)), @"the file's digest is `SHA2_512`");
-        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, "[".repeat(1_000_000))), @"nested more than 64 deep at line 1 column 77");
-        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"nested more than 64 deep at line 1 column 187");
+        insta::assert_snapshot!(reason(&format!(r#"{{"mediaType":{}"#, r#"{"a":"#.repeat(1_000_000))), @"nested more than 64 deep at line 1 column 329");
+        insta::assert_snapshot!(reason(&bundle(&format!(r#"{key},"tlogEntries":[{}"#, "[".repeat(1_000_000)), message)), @"no list belongs here at line 1 column 125");
         insta::assert_snapshot!(reason("<html>"), @"it is not a JSON object");
+        for (object, list) in [
+            (r#"{"hint":"x"}"#, "[]"),
+            (r#"{"hint":"x"}"#, r#"["x"]"#),
+            (r#"{"signature":"AA=="}"#, r#"["AA=="]"#),
+            (r#"{"sig":"AA=="}"#, r#"["AA=="]"#),
+        ] {
+            for content in [message, envelope] {
+                let good = bundle(key, content);
+                let bad = good.replace(object, list);
+                assert!(bad == good || reason(&bad).contains("no list belongs here"), "{bad}");
+            }
+        }
         let entry = r#""tlogEntries":[{"logId":{"keyId":"AA=="},"kindVersion":{"kind":"rekord","version":"0.0.1"},"canonicalizedBody":"AA=="}]"#;
         insta::assert_snapshot!(reason(&bundle(&format!("{key},{entry}"), message)), @"its log entry is of the kind rekord/0.0.1, which is not read");
         let old = bundle(&format!("{key},{}", entry.replace("rekord", "hashedrekord")), message);

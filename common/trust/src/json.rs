@@ -49,6 +49,13 @@ pub(crate) fn check_object(document: &[u8]) -> Result<(), String> {
     check(document)
 }
 
+/// The same for a document whose objects a format closes, which has lists as members of these names only. serde would read
+/// the objects inside from arrays as well.
+pub(crate) fn check_closed(document: &[u8], lists: &'static [&'static str]) -> Result<(), String> {
+    must_be_object(document)?;
+    check_shape(document, &Shape::ListsAt(lists), Limits::UNSIGNED)
+}
+
 /// The same for an envelope that no signature covers yet.
 pub(crate) fn check_envelope(document: &[u8]) -> Result<(), String> {
     must_be_object(document)?;

@@ -23,6 +23,7 @@ use crate::refusal::Refusal;
 use crate::step;
 
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
+const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 const SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.12");
 const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
@@ -99,6 +100,8 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
     if ObjectIdentifier::from_der(&content_type) != Ok(TST_INFO) {
         return Err("its signed content type is not that of a timestamp".to_owned());
     }
+    let digest = attribute(signer, MESSAGE_DIGEST)?.ok_or("it has no signed digest")?;
+    one_value(digest)?;
     // The authorities whose certificate it names. That one of them signed it was verified before.
     let named: Vec<Authority> =
         authorities.iter().filter(|authority| is_named(signer, authority)).cloned().collect();
@@ -151,8 +154,11 @@ fn time(signed: &SignedData) -> Result<Timestamp, String> {
     let content = signed.encap_content_info.econtent.as_ref().ok_or("it states nothing")?;
     let mut info = SliceReader::new(content.value()).map_err(malformed)?;
     let time = info.sequence(|fields| {
-        // Version, policy, message imprint, serial number.
-        for _ in 0..4 {
+        if u8::decode(fields)? != 1 {
+            return Err(Tag::Integer.value_error());
+        }
+        // Policy, message imprint, serial number.
+        for _ in 0..3 {
             fields.tlv_bytes()?;
         }
         let time = GeneralizedTime::decode(fields)?;

@@ -131,5 +131,26 @@ mod tests {
         for bad in ["", "[]", "{}", r#"{"mediaType":"text/plain"}"#, r#"{"mediaType":"a","mediaType":"b"}"#] {
             assert!(TrustedRoot::from_json("it", bad.as_bytes()).is_err(), "{bad}");
         }
+        let good = String::from_utf8(TrustedRoot::public_good().json().to_vec()).unwrap();
+        let good: serde_json::Value = serde_json::from_str(&good).unwrap();
+        let changes: [(&str, serde_json::Value); 7] = [
+            ("/tlogs/0/logId", serde_json::json!([good["tlogs"][0]["logId"]["keyId"]])),
+            ("/tlogs/0/publicKey/validFor", serde_json::json!(["2021-01-12T11:53:27Z"])),
+            ("/certificateAuthorities/0/certChain", serde_json::json!([[]])),
+            ("/tlogs/0/hashAlgorithm", "sha256".into()),
+            ("/ctlogs/0/hashAlgorithm", "SHA3_256".into()),
+            ("/ctlogs/0/publicKey/rawBytes", {
+                let key = good["ctlogs"][0]["publicKey"]["rawBytes"].as_str().unwrap();
+                key.replace('+', "-").replace('/', "_").into()
+            }),
+            ("/ctlogs/0/publicKey/keyDetails", serde_json::Value::Null),
+        ];
+        for (place, value) in changes {
+            let mut bad = good.clone();
+            *bad.pointer_mut(place).unwrap() = value;
+            assert_ne!(bad, good, "{place}");
+            assert!(TrustedRoot::from_json("it", bad.to_string().as_bytes()).is_err(), "{place}");
+        }
+        TrustedRoot::from_json("it", good.to_string().as_bytes()).unwrap();
     }
 }

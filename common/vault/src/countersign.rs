@@ -6,15 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::{Entry, Store, StoreError};
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::VerificationKey;
 
 use crate::VaultError;
-use crate::ids::WriterId;
+use crate::ids::{RepositoryId, WriterId};
 use crate::layout::{self, cap};
 use crate::manifest::{self, Manifest};
+use crate::pins::PinFile;
 use crate::repository::{Repository, hash_of};
 use crate::request::Request;
 
@@ -249,6 +252,48 @@ impl Repository {
             found.push((entry.key, bytes.to_vec()));
         }
         Ok(found)
+    }
+
+    /// All that decides about a snapshot for those who check it without a key to open it, by the names of the objects: the
+    /// marker, the rosters, every manifest and request, and the snapshot's countersignatures, each whether it is whole or
+    /// not. [`Repository::of_public_objects`] makes a repository of these again.
+    pub async fn public_objects(
+        &self,
+        snapshot: &SignedManifest,
+    ) -> Result<Vec<(String, Bytes)>, VaultError> {
+        let is_manifest = |entry: &Entry| layout::sequence_of(&entry.key).is_some();
+        let mut wanted = vec![(layout::MARKER.to_owned(), cap::MARKER)];
+        let mut add = |entries: Vec<Entry>, most: u64| {
+            wanted.extend(entries.into_iter().map(|entry| (entry.key, most)));
+        };
+        add(self.objects_below(layout::ROSTERS).await?, cap::ROSTER);
+        let manifests = self.objects_below(layout::SNAPSHOTS).await?;
+        add(manifests.into_iter().filter(is_manifest).collect(), cap::MANIFEST);
+        add(self.objects_below(layout::FORGET).await?, cap::FORGET);
+        let countersignatures = self.objects_below(&snapshot.folder()).await?;
+        add(countersignatures.into_iter().take(MAX_COUNTERSIGNATURES).collect(), MAX_COUNTERSIGNATURE);
+        let mut objects = Vec::new();
+        for (name, most) in wanted {
+            match self.store.read(&name, most).await {
+                Ok(bytes) => objects.push((name, bytes)),
+                // What is gone or has no such size counts for those who check it as what is not there.
+                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The repository that these public objects are of, in memory: what they show is verified as anywhere else.
+    pub async fn of_public_objects(
+        objects: impl IntoIterator<Item = (String, Bytes)>,
+        expected: &RepositoryId,
+    ) -> Result<Self, VaultError> {
+        let store = Store::memory();
+        for (name, bytes) in objects {
+            store.create(&name, bytes).await?;
+        }
+        Self::open(store, expected, PinFile::none()).await
     }
 
     /// Stores a countersignature, and gives the name of its object.

@@ -82,7 +82,7 @@ pub(super) const ALL: &[Part] = &[
     },
     Part {
         name: "python-reader",
-        title: "Python with the packages of the independent reader",
+        title: "Python with the packages of the independent reader and oracle",
         without: "repositories are not read by a program of other code",
         lane: Lane::System,
         needs: &[],

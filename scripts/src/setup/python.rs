@@ -1,4 +1,4 @@
-//! A Python of our own with the packages that the independent reader of repositories stands on.
+//! A Python of our own with the packages that the independent reader of repositories and the oracle of signatures stand on.
 
 use std::fs;
 use std::path::{Path, PathBuf};

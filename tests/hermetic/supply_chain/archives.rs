@@ -9,6 +9,7 @@ use std::process::Command;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::run;
+use lifeboat_tests::polyglot::packed;
 use serde_json::json;
 
 use super::{Desk, told};
@@ -89,4 +90,29 @@ fn links_that_lead_elsewhere_are_refused_before_anything_is_signed() {
     error: app.tar is malformed: it does not hold `program-2/layer.tar`
       do: do not use it; compare with another copy, and tell whoever runs the registry
     ");
+}
+
+#[test]
+fn an_image_whose_layers_are_packed_is_signed_and_verified_by_what_they_unpack_to() {
+    let desk = Desk::new();
+    let folder = saved(&desk);
+    let layer = folder.join("base-1/layer.tar");
+    fs::write(&layer, packed(b"base").unwrap()).unwrap();
+    pack(&desk);
+    desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(0);
+    desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(0);
+    run(Command::new("tar").args(["-C", "saved", "-xf", "app.tar", "lifeboat"]).current_dir(desk.path("")))
+        .expect_code(0);
+    for (bytes, said) in [
+        (packed(b"evil").unwrap(), "damaged or exchanged"),
+        (packed(b"base").unwrap()[..20].to_vec(), "cannot be unpacked"),
+        ([packed(b"base").unwrap(), b"more".to_vec()].concat(), "cannot be unpacked"),
+        ([packed(b"ba").unwrap(), packed(b"se").unwrap()].concat(), "VERIFIED"),
+    ] {
+        fs::write(&layer, bytes).unwrap();
+        pack(&desk);
+        let found = desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]);
+        assert_eq!(found.code == Some(0), said == "VERIFIED", "{found:?}");
+        assert!(format!("{}{}", found.stdout, found.stderr).contains(said), "{said}: {found:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::{Said, lifeboat, run};
 use lifeboat_tests::repository::Yard;
 
@@ -123,6 +124,49 @@ fn a_countersignature_of_another_snapshot_does_not_count() {
     }
     let said = case.verify(&["--key", "release.pub"]).expect_code(1);
     assert!(said.stdout.contains("is good, but for"), "{}", said.stdout);
+}
+
+#[test]
+fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
+    let case = Case::new();
+    case.sign("release.key").expect_code(0);
+    let report = ["--report", "verdict.json"];
+    let replay = |args: &[&str]| case.call(VERIFY, &[&["replay", "verdict.json"], args].concat());
+    let verdict = || -> serde_json::Value {
+        let file: serde_json::Value =
+            serde_json::from_slice(&fs::read(case.yard.path("verdict.json")).unwrap()).unwrap();
+        file["verdict"].clone()
+    };
+    let keys = ["--key", "release.pub", "--key", "other.pub"];
+    case.verify(&[&keys[..2], &report, &["--checkpoint", "seen.json"]].concat()).expect_code(0);
+    replay(&[]).expect_code(0);
+    assert_eq!(verdict()["derivation"]["verdict"], "verified");
+    assert_eq!(verdict()["question"]["snapshot"]["before"], serde_json::Value::Null);
+    // What was seen before is part of the question, and a negative verdict is one.
+    case.verify(&[&keys[..], &report, &["--threshold", "2", "--checkpoint", "seen.json"]].concat())
+        .expect_code(1);
+    replay(&[]).expect_code(0);
+    assert_eq!(verdict()["derivation"]["distinct_signers"], 1);
+    assert_eq!(verdict()["question"]["snapshot"]["before"]["repository"], case.root.as_str());
+    // A repository that lost its newest snapshot.
+    let newest = case.manifests().pop().unwrap();
+    fs::remove_file(&newest).unwrap();
+    case.verify(&[&report[..], &["--checkpoint", "seen.json"]].concat()).expect_code(1);
+    let said = replay(&["--json"]).expect_code(0);
+    assert_eq!(verdict()["derivation"]["verdict"], "refused", "{said:?}");
+    // Neither the repository nor the keys are needed.
+    fs::remove_dir_all(&case.yard.location).unwrap();
+    replay(&[]).expect_code(0);
+    // Any other object, and it is another verdict.
+    let text = fs::read_to_string(case.yard.path("verdict.json")).unwrap();
+    let (head, tail) = text.split_once(r#","verdict":"#).unwrap();
+    let changed = tail.strip_suffix("}\n").unwrap().replace("\"sequence\":0", "\"sequence\":1");
+    assert_ne!(changed, tail.strip_suffix("}\n").unwrap());
+    let digest = Sha256Digest::of(changed.as_bytes()).to_oci();
+    let (schema, _) = head.split_once(r#","digest":"#).unwrap();
+    let forged = format!("{schema},\"digest\":\"{digest}\",\"verdict\":{changed}}}\n");
+    fs::write(case.yard.path("verdict.json"), forged).unwrap();
+    replay(&[]).expect_code(1);
 }
 
 #[test]

@@ -148,6 +148,29 @@ fn attestations_files_legacy_forms_identities_and_logs_are_replayed() {
 }
 
 #[test]
+fn the_signature_of_an_image_is_no_attestation_in_a_verdict_either() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    for format in ["legacy", "bundle"] {
+        desk.sign(&["image", "oci:app:1.0", "--key", "release.key", "--format", format]).expect_code(0);
+        let verify = ["image", "oci:app:1.0", "--key", "release.pub", "--format", format];
+        desk.replayed(&verify, 0);
+        let text = desk.verdict_text();
+        let plain = json!("https://sigstore.dev/cosign/sign/v1").to_string();
+        let asked = text.replace(
+            &format!("\"predicate_type\":{plain}"),
+            r#""predicate_type":"https://spdx.dev/Document""#,
+        );
+        assert_ne!(asked, text);
+        let said = desk.forge(&asked).expect_code(1);
+        assert!(
+            said.stdout.contains("/verdict is recorded as \"verified\", and is \"refused\""),
+            "{format}: {said:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     let desk = Desk::new();
     desk.layout().image("1.0", "an image");

@@ -110,7 +110,7 @@ fn no_errors(roots: &[PathBuf]) -> Result<(), Failed> {
 }
 
 /// The folders of the suite's cases.
-fn suite() -> Result<Vec<PathBuf>, Missing> {
+pub(super) fn suite() -> Result<Vec<PathBuf>, Missing> {
     let name = "SIGSTORE_CONFORMANCE";
     let root = std::env::var_os(name).filter(|value| !value.is_empty());
     let root = root.ok_or_else(|| {
@@ -180,7 +180,7 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
 }
 
 /// The command line that verifies a bundle as the case demands.
-fn arguments(case: &Path, bundle: &Path, by_digest: bool) -> Result<Vec<String>, Failed> {
+pub(super) fn arguments(case: &Path, bundle: &Path, by_digest: bool) -> Result<Vec<String>, Failed> {
     let own = |name: &str| Some(case.join(name)).filter(|path| path.is_file());
     let text = |name: &str, default: &str| {
         own(name).map_or(Ok(default.to_owned()), |path| {

@@ -12,6 +12,7 @@ use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::archive::{Entry, archive, entries_of, set_checksum};
 use lifeboat_tests::command::{lifeboat, run};
+use lifeboat_tests::course::Course;
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 use lifeboat_tests::polyglot::{Image, Pair};
 use serde_json::Value;
@@ -172,7 +173,7 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
             }
         }
     }
-    let packed = desk.pair.compressed(&corner, programs::packed)?;
+    let packed = desk.pair.compressed(&corner)?;
     let mut inside = Vec::new();
     for (name, bytes) in packed {
         fs::write(desk.path("it.tar"), bytes)?;
@@ -193,16 +194,6 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A course of numbers that is the same every time.
-struct Course(u64);
-
-impl Course {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % limit as u64).unwrap_or_default()
-    }
-}
-
 /// How many mutants are verified, and for how many that are verified the other programs are asked.
 const MUTANTS: (usize, usize) = (400, 40);
 
@@ -210,7 +201,7 @@ fn mutants_of_an_archive(desk: &Desk) -> Result<(), Failed> {
     let corner = desk.corner()?;
     let evil_list = serde_json::json!([desk.pair.evil.saved(&desk.pair.reference)]).to_string();
     let base = [&desk.pair.plain()[..], &[Entry::file("evil.list", evil_list.as_bytes())], &corner].concat();
-    let mut course = Course(11);
+    let mut course = Course::new(11);
     let mut verified = 0;
     for number in 0..MUTANTS.0 {
         let mut entries = base.clone();

@@ -8,7 +8,8 @@ use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_trust::trusted_root::TrustedRoot;
 use serde_json::Value;
 
-use crate::verdict::{Altered, Document, Gathered, digest_of};
+use crate::commands::snapshot;
+use crate::verdict::{Altered, Document, Gathered, digest_of, to_value};
 
 /// Derive a verdict again from the file that --report wrote, without network and by the clock that it records
 ///
@@ -35,11 +36,11 @@ const MAX_DIFFERENCES: usize = 20;
 /// The longest value that is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let mut report = Replay { file: args.file.display().to_string(), ..Replay::default() };
     match Document::read(&args.file)? {
         Err(Altered(reason)) => report.differs(vec![reason]),
-        Ok(document) => replay(&document, args, &mut report)?,
+        Ok(document) => replay(&document, args, &mut report).await?,
     }
     ui.report(&report);
     Ok(match report.replayed {
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     })
 }
 
-fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result<(), Failure> {
+async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result<(), Failure> {
     report.subject = Some(document.subject.name.clone());
     report.digest = Some(document.subject.digest.to_oci());
     report.verdict = document.derivation["verdict"].as_str().map(str::to_owned);
@@ -88,7 +89,17 @@ fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result<(), F
     let root = TrustedRoot::from_json(&root.name, contents.get(root.digest))
         .map_err(|error| unusable("trusted root", &error))?;
     let policy = document.question.policy(root, document.now).map_err(|error| unusable("policy", &error))?;
-    compare("", &document.derivation, &document.answer(&policy, &contents), &mut differences);
+    let derived = match &document.question.snapshot {
+        None => document.answer(&policy, &contents),
+        Some(asked) => match snapshot::judge_again(document.objects(&contents), asked, &policy).await {
+            Ok(report) => to_value(&report),
+            Err(failure) => {
+                report.differs(vec![format!("the snapshot cannot be judged again: {}", failure.message())]);
+                return Ok(());
+            }
+        },
+    };
+    compare("", &document.derivation, &derived, &mut differences);
     if differences.is_empty() {
         report.replayed = Replayed::Same;
     } else {

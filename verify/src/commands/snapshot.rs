@@ -1,7 +1,9 @@
 //! `lifeboat-verify snapshot`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
 use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
@@ -15,7 +17,10 @@ use lifeboat_vault::{ManifestChain, PREDICATE_TYPE, Repository, SignedManifest};
 
 use crate::checkpoint::Checkpoint;
 use crate::findings::{self, outcome};
+use crate::item::{Form, Item};
+use crate::question::{OfSnapshot, Question, Unjudged};
 use crate::signers::{self, EvidenceFlags, SignerFlags};
+use crate::verdict::{self, ReportFlags};
 
 /// Verify who made a snapshot, that none before it was exchanged, and who vouches for it
 ///
@@ -27,6 +32,7 @@ use crate::signers::{self, EvidenceFlags, SignerFlags};
 Examples:
   lifeboat-verify snapshot latest -r s3://bucket/backups --root ID
   lifeboat-verify snapshot latest -r s3://bucket/backups --root ID --key auditor.pub --checkpoint seen.json
+  lifeboat-verify snapshot latest -r s3://bucket/backups --root ID --report verdict.json
 
 Exit codes: 0 verified; 1 damaged, exchanged, taken back, or signed by others; 3 could not be determined")]
 pub(crate) struct Args {
@@ -45,6 +51,8 @@ pub(crate) struct Args {
     signers: SignerFlags,
     #[command(flatten)]
     evidence: EvidenceFlags,
+    #[command(flatten)]
+    output: ReportFlags,
 }
 
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -55,6 +63,71 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let root = *repository.id();
     let chain = repository.manifest_chain().await?;
     let snapshot = chain.find(&args.snapshot)?;
+    let asked = OfSnapshot { repository: root, snapshot: snapshot.id(), before };
+    let mut report = judge_snapshot(&repository, &chain, snapshot, &asked, &policy).await?;
+    if args.output.is_wanted() {
+        let objects = repository.public_objects(snapshot).await?;
+        write_verdict(&args.output, asked, &policy, (snapshot, &objects), report.verdict).await?;
+    }
+    report.checkpoint = args.checkpoint.as_ref().map(|path| path.display().to_string());
+    if let Some(path) = args.checkpoint.as_ref().filter(|_| report.verdict == Verdict::Verified) {
+        Checkpoint::of(root, &chain).write(path)?;
+    }
+    ui.report(&report);
+    Ok(outcome(report.verdict))
+}
+
+/// Writes the verdict with the public objects of the repository, from which it is derived again.
+async fn write_verdict(
+    output: &ReportFlags,
+    asked: OfSnapshot,
+    policy: &Policy,
+    (snapshot, objects): (&SignedManifest, &[(String, Bytes)]),
+    reached: Verdict,
+) -> Result<(), Failure> {
+    let mut record = output.record();
+    for (name, bytes) in objects {
+        let item = Item {
+            place: name.clone(),
+            form: Form::RepositoryObject,
+            subject: snapshot.part(),
+            refers_to: None,
+            annotations: BTreeMap::new(),
+            content: Sha256Digest::of(bytes),
+        };
+        record.add(item, bytes);
+    }
+    let derived =
+        judge_again(objects.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec())), &asked, policy);
+    let derived = derived.await?;
+    let subject = verdict::Subject { name: snapshot.id().to_string(), digest: snapshot.part(), tag: None };
+    let question = Question::of_snapshot(policy, asked);
+    let asked = verdict::Asked { subject, question, policy, whole: None, unjudged: Unjudged::default() };
+    output.write_derived(asked, record, reached, (derived.verdict, verdict::to_value(&derived)))
+}
+
+/// Judges a snapshot from the public objects of its repository alone.
+pub(crate) async fn judge_again(
+    objects: impl IntoIterator<Item = (String, Vec<u8>)>,
+    asked: &OfSnapshot,
+    policy: &Policy,
+) -> Result<SnapshotVerification, Failure> {
+    let objects = objects.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes)));
+    let repository = Repository::of_public_objects(objects, &asked.repository).await?;
+    let chain = repository.manifest_chain().await?;
+    let snapshot = chain.find(&asked.snapshot.to_string())?;
+    judge_snapshot(&repository, &chain, snapshot, asked, policy).await
+}
+
+/// Who made a snapshot, whether none before it was exchanged, and who vouches for it.
+async fn judge_snapshot(
+    repository: &Repository,
+    chain: &ManifestChain,
+    snapshot: &SignedManifest,
+    asked: &OfSnapshot,
+    policy: &Policy,
+) -> Result<SnapshotVerification, Failure> {
+    let root = asked.repository;
     let mut report = SnapshotVerification {
         verdict: Verdict::Verified,
         repository: root.to_string(),
@@ -72,22 +145,19 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         slots: Vec::new(),
         accepted: Vec::new(),
         refused: Vec::new(),
-        problems: problems(&chain, snapshot),
-        checkpoint: args.checkpoint.as_ref().map(|path| path.display().to_string()),
+        problems: problems(chain, snapshot),
+        checkpoint: None,
     };
-    if let Some(before) = &before {
-        report.problems.extend(before.check(root, &chain).err());
+    if let Some(before) = &asked.before {
+        report.problems.extend(before.check(root, chain).err());
     }
     if !policy.signers.is_empty() {
-        judge_signers(&repository, snapshot, &policy, &mut report).await?;
+        judge_signers(repository, snapshot, policy, &mut report).await?;
     }
     if !report.problems.is_empty() || report.distinct_signers < report.threshold {
         report.verdict = Verdict::Refused;
-    } else if let Some(path) = &args.checkpoint {
-        Checkpoint::of(root, &chain).write(path)?;
     }
-    ui.report(&report);
-    Ok(outcome(report.verdict))
+    Ok(report)
 }
 
 /// What is wrong with the order of the writer's snapshots, and with any of them that cannot be read.

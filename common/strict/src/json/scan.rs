@@ -94,7 +94,10 @@ impl<'d> Scanner<'d> {
         self.skip_space();
         let first = self.peek().ok_or(Stop::Syntax)?;
         let expected = match shape {
-            Shape::Any => None,
+            Shape::ListsAt(_) if first == b'[' => {
+                return self.refuse(Refusal::malformed, "no list belongs here");
+            }
+            Shape::Any | Shape::ListsAt(_) => None,
             Shape::List(..) => Some((b'[', "a list")),
             Shape::Map(_) | Shape::Structure(_) => Some((b'{', "an object")),
         };
@@ -115,6 +118,7 @@ impl<'d> Scanner<'d> {
         match (first, shape) {
             (b'{', Shape::Structure(structure)) => self.structure(structure, depth + 1),
             (b'{', Shape::Map(of)) => self.map(of, depth + 1),
+            (b'{', Shape::ListsAt(names)) => self.map_with_lists(names, shape, depth + 1),
             (b'{', _) => self.map(&Shape::Any, depth + 1),
             (b'[', Shape::List(of, at_most)) => self.list(of, *at_most, depth + 1),
             (b'[', _) => self.list(&Shape::Any, usize::MAX, depth + 1),
@@ -272,6 +276,24 @@ impl<'d> Scanner<'d> {
         self.members(|scanner| {
             let name = scanner.name()?;
             scanner.value(of, depth)?;
+            match names.add(name) {
+                Some(twice) => scanner.twice(&twice),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn map_with_lists(&mut self, lists: &[&str], of: &Shape, depth: usize) -> Result<(), Stop> {
+        let mut names = Names::default();
+        self.members(|scanner| {
+            let name = scanner.name()?;
+            scanner.skip_space();
+            if scanner.peek() == Some(b'[') && lists.contains(&&*name) {
+                scanner.at += 1;
+                scanner.list(of, usize::MAX, depth + 1)?;
+            } else {
+                scanner.value(of, depth)?;
+            }
             match names.add(name) {
                 Some(twice) => scanner.twice(&twice),
                 None => Ok(()),

@@ -90,6 +90,29 @@ fn ceilings_hold_while_the_document_is_read() {
 }
 
 #[test]
+fn lists_stand_where_a_format_has_them_and_nowhere_else() {
+    const SHAPE: Shape = Shape::ListsAt(&["list"]);
+    for good in
+        [r#"{"list":[]}"#, r#"{"list":[{"list":[1,"a",null]},{}]}"#, r#"{"a":{"b":{"list":[{}]}},"c":1}"#]
+    {
+        check(good.as_bytes(), &SHAPE, Limits::UNSIGNED).unwrap();
+    }
+    for bad in [
+        r#"{"a":[]}"#,
+        r#"{"list":[[]]}"#,
+        "[]",
+        r#"{"list":{"a":[1]}}"#,
+        r#"{"List":[]}"#,
+        r#"{"a":1,"b":{"c":["x"]}}"#,
+    ] {
+        let (fault, reason) = refusal(bad, &SHAPE);
+        assert!(fault == Fault::Malformed && reason.contains("no list belongs here"), "{bad}: {reason}");
+    }
+    assert!(refusal(r#"{"list":[],"list":[]}"#, &SHAPE).1.contains("twice"));
+    assert!(refusal(r#"{"a":1,"\u0061":2}"#, &SHAPE).1.contains("twice"));
+}
+
+#[test]
 fn what_is_no_json_is_refused() {
     for bad in [
         "",

@@ -381,3 +381,48 @@ proptest::proptest! {
         }
     }
 }
+
+/// Packs bytes as gzip does.
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_gzip_packed_has_the_digest_of_what_it_unpacks_to() {
+    let layer = b"layer ".repeat(10_000);
+    let two = [packed(&layer[..100]), packed(&layer[100..])].concat();
+    let archive = open(&[
+        file("packed", &packed(&layer)),
+        file("two", &two),
+        file("plain", &layer),
+        file("empty", b""),
+        file("cut", &packed(&layer)[..40]),
+        file("garbage", &[&packed(&layer)[..], b"more"].concat()),
+    ]);
+    let archive = archive.unwrap();
+    let expected = Some(Sha256Digest::of(&layer));
+    assert_eq!(archive.unpacked_digest("packed").unwrap(), expected);
+    assert_eq!(archive.unpacked_digest("packed").unwrap(), expected, "it is remembered");
+    assert_eq!(archive.digest("packed").unwrap(), Sha256Digest::of(&packed(&layer)), "apart from this");
+    assert_eq!(archive.unpacked_digest("two").unwrap(), expected, "as all who load images do");
+    assert_eq!(archive.unpacked_digest("plain").unwrap(), None);
+    assert_eq!(archive.unpacked_digest("empty").unwrap(), None);
+    for name in ["cut", "garbage"] {
+        let error = archive.unpacked_digest(name).unwrap_err();
+        assert!(refusal(&error).unwrap().reason.contains("cannot be unpacked"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_bomb_is_not_unpacked_to_its_end() {
+    // 300 MB of zeros.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    io::copy(&mut io::repeat(0).take(300 << 20), &mut encoder).unwrap();
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+    let archive = open(&[file("bomb", &bomb)]).unwrap();
+    let error = archive.unpacked_digest("bomb").unwrap_err();
+    assert!(refusal(&error).unwrap().reason.contains("bytes or more"), "{error}");
+}

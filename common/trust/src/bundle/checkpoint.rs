@@ -64,7 +64,8 @@ impl Checkpoint {
         }
         let mut lines = body.lines().skip(1);
         let (stated_size, stated_hash) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        if stated_size.parse() != Ok(size) || stated_hash != root_hash {
+        let is_number = stated_size.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || stated_size.parse() != Ok(size) || stated_hash != root_hash {
             return Err(refused("its checkpoint and its inclusion proof speak of different trees"));
         }
         if signatures.lines().count() > MAX_SIGNATURES {

@@ -15,6 +15,17 @@ use super::{
 use crate::enclosed::Enclosed;
 use crate::json::printable;
 
+/// The members that are lists, in both spellings.
+pub(super) const LISTS: &[&str] = &[
+    "tlogEntries",
+    "tlog_entries",
+    "hashes",
+    "certificates",
+    "rfc3161Timestamps",
+    "rfc3161_timestamps",
+    "signatures",
+];
+
 /// How many certificates a chain may have.
 const MAX_CERTIFICATES: usize = 10;
 

@@ -85,6 +85,9 @@ impl Logged<'_> {
                 let verifier = &body.signature.verifier;
                 let certificate = verifier.x509_certificate.as_ref().map(|one| one.raw_bytes.as_bytes());
                 let key = verifier.public_key.as_ref().map(|one| one.raw_bytes.as_bytes());
+                if certificate.is_some() && key.is_some() {
+                    return Err("its log entry names two signers".to_owned());
+                }
                 self.must_be_by(certificate, key, false)
             }
             (RekorEntryBody::DsseV001(body), Content::Envelope(envelope)) => {

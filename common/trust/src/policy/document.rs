@@ -108,7 +108,7 @@ impl PolicyDocument {
         } else {
             Quorum::new(witnesses, Some(witness_threshold)).map_err(not)?
         };
-        Ok(Policy {
+        let policy = Policy {
             signers: signers.into_iter().map(SignerDocument::signer).collect::<Result<_, _>>()?,
             threshold,
             root,
@@ -118,7 +118,12 @@ impl PolicyDocument {
             annotations,
             minimum_time,
             now,
-        })
+        };
+        if policy.threshold == 0 || policy.threshold > policy.distinct_signers().max(1) {
+            let reason = format!("{} of {} signers", policy.threshold, policy.distinct_signers());
+            return Err(NotAPolicy { reason });
+        }
+        Ok(policy)
     }
 }
 
@@ -226,6 +231,8 @@ mod tests {
             (r#""witness_threshold":1"#, r#""witness_threshold":2"#),
             (r#""witness_threshold":1"#, r#""witness_threshold":0"#),
             (r#""threshold":2,"#, r#""threshold":2,"more":1,"#),
+            (r#""threshold":2,"#, r#""threshold":3,"#),
+            (r#""threshold":2,"#, r#""threshold":0,"#),
             (r#""key":"M"#, r#""key":"N"#),
         ] {
             assert!(json.contains(good), "{json}");

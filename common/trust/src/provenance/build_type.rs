@@ -94,7 +94,9 @@ const LAYOUTS: [Layout; 5] = [
     Layout {
         is_of: |kind| {
             let version = kind.strip_prefix("https://gitlab.com/gitlab-org/gitlab-runner/-/blob/");
-            version.and_then(|rest| rest.strip_suffix("/PROVENANCE.md")).is_some_and(|v| !v.contains('/'))
+            version
+                .and_then(|rest| rest.strip_suffix("/PROVENANCE.md"))
+                .is_some_and(|v| !v.is_empty() && !v.contains('/'))
         },
         repository: "/buildDefinition/externalParameters/source",
         git_ref: None,

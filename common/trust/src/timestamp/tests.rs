@@ -36,6 +36,10 @@ fn content_type() -> Vec<u8> {
     attribute_of(CONTENT_TYPE, &oid(TST_INFO))
 }
 
+fn message_digest(digest: u8) -> Vec<u8> {
+    attribute_of(MESSAGE_DIGEST, &tlv(0x04, &[&[digest; 32]]))
+}
+
 /// The attribute that names a certificate by its SHA-256, the default of the second version.
 fn signing_certificate(der: &[u8]) -> Vec<u8> {
     let digest = digest::digest(&SHA256, der);
@@ -86,11 +90,18 @@ impl World {
     }
 
     fn token(&self, time: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+        let attributes = [attributes, &[message_digest(1)]].concat();
+        self.token_with(1, time, &attributes)
+    }
+
+    fn token_with(&self, version: u8, time: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
         let leaf = Certificate::from_der(&self.chain[0]).unwrap().tbs_certificate;
         let algorithm = tlv(0x30, &[&oid(SHA_256)]);
         let imprint = tlv(0x30, &[&algorithm, &tlv(0x04, &[&[0; 32]])]);
-        let info =
-            tlv(0x30, &[&[2, 1, 1], &oid(TST_INFO), &imprint, &[2, 1, 7], &tlv(0x18, &[time.as_bytes()])]);
+        let info = tlv(
+            0x30,
+            &[&[2, 1, version], &oid(TST_INFO), &imprint, &[2, 1, 7], &tlv(0x18, &[time.as_bytes()])],
+        );
         let content = tlv(0x30, &[&oid(TST_INFO), &tlv(0xa0, &[&tlv(0x04, &[&info])])]);
         let signer = tlv(0x30, &[&leaf.issuer.to_der().unwrap(), &leaf.serial_number.to_der().unwrap()]);
         let mut sorted = attributes.to_vec();
@@ -139,6 +150,27 @@ fn a_token_says_what_it_is_and_by_whom() {
     for (attributes, expected) in table {
         let reason = World::check(&world.token(TIME, attributes), &world.chain).unwrap_err();
         assert!(reason.contains(expected), "{reason}");
+    }
+    let named = [content_type(), signing_certificate(leaf)];
+    let with = |digests: &[Vec<u8>]| {
+        World::check(&world.token_with(1, TIME, &[&named[..], digests].concat()), &world.chain)
+    };
+    with(&[message_digest(1)]).unwrap();
+    let two_values = tlv(0x31, &[&tlv(0x04, &[&[1; 32]]), &tlv(0x04, &[&[2; 32]])]);
+    let two_values = tlv(0x30, &[&oid(MESSAGE_DIGEST), &two_values]);
+    let table: [(&[Vec<u8>], &str); 4] = [
+        (&[], "no signed digest"),
+        (&[message_digest(1), message_digest(2)], "occurs 2 times"),
+        (&[message_digest(1), message_digest(1)], "malformed"),
+        (&[two_values], "has not one value"),
+    ];
+    for (digests, expected) in table {
+        let reason = with(digests).unwrap_err();
+        assert!(reason.contains(expected), "{expected}: {reason}");
+    }
+    for version in [0, 2] {
+        let token = world.token_with(version, TIME, &[&named[..], &[message_digest(1)]].concat());
+        assert!(World::check(&token, &world.chain).unwrap_err().contains("malformed"), "{version}");
     }
     for bad in [&b""[..], b"\x30\x00", &[0x30; 40]] {
         World::check(bad, &world.chain).unwrap_err();

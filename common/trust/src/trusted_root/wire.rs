@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::json::{check_object, printable};
+use crate::json::{check_closed, printable};
 use crate::path::{Authority, Window};
 
 /// The media types of a trusted root: the present one, and the two that came before.
@@ -16,6 +16,20 @@ const MEDIA_TYPES: [&str; 3] = [
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
     "application/vnd.dev.sigstore.trustedroot.v0.1+json",
     "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+];
+
+/// The hash algorithms of logs. Nothing depends on them here.
+const HASH_ALGORITHMS: [&str; 3] = ["SHA2_256", "SHA2_384", "SHA2_512"];
+
+/// The members that are lists, in both spellings.
+const LISTS: &[&str] = &[
+    "tlogs",
+    "ctlogs",
+    "certificateAuthorities",
+    "certificate_authorities",
+    "timestampAuthorities",
+    "timestamp_authorities",
+    "certificates",
 ];
 
 /// A trusted root.
@@ -121,13 +135,16 @@ pub(crate) struct Certificate {
 impl Root {
     /// Reads the JSON form.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
-        check_object(json)?;
+        check_closed(json, LISTS)?;
         let root: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !MEDIA_TYPES.contains(&root.media_type.as_str()) {
             return Err(format!("its media type is `{}`", printable(&root.media_type)));
         }
         for log in root.tlogs.iter().chain(&root.ctlogs) {
             window(log.public_key.valid_for.as_ref())?;
+            if !HASH_ALGORITHMS.contains(&log.hash_algorithm.as_str()) {
+                return Err(format!("the hash algorithm of a log is `{}`", printable(&log.hash_algorithm)));
+            }
         }
         Ok(root)
     }

@@ -66,19 +66,6 @@ fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
     Ok(plain)
 }
 
-/// The bytes, packed by gzip.
-pub(super) fn packed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut child = Command::new("gzip").arg("-nc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut input = child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-    std::thread::scope(|scope| {
-        scope.spawn(move || input.write_all(bytes));
-        let mut packed = Vec::new();
-        child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?.read_to_end(&mut packed)?;
-        child.wait()?;
-        Ok(packed)
-    })
-}
-
 /// What skopeo left in a folder of the form `dir:`.
 fn taken_in(folder: &Path) -> Result<Taken, Failed> {
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
@@ -238,7 +225,13 @@ impl Programs {
             if let Some(child) = manifest["manifests"][0]["digest"].as_str() {
                 manifest = get(child)?;
             }
-            taken = Some(by_manifest(&manifest)?);
+            let found = by_manifest(&manifest)?;
+            let unpack = |layer: &Sha256Digest| -> Result<Sha256Digest, Failed> {
+                let get = ["-a", CONTAINERD, "-n", &space, "content", "get", &layer.to_oci()];
+                Ok(Sha256Digest::of(&unpacked(Command::new("ctr").args(get).output()?.stdout)?))
+            };
+            let layers = found.layers.iter().map(unpack).collect::<Result<_, _>>()?;
+            taken = Some(Taken { layers, ..found });
         }
         Self::empty_namespace(&space, folder);
         Ok(taken)

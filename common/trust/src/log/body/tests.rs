@@ -202,6 +202,15 @@ fn an_entry_is_of_the_kind_that_it_is_presented_as_and_fits_what_was_signed() {
             assert!(envelope.check(kind, &body.to_string(), 0).unwrap_err().contains("signatures"));
         }
     }
+    let own = Signed::new(false, true);
+    let mut two = own.body(EntryKind::HashedRekordV2);
+    let verifier = two.pointer_mut("/spec/hashedRekordV002/signature/verifier").unwrap();
+    for (name, bytes) in [("x509Certificate", "AA=="), ("publicKey", "AA==")] {
+        if verifier[name].is_null() {
+            verifier[name] = json!({"rawBytes": bytes});
+        }
+    }
+    assert!(own.check(EntryKind::HashedRekordV2, &two.to_string(), 0).unwrap_err().contains("two signers"));
     let other_type = envelope.body(EntryKind::Intoto).to_string().replace("vnd.in-toto", "vnd.other");
     assert!(envelope.check(EntryKind::Intoto, &other_type, 0).unwrap_err().contains("payload type"));
 }
