@@ -7,7 +7,7 @@ use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_tests::command::{Said, run};
-use lifeboat_tests::gate::{Missing, setting, trial};
+use lifeboat_tests::gate::{interpreter, trial};
 use lifeboat_tests::repository::Yard;
 use lifeboat_tests::tree;
 
@@ -30,14 +30,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(&format!("reader::{name}"), interpreter(), move |python| test(&Bench::new(python)))
     });
     trials.collect()
-}
-
-fn interpreter() -> Result<PathBuf, Missing> {
-    let python = PathBuf::from(setting("LIFEBOAT_TEST_PYTHON")?);
-    if python.exists() {
-        return Ok(python);
-    }
-    Err(Missing(format!("{} is not there; run scripts/setup", python.display())))
 }
 
 struct Bench {

@@ -2,6 +2,7 @@
 //! services are required (`CI`, `LIFEBOAT_REQUIRE_SERVICES`) it fails.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
@@ -35,6 +36,15 @@ pub fn services_are_required() -> bool {
 /// The value of an environment variable that `scripts/setup` writes, such as the address of a test registry.
 pub fn setting(name: &str) -> Result<String, Missing> {
     std::env::var(name).map_err(|_| Missing(format!("{name} is not set; run scripts/setup")))
+}
+
+/// The Python that has the packages of the programs that the tests compare with.
+pub fn interpreter() -> Result<PathBuf, Missing> {
+    let python = PathBuf::from(setting("LIFEBOAT_TEST_PYTHON")?);
+    if python.exists() {
+        return Ok(python);
+    }
+    Err(Missing(format!("{} is not there; run scripts/setup", python.display())))
 }
 
 /// The `host:port` in the variable `name`, if something listens there.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::gate::{Missing, setting, trial};
+use lifeboat_tests::gate::{interpreter, trial};
 use lifeboat_verify::derive_again;
 use serde_json::Value;
 
@@ -23,14 +23,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     };
     vec![on("agrees_on_what_is_there", agrees_on_what_is_there), on("agrees_on_mutants", agrees_on_mutants)]
-}
-
-fn interpreter() -> Result<PathBuf, Missing> {
-    let python = PathBuf::from(setting("LIFEBOAT_TEST_PYTHON")?);
-    if python.exists() {
-        return Ok(python);
-    }
-    Err(Missing(format!("{} is not there; run scripts/setup", python.display())))
 }
 
 /// The oracle, one process for all documents.
