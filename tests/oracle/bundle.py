@@ -118,7 +118,7 @@ def parse(data: bytes) -> Bundle:
     if len(signatures) != 1:
         raise Refused("its envelope has not one signature")
     signed = Message(signatures[0], ("sig", "keyid"))
-    signed.text("keyid", "")
+    signed.pass_over("keyid")
     payload = sealed.text("payload")
     if len(data) - len(payload) > MAX_BESIDE_PAYLOAD:
         raise Refused("it is too large beside its payload")

@@ -163,10 +163,11 @@ def _authorities(items: list[Any]) -> list[Authority]:
 
 
 def _certificate(link: Any) -> Certificate:
-    """A certificate of version 3; its names and key are looked at when they are used."""
+    """A certificate of version 3; its key and extensions are looked at when they are used."""
     certificate = certificates.read(base64_bytes(Message(link, ("rawBytes",)).text("rawBytes")))
     if certificate.version != 3 or certificate.algorithm != certificate.inner_algorithm:
         raise Refused("a certificate of another version, or with two algorithms")
+    certificates.check_names(certificate)
     return certificate
 
 

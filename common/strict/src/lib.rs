@@ -6,9 +6,11 @@
 //! evidence, and nothing is guessed.
 //!
 //! * [`json`]: names of members, shape, ceilings.
-//! * [`tar`]: the archive that holds an image. The archives inside of it, its layers, are known by their digests and not
-//!   read here.
+//! * [`tar`]: the archive that holds an image. The archives inside of it, its layers, are known by their digests, packed
+//!   or not, and not read here.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod json;
 pub mod tar;
 

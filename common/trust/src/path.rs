@@ -229,12 +229,31 @@ pub(crate) struct Facts {
     has_policy_constraints: bool,
 }
 
+/// A certificate in DER.
+fn certificate(der: &[u8]) -> Result<Certificate, String> {
+    let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
+    if certificate.to_der().ok().as_deref() != Some(der) {
+        return Err("it is not in DER".to_owned());
+    }
+    Ok(certificate)
+}
+
+/// Whether this is a certificate as an authority has one: of version 3, and with one algorithm in both of its places (RFC
+/// 5280, sections 4.1.1.2 and 4.1.2.1).
+pub(crate) fn check_form(der: &[u8]) -> Result<(), String> {
+    let certificate = certificate(der)?;
+    if certificate.tbs_certificate.version != Version::V3 {
+        return Err("it is not of version 3".to_owned());
+    }
+    if certificate.tbs_certificate.signature != certificate.signature_algorithm {
+        return Err("it names two algorithms for its signature".to_owned());
+    }
+    Ok(())
+}
+
 impl Facts {
     pub(crate) fn read(der: &[u8]) -> Result<Self, String> {
-        let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
-        if certificate.to_der().ok().as_deref() != Some(der) {
-            return Err("it is not in DER".to_owned());
-        }
+        let certificate = certificate(der)?;
         let certified = &certificate.tbs_certificate;
         let mut facts = Self {
             subject: certified.subject.to_string(),

@@ -16,7 +16,7 @@ pub use self::lint::{Finding, Level, lint};
 use self::wire::Root;
 use crate::certificate_log::CertificateLogs;
 use crate::log::Log;
-use crate::path::Authority;
+use crate::path::{Authority, check_form};
 
 /// The certificate authorities, logs and timestamp authorities whose word counts.
 ///
@@ -108,6 +108,9 @@ fn prepare(json: &[u8]) -> Result<Prepared, String> {
     };
     let certificate_authorities = authorities(&root.certificate_authorities)?;
     let timestamp_authorities = authorities(&root.timestamp_authorities)?;
+    for der in certificate_authorities.iter().chain(&timestamp_authorities).flat_map(|one| &one.chain) {
+        check_form(der).map_err(|reason| format!("a certificate of an authority: {reason}"))?;
+    }
     // The library reads one spelling of each member and passes over all others.
     let parsed = Parsed::from_json(&root.to_json()).map_err(|error| error.to_string())?;
     // Whatever is no key and no certificate, it says so.
