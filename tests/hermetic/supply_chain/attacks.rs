@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::Said;
 use lifeboat_tests::http::{Answer, serve};
+use lifeboat_trust::bundle::Bundle;
+use lifeboat_trust::key::SigningKey;
+use lifeboat_trust::key_file::write_public;
 use serde_json::{Value, json};
 
 use super::{BUNDLE, Desk};
@@ -347,4 +350,31 @@ fn a_tag_that_moves_while_it_is_looked_at() {
     let first = IMAGE.replace("[]", r#"[],"annotations":{"n":"1"}"#);
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["digest"], Sha256Digest::of(first.as_bytes()).to_oci(), "the tag was resolved once");
+}
+
+#[test]
+fn a_statement_about_a_file_is_called_what_it_is() {
+    let desk = Desk::new();
+    let key = SigningKey::generate();
+    fs::write(desk.path("ci.pub"), write_public(key.verification_key())).unwrap();
+    fs::write(desk.path("file"), "content").unwrap();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "file", "digest": {"sha256": Sha256Digest::of(b"content").to_string()}}],
+        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+        "predicate": {"result": "FAILED"},
+    });
+    let bundle = Bundle::sign_statement(statement.to_string().into_bytes(), &key).unwrap();
+    fs::write(desk.path("tested.json"), bundle.to_json()).unwrap();
+    let verify = |more: &[&str]| {
+        desk.verify(&[&["blob", "file", "--bundle", "tested.json", "--key", "ci.pub"], more].concat())
+    };
+    let said = verify(&[]).expect_code(0);
+    let words = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!words.contains("the signature of a file"), "{words}");
+    assert!(words.contains("`https://in-toto.io/attestation/test-result/v0.1` about a file"), "{words}");
+    assert!(words.contains("read what it states, which was not looked at"), "{words}");
+    let said = verify(&["--type", "https://in-toto.io/attestation/test-result/v0.1"]).expect_code(0);
+    assert!(!said.stdout.contains("not looked at"), "who asks for a type gets it: {said:?}");
+    verify(&["--type", "spdxjson"]).expect_code(1);
 }

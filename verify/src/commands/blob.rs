@@ -1,6 +1,6 @@
 //! `lifeboat-verify blob`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,9 +114,29 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     args.output.write(asked, record, verdict)?;
     let (slots, distinct_signers) = findings::fill_slots(&policy, &votes, &mut accepted);
     let signers = policy.names();
-    let what = match &kind {
-        Some(kind) => format!("{} about a file", judge::describe(kind.uri())),
-        None => "the signature of a file".to_owned(),
+    // Whoever asks for no type may get any statement: what was signed is not always that the file is good.
+    let file_signature = PredicateType::file_signature();
+    let stated: BTreeSet<&str> = accepted
+        .iter()
+        .filter_map(|found| found.states.as_deref())
+        .filter(|stated| kind.is_none() && *stated != file_signature.uri())
+        .collect();
+    let types: Vec<String> = match &kind {
+        Some(kind) => vec![judge::describe(kind.uri())],
+        None => stated.iter().map(|uri| judge::describe(uri)).collect(),
+    };
+    let what = match types.as_slice() {
+        [] => "the signature of a file".to_owned(),
+        types => format!("{} about a file", types.join(" and ")),
+    };
+    let advice = match verdict {
+        Verdict::Refused => {
+            Some("do not use the file; fetch it and its bundle again from where it was published".to_owned())
+        }
+        Verdict::Verified if !stated.is_empty() => Some(
+            "read what it states, which was not looked at; `--type` accepts nothing but one type".to_owned(),
+        ),
+        _ => None,
     };
     ui.report(&Verification {
         verdict,
@@ -135,9 +155,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         unread: Vec::new(),
         others: 0,
         truncated: false,
-        advice: (verdict == Verdict::Refused).then(|| {
-            "do not use the file; fetch it and its bundle again from where it was published".to_owned()
-        }),
+        advice,
     });
     Ok(outcome(verdict))
 }
