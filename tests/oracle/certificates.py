@@ -146,7 +146,11 @@ def check_names(certificate: Certificate, *, sorted_sets: bool = True) -> None:
             if not encodings or (sorted_sets and encodings != sorted(encodings)):
                 raise Refused("DER: a set that is empty or not sorted")
             for attribute in attributes:
-                der.oid(der.pair(attribute.sequence())[0])
+                kind, value = der.pair(attribute.sequence())
+                der.oid(kind)
+                # X.690, 10.2: texts are not put together from pieces.
+                if value.tag & 0xE0 == 0x20 and value.tag not in (der.SEQUENCE, der.SET):
+                    raise Refused("DER: a text in pieces")
 
 
 def _extensions(node: der.Node | None) -> tuple[dict[str, Extension], bool]:

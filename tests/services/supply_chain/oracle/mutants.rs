@@ -91,13 +91,15 @@ impl Mutator {
         let other = document["trusted_root"]["digest"].clone();
         let times =
             ["2019-01-01T00:00:00Z", "2022-01-01T00:00:00Z", "2023-11-14T22:13:20Z", "2040-01-01T00:00:00Z"];
+        let is_typed = document["question"]["predicate_type"].is_string();
         let evidence = &mut document["evidence"];
         match self.course.below(8) {
             0 => document["now"] = json!(self.course.one_of(&times)),
             1 => evidence[number]["subject"] = other,
             2 => evidence[number]["refers_to"] = other,
             3 => evidence[number]["annotations"]["dev.sigstore.bundle.content"] = json!("message-signature"),
-            4 => {
+            // Of a file any statement may be asked for, of an image never.
+            4 if is_typed => {
                 let forms = ["bundle", "file-bundle", "legacy-signature", "legacy-attestation"];
                 evidence[number]["form"] = json!(self.course.one_of(&forms));
             }
