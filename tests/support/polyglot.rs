@@ -329,7 +329,7 @@ impl Pair {
             ]
         };
         let evil_index = index(json!([self.evil.index_entry(self.tag())]));
-        let saved = [self.plain(), self.evil.blobs()].concat();
+        let saved = [self.plain(), self.good.blobs(), self.evil.blobs()].concat();
         [
             ("a layout beside another image's list", [signed, &files, &[list(&self.evil)]].concat()),
             (
@@ -347,11 +347,118 @@ impl Pair {
             ("a list beside another image's index", [saved.clone(), vec![evil_index.clone()]].concat()),
             (
                 "a list beside another image's layout",
-                [saved, vec![evil_index, Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)]]
-                    .concat(),
+                [
+                    saved.clone(),
+                    vec![evil_index, Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)],
+                ]
+                .concat(),
             ),
             ("a layout with repositories", [signed, &oldest(&"e".repeat(64))[..]].concat()),
             ("a layout with an image in its blobs", [signed, &oldest("blobs")[..3]].concat()),
+        ]
+        .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
+        .into()
+    }
+
+    /// Archives of both forms whose `index.json` leads to the good image in one way and to the evil one in another.
+    #[must_use]
+    pub fn of_two_ways(&self, signed: &[Entry]) -> Vec<Polyglot> {
+        let list = |image: &Image| Entry::file(MANIFEST, &self.list(image));
+        let without =
+            |name: &str| signed.iter().filter(|entry| entry.name != name).cloned().collect::<Vec<_>>();
+        let files = [self.good.files(), self.evil.files()].concat();
+        let index = |entries: Value| {
+            Entry::file(
+                "index.json",
+                json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes(),
+            )
+        };
+        let saved = [self.plain(), self.good.blobs(), self.evil.blobs()].concat();
+        let marker = Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+        let signed_without_index = without("index.json");
+        let (good, evil): (Value, Value) = (
+            serde_json::from_slice(&self.good.manifest()).unwrap_or_default(),
+            serde_json::from_slice(&self.evil.manifest()).unwrap_or_default(),
+        );
+        let blob_entry = |document: &Value, media_type: &str| {
+            let bytes = document.to_string().into_bytes();
+            let digest = Sha256Digest::of(&bytes);
+            let entry = json!({
+                "mediaType": media_type, "digest": digest.to_oci(), "size": bytes.len(),
+                "annotations": {"org.opencontainers.image.ref.name": self.tag()},
+            });
+            (Entry::file(&format!("blobs/sha256/{digest}"), &bytes), entry)
+        };
+        let mut others = good.clone();
+        others["layers"] = evil["layers"].clone();
+        let other_layers = blob_entry(&others, "application/vnd.oci.image.manifest.v1+json");
+        let child = |image: &Image, architecture: &str| {
+            let mut entry = image.index_entry("");
+            entry["platform"] = json!({"os": "linux", "architecture": architecture});
+            entry
+        };
+        let two = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [child(&self.evil, "amd64"), child(&self.good, "s390x")],
+        });
+        let of_two = blob_entry(&two, "application/vnd.oci.image.index.v1+json");
+        let as_signature = |image: &Image| {
+            let mut entry = image.index_entry(self.tag());
+            entry["annotations"]["kind"] = "dev.cosignproject.cosign/sigs".into();
+            entry
+        };
+        let (legacy_good, legacy_evil) = (as_signature(&self.good), as_signature(&self.evil));
+        let half_packed = {
+            let second = archive(&[Entry::file("second", b"second")]);
+            let config = json!({
+                "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/good"]},
+                "rootfs": {"type": "layers", "diff_ids": [
+                    Sha256Digest::of(&self.good.layer).to_oci(), Sha256Digest::of(&second).to_oci(),
+                ]},
+            });
+            let list =
+                json!([{"Config": "c.json", "RepoTags": [self.reference], "Layers": ["1.tar", "2.tar.gz"]}]);
+            vec![
+                Entry::file(MANIFEST, list.to_string().as_bytes()),
+                Entry::file("c.json", config.to_string().as_bytes()),
+                Entry::file("1.tar", &self.good.layer),
+                Entry::file("2.tar.gz", &packed(&second).unwrap_or_default()),
+            ]
+        };
+        [
+            (
+                "a layout of other layers under the same config",
+                [
+                    signed_without_index,
+                    files.clone(),
+                    vec![list(&self.good), index(json!([other_layers.1])), other_layers.0],
+                    self.evil.blobs(),
+                ]
+                .concat(),
+            ),
+            (
+                "an index whose other image is for this platform",
+                [saved.clone(), vec![marker.clone(), of_two.0, index(json!([of_two.1]))]].concat(),
+            ),
+            (
+                "a tag on what says that it is a signature",
+                [
+                    saved.clone(),
+                    vec![marker.clone(), index(json!([legacy_evil, self.good.index_entry("other")]))],
+                ]
+                .concat(),
+            ),
+            (
+                "a list of another image beside an entry that says that it is a signature",
+                [
+                    without("index.json"),
+                    files.clone(),
+                    vec![list(&self.evil), index(json!([legacy_good, self.evil.index_entry("other")]))],
+                    self.evil.blobs(),
+                ]
+                .concat(),
+            ),
+            ("a packed layer after a plain one", half_packed),
         ]
         .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
         .into()

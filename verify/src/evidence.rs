@@ -347,6 +347,10 @@ impl Image {
                 name: self.reference.to_string(),
                 digest: claim.subject,
                 tag: self.resolved.tag.clone(),
+                index: findings
+                    .leans_on_index
+                    .then(|| self.index.as_ref().map(|(index, _)| index.digest))
+                    .flatten(),
             },
             question: Question::new(policy, Some(&claim.predicate_type), search.expectations.clone()),
             policy,

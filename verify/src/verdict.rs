@@ -86,6 +86,9 @@ pub(crate) struct Subject {
     pub(crate) digest: Sha256Digest,
     /// The tag that was resolved to the digest.
     pub(crate) tag: Option<String>,
+    /// The index that names the image, where evidence about it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<Sha256Digest>,
 }
 
 /// The trusted root that was used.
@@ -317,6 +320,27 @@ impl Document {
             ([], _) => Gathered::Missing(missing),
             _ => Gathered::Altered(altered),
         })
+    }
+
+    /// What the evidence at these places is about: the subject itself, or the index that names it. Evidence about anything
+    /// else shows nothing of the subject.
+    pub(crate) fn shown(&self, places: &[&str]) -> Result<Sha256Digest, String> {
+        let accepted = self.evidence.iter().filter(|item| places.contains(&item.place.as_str()));
+        let mut shown = self.subject.digest;
+        for item in accepted {
+            if item.subject != self.subject.digest {
+                if self.subject.index != Some(item.subject) {
+                    return Err(format!(
+                        "evidence about {} is recorded for {}",
+                        item.subject.to_oci(),
+                        self.subject.digest.to_oci()
+                    ));
+                }
+                // That the index names the image cannot be seen here.
+                shown = item.subject;
+            }
+        }
+        Ok(shown)
     }
 
     /// The objects of a repository among the evidence, by their names.

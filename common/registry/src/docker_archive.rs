@@ -143,11 +143,7 @@ impl Image {
     }
 
     /// The digest and the size of the config, and the layers that it names.
-    pub(crate) fn config(
-        &self,
-        files: &Files,
-        path: &Path,
-    ) -> Result<(Descriptor, Vec<Sha256Digest>), RegistryError> {
+    fn config(&self, files: &Files, path: &Path) -> Result<(Descriptor, Vec<Sha256Digest>), RegistryError> {
         let bytes = files
             .read(&self.config, MAX_MANIFEST_BYTES)
             .map_err(|source| failed(path, &self.config, source))?;
@@ -158,18 +154,8 @@ impl Image {
         Ok((Descriptor::of(CONFIG, &bytes), diff_ids))
     }
 
-    /// The digests of the files that are the layers.
-    pub(crate) fn layers(
-        &self,
-        files: &Files,
-        path: &Path,
-    ) -> Result<Vec<(&str, Sha256Digest)>, RegistryError> {
-        let digest = |layer: &'_ str| files.digest(layer).map_err(|source| failed(path, layer, source));
-        self.layers.iter().map(|layer| Ok((layer.as_str(), digest(layer)?))).collect()
-    }
-
     /// Programs that push an archive put what is named here in the place of its layers.
-    pub(crate) fn check_sources(&self, path: &Path) -> Result<(), RegistryError> {
+    fn check_sources(&self, path: &Path) -> Result<(), RegistryError> {
         let is_plain = |(id, source): (&String, &RawDescriptor)| {
             PLAIN_LAYERS.contains(&source.media_type.as_str()) && *id == source.digest
         };
@@ -213,7 +199,7 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
     let is_meant = |image: &&Image| tag.is_none_or(|tag| image.tags().any(|own| own == tag));
     let meant: Vec<&Image> = images.iter().filter(is_meant).collect();
     match meant.as_slice() {
-        [image] => describe(files, path, image),
+        [image] => Ok(describe(files, path, image)?.0),
         [] => Err(RegistryError::NotFound {
             what: format!(
                 "tag `{}` in {}, which holds {}",
@@ -235,7 +221,7 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
 /// The image of this id.
 pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descriptor, RegistryError> {
     for image in images(files, path)? {
-        let descriptor = describe(files, path, &image)?;
+        let (descriptor, _) = describe(files, path, &image)?;
         if descriptor.digest == id {
             return Ok(descriptor);
         }
@@ -243,21 +229,40 @@ pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descr
     Err(RegistryError::NotFound { what: format!("image {} in {}", id.to_oci(), path.display()) })
 }
 
-/// The descriptor of an image whose layers are those that its config names.
-fn describe(files: &Files, path: &Path, image: &Image) -> Result<Descriptor, RegistryError> {
+/// The descriptor of an image whose layers unpack to those that its config names, and what they unpack to.
+pub(crate) fn describe(
+    files: &Files,
+    path: &Path,
+    image: &Image,
+) -> Result<(Descriptor, Vec<Sha256Digest>), RegistryError> {
     image.check_sources(path)?;
     let (descriptor, diff_ids) = image.config(files, path)?;
-    for (layer, expected) in image.layers.iter().zip(diff_ids) {
-        // What loads an image unpacks its layers and compares that.
-        let found = files.unpacked_digest(layer).and_then(|unpacked| match unpacked {
-            Some(unpacked) => Ok(unpacked),
-            None => files.digest(layer),
-        });
-        let found = found.map_err(|source| failed(path, layer, source))?;
-        if found != expected {
+    let mut are_packed = None;
+    for (layer, expected) in image.layers.iter().zip(&diff_ids) {
+        let Unpacked { digest: found, is_packed } = unpacked(files, path, layer)?;
+        if found != *expected {
             let what = format!("the layer {} in {}", layer.escape_default(), path.display());
-            return Err(RegistryError::DigestMismatch { what, expected, found });
+            return Err(RegistryError::DigestMismatch { what, expected: *expected, found });
+        }
+        // Some programs look at the first layer, and pack all of them again where that one is not packed.
+        if *are_packed.get_or_insert(is_packed) != is_packed {
+            return Err(ambiguous(path, "some of its layers are packed, and some are not".to_owned()));
         }
     }
-    Ok(descriptor)
+    Ok((descriptor, diff_ids))
+}
+
+/// What those who load an image make of a layer.
+pub(crate) struct Unpacked {
+    pub(crate) digest: Sha256Digest,
+    pub(crate) is_packed: bool,
+}
+
+/// Unpacks a layer, if gzip packed it.
+pub(crate) fn unpacked(files: &Files, path: &Path, layer: &str) -> Result<Unpacked, RegistryError> {
+    let unpacked = files.unpacked_digest(layer).and_then(|unpacked| match unpacked {
+        Some(digest) => Ok(Unpacked { digest, is_packed: true }),
+        None => Ok(Unpacked { digest: files.digest(layer)?, is_packed: false }),
+    });
+    unpacked.map_err(|source| failed(path, layer, source))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use lifeboat_core::Sha256Digest;
 
 use crate::RegistryError;
-use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest};
+use crate::content::{Descriptor, MAX_MANIFEST_BYTES, Manifest, RawDescriptor};
 use crate::docker_archive;
 use crate::files::Files;
 use crate::layout::blob_in;
@@ -20,62 +20,67 @@ pub(crate) struct IndexImage {
     pub(crate) tags: Vec<String>,
 }
 
-/// An image of `manifest.json`.
+/// An image of `manifest.json`, whose layers unpack to those that its config names.
 #[derive(Debug, Clone)]
 struct SavedImage {
     config: Sha256Digest,
     tags: Vec<String>,
-    layers: Vec<Sha256Digest>,
     diff_ids: Vec<Sha256Digest>,
 }
 
-/// What an entry of `index.json` leads to: each manifest that is there, with its config and its layers.
+/// What an entry of `index.json` leads to: each manifest that is there.
 #[derive(Debug, Clone)]
 struct Manifests {
     digest: Sha256Digest,
     tags: Vec<String>,
-    images: Vec<(Sha256Digest, Vec<Sha256Digest>)>,
+    images: Vec<OciImage>,
+}
+
+/// A manifest: its config, and what its layers unpack to; nothing for a layer that is not there, so that nobody takes it.
+#[derive(Debug, Clone)]
+struct OciImage {
+    config: Sha256Digest,
+    layers: Vec<Option<Sha256Digest>>,
 }
 
 /// Refuses an archive whose two forms hold different images.
 pub(crate) fn compare(files: &Files, path: &Path, index: &[IndexImage]) -> Result<(), RegistryError> {
     let mut saved = Vec::new();
     for image in docker_archive::images(files, path)? {
-        image.check_sources(path)?;
-        let (config, diff_ids) = image.config(files, path)?;
-        let layers = image.layers(files, path)?.into_iter().map(|(_, digest)| digest).collect();
+        let (config, diff_ids) = docker_archive::describe(files, path, &image)?;
         let tags = image.tags().map(str::to_owned).collect();
-        saved.push(SavedImage { config: config.digest, tags, layers, diff_ids });
+        saved.push(SavedImage { config: config.digest, tags, diff_ids });
     }
     let mut entries = Vec::new();
     for image in index {
-        let manifests = manifests(files, path, image.descriptor.digest)?;
-        entries.push(Manifests {
-            digest: image.descriptor.digest,
-            tags: image.tags.clone(),
-            images: manifests,
-        });
+        let images = manifests(files, path, image.descriptor.digest)?;
+        entries.push(Manifests { digest: image.descriptor.digest, tags: image.tags.clone(), images });
     }
-    contradiction(&saved, &entries)
-        .map_or(Ok(()), |reason| Err(RegistryError::Ambiguous { what: path.display().to_string(), reason }))
+    contradiction(&saved, &entries).map_or(Ok(()), |reason| Err(ambiguous(path, reason)))
+}
+
+fn ambiguous(path: &Path, reason: String) -> RegistryError {
+    RegistryError::Ambiguous { what: path.display().to_string(), reason }
 }
 
 /// The manifests of an entry: its own, or those that its index names, as far as the archive holds them.
-fn manifests(
-    files: &Files,
-    path: &Path,
-    digest: Sha256Digest,
-) -> Result<Vec<(Sha256Digest, Vec<Sha256Digest>)>, RegistryError> {
+fn manifests(files: &Files, path: &Path, digest: Sha256Digest) -> Result<Vec<OciImage>, RegistryError> {
     let read = |digest: Sha256Digest| {
         let bytes = blob_in(files, path, "", digest, MAX_MANIFEST_BYTES)?;
         Manifest::parse(&format!("the manifest {}", digest.to_oci()), &bytes)
     };
     let manifest = read(digest)?;
     let children = manifest.children(&format!("the index {}", digest.to_oci()))?;
-    let mut found: Vec<_> = parts(&manifest).into_iter().collect();
+    let mut found: Vec<_> = image(files, path, &manifest)?.into_iter().collect();
     for child in children {
-        match read(child.descriptor.digest) {
-            Ok(manifest) => found.extend(parts(&manifest)),
+        let digest = child.descriptor.digest;
+        match read(digest) {
+            Ok(manifest) if manifest.manifests.is_none() => found.extend(image(files, path, &manifest)?),
+            Ok(_) => {
+                let reason =
+                    format!("its `index.json` leads to an index within an index, {}", digest.to_oci());
+                return Err(ambiguous(path, reason));
+            }
             Err(RegistryError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -83,43 +88,60 @@ fn manifests(
     Ok(found)
 }
 
-fn parts(manifest: &Manifest) -> Option<(Sha256Digest, Vec<Sha256Digest>)> {
-    let config = manifest.config.as_ref()?.typed()?.digest;
-    let layers = manifest.layers.iter().flatten().map(|layer| layer.typed().map(|layer| layer.digest));
-    Some((config, layers.collect::<Option<_>>()?))
+fn image(files: &Files, path: &Path, manifest: &Manifest) -> Result<Option<OciImage>, RegistryError> {
+    let Some(config) = manifest.config.as_ref().and_then(RawDescriptor::typed) else { return Ok(None) };
+    let mut layers = Vec::new();
+    for layer in manifest.layers.iter().flatten() {
+        let Some(layer) = layer.typed() else { return Ok(None) };
+        let name = format!("blobs/sha256/{}", layer.digest);
+        let unpacked = if files.exists(&name) {
+            Some(docker_archive::unpacked(files, path, &name)?.digest)
+        } else {
+            None
+        };
+        layers.push(unpacked);
+    }
+    Ok(Some(OciImage { config: config.digest, layers }))
 }
 
 /// How the two forms contradict each other, if they do.
 fn contradiction(saved: &[SavedImage], index: &[Manifests]) -> Option<String> {
     const SAVED: &str = docker_archive::MANIFEST;
+    let is_it = |image: &SavedImage, manifest: &OciImage| {
+        let is_layer = |(expected, found): (&Sha256Digest, &Option<Sha256Digest>)| {
+            found.as_ref().is_none_or(|found| found == expected)
+        };
+        manifest.config == image.config
+            && manifest.layers.len() == image.diff_ids.len()
+            && image.diff_ids.iter().zip(&manifest.layers).all(is_layer)
+    };
     for image in saved {
         let id = image.config.to_oci();
-        let is_it = |(config, layers): &&(Sha256Digest, Vec<Sha256Digest>)| {
-            let is_layer = |(place, found): (usize, &Sha256Digest)| {
-                image.diff_ids.get(place) == Some(found) || layers.get(place) == Some(found)
-            };
-            *config == image.config && image.layers.iter().enumerate().all(is_layer)
-        };
-        let holds = |entry: &&Manifests| entry.images.iter().any(|manifest| is_it(&manifest));
-        if !index.iter().any(|entry| holds(&entry)) {
+        if !index.iter().any(|entry| entry.images.iter().any(|manifest| is_it(image, manifest))) {
             return Some(format!("its `{SAVED}` holds the image {id}, which its `index.json` does not hold"));
         }
-        for tag in &image.tags {
-            let other = index.iter().find(|entry| entry.tags.contains(tag) && !holds(entry));
-            if let Some(other) = other {
-                let other = other.digest.to_oci();
+    }
+    for entry in index {
+        let digest = entry.digest.to_oci();
+        let is_saved = |manifest: &OciImage| saved.iter().any(|image| is_it(image, manifest));
+        if entry.images.is_empty() || !entry.images.iter().all(is_saved) {
+            return Some(format!("its `index.json` holds {digest}, which its `{SAVED}` does not hold"));
+        }
+        // Whichever image of the entry a program takes, it is the one that bears the tag.
+        for tag in &entry.tags {
+            let bearing: Vec<_> = saved.iter().filter(|image| image.tags.contains(tag)).collect();
+            let Some(first) = bearing.first() else { continue };
+            let is_of_tag = |manifest: &OciImage| bearing.iter().any(|image| is_it(image, manifest));
+            if !entry.images.iter().all(is_of_tag) {
                 return Some(format!(
-                    "the tag `{}` is the image {id} in its `{SAVED}`, and {other} in its `index.json`",
-                    tag.escape_default()
+                    "the tag `{}` is the image {} in its `{SAVED}`, and {digest} in its `index.json`",
+                    tag.escape_default(),
+                    first.config.to_oci()
                 ));
             }
         }
     }
-    let is_saved = |entry: &&Manifests| {
-        entry.images.iter().any(|(config, _)| saved.iter().any(|image| image.config == *config))
-    };
-    let lost = index.iter().find(|entry| !is_saved(entry))?;
-    Some(format!("its `index.json` holds {}, which its `{SAVED}` does not hold", lost.digest.to_oci()))
+    None
 }
 
 #[cfg(test)]
@@ -130,63 +152,62 @@ mod tests {
         Sha256Digest::of(text.as_bytes())
     }
 
-    /// An image of `manifest.json`, by config, tag and layer.
-    fn saved(config: &str, tag: &str, layer: &str) -> SavedImage {
-        SavedImage {
+    /// An image of `manifest.json`, by config and tag, with one layer.
+    fn saved(config: &str, tag: &str) -> SavedImage {
+        SavedImage { config: digest(config), tags: vec![tag.to_owned()], diff_ids: vec![digest("layer")] }
+    }
+
+    /// An entry of manifests, each with its config and what its layers are.
+    fn of(images: &[(&str, &[&str])], tag: &str) -> Manifests {
+        let manifest = |(config, layers): &(&str, &[&str])| OciImage {
             config: digest(config),
+            layers: layers.iter().map(|layer| (*layer != "absent").then(|| digest(layer))).collect(),
+        };
+        Manifests {
+            digest: digest(tag),
             tags: vec![tag.to_owned()],
-            layers: vec![digest(layer)],
-            diff_ids: vec![digest("plain")],
+            images: images.iter().map(manifest).collect(),
         }
     }
 
     fn entry(configs: &[&str], tag: &str) -> Manifests {
-        let manifest = |config: &&str| (digest(config), vec![digest("packed")]);
-        Manifests {
-            digest: digest(tag),
-            tags: vec![tag.to_owned()],
-            images: configs.iter().map(manifest).collect(),
-        }
+        of(&configs.iter().map(|config| (*config, &["layer"][..])).collect::<Vec<_>>(), tag)
     }
 
     #[test]
     fn two_forms_hold_the_same_images_or_contradict_each_other() {
-        let good = || saved("good", "1", "plain");
+        let good = || saved("good", "1");
+        let untagged = |entry: Manifests| Manifests { tags: Vec::new(), ..entry };
+        let (its_saved, its_index) = ("its `manifest.json` holds", "its `index.json` holds");
         for (saved_images, entries, said) in [
             (vec![good()], vec![entry(&["good"], "1")], None),
-            (vec![saved("good", "1", "packed")], vec![entry(&["good"], "1")], None),
-            (vec![good()], vec![entry(&["other", "good"], "1")], None),
+            (vec![good()], vec![of(&[("good", &["absent"])], "1")], None),
+            (vec![good()], vec![entry(&["good", "good"], "1")], None),
+            (vec![good()], vec![untagged(entry(&["good"], "1"))], None),
+            (vec![good(), saved("two", "2")], vec![entry(&["good"], "1"), entry(&["two"], "2")], None),
+            (vec![good(), saved("two", "1")], vec![entry(&["good", "two"], "1")], None),
+            (vec![saved("evil", "1")], vec![entry(&["good"], "1")], Some(its_saved)),
+            (vec![good(), saved("evil", "2")], vec![entry(&["good"], "1")], Some(its_saved)),
+            (vec![good()], vec![], Some(its_saved)),
+            // Its config is the same, and its layers are others, more or fewer.
+            (vec![good()], vec![of(&[("good", &["evil"])], "1")], Some(its_saved)),
+            (vec![good()], vec![of(&[("good", &["layer", "evil"])], "1")], Some(its_saved)),
+            (vec![good()], vec![of(&[("good", &[])], "1")], Some(its_saved)),
+            (vec![good()], vec![of(&[("good", &["layer"]), ("good", &["evil"])], "1")], Some(its_index)),
+            // One of several that programs choose from.
+            (vec![good()], vec![entry(&["evil", "good"], "1")], Some(its_index)),
+            (vec![good()], vec![entry(&["good"], "1"), entry(&["evil"], "2")], Some(its_index)),
+            (vec![good()], vec![entry(&["good"], "1"), entry(&[], "2")], Some(its_index)),
+            (vec![], vec![entry(&["good"], "1")], Some(its_index)),
             (
-                vec![good(), saved("two", "2", "plain")],
-                vec![entry(&["good"], "1"), entry(&["two"], "2")],
-                None,
-            ),
-            (
-                vec![saved("evil", "1", "plain")],
-                vec![entry(&["good"], "1")],
-                Some("its `manifest.json` holds"),
-            ),
-            (
-                vec![saved("good", "1", "evil")],
-                vec![entry(&["good"], "1")],
-                Some("its `manifest.json` holds"),
-            ),
-            (
-                vec![good(), saved("evil", "2", "plain")],
-                vec![entry(&["good"], "1")],
-                Some("its `manifest.json` holds"),
-            ),
-            (
-                vec![good()],
+                vec![saved("good", "2"), saved("evil", "1")],
                 vec![entry(&["good"], "1"), entry(&["evil"], "2")],
-                Some("its `index.json` holds"),
+                Some("the tag `1` is the image"),
             ),
-            (vec![], vec![entry(&["good"], "1")], Some("its `index.json` holds")),
-            (vec![good()], vec![], Some("its `manifest.json` holds")),
             (
-                vec![saved("good", "2", "plain"), saved("evil", "1", "plain")],
-                vec![entry(&["good"], "1"), entry(&["evil"], "2")],
-                Some("the tag `2` is the image"),
+                vec![good(), saved("two", "2")],
+                vec![entry(&["good", "two"], "1"), entry(&["two"], "2")],
+                Some("the tag `1` is the image"),
             ),
         ] {
             let found = contradiction(&saved_images, &entries);

@@ -144,7 +144,11 @@ impl Layout {
         let mut images = Vec::new();
         for entry in &index.manifests {
             let descriptor = self.typed(entry)?;
-            if !is_legacy(entry) && subject_in(&self.files, &self.path, "", &descriptor)?.is_none() {
+            // Whatever bears a tag is an image to those who read it by that.
+            let is_named = tags(entry).any(|tag| !legacy::is_tag(tag));
+            let is_beside =
+                is_legacy(entry) || subject_in(&self.files, &self.path, "", &descriptor)?.is_some();
+            if is_named || !is_beside {
                 images.push(IndexImage { descriptor, tags: tags(entry).map(str::to_owned).collect() });
             }
         }

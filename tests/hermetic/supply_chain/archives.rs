@@ -99,6 +99,11 @@ fn an_image_whose_layers_are_packed_is_signed_and_verified_by_what_they_unpack_t
     let layer = folder.join("base-1/layer.tar");
     fs::write(&layer, packed(b"base").unwrap()).unwrap();
     pack(&desk);
+    // A program that looks at one layer alone would pack the others again.
+    let said = desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(1);
+    assert!(said.stderr.contains("some of its layers are packed, and some are not"), "{said:?}");
+    fs::write(folder.join("program-1/layer.tar"), packed(b"program").unwrap()).unwrap();
+    pack(&desk);
     desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(0);
     desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(0);
     run(Command::new("tar").args(["-C", "saved", "-xf", "app.tar", "lifeboat"]).current_dir(desk.path("")))

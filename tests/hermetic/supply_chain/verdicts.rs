@@ -171,6 +171,19 @@ fn the_signature_of_an_image_is_no_attestation_in_a_verdict_either() {
 }
 
 #[test]
+fn a_verdict_is_about_what_its_evidence_is_about() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let verdict = desk.replayed(&["image", "oci:app:1.0", "--key", "release.pub"], 0);
+    let digest = verdict["subject"]["digest"].as_str().unwrap().to_owned();
+    let text = desk.verdict_text();
+    let subject = between(&text, r#""subject":{"#, "}").to_owned();
+    let said = desk.forge(&text.replace(&subject, &subject.replace(&digest, &"e".repeat(64)))).expect_code(1);
+    assert!(said.stdout.contains("is recorded for"), "{said:?}");
+}
+
+#[test]
 fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     let desk = Desk::new();
     desk.layout().image("1.0", "an image");

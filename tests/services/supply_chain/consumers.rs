@@ -158,7 +158,13 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
     let corner = desk.corner()?;
     let layout = desk.layout()?;
     let mut deceived = BTreeMap::<&str, Vec<String>>::new();
-    for polyglot in desk.pair.deceptive().into_iter().chain(desk.pair.of_two_forms(&layout)) {
+    for polyglot in desk
+        .pair
+        .deceptive()
+        .into_iter()
+        .chain(desk.pair.of_two_forms(&layout))
+        .chain(desk.pair.of_two_ways(&layout))
+    {
         fs::write(desk.path("it.tar"), archive(&[&polyglot.entries[..], &corner].concat()))?;
         let is_verified = desk.judge(&polyglot.name, &["oci", "docker-archive", "oci-archive"])?;
         assert!(!is_verified, "{}", polyglot.name);

@@ -105,7 +105,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let verdict = findings::verdict(&policy, &votes, true);
     let name = args.file.display().to_string();
     let asked = verdict::Asked {
-        subject: verdict::Subject { name: name.clone(), digest, tag: None },
+        subject: verdict::Subject { name: name.clone(), digest, tag: None, index: None },
         question: Question::new(&policy, kind.as_ref(), None),
         policy: &policy,
         whole: content.as_deref(),

@@ -9,7 +9,7 @@ use lifeboat_trust::trusted_root::TrustedRoot;
 use serde_json::Value;
 
 use crate::commands::snapshot;
-use crate::verdict::{Altered, Document, Gathered, digest_of, to_value};
+use crate::verdict::{Altered, Document, Gathered, Subject, digest_of, to_value};
 
 /// Derive a verdict again from the file that --report wrote, without network and by the clock that it records
 ///
@@ -100,6 +100,25 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
         },
     };
     compare("", &document.derivation, &derived, &mut differences);
+    match &document.question.snapshot {
+        // Of an index the evidence of its images is looked at as well, each piece by itself.
+        None if document.question.each_by_itself => {}
+        None => {
+            let accepted = derived["accepted"].as_array().into_iter().flatten();
+            let places: Vec<&str> = accepted.filter_map(|found| found["bundle"].as_str()).collect();
+            match document.shown(&places) {
+                Ok(shown) => report.digest = Some(shown.to_oci()),
+                Err(reason) => differences.push(reason),
+            }
+        }
+        Some(_) => {
+            let Subject { name, digest, .. } = &document.subject;
+            if derived["snapshot"] != **name || derived["part"] != *digest.to_oci() {
+                differences
+                    .push(format!("the snapshot is recorded as {name}, and is {}", derived["snapshot"]));
+            }
+        }
+    }
     if differences.is_empty() {
         report.replayed = Replayed::Same;
     } else {

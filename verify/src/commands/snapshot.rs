@@ -100,7 +100,8 @@ async fn write_verdict(
     let derived =
         judge_again(objects.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec())), &asked, policy);
     let derived = derived.await?;
-    let subject = verdict::Subject { name: snapshot.id().to_string(), digest: snapshot.part(), tag: None };
+    let subject =
+        verdict::Subject { name: snapshot.id().to_string(), digest: snapshot.part(), tag: None, index: None };
     let question = Question::of_snapshot(policy, asked);
     let asked = verdict::Asked { subject, question, policy, whole: None, unjudged: Unjudged::default() };
     output.write_derived(asked, record, reached, (derived.verdict, verdict::to_value(&derived)))
@@ -180,7 +181,9 @@ async fn judge_signers(
     let slots: Vec<usize> = slots.collect();
     // The host's own signature stands in no log, and is as young as the time that it signed.
     let host = policy.signers.iter().find(is_host).filter(|_| !policy.keys_need_log());
-    let too_old = policy.minimum_time.filter(|minimum| snapshot.time() < *minimum);
+    // A time that is dated ahead proves no youth.
+    let is_ahead = snapshot.time().as_second() - policy.now.as_second() > 60;
+    let too_old = policy.minimum_time.filter(|minimum| snapshot.time() < *minimum || is_ahead);
     if let (Some(_), Some(minimum)) = (host, too_old) {
         let refusal = Refusal::Stale { time: snapshot.time().to_string(), minimum: minimum.to_string() };
         report.refused.push(findings::refused_bundle("the host's own signature".to_owned(), &refusal));

@@ -95,6 +95,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
             name: tree.subject.clone(),
             digest: image.digest(),
             tag: tree.tag.clone(),
+            index: None,
         },
         question: Question::of_each(&policy),
         policy: &policy,
