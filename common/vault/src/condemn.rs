@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};
 
 use crate::VaultError;
@@ -13,7 +14,7 @@ use crate::frame_set::{FrameSet, RunFrames};
 use crate::ids::{GroupId, Signer, WriterId, at_most};
 use crate::keys::GroupView;
 use crate::layout;
-use crate::repository::Repository;
+use crate::repository::{Repository, hash_of};
 use crate::signed::Body;
 
 /// The seconds of a day, in which leases, graces and floors are counted.
@@ -87,20 +88,39 @@ pub(crate) struct FoundCondemnation {
 pub(crate) struct Excluded {
     /// Frames that are condemned or were found lost.
     pub(crate) frames: FrameSet,
-    /// The names of objects that are condemned: what lies in these packs only will be gone.
-    pub(crate) objects: HashSet<String>,
+    /// The packs that are condemned: what lies in these only will be gone.
+    pub(crate) packs: HashSet<Sha256Digest>,
     /// Condemnations and losses that are damaged.
     pub(crate) unusable: Vec<VaultError>,
 }
 
 impl Repository {
-    /// Reads the condemnations of a group by those who may condemn today. What is damaged, or by someone who may not,
-    /// comes as an error beside the others.
+    /// Reads the condemnations of a group by those who may condemn today, with the names of those objects only that are
+    /// `there`: of the others nothing is left to do. What is damaged, or by someone who may not, comes as an error beside
+    /// them.
     pub(crate) async fn condemnations(
         &self,
         group: &GroupView,
+        there: impl Fn(&str) -> bool,
     ) -> Result<(Vec<FoundCondemnation>, Vec<VaultError>), VaultError> {
-        let (mut found, mut unusable) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
+        let unusable = self
+            .each_condemnation(group, |mut condemnation| {
+                condemnation.body.objects.retain(|name| there(name));
+                condemnation.body.objects.shrink_to_fit();
+                found.push(condemnation);
+            })
+            .await?;
+        Ok((found, unusable))
+    }
+
+    /// Gives them one after the other, and what is damaged at the end.
+    async fn each_condemnation(
+        &self,
+        group: &GroupView,
+        mut each: impl FnMut(FoundCondemnation),
+    ) -> Result<Vec<VaultError>, VaultError> {
+        let mut unusable = Vec::new();
         for entry in self.objects_below(layout::CONDEMNED).await? {
             let mut parts = entry.key.split('/').skip(1);
             let (Some(_), Some(of)) = (parts.next(), parts.next()) else { continue };
@@ -109,7 +129,7 @@ impl Repository {
             }
             match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
                 Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
-                    found.push(FoundCondemnation { key: entry.key, stored: entry.modified, body });
+                    each(FoundCondemnation { key: entry.key, stored: entry.modified, body });
                 }
                 Ok((signer, _)) => {
                     let reason = format!("it is signed by {signer}, and lies in another signer's folder");
@@ -121,7 +141,7 @@ impl Repository {
                 Err(error) => unusable.push(error),
             }
         }
-        Ok((found, unusable))
+        Ok(unusable)
     }
 
     /// The frames of a group that were found lost, by those who are believed for `word`.
@@ -158,15 +178,18 @@ impl Repository {
 
     /// What a new snapshot must not refer to.
     pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
-        let (condemnations, mut unusable) = self.condemnations(group).await?;
-        let (mut frames, others) = self.losses(group, Word::LostToRuns).await?;
-        unusable.extend(others);
-        let mut objects = HashSet::new();
-        for condemnation in condemnations {
-            frames.add_records(&condemnation.body.frames);
-            objects.extend(condemnation.body.objects);
-        }
-        Ok(Excluded { frames, objects, unusable })
+        let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
+        let mut packs = HashSet::new();
+        let folder = layout::packs(group.id);
+        let condemned = self
+            .each_condemnation(group, |condemnation| {
+                frames.add_records(&condemnation.body.frames);
+                let names = condemnation.body.objects.iter().filter(|name| name.starts_with(&folder));
+                packs.extend(names.filter_map(|name| hash_of(name)));
+            })
+            .await?;
+        unusable.extend(condemned);
+        Ok(Excluded { frames, packs, unusable })
     }
 }
 

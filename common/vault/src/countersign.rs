@@ -27,6 +27,9 @@ const MAX_COUNTERSIGNATURE: u64 = 2 * cap::MANIFEST;
 /// How many countersignatures of one snapshot are read.
 const MAX_COUNTERSIGNATURES: usize = 256;
 
+/// The largest of the objects that decide about a snapshot for those without a key to open it, in bytes: a roster.
+pub const MOST_OF_A_PUBLIC_OBJECT: u64 = cap::ROSTER;
+
 /// A snapshot's signed manifest, as anyone can check it.
 #[derive(Debug, Clone)]
 pub struct SignedManifest {
@@ -255,33 +258,43 @@ impl Repository {
     }
 
     /// All that decides about a snapshot for those who check it without a key to open it, by the names of the objects: the
-    /// marker, the rosters, every manifest and request, and the snapshot's countersignatures, each whether it is whole or
-    /// not. [`Repository::of_public_objects`] makes a repository of these again.
+    /// marker, the rosters, every manifest and request of a writer on the roster, and the snapshot's countersignatures, each
+    /// whether it is whole or not. [`Repository::of_public_objects`] makes a repository of these again. Nothing, if they
+    /// have more than `most` bytes together.
     pub async fn public_objects(
         &self,
         snapshot: &SignedManifest,
-    ) -> Result<Vec<(String, Bytes)>, VaultError> {
-        let is_manifest = |entry: &Entry| layout::sequence_of(&entry.key).is_some();
+        most: u64,
+    ) -> Result<Option<Vec<(String, Bytes)>>, VaultError> {
         let mut wanted = vec![(layout::MARKER.to_owned(), cap::MARKER)];
         let mut add = |entries: Vec<Entry>, most: u64| {
             wanted.extend(entries.into_iter().map(|entry| (entry.key, most)));
         };
+        let numbered = |mut entries: Vec<Entry>| {
+            entries.retain(|entry| layout::sequence_of(&entry.key).is_some());
+            entries
+        };
         add(self.objects_below(layout::ROSTERS).await?, cap::ROSTER);
-        let manifests = self.objects_below(layout::SNAPSHOTS).await?;
-        add(manifests.into_iter().filter(is_manifest).collect(), cap::MANIFEST);
-        add(self.objects_below(layout::FORGET).await?, cap::FORGET);
+        for writer in &self.roster.writers {
+            add(numbered(self.objects_below(&layout::snapshots_of(writer.id)).await?), cap::MANIFEST);
+            add(numbered(self.objects_below(&layout::forget_of(writer.id)).await?), cap::FORGET);
+        }
         let countersignatures = self.objects_below(&snapshot.folder()).await?;
         add(countersignatures.into_iter().take(MAX_COUNTERSIGNATURES).collect(), MAX_COUNTERSIGNATURE);
-        let mut objects = Vec::new();
+        let (mut objects, mut room) = (Vec::new(), most);
         for (name, most) in wanted {
             match self.store.read(&name, most).await {
-                Ok(bytes) => objects.push((name, bytes)),
+                Ok(bytes) => {
+                    let Some(left) = room.checked_sub(bytes.len() as u64) else { return Ok(None) };
+                    room = left;
+                    objects.push((name, bytes));
+                }
                 // What is gone or has no such size counts for those who check it as what is not there.
                 Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(objects)
+        Ok(Some(objects))
     }
 
     /// The repository that these public objects are of, in memory: what they show is verified as anywhere else.

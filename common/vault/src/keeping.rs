@@ -39,8 +39,8 @@ pub(crate) struct Keeping<'a> {
     /// The frames that the snapshot needs, by run.
     pub(crate) needed: &'a BTreeMap<RunId, BTreeMap<u32, u16>>,
     pub(crate) cache: Option<&'a Path>,
-    /// The objects that were condemned when the run began.
-    pub(crate) condemned: HashSet<String>,
+    /// The packs that were condemned when the run began.
+    pub(crate) condemned: HashSet<Sha256Digest>,
 }
 
 impl Keeping<'_> {
@@ -101,9 +101,9 @@ impl Keeping<'_> {
     async fn keep(&self, late: bool, progress: &Arc<dyn Progress>) -> Result<(), VaultError> {
         let group = GroupView::from(&self.key.group);
         let excluded: Excluded = self.repository.excluded(&group).await?;
-        let placed = if late || !excluded.objects.is_subset(&self.condemned) {
+        let placed = if late || !excluded.packs.is_subset(&self.condemned) {
             let known = KnownContents::new(self.repository, &group, self.cache, progress);
-            Some(known.placed(&excluded.objects).await?)
+            Some(known.placed(&excluded.packs).await?)
         } else {
             None
         };

@@ -50,11 +50,11 @@ impl<'a> KnownContents<'a> {
         }
     }
 
-    /// The frames that have a place in a pack that is there and is not among the `condemned` objects.
-    pub(crate) async fn placed(&self, condemned: &HashSet<String>) -> Result<FrameSet, VaultError> {
+    /// The frames that have a place in a pack that is there and is not among the `condemned` ones.
+    pub(crate) async fn placed(&self, condemned: &HashSet<Sha256Digest>) -> Result<FrameSet, VaultError> {
         let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
         for entry in self.repository.objects_below(&layout::packs(self.group.id)).await? {
-            if let Some(pack) = hash_of(&entry.key).filter(|_| !condemned.contains(&entry.key)) {
+            if let Some(pack) = hash_of(&entry.key).filter(|pack| !condemned.contains(pack)) {
                 packs.insert(pack, entry.size);
             }
         }

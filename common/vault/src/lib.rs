@@ -84,7 +84,7 @@ pub use access::Viewer;
 pub use compare::{Difference, What};
 pub use condemn::{GRACE_DAYS, LEASE_DAYS};
 pub use copy::{Copied, Copier, CopyOptions};
-pub use countersign::{BrokenChain, ManifestChain, SignedManifest};
+pub use countersign::{BrokenChain, MOST_OF_A_PUBLIC_OBJECT, ManifestChain, SignedManifest};
 pub use error::VaultError;
 pub use forget::Asked;
 pub use ids::{GroupId, KeeperId, NotARepositoryId, NotAnId, RepositoryId, RunId, Signer, WriterId};

@@ -25,7 +25,6 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use self::runs::UnderWay;
 use crate::VaultError;
 use crate::access::Viewer;
 use crate::condemn::{Condemnation, FoundCondemnation, GRACE_DAYS, MOST_OBJECTS};
@@ -225,12 +224,7 @@ impl Round<'_> {
     async fn carry_out(&self, mut plan: GroupPlan, pruned: &mut Pruned) -> Result<(), VaultError> {
         pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
         pruned.under_way_bytes += plan.under_way_bytes;
-        let under_way = std::mem::take(&mut plan.under_way).into_iter();
-        pruned.under_way.extend(under_way.map(|(signer, UnderWay { runs, since })| RunsUnderWay {
-            signer,
-            runs,
-            since,
-        }));
+        pruned.under_way.append(&mut plan.under_way);
         pruned.repacked_bytes +=
             plan.moves.values().flatten().map(|(_, place)| u64::from(place.frame.length)).sum::<u64>();
         let size = |keys: &BTreeSet<String>| {
@@ -242,12 +236,14 @@ impl Round<'_> {
             return Ok(());
         }
         self.write_what_replaces(&mut plan).await?;
-        let (mut standing, unusable) = self.repository.condemnations(self.group).await?;
+        let (mut standing, unusable) =
+            self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
         self.condemn(&plan, &mut standing).await?;
         self.sweep(&plan, &standing, pruned).await?;
-        let left: BTreeSet<String> =
-            plan.dead.iter().filter(|key| !pruned_now(key, &plan, &standing, self)).cloned().collect();
+        let due = standing.iter().filter(|found| self.is_due(found));
+        let due: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
+        let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
         pruned.condemned_objects += left.len() as u64;
         pruned.condemned_bytes += size(&left);
         if !left.is_empty() {
@@ -404,12 +400,6 @@ impl Round<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether the object was deleted by this prune.
-fn pruned_now(key: &str, plan: &GroupPlan, standing: &[FoundCondemnation], round: &Round<'_>) -> bool {
-    let due = standing.iter().filter(|found| round.is_due(found));
-    plan.dead.contains(key) && due.flat_map(|found| &found.body.objects).any(|object| object == key)
 }
 
 /// In which order kinds of objects are deleted.

@@ -133,8 +133,8 @@ pub struct SnapshotWriter {
     seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
-    /// The objects that were condemned when the run began: it refers to nothing that lies in these only.
-    condemned: HashSet<String>,
+    /// The packs that were condemned when the run began: it refers to nothing that lies in these only.
+    condemned: HashSet<Sha256Digest>,
 }
 
 impl SnapshotWriter {
@@ -173,7 +173,7 @@ impl SnapshotWriter {
         let used = last_part.iter().flat_map(|part| &part.runs);
         let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
         let known = KnownContents::new(&repository, &group, options.cache.as_deref(), progress);
-        let placed = known.placed(&excluded.objects).await?;
+        let placed = known.placed(&excluded.packs).await?;
         let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
         let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
@@ -182,7 +182,7 @@ impl SnapshotWriter {
         let pipeline =
             Pipeline::start(Arc::clone(&keys), store, options.pack_sizes, options.compression_level, threads);
         let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
-        let condemned = excluded.objects;
+        let condemned = excluded.packs;
         let part = Part {
             host: options.host.clone(),
             tags: options.tags.clone(),

@@ -78,21 +78,21 @@ impl Summary {
     }
 }
 
-/// A digest of what a snapshot is of.
+/// A digest of what a snapshot is of, in whatever order its part names it.
 fn what(part: &Part) -> Sha256Digest {
-    let mut what: Vec<_> = part.streams.iter().map(|s| format!("{} {}", s.kind, s.name)).collect();
-    what.extend(part.streams.iter().map(|s| hex::encode(s.source)));
-    what.extend(part.application.iter().map(|application| format!("application {application}")));
+    let digest = |text: String| *Sha256Digest::of(text.as_bytes()).as_bytes();
+    let mut what: Vec<[u8; 32]> =
+        part.streams.iter().map(|s| digest(format!("{} {}", s.kind, s.name))).collect();
+    what.extend(part.streams.iter().map(|s| digest(hex::encode(s.source))));
+    what.extend(part.application.iter().map(|application| digest(format!("application {application}"))));
     what.sort_unstable();
-    // Each text has its length before it, so that no two lists run together to the same bytes.
-    let bytes = what.iter().flat_map(|text| [&text.len().to_le_bytes()[..], text.as_bytes()].concat());
-    Sha256Digest::of(&bytes.collect::<Vec<u8>>())
+    Sha256Digest::of(what.as_flattened())
 }
 
 /// What every summary takes, with the manifest beside it, in bytes.
 const ANY_SUMMARY: usize = 512;
-/// How much of one writer's snapshots a listing keeps, in bytes: some 20,000 snapshots of 20 volumes each.
-pub(crate) const MOST_OF_A_WRITER: usize = 64 << 20;
+/// How much of one writer's snapshots a listing keeps, in bytes: some 15,000 snapshots of 20 volumes each.
+pub(crate) const MOST_OF_A_WRITER: usize = 48 << 20;
 
 /// How much was kept of each writer's snapshots, and how many were cut.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::text::printable;
+use tokio::sync::Semaphore;
 
 use crate::VaultError;
 use crate::access::Viewer;
@@ -21,6 +22,9 @@ use crate::summary::{Room, Summary};
 
 /// How many parts are read at once.
 const READS: usize = 8;
+
+/// How many bytes of parts are read at a time, whatever their number: a listing goes through those of all writers.
+const MOST_AT_ONCE: usize = 16 << 20;
 
 /// A snapshot as a viewer sees it. Its manifest and part were checked.
 #[derive(Debug, Clone)]
@@ -59,6 +63,11 @@ pub struct Listing {
     pub(crate) doubtful: BTreeMap<WriterId, VaultError>,
 }
 
+/// How much of [`MOST_AT_ONCE`] the part that a manifest names takes.
+fn room_of(manifest: &Manifest) -> u32 {
+    u32::try_from(manifest.predicate.part_bytes.min(MOST_AT_ONCE as u64)).unwrap_or(u32::MAX)
+}
+
 impl Viewer {
     /// Reads and checks every manifest and the parts that this viewer can open. Manifests of other groups are checked
     /// and left out, and so are snapshots that were asked to be forgotten.
@@ -74,10 +83,12 @@ impl Viewer {
         let of_histories = listing.unreadable.len();
         // The newest first: where the names of a writer's snapshots are too many, those of the oldest are left out.
         let live = history.snapshots.into_iter().rev().filter(Recorded::is_live);
+        let room_for_parts = &Semaphore::new(MOST_AT_ONCE);
         let read = |recorded: Recorded| async move {
             let sealed = match &recorded.manifest {
                 Ok(manifest) if self.group(recorded.group).is_some() => {
-                    Some(self.repository.sealed_part(manifest).await)
+                    let room = room_for_parts.acquire_many(room_of(manifest)).await;
+                    Some((self.repository.sealed_part(manifest).await, room))
                 }
                 _ => None,
             };
@@ -87,7 +98,7 @@ impl Viewer {
         while let Some((recorded, sealed)) = read.next().await {
             let Recorded { writer, group, stored, manifest, .. } = recorded;
             let snapshot = manifest.and_then(|manifest| match (self.group(group), sealed) {
-                (Some(view), Some(sealed)) => {
+                (Some(view), Some((sealed, _room))) => {
                     let part = self.repository.open_part(&manifest, view, &sealed?)?;
                     let summary = room.fit(writer, Summary::of(&part));
                     Ok(Some(Snapshot { manifest, summary, stored }))
@@ -141,7 +152,8 @@ impl Repository {
     /// The bytes of the part that a manifest names, as they are stored.
     async fn sealed_part(&self, manifest: &Manifest) -> Result<Bytes, VaultError> {
         let key = layout::part(manifest.predicate.group, &manifest.part);
-        self.read_hashed(&key, &manifest.part, cap::INDEX).await
+        let most = manifest.predicate.part_bytes.min(cap::INDEX);
+        self.read_hashed(&key, &manifest.part, most).await
     }
 
     /// Opens what [`Self::sealed_part`] gave. The writer of the manifest must have signed it.

@@ -135,7 +135,7 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let listing_now = listing(&made).await;
     assert!(is_latest(&listing_now, "one", &first[1]));
     assert_eq!(listing_now.unreadable.len(), 1);
-    // Giving up four thousand million snapshots is no way out; the end of the claimant's word is.
+    // So many snapshots are not given up: the claimant is removed instead.
     let checker = made.checker().await;
     let everything = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
     let findings = checker.check(everything).await.unwrap();

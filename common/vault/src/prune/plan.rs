@@ -11,8 +11,8 @@ use roaring::RoaringBitmap;
 
 use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
-use super::runs::{Runs, UnderWay};
-use super::{Listing, below, places_of};
+use super::runs::Runs;
+use super::{Listing, RunsUnderWay, below, places_of};
 use crate::VaultError;
 use crate::access::Viewer;
 use crate::authority::{Standing, Word};
@@ -53,7 +53,7 @@ pub(super) struct GroupPlan {
     /// Bytes of packs that stay since runs under way have frames in them.
     pub(super) under_way_bytes: u64,
     /// The runs under way, by who registered them.
-    pub(super) under_way: BTreeMap<Option<Signer>, UnderWay>,
+    pub(super) under_way: Vec<RunsUnderWay>,
     pub(super) warnings: Vec<String>,
     /// Where each needed frame stays when all is done.
     pub(super) homes: Homes,
@@ -133,7 +133,7 @@ impl GroupPlan {
     ) -> Result<Self, VaultError> {
         let repository = viewer.repository();
         let signer = viewer.pruning_pen()?.signer;
-        let (condemnations, _) = repository.condemnations(group).await?;
+        let (condemnations, _) = repository.condemnations(group, |key| listing.contains_key(key)).await?;
         let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
         let plan = Self::default();
         let mut planner = Planner { repository, group, listing, signer, now, condemned, plan };
@@ -150,7 +150,7 @@ impl GroupPlan {
         planner.settle_locations(&runs, &claims, &packs, found);
         planner.settle_contents(&runs).await?;
         planner.settle_the_rest(&runs).await?;
-        planner.plan.under_way = runs.found_under_way;
+        planner.plan.under_way = runs.found_under_way.into_values().collect();
         Ok(planner.plan)
     }
 

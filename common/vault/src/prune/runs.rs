@@ -6,21 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::plan::is_old;
-use super::{Listing, below};
+use super::{Listing, RunsUnderWay, below};
 use crate::VaultError;
 use crate::authority::Word;
 use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::layout;
 use crate::repository::Repository;
-
-/// The runs under way that one writer registered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct UnderWay {
-    pub(super) runs: u64,
-    /// When the oldest of them was registered, by the storage's clock.
-    pub(super) since: Timestamp,
-}
 
 /// The runs of a group by what is known of their end.
 #[derive(Default)]
@@ -30,7 +22,7 @@ pub(super) struct Runs {
     /// Registered less than a lease ago by someone who may register runs today, and not over.
     pub(super) under_way: HashSet<RunId>,
     /// The same, by who registered them.
-    pub(super) found_under_way: BTreeMap<Option<Signer>, UnderWay>,
+    pub(super) found_under_way: BTreeMap<Option<Signer>, RunsUnderWay>,
     registrants: BTreeMap<RunId, Option<Signer>>,
 }
 
@@ -70,7 +62,11 @@ impl Runs {
 
     fn note_under_way(&mut self, run: RunId, registrant: Option<Signer>, since: Timestamp) {
         self.under_way.insert(run);
-        let found = self.found_under_way.entry(registrant).or_insert(UnderWay { runs: 0, since });
+        let found = self.found_under_way.entry(registrant).or_insert(RunsUnderWay {
+            signer: registrant,
+            runs: 0,
+            since,
+        });
         found.runs += 1;
         found.since = found.since.min(since);
     }

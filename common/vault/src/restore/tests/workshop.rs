@@ -114,10 +114,11 @@ impl Workshop {
         let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
         let bytes = signed::seal(place, pen, &key.group.index_key, &compress(&crate::ids::to_cbor(&part)));
-        let part = Sha256Digest::of(&bytes);
+        let (part, part_bytes) = (Sha256Digest::of(&bytes), bytes.len() as u64);
         self.faults.plant(&layout::part(key.group.id, &part), bytes);
         let tip = repository.tip(member).await.unwrap();
-        let predicate = Predicate { sequence: tip.next, previous: tip.previous, ..manifest.predicate };
+        let predicate =
+            Predicate { sequence: tip.next, previous: tip.previous, part_bytes, ..manifest.predicate };
         let (bytes, _) = manifest::sign(predicate, &part, &key.signing_key);
         self.faults.plant(&layout::snapshot(key.writer, tip.next), bytes);
         tip.next
