@@ -83,7 +83,8 @@ impl Target {
         let mut children = Vec::new();
         if recursive {
             // The index last: once it is signed, everything in it is.
-            for child in self.repository.children(&self.resolved.descriptor).await? {
+            let index = self.repository.index(&self.resolved.descriptor).await?;
+            for child in index.into_iter().flat_map(|index| index.children) {
                 children.push(self.sign_one(&child.descriptor, saying, key, format).await?);
             }
         }

@@ -92,6 +92,9 @@ def _witnessed_times(policy: Policy, root: TrustedRoot, bundle: Bundle, now: int
             logs.check_witnesses(entry, policy.witnesses, policy.witness_threshold)
     for token in bundle.timestamps:
         times.add(timestamps.witnessed(token, bundle.signature, root, now))
+    if demanded:
+        for _, log in known:
+            logs.check_times(log, times)
     return times
 
 

@@ -56,6 +56,13 @@ def check_entry(entry: Entry, log: Log, bundle: Bundle, demanded: bool, now: int
     return _check_promise(entry, log, bundle, now) if entry.promise is not None else None
 
 
+def check_times(log: Log, times: set[int]) -> None:
+    """A demanded log that has ended took the entry before (Of a known log, 5)."""
+    if log.window.end is not None and not any(
+            log.window.contains(time * SECOND) for time in times):
+        raise Refused("a log that has ended, and nothing from within its window")
+
+
 def _check_promise(entry: Entry, log: Log, bundle: Bundle, now: int) -> int | None:
     """Hold an entry's promise (Of a known log, 3); give its witnessed time, if any."""
     time = entry.integrated_time

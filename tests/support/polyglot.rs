@@ -116,6 +116,21 @@ pub struct Pair {
 
 const MANIFEST: &str = "manifest.json";
 
+/// The file that marks a layout.
+fn marker() -> Entry {
+    Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+}
+
+/// An `index.json` of these entries.
+fn index(entries: &Value) -> Entry {
+    Entry::file("index.json", json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes())
+}
+
+/// All members but that of this name.
+fn without(entries: &[Entry], name: &str) -> Vec<Entry> {
+    entries.iter().filter(|entry| entry.name != name).cloned().collect()
+}
+
 impl Pair {
     /// Two images, to be saved under `reference`.
     #[must_use]
@@ -305,15 +320,7 @@ impl Pair {
     #[must_use]
     pub fn of_two_forms(&self, signed: &[Entry]) -> Vec<Polyglot> {
         let list = |image: &Image| Entry::file(MANIFEST, &self.list(image));
-        let without =
-            |name: &str| signed.iter().filter(|entry| entry.name != name).cloned().collect::<Vec<_>>();
         let files = [self.good.files(), self.evil.files()].concat();
-        let index = |entries: Value| {
-            Entry::file(
-                "index.json",
-                json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes(),
-            )
-        };
         let both = json!([self.good.saved(&self.reference), self.evil.saved("lifeboat-test/other:9")]);
         let wrong_layer = json!([{
             "Config": self.good.config_name(), "RepoTags": [self.reference], "Layers": [self.evil.layer_name()],
@@ -328,7 +335,7 @@ impl Pair {
                 Entry::file("repositories", repositories.to_string().as_bytes()),
             ]
         };
-        let evil_index = index(json!([self.evil.index_entry(self.tag())]));
+        let evil_index = index(&json!([self.evil.index_entry(self.tag())]));
         let saved = [self.plain(), self.good.blobs(), self.evil.blobs()].concat();
         [
             ("a layout beside another image's list", [signed, &files, &[list(&self.evil)]].concat()),
@@ -342,17 +349,10 @@ impl Pair {
             ),
             (
                 "a layout without its marker",
-                [without("oci-layout"), files.clone(), vec![list(&self.evil)]].concat(),
+                [without(signed, "oci-layout"), files.clone(), vec![list(&self.evil)]].concat(),
             ),
             ("a list beside another image's index", [saved.clone(), vec![evil_index.clone()]].concat()),
-            (
-                "a list beside another image's layout",
-                [
-                    saved.clone(),
-                    vec![evil_index, Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)],
-                ]
-                .concat(),
-            ),
+            ("a list beside another image's layout", [saved, vec![evil_index, marker()]].concat()),
             ("a layout with repositories", [signed, &oldest(&"e".repeat(64))[..]].concat()),
             ("a layout with an image in its blobs", [signed, &oldest("blobs")[..3]].concat()),
         ]
@@ -364,18 +364,9 @@ impl Pair {
     #[must_use]
     pub fn of_two_ways(&self, signed: &[Entry]) -> Vec<Polyglot> {
         let list = |image: &Image| Entry::file(MANIFEST, &self.list(image));
-        let without =
-            |name: &str| signed.iter().filter(|entry| entry.name != name).cloned().collect::<Vec<_>>();
         let files = [self.good.files(), self.evil.files()].concat();
-        let index = |entries: Value| {
-            Entry::file(
-                "index.json",
-                json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes(),
-            )
-        };
         let saved = [self.plain(), self.good.blobs(), self.evil.blobs()].concat();
-        let marker = Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-        let signed_without_index = without("index.json");
+        let signed_without_index = without(signed, "index.json");
         let (good, evil): (Value, Value) = (
             serde_json::from_slice(&self.good.manifest()).unwrap_or_default(),
             serde_json::from_slice(&self.evil.manifest()).unwrap_or_default(),
@@ -408,57 +399,36 @@ impl Pair {
             entry
         };
         let (legacy_good, legacy_evil) = (as_signature(&self.good), as_signature(&self.evil));
-        let half_packed = {
-            let second = archive(&[Entry::file("second", b"second")]);
-            let config = json!({
-                "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/good"]},
-                "rootfs": {"type": "layers", "diff_ids": [
-                    Sha256Digest::of(&self.good.layer).to_oci(), Sha256Digest::of(&second).to_oci(),
-                ]},
-            });
-            let list =
-                json!([{"Config": "c.json", "RepoTags": [self.reference], "Layers": ["1.tar", "2.tar.gz"]}]);
-            vec![
-                Entry::file(MANIFEST, list.to_string().as_bytes()),
-                Entry::file("c.json", config.to_string().as_bytes()),
-                Entry::file("1.tar", &self.good.layer),
-                Entry::file("2.tar.gz", &packed(&second).unwrap_or_default()),
-            ]
-        };
         [
             (
                 "a layout of other layers under the same config",
                 [
                     signed_without_index,
                     files.clone(),
-                    vec![list(&self.good), index(json!([other_layers.1])), other_layers.0],
+                    vec![list(&self.good), index(&json!([other_layers.1])), other_layers.0],
                     self.evil.blobs(),
                 ]
                 .concat(),
             ),
             (
                 "an index whose other image is for this platform",
-                [saved.clone(), vec![marker.clone(), of_two.0, index(json!([of_two.1]))]].concat(),
+                [saved.clone(), vec![marker(), of_two.0, index(&json!([of_two.1]))]].concat(),
             ),
             (
                 "a tag on what says that it is a signature",
-                [
-                    saved.clone(),
-                    vec![marker.clone(), index(json!([legacy_evil, self.good.index_entry("other")]))],
-                ]
-                .concat(),
+                [saved.clone(), vec![marker(), index(&json!([legacy_evil, self.good.index_entry("other")]))]]
+                    .concat(),
             ),
             (
                 "a list of another image beside an entry that says that it is a signature",
                 [
-                    without("index.json"),
+                    without(signed, "index.json"),
                     files.clone(),
-                    vec![list(&self.evil), index(json!([legacy_good, self.evil.index_entry("other")]))],
+                    vec![list(&self.evil), index(&json!([legacy_good, self.evil.index_entry("other")]))],
                     self.evil.blobs(),
                 ]
                 .concat(),
             ),
-            ("a packed layer after a plain one", half_packed),
         ]
         .map(|(name, entries)| Polyglot { name: name.to_owned(), entries })
         .into()
@@ -467,11 +437,7 @@ impl Pair {
     /// The files of a layout of the good image, beside which the evil one lies.
     #[must_use]
     pub fn layout(&self) -> Vec<Entry> {
-        let index = json!({"schemaVersion": 2, "manifests": [self.good.index_entry(self.tag())]});
-        let files = vec![
-            Entry::file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
-            Entry::file("index.json", index.to_string().as_bytes()),
-        ];
+        let files = vec![marker(), index(&json!([self.good.index_entry(self.tag())]))];
         [files, self.good.blobs(), self.evil.blobs()].concat()
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
-use lifeboat_shell::{Failure, replace_file};
+use lifeboat_shell::{Failure, write_output_file};
 use lifeboat_vault::{ManifestChain, RepositoryId, SignedManifest, WriterId};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ impl Checkpoint {
         let json = serde_json::to_vec_pretty(self).expect("strings and numbers always serialise");
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(folder)?;
-            replace_file(path, &json, 0o600)
+            write_output_file(path, &json, 0o600)
         };
         write().map_err(|error| {
             let path = path.display();

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use futures::StreamExt as _;
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{
-    Access, Child, Descriptor, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
+    Access, Child, Descriptor, Index, LegacyKind, LegacyLayer, NoChild, Reference, RegistryError, Repository,
     Resolved,
 };
 use lifeboat_report::verification::{self, RefusedBundle, Verdict, Verification};
@@ -23,10 +23,7 @@ use crate::findings::{self, accepted_bundle, refused_bundle};
 use crate::item::{Asked, Form, Item};
 use crate::question::{Question, Unjudged, Unread};
 use crate::record::Record;
-use crate::verdict;
-
-/// How many bytes of bundles are read for one verification. What goes beyond is not looked at, and that is said.
-const MAX_TOTAL_BYTES: u64 = 512 << 20;
+use crate::verdict::{self, MAX_EVIDENCE_BYTES};
 
 /// How many bundles are fetched at a time, of the small ones and of those that may be large.
 const CONCURRENCY: (usize, usize) = (8, 1);
@@ -39,10 +36,10 @@ pub(crate) struct Image {
     reference: Reference,
     repository: Repository,
     resolved: Resolved,
-    /// The index through which the image of one platform was found, with that platform.
-    index: Option<(Descriptor, String)>,
-    /// The images of the index that was resolved.
-    children: Vec<Child>,
+    /// The index that was resolved, if it was one.
+    index: Option<Index>,
+    /// The platform of the image that was found through the index; without it the index is what is asked about.
+    platform: Option<String>,
 }
 
 /// In which forms evidence counts.
@@ -138,16 +135,14 @@ impl Image {
         let access = Access::from_login(&reference, registry.allow_http, &registry.allowed_realms)?;
         let repository = Repository::open(&reference, access)?;
         let mut resolved = repository.resolve(&reference).await?;
-        let children = repository.children(&resolved.descriptor).await?;
-        let mut index = None;
+        let index = repository.index(&resolved.descriptor).await?;
         if let Some(platform) = platform {
-            let child = choose(&children, platform, &reference)?;
+            let children = index.as_ref().map_or(&[][..], |index| &index.children);
+            let child = choose(children, platform, &reference)?;
             // What is served in its place would be noticed by whoever pulls it; better here.
-            let child = repository.stat(child.digest).await?;
-            let image = std::mem::replace(&mut resolved.descriptor, child);
-            index = Some((image, platform.to_owned()));
+            resolved.descriptor = repository.stat(child.digest).await?;
         }
-        Ok(Self { reference, repository, resolved, index, children })
+        Ok(Self { reference, repository, resolved, index, platform: platform.map(str::to_owned) })
     }
 
     /// The claim that the predicate of this type was stated of the image.
@@ -175,9 +170,14 @@ impl Image {
         self.resolved.tag.as_deref()
     }
 
-    /// The images that the index names; none for an image.
-    pub(crate) fn children(&self) -> &[Child] {
-        &self.children
+    /// The index that was resolved, if it was one.
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// The index through which the image of one platform was found.
+    fn index_of_image(&self) -> Option<&Index> {
+        self.index.as_ref().filter(|_| self.platform.is_some())
     }
 
     /// Goes through what is attached to the image. An image that was found through an index is covered by a signature of
@@ -192,7 +192,7 @@ impl Image {
         let mut findings = Findings { record, ..Findings::default() };
         self.search_one(claim, policy, search, &mut findings).await?;
         let is_plain = claim.predicate_type == PredicateType::image_signature();
-        if let Some((index, _)) = self.index.as_ref().filter(|_| is_plain && !findings.meets(policy)) {
+        if let Some(index) = self.index_of_image().filter(|_| is_plain && !findings.meets(policy)) {
             let claim = Claim { subject: index.digest, predicate_type: claim.predicate_type.clone() };
             findings.leans_on_index = true;
             self.search_one(&claim, policy, search, &mut findings).await?;
@@ -232,7 +232,7 @@ impl Image {
         let concurrency = if search.max_bundle_bytes > SMALL_BYTES { CONCURRENCY.1 } else { CONCURRENCY.0 };
         let manifests = referrers.manifests.iter().filter(wanted).cloned().map(fetch);
         let mut fetched = futures::stream::iter(manifests).buffered(concurrency);
-        let mut budget = MAX_TOTAL_BYTES;
+        let mut budget = MAX_EVIDENCE_BYTES;
         while let Some((place, found)) = fetched.next().await {
             match found {
                 Ok(None) => findings.others += 1,
@@ -285,7 +285,7 @@ impl Image {
         };
         findings.truncated |= truncated;
         let media_type = if is_plain { legacy::PAYLOAD_TYPE } else { legacy::ENVELOPE_TYPE };
-        let mut budget = MAX_TOTAL_BYTES;
+        let mut budget = MAX_EVIDENCE_BYTES;
         let mut contents: BTreeMap<Sha256Digest, Vec<u8>> = BTreeMap::new();
         for LegacyLayer { descriptor, annotations } in &layers {
             let digest = descriptor.digest;
@@ -329,7 +329,7 @@ impl Image {
 
     /// What was asked of the image, and the evidence that it was judged by.
     pub(crate) fn asked<'a>(
-        &self,
+        &'a self,
         claim: &Claim,
         policy: &'a Policy,
         search: &Search,
@@ -347,11 +347,9 @@ impl Image {
                 name: self.reference.to_string(),
                 digest: claim.subject,
                 tag: self.resolved.tag.clone(),
-                index: findings
-                    .leans_on_index
-                    .then(|| self.index.as_ref().map(|(index, _)| index.digest))
-                    .flatten(),
+                index: None,
             },
+            index: self.index_of_image().filter(|_| findings.leans_on_index),
             question: Question::new(policy, Some(&claim.predicate_type), search.expectations.clone()),
             policy,
             whole: None,
@@ -407,7 +405,7 @@ impl Image {
 
     /// Whoever pulls by the index trusts the index, which its image's signature does not cover.
     fn advice_on_pulling(&self, findings: &Findings<'_>) -> Option<String> {
-        let is_by_index = self.index.is_some() && matches!(self.reference, Reference::Registry(_));
+        let is_by_index = self.platform.is_some() && matches!(self.reference, Reference::Registry(_));
         (is_by_index && !findings.leans_on_index).then(|| {
             let pinned = format!("{}@{}", self.reference.name(), self.digest().to_oci());
             format!("pull {pinned}: the image is what is signed, and not the index that names it")
@@ -419,16 +417,12 @@ impl Image {
             digest: child.descriptor.digest.to_oci(),
             platform: child.platform.clone(),
         };
-        let children = self.children.iter().map(child).collect();
-        match &self.index {
-            Some((index, platform)) => Some(verification::Index {
-                digest: index.digest.to_oci(),
-                platform: Some(platform.clone()),
-                children,
-            }),
-            None if self.children.is_empty() => None,
-            None => Some(verification::Index { digest: self.digest().to_oci(), platform: None, children }),
-        }
+        let index = self.index.as_ref()?;
+        Some(verification::Index {
+            digest: index.digest.to_oci(),
+            platform: self.platform.clone(),
+            children: index.children.iter().map(child).collect(),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_trust::bundle::MAX_ATTESTATION_BYTES;
 use lifeboat_trust::judge::{
     Accepted, File, judge_any, judge_file, judge_legacy_attestation, judge_legacy_signature,
 };
@@ -11,6 +12,7 @@ use lifeboat_trust::provenance::Expectations;
 use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_trust::step;
+use lifeboat_vault::MOST_OF_A_PUBLIC_OBJECT;
 use serde::{Deserialize, Serialize};
 
 use crate::findings;
@@ -32,6 +34,16 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// The most bytes that evidence of this form can have.
+    pub(crate) const fn most_bytes(self) -> u64 {
+        match self {
+            Self::Bundle | Self::FileBundle | Self::LegacySignature | Self::LegacyAttestation => {
+                MAX_ATTESTATION_BYTES
+            }
+            Self::RepositoryObject => MOST_OF_A_PUBLIC_OBJECT,
+        }
+    }
+
     /// What reports call it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

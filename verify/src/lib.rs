@@ -34,7 +34,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         match cli.verb {
             Verb::Image(args) => image::run(&args, ui).await,
             Verb::Attestation(args) => attestation::run(&args, ui).await,
-            Verb::Blob(args) => blob::run(&args, ui).await,
+            Verb::Blob(args) => blob::run(&args, ui),
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
             Verb::Tree(args) => tree::run(&args, ui).await,
             Verb::TrustedRoot(args) => trusted_root::run(&args, ui),

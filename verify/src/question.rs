@@ -101,7 +101,7 @@ impl Question {
     /// The policy in it, under a trusted root, at a time.
     pub(crate) fn policy(&self, root: TrustedRoot, now: Timestamp) -> Result<Policy, NotAPolicy> {
         let kind = self.predicate_type.as_deref().map(PredicateType::of_uri);
-        let is_of_a_build = kind.is_some_and(|kind| kind.short_name() == Some("slsaprovenance1"));
+        let is_of_a_build = kind.is_some_and(|kind| kind.is_provenance());
         if self.expectations.is_some() && !is_of_a_build {
             let reason = "it expects something of a build, and asks for another type".to_owned();
             return Err(NotAPolicy { reason });

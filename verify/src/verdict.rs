@@ -5,16 +5,19 @@
 
 mod beside;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::limits::read_file_capped;
+use lifeboat_registry::{Index, MAX_MANIFEST_BYTES};
 use lifeboat_report::verification::Verdict;
-use lifeboat_shell::{Failure, replace_file};
+use lifeboat_shell::{Failure, write_output_file};
 use lifeboat_trust::policy::Policy;
 use lifeboat_trust::trusted_root::TrustedRoot;
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,7 @@ use self::beside::{Beside, NotBeside};
 use crate::item::{Form, Item};
 use crate::question::{Question, Unjudged};
 use crate::record::Record;
+use crate::signers::MAX_ROOT_BYTES;
 
 const SCHEMA: &str = "lifeboat.verdict/v1";
 
@@ -33,6 +37,12 @@ const MAX_INLINE_BYTES: usize = 1 << 20;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
+
+/// How many bytes of evidence of one form are looked at for one verdict. What goes beyond is not, and that is said.
+pub(crate) const MAX_EVIDENCE_BYTES: u64 = 512 << 20;
+
+/// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
+pub(crate) const MAX_WHOLE_BYTES: u64 = 1 << 30;
 
 /// Where a verdict is written to.
 #[derive(Debug, clap::Args)]
@@ -86,7 +96,7 @@ pub(crate) struct Subject {
     pub(crate) digest: Sha256Digest,
     /// The tag that was resolved to the digest.
     pub(crate) tag: Option<String>,
-    /// The index that names the image, where evidence about it was looked at.
+    /// An index whose evidence and whose images' evidence was looked at: what was asked about, or what names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<Sha256Digest>,
 }
@@ -105,6 +115,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) subject: Subject,
     pub(crate) question: Question,
     pub(crate) policy: &'a Policy,
+    /// An index whose evidence and whose images' evidence was looked at.
+    pub(crate) index: Option<&'a Index>,
     pub(crate) whole: Option<&'a [u8]>,
     pub(crate) unjudged: Unjudged,
 }
@@ -112,6 +124,22 @@ pub(crate) struct Asked<'a> {
 /// A file that says something else than was written.
 #[derive(Debug)]
 pub(crate) struct Altered(pub(crate) String);
+
+/// What stands in a verdict beside what the user chose and what comes of it.
+#[derive(Serialize)]
+pub(crate) struct Recorded<'d> {
+    pub(crate) subject: &'d Subject,
+    pub(crate) question: &'d Question,
+    pub(crate) whole: Option<Sha256Digest>,
+    pub(crate) evidence: &'d [Item],
+    pub(crate) unjudged: &'d Unjudged,
+}
+
+/// Something in a verdict that cannot be used, and why.
+pub(crate) struct Unusable {
+    pub(crate) what: &'static str,
+    pub(crate) reason: String,
+}
 
 /// All bytes that a verdict was derived from.
 pub(crate) struct Contents(BTreeMap<Sha256Digest, Vec<u8>>);
@@ -157,7 +185,8 @@ impl ReportFlags {
         (derived, derivation): (Verdict, Value),
     ) -> Result<(), Failure> {
         let Some(path) = &self.report else { return Ok(()) };
-        let Asked { subject, question, policy, whole, unjudged } = asked;
+        let Asked { mut subject, question, policy, index, whole, unjudged } = asked;
+        subject.index = index.map(|index| record.keep(&index.bytes));
         let root = Root { name: policy.root.name().to_owned(), digest: record.keep(policy.root.json()) };
         let whole_digest = whole.map(|whole| record.keep(whole));
         if derived != reached {
@@ -202,6 +231,7 @@ impl NotWritten {
     fn advice(&self) -> &'static str {
         match self {
             Self::Beside(NotBeside::Occupied { .. }) => "take it away, or choose another `--report`",
+            Self::Beside(NotBeside::NoFile { .. }) => "give `--report` the name of a file",
             Self::TooLarge(_) => "verify without `--report`: too much refers to the subject",
             _ => "choose another `--report`",
         }
@@ -243,7 +273,7 @@ impl Document {
             return Err(NotWritten::TooLarge(length));
         }
         // Only its owner can read and write it.
-        Ok(replace_file(path, rendered.as_bytes(), 0o600)?)
+        Ok(write_output_file(path, rendered.as_bytes(), 0o600)?)
     }
 
     /// The file's content.
@@ -277,30 +307,48 @@ impl Document {
         }
         let document: Self =
             serde_json::from_str(outer.verdict.get()).map_err(|error| unusable(error.to_string()))?;
-        if document.render().as_bytes() != file {
+        let wanted: BTreeSet<Sha256Digest> =
+            document.wanted().into_iter().map(|(digest, _)| digest).collect();
+        if document.render().as_bytes() != file || document.contents.keys().any(|one| !wanted.contains(one)) {
             return Ok(Err(Altered("the file is not as it was written".to_owned())));
         }
         Ok(Ok(document))
     }
 
+    /// What the verdict was derived from, with the most bytes that each can have.
+    fn wanted(&self) -> Vec<(Sha256Digest, u64)> {
+        let of_item = |item: &Item| (item.content, item.form.most_bytes());
+        let mut wanted: Vec<_> = self.evidence.iter().map(of_item).collect();
+        wanted.push((self.trusted_root.digest, MAX_ROOT_BYTES));
+        wanted.extend(self.subject.index.map(|index| (index, MAX_MANIFEST_BYTES)));
+        wanted.extend(self.whole.map(|whole| (whole, MAX_WHOLE_BYTES)));
+        wanted
+    }
+
     /// Everything that the verdict was derived from: what lies in the file, and what lies beside it.
     pub(crate) fn contents(&self, path: &Path) -> Result<Gathered, Failure> {
-        let mut wanted: Vec<Sha256Digest> = self.evidence.iter().map(|item| item.content).collect();
-        wanted.push(self.trusted_root.digest);
-        wanted.extend(self.whole);
+        let unusable = |what: String| {
+            Failure::usage(format!("{what} beside the verdict"), "give a file that `--report` wrote")
+        };
+        let mut room = MAX_WHOLE_BYTES + 2 * MAX_EVIDENCE_BYTES;
         let beside = Beside::open(path);
         let (mut found, mut missing, mut altered) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for digest in wanted {
+        for (digest, most) in self.wanted() {
             if found.contains_key(&digest) || missing.contains(&digest) || altered.contains(&digest) {
                 continue;
             }
             let content = match self.contents.get(&digest) {
                 Some(text) => STANDARD.decode(text).ok(),
-                None => match beside.read(digest) {
+                None => match beside.read(digest, most.min(room)) {
                     Ok(content) => Some(content),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
                         missing.push(digest);
                         continue;
+                    }
+                    // What was looked at had no more.
+                    Err(error) if error.kind() == ErrorKind::FileTooLarge && most <= room => None,
+                    Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                        return Err(unusable("more evidence than a verdict is derived from lies".to_owned()));
                     }
                     Err(error) => {
                         return Err(Failure::usage(
@@ -310,6 +358,7 @@ impl Document {
                     }
                 },
             };
+            room = room.saturating_sub(content.as_ref().map_or(0, |content| content.len() as u64));
             match content.filter(|content| Sha256Digest::of(content) == digest) {
                 Some(content) => _ = found.insert(digest, content),
                 None => altered.push(digest),
@@ -322,31 +371,55 @@ impl Document {
         })
     }
 
-    /// What the evidence at these places is about: the subject itself, or the index that names it. Evidence about anything
-    /// else shows nothing of the subject.
-    pub(crate) fn shown(&self, places: &[&str]) -> Result<Sha256Digest, String> {
-        let accepted = self.evidence.iter().filter(|item| places.contains(&item.place.as_str()));
-        let mut shown = self.subject.digest;
-        for item in accepted {
-            if item.subject != self.subject.digest {
-                if self.subject.index != Some(item.subject) {
-                    return Err(format!(
-                        "evidence about {} is recorded for {}",
-                        item.subject.to_oci(),
-                        self.subject.digest.to_oci()
-                    ));
-                }
-                // That the index names the image cannot be seen here.
-                shown = item.subject;
+    /// The policy that decided.
+    pub(crate) fn policy(&self, contents: &Contents) -> Result<Policy, Unusable> {
+        let unusable = |what, error: &dyn std::error::Error| Unusable { what, reason: error.to_string() };
+        let Root { name, digest } = &self.trusted_root;
+        let root = TrustedRoot::from_json(name, contents.get(*digest))
+            .map_err(|error| unusable("trusted root", &error))?;
+        self.question.policy(root, self.now).map_err(|error| unusable("policy", &error))
+    }
+
+    /// What the evidence at these places is about, which must be the subject: the image itself, or the index that names
+    /// it; of an index where each piece counts by itself also an image that it names. Evidence about anything else shows
+    /// nothing of the subject.
+    pub(crate) fn shown(&self, places: &[&str], contents: &Contents) -> Result<Sha256Digest, String> {
+        let index = match self.subject.index {
+            None => None,
+            Some(digest) => {
+                let index = Index::parse(digest, contents.get(digest).to_vec());
+                Some(index.map_err(|error| error.to_string())?)
+            }
+        };
+        let asked = self.subject.digest;
+        let is_index = |digest: Sha256Digest| index.as_ref().is_some_and(|index| index.digest == digest);
+        let names = |digest: Sha256Digest| index.as_ref().is_some_and(|index| index.names(digest));
+        let mut shown = asked;
+        for item in self.evidence.iter().filter(|item| places.contains(&item.place.as_str())) {
+            let about = item.subject;
+            if about == asked {
+                continue;
+            }
+            if is_index(about) && names(asked) {
+                shown = about;
+            } else if !(self.question.each_by_itself && is_index(asked) && names(about)) {
+                let (about, asked) = (about.to_oci(), asked.to_oci());
+                return Err(format!("evidence about {about} is recorded for {asked}"));
             }
         }
         Ok(shown)
     }
 
+    /// What is recorded of what was asked about and of what there was to look at.
+    pub(crate) fn recorded(&self) -> Recorded<'_> {
+        let Self { subject, question, whole, evidence, unjudged, .. } = self;
+        Recorded { subject, question, whole: *whole, evidence, unjudged }
+    }
+
     /// The objects of a repository among the evidence, by their names.
-    pub(crate) fn objects(&self, contents: &Contents) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn objects(&self, contents: &Contents) -> Vec<(String, Bytes)> {
         let objects = self.evidence.iter().filter(|item| item.form == Form::RepositoryObject);
-        objects.map(|item| (item.place.clone(), contents.get(item.content).to_vec())).collect()
+        objects.map(|item| (item.place.clone(), Bytes::copy_from_slice(contents.get(item.content)))).collect()
     }
 
     /// Answers the question anew, if it is not about a snapshot.
@@ -380,10 +453,8 @@ pub fn derive_again(verdict: &str) -> Result<Answer, String> {
     let Ok(Gathered::All(contents)) = document.contents(nowhere) else {
         return Err("bytes that it names do not lie in it".to_owned());
     };
-    let root = &document.trusted_root;
-    let root =
-        TrustedRoot::from_json(&root.name, contents.get(root.digest)).map_err(|error| error.to_string())?;
-    let policy = document.question.policy(root, document.now).map_err(|error| error.to_string())?;
+    let policy =
+        document.policy(&contents).map_err(|Unusable { what, reason }| format!("{what}: {reason}"))?;
     let answer = document.answer(&policy, &contents);
     let accepted = answer["accepted"].as_array().into_iter().flatten();
     Ok(Answer {

@@ -1,7 +1,7 @@
 //! How long work tells how far it has come. Libraries report here; only the shell draws.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,28 +33,24 @@ impl Progress for Silent {
 }
 
 /// So many warnings of one kind are given.
-const MOST_OF_A_KIND: u32 = 20;
+const MOST_OF_A_KIND: u64 = 20;
 
 /// Warnings of one kind, such as of objects that are damaged: the first ones are given, then that there are more. Who may
 /// store objects can bring about any number of them, and none must hide a warning of another kind.
 pub struct WarningsOfAKind {
     progress: Arc<dyn Progress>,
-    given: AtomicU32,
+    given: AtomicU64,
 }
 
 impl WarningsOfAKind {
     /// Warnings that go to `progress`.
     pub fn new(progress: &Arc<dyn Progress>) -> Self {
-        Self { progress: Arc::clone(progress), given: AtomicU32::new(0) }
+        Self { progress: Arc::clone(progress), given: AtomicU64::new(0) }
     }
 
     /// Gives a warning, if it is one of the first.
     pub fn warn(&self, message: &str) {
-        let before = self.given.load(Ordering::Relaxed);
-        if before <= MOST_OF_A_KIND {
-            self.given.store(before + 1, Ordering::Relaxed);
-        }
-        match before {
+        match self.given.fetch_add(1, Ordering::Relaxed) {
             0..MOST_OF_A_KIND => self.progress.warn(message),
             MOST_OF_A_KIND => self.progress.warn("there are more like these"),
             _ => {}

@@ -102,10 +102,6 @@ fn malformed(path: &Path, reason: String) -> RegistryError {
     RegistryError::Malformed { what: path.display().to_string(), reason }
 }
 
-fn ambiguous(path: &Path, reason: String) -> RegistryError {
-    RegistryError::Ambiguous { what: path.display().to_string(), reason }
-}
-
 /// Why a file of the archive cannot be had: an archive that is not whole is no trouble with the disk.
 pub(crate) fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
     if let Some(refusal) = tar::refusal(&source) {
@@ -163,7 +159,7 @@ impl Image {
             None => Ok(()),
             Some((id, source)) => {
                 let (id, other) = (printable(id), printable(&source.digest));
-                Err(ambiguous(
+                Err(RegistryError::ambiguous(
                     path,
                     format!("its `{MANIFEST}` names `{other}` as the source of the layer `{id}`"),
                 ))
@@ -246,7 +242,7 @@ pub(crate) fn describe(
         }
         // Some programs look at the first layer, and pack all of them again where that one is not packed.
         if *are_packed.get_or_insert(is_packed) != is_packed {
-            return Err(ambiguous(path, "some of its layers are packed, and some are not".to_owned()));
+            return Err(RegistryError::ambiguous(path, "some of its layers are packed, and some are not"));
         }
     }
     Ok((descriptor, diff_ids))

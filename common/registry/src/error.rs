@@ -1,6 +1,6 @@
 //! What can go wrong between here and an image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use lifeboat_strict::Refusal;
@@ -203,6 +203,11 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// What programs read in different ways, at this place on disk.
+    pub(crate) fn ambiguous(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Ambiguous { what: path.display().to_string(), reason: reason.into() }
+    }
+
     /// What the strict reader did not read.
     pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
         let (what, reason) = (what.to_owned(), refusal.reason);

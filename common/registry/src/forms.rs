@@ -56,11 +56,7 @@ pub(crate) fn compare(files: &Files, path: &Path, index: &[IndexImage]) -> Resul
         let images = manifests(files, path, image.descriptor.digest)?;
         entries.push(Manifests { digest: image.descriptor.digest, tags: image.tags.clone(), images });
     }
-    contradiction(&saved, &entries).map_or(Ok(()), |reason| Err(ambiguous(path, reason)))
-}
-
-fn ambiguous(path: &Path, reason: String) -> RegistryError {
-    RegistryError::Ambiguous { what: path.display().to_string(), reason }
+    contradiction(&saved, &entries).map_or(Ok(()), |reason| Err(RegistryError::ambiguous(path, reason)))
 }
 
 /// The manifests of an entry: its own, or those that its index names, as far as the archive holds them.
@@ -79,7 +75,7 @@ fn manifests(files: &Files, path: &Path, digest: Sha256Digest) -> Result<Vec<Oci
             Ok(_) => {
                 let reason =
                     format!("its `index.json` leads to an index within an index, {}", digest.to_oci());
-                return Err(ambiguous(path, reason));
+                return Err(RegistryError::ambiguous(path, reason));
             }
             Err(RegistryError::NotFound { .. }) => {}
             Err(error) => return Err(error),

@@ -92,9 +92,8 @@ impl Layout {
         if has_saved && has_index {
             layout.check_forms()?;
         } else if layout.files.is_archive() && docker_archive::is_of_the_oldest_form(&layout.files) {
-            let reason =
-                "it is an archive of Docker's oldest form at once, whose images no name binds".to_owned();
-            return Err(RegistryError::Ambiguous { what: path.display().to_string(), reason });
+            let reason = "it is an archive of Docker's oldest form at once, whose images no name binds";
+            return Err(RegistryError::ambiguous(path, reason));
         }
         Ok(layout)
     }
@@ -137,7 +136,7 @@ impl Layout {
                     "its file `{}` makes it an image of the form `dir:` at once",
                     docker_archive::MANIFEST
                 );
-                Err(RegistryError::Ambiguous { what: self.path.display().to_string(), reason })
+                Err(RegistryError::ambiguous(&self.path, reason))
             };
         }
         let index = if self.is_docker { &self.read_index(false)? } else { &self.index };
@@ -157,12 +156,10 @@ impl Layout {
 
     /// The descriptor of an entry that is an image, or may be one.
     fn typed(&self, entry: &RawDescriptor) -> Result<Descriptor, RegistryError> {
-        entry.typed().ok_or_else(|| RegistryError::Ambiguous {
-            what: self.path.display().to_string(),
-            reason: format!(
-                "its index names an image by the digest `{}`, which is not read",
-                printable(&entry.digest)
-            ),
+        entry.typed().ok_or_else(|| {
+            let digest = printable(&entry.digest);
+            let reason = format!("its index names an image by the digest `{digest}`, which is not read");
+            RegistryError::ambiguous(&self.path, reason)
         })
     }
 
@@ -255,10 +252,8 @@ impl Layout {
         let mut kinds = named.map(|entry| entry.media_type.as_str());
         let kind = kinds.next();
         if kinds.any(|other| Some(other) != kind) {
-            return Err(RegistryError::Ambiguous {
-                what: self.path.display().to_string(),
-                reason: format!("its index names {} as two kinds of document", digest.to_oci()),
-            });
+            let reason = format!("its index names {} as two kinds of document", digest.to_oci());
+            return Err(RegistryError::ambiguous(&self.path, reason));
         }
         self.describe(digest, kind)
     }
@@ -407,7 +402,7 @@ impl Layout {
 pub(crate) fn two_of_one_tag(path: &Path, tag: &str, digests: impl Iterator<Item = String>) -> RegistryError {
     let digests: Vec<String> = digests.collect();
     let reason = format!("several images bear the tag `{}`: {}", printable(tag), digests.join(", "));
-    RegistryError::Ambiguous { what: path.display().to_string(), reason }
+    RegistryError::ambiguous(path, reason)
 }
 
 fn blob_name(corner: &str, digest: Sha256Digest) -> String {

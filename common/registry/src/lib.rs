@@ -33,4 +33,4 @@ pub use legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 pub use platform::{NoChild, choose};
 pub use reference::{Form, LayoutReference, Reference, RegistryReference};
 pub use remote::{AllowedRealm, RealmRefusal};
-pub use repository::{Repository, Resolved};
+pub use repository::{Index, Repository, Resolved};

@@ -26,6 +26,31 @@ pub struct Resolved {
     pub tag: Option<String>,
 }
 
+/// An index as it was served.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// The digest of its bytes.
+    pub digest: Sha256Digest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The images that it names.
+    pub children: Vec<Child>,
+}
+
+impl Index {
+    /// Reads an index whose bytes have this digest.
+    pub fn parse(digest: Sha256Digest, bytes: Vec<u8>) -> Result<Self, RegistryError> {
+        let what = format!("the index {}", digest.to_oci());
+        let children = Manifest::parse(&what, &bytes)?.children(&what)?;
+        Ok(Self { digest, bytes, children })
+    }
+
+    /// Whether it names the image of this digest.
+    pub fn names(&self, digest: Sha256Digest) -> bool {
+        self.children.iter().any(|child| child.descriptor.digest == digest)
+    }
+}
+
 impl Repository {
     /// The repository that the reference names. A layout is opened, a registry is not spoken to yet.
     pub fn open(reference: &Reference, access: Access) -> Result<Self, RegistryError> {
@@ -88,13 +113,12 @@ impl Repository {
         }
     }
 
-    /// The images that an index names; none for an image.
-    pub async fn children(&self, image: &Descriptor) -> Result<Vec<Child>, RegistryError> {
+    /// The index with the images that it names; nothing for an image.
+    pub async fn index(&self, image: &Descriptor) -> Result<Option<Index>, RegistryError> {
         if ![OCI_INDEX, DOCKER_LIST].contains(&image.media_type.as_str()) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let what = format!("the index {}", image.digest.to_oci());
-        Manifest::parse(&what, &self.manifest(image.digest).await?)?.children(&what)
+        Index::parse(image.digest, self.manifest(image.digest).await?).map(Some)
     }
 
     /// The artifact whose manifest is `manifest`: its single layer, at most `cap` bytes of it, if that layer's media type

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::Report;
+use crate::figures::printable;
 
 /// Whether the same verdict was derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -83,7 +84,7 @@ impl Report for Replay {
             Replayed::Incomplete => "UNKNOWN",
         };
         // Writing to a String cannot fail.
-        let mut line = |word: &str, value: &str| _ = writeln!(text, "{word:<10}{value}");
+        let mut line = |word: &str, value: &str| _ = writeln!(text, "{word:<10}{}", printable(value));
         line(head, &self.file);
         let facts = [
             ("verdict", &self.verdict),

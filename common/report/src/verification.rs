@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::Report;
+use crate::figures::TOLD;
 
 /// The answer to the question whether a trusted signer said something of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -253,7 +254,16 @@ pub struct SnapshotVerification {
     pub problems: Vec<String>,
     /// The file that remembers the newest snapshots, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
+    pub checkpoint: Option<SeenBefore>,
+}
+
+/// A file that remembers the newest snapshots of a repository.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeenBefore {
+    /// Its name.
+    pub file: String,
+    /// Whether it was not there yet, so that the repository was compared with nothing.
+    pub is_new: bool,
 }
 
 impl Report for SnapshotVerification {
@@ -284,11 +294,19 @@ impl Report for SnapshotVerification {
             line(&mut text, "refused", &refused.bundle);
             detail(&mut text, &refused.reason);
         }
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(TOLD) {
             line(&mut text, "problem", problem);
         }
+        if let Some(more) = self.problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            line(&mut text, "problem", &format!("and {more} more, which `--json` names"));
+        }
         match (&self.checkpoint, self.verdict) {
-            (Some(path), Verdict::Verified) => line(&mut text, "seen", &format!("remembered in {path}")),
+            (Some(SeenBefore { file, is_new: false }), Verdict::Verified) => {
+                line(&mut text, "seen", &format!("remembered in {file}"));
+            }
+            (Some(SeenBefore { file, is_new: true }), Verdict::Verified) => {
+                line(&mut text, "seen", &format!("{file} was not there: compared with nothing, made now"));
+            }
             (_, Verdict::Verified) => {}
             _ => line(&mut text, "do", "do not restore from it before you know who changed the repository"),
         }

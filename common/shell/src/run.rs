@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use lifeboat_core::{Fault, Kind};
@@ -78,17 +79,33 @@ impl Fault for Interrupted {
     }
 }
 
+/// How long a command that has nothing to put back may take to notice that it is to stop.
+const NOTICE: Duration = Duration::from_millis(500);
+
 /// Runs a command that has nothing to put back until it ends or the process is asked to stop; `before` says what was not
 /// reached then.
+///
+/// A command that does not notice, such as one that waits for a pipe that nobody writes to or unpacks a large layer, ends
+/// with the process.
+#[expect(clippy::disallowed_methods, reason = "nothing else ends a thread that waits for a file")]
 pub async fn unless_interrupted(
     ui: &Ui,
     before: &'static str,
     command: impl Future<Output = Result<Outcome, Failure>>,
 ) -> Result<Outcome, Failure> {
-    tokio::select! {
+    let (printer, cancellation) = (ui.clone(), ui.cancellation().clone());
+    let impatient = tokio::spawn(async move {
+        cancellation.cancelled().await;
+        tokio::time::sleep(NOTICE).await;
+        printer.fail(&Interrupted(before).into());
+        std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+    });
+    let outcome = tokio::select! {
         outcome = command => outcome,
         () = ui.cancellation().cancelled() => Err(Interrupted(before).into()),
-    }
+    };
+    impatient.abort();
+    outcome
 }
 
 fn log_to_stderr(flags: &GlobalFlags) {

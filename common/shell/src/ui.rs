@@ -11,19 +11,20 @@ use tokio_util::sync::CancellationToken;
 use crate::terminal::Bar;
 use crate::{Failure, GlobalFlags, ask};
 
-/// The user's side of a running command.
+/// The user's side of a running command. Copies of it are of the same command.
+#[derive(Clone)]
 pub struct Ui {
     flags: GlobalFlags,
     bar: Arc<Bar>,
     cancel: CancellationToken,
     /// Why standard output could not be written, the first time that it could not.
-    unwritten: OnceLock<String>,
+    unwritten: Arc<OnceLock<String>>,
 }
 
 impl Ui {
     pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
         let bar = Arc::new(Bar::new(!flags.no_progress && !flags.json, flags.quiet));
-        Self { flags, bar, cancel, unwritten: OnceLock::new() }
+        Self { flags, bar, cancel, unwritten: Arc::default() }
     }
 
     /// Where long work reports how far it has come.

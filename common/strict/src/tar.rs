@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
 use lifeboat_core::Sha256Digest;
@@ -49,6 +50,8 @@ pub struct Archive {
     global: Vec<String>,
     /// The digests of what was read whole, by where it lies: many names may lead to it.
     digests: Mutex<BTreeMap<(u64, As), Sha256Digest>>,
+    /// How many bytes its packed members may still unpack to.
+    room: AtomicU64,
 }
 
 /// Of which bytes a digest is.
@@ -97,8 +100,13 @@ impl Archive {
     /// The archive in an open file.
     pub fn of(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        let mut archive =
-            Self { file, members: BTreeMap::new(), global: Vec::new(), digests: Mutex::default() };
+        let mut archive = Self {
+            file,
+            members: BTreeMap::new(),
+            global: Vec::new(),
+            digests: Mutex::default(),
+            room: gzip::most(length).into(),
+        };
         archive.check_beginning(length)?;
         archive.scan(length)?;
         archive.check_names()?;
@@ -133,7 +141,7 @@ impl Archive {
         if !gzip::begins(&section)? {
             return Ok(None);
         }
-        self.digest_of((section.at, As::Unpacked), || gzip::digest(section)).map(Some)
+        self.digest_of((section.at, As::Unpacked), || gzip::digest(section, &self.room)).map(Some)
     }
 
     fn digest_of(

@@ -24,6 +24,9 @@ const PRIVATE_LABELS: [&str; 2] = [PRIVATE_LABEL, "ENCRYPTED COSIGN PRIVATE KEY"
 /// The label of a public key (RFC 7468, section 13).
 const PUBLIC_LABEL: &str = "PUBLIC KEY";
 
+/// What every PEM block begins with (RFC 7468, section 2).
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// What protects a private key file. Never shown.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
@@ -267,7 +270,8 @@ pub fn seal_private(key: &PrivateKey, passphrase: &Passphrase) -> Result<Zeroizi
 /// Reads a public key file of any [`Algorithm`](crate::key::Algorithm).
 pub fn read_public(file: &[u8]) -> Result<VerificationKey, KeyFileError> {
     let pem = parse_pem("public", file)?;
-    let blocks = pem::parse_many(file).map_or(1, |blocks| blocks.len());
+    // A second block counts also where it cannot be read: the file was to say more than its first block does.
+    let blocks = file.windows(BEGIN.len()).filter(|text| *text == BEGIN).count();
     if blocks > 1 {
         return Err(KeyFileError::Several { blocks });
     }
@@ -325,11 +329,14 @@ mod tests {
     fn a_file_with_two_public_keys_is_refused() {
         let keys = [SigningKey::generate(), SigningKey::generate()].map(PrivateKey::EcdsaP256);
         let [one, other] = keys.each_ref().map(|key| write_public(key.verification_key()));
-        let refused = read_public(format!("{one}{other}").as_bytes()).unwrap_err();
-        assert!(matches!(refused, KeyFileError::Several { blocks: 2 }), "{refused}");
+        let broken = other.replace("-----END", "-----ENDED");
+        for second in [&other, &broken, &other[..60]] {
+            let refused = read_public(format!("{one}{second}").as_bytes()).unwrap_err();
+            assert!(matches!(refused, KeyFileError::Several { blocks: 2 }), "{second}: {refused}");
+        }
         assert!(
             read_public(format!("# the release key\n{one}").as_bytes()).is_ok(),
-            "text before it is no block"
+            "text before the block is passed over"
         );
     }
 

@@ -5,6 +5,8 @@
 
 pub(crate) mod body;
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -97,8 +99,8 @@ pub(crate) struct Rules<'p> {
 /// What the log entries of a signature show.
 #[derive(Debug, Default)]
 pub(crate) struct Shown<'b> {
-    /// The entries of known logs, with what each shows.
-    known: Vec<(&'b LogEntry, Shows)>,
+    /// The entries of known logs, with what each shows and when its log is believed.
+    known: Vec<(&'b LogEntry, Shows, Option<Window>)>,
     /// How many entries are of logs that the trusted root does not know.
     pub(crate) unknown: usize,
     /// When logs took the signature in, by their promises.
@@ -138,7 +140,7 @@ impl<'b> Shown<'b> {
                 return Err(Refusal::unproven(step::INCLUSION, reason.to_owned()));
             }
             let (shows, time) = check_entry(entry, log, certified, now)?;
-            shown.known.push((entry, shows));
+            shown.known.push((entry, shows, log.window));
             shown.times.extend(time);
         }
         if shown.known.is_empty() && is_needed {
@@ -157,6 +159,21 @@ impl<'b> Shown<'b> {
         Ok(shown)
     }
 
+    /// Whether a log that is no longer believed took the signature in while it was: a proof bears no time, and whoever
+    /// got hold of the log's key since can make one. What saw the signature within the log's time are `times`.
+    pub(crate) fn check_times(&self, times: &BTreeSet<Timestamp>) -> Result<(), Refusal> {
+        for (.., window) in &self.known {
+            let Some((window, end)) = window.and_then(|window| Some((window, window.end?))) else { continue };
+            if !times.iter().any(|time| window.contains(*time)) {
+                let reason = format!(
+                    "its log is believed until {end}, and nothing shows that it took the entry before"
+                );
+                return Err(Refusal::unproven(step::INCLUSION, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether any entry is of a known log.
     pub(crate) fn is_known(&self) -> bool {
         !self.known.is_empty()
@@ -164,18 +181,18 @@ impl<'b> Shown<'b> {
 
     /// Whether a known log promised anything.
     pub(crate) fn is_promised(&self) -> bool {
-        self.known.iter().any(|(entry, _)| entry.promise.is_some())
+        self.known.iter().any(|(entry, ..)| entry.promise.is_some())
     }
 
     /// How many entries of known logs show this.
     pub(crate) fn count(&self, shows: Shows) -> usize {
-        self.known.iter().filter(|(_, found)| *found == shows).count()
+        self.known.iter().filter(|(_, found, _)| *found == shows).count()
     }
 
     /// What witnesses signed under the checkpoints, which were verified: enough of them under each.
     pub(crate) fn witnessed(&self, quorum: &Quorum) -> Result<Witnessed, Refusal> {
         let mut all = Witnessed::default();
-        for (entry, _) in &self.known {
+        for (entry, ..) in &self.known {
             let witnessed = quorum.check(entry.proof.as_ref().and_then(|proof| proof.checkpoint.as_ref()))?;
             all.cosignatures.extend(witnessed.cosignatures);
             all.unchecked += witnessed.unchecked;

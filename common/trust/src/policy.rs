@@ -39,6 +39,8 @@ pub use self::document::{NotAPolicy, PolicyDocument};
 use crate::identity::Pattern;
 use crate::key::VerificationKey;
 use crate::matching::{self, Vote};
+use crate::refusal::Refusal;
+use crate::signed_time;
 use crate::trusted_root::TrustedRoot;
 use crate::witness::Quorum;
 
@@ -189,6 +191,17 @@ impl Policy {
         }
     }
 
+    /// Whether a time that was signed meets the minimum, if one is demanded: it is not before that, and not ahead of now.
+    pub fn check_signed_time(&self, time: Timestamp) -> Result<(), Refusal> {
+        let ClaimDemands { minimum_time, now, annotations: _ } = self.steps().demands;
+        let Some(minimum) = minimum_time else { return Ok(()) };
+        signed_time::check(time, now)?;
+        if time < minimum {
+            return Err(Refusal::Stale { time: time.to_string(), minimum: minimum.to_string() });
+        }
+        Ok(())
+    }
+
     /// The signers' names, as a sentence has them.
     pub fn names(&self) -> Vec<String> {
         self.signers.iter().map(Signer::name).collect()
@@ -234,6 +247,8 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     /// Where parts of a policy are taken apart, with what the pattern begins with.
     const PLACES: [(&str, &str, usize); 5] = [
         (include_str!("policy.rs"), "let Self {", 1),
@@ -253,6 +268,24 @@ mod tests {
                 let (members, _) = rest.split_once("} = ").unwrap();
                 assert!(!members.contains(".."), "{members}");
             }
+        }
+    }
+
+    #[test]
+    fn a_time_that_was_signed_is_neither_before_the_minimum_nor_ahead_of_now() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = time("2024-05-06T07:08:09Z");
+        let with = |minimum_time| Policy { minimum_time, now, ..Policy::default() };
+        let policy = with(Some(time("2024-05-01T00:00:00Z")));
+        for (signed, is_met) in [
+            ("2024-04-30T23:59:59Z", false),
+            ("2024-05-01T00:00:00Z", true),
+            ("2024-05-06T07:09:09Z", true),
+            ("2024-05-06T07:09:10Z", false),
+            ("2036-01-01T00:00:00Z", false),
+        ] {
+            assert_eq!(policy.check_signed_time(time(signed)).is_ok(), is_met, "{signed}");
+            assert!(with(None).check_signed_time(time(signed)).is_ok(), "nothing is demanded");
         }
     }
 }

@@ -6,7 +6,26 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::refusal::Refusal;
 use crate::statement::Statement;
+use crate::step;
+
+/// How far a time may lie ahead of this machine's clock, in seconds.
+const MAX_AHEAD: i64 = 60;
+
+/// Whether somebody's time is further ahead of this machine's than clocks differ.
+pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.as_second() > now.as_second().saturating_add(MAX_AHEAD)
+}
+
+/// Refuses a time that was signed and that cannot be: it shows no youth.
+pub(crate) fn check(stated: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if is_ahead(stated, now) {
+        let reason = format!("it says that it was made at {stated}, and now is {now}");
+        return Err(Refusal::unproven(step::MINIMUM_TIME, reason));
+    }
+    Ok(())
+}
 
 /// Where the kinds of predicates have the time at which they were made, as JSON pointers (RFC 6901) into the predicate. Of
 /// several that are there, the first counts.

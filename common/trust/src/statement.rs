@@ -71,6 +71,11 @@ impl PredicateType {
         Self("urn:lifeboat:file:v0".to_owned())
     }
 
+    /// Whether it is provenance, which says how something was built.
+    pub fn is_provenance(&self) -> bool {
+        self.short_name() == Some("slsaprovenance1")
+    }
+
     /// The type of this URI, which a program knows to be one.
     pub fn of_uri(uri: &str) -> Self {
         Self(uri.to_owned())

@@ -20,6 +20,7 @@ use x509_cert::time::Time;
 use crate::certificate::timestamp;
 use crate::path::{Authority, Facts, Purpose, validate};
 use crate::refusal::Refusal;
+use crate::signed_time::is_ahead;
 use crate::step;
 
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
@@ -31,9 +32,6 @@ const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2
 const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 const SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 const SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
-
-/// How far the clock of an authority may be ahead of this one, in seconds.
-const MAX_AHEAD: i64 = 60;
 
 /// When an authority saw the signature, by this token.
 pub(crate) fn verify(
@@ -89,7 +87,7 @@ fn check(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), 
 fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(), String> {
     let signed = signed_data(token)?;
     let time = time(&signed)?;
-    if time.as_second() > now.as_second().saturating_add(MAX_AHEAD) {
+    if is_ahead(time, now) {
         return Err(format!("it is of {time}, and now is {now}: check the clock of this machine"));
     }
     let [signer] = signed.signer_infos.0.as_slice() else {

@@ -6,10 +6,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::{Said, lifeboat, run};
 use lifeboat_tests::repository::Yard;
 
+use super::verdicts::{verdict_in, write_verdict};
 use super::{Desk, SIGN, VERIFY};
 use crate::BINARIES;
 
@@ -133,9 +133,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     let report = ["--report", "verdict.json"];
     let replay = |args: &[&str]| case.call(VERIFY, &[&["replay", "verdict.json"], args].concat());
     let verdict = || -> serde_json::Value {
-        let file: serde_json::Value =
-            serde_json::from_slice(&fs::read(case.yard.path("verdict.json")).unwrap()).unwrap();
-        file["verdict"].clone()
+        serde_json::from_str(&verdict_in(&case.yard.path("verdict.json"))).unwrap()
     };
     let keys = ["--key", "release.pub", "--key", "other.pub"];
     case.verify(&[&keys[..2], &report, &["--checkpoint", "seen.json"]].concat()).expect_code(0);
@@ -157,22 +155,37 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     // Neither the repository nor the keys are needed.
     fs::remove_dir_all(&case.yard.location).unwrap();
     replay(&[]).expect_code(0);
+    let text = verdict_in(&case.yard.path("verdict.json"));
+    // What is said of the objects beside their names and bytes decides nothing, and cannot be changed.
+    for (from, to) in [
+        (r#""refers_to":null"#, format!(r#""refers_to":"{}""#, "e".repeat(64))),
+        (r#""annotations":{}"#, r#""annotations":{"a":"b"}"#.to_owned()),
+        (r#""tag":null"#, r#""tag":"1.0""#.to_owned()),
+        (r#""others":0"#, r#""others":1"#.to_owned()),
+        (r#""each_by_itself":false"#, r#""each_by_itself":true"#.to_owned()),
+        (r#""place":"lifeboat.json""#, r#""place":"lifeboat.txt""#.to_owned()),
+    ] {
+        let changed = text.replacen(from, &to, 1);
+        assert_ne!(changed, text, "{from}");
+        write_verdict(&case.yard.path("verdict.json"), &changed);
+        let said = replay(&[]);
+        assert!(matches!(said.code, Some(1 | 2)), "{from}: {said:?}");
+    }
     // Any other object, and it is another verdict.
-    let text = fs::read_to_string(case.yard.path("verdict.json")).unwrap();
-    let (head, tail) = text.split_once(r#","verdict":"#).unwrap();
-    let changed = tail.strip_suffix("}\n").unwrap().replace("\"sequence\":0", "\"sequence\":1");
-    assert_ne!(changed, tail.strip_suffix("}\n").unwrap());
-    let digest = Sha256Digest::of(changed.as_bytes()).to_oci();
-    let (schema, _) = head.split_once(r#","digest":"#).unwrap();
-    let forged = format!("{schema},\"digest\":\"{digest}\",\"verdict\":{changed}}}\n");
-    fs::write(case.yard.path("verdict.json"), forged).unwrap();
+    let changed = text.replace("\"sequence\":0", "\"sequence\":1");
+    assert_ne!(changed, text);
+    write_verdict(&case.yard.path("verdict.json"), &changed);
     replay(&[]).expect_code(1);
 }
 
 #[test]
 fn damage_gaps_and_going_back_are_refused() {
     let case = Case::new();
-    case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    // A name that was mistyped is told: nothing was compared.
+    let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    assert!(said.stdout.contains("seen.json was not there: compared with nothing"), "{said:?}");
+    let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
+    assert!(said.stdout.contains("remembered in seen.json"), "{said:?}");
     case.yard.snapshot(&case.yard.path("data")).expect_code(0);
     case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
     let manifests = case.manifests();
@@ -195,6 +208,16 @@ fn damage_gaps_and_going_back_are_refused() {
     text.replace_range(20..21, if &text[20..21] == "A" { "B" } else { "A" });
     fs::write(&manifests[1], text).unwrap();
     case.verify(&[]).expect_code(1);
+    // Very many requests that are worth nothing: text names some, and JSON all.
+    let writer = manifests[0].parent().unwrap().file_name().unwrap().to_owned();
+    let forget = Path::new(&case.yard.location).join("forget").join(writer);
+    fs::create_dir_all(&forget).unwrap();
+    for number in 100..400 {
+        fs::write(forget.join(format!("{number:010}")), "junk").unwrap();
+    }
+    let said = case.verify(&[]).expect_code(1);
+    assert!(said.stdout.lines().count() < 100, "{}", said.stdout.lines().count());
+    assert!(said.stdout.contains(" more, which `--json` names"), "{said:?}");
     // Another repository under the name of this one.
     let other = "0".repeat(64);
     let said = case.call(VERIFY, &["snapshot", "latest", "--root", &other]);

@@ -39,19 +39,29 @@ impl Desk {
 
     /// The verdict as it is written.
     fn verdict_text(&self) -> String {
-        let file = fs::read_to_string(self.path("verdict.json")).unwrap();
-        let (_, verdict) = file.split_once(r#","verdict":"#).unwrap();
-        verdict.strip_suffix("}\n").unwrap().to_owned()
+        verdict_in(&self.path("verdict.json"))
     }
 
     /// Writes another verdict, with a digest that fits it, and derives it again.
     fn forge(&self, verdict: &str) -> Said {
-        let digest = Sha256Digest::of(verdict.as_bytes()).to_oci();
-        let file =
-            format!("{{\"schema\":\"lifeboat.verdict/v1\",\"digest\":\"{digest}\",\"verdict\":{verdict}}}\n");
-        fs::write(self.path("verdict.json"), file).unwrap();
+        write_verdict(&self.path("verdict.json"), verdict);
         self.replay()
     }
+}
+
+/// The verdict in a file, as it is written there.
+pub(super) fn verdict_in(path: &Path) -> String {
+    let file = fs::read_to_string(path).unwrap();
+    let (_, verdict) = file.split_once(r#","verdict":"#).unwrap();
+    verdict.strip_suffix("}\n").unwrap().to_owned()
+}
+
+/// Writes a verdict to a file, with a digest that fits it.
+pub(super) fn write_verdict(path: &Path, verdict: &str) {
+    let digest = Sha256Digest::of(verdict.as_bytes()).to_oci();
+    let file =
+        format!("{{\"schema\":\"lifeboat.verdict/v1\",\"digest\":\"{digest}\",\"verdict\":{verdict}}}\n");
+    fs::write(path, file).unwrap();
 }
 
 /// What stands between two texts.
@@ -184,6 +194,83 @@ fn a_verdict_is_about_what_its_evidence_is_about() {
 }
 
 #[test]
+fn the_index_of_an_image_is_part_of_its_verdict() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let (amd64, arm64) = (layout.image("amd64", "for amd64"), layout.image("arm64", "for arm64"));
+    let other = layout.image("other", "another");
+    layout.image_index("1.0", &[(amd64, "amd64"), (arm64, "arm64")]);
+    desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
+    let image = ["image", "oci:app:1.0", "--platform", "linux/arm64", "--key", "release.pub"];
+    let verdict = desk.replayed(&image, 0);
+    assert_eq!(verdict["subject"]["digest"], arm64.to_string());
+    let index = verdict["subject"]["index"].as_str().unwrap().to_owned();
+    assert!(verdict["contents"][&index].is_string(), "{verdict}");
+    // The index names no such image.
+    let text = desk.verdict_text();
+    let subject = between(&text, r#""subject":{"#, "}").to_owned();
+    let moved = subject.replace(&arm64.to_string(), &other.to_string());
+    let said = desk.forge(&text.replace(&subject, &moved)).expect_code(1);
+    assert!(said.stdout.contains("is recorded for"), "{said:?}");
+    // Another image of it is covered by the signature of the index as well.
+    desk.forge(&text.replace(&subject, &subject.replace(&arm64.to_string(), &amd64.to_string())))
+        .expect_code(0);
+
+    // What hangs on an index hangs on its images as well, and on no others.
+    desk.sign(&["image", &format!("oci:app@{}", arm64.to_oci()), "--key", "release.key"]).expect_code(0);
+    let verdict = desk.replayed(&["tree", "oci:app:1.0", "--key", "release.pub"], 0);
+    assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
+    let text = desk.verdict_text();
+    let subject = between(&text, r#""subject":{"#, "}").to_owned();
+    let name = subject.split_once(r#""digest":""#).unwrap().1[..64].to_owned();
+    let moved = subject.replacen(&name, &other.to_string(), 1);
+    let said = desk.forge(&text.replace(&subject, &moved)).expect_code(1);
+    assert!(said.stdout.contains("is recorded for"), "{said:?}");
+    let without = subject.replace(&format!(r#","index":"{index}""#), "");
+    assert_ne!(without, subject);
+    desk.forge(&text.replace(&subject, &without)).expect_code(1);
+}
+
+#[test]
+fn what_a_verdict_says_of_itself_draws_no_lines_of_its_own() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    desk.replayed(&["image", "oci:app:1.0", "--key", "release.pub"], 1);
+    let text = desk.verdict_text();
+    for (from, to) in [
+        ("oci:app:1.0", r"oci:app:1.0\nverdict   verified"),
+        (r#""version":"0.1.0"#, r#""version":"0\nSAME  x"#),
+    ] {
+        let said = desk.forge(&text.replace(from, to));
+        assert_eq!(said.stdout.lines().filter(|line| line.starts_with("verdict")).count(), 1, "{said:?}");
+        assert_eq!(said.stdout.lines().filter(|line| line.starts_with("SAME")).count(), 1, "{said:?}");
+    }
+}
+
+#[test]
+fn a_verdict_is_written_to_whatever_bears_its_name() {
+    let desk = Desk::new();
+    desk.layout().image("1.0", "an image");
+    let image = ["image", "oci:app:1.0", "--key", "release.pub", "--report"];
+    symlink(desk.path("elsewhere"), desk.path("link")).unwrap();
+    fs::write(desk.path("elsewhere"), "").unwrap();
+    desk.verify(&[&image[..], &["link"]].concat()).expect_code(1);
+    assert!(fs::symlink_metadata(desk.path("link")).unwrap().is_symlink());
+    desk.verify(&["replay", "elsewhere"]).expect_code(0);
+    let said = desk.verify(&[&image[..], &["/dev/stdout", "--quiet"]].concat()).expect_code(1);
+    assert!(said.stdout.contains("lifeboat.verdict/v1"), "{said:?}");
+    // Nothing is put beside what is no file.
+    let document = format!(r#"{{"spdxVersion":"SPDX-2.3","x":"{}"}}"#, "x".repeat(2 << 20));
+    fs::write(desk.path("sbom.json"), document).unwrap();
+    let attest = ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json"];
+    desk.sign(&[&attest[..], &["--key", "release.key"]].concat()).expect_code(0);
+    let verify = ["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub"];
+    let said = desk.verify(&[&verify[..], &["--report", "/dev/null"]].concat()).expect_code(1);
+    assert!(said.stderr.contains("/dev/null is no file"), "{said:?}");
+    assert!(!Path::new("/dev/null.d").exists());
+}
+
+#[test]
 fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     let desk = Desk::new();
     desk.layout().image("1.0", "an image");
@@ -214,6 +301,10 @@ fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     let mut changed = good.clone();
     changed[1000] ^= 1;
     fs::write(file, changed).unwrap();
+    let said = desk.replay().expect_code(1);
+    assert!(said.stdout.contains("are not what they were"), "{said:?}");
+    // No bundle is so large, and none is read to such an end.
+    fs::File::create(file).unwrap().set_len(1 << 40).unwrap();
     let said = desk.replay().expect_code(1);
     assert!(said.stdout.contains("are not what they were"), "{said:?}");
     fs::remove_file(file).unwrap();
@@ -292,9 +383,15 @@ fn another_verdict_than_the_evidence_leads_to_is_noticed_however_well_it_is_made
     let policy = |text: &str| part(text, "policy_digest", "trusted_root");
     let said = desk.forge(&replace(&accepted, &policy(&accepted), &policy(&refused))).expect_code(1);
     assert!(said.stdout.contains("the policy has the digest"), "{said:?}");
-    // Evidence that is left out.
-    let evidence = part(&accepted, "evidence", "unjudged");
-    let said = desk.forge(&replace(&accepted, &evidence, "[]")).expect_code(1);
+    // Evidence that is left out, without its bytes and with them.
+    let content = between(&accepted, r#""content":""#, "\"").to_owned();
+    let held = between(&accepted, &format!("\"{content}\":\""), "\"").to_owned();
+    let without = replace(&accepted, &part(&accepted, "evidence", "unjudged"), "[]");
+    let said = desk.forge(&without).expect_code(1);
+    assert!(said.stdout.contains("the file is not as it was written"), "{said:?}");
+    let entry = format!("\"{content}\":\"{held}\"");
+    let without = without.replace(&format!("{entry},"), "").replace(&format!(",{entry}"), "");
+    let said = desk.forge(&without).expect_code(1);
     assert!(said.stdout.contains("/accepted is recorded as"), "{said:?}");
     // Another subject, which the evidence is not about.
     let digest = between(&accepted, r#"oci:app:1.0","digest":""#, "\"").to_owned();
@@ -302,8 +399,6 @@ fn another_verdict_than_the_evidence_leads_to_is_noticed_however_well_it_is_made
         desk.forge(&replace(&accepted, &digest, &Sha256Digest::of(b"another").to_string())).expect_code(1);
     assert!(said.stdout.contains("/verdict is recorded as"), "{said:?}");
     // Bytes under the digest of others.
-    let content = between(&accepted, r#""content":""#, "\"").to_owned();
-    let held = between(&accepted, &format!("\"{content}\":\""), "\"").to_owned();
     let said = desk.forge(&replace(&accepted, &held, "AAAA")).expect_code(1);
     assert!(said.stdout.contains("are not what they were"), "{said:?}");
     // What is no verdict, and what nobody knows.

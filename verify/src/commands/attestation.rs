@@ -122,7 +122,7 @@ impl BuildFlags {
         };
         match expectations {
             none if none.is_empty() => Ok(None),
-            some if kind.short_name() == Some("slsaprovenance1") => Ok(Some(some)),
+            some if kind.is_provenance() => Ok(Some(some)),
             _ => Err(Failure::usage(
                 "`--builder`, `--source`, `--ref` and `--parameter` speak of a build, and this type does not",
                 "give `--type slsaprovenance1`",

@@ -19,7 +19,7 @@ use crate::findings::{self, outcome};
 use crate::item::{Asked, Form, Item};
 use crate::question::{Question, Unjudged};
 use crate::signers::{self, EvidenceFlags, SignerFlags};
-use crate::verdict::{self, ReportFlags};
+use crate::verdict::{self, MAX_WHOLE_BYTES, ReportFlags};
 
 /// Verify that a file was signed by a trusted signer, or stated something about
 ///
@@ -54,10 +54,7 @@ pub(crate) struct Args {
     output: ReportFlags,
 }
 
-/// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
-const MAX_WHOLE_BYTES: u64 = 1 << 30;
-
-pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let unreadable = |what: &str, path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::usage(format!("the {what} {path} cannot be read: {error}"), "check its name and permissions")
@@ -71,10 +68,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         })?;
         (digest, None)
     } else {
-        let (path, is_whole) = (args.file.clone(), needs_it_whole(&policy));
-        // A file may be large, or a pipe that nobody writes to: whoever waits for it can interrupt.
-        let read = tokio::task::spawn_blocking(move || read(&path, is_whole)).await;
-        let read = read.map_err(io::Error::other).flatten();
+        let read = read(&args.file, needs_it_whole(&policy));
         read.map_err(|error| unreadable("file", &args.file, &error))?
     };
     let asked = Asked { predicate_type: kind.as_ref(), whole: content.as_deref(), expectations: None };
@@ -108,6 +102,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         subject: verdict::Subject { name: name.clone(), digest, tag: None, index: None },
         question: Question::new(&policy, kind.as_ref(), None),
         policy: &policy,
+        index: None,
         whole: content.as_deref(),
         unjudged: Unjudged::default(),
     };

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use lifeboat_core::Sha256Digest;
 use lifeboat_report::replay::{Replay, Replayed};
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_trust::trusted_root::TrustedRoot;
 use serde_json::Value;
 
-use crate::commands::snapshot;
-use crate::verdict::{Altered, Document, Gathered, Subject, digest_of, to_value};
+use crate::commands::snapshot::{self, Derived};
+use crate::item::Item;
+use crate::question::{Question, Unjudged};
+use crate::verdict::{Altered, Document, Gathered, Recorded, Unusable, digest_of, to_value};
 
 /// Derive a verdict again from the file that --report wrote, without network and by the clock that it records
 ///
@@ -79,20 +80,29 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
             document.policy_digest.to_oci()
         ));
     }
-    let unusable = |what: &str, error: &dyn std::error::Error| {
+    let policy = document.policy(&contents).map_err(|Unusable { what, reason }| {
         Failure::usage(
-            format!("the {what} in the verdict {} cannot be used: {error}", args.file.display()),
+            format!("the {what} in the verdict {} cannot be used: {reason}", args.file.display()),
             "give a file that `--report` wrote",
         )
-    };
-    let root = &document.trusted_root;
-    let root = TrustedRoot::from_json(&root.name, contents.get(root.digest))
-        .map_err(|error| unusable("trusted root", &error))?;
-    let policy = document.question.policy(root, document.now).map_err(|error| unusable("policy", &error))?;
+    })?;
     let derived = match &document.question.snapshot {
         None => document.answer(&policy, &contents),
         Some(asked) => match snapshot::judge_again(document.objects(&contents), asked, &policy).await {
-            Ok(report) => to_value(&report),
+            Ok(Derived { subject, report, evidence }) => {
+                // Everything in it is derived, so that nothing else can stand there.
+                let evidence: Vec<Item> = evidence.into_iter().map(|(item, _)| item).collect();
+                let question = Question::of_snapshot(&policy, asked.clone());
+                let derived = Recorded {
+                    subject: &subject,
+                    question: &question,
+                    whole: None,
+                    evidence: &evidence,
+                    unjudged: &Unjudged::default(),
+                };
+                compare("", &to_value(&document.recorded()), &to_value(&derived), &mut differences);
+                to_value(&report)
+            }
             Err(failure) => {
                 report.differs(vec![format!("the snapshot cannot be judged again: {}", failure.message())]);
                 return Ok(());
@@ -100,23 +110,12 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
         },
     };
     compare("", &document.derivation, &derived, &mut differences);
-    match &document.question.snapshot {
-        // Of an index the evidence of its images is looked at as well, each piece by itself.
-        None if document.question.each_by_itself => {}
-        None => {
-            let accepted = derived["accepted"].as_array().into_iter().flatten();
-            let places: Vec<&str> = accepted.filter_map(|found| found["bundle"].as_str()).collect();
-            match document.shown(&places) {
-                Ok(shown) => report.digest = Some(shown.to_oci()),
-                Err(reason) => differences.push(reason),
-            }
-        }
-        Some(_) => {
-            let Subject { name, digest, .. } = &document.subject;
-            if derived["snapshot"] != **name || derived["part"] != *digest.to_oci() {
-                differences
-                    .push(format!("the snapshot is recorded as {name}, and is {}", derived["snapshot"]));
-            }
+    if document.question.snapshot.is_none() {
+        let accepted = derived["accepted"].as_array().into_iter().flatten();
+        let places: Vec<&str> = accepted.filter_map(|found| found["bundle"].as_str()).collect();
+        match document.shown(&places, &contents) {
+            Ok(shown) => report.digest = Some(shown.to_oci()),
+            Err(reason) => differences.push(reason),
         }
     }
     if differences.is_empty() {

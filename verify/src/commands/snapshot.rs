@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
-use lifeboat_report::verification::{AcceptedBundle, RefusedBundle, SnapshotVerification, Step, Verdict};
+use lifeboat_report::verification::{
+    AcceptedBundle, RefusedBundle, SeenBefore, SnapshotVerification, Step, Verdict,
+};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
 use lifeboat_trust::judge::{Claim, judge};
 use lifeboat_trust::key_file;
 use lifeboat_trust::matching::Vote;
 use lifeboat_trust::policy::{Policy, Signer};
-use lifeboat_trust::refusal::Refusal;
 use lifeboat_trust::statement::PredicateType;
 use lifeboat_vault::{ManifestChain, PREDICATE_TYPE, Repository, SignedManifest};
 
@@ -20,7 +21,7 @@ use crate::findings::{self, outcome};
 use crate::item::{Form, Item};
 use crate::question::{OfSnapshot, Question, Unjudged};
 use crate::signers::{self, EvidenceFlags, SignerFlags};
-use crate::verdict::{self, ReportFlags};
+use crate::verdict::{self, MAX_EVIDENCE_BYTES, ReportFlags};
 
 /// Verify who made a snapshot, that none before it was exchanged, and who vouches for it
 ///
@@ -59,6 +60,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     args.evidence.refuse_annotations("what a snapshot signs bears no annotations")?;
     let policy = signers::policy_or_none(&args.signers, &args.evidence)?;
     let before = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?.flatten();
+    let is_new_checkpoint = before.is_none();
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
     let root = *repository.id();
     let chain = repository.manifest_chain().await?;
@@ -66,10 +68,19 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let asked = OfSnapshot { repository: root, snapshot: snapshot.id(), before };
     let mut report = judge_snapshot(&repository, &chain, snapshot, &asked, &policy).await?;
     if args.output.is_wanted() {
-        let objects = repository.public_objects(snapshot).await?;
-        write_verdict(&args.output, asked, &policy, (snapshot, &objects), report.verdict).await?;
+        let objects = repository.public_objects(snapshot, MAX_EVIDENCE_BYTES).await?.ok_or_else(|| {
+            let most = MAX_EVIDENCE_BYTES >> 20;
+            let said =
+                format!("what decides about the snapshot has more than {most} MiB, and no verdict holds it");
+            Failure::refused(said, "verify without `--report`")
+        })?;
+        let derived = judge_again(objects, &asked, &policy).await?;
+        write_verdict(&args.output, asked, &policy, derived, report.verdict)?;
     }
-    report.checkpoint = args.checkpoint.as_ref().map(|path| path.display().to_string());
+    report.checkpoint = args
+        .checkpoint
+        .as_ref()
+        .map(|path| SeenBefore { file: path.display().to_string(), is_new: is_new_checkpoint });
     if let Some(path) = args.checkpoint.as_ref().filter(|_| report.verdict == Verdict::Verified) {
         Checkpoint::of(root, &chain).write(path)?;
     }
@@ -77,47 +88,58 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(outcome(report.verdict))
 }
 
+/// A snapshot as the public objects of its repository alone show it.
+pub(crate) struct Derived {
+    pub(crate) subject: verdict::Subject,
+    pub(crate) report: SnapshotVerification,
+    /// The objects that decide, with their bytes.
+    pub(crate) evidence: Vec<(Item, Bytes)>,
+}
+
 /// Writes the verdict with the public objects of the repository, from which it is derived again.
-async fn write_verdict(
+fn write_verdict(
     output: &ReportFlags,
     asked: OfSnapshot,
     policy: &Policy,
-    (snapshot, objects): (&SignedManifest, &[(String, Bytes)]),
+    derived: Derived,
     reached: Verdict,
 ) -> Result<(), Failure> {
+    let Derived { subject, report, evidence } = derived;
     let mut record = output.record();
-    for (name, bytes) in objects {
-        let item = Item {
-            place: name.clone(),
-            form: Form::RepositoryObject,
-            subject: snapshot.part(),
-            refers_to: None,
-            annotations: BTreeMap::new(),
-            content: Sha256Digest::of(bytes),
-        };
-        record.add(item, bytes);
+    for (item, bytes) in evidence {
+        record.add(item, &bytes);
     }
-    let derived =
-        judge_again(objects.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec())), &asked, policy);
-    let derived = derived.await?;
-    let subject =
-        verdict::Subject { name: snapshot.id().to_string(), digest: snapshot.part(), tag: None, index: None };
-    let question = Question::of_snapshot(policy, asked);
-    let asked = verdict::Asked { subject, question, policy, whole: None, unjudged: Unjudged::default() };
-    output.write_derived(asked, record, reached, (derived.verdict, verdict::to_value(&derived)))
+    let (question, unjudged) = (Question::of_snapshot(policy, asked), Unjudged::default());
+    let asked = verdict::Asked { subject, question, policy, index: None, whole: None, unjudged };
+    output.write_derived(asked, record, reached, (report.verdict, verdict::to_value(&report)))
 }
 
 /// Judges a snapshot from the public objects of its repository alone.
 pub(crate) async fn judge_again(
-    objects: impl IntoIterator<Item = (String, Vec<u8>)>,
+    objects: impl IntoIterator<Item = (String, Bytes)>,
     asked: &OfSnapshot,
     policy: &Policy,
-) -> Result<SnapshotVerification, Failure> {
-    let objects = objects.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes)));
+) -> Result<Derived, Failure> {
     let repository = Repository::of_public_objects(objects, &asked.repository).await?;
     let chain = repository.manifest_chain().await?;
     let snapshot = chain.find(&asked.snapshot.to_string())?;
-    judge_snapshot(&repository, &chain, snapshot, asked, policy).await
+    let report = judge_snapshot(&repository, &chain, snapshot, asked, policy).await?;
+    let objects = repository.public_objects(snapshot, u64::MAX).await?.unwrap_or_default();
+    let item = |(name, bytes): (String, Bytes)| {
+        let item = Item {
+            place: name,
+            form: Form::RepositoryObject,
+            subject: snapshot.part(),
+            refers_to: None,
+            annotations: BTreeMap::new(),
+            content: Sha256Digest::of(&bytes),
+        };
+        (item, bytes)
+    };
+    let evidence = objects.into_iter().map(item).collect();
+    let subject =
+        verdict::Subject { name: snapshot.id().to_string(), digest: snapshot.part(), tag: None, index: None };
+    Ok(Derived { subject, report, evidence })
 }
 
 /// Who made a snapshot, whether none before it was exchanged, and who vouches for it.
@@ -181,11 +203,7 @@ async fn judge_signers(
     let slots: Vec<usize> = slots.collect();
     // The host's own signature stands in no log, and is as young as the time that it signed.
     let host = policy.signers.iter().find(is_host).filter(|_| !policy.keys_need_log());
-    // A time that is dated ahead proves no youth.
-    let is_ahead = snapshot.time().as_second() - policy.now.as_second() > 60;
-    let too_old = policy.minimum_time.filter(|minimum| snapshot.time() < *minimum || is_ahead);
-    if let (Some(_), Some(minimum)) = (host, too_old) {
-        let refusal = Refusal::Stale { time: snapshot.time().to_string(), minimum: minimum.to_string() };
+    if let (Some(_), Err(refusal)) = (host, policy.check_signed_time(snapshot.time())) {
         report.refused.push(findings::refused_bundle("the host's own signature".to_owned(), &refusal));
     } else if let Some(signer) = host {
         let signature = Sha256Digest::of(snapshot.payload());

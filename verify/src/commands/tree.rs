@@ -70,7 +70,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         hanging: look.hanging(image.digest()).await?,
         images: Vec::new(),
     };
-    for child in image.children() {
+    for child in image.index().into_iter().flat_map(|index| &index.children) {
         let digest = child.descriptor.digest;
         tree.images.push(Tree {
             subject: format!("{}@{}", image.reference().name(), digest.to_oci()),
@@ -99,6 +99,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         },
         question: Question::of_each(&policy),
         policy: &policy,
+        index: image.index(),
         whole: None,
         unjudged,
     };

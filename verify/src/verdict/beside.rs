@@ -11,9 +11,6 @@ use lifeboat_core::limits::read_capped;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// The largest file that is read, in bytes: a file that an Ed25519 key signed whole.
-const MAX_BYTES: u64 = 1 << 30;
-
 /// The folder; none if there is no such folder.
 pub(super) struct Beside(Option<OwnedFd>);
 
@@ -23,6 +20,9 @@ pub(super) enum NotBeside {
     /// Something else has its name.
     #[error("{} is no folder", path.display())]
     Occupied { path: PathBuf },
+    /// The verdict goes to a pipe or a device, beside which nothing is put.
+    #[error("{} is no file, and more than 1 MiB of evidence belongs beside it", path.display())]
+    NoFile { path: PathBuf },
     /// It cannot be made or opened.
     #[error("the folder {} cannot be made", path.display())]
     Failed { path: PathBuf, source: io::Error },
@@ -41,6 +41,9 @@ fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
 impl Beside {
     /// The folder of the verdict at `path`, which is made if it is not there.
     pub(super) fn make(path: &Path) -> Result<Self, NotBeside> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(NotBeside::NoFile { path: path.to_owned() });
+        }
         let folder = folder_of(path);
         let failed = |error: Errno| match error {
             Errno::NOTDIR | Errno::LOOP => NotBeside::Occupied { path: folder.clone() },
@@ -75,8 +78,8 @@ impl Beside {
         Ok(())
     }
 
-    /// Reads a file.
-    pub(super) fn read(&self, digest: Sha256Digest) -> io::Result<Vec<u8>> {
+    /// Reads a file of at most `most` bytes.
+    pub(super) fn read(&self, digest: Sha256Digest, most: u64) -> io::Result<Vec<u8>> {
         let Some(folder) = &self.0 else { return Err(io::ErrorKind::NotFound.into()) };
         // A pipe would keep whoever opens it waiting.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -84,6 +87,6 @@ impl Beside {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
-        read_capped(file, MAX_BYTES)
+        read_capped(file, most)
     }
 }

@@ -117,9 +117,9 @@ impl<'d> Scanner<'d> {
         }
         match (first, shape) {
             (b'{', Shape::Structure(structure)) => self.structure(structure, depth + 1),
-            (b'{', Shape::Map(of)) => self.map(of, depth + 1),
-            (b'{', Shape::ListsAt(names)) => self.map_with_lists(names, shape, depth + 1),
-            (b'{', _) => self.map(&Shape::Any, depth + 1),
+            (b'{', Shape::Map(of)) => self.map(of, &[], depth + 1),
+            (b'{', Shape::ListsAt(names)) => self.map(shape, names, depth + 1),
+            (b'{', _) => self.map(&Shape::Any, &[], depth + 1),
             (b'[', Shape::List(of, at_most)) => self.list(of, *at_most, depth + 1),
             (b'[', _) => self.list(&Shape::Any, usize::MAX, depth + 1),
             (b'"', _) => self.string().map(drop),
@@ -271,25 +271,12 @@ impl<'d> Scanner<'d> {
         self.expect(b']')
     }
 
-    fn map(&mut self, of: &Shape, depth: usize) -> Result<(), Stop> {
+    /// An object with free names. A list may stand as the value of `lists`, whatever shape other values have.
+    fn map(&mut self, of: &Shape, lists: &[&str], depth: usize) -> Result<(), Stop> {
         let mut names = Names::default();
         self.members(|scanner| {
             let name = scanner.name()?;
-            scanner.value(of, depth)?;
-            match names.add(name) {
-                Some(twice) => scanner.twice(&twice),
-                None => Ok(()),
-            }
-        })
-    }
-
-    fn map_with_lists(&mut self, lists: &[&str], of: &Shape, depth: usize) -> Result<(), Stop> {
-        let mut names = Names::default();
-        self.members(|scanner| {
-            let name = scanner.name()?;
-            scanner.skip_space();
-            if scanner.peek() == Some(b'[') && lists.contains(&&*name) {
-                scanner.at += 1;
+            if lists.contains(&&*name) && scanner.take(b'[') {
                 scanner.list(of, usize::MAX, depth + 1)?;
             } else {
                 scanner.value(of, depth)?;

@@ -137,10 +137,7 @@ impl<'p> Accepted<'p> {
     fn check_time(&mut self, minimum: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
         let Some(minimum) = minimum else { return Ok(()) };
         let stated = self.statement.as_ref().and_then(signed_time::of_statement);
-        if let Some(ahead) = stated.filter(|stated| stated.as_second() - now.as_second() > MAX_AHEAD) {
-            let reason = format!("it says that it was made at {ahead}, and now is {now}");
-            return Err(Refusal::unproven(step::MINIMUM_TIME, reason));
-        }
+        stated.map_or(Ok(()), |stated| signed_time::check(stated, now))?;
         let certificate = self.certificate.as_ref();
         let certified = certificate.map(|claims| claims.not_before);
         let is_short = certificate.is_some_and(|claims| {
@@ -158,9 +155,6 @@ impl<'p> Accepted<'p> {
         }
     }
 }
-
-/// How far a time that was signed may lie ahead of this machine's clock, in seconds.
-const MAX_AHEAD: i64 = 60;
 
 /// How long a certificate is valid at most that binds the time of its signatures, in seconds.
 const SHORT_LIVED: i64 = 24 * 60 * 60;

@@ -182,6 +182,9 @@ fn witnessed<'b>(
         let authorities = &rules.root.prepared().timestamp_authorities;
         times.insert(timestamp::verify(token, signature, authorities, rules.now)?);
     }
+    if rules.is_needed {
+        shown.check_times(&times)?;
+    }
     Ok((shown, times))
 }
 

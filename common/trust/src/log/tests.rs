@@ -165,3 +165,25 @@ fn a_log_is_believed_within_its_window_only() {
     assert!(!window(start, end, Some("2023-01-01T00:00:00Z")));
     assert!(!window("2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z", None));
 }
+
+#[test]
+fn a_log_that_has_ended_took_the_signature_in_within_its_window() {
+    let own = SigningKey::generate();
+    let entry = entry("log.example", "log.example", &own, &own);
+    let (start, end) = ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
+    let holds = |window: serde_json::Value, times: &[&str]| {
+        let window = log_of(&own, "https://log.example", &window).window;
+        let shown = Shown { known: vec![(&entry, Shows::Inclusion, window)], ..Shown::default() };
+        shown.check_times(&times.iter().map(|time| time.parse().unwrap()).collect()).is_ok()
+    };
+    let (within, behind) = ("2020-06-01T00:00:00Z", "2022-06-01T00:00:00Z");
+    for (window, times, expected) in [
+        (json!({"start": start}), vec![], true),
+        (json!({"start": start, "end": end}), vec![], false),
+        (json!({"start": start, "end": end}), vec![behind], false),
+        (json!({"start": start, "end": end}), vec![within, behind], true),
+        (json!({"start": start, "end": end}), vec![end], true),
+    ] {
+        assert_eq!(holds(window.clone(), &times), expected, "{window} {times:?}");
+    }
+}
