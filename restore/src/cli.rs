@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume};
+use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog};
 
 /// Brings snapshots back, and rehearses restores in scratch containers
 ///
@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     Diff(diff::Args),
     Rehearse(rehearse::Args),
     Gc(gc::Args),
+    #[command(hide = true)]
+    Watchdog(watchdog::Args),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),
 }

@@ -8,3 +8,4 @@ pub(crate) mod ls;
 pub(crate) mod path;
 pub(crate) mod rehearse;
 pub(crate) mod volume;
+pub(crate) mod watchdog;

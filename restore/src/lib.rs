@@ -13,7 +13,7 @@ pub mod rehearsal;
 use lifeboat_shell::{Failure, Outcome, Ui, pages};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume};
+use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog};
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
@@ -31,6 +31,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Diff(args) => diff::run(args, ui).await,
         Verb::Rehearse(args) => rehearse::run(args, ui).await,
         Verb::Gc(args) => gc::run(args, ui).await,
+        Verb::Watchdog(args) => watchdog::run(args).await,
         Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
         Verb::Man(args) => pages::man::<Cli>(&args, ui),
     }

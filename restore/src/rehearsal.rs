@@ -4,14 +4,17 @@
 //! [`lifeboat_report::drill::DrillReport`]; a drill that finds something wrong is a report, not an error.
 
 mod boot;
+mod caveats;
 mod checks;
 mod drill;
 mod grounds;
+mod guard;
 mod halt;
 mod plan;
 mod point;
 mod tree_removal;
 mod verdict;
+pub mod watchdog;
 
 pub use drill::{DrillOptions, rehearse};
 pub use grounds::{FolderError, Grounds, GroundsError, Swept};

@@ -9,13 +9,15 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
+use lifeboat_docker::EngineError;
 use lifeboat_docker::ownership::{MachineKey, RehearsalId, ScratchKind};
+use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trial;
 use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 use crate::docker::{Docker, Playground, docker, eventually, runtime, state};
-use crate::sandbox::{Sweep, owner, rules_of, scratch_objects};
+use crate::sandbox::{Sweep, TOGETHER, owner, rules_of, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
@@ -32,6 +34,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             "gc::a_killed_drill_leaves_nothing_that_others_can_reach_and_the_next_command_removes_it",
             killed,
         ),
+        test("gc::a_drill_that_is_killed_in_any_phase_is_cleared_away_after", killed_anywhere),
+        test("gc::labels_of_an_image_steer_no_backup_of_its_host", labels_of_images),
     ]
 }
 
@@ -44,7 +48,7 @@ fn collection(found: &Docker) {
         let engine = found.engine().await.unwrap();
         // Three processes that were killed: their sandboxes are simply forgotten.
         for owner in [&old, &young, &dead] {
-            let sandbox = engine.sandbox(owner.clone()).await.unwrap();
+            let sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
             sandbox.volume("data").await.unwrap();
             drop(sandbox);
             assert!(!rules_of(&owner.id.to_string()).is_empty());
@@ -189,6 +193,57 @@ fn forged(found: &Docker) {
     }
 }
 
+/// What an image says about itself steers no backup of the host that runs it.
+fn labels_of_images(found: &Docker) {
+    let play = Playground::new();
+    let compose = |name: &str, value: &str| (format!("com.docker.compose.{name}"), value.to_owned());
+    let project = play.name("shop");
+    let mut labels = BTreeMap::from([
+        compose("project", &project),
+        compose("service", "db"),
+        compose("config-hash", "abc"),
+        compose("container-number", "1"),
+        compose("oneoff", "False"),
+        ("io.kubernetes.pod.uid".to_owned(), "x".to_owned()),
+        ("com.docker.swarm.task.id".to_owned(), "x".to_owned()),
+    ]);
+    let hostile = image_with(found, &labels, &play);
+    let _undo = Undo(vec![vec!["rmi".to_owned(), "--force".to_owned(), hostile.clone()]]);
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let run = |name: &str, more: &[&str]| {
+        play.run(name, &[&["--volume", &mount], more, &[&hostile, "sleep", "600"]].concat())
+    };
+    run("stranger", &[]);
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let stranger = engine.container(&play.name("stranger")).await.unwrap();
+        assert_eq!((stranger.service, stranger.orchestrated), (None, false));
+        let wanted = Wanted { projects: vec![project.clone()], ..Default::default() };
+        let error = engine.select(&wanted).await.unwrap_err();
+        assert!(matches!(error, EngineError::NotFound { .. }), "{error}");
+
+        // One that Compose has made of the same image is the project's, and the other still is not.
+        run("own", &["--label", "com.docker.compose.config-hash=def"]);
+        let selection = engine.select(&wanted).await.unwrap();
+        let names: Vec<&str> = selection.containers.iter().map(|container| container.name.as_str()).collect();
+        assert!(names.contains(&play.name("own").as_str()), "{names:?}");
+        let of_project = selection.containers.iter().filter(|container| container.service.is_some()).count();
+        assert_eq!(of_project, 1, "{names:?}");
+        let own = engine.container(&play.name("own")).await.unwrap();
+        assert!(!own.orchestrated);
+    });
+    // Whose image is gone is what its labels say.
+    labels.clear();
+    docker(&["rm", "--force", &play.name("stranger")]);
+    docker(&["stop", "--time", "0", &play.name("own")]);
+    docker(&["rmi", "--force", &hostile]);
+    runtime().block_on(async {
+        let own = found.engine().await.unwrap().container(&play.name("own")).await.unwrap();
+        assert_eq!(own.service.unwrap().project, project);
+    });
+}
+
 fn as_nobody(script: &str) -> bool {
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script];
     Command::new("setpriv")
@@ -226,7 +281,7 @@ fn killed(found: &Docker) {
         fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    let drill = || {
+    let drill = |dies_with_its_watchdog: bool| {
         let mut command = yard.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let copy = || {
@@ -234,11 +289,15 @@ fn killed(found: &Docker) {
             names.lines().find(|name| name.ends_with(&play.name("app"))).map(str::to_owned)
         };
         eventually("the scratch copy runs", || copy().is_some());
+        let name = copy().unwrap();
+        if dies_with_its_watchdog {
+            kill(watchdog_of(child.id()));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        copy().unwrap()["lifeboat-".len()..][..16].to_owned()
+        name["lifeboat-".len()..][..16].to_owned()
     };
-    let id = drill();
+    let id = drill(true);
     let _sweep =
         Undo(vec![vec!["rm".into(), "--force".into(), format!("lifeboat-{id}-{}", play.name("app"))]]);
     let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
@@ -256,10 +315,98 @@ fn killed(found: &Docker) {
     assert_eq!(state(&app), "running");
 
     // The next drill begins by removing what the last one left, although nothing of it has expired.
-    let id = drill();
+    let id = drill(true);
     assert_ne!(scratch_objects(&id), "");
     fs::write(&plan, "version = 1\nstability = \"0s\"\n").unwrap();
     let said = yard.restore(["rehearse", "latest", "--plan", plan.to_str().unwrap()]).expect_code(3);
     assert!(said.stderr.contains("an earlier drill did not clear away"), "{}", said.stderr);
     assert_eq!(scratch_objects(&id), "");
+
+    // With its watchdog alive nobody needs to run anything.
+    fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
+    let id = drill(false);
+    let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
+    eventually("the watchdog has cleared away", || scratch_objects(&id).is_empty() && !left.exists());
+    eventually("the watchdog has left the register", || {
+        fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count() == 0
+    });
+    assert_eq!(state(&app), "running");
+}
+
+/// Whether a drill of this id has come so far.
+type Reached<'a> = &'a dyn Fn(&str) -> bool;
+
+fn killed_anywhere(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let app =
+        play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
+    eventually("the container has written", || {
+        docker(&["exec", &app, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
+    });
+    let mut yard = Yard::without_repository(BINARIES);
+    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
+    yard.init().expect_code(0);
+    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    let plan = yard.path("plan.toml");
+    fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
+    let register = yard.path("state/lifeboat/drills");
+    let entered = || {
+        let entries = fs::read_dir(&register).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.find_map(|name| Some(name.strip_suffix(".lock")?.to_owned()))
+    };
+    let listed = |what: &[&str], id: &str| {
+        let filter = format!("label=io.lifeboat.rehearsal={id}");
+        docker(&[what, &["--filter", &filter]].concat())
+    };
+    let phases: [(&str, Reached<'_>); 6] = [
+        ("it is in the register", &|_| true),
+        ("its network is there", &|id| !listed(&["network", "ls", "--quiet"], id).is_empty()),
+        ("its walls stand", &|id| rules_of(id).lines().count() >= 8),
+        ("its volume is there", &|id| !listed(&["volume", "ls", "--quiet"], id).is_empty()),
+        ("its probe runs", &|id| !listed(&["ps", "--quiet"], id).is_empty()),
+        ("its copy runs", &|id| listed(&["ps", "--quiet"], id).lines().count() > 1),
+    ];
+    for (phase, is_reached) in phases {
+        let mut command = yard.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
+        let mut drill = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut id = String::new();
+        eventually(phase, || {
+            id = entered().unwrap_or_default();
+            !id.is_empty() && is_reached(&id)
+        });
+        drill.kill().unwrap();
+        drill.wait().unwrap();
+        eventually(&format!("after a drill that was killed when {phase}, nothing is there"), || {
+            scratch_objects(&id).is_empty() && entered().is_none()
+        });
+    }
+    assert_eq!(state(&app), "running");
+}
+
+/// The process that a drill has started beside itself.
+fn watchdog_of(drill: u32) -> u32 {
+    let children = fs::read_dir(format!("/proc/{drill}/task")).unwrap().flat_map(|task| {
+        let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+        children.split_ascii_whitespace().map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>()
+    });
+    let is_watchdog =
+        |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().ends_with(b"\0watchdog\0");
+    let watchdog = children.into_iter().find(is_watchdog).expect("a drill has a watchdog");
+    // It knows nothing that must not be known.
+    let environment = fs::read(format!("/proc/{watchdog}/environ")).unwrap();
+    let names: Vec<String> = environment
+        .split(|byte| *byte == 0)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| String::from_utf8_lossy(pair).split('=').next().unwrap().to_owned())
+        .collect();
+    let known = ["PATH", "HOME", "XDG_STATE_HOME", "DOCKER_HOST", "LIFEBOAT_LOG"];
+    assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
+    watchdog
+}
+
+fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }

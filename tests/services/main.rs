@@ -4,12 +4,14 @@
 mod age;
 mod docker;
 mod gc;
+mod limits;
 mod programs;
 mod reader;
 mod rehearsal;
 mod restoring;
 mod roles;
 mod sandbox;
+mod slow;
 mod storage;
 mod store;
 mod supply_chain;
@@ -38,10 +40,12 @@ fn main() -> std::process::ExitCode {
     trials.extend(restoring::trials());
     trials.extend(roles::trials());
     trials.extend(sandbox::trials());
+    trials.extend(slow::trials());
     trials.extend(storage::trials());
     trials.extend(store::trials());
     trials.extend(supply_chain::trials());
     trials.extend(volumes::trials());
+    trials.extend(limits::trials());
     trials.extend(walls::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

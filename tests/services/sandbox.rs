@@ -10,7 +10,7 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::EngineError;
 use lifeboat_docker::ownership::{MachineKey, Ownership, RehearsalId};
 use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
-use lifeboat_docker::scratch::{ExecCommand, Ready};
+use lifeboat_docker::scratch::{ExecCommand, Ready, Together};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trial;
 
@@ -26,6 +26,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     };
     vec![test("sandbox::it_is_cut_off_and_leaves_nothing", cut_off)]
 }
+
+/// The most that the containers of these tests take together.
+pub(crate) const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 1024 };
 
 pub(crate) fn owner(lifetime: Duration, key: &MachineKey) -> Ownership {
     let lifetime = jiff::SignedDuration::try_from(lifetime).unwrap();
@@ -52,8 +55,17 @@ pub(crate) fn scratch_objects(id: impl std::fmt::Display) -> String {
         docker(&["network", "ls", "--quiet", "--filter", &filter]),
         docker(&["images", "--all", "--quiet", "--filter", &filter]),
         rules_of(id.to_string().as_str()),
+        groups_of(id.to_string().as_str()),
     ]
     .concat()
+}
+
+/// The control groups that a rehearsal has made.
+fn groups_of(id: &str) -> String {
+    let name = format!("*{id}*");
+    let found =
+        Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "2", "-name", &name]).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).into_owned()
 }
 
 /// The rules of both packet filters that a rehearsal set.
@@ -94,7 +106,7 @@ fn cut_off(found: &Docker) {
         let parts = captured.container_parts().unwrap().remove(0);
         let image =
             engine.resolve_image(&parts, captured.image_parts(&parts.image_id).as_ref()).await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
         let volume = sandbox.volume(&data).await.unwrap();
         std::fs::write(volume.directory.join("restored"), "yes").unwrap();
         let restored = BTreeMap::from([(data.clone(), volume.name.clone())]);
@@ -105,6 +117,9 @@ fn cut_off(found: &Docker) {
             restored: &restored,
             containers: &BTreeMap::new(),
             limits: Limits { memory_bytes: 64 << 20, nano_cpus: 1_000_000_000, processes: 64 },
+            walls: &sandbox.walls(None),
+            is_alone: false,
+            may_win_rights: false,
             env: &BTreeMap::new(),
         };
         let sanitised = sanitise(&parts, &image, &setting);

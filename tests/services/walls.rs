@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -13,13 +16,13 @@ use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
 use lifeboat_docker::scratch::{ExecCommand, Isolation, Sandbox};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_tests::command::run;
-use lifeboat_tests::gate::trial;
+use lifeboat_tests::gate::{interpreter, trial};
 use lifeboat_tests::repository::Yard;
 use serde_json::json;
 
 use crate::BINARIES;
 use crate::docker::{Docker, Playground, docker, eventually, runtime};
-use crate::sandbox::{Sweep, owner, rules_of, scratch_objects};
+use crate::sandbox::{Sweep, TOGETHER, owner, rules_of, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
@@ -29,7 +32,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         })
     };
+    let with_python = found.clone().and_then(|docker| Ok((docker, interpreter()?)));
+    let outside = trial("walls::a_machine_outside_hears_nothing", with_python, |(docker, python)| {
+        outside(&docker, &python);
+        Ok(())
+    });
     vec![
+        outside,
         test("walls::without_both_every_way_out_is_heard", neither),
         test("walls::the_packet_filter_alone_lets_no_packet_in", filter_alone),
         test("walls::the_bridge_alone_lets_in_what_only_root_can_send", bridge_alone),
@@ -80,7 +89,7 @@ fn proof(found: &Docker, change: impl Fn(&Ownership)) -> Result<Isolation, Engin
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
         assert!(!rules_of(&owner.id.to_string()).is_empty());
         change(&owner);
         let shown = sandbox.prove_isolation().await;
@@ -149,7 +158,7 @@ fn overtaken(found: &Docker) {
         });
         runtime().block_on(async {
             let engine = found.engine().await.unwrap();
-            let sandbox = engine.sandbox(owner.clone()).await;
+            let sandbox = engine.sandbox(owner.clone(), TOGETHER).await;
             overtakes.join().unwrap();
             filter("-D");
             let cleared = sandbox.unwrap().tear_down().await.unwrap();
@@ -188,9 +197,15 @@ fn wants_out(found: &Docker) -> (ContainerParts, ImageParts) {
         "NetworkSettings": {"Networks": {"bridge": {}}},
         "Mounts": [],
     });
-    let image =
-        ImageParts { id: image, digests: vec![], volumes: vec![], env: vec![], platform: String::new() };
-    (ContainerParts::from_document(&document).unwrap(), image)
+    let image = ImageParts {
+        id: image,
+        digests: vec![],
+        volumes: vec![],
+        env: vec![],
+        platform: String::new(),
+        labels: BTreeMap::new(),
+    };
+    (ContainerParts::from_document(&document, None).unwrap(), image)
 }
 
 async fn started(engine: &Engine, sandbox: &Sandbox, found: &Docker) -> String {
@@ -203,6 +218,9 @@ async fn started(engine: &Engine, sandbox: &Sandbox, found: &Docker) -> String {
         restored: &BTreeMap::new(),
         containers: &BTreeMap::new(),
         limits: Limits { memory_bytes: 64 << 20, nano_cpus: 1_000_000_000, processes: 64 },
+        walls: &sandbox.walls(None),
+        is_alone: false,
+        may_win_rights: false,
         env: &BTreeMap::new(),
     };
     let sanitised = sanitise(&parts, &image, &setting);
@@ -219,7 +237,7 @@ fn hostile(found: &Docker) {
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone()).await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
         sandbox.prove_isolation().await.unwrap();
         let id = started(&engine, &sandbox, found).await;
         let ask = async |script: &str| {
@@ -263,6 +281,116 @@ fn hostile(found: &Docker) {
         assert!(cleared.leftovers.is_empty(), "{cleared:?}");
     });
     assert_eq!(scratch_objects(&owner.id), "");
+}
+
+/// A machine beside this host, in a network namespace; this host forwards to it.
+struct Outside {
+    namespace: String,
+    before: Vec<(String, String)>,
+}
+
+fn ip(args: &str) {
+    let done = Command::new("/usr/sbin/ip").args(args.split(' ')).output().unwrap();
+    assert!(done.status.success(), "ip {args}: {done:?}");
+}
+
+impl Outside {
+    fn new(rp_filter: &str, with_ipv6: bool) -> Self {
+        let namespace = format!("lbt{}", std::process::id());
+        let mut made = Self { namespace, before: Vec::new() };
+        let name = made.namespace.clone();
+        ip(&format!("netns add {name}"));
+        ip(&format!("link add {name} type veth peer name outside netns {name}"));
+        for (setting, value) in [
+            (format!("ipv4/conf/{name}/rp_filter"), rp_filter),
+            ("ipv4/conf/all/rp_filter".to_owned(), rp_filter),
+            ("ipv4/conf/all/forwarding".to_owned(), "1"),
+            ("ipv6/conf/all/forwarding".to_owned(), "1"),
+            (format!("ipv6/conf/{name}/disable_ipv6"), if with_ipv6 { "0" } else { "1" }),
+        ] {
+            let path = format!("/proc/sys/net/{setting}");
+            made.before.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            fs::write(path, value).unwrap();
+        }
+        ip(&format!("addr add 198.51.100.1/24 dev {name}"));
+        ip(&format!("link set {name} up"));
+        ip(&format!("-n {name} addr add 198.51.100.7/24 dev outside"));
+        ip(&format!("-n {name} link set outside up"));
+        ip(&format!("-n {name} route add default via 198.51.100.1"));
+        if with_ipv6 {
+            ip(&format!("addr add 2001:db8:77::1/64 dev {name} nodad"));
+            ip(&format!("-n {name} addr add 2001:db8:77::7/64 dev outside nodad"));
+        }
+        made
+    }
+
+    /// What the machine hears while `work` is done, in the order in which it came.
+    fn hears(&self, python: &Path, word: &str, work: impl FnOnce()) -> Vec<String> {
+        let mut listener = Command::new("/usr/sbin/ip")
+            .args(["netns", "exec", &self.namespace])
+            .arg(python)
+            .args([FRAMES, "hear", word])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(listener.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        work();
+        // What this host sends itself comes last.
+        let socket = UdpSocket::bind("198.51.100.1:0").unwrap();
+        socket.send_to(format!("{word} end").as_bytes(), "198.51.100.7:4001").unwrap();
+        let heard: Vec<String> = lines.map(|line| line.unwrap()).collect();
+        assert!(listener.wait().unwrap().success());
+        heard
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        for (path, value) in self.before.iter().rev() {
+            let _ = fs::write(path, value);
+        }
+        let _ = Command::new("/usr/sbin/ip").args(["netns", "del", &self.namespace]).status();
+    }
+}
+
+/// The attacker's frames.
+const FRAMES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services/walls/frames.py");
+
+fn outside(found: &Docker, python: &Path) {
+    let hosts: Vec<String> = ["172.17.0.1", "198.51.100.1"].map(str::to_owned).to_vec();
+    for (rp_filter, with_ipv6, has_walls) in [("0", true, true), ("2", false, true), ("0", true, false)] {
+        let outside = Outside::new(rp_filter, with_ipv6);
+        let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+        let _sweep = Sweep(found, owner.clone());
+        runtime().block_on(async {
+            let engine = found.engine().await.unwrap();
+            let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
+            sandbox.prove_isolation().await.unwrap();
+            let id = started(&engine, &sandbox, found).await;
+            if !has_walls {
+                undo_settings(&owner);
+                undo_filter(&owner);
+            }
+            let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
+            let mac = fs::read_to_string(format!("/sys/class/net/{}/address", bridge(&owner))).unwrap();
+            let word = format!("lifeboat-{}", owner.id);
+            let heard = outside.hears(python, &word, || {
+                let mut send = Command::new("nsenter");
+                send.args(["-t", &pid, "-n"])
+                    .arg(python)
+                    .args([FRAMES, "send", mac.trim(), &word])
+                    .args(&hosts);
+                assert!(send.status().unwrap().success());
+            });
+            if has_walls {
+                assert_eq!(heard, ["end"], "rp_filter {rp_filter}, IPv6 {with_ipv6}");
+            } else {
+                assert!(heard.len() > 1, "without the walls the machine outside hears: {heard:?}");
+            }
+            sandbox.tear_down().await.unwrap();
+        });
+    }
 }
 
 fn no_filter(found: &Docker) {

@@ -59,6 +59,11 @@ pub(crate) struct Args {
     /// The name that the snapshot carries for this host [default: the host's own]
     #[arg(long, value_name = "H")]
     host: Option<String>,
+    /// How many MiB of sealed data may wait on this host's disk for a slow storage, while reading goes on
+    ///
+    /// They lie in the cache folder. Containers that were stopped start when their last byte has been read.
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(..=1 << 30))]
+    spool: u64,
     /// Read and count everything, store nothing, stop nothing
     #[arg(long)]
     dry_run: bool,
@@ -119,7 +124,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         tags: args.tag.clone(),
         application: args.what.project.first().cloned(),
         compression_level: 3,
-        pack_sizes: PackSizes::default(),
+        pack_sizes: PackSizes { spool_bytes: args.spool << 20, ..PackSizes::default() },
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         cache: args.cache.folder(),
         dry_run: args.dry_run,
@@ -157,10 +162,19 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     progress.phase("storing", Unit::Items, None);
     let Captured { writer, streams, consistencies } = captured;
-    let committed = writer.commit(&progress).await?;
+    // Much may wait for a slow storage. What has landed serves the next run, whenever this one ends.
+    let committed = tokio::select! {
+        committed = writer.commit(&progress) => committed?,
+        () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
+    };
+    let unreleased = at_rest.unreleased.take();
     let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
     report.left_out = args.leave_out.tell(&excludes, ui);
     ui.report(&report);
+    if let Some(failure) = unreleased {
+        ui.warn("the snapshot is stored; what failed is starting the containers again");
+        return Err(failure);
+    }
     Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })
 }
 

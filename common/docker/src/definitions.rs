@@ -3,6 +3,8 @@
 //!
 //! These documents hold secrets (environment variables, labels). They are stored encrypted, and `Debug` shows names only.
 
+mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +17,14 @@ use crate::EngineError;
 use crate::document::{keys, list, pairs, some_text, some_texts, text, texts};
 use crate::engine::{Engine, EngineFacts};
 use crate::order::Depends;
+use crate::own_labels::own;
 use crate::selection::{Dependency, Selection, Service};
 
 /// The version of the stored document that this code writes and reads.
 const VERSION: u32 = 1;
+
+/// Shorter values are no secrets: to strike them out would strike out parts of words.
+const SHORTEST_SECRET: usize = 4;
 
 /// The largest stored document that is read, in bytes.
 pub const DEFINITIONS_BYTES: usize = 64 << 20;
@@ -141,6 +147,8 @@ pub struct ImageParts {
     pub env: Vec<String>,
     /// Operating system and architecture.
     pub platform: String,
+    /// The labels that its containers inherit.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Definitions {
@@ -201,7 +209,11 @@ impl Definitions {
 
     /// The containers' parts, in the order of capture.
     pub fn container_parts(&self) -> Result<Vec<ContainerParts>, EngineError> {
-        self.containers.iter().map(ContainerParts::from_document).collect()
+        let parts = |document: &Value| {
+            let image = self.image_parts(&text(&document["Image"]));
+            ContainerParts::from_document(document, image.as_ref())
+        };
+        self.containers.iter().map(parts).collect()
     }
 
     /// The parts of the image with this id, if it was captured.
@@ -211,16 +223,16 @@ impl Definitions {
 }
 
 impl ContainerParts {
-    /// Reads the engine's description of a container.
+    /// Reads the engine's description of a container, whose image this is, if it is known.
     ///
     /// # Errors
     /// [`EngineError::Definitions`] when it has no id or no image.
-    pub fn from_document(document: &Value) -> Result<Self, EngineError> {
+    pub fn from_document(document: &Value, image: Option<&ImageParts>) -> Result<Self, EngineError> {
         let (config, host) = (&document["Config"], &document["HostConfig"]);
         let missing = |what: &str| EngineError::Definitions { reason: format!("a container has no {what}") };
         let id = some_text(&document["Id"]).ok_or_else(|| missing("id"))?;
         let name = text(&document["Name"]).trim_start_matches('/').to_owned();
-        let labels = pairs(&config["Labels"]);
+        let labels = own(pairs(&config["Labels"]), image.map(|image| &image.labels));
         // Where the user gives no host name the engine takes the first twelve digits of the id.
         let hostname = some_text(&config["Hostname"]).filter(|name| !id.starts_with(name.as_str()));
         Ok(Self {
@@ -262,16 +274,24 @@ impl ContainerParts {
         self.network_mode.strip_prefix("container:")
     }
 
-    /// The values of environment variables that the user set, not the image: they may be secrets.
+    /// What may be secret: the values of environment variables that the user set, not the image, and what stands in a
+    /// command or a health check where a password would.
     pub fn secret_values(&self, image: Option<&ImageParts>) -> Vec<String> {
         let public: BTreeSet<&String> = image.map(|image| image.env.iter().collect()).unwrap_or_default();
-        self.env
+        let set: Vec<&str> = self
+            .env
             .iter()
             .filter(|pair| !public.contains(pair))
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(_, value)| value.to_owned())
-            .filter(|value| value.len() >= 4)
-            .collect()
+            .filter_map(|pair| Some(pair.split_once('=')?.1))
+            .collect();
+        let command =
+            [&self.entrypoint, &self.cmd].map(|words| words.as_deref().unwrap_or_default().join(" "));
+        let health = self.healthcheck.as_ref().map(|health| texts(&health["Test"]).join(" "));
+        let texts = command.iter().chain(&health).map(String::as_str).chain(set.iter().copied());
+        let within: Vec<String> = texts.flat_map(secrets::within).map(str::to_owned).collect();
+        let mut values: Vec<String> = set.into_iter().map(str::to_owned).chain(within).collect();
+        values.retain(|value| value.len() >= SHORTEST_SECRET);
+        values
     }
 }
 
@@ -325,6 +345,7 @@ impl ImageParts {
             volumes: keys(&document["Config"]["Volumes"]),
             env: texts(&document["Config"]["Env"]),
             platform: format!("{}/{}", text(&document["Os"]), text(&document["Architecture"])),
+            labels: pairs(&document["Config"]["Labels"]),
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::EngineError;
+use crate::means::EngineMeans;
 
 /// Where the engine listens when nothing else is said.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -36,6 +37,7 @@ pub struct Engine {
     address: Address,
     client: Docker,
     facts: Arc<EngineFacts>,
+    means: Arc<EngineMeans>,
 }
 
 /// What an engine says of itself, as it is kept with captured definitions and in reports.
@@ -156,7 +158,8 @@ impl Engine {
             Ok(answers) => answers?,
         };
         let facts = Arc::new(facts_from(&version, &info));
-        let engine = Self { address, client, facts };
+        let means = Arc::new(EngineMeans::from_documents(&version, &info));
+        let engine = Self { address, client, facts, means };
         if !engine.speaks(OLDEST_API.0, OLDEST_API.1) {
             return Err(EngineError::TooOld {
                 address: engine.address.to_string(),
@@ -170,6 +173,11 @@ impl Engine {
     /// What the engine says of itself.
     pub fn facts(&self) -> &EngineFacts {
         &self.facts
+    }
+
+    /// What the engine can do for scratch containers.
+    pub fn means(&self) -> &EngineMeans {
+        &self.means
     }
 
     /// Where the engine was reached.
@@ -207,6 +215,29 @@ impl Engine {
 }
 
 impl Engine {
+    /// A header of the answer to a HEAD of `path`; none where there is no such thing.
+    pub(crate) async fn head(
+        &self,
+        path: &str,
+        header: &str,
+        operation: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let lost = |source| EngineError::Lost { operation: operation.to_owned(), source };
+        let exchange = call(&self.address, hyper::Method::HEAD, path);
+        let answer = tokio::time::timeout(CALL_TIMEOUT, exchange).await;
+        let answer = answer.map_err(|elapsed| lost(Box::new(elapsed)))?.map_err(lost)?;
+        match answer.status {
+            200..300 => {
+                Ok(answer.headers.get(header).and_then(|value| value.to_str().ok()).map(str::to_owned))
+            }
+            404 => Ok(None),
+            status => {
+                let message = "it gave no reason".to_owned();
+                Err(EngineError::Answer { operation: operation.to_owned(), status, message })
+            }
+        }
+    }
+
     /// The engine's description of an image, by id, digest or tag.
     pub(crate) async fn image_document(&self, name: &str) -> Result<Value, EngineError> {
         self.get(&format!("/images/{}/json", segment(name)), "describe an image").await
@@ -214,7 +245,7 @@ impl Engine {
 }
 
 /// `text` as one segment of a request's path: whatever it holds, it changes nothing else of the request.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
@@ -235,21 +266,8 @@ pub(crate) fn filtered(path: &str, filters: &[(&str, &str)]) -> String {
 }
 
 async fn get(address: &Address, path: &str, operation: &str) -> Result<Value, EngineError> {
-    let lost = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Lost {
-        operation: operation.to_owned(),
-        source,
-    };
-    let (status, body) = match address {
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(|error| lost(Box::new(error)))?;
-            exchange(TokioIo::new(stream), path).await
-        }
-        Address::Tcp(host) => {
-            let stream = TcpStream::connect(host).await.map_err(|error| lost(Box::new(error)))?;
-            exchange(TokioIo::new(stream), path).await
-        }
-    }
-    .map_err(lost)?;
+    let lost = |source| EngineError::Lost { operation: operation.to_owned(), source };
+    let Answer { status, body, .. } = call(address, hyper::Method::GET, path).await.map_err(lost)?;
     if !(200..300).contains(&status) {
         #[derive(Deserialize)]
         struct Message {
@@ -267,19 +285,39 @@ async fn get(address: &Address, path: &str, operation: &str) -> Result<Value, En
     })
 }
 
-async fn exchange<S>(stream: S, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>>
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the engine answered.
+struct Answer {
+    status: u16,
+    headers: hyper::HeaderMap,
+    body: Bytes,
+}
+
+async fn call(address: &Address, method: hyper::Method, path: &str) -> Result<Answer, AnyError> {
+    match address {
+        Address::Unix(socket) => {
+            exchange(TokioIo::new(UnixStream::connect(socket).await?), method, path).await
+        }
+        Address::Tcp(host) => exchange(TokioIo::new(TcpStream::connect(host).await?), method, path).await,
+    }
+}
+
+async fn exchange<S>(stream: S, method: hyper::Method, path: &str) -> Result<Answer, AnyError>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let connection = tokio::spawn(connection);
-    let request =
-        hyper::Request::get(path).header(hyper::header::HOST, "docker").body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(hyper::header::HOST, "docker")
+        .body(Empty::<Bytes>::new())?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
     connection.abort();
-    Ok((status, body))
+    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
 }
 
 fn facts_from(version: &Value, info: &Value) -> EngineFacts {

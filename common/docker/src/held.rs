@@ -148,6 +148,7 @@ mod tests {
             .collect();
         Container::from_document(
             &json!({"Id": id, "Name": format!("/{id}"), "State": {"Running": running}, "Mounts": mounts}),
+            None,
         )
     }
 

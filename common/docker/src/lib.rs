@@ -13,7 +13,9 @@ mod engine;
 mod error;
 pub mod held;
 mod machine_key;
+mod means;
 pub mod order;
+mod own_labels;
 pub mod ownership;
 pub mod quiesce;
 pub mod scratch;
@@ -22,3 +24,4 @@ pub mod volume;
 
 pub use engine::{Engine, EngineFacts};
 pub use error::EngineError;
+pub use means::{CgroupDriver, Cgroups, EngineMeans};

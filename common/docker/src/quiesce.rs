@@ -407,8 +407,11 @@ mod tests {
 
     #[test]
     fn a_container_that_would_vanish_is_not_stopped_but_may_be_paused() {
-        let mut container = Container::from_document(&serde_json::json!({
-            "Id": "x", "Name": "/job", "HostConfig": {"AutoRemove": true}, "State": {"Running": true}}));
+        let mut container = Container::from_document(
+            &serde_json::json!({
+            "Id": "x", "Name": "/job", "HostConfig": {"AutoRemove": true}, "State": {"Running": true}}),
+            None,
+        );
         assert!(refuse_harm(&container, Action::Stop).is_err());
         assert!(refuse_harm(&container, Action::Pause).is_ok());
         container.removed_on_stop = false;

@@ -12,18 +12,22 @@
 mod attack;
 mod boot;
 mod bridge;
+mod cgroup;
 mod clear;
 mod exec;
 mod filter;
 mod frames;
 mod image;
 mod isolation;
+mod links;
 mod namespace;
 mod permitted;
 mod probe;
 pub mod sanitise;
+mod seccomp;
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,12 +36,14 @@ use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
 pub use self::boot::{NotReady, Ready, redacted};
 use self::bridge::Bridge;
+use self::cgroup::Cgroup;
+pub use self::cgroup::Together;
 pub use self::clear::{Cleared, Collected};
 pub use self::exec::{ExecCommand, ExecOutput};
 use self::filter::Filter;
 pub use self::image::ResolvedImage;
 pub use self::isolation::Isolation;
-use self::sanitise::Sanitised;
+use self::sanitise::{Sanitised, Walls};
 use crate::EngineError;
 use crate::engine::Engine;
 use crate::ownership::{Ownership, ScratchKind};
@@ -54,6 +60,8 @@ pub struct Sandbox {
     network: String,
     bridge: Bridge,
     filter: Filter,
+    cgroup: Cgroup,
+    together: Together,
     gateways: Vec<String>,
     probe: Option<String>,
     isolation: Option<Isolation>,
@@ -73,12 +81,31 @@ pub struct ScratchVolume {
 
 impl Engine {
     /// Makes the network of a new sandbox: internal, without an address of this host on it, without IPv6, and behind two
-    /// walls.
+    /// walls. All that is started in it takes `together` at most.
     ///
     /// # Errors
     /// [`EngineError::WallMissing`] when a wall cannot be set; nothing is left then.
-    pub async fn sandbox(&self, owner: Ownership) -> Result<Sandbox, EngineError> {
+    pub async fn sandbox(&self, owner: Ownership, together: Together) -> Result<Sandbox, EngineError> {
         Filter::available().await?;
+        let wanting = |wall, reason: &str, advice: &str| EngineError::WallMissing {
+            wall,
+            reason: reason.to_owned(),
+            advice: advice.to_owned(),
+        };
+        if !self.means().filters_calls {
+            return Err(wanting(
+                "system call filter",
+                "the engine has no seccomp",
+                "run the drill where kernel and engine have it; nothing was restored",
+            ));
+        }
+        let cgroups = self.means().cgroups.ok_or_else(|| {
+            wanting(
+                "control group",
+                "the engine makes no control groups",
+                "run the drill where nothing limits the engine to a part of them; nothing was restored",
+            )
+        })?;
         let bridge = owner.bridge_name();
         let name = owner.network_name();
         let option =
@@ -106,6 +133,8 @@ impl Engine {
             engine: self.clone(),
             bridge: Bridge::new(&bridge),
             filter: Filter::new(&owner),
+            cgroup: Cgroup::new(&owner.id, cgroups),
+            together,
             owner,
             network,
             gateways: Vec::new(),
@@ -131,6 +160,7 @@ impl Sandbox {
     async fn raise_walls(&mut self) -> Result<(), EngineError> {
         self.bridge.raise()?;
         self.filter.raise().await?;
+        self.cgroup.raise(self.together).await?;
         let document = self.engine.get(&format!("/networks/{}", self.network), "describe a network").await?;
         self.gateways = crate::document::list(&document["IPAM"]["Config"])
             .iter()
@@ -142,6 +172,7 @@ impl Sandbox {
     /// What does not stand any more of the two walls.
     async fn faults(&self) -> Result<Vec<String>, EngineError> {
         let mut faults = self.bridge.faults();
+        faults.extend(self.cgroup.faults(self.together));
         match self.filter.faults().await {
             Ok(found) => faults.extend(found),
             Err(error) => return Err(EngineError::IsolationUnproven { reason: error.to_string() }),
@@ -152,6 +183,12 @@ impl Sandbox {
     /// Whose it is.
     pub fn owner(&self) -> &Ownership {
         &self.owner
+    }
+
+    /// What stands around every container of this sandbox, started with the engine's own runtime or with `runtime`.
+    pub fn walls(&self, runtime: Option<&str>) -> Walls {
+        let (cgroup, calls) = (self.cgroup.parent(), seccomp::profile());
+        Walls { cgroup, calls, runtime: runtime.map(str::to_owned) }
     }
 
     /// The network's id.
@@ -191,6 +228,15 @@ impl Sandbox {
             .create_container(Some(options), *container.body)
             .await
             .map_err(EngineError::call(format!("create container `{}`", container.name)))?;
+        let paths = container.paths.iter().map(String::as_str);
+        if let Some(links::LeadsOut { path, to }) = self.engine.leads_out(&created.id, paths).await? {
+            return Err(EngineError::Definitions {
+                reason: format!(
+                    "the image of `{}` leads {path} to {to}, which belongs to the system",
+                    container.name
+                ),
+            });
+        }
         Ok(created.id)
     }
 
@@ -213,6 +259,10 @@ impl Sandbox {
             .as_deref()
             .ok_or_else(|| EngineError::IsolationUnproven { reason: "no probe runs".to_owned() })?;
         let document = self.engine.container_document(id).await?;
+        if document["HostConfig"]["NetworkMode"] == "none" {
+            return knock(namespace::Door::open(&document)?, (Ipv4Addr::LOCALHOST, port).into(), timeout)
+                .await;
+        }
         let own = &document["NetworkSettings"]["Networks"];
         let address = own
             .as_object()
@@ -224,12 +274,7 @@ impl Sandbox {
             return Ok(false);
         };
         let probe = self.engine.container_document(probe).await?;
-        let door = namespace::Door::open(&probe)?;
-        let target = std::net::SocketAddr::new(address, port);
-        let reached = tokio::task::spawn_blocking(move || door.reaches(&[target], timeout))
-            .await
-            .map_err(|error| EngineError::IsolationUnproven { reason: error.to_string() })??;
-        Ok(!reached.is_empty())
+        knock(namespace::Door::open(&probe)?, SocketAddr::new(address, port), timeout).await
     }
 
     /// Removes everything of this sandbox, and says what could not be removed.
@@ -237,6 +282,14 @@ impl Sandbox {
         self.torn_down = true;
         self.engine.clear(&self.owner).await
     }
+}
+
+/// Whether `target` accepts a connection from behind the door.
+async fn knock(door: namespace::Door, target: SocketAddr, timeout: Duration) -> Result<bool, EngineError> {
+    let reached = tokio::task::spawn_blocking(move || door.reaches(&[target], timeout))
+        .await
+        .map_err(|error| EngineError::IsolationUnproven { reason: error.to_string() })??;
+    Ok(!reached.is_empty())
 }
 
 impl Drop for Sandbox {

@@ -12,6 +12,7 @@ use crate::EngineError;
 use crate::document::{list, pairs, some_text, text};
 use crate::engine::{Engine, filtered};
 use crate::order::Depends;
+use crate::own_labels::{Labels, any_is_read, own};
 use crate::ownership::{self, RehearsalId, ScratchKind};
 
 /// What the user asked for. Several wishes add up.
@@ -161,10 +162,10 @@ impl Volume {
 }
 
 impl Container {
-    /// Reads the engine's description of a container.
-    pub(crate) fn from_document(document: &Value) -> Self {
+    /// Reads the engine's description of a container, whose image has these labels if it is there.
+    pub(crate) fn from_document(document: &Value, image: Option<&Labels>) -> Self {
         let (config, host, state) = (&document["Config"], &document["HostConfig"], &document["State"]);
-        let labels = pairs(&config["Labels"]);
+        let labels = own(pairs(&config["Labels"]), image);
         Self {
             id: text(&document["Id"]),
             name: text(&document["Name"]).trim_start_matches('/').to_owned(),
@@ -341,7 +342,22 @@ impl Engine {
 
     /// The container with this name or id.
     pub async fn container(&self, name_or_id: &str) -> Result<Container, EngineError> {
-        Ok(Container::from_document(&self.container_document(name_or_id).await?))
+        let document = self.container_document(name_or_id).await?;
+        let image = if any_is_read(&pairs(&document["Config"]["Labels"])) {
+            self.image_labels(&text(&document["Image"])).await?
+        } else {
+            None
+        };
+        Ok(Container::from_document(&document, image.as_ref()))
+    }
+
+    /// The labels that an image gives to its containers; none if it is gone.
+    async fn image_labels(&self, id: &str) -> Result<Option<Labels>, EngineError> {
+        match self.image_document(id).await {
+            Ok(document) => Ok(Some(pairs(&document["Config"]["Labels"]))),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What `wanted` means: the volumes, and every container that mounts one of them. Scratch objects of rehearsals
@@ -410,6 +426,10 @@ impl Engine {
         }
         for summary in list(&summaries) {
             let container = self.container(&text(&summary["Id"])).await?;
+            // Its image may have said so.
+            if container.service.as_ref().is_none_or(|service| service.project != project) {
+                continue;
+            }
             found.volumes.extend(container.mounts.iter().map(|mount| mount.volume.clone()));
             found.containers.push(container);
         }
@@ -484,7 +504,7 @@ mod tests {
                 {"Type": "volume", "Name": "data", "Destination": "/data", "RW": false},
                 {"Type": "bind", "Source": "/etc", "Destination": "/e", "RW": true}],
         });
-        let container = Container::from_document(&document);
+        let container = Container::from_document(&document, None);
         assert_eq!(
             container.service,
             Some(Service { project: "shop".into(), service: "web".into(), number: 2 })

@@ -2,6 +2,7 @@
 //! tested.
 
 mod html;
+mod tidy;
 mod words;
 
 use std::fmt::Write as _;
@@ -298,11 +299,8 @@ impl DrillReport {
                 None => writeln!(out, "  service {}: {} after {took}", service.name, service.state)?,
                 Some(problem) => writeln!(out, "  service {}: not up after {took}: {problem}", service.name)?,
             }
-            for line in service
-                .log
-                .iter()
-                .flat_map(|log| log.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev())
-            {
+            let lines: Vec<&str> = service.log.iter().flat_map(|log| log.lines()).collect();
+            for line in &lines[lines.len().saturating_sub(10)..] {
                 writeln!(out, "    | {line}")?;
             }
         }

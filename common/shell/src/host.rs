@@ -41,6 +41,13 @@ pub fn engine_address() -> Option<String> {
     env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty())
 }
 
+/// The variables by which a process of ours that is started beside this one finds the engine and the machine's folder; no
+/// secret is among them.
+pub fn machine_variables() -> Vec<(&'static str, std::ffi::OsString)> {
+    let known = ["PATH", "HOME", "XDG_STATE_HOME", "DOCKER_HOST", "LIFEBOAT_LOG"];
+    known.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect()
+}
+
 fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     env::var_os(variable).and_then(absolute).or_else(|| Some(env::home_dir()?.join(below_home)))

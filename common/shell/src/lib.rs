@@ -21,7 +21,7 @@ mod ui;
 
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
-pub use host::{CacheFlags, engine_address, machine_folder, state_folder};
+pub use host::{CacheFlags, engine_address, machine_folder, machine_variables, state_folder};
 pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,

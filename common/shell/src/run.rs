@@ -18,7 +18,7 @@ pub trait Program: Parser {
 
 /// Parses the process's arguments and runs `command` with them, until it ends or the process is asked to stop.
 ///
-/// A first SIGINT or SIGTERM cancels the token in [`Ui::cancellation`], so that the command can put back what it
+/// A first SIGINT, SIGTERM or SIGHUP cancels the token in [`Ui::cancellation`], so that the command can put back what it
 /// moved (a stopped container, a scratch network); a second one ends the process at once.
 #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
 pub fn run<P, F>(command: F) -> ExitCode
@@ -135,27 +135,47 @@ fn tell_of_panics() {
     }));
 }
 
-/// Watches signals from now on: before it returns, one that comes ends the process at once, and afterwards no more.
+/// Watches signals from now on: before it returns, one that comes ends the process at once, and afterwards no more. One that
+/// whoever started the process has set to be ignored, as `nohup` does, stays ignored.
 #[expect(clippy::disallowed_methods, reason = "a second signal asks for no more waiting")]
 fn watch_signals(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::warn!("signals cannot be watched; an interrupt ends the process at once");
-        return;
-    };
+    let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let (heard, mut signals) = tokio::sync::mpsc::channel(2);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+            continue;
+        }
+        let Ok(mut stream) = signal(kind) else {
+            tracing::warn!("a signal cannot be watched; it ends the process at once");
+            continue;
+        };
+        let heard = heard.clone();
+        tokio::spawn(async move { while stream.recv().await.is_some() && heard.send(()).await.is_ok() {} });
+    }
     tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                cancel.cancel();
-            } else {
-                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
-            }
+        if signals.recv().await.is_some() {
+            cancel.cancel();
+        }
+        if signals.recv().await.is_some() {
+            std::process::exit(i32::from(Kind::Interrupted.exit_code()));
         }
     });
+}
+
+/// The signals that are ignored, as bits: the first is signal 1 (`proc(5)`, `SigIgn`).
+fn ignored_signals(status: &str) -> u64 {
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_kernels_word() {
+        assert_eq!(ignored_signals("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"), 0x1001);
+        assert_eq!(ignored_signals(""), 0);
+    }
 }

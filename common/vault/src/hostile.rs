@@ -137,7 +137,7 @@ async fn back_up(
         tags: Vec::new(),
         application: None,
         compression_level: 1,
-        pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 },
+        pack_sizes: PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 0 },
         threads: 1,
         cache: None,
         dry_run: false,

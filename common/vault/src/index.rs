@@ -127,6 +127,7 @@ impl ListedPlaces {
 }
 
 /// A pack that is in the store, and what it holds.
+#[derive(Debug)]
 pub(crate) struct StoredPack {
     pub(crate) hash: Sha256Digest,
     pub(crate) size: u64,

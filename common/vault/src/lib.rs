@@ -74,6 +74,7 @@ mod snapshot;
 mod snapshot_diff;
 mod snapshot_source;
 pub mod source;
+mod spool;
 mod statistics;
 mod stream_name;
 mod summary;

@@ -1,7 +1,8 @@
 //! From frames to stored packs: threads that compress and seal, one that fills packs, uploads beside them, and the
 //! index objects of what has landed.
 //!
-//! Memory is bounded: a few frames wait for each thread, and no more than a few packs are under way to the store.
+//! Memory is bounded: a few frames wait for each thread, and no more than a few packs are under way to the store. Others wait
+//! on disk, if they may.
 //! Contents and locations are written as packs land, so that a run that is killed leaves what the next one can use.
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::layout;
 use crate::pack::{FinishedPack, PackBuilder, WrappedRunKey};
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
+use crate::spool::{Pending, Spool};
 
 /// How many packs may be on their way to the store at once.
 const UPLOADS: usize = 2;
@@ -39,18 +41,20 @@ pub(crate) struct RunKeys {
     pub(crate) wrapped: WrappedRunKey,
 }
 
-/// How large packs grow and how often what has landed is written down.
+/// How large packs grow, how many of them wait, and how often what has landed is written down.
 #[derive(Debug, Clone, Copy)]
 pub struct PackSizes {
     /// A pack is closed once it holds this many bytes.
     pub pack_bytes: usize,
     /// Contents and locations are written whenever this many bytes of packs have landed.
     pub checkpoint_bytes: u64,
+    /// So many bytes of packs may wait on this host's disk for a slow store, while reading goes on.
+    pub spool_bytes: u64,
 }
 
 impl Default for PackSizes {
     fn default() -> Self {
-        Self { pack_bytes: crate::pack::PACK_BYTES, checkpoint_bytes: 256 << 20 }
+        Self { pack_bytes: crate::pack::PACK_BYTES, checkpoint_bytes: 256 << 20, spool_bytes: 0 }
     }
 }
 
@@ -104,7 +108,7 @@ impl Pipeline {
     pub(crate) fn start(
         keys: Arc<RunKeys>,
         store: Option<Store>,
-        sizes: PackSizes,
+        (sizes, spool): (PackSizes, Spool),
         level: i32,
         threads: usize,
     ) -> Self {
@@ -127,6 +131,7 @@ impl Pipeline {
                 sizes,
                 runtime,
                 uploads: JoinSet::new(),
+                spool,
                 arrived: Vec::new(),
                 landed: landing,
                 packed: Packed::default(),
@@ -209,6 +214,8 @@ struct Packer {
     sizes: PackSizes,
     runtime: Handle,
     uploads: JoinSet<Upload>,
+    /// Packs that wait for an upload to end.
+    spool: Spool,
     /// Packs that are in the store and in no index object yet.
     arrived: Vec<StoredPack>,
     landed: Arc<Landed>,
@@ -239,6 +246,7 @@ impl Packer {
         }
         while let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
             self.take(done)?;
+            self.start_waiting()?;
         }
         self.write_down()
     }
@@ -248,21 +256,50 @@ impl Packer {
         let FinishedPack { bytes, hash, frames } =
             pack.finish(&group.index_key, &self.keys.repository, group.id);
         let stored = StoredPack { hash, size: bytes.len() as u64, frames };
-        let Some(store) = &self.store else {
+        if self.store.is_none() {
             self.packed.stored_bytes += stored.size;
             return Ok(());
-        };
-        let (store, key) = (store.clone(), layout::pack(group.id, &hash));
+        }
+        while let Some(done) = self.uploads.try_join_next() {
+            self.take(done)?;
+        }
+        self.start_waiting()?;
+        let mut pack = (stored, Bytes::from(bytes));
         while self.uploads.len() >= UPLOADS {
+            pack = match self.spool.put(pack) {
+                Ok(()) => return self.write_down_if_much(),
+                Err(pack) => pack,
+            };
             if let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
                 self.take(done)?;
             }
+            self.start_waiting()?;
         }
+        self.start(pack);
+        self.write_down_if_much()
+    }
+
+    /// Starts as many uploads of packs that wait as there may be.
+    fn start_waiting(&mut self) -> Result<(), VaultError> {
+        while self.uploads.len() < UPLOADS
+            && let Some(pack) = self.spool.next()?
+        {
+            self.start(pack);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, (stored, bytes): Pending) {
+        let Some(store) = self.store.clone() else { return };
+        let key = layout::pack(self.keys.writer.group.id, &stored.hash);
         let upload = async move {
-            let created = store.create(&key, Bytes::from(bytes)).await?;
+            let created = store.create(&key, bytes).await?;
             Ok((stored, created))
         };
         self.uploads.spawn_on(upload, &self.runtime);
+    }
+
+    fn write_down_if_much(&mut self) -> Result<(), VaultError> {
         let arrived: u64 = self.arrived.iter().map(|pack| pack.size).sum();
         if arrived >= self.sizes.checkpoint_bytes { self.write_down() } else { Ok(()) }
     }

@@ -37,6 +37,7 @@ use crate::roster::Head;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
 use crate::source::{Source, Unreadable};
+use crate::spool::Spool;
 use crate::view::Snapshot;
 use crate::{FORMAT_VERSION, VaultError};
 
@@ -179,8 +180,10 @@ impl SnapshotWriter {
         let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
         let store = (!options.dry_run).then(|| repository.store.clone());
         let threads = options.threads.max(1);
-        let pipeline =
-            Pipeline::start(Arc::clone(&keys), store, options.pack_sizes, options.compression_level, threads);
+        let sizes = options.pack_sizes;
+        let spool = Spool::new(options.cache.as_deref(), sizes.spool_bytes, progress);
+        let level = options.compression_level;
+        let pipeline = Pipeline::start(Arc::clone(&keys), store, (sizes, spool), level, threads);
         let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
         let condemned = excluded.packs;
         let part = Part {

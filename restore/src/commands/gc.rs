@@ -1,5 +1,7 @@
 //! `gc`: removes what interrupted rehearsals left.
 
+use std::collections::BTreeSet;
+
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::Engine;
@@ -20,7 +22,7 @@ pub(crate) async fn run(_args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let grounds = Grounds::open(&lifeboat_shell::machine_folder(), None, &OsEntropy)?;
     let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
     // Folders go even where no engine answers.
-    let swept = grounds.sweep(engine.as_ref().ok(), SystemClock.now()).await?;
+    let swept = grounds.sweep(engine.as_ref().ok(), SystemClock.now(), &BTreeSet::new()).await?;
     engine?;
     let report =
         GcReport { removed: swept.removed, leftovers: swept.leftovers, left_alone: swept.left_alone };

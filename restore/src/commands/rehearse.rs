@@ -1,5 +1,6 @@
 //! `rehearse`: restores a snapshot into scratch containers and proves that it works.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use lifeboat_core::random::{Entropy, OsEntropy};
 use lifeboat_docker::Engine;
 use lifeboat_report::Report;
 use lifeboat_report::drill::{DrillReport, Verdict};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, replace_file};
 use lifeboat_vault::{Listing, OpenSnapshot, Snapshot};
 
 use crate::open;
 use crate::recovery_point::VaultPoint;
+use crate::rehearsal::watchdog::Watchdog;
 use crate::rehearsal::{DrillOptions, Grounds, Plan, rehearse};
 
 /// Rehearse a restore in scratch containers, and prove that it works
@@ -86,7 +88,19 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         progress: &*progress,
         cancel: ui.cancellation(),
     };
+    // Where it cannot be started, the next command clears away after a drill that died.
+    let watchdog = engine
+        .is_ok()
+        .then(|| Watchdog::start(lifeboat_shell::machine_variables()))
+        .transpose()
+        .unwrap_or_else(|error| {
+            ui.warn(&format!("no watchdog stops what is left if this drill is killed: {error}"));
+            None
+        });
     let report = rehearse(Arc::new(point), &options).await?;
+    if let Some(watchdog) = watchdog.filter(|_| report.leftovers.is_empty()) {
+        watchdog.dismiss();
+    }
     ui.report(&report);
     if let Some(folder) = &args.report {
         let page = write(folder, &report)?;
@@ -101,7 +115,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 
 /// Removes what drills that died have left: their containers may still run.
 async fn clean_up(grounds: &Grounds, engine: Option<&Engine>, ui: &Ui) -> Result<(), Failure> {
-    let swept = grounds.sweep(engine, SystemClock.now()).await?;
+    let swept = grounds.sweep(engine, SystemClock.now(), &BTreeSet::new()).await?;
     if swept.removed > 0 {
         ui.warn(&format!(
             "an earlier drill did not clear away; {} of its objects were removed",
@@ -155,8 +169,12 @@ fn write(folder: &Path, report: &DrillReport) -> Result<PathBuf, Failure> {
     let base = folder.join(format!("drill-{}-{id}", report.started_at.strftime("%Y%m%dT%H%M%SZ")));
     let json = report.json().expect("report types always serialise");
     let (json_path, page_path) = (base.with_extension("json"), base.with_extension("html"));
-    std::fs::write(&json_path, json + "\n").map_err(|error| cannot_write(&json_path, &error))?;
-    std::fs::write(&page_path, report.html()).map_err(|error| cannot_write(&page_path, &error))?;
+    // Only this user reads what the snapshot's programs said, and nothing of this name is followed or written into.
+    let write = |path: &Path, bytes: &[u8]| {
+        replace_file(path, bytes, 0o600).map_err(|error| cannot_write(path, &error))
+    };
+    write(&json_path, (json + "\n").as_bytes())?;
+    write(&page_path, report.html().as_bytes())?;
     Ok(page_path)
 }
 

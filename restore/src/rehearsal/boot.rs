@@ -113,7 +113,7 @@ impl Crew {
     pub(super) fn unknown_services<'a>(&self, plan: &'a Plan) -> BTreeSet<&'a str> {
         let known =
             |name: &str| self.members.iter().any(|m| m.parts.service_name() == name || m.parts.name == name);
-        let changed = plan.env.keys().map(String::as_str);
+        let changed = plan.env.keys().chain(&plan.may_win_rights).map(String::as_str);
         let asked = plan.checks.iter().map(|check| check.service.as_str());
         changed.chain(asked).filter(|name| !known(name)).collect()
     }
@@ -133,18 +133,21 @@ impl Crew {
             containers.insert(member.parts.id.clone(), scratch.clone());
             containers.insert(member.parts.name.clone(), scratch);
         }
-        let unchanged = BTreeMap::new();
+        let (unchanged, walls) = (BTreeMap::new(), sandbox.walls(plan.runtime.as_deref()));
         self.members
             .iter()
             .map(|member| {
-                let env =
-                    plan.env.get(member.parts.service_name()).or_else(|| plan.env.get(&member.parts.name));
+                let names = [member.parts.service_name(), &member.parts.name];
+                let env = names.iter().find_map(|name| plan.env.get(*name));
                 let setting = Setting {
                     owner,
                     network: sandbox.network(),
                     restored,
                     containers: &containers,
                     limits,
+                    walls: &walls,
+                    is_alone: self.members.len() == 1,
+                    may_win_rights: names.iter().any(|name| plan.may_win_rights.contains(*name)),
                     env: env.unwrap_or(&unchanged),
                 };
                 sanitise(&member.parts, &member.image, &setting)
@@ -165,6 +168,15 @@ struct Started {
     id: String,
     since: Instant,
     outcome: Option<(Result<Ready, NotReady>, f64)>,
+}
+
+impl Started {
+    /// One that was not started before the time of all was up.
+    fn too_late(place: usize) -> Self {
+        let reason = "the time for all services was up before it was started".to_owned();
+        let outcome = Some((Err(NotReady { reason, log: String::new() }), 0.0));
+        Self { place, id: String::new(), since: Instant::now(), outcome }
+    }
 }
 
 /// The state of a boot.
@@ -188,6 +200,11 @@ impl Boot<'_> {
         for (place, container) in sanitised.into_iter().enumerate() {
             whole = self.await_needs(place, &mut started, deadline).await?;
             if !whole {
+                break;
+            }
+            if Instant::now() >= deadline {
+                started.push(Started::too_late(place));
+                whole = false;
                 break;
             }
             let one = self.start(place, container).await?;

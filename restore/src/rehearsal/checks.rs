@@ -55,7 +55,7 @@ pub(super) async fn run(
         attempts += 1;
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(200));
         let attempt = if let Some(target) = targets.get(&check.service) {
-            cancellable(cancel, attempt(sandbox, check, target, left)).await??
+            cancellable(cancel, attempt(sandbox, check, target, left, secrets)).await??
         } else {
             let known: Vec<&str> = targets.keys().map(String::as_str).collect();
             let problem = format!("there is no service of this name; there are: {}", known.join(", "));
@@ -69,6 +69,9 @@ pub(super) async fn run(
         cancellable(cancel, tokio::time::sleep(PAUSE)).await?;
     };
     let text = last.output.as_deref().map(String::from_utf8_lossy);
+    let shown = text.as_deref().map(|text| redacted(text, secrets));
+    // The hash of an output with a secret in it would let the secret be guessed.
+    let is_whole = text.as_deref() == shown.as_deref();
     Ok(DrilledCheck {
         name: check.name.clone(),
         kind: kind(&check.action).to_owned(),
@@ -79,10 +82,19 @@ pub(super) async fn run(
         passed: last.passed,
         attempts,
         seconds: started.elapsed().as_secs_f64(),
-        output: text.map(|text| redacted(&text, secrets).chars().take(SHOWN).collect()),
-        output_sha256: last.output.as_deref().map(|output| Sha256Digest::of(output).to_string()),
+        output: shown.map(|text| cut(&text, SHOWN)),
+        output_sha256: last
+            .output
+            .as_deref()
+            .filter(|_| is_whole)
+            .map(|output| Sha256Digest::of(output).to_string()),
         problem: last.problem.map(|problem| redacted(&problem, secrets)),
     })
+}
+
+/// The beginning of a text from which everything secret was struck out already: a part of a secret is not found.
+fn cut(redacted: &str, most: usize) -> String {
+    redacted.chars().take(most).collect()
 }
 
 async fn attempt(
@@ -90,6 +102,7 @@ async fn attempt(
     check: &Check,
     target: &Target,
     left: Duration,
+    secrets: &[String],
 ) -> Result<Attempt, EngineError> {
     match &check.action {
         Action::Tcp { port } => {
@@ -100,11 +113,12 @@ async fn attempt(
         }
         Action::Exec { command, user, exit, stdout, .. } => {
             let command = ExecCommand { argv: command.clone(), user: user.clone(), env: Vec::new() };
-            ask(sandbox, target, &command, *exit, stdout.as_ref(), left).await
+            ask(sandbox, target, &command, (*exit, stdout.as_ref()), left, secrets).await
         }
         Action::Sql { rows, .. } => {
             let command = client(&check.action, target);
-            ask(sandbox, target, &command, 0, Some(&Expectation::Equals(rows.clone())), left).await
+            let rows = Expectation::Equals(rows.clone());
+            ask(sandbox, target, &command, (0, Some(&rows)), left, secrets).await
         }
     }
 }
@@ -113,9 +127,9 @@ async fn ask(
     sandbox: &Sandbox,
     target: &Target,
     command: &ExecCommand,
-    exit: i64,
-    stdout: Option<&Expectation>,
+    (exit, stdout): (i64, Option<&Expectation>),
     left: Duration,
+    secrets: &[String],
 ) -> Result<Attempt, EngineError> {
     let said = match sandbox.exec(&target.id, command, left).await {
         Ok(said) => said,
@@ -132,14 +146,14 @@ async fn ask(
             let stderr = String::from_utf8_lossy(&said.stderr);
             // A program that does not exist is told on standard output.
             let words = if stderr.trim().is_empty() { text.trim() } else { stderr.trim() };
-            Some(format!("it ended with exit code {code}: {}", words.chars().take(SHOWN).collect::<String>()))
+            Some(format!("it ended with exit code {code}: {}", cut(&redacted(words, secrets), SHOWN)))
         }
         Some(_) if said.truncated && stdout.is_some() => {
             Some("its output is too long to be judged".to_owned())
         }
         Some(_) => match stdout {
             Some(expectation) if !expectation.is_met(&text) => {
-                Some(format!("the answer was “{}”", text.trim().chars().take(80).collect::<String>()))
+                Some(format!("the answer was “{}”", cut(&redacted(text.trim(), secrets), 80)))
             }
             _ => None,
         },

@@ -16,8 +16,8 @@ use lifeboat_core::random::Entropy;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::quiesce::Mode;
-use lifeboat_docker::scratch::sanitise::{Limits, TAKEN};
-use lifeboat_docker::scratch::{Isolation, Sandbox};
+use lifeboat_docker::scratch::sanitise::Limits;
+use lifeboat_docker::scratch::{Isolation, Sandbox, Together};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_report::drill::{
     DrillReport, DrillVersions, DrilledIsolation, DrilledVolume, Objective, Phase, Verdict,
@@ -26,8 +26,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::boot::{Boot, Booted, Crew};
+use super::caveats;
 use super::checks;
 use super::grounds::{Berth, FolderError, Grounds};
+use super::guard::{Guard, Room};
 use super::halt::{DrillError, Halt, open, upper_first};
 use super::plan::Plan;
 use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
@@ -38,6 +40,10 @@ const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Free space that is asked for beyond the snapshot's size, in bytes.
 const SPARE_BYTES: u64 = 256 << 20;
+
+/// How many containers are started, and how many volumes are made, at most.
+const MOST_CONTAINERS: usize = 64;
+const MOST_VOLUMES: usize = 512;
 
 /// What a drill runs with.
 #[derive(Clone, Copy)]
@@ -69,7 +75,17 @@ pub async fn rehearse(
 ) -> Result<DrillReport, DrillError> {
     let mut drill = Drill::new(point, options);
     drill.berth = Some(options.grounds.enter(&drill.owner.id)?);
+    let watch = drill.guard.watch(options.plan.deadline);
     let halt = drill.run().await.err();
+    drop(watch);
+    let halt = match (halt, drill.guard.reason()) {
+        (Some(Halt::Interrupted | Halt::Stopped(_)) | None, Some(reason))
+            if !options.cancel.is_cancelled() =>
+        {
+            Some(Halt::Stopped(Stopped::Limit(reason.to_owned())))
+        }
+        (halt, _) => halt,
+    };
     drill.clear_away().await;
     let leftovers = drill.report.leftovers.clone();
     match halt {
@@ -87,6 +103,7 @@ struct Drill<'a> {
     report: DrillReport,
     sandbox: Option<Sandbox>,
     berth: Option<Berth>,
+    guard: Guard,
     asked: bool,
 }
 
@@ -138,7 +155,10 @@ impl<'a> Drill<'a> {
         };
         let key = options.grounds.key().clone();
         let owner = Ownership::new(id, expires.unwrap_or(Timestamp::MAX), key);
-        Self { options, point, owner, report, sandbox: None, berth: None, asked: false }
+        let engines = options.engine.ok().map(|engine| engine.facts().root.clone());
+        let folders = engines.into_iter().chain([options.grounds.folders().to_owned()]).collect();
+        let guard = Guard::new(options.cancel, folders);
+        Self { options, point, owner, report, sandbox: None, berth: None, guard, asked: false }
     }
 
     fn phase(&mut self, name: &str, since: Instant, counts: bool) {
@@ -157,14 +177,16 @@ impl<'a> Drill<'a> {
         F: FnOnce(&dyn RecoveryPoint, &CancellationToken) -> Result<T, PointError> + Send + 'static,
     {
         let point = Arc::clone(&self.point);
-        let cancel = self.options.cancel.clone();
+        let cancel = self.guard.token().clone();
         let answer = tokio::task::spawn_blocking(move || call(&*point, &cancel)).await;
-        if self.options.cancel.is_cancelled() {
+        if self.guard.token().is_cancelled() {
             return Err(Halt::Interrupted);
         }
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if error.kind() == Kind::Interrupted => Err(Halt::Interrupted),
+            // What was refused for want of space is no fault of what was to be written.
+            Ok(Err(_)) if self.guard.look() => Err(Halt::Interrupted),
             Ok(Err(error)) => {
                 let reason = format!("{what} failed: {error}.");
                 Err(Halt::Stopped(match error.kind() {
@@ -245,42 +267,35 @@ impl<'a> Drill<'a> {
                 known.join(", ")
             )));
         }
-        self.note_what_is_not_tested(&crew, &definitions, engine);
-        enough_space(&engine.facts().root, bytes)?;
-        self.sandbox = Some(engine.sandbox(self.owner.clone()).await?);
+        let count = |many: usize, most: usize, what: &str, how: &str| {
+            let reason =
+                || open(format!("The snapshot has {many} {what}, and a drill {how} at most {most}."));
+            if many > most { Err(reason()) } else { Ok(()) }
+        };
+        count(crew.members.len(), MOST_CONTAINERS, "containers to start", "starts")?;
+        count(volumes.len(), MOST_VOLUMES, "volumes", "makes")?;
+        if let Some(runtime) =
+            self.options.plan.runtime.as_ref().filter(|&own| !engine.means().runtimes.contains(own))
+        {
+            let known: Vec<&str> = engine.means().runtimes.iter().map(String::as_str).collect();
+            return Err(Halt::NoReport(DrillError::NoRuntime {
+                runtime: runtime.clone(),
+                known: known.join(", "),
+            }));
+        }
+        caveats::note(&mut self.report, self.options.plan, &crew, &definitions, engine);
+        for folder in [&engine.facts().root, self.options.grounds.folders()] {
+            enough_space(folder, bytes)?;
+        }
+        let together = Together { memory_bytes: self.memory(engine), processes: self.options.plan.processes };
+        self.sandbox = Some(engine.sandbox(self.owner.clone(), together).await?);
         Ok(Some((engine, crew)))
     }
 
-    fn note_what_is_not_tested(&mut self, crew: &Crew, definitions: &Definitions, engine: &Engine) {
-        let not_tested = &mut self.report.not_tested;
-        not_tested.extend(crew.left_out.iter().cloned());
-        let networks = crew.networks();
-        if networks.len() > 1 {
-            let names: Vec<&str> = networks.into_iter().collect();
-            not_tested.push(format!(
-                "the separation of the networks {}: one scratch network stood for all",
-                names.join(", ")
-            ));
-        }
-        for (service, env) in &self.options.plan.env {
-            let names: Vec<&str> = env.keys().map(String::as_str).collect();
-            not_tested.push(format!("{service} ran with a changed {}", names.join(", ")));
-        }
-        let limits = &mut self.report.limits;
-        if engine.facts().id == definitions.engine.id {
-            limits.push(
-                "The drill ran on the host of the application: it does not show that a separate system could recover it."
-                    .to_owned(),
-            );
-        }
-        limits.push(
-            "Nothing outside the sandbox could be reached: connections to other systems were not tested."
-                .to_owned(),
-        );
-        limits.push(format!(
-            "Services ran without set-user-id programs that win rights, and without the capabilities {}.",
-            TAKEN.join(", ")
-        ));
+    /// The memory that all scratch containers may have together.
+    fn memory(&self, engine: &Engine) -> u64 {
+        let half = (engine.facts().memory_bytes / 2).max(256 << 20);
+        self.options.plan.memory_bytes.map_or(half, |own| own.max(half))
     }
 
     /// Where each volume goes, and what was written there.
@@ -398,7 +413,7 @@ impl<'a> Drill<'a> {
         let plan = self.options.plan;
         let facts = engine.facts();
         let limits = Limits {
-            memory_bytes: plan.memory_bytes.unwrap_or((facts.memory_bytes / 2).max(256 << 20)),
+            memory_bytes: plan.memory_bytes.unwrap_or_else(|| self.memory(engine)),
             nano_cpus: facts.processors.max(1).saturating_mul(1_000_000_000),
             processes: plan.processes,
         };
@@ -434,7 +449,7 @@ impl<'a> Drill<'a> {
             crew,
             plan,
             secrets: &secrets,
-            cancel: self.options.cancel,
+            cancel: self.guard.token(),
             progress: self.options.progress,
         };
         Ok(boot.run(sanitised).await?)
@@ -446,7 +461,7 @@ impl<'a> Drill<'a> {
         self.options.progress.phase("checks", Unit::Items, Some(plan.checks.len() as u64));
         let secrets = crew.secrets(plan);
         for check in &plan.checks {
-            let asked = checks::run(sandbox, check, &booted.targets, &secrets, self.options.cancel).await?;
+            let asked = checks::run(sandbox, check, &booted.targets, &secrets, self.guard.token()).await?;
             self.report.checks.push(asked);
             self.options.progress.advance(1);
         }
@@ -506,6 +521,7 @@ impl<'a> Drill<'a> {
         let (verdict, reason) = decide(&self.report, stopped);
         self.report.verdict = verdict;
         self.report.reason = reason;
+        self.report.tidy();
         self.report
     }
 }
@@ -524,7 +540,7 @@ fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) 
 
 fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {
     let found = rustix::fs::statvfs(folder).map_err(|errno| folder_error("look at", folder)(errno.into()))?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let free = Room::of(&found).bytes;
     let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
     if free >= needed {
         return Ok(());

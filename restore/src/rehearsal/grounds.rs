@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use lifeboat_core::private_folder;
 use lifeboat_core::random::Entropy;
 use lifeboat_docker::ownership::{MachineKey, RehearsalId};
 use lifeboat_docker::{Engine, EngineError};
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 
 use super::tree_removal::remove_tree;
 
@@ -67,6 +69,8 @@ pub struct Swept {
     pub removed: u64,
     /// What is still there.
     pub leftovers: Vec<String>,
+    /// The drills that have died.
+    pub dead: BTreeSet<RehearsalId>,
     /// What looks like a drill's and cannot be shown to be one's of this machine, with the reason. It stays.
     pub left_alone: Vec<String>,
 }
@@ -130,14 +134,19 @@ impl Grounds {
     }
 
     /// Removes what dead drills have left, and what has expired: containers, volumes, networks and images of `engine`, rules
-    /// of the packet filter, folders.
+    /// of the packet filter, control groups, folders. `also` names drills that are known to have died.
     ///
     /// # Errors
     /// When the register cannot be read or the engine does not answer. What cannot be removed is named, not an error.
-    pub async fn sweep(&self, engine: Option<&Engine>, now: Timestamp) -> Result<Swept, GroundsError> {
+    pub async fn sweep(
+        &self,
+        engine: Option<&Engine>,
+        now: Timestamp,
+        also: &BTreeSet<RehearsalId>,
+    ) -> Result<Swept, GroundsError> {
         let dead = self.dead()?;
-        let mut swept = Swept::default();
-        let ids: BTreeSet<RehearsalId> = dead.iter().map(|dead| dead.id.clone()).collect();
+        let ids: BTreeSet<RehearsalId> = dead.iter().map(|dead| &dead.id).chain(also).cloned().collect();
+        let mut swept = Swept { dead: ids.clone(), ..Swept::default() };
         if let Some(engine) = engine {
             // What may still run goes first.
             let collected = engine.gc(&self.key, now, &ids).await?;
@@ -148,7 +157,7 @@ impl Grounds {
         for dead in dead {
             let there = fs::symlink_metadata(&dead.folder).is_ok();
             let folder = dead.folder.clone();
-            let removed = tokio::task::spawn_blocking(move || remove_tree(&folder)).await;
+            let removed = tokio::task::spawn_blocking(move || take_down(&folder)).await;
             if !matches!(removed, Ok(Ok(()))) {
                 swept.leftovers.push(format!("folder {}", dead.folder.display()));
                 continue;
@@ -213,6 +222,7 @@ impl Berth {
                 if made.is_err() {
                     own_folder(&self.folder)?;
                 }
+                fence(&self.folder);
                 Ok(&self.folder)
             }
         }
@@ -220,7 +230,7 @@ impl Berth {
 
     /// Removes the drill's folder.
     pub(super) fn remove_folder(&self) -> io::Result<()> {
-        remove_tree(&self.folder)
+        take_down(&self.folder)
     }
 
     /// Takes the drill out of the register: nothing of it is left.
@@ -229,6 +239,23 @@ impl Berth {
             tracing::warn!("{} cannot be removed: {error}", self.entry.display());
         }
     }
+}
+
+/// Puts a mount of its own over a folder, on which no program wins rights, no device can be opened and nothing is run,
+/// whatever is restored there. Nobody but this user gets there without it, too: where it cannot be set, as by one who is not
+/// root, the folder's mode must do.
+fn fence(folder: &Path) {
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let fenced = mount_bind(folder, folder).and_then(|()| mount_remount(folder, flags, c""));
+    if let Err(errno) = fenced {
+        tracing::debug!("{} gets no mount of its own: {errno}", folder.display());
+    }
+}
+
+/// Takes such a folder down, with the mounts over it.
+fn take_down(folder: &Path) -> io::Result<()> {
+    while unmount(folder, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).is_ok() {}
+    remove_tree(folder)
 }
 
 fn folder_name(id: &RehearsalId) -> String {
@@ -240,17 +267,8 @@ fn is_folder_of(id: &RehearsalId, path: &Path) -> bool {
     path.is_absolute() && path.file_name().is_some_and(|name| *name == *folder_name(id))
 }
 
-/// Makes a folder that only this user can look into, or takes one of his own.
 fn own_folder(path: &Path) -> Result<(), FolderError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
-    let found = fs::symlink_metadata(path).map_err(failed("look at", path))?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(failed("use", path)(io::Error::other("it is a link, or it belongs to another user")));
-    }
-    if found.mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed("close", path))?;
-    }
-    Ok(())
+    private_folder::own(path).map_err(failed("use", path))
 }
 
 /// The grounds that cannot be used.
@@ -284,6 +302,8 @@ impl lifeboat_core::Fault for GroundsError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use lifeboat_core::random::OsEntropy;
 
     use super::*;
@@ -308,7 +328,7 @@ mod tests {
         let left = dead.folder.clone();
         // The process ended without clearing away.
         drop(dead);
-        let swept = grounds.sweep(None, Timestamp::UNIX_EPOCH).await.unwrap();
+        let swept = grounds.sweep(None, Timestamp::UNIX_EPOCH, &BTreeSet::new()).await.unwrap();
         assert_eq!((swept.removed, swept.leftovers.len()), (1, 0), "{swept:?}");
         assert!(!left.exists() && alive.folder.join("rootme").exists());
         alive.remove_folder().unwrap();
@@ -330,7 +350,7 @@ mod tests {
         let id = RehearsalId::random(&OsEntropy);
         fs::write(state.path().join(REGISTER).join(format!("{id}.lock")), precious.as_os_str().as_bytes())
             .unwrap();
-        grounds.sweep(None, Timestamp::UNIX_EPOCH).await.unwrap();
+        grounds.sweep(None, Timestamp::UNIX_EPOCH, &BTreeSet::new()).await.unwrap();
         assert!(precious.exists());
         assert!(is_folder_of(&id, Path::new(&format!("/tmp/lifeboat-rehearsal-{id}"))));
         assert!(!is_folder_of(&id, Path::new("/tmp/lifeboat-rehearsal-ffffffffffffffff")));

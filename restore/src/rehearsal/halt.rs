@@ -22,6 +22,14 @@ pub enum DrillError {
     /// The sandbox cannot be cut off from this host, so nothing was restored.
     #[error(transparent)]
     NoWall(EngineError),
+    /// The plan asks for a runtime that the engine does not have, so nothing was restored.
+    #[error("the plan asks for the runtime `{runtime}`, and the engine has {known}")]
+    NoRuntime {
+        /// The runtime.
+        runtime: String,
+        /// Those that there are.
+        known: String,
+    },
 }
 
 fn left(leftovers: &[String]) -> String {
@@ -32,7 +40,7 @@ impl Fault for DrillError {
     fn kind(&self) -> Kind {
         match self {
             Self::Interrupted { .. } => Kind::Interrupted,
-            Self::Folder(_) => Kind::Usage,
+            Self::Folder(_) | Self::NoRuntime { .. } => Kind::Usage,
             Self::NoWall(error) => error.kind(),
         }
     }
@@ -42,6 +50,9 @@ impl Fault for DrillError {
             Self::Interrupted { leftovers } if leftovers.is_empty() => None,
             Self::Interrupted { .. } => Some("run `lifeboat-restore gc`".to_owned()),
             Self::NoWall(error) => error.advice(),
+            Self::NoRuntime { .. } => {
+                Some("set it up in the engine (gVisor: `runsc install`), or name another one".to_owned())
+            }
             Self::Folder(_) => {
                 Some("give a folder on a disk with enough space that this user may write to".to_owned())
             }

@@ -1,7 +1,7 @@
 //! The plan of a drill: a TOML file, version 1. Unknown keys are refused, because a check that was misspelt must not
 //! count as one that passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -23,6 +23,12 @@ pub struct Plan {
     pub boot_timeout: Duration,
     /// How long they must then stay up.
     pub stability: Duration,
+    /// How long the drill may take, from its start until it is cleared away.
+    pub deadline: Duration,
+    /// The runtime that starts the scratch containers, such as `runsc`; none for the engine's own.
+    pub runtime: Option<String>,
+    /// The services whose programs may win rights, as set-user-id programs do.
+    pub may_win_rights: BTreeSet<String>,
     /// The memory that one scratch container may use, in bytes; none for half of the host's.
     pub memory_bytes: Option<u64>,
     /// The processes that one scratch container may have.
@@ -150,6 +156,9 @@ impl Default for Plan {
             rpo: None,
             boot_timeout: Duration::from_mins(5),
             stability: Duration::from_secs(5),
+            deadline: Duration::from_hours(24),
+            runtime: None,
+            may_win_rights: BTreeSet::new(),
             memory_bytes: None,
             processes: 4096,
             env: BTreeMap::new(),
@@ -176,6 +185,14 @@ impl Plan {
             rpo: file.targets.rpo.map(|d| d.0),
             boot_timeout: file.timeout.map_or(default.boot_timeout, |d| d.0),
             stability: file.stability.map_or(default.stability, |d| d.0),
+            deadline: file.deadline.map_or(default.deadline, |d| d.0),
+            runtime: file.runtime,
+            may_win_rights: file
+                .services
+                .iter()
+                .filter(|(_, service)| service.new_privileges)
+                .map(|(name, _)| name.clone())
+                .collect(),
             memory_bytes: file.limits.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
             processes: file.limits.processes.unwrap_or(default.processes),
             env: file.services.into_iter().map(|(name, service)| (name, service.env)).collect(),
@@ -227,6 +244,8 @@ struct File {
     version: u32,
     timeout: Option<Friendly>,
     stability: Option<Friendly>,
+    deadline: Option<Friendly>,
+    runtime: Option<String>,
     #[serde(default)]
     targets: Targets,
     #[serde(default)]
@@ -276,6 +295,8 @@ enum SignaturePolicy {
 struct ServiceTable {
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    new_privileges: bool,
 }
 
 #[derive(Deserialize)]
@@ -448,6 +469,8 @@ mod tests {
         version = 1
         timeout = "10m"
         stability = "3s"
+        deadline = "2h"
+        runtime = "runsc"
         [targets]
         rto = "15m"
         rpo = "1h 30m"
@@ -457,6 +480,8 @@ mod tests {
         policy = "report"
         [services.web.env]
         MAIL = "off"
+        [services.db]
+        new_privileges = true
         [[check]]
         name = "orders"
         kind = "sql"
@@ -483,6 +508,8 @@ mod tests {
         assert_eq!((plan.rto, plan.rpo), (Some(Duration::from_mins(15)), Some(Duration::from_mins(90))));
         assert_eq!(plan.memory_bytes, Some(512 << 20));
         assert_eq!(plan.env["web"]["MAIL"], "off");
+        assert_eq!((plan.deadline, plan.runtime.as_deref()), (Duration::from_hours(2), Some("runsc")));
+        assert_eq!(plan.may_win_rights.iter().map(String::as_str).collect::<Vec<_>>(), ["db"]);
         assert!(
             matches!(&plan.checks[0].action, Action::Sql { rows, user, .. } if rows == "100000" && user == "postgres")
         );

@@ -85,14 +85,23 @@ pub struct PointError {
 
 impl<F: Fault> From<F> for PointError {
     fn from(fault: F) -> Self {
-        let mut message = fault.to_string();
+        let (mut message, mut kind) = (fault.to_string(), fault.kind());
         let mut next = fault.source();
         while let Some(cause) = next {
             message = format!("{message}: {cause}");
+            // A disk that is full says nothing about what was to be written to it.
+            if cause.downcast_ref().is_some_and(is_full) {
+                kind = Kind::Undetermined;
+            }
             next = cause.source();
         }
-        Self { kind: fault.kind(), message }
+        Self { kind, message }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 impl PointError {

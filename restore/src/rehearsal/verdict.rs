@@ -9,17 +9,49 @@ pub(super) enum Stopped {
     Wrong(String),
     /// Something was missing that the drill needs; it says nothing about the snapshot.
     Open(String),
+    /// This host's limits were reached. What went wrong meanwhile, the lack of space among it, says nothing either.
+    Limit(String),
+}
+
+/// Words of programs that run against what stands around a scratch container and not around the application at home. What is
+/// wrong with the data does not bring them about: its owners and modes were compared.
+const WALLS: &[(&str, &str)] = &[
+    ("no new privileges", "the wall against set-user-id programs (`new_privileges` in the plan lifts it)"),
+    (
+        "effective uid is not 0",
+        "the wall against set-user-id programs (`new_privileges` in the plan lifts it)",
+    ),
+    ("operation not permitted", "the wall of rights and system calls"),
+    ("function not implemented", "the wall of system calls"),
+    ("bad system call", "the wall of system calls, behind which programs of 32 bits do not run"),
+    ("address family not supported", "the wall of system calls"),
+    ("network is unreachable", "the wall around the network"),
+    ("temporary failure in name resolution", "the wall around the network"),
+    ("could not resolve host", "the wall around the network"),
+    ("killed for want of memory", "the limit of memory"),
+    ("cannot allocate memory", "the limit of memory"),
+    ("no space left on device", "the limit of space"),
+];
+
+/// The wall that one of these texts speaks of.
+fn wall_in(texts: &[&str]) -> Option<&'static str> {
+    let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+    WALLS.iter().find(|(words, _)| texts.iter().any(|text| text.contains(words))).map(|(_, wall)| *wall)
 }
 
 /// Decides. The first rule that applies wins:
-/// 1. what was found wrong fails the drill,
-/// 2. what stopped it early leaves it open,
-/// 3. so does an application that was not started, data that was not compared, and a plan that asks nothing about the data,
-/// 4. a target that was missed fails it,
-/// 5. otherwise it is verified.
+/// 1. a limit of this host that was reached leaves it open,
+/// 2. what was found wrong fails the drill, unless a wall of the sandbox is what it ran against,
+/// 3. what stopped it early leaves it open,
+/// 4. so does an application that was not started, data that was not compared, and a plan that asks nothing about the data,
+/// 5. a target that was missed fails it,
+/// 6. otherwise it is verified.
 pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdict, String) {
     let failed = |reason: String| (Verdict::Failed, reason);
     let open = |reason: String| (Verdict::CouldNotVerify, reason);
+    if let Some(Stopped::Limit(reason)) = stopped {
+        return open(reason.clone());
+    }
     if let Some(volume) =
         report.volumes.iter().find(|v| v.differences.as_ref().is_some_and(|d| !d.is_empty()))
     {
@@ -27,6 +59,12 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdic
     }
     if let Some(service) = report.services.iter().find(|service| service.problem.is_some()) {
         let problem = service.problem.as_deref().unwrap_or_default();
+        if let Some(wall) = wall_in(&[problem, service.log.as_deref().unwrap_or_default()]) {
+            return open(format!(
+                "The service {} did not come up, and it seems to have run against {wall}: {problem}.",
+                service.name
+            ));
+        }
         return failed(format!(
             "The service {} did not come up from the restored data: {problem}.",
             service.name
@@ -43,7 +81,7 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdic
     }
     match stopped {
         Some(Stopped::Wrong(reason)) => return failed(reason.clone()),
-        Some(Stopped::Open(reason)) => return open(reason.clone()),
+        Some(Stopped::Open(reason) | Stopped::Limit(reason)) => return open(reason.clone()),
         None => {}
     }
     if report.volumes.is_empty() {
@@ -73,4 +111,24 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdic
             if checks == 1 { "check" } else { "checks" },
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_is_known_by_what_programs_say() {
+        for (text, wall) in [
+            ("sudo: The \"no new privileges\" flag is set, which prevents sudo", Some("set-user-id")),
+            ("mount: /x: Operation not permitted", Some("rights and system calls")),
+            ("curl: (6) Could not resolve host: mail.example", Some("network")),
+            ("it ended with exit code 137, killed for want of memory", Some("memory")),
+            ("FATAL: database files are incompatible with server", None),
+            ("could not open file \"base/1\": No such file or directory", None),
+        ] {
+            assert_eq!(wall_in(&["", text]).is_some(), wall.is_some(), "{text}");
+            assert!(wall_in(&[text]).unwrap_or_default().contains(wall.unwrap_or_default()), "{text}");
+        }
+    }
 }

@@ -31,6 +31,8 @@ pub(super) struct Containers {
 pub(super) struct AtRest {
     pub(super) containers: Vec<String>,
     pub(super) seconds: Option<f64>,
+    /// Why some of them are not back.
+    pub(super) unreleased: Option<Failure>,
 }
 
 impl Containers {
@@ -100,10 +102,18 @@ impl Containers {
         let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
         let rested = quiesced.rested();
         let read = self.read_volumes(captured, mode, excludes, ui).await;
-        quiesced.release(&SystemClock).await?;
+        let released = quiesced.release(&SystemClock).await;
         let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
-        let captured = read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
-        Ok((captured, AtRest { containers: rested.into_iter().map(|r| r.container).collect(), seconds }))
+        let (read, unreleased) = match (read, released) {
+            // What was read is stored, whatever became of the containers.
+            (Ok(read), released) => (read, released.err().map(Failure::from)),
+            // That containers are still down matters more than what could not be read.
+            (Err(_), Err(unreleased)) => return Err(unreleased.into()),
+            (Err(failure), Ok(_)) => return Err(failure),
+        };
+        let captured = read.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
+        let containers = rested.into_iter().map(|r| r.container).collect();
+        Ok((captured, AtRest { containers, seconds, unreleased }))
     }
 
     async fn read_volumes(

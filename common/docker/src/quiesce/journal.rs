@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_core::limits::{SMALL_FILE_BYTES, read_capped};
 use lifeboat_core::private_folder;
 use lifeboat_core::random::Entropy;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
@@ -22,6 +22,9 @@ use crate::selection::{Activity, Container, Service};
 
 /// The version of the journal that this code writes and reads.
 const VERSION: u32 = 1;
+
+/// Nothing in the folder is a link, unless somebody else has put it there.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// How long after its own timeout a stop that the engine still carries out may end.
 const STOP_MARGIN: SignedDuration = SignedDuration::from_secs(15);
@@ -166,6 +169,7 @@ fn take_lock(journal: &Path) -> Result<Option<File>, EngineError> {
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(NO_LINK)
         .open(&path)
         .map_err(failed("open", &path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -184,7 +188,7 @@ impl Journal {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, EngineError> {
-        private_folder::make(folder).map_err(failed("create", folder))?;
+        private_folder::own(folder).map_err(failed("use", folder))?;
         let id = hex::encode(entropy.array::<8>());
         let path = folder.join(format!("quiesce-{id}.json"));
         let lock = take_lock(&path)?.ok_or_else(|| {
@@ -221,8 +225,12 @@ impl Journal {
         let bytes = serde_json::to_vec_pretty(&self.document).expect("texts and numbers always serialise");
         let fresh = self.path.with_extension("new");
         let write = || {
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+            // What a process that died has left goes first, a link itself and not where it leads.
+            match fs::remove_file(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&fresh, &self.path)?;
@@ -259,6 +267,8 @@ pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(shelf),
         Err(error) => return Err(failed("read", folder)(error)),
     };
+    // Before anything in it is believed: containers are started by what it says.
+    private_folder::own(folder).map_err(failed("use", folder))?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed("read", folder))?.path();
@@ -270,7 +280,9 @@ pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
     paths.sort();
     for path in paths {
         let lock = take_lock(&path)?;
-        let read = read_file_capped(&path, SMALL_FILE_BYTES)
+        let open = OpenOptions::new().read(true).custom_flags(NO_LINK).open(&path);
+        let read = open
+            .and_then(|file| read_capped(file, SMALL_FILE_BYTES))
             .map_err(|error| error.to_string())
             .and_then(|bytes| serde_json::from_slice::<Document>(&bytes).map_err(|error| error.to_string()));
         match (lock, read) {

@@ -55,7 +55,7 @@ impl Sandbox {
     ) -> Result<Result<Ready, NotReady>, EngineError> {
         loop {
             let document = self.engine.container_document(id).await?;
-            let reason = match readiness(&document["State"], completes) {
+            let reason = match readiness(&document["State"], completes, secrets) {
                 Readiness::Up(ready) => return Ok(Ok(ready)),
                 Readiness::Down(reason) => Some(reason),
                 Readiness::NotYet(_) if Instant::now() < deadline => None,
@@ -77,7 +77,7 @@ impl Sandbox {
         secrets: &[String],
     ) -> Result<Result<(), NotReady>, EngineError> {
         let document = self.engine.container_document(id).await?;
-        let fallen = match (was, readiness(&document["State"], was == Ready::Completed)) {
+        let fallen = match (was, readiness(&document["State"], was == Ready::Completed, secrets)) {
             (_, Readiness::Up(now)) if now == was => return Ok(Ok(())),
             (_, Readiness::Down(reason) | Readiness::NotYet(reason)) => reason,
             (_, Readiness::Up(_)) => "it changed its state".to_owned(),
@@ -88,6 +88,7 @@ impl Sandbox {
 
     /// The container's last lines, as far as they can be had.
     async fn last_lines(&self, id: &str) -> String {
+        let mut is_cut = false;
         let options =
             LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_string(), ..Default::default() };
         let mut pieces = self.engine.client().logs(id, Some(options));
@@ -97,10 +98,12 @@ impl Sandbox {
             // The last bytes are those that tell; a line may be endless.
             if log.len() > 2 * LOG_BYTES {
                 log.drain(..log.len() - LOG_BYTES);
+                is_cut = true;
             }
         }
         let start = log.len().saturating_sub(LOG_BYTES);
-        String::from_utf8_lossy(&log[start..]).into_owned()
+        is_cut |= start > 0;
+        whole_lines(&String::from_utf8_lossy(&log[start..]), is_cut).to_owned()
     }
 }
 
@@ -111,7 +114,13 @@ enum Readiness {
     Down(String),
 }
 
-fn readiness(state: &Value, completes: bool) -> Readiness {
+/// The lines of a log, without the first one where its beginning is missing: a secret may have been cut there, and what is
+/// left of one is not found.
+fn whole_lines(log: &str, is_cut: bool) -> &str {
+    if is_cut { log.split_once('\n').map_or("", |(_, rest)| rest) } else { log }
+}
+
+fn readiness(state: &Value, completes: bool, secrets: &[String]) -> Readiness {
     let code = state["ExitCode"].as_i64().unwrap_or(0);
     match state["Status"].as_str().unwrap_or_default() {
         "running" => {
@@ -123,8 +132,8 @@ fn readiness(state: &Value, completes: bool) -> Readiness {
                 Some(status) => {
                     // Unhealthy is not the end: a database that recovers after a crash becomes healthy late.
                     let last = list(&health["Log"]).last().map(|entry| text(&entry["Output"]));
-                    let said =
-                        last.map(|l| l.trim().chars().take(300).collect::<String>()).unwrap_or_default();
+                    let said = redacted(last.unwrap_or_default().trim(), secrets);
+                    let said: String = said.chars().take(300).collect();
                     let said =
                         if said.is_empty() { said } else { format!(", its health check said: {said}") };
                     Readiness::NotYet(format!("it was {status}{said}"))
@@ -159,7 +168,7 @@ mod tests {
 
     #[test]
     fn readiness_follows_health_and_exit() {
-        let up = |state: Value, completes| readiness(&state, completes);
+        let up = |state: Value, completes| readiness(&state, completes, &[]);
         assert_eq!(up(json!({"Status": "running"}), false), Readiness::Up(Ready::Running));
         assert_eq!(
             up(json!({"Status": "running", "Health": {"Status": "healthy"}}), false),
@@ -179,6 +188,17 @@ mod tests {
             up(killed, false),
             Readiness::Down("it ended with exit code 137, killed for want of memory".to_owned())
         );
+    }
+
+    #[test]
+    fn what_is_cut_shows_no_part_of_a_secret() {
+        let secret = "x".repeat(290);
+        let state = json!({"Status": "running", "Health": {"Status": "unhealthy", "Log": [{"Output": format!("{}{secret}", "-".repeat(200))}]}});
+        let Readiness::NotYet(said) = readiness(&state, false, &[secret]) else { panic!() };
+        assert!(said.ends_with("[redacted]") && !said.contains('x'), "{said}");
+        assert_eq!(whole_lines("cret\nline\n", true), "line\n");
+        assert_eq!(whole_lines("cret", true), "");
+        assert_eq!(whole_lines("line", false), "line");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::filter;
+use super::{cgroup, filter};
 use crate::EngineError;
 use crate::document::{list, pairs, text};
 use crate::engine::{Engine, filtered};
@@ -77,7 +77,8 @@ impl Engine {
     /// Removes every object that `owner` has made. What cannot be removed is named, not an error.
     pub async fn clear(&self, owner: &Ownership) -> Result<Cleared, EngineError> {
         let label = format!("{REHEARSAL_LABEL}={}", owner.id);
-        let collected = self.remove(&label, owner.key(), |claim| claim.id == owner.id).await?;
+        let mut collected = self.remove(&label, owner.key(), |claim| claim.id == owner.id).await?;
+        collected.leftovers.extend(remove_groups(|id| *id == owner.id).await);
         Ok(Cleared { removed_objects: collected.removed_objects, leftovers: collected.leftovers })
     }
 
@@ -88,7 +89,10 @@ impl Engine {
         now: Timestamp,
         dead: &BTreeSet<RehearsalId>,
     ) -> Result<Collected, EngineError> {
-        self.remove(REHEARSAL_LABEL, key, |claim| claim.expires < now || dead.contains(&claim.id)).await
+        let goes = |claim: &Claim| claim.expires < now || dead.contains(&claim.id);
+        let mut collected = self.remove(REHEARSAL_LABEL, key, goes).await?;
+        collected.leftovers.extend(remove_groups(|id| dead.contains(id)).await);
+        Ok(collected)
     }
 
     async fn remove(
@@ -218,6 +222,29 @@ impl Engine {
         let mark = &container["Labels"][MARK_LABEL];
         Ok(image["Config"]["Labels"][MARK_LABEL] == *mark)
     }
+}
+
+/// Takes the control groups of rehearsals away; names those that stay. An empty one is worth nothing to anybody, and one
+/// with processes does not go.
+async fn remove_groups(goes: impl Fn(&RehearsalId) -> bool) -> Vec<String> {
+    let mut stay = Vec::new();
+    for round in 0..ROUNDS {
+        stay.clear();
+        for (id, folders) in cgroup::left().into_iter().filter(|(id, _)| goes(id)) {
+            for folder in folders {
+                if let Err(error) = cgroup::remove(&folder).await {
+                    tracing::debug!("{}: {error}", folder.display());
+                    stay.push(format!("control group lifeboat-{id}"));
+                }
+            }
+        }
+        if stay.is_empty() || round + 1 == ROUNDS {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    stay.dedup();
+    stay
 }
 
 /// The tag among an image's that a rehearsal would give.

@@ -118,6 +118,7 @@ mod tests {
             volumes: vec![],
             env: vec![],
             platform: String::new(),
+            labels: std::collections::BTreeMap::new(),
         };
         assert!(is_the_one("sha256:aa", &found) && is_the_one("app@sha256:bb", &found));
         assert!(!is_the_one("sha256:cc", &found) && !is_the_one("other@sha256:bb", &found));

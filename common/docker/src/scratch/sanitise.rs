@@ -21,6 +21,9 @@ use crate::definitions::{ContainerParts, MountKind};
 use crate::document::{list, some_text, texts};
 use crate::ownership::{Ownership, ScratchKind};
 
+/// How often a health check is run at most, in billionths of a second.
+const SHORTEST_INTERVAL: i64 = 1_000_000_000;
+
 /// The most that one scratch container may use of this host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -30,6 +33,17 @@ pub struct Limits {
     pub nano_cpus: u64,
     /// Processes and threads.
     pub processes: u64,
+}
+
+/// What stands around every scratch container besides its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walls {
+    /// The control group that is above those of all.
+    pub(super) cgroup: String,
+    /// The system calls that they may make, as the engine takes them.
+    pub(super) calls: String,
+    /// The runtime that starts them; none for the engine's own.
+    pub(super) runtime: Option<String>,
 }
 
 /// What a scratch container is made with.
@@ -45,6 +59,12 @@ pub struct Setting<'a> {
     pub containers: &'a BTreeMap<String, String>,
     /// The most that it may use.
     pub limits: Limits,
+    /// What all containers of the drill are started with.
+    pub walls: &'a Walls,
+    /// Whether it is the only one: then it needs no network.
+    pub is_alone: bool,
+    /// Whether its programs may win rights, as the plan allows it.
+    pub may_win_rights: bool,
     /// Environment variables that the plan changes.
     pub env: &'a BTreeMap<String, String>,
 }
@@ -60,6 +80,8 @@ pub struct Sanitised {
     pub empty_volumes: Vec<EmptyVolume>,
     /// What was left out and could make a difference, in words.
     pub removed: Vec<String>,
+    /// The folders in the container where something is mounted, and in which it begins to work.
+    pub(super) paths: Vec<String>,
 }
 
 /// A volume that starts empty.
@@ -87,7 +109,11 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
     let (mounts, empty_volumes) = mounts(container, image, setting, &mut removed);
     let place = network(container, setting);
     let shares_network = matches!(place, Place::With(_));
-    let mut host = host_config(container, setting.limits, &mut removed);
+    let mut host = host_config(container, setting, &mut removed);
+    let working_dir = working_folder(container, &mut removed);
+    let mut paths: Vec<String> = mounts.iter().filter_map(|mount| mount.target.clone()).collect();
+    paths.extend(host.tmpfs.iter().flatten().map(|(target, _)| target.clone()));
+    paths.extend(working_dir.clone());
     host.mounts = Some(mounts);
     let mut networking = None;
     match place {
@@ -99,34 +125,52 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
             networking = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
         }
         Place::With(other) => host.network_mode = Some(format!("container:{other}")),
-        Place::Nowhere => host.network_mode = Some("none".to_owned()),
+        Place::Nowhere(names) => {
+            host.network_mode = Some("none".to_owned());
+            // Without these it would see the names of the host's own resolvers.
+            host.dns = Some(vec![NO_RESOLVER.to_owned()]);
+            host.dns_search = Some(vec![".".to_owned()]);
+            let names = names.iter().chain(&container.hostname);
+            host.extra_hosts = Some(names.map(|name| format!("{name}:127.0.0.1")).collect());
+        }
     }
     let name = setting.owner.container_name(&container.name);
-    let labels = setting.owner.labels(ScratchKind::Container, &name, container.service_name());
+    // A container inherits the labels of its image, unless it has its own.
+    let mut labels: HashMap<String, String> =
+        image.parts.labels.keys().map(|name| (name.clone(), String::new())).collect();
+    labels.extend(setting.owner.labels(ScratchKind::Container, &name, container.service_name()));
     let body = ContainerCreateBody {
         image: Some(image.parts.id.clone()),
         // A container in another one's network cannot have a host name of its own.
         hostname: container.hostname.clone().filter(|_| !shares_network),
         domainname: Some(container.domain_name.clone()).filter(|name| !name.is_empty() && !shares_network),
         user: some(&container.user),
-        working_dir: working_folder(container, &mut removed),
+        working_dir,
         tty: Some(container.tty),
         open_stdin: Some(container.open_stdin),
         env: Some(environment(&container.env, setting.env)),
         cmd: container.cmd.clone(),
         entrypoint: container.entrypoint.clone(),
-        healthcheck: container
-            .healthcheck
-            .clone()
-            .and_then(|h| serde_json::from_value::<HealthConfig>(h).ok()),
+        healthcheck: container.healthcheck.clone().and_then(health),
         stop_signal: container.stop_signal.clone(),
         // Labels steer other programs (proxies, updaters, schedulers): none is carried over.
-        labels: Some(labels.into_iter().collect()),
+        labels: Some(labels),
         host_config: Some(host),
         networking_config: networking,
         ..Default::default()
     };
-    Sanitised { name, body: Box::new(body), empty_volumes, removed }
+    Sanitised { name, body: Box::new(body), empty_volumes, removed, paths }
+}
+
+/// The health check, which does not keep the engine busy with itself.
+fn health(captured: Value) -> Option<HealthConfig> {
+    let mut health: HealthConfig = serde_json::from_value(captured).ok()?;
+    for every in [&mut health.interval, &mut health.start_interval].into_iter().flatten() {
+        if (1..SHORTEST_INTERVAL).contains(every) {
+            *every = SHORTEST_INTERVAL;
+        }
+    }
+    Some(health)
 }
 
 /// The folder in which the command begins. One of the system's could lead out of the container by what the runtime has
@@ -150,13 +194,13 @@ enum Place {
     Sandbox(Vec<String>),
     /// In the network of another scratch container.
     With(String),
-    /// Without any network.
-    Nowhere,
+    /// Without any network: these names are its own loopback.
+    Nowhere(Vec<String>),
 }
 
 fn network(container: &ContainerParts, setting: &Setting<'_>) -> Place {
     if container.network_mode == "none" {
-        return Place::Nowhere;
+        return Place::Nowhere(Vec::new());
     }
     if let Some(other) = container.shares_network_of().and_then(|id| setting.containers.get(id)) {
         return Place::With(other.clone());
@@ -166,7 +210,8 @@ fn network(container: &ContainerParts, setting: &Setting<'_>) -> Place {
         container.networks.values().flat_map(|n| n.aliases.iter().cloned()).collect();
     aliases.insert(container.name.clone());
     aliases.extend(container.service.iter().map(|s| s.service.clone()));
-    Place::Sandbox(aliases.into_iter().collect())
+    let names = aliases.into_iter().collect();
+    if setting.is_alone { Place::Nowhere(names) } else { Place::Sandbox(names) }
 }
 
 fn environment(captured: &[String], changes: &BTreeMap<String, String>) -> Vec<String> {
@@ -239,8 +284,8 @@ fn volume(name: &str, target: &str, read_write: bool, restored: bool) -> Mount {
     }
 }
 
-fn host_config(container: &ContainerParts, limits: Limits, removed: &mut Vec<String>) -> HostConfig {
-    let host = &container.host;
+fn host_config(container: &ContainerParts, setting: &Setting<'_>, removed: &mut Vec<String>) -> HostConfig {
+    let (host, limits, walls) = (&container.host, setting.limits, setting.walls);
     name_what_is_removed(host, removed);
     let at_most = |key: &str, limit: u64| {
         let own = host[key].as_u64().filter(|&own| own > 0);
@@ -252,6 +297,12 @@ fn host_config(container: &ContainerParts, limits: Limits, removed: &mut Vec<Str
             maximum_retry_count: None,
         }),
         memory: at_most("Memory", limits.memory_bytes),
+        // Memory and swap together: it is not swapped out to the host's disk.
+        memory_swap: at_most("Memory", limits.memory_bytes),
+        // For want of memory on this host a scratch container goes first.
+        oom_score_adj: Some(1000),
+        cgroup_parent: Some(walls.cgroup.clone()),
+        runtime: walls.runtime.clone(),
         nano_cpus: at_most("NanoCpus", limits.nano_cpus),
         pids_limit: at_most("PidsLimit", limits.processes),
         privileged: Some(false),
@@ -259,11 +310,16 @@ fn host_config(container: &ContainerParts, limits: Limits, removed: &mut Vec<Str
         auto_remove: Some(false),
         cap_add: Some(permitted::added_capabilities(host, removed)),
         cap_drop: Some(permitted::dropped_capabilities(host)),
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(vec![
+            format!("no-new-privileges:{}", !setting.may_win_rights),
+            format!("seccomp={}", walls.calls),
+        ]),
         group_add: Some(texts(&host["GroupAdd"])),
         readonly_rootfs: host["ReadonlyRootfs"].as_bool(),
         init: host["Init"].as_bool(),
-        shm_size: host["ShmSize"].as_i64().filter(|&size| size > 0),
+        shm_size: i64::try_from(limits.memory_bytes)
+            .ok()
+            .and_then(|most| host["ShmSize"].as_i64().filter(|&size| size > 0).map(|size| size.min(most))),
         tmpfs: Some(memory_folders(container, removed)),
         ulimits: Some(permitted::ulimits(host, removed)),
         sysctls: Some(permitted::sysctls(host, removed).into_iter().collect()),
@@ -329,196 +385,4 @@ fn name_what_is_removed(host: &Value, removed: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use lifeboat_core::random::OsEntropy;
-    use serde_json::json;
-
-    use super::*;
-    use crate::definitions::ImageParts;
-    use crate::ownership::{EXPIRES_LABEL, MARK_LABEL, MachineKey, REHEARSAL_LABEL, RehearsalId};
-
-    fn hostile() -> Value {
-        json!({
-            "Id": "c".repeat(64), "Name": "/shop-db-1", "Image": "sha256:aa",
-            "Config": {
-                "Image": "postgres:15", "Hostname": "pg-primary", "User": "postgres",
-                "Env": ["A=1", "B=2"], "Cmd": ["postgres"],
-                "ExposedPorts": {"5432/tcp": {}},
-                "Labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "db", "traefik.enable": "true"},
-                "Healthcheck": {"Test": ["CMD", "pg_isready"], "Interval": 1_000_000_000, "Retries": 3},
-            },
-            "HostConfig": {
-                "NetworkMode": "host", "Privileged": true, "PidMode": "host", "IpcMode": "host", "UTSMode": "host",
-                "CapAdd": ["SYS_ADMIN", "CAP_IPC_LOCK", "NET_ADMIN"], "CapDrop": ["CHOWN"],
-                "Devices": [{"PathOnHost": "/dev/sda"}], "ExtraHosts": ["db:10.0.0.1"],
-                "PortBindings": {"5432/tcp": [{"HostPort": "5432"}]},
-                "RestartPolicy": {"Name": "always"}, "AutoRemove": true, "Memory": 104_857_600, "PidsLimit": -1,
-                "SecurityOpt": ["seccomp=unconfined", "no-new-privileges:true"], "Runtime": "nvidia",
-                "Binds": ["/var/run/docker.sock:/var/run/docker.sock"], "VolumesFrom": ["other"],
-                "ShmSize": 134_217_728, "Tmpfs": {"/run": "size=1m"},
-            },
-            "NetworkSettings": {"Networks": {"shop_default": {"Aliases": ["db", "database", "cccccccccccc"]}}},
-            "Mounts": [
-                {"Type": "bind", "Source": "/var/run/docker.sock", "Destination": "/var/run/docker.sock", "RW": true},
-                {"Type": "volume", "Name": "shop_pg", "Destination": "/var/lib/postgresql/data", "RW": true},
-                {"Type": "volume", "Name": "d".repeat(64), "Destination": "/cache", "RW": false},
-            ],
-        })
-    }
-
-    fn image() -> ResolvedImage {
-        ResolvedImage {
-            reference: "postgres:15".into(),
-            parts: ImageParts {
-                id: "sha256:aa".into(),
-                digests: vec![],
-                volumes: vec!["/var/lib/postgresql/data".into(), "/extra".into()],
-                env: vec![],
-                platform: "linux/amd64".into(),
-            },
-            digest: None,
-        }
-    }
-
-    fn made(document: &Value, env: &BTreeMap<String, String>) -> (Sanitised, Ownership) {
-        let key = MachineKey::random(&OsEntropy);
-        let owner = Ownership::new(RehearsalId::random(&OsEntropy), Timestamp::UNIX_EPOCH, key);
-        let parts = ContainerParts::from_document(document).unwrap();
-        let restored = BTreeMap::from([("shop_pg".to_owned(), "scratch_pg".to_owned())]);
-        let containers = BTreeMap::from([("e".repeat(64), "scratch-app".to_owned())]);
-        let setting = Setting {
-            owner: &owner,
-            network: "net-id",
-            restored: &restored,
-            containers: &containers,
-            limits: Limits { memory_bytes: 1 << 30, nano_cpus: 2_000_000_000, processes: 512 },
-            env,
-        };
-        (sanitise(&parts, &image(), &setting), owner)
-    }
-
-    #[test]
-    fn nothing_that_reaches_out_is_let_through() {
-        let (container, _) = made(&hostile(), &BTreeMap::new());
-        let asked = serde_json::to_string(&container.body).unwrap();
-        for trace in [
-            "docker.sock",
-            "SYS_ADMIN",
-            "NET_ADMIN",
-            "/dev/sda",
-            "10.0.0.1",
-            "HostPort",
-            "unconfined",
-            "nvidia",
-            "traefik",
-            "com.docker.compose",
-            "\"host\"",
-            "always",
-            "postgres:15",
-            "VolumesFrom",
-            "Binds",
-        ] {
-            assert!(!asked.contains(trace), "{trace} in {asked}");
-        }
-        let host = container.body.host_config.as_ref().unwrap();
-        assert_eq!(host.privileged, Some(false));
-        assert_eq!(host.network_mode.as_deref(), Some("net-id"));
-        assert_eq!(host.dns.as_deref(), Some(&[NO_RESOLVER.to_owned()][..]));
-        assert_eq!((host.memory, host.pids_limit), (Some(104_857_600), Some(512)));
-        assert_eq!(host.cap_add.as_deref(), Some(&["CAP_IPC_LOCK".to_owned()][..]));
-        for word in [
-            "docker.sock",
-            "privileged",
-            "SYS_ADMIN",
-            "/dev/sda",
-            "process namespace",
-            "published port",
-            "nvidia",
-        ] {
-            assert!(
-                container.removed.iter().any(|line| line.contains(word)),
-                "{word} in {:?}",
-                container.removed
-            );
-        }
-    }
-
-    #[test]
-    fn what_makes_the_application_is_kept() {
-        let env = BTreeMap::from([("B".to_owned(), "changed".to_owned()), ("C".to_owned(), "3".to_owned())]);
-        let (container, owner) = made(&hostile(), &env);
-        let body = &container.body;
-        assert_eq!(body.image.as_deref(), Some("sha256:aa"));
-        assert_eq!(body.env.as_deref().unwrap(), ["A=1", "B=changed", "C=3"]);
-        assert_eq!(body.hostname.as_deref(), Some("pg-primary"));
-        assert_eq!(body.healthcheck.as_ref().unwrap().retries, Some(3));
-        let host = body.host_config.as_ref().unwrap();
-        assert_eq!(host.shm_size, Some(134_217_728));
-        assert_eq!(host.tmpfs.as_ref().unwrap()["/run"], "size=1m");
-        let endpoints = body.networking_config.as_ref().unwrap().endpoints_config.as_ref().unwrap();
-        assert_eq!(endpoints["net-id"].aliases.as_deref().unwrap(), ["database", "db", "shop-db-1"]);
-        let labels = body.labels.as_ref().unwrap();
-        assert_eq!(labels[REHEARSAL_LABEL], owner.id.to_string());
-        assert!(labels.contains_key(EXPIRES_LABEL));
-        assert_eq!(labels[MARK_LABEL], owner.mark(ScratchKind::Container, &container.name));
-    }
-
-    #[test]
-    fn every_volume_is_named_and_what_the_snapshot_lacks_starts_empty() {
-        let (container, owner) = made(&hostile(), &BTreeMap::new());
-        let mounts = container.body.host_config.as_ref().unwrap().mounts.as_ref().unwrap();
-        let by_target: BTreeMap<&str, &Mount> =
-            mounts.iter().map(|m| (m.target.as_deref().unwrap(), m)).collect();
-        assert_eq!(by_target.len(), 3);
-        let restored = by_target["/var/lib/postgresql/data"];
-        assert_eq!(restored.source.as_deref(), Some("scratch_pg"));
-        assert_eq!(restored.volume_options.as_ref().unwrap().no_copy, Some(true));
-        assert_eq!(by_target["/cache"].read_only, Some(true));
-        assert_eq!(
-            by_target["/cache"].source.as_deref(),
-            Some(format!("lifeboat-{}-dddddddddddd", owner.id).as_str())
-        );
-        assert!(mounts.iter().all(|m| m.source.is_some()), "a nameless volume would be left behind");
-        let stand_ins: Vec<&str> = container.empty_volumes.iter().map(|v| v.stands_for.as_str()).collect();
-        assert!(stand_ins.contains(&"/extra of db"), "{stand_ins:?}");
-        assert_eq!(stand_ins.len(), 2);
-    }
-
-    #[test]
-    fn a_container_in_anothers_network_follows_it() {
-        let mut document = hostile();
-        document["HostConfig"]["NetworkMode"] = json!(format!("container:{}", "e".repeat(64)));
-        let (container, _) = made(&document, &BTreeMap::new());
-        assert_eq!(
-            container.body.host_config.as_ref().unwrap().network_mode.as_deref(),
-            Some("container:scratch-app")
-        );
-        assert_eq!(container.body.hostname, None);
-        assert!(container.body.networking_config.is_none());
-    }
-
-    #[test]
-    fn nothing_is_put_into_folders_of_the_system_and_no_right_can_be_won() {
-        let mut document = hostile();
-        document["Config"]["WorkingDir"] = json!("/app/../proc/self/fd/7");
-        document["HostConfig"]["Tmpfs"] = json!({"/dev/shm": "", "/run": "size=1m"});
-        document["HostConfig"]["SecurityOpt"] = json!(["no-new-privileges:false"]);
-        document["Mounts"] =
-            json!([{"Type": "volume", "Name": "shop_pg", "Destination": "/proc/sys", "RW": true}]);
-        let (container, _) = made(&document, &BTreeMap::new());
-        assert_eq!(container.body.working_dir.as_deref(), Some("/"));
-        let host = container.body.host_config.as_ref().unwrap();
-        assert_eq!(host.security_opt.as_deref(), Some(&["no-new-privileges:true".to_owned()][..]));
-        assert_eq!(host.tmpfs.as_ref().unwrap().len(), 1);
-        assert!(host.cap_drop.as_ref().unwrap().contains(&"NET_RAW".to_owned()));
-        assert!(host.mounts.as_ref().unwrap().iter().all(|m| m.target.as_deref() != Some("/proc/sys")));
-        for said in [
-            "the working folder /app/../proc/self/fd/7",
-            "the memory folder /dev/shm",
-            "what was mounted at /proc/sys",
-        ] {
-            assert!(container.removed.iter().any(|line| line == said), "{said} in {:?}", container.removed);
-        }
-    }
-}
+mod tests;

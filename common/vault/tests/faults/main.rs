@@ -8,4 +8,5 @@ mod kills;
 mod lies;
 mod losing;
 mod pruning;
+mod slow;
 mod yard;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
+use lifeboat_core::progress::Progress;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
 use lifeboat_testkit::{FakeClock, FaultStore};
@@ -39,7 +40,8 @@ pub(crate) struct Yard {
 }
 
 /// A few small packs for each run.
-const SMALL_PACKS: PackSizes = PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10 };
+const SMALL_PACKS: PackSizes =
+    PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 1 << 20 };
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
@@ -170,6 +172,15 @@ impl Yard {
 
     /// A run that has captured everything and is not committed yet.
     pub(crate) async fn begin(&self, writer: &Arc<WriterKey>) -> Result<SnapshotWriter, VaultError> {
+        self.begin_telling(writer, &silent()).await
+    }
+
+    /// The same, and what the user should hear about is told.
+    pub(crate) async fn begin_telling(
+        &self,
+        writer: &Arc<WriterKey>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<SnapshotWriter, VaultError> {
         let source = self.source();
         let options = SnapshotOptions {
             host: "host".to_owned(),
@@ -184,7 +195,7 @@ impl Yard {
         let repository = self.repository().await?;
         let writer = Arc::clone(writer);
         let mut run =
-            SnapshotWriter::begin(repository, writer, options, &self.clock, &OsEntropy, &silent()).await?;
+            SnapshotWriter::begin(repository, writer, options, &self.clock, &OsEntropy, progress).await?;
         let stream = Stream {
             kind: StreamKind::Path,
             name: "path".to_owned(),

@@ -1,0 +1,72 @@
+//! Which labels of a container count: those that somebody gave to it. An engine gives a container the labels of its image as
+//! well, and whoever makes an image writes what he likes there.
+
+use std::collections::BTreeMap;
+
+/// What Compose writes on containers. `docker compose build` writes project and service on images too, so these alone show
+/// that a container is Compose's.
+const OF_COMPOSE: [&str; 3] =
+    ["com.docker.compose.config-hash", "com.docker.compose.container-number", "com.docker.compose.oneoff"];
+
+/// What all labels of Compose begin with.
+const COMPOSE: &str = "com.docker.compose.";
+
+/// What the labels begin with that change what is done with a container.
+const READ: [&str; 2] = ["com.docker.", "io.kubernetes."];
+
+/// The labels of a container, or of its image.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// Whether any of these labels changes what is done with their container.
+pub(crate) fn any_is_read(labels: &Labels) -> bool {
+    labels.keys().any(|name| READ.iter().any(|read| name.starts_with(read)))
+}
+
+/// Those of a container's labels that its image did not bring. Where Compose made the container, all of Compose's count.
+/// Without an image, which may be gone, all do.
+pub(crate) fn own(container: Labels, image: Option<&Labels>) -> Labels {
+    let Some(image) = image else { return container };
+    let is_own = |name: &str, value: &str| image.get(name).is_none_or(|brought| brought != value);
+    let is_composed =
+        OF_COMPOSE.iter().any(|name| container.get(*name).is_some_and(|value| is_own(name, value)));
+    let counts = |name: &str, value: &str| is_own(name, value) || (is_composed && name.starts_with(COMPOSE));
+    container.into_iter().filter(|(name, value)| counts(name, value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_an_image_brings_counts_for_nothing_unless_compose_says_it_as_well() {
+        let project = ("com.docker.compose.project", "shop");
+        let service = ("com.docker.compose.service", "db");
+        let hash = ("com.docker.compose.config-hash", "abc");
+        let pod = ("io.kubernetes.pod.uid", "x");
+        for (what, container, image, expected) in [
+            ("by hand", vec![project, service], vec![], vec![project, service]),
+            ("a hostile image", vec![project, service, hash, pod], vec![project, service, hash, pod], vec![]),
+            (
+                "built by Compose, and run by it",
+                vec![project, service, hash],
+                vec![project, service],
+                vec![project, service, hash],
+            ),
+            ("built by Compose, and run by hand", vec![project, service], vec![project, service], vec![]),
+            (
+                "another hash than the image's",
+                vec![project, service, ("com.docker.compose.config-hash", "def"), pod],
+                vec![project, service, hash, pod],
+                vec![project, service, ("com.docker.compose.config-hash", "def")],
+            ),
+        ] {
+            assert_eq!(own(labels(&container), Some(&labels(&image))), labels(&expected), "{what}");
+        }
+        assert_eq!(own(labels(&[project]), None), labels(&[project]), "its image is gone");
+        assert!(any_is_read(&labels(&[pod])) && !any_is_read(&labels(&[("maintainer", "x")])));
+    }
+}

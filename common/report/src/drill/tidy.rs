@@ -1,0 +1,103 @@
+//! A report that nobody is flooded or deceived by: the snapshot words much of what stands in it.
+
+use lifeboat_core::text::{printable, printable_lines};
+
+use super::{DrillReport, DrilledCheck, DrilledService};
+
+/// The longest text of one line, in characters.
+const MAX_TEXT: usize = 400;
+
+/// The longest log, in characters.
+const MAX_LOG: usize = 16 << 10;
+
+/// The longest list.
+const MAX_LIST: usize = 100;
+
+/// Makes one line of a text, printable, and cuts it.
+fn line(text: &mut String) {
+    let shown = printable(text);
+    *text = cut(&shown, MAX_TEXT);
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn lines(list: &mut Vec<String>) {
+    let left_out = list.len().saturating_sub(MAX_LIST);
+    list.truncate(MAX_LIST);
+    list.iter_mut().for_each(line);
+    if left_out > 0 {
+        list.push(format!("and {left_out} more"));
+    }
+}
+
+impl DrillReport {
+    /// Makes every text printable and no longer than a reader bears, and every list as well. The verdict stands before: it
+    /// goes by everything.
+    pub fn tidy(&mut self) {
+        let of_lists = [
+            ("volume", shorten(&mut self.volumes)),
+            ("image", shorten(&mut self.images)),
+            ("service", shorten(&mut self.services)),
+            ("check", shorten(&mut self.checks)),
+        ];
+        for (what, left_out) in of_lists.into_iter().filter(|(_, left_out)| *left_out > 0) {
+            self.limits.push(format!("This report leaves {left_out} of a kind out: {what}."));
+        }
+        line(&mut self.reason);
+        for volume in &mut self.volumes {
+            line(&mut volume.name);
+            volume.differences.iter_mut().for_each(lines);
+        }
+        for image in &mut self.images {
+            line(&mut image.reference);
+            line(&mut image.id);
+            image.digest.iter_mut().for_each(line);
+        }
+        for DrilledService { name, image, problem, log, .. } in &mut self.services {
+            [name, image].into_iter().chain(problem).for_each(line);
+            if let Some(log) = log {
+                *log = cut(&printable_lines(log), MAX_LOG);
+            }
+        }
+        for DrilledCheck { name, service, action, expected, output, problem, .. } in &mut self.checks {
+            [name, service, action, expected].into_iter().chain(problem).for_each(line);
+            if let Some(output) = output {
+                *output = cut(&printable_lines(output), MAX_TEXT);
+            }
+        }
+        for problem in self.isolation.iter_mut().filter_map(|isolation| isolation.problem.as_mut()) {
+            line(problem);
+        }
+        for list in [&mut self.not_tested, &mut self.limits, &mut self.leftovers] {
+            lines(list);
+        }
+    }
+}
+
+/// Cuts a list, and says how many it left out.
+fn shorten<T>(list: &mut Vec<T>) -> usize {
+    let left_out = list.len().saturating_sub(MAX_LIST);
+    list.truncate(MAX_LIST);
+    left_out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_printable_and_short() {
+        let mut text = format!("a\u{1b}[2J\nverified{}", "x".repeat(1000));
+        line(&mut text);
+        assert!(text.starts_with("a\\u{1b}[2J\\nverified"), "{text}");
+        assert_eq!(text.chars().count(), MAX_TEXT + 1);
+        let mut list = vec!["x".to_owned(); 300_000];
+        lines(&mut list);
+        assert_eq!((list.len(), list.last().map(String::as_str)), (101, Some("and 299900 more")));
+    }
+}

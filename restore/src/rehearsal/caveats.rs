@@ -1,0 +1,72 @@
+//! What a report says besides what was found: what this drill did not test, and what no drill can show.
+
+use lifeboat_docker::Engine;
+use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::scratch::sanitise::TAKEN;
+use lifeboat_report::drill::DrillReport;
+
+use super::boot::Crew;
+use super::plan::Plan;
+
+/// Notes what a drill of this crew on this engine leaves untested, and what no drill can show.
+pub(super) fn note(
+    report: &mut DrillReport,
+    plan: &Plan,
+    crew: &Crew,
+    definitions: &Definitions,
+    engine: &Engine,
+) {
+    let not_tested = &mut report.not_tested;
+    not_tested.extend(crew.left_out.iter().cloned());
+    let networks = crew.networks();
+    if networks.len() > 1 {
+        let names: Vec<&str> = networks.into_iter().collect();
+        not_tested.push(format!(
+            "the separation of the networks {}: one scratch network stood for all",
+            names.join(", ")
+        ));
+    }
+    for (service, env) in &plan.env {
+        let names: Vec<&str> = env.keys().map(String::as_str).collect();
+        not_tested.push(format!("{service} ran with a changed {}", names.join(", ")));
+    }
+    let limits = &mut report.limits;
+    if engine.facts().id == definitions.engine.id {
+        limits.push(
+                "The drill ran on the host of the application: it does not show that a separate system could recover it."
+                    .to_owned(),
+            );
+    }
+    limits.push(
+        "Nothing outside the sandbox could be reached: connections to other systems were not tested."
+            .to_owned(),
+    );
+    limits.push(format!(
+        "Services ran without set-user-id programs that win rights, and without the capabilities {}.",
+        TAKEN.join(", ")
+    ));
+    limits.push(
+            "Whoever wrote the snapshot also wrote the programs that answered the checks: an answer shows that the data is \
+             what that host had, and not that the host was honest."
+                .to_owned(),
+        );
+    let means = engine.means();
+    let runtime = plan.runtime.as_deref();
+    if !means.maps_users && runtime.is_none() {
+        limits.push(
+                "The engine maps no users: root in a scratch container is root for the kernel, behind the walls alone."
+                    .to_owned(),
+            );
+    }
+    if runtime.is_none() {
+        for hole in means.known_holes() {
+            limits.push(format!(
+                    "runc {} is of a release that lets a container out {hole}, unless the distribution has mended it.",
+                    means.runc.as_deref().unwrap_or_default()
+                ));
+        }
+    }
+    for service in &plan.may_win_rights {
+        limits.push(format!("The plan let the programs of {service} win rights."));
+    }
+}
