@@ -47,6 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("limits::all_containers_of_a_drill_share_memory_and_processes", together),
         test("limits::one_container_has_no_network_at_all", alone),
         test("limits::an_image_leads_no_path_into_the_system", links),
+        test("limits::a_start_that_hangs_in_the_engine_is_cleared_away", hangs),
         test("limits::a_drill_ends_at_its_deadline_or_when_the_disk_fills", ends),
     ]
 }
@@ -211,7 +212,7 @@ fn calls(found: &Docker) {
 }
 
 fn together(found: &Docker) {
-    let little = Together { memory_bytes: 64 << 20, processes: 24 };
+    let little = Together { memory_bytes: 64 << 20, processes: 24, containers: 4 };
     let takes = ["sh", "-c", "head -c 150000000 /dev/zero | tail -c 140000000 | wc -c"];
     let forks = ["sh", "-c", "for n in $(seq 60); do sleep 9 & done; wait; echo all"];
     in_sandbox(found, TOGETHER, async |engine, sandbox| {
@@ -255,7 +256,34 @@ fn alone(found: &Docker) {
         }
         assert!(sandbox.accepts_tcp(&id, 8080, Duration::from_secs(2)).await.unwrap());
         assert!(!sandbox.accepts_tcp(&id, 8081, Duration::from_secs(2)).await.unwrap());
+        // Beside what runs nothing is made any more: the engine would fill its volumes by path.
+        let error = created(engine, sandbox, &waiting(found), false).await.unwrap_err();
+        assert!(error.to_string().contains("could be led astray"), "{error}");
     });
+}
+
+/// A pipe in the place of a file that the runtime reads: it waits there for ever, and the engine with it.
+fn hangs(found: &Docker) {
+    let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+    let _sweep = Sweep(found, owner.clone());
+    runtime().block_on(async {
+        let engine = found.engine().await.unwrap();
+        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
+        sandbox.prove_isolation().await.unwrap();
+        let volume = sandbox.volume("data").await.unwrap();
+        let pipe = volume.directory.join("passwd");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (mut parts, image) = waiting(found);
+        "/etc".clone_into(&mut parts.mounts[0].destination);
+        let id = created(&engine, &sandbox, &(parts, image), false).await.unwrap();
+        let start = tokio::time::timeout(Duration::from_secs(3), sandbox.start(&id)).await;
+        assert!(start.is_err(), "the start waits: {start:?}");
+        let began = std::time::Instant::now();
+        let cleared = sandbox.tear_down().await.unwrap();
+        assert!(cleared.leftovers.is_empty(), "{cleared:?}");
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    });
+    assert_eq!(scratch_objects(&owner.id), "");
 }
 
 fn links(found: &Docker) {
@@ -288,7 +316,7 @@ fn links(found: &Docker) {
             // The next one has the same name.
             docker(&["rm", "--force", &sandbox.owner().container_name("waiting")]);
         }
-        // Where something is mounted counts as well.
+        // Where something is mounted counts as well, also by the engine.
         "/".clone_into(&mut parts.working_dir);
         "/app/attr".clone_into(&mut parts.mounts[0].destination);
         let error = created(engine, sandbox, &(parts, image), false).await.unwrap_err();

@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("programs::a_run_killed_while_containers_rest_is_made_good_by_doctor", killed_then_doctor),
         test("programs::a_run_killed_while_containers_rest_is_made_good_by_the_next", killed_then_run),
         test("programs::an_interrupted_run_brings_containers_back_itself", interrupted),
+        test("programs::what_was_read_is_stored_though_its_container_does_not_start_again", unstartable),
         test("programs::a_snapshot_is_rehearsed_and_the_page_written", rehearsed),
     ]
 }
@@ -164,13 +165,43 @@ fn killed_then_run(found: &Docker) {
 
 fn interrupted(found: &Docker) {
     let (play, yard) = (Playground::new(), yard(found));
-    let (mut child, container, _) = run_at_rest(found, &play, &yard);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(state(&container), "running", "whoever is asked to stop puts back what it moved");
-    let journals = fs::read_dir(yard.path("state/lifeboat/at-rest")).unwrap();
-    assert_eq!(journals.count(), 0, "and leaves no journal");
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
+        let (mut child, container, _) = run_at_rest(found, &play, &yard);
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(state(&container), "running", "whoever is asked to stop puts back what it moved");
+        let journals = fs::read_dir(yard.path("state/lifeboat/at-rest")).unwrap();
+        assert_eq!(journals.count(), 0, "and leaves no journal");
+        docker(&["rm", "--force", &container]);
+    }
+}
+
+fn unstartable(found: &Docker) {
+    let (play, yard) = (Playground::new(), yard(found));
+    let volume = play.volume("data");
+    // It stops, and what it is to be started with is gone by then.
+    let gone = yard.path("gone");
+    fs::write(&gone, "").unwrap();
+    let bind = format!("type=bind,src={},dst=/gone", gone.display());
+    let mount = format!("{volume}:/data");
+    let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
+    let id = play.run("writer", &["--volume", &mount, "--mount", &bind, &found.busybox, "sh", "-c", script]);
+    eventually("the container has written", || {
+        docker(&["exec", &id, "sh", "-c", "test -e /data/said && echo yes || true"]) == "yes"
+    });
+    fs::remove_file(&gone).unwrap();
+    let said = yard.backup(["run", "--volume", &volume]).expect_code(1);
+    assert!(said.stdout.contains("snapshot"), "{said:?}");
+    for word in ["the snapshot is stored", &play.name("writer"), "doctor"] {
+        assert!(said.stderr.contains(word), "{word}: {said:?}");
+    }
+    assert_eq!(state(&id), "exited");
+    assert_eq!(yard.restore(["dump", "latest", "said"]).expect_code(0).stdout, "here\n");
+    // Once it can start, what is left at rest is brought back.
+    fs::write(&gone, "").unwrap();
+    yard.backup(["doctor"]).expect_code(0);
+    assert_eq!(state(&id), "running");
 }
 
 fn rehearsed(found: &Docker) {

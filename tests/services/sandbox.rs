@@ -28,7 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The most that the containers of these tests take together.
-pub(crate) const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 1024 };
+pub(crate) const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 1024, containers: 4 };
 
 pub(crate) fn owner(lifetime: Duration, key: &MachineKey) -> Ownership {
     let lifetime = jiff::SignedDuration::try_from(lifetime).unwrap();

@@ -24,7 +24,7 @@ use crate::selection::{Dependency, Selection, Service};
 const VERSION: u32 = 1;
 
 /// Shorter values are no secrets: to strike them out would strike out parts of words.
-const SHORTEST_SECRET: usize = 4;
+pub(crate) const SHORTEST_SECRET: usize = 4;
 
 /// The largest stored document that is read, in bytes.
 pub const DEFINITIONS_BYTES: usize = 64 << 20;

@@ -260,10 +260,12 @@ impl Packer {
             self.packed.stored_bytes += stored.size;
             return Ok(());
         }
-        while let Some(done) = self.uploads.try_join_next() {
-            self.take(done)?;
+        if self.spool.is_used() {
+            while let Some(done) = self.uploads.try_join_next() {
+                self.take(done)?;
+            }
+            self.start_waiting()?;
         }
-        self.start_waiting()?;
         let mut pack = (stored, Bytes::from(bytes));
         while self.uploads.len() >= UPLOADS {
             pack = match self.spool.put(pack) {

@@ -51,6 +51,11 @@ impl Spool {
         }
     }
 
+    /// Whether anything may wait.
+    pub(crate) fn is_used(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Takes a pack, or gives it back where there is no room: what is read has to wait then.
     pub(crate) fn put(&mut self, pack: Pending) -> Result<(), Pending> {
         let (stored, bytes) = pack;

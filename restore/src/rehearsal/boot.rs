@@ -160,6 +160,28 @@ impl Crew {
 pub(super) struct Booted {
     pub(super) services: Vec<DrilledService>,
     pub(super) targets: BTreeMap<String, Target>,
+    /// Those that were up: their places among the services, their ids, and how they were up.
+    standing: Vec<(usize, String, Ready)>,
+}
+
+impl Booted {
+    /// Looks once more whether all that were up are up still.
+    pub(super) async fn look_again(
+        &mut self,
+        sandbox: &Sandbox,
+        secrets: &[String],
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        for (place, id, ready) in &self.standing {
+            if let Err(fallen) = cancellable(cancel, sandbox.still_up(id, *ready, secrets)).await?? {
+                let service = &mut self.services[*place];
+                "not up".clone_into(&mut service.state);
+                service.problem = Some(format!("it did not stay up until the end: {}", fallen.reason));
+                service.log = Some(fallen.log);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One started container.
@@ -190,14 +212,21 @@ pub(super) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Makes and starts every container, each when what it needs has reached what it needs, and waits until all are up and
-    /// have stayed up. A service that does not come up ends the boot: its report says why.
+    /// Makes every container, and then starts each when what it needs has reached what it needs, and waits until all are up
+    /// and have stayed up. A service that does not come up ends the boot: its report says why.
+    ///
+    /// All are made before the first one starts: the engine works on their volumes by path then, and one that runs could
+    /// lead it elsewhere.
     pub(super) async fn run(&self, sanitised: Vec<Sanitised>) -> Result<Booted, EngineError> {
         let deadline = Instant::now() + self.plan.boot_timeout;
         self.progress.phase("boot", Unit::Items, Some(sanitised.len() as u64));
         let mut started: Vec<Started> = Vec::new();
         let mut whole = true;
-        for (place, container) in sanitised.into_iter().enumerate() {
+        let mut made = Vec::new();
+        for container in sanitised {
+            made.push(cancellable(self.cancel, self.sandbox.create_container(container)).await??);
+        }
+        for (place, id) in made.into_iter().enumerate() {
             whole = self.await_needs(place, &mut started, deadline).await?;
             if !whole {
                 break;
@@ -207,7 +236,7 @@ impl Boot<'_> {
                 whole = false;
                 break;
             }
-            let one = self.start(place, container).await?;
+            let one = self.start(place, id).await?;
             whole = one.outcome.is_none();
             started.push(one);
             if !whole {
@@ -232,13 +261,9 @@ impl Boot<'_> {
         Ok(self.booted(started))
     }
 
-    async fn start(&self, place: usize, container: Sanitised) -> Result<Started, EngineError> {
-        if self.cancel.is_cancelled() {
-            return Err(EngineError::Interrupted);
-        }
-        let id = self.sandbox.create_container(container).await?;
+    async fn start(&self, place: usize, id: String) -> Result<Started, EngineError> {
         let since = Instant::now();
-        let outcome = match self.sandbox.start(&id).await {
+        let outcome = match cancellable(self.cancel, self.sandbox.start(&id)).await? {
             Ok(()) => None,
             // The engine could not start it: its command is missing, or its data is not as it needs it.
             Err(EngineError::Answer { message, .. }) => {
@@ -284,7 +309,8 @@ impl Boot<'_> {
 
     async fn look_again(&self, one: &mut Started) -> Result<(), EngineError> {
         let Some((Ok(ready), seconds)) = one.outcome else { return Ok(()) };
-        if let Err(mut fallen) = self.sandbox.still_up(&one.id, ready, self.secrets).await? {
+        let look = self.sandbox.still_up(&one.id, ready, self.secrets);
+        if let Err(mut fallen) = cancellable(self.cancel, look).await?? {
             fallen.reason = format!("it came up and did not stay up: {}", fallen.reason);
             one.outcome = Some((Err(fallen), seconds));
         }
@@ -292,11 +318,14 @@ impl Boot<'_> {
     }
 
     fn booted(&self, started: Vec<Started>) -> Booted {
-        let mut booted = Booted { services: Vec::new(), targets: BTreeMap::new() };
+        let mut booted = Booted { services: Vec::new(), targets: BTreeMap::new(), standing: Vec::new() };
         for one in started {
             let member = &self.crew.members[one.place];
             let name = member.parts.service_name().to_owned();
             let image = member.image.reference.clone();
+            if let Some((Ok(ready), _)) = &one.outcome {
+                booted.standing.push((booted.services.len(), one.id.clone(), *ready));
+            }
             let (state, seconds, problem, log) = match one.outcome {
                 Some((Ok(ready), seconds)) => (state(ready), seconds, None, None),
                 Some((Err(not), seconds)) => ("not up", seconds, Some(not.reason), Some(not.log)),

@@ -86,6 +86,7 @@ pub async fn rehearse(
         }
         (halt, _) => halt,
     };
+    drill.reached = drill.sandbox.as_ref().map(Sandbox::limits_reached).unwrap_or_default();
     drill.clear_away().await;
     let leftovers = drill.report.leftovers.clone();
     match halt {
@@ -104,6 +105,8 @@ struct Drill<'a> {
     sandbox: Option<Sandbox>,
     berth: Option<Berth>,
     guard: Guard,
+    /// Of what the scratch containers wanted more than there was for them.
+    reached: Vec<&'static str>,
     asked: bool,
 }
 
@@ -158,7 +161,17 @@ impl<'a> Drill<'a> {
         let engines = options.engine.ok().map(|engine| engine.facts().root.clone());
         let folders = engines.into_iter().chain([options.grounds.folders().to_owned()]).collect();
         let guard = Guard::new(options.cancel, folders);
-        Self { options, point, owner, report, sandbox: None, berth: None, guard, asked: false }
+        Self {
+            options,
+            point,
+            owner,
+            report,
+            sandbox: None,
+            berth: None,
+            guard,
+            reached: Vec::new(),
+            asked: false,
+        }
     }
 
     fn phase(&mut self, name: &str, since: Instant, counts: bool) {
@@ -217,7 +230,7 @@ impl<'a> Drill<'a> {
         let since = Instant::now();
         let booted = self.boot(engine, &crew, &restored).await;
         self.phase("boot", since, true);
-        let booted = booted?;
+        let mut booted = booted?;
         self.report.booted = true;
         self.report.services.clone_from(&booted.services);
         self.prove_again("after the boot").await?;
@@ -229,6 +242,11 @@ impl<'a> Drill<'a> {
         self.phase("checks", since, true);
         asked?;
         self.asked = true;
+        if let Some(sandbox) = &self.sandbox {
+            let secrets = crew.secrets(self.options.plan);
+            booted.look_again(sandbox, &secrets, self.guard.token()).await?;
+            self.report.services.clone_from(&booted.services);
+        }
         self.prove_again("at the end").await
     }
 
@@ -287,7 +305,11 @@ impl<'a> Drill<'a> {
         for folder in [&engine.facts().root, self.options.grounds.folders()] {
             enough_space(folder, bytes)?;
         }
-        let together = Together { memory_bytes: self.memory(engine), processes: self.options.plan.processes };
+        let together = Together {
+            memory_bytes: self.memory(engine),
+            processes: self.options.plan.processes,
+            containers: crew.members.len(),
+        };
         self.sandbox = Some(engine.sandbox(self.owner.clone(), together).await?);
         Ok(Some((engine, crew)))
     }
@@ -518,7 +540,7 @@ impl<'a> Drill<'a> {
             self.report.rto = Objective::new(Some(seconds), self.report.rto.target_seconds);
         }
         self.report.finished_at = self.options.clock.now();
-        let (verdict, reason) = decide(&self.report, stopped);
+        let (verdict, reason) = decide(&self.report, stopped, &self.reached);
         self.report.verdict = verdict;
         self.report.reason = reason;
         self.report.tidy();

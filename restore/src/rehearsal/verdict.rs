@@ -30,6 +30,8 @@ const WALLS: &[(&str, &str)] = &[
     ("could not resolve host", "the wall around the network"),
     ("killed for want of memory", "the limit of memory"),
     ("cannot allocate memory", "the limit of memory"),
+    ("resource temporarily unavailable", "the limit of processes"),
+    ("can't fork", "the limit of processes"),
     ("no space left on device", "the limit of space"),
 ];
 
@@ -39,6 +41,19 @@ fn wall_in(texts: &[&str]) -> Option<&'static str> {
     WALLS.iter().find(|(words, _)| texts.iter().any(|text| text.contains(words))).map(|(_, wall)| *wall)
 }
 
+/// The wall or the limit that all failed checks seem to have run against.
+fn failures_of_the_walls(report: &DrillReport, reached: &[&str]) -> Option<String> {
+    let mut failed = report.checks.iter().filter(|check| !check.passed).peekable();
+    failed.peek()?;
+    if !reached.is_empty() {
+        return Some(format!("the limit of {}", reached.join(" and ")));
+    }
+    let walls: Option<Vec<&str>> = failed
+        .map(|check| wall_in(&[check.problem.as_deref()?, check.output.as_deref().unwrap_or_default()]))
+        .collect();
+    walls?.first().map(|&wall| wall.to_owned())
+}
+
 /// Decides. The first rule that applies wins:
 /// 1. a limit of this host that was reached leaves it open,
 /// 2. what was found wrong fails the drill, unless a wall of the sandbox is what it ran against,
@@ -46,7 +61,7 @@ fn wall_in(texts: &[&str]) -> Option<&'static str> {
 /// 4. so does an application that was not started, data that was not compared, and a plan that asks nothing about the data,
 /// 5. a target that was missed fails it,
 /// 6. otherwise it is verified.
-pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdict, String) {
+pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>, reached: &[&str]) -> (Verdict, String) {
     let failed = |reason: String| (Verdict::Failed, reason);
     let open = |reason: String| (Verdict::CouldNotVerify, reason);
     if let Some(Stopped::Limit(reason)) = stopped {
@@ -59,6 +74,13 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdic
     }
     if let Some(service) = report.services.iter().find(|service| service.problem.is_some()) {
         let problem = service.problem.as_deref().unwrap_or_default();
+        if !reached.is_empty() {
+            return open(format!(
+                "The service {} was not up, and the scratch containers reached their limit of {}: {problem}.",
+                service.name,
+                reached.join(" and ")
+            ));
+        }
         if let Some(wall) = wall_in(&[problem, service.log.as_deref().unwrap_or_default()]) {
             return open(format!(
                 "The service {} did not come up, and it seems to have run against {wall}: {problem}.",
@@ -71,6 +93,14 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>) -> (Verdic
         ));
     }
     let failures: Vec<&str> = report.checks.iter().filter(|c| !c.passed).map(|c| c.name.as_str()).collect();
+    if let Some(wall) = failures_of_the_walls(report, reached) {
+        return open(format!(
+            "{} of {} checks failed, and they seem to have run against {wall}: {}.",
+            failures.len(),
+            report.checks.len(),
+            failures.join(", ")
+        ));
+    }
     if !failures.is_empty() {
         return failed(format!(
             "{} of {} checks failed: {}.",

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lifeboat_core::clock::Clock;
 use lifeboat_docker::Engine;
@@ -22,8 +22,9 @@ const DONE: &[u8] = b"done";
 /// How long between two rounds of clearing away, in seconds. The engine may still be about to do what it was asked for last.
 const PAUSES: [u64; 8] = [1, 2, 4, 8, 15, 30, 60, 120];
 
-/// How many rounds in a row must find nothing.
+/// How many rounds in a row must find nothing, and how long after the drill's end the engine may still answer a call of its.
 const QUIET_ROUNDS: usize = 3;
+const LAST_CALL: Duration = Duration::from_secs(125);
 
 /// A watchdog that waits for its drill to end. When it is dropped, it clears away after the drill.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub async fn clear_away(
     clock: &dyn Clock,
 ) -> Result<(), GroundsError> {
     let (mut dead, mut quiet) = (BTreeSet::new(), 0);
+    let began = Instant::now();
     let mut outcome = Ok(());
     for pause in PAUSES {
         let round = async {
@@ -84,7 +86,7 @@ pub async fn clear_away(
                 Err(error)
             }
         };
-        if quiet >= QUIET_ROUNDS {
+        if quiet >= QUIET_ROUNDS && began.elapsed() > LAST_CALL {
             break;
         }
         tokio::time::sleep(Duration::from_secs(pause)).await;

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use crate::EngineError;
@@ -19,6 +20,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// The file that says which controllers the groups below have (version 2).
 const CONTROL: &str = "cgroup.subtree_control";
+
+/// How often what is in a group is killed.
+const KILL_ROUNDS: usize = 20;
 
 /// The share of the processors and of the disks that a drill gets where others want them too: an eighth of what any other
 /// gets by default, in the units of each version.
@@ -34,6 +38,8 @@ pub struct Together {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// How many containers there are at most.
+    pub containers: usize,
 }
 
 /// One sandbox's control group.
@@ -91,7 +97,7 @@ impl Cgroup {
         }
     }
 
-    fn slice(&self, Together { memory_bytes, processes }: Together) -> Vec<Step> {
+    fn slice(&self, Together { memory_bytes, processes, .. }: Together) -> Vec<Step> {
         let mut ask: Vec<String> = ["systemctl", "set-property", "--runtime"].map(str::to_owned).to_vec();
         ask.push(self.name.clone());
         ask.extend([
@@ -104,7 +110,7 @@ impl Cgroup {
         vec![Step::Ask(ask)]
     }
 
-    fn groups_of_version_1(&self, Together { memory_bytes, processes }: Together) -> Vec<Step> {
+    fn groups_of_version_1(&self, Together { memory_bytes, processes, .. }: Together) -> Vec<Step> {
         let folder = |controller: &str| self.root.join(controller).join(&self.name);
         let of = |controller: &str, file: &str| folder(controller).join(file);
         vec![
@@ -112,6 +118,11 @@ impl Cgroup {
             Step::Write(of("memory", "memory.limit_in_bytes"), memory_bytes.to_string()),
             // Memory and swap together.
             Step::WriteIfThere(of("memory", "memory.memsw.limit_in_bytes"), memory_bytes.to_string()),
+            // What the kernel keeps for connections is counted apart.
+            Step::WriteIfThere(
+                of("memory", "memory.kmem.tcp.limit_in_bytes"),
+                (memory_bytes / 8).to_string(),
+            ),
             Step::Make(folder("pids")),
             Step::Write(of("pids", "pids.max"), processes.to_string()),
             Step::Make(folder("cpu")),
@@ -122,7 +133,7 @@ impl Cgroup {
         ]
     }
 
-    fn group_of_version_2(&self, Together { memory_bytes, processes }: Together) -> Vec<Step> {
+    fn group_of_version_2(&self, Together { memory_bytes, processes, .. }: Together) -> Vec<Step> {
         let folder = self.root.join(&self.name);
         let of = |file: &str| folder.join(file);
         vec![
@@ -163,6 +174,72 @@ impl Cgroup {
                 Err(error) => Some(format!("{} cannot be read: {error}", path.display())),
             })
             .collect()
+    }
+}
+
+/// What a group says of how often a limit was reached: the file, the word before the number, and what the limit is of.
+const REACHED: [(&str, &str, &str); 3] = [
+    ("memory.oom_control", "oom_kill", "memory"),
+    ("memory.events", "oom_kill", "memory"),
+    ("pids.events", "max", "processes"),
+];
+
+impl Cgroup {
+    /// Of what its containers have wanted more than there was.
+    pub(super) fn reached(&self) -> Vec<&'static str> {
+        let mut reached: Vec<&'static str> = self
+            .folders()
+            .iter()
+            .flat_map(|folder| with_those_below(folder))
+            .flat_map(|folder| REACHED.map(|(file, word, what)| (folder.join(file), word, what)))
+            .filter(|(path, word, _)| fs::read_to_string(path).is_ok_and(|text| is_over(&text, word)))
+            .map(|(.., what)| what)
+            .collect();
+        reached.sort_unstable();
+        reached.dedup();
+        reached
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        let found =
+            left_below(&self.root).into_iter().filter(|(id, _)| id_in(&self.name).as_ref() == Some(id));
+        found.flat_map(|(_, folders)| folders).collect()
+    }
+}
+
+/// Whether the number after `word` in a group's file is more than 0.
+fn is_over(text: &str, word: &str) -> bool {
+    let number = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+    number.and_then(|number| number.trim().parse::<u64>().ok()).is_some_and(|number| number > 0)
+}
+
+/// A group's folder, and those of the groups in it.
+fn with_those_below(folder: &Path) -> Vec<PathBuf> {
+    let below = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = below.map(|entry| entry.path()).filter(|path| path.is_dir());
+    std::iter::once(folder.to_owned()).chain(below).collect()
+}
+
+/// Kills whatever is in the groups of the rehearsals that `goes` names: also what the engine waits for itself.
+pub(super) fn kill(goes: impl Fn(&RehearsalId) -> bool) {
+    let folders: Vec<PathBuf> =
+        left().into_iter().filter(|(id, _)| goes(id)).flat_map(|(_, folders)| folders).collect();
+    // What forks meanwhile is caught in the next round.
+    for _ in 0..KILL_ROUNDS {
+        let files = folders.iter().flat_map(|folder| with_those_below(folder));
+        let pids: std::collections::BTreeSet<i32> = files
+            .flat_map(|folder| {
+                let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+                text.lines().filter_map(|line| line.trim().parse().ok()).collect::<Vec<i32>>()
+            })
+            .collect();
+        if pids.is_empty() {
+            return;
+        }
+        for pid in pids.into_iter().filter_map(Pid::from_raw) {
+            // One that has ended since needs no more.
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -264,7 +341,7 @@ mod tests {
 
     use super::*;
 
-    const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 500 };
+    const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 500, containers: 3 };
 
     fn group(driver: CgroupDriver, version: u8, root: &Path) -> Cgroup {
         let id = RehearsalId::random(&OsEntropy);
@@ -335,6 +412,25 @@ mod tests {
         let group = group(CgroupDriver::Cgroupfs, 1, Path::new("/nowhere"));
         let error = group.raise(TOGETHER).await.unwrap_err();
         assert!(matches!(error, EngineError::WallMissing { wall: "control group", .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn limits_that_were_reached_are_told_also_by_the_groups_below() {
+        let root = kernel(&["memory/x", "pids/x", "cpu/x", "blkio/x"]);
+        let group = group(CgroupDriver::Cgroupfs, 1, root.path());
+        group.raise(TOGETHER).await.unwrap();
+        let file = |path: &str, text: &str| {
+            let path = root.path().join(path.replace("NAME", &group.name));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        file("memory/NAME/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");
+        file("pids/NAME/container/pids.events", "max 0\n");
+        assert!(group.reached().is_empty());
+        file("memory/NAME/container/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+        assert_eq!(group.reached(), ["memory"]);
+        file("pids/NAME/pids.events", "max 7\n");
+        assert_eq!(group.reached(), ["memory", "processes"]);
     }
 
     #[test]

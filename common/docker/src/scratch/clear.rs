@@ -77,6 +77,8 @@ impl Engine {
     /// Removes every object that `owner` has made. What cannot be removed is named, not an error.
     pub async fn clear(&self, owner: &Ownership) -> Result<Cleared, EngineError> {
         let label = format!("{REHEARSAL_LABEL}={}", owner.id);
+        // What hangs in a start would keep the engine from removing its container.
+        cgroup::kill(|id| *id == owner.id);
         let mut collected = self.remove(&label, owner.key(), |claim| claim.id == owner.id).await?;
         collected.leftovers.extend(remove_groups(|id| *id == owner.id).await);
         Ok(Cleared { removed_objects: collected.removed_objects, leftovers: collected.leftovers })
@@ -89,9 +91,12 @@ impl Engine {
         now: Timestamp,
         dead: &BTreeSet<RehearsalId>,
     ) -> Result<Collected, EngineError> {
+        cgroup::kill(|id| dead.contains(id));
         let goes = |claim: &Claim| claim.expires < now || dead.contains(&claim.id);
         let mut collected = self.remove(REHEARSAL_LABEL, key, goes).await?;
-        collected.leftovers.extend(remove_groups(|id| dead.contains(id)).await);
+        let gone: BTreeSet<String> =
+            dead.iter().map(ToString::to_string).chain(collected.rehearsals.iter().cloned()).collect();
+        collected.leftovers.extend(remove_groups(|id| gone.contains(&id.to_string())).await);
         Ok(collected)
     }
 

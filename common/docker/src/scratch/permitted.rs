@@ -41,6 +41,9 @@ const SYSCTLS: &[&str] = &[
     "fs.mqueue.",
 ];
 
+/// Of these the ones that are left out: how much memory of the kernel's each connection takes.
+const OF_THE_KERNELS_MEMORY: [&str; 3] = ["net.ipv4.tcp_mem", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"];
+
 /// Limits of the process that bind it alone. Left out are those that let it take more of the host (`memlock`, `nice`,
 /// `rtprio`, …).
 const ULIMITS: &[&str] = &["cpu", "data", "fsize", "nofile", "nproc", "stack"];
@@ -74,10 +77,11 @@ pub(super) fn dropped_capabilities(host: &Value) -> Vec<String> {
 /// The captured kernel settings that are kept.
 pub(super) fn sysctls(host: &Value, removed: &mut Vec<String>) -> BTreeMap<String, String> {
     let permitted = |name: &str| {
-        SYSCTLS.iter().any(|known| match known.strip_suffix('.').or(known.strip_suffix('_')) {
-            Some(_) => name.starts_with(known),
-            None => name == *known || (known.starts_with("kernel.") && name.starts_with(known)),
-        })
+        !OF_THE_KERNELS_MEMORY.contains(&name)
+            && SYSCTLS.iter().any(|known| match known.strip_suffix('.').or(known.strip_suffix('_')) {
+                Some(_) => name.starts_with(known),
+                None => name == *known || (known.starts_with("kernel.") && name.starts_with(known)),
+            })
     };
     let (kept, gone): (BTreeMap<String, String>, BTreeMap<String, String>) =
         pairs(&host["Sysctls"]).into_iter().partition(|(name, _)| permitted(name));
@@ -129,11 +133,11 @@ mod tests {
             "net.core.somaxconn": "1024", "net.ipv4.tcp_keepalive_time": "60", "kernel.shmmax": "1", "kernel.sem": "1 2 3 4",
             "fs.mqueue.msg_max": "10", "net.ipv4.ip_unprivileged_port_start": "0", "kernel.msgmax": "5",
             "net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.eth0.disable_ipv6": "0", "net.ipv4.conf.all.arp_ignore": "0",
-            "net.ipv4.ip_forward": "1", "net.core.somaxconnx": "1", "kernel.core_pattern": "|/x", "net.ipv4.ping_group_range": "0 1",
+            "net.ipv4.ip_forward": "1", "net.core.somaxconnx": "1", "net.ipv4.tcp_rmem": "4096 87380 999999999", "kernel.core_pattern": "|/x", "net.ipv4.ping_group_range": "0 1",
         }});
         let kept = sysctls(&host, &mut removed);
         assert_eq!(kept.len(), 7, "{kept:?}");
-        assert_eq!(removed.len(), 7, "{removed:?}");
+        assert_eq!(removed.len(), 8, "{removed:?}");
         assert!(removed.contains(&"the kernel setting net.ipv6.conf.eth0.disable_ipv6=0".to_owned()));
     }
 

@@ -21,6 +21,9 @@ use crate::definitions::{ContainerParts, MountKind};
 use crate::document::{list, some_text, texts};
 use crate::ownership::{Ownership, ScratchKind};
 
+/// Where the engine mounts files of its own into every container.
+const OF_THE_ENGINE: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
 /// How often a health check is run at most, in billionths of a second.
 const SHORTEST_INTERVAL: i64 = 1_000_000_000;
 
@@ -114,6 +117,7 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
     let mut paths: Vec<String> = mounts.iter().filter_map(|mount| mount.target.clone()).collect();
     paths.extend(host.tmpfs.iter().flatten().map(|(target, _)| target.clone()));
     paths.extend(working_dir.clone());
+    paths.extend(OF_THE_ENGINE.map(str::to_owned));
     host.mounts = Some(mounts);
     let mut networking = None;
     match place {

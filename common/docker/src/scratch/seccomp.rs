@@ -77,7 +77,6 @@ const FILES: &[&str] = &[
     "mkdirat",
     "mknod",
     "mknodat",
-    "name_to_handle_at",
     "newfstatat",
     "open",
     "openat",

@@ -41,7 +41,7 @@ pub(crate) struct Yard {
 
 /// A few small packs for each run.
 const SMALL_PACKS: PackSizes =
-    PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 1 << 20 };
+    PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 0 };
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
