@@ -96,14 +96,7 @@ fn waiting(found: &Docker) -> (ContainerParts, ImageParts) {
         "Mounts": [{"Type": "volume", "Name": "data", "Destination": "/data", "RW": true}],
     });
     let parts = ContainerParts::from_document(&document, None).unwrap();
-    let image = ImageParts {
-        id: image,
-        digests: vec![],
-        volumes: vec![],
-        env: vec![],
-        platform: String::new(),
-        labels: BTreeMap::new(),
-    };
+    let image = ImageParts { id: image, ..Default::default() };
     (parts, image)
 }
 

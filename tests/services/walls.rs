@@ -197,14 +197,7 @@ fn wants_out(found: &Docker) -> (ContainerParts, ImageParts) {
         "NetworkSettings": {"Networks": {"bridge": {}}},
         "Mounts": [],
     });
-    let image = ImageParts {
-        id: image,
-        digests: vec![],
-        volumes: vec![],
-        env: vec![],
-        platform: String::new(),
-        labels: BTreeMap::new(),
-    };
+    let image = ImageParts { id: image, ..Default::default() };
     (ContainerParts::from_document(&document, None).unwrap(), image)
 }
 

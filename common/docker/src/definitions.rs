@@ -135,7 +135,7 @@ pub struct NetworkPart {
 }
 
 /// What of an image a rehearsal needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageParts {
     /// Its id.
     pub id: String,

@@ -21,6 +21,7 @@ mod image;
 mod isolation;
 mod links;
 mod namespace;
+mod network;
 mod permitted;
 mod probe;
 pub mod sanitise;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::models::{Ipam, NetworkCreateRequest};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
 pub use self::boot::{NotReady, Ready, redacted};
@@ -51,9 +52,6 @@ use crate::ownership::{Ownership, ScratchKind};
 
 /// A resolver that nobody can reach (RFC 5737), so that no name of the outside is ever asked for.
 pub const NO_RESOLVER: &str = "192.0.2.1";
-
-/// How many subnets are tried, should others overlap.
-const SUBNETS_TRIED: u32 = 8;
 
 /// One rehearsal's network, volumes and containers.
 #[derive(Debug)]
@@ -156,46 +154,6 @@ impl Engine {
             }
         }
     }
-}
-
-impl Engine {
-    /// Makes a network with as few addresses as so many containers need. The kernel remembers neighbours in one table for all
-    /// networks of this host, and who is in a large one can fill it.
-    async fn create_small_network(
-        &self,
-        request: NetworkCreateRequest,
-        owner: &Ownership,
-        containers: usize,
-    ) -> Result<String, EngineError> {
-        let mut outcome = None;
-        for attempt in 0..SUBNETS_TRIED {
-            let config =
-                IpamConfig { subnet: Some(subnet(owner, containers, attempt)), ..Default::default() };
-            let ipam = Ipam { config: Some(vec![config]), ..request.ipam.clone().unwrap_or_default() };
-            let request = NetworkCreateRequest { ipam: Some(ipam), ..request.clone() };
-            let made = self.client().create_network(request).await;
-            match made.map_err(EngineError::call("create a scratch network")) {
-                Ok(network) => return Ok(network.id),
-                // It overlaps another network of the engine's.
-                Err(error @ EngineError::Answer { .. }) => outcome = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(outcome
-            .unwrap_or_else(|| EngineError::IsolationUnproven { reason: "no network was tried".to_owned() }))
-    }
-}
-
-/// The `attempt`th subnet for so many containers and the probe: of the range that is set aside for tests of networks
-/// (RFC 2544, 198.18.0.0/15), at a place that follows from the rehearsal's random id.
-fn subnet(owner: &Ownership, containers: usize, attempt: u32) -> String {
-    // Besides theirs there are the network's own address, the gateway's and that of a broadcast.
-    let needed = u32::try_from(containers + 4).unwrap_or(u32::MAX).clamp(16, 256).next_power_of_two();
-    let digest = lifeboat_core::Sha256Digest::of(owner.id.to_string().as_bytes());
-    let random = u32::from_be_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 4]));
-    let place = random.wrapping_add(attempt.wrapping_mul(0x9E37_79B9)) % ((1 << 17) / needed);
-    let start = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + place * needed);
-    format!("{start}/{}", 32 - needed.trailing_zeros())
 }
 
 impl Sandbox {
@@ -354,32 +312,6 @@ impl Drop for Sandbox {
                 self.owner.id,
                 self.owner.expires
             );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lifeboat_core::random::OsEntropy;
-
-    use super::*;
-    use crate::ownership::{MachineKey, RehearsalId};
-
-    #[test]
-    fn a_network_has_few_addresses_and_lies_in_the_range_for_tests() {
-        let key = MachineKey::random(&OsEntropy);
-        for (containers, bits) in [(1, 28), (12, 28), (13, 27), (28, 27), (29, 26), (64, 25), (1000, 24)] {
-            let owner =
-                Ownership::new(RehearsalId::random(&OsEntropy), jiff::Timestamp::UNIX_EPOCH, key.clone());
-            let tried: Vec<String> = (0..SUBNETS_TRIED).map(|n| subnet(&owner, containers, n)).collect();
-            for subnet in &tried {
-                let (start, length) = subnet.split_once('/').unwrap();
-                let start = u32::from(start.parse::<Ipv4Addr>().unwrap());
-                assert_eq!(length, bits.to_string(), "{containers}");
-                assert_eq!(start % (1 << (32 - bits)), 0, "{subnet}");
-                assert_eq!(start >> 17, u32::from(Ipv4Addr::new(198, 18, 0, 0)) >> 17, "{subnet}");
-            }
-            assert_ne!(tried[0], tried[1]);
         }
     }
 }

@@ -35,8 +35,8 @@ use super::plan::Plan;
 use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
 use super::verdict::{Stopped, decide};
 
-/// How long after its start a drill's objects may be removed by anyone, besides the plan's own times.
-const LIFETIME: Duration = Duration::from_hours(6);
+/// How long after its deadline what a drill has made is there for anyone to remove.
+const SPARE_TIME: Duration = Duration::from_hours(1);
 
 /// Free space that is asked for beyond the snapshot's size, in bytes.
 const SPARE_BYTES: u64 = 256 << 20;
@@ -114,9 +114,7 @@ impl<'a> Drill<'a> {
     fn new(point: Arc<dyn RecoveryPoint>, options: &'a DrillOptions<'a>) -> Self {
         let plan = options.plan;
         let started_at = options.clock.now();
-        let lifetime =
-            LIFETIME + plan.boot_timeout + plan.checks.iter().map(|check| check.timeout).sum::<Duration>();
-        let expires = SignedDuration::try_from(lifetime)
+        let expires = SignedDuration::try_from(plan.deadline.saturating_add(SPARE_TIME))
             .ok()
             .and_then(|lifetime| started_at.checked_add(lifetime).ok());
         let id = RehearsalId::random(options.entropy);
