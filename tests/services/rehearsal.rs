@@ -336,7 +336,7 @@ fn failures(parts: &Parts) {
     let app = Application::start(parts, 10);
     runtime().block_on(async {
         let engine = parts.docker.engine().await.unwrap();
-        let short = COUNT.replace("20s", "1s");
+        let short = COUNT.replace("20s", "4s");
         let report = drill(Ok(&engine), app.snapshot(&engine).await, &plan(&short)).await;
         assert_eq!(report.verdict, Verdict::Failed, "{}", report.text());
         assert!(report.reason.contains("1 of 3 checks failed: all orders"), "{}", report.reason);

@@ -29,9 +29,10 @@ pub struct Plan {
     pub runtime: Option<String>,
     /// The services whose programs may win rights, as set-user-id programs do.
     pub may_win_rights: BTreeSet<String>,
-    /// The memory that one scratch container may use, in bytes; none for half of the host's.
+    /// The memory that one scratch container may use, in bytes; none for half of the host's. All together have half of the
+    /// host's, or this if it is more.
     pub memory_bytes: Option<u64>,
-    /// The processes that one scratch container may have.
+    /// The processes and threads that all scratch containers may have together.
     pub processes: u64,
     /// Environment variables that are changed, by service.
     pub env: BTreeMap<String, BTreeMap<String, String>>,

@@ -24,12 +24,12 @@ const CONTROL: &str = "cgroup.subtree_control";
 /// How often what is in a group is killed.
 const KILL_ROUNDS: usize = 20;
 
-/// The share of the processors and of the disks that a drill gets where others want them too: an eighth of what any other
-/// gets by default, in the units of each version.
-const CPU_SHARES_V1: u64 = 128;
-const CPU_WEIGHT_V2: u64 = 12;
-const BLKIO_WEIGHT_V1: u64 = 62;
-const IO_WEIGHT_V2: u64 = 12;
+/// The share of the processors and of the disks that a drill gets where others want them too: half of what any other gets by
+/// default, in the units of each version.
+const CPU_SHARES_V1: u64 = 512;
+const CPU_WEIGHT_V2: u64 = 50;
+const BLKIO_WEIGHT_V1: u64 = 250;
+const IO_WEIGHT_V2: u64 = 50;
 
 /// The most that all containers of a sandbox may use together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -367,7 +367,7 @@ mod tests {
         let read = |file: &str| fs::read_to_string(root.path().join(&group.name).join(file)).unwrap();
         assert_eq!(
             (read("memory.max"), read("pids.max"), read("cpu.weight")),
-            ("1073741824".into(), "500".into(), "12".into())
+            ("1073741824".into(), "500".into(), "50".into())
         );
         assert_eq!(
             fs::read_to_string(root.path().join("cgroup.subtree_control")).unwrap(),
@@ -388,7 +388,7 @@ mod tests {
         let read =
             |file: &str| fs::read_to_string(root.path().join(file.replace("NAME", &group.name))).unwrap();
         assert_eq!(read("memory/NAME/memory.limit_in_bytes"), "1073741824");
-        assert_eq!((read("pids/NAME/pids.max"), read("cpu/NAME/cpu.shares")), ("500".into(), "128".into()));
+        assert_eq!((read("pids/NAME/pids.max"), read("cpu/NAME/cpu.shares")), ("500".into(), "512".into()));
         assert_eq!(group.faults(TOGETHER), [""; 0]);
         let left = left_below(root.path());
         assert_eq!((left.len(), left[0].1.len()), (1, 4), "{left:?}");
