@@ -22,7 +22,8 @@ pub(super) fn ensure(state: &State) -> Outcome {
     }
     need_root("starting the engine")?;
     let installed =
-        !packages::ensure(state, &[("dockerd", "docker.io"), ("iptables", "iptables")])?.is_empty();
+        !packages::ensure(state, &[("dockerd", "docker.io"), ("iptables", "iptables"), ("ip", "iproute2")])?
+            .is_empty();
     // Newer suites package the client by itself.
     packages::ensure(state, &[("docker", "docker-cli")])?;
 
