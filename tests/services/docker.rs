@@ -14,8 +14,11 @@ use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
 use lifeboat_docker::selection::{Activity, Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
-use lifeboat_tests::gate::{Missing, setting, trial};
+use lifeboat_tests::gate::{Missing, setting, trials_with};
+use lifeboat_tests::repository::Yard;
 use tokio_util::sync::CancellationToken;
+
+use crate::BINARIES;
 
 /// The variable that gives this program a job instead of the tests.
 pub(crate) const JOB: &str = "LIFEBOAT_TEST_JOB";
@@ -37,6 +40,14 @@ impl Docker {
 
     pub(crate) async fn engine(&self) -> Result<Engine, EngineError> {
         Engine::connect(Some(&self.host)).await
+    }
+
+    /// An empty repository, with programs that use this engine.
+    pub(crate) fn yard(&self) -> Yard {
+        let mut yard = Yard::without_repository(BINARIES);
+        yard.variables = vec![("DOCKER_HOST".to_owned(), self.host.clone())];
+        yard.init().expect_code(0);
+        yard
     }
 }
 
@@ -74,6 +85,19 @@ impl Playground {
         docker(&all)
     }
 
+    /// Runs a container that has written `said` to `volume`, and that stops at once when it is asked to; its id. `more` are
+    /// further arguments of `docker run`.
+    pub(crate) fn run_writer(&self, found: &Docker, name: &str, volume: &str, more: &[&str]) -> String {
+        let mount = format!("{volume}:/data");
+        let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
+        let container = ["--volume", &mount, &found.busybox, "sh", "-c", script];
+        let id = self.run(name, &[more, &container].concat());
+        eventually("the container has written", || {
+            docker(&["exec", &id, "sh", "-c", "test -e /data/said && echo yes || true"]) == "yes"
+        });
+        id
+    }
+
     pub(crate) fn volume(&self, name: &str) -> String {
         docker(&["volume", "create", &self.name(name)])
     }
@@ -109,12 +133,7 @@ pub(crate) fn state(container: &str) -> String {
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("docker::volumes_and_their_users_are_found_and_typos_are_met_with_names", selection),
         test("docker::a_project_is_its_containers_and_their_volumes", project),

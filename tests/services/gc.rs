@@ -12,21 +12,14 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::EngineError;
 use lifeboat_docker::ownership::{MachineKey, RehearsalId, ScratchKind};
 use lifeboat_docker::selection::Wanted;
-use lifeboat_tests::gate::trial;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::gate::trials_with;
 
-use crate::BINARIES;
 use crate::docker::{Docker, Playground, docker, eventually, runtime, state};
 use crate::sandbox::{Sweep, TOGETHER, owner, rules_of, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("gc::expired_leftovers_are_collected_and_young_ones_kept", collection),
         test("gc::forged_labels_names_and_dates_move_nothing_of_the_users", forged),
@@ -258,15 +251,8 @@ fn as_nobody(script: &str) -> bool {
 fn killed(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
-    let mount = format!("{volume}:/data");
-    let app =
-        play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
-    eventually("the container has written", || {
-        docker(&["exec", &app, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
-    });
-    let mut yard = Yard::without_repository(BINARIES);
-    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
-    yard.init().expect_code(0);
+    let app = play.run_writer(found, "app", &volume, &[]);
+    let yard = found.yard();
     // A folder besides, with what makes root of one who runs it.
     let folder = yard.path("folder");
     fs::create_dir(&folder).unwrap();
@@ -339,15 +325,8 @@ type Reached<'a> = &'a dyn Fn(&str) -> bool;
 fn killed_anywhere(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
-    let mount = format!("{volume}:/data");
-    let app =
-        play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
-    eventually("the container has written", || {
-        docker(&["exec", &app, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
-    });
-    let mut yard = Yard::without_repository(BINARIES);
-    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
-    yard.init().expect_code(0);
+    let app = play.run_writer(found, "app", &volume, &[]);
+    let yard = found.yard();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
     let plan = yard.path("plan.toml");
     fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();

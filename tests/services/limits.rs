@@ -27,21 +27,16 @@ use lifeboat_restore::rehearsal::{
     DrillOptions, Grounds, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind,
     rehearse,
 };
-use lifeboat_tests::gate::trial;
+use lifeboat_tests::gate::trials_with;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, docker, runtime};
-use crate::sandbox::{Sweep, TOGETHER, owner, scratch_objects};
+use crate::sandbox::{Sweep, TOGETHER, owner, proven, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("limits::system_calls_that_reach_past_a_container_fail", calls),
         test("limits::all_containers_of_a_drill_share_memory_and_processes", together),
@@ -134,9 +129,7 @@ fn in_sandbox(found: &Docker, together: Together, work: impl AsyncFnOnce(&Engine
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
-        let engine = found.engine().await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone(), together).await.unwrap();
-        sandbox.prove_isolation().await.unwrap();
+        let (engine, sandbox) = proven(found, &owner, together).await;
         sandbox.volume("data").await.unwrap();
         work(&engine, &sandbox).await;
         sandbox.prove_again().await.unwrap();
@@ -260,9 +253,7 @@ fn hangs(found: &Docker) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
-        let engine = found.engine().await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
-        sandbox.prove_isolation().await.unwrap();
+        let (engine, sandbox) = proven(found, &owner, TOGETHER).await;
         let volume = sandbox.volume("data").await.unwrap();
         let pipe = volume.directory.join("passwd");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

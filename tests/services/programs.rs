@@ -6,10 +6,9 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 use lifeboat_tests::command::run;
-use lifeboat_tests::gate::{Missing, trial};
+use lifeboat_tests::gate::{Missing, trials_with};
 use lifeboat_tests::repository::Yard;
 
-use crate::BINARIES;
 use crate::docker::{Docker, Playground, docker, eventually, state};
 use crate::sandbox::scratch_objects;
 
@@ -21,12 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Err(Missing("volumes lie in root's folders, and this is another user".to_owned()))
         }
     });
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("programs::a_volume_goes_into_a_snapshot_and_comes_back_as_a_new_one", round_trip),
         test("programs::what_the_engine_does_not_have_is_named", unknown),
@@ -38,28 +32,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn yard(found: &Docker) -> Yard {
-    let mut yard = Yard::without_repository(BINARIES);
-    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
-    yard.init().expect_code(0);
-    yard
-}
-
-/// A container that writes to `volume`, and stops at once when it is asked to.
-fn writer(play: &Playground, found: &Docker, volume: &str) -> String {
-    let mount = format!("{volume}:/data");
-    let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
-    let id = play.run("writer", &["-v", &mount, &found.busybox, "sh", "-c", script]);
-    eventually("the container has written", || {
-        docker(&["exec", &id, "sh", "-c", "test -e /data/said && echo yes || true"]) == "yes"
-    });
-    id
-}
-
 fn round_trip(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
-    let container = writer(&play, found, &volume);
+    let container = play.run_writer(found, "writer", &volume, &[]);
     let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &container]);
     let before = started();
 
@@ -86,7 +62,7 @@ fn round_trip(found: &Docker) {
 }
 
 fn unknown(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("pgdata");
     let told = |args: &[&str]| {
         let said = yard.backup(args);
@@ -105,7 +81,7 @@ fn unknown(found: &Docker) {
 /// Starts a run of a volume that takes a while to read, and waits until the journal says that its writer is at rest.
 fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process::Child, String, String) {
     let volume = play.volume("data");
-    let container = writer(play, found, &volume);
+    let container = play.run_writer(found, "writer", &volume, &[]);
     let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
     let mut noise = fs::File::create(Path::new(&folder).join("noise")).unwrap();
     let mut megabyte = vec![0_u8; 1 << 20];
@@ -137,7 +113,7 @@ fn kill_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (String, Stri
 }
 
 fn killed_then_doctor(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let (container, _) = kill_at_rest(found, &play, &yard);
     let said = yard.backup(["doctor"]).expect_code(0);
     assert!(said.stdout.contains(&play.name("writer")), "{}", said.stdout);
@@ -147,7 +123,7 @@ fn killed_then_doctor(found: &Docker) {
 }
 
 fn killed_then_run(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let (container, volume) = kill_at_rest(found, &play, &yard);
     // Another volume: the next run makes good what is none of its own business, too.
     let other = play.volume("other");
@@ -164,7 +140,7 @@ fn killed_then_run(found: &Docker) {
 }
 
 fn interrupted(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
         let (mut child, container, _) = run_at_rest(found, &play, &yard);
         let pid = rustix::process::Pid::from_child(&child);
@@ -178,18 +154,13 @@ fn interrupted(found: &Docker) {
 }
 
 fn unstartable(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
     // It stops, and what it is to be started with is gone by then.
     let gone = yard.path("gone");
     fs::write(&gone, "").unwrap();
     let bind = format!("type=bind,src={},dst=/gone", gone.display());
-    let mount = format!("{volume}:/data");
-    let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
-    let id = play.run("writer", &["--volume", &mount, "--mount", &bind, &found.busybox, "sh", "-c", script]);
-    eventually("the container has written", || {
-        docker(&["exec", &id, "sh", "-c", "test -e /data/said && echo yes || true"]) == "yes"
-    });
+    let id = play.run_writer(found, "writer", &volume, &["--mount", &bind]);
     fs::remove_file(&gone).unwrap();
     let said = yard.backup(["run", "--volume", &volume]).expect_code(1);
     assert!(said.stdout.contains("snapshot"), "{said:?}");
@@ -205,9 +176,9 @@ fn unstartable(found: &Docker) {
 }
 
 fn rehearsed(found: &Docker) {
-    let (play, yard) = (Playground::new(), yard(found));
+    let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
-    writer(&play, found, &volume);
+    play.run_writer(found, "writer", &volume, &[]);
     yard.backup(["run", "--volume", &volume]).expect_code(0);
     fs::write(
         yard.path("plan.toml"),

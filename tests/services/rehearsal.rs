@@ -21,7 +21,7 @@ use lifeboat_restore::rehearsal::{
     DrillError, DrillOptions, Grounds, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume,
     SourceKind, rehearse,
 };
-use lifeboat_tests::gate::{Missing, setting, trial};
+use lifeboat_tests::gate::{Missing, setting, trials_with};
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, Playground, docker, eventually, runtime};
@@ -103,12 +103,7 @@ impl RecoveryPoint for Copied {
 pub(crate) fn trials() -> Vec<Trial> {
     let found: Result<Parts, Missing> = Docker::find()
         .and_then(|docker| Ok(Parts { docker, postgres: setting("LIFEBOAT_TEST_POSTGRES_IMAGE")? }));
-    let test = |name: &str, test: fn(&Parts)| {
-        trial(name, found.clone(), move |parts| {
-            test(&parts);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("rehearsal::a_database_answers_with_the_snapshots_number", database),
         test("rehearsal::a_check_that_fails_and_data_that_differs_fail_the_drill", failures),

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lifeboat_tests::gate::trial;
+use lifeboat_tests::gate::trials_with;
 use lifeboat_tests::repository::Yard;
 use lifeboat_tests::s3::S3;
 use lifeboat_tests::tree::noise;
@@ -17,12 +17,7 @@ use crate::BINARIES;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let s3 = S3::find("LIFEBOAT_TEST_S3");
-    let test = |name: &str, test: fn(&S3)| {
-        trial(name, s3.clone(), move |s3| {
-            test(&s3);
-            Ok(())
-        })
-    };
+    let test = trials_with(s3);
     vec![
         test("roles::credentials_that_put_and_read_suffice_for_a_backup", few_rights),
         test("roles::a_keeper_forgets_and_prunes_while_a_backup_runs", keeper),

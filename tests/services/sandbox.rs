@@ -7,23 +7,18 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
-use lifeboat_docker::EngineError;
 use lifeboat_docker::ownership::{MachineKey, Ownership, RehearsalId};
 use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
-use lifeboat_docker::scratch::{ExecCommand, Ready, Together};
+use lifeboat_docker::scratch::{ExecCommand, Ready, Sandbox, Together};
 use lifeboat_docker::selection::Wanted;
-use lifeboat_tests::gate::trial;
+use lifeboat_docker::{Engine, EngineError};
+use lifeboat_tests::gate::trials_with;
 
 use crate::docker::{Docker, Playground, docker, runtime, state};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![test("sandbox::it_is_cut_off_and_leaves_nothing", cut_off)]
 }
 
@@ -34,6 +29,14 @@ pub(crate) fn owner(lifetime: Duration, key: &MachineKey) -> Ownership {
     let lifetime = jiff::SignedDuration::try_from(lifetime).unwrap();
     let expires = SystemClock.now().checked_add(lifetime).unwrap();
     Ownership::new(RehearsalId::random(&OsEntropy), expires, key.clone())
+}
+
+/// A sandbox that has shown that it is cut off.
+pub(crate) async fn proven(found: &Docker, owner: &Ownership, together: Together) -> (Engine, Sandbox) {
+    let engine = found.engine().await.unwrap();
+    let mut sandbox = engine.sandbox(owner.clone(), together).await.unwrap();
+    sandbox.prove_isolation().await.unwrap();
+    (engine, sandbox)
 }
 
 /// Clears a rehearsal away when its test ends, however it ends.

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 use lifeboat_tests::command;
-use lifeboat_tests::gate::trial;
+use lifeboat_tests::gate::trials_with;
 use lifeboat_tests::repository::{Binaries, Yard};
 use serde_json::Value;
 
@@ -13,12 +13,7 @@ const BINARIES: Binaries =
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found);
     vec![
         test("volumes::patterns_and_caches_are_left_out_of_volumes_too", left_out),
         test("volumes::one_whose_mount_goes_with_its_user_is_read_whole_or_refused", held_mounts),

@@ -16,22 +16,15 @@ use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
 use lifeboat_docker::scratch::{ExecCommand, Isolation, Sandbox};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_tests::command::run;
-use lifeboat_tests::gate::{interpreter, trial};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::gate::{interpreter, trial, trials_with};
 use serde_json::json;
 
-use crate::BINARIES;
 use crate::docker::{Docker, Playground, docker, eventually, runtime};
-use crate::sandbox::{Sweep, TOGETHER, owner, rules_of, scratch_objects};
+use crate::sandbox::{Sweep, TOGETHER, owner, proven, rules_of, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
-    let test = |name: &str, test: fn(&Docker)| {
-        trial(name, found.clone(), move |docker| {
-            test(&docker);
-            Ok(())
-        })
-    };
+    let test = trials_with(found.clone());
     let with_python = found.clone().and_then(|docker| Ok((docker, interpreter()?)));
     let outside = trial("walls::a_machine_outside_hears_nothing", with_python, |(docker, python)| {
         outside(&docker, &python);
@@ -229,9 +222,7 @@ fn hostile(found: &Docker) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
-        let engine = found.engine().await.unwrap();
-        let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
-        sandbox.prove_isolation().await.unwrap();
+        let (engine, sandbox) = proven(found, &owner, TOGETHER).await;
         let id = started(&engine, &sandbox, found).await;
         let ask = async |script: &str| {
             let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -357,9 +348,7 @@ fn outside(found: &Docker, python: &Path) {
         let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
         let _sweep = Sweep(found, owner.clone());
         runtime().block_on(async {
-            let engine = found.engine().await.unwrap();
-            let mut sandbox = engine.sandbox(owner.clone(), TOGETHER).await.unwrap();
-            sandbox.prove_isolation().await.unwrap();
+            let (engine, sandbox) = proven(found, &owner, TOGETHER).await;
             let id = started(&engine, &sandbox, found).await;
             if !has_walls {
                 undo_settings(&owner);
@@ -389,14 +378,8 @@ fn outside(found: &Docker, python: &Path) {
 fn no_filter(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
-    let mount = format!("{volume}:/data");
-    let id = play.run("app", &["-v", &mount, &found.busybox, "sh", "-c", "echo x > /data/x; exec sleep 600"]);
-    eventually("the container has written", || {
-        docker(&["exec", &id, "sh", "-c", "test -e /data/x && echo yes || true"]) == "yes"
-    });
-    let mut yard = Yard::without_repository(BINARIES);
-    yard.variables = vec![("DOCKER_HOST".to_owned(), found.host.clone())];
-    yard.init().expect_code(0);
+    play.run_writer(found, "app", &volume, &[]);
+    let yard = found.yard();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
 
     // A host whose `iptables` does not work, seen by this process only.

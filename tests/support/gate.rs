@@ -26,6 +26,16 @@ pub fn trial<S: Send + 'static>(
     }
 }
 
+/// Makes trials of functions that need one service.
+pub fn trials_with<S: Clone + Send + 'static>(service: Result<S, Missing>) -> impl Fn(&str, fn(&S)) -> Trial {
+    move |name, test| {
+        trial(name, service.clone(), move |service| {
+            test(&service);
+            Ok(())
+        })
+    }
+}
+
 /// Whether a missing service fails a test instead of leaving it out.
 pub fn services_are_required() -> bool {
     ["CI", "LIFEBOAT_REQUIRE_SERVICES"]

@@ -23,7 +23,7 @@ use crate::selection::{Dependency, Selection, Service};
 /// The version of the stored document that this code writes and reads.
 const VERSION: u32 = 1;
 
-/// Shorter values are no secrets: to strike them out would strike out parts of words.
+/// The length, in bytes, from which a value is redacted. A shorter one would also be found in the middle of words.
 pub(crate) const SHORTEST_SECRET: usize = 4;
 
 /// The largest stored document that is read, in bytes.

@@ -215,7 +215,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// A header of the answer to a HEAD of `path`; none where there is no such thing.
+    /// A header of the answer to a HEAD of `path`. `None` if the engine answers that nothing is there.
     pub(crate) async fn head(
         &self,
         path: &str,

@@ -1,5 +1,5 @@
 //! Which labels of a container count: those that somebody gave to it. An engine gives a container the labels of its image as
-//! well, and whoever makes an image writes what he likes there.
+//! well, and the author of an image can write any label.
 
 use std::collections::BTreeMap;
 

@@ -136,7 +136,7 @@ fn tell_of_panics() {
 }
 
 /// Watches signals from now on: before it returns, one that comes ends the process at once, and afterwards no more. One that
-/// whoever started the process has set to be ignored, as `nohup` does, stays ignored.
+/// the parent process has set to be ignored, as `nohup` does, stays ignored.
 #[expect(clippy::disallowed_methods, reason = "a second signal asks for no more waiting")]
 fn watch_signals(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};

@@ -159,8 +159,9 @@ impl<'b> Shown<'b> {
         Ok(shown)
     }
 
-    /// Whether a log that is no longer believed took the signature in while it was: a proof bears no time, and whoever
-    /// got hold of the log's key since can make one. What saw the signature within the log's time are `times`.
+    /// Whether a log that is no longer believed took the signature in while it was. A proof says nothing about when it was
+    /// made, and someone who has since stolen the log's key can make one. What saw the signature within the log's time are
+    /// `times`.
     pub(crate) fn check_times(&self, times: &BTreeSet<Timestamp>) -> Result<(), Refusal> {
         for (.., window) in &self.known {
             let Some((window, end)) = window.and_then(|window| Some((window, window.end?))) else { continue };

@@ -38,7 +38,7 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// A spool of at most `most` bytes in the folder of host memory; of none, where there is no such folder.
+    /// A spool of at most `most` bytes in the cache folder. Without a cache folder nothing waits.
     pub(crate) fn new(cache: Option<&Path>, most: u64, progress: &Arc<dyn Progress>) -> Self {
         let folder = cache.filter(|_| most > 0).map(|cache| cache.join(FOLDER));
         Self {
@@ -56,7 +56,7 @@ impl Spool {
         self.folder.is_some()
     }
 
-    /// Takes a pack, or gives it back where there is no room: what is read has to wait then.
+    /// Takes a pack, or gives it back if there is no room: the caller then stops reading until a pack is stored.
     pub(crate) fn put(&mut self, pack: Pending) -> Result<(), Pending> {
         let (stored, bytes) = pack;
         let size = stored.size;

@@ -32,10 +32,9 @@ pub(super) fn note(
     }
     let limits = &mut report.limits;
     if engine.facts().id == definitions.engine.id {
-        limits.push(
-                "The drill ran on the host of the application: it does not show that a separate system could recover it."
-                    .to_owned(),
-            );
+        let same_host = "The drill ran on the host of the application: it does not show that a separate system could \
+                         recover it.";
+        limits.push(same_host.to_owned());
     }
     limits.push(
         "Nothing outside the sandbox could be reached: connections to other systems were not tested."
@@ -45,25 +44,21 @@ pub(super) fn note(
         "Services ran without set-user-id programs that win rights, and without the capabilities {}.",
         TAKEN.join(", ")
     ));
-    limits.push(
-            "Whoever wrote the snapshot also wrote the programs that answered the checks: an answer shows that the data is \
-             what that host had, and not that the host was honest."
-                .to_owned(),
-        );
+    let who_answered = "Whoever wrote the snapshot also wrote the programs that answered the checks: an answer shows \
+                        that the data is what that host had, and not that the host was honest.";
+    limits.push(who_answered.to_owned());
     let means = engine.means();
-    let runtime = plan.runtime.as_deref();
-    if !means.maps_users && runtime.is_none() {
-        limits.push(
-                "The engine maps no users: root in a scratch container is root for the kernel, behind the walls alone."
-                    .to_owned(),
-            );
-    }
-    if runtime.is_none() {
+    if plan.runtime.is_none() {
+        if !means.maps_users {
+            let one_root = "The engine maps no users: root in a scratch container is root for the kernel, behind the \
+                            walls alone.";
+            limits.push(one_root.to_owned());
+        }
         for hole in means.known_holes() {
+            let runc = means.runc.as_deref().unwrap_or_default();
             limits.push(format!(
-                    "runc {} is of a release that lets a container out {hole}, unless the distribution has mended it.",
-                    means.runc.as_deref().unwrap_or_default()
-                ));
+                "runc {runc} is of a release that lets a container out {hole}, unless the distribution has mended it."
+            ));
         }
     }
     for service in &plan.may_win_rights {

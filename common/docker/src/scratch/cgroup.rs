@@ -4,6 +4,7 @@
 //! `admin-guide/cgroup-v2`), and both ways in which engines make theirs: by themselves (`cgroupfs`), or by asking systemd, whose
 //! groups have limits of their own that it sets again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -201,9 +202,7 @@ impl Cgroup {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        let found =
-            left_below(&self.root).into_iter().filter(|(id, _)| id_in(&self.name).as_ref() == Some(id));
-        found.flat_map(|(_, folders)| folders).collect()
+        folders_of(left_below(&self.root), |id| id_in(&self.name).as_ref() == Some(id))
     }
 }
 
@@ -213,21 +212,24 @@ fn is_over(text: &str, word: &str) -> bool {
     number.and_then(|number| number.trim().parse::<u64>().ok()).is_some_and(|number| number > 0)
 }
 
+/// The folders in `folder`: the groups below a group, or a version 1 kernel's controllers.
+fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
 /// A group's folder, and those of the groups in it.
-fn with_those_below(folder: &Path) -> Vec<PathBuf> {
-    let below = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = below.map(|entry| entry.path()).filter(|path| path.is_dir());
-    std::iter::once(folder.to_owned()).chain(below).collect()
+fn with_those_below(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::iter::once(folder.to_owned()).chain(folders_in(folder))
 }
 
 /// Kills whatever is in the groups of the rehearsals that `goes` names: also what the engine waits for itself.
 pub(super) fn kill(goes: impl Fn(&RehearsalId) -> bool) {
-    let folders: Vec<PathBuf> =
-        left().into_iter().filter(|(id, _)| goes(id)).flat_map(|(_, folders)| folders).collect();
+    let folders = folders_of(left(), goes);
     // What forks meanwhile is caught in the next round.
     for _ in 0..KILL_ROUNDS {
         let files = folders.iter().flat_map(|folder| with_those_below(folder));
-        let pids: std::collections::BTreeSet<i32> = files
+        let pids: BTreeSet<i32> = files
             .flat_map(|folder| {
                 let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
                 text.lines().filter_map(|line| line.trim().parse().ok()).collect::<Vec<i32>>()
@@ -286,12 +288,7 @@ pub(super) fn left() -> Vec<(RehearsalId, Vec<PathBuf>)> {
 
 fn left_below(root: &Path) -> Vec<(RehearsalId, Vec<PathBuf>)> {
     let mut found: Vec<(RehearsalId, Vec<PathBuf>)> = Vec::new();
-    let folders = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-    };
-    let above = folders(root);
-    for path in above.iter().flat_map(|controller| folders(controller)).chain(above.iter().cloned()) {
+    for path in folders_in(root).flat_map(|above| with_those_below(&above)) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some(id) = id_in(&name) else { continue };
         match found.iter_mut().find(|(other, _)| *other == id) {
@@ -300,6 +297,14 @@ fn left_below(root: &Path) -> Vec<(RehearsalId, Vec<PathBuf>)> {
         }
     }
     found
+}
+
+/// The folders of those rehearsals that `is_wanted` names.
+fn folders_of(
+    left: Vec<(RehearsalId, Vec<PathBuf>)>,
+    is_wanted: impl Fn(&RehearsalId) -> bool,
+) -> Vec<PathBuf> {
+    left.into_iter().filter(|(id, _)| is_wanted(id)).flat_map(|(_, folders)| folders).collect()
 }
 
 fn id_in(name: &str) -> Option<RehearsalId> {

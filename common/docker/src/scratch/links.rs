@@ -1,11 +1,14 @@
 //! Where the paths of a container lead through the links of its image. A container that is told to work or to mount in a
 //! folder of the system by way of a link is not started.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::permitted::is_of_the_system;
+use super::permitted::{is_of_the_system, parts};
 use crate::EngineError;
 use crate::engine::{Engine, segment};
 
@@ -33,19 +36,6 @@ fn target(stat: &str) -> Option<String> {
     stat["linkTarget"].as_str().filter(|target| is_link && target.starts_with('/')).map(str::to_owned)
 }
 
-/// The parts of a path, `..` worked out as the engine does.
-fn parts(path: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => _ = parts.pop(),
-            part => parts.push(part),
-        }
-    }
-    parts
-}
-
 impl Engine {
     /// Looks whether one of `paths` of a container that is not started leads to a folder of the system.
     pub(super) async fn leads_out(
@@ -53,15 +43,23 @@ impl Engine {
         container: &str,
         paths: impl IntoIterator<Item = &str>,
     ) -> Result<Option<LeadsOut>, EngineError> {
+        // Paths share folders: each is asked for once.
+        let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
         for path in paths {
             let mut at = String::new();
             for part in parts(path).into_iter().take(MAX_PARTS) {
                 at = format!("{at}/{part}");
-                let asked = format!("/containers/{}/archive?path={}", segment(container), segment(&at));
-                if let Some(to) =
-                    self.head(&asked, STAT, "describe a path").await?.as_deref().and_then(target)
-                {
-                    at = to;
+                let link = match known.entry(at.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        let asked =
+                            format!("/containers/{}/archive?path={}", segment(container), segment(&at));
+                        let stat = self.head(&asked, STAT, "describe a path").await?;
+                        unknown.insert(stat.as_deref().and_then(target))
+                    }
+                };
+                if let Some(to) = link {
+                    at.clone_from(to);
                 }
                 if is_of_the_system(&at) {
                     return Ok(Some(LeadsOut { path: path.to_owned(), to: at }));
@@ -87,7 +85,5 @@ mod tests {
         assert_eq!(target(&stat(0o755, "/proc")), None);
         assert_eq!(target(&stat(LINK, "")), None);
         assert_eq!(target("no base64"), None);
-        assert_eq!(parts("/a//b/./../c"), ["a", "c"]);
-        assert_eq!(parts("relative/x"), ["relative", "x"]);
     }
 }

@@ -1,7 +1,6 @@
 //! What a scratch container may have of what was captured: named lists, so that what nobody thought of is left out.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
 
 use bollard::models::ResourcesUlimits;
 use serde_json::Value;
@@ -104,20 +103,22 @@ pub(super) fn ulimits(host: &Value, removed: &mut Vec<String>) -> Vec<ResourcesU
     kept
 }
 
-/// Whether `path` of a container lies at or below `/proc`, `/sys` or `/dev`. `..` is worked out as the engine does, and what
-/// is not absolute begins at the root.
-pub(crate) fn is_of_the_system(path: &str) -> bool {
-    let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(part) => parts.push(part),
-            Component::ParentDir => {
-                parts.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+/// The parts of a path of a container, `..` worked out as the engine does. What is not absolute begins at the root.
+pub(super) fn parts(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
         }
     }
-    parts.first().is_some_and(|first| SYSTEM.iter().any(|system| first == system))
+    parts
+}
+
+/// Whether `path` of a container lies at or below `/proc`, `/sys` or `/dev`.
+pub(crate) fn is_of_the_system(path: &str) -> bool {
+    parts(path).first().is_some_and(|first| SYSTEM.contains(first))
 }
 
 #[cfg(test)]
@@ -139,6 +140,12 @@ mod tests {
         assert_eq!(kept.len(), 7, "{kept:?}");
         assert_eq!(removed.len(), 8, "{removed:?}");
         assert!(removed.contains(&"the kernel setting net.ipv6.conf.eth0.disable_ipv6=0".to_owned()));
+    }
+
+    #[test]
+    fn paths_are_worked_out_as_the_engine_does() {
+        assert_eq!(parts("/a//b/./../c"), ["a", "c"]);
+        assert_eq!(parts("relative/x"), ["relative", "x"]);
     }
 
     #[test]

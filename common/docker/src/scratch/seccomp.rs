@@ -423,7 +423,7 @@ pub(super) fn profile() -> String {
     rules.push(allow("socket", &json!([is(0, NETLINK), is(2, 0)])));
     let outside = FAMILIES.filter(|family| !INSIDE.contains(family) && *family != NETLINK);
     rules.extend(outside.map(|family| fail("socket", NO_SUCH_FAMILY, &json!([is(0, family)]))));
-    // s390 has the flags of a clone in its second argument; no engine of it runs drills, since there is no probe for it.
+    // s390 has the flags of a clone in its second argument; there is no probe program for s390, so no drill runs on it.
     let no_namespace = json!([{"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]);
     rules.push(allow("clone", &no_namespace));
     // Its flags lie in memory, where no filter sees them. Programs fall back to `clone`.
