@@ -136,7 +136,7 @@ impl Target {
     ) -> Result<StoredBundle, Failure> {
         let annotations = [
             ("dev.sigstore.bundle.content", "dsse-envelope"),
-            ("dev.sigstore.bundle.predicateType", saying.predicate_type.uri()),
+            (bundle::PREDICATE_TYPE, saying.predicate_type.uri()),
         ];
         let artifact = Artifact {
             media_type: bundle::MEDIA_TYPE.to_owned(),

@@ -27,6 +27,9 @@ pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What the media type of every bundle, of whatever version, begins with.
 pub const MEDIA_TYPE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
 
+/// The annotation of an artifact that holds a bundle: what its statement states, as cosign writes it. Nobody vouches for it.
+pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+
 /// The largest bundle that holds a plain signature, in bytes.
 pub const MAX_SIGNATURE_BYTES: u64 = 1 << 20;
 

@@ -378,3 +378,33 @@ fn a_statement_about_a_file_is_called_what_it_is() {
     assert!(!said.stdout.contains("not looked at"), "who asks for a type gets it: {said:?}");
     verify(&["--type", "spdxjson"]).expect_code(1);
 }
+
+#[test]
+fn a_listing_without_signers_reads_no_large_payload() {
+    let desk = Desk::new();
+    let layout = desk.layout();
+    let image = layout.image("1.0", "an image");
+    let key = SigningKey::generate();
+    // The payload of each is a list, which is no statement: what its manifest says shows whether it was read.
+    for (name, items) in [("small", 10), ("large", 1 << 20)] {
+        let payload = format!("[{}0]", "0,".repeat(items));
+        let bundle = Bundle::sign_statement(payload.into_bytes(), &key).unwrap().to_json();
+        let layer = descriptor(BUNDLE, &bundle);
+        layout.blob(&bundle);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": BUNDLE,
+            "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+            "layers": [layer],
+            "subject": {"mediaType": MANIFEST, "digest": image.to_oci(), "size": 0},
+            "annotations": {"dev.sigstore.bundle.predicateType": format!("\u{1b}[2J{name}")},
+        });
+        layout.manifest(&manifest, None);
+    }
+    let said = desk.verify(&["tree", "oci:app:1.0", "--json"]).expect_code(0).json();
+    let hanging = said["hanging"].as_array().unwrap();
+    let mut states: Vec<_> = hanging.iter().map(|hanging| hanging["states"].as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, [None, Some(r"\u{1b}[2Jlarge")]);
+}

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
-use lifeboat_registry::{LegacyKind, Reference, RegistryError};
+use lifeboat_registry::{Found, LegacyKind, Reference, RegistryError};
 use lifeboat_report::verification::{Hanging, Tree, Verdict};
 use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
-use lifeboat_trust::bundle::{MAX_ATTESTATION_BYTES, MEDIA_TYPE_PREFIX};
+use lifeboat_trust::bundle::{
+    Bundle, Content, MAX_ATTESTATION_BYTES, MAX_SIGNATURE_BYTES, MEDIA_TYPE_PREFIX, PREDICATE_TYPE,
+};
 use lifeboat_trust::legacy;
 use lifeboat_trust::policy::Policy;
+use lifeboat_trust::statement::Statement;
 
 use crate::evidence::{Image, chain};
 use crate::findings::outcome;
@@ -119,7 +122,7 @@ impl Look<'_> {
             found.push(match repository.artifact(manifest, MEDIA_TYPE_PREFIX, MAX_ATTESTATION_BYTES).await {
                 Ok(None) => Hanging::new(place, "artifact"),
                 Ok(Some(artifact)) => {
-                    let stated = states(&artifact.content);
+                    let stated = states(&artifact);
                     self.judge(place, Form::Bundle, digest, BTreeMap::new(), &artifact.content, stated)
                 }
                 Err(error) => self.unread(place, "bundle", &error),
@@ -131,9 +134,10 @@ impl Look<'_> {
                 let place = layer.descriptor.digest.to_oci();
                 let (form, stated) = match kind {
                     LegacyKind::Signatures => (Form::LegacySignature, None),
-                    LegacyKind::Attestations => {
-                        (Form::LegacyAttestation, layer.annotations.get(legacy::PREDICATE_TYPE).cloned())
-                    }
+                    LegacyKind::Attestations => (
+                        Form::LegacyAttestation,
+                        layer.annotations.get(legacy::PREDICATE_TYPE).map(|uri| shown(uri)),
+                    ),
                 };
                 found.push(match repository.blob(&layer.descriptor, MAX_ATTESTATION_BYTES).await {
                     Err(error) => self.unread(place, "legacy", &error),
@@ -202,14 +206,20 @@ impl Look<'_> {
     }
 }
 
-/// What a bundle claims to state; nobody vouches for it.
-fn states(bundle: &[u8]) -> Option<String> {
-    use lifeboat_trust::bundle::{Bundle, Content};
-    match Bundle::parse(bundle).ok()?.content {
+/// What a bundle claims to state; nobody vouches for it. A payload may take a hundred times as long to read as a
+/// signature, so that of a large bundle the word of its manifest is taken.
+fn states(artifact: &Found) -> Option<String> {
+    if artifact.content.len() as u64 > MAX_SIGNATURE_BYTES {
+        return artifact.annotations.get(PREDICATE_TYPE).map(|uri| shown(uri));
+    }
+    match Bundle::parse(&artifact.content).ok()?.content {
         Content::Envelope(envelope) => {
-            let statement = lifeboat_trust::statement::Statement::parse(&envelope.payload()).ok()?;
-            Some(statement.predicate_type.chars().take(200).flat_map(char::escape_default).collect())
+            Some(shown(&Statement::parse(&envelope.payload()).ok()?.predicate_type))
         }
         Content::Message { .. } => None,
     }
+}
+
+fn shown(uri: &str) -> String {
+    uri.chars().take(200).flat_map(char::escape_default).collect()
 }
