@@ -12,6 +12,7 @@ mod guard;
 mod halt;
 mod plan;
 mod point;
+mod room;
 mod tree_removal;
 mod verdict;
 pub mod watchdog;

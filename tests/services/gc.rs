@@ -329,7 +329,7 @@ fn killed_anywhere(found: &Docker) {
     let yard = found.yard();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
     let plan = yard.path("plan.toml");
-    fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
+    fs::write(&plan, "version = 1\nstability = \"60s\"\n[limits]\nvolumes_mib = 64\n").unwrap();
     let register = yard.path("state/lifeboat/drills");
     let entered = || {
         let entries = fs::read_dir(&register).into_iter().flatten().flatten();
@@ -343,7 +343,7 @@ fn killed_anywhere(found: &Docker) {
     let phases: [(&str, Reached<'_>); 6] = [
         ("it is in the register", &|_| true),
         ("its network is there", &|id| !listed(&["network", "ls", "--quiet"], id).is_empty()),
-        ("its walls stand", &|id| rules_of(id).lines().count() >= 8),
+        ("its walls stand", &|id| rules_of(id).lines().count() >= 10),
         ("its volume is there", &|id| !listed(&["volume", "ls", "--quiet"], id).is_empty()),
         ("its probe runs", &|id| !listed(&["ps", "--quiet"], id).is_empty()),
         ("its copy runs", &|id| listed(&["ps", "--quiet"], id).lines().count() > 1),
@@ -361,6 +361,8 @@ fn killed_anywhere(found: &Docker) {
         eventually(&format!("after a drill that was killed when {phase}, nothing is there"), || {
             scratch_objects(&id).is_empty() && entered().is_none()
         });
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(&yard.path("state").display().to_string()), "{phase}: {mounts}");
     }
     assert_eq!(state(&app), "running");
 }

@@ -31,7 +31,7 @@ use lifeboat_tests::gate::trials_with;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::docker::{Docker, docker, runtime};
+use crate::docker::{Docker, Playground, docker, eventually, runtime};
 use crate::sandbox::{Sweep, TOGETHER, owner, proven, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -44,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("limits::an_image_leads_no_path_into_the_system", links),
         test("limits::a_start_that_hangs_in_the_engine_is_cleared_away", hangs),
         test("limits::a_drill_ends_at_its_deadline_or_when_the_disk_fills", ends),
+        test("limits::volumes_of_fixed_size_fill_and_the_host_keeps_its_disk", fixed),
     ]
 }
 
@@ -95,7 +96,7 @@ fn waiting(found: &Docker) -> (ContainerParts, ImageParts) {
     (parts, image)
 }
 
-async fn created(
+pub(crate) async fn created(
     engine: &Engine,
     sandbox: &Sandbox,
     (parts, image): &(ContainerParts, ImageParts),
@@ -125,7 +126,7 @@ async fn ask(sandbox: &Sandbox, id: &str, argv: &[&str]) -> ExecOutput {
 }
 
 /// Runs `work` in a sandbox of its own.
-fn in_sandbox(found: &Docker, together: Together, work: impl AsyncFnOnce(&Engine, &Sandbox)) {
+pub(crate) fn in_sandbox(found: &Docker, together: Together, work: impl AsyncFnOnce(&Engine, &Sandbox)) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
     runtime().block_on(async {
@@ -424,4 +425,62 @@ fn ends(_: &Docker) {
     asked.cancel();
     let kind = drill(Endless { piece: Vec::new() }, &patient, &mount.0, &asked).unwrap_err();
     assert_eq!(kind, Kind::Interrupted);
+}
+
+/// A copy that fills its volume when it is started for the second time, and one that only says what it finds.
+fn fixed(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let fills = "if test -e /data/again; then dd if=/dev/zero of=/data/all bs=1M; fi; touch /data/again; exec sleep 600";
+    play.run("fills", &["--volume", &mount, &found.busybox, "sh", "-c", fills]);
+    let yard = found.yard();
+    let again = || docker(&["exec", &play.name("fills"), "sh", "-c", "ls /data"]) == "again";
+    eventually("the container has begun", again);
+    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    let drill = |plan: &str| {
+        fs::write(yard.path("plan.toml"), format!("version = 1\n{plan}")).unwrap();
+        let plan = yard.path("plan.toml");
+        let said = yard.restore(["rehearse", "latest", "--json", "--plan", plan.to_str().unwrap()]);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let state = yard.path("state").display().to_string();
+        assert!(!mounts.contains(&state), "{mounts}");
+        let loops = Command::new("losetup").arg("--all").output().unwrap();
+        assert!(!String::from_utf8_lossy(&loops.stdout).contains(&state), "{loops:?}");
+        assert_eq!(fs::read_dir(yard.path("state/lifeboat/rehearsals")).unwrap().count(), 0);
+        said
+    };
+    let said = drill("stability = \"60s\"\n[limits]\nvolumes_mib = 96\n").expect_code(3).json();
+    assert_eq!(said["verdict"], "could-not-verify", "{said}");
+    let reason = said["reason"].as_str().unwrap();
+    assert!(reason.contains("/volumes") && reason.contains("1 MiB must stay free"), "{reason}");
+
+    // What does not fill it is as it would be anywhere.
+    let holds = play.volume("holds");
+    play.run_writer(found, "holds", &holds, &[]);
+    yard.backup(["run", "--volume", &holds, "--mode", "pause"]).expect_code(0);
+    let service = play.name("holds");
+    let check = |command: &str, equals: &str| {
+        format!(
+            "[[check]]\nname = \"x\"\nkind = \"exec\"\nservice = \"{service}\"\n\
+             command = [\"sh\", \"-c\", \"{command}\"]\nequals = \"{equals}\"\n"
+        )
+    };
+    let checks = [
+        check("cat /data/said", "here"),
+        check("grep -c ' /data .*nosuid.*nodev' /proc/mounts", "1"),
+        check("test $(df -Pk /data | tail -1 | tr -s ' ' | cut -d' ' -f2) -lt 100000 && echo small", "small"),
+    ];
+    let plan = format!("stability = \"1s\"\n[limits]\nvolumes_mib = 96\n{}", checks.concat());
+    let said = drill(&plan);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    // A disk that cannot hold the snapshot is said before anything is written to it.
+    let big = play.volume("big");
+    let fill = "dd if=/dev/zero of=/data/all bs=1M count=90; touch /data/done; exec sleep 600";
+    play.run("big", &["--volume", &format!("{big}:/data"), &found.busybox, "sh", "-c", fill]);
+    eventually("it is written", || docker(&["exec", &play.name("big"), "ls", "/data"]).contains("done"));
+    yard.backup(["run", "--volume", &big, "--mode", "pause"]).expect_code(0);
+    let said = drill("[limits]\nvolumes_mib = 64\n").expect_code(3).json();
+    assert!(said["reason"].as_str().unwrap().contains("64 MiB together"), "{said}");
+    assert_eq!(said["volumes"].as_array().map(Vec::len), Some(0), "{said}");
 }

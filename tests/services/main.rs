@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;
 mod docker;
+mod fields;
 mod gc;
 mod limits;
+mod loop_disk;
 mod programs;
 mod reader;
 mod rehearsal;
@@ -12,6 +14,7 @@ mod restoring;
 mod roles;
 mod sandbox;
 mod slow;
+mod small_engine;
 mod storage;
 mod store;
 mod supply_chain;
@@ -33,6 +36,7 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     trials.extend(age::trials());
     trials.extend(docker::trials());
+    trials.extend(fields::trials());
     trials.extend(gc::trials());
     trials.extend(programs::trials());
     trials.extend(reader::trials());
@@ -41,6 +45,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(roles::trials());
     trials.extend(sandbox::trials());
     trials.extend(slow::trials());
+    trials.extend(small_engine::trials());
     trials.extend(storage::trials());
     trials.extend(store::trials());
     trials.extend(supply_chain::trials());

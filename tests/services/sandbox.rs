@@ -71,14 +71,23 @@ fn groups_of(id: &str) -> String {
     String::from_utf8_lossy(&found.stdout).into_owned()
 }
 
+/// The packet filters, and the tables in which a rehearsal sets rules.
+pub(crate) const FILTERS: [(&str, &str); 4] = [
+    ("/usr/sbin/iptables", "filter"),
+    ("/usr/sbin/iptables", "raw"),
+    ("/usr/sbin/ip6tables", "filter"),
+    ("/usr/sbin/ip6tables", "raw"),
+];
+
 /// The rules of both packet filters that a rehearsal set.
 pub(crate) fn rules_of(id: &str) -> String {
-    let list = |program: &str| {
-        let output = Command::new(program).arg("-S").output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let all = list("/usr/sbin/iptables") + &list("/usr/sbin/ip6tables");
-    all.lines().filter(|line| line.contains(id)).collect::<Vec<_>>().join("\n")
+    let mut found = Vec::new();
+    for (program, table) in FILTERS {
+        let output = Command::new(program).args(["-t", table, "-S"]).output().unwrap();
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        found.extend(listed.lines().filter(|line| line.contains(id)).map(str::to_owned));
+    }
+    found.join("\n")
 }
 
 fn cut_off(found: &Docker) {

@@ -1,12 +1,16 @@
 //! Volumes through the binaries: what a run of a real engine's volume leaves out.
 
+use std::collections::BTreeMap;
+
 use libtest_mimic::Trial;
 use lifeboat_tests::command;
+use lifeboat_tests::course::Course;
 use lifeboat_tests::gate::trials_with;
 use lifeboat_tests::repository::{Binaries, Yard};
 use serde_json::Value;
 
 use crate::docker::{Docker, Playground, docker, eventually};
+use crate::loop_disk::LoopDisk;
 
 const BINARIES: Binaries =
     Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };
@@ -17,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("volumes::patterns_and_caches_are_left_out_of_volumes_too", left_out),
         test("volumes::one_whose_mount_goes_with_its_user_is_read_whole_or_refused", held_mounts),
+        test("volumes::whatever_uses_one_a_whole_snapshot_holds_what_was_in_it", any),
         test("volumes::one_that_is_empty_where_it_was_full_is_never_a_whole_snapshot", emptied),
     ]
 }
@@ -88,6 +93,78 @@ fn restored(folder: &std::path::Path) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// How many cases, and how many by `scripts/test --long`.
+const CASES: (usize, usize) = (12, 100);
+
+/// Volumes of every kind, with users of every kind, in every mode: a snapshot that calls itself whole holds what was in the
+/// volume when the run began, and the volume holds it afterwards.
+fn any(parts: &Docker) {
+    let mut course = Course::new(41);
+    let mut ends = BTreeMap::<i32, usize>::new();
+    let cases = if std::env::var_os("LIFEBOAT_LONG").is_some() { CASES.1 } else { CASES.0 };
+    for number in 0..cases {
+        let play = Playground::new();
+        let yard = Yard::in_folder(BINARIES);
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LoopDisk::new(16 << 20);
+        let options: &[&str] = match course.below(4) {
+            0 => &[],
+            1 => &["type=none", "o=bind", &format!("device={}", folder.path().display())],
+            2 => &["type=tmpfs", "device=tmpfs", "o=size=8m"],
+            _ => &["type=ext4", &format!("device={}", disk.device())],
+        };
+        let volume = with_options(&play, "v", options);
+        let empties = course.below(4) == 0;
+        let last = if empties { "rm -rf /v/*" } else { "true" };
+        let fill = format!(
+            "test -e /v/d/b || {{ head -c {} /dev/urandom > /v/a; mkdir /v/d; echo x > /v/d/b; }}; touch /tmp/ready; trap '{last}; exit 0' TERM; \
+             while true; do sleep 0.1; done",
+            course.below(3_000_000)
+        );
+        let first = play.run("v-first", &["-v", &format!("{volume}:/v"), &parts.busybox, "sh", "-c", &fill]);
+        eventually("the container is ready", || {
+            docker(&["exec", &first, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
+        });
+        let others = course.below(3);
+        for other in 0..others {
+            let how = ["", ":ro"][course.below(2)];
+            let mount = format!("{volume}:/v{how}");
+            let rest = [&parts.busybox, "sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"];
+            let id = play.run(&format!("other{other}"), &[&["-v", &mount][..], &rest].concat());
+            match course.below(4) {
+                0 => drop(docker(&["pause", &id])),
+                1 => drop(docker(&["stop", "--time", "1", &id])),
+                _ => {}
+            }
+        }
+        let before = seen(&play, "v");
+        let mode = ["stop", "pause", "none"][course.below(3)];
+        let what = format!("{number}: {options:?}, {others} others, {mode}, empties: {empties}");
+        let args = ["run", "--volume", &volume, "--mode", mode, "--json"];
+        let said = command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host));
+        let code = said.code.unwrap();
+        *ends.entry(code).or_default() += 1;
+        match code {
+            0 => {
+                assert_eq!(said.json()["incomplete"], false, "{what}");
+                let target = yard.path("target");
+                let target = target.to_str().unwrap();
+                yard.restore(["volume", "latest", &volume, "--to-dir", target]).expect_code(0);
+                assert_eq!(restored(target.as_ref()), before, "{what}");
+            }
+            // Refused before anything was stopped, or said to lack something that is gone.
+            2 => assert_eq!(seen(&play, "v"), before, "{what}"),
+            3 => assert!(empties && mode == "stop", "{what}: {}{}", said.stdout, said.stderr),
+            other => panic!("{what}: {other}: {}{}", said.stdout, said.stderr),
+        }
+        assert_eq!(crate::docker::state(&first), "running", "{what}");
+        if !empties {
+            assert_eq!(seen(&play, "v"), before, "{what}: the live data is as it was");
+        }
+    }
+    assert!(ends[&0] > cases / 3 && ends.len() > 1, "{ends:?}");
+}
+
 type Case<'c> = (&'c str, &'c [&'c str], &'c [&'c str], &'c [&'c str]);
 
 fn held_mounts(parts: &Docker) {
@@ -102,7 +179,10 @@ fn held_mounts(parts: &Docker) {
     let binds: Vec<String> = folders.iter().map(|f| format!("device={}", f.path().display())).collect();
     let bind = |place: usize| ["type=none", "o=bind", binds[place].as_str()];
     // A volume, its other users, and the modes in which it is refused.
-    let cases: [Case<'_>; 5] = [
+    let disk = LoopDisk::new(16 << 20);
+    let disk = ["type=ext4", &format!("device={}", disk.device())];
+    let cases: [Case<'_>; 6] = [
+        ("disk-one", &disk, &[], &[]),
         ("bind-one", &bind(0), &[], &[]),
         ("bind-two", &bind(1), &[""], &[]),
         ("memory-one", memory, &[], &["stop"]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use lifeboat_tests::gate::{interpreter, trial, trials_with};
 use serde_json::json;
 
 use crate::docker::{Docker, Playground, docker, eventually, runtime};
-use crate::sandbox::{Sweep, TOGETHER, owner, proven, rules_of, scratch_objects};
+use crate::sandbox::{FILTERS, Sweep, TOGETHER, owner, proven, rules_of, scratch_objects};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let found = Docker::find();
@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("walls::the_packet_filter_alone_lets_no_packet_in", filter_alone),
         test("walls::the_bridge_alone_lets_in_what_only_root_can_send", bridge_alone),
         test("walls::a_hostile_container_reaches_nothing_and_fallen_walls_are_seen", hostile),
+        test("walls::what_containers_say_to_each_other_is_not_tracked_by_the_host", untracked),
         test("walls::a_wall_that_cannot_be_set_ends_the_drill_before_it_begins", no_filter),
         test("walls::an_image_is_asked_for_by_id_or_digest_only", images),
         test("walls::are_set_again_where_another_rule_came_before_them", overtaken),
@@ -60,20 +61,18 @@ fn undo_settings(owner: &Ownership) {
 }
 
 fn undo_filter(owner: &Ownership) {
-    for program in ["/usr/sbin/iptables", "/usr/sbin/ip6tables"] {
-        let listed = Command::new(program).arg("-S").output().unwrap();
-        for line in
-            String::from_utf8_lossy(&listed.stdout).lines().filter(|l| l.contains(&owner.id.to_string()))
-        {
+    let id = owner.id.to_string();
+    for (program, table) in FILTERS {
+        let listed = Command::new(program).args(["-t", table, "-S"]).output().unwrap();
+        for line in String::from_utf8_lossy(&listed.stdout).lines().filter(|line| line.contains(&id)) {
             let rule = line.replace('"', "");
             let words = rule.split(' ').skip(1);
-            assert!(
-                Command::new(program).args(["-w", "-D"]).args(words).status().unwrap().success(),
-                "{line}"
-            );
+            let mut undo = Command::new(program);
+            undo.args(["-w", "-t", table, "-D"]).args(words);
+            assert!(undo.status().unwrap().success(), "{line}");
         }
     }
-    assert_eq!(rules_of(&owner.id.to_string()), "");
+    assert_eq!(rules_of(&id), "");
 }
 
 /// A sandbox, after `change`, as the proof sees it.
@@ -241,7 +240,11 @@ fn hostile(found: &Docker) {
         assert_eq!(ask("cat /proc/sys/net/core/somaxconn").await, "99");
         let own = fs::read_to_string("/proc/net/fib_trie").unwrap();
         assert!(own.contains("172.17.0.1"));
-        assert_eq!(ask("ping -c 1 -W 1 172.17.0.1 >/dev/null 2>&1 && echo reached").await, "");
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(ask(&format!("nc -w 2 172.17.0.1 {port} </dev/null && echo reached")).await, "");
+        assert!(listener.accept().is_err(), "the host is reached");
 
         let again = sandbox.prove_again().await.unwrap();
         assert_eq!(again.networks, 2, "the probe's and the container's");
@@ -265,6 +268,38 @@ fn hostile(found: &Docker) {
         assert!(cleared.leftovers.is_empty(), "{cleared:?}");
     });
     assert_eq!(scratch_objects(&owner.id), "");
+}
+
+/// The kernel keeps a row for each connection, of containers among themselves as well where bridged packets are shown to
+/// the packet filter, and has room for so many only, for the whole host.
+fn untracked(found: &Docker) {
+    let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
+    let _sweep = Sweep(found, owner.clone());
+    runtime().block_on(async {
+        let (engine, sandbox) = proven(found, &owner, TOGETHER).await;
+        let id = started(&engine, &sandbox, found).await;
+        let form = "{{range .Containers}}{{.Name}} {{.IPv4Address}}\n{{end}}";
+        let listed = docker(&["network", "inspect", "--format", form, sandbox.network()]);
+        let address = |is_hostile: bool| {
+            let row = listed.lines().find(|row| row.contains("hostile") == is_hostile).unwrap();
+            row.rsplit(' ').next().unwrap().split('/').next().unwrap().to_owned()
+        };
+        let (own, probe) = (address(true), address(false));
+        let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
+        let rows = || {
+            // A row of a packet that nobody answers stays for half a minute.
+            let send = format!("echo word > /dev/udp/{probe}/9");
+            let mut inside = Command::new("nsenter");
+            inside.args(["-t", &pid, "-n", "bash", "-c", &send]);
+            assert!(inside.status().unwrap().success());
+            let table = fs::read_to_string("/proc/net/nf_conntrack").unwrap();
+            table.lines().filter(|row| row.contains(&format!("src={own} dst={probe} "))).count()
+        };
+        assert_eq!(rows(), 0);
+        undo_filter(&owner);
+        assert_eq!(rows(), 1, "the table shows such connections");
+        sandbox.tear_down().await.unwrap();
+    });
 }
 
 /// A machine beside this host, in a network namespace; this host forwards to it.

@@ -170,6 +170,12 @@ pub enum EngineError {
         /// What to do about it.
         advice: String,
     },
+    /// The volumes of a drill cannot be given a file system of their own, so nothing is begun.
+    #[error("the volumes of the drill cannot have a disk of their own ({reason})")]
+    NoDisk {
+        /// Why.
+        reason: String,
+    },
     /// A wall around a sandbox that was set does not stand any more.
     #[error("a wall around the sandbox does not stand any more: {}", faults.join(", "))]
     WallFell {
@@ -201,6 +207,7 @@ impl Fault for EngineError {
             | Self::VolumeTaken { .. }
             | Self::CannotQuiesce { .. }
             | Self::WallMissing { .. }
+            | Self::NoDisk { .. }
             | Self::MachineKey { .. }
             | Self::Definitions { .. } => Kind::Usage,
             Self::Unreachable { .. }
@@ -235,6 +242,9 @@ impl Fault for EngineError {
             Self::VolumeOutOfReach { advice, .. }
             | Self::CannotQuiesce { advice, .. }
             | Self::WallMissing { advice, .. } => advice.clone(),
+            Self::NoDisk { .. } => "install `mkfs.ext4` (Debian: the package e2fsprogs) and run as root where loop devices can \
+                 be mounted, or leave `volumes_mib` out of the plan; nothing was restored"
+                .to_owned(),
             Self::WallFell { .. } => "look for a program that changes the packet filter or network settings while drills \
                  run, keep it from doing so, and run the drill again"
                 .to_owned(),

@@ -14,9 +14,11 @@ mod boot;
 mod bridge;
 mod cgroup;
 mod clear;
+pub mod disk;
 mod exec;
 mod filter;
 mod frames;
+mod host_program;
 mod image;
 mod isolation;
 mod links;
@@ -29,7 +31,7 @@ mod seccomp;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ use self::bridge::Bridge;
 use self::cgroup::Cgroup;
 pub use self::cgroup::Together;
 pub use self::clear::{Cleared, Collected};
+use self::disk::Disk;
 pub use self::exec::{ExecCommand, ExecOutput};
 use self::filter::Filter;
 pub use self::image::ResolvedImage;
@@ -49,6 +52,7 @@ use self::sanitise::{Sanitised, Walls};
 use crate::EngineError;
 use crate::engine::Engine;
 use crate::ownership::{Ownership, ScratchKind};
+use crate::selection::Volume;
 
 /// A resolver that nobody can reach (RFC 5737), so that no name of the outside is ever asked for.
 pub const NO_RESOLVER: &str = "192.0.2.1";
@@ -65,6 +69,7 @@ pub struct Sandbox {
     cgroup: Cgroup,
     together: Together,
     gateways: Vec<String>,
+    disk: Option<Disk>,
     probe: Option<String>,
     isolation: Option<Isolation>,
     /// Whether a container of the application has been started.
@@ -137,6 +142,7 @@ impl Engine {
             owner,
             network,
             gateways: Vec::new(),
+            disk: None,
             probe: None,
             isolation: None,
             has_started: AtomicBool::new(false),
@@ -201,15 +207,37 @@ impl Sandbox {
         &self.network
     }
 
+    /// Gives the volumes that are made from now on a file system of `bytes` together, in `folder`, which nobody else gets
+    /// into. Says where it is mounted.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDisk`] when it cannot be made.
+    pub async fn limit_volumes(&mut self, folder: &Path, bytes: u64) -> Result<PathBuf, EngineError> {
+        let disk = Disk::make(folder, bytes).await?;
+        Ok(self.disk.insert(disk).mounted().to_owned())
+    }
+
     /// Makes an empty volume that stands for the volume `original`.
     pub async fn volume(&self, original: &str) -> Result<ScratchVolume, EngineError> {
         let name = self.owner.volume_name(original);
-        let volume = self
-            .engine
-            .create_volume(&name, &self.owner.labels(ScratchKind::Volume, &name, original))
-            .await?;
-        let directory = self.engine.volume_directory(&volume).await?;
+        let (volume, folder) = self.make_volume(&name, original).await?;
+        let directory = match folder {
+            Some(folder) => folder,
+            None => self.engine.volume_directory(&volume).await?,
+        };
         Ok(ScratchVolume { name, stands_for: original.to_owned(), directory })
+    }
+
+    /// Makes the scratch volume `name`; gives the folder that it is made of, where it is not one of the engine's own. Making
+    /// one that exists gives the one that exists: two containers may share it.
+    async fn make_volume(
+        &self,
+        name: &str,
+        stands_for: &str,
+    ) -> Result<(Volume, Option<PathBuf>), EngineError> {
+        let folder = self.disk.as_ref().map(|disk| disk.folder_of(name)).transpose()?;
+        let labels = self.owner.labels(ScratchKind::Volume, name, stands_for);
+        Ok((self.engine.create_volume(name, &labels, folder.as_deref()).await?, folder))
     }
 
     /// Makes a container, not started, and the empty volumes that it needs. Gives its id.
@@ -228,9 +256,7 @@ impl Sandbox {
             return Err(EngineError::IsolationUnproven { reason });
         }
         for empty in &container.empty_volumes {
-            // Making one that exists gives the one that exists: two containers may share it.
-            let labels = self.owner.labels(ScratchKind::Volume, &empty.name, &empty.stands_for);
-            self.engine.create_volume(&empty.name, &labels).await?;
+            self.make_volume(&empty.name, &empty.stands_for).await?;
         }
         let options = CreateContainerOptions { name: Some(container.name.clone()), ..Default::default() };
         let created = self
@@ -292,7 +318,13 @@ impl Sandbox {
     /// Removes everything of this sandbox, and says what could not be removed.
     pub async fn tear_down(mut self) -> Result<Cleared, EngineError> {
         self.torn_down = true;
-        self.engine.clear(&self.owner).await
+        let mut cleared = self.engine.clear(&self.owner).await?;
+        if let Some(disk) = &self.disk
+            && let Err(reason) = disk.unmount().await
+        {
+            cleared.leftovers.push(format!("{}: {reason}", disk.mounted().display()));
+        }
+        Ok(cleared)
     }
 }
 

@@ -136,7 +136,7 @@ impl Engine {
         checked_name("volume", name)?;
         let (volume, created) = match self.volume(name).await {
             Ok(volume) => (volume, false),
-            Err(error) if error.is_absent() => (self.create_volume(name, labels).await?, true),
+            Err(error) if error.is_absent() => (self.create_volume(name, labels, None).await?, true),
             Err(error) => return Err(error),
         };
         let taken = |reason: String| EngineError::VolumeTaken { volume: name.to_owned(), reason };
@@ -166,15 +166,22 @@ impl Engine {
         Ok(fresh)
     }
 
-    /// Makes a volume of the engine's own driver.
+    /// Makes a volume of the engine's own driver; where `folder` is given, its bytes lie in that folder of this host.
     pub(crate) async fn create_volume(
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
+        folder: Option<&Path>,
     ) -> Result<Volume, EngineError> {
+        let options = folder.map(|folder| {
+            let device = folder.display().to_string();
+            let options = [("type", "none"), ("o", "bind"), ("device", &device)];
+            options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        });
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             driver: Some("local".to_owned()),
+            driver_opts: options,
             labels: Some(labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<HashMap<_, _>>()),
             ..Default::default()
         };

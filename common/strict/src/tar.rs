@@ -305,18 +305,13 @@ impl Archive {
                         }
                         let content = self.extension(data, &header)?;
                         extensions.add(kind, &content)?;
-                        at = data + padded(header.size);
-                        self.check_padding(data + header.size, at, &header)?;
+                        at = self.check_padding(data, &header, length)?;
                     }
                     _ => break (header, data),
                 }
             };
             let header = extensions.complete(header)?;
-            at = data
-                .checked_add(padded(header.size))
-                .filter(|end| *end <= length)
-                .ok_or_else(|| Refusal::malformed(format!("it ends within `{}`", printable(&header.name))))?;
-            self.check_padding(data + header.size, at, &header)?;
+            at = self.check_padding(data, &header, length)?;
             size_of_names += header.name.len() + header.link.len();
             if self.members.len() >= MAX_MEMBERS || size_of_names > MAX_NAMES {
                 return Err(
@@ -357,12 +352,18 @@ impl Archive {
         }
     }
 
-    fn check_padding(&self, from: u64, to: u64, header: &Header) -> io::Result<()> {
+    /// Where the content that begins at `data` ends, with what makes its last block whole, which is nothing.
+    fn check_padding(&self, data: u64, header: &Header, length: u64) -> io::Result<u64> {
+        let end = data
+            .checked_add(padded(header.size))
+            .filter(|end| *end <= length)
+            .ok_or_else(|| Refusal::malformed(format!("it ends within `{}`", printable(&header.name))))?;
         let mut padding = [0; 512];
-        let count = usize::try_from(to - from).unwrap_or_default().min(padding.len());
+        let from = data + header.size;
+        let count = usize::try_from(end - from).unwrap_or_default().min(padding.len());
         self.file.read_exact_at(&mut padding[..count], from)?;
         if padding[..count].iter().all(|byte| *byte == 0) {
-            return Ok(());
+            return Ok(end);
         }
         Err(Refusal::ambiguous(format!("something follows after the end of `{}`", printable(&header.name)))
             .into())

@@ -29,17 +29,15 @@ use super::boot::{Boot, Booted, Crew};
 use super::caveats;
 use super::checks;
 use super::grounds::{Berth, FolderError, Grounds};
-use super::guard::{Guard, Room};
+use super::guard::Guard;
 use super::halt::{DrillError, Halt, open, upper_first};
 use super::plan::Plan;
 use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
+use super::room::{disk_holds, enough_space};
 use super::verdict::{Stopped, decide};
 
 /// How long after its deadline what a drill has made is there for anyone to remove.
 const SPARE_TIME: Duration = Duration::from_hours(1);
-
-/// Free space that is asked for beyond the snapshot's size, in bytes.
-const SPARE_BYTES: u64 = 256 << 20;
 
 /// How many containers are started, and how many volumes are made, at most.
 const MOST_CONTAINERS: usize = 64;
@@ -308,7 +306,14 @@ impl<'a> Drill<'a> {
             processes: self.options.plan.processes,
             containers: crew.members.len(),
         };
-        self.sandbox = Some(engine.sandbox(self.owner.clone(), together).await?);
+        let sandbox = self.sandbox.insert(engine.sandbox(self.owner.clone(), together).await?);
+        if let (Some(size), Some(berth)) = (self.options.plan.volumes_bytes, &self.berth) {
+            let folder = berth.make_folder().map_err(|error| Halt::NoReport(error.into()))?;
+            let mounted = sandbox.limit_volumes(folder, size).await?;
+            let bytes = volumes.iter().filter(|volume| volume.kind == SourceKind::Volume);
+            disk_holds(&mounted, size, bytes.map(|volume| volume.bytes).sum())?;
+            self.guard.watch_disk(mounted, size);
+        }
         Ok(Some((engine, crew)))
     }
 
@@ -556,20 +561,4 @@ struct Place {
 fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Halt {
     let path = path.to_owned();
     move |source| Halt::NoReport(FolderError { operation, path, source }.into())
-}
-
-fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {
-    let found = rustix::fs::statvfs(folder).map_err(|errno| folder_error("look at", folder)(errno.into()))?;
-    let free = Room::of(&found).bytes;
-    let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
-    if free >= needed {
-        return Ok(());
-    }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    Err(open(format!(
-        "There is not enough space below {}: {} MiB are free, and {} MiB are needed.",
-        folder.display(),
-        mib(free),
-        mib(needed)
-    )))
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use lifeboat_core::private_folder;
 use lifeboat_core::random::Entropy;
 use lifeboat_docker::ownership::{MachineKey, RehearsalId};
+use lifeboat_docker::scratch::disk;
 use lifeboat_docker::{Engine, EngineError};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
@@ -252,9 +253,12 @@ fn fence(folder: &Path) {
     }
 }
 
-/// Takes such a folder down, with the mounts over it.
+/// Takes such a folder down, with the mounts over it and that of its disk, which the folder under the mount may have, too.
 fn take_down(folder: &Path) -> io::Result<()> {
-    while unmount(folder, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).is_ok() {}
+    let disk = folder.join(disk::VOLUMES);
+    for mounted in [&disk, folder, &disk] {
+        while unmount(mounted, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).is_ok() {}
+    }
     remove_tree(folder)
 }
 

@@ -1,63 +1,39 @@
 //! What ends a drill before its end, apart from its user: its deadline, and this host's want of space.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::StatVfs;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::room::{FLOOR, Room};
 
 /// How often the space is looked at: a fast disk takes some 100 MiB in this time.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// How much is always left on the disks that a drill writes to.
-pub(super) const FLOOR: Room = Room { bytes: 192 << 20, files: 1000 };
-
-/// What a file system has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    /// Bytes.
-    pub(super) bytes: u64,
-    /// Files, where it counts them.
-    pub(super) files: u64,
-}
-
-impl Room {
-    pub(super) fn of(found: &StatVfs) -> Self {
-        // A file system that makes room for files as it goes counts none.
-        let files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
-        Self { bytes: found.f_bavail.saturating_mul(found.f_frsize), files }
-    }
-
-    fn want(self, folder: &Path) -> Option<String> {
-        let folder = folder.display();
-        if self.bytes < FLOOR.bytes {
-            let (left, floor) = (self.bytes >> 20, FLOOR.bytes >> 20);
-            return Some(format!(
-                "The drill took so much of the disk below {folder} that {left} MiB were left, and {floor} MiB must stay free."
-            ));
-        }
-        (self.files < FLOOR.files).then(|| {
-            format!(
-                "The drill made so many files below {folder} that it has room for only {} more.",
-                self.files
-            )
-        })
-    }
-}
 
 /// The reason for which a drill has to stop, if there is one, and the token that tells everybody.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     token: CancellationToken,
     reason: Arc<OnceLock<String>>,
-    folders: Arc<[PathBuf]>,
+    /// The folders whose disks are watched, each with what must stay free there.
+    folders: Arc<Mutex<Vec<(PathBuf, Room)>>>,
 }
 
 impl Guard {
     /// A guard of the disks that hold `folders`, whose token is cancelled with that of the user, too.
     pub(super) fn new(user: &CancellationToken, folders: Vec<PathBuf>) -> Self {
-        Self { token: user.child_token(), reason: Arc::default(), folders: folders.into() }
+        let folders = folders.into_iter().map(|folder| (folder, FLOOR)).collect();
+        Self { token: user.child_token(), reason: Arc::default(), folders: Arc::new(Mutex::new(folders)) }
+    }
+
+    /// Watches the disk of fixed size that is mounted at `folder` as well.
+    pub(super) fn watch_disk(&self, folder: PathBuf, bytes: u64) {
+        self.folders().push((folder, Room::when_full(bytes)));
+    }
+
+    fn folders(&self) -> MutexGuard<'_, Vec<(PathBuf, Room)>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Cancelled when the drill has to stop, whoever wants it.
@@ -78,7 +54,10 @@ impl Guard {
 
     /// Stops the drill if one of its disks has less room than [`FLOOR`]; says whether it has to stop.
     pub(super) fn look(&self) -> bool {
-        if let Some(reason) = self.folders.iter().find_map(|folder| want(folder)) {
+        let folders = self.folders().clone();
+        if let Some(reason) =
+            folders.iter().find_map(|(folder, floor)| Room::below(folder).ok()?.want(*floor, folder))
+        {
             self.stop(reason);
         }
         self.reason().is_some()
@@ -113,22 +92,9 @@ impl Guard {
     }
 }
 
-/// What is wanting below a folder. One that cannot be looked at wants nothing.
-fn want(folder: &Path) -> Option<String> {
-    Room::of(&rustix::fs::statvfs(folder).ok()?).want(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn too_few_bytes_or_files_are_want() {
-        let want = |bytes: u64, files: u64| Room { bytes, files }.want(Path::new("/x")).unwrap_or_default();
-        assert_eq!(want(FLOOR.bytes, FLOOR.files), "");
-        assert!(want(FLOOR.bytes - 1, u64::MAX).contains("191 MiB were left"));
-        assert!(want(u64::MAX, 7).contains("room for only 7 more"));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_stops_the_drill_and_not_its_user() {

@@ -19,7 +19,7 @@ pub enum DrillError {
     /// A folder of the drill's cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The sandbox cannot be cut off from this host, so nothing was restored.
+    /// The sandbox cannot be cut off from this host, or its volumes not from its disk, so nothing was restored.
     #[error(transparent)]
     NoWall(EngineError),
     /// The plan asks for a runtime that the engine does not have, so nothing was restored.
@@ -88,7 +88,7 @@ impl From<EngineError> for Halt {
         if matches!(error, EngineError::Interrupted) {
             return Self::Interrupted;
         }
-        if matches!(error, EngineError::WallMissing { .. }) {
+        if matches!(error, EngineError::WallMissing { .. } | EngineError::NoDisk { .. }) {
             return Self::NoReport(DrillError::NoWall(error));
         }
         let mut reason = error.to_string();

@@ -34,6 +34,8 @@ pub struct Plan {
     pub memory_bytes: Option<u64>,
     /// The processes and threads that all scratch containers may have together.
     pub processes: u64,
+    /// The size of the file system that the drill's volumes lie in, in bytes; none for the engine's own folder.
+    pub volumes_bytes: Option<u64>,
     /// Environment variables that are changed, by service.
     pub env: BTreeMap<String, BTreeMap<String, String>>,
     /// What is asked of the running copy, in this order.
@@ -162,6 +164,7 @@ impl Default for Plan {
             may_win_rights: BTreeSet::new(),
             memory_bytes: None,
             processes: 4096,
+            volumes_bytes: None,
             env: BTreeMap::new(),
             checks: Vec::new(),
             sha256: None,
@@ -177,6 +180,7 @@ impl Plan {
             return Err(PlanError::Version { found: file.version });
         }
         let default = Self::default();
+        let bytes = |mib: u64| mib.saturating_mul(1 << 20);
         let mut checks = Vec::new();
         for (place, raw) in file.check.into_iter().enumerate() {
             checks.push(raw.check(place)?);
@@ -194,8 +198,9 @@ impl Plan {
                 .filter(|(_, service)| service.new_privileges)
                 .map(|(name, _)| name.clone())
                 .collect(),
-            memory_bytes: file.limits.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
+            memory_bytes: file.limits.memory_mib.map(bytes),
             processes: file.limits.processes.unwrap_or(default.processes),
+            volumes_bytes: file.limits.volumes_mib.map(bytes),
             env: file.services.into_iter().map(|(name, service)| (name, service.env)).collect(),
             checks,
             sha256: Some(Sha256Digest::of(text.as_bytes())),
@@ -272,6 +277,7 @@ struct Targets {
 struct LimitsTable {
     memory_mib: Option<u64>,
     processes: Option<u64>,
+    volumes_mib: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]

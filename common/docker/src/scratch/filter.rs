@@ -1,23 +1,20 @@
 //! The second wall: rules of the host's packet filter that drop every packet between a sandbox's bridge and the host, or
 //! any other network of the host's.
 //!
+//! One rule more keeps what containers say to each other out of the host's table of connections, which one of them could
+//! fill: then the host's own services would get no new ones (netfilter, `nf_conntrack: table full, dropping packet`).
+//!
 //! Each rule carries a comment with the rehearsal's name, its date and this machine's mark, by which [`left`] finds it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
-use std::process::Output;
 
-use tokio::process::Command;
-
+use super::host_program;
 use crate::EngineError;
 use crate::ownership::{EXPIRES_LABEL, MARK_LABEL, Ownership, REHEARSAL_LABEL, ScratchKind};
 
 /// The programs, each with the family of addresses that it filters.
 const PROGRAMS: [(&str, Family); 2] = [("iptables", Family::V4), ("ip6tables", Family::V6)];
-
-/// Where the programs lie when the search path does not name the folder, as under cron.
-const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// How long another program may hold the filter's lock, in seconds.
 const LOCK_SECONDS: &str = "10";
@@ -68,51 +65,38 @@ fn programs() -> impl Iterator<Item = &'static str> {
     PROGRAMS.into_iter().filter(|(_, family)| *family == Family::V4 || has_ipv6()).map(|(program, _)| program)
 }
 
-async fn ask(program: &str, args: &[&str]) -> io::Result<Output> {
-    let run = |program: String| async move {
-        Command::new(program).args(["-w", LOCK_SECONDS]).args(args).kill_on_drop(true).output().await
-    };
-    let mut answer = run(program.to_owned()).await;
-    for folder in FOLDERS {
-        match &answer {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                answer = run(format!("{folder}/{program}")).await;
-            }
-            _ => break,
-        }
-    }
-    answer
-}
-
 /// Runs a program that must succeed; its output.
 async fn call(program: &str, args: &[&str]) -> Result<String, EngineError> {
-    let output = ask(program, args).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => cannot(format!("`{program}` is not on this host")),
-        _ => cannot(format!("`{program}` cannot be started: {error}")),
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said: String = said.trim().chars().take(300).collect();
-    Err(cannot(format!("`{program} {}` failed: {said}", args.first().copied().unwrap_or_default())))
+    let waiting = [&["-w", LOCK_SECONDS], args].concat();
+    host_program::call(program, &waiting, &args.join(" ")).await.map_err(cannot)
 }
 
-/// The rules that cut `bridge` off, each a chain and what follows it. What goes from one container of the sandbox to
-/// another passes, also where bridged packets are shown to the filter.
-fn rules<'a>(bridge: &'a str, comment: &'a str) -> Vec<(&'static str, Vec<&'a str>)> {
-    let ways: [(&'static str, Vec<&'a str>); 4] = [
-        ("INPUT", vec!["-i", bridge]),
-        ("OUTPUT", vec!["-o", bridge]),
-        ("FORWARD", vec!["-i", bridge, "!", "-o", bridge]),
-        ("FORWARD", vec!["!", "-i", bridge, "-o", bridge]),
-    ];
-    ways.into_iter()
-        .map(|(chain, mut rule)| {
-            rule.extend(["-m", "comment", "--comment", comment, "-j", "DROP"]);
-            (chain, rule)
-        })
-        .collect()
+/// The tables of the packet filter that rules are set in.
+const TABLES: [&str; 2] = ["filter", "raw"];
+
+/// One rule of a sandbox.
+struct Rule<'a> {
+    table: &'static str,
+    chain: &'static str,
+    /// What it matches, and what it does.
+    words: Vec<&'a str>,
+}
+
+/// The rules that cut `bridge` off, and the one by which no packet from it is tracked. What goes from one container of the
+/// sandbox to another passes, also where bridged packets are shown to the filter.
+fn rules<'a>(bridge: &'a str, comment: &'a str) -> Vec<Rule<'a>> {
+    let rule = |table, chain, matches: &[&'a str], target: &[&'a str]| Rule {
+        table,
+        chain,
+        words: [matches, &["-m", "comment", "--comment", comment, "-j"], target].concat(),
+    };
+    vec![
+        rule("filter", "INPUT", &["-i", bridge], &["DROP"]),
+        rule("filter", "OUTPUT", &["-o", bridge], &["DROP"]),
+        rule("filter", "FORWARD", &["-i", bridge, "!", "-o", bridge], &["DROP"]),
+        rule("filter", "FORWARD", &["!", "-i", bridge, "-o", bridge], &["DROP"]),
+        rule("raw", "PREROUTING", &["-i", bridge], &["CT", "--notrack"]),
+    ]
 }
 
 /// The words of a listed rule, without the quotes that some versions put around a comment.
@@ -120,13 +104,13 @@ fn words(line: &str) -> Vec<&str> {
     line.split_ascii_whitespace().map(|word| word.trim_matches('"')).collect()
 }
 
-/// What is wrong with a listing (`-S`), given the rules that should be in it. `first` also asks that no rule of another's
-/// stands before ours in its chain.
-fn faults(listing: &str, bridge: &str, comment: &str, first: bool) -> Vec<String> {
+/// What is wrong with the listing (`-S`) of a table, given the rules that should be in it. `first` also asks that no rule of
+/// another's stands before ours in its chain.
+fn faults(table: &str, listing: &str, bridge: &str, comment: &str, first: bool) -> Vec<String> {
     let lines: Vec<Vec<&str>> = listing.lines().map(words).collect();
     let mut faults = Vec::new();
-    for (chain, rule) in rules(bridge, comment) {
-        let wanted: Vec<&str> = ["-A", chain].into_iter().chain(rule).collect();
+    for Rule { chain, words, .. } in rules(bridge, comment).into_iter().filter(|rule| rule.table == table) {
+        let wanted: Vec<&str> = ["-A", chain].into_iter().chain(words).collect();
         let Some(place) = lines.iter().position(|line| *line == wanted) else {
             faults.push(format!("the rule of {chain} is not there"));
             continue;
@@ -159,7 +143,9 @@ impl Filter {
     /// Whether rules can be set at all: asked before anything is made.
     pub(super) async fn available() -> Result<(), EngineError> {
         for program in programs() {
-            call(program, &["-S", "INPUT"]).await?;
+            for table in TABLES {
+                call(program, &["-t", table, "-S"]).await?;
+            }
         }
         Ok(())
     }
@@ -182,9 +168,8 @@ impl Filter {
     /// Inserts each rule before all others (`-I`), or deletes it (`-D`).
     async fn set(&self, how: &str) -> Result<(), EngineError> {
         for program in programs() {
-            for (chain, rule) in rules(&self.bridge, &self.comment) {
-                let args: Vec<&str> = [how, chain].into_iter().chain(rule).collect();
-                call(program, &args).await?;
+            for Rule { table, chain, words } in rules(&self.bridge, &self.comment) {
+                call(program, &[&["-t", table, how, chain], &words[..]].concat()).await?;
             }
         }
         Ok(())
@@ -198,12 +183,11 @@ impl Filter {
     async fn look(&self, first: bool) -> Result<Vec<String>, EngineError> {
         let mut found = Vec::new();
         for program in programs() {
-            let listing = call(program, &["-S"]).await?;
-            found.extend(
-                faults(&listing, &self.bridge, &self.comment, first)
-                    .into_iter()
-                    .map(|fault| format!("{program}: {fault}")),
-            );
+            for table in TABLES {
+                let listing = call(program, &["-t", table, "-S"]).await?;
+                let faults = faults(table, &listing, &self.bridge, &self.comment, first);
+                found.extend(faults.into_iter().map(|fault| format!("{program}: {fault}")));
+            }
         }
         Ok(found)
     }
@@ -213,20 +197,22 @@ impl Filter {
 pub(super) async fn left() -> Result<Vec<LeftRule>, EngineError> {
     let mut left = Vec::new();
     for program in programs() {
-        // Where it may not be asked, by one who is not root, no rule was set by this user either.
-        let Ok(listing) = call(program, &["-S"]).await else { continue };
-        left.extend(left_in(program, &listing));
+        for table in TABLES {
+            // Where it may not be asked, by one who is not root, no rule was set by this user either.
+            let Ok(listing) = call(program, &["-t", table, "-S"]).await else { continue };
+            left.extend(left_in(program, table, &listing));
+        }
     }
     Ok(left)
 }
 
-fn left_in(program: &str, listing: &str) -> Vec<LeftRule> {
+fn left_in(program: &str, table: &str, listing: &str) -> Vec<LeftRule> {
     listing
         .lines()
         .filter_map(|line| {
             let words = words(line);
             let (name, labels) = read_comment(&words).filter(|_| words.first() == Some(&"-A"))?;
-            Some(LeftRule { line: format!("{program} {}", words.join(" ")), name, labels })
+            Some(LeftRule { line: format!("{program} -t {table} {}", words.join(" ")), name, labels })
         })
         .collect()
 }
@@ -235,7 +221,7 @@ fn left_in(program: &str, listing: &str) -> Vec<LeftRule> {
 pub(super) async fn remove(line: &str) -> Result<(), EngineError> {
     let mut words = line.split(' ');
     let program = words.next().unwrap_or_default();
-    let args: Vec<&str> = std::iter::once("-D").chain(words.skip(1)).collect();
+    let args: Vec<&str> = words.map(|word| if word == "-A" { "-D" } else { word }).collect();
     call(program, &args).await.map(drop)
 }
 
@@ -247,8 +233,9 @@ mod tests {
     const COMMENT: &str = "lifeboat-0123456789abcdef/2026-01-01T00:00:00Z/ffff";
 
     fn listing() -> String {
-        let ours = rules(BRIDGE, COMMENT).into_iter().map(|(chain, rule)| {
-            format!("-A {chain} {}\n", rule.join(" ").replace(COMMENT, &format!("\"{COMMENT}\"")))
+        let ours = rules(BRIDGE, COMMENT).into_iter().filter(|rule| rule.table == "filter");
+        let ours = ours.map(|Rule { chain, words, .. }| {
+            format!("-A {chain} {}\n", words.join(" ").replace(COMMENT, &format!("\"{COMMENT}\"")))
         });
         let ours: String = ours.collect();
         format!("-P INPUT ACCEPT\n-N DOCKER\n{ours}-A FORWARD -j DOCKER-USER\n-A INPUT -p tcp -j ACCEPT\n")
@@ -256,33 +243,44 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_missing_or_stands_behind_anothers_is_a_fault() {
-        assert_eq!(faults(&listing(), BRIDGE, COMMENT, true), [""; 0]);
+        assert_eq!(faults("filter", &listing(), BRIDGE, COMMENT, true), [""; 0]);
         let without_input: String = listing()
             .lines()
             .filter(|l| !l.starts_with("-A INPUT -i"))
             .fold(String::new(), |all, l| all + l + "\n");
-        assert_eq!(faults(&without_input, BRIDGE, COMMENT, true), ["the rule of INPUT is not there"]);
-        assert_eq!(faults("", BRIDGE, COMMENT, false).len(), 4, "the filter was flushed");
+        assert_eq!(
+            faults("filter", &without_input, BRIDGE, COMMENT, true),
+            ["the rule of INPUT is not there"]
+        );
+        assert_eq!(faults("filter", "", BRIDGE, COMMENT, false).len(), 4, "the filter was flushed");
+        assert_eq!(faults("raw", "", BRIDGE, COMMENT, false), ["the rule of PREROUTING is not there"]);
         let behind = format!("-A INPUT -s 10.0.0.0/8 -j ACCEPT\n{}", listing());
-        assert_eq!(faults(&behind, BRIDGE, COMMENT, true), ["another rule of INPUT stands before ours"]);
-        assert_eq!(faults(&behind, BRIDGE, COMMENT, false), [""; 0]);
+        assert_eq!(
+            faults("filter", &behind, BRIDGE, COMMENT, true),
+            ["another rule of INPUT stands before ours"]
+        );
+        assert_eq!(faults("filter", &behind, BRIDGE, COMMENT, false), [""; 0]);
         let sibling = format!(
             "-A INPUT -i lb-ffffffffffff -m comment --comment lifeboat-ffffffffffffffff/x/y -j DROP\n{}",
             listing()
         );
-        assert_eq!(faults(&sibling, BRIDGE, COMMENT, true), [""; 0]);
-        assert_eq!(faults(&listing(), "lb-000000000000", COMMENT, true).len(), 4, "another bridge's rules");
+        assert_eq!(faults("filter", &sibling, BRIDGE, COMMENT, true), [""; 0]);
+        assert_eq!(
+            faults("filter", &listing(), "lb-000000000000", COMMENT, true).len(),
+            4,
+            "another bridge's rules"
+        );
     }
 
     #[test]
     fn rules_of_rehearsals_are_found_by_their_comment_and_no_others() {
         let others = "-A INPUT -m comment --comment \"lifeboat\" -j DROP\n-A INPUT -j ACCEPT\n";
-        let left = left_in("iptables", &(listing() + others));
+        let left = left_in("iptables", "filter", &(listing() + others));
         assert_eq!(left.len(), 4);
         assert_eq!(left[0].name, "lifeboat-0123456789abcdef");
         assert_eq!(left[0].labels[EXPIRES_LABEL], "2026-01-01T00:00:00Z");
         assert!(
-            left[0].line.starts_with("iptables -A INPUT -i lb-0123456789ab -m comment"),
+            left[0].line.starts_with("iptables -t filter -A INPUT -i lb-0123456789ab -m comment"),
             "{}",
             left[0].line
         );

@@ -47,6 +47,11 @@ const OF_THE_KERNELS_MEMORY: [&str; 3] = ["net.ipv4.tcp_mem", "net.ipv4.tcp_rmem
 /// `rtprio`, …).
 const ULIMITS: &[&str] = &["cpu", "data", "fsize", "nofile", "nproc", "stack"];
 
+/// Options of a folder in memory (tmpfs(5)): those with a value, and those without. Left out are those that make a mount of
+/// another kind of it (`bind`, `shared`, …) and device nodes.
+const MEMORY_VALUES: &[&str] = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
+const MEMORY_FLAGS: &[&str] = &["ro", "rw", "exec", "noexec", "suid", "nosuid", "nodev"];
+
 /// Folders of the system, in which nothing of an application has a place.
 const SYSTEM: [&str; 3] = ["proc", "sys", "dev"];
 
@@ -76,7 +81,8 @@ pub(super) fn dropped_capabilities(host: &Value) -> Vec<String> {
 /// The captured kernel settings that are kept.
 pub(super) fn sysctls(host: &Value, removed: &mut Vec<String>) -> BTreeMap<String, String> {
     let permitted = |name: &str| {
-        !OF_THE_KERNELS_MEMORY.contains(&name)
+        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.')
+            && !OF_THE_KERNELS_MEMORY.contains(&name)
             && SYSCTLS.iter().any(|known| match known.strip_suffix('.').or(known.strip_suffix('_')) {
                 Some(_) => name.starts_with(known),
                 None => name == *known || (known.starts_with("kernel.") && name.starts_with(known)),
@@ -101,6 +107,22 @@ pub(super) fn ulimits(host: &Value, removed: &mut Vec<String>) -> Vec<ResourcesU
         }
     }
     kept
+}
+
+/// The captured options of the folder in memory at `target` that are kept.
+pub(super) fn memory_options(target: &str, options: &str, removed: &mut Vec<String>) -> String {
+    let permitted = |option: &&str| match option.split_once('=') {
+        Some((name, value)) => {
+            let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'%');
+            MEMORY_VALUES.contains(&name) && plain
+        }
+        None => MEMORY_FLAGS.contains(option),
+    };
+    let (kept, gone): (Vec<&str>, Vec<&str>) =
+        options.split(',').filter(|option| !option.is_empty()).partition(permitted);
+    removed
+        .extend(gone.into_iter().map(|option| format!("the option {option} of the memory folder {target}")));
+    kept.join(",")
 }
 
 /// The parts of a path of a container, `..` worked out as the engine does. What is not absolute begins at the root.
@@ -134,12 +156,27 @@ mod tests {
             "net.core.somaxconn": "1024", "net.ipv4.tcp_keepalive_time": "60", "kernel.shmmax": "1", "kernel.sem": "1 2 3 4",
             "fs.mqueue.msg_max": "10", "net.ipv4.ip_unprivileged_port_start": "0", "kernel.msgmax": "5",
             "net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.eth0.disable_ipv6": "0", "net.ipv4.conf.all.arp_ignore": "0",
-            "net.ipv4.ip_forward": "1", "net.core.somaxconnx": "1", "net.ipv4.tcp_rmem": "4096 87380 999999999", "kernel.core_pattern": "|/x", "net.ipv4.ping_group_range": "0 1",
+            "net.ipv4.ip_forward": "1", "net.core.somaxconnx": "1", "kernel.shm/../core_pattern": "|/x", "net.ipv4.tcp_x ": "1", "net.ipv4.tcp_rmem": "4096 87380 999999999", "kernel.core_pattern": "|/x", "net.ipv4.ping_group_range": "0 1",
         }});
         let kept = sysctls(&host, &mut removed);
         assert_eq!(kept.len(), 7, "{kept:?}");
-        assert_eq!(removed.len(), 8, "{removed:?}");
+        assert_eq!(removed.len(), 10, "{removed:?}");
         assert!(removed.contains(&"the kernel setting net.ipv6.conf.eth0.disable_ipv6=0".to_owned()));
+    }
+
+    #[test]
+    fn folders_in_memory_have_options_of_their_own_only() {
+        let mut removed = Vec::new();
+        let mut kept = |options: &str| memory_options("/run", options, &mut removed);
+        assert_eq!(kept("rw,noexec,nosuid,size=65536k,mode=1777"), "rw,noexec,nosuid,size=65536k,mode=1777");
+        assert_eq!(kept(""), "");
+        for bad in
+            ["bind", "rshared", "dev", "device=/dev/sda", "size=1 2", "mpol=bind:0", "remount", "x=\u{1b}"]
+        {
+            assert_eq!(kept(&format!("uid=5,,{bad}")), "uid=5", "{bad}");
+        }
+        assert_eq!(removed.len(), 8);
+        assert_eq!(removed[0], "the option bind of the memory folder /run");
     }
 
     #[test]

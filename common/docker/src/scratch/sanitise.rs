@@ -344,7 +344,10 @@ fn memory_folders(container: &ContainerParts, removed: &mut Vec<String>) -> Hash
     let (of_the_system, kept): (Vec<_>, Vec<_>) =
         container.tmpfs.iter().partition(|(target, _)| is_of_the_system(target));
     removed.extend(of_the_system.into_iter().map(|(target, _)| format!("the memory folder {target}")));
-    kept.into_iter().map(|(target, options)| (target.clone(), options.clone())).collect()
+    let options = |(target, options): (&String, &String)| {
+        (target.clone(), permitted::memory_options(target, options, removed))
+    };
+    kept.into_iter().map(options).collect()
 }
 
 /// What the application had and a scratch container never gets.

@@ -201,6 +201,27 @@ fn entries_that_programs_read_in_different_ways_refuse_the_archive() {
     }
 }
 
+#[test]
+fn wherever_an_archive_is_cut_off_it_is_told_from_a_disk_that_does_not_read() {
+    let whole = [
+        entry(b'x', b"pax", b"", &record("path", "a/name")),
+        file("short", b"content"),
+        entry(b'L', b"././@LongLink", b"", &[&[b'n'; 600][..], &[0]].concat()),
+        file("cut", b"x"),
+        entry(b'2', b"link", b"short", b""),
+    ]
+    .concat();
+    for length in 0..whole.len() {
+        let mut cut = tempfile::tempfile().unwrap();
+        cut.write_all(&whole[..length]).unwrap();
+        match Archive::of(cut) {
+            // Between two members nobody can see it.
+            Ok(_) => assert_eq!(length % 512, 0, "{length}"),
+            Err(error) => assert!(refusal(&error).is_some(), "{length}: {error}"),
+        }
+    }
+}
+
 /// What no program looks at has room for an archive of another format.
 #[test]
 fn bytes_that_mean_nothing_are_none() {

@@ -1,0 +1,106 @@
+//! Room on the disks that a drill writes to: what there is, and what must stay.
+
+use std::io;
+use std::path::Path;
+
+use super::grounds::FolderError;
+use super::halt::{Halt, open};
+
+/// Free space that is asked for beyond the snapshot's size, in bytes.
+const SPARE_BYTES: u64 = 256 << 20;
+
+/// How much is always left on the disks that a drill writes to.
+pub(super) const FLOOR: Room = Room { bytes: 192 << 20, files: 1000 };
+
+/// How much is left on a disk of fixed size when it counts as full: a part of it, and files.
+const DISK_PART: u64 = 50;
+const DISK_FILES: u64 = 16;
+
+/// What a file system has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Bytes.
+    pub(super) bytes: u64,
+    /// Files, where it counts them.
+    pub(super) files: u64,
+}
+
+impl Room {
+    /// Of the file system that holds `folder`.
+    pub(super) fn below(folder: &Path) -> io::Result<Self> {
+        let found = rustix::fs::statvfs(folder)?;
+        // A file system that makes room for files as it goes counts none.
+        let files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+        Ok(Self { bytes: found.f_bavail.saturating_mul(found.f_frsize), files })
+    }
+
+    /// What is left on a disk of fixed size, of `bytes`, when it counts as full.
+    pub(super) fn when_full(bytes: u64) -> Self {
+        Self { bytes: bytes / DISK_PART, files: DISK_FILES }
+    }
+
+    /// What is wanting below `folder`, where `floor` must stay free.
+    pub(super) fn want(self, floor: Self, folder: &Path) -> Option<String> {
+        let folder = folder.display();
+        if self.bytes < floor.bytes {
+            let (left, floor) = (self.bytes >> 20, floor.bytes >> 20);
+            return Some(format!(
+                "The drill took so much of the disk below {folder} that {left} MiB were left, and {floor} MiB must stay free."
+            ));
+        }
+        (self.files < floor.files).then(|| {
+            format!(
+                "The drill made so many files below {folder} that it has room for only {} more.",
+                self.files
+            )
+        })
+    }
+}
+
+fn below(folder: &Path) -> Result<Room, Halt> {
+    let failed = |source| FolderError { operation: "look at", path: folder.to_owned(), source };
+    Room::below(folder).map_err(|source| Halt::NoReport(failed(source).into()))
+}
+
+/// Whether the disk that the plan asks for holds what is restored, and a little more.
+pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Halt> {
+    let free = below(mounted)?.bytes;
+    if free.saturating_sub(size / 20) >= bytes {
+        return Ok(());
+    }
+    Err(open(format!(
+        "The plan gives the volumes {} MiB together (`volumes_mib`), and the snapshot has {} MiB for them.",
+        size >> 20,
+        bytes.div_ceil(1 << 20)
+    )))
+}
+
+/// Whether there is room for `bytes` below `folder`, and something more.
+pub(super) fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {
+    let free = below(folder)?.bytes;
+    let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
+    if free >= needed {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(open(format!(
+        "There is not enough space below {}: {} MiB are free, and {} MiB are needed.",
+        folder.display(),
+        mib(free),
+        mib(needed)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_bytes_or_files_are_want() {
+        let want =
+            |bytes: u64, files: u64| Room { bytes, files }.want(FLOOR, Path::new("/x")).unwrap_or_default();
+        assert_eq!(want(FLOOR.bytes, FLOOR.files), "");
+        assert!(want(FLOOR.bytes - 1, u64::MAX).contains("191 MiB were left"));
+        assert!(want(u64::MAX, 7).contains("room for only 7 more"));
+    }
+}

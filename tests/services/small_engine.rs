@@ -1,0 +1,103 @@
+//! Drills by an engine whose own disk is small, beside the engine that all other tests use.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::Trial;
+use lifeboat_tests::gate::trials_with;
+use tempfile::TempDir;
+
+use crate::docker::{Docker, docker, eventually};
+use crate::loop_disk::LoopDisk;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let test = trials_with(Docker::find());
+    vec![test(
+        "small_engine::a_copy_that_fills_the_engines_disk_ends_the_drill_and_the_engine_answers",
+        fills,
+    )]
+}
+
+/// A second engine of this machine, with its data on a disk of its own.
+struct SmallEngine {
+    process: Child,
+    host: String,
+    folder: TempDir,
+    bridge: String,
+    _disk: LoopDisk,
+}
+
+fn ip(args: &[&str]) {
+    let done = Command::new("/usr/sbin/ip").args(args).output().unwrap();
+    assert!(done.status.success(), "ip {args:?}: {done:?}");
+}
+
+impl SmallEngine {
+    fn start(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        fs::create_dir(at("data")).unwrap();
+        let disk = LoopDisk::new(bytes);
+        disk.mount(at("data").as_ref());
+        let host = format!("unix://{}", at("socket"));
+        // Without a bridge of its own it would take the other engine's, and with none it would remove it.
+        let bridge = format!("lbt{}", std::process::id());
+        ip(&["link", "add", &bridge, "type", "bridge"]);
+        ip(&["addr", "add", "198.18.213.1/24", "dev", &bridge]);
+        let log = fs::File::create(at("log")).unwrap();
+        let process = Command::new("dockerd")
+            .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")])
+            .args(["--host", &host, "--bridge", &bridge, "--iptables=false"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let engine = Self { process, host, folder, bridge, _disk: disk };
+        eventually("the second engine answers", || engine.ask(&["version"]).status.success());
+        engine
+    }
+
+    fn ask(&self, args: &[&str]) -> std::process::Output {
+        Command::new("docker").env("DOCKER_HOST", &self.host).args(args).output().unwrap()
+    }
+
+    fn docker(&self, args: &[&str]) -> String {
+        let output = self.ask(args);
+        assert!(output.status.success(), "docker {args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Drop for SmallEngine {
+    fn drop(&mut self) {
+        // It ends its containers and its containerd.
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = self.process.wait();
+        ip(&["link", "delete", &self.bridge]);
+    }
+}
+
+fn fills(found: &Docker) {
+    let engine = SmallEngine::start(1200 << 20);
+    let archive = engine.folder.path().join("image.tar").display().to_string();
+    docker(&["save", "--output", &archive, &found.busybox]);
+    engine.docker(&["load", "--input", &archive]);
+    let copy =
+        "if test -e /data/again; then dd if=/dev/zero of=/all bs=1M; fi; touch /data/again; exec sleep 600";
+    let run = ["run", "--detach", "--name", "app", "--volume", "data:/data", "--network", "none"];
+    engine.docker(&[&run[..], &[&found.busybox, "sh", "-c", copy]].concat());
+    eventually("the container has begun", || engine.docker(&["exec", "app", "ls", "/data"]) == "again");
+    let small = Docker { host: engine.host.clone(), busybox: found.busybox.clone() };
+    let yard = small.yard();
+    yard.backup(["run", "--volume", "data", "--mode", "pause"]).expect_code(0);
+    let plan = yard.path("plan.toml");
+    fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
+    let said = yard.restore(["rehearse", "latest", "--json", "--plan", plan.to_str().unwrap()]);
+    let said = said.expect_code(3).json();
+    assert_eq!(said["verdict"], "could-not-verify", "{said}");
+    assert!(said["reason"].as_str().unwrap().contains("192 MiB must stay free"), "{said}");
+    assert_eq!(said["leftovers"], serde_json::json!([]), "{said}");
+    // The application itself runs on, and has room again.
+    assert_eq!(engine.docker(&["ps", "--all", "--format", "{{.Names}} {{.State}}"]), "app running");
+    engine.docker(&["exec", "app", "sh", "-c", "dd if=/dev/zero of=/data/more bs=1M count=100"]);
+}
