@@ -43,7 +43,7 @@ impl SmallEngine {
         // Without a bridge of its own it would take the other engine's, and with none it would remove it.
         let bridge = format!("lbt{}", std::process::id());
         ip(&["link", "add", &bridge, "type", "bridge"]);
-        ip(&["addr", "add", "198.18.213.1/24", "dev", &bridge]);
+        ip(&["addr", "add", "203.0.113.1/24", "dev", &bridge]);
         let log = fs::File::create(at("log")).unwrap();
         let process = Command::new("dockerd")
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")])

@@ -22,8 +22,18 @@ pub fn trial<S: Send + 'static>(
         Err(Missing(reason)) if services_are_required() => Trial::test(name, move || {
             Err(Failed::from(format!("a service that is required here is missing: {reason}")))
         }),
-        Err(Missing(reason)) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
+        Err(Missing(reason)) => skipped(name, reason),
     }
+}
+
+/// A trial that is left out, with the reason.
+pub fn skipped(name: &str, reason: impl Into<String>) -> Trial {
+    Trial::test(name, || Ok(())).with_kind(reason.into()).with_ignored_flag(true)
+}
+
+/// The folder outside of this project that the variable `name` names. Where it names none, what lies there is not needed.
+pub fn corpus(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Makes trials of functions that need one service.

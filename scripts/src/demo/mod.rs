@@ -37,8 +37,6 @@ const SECOND_HALF: &str = "LIFEBOAT_DEMO_SECOND_HALF";
 /// The parts of setup that the demo needs, and through them the engine and the registry.
 const PARTS: [&str; 2] = ["postgres-image", "busybox-image"];
 
-const BINARIES: [&str; 4] = ["lifeboat-backup", "lifeboat-restore", "lifeboat-sign", "lifeboat-verify"];
-
 /// Reads the command line and shows: 0 every step came out as expected, 1 one did not, 2 usage, 130 interrupted.
 pub fn main() -> ExitCode {
     let terminal = Terminal::new();
@@ -85,8 +83,8 @@ fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
         })?;
     }
     narrator.step("Build the four programs", || {
-        let packages: Vec<String> = BINARIES.iter().map(|name| format!("-p {name}")).collect();
-        let call = Call::new(&format!("cargo build --release --locked {}", packages.join(" ")));
+        // As the README says to install them, so that it is built once for both.
+        let call = Call::new("cargo build --release --locked");
         let mut command = Command::new("cargo");
         command.args(&call.words()[1..]).current_dir(workspace()).env("CARGO_TARGET_DIR", target());
         narrator.run_quietly(command, &call).map(drop)

@@ -1,5 +1,6 @@
-//! Counts tests from what the test programs print.
+//! Counts tests from what the test programs print, and why some were left out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
@@ -29,6 +30,31 @@ impl Count {
     }
 }
 
+/// Why tests were left out, with how many for each reason.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Skips(BTreeMap<String, u64>);
+
+impl Skips {
+    /// Reads `test [REASON] NAME ... ignored`, and `test NAME ... ignored, REASON`, as test programs of the two kinds
+    /// write it; any other line says nothing.
+    pub(super) fn read(&mut self, line: &str) {
+        let Some(said) = line.trim().strip_prefix("test ") else { return };
+        let reason = match said.strip_prefix('[') {
+            Some(said) if said.ends_with("... ignored") => said.rsplit_once("] ").map(|(reason, _)| reason),
+            _ => said.split_once(" ... ignored, ").map(|(_, reason)| reason),
+        };
+        if let Some(reason) = reason {
+            *self.0.entry(reason.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+impl fmt::Display for Skips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(reason, count)| writeln!(f, "  skipped  {count:<3} {reason}"))
+    }
+}
+
 impl AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
@@ -46,6 +72,25 @@ impl fmt::Display for Count {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_collected() {
+        let mut skips = Skips::default();
+        for line in [
+            "test [nothing listens at 127.0.0.1:5001 (Connection refused)] a::b   ... ignored",
+            "test [nothing listens at 127.0.0.1:5001 (Connection refused)] c ... ignored",
+            "test slow::one ... ignored, takes an hour",
+            "test fine ... ok",
+            "test [kind] fine ... ok",
+            "ignored",
+        ] {
+            skips.read(line);
+        }
+        assert_eq!(
+            skips.to_string(),
+            "  skipped  2   nothing listens at 127.0.0.1:5001 (Connection refused)\n  skipped  1   takes an hour\n"
+        );
+    }
 
     #[test]
     fn results_are_summed() {

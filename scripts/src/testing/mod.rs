@@ -7,7 +7,6 @@ mod steps;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use self::count::Count;
 use self::options::{Options, Request};
 use self::steps::Ending;
 use crate::setup;
@@ -46,17 +45,15 @@ fn test(terminal: &Terminal, options: &Options) -> ExitCode {
         journal.step("advisories", || steps::advisories(terminal));
         journal.step("documentation", || steps::documentation(terminal));
     }
-    let mut count = Count::default();
-    journal.step("tests", || {
-        let (ending, counted) = steps::tests(terminal, options, ready.as_ref());
-        count = counted;
-        ending
+    let (count, skips) = journal.time("tests", || {
+        let (ending, count, skips) = steps::tests(terminal, options, ready.as_ref());
+        (ending, (count, skips))
     });
     terminal.line(&format!("\n{}", journal.render()));
     if let Some(ready) = ready.filter(|ready| ready.missing > 0) {
         terminal.line(&format!("{} parts are missing: see what setup says above.", ready.missing));
     }
-    terminal.line(&count.to_string());
+    terminal.line(&format!("{skips}{count}"));
     if journal.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

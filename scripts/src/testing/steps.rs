@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::count::Count;
+use super::count::{Count, Skips};
 use super::options::{Options, Tier};
 use crate::process::not_started;
 use crate::setup::{self, Readiness};
@@ -56,8 +56,12 @@ pub(super) fn documentation(terminal: &Terminal) -> Ending {
     run(terminal, command)
 }
 
-/// Runs the tests that the options choose, and counts them.
-pub(super) fn tests(terminal: &Terminal, options: &Options, ready: Option<&Readiness>) -> (Ending, Count) {
+/// Runs the tests that the options choose, counts them, and hears why some are left out.
+pub(super) fn tests(
+    terminal: &Terminal,
+    options: &Options,
+    ready: Option<&Readiness>,
+) -> (Ending, Count, Skips) {
     let mut command = cargo(["test", "--config", DEADLINE, "--locked", "--no-fail-fast"]);
     match options.tier {
         Some(Tier::Services) => command.args(["--workspace", "--test", "services"]),
@@ -73,13 +77,14 @@ pub(super) fn tests(terminal: &Terminal, options: &Options, ready: Option<&Readi
             command.env("LIFEBOAT_REQUIRE_SERVICES", "1");
         }
     }
-    let mut count = Count::default();
+    let (mut count, mut skips) = (Count::default(), Skips::default());
     let ending = run_reading(terminal, command, |line| {
+        skips.read(line);
         if let Some(result) = Count::of_line(line) {
             count += result;
         }
     });
-    (ending, count)
+    (ending, count, skips)
 }
 
 fn cargo<const N: usize>(args: [&str; N]) -> Command {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::{Said, lifeboat, run};
-use lifeboat_tests::gate::{Missing, trial};
+use lifeboat_tests::gate::{corpus, skipped};
 use serde_json::Value;
 
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
@@ -16,16 +16,22 @@ const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 const IDENTITY: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
+/// The variables that name the suite's folder, and one that holds trusted roots of other verifiers' tests.
+const SUITE: &str = "SIGSTORE_CONFORMANCE";
+pub(super) const ROOTS: &str = "LIFEBOAT_TEST_ROOTS";
+
 /// How many folders the suite holds at least.
 const FOLDERS: usize = 70;
 
 pub(crate) fn trials() -> Vec<Trial> {
+    let name = "supply_chain::conformance";
     let suite = match suite() {
-        Ok(suite) => suite,
-        Err(missing) => {
-            let none = trial("supply_chain::conformance", Err::<(), _>(missing), |()| Ok(()));
-            return vec![none, roots_of_others()];
+        Ok(Some(suite)) => suite,
+        Ok(None) => {
+            let reason = format!("{SUITE} names no folder: 140 public cases of sigstore-conformance");
+            return vec![skipped(name, reason), roots_of_others()];
         }
+        Err(problem) => return vec![Trial::test(name, || Err(problem)), roots_of_others()],
     };
     let mut trials = vec![roots_of_others()];
     trials.push(Trial::test("supply_chain::conformance::the_suite_is_whole", {
@@ -63,20 +69,18 @@ fn is_bad(case: &Path) -> bool {
     case.to_string_lossy().ends_with("_fail")
 }
 
-/// Trusted roots of other verifiers' tests, in the folder that `LIFEBOAT_TEST_ROOTS` names, at whatever depth.
+/// Trusted roots of other verifiers' tests, at whatever depth of their folder.
 fn roots_of_others() -> Trial {
     let name = "supply_chain::trusted_roots_have_no_errors";
-    let variable = "LIFEBOAT_TEST_ROOTS";
-    let Some(folder) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
-        // The roots lie outside of the project, and the built-in one and the suite's are checked in any case.
-        let skipped = Trial::test(name, || Ok(())).with_kind(format!("{variable} names no folder"));
-        return skipped.with_ignored_flag(true);
+    let Some(folder) = corpus(ROOTS) else {
+        // The built-in root is checked in any case.
+        return skipped(name, format!("{ROOTS} names no folder: trusted roots of other verifiers' tests"));
     };
     Trial::test(name, move || {
         let mut roots = Vec::new();
-        find_roots(Path::new(&folder), &mut roots)?;
+        find_roots(&folder, &mut roots)?;
         if roots.is_empty() {
-            return Err(format!("{} holds no trusted roots", PathBuf::from(folder).display()).into());
+            return Err(format!("{} holds no trusted roots", folder.display()).into());
         }
         no_errors(&roots)
     })
@@ -109,25 +113,17 @@ fn no_errors(roots: &[PathBuf]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The folders of the suite's cases.
-pub(super) fn suite() -> Result<Vec<PathBuf>, Missing> {
-    let name = "SIGSTORE_CONFORMANCE";
-    let root = std::env::var_os(name).filter(|value| !value.is_empty());
-    let root = root.ok_or_else(|| {
-        Missing(format!(
-            "{name} is not set: 140 cases of sigstore-conformance are not tried; clone the suite and set it"
-        ))
-    })?;
-    let root = PathBuf::from(root);
+/// The folders of the suite's cases; nothing where the suite is not there.
+pub(super) fn suite() -> Result<Option<Vec<PathBuf>>, Failed> {
+    let Some(root) = corpus(SUITE) else { return Ok(None) };
     let places = ["test/assets/bundle-verify", "assets", "."];
     let folder = places.iter().map(|place| root.join(place)).find(|place| place.join("a.txt").is_file());
-    let folder =
-        folder.ok_or_else(|| Missing(format!("{name} is {}, which holds no suite", root.display())))?;
-    let entries = fs::read_dir(&folder).map_err(|error| Missing(format!("{}: {error}", folder.display())))?;
+    let folder = folder.ok_or_else(|| format!("{SUITE} is {}, which holds no suite", root.display()))?;
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut cases: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     cases.sort();
-    Ok(cases)
+    Ok(Some(cases))
 }
 
 /// A case whose checkpoint bears the cosignatures of three witnesses, and the keys that two of them publish.

@@ -91,15 +91,12 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {
     }
 }
 
-/// The name in a header of its own, which ends with a NUL.
+/// The name in a header of its own. Most programs end it with one NUL; of more some take only the last one away.
 fn long(content: &[u8]) -> Result<String, Refusal> {
-    let end = content.iter().position(|byte| *byte == 0).unwrap_or(content.len());
-    let (name, padding) = content.split_at(end);
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
-    match name {
-        Some(name) if padding.iter().all(|byte| *byte == 0) => Ok(name.to_owned()),
-        _ => Err(Refusal::ambiguous("a long name of the GNU format can be read in two ways")),
-    }
+    let name = content.strip_suffix(&[0]).unwrap_or(content);
+    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.contains('\0'));
+    name.map(str::to_owned)
+        .ok_or_else(|| Refusal::ambiguous("a long name of the GNU format can be read in two ways"))
 }
 
 /// A record's key and its value.
@@ -160,6 +157,7 @@ mod tests {
             &[(Name, b"a/b\0"), (Pax, b"12 path=a/c\n")],
             &[(Name, b"a\0b\0")],
             &[(Name, b"\0")],
+            &[(Name, b"a/b\0\0")],
             &[(Pax, b"8 path=\n")],
             &[(Pax, b"9 path=\0\n")],
             &[(Pax, b"11 size=-1\n")],

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::Failed;
 use lifeboat_tests::authority::{TestAuthority, VOUCHER};
 use lifeboat_tests::command::{lifeboat, run};
+use lifeboat_tests::gate::corpus;
 use lifeboat_tests::layout::LayoutBuilder;
 use lifeboat_tests::log::TestLog;
 use serde_json::{Value, json};
@@ -40,14 +41,14 @@ impl Bench {
     /// All documents, each with a name.
     pub(super) fn documents(&self) -> Result<Vec<(String, Value)>, Failed> {
         let mut all = self.own()?;
-        for case in conformance::suite().unwrap_or_default() {
+        for case in conformance::suite()?.unwrap_or_default() {
             let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let bundle = case.join("bundle.sigstore.json");
             let args = conformance::arguments(&case, &bundle, false)?;
             all.extend(self.document(self.folder.path(), &args)?.map(|document| (name, document)));
         }
-        if let Some(folder) = std::env::var_os("LIFEBOAT_TEST_ROOTS").filter(|value| !value.is_empty()) {
-            all.extend(self.of_others(Path::new(&folder))?);
+        if let Some(folder) = corpus(conformance::ROOTS) {
+            all.extend(self.of_others(&folder)?);
         }
         Ok(all)
     }
