@@ -1,7 +1,7 @@
 //! The command line of `lifeboat-sign`: clap types only.
 
 use clap::{Parser, Subcommand};
-use lifeboat_shell::{GlobalFlags, Program};
+use lifeboat_shell::{GlobalFlags, Program, pages};
 
 use crate::commands::{attest, blob, image, keygen, snapshot};
 
@@ -30,6 +30,8 @@ pub(crate) enum Verb {
     Attest(attest::Args),
     Blob(blob::Args),
     Snapshot(snapshot::Args),
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
 }
 
 impl Program for Cli {

@@ -9,7 +9,7 @@ mod key;
 mod secret;
 mod target;
 
-use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
+use lifeboat_shell::{Failure, Outcome, Ui, pages, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
 use crate::commands::{attest, blob, image, keygen, snapshot};
@@ -28,6 +28,8 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Attest(args) => attest::run(&args, ui).await,
             Verb::Blob(args) => blob::run(&args, ui),
             Verb::Snapshot(args) => snapshot::run(&args, ui).await,
+            Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
+            Verb::Man(args) => pages::man::<Cli>(&args, ui),
         }
     };
     unless_interrupted(ui, "before the signature was made or found", command).await

@@ -4,7 +4,9 @@
 
 use lifeboat_tests::repository::Binaries;
 
+mod bad_day;
 mod check;
+mod command_line;
 mod copy;
 mod damage;
 mod damage_matrix;

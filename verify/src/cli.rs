@@ -1,7 +1,7 @@
 //! The command line of `lifeboat-verify`: clap types only.
 
 use clap::{Parser, Subcommand};
-use lifeboat_shell::{GlobalFlags, Program};
+use lifeboat_shell::{GlobalFlags, Program, pages};
 
 use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_root};
 
@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Tree(tree::Args),
     TrustedRoot(trusted_root::Args),
     Replay(replay::Args),
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
 }
 
 impl Program for Cli {

@@ -18,7 +18,7 @@ mod verdict;
 
 pub use verdict::{Answer, derive_again};
 
-use lifeboat_shell::{Failure, Outcome, Ui, unless_interrupted};
+use lifeboat_shell::{Failure, Outcome, Ui, pages, unless_interrupted};
 
 use crate::cli::{Cli, Verb};
 use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_root};
@@ -39,6 +39,8 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Verb::Tree(args) => tree::run(&args, ui).await,
             Verb::TrustedRoot(args) => trusted_root::run(&args, ui),
             Verb::Replay(args) => replay::run(&args, ui).await,
+            Verb::Completions(args) => pages::completions::<Cli>(&args, ui),
+            Verb::Man(args) => pages::man::<Cli>(&args, ui),
         }
     };
     unless_interrupted(ui, "before anything was decided", command).await

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::pruning::{ForgetLine, ForgetReport};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::{Asked, Rules, Snapshot, apply_rules};
+use lifeboat_vault::{Asked, Rules, Snapshot, apply_rules, left_without};
 
 /// Forget snapshots by rules or by id
 ///
@@ -94,6 +94,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     } else {
         let snapshots: Vec<Snapshot> = listing.snapshots.into_iter().filter(wanted).collect();
         let reasons = apply_rules(&rules, &snapshots);
+        refuse_to_empty(&left_without(&snapshots, &reasons), &snapshots)?;
         let (kept, chosen): (Vec<_>, Vec<_>) =
             snapshots.into_iter().zip(reasons).partition(|(_, reasons)| !reasons.is_empty());
         (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
@@ -124,6 +125,22 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         (false, true) => Outcome::Done,
         (false, false) => Outcome::Incomplete,
     })
+}
+
+/// Rules that keep nothing of something are mistyped more often than they are meant.
+fn refuse_to_empty(left_without: &[usize], snapshots: &[Snapshot]) -> Result<(), Failure> {
+    let Some(newest) = left_without.first().map(|number| &snapshots[*number]) else { return Ok(()) };
+    let what: Vec<&str> = newest.streams().map(|stream| stream.name).collect();
+    Err(Failure::usage(
+        format!(
+            "the rules keep no snapshot at all of {} on {} (the newest is {} of {:.0})",
+            what.join(", "),
+            newest.host(),
+            newest.short_id(),
+            newest.time()
+        ),
+        "add a rule that keeps the newest, such as --keep-last 1, or name what is to be forgotten by its id",
+    ))
 }
 
 impl RuleFlags {

@@ -2,18 +2,19 @@
 
 mod containers;
 mod left_out;
+mod piped;
 mod volume_source;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::{RunReport, StreamLine};
 use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_repository};
-use lifeboat_vault::source::{BytesSource, Source};
 use lifeboat_vault::{
     Committed, Consistency, Excludes, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream,
     StreamKind, StreamOutcome, VaultError, WriterKey, check_name, check_text,
@@ -21,6 +22,7 @@ use lifeboat_vault::{
 
 use self::containers::{AtRest, Containers};
 use self::left_out::LeaveOut;
+use self::piped::Empty;
 
 /// Take a snapshot of volumes, folders or standard input
 ///
@@ -31,7 +33,8 @@ use self::left_out::LeaveOut;
   lifeboat-backup run --project shop --tag nightly
   lifeboat-backup run --path /etc --path /srv/files --mode none
   lifeboat-backup run --path /home --exclude '*.tmp' --exclude-caches
-  pg_dump shop | lifeboat-backup run --stdin shop.sql")]
+  pg_dump shop | lifeboat-backup run --stdin shop.sql
+  lifeboat-backup run --stdin-from-command shop.sql -- pg_dump shop")]
 pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
@@ -67,6 +70,12 @@ pub(crate) struct Args {
     /// Read and count everything, store nothing, stop nothing
     #[arg(long)]
     dry_run: bool,
+    /// Store standard input, or what a command prints, although it is empty
+    #[arg(long)]
+    allow_empty: bool,
+    /// The command whose output is stored, with its arguments
+    #[arg(last = true, value_name = "CMD", requires = "stdin_from_command")]
+    command: Vec<OsString>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +100,9 @@ struct What {
     /// Standard input, as a file of this name
     #[arg(long, value_name = "NAME")]
     stdin: Option<String>,
+    /// What a command prints, as a file of this name; the command follows after `--`, and nothing is stored if it fails
+    #[arg(long, value_name = "NAME", requires = "command", conflicts_with = "stdin")]
+    stdin_from_command: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -102,6 +114,10 @@ enum Mode {
     /// Stop them: as after a clean shutdown
     Stop,
 }
+
+/// How long a capture that is asked to stop may take to notice. One that waits for a silent pipe, or for a disk that does not
+/// answer, ends with the process.
+const NOTICE: Duration = Duration::from_millis(300);
 
 /// What has been captured so far.
 struct Captured {
@@ -115,6 +131,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     check(&args)?;
     let excludes = args.leave_out.read()?;
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
+    let empty = if args.allow_empty { Empty::Stored } else { Empty::Refused };
+    if let Some(name) = &args.what.stdin {
+        piped::wait_for_input(name, empty, ui).await?;
+    }
     let containers = Containers::find(&args, ui).await?;
     let folders = open_folders(&args.what.path, &excludes)?;
     let repository = open_repository(&args.repository, &key.repository).await?;
@@ -149,16 +169,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         captured = captured.add(stream, ui).await?;
     }
     if let Some(name) = &args.what.stdin {
-        let source: Box<dyn Source> =
-            Box::new(BytesSource::new(name, std::io::stdin(), captured.writer.time().as_second()));
-        let stream = Stream {
-            kind: StreamKind::Stdin,
-            name: name.clone(),
-            consistency: Consistency::None,
-            memory_key: format!("stdin {name}"),
-            source,
-        };
-        captured = captured.add(stream, ui).await?;
+        captured = piped::input(captured, name, empty, ui).await?;
+    }
+    if let Some(name) = &args.what.stdin_from_command {
+        captured = piped::output(captured, name, &args.command, empty, ui).await?;
     }
     progress.phase("storing", Unit::Items, None);
     let Captured { writer, streams, consistencies } = captured;
@@ -180,11 +194,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 
 /// What readers would refuse is refused before anything is stored or stopped.
 fn check(args: &Args) -> Result<(), Failure> {
-    if let Some(name) = &args.what.stdin {
+    for name in args.what.stdin.iter().chain(&args.what.stdin_from_command) {
         check_name(name).map_err(|reason| {
             Failure::usage(
                 format!("`{name}` cannot be a file's name: {reason}"),
-                "give --stdin a plain name of one part, without control characters, such as `shop.sql`",
+                "give it a plain name of one part, without control characters, such as `shop.sql`",
             )
         })?;
     }
@@ -205,11 +219,19 @@ fn open_folders(
     excludes: &Arc<Excludes>,
 ) -> Result<Vec<(PathBuf, FolderSource)>, VaultError> {
     let open = |path: &PathBuf| FolderSource::open_excluding(path, Arc::clone(excludes));
-    paths.iter().map(|path| Ok((absolute(path), open(path)?))).collect()
+    let mut folders: Vec<(PathBuf, FolderSource)> = Vec::new();
+    for path in paths {
+        let (known, source) = (absolute(path), open(path)?);
+        if folders.iter().all(|(other, _)| *other != known) {
+            folders.push((known, source));
+        }
+    }
+    Ok(folders)
 }
 
+/// The one name of a folder, however it is spelt: absolute, without `.`, doubled slashes or one at its end.
 fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
 fn host_name() -> String {
@@ -227,9 +249,17 @@ impl Captured {
             self.consistencies.push(consistency);
             Ok(self)
         };
-        tokio::task::spawn_blocking(capture)
-            .await
-            .map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+        let asked = ui.cancellation().clone();
+        let impatient = async {
+            asked.cancelled().await;
+            tokio::time::sleep(NOTICE).await;
+        };
+        tokio::select! {
+            done = tokio::task::spawn_blocking(capture) => {
+                done.map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+            }
+            () = impatient => Err(VaultError::Interrupted),
+        }
     }
 
     /// Stores a document beside the streams.

@@ -1,7 +1,8 @@
 //! What a host's environment says: where Lifeboat keeps what it remembers there, and which engine is meant.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::Args;
 
@@ -20,20 +21,33 @@ impl CacheFlags {
     }
 }
 
-/// The folder for what must survive this process: journals of containers that are at rest, heads that were seen.
-pub fn state_folder() -> PathBuf {
-    base("XDG_STATE_HOME", ".local/state")
-        .map_or_else(|| PathBuf::from("/var/lib/lifeboat"), |b| b.join("lifeboat"))
+/// The state folder that the command line names.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
+
+/// The variable that names the state folder, for processes of ours that are started beside this one.
+const STATE_VARIABLE: &str = "LIFEBOAT_STATE_DIR";
+
+/// Takes `folder` for the state folder of this process.
+pub(crate) fn name_state_folder(folder: &Path) {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // The command line is parsed once.
+    let _ = NAMED.set(folder);
 }
 
+/// The folder for what must survive this process: journals of containers that are at rest, heads that were seen.
+pub fn state_folder() -> PathBuf {
+    let below_home = || base("XDG_STATE_HOME", ".local/state").map(|base| base.join("lifeboat"));
+    NAMED.get().cloned().or_else(below_home).unwrap_or_else(|| PathBuf::from(SYSTEMS))
+}
+
+/// The system's own state folder.
+const SYSTEMS: &str = "/var/lib/lifeboat";
+
 /// The folder for what belongs to this machine, whoever's home `sudo` or a timer has set: for root the system's own, unless
-/// `XDG_STATE_HOME` names another.
+/// `--state-dir` or `XDG_STATE_HOME` names another.
 pub fn machine_folder() -> PathBuf {
-    if rustix::process::geteuid().is_root() && env::var_os("XDG_STATE_HOME").is_none() {
-        PathBuf::from("/var/lib/lifeboat")
-    } else {
-        state_folder()
-    }
+    let is_named = NAMED.get().is_some() || env::var_os("XDG_STATE_HOME").is_some();
+    if rustix::process::geteuid().is_root() && !is_named { PathBuf::from(SYSTEMS) } else { state_folder() }
 }
 
 /// The Docker Engine's address as Docker's own client takes it.
@@ -45,7 +59,8 @@ pub fn engine_address() -> Option<String> {
 /// secret is among them.
 pub fn machine_variables() -> Vec<(&'static str, std::ffi::OsString)> {
     let known = ["PATH", "HOME", "XDG_STATE_HOME", "DOCKER_HOST", "LIFEBOAT_LOG"];
-    known.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect()
+    let named = NAMED.get().map(|folder| (STATE_VARIABLE, folder.clone().into_os_string()));
+    known.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).chain(named).collect()
 }
 
 fn base(variable: &str, below_home: &str) -> Option<PathBuf> {

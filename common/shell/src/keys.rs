@@ -19,15 +19,16 @@ const PASSPHRASE: &str = "passphrase";
 /// The key to list snapshots with: whichever there is.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
+#[expect(clippy::doc_markdown, reason = "these are the words of --help")]
 pub struct ViewerFlags {
-    /// This host's writer key
-    #[arg(long, value_name = "FILE", env = "LIFEBOAT_WRITER_KEY", hide_env_values = true)]
+    /// This host's writer key [env: LIFEBOAT_WRITER_KEY]
+    #[arg(long, value_name = "FILE")]
     pub writer_key: Option<PathBuf>,
-    /// A keeper key
-    #[arg(long, value_name = "FILE", env = "LIFEBOAT_KEEPER_KEY", hide_env_values = true)]
+    /// A keeper key [env: LIFEBOAT_KEEPER_KEY]
+    #[arg(long, value_name = "FILE")]
     pub keeper_key: Option<PathBuf>,
-    /// A recovery key, where this is not a backup host; `passphrase` for a passphrase
-    #[arg(long, value_name = "FILE", env = "LIFEBOAT_IDENTITY", hide_env_values = true)]
+    /// A recovery key, where this is not a backup host; `passphrase` for a passphrase [env: LIFEBOAT_IDENTITY]
+    #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// The repository's id, where the recovery key does not name it
     #[arg(long, value_name = "ID")]
@@ -49,7 +50,36 @@ pub struct RecoveryFlags {
     pub root: Option<String>,
 }
 
+/// The key that a command is run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Chosen {
+    Identity(PathBuf),
+    Keeper(PathBuf),
+    Writer(PathBuf),
+}
+
+/// Of several keys the one that sees most: the recovery key, then the keeper key. A key on the command line comes before
+/// every one in the environment: whoever names the lesser key means it.
+fn choose(given: [Option<PathBuf>; 3], environment: [Option<PathBuf>; 3]) -> Option<Chosen> {
+    let of = |[identity, keeper, writer]: [Option<PathBuf>; 3]| {
+        let identity = identity.map(Chosen::Identity);
+        identity.or_else(|| keeper.map(Chosen::Keeper)).or_else(|| writer.map(Chosen::Writer))
+    };
+    of(given).or_else(|| of(environment))
+}
+
+/// The file that a variable names.
+fn named_by(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 impl ViewerFlags {
+    fn chosen(&self) -> Option<Chosen> {
+        let given = [&self.identity, &self.keeper_key, &self.writer_key].map(Clone::clone);
+        let environment = ["LIFEBOAT_IDENTITY", "LIFEBOAT_KEEPER_KEY", "LIFEBOAT_WRITER_KEY"].map(named_by);
+        choose(given, environment)
+    }
+
     /// Opens a repository to check or mend it, with whichever key [`ViewerFlags::open`] would take; gives whose it is.
     pub async fn checker(
         &self,
@@ -57,13 +87,13 @@ impl ViewerFlags {
         ui: &Ui,
     ) -> Result<(Checker, &'static str), Failure> {
         let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
-        if let Some(identity) = &self.identity {
-            let (restorer, key) = open_with_identity(identity, self.root.as_deref(), repository).await?;
-            return Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"));
-        }
-        match (&self.keeper_key, &self.writer_key) {
-            (None, Some(writer_key)) => {
-                let key = WriterKey::read(writer_key)?;
+        match self.chosen() {
+            Some(Chosen::Identity(identity)) => {
+                let (restorer, key) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
+                Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"))
+            }
+            Some(Chosen::Writer(writer_key)) => {
+                let key = WriterKey::read(&writer_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
                 Ok((Checker::with_writer_key(repository, &key, progress, cancel)?, "writer"))
             }
@@ -71,25 +101,24 @@ impl ViewerFlags {
         }
     }
 
-    /// Opens a repository. Of several keys at hand the one that sees most is taken: the recovery key, then the keeper
-    /// key.
+    /// Opens a repository with the key that is given.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
-        match (&self.identity, &self.keeper_key, &self.writer_key) {
-            (Some(identity), _, _) => {
-                let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
+        match self.chosen() {
+            Some(Chosen::Identity(identity)) => {
+                let (restorer, _) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
                 Ok(restorer.viewer().clone())
             }
-            (None, Some(keeper_key), _) => {
-                let key = KeeperKey::read(keeper_key)?;
+            Some(Chosen::Keeper(keeper_key)) => {
+                let key = KeeperKey::read(&keeper_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
                 Ok(Viewer::for_keeper(repository, &key).await?)
             }
-            (None, None, Some(writer_key)) => {
-                let key = WriterKey::read(writer_key)?;
+            Some(Chosen::Writer(writer_key)) => {
+                let key = WriterKey::read(&writer_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
                 Ok(Viewer::for_writer(repository, &key)?)
             }
-            (None, None, None) => Err(Failure::usage(
+            None => Err(Failure::usage(
                 "no key was given",
                 "give --writer-key, --keeper-key or --identity FILE (or LIFEBOAT_WRITER_KEY, LIFEBOAT_KEEPER_KEY, \
                  LIFEBOAT_IDENTITY)",
@@ -209,4 +238,27 @@ pub async fn open_public_repository(
         Repository::probe(&store).await?
     };
     Ok(Repository::open(store, &root, pins_of(&root)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_command_line_names_comes_before_the_environment() {
+        let some = |name: &str| Some(PathBuf::from(name));
+        let all = || [some("i"), some("k"), some("w")];
+        let (identity, keeper, writer) =
+            (Chosen::Identity("i".into()), Chosen::Keeper("k".into()), Chosen::Writer("w".into()));
+        for (given, environment, chosen) in [
+            ([None, None, None], [None, None, None], None),
+            ([None, None, None], all(), Some(&identity)),
+            ([None, None, None], [None, some("k"), some("w")], Some(&keeper)),
+            ([None, None, some("w")], all(), Some(&writer)),
+            ([None, some("k"), some("w")], all(), Some(&keeper)),
+            (all(), [None, None, None], Some(&identity)),
+        ] {
+            assert_eq!(choose(given, environment).as_ref(), chosen);
+        }
+    }
 }

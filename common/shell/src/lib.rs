@@ -4,6 +4,7 @@
 //! A binary's `main` is [`run`] over its clap type and an async function from arguments to [`Outcome`]:
 //! arguments in, report out, exit code back.
 
+mod arguments;
 mod ask;
 pub mod describe;
 mod failure;

@@ -1,6 +1,6 @@
 //! The one way through a binary: parse, run, exit code.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use clap::Parser;
 use lifeboat_core::{Fault, Kind};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, GlobalFlags, Outcome, Ui};
+use crate::terminal::complain;
+use crate::{Failure, GlobalFlags, Outcome, Ui, arguments, host};
 
 /// A binary's command line.
 pub trait Program: Parser {
@@ -20,20 +21,18 @@ pub trait Program: Parser {
 ///
 /// A first SIGINT, SIGTERM or SIGHUP cancels the token in [`Ui::cancellation`], so that the command can put back what it
 /// moved (a stopped container, a scratch network); a second one ends the process at once.
-#[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
 pub fn run<P, F>(command: F) -> ExitCode
 where
     P: Program,
     F: AsyncFnOnce(P, &Ui) -> Result<Outcome, Failure>,
 {
-    let program = match P::try_parse() {
+    let program = match arguments::parse::<P>(std::env::args_os()) {
         Ok(program) => program,
-        Err(error) => {
-            // Help and version are no errors and go to standard output; clap knows which is which.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
-        }
+        Err(error) => return ExitCode::from(misused::<P>(&error)),
     };
+    if let Some(folder) = &program.flags().state_dir {
+        host::name_state_folder(folder);
+    }
     log_to_stderr(program.flags());
     tell_of_panics();
     let cancel = CancellationToken::new();
@@ -41,7 +40,7 @@ where
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the process could not start its threads: {error}");
+            complain(&format!("error: the process could not start its threads: {error}\n"));
             return ExitCode::from(Kind::Internal.exit_code());
         }
     };
@@ -50,7 +49,7 @@ where
             watch_signals(cancel);
             match command(program, &ui).await {
                 Ok(outcome) => {
-                    ui.close();
+                    ui.close(outcome);
                     let Some(unwritten) = ui.unwritten() else { return outcome.exit_code() };
                     ui.fail(&unwritten);
                     unwritten.kind().exit_code()
@@ -66,6 +65,24 @@ where
     // A blocking task that still waits for a dead server must not keep the process.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Tells of a command line that cannot be parsed, or gives the help that was asked for; the exit code.
+#[expect(clippy::print_stdout, reason = "the shell is the crate that prints")]
+fn misused<P: Program>(error: &clap::Error) -> u8 {
+    // Help and version are no errors and go to standard output; clap knows which is which.
+    let printed = error.print();
+    if !error.use_stderr() {
+        let is_told = printed.is_ok() || printed.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        return if is_told { 0 } else { Kind::Refused.exit_code() };
+    }
+    if let Some(hint) = arguments::hint::<P>(error) {
+        complain(&format!("  do: {hint}\n"));
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        println!("{}", arguments::failure::<P>(error).json());
+    }
+    Kind::Usage.exit_code()
 }
 
 /// The user asked the process to stop.
@@ -124,14 +141,15 @@ fn log_to_stderr(flags: &GlobalFlags) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(flags.verbose > 1)
         .without_time()
+        .log_internal_errors(false)
         .try_init();
 }
 
-#[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
 fn tell_of_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("error: internal: {panic}");
-        eprintln!("  do: this is a fault of Lifeboat's own; report it with the command and the line above");
+        complain(&format!(
+            "error: internal: {panic}\n  do: this is a fault of Lifeboat's own; report it with the command and the line above\n"
+        ));
     }));
 }
 

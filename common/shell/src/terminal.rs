@@ -1,12 +1,17 @@
 //! Progress bars on standard error, drawn only on a terminal.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::text::printable_lines;
+
+/// Prints on standard error. Where that goes nowhere, as into a full disk, nothing can be told.
+pub(crate) fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
 
 /// One bar that each phase takes over from the one before.
 pub(crate) struct Bar {
@@ -75,10 +80,9 @@ impl Progress for Bar {
         }
     }
 
-    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     fn warn(&self, message: &str) {
         if !self.quiet {
-            self.suspended(|| eprintln!("warning: {}", printable_lines(message)));
+            self.suspended(|| complain(&format!("warning: {}\n", printable_lines(message))));
         }
     }
 }

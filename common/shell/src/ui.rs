@@ -1,15 +1,15 @@
 //! What a command may say, and where it goes: reports to standard output, everything else to standard error.
 
 use std::io::{ErrorKind, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lifeboat_core::progress::Progress;
 use lifeboat_core::text::printable_lines;
 use lifeboat_report::Report;
 use tokio_util::sync::CancellationToken;
 
-use crate::terminal::Bar;
-use crate::{Failure, GlobalFlags, ask};
+use crate::terminal::{Bar, complain};
+use crate::{Failure, GlobalFlags, Outcome, ask};
 
 /// The user's side of a running command. Copies of it are of the same command.
 #[derive(Clone)]
@@ -19,12 +19,14 @@ pub struct Ui {
     cancel: CancellationToken,
     /// Why standard output could not be written, the first time that it could not.
     unwritten: Arc<OnceLock<String>>,
+    /// The report that `--quiet` holds back, until it is known how the command ends.
+    held: Arc<Mutex<Option<String>>>,
 }
 
 impl Ui {
     pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
         let bar = Arc::new(Bar::new(!flags.no_progress && !flags.json, flags.quiet));
-        Self { flags, bar, cancel, unwritten: Arc::default() }
+        Self { flags, bar, cancel, unwritten: Arc::default(), held: Arc::default() }
     }
 
     /// Where long work reports how far it has come.
@@ -47,7 +49,8 @@ impl Ui {
         ask::is_possible()
     }
 
-    /// Prints the command's report on standard output, in the form that was asked for.
+    /// Prints the command's report on standard output, in the form that was asked for. With `--quiet` it is printed only if
+    /// the command does not end well: what a timer has to mail.
     ///
     /// # Panics
     /// Never: report types are strings, numbers and lists of them.
@@ -56,9 +59,18 @@ impl Ui {
         if self.flags.json {
             let json = report.json().expect("report types always serialise");
             self.print_line(&json);
-        } else if !self.flags.quiet {
-            self.print_line(&printable_lines(report.text().trim_end()));
+            return;
         }
+        let text = printable_lines(report.text().trim_end());
+        if self.flags.quiet {
+            *self.held() = Some(text);
+        } else {
+            self.print_line(&text);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Prints one line of a long answer on standard output as soon as it is known. Under `--json` the line stands in
@@ -79,10 +91,9 @@ impl Ui {
     }
 
     /// Tells the user something on standard error, unless `--quiet` was given.
-    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     pub fn note(&self, message: &str) {
         if !self.flags.quiet {
-            self.bar.suspended(|| eprintln!("{}", printable_lines(message)));
+            self.bar.suspended(|| complain(&format!("{}\n", printable_lines(message))));
         }
     }
 
@@ -91,13 +102,12 @@ impl Ui {
         self.bar.warn(message);
     }
 
-    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     pub(crate) fn fail(&self, failure: &Failure) {
         self.bar.clear();
         if self.flags.json {
             self.print_line(&failure.json());
         }
-        eprint!("{}", failure.text());
+        complain(&failure.text());
     }
 
     /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other
@@ -119,7 +129,13 @@ impl Ui {
         Some(Failure::refused(said, "see where it goes; what the command did is done"))
     }
 
-    pub(crate) fn close(&self) {
+    /// Ends what is drawn, and prints what `--quiet` held back of a command that ended so.
+    pub(crate) fn close(&self, outcome: Outcome) {
         self.bar.clear();
+        if outcome != Outcome::Done
+            && let Some(text) = self.held().take()
+        {
+            self.print_line(&text);
+        }
     }
 }

@@ -50,10 +50,14 @@ impl Location {
         let bad =
             |reason: &str| StoreError::BadLocation { location: text.to_owned(), reason: reason.to_owned() };
         let Some((scheme, _)) = text.split_once("://") else {
-            return if text.is_empty() {
-                Err(bad("it is empty"))
-            } else {
-                Ok(Self::Folder(PathBuf::from(text)))
+            return match text.split('/').next().unwrap_or_default().split_once(':') {
+                _ if text.is_empty() => Err(bad("it is empty")),
+                // Other tools write so what lies elsewhere; a folder of that name is not what is meant.
+                Some((before, _)) => Err(bad(&format!(
+                    "before its first slash stands a colon: object storage is written `s3://bucket/prefix` (gs, az), and a \
+                     folder `./{before}:…`"
+                ))),
+                None => Ok(Self::Folder(PathBuf::from(text))),
             };
         };
         let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
@@ -131,6 +135,19 @@ mod tests {
 
     #[test]
     fn what_is_no_location_is_refused() {
+        for bad in [
+            "s3:s3.amazonaws.com/bucket",
+            "sftp:user@host:/x",
+            "b2:bucket",
+            "user@host:/srv",
+            "c:",
+            "rest:http//x",
+        ] {
+            let error = Location::parse(bad).unwrap_err().to_string();
+            assert!(error.contains("s3://bucket/prefix") && error.contains("./"), "{bad}: {error}");
+        }
+        assert_eq!(Location::parse("./a:b/c").unwrap(), Location::Folder("./a:b/c".into()));
+        assert_eq!(Location::parse("/a/b:c").unwrap(), Location::Folder("/a/b:c".into()));
         for bad in ["", "ftp://host/x", "s3:///x", "s3://user:secret@bucket/x", "s3://bucket/x?y", "gs://"] {
             assert!(matches!(Location::parse(bad), Err(StoreError::BadLocation { .. })), "{bad}");
         }

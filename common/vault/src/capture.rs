@@ -72,6 +72,9 @@ pub(crate) struct Counts {
     pub(crate) data_bytes: u64,
 }
 
+/// Who hears how far a capture has come, and who may end it.
+type Watchers<'w> = (&'w Arc<dyn Progress>, &'w CancellationToken);
+
 /// What came of one stream.
 pub(crate) struct Captured {
     pub(crate) items: Content,
@@ -244,13 +247,17 @@ impl ChunkStore {
                     String::from_utf8_lossy(first)
                 ))))
             } else {
-                self.capture_one(found, chunker, &mut buffer, memory, progress).and_then(|captured| {
-                    // What readers would refuse costs this item, not the stream.
-                    let record = captured.0.checked_record().map_err(|malformed| {
-                        io::Error::other(format!("it cannot be stored so that it can be read: {malformed}"))
-                    })?;
-                    Ok((captured, record))
-                })
+                self.capture_one(found, chunker, &mut buffer, memory, (progress, cancel)).and_then(
+                    |captured| {
+                        // What readers would refuse costs this item, not the stream.
+                        let record = captured.0.checked_record().map_err(|malformed| {
+                            io::Error::other(format!(
+                                "it cannot be stored so that it can be read: {malformed}"
+                            ))
+                        })?;
+                        Ok((captured, record))
+                    },
+                )
             };
             match captured {
                 Ok(((item, has_changed), record)) => {
@@ -281,7 +288,7 @@ impl ChunkStore {
         chunker: &Chunker,
         buffer: &mut ChunkBuffer,
         memory: &mut HostMemory,
-        progress: &Arc<dyn Progress>,
+        (progress, cancel): Watchers<'_>,
     ) -> Result<(Item, bool), CaptureError> {
         let Found { mut item, fingerprint, body } = found;
         let Some(mut body) = body else { return Ok((item, false)) };
@@ -295,7 +302,7 @@ impl ChunkStore {
             memory.keep(&item, fingerprint.as_ref());
             return Ok((item, false));
         }
-        self.read_content(&mut item, &mut *body, chunker, buffer, progress)?;
+        self.read_content(&mut item, &mut *body, chunker, buffer, (progress, cancel))?;
         let has_changed = body.has_changed();
         if !has_changed {
             memory.keep(&item, fingerprint.as_ref());
@@ -309,7 +316,7 @@ impl ChunkStore {
         body: &mut dyn Body,
         chunker: &Chunker,
         buffer: &mut ChunkBuffer,
-        progress: &Arc<dyn Progress>,
+        (progress, cancel): Watchers<'_>,
     ) -> Result<(), CaptureError> {
         let layout = body.open()?;
         let mut builder = ContentBuilder::new();
@@ -329,6 +336,9 @@ impl ChunkStore {
                 Ok(count)
             };
             read_bytes += buffer.cut_all(chunker, read, |chunk| -> Result<(), CaptureError> {
+                if cancel.is_cancelled() {
+                    return Err(VaultError::Interrupted.into());
+                }
                 Ok(builder.add(self, PackKind::Data, chunker, chunk)?)
             })?;
         }

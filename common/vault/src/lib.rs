@@ -105,7 +105,7 @@ pub use registration::NO_CONDITIONAL_WRITES;
 pub use repository::{Made, NewRepository, Repository};
 pub use restore::{OpenSnapshot, Problem, Restored};
 pub use restorer::Restorer;
-pub use retention::{Reasons, Rules, apply as apply_rules};
+pub use retention::{Reasons, Rules, apply as apply_rules, left_without};
 pub use roster::{Floor, Roster};
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
 pub use snapshot_diff::{Change, ChangeCounts, Changed};

@@ -84,8 +84,23 @@ impl PinFile {
         }
     }
 
-    /// Moves the pins forward, never back. Another process may move them at the same time: the furthest ones stay.
+    /// Moves the pins forward, never back. Where they cannot be written, as on a disk that is full or only for reading, that is
+    /// told: nothing else is worse for it than that a later rollback of the storage may go unnoticed.
     pub(crate) fn advance(&self, seen: &Pins) -> Result<(), VaultError> {
+        // What cannot be read is another matter: then nobody knows what was seen.
+        self.read()?;
+        if let Err(error) = self.move_on(seen) {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(
+                "{error} ({cause}): if the storage is rolled back to before now, this machine will not notice; name a \
+                 folder that can be written with --state-dir"
+            );
+        }
+        Ok(())
+    }
+
+    /// Another process may move the pins at the same time: the furthest ones stay.
+    fn move_on(&self, seen: &Pins) -> Result<(), VaultError> {
         let Some(path) = &self.path else { return Ok(()) };
         let is_there = |pins: &Pins| {
             let mut advanced = pins.clone();
@@ -173,5 +188,18 @@ mod tests {
         assert_eq!(found.heads[&writer].sequence, 10);
         fs::write(folder.path().join("pins").join(format!("{}.json", Sha256Digest::of(b"r"))), b"{").unwrap();
         file.read().unwrap_err();
+        file.advance(&pins(4, 11)).unwrap_err();
+    }
+
+    #[test]
+    fn pins_that_cannot_be_written_stop_nobody() {
+        // Where not even root makes a folder.
+        let file = PinFile::in_state_folder(Path::new("/proc/self"), &Sha256Digest::of(b"r"));
+        let seen = Pins {
+            roster: Some(PinnedRoster { number: 1, hash: Sha256Digest::of(b"x") }),
+            ..Pins::default()
+        };
+        file.move_on(&seen).unwrap_err();
+        file.advance(&seen).unwrap();
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! Within a line the facts decide who may displace whom:
 //!
-//! * An incomplete snapshot displaces no complete one. Those that came after the last complete one follow the same rules
-//!   among themselves. Those before it are forgotten.
+//! * An incomplete snapshot displaces no complete one. Those that came after the last complete one which is not dated back
+//!   follow the same rules among themselves. Those before it are forgotten.
 //! * A snapshot that is dated back displaces none that is not. It is dated back where it claims an earlier time than one
 //!   of the same line that came before it. Those that are dated back follow the same rules among themselves.
 //! * A snapshot that is dated ahead counts as of the time at which it was stored.
@@ -126,7 +126,7 @@ fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
     let mut reasons = vec![Reasons::new(); facts.len()];
     for mut members in lines.into_values() {
         members.sort_by_key(|number| facts[*number].place);
-        let last_complete = members.iter().rposition(|number| facts[*number].is_complete);
+        let last_complete = last_complete(facts, &members);
         let of_kind = |from: usize, is_complete: bool| -> Vec<usize> {
             members[from..]
                 .iter()
@@ -148,6 +148,28 @@ fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
         }
     }
     reasons
+}
+
+/// The place among `members` of the last complete one that is not dated back.
+fn last_complete(facts: &[Facts], members: &[usize]) -> Option<usize> {
+    let (in_order, _) = by_credit(facts, members);
+    let last = in_order.iter().rev().find(|member| facts[member.number].is_complete)?;
+    members.iter().position(|number| *number == last.number)
+}
+
+/// Of each line of which the rules keep nothing, the newest snapshot.
+pub fn left_without(snapshots: &[Snapshot], reasons: &[Reasons]) -> Vec<usize> {
+    let lines: Vec<Line> = snapshots.iter().map(|snapshot| Facts::of(snapshot).line).collect();
+    without_any(&lines, reasons)
+}
+
+fn without_any(lines: &[Line], reasons: &[Reasons]) -> Vec<usize> {
+    let mut newest: BTreeMap<&Line, (usize, bool)> = BTreeMap::new();
+    for (number, (line, reasons)) in lines.iter().zip(reasons).enumerate() {
+        let entry = newest.entry(line).or_insert((number, false));
+        *entry = (number, entry.1 || !reasons.is_empty());
+    }
+    newest.into_values().filter(|(_, keeps)| !keeps).map(|(number, _)| number).collect()
 }
 
 /// A snapshot that takes part in the rules.

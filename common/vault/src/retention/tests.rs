@@ -191,6 +191,12 @@ fn an_incomplete_snapshot_displaces_no_complete_one() {
         ("alternating", Rules { last: 2, ..none() }, days(&[0, 2, 4], &[1, 3, 5]), &[2, 4, 5]),
         ("alternating, the last one complete", Rules { last: 9, ..none() }, days(&[2, 4], &[1, 3]), &[1, 3]),
         (
+            "a complete one that is dated back, after it",
+            within(5),
+            vec![row(0, -240), row(1, 0).incomplete(), row(2, -216).stored(1)],
+            &[0, 1, 2],
+        ),
+        (
             "an old incomplete one with a tag",
             Rules { last: 1, tags: vec!["keep".to_owned()], ..none() },
             vec![row(0, 0).incomplete().tagged("keep"), row(1, 1)],
@@ -277,6 +283,19 @@ fn times_that_are_not_true_displace_nothing() {
             &[0, 1],
         ),
     ]);
+}
+
+#[test]
+fn a_line_of_which_nothing_is_kept_is_named_by_its_newest() {
+    let lines = |rows: &[Row]| -> Vec<Line> { rows.iter().map(|row| row.0.line.clone()).collect() };
+    let rows = [row(0, 0).of("a"), row(1, 1).of("b"), row(2, 2).of("a"), row(3, 3).of("b")];
+    let kept = |kept: &[usize]| -> Vec<Reasons> {
+        (0..rows.len()).map(|n| if kept.contains(&n) { vec!["tag"] } else { vec![] }).collect()
+    };
+    assert_eq!(without_any(&lines(&rows), &kept(&[0, 3])), [0; 0]);
+    assert_eq!(without_any(&lines(&rows), &kept(&[0])), [3]);
+    assert_eq!(without_any(&lines(&rows), &kept(&[])), [2, 3]);
+    assert_eq!(without_any(&[], &[]), [0; 0]);
 }
 
 fn any_row() -> impl Strategy<Value = Row> {

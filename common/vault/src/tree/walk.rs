@@ -172,8 +172,11 @@ fn file(found: &mut Found, folder: &Arc<OwnedFd>, name: &[u8], stat: &Stat) {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let fingerprint = fingerprint(stat);
     found.item.size = Some(size);
-    found.fingerprint = Some(fingerprint);
-    if size > 0 {
+    // What the kernel makes up as it is read (proc, sysfs and their like) often states no size.
+    let may_hide_some = size == 0 && rustix::fs::major(stat.st_dev) == 0;
+    // And no time tells whether it changed.
+    found.fingerprint = (!may_hide_some).then_some(fingerprint);
+    if size > 0 || may_hide_some {
         // Fewer blocks than bytes: the file has holes.
         let sparse = u64::try_from(stat.st_blocks).unwrap_or(u64::MAX).saturating_mul(512) < size;
         found.body = Some(Box::new(FileBody {
@@ -231,6 +234,9 @@ impl Source for FolderSource {
     }
 }
 
+/// How much is read of a file that states no size, in bytes.
+const MOST_UNSTATED: u64 = 64 << 20;
+
 struct FileBody {
     folder: Arc<OwnedFd>,
     name: Vec<u8>,
@@ -263,14 +269,18 @@ impl Body for FileBody {
         let layout = if self.sparse {
             Layout::Sparse { size, segments: data_segments(fd.as_fd(), size)? }
         } else {
-            Layout::Dense { limit: size }
+            Layout::Dense { limit: if size == 0 { MOST_UNSTATED } else { size } }
         };
         self.file = Some(fd.into());
         Ok(layout)
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file()?.read_at(buffer, offset)
+        let count = self.file()?.read_at(buffer, offset)?;
+        if self.fingerprint.size == 0 && offset.saturating_add(count as u64) >= MOST_UNSTATED {
+            return Err(io::Error::other("it states no size, and it does not end"));
+        }
+        Ok(count)
     }
 
     fn has_changed(&mut self) -> bool {

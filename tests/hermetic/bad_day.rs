@@ -1,0 +1,182 @@
+//! What users of other backup tools ran into on a bad day, each as a case of its kind.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+/// Runs a command with this on its standard input.
+fn fed(command: &mut Command, input: &[u8]) -> Said {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that refuses at once reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn count(yard: &Yard) -> usize {
+    yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len()
+}
+
+fn dumped(yard: &Yard, name: &str) -> String {
+    let identity = yard.path("one.key").display().to_string();
+    yard.restore(["dump", "latest", name, "--identity", &identity]).expect_code(0).stdout
+}
+
+#[test]
+fn an_empty_dump_is_no_snapshot_unless_it_is_meant() {
+    let yard = Yard::in_folder(BINARIES);
+    let said = fed(&mut yard.backup_command(["run", "--stdin", "shop.sql"]), b"").expect_code(1);
+    assert!(said.stderr.contains("`shop.sql` is empty") && said.stderr.contains("--allow-empty"), "{said:?}");
+    assert_eq!(count(&yard), 0);
+    fed(&mut yard.backup_command(["run", "--stdin", "shop.sql", "--allow-empty"]), b"").expect_code(0);
+    assert_eq!(count(&yard), 1);
+    fed(&mut yard.backup_command(["run", "--stdin", "shop.sql"]), b"select 1;").expect_code(0);
+    assert_eq!(dumped(&yard, "shop.sql"), "select 1;");
+}
+
+#[test]
+fn what_a_command_prints_is_stored_only_if_it_ends_well() {
+    let yard = Yard::in_folder(BINARIES);
+    let dump = |script: &str| yard.backup(["run", "--stdin-from-command", "d", "--", "sh", "-c", script]);
+    dump("echo one; echo two").expect_code(0);
+    assert_eq!(dumped(&yard, "d"), "one\ntwo\n");
+    let said = dump("echo one; exit 3").expect_code(1);
+    assert!(said.stderr.contains("`sh` failed (exit status: 3)"), "{said:?}");
+    let said = dump("true").expect_code(1);
+    assert!(said.stderr.contains("`d` is empty"), "{said:?}");
+    let said = yard.backup(["run", "--stdin-from-command", "d", "--", "/no/such/program"]).expect_code(2);
+    assert!(said.stderr.contains("/no/such/program"), "{said:?}");
+    yard.backup(["run", "--stdin-from-command", "d"]).expect_code(2);
+    assert_eq!(count(&yard), 1, "nothing of a command that failed is a snapshot");
+}
+
+/// A silent pipe, an endless one and one large file: one signal, and it is over.
+#[test]
+fn one_signal_ends_a_run_wherever_it_reads() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("tree")).unwrap();
+    let large = fs::File::create(yard.path("tree/large")).unwrap();
+    let filled =
+        Command::new("head").args(["-c", "700000000", "/dev/urandom"]).stdout(large).status().unwrap();
+    assert!(filled.success());
+    let tree = yard.path("tree").display().to_string();
+    for (name, args) in [
+        ("silent", vec!["run", "--stdin", "x"]),
+        ("endless", vec!["run", "--stdin-from-command", "x", "--", "yes"]),
+        ("large", vec!["run", "--path", &tree]),
+    ] {
+        for signal in ["INT", "TERM", "HUP"] {
+            let mut command = yard.backup_command(&args);
+            let mut child =
+                command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // From the moment on at which it takes signals (proc(5), `SigCgt`; 2 is the bit of SIGINT).
+            let takes_signals = || {
+                let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                let bits =
+                    status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+                u64::from_str_radix(&bits, 16).unwrap() & 2 != 0
+            };
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !takes_signals() {
+                assert!(Instant::now() < deadline, "{name}: it takes no signals");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let asked = Instant::now();
+            let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+            let code = child.wait().unwrap().code();
+            assert!(asked.elapsed() < Duration::from_secs(2), "{name} {signal}: {:?}", asked.elapsed());
+            assert_eq!(code, Some(130), "{name} {signal}");
+        }
+    }
+    assert_eq!(count(&yard), 0);
+}
+
+#[test]
+fn files_that_state_no_size_are_read_to_their_end() {
+    let yard = Yard::in_folder(BINARIES);
+    yard.backup(["run", "--path", "/proc/sys/kernel/random"]).expect_code(0);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(dumped(&yard, "boot_id"), boot);
+}
+
+#[test]
+fn a_folder_has_one_name_however_it_is_spelt() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir_all(yard.path("a/data")).unwrap();
+    fs::write(yard.path("a/data/x"), b"content").unwrap();
+    let path = yard.path("a/data").display().to_string();
+    for spelt in [path.clone(), format!("{path}/"), path.replace("/a/", "//a/./")] {
+        yard.backup(["run", "--path", &spelt]).expect_code(0);
+    }
+    let twice = yard.backup(["run", "--json", "--path", &path, "--path", &format!("{path}/")]).expect_code(0);
+    assert_eq!(twice.json()["streams"].as_array().map(Vec::len), Some(1));
+    let identity = yard.path("one.key").display().to_string();
+    yard.backup(["forget", "--keep-last", "1", "--identity", &identity]).expect_code(0);
+    assert_eq!(count(&yard), 1);
+}
+
+#[test]
+fn rules_that_are_mistyped_forget_nothing() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    let identity = yard.path("one.key").display().to_string();
+    let forget = |rule: &[&str]| yard.backup([&["forget", "--identity", &identity][..], rule].concat());
+    let said = forget(&["--keep-tag", "TYPO"]).expect_code(2);
+    assert!(said.stderr.contains("keep no snapshot at all of path on"), "{said:?}");
+    let said = forget(&["--keep-within", "6m"]).expect_code(2);
+    assert!(said.stderr.contains("6min") && said.stderr.contains("months"), "{said:?}");
+    forget(&["--keep-within", "6"]).expect_code(2);
+    assert_eq!(count(&yard), 1);
+}
+
+#[test]
+fn locations_of_other_tools_make_no_folder() {
+    let yard = Yard::without_repository(BINARIES);
+    for location in ["s3:s3.amazonaws.com/bucket", "sftp:user@host:/x", "b2:bucket", "user@host:/x"] {
+        let mut command = yard.backup_command(["init", "-r", location, "--single-recipient"]);
+        command.args(["--recovery-key", "r.key", "--writer-key", "w.key"]).current_dir(yard.path("."));
+        let said = run(&mut command).expect_code(2);
+        assert!(said.stderr.contains("s3://bucket/prefix"), "{location}: {said:?}");
+    }
+    assert_eq!(fs::read_dir(yard.path(".")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_key_that_is_named_is_the_key_that_is_used() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    let writer = yard.path("writer.key").display().to_string();
+    let run_with = |identity: &str, args: &[&str]| {
+        run(yard.backup_command(args).env("LIFEBOAT_IDENTITY", yard.path(identity)))
+    };
+    run_with("no-such.key", &["list", "--writer-key", &writer]).expect_code(0);
+    run_with("one.key", &["list", "--writer-key", "no-such.key"]).expect_code(2);
+    run_with("one.key", &["prune", "--keeper-key", "no-such.key"]).expect_code(2);
+    // A floor binds the writer key that was named, though a recovery key is in the environment.
+    run_with("one.key", &["key", "floor", "--days", "14"]).expect_code(0);
+    run_with("one.key", &["forget", "latest", "--writer-key", &writer]).expect_code(1);
+    assert_eq!(count(&yard), 1);
+}
+
+#[test]
+fn an_error_that_nobody_can_read_has_its_exit_code_all_the_same() {
+    let yard = Yard::without_repository(BINARIES);
+    let mut command = yard.backup_command(["list", "-r", "nothing-there"]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let code = command.stderr(full).status().unwrap().code();
+    assert_eq!(code, Some(2));
+}

@@ -1,0 +1,142 @@
+//! The command line as scripts and newcomers use it: flags in either place, documents, quiet timers, folders that cannot be
+//! written, completions and manual pages.
+
+use std::fs;
+use std::process::Command;
+
+use lifeboat_tests::command::{lifeboat, run};
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+const PROGRAMS: [(&str, &str); 4] = [
+    ("lifeboat-backup", env!("CARGO_BIN_EXE_tested-backup")),
+    ("lifeboat-restore", env!("CARGO_BIN_EXE_tested-restore")),
+    ("lifeboat-sign", env!("CARGO_BIN_EXE_tested-sign")),
+    ("lifeboat-verify", env!("CARGO_BIN_EXE_tested-verify")),
+];
+
+/// A repository with a snapshot.
+fn yard() -> Yard {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    fs::write(yard.path("source/file"), b"content").unwrap();
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    yard
+}
+
+#[test]
+fn the_repository_may_be_named_before_the_verb() {
+    let yard = yard();
+    let home = yard.path(".");
+    for before in [&["-r", &yard.location][..], &["--json", "--repository", &yard.location, "-v"]] {
+        let mut command = lifeboat(BINARIES.backup, &home, [before, &["list"]].concat());
+        run(command.env("LIFEBOAT_WRITER_KEY", yard.path("writer.key"))).expect_code(0);
+    }
+}
+
+#[test]
+fn a_call_that_cannot_be_understood_is_a_document_too() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, program) in PROGRAMS {
+        for args in [&["--json", "no-such-verb"][..], &["--no-such-flag", "--json"]] {
+            let said = run(&mut lifeboat(program, home.path(), args)).expect_code(2);
+            let document = said.json();
+            assert_eq!(document["schema"], "lifeboat.error/v1", "{name}: {document}");
+            assert_eq!((&document["kind"], &document["exit_code"]), (&"usage".into(), &2.into()), "{name}");
+            assert!(document["error"].as_str().unwrap().contains("no-such"), "{name}: {document}");
+        }
+        assert_eq!(run(&mut lifeboat(program, home.path(), ["no-such-verb"])).stdout, "", "{name}");
+    }
+}
+
+#[test]
+fn verbs_of_other_tools_are_met_with_ours() {
+    let home = tempfile::tempdir().unwrap();
+    for (program, verb, ours) in [
+        (PROGRAMS[0].1, "snapshots", "`lifeboat-backup list`"),
+        (PROGRAMS[0].1, "backup", "`lifeboat-backup run`"),
+        (PROGRAMS[1].1, "restore", "`lifeboat-restore path` or `lifeboat-restore volume`"),
+        (PROGRAMS[2].1, "generate-key-pair", "`lifeboat-sign keygen`"),
+        (PROGRAMS[3].1, "verify", "`lifeboat-verify image`"),
+    ] {
+        let said = run(&mut lifeboat(program, home.path(), [verb])).expect_code(2);
+        assert!(said.stderr.contains(&format!("do: `{verb}` is {ours} here")), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_quiet_command_tells_what_is_wrong_and_nothing_else() {
+    let yard = yard();
+    let said = yard.backup(["check", "-q"]).expect_code(0);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""));
+    for pack in yard.objects("packs") {
+        fs::remove_file(pack).unwrap();
+    }
+    let said = yard.backup(["check", "-q"]).expect_code(1);
+    assert!(said.stdout.contains("lost"), "{said:?}");
+}
+
+/// The state folder lies where nothing can be written: reading verbs go on, and a run stores its snapshot.
+#[test]
+fn a_state_folder_that_cannot_be_written_is_told_and_stops_nobody() {
+    let yard = yard();
+    let identity = yard.path("one.key").display().to_string();
+    let elsewhere = ["--state-dir", "/proc/self/no-such-folder"];
+    let told = |stderr: &str| {
+        assert!(stderr.contains("/proc/self/no-such-folder") && stderr.contains("--state-dir"), "{stderr}");
+    };
+    let source = yard.path("source").display().to_string();
+    told(&yard.backup([&["list"][..], &elsewhere].concat()).expect_code(0).stderr);
+    told(&yard.backup([&["run", "--path", &source][..], &elsewhere].concat()).expect_code(0).stderr);
+    let target = yard.path("target").display().to_string();
+    let path = ["path", "latest", "--identity", &identity, "--to", &target];
+    told(&yard.restore([&path[..], &elsewhere].concat()).expect_code(0).stderr);
+    assert_eq!(fs::read(yard.path("target/file")).unwrap(), b"content");
+    // The variable, and a folder that can be written, which then holds what was seen.
+    let state = yard.path("another");
+    let mut command = yard.backup_command(["list"]);
+    run(command.env("LIFEBOAT_STATE_DIR", &state)).expect_code(0);
+    assert_eq!(fs::read_dir(state.join("pins")).unwrap().count(), 2);
+}
+
+#[test]
+fn bash_completes_the_options_of_every_verb() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, program) in PROGRAMS {
+        let script = run(&mut lifeboat(program, home.path(), ["completions", "bash"])).expect_code(0).stdout;
+        fs::write(home.path().join("script"), &script).unwrap();
+        let (verb, option) = match name {
+            "lifeboat-backup" => ("run", "--volume"),
+            "lifeboat-restore" => ("rehearse", "--plan"),
+            "lifeboat-sign" => ("attest", "--predicate"),
+            _ => ("image", "--certificate-identity"),
+        };
+        let function = name.replace('-', "__");
+        let ask = format!(
+            "source ./script; COMP_WORDS=({name} {verb} --); COMP_CWORD=2; _{function} {name} -- {verb}; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let said = run(Command::new("bash").args(["-c", &ask]).current_dir(&home)).expect_code(0);
+        assert!(said.stdout.lines().any(|line| line == option), "{name}: {}{}", said.stdout, said.stderr);
+    }
+}
+
+#[test]
+fn manual_pages_show_every_verb() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, program) in PROGRAMS {
+        let help = run(&mut lifeboat(program, home.path(), ["--help"])).expect_code(0).stdout;
+        let page = run(&mut lifeboat(program, home.path(), ["man"])).expect_code(0).stdout;
+        let verbs =
+            help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+        let verbs: Vec<&str> =
+            verbs.filter(|line| line.starts_with("  ") && !line.starts_with("   ")).collect();
+        assert!(verbs.len() > 5, "{name}: {help}");
+        for verb in verbs.iter().filter_map(|line| line.split_whitespace().next()) {
+            let title = format!(".TH {} ", name.to_string() + "-" + verb).replace('-', "\\-");
+            let title = title.trim_end();
+            assert!(page.contains(title) || page.contains(&title.replace("\\-", "-")), "{name} {verb}");
+        }
+    }
+}
