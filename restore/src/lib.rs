@@ -29,7 +29,7 @@ async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Verb::Path(args) => path::run(args, ui).await,
         Verb::Volume(args) => volume::run(args, ui).await,
         Verb::Diff(args) => diff::run(args, ui).await,
-        Verb::Rehearse(args) => rehearse::run(args, ui).await,
+        Verb::Rehearse(args) => Box::pin(rehearse::run(args, ui)).await,
         Verb::Gc(args) => gc::run(args, ui).await,
         Verb::Watchdog(args) => watchdog::run(args).await,
         Verb::Completions(args) => pages::completions::<Cli>(&args, ui),

@@ -216,8 +216,12 @@ impl Boot<'_> {
     /// and have stayed up. A service that does not come up ends the boot: its report says why.
     ///
     /// All are made before the first one starts: the engine works on their volumes by path then, and one that runs could
-    /// lead it elsewhere.
-    pub(super) async fn run(&self, sanitised: Vec<Sanitised>) -> Result<Booted, EngineError> {
+    /// lead it elsewhere. `look` is waited for while they must stay up: what is to be seen of them then.
+    pub(super) async fn run<T>(
+        &self,
+        sanitised: Vec<Sanitised>,
+        look: impl Future<Output = T>,
+    ) -> Result<(Booted, T), EngineError> {
         let deadline = Instant::now() + self.plan.boot_timeout;
         self.progress.phase("boot", Unit::Items, Some(sanitised.len() as u64));
         let mut started: Vec<Started> = Vec::new();
@@ -252,13 +256,21 @@ impl Boot<'_> {
                 }
             }
         }
+        let stays = async {
+            if whole {
+                cancellable(self.cancel, tokio::time::sleep(self.plan.stability)).await
+            } else {
+                Ok(())
+            }
+        };
+        let (stayed, looked) = tokio::join!(stays, look);
+        stayed?;
         if whole {
-            cancellable(self.cancel, tokio::time::sleep(self.plan.stability)).await?;
             for one in &mut started {
                 self.look_again(one).await?;
             }
         }
-        Ok(self.booted(started))
+        Ok((self.booted(started), looked))
     }
 
     async fn start(&self, place: usize, id: String) -> Result<Started, EngineError> {

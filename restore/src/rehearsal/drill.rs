@@ -226,10 +226,10 @@ impl<'a> Drill<'a> {
         let since = Instant::now();
         let booted = self.boot(engine, &crew, &restored).await;
         self.phase("boot", since, true);
-        let mut booted = booted?;
+        let (mut booted, shown) = booted?;
         self.report.booted = true;
         self.report.services.clone_from(&booted.services);
-        self.prove_again("after the boot").await?;
+        self.note_isolation("after the boot", shown)?;
         if booted.services.iter().any(|service| service.problem.is_some()) {
             return Ok(());
         }
@@ -243,7 +243,7 @@ impl<'a> Drill<'a> {
             booted.look_again(sandbox, &secrets, self.guard.token()).await?;
             self.report.services.clone_from(&booted.services);
         }
-        self.prove_again("at the end").await
+        self.prove_at_the_end().await
     }
 
     /// Decides what is started, finds its images, looks at the space, and makes the sandbox. None: nothing is started.
@@ -399,13 +399,13 @@ impl<'a> Drill<'a> {
         self.note_isolation("before the boot", shown)
     }
 
-    /// Shows it again, from the network of every container that runs.
-    async fn prove_again(&mut self, when: &str) -> Result<(), Halt> {
+    /// Shows it again at the end, from the network of every container that runs.
+    async fn prove_at_the_end(&mut self) -> Result<(), Halt> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let since = Instant::now();
         let shown = sandbox.prove_again().await;
         self.phase("isolation", since, false);
-        self.note_isolation(when, shown)
+        self.note_isolation("at the end", shown)
     }
 
     fn note_isolation(&mut self, when: &str, shown: Result<Isolation, EngineError>) -> Result<(), Halt> {
@@ -433,7 +433,12 @@ impl<'a> Drill<'a> {
         outcome
     }
 
-    async fn boot(&mut self, engine: &Engine, crew: &Crew, places: &[Place]) -> Result<Booted, Halt> {
+    async fn boot(
+        &mut self,
+        engine: &Engine,
+        crew: &Crew,
+        places: &[Place],
+    ) -> Result<(Booted, Result<Isolation, EngineError>), Halt> {
         let Some(sandbox) = &self.sandbox else { return Err(open("There is no sandbox.")) };
         let plan = self.options.plan;
         let facts = engine.facts();
@@ -477,7 +482,8 @@ impl<'a> Drill<'a> {
             cancel: self.guard.token(),
             progress: self.options.progress,
         };
-        Ok(boot.run(sanitised).await?)
+        // Once all of them run it is shown again that they reach nothing.
+        Ok(boot.run(sanitised, sandbox.prove_again()).await?)
     }
 
     async fn check(&mut self, crew: &Crew, booted: &Booted) -> Result<(), Halt> {
