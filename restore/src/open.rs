@@ -1,6 +1,6 @@
 //! From flags to a snapshot whose contents can be read, and to the streams in it.
 
-use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags};
+use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags, WhichFlags};
 pub(crate) use lifeboat_vault::NamedStream;
 use lifeboat_vault::{OpenSnapshot, StreamKind, VaultError};
 
@@ -14,15 +14,15 @@ pub(crate) struct SnapshotFlags {
     pub(crate) repository: RepositoryFlags,
     #[command(flatten)]
     pub(crate) keys: RecoveryFlags,
-    /// Whose latest snapshot is meant
-    #[arg(long, value_name = "H")]
-    pub(crate) host: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: WhichFlags,
 }
 
 /// Finds the snapshot that the flags name and opens it.
 pub(crate) async fn snapshot(flags: &SnapshotFlags) -> Result<OpenSnapshot, Failure> {
     let restorer = flags.keys.open(&flags.repository).await?;
-    let snapshot = restorer.viewer().snapshots().await?.find(&flags.snapshot, flags.host.as_deref())?;
+    let listing = restorer.viewer().snapshots().await?;
+    let snapshot = flags.which.find(listing, &flags.snapshot)?;
     Ok(restorer.open_snapshot(snapshot).await?)
 }
 

@@ -180,3 +180,46 @@ fn an_error_that_nobody_can_read_has_its_exit_code_all_the_same() {
     let code = command.stderr(full).status().unwrap().code();
     assert_eq!(code, Some(2));
 }
+
+#[test]
+fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    let source = yard.path("source").display().to_string();
+    let identity = yard.path("one.key").display().to_string();
+    let take = |said: &str, writer: &str| {
+        fs::write(yard.path("source/file"), said).unwrap();
+        let mut command = yard.backup_command(["run", "--path", &source, "--host", "vm", "--json"]);
+        run(command.env("LIFEBOAT_WRITER_KEY", yard.path(writer))).expect_code(0);
+    };
+    take("old", "writer.key");
+    let members = yard.backup(["key", "list", "--json", "--identity", &identity]).expect_code(0).json();
+    let old = members["writers"][0]["id"].as_str().unwrap().to_owned();
+    let second = yard.path("second.key").display().to_string();
+    yard.backup(["key", "add", "writer", &second, "--identity", &identity]).expect_code(0);
+    take("new", "second.key");
+    let latest = |which: &[&str]| {
+        let dump = ["dump", "latest", "file", "--identity", &identity];
+        yard.restore([&dump[..], which].concat()).expect_code(0)
+    };
+    // Two that write: the one that stored last, and that is said.
+    let said = latest(&["--host", "vm"]);
+    assert!(said.stdout == "new" && said.stderr.contains(&format!("and not of {old}")), "{said:?}");
+    assert_eq!(latest(&["--writer", &old]).stdout, "old");
+    take("newest of the old", "writer.key");
+    assert_eq!(latest(&[]).stdout, "newest of the old");
+    yard.backup(["key", "remove", &old, "--identity", &identity]).expect_code(0);
+    let said = latest(&["--host", "vm"]);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("new", ""));
+    assert_eq!(latest(&["--writer", &old[..8]]).stdout, "newest of the old");
+    // Narrowed by time and tag; of two hosts one has to be named.
+    let listed = yard.backup(["list", "--json", "--identity", &identity]).expect_code(0).json();
+    let last = listed["snapshots"].as_array().unwrap().last().unwrap()["time"].as_str().unwrap().to_owned();
+    assert_eq!(latest(&["--writer", &old, "--before", &last]).stdout, "old");
+    let said = yard.restore(["ls", "latest", "--identity", &identity, "--tag", "none"]).expect_code(2);
+    assert!(said.stderr.contains("latest"), "{said:?}");
+    let mut command = yard.backup_command(["run", "--path", &source, "--host", "other"]);
+    run(command.env("LIFEBOAT_WRITER_KEY", &second)).expect_code(0);
+    let said = yard.restore(["ls", "latest", "--identity", &identity]).expect_code(2);
+    assert!(said.stderr.contains("the latest of other, the latest of vm"), "{said:?}");
+}

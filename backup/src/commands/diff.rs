@@ -1,7 +1,7 @@
 //! `diff`: how two snapshots differ.
 
 use lifeboat_report::comparison::{ChangeLine, SnapshotDiffReport, StreamChange};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags};
 use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, VaultError};
 
 use crate::shown;
@@ -26,16 +26,15 @@ pub(crate) struct Args {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: RecoveryFlags,
-    /// Whose latest snapshot is meant
-    #[arg(long, value_name = "H")]
-    host: Option<String>,
+    #[command(flatten)]
+    which: WhichFlags,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let restorer = args.keys.open(&args.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = args.which.narrow(restorer.viewer().snapshots().await?);
     let mut snapshots =
-        listing.select(args.host.as_deref(), &[], &[args.before, args.after])?.snapshots.into_iter();
+        listing.select(args.which.host.as_deref(), &[], &[args.before, args.after])?.snapshots.into_iter();
     let (Some(before), Some(after)) = (snapshots.next(), snapshots.next()) else {
         return Err(VaultError::Internal("two names are two snapshots").into());
     };

@@ -1,7 +1,7 @@
 //! `show`: one snapshot.
 
 use lifeboat_report::snapshots::SnapshotReport;
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
 
 /// Show one snapshot
 #[derive(Debug, clap::Args)]
@@ -14,14 +14,13 @@ pub(crate) struct Args {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: ViewerFlags,
-    /// Whose latest snapshot is meant
-    #[arg(long, value_name = "H")]
-    host: Option<String>,
+    #[command(flatten)]
+    which: WhichFlags,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let viewer = args.keys.open(&args.repository).await?;
-    let snapshot = viewer.snapshots().await?.find(&args.snapshot, args.host.as_deref())?;
+    let snapshot = args.which.find(viewer.snapshots().await?, &args.snapshot)?;
     let snapshot = viewer.whole(snapshot).await?;
     ui.report(&SnapshotReport { snapshot: describe::snapshot_line(&snapshot) });
     Ok(Outcome::Done)

@@ -19,6 +19,7 @@ mod repository;
 mod run;
 mod terminal;
 mod ui;
+mod which;
 
 pub use failure::{Failure, Outcome};
 pub use flags::GlobalFlags;
@@ -32,3 +33,4 @@ pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;
 pub use run::{Program, run, unless_interrupted};
 pub use ui::Ui;
+pub use which::WhichFlags;

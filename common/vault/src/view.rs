@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::text::printable;
 use tokio::sync::Semaphore;
 
 use crate::VaultError;
@@ -61,6 +60,8 @@ pub struct Listing {
     pub unreadable: Vec<VaultError>,
     /// The first reason for each writer whose latest snapshot is not known for certain: `latest` refuses to skip one.
     pub(crate) doubtful: BTreeMap<WriterId, VaultError>,
+    /// The writers that were removed.
+    pub(crate) removed: BTreeSet<WriterId>,
 }
 
 /// How much of [`MOST_AT_ONCE`] the part that a manifest names takes.
@@ -73,7 +74,9 @@ impl Viewer {
     /// and left out, and so are snapshots that were asked to be forgotten.
     pub async fn snapshots(&self) -> Result<Listing, VaultError> {
         let history = self.repository.history().await?;
-        let mut listing = Listing::default();
+        let writers = self.repository.roster().members().writers.into_iter();
+        let removed = writers.filter(|writer| writer.removed.is_some()).map(|writer| writer.id).collect();
+        let mut listing = Listing { removed, ..Listing::default() };
         for problem in history.problems {
             let is_doubtful = problem.evidence == Evidence::Own && self.shows(problem.group);
             listing.report(problem.writer, is_doubtful, problem.error);
@@ -267,46 +270,5 @@ impl Listing {
             return self.doubtful.values().next();
         }
         self.doubtful.iter().find(|(writer, _)| of_host.contains(writer)).map(|(_, error)| error)
-    }
-
-    /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only
-    /// writer there is), or `latest:VOLUME`, the latest that holds the volume.
-    pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
-        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
-        let mut candidates: Vec<&Snapshot> =
-            self.snapshots.iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
-        let volume = name.strip_prefix("latest:");
-        if let Some(volume) = volume {
-            candidates.retain(|s| s.streams().any(|stream| stream.name == volume));
-        }
-        if name == "latest" || volume.is_some() {
-            if let Some(doubt) = self.doubt(host) {
-                // What cannot be read may be the latest.
-                return Err(doubt.again());
-            }
-            for passed_over in &self.unreadable {
-                tracing::warn!("{passed_over}");
-            }
-            let mut hosts: Vec<_> = candidates.iter().map(|s| (s.line().0, s.host().to_owned())).collect();
-            hosts.sort_unstable();
-            hosts.dedup_by_key(|(writer, _)| *writer);
-            if hosts.len() > 1 {
-                let latest_of = |(_, host): (_, String)| format!("the latest of {}", printable(&host));
-                let candidates = hosts.into_iter().map(latest_of).collect();
-                return Err(VaultError::AmbiguousSnapshot { wanted: name.to_owned(), candidates });
-            }
-            candidates.sort_by_key(|snapshot| snapshot.line());
-            return candidates.pop().cloned().ok_or_else(missing);
-        }
-        let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
-        candidates.retain(|snapshot| is_prefix && snapshot.id().to_string().starts_with(name));
-        match candidates.len() {
-            0 => Err(missing()),
-            1 => candidates.pop().cloned().ok_or_else(missing),
-            _ => Err(VaultError::AmbiguousSnapshot {
-                wanted: name.to_owned(),
-                candidates: candidates.iter().map(|s| s.id().to_string()[..20].to_owned()).collect(),
-            }),
-        }
     }
 }

@@ -10,7 +10,7 @@ use lifeboat_core::random::{Entropy, OsEntropy};
 use lifeboat_docker::Engine;
 use lifeboat_report::Report;
 use lifeboat_report::drill::{DrillReport, Verdict};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, replace_file};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags, replace_file};
 use lifeboat_vault::{Listing, OpenSnapshot, Snapshot};
 
 use crate::open;
@@ -49,9 +49,8 @@ pub(crate) struct Args {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: RecoveryFlags,
-    /// Whose latest snapshot is meant
-    #[arg(long, value_name = "H")]
-    host: Option<String>,
+    #[command(flatten)]
+    which: WhichFlags,
     /// What to do and to expect [default: start everything and wait until it is healthy]
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
@@ -144,8 +143,8 @@ async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
     let restorer = args.keys.open(&args.repository).await?;
     let listing = restorer.viewer().snapshots().await?;
     let snapshot = match args.snapshot.as_str() {
-        "random" => random(listing, args.host.as_deref())?,
-        name => listing.find(name, args.host.as_deref())?,
+        "random" => random(args.which.narrow(listing), args.which.host.as_deref())?,
+        name => args.which.find(listing, name)?,
     };
     Ok(restorer.open_snapshot(snapshot).await?)
 }

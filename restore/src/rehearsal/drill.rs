@@ -275,11 +275,10 @@ impl<'a> Drill<'a> {
         if !unknown.is_empty() {
             let unknown: Vec<&str> = unknown.into_iter().collect();
             let known: Vec<&str> = crew.members.iter().map(|member| member.parts.service_name()).collect();
-            return Err(open(format!(
-                "The plan speaks of {}, and the snapshot starts only {}.",
-                unknown.join(", "),
-                known.join(", ")
-            )));
+            return Err(Halt::NoReport(DrillError::UnknownService {
+                unknown: unknown.join(", "),
+                known: known.join(", "),
+            }));
         }
         let count = |many: usize, most: usize, what: &str, how: &str| {
             let reason =

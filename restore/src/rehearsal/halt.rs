@@ -30,6 +30,14 @@ pub enum DrillError {
         /// Those that there are.
         known: String,
     },
+    /// The plan speaks of services that the snapshot does not have, so nothing was restored.
+    #[error("the plan speaks of {unknown}, and the snapshot starts only {known}")]
+    UnknownService {
+        /// The services.
+        unknown: String,
+        /// Those that there are.
+        known: String,
+    },
 }
 
 fn left(leftovers: &[String]) -> String {
@@ -40,7 +48,7 @@ impl Fault for DrillError {
     fn kind(&self) -> Kind {
         match self {
             Self::Interrupted { .. } => Kind::Interrupted,
-            Self::Folder(_) | Self::NoRuntime { .. } => Kind::Usage,
+            Self::Folder(_) | Self::NoRuntime { .. } | Self::UnknownService { .. } => Kind::Usage,
             Self::NoWall(error) => error.kind(),
         }
     }
@@ -50,6 +58,10 @@ impl Fault for DrillError {
             Self::Interrupted { leftovers } if leftovers.is_empty() => None,
             Self::Interrupted { .. } => Some("run `lifeboat-restore gc`".to_owned()),
             Self::NoWall(error) => error.advice(),
+            Self::UnknownService { .. } => Some(
+                "mend the plan: services are called as in Compose, other containers by their names"
+                    .to_owned(),
+            ),
             Self::NoRuntime { .. } => {
                 Some("set it up in the engine (gVisor: `runsc install`), or name another one".to_owned())
             }
