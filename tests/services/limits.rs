@@ -41,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("limits::system_calls_that_reach_past_a_container_fail", calls),
         test("limits::all_containers_of_a_drill_share_memory_and_processes", together),
         test("limits::one_container_has_no_network_at_all", alone),
+        test("limits::an_entry_point_that_was_cleared_stays_cleared", cleared),
         test("limits::an_image_leads_no_path_into_the_system", links),
         test("limits::a_start_that_hangs_in_the_engine_is_cleared_away", hangs),
         test("limits::a_drill_ends_at_its_deadline_or_when_the_disk_fills", ends),
@@ -247,6 +248,27 @@ fn alone(found: &Docker) {
         let error = created(engine, sandbox, &waiting(found), false).await.unwrap_err();
         assert!(error.to_string().contains("could be led astray"), "{error}");
     });
+}
+
+/// `--entrypoint ""`: the engine notes no entry point at the container, and its image has one.
+fn cleared(found: &Docker) {
+    let name = format!("lifeboat-test-entry:{}", std::process::id());
+    let made = docker(&["create", &found.busybox]);
+    let script =
+        format!("docker export {made} | docker import --change 'ENTRYPOINT [\"/bin/false\"]' - {name}");
+    let imported = Command::new("sh").env("DOCKER_HOST", &found.host).args(["-c", &script]).output().unwrap();
+    assert!(imported.status.success(), "{imported:?}");
+    docker(&["rm", &made]);
+    let id = docker(&["inspect", "--format", "{{.Id}}", &name]);
+    in_sandbox(found, TOGETHER, async |engine, sandbox| {
+        let (mut parts, mut image) = waiting(found);
+        (parts.image_id, image.id) = (id.clone(), id.clone());
+        assert_eq!(parts.entrypoint, None);
+        let container = created(engine, sandbox, &(parts, image), false).await.unwrap();
+        sandbox.start(&container).await.unwrap();
+        assert_eq!(ask(sandbox, &container, &["echo", "up"]).await.stdout, b"up\n");
+    });
+    docker(&["rmi", &name]);
 }
 
 /// A pipe in the place of a file that the runtime reads: it waits there for ever, and the engine with it.

@@ -22,6 +22,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("volumes::patterns_and_caches_are_left_out_of_volumes_too", left_out),
         test("volumes::one_whose_mount_goes_with_its_user_is_read_whole_or_refused", held_mounts),
         test("volumes::whatever_uses_one_a_whole_snapshot_holds_what_was_in_it", any),
+        test("volumes::what_wakes_while_one_is_read_is_noticed_and_nothing_is_promised", woken),
+        test("volumes::folders_of_the_host_are_named_where_containers_are_asked_for", host_folders),
         test("volumes::one_that_is_empty_where_it_was_full_is_never_a_whole_snapshot", emptied),
     ]
 }
@@ -236,4 +238,55 @@ fn emptied(parts: &Docker) {
     let empty = play.volume("empty");
     command::run(yard.backup_command(["run", "--volume", &empty]).env("DOCKER_HOST", &parts.host))
         .expect_code(0);
+}
+
+/// Somebody starts the writer while its volume is read, as restart policies and deploy tools do.
+fn woken(parts: &Docker) {
+    let play = Playground::new();
+    let yard = Yard::in_folder(BINARIES);
+    let volume = play.volume("data");
+    let fill = "test -e /v/big || head -c 600000000 /dev/urandom > /v/big; touch /tmp/ready; trap 'exit 0' TERM; \
+                while true; do sleep 0.1; done";
+    let id = play.run("app", &["-v", &format!("{volume}:/v"), &parts.busybox, "sh", "-c", fill]);
+    eventually("the container is ready", || {
+        docker(&["exec", &id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
+    });
+    let said = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let args = ["run", "--volume", &volume, "--json"];
+            command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
+        });
+        eventually("the container is at rest", || crate::docker::state(&id) == "exited");
+        docker(&["start", &id]);
+        run.join().unwrap()
+    });
+    let said = said.expect_code(3);
+    assert!(said.stderr.contains("was started while the volume"), "{said:?}");
+    assert_eq!(said.json()["streams"][0]["consistency"], "live", "{said:?}");
+    let shown = yard.backup(["show", "latest", "--json"]).expect_code(0).json();
+    assert_eq!(shown["snapshot"]["streams"][0]["consistency"], "live", "{shown}");
+}
+
+fn host_folders(parts: &Docker) {
+    let play = Playground::new();
+    let yard = Yard::in_folder(BINARIES);
+    let volume = play.volume("data");
+    let folder = yard.path("photos");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.display().to_string();
+    let bind = format!("{folder}:/photos");
+    let wait = [&parts.busybox, "sleep", "600"];
+    play.run("both", &[&["-v", &format!("{volume}:/v"), "-v", &bind][..], &wait].concat());
+    play.run("bind", &[&["-v", &bind][..], &wait].concat());
+    let run = |args: &[&str]| {
+        let args = [&["run", "--mode", "pause"][..], args].concat();
+        command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
+    };
+    let advice = format!("--path {folder} takes it");
+    let said = run(&["--container", &play.name("both")]).expect_code(0);
+    assert!(said.stderr.contains("not in the snapshot") && said.stderr.contains(&advice), "{said:?}");
+    let said = run(&["--container", &play.name("bind")]).expect_code(2);
+    assert!(said.stderr.contains("no volume to back up") && said.stderr.contains(&advice), "{said:?}");
+    let said = run(&["--container", &play.name("both"), "--path", &folder]).expect_code(0);
+    assert!(!said.stderr.contains("not in the snapshot"), "{said:?}");
 }

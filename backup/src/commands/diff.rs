@@ -18,10 +18,10 @@ use crate::shown;
 pub(crate) struct Args {
     /// The earlier snapshot: an id, the first digits of one, `latest` or `latest:VOLUME`
     #[arg(value_name = "A")]
-    before: String,
+    earlier: String,
     /// The later snapshot
     #[arg(value_name = "B")]
-    after: String,
+    later: String,
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let restorer = args.keys.open(&args.repository).await?;
     let listing = args.which.narrow(restorer.viewer().snapshots().await?);
     let mut snapshots =
-        listing.select(args.which.host.as_deref(), &[], &[args.before, args.after])?.snapshots.into_iter();
+        listing.select(args.which.host.as_deref(), &[], &[args.earlier, args.later])?.snapshots.into_iter();
     let (Some(before), Some(after)) = (snapshots.next(), snapshots.next()) else {
         return Err(VaultError::Internal("two names are two snapshots").into());
     };

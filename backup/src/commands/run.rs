@@ -124,6 +124,8 @@ struct Captured {
     writer: SnapshotWriter,
     streams: Vec<StreamOutcome>,
     consistencies: Vec<Consistency>,
+    /// Whether something wrote to a volume while it was read.
+    disturbed: bool,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -151,7 +153,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     let progress = ui.progress();
     let writer = SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await?;
-    let mut captured = Captured { writer, streams: Vec::new(), consistencies: Vec::new() };
+    let mut captured = Captured { writer, streams: Vec::new(), consistencies: Vec::new(), disturbed: false };
     progress.phase("reading", Unit::Bytes, None);
     let mut at_rest = AtRest::default();
     if let Some(containers) = containers {
@@ -175,7 +177,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         captured = piped::output(captured, name, &args.command, empty, ui).await?;
     }
     progress.phase("storing", Unit::Items, None);
-    let Captured { writer, streams, consistencies } = captured;
+    let Captured { writer, streams, consistencies, disturbed } = captured;
     // Much may wait for a slow storage. What has landed serves the next run, whenever this one ends.
     let committed = tokio::select! {
         committed = writer.commit(&progress) => committed?,
@@ -189,7 +191,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ui.warn("the snapshot is stored; what failed is starting the containers again");
         return Err(failure);
     }
-    Ok(if report.incomplete { Outcome::Incomplete } else { Outcome::Done })
+    Ok(if report.incomplete || disturbed { Outcome::Incomplete } else { Outcome::Done })
 }
 
 /// What readers would refuse is refused before anything is stored or stopped.
@@ -260,6 +262,18 @@ impl Captured {
             }
             () = impatient => Err(VaultError::Interrupted),
         }
+    }
+
+    /// Notes that nothing kept writers off a volume while it was read; says whether more was promised.
+    fn weaken(&mut self, volume: &str) -> bool {
+        let of_volumes = self.streams.iter().zip(&mut self.consistencies);
+        let promised = of_volumes
+            .filter(|(stream, _)| stream.kind == StreamKind::Volume && stream.name == volume)
+            .map(|(_, consistency)| std::mem::replace(consistency, Consistency::None))
+            .any(|before| before != Consistency::None);
+        self.writer.weaken(StreamKind::Volume, volume, Consistency::None);
+        self.disturbed |= promised;
+        promised
     }
 
     /// Stores a document beside the streams.

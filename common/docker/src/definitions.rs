@@ -132,6 +132,8 @@ pub enum MountKind {
 pub struct NetworkPart {
     /// The names under which others find it there, without the engine's own.
     pub aliases: Vec<String>,
+    /// The addresses that it was given to keep.
+    pub fixed_addresses: Vec<String>,
 }
 
 /// What of an image a rehearsal needs.
@@ -357,7 +359,10 @@ fn networks(document: &Value, id: &str) -> BTreeMap<String, NetworkPart> {
             // The engine adds the short id as an alias; it belongs to one run.
             let aliases =
                 texts(&endpoint["Aliases"]).into_iter().filter(|a| !id.starts_with(a.as_str())).collect();
-            (name.clone(), NetworkPart { aliases })
+            let fixed = &endpoint["IPAMConfig"];
+            let fixed_addresses =
+                ["IPv4Address", "IPv6Address"].iter().filter_map(|key| some_text(&fixed[*key]));
+            (name.clone(), NetworkPart { aliases, fixed_addresses: fixed_addresses.collect() })
         })
         .collect()
 }

@@ -8,6 +8,7 @@
 //! is named must exist, and every object that Lifeboat makes for itself carries its labels.
 
 pub mod definitions;
+mod disturbed;
 mod document;
 mod engine;
 mod error;

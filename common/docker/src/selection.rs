@@ -75,6 +75,8 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
     /// How long it has to stop before it is killed.
     pub stop_timeout: Duration,
+    /// The containers, by id or name, whose network, processes or memory it shares: it can start only while they run.
+    pub shares_with: Vec<String>,
     /// Whether the engine removes it as soon as it stops.
     pub removed_on_stop: bool,
     /// Whether an orchestrator would replace it when it stops.
@@ -183,6 +185,10 @@ impl Container {
                 None => Duration::from_secs(10),
                 Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(3600).min(3600)),
             },
+            shares_with: ["NetworkMode", "PidMode", "IpcMode"]
+                .iter()
+                .filter_map(|key| Some(host[*key].as_str()?.strip_prefix("container:")?.to_owned()))
+                .collect(),
             removed_on_stop: host["AutoRemove"].as_bool().unwrap_or(false),
             orchestrated: labels.contains_key("com.docker.swarm.task.id")
                 || labels.contains_key("io.kubernetes.pod.uid"),
@@ -198,12 +204,16 @@ impl Container {
 
 impl Depends for Container {
     fn names(&self) -> Vec<String> {
-        self.service.iter().map(|s| format!("{}/{}", s.project, s.service)).collect()
+        let service = self.service.iter().map(|s| format!("service {}/{}", s.project, s.service));
+        service.chain([&self.id, &self.name].map(|name| format!("container {name}"))).collect()
     }
 
     fn needs(&self) -> Vec<String> {
-        let Some(service) = &self.service else { return Vec::new() };
-        self.depends_on.iter().map(|d| format!("{}/{}", service.project, d.service)).collect()
+        let shared = self.shares_with.iter().map(|other| format!("container {other}"));
+        let services = self.service.iter().flat_map(|service| {
+            self.depends_on.iter().map(|d| format!("service {}/{}", service.project, d.service))
+        });
+        services.chain(shared).collect()
     }
 }
 
@@ -488,6 +498,22 @@ mod tests {
             assert!(checked_name("volume", bad).is_err(), "{bad}");
         }
         assert!(checked_name("volume", "my_vol.1-a").is_ok());
+    }
+
+    #[test]
+    fn who_shares_what_of_another_starts_after_it() {
+        let container = |id: &str, name: &str, shares: &str| {
+            let document = serde_json::json!({
+                "Id": id, "Name": format!("/{name}"), "HostConfig": {"NetworkMode": shares, "PidMode": shares},
+            });
+            Container::from_document(&document, None)
+        };
+        let all = [
+            container("aa", "app", "container:bb"),
+            container("cc", "other", "container:app"),
+            container("bb", "vpn", "bridge"),
+        ];
+        assert_eq!(crate::order::starting_order(&all), [2, 0, 1]);
     }
 
     #[test]

@@ -146,7 +146,9 @@ struct Latest {
 /// hosts have no latest: their names are the error.
 fn latest<'s>(all: &[Facts<'s>]) -> Result<Option<Latest>, Vec<&'s str>> {
     let hosts: BTreeSet<&str> = all.iter().map(|facts| facts.host).collect();
-    if hosts.len() > 1 {
+    let writers: BTreeSet<WriterId> = all.iter().map(|facts| facts.original).collect();
+    // One writer may give each of its snapshots another host's name.
+    if hosts.len() > 1 && writers.len() > 1 {
         return Err(hosts.into_iter().collect());
     }
     let all_are_removed = all.iter().all(|facts| facts.is_removed);
@@ -195,6 +197,7 @@ mod tests {
                 one_of(0, &[two]),
             ),
             ("of two that write", vec![facts("a", 1, 0, 9), facts("a", 2, 7, 5)], one_of(0, &[two])),
+            ("of one writer under two names", vec![facts("b", 1, 0, 9), facts("a", 1, 1, 5)], one_of(1, &[])),
             ("of two hosts", vec![facts("b", 1, 0, 9), facts("a", 2, 7, 5)], Err(vec!["a", "b"])),
         ] {
             assert_eq!(latest(&all), expected, "{name}");

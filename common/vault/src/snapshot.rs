@@ -266,6 +266,13 @@ impl SnapshotWriter {
         })
     }
 
+    /// Takes back what was said of how writers were kept off a captured stream: one of them was not.
+    pub fn weaken(&mut self, kind: StreamKind, name: &str, consistency: Consistency) {
+        for stream in self.part.streams.iter_mut().filter(|s| s.kind == kind && s.name == name) {
+            stream.consistency = consistency;
+        }
+    }
+
     /// Stores a document beside the streams, sealed like file contents. Blocks as [`SnapshotWriter::capture`] does.
     pub fn document(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         let is_taken = self.part.documents.iter().any(|document| document.name == name);

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lifeboat_core::Kind;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
+use lifeboat_core::{Fault as _, Kind};
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::quiesce::Mode;
@@ -269,7 +269,17 @@ impl<'a> Drill<'a> {
                 return Ok(None);
             }
         };
-        let crew = Crew::muster(engine, &definitions).await?;
+        let crew = match Crew::muster(engine, &definitions).await {
+            Ok(crew) => crew,
+            // The data is looked at all the same.
+            Err(error @ EngineError::ImageMissing { .. }) => {
+                let advice = error.advice().unwrap_or_default();
+                self.report.not_tested.push(format!("nothing was started: {error}; {advice}"));
+                enough_space(self.options.grounds.folders(), bytes)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.report.images = crew.images();
         let unknown = crew.unknown_services(self.options.plan);
         if !unknown.is_empty() {

@@ -12,6 +12,9 @@ use serde::{Deserialize, Deserializer};
 /// The version that this code reads.
 const VERSION: u32 = 1;
 
+/// The size that the disk of a drill's volumes may have, in MiB: what ext4 needs for itself, and 16 TiB less a little.
+const DISK_MIB: std::ops::RangeInclusive<u64> = 8..=16_000_000;
+
 /// What a drill does and expects.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -130,6 +133,9 @@ pub enum PlanError {
         /// The version that it names.
         found: u32,
     },
+    /// A disk of a size that none has.
+    #[error("`volumes_mib` must lie between {} and {}", DISK_MIB.start(), DISK_MIB.end())]
+    Disk,
     /// A check that makes no sense.
     #[error("check `{check}` cannot be used: {reason}")]
     Check {
@@ -146,6 +152,12 @@ impl Fault for PlanError {
     }
 
     fn advice(&self) -> Option<String> {
+        if let Self::Disk = self {
+            return Some(
+                "give what the application needs for all its volumes, such as `volumes_mib = 20480`"
+                    .to_owned(),
+            );
+        }
         Some("a plan begins with `version = 1`; each check is a `[[check]]` with `kind`, `service` and what its kind needs".to_owned())
     }
 }
@@ -181,6 +193,9 @@ impl Plan {
         }
         let default = Self::default();
         let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+        if file.limits.volumes_mib.is_some_and(|mib| !DISK_MIB.contains(&mib)) {
+            return Err(PlanError::Disk);
+        }
         let mut checks = Vec::new();
         for (place, raw) in file.check.into_iter().enumerate() {
             checks.push(raw.check(place)?);
@@ -212,11 +227,17 @@ impl Check {
     /// Whether it says something about the data, not only that something answers.
     pub fn proves_data(&self) -> bool {
         match &self.action {
-            Action::Sql { .. } => true,
+            Action::Sql { query, .. } => reads_a_table(query),
             Action::Exec { stdout, proves_data, .. } => *proves_data || stdout.is_some(),
             Action::Tcp { .. } => false,
         }
     }
+}
+
+/// Whether a query asks about something that is stored: `select 1` is answered by any database.
+fn reads_a_table(query: &str) -> bool {
+    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|word| ["from", "table", "call"].iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 impl Expectation {
@@ -520,6 +541,16 @@ mod tests {
         assert!(
             matches!(&plan.checks[0].action, Action::Sql { rows, user, .. } if rows == "100000" && user == "postgres")
         );
+        for (query, proves) in [
+            ("select count(*) from orders", true),
+            ("TABLE orders", true),
+            ("select 1", false),
+            ("select 1+0 as orders", false),
+            ("select 'transfrom'", false),
+            ("select version()", false),
+        ] {
+            assert_eq!(reads_a_table(query), proves, "{query}");
+        }
         assert_eq!(plan.checks.iter().map(Check::proves_data).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(plan.checks[1].name, "check 2");
         assert!(plan.sha256.is_some());

@@ -69,7 +69,8 @@ pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Ha
         return Ok(());
     }
     Err(open(format!(
-        "The plan gives the volumes {} MiB together (`volumes_mib`), and the snapshot has {} MiB for them.",
+        "The plan gives the volumes {} MiB together (`volumes_mib`), of which a twentieth and what the file system needs are \
+         not theirs, and the snapshot has {} MiB for them.",
         size >> 20,
         bytes.div_ceil(1 << 20)
     )))

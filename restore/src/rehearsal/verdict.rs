@@ -32,13 +32,25 @@ const WALLS: &[(&str, &str)] = &[
     ("cannot allocate memory", "the limit of memory"),
     ("resource temporarily unavailable", "the limit of processes"),
     ("can't fork", "the limit of processes"),
+    ("permission denied (are you root?)", "the wall of rights and system calls"),
     ("no space left on device", "the limit of space"),
+    ("disk is full", "the limit of space"),
+    ("disk full", "the limit of space"),
+    ("enospc", "the limit of space"),
+    ("not enough space", "the limit of space"),
+    ("disk quota exceeded", "the limit of space"),
 ];
 
 /// The wall that one of these texts speaks of.
 fn wall_in(texts: &[&str]) -> Option<&'static str> {
     let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
     WALLS.iter().find(|(words, _)| texts.iter().any(|text| text.contains(words))).map(|(_, wall)| *wall)
+}
+
+/// The folders of the host that a service had and ran without: nobody knows what it would have done with them.
+fn lacks<'r>(report: &'r DrillReport, service: &str) -> Option<&'r str> {
+    let beginning = format!("{service} ran without the host's ");
+    report.not_tested.iter().find_map(|line| line.strip_prefix(&beginning))
 }
 
 /// The wall or the limit that all failed checks seem to have run against.
@@ -87,6 +99,12 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>, reached: &
                 service.name
             ));
         }
+        if let Some(folder) = lacks(report, &service.name) {
+            return open(format!(
+                "The service {} did not come up, and it ran without the host's {folder}: {problem}.",
+                service.name
+            ));
+        }
         return failed(format!(
             "The service {} did not come up from the restored data: {problem}.",
             service.name
@@ -96,6 +114,18 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>, reached: &
     if let Some(wall) = failures_of_the_walls(report, reached) {
         return open(format!(
             "{} of {} checks failed, and they seem to have run against {wall}: {}.",
+            failures.len(),
+            report.checks.len(),
+            failures.join(", ")
+        ));
+    }
+    let mut of_failed =
+        report.checks.iter().filter(|check| !check.passed).map(|check| lacks(report, &check.service));
+    if let Some(Some(folder)) = of_failed.next()
+        && of_failed.all(|folder| folder.is_some())
+    {
+        return open(format!(
+            "{} of {} checks failed, and the services ran without the host's {folder}: {}.",
             failures.len(),
             report.checks.len(),
             failures.join(", ")
@@ -154,6 +184,8 @@ mod tests {
             ("mount: /x: Operation not permitted", Some("rights and system calls")),
             ("curl: (6) Could not resolve host: mail.example", Some("network")),
             ("it ended with exit code 137, killed for want of memory", Some("memory")),
+            ("ping: permission denied (are you root?)", Some("rights")),
+            ("could not extend file: disk full", Some("space")),
             ("FATAL: database files are incompatible with server", None),
             ("could not open file \"base/1\": No such file or directory", None),
         ] {

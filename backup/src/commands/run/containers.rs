@@ -1,15 +1,16 @@
 //! The part of a run that concerns containers: which volumes, at rest how, and brought back as soon as they are read.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
-use lifeboat_docker::Engine;
-use lifeboat_docker::definitions::Definitions;
+use lifeboat_docker::definitions::{Definitions, MountKind};
 use lifeboat_docker::held::Held;
 use lifeboat_docker::quiesce::{self as rest, QuiesceOptions};
 use lifeboat_docker::selection::{Selection, Wanted};
+use lifeboat_docker::{Engine, EngineError};
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_vault::{Consistency, Excludes, Stream, StreamKind};
 
@@ -33,6 +34,41 @@ pub(super) struct AtRest {
     pub(super) seconds: Option<f64>,
     /// Why some of them are not back.
     pub(super) unreleased: Option<Failure>,
+}
+
+/// A folder of the host that a container has, and that no volume holds.
+struct HostFolder {
+    path: String,
+    said: String,
+}
+
+impl HostFolder {
+    fn advice(&self) -> String {
+        format!("--path {} takes it", self.path)
+    }
+}
+
+/// The folders of the host that containers have mounted, without those that are captured as folders and what the system
+/// makes up.
+fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<HostFolder>, EngineError> {
+    let mut found: Vec<HostFolder> = Vec::new();
+    for container in definitions.container_parts()? {
+        for mount in &container.mounts {
+            let MountKind::Bind(path) = &mount.kind else { continue };
+            let of_the_system = ["/proc", "/sys", "/dev", "/run", "/var/run"];
+            let is_captured = captured.iter().any(|captured| Path::new(path).starts_with(captured));
+            let is_known = found.iter().any(|folder| folder.path == *path);
+            if is_captured
+                || is_known
+                || of_the_system.iter().any(|system| Path::new(path).starts_with(system))
+            {
+                continue;
+            }
+            let said = format!("`{}` has the host's `{path}` at {}", container.name, mount.destination);
+            found.push(HostFolder { path: path.clone(), said });
+        }
+    }
+    Ok(found)
 }
 
 impl Containers {
@@ -63,18 +99,28 @@ impl Containers {
             ui.warn(problem);
         }
         let selection = engine.select(&wanted).await?;
+        // As they run, not as they are once they have been stopped.
+        let definitions = engine.capture(&selection, SystemClock.now()).await?;
+        let asks_for_containers = wanted.all || !(wanted.containers.is_empty() && wanted.projects.is_empty());
+        let folders_of_host =
+            if asks_for_containers { host_folders(&definitions, &what.path)? } else { Vec::new() };
         if selection.volumes.is_empty() {
-            return Err(Failure::usage(
-                "there is no volume to back up",
-                "name one with --volume; see `docker volume ls`",
-            ));
+            let (reason, advice) = match folders_of_host.first() {
+                Some(folder) => (format!("there is no volume to back up; {}", folder.said), folder.advice()),
+                None => (
+                    "there is no volume to back up".to_owned(),
+                    "name one with --volume; see `docker volume ls`".to_owned(),
+                ),
+            };
+            return Err(Failure::usage(reason, advice));
+        }
+        for folder in &folders_of_host {
+            ui.warn(&format!("{}, and it is not in the snapshot: {}", folder.said, folder.advice()));
         }
         let mut folders = Vec::new();
         for volume in &selection.volumes {
             folders.push(Arc::new(engine.hold_volume(volume).await?));
         }
-        // As they run, not as they are once they have been stopped.
-        let definitions = engine.capture(&selection, SystemClock.now()).await?;
         Ok(Some(Self { engine, selection, folders, definitions }))
     }
 
@@ -102,6 +148,10 @@ impl Containers {
         let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
         let rested = quiesced.rested();
         let read = self.read_volumes(captured, mode, excludes, ui).await;
+        let read = match read {
+            Ok(read) => self.notice_writers(read, &rested, ui).await,
+            Err(failure) => Err(failure),
+        };
         let released = quiesced.release(&SystemClock).await;
         let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         let (read, unreleased) = match (read, released) {
@@ -114,6 +164,34 @@ impl Containers {
         let captured = read.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
         let containers = rested.into_iter().map(|r| r.container).collect();
         Ok((captured, AtRest { containers, seconds, unreleased }))
+    }
+
+    /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
+    async fn notice_writers(
+        &self,
+        mut captured: Captured,
+        rested: &[rest::Rested],
+        ui: &Ui,
+    ) -> Result<Captured, Failure> {
+        let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
+        let now = match self.engine.select(&Wanted { volumes, ..Wanted::default() }).await {
+            Ok(now) => now,
+            Err(error) => {
+                ui.warn(&format!(
+                    "it cannot be told whether something wrote while the volumes were read: {error}"
+                ));
+                Selection { volumes: Vec::new(), containers: Vec::new() }
+            }
+        };
+        let rested: Vec<String> = rested.iter().map(|rested| rested.container.clone()).collect();
+        for (volume, container) in self.selection.disturbed(&now, &rested) {
+            if captured.weaken(&volume) {
+                ui.warn(&format!(
+                    "`{container}` was started while the volume `{volume}` was read: its files may not fit together"
+                ));
+            }
+        }
+        Ok(captured)
     }
 
     async fn read_volumes(

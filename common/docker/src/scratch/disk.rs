@@ -39,7 +39,9 @@ impl Disk {
         prepare().map_err(|error| cannot(format!("{}: {error}", image.display())))?;
         let (at, to) = (image.display().to_string(), mounted.display().to_string());
         // Nothing is kept back for root, and nothing is written that is not needed.
-        let options = ["-q", "-F", "-m", "0", "-O", "^has_journal", &at];
+        // Blocks and inodes as on a disk of any size: small ones would hold less of a file's extended attributes.
+        let sizes = ["-b", "4096", "-I", "256", "-i", "16384"];
+        let options = [&["-q", "-F", "-m", "0", "-O", "^has_journal"], &sizes[..], &[&at]].concat();
         host_program::call("mkfs.ext4", &options, "-q").await.map_err(cannot)?;
         // No program in a volume wins rights, and no device there can be opened.
         let options = ["-t", "ext4", "-o", "loop,nosuid,nodev", &at, &to];

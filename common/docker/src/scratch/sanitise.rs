@@ -112,6 +112,9 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
     let (mounts, empty_volumes) = mounts(container, image, setting, &mut removed);
     let place = network(container, setting);
     let shares_network = matches!(place, Place::With(_));
+    for address in container.networks.values().flat_map(|network| &network.fixed_addresses) {
+        removed.push(format!("its fixed address {address}"));
+    }
     let mut host = host_config(container, setting, &mut removed);
     let working_dir = working_folder(container, &mut removed);
     let mut paths: Vec<String> = mounts.iter().filter_map(|mount| mount.target.clone()).collect();
@@ -154,7 +157,9 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
         open_stdin: Some(container.open_stdin),
         env: Some(environment(&container.env, setting.env)),
         cmd: container.cmd.clone(),
-        entrypoint: container.entrypoint.clone(),
+        // The engine notes the image's entry point at its containers, so that one without any has cleared it, which takes
+        // an empty word to say: with nothing it would get the image's again.
+        entrypoint: Some(container.entrypoint.clone().unwrap_or_else(|| vec![String::new()])),
         healthcheck: container.healthcheck.clone().and_then(health),
         stop_signal: container.stop_signal.clone(),
         // Labels steer other programs (proxies, updaters, schedulers): none is carried over.
@@ -383,6 +388,10 @@ fn name_what_is_removed(host: &Value, removed: &mut Vec<String>) {
         if !option.starts_with("no-new-privileges") {
             removed.push(format!("the security option {}", option.chars().take(80).collect::<String>()));
         }
+    }
+    for link in texts(&host["Links"]) {
+        let names = link.rsplit_once(':').map_or(link.as_str(), |(_, alias)| alias);
+        removed.push(format!("the link that called another container {}", names.trim_start_matches('/')));
     }
     for (port, bindings) in host["PortBindings"].as_object().into_iter().flatten() {
         if !list(bindings).is_empty() {
