@@ -80,12 +80,14 @@ fn one_signal_ends_a_run_wherever_it_reads() {
             let mut command = yard.backup_command(&args);
             let mut child =
                 command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            // From the moment on at which it takes signals (proc(5), `SigCgt`; 2 is the bit of SIGINT).
+            // Waiting for the process would close its input.
+            let input = child.stdin.take();
+            // From the moment on at which it takes all three signals (proc(5), `SigCgt`: SIGHUP is the first bit).
             let takes_signals = || {
                 let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
                 let bits =
                     status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-                u64::from_str_radix(&bits, 16).unwrap() & 2 != 0
+                u64::from_str_radix(&bits, 16).unwrap() & 0x4003 == 0x4003
             };
             let deadline = Instant::now() + Duration::from_secs(30);
             while !takes_signals() {
@@ -96,6 +98,7 @@ fn one_signal_ends_a_run_wherever_it_reads() {
             let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
             assert!(sent.unwrap().success());
             let code = child.wait().unwrap().code();
+            drop(input);
             assert!(asked.elapsed() < Duration::from_secs(2), "{name} {signal}: {:?}", asked.elapsed());
             assert_eq!(code, Some(130), "{name} {signal}");
         }

@@ -74,7 +74,7 @@ fn a_quiet_command_tells_what_is_wrong_and_nothing_else() {
         fs::remove_file(pack).unwrap();
     }
     let said = yard.backup(["check", "-q"]).expect_code(1);
-    assert!(said.stdout.contains("lost"), "{said:?}");
+    assert!(said.stdout.is_empty() && said.stderr.contains("lost"), "{said:?}");
 }
 
 /// The state folder lies where nothing can be written: reading verbs go on, and a run stores its snapshot.

@@ -264,7 +264,7 @@ fn woken(parts: &Docker) {
     assert!(said.stderr.contains("was started while the volume"), "{said:?}");
     assert_eq!(said.json()["streams"][0]["consistency"], "live", "{said:?}");
     let shown = yard.backup(["show", "latest", "--json"]).expect_code(0).json();
-    assert_eq!(shown["snapshot"]["streams"][0]["consistency"], "live", "{shown}");
+    assert_eq!(shown["streams"][0]["consistency"], "live", "{shown}");
 }
 
 fn host_folders(parts: &Docker) {

@@ -1,5 +1,7 @@
 //! `doctor`: sees that this host can back up, and brings back containers that a killed run left at rest.
 
+use std::path::Path;
+
 use lifeboat_core::clock::SystemClock;
 use lifeboat_docker::Engine;
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
@@ -9,14 +11,27 @@ use crate::quiesce;
 
 /// Check this host, and bring back containers that a killed run left stopped
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  lifeboat-backup doctor -r /srv/backups --writer-key /etc/lifeboat/writer.key"
-)]
+#[command(after_help = "Example:
+  lifeboat-backup doctor -r /srv/backups --writer-key /etc/lifeboat/writer.key
+
+Exit codes: 0 all is well, 1 something is wrong, 3 something could not be looked at")]
 pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: ViewerFlags,
+}
+
+/// Where an engine listens unless it is told otherwise.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// What is wrong is a no; what could not be looked at is no yes.
+fn outcome(states: impl Iterator<Item = DoctorState>) -> Outcome {
+    states.fold(Outcome::Done, |outcome, state| match (outcome, state) {
+        (Outcome::Negative, _) | (_, DoctorState::Wrong) => Outcome::Negative,
+        (_, DoctorState::Unknown) => Outcome::Incomplete,
+        (outcome, _) => outcome,
+    })
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -34,6 +49,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
                 (problems, _) => (DoctorState::Wrong, problems.join("; ")),
             };
             check("containers", state, detail);
+        }
+        Err(_) if lifeboat_shell::engine_address().is_none() && !Path::new(SOCKET).exists() => {
+            check("engine", DoctorState::Ok, "there is none on this host".to_owned());
         }
         Err(error) => check("engine", DoctorState::Unknown, error.to_string()),
     }
@@ -53,7 +71,25 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
         Err(failure) => check("repository", DoctorState::Wrong, failure.message()),
     }
-    let wrong = checks.iter().any(|check| check.state == DoctorState::Wrong);
+    let outcome = outcome(checks.iter().map(|check| check.state));
     ui.report(&DoctorReport { checks });
-    Ok(if wrong { Outcome::Negative } else { Outcome::Done })
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_well() {
+        use DoctorState::{Mended, Ok, Unknown, Wrong};
+        for (states, expected) in [
+            (&[Ok, Mended][..], Outcome::Done),
+            (&[Unknown, Ok], Outcome::Incomplete),
+            (&[Unknown, Wrong, Ok], Outcome::Negative),
+            (&[], Outcome::Done),
+        ] {
+            assert_eq!(outcome(states.iter().copied()), expected, "{states:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ pub struct GlobalFlags {
     /// Print one JSON document on standard output instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print errors only, and the whole report where something is wrong
+    /// Print errors only, and on standard error the report where something is wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Tell more on standard error; twice tells all

@@ -49,12 +49,13 @@ where
             watch_signals(cancel);
             match command(program, &ui).await {
                 Ok(outcome) => {
-                    ui.close(outcome);
+                    ui.close(outcome == Outcome::Done);
                     let Some(unwritten) = ui.unwritten() else { return outcome.exit_code() };
                     ui.fail(&unwritten);
                     unwritten.kind().exit_code()
                 }
                 Err(failure) => {
+                    ui.close(false);
                     ui.fail(&failure);
                     failure.kind().exit_code()
                 }

@@ -9,7 +9,7 @@ use lifeboat_report::Report;
 use tokio_util::sync::CancellationToken;
 
 use crate::terminal::{Bar, complain};
-use crate::{Failure, GlobalFlags, Outcome, ask};
+use crate::{Failure, GlobalFlags, ask};
 
 /// The user's side of a running command. Copies of it are of the same command.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl Ui {
         ask::is_possible()
     }
 
-    /// Prints the command's report on standard output, in the form that was asked for. With `--quiet` it is printed only if
-    /// the command does not end well: what a timer has to mail.
+    /// Prints the command's report on standard output, in the form that was asked for. With `--quiet` it comes on standard
+    /// error, and only if the command does not end well: what a timer has to mail.
     ///
     /// # Panics
     /// Never: report types are strings, numbers and lists of them.
@@ -129,13 +129,11 @@ impl Ui {
         Some(Failure::refused(said, "see where it goes; what the command did is done"))
     }
 
-    /// Ends what is drawn, and prints what `--quiet` held back of a command that ended so.
-    pub(crate) fn close(&self, outcome: Outcome) {
+    /// Ends what is drawn, and tells what `--quiet` held back of a command that did not end well.
+    pub(crate) fn close(&self, is_well: bool) {
         self.bar.clear();
-        if outcome != Outcome::Done
-            && let Some(text) = self.held().take()
-        {
-            self.print_line(&text);
+        if !is_well && let Some(text) = self.held().take() {
+            complain(&(text + "\n"));
         }
     }
 }

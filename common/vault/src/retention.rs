@@ -169,7 +169,10 @@ fn without_any(lines: &[Line], reasons: &[Reasons]) -> Vec<usize> {
         let entry = newest.entry(line).or_insert((number, false));
         *entry = (number, entry.1 || !reasons.is_empty());
     }
-    newest.into_values().filter(|(_, keeps)| !keeps).map(|(number, _)| number).collect()
+    let mut found: Vec<usize> =
+        newest.into_values().filter(|(_, keeps)| !keeps).map(|(number, _)| number).collect();
+    found.sort_unstable();
+    found
 }
 
 /// A snapshot that takes part in the rules.

@@ -50,9 +50,10 @@ fn cannot(reason: String) -> EngineError {
     EngineError::WallMissing {
         wall: "packet filter",
         reason,
-        advice: "install `iptables` with `ip6tables` (Debian: the package iptables) and run as root on the \
-                 engine's host; nothing was restored"
-            .to_owned(),
+        advice:
+            "install `iptables` with `ip6tables` (Debian: the package iptables), on a kernel with the tables \
+                 `filter` and `raw`, and run as root on the engine's host; nothing was restored"
+                .to_owned(),
     }
 }
 
