@@ -11,6 +11,9 @@ use crate::{Failure, Program};
 /// Flags that the verbs have, which may also stand before the verb, and whether a value follows.
 const BEFORE_THE_VERB: [(&str, bool); 3] = [("-r", true), ("--repository", true), ("--allow-http", false)];
 
+/// Flags of all verbs that are followed by a value, which is not the verb.
+const WITH_A_VALUE: [&str; 1] = ["--state-dir"];
+
 /// Verbs of other tools, each with ours.
 const ELSEWHERE: [(&str, &[&str]); 10] = [
     ("snapshots", &["list"]),
@@ -42,7 +45,7 @@ fn verb_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
             Some((name, true)) if argument == name => 2,
             Some(_) => 1,
             None if argument.as_encoded_bytes().starts_with(b"-") => {
-                at += 1;
+                at += if WITH_A_VALUE.iter().any(|name| argument == name) { 2 } else { 1 };
                 continue;
             }
             // The verb.
@@ -106,6 +109,8 @@ mod tests {
             ("-q -r a --json list --host h", "-q --json list -r a --host h"),
             ("--repository=a list", "list --repository=a"),
             ("-ra --allow-http list -v", "list -ra --allow-http -v"),
+            ("--state-dir /s -r a list", "--state-dir /s list -r a"),
+            ("--state-dir=/s -r a list", "--state-dir=/s list -r a"),
             ("-r", "-r"),
             ("-r a", "-r a"),
             ("key -r a list", "key -r a list"),

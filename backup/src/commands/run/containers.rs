@@ -51,6 +51,7 @@ impl HostFolder {
 /// The folders of the host that containers have mounted, without those that are captured as folders and what the system
 /// makes up.
 fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<HostFolder>, EngineError> {
+    let captured: Vec<PathBuf> = captured.iter().map(|path| super::absolute(path)).collect();
     let mut found: Vec<HostFolder> = Vec::new();
     for container in definitions.container_parts()? {
         for mount in &container.mounts {
@@ -180,7 +181,10 @@ impl Containers {
                 ui.warn(&format!(
                     "it cannot be told whether something wrote while the volumes were read: {error}"
                 ));
-                Selection { volumes: Vec::new(), containers: Vec::new() }
+                for volume in &self.selection.volumes {
+                    captured.weaken(&volume.name);
+                }
+                return Ok(captured);
             }
         };
         let rested: Vec<String> = rested.iter().map(|rested| rested.container.clone()).collect();
