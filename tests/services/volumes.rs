@@ -61,15 +61,20 @@ fn with_options(play: &Playground, name: &str, options: &[&str]) -> String {
 const FILL: &str = "test -e /v/a || { mkdir -p /v/sub; echo one > /v/a; head -c 300000 /dev/urandom > /v/sub/b; ln -s a /v/l; }; \
                     touch /tmp/ready; trap 'exit 0' TERM; while true; do sleep 0.1; done";
 
+/// Waits until a container has said that it is ready.
+fn ready(id: &str) {
+    eventually("the container is ready", || {
+        docker(&["exec", id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
+    });
+}
+
 /// Starts users of a volume, the first of which fills it.
 fn users(play: &Playground, parts: &Docker, volume: &str, others: &[&str]) {
     let start = |name: &str, how: &str| {
         let mount = format!("{volume}:/v{how}");
         play.run(&format!("{volume}-{name}"), &["-v", &mount, &parts.busybox, "sh", "-c", FILL]);
         let name = play.name(&format!("{volume}-{name}"));
-        eventually("the container is ready", || {
-            docker(&["exec", &name, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
-        });
+        ready(&name);
     };
     start("first", "");
     for (number, how) in others.iter().enumerate() {
@@ -106,7 +111,7 @@ fn any(parts: &Docker) {
     let cases = if std::env::var_os("LIFEBOAT_LONG").is_some() { CASES.1 } else { CASES.0 };
     for number in 0..cases {
         let play = Playground::new();
-        let yard = Yard::in_folder(BINARIES);
+        let yard = parts.yard();
         let folder = tempfile::tempdir().unwrap();
         let disk = LoopDisk::new(16 << 20);
         let options: &[&str] = match course.below(4) {
@@ -124,9 +129,7 @@ fn any(parts: &Docker) {
             course.below(3_000_000)
         );
         let first = play.run("v-first", &["-v", &format!("{volume}:/v"), &parts.busybox, "sh", "-c", &fill]);
-        eventually("the container is ready", || {
-            docker(&["exec", &first, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
-        });
+        ready(&first);
         let others = course.below(3);
         for other in 0..others {
             let how = ["", ":ro"][course.below(2)];
@@ -143,7 +146,7 @@ fn any(parts: &Docker) {
         let mode = ["stop", "pause", "none"][course.below(3)];
         let what = format!("{number}: {options:?}, {others} others, {mode}, empties: {empties}");
         let args = ["run", "--volume", &volume, "--mode", mode, "--json"];
-        let said = command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host));
+        let said = yard.backup(args);
         let code = said.code.unwrap();
         *ends.entry(code).or_default() += 1;
         match code {
@@ -222,9 +225,7 @@ fn emptied(parts: &Docker) {
         "echo x > /v/a; touch /tmp/ready; trap 'rm /v/a; exit 0' TERM; while true; do sleep 0.1; done";
     let mount = format!("{volume}:/v");
     let id = play.run("app", &["-v", &mount, &parts.busybox, "sh", "-c", script]);
-    eventually("the container is ready", || {
-        docker(&["exec", &id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
-    });
+    ready(&id);
     let said =
         command::run(yard.backup_command(["run", "--volume", &volume]).env("DOCKER_HOST", &parts.host));
     let said = said.expect_code(3);
@@ -243,19 +244,14 @@ fn emptied(parts: &Docker) {
 /// Somebody starts the writer while its volume is read, as restart policies and deploy tools do.
 fn woken(parts: &Docker) {
     let play = Playground::new();
-    let yard = Yard::in_folder(BINARIES);
+    let yard = parts.yard();
     let volume = play.volume("data");
     let fill = "test -e /v/big || head -c 600000000 /dev/urandom > /v/big; touch /tmp/ready; trap 'exit 0' TERM; \
                 while true; do sleep 0.1; done";
     let id = play.run("app", &["-v", &format!("{volume}:/v"), &parts.busybox, "sh", "-c", fill]);
-    eventually("the container is ready", || {
-        docker(&["exec", &id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
-    });
+    ready(&id);
     let said = std::thread::scope(|scope| {
-        let run = scope.spawn(|| {
-            let args = ["run", "--volume", &volume, "--json"];
-            command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
-        });
+        let run = scope.spawn(|| yard.backup(["run", "--volume", &volume, "--json"]));
         eventually("the container is at rest", || crate::docker::state(&id) == "exited");
         docker(&["start", &id]);
         run.join().unwrap()
@@ -269,7 +265,7 @@ fn woken(parts: &Docker) {
 
 fn host_folders(parts: &Docker) {
     let play = Playground::new();
-    let yard = Yard::in_folder(BINARIES);
+    let yard = parts.yard();
     let volume = play.volume("data");
     let folder = yard.path("photos");
     std::fs::create_dir(&folder).unwrap();
@@ -278,10 +274,7 @@ fn host_folders(parts: &Docker) {
     let wait = [&parts.busybox, "sleep", "600"];
     play.run("both", &[&["-v", &format!("{volume}:/v"), "-v", &bind][..], &wait].concat());
     play.run("bind", &[&["-v", &bind][..], &wait].concat());
-    let run = |args: &[&str]| {
-        let args = [&["run", "--mode", "pause"][..], args].concat();
-        command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
-    };
+    let run = |args: &[&str]| yard.backup([&["run", "--mode", "pause"][..], args].concat());
     let advice = format!("--path {folder} takes it");
     let said = run(&["--container", &play.name("both")]).expect_code(0);
     assert!(said.stderr.contains("not in the snapshot") && said.stderr.contains(&advice), "{said:?}");
