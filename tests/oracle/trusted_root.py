@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from . import certificates, json_reader, keys
+from . import certificates, der, json_reader, keys
 from .certificates import Certificate
 from .encodings import base64_bytes, rfc3339
 from .json_reader import Message
@@ -163,11 +163,15 @@ def _authorities(items: list[Any]) -> list[Authority]:
 
 
 def _certificate(link: Any) -> Certificate:
-    """A certificate of version 3; its key and extensions are looked at when they are used."""
+    """A certificate of version 3; its key, and what its extensions say, are looked at when they are used."""
     certificate = certificates.read(base64_bytes(Message(link, ("rawBytes",)).text("rawBytes")))
     if certificate.version != 3 or certificate.algorithm != certificate.inner_algorithm:
         raise Refused("a certificate of another version, or with two algorithms")
     certificates.check_names(certificate)
+    for name in certificates.SEQUENCES:
+        value = certificate.value(name)
+        if value is not None:
+            der.expect(der.single(value), der.SEQUENCE)
     return certificate
 
 
