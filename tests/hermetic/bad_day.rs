@@ -24,6 +24,14 @@ fn fed(command: &mut Command, input: &[u8]) -> Said {
     }
 }
 
+/// A repository with a snapshot of an empty folder.
+fn with_snapshot() -> Yard {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    yard
+}
+
 fn count(yard: &Yard) -> usize {
     yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len()
 }
@@ -132,9 +140,7 @@ fn a_folder_has_one_name_however_it_is_spelt() {
 
 #[test]
 fn rules_that_are_mistyped_forget_nothing() {
-    let yard = Yard::in_folder(BINARIES);
-    fs::create_dir(yard.path("source")).unwrap();
-    yard.snapshot(&yard.path("source")).expect_code(0);
+    let yard = with_snapshot();
     let identity = yard.path("one.key").display().to_string();
     let forget = |rule: &[&str]| yard.backup([&["forget", "--identity", &identity][..], rule].concat());
     let said = forget(&["--keep-tag", "TYPO"]).expect_code(2);
@@ -159,9 +165,7 @@ fn locations_of_other_tools_make_no_folder() {
 
 #[test]
 fn the_key_that_is_named_is_the_key_that_is_used() {
-    let yard = Yard::in_folder(BINARIES);
-    fs::create_dir(yard.path("source")).unwrap();
-    yard.snapshot(&yard.path("source")).expect_code(0);
+    let yard = with_snapshot();
     let writer = yard.path("writer.key").display().to_string();
     let run_with = |identity: &str, args: &[&str]| {
         run(yard.backup_command(args).env("LIFEBOAT_IDENTITY", yard.path(identity)))

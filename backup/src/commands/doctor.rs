@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lifeboat_core::clock::SystemClock;
-use lifeboat_docker::Engine;
+use lifeboat_docker::{DEFAULT_SOCKET, Engine};
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
 
@@ -22,10 +22,7 @@ pub(crate) struct Args {
     keys: ViewerFlags,
 }
 
-/// Where an engine listens unless it is told otherwise.
-const SOCKET: &str = "/var/run/docker.sock";
-
-/// What is wrong is a no; what could not be looked at is no yes.
+/// One check that found something wrong makes the answer negative. One that could not be made leaves it incomplete.
 fn outcome(states: impl Iterator<Item = DoctorState>) -> Outcome {
     states.fold(Outcome::Done, |outcome, state| match (outcome, state) {
         (Outcome::Negative, _) | (_, DoctorState::Wrong) => Outcome::Negative,
@@ -50,7 +47,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             };
             check("containers", state, detail);
         }
-        Err(_) if lifeboat_shell::engine_address().is_none() && !Path::new(SOCKET).exists() => {
+        Err(_) if lifeboat_shell::engine_address().is_none() && !Path::new(DEFAULT_SOCKET).exists() => {
             check("engine", DoctorState::Ok, "there is none on this host".to_owned());
         }
         Err(error) => check("engine", DoctorState::Unknown, error.to_string()),

@@ -81,10 +81,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     let is_complete = listing.unreadable.is_empty();
     let mut lines = Vec::new();
-    let wanted = |s: &Snapshot| {
-        args.host.as_ref().is_none_or(|host| s.host() == host)
-            && args.tag.iter().all(|tag| s.tags().contains(tag))
-    };
+    let wanted = |s: &Snapshot| s.is_of(args.host.as_deref(), &args.tag);
     let (chosen, kept): (Vec<Snapshot>, Vec<(Snapshot, Vec<&str>)>) = if rules.is_empty() {
         let mut chosen = Vec::new();
         for name in &args.snapshots {

@@ -17,7 +17,7 @@ use crate::EngineError;
 use crate::means::EngineMeans;
 
 /// Where the engine listens when nothing else is said.
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// The oldest API version whose answers Lifeboat understands (engine 20.10).
 const OLDEST_API: (u32, u32) = (1, 41);

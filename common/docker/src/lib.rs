@@ -23,6 +23,6 @@ pub mod scratch;
 pub mod selection;
 pub mod volume;
 
-pub use engine::{Engine, EngineFacts};
+pub use engine::{DEFAULT_SOCKET, Engine, EngineFacts};
 pub use error::EngineError;
 pub use means::{CgroupDriver, Cgroups, EngineMeans};

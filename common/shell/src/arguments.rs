@@ -71,8 +71,7 @@ fn holds_value(argument: &OsStr, name: &str) -> bool {
 pub(crate) fn failure<P: CommandFactory>(error: &clap::Error) -> Failure {
     let rendered = error.render().to_string();
     let said = rendered.trim().trim_start_matches("error: ");
-    let message = said.split("\n\n").next().unwrap_or(said).to_owned();
-    let message: Vec<&str> = message.split_whitespace().collect();
+    let message: Vec<&str> = said.split("\n\n").next().unwrap_or(said).split_whitespace().collect();
     let advice = hint::<P>(error).unwrap_or_else(|| "see --help of the verb".to_owned());
     Failure::usage(message.join(" "), advice)
 }

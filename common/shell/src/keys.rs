@@ -59,7 +59,7 @@ enum Chosen {
 }
 
 /// Of several keys the one that sees most: the recovery key, then the keeper key. A key on the command line comes before
-/// every one in the environment: whoever names the lesser key means it.
+/// every one in the environment, also one that sees less.
 fn choose(given: [Option<PathBuf>; 3], environment: [Option<PathBuf>; 3]) -> Option<Chosen> {
     let of = |[identity, keeper, writer]: [Option<PathBuf>; 3]| {
         let identity = identity.map(Chosen::Identity);

@@ -68,7 +68,7 @@ where
     ExitCode::from(code)
 }
 
-/// Tells of a command line that cannot be parsed, or gives the help that was asked for; the exit code.
+/// Prints what is wrong with the command line, or the help that was asked for. Returns the exit code.
 #[expect(clippy::print_stdout, reason = "the shell is the crate that prints")]
 fn misused<P: Program>(error: &clap::Error) -> u8 {
     // Help and version are no errors and go to standard output; clap knows which is which.

@@ -87,8 +87,14 @@ impl PinFile {
     /// Moves the pins forward, never back. Where they cannot be written, as on a disk that is full or only for reading, that is
     /// told: nothing else is worse for it than that a later rollback of the storage may go unnoticed.
     pub(crate) fn advance(&self, seen: &Pins) -> Result<(), VaultError> {
+        let Some(path) = &self.path else { return Ok(()) };
         // What cannot be read is another matter: then nobody knows what was seen.
-        self.read()?;
+        let known = self.read()?;
+        let mut advanced = known.clone();
+        advanced.advance(seen);
+        if advanced == known && path.exists() {
+            return Ok(());
+        }
         if let Err(error) = self.move_on(seen) {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(
@@ -102,14 +108,6 @@ impl PinFile {
     /// Another process may move the pins at the same time: the furthest ones stay.
     fn move_on(&self, seen: &Pins) -> Result<(), VaultError> {
         let Some(path) = &self.path else { return Ok(()) };
-        let is_there = |pins: &Pins| {
-            let mut advanced = pins.clone();
-            advanced.advance(seen);
-            advanced == *pins && path.exists()
-        };
-        if is_there(&self.read()?) {
-            return Ok(());
-        }
         let failed = |source| VaultError::Local { path: path.clone(), action: "written", source };
         let folder = path.parent().unwrap_or(Path::new("."));
         private_folder::make(folder).map_err(failed)?;

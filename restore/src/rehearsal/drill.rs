@@ -253,30 +253,26 @@ impl<'a> Drill<'a> {
         volumes: &[SnapshotVolume],
     ) -> Result<Option<(&'a Engine, Crew)>, Halt> {
         let bytes: u64 = volumes.iter().map(|volume| volume.bytes).sum();
+        // The data is restored and compared all the same.
+        let not_tested = &mut self.report.not_tested;
+        let folders = self.options.grounds.folders();
+        let mut start_nothing = |reason: String| {
+            not_tested.push(reason);
+            enough_space(folders, bytes).map(|()| None)
+        };
         let definitions = definitions.filter(|definitions| !definitions.containers.is_empty());
         let (engine, definitions) = match (self.options.engine, definitions) {
             (Ok(engine), Some(definitions)) => (engine, definitions),
             (_, None) => {
-                self.report
-                    .not_tested
-                    .push("the snapshot holds no containers: nothing was started".to_owned());
-                enough_space(self.options.grounds.folders(), bytes)?;
-                return Ok(None);
+                return start_nothing("the snapshot holds no containers: nothing was started".to_owned());
             }
-            (Err(reason), Some(_)) => {
-                self.report.not_tested.push(format!("nothing was started: {reason}"));
-                enough_space(self.options.grounds.folders(), bytes)?;
-                return Ok(None);
-            }
+            (Err(reason), Some(_)) => return start_nothing(format!("nothing was started: {reason}")),
         };
         let crew = match Crew::muster(engine, &definitions).await {
             Ok(crew) => crew,
-            // The data is looked at all the same.
             Err(error @ EngineError::ImageMissing { .. }) => {
                 let advice = error.advice().unwrap_or_default();
-                self.report.not_tested.push(format!("nothing was started: {error}; {advice}"));
-                enough_space(self.options.grounds.folders(), bytes)?;
-                return Ok(None);
+                return start_nothing(format!("nothing was started: {error}; {advice}"));
             }
             Err(error) => return Err(error.into()),
         };

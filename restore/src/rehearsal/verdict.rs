@@ -110,34 +110,19 @@ pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>, reached: &
             service.name
         ));
     }
-    let failures: Vec<&str> = report.checks.iter().filter(|c| !c.passed).map(|c| c.name.as_str()).collect();
-    if let Some(wall) = failures_of_the_walls(report, reached) {
-        return open(format!(
-            "{} of {} checks failed, and they seem to have run against {wall}: {}.",
-            failures.len(),
-            report.checks.len(),
-            failures.join(", ")
-        ));
-    }
-    let mut of_failed =
-        report.checks.iter().filter(|check| !check.passed).map(|check| lacks(report, &check.service));
-    if let Some(Some(folder)) = of_failed.next()
-        && of_failed.all(|folder| folder.is_some())
-    {
-        return open(format!(
-            "{} of {} checks failed, and the services ran without the host's {folder}: {}.",
-            failures.len(),
-            report.checks.len(),
-            failures.join(", ")
-        ));
-    }
+    let failures: Vec<_> = report.checks.iter().filter(|check| !check.passed).collect();
     if !failures.is_empty() {
-        return failed(format!(
-            "{} of {} checks failed: {}.",
-            failures.len(),
-            report.checks.len(),
-            failures.join(", ")
-        ));
+        let counted = format!("{} of {} checks failed", failures.len(), report.checks.len());
+        let names: Vec<&str> = failures.iter().map(|check| check.name.as_str()).collect();
+        let names = names.join(", ");
+        if let Some(wall) = failures_of_the_walls(report, reached) {
+            return open(format!("{counted}, and they seem to have run against {wall}: {names}."));
+        }
+        let folders: Option<Vec<&str>> = failures.iter().map(|check| lacks(report, &check.service)).collect();
+        if let Some(folder) = folders.as_ref().and_then(|folders| folders.first()) {
+            return open(format!("{counted}, and the services ran without the host's {folder}: {names}."));
+        }
+        return failed(format!("{counted}: {names}."));
     }
     match stopped {
         Some(Stopped::Wrong(reason)) => return failed(reason.clone()),

@@ -148,11 +148,10 @@ impl Containers {
         let started = Instant::now();
         let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
         let rested = quiesced.rested();
-        let read = self.read_volumes(captured, mode, excludes, ui).await;
-        let read = match read {
-            Ok(read) => self.notice_writers(read, &rested, ui).await,
-            Err(failure) => Err(failure),
-        };
+        let mut read = self.read_volumes(captured, mode, excludes, ui).await;
+        if let Ok(captured) = &mut read {
+            self.notice_writers(captured, &rested, ui).await;
+        }
         let released = quiesced.release(&SystemClock).await;
         let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         let (read, unreleased) = match (read, released) {
@@ -168,12 +167,7 @@ impl Containers {
     }
 
     /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
-    async fn notice_writers(
-        &self,
-        mut captured: Captured,
-        rested: &[rest::Rested],
-        ui: &Ui,
-    ) -> Result<Captured, Failure> {
+    async fn notice_writers(&self, captured: &mut Captured, rested: &[rest::Rested], ui: &Ui) {
         let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
         let now = match self.engine.select(&Wanted { volumes, ..Wanted::default() }).await {
             Ok(now) => now,
@@ -184,7 +178,7 @@ impl Containers {
                 for volume in &self.selection.volumes {
                     captured.weaken(&volume.name);
                 }
-                return Ok(captured);
+                return;
             }
         };
         let rested: Vec<String> = rested.iter().map(|rested| rested.container.clone()).collect();
@@ -195,7 +189,6 @@ impl Containers {
                 ));
             }
         }
-        Ok(captured)
     }
 
     async fn read_volumes(

@@ -55,14 +55,22 @@ pub(super) async fn wait_for_input(name: &str, empty: Empty, ui: &Ui) -> Result<
     }
 }
 
-fn stream(name: &str, kind: &str, reader: impl Read + Send + 'static, time: i64) -> Stream {
-    Stream {
+/// Captures what `reader` gives as a file called `name`.
+async fn capture(
+    captured: Captured,
+    name: &str,
+    reader: impl Read + Send + 'static,
+    ui: &Ui,
+) -> Result<Captured, VaultError> {
+    let time = captured.writer.time().as_second();
+    let stream = Stream {
         kind: StreamKind::Stdin,
         name: name.to_owned(),
         consistency: Consistency::None,
-        memory_key: format!("{kind} {name}"),
+        memory_key: format!("stdin {name}"),
         source: Box::new(BytesSource::new(name, reader, time)),
-    }
+    };
+    captured.add(stream, ui).await
 }
 
 /// Captures standard input.
@@ -72,8 +80,7 @@ pub(super) async fn input(
     empty: Empty,
     ui: &Ui,
 ) -> Result<Captured, Failure> {
-    let time = captured.writer.time().as_second();
-    let captured = captured.add(stream(name, "stdin", std::io::stdin(), time), ui).await?;
+    let captured = capture(captured, name, std::io::stdin(), ui).await?;
     empty.check(captured.streams.last())?;
     Ok(captured)
 }
@@ -108,8 +115,7 @@ pub(super) async fn output(
     let Some(printed) = running.0.stdout.take() else {
         return Err(VaultError::Internal("the command has no output").into());
     };
-    let time = captured.writer.time().as_second();
-    let captured = captured.add(stream(name, "stdin", printed, time), ui).await?;
+    let captured = capture(captured, name, printed, ui).await?;
     let ended = running.0.wait().map_err(|error| {
         Failure::refused(format!("it cannot be told how `{shown}` ended: {error}"), "run it again")
     })?;
