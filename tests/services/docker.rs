@@ -11,7 +11,7 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::{Entropy, OsEntropy};
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::definitions::Definitions;
-use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
+use lifeboat_docker::quiesce::{Mode, QuiesceOptions, Quiesced};
 use lifeboat_docker::selection::{Activity, Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_tests::gate::{Missing, setting, trials_with};
@@ -284,8 +284,17 @@ fn definitions(found: &Docker) {
     });
 }
 
-fn options(mode: Mode, folder: &Path) -> QuiesceOptions<'_> {
-    QuiesceOptions { mode, journal_folder: folder, clock: &SystemClock, entropy: &OsEntropy }
+/// Brings the writers of `selection` to rest, with the journal in `folder`.
+pub(crate) async fn quiesce(
+    engine: &Engine,
+    selection: &Selection,
+    mode: Mode,
+    folder: &Path,
+    cancel: &CancellationToken,
+) -> Result<Quiesced, EngineError> {
+    let options = QuiesceOptions { journal_folder: folder, clock: &SystemClock, entropy: &OsEntropy };
+    let plan = engine.plan_rest(selection, mode).await?;
+    engine.quiesce(&plan, &options, cancel).await
 }
 
 fn quiescing(found: &Docker) {
@@ -304,16 +313,17 @@ fn quiescing(found: &Docker) {
         for (mode, at_rest) in [(Mode::Stop, "exited"), (Mode::Pause, "paused"), (Mode::None, "running")] {
             let selected = engine.select(&wanted).await.unwrap();
             let cancel = CancellationToken::new();
-            let held = engine.quiesce(&selected, &options(mode, folder.path()), &cancel).await.unwrap();
+            let held = quiesce(&engine, &selected, mode, folder.path(), &cancel).await.unwrap();
             assert_eq!((state(&writer).as_str(), state(&reader).as_str()), (at_rest, "running"), "{mode:?}");
             assert_eq!(held.rested().len(), usize::from(mode != Mode::None));
             if mode == Mode::Stop {
                 // Another run must not take the same container, nor settle the journal of a living one.
-                let again = engine.settle(folder.path(), &SystemClock).await.unwrap();
+                let again =
+                    engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
                 assert!(again.brought_back.is_empty());
                 assert_eq!(state(&writer), "exited");
             }
-            held.release(&SystemClock).await.unwrap();
+            held.release(&SystemClock, &CancellationToken::new()).await.unwrap();
             assert_eq!((state(&writer).as_str(), state(&idle).as_str()), ("running", "exited"), "{mode:?}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the journal is gone");
         }
@@ -321,8 +331,7 @@ fn quiescing(found: &Docker) {
         let selected = engine.select(&wanted).await.unwrap();
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let error =
-            engine.quiesce(&selected, &options(Mode::Stop, folder.path()), &cancel).await.unwrap_err();
+        let error = quiesce(&engine, &selected, Mode::Stop, folder.path(), &cancel).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);
         assert_eq!(state(&writer), "running");
         // Stopping a container that the engine then removes is refused before anything is touched.
@@ -340,8 +349,7 @@ fn quiescing(found: &Docker) {
         ]);
         let selected = engine.select(&wanted).await.unwrap();
         let cancel = CancellationToken::new();
-        let error =
-            engine.quiesce(&selected, &options(Mode::Stop, folder.path()), &cancel).await.unwrap_err();
+        let error = quiesce(&engine, &selected, Mode::Stop, folder.path(), &cancel).await.unwrap_err();
         assert!(matches!(error, EngineError::CannotQuiesce { .. }), "{error:?}");
         assert_eq!((state(&writer).as_str(), state(&fleeting).as_str()), ("running", "running"));
     });
@@ -356,8 +364,7 @@ pub(crate) fn work(job: &str) {
         let wanted = Wanted { volumes: vec![volume.to_owned()], ..Default::default() };
         let selected = engine.select(&wanted).await.unwrap();
         let cancel = CancellationToken::new();
-        let _held =
-            engine.quiesce(&selected, &options(Mode::Stop, Path::new(folder)), &cancel).await.unwrap();
+        let _held = quiesce(&engine, &selected, Mode::Stop, Path::new(folder), &cancel).await.unwrap();
         println!("held");
         std::future::pending::<()>().await;
     });
@@ -387,10 +394,10 @@ fn killed_while_holding(found: &Docker) {
     assert_eq!(state(&writer), "exited", "nobody is there to start it");
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
-        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
         assert_eq!(settled.brought_back, [play.name("writer")]);
         assert_eq!(state(&writer), "running");
-        let again = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        let again = engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
         assert_eq!(again, lifeboat_docker::quiesce::Settled::default());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     });
@@ -430,7 +437,7 @@ fn killed_during_stop(found: &Docker) {
     assert_eq!(state(&writer), "running", "the engine is still at it");
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
-        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
         assert_eq!(settled.brought_back, [play.name("writer")]);
         assert_eq!(state(&writer), "running");
         assert_eq!(engine.container(&writer).await.unwrap().activity, Activity::Running);
@@ -452,7 +459,7 @@ fn taken_over(found: &Docker) {
     docker(&["stop", "--time", "1", &writer]);
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
-        let settled = engine.settle(folder.path(), &SystemClock).await.unwrap();
+        let settled = engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
         assert!(settled.brought_back.is_empty(), "{settled:?}");
         assert_eq!(settled.journals.len(), 1);
         assert_eq!(state(&writer), "exited", "its owner stopped it on purpose");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;
+mod at_rest;
 mod docker;
 mod fields;
 mod gc;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
     }
     let mut trials = Vec::new();
     trials.extend(age::trials());
+    trials.extend(at_rest::trials());
     trials.extend(docker::trials());
     trials.extend(fields::trials());
     trials.extend(gc::trials());

@@ -13,7 +13,7 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::Engine;
 use lifeboat_docker::definitions::Definitions;
-use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
+use lifeboat_docker::quiesce::Mode;
 use lifeboat_docker::selection::Wanted;
 use lifeboat_report::Report;
 use lifeboat_report::drill::{DrillReport, Verdict};
@@ -24,7 +24,7 @@ use lifeboat_restore::rehearsal::{
 use lifeboat_tests::gate::{Missing, setting, trials_with};
 use tokio_util::sync::CancellationToken;
 
-use crate::docker::{Docker, Playground, docker, eventually, runtime};
+use crate::docker::{Docker, Playground, docker, eventually, quiesce, runtime};
 use crate::sandbox::scratch_objects;
 
 #[derive(Clone)]
@@ -199,13 +199,9 @@ impl Application {
         let wanted = Wanted { projects: vec![self.play.prefix.clone()], ..Default::default() };
         let selection = engine.select(&wanted).await.unwrap();
         let definitions = engine.capture(&selection, SystemClock.now()).await.unwrap();
-        let options = QuiesceOptions {
-            mode: Mode::Stop,
-            journal_folder: self.journals.path(),
-            clock: &SystemClock,
-            entropy: &OsEntropy,
-        };
-        let held = engine.quiesce(&selection, &options, &CancellationToken::new()).await.unwrap();
+        let journals = self.journals.path();
+        let held =
+            quiesce(&engine, &selection, Mode::Stop, journals, &CancellationToken::new()).await.unwrap();
         let taken_at = SystemClock.now();
         let mut volumes = Vec::new();
         for volume in &selection.volumes {
@@ -220,7 +216,7 @@ impl Application {
             };
             volumes.push((described, copy));
         }
-        held.release(&SystemClock).await.unwrap();
+        held.release(&SystemClock, &CancellationToken::new()).await.unwrap();
         Copied { taken_at, definitions: Some(definitions), volumes, spoiled: false }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     match Engine::connect(lifeboat_shell::engine_address().as_deref()).await {
         Ok(engine) => {
             check("engine", DoctorState::Ok, format!("Docker answers at {}", engine.address()));
-            let settled = engine.settle(&quiesce::journal_folder(), &SystemClock).await?;
+            let settled = engine.settle(&quiesce::journal_folder(), &SystemClock, ui.cancellation()).await?;
             let (state, detail) = match (&settled.problems[..], &settled.brought_back[..]) {
                 ([], []) => (DoctorState::Ok, "no container was left at rest".to_owned()),
                 ([], back) => (DoctorState::Mended, format!("brought back {}", back.join(", "))),

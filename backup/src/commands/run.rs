@@ -1,5 +1,6 @@
 //! `run`: takes a snapshot.
 
+mod at_rest;
 mod containers;
 mod left_out;
 mod piped;
@@ -20,7 +21,8 @@ use lifeboat_vault::{
     StreamKind, StreamOutcome, VaultError, WriterKey, check_name, check_text,
 };
 
-use self::containers::{AtRest, Containers};
+use self::at_rest::AtRest;
+use self::containers::Containers;
 use self::left_out::LeaveOut;
 use self::piped::Empty;
 
@@ -183,7 +185,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         committed = writer.commit(&progress) => committed?,
         () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
     };
+    at_rest.look_after(ui).await;
     let unreleased = at_rest.unreleased.take();
+    let troubled = disturbed || at_rest.is_troubled();
     let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
     report.left_out = args.leave_out.tell(&excludes, ui);
     ui.report(&report);
@@ -191,7 +195,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ui.warn("the snapshot is stored; what failed is starting the containers again");
         return Err(failure);
     }
-    Ok(if report.incomplete || disturbed { Outcome::Incomplete } else { Outcome::Done })
+    Ok(if report.incomplete || troubled { Outcome::Incomplete } else { Outcome::Done })
 }
 
 /// What readers would refuse is refused before anything is stored or stopped.
@@ -323,6 +327,8 @@ fn report(
         seconds: started.elapsed().as_secs_f64(),
         rested: at_rest.containers,
         rest_seconds: at_rest.seconds,
+        left_running: at_rest.left_running,
+        troubles: at_rest.troubles,
         left_out: None,
         incomplete: committed.incomplete,
         unreadable: unreadable.collect(),

@@ -102,30 +102,24 @@ fn is_in_memory(volume: &Volume) -> bool {
     volume.options.get("type").is_some_and(|kind| IN_MEMORY.contains(&kind.as_str()))
 }
 
-/// Refuses a stop that would lose the content of a volume that lies in memory: one whose every running user is among
-/// `stopped`.
-pub(crate) fn refuse_loss(selection: &Selection, stopped: &[&Container]) -> Result<(), EngineError> {
+/// The volumes that lie in memory and whose every running user is among `stopped`: their content would be gone.
+pub(crate) fn lost_volumes<'a>(
+    selection: &'a Selection,
+    stopped: &[&Container],
+) -> impl Iterator<Item = &'a Volume> {
+    let is_stopped = |user: &Container| stopped.iter().any(|container| container.id == user.id);
+    let mut lost = Vec::new();
     for volume in selection.volumes.iter().filter(|volume| is_in_memory(volume)) {
         let mut users = selection
             .containers
             .iter()
-            .filter(|c| c.activity != Activity::Stopped && c.mounts.iter().any(|m| m.volume == volume.name));
-        let Some(last) = stopped.iter().find(|c| c.mounts.iter().any(|m| m.volume == volume.name)) else {
-            continue;
-        };
-        if users.all(|user| stopped.iter().any(|c| c.id == user.id)) {
-            return Err(EngineError::CannotQuiesce {
-                container: last.name.clone(),
-                reason: format!(
-                    "the volume `{}` lies in memory, and its content is gone when its last user stops",
-                    volume.name
-                ),
-                advice: "use --mode pause, or let a container that only reads the volume run meanwhile"
-                    .to_owned(),
-            });
+            .filter(|c| c.activity != Activity::Stopped && c.mounts.iter().any(|m| m.volume == volume.name))
+            .peekable();
+        if users.peek().is_some() && users.all(is_stopped) {
+            lost.push(volume);
         }
     }
-    Ok(())
+    lost.into_iter()
 }
 
 #[cfg(test)]
@@ -155,14 +149,14 @@ mod tests {
     type Case = (Vec<Volume>, Vec<Container>, &'static [&'static str], bool);
 
     #[test]
-    fn what_lies_in_memory_is_not_stopped_away() {
+    fn what_lies_in_memory_is_lost_with_its_last_user() {
         let memory = || volume("m", &json!({"type": "tmpfs", "device": "tmpfs"}));
         let bind = || volume("b", &json!({"type": "none", "o": "bind", "device": "/srv"}));
         let writer = || container("writer", true, &[("m", true), ("b", true)]);
         let other = || container("other", true, &[("m", true)]);
         let reader = || container("reader", true, &[("m", false)]);
         let idle = || container("idle", false, &[("m", true)]);
-        // Volumes, containers, those that are stopped, and whether that is refused.
+        // Volumes, containers, those that are stopped, and whether something is lost.
         let cases: [Case; 6] = [
             (vec![memory()], vec![writer()], &["writer"], true),
             (vec![memory()], vec![writer(), other()], &["writer", "other"], true),
@@ -171,11 +165,11 @@ mod tests {
             (vec![memory()], vec![reader()], &[], false),
             (vec![bind()], vec![writer()], &["writer"], false),
         ];
-        for (volumes, containers, stopped, refused) in cases {
+        for (volumes, containers, stopped, lost) in cases {
             let selection = Selection { volumes, containers };
             let stopped: Vec<&Container> =
                 selection.containers.iter().filter(|c| stopped.contains(&c.id.as_str())).collect();
-            assert_eq!(refuse_loss(&selection, &stopped).is_err(), refused, "{selection:?}");
+            assert_eq!(lost_volumes(&selection, &stopped).next().is_some(), lost, "{selection:?}");
         }
     }
 

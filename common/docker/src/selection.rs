@@ -67,6 +67,10 @@ pub struct Container {
     pub activity: Activity,
     /// When it was last started, as the engine says it.
     pub started_at: String,
+    /// What its health check says.
+    pub health: Health,
+    /// The exit code of its last run, if that has ended.
+    pub exit_code: i64,
     /// The compose service that it is an instance of.
     pub service: Option<Service>,
     /// The services of its project that must be up before it.
@@ -92,6 +96,19 @@ pub enum Activity {
     Running,
     /// Its processes are frozen.
     Paused,
+}
+
+/// What a container's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It has none.
+    Unchecked,
+    /// It has not passed yet, and may still.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It failed as often as it may.
+    Unhealthy,
 }
 
 /// One container's place in a compose project.
@@ -177,6 +194,13 @@ impl Container {
                 _ => Activity::Stopped,
             },
             started_at: text(&state["StartedAt"]),
+            health: match state["Health"]["Status"].as_str() {
+                Some("starting") => Health::Starting,
+                Some("healthy") => Health::Healthy,
+                Some("unhealthy") => Health::Unhealthy,
+                _ => Health::Unchecked,
+            },
+            exit_code: state["ExitCode"].as_i64().unwrap_or(0),
             service: Service::from_labels(&labels),
             depends_on: Dependency::from_labels(&labels),
             mounts: volume_mounts(&document["Mounts"]),
@@ -193,6 +217,11 @@ impl Container {
             orchestrated: labels.contains_key("com.docker.swarm.task.id")
                 || labels.contains_key("io.kubernetes.pod.uid"),
         }
+    }
+
+    /// Whether it lives in the network, the processes or the memory of `other`.
+    pub fn shares_what_is_of(&self, other: &Self) -> bool {
+        self.shares_with.iter().any(|name| *name == other.id || *name == other.name)
     }
 
     /// Whether it runs and may write to `volume`.

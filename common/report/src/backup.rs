@@ -118,10 +118,16 @@ pub struct RunReport {
     pub stored_bytes: u64,
     /// How long the run took, in seconds.
     pub seconds: f64,
-    /// Containers that were brought to rest while volumes were read, and what was done to each.
+    /// Containers that were brought to rest while volumes were read, by name; in a dry run, those that would be.
     pub rested: Vec<String>,
     /// How long containers were at rest, in seconds.
     pub rest_seconds: Option<f64>,
+    /// Containers that kept writing to a volume because they could not be stopped without harm, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_running: Vec<String>,
+    /// What is wrong with containers that were started again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// What was left out on purpose, where something was to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOutLine>,
@@ -193,8 +199,21 @@ impl Report for RunReport {
             bytes(self.stored_bytes),
             seconds(self.seconds)
         );
-        if let Some(rest) = self.rest_seconds.filter(|_| !self.rested.is_empty()) {
-            let _ = writeln!(text, "at rest for {}: {}", seconds(rest), self.rested.join(", "));
+        match self.rest_seconds {
+            Some(rest) if !self.rested.is_empty() => {
+                let _ = writeln!(text, "at rest for {}: {}", seconds(rest), self.rested.join(", "));
+            }
+            None if self.snapshot.is_none() && !self.rested.is_empty() => {
+                let _ = writeln!(text, "would be at rest: {}", self.rested.join(", "));
+            }
+            _ => {}
+        }
+        if !self.left_running.is_empty() {
+            let _ = writeln!(text, "LEFT RUNNING: {}", self.left_running.join(", "));
+        }
+        if !self.troubles.is_empty() {
+            let _ = writeln!(text, "NOT AS BEFORE:");
+            text.push_str(&first_lines(&self.troubles, 20));
         }
         if let Some(left_out) = self.left_out {
             text.push_str(&left_out.text());

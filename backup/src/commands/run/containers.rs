@@ -8,12 +8,13 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::definitions::{Definitions, MountKind};
 use lifeboat_docker::held::Held;
-use lifeboat_docker::quiesce::{self as rest, QuiesceOptions};
+use lifeboat_docker::quiesce::{self as rest, QuiesceOptions, RestPlan};
 use lifeboat_docker::selection::{Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_vault::{Consistency, Excludes, Stream, StreamKind};
 
+use super::at_rest::AtRest;
 use super::volume_source::{VolumeSource, is_loss};
 use super::{Args, Captured, Mode};
 use crate::quiesce;
@@ -22,18 +23,11 @@ use crate::quiesce;
 pub(super) struct Containers {
     engine: Engine,
     selection: Selection,
+    /// Whom it brings to rest.
+    plan: RestPlan,
     /// For each volume, the folder that holds it, held open before anything stops.
     folders: Vec<Arc<Held>>,
     definitions: Definitions,
-}
-
-/// Who was at rest, and how long.
-#[derive(Default)]
-pub(super) struct AtRest {
-    pub(super) containers: Vec<String>,
-    pub(super) seconds: Option<f64>,
-    /// Why some of them are not back.
-    pub(super) unreleased: Option<Failure>,
 }
 
 /// A folder of the host that a container has, and that no volume holds.
@@ -90,7 +84,7 @@ impl Containers {
         }
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
         // What a killed run left stopped comes back before anything else.
-        let settled = engine.settle(&journals, &SystemClock).await?;
+        let settled = engine.settle(&journals, &SystemClock, ui.cancellation()).await?;
         for container in &settled.brought_back {
             ui.warn(&format!(
                 "an earlier run was killed and left `{container}` at rest; it has been brought back"
@@ -118,11 +112,17 @@ impl Containers {
         for folder in &folders_of_host {
             ui.warn(&format!("{}, and it is not in the snapshot: {}", folder.said, folder.advice()));
         }
+        let mode = match args.mode {
+            Mode::None => rest::Mode::None,
+            Mode::Pause => rest::Mode::Pause,
+            Mode::Stop => rest::Mode::Stop,
+        };
+        let plan = engine.plan_rest(&selection, mode).await?;
         let mut folders = Vec::new();
         for volume in &selection.volumes {
             folders.push(Arc::new(engine.hold_volume(volume).await?));
         }
-        Ok(Some(Self { engine, selection, folders, definitions }))
+        Ok(Some(Self { engine, selection, plan, folders, definitions }))
     }
 
     /// Brings writers to rest, reads the volumes, and brings the writers back, whatever happened between.
@@ -134,36 +134,47 @@ impl Containers {
         ui: &Ui,
     ) -> Result<(Captured, AtRest), Failure> {
         let journal_folder = quiesce::journal_folder();
-        let mode = if args.dry_run { Mode::None } else { args.mode };
-        let options = QuiesceOptions {
-            mode: match mode {
-                Mode::None => rest::Mode::None,
-                Mode::Pause => rest::Mode::Pause,
-                Mode::Stop => rest::Mode::Stop,
-            },
-            journal_folder: &journal_folder,
-            clock: &SystemClock,
-            entropy: &OsEntropy,
-        };
+        let options =
+            QuiesceOptions { journal_folder: &journal_folder, clock: &SystemClock, entropy: &OsEntropy };
+        let mut at_rest = AtRest::default();
+        at_rest.tell_left_running(self.plan.left_running(), ui);
+        if args.dry_run {
+            at_rest.containers = self.plan.to_rest().iter().map(|container| container.name.clone()).collect();
+            let captured = self.read_volumes(captured, Mode::None, excludes, ui).await?;
+            return Ok((captured, at_rest));
+        }
         let started = Instant::now();
-        let quiesced = self.engine.quiesce(&self.selection, &options, ui.cancellation()).await?;
+        let quiesced = self.engine.quiesce(&self.plan, &options, ui.cancellation()).await?;
         let rested = quiesced.rested();
-        let mut read = self.read_volumes(captured, mode, excludes, ui).await;
+        let mut read = self.read_volumes(captured, args.mode, excludes, ui).await;
         if let Ok(captured) = &mut read {
             self.notice_writers(captured, &rested, ui).await;
         }
-        let released = quiesced.release(&SystemClock).await;
-        let seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
-        let (read, unreleased) = match (read, released) {
+        let released = quiesced.release(&SystemClock, ui.cancellation()).await;
+        at_rest.seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
+        at_rest.containers = rested.into_iter().map(|r| r.container).collect();
+        let unreleased = match released {
+            Ok(released) => {
+                at_rest.note_released(self.engine, released, ui);
+                None
+            }
+            Err(error) => Some(error.into()),
+        };
+        let read = match (read, unreleased) {
             // What was read is stored, whatever became of the containers.
-            (Ok(read), released) => (read, released.err().map(Failure::from)),
+            (Ok(read), unreleased) => {
+                at_rest.unreleased = unreleased;
+                read
+            }
             // That containers are still down matters more than what could not be read.
-            (Err(_), Err(unreleased)) => return Err(unreleased.into()),
-            (Err(failure), Ok(_)) => return Err(failure),
+            (Err(_), Some(unreleased)) => return Err(unreleased),
+            (Err(failure), None) => {
+                at_rest.look_after(ui).await;
+                return Err(failure);
+            }
         };
         let captured = read.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
-        let containers = rested.into_iter().map(|r| r.container).collect();
-        Ok((captured, AtRest { containers, seconds, unreleased }))
+        Ok((captured, at_rest))
     }
 
     /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
@@ -200,11 +211,13 @@ impl Containers {
     ) -> Result<Captured, Failure> {
         for (volume, held) in self.selection.volumes.iter().zip(&self.folders) {
             let written_to = self.selection.containers.iter().any(|c| c.writes_to(&volume.name));
+            let stays_live = self.plan.left_running().iter().any(|left| left.volumes.contains(&volume.name));
             let stream = Stream {
                 kind: StreamKind::Volume,
                 name: volume.name.clone(),
                 consistency: match mode {
                     _ if !written_to => Consistency::Idle,
+                    _ if stays_live => Consistency::None,
                     Mode::None => Consistency::None,
                     Mode::Pause => Consistency::Paused,
                     Mode::Stop => Consistency::Stopped,

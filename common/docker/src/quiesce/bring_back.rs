@@ -1,0 +1,366 @@
+//! Bringing containers back: in starting order, each when what it depends on is as far as it must be, and a look whether they
+//! stay up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::query_parameters::StartContainerOptions;
+use lifeboat_core::clock::Clock;
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::journal::{Entry, Found, Journal, Remedy, Step, shelf};
+use crate::EngineError;
+use crate::document::list;
+use crate::engine::{Engine, filtered};
+use crate::selection::{Activity, Condition, Container, Health, Service};
+
+/// How often a container that does not start is tried again.
+const START_ATTEMPTS: u32 = 3;
+
+/// How long between looks at a container that changes its state.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long a container waits for what it depends on before it is started anyway.
+const CONDITION_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long a container must have been up to count as back.
+const STAYS_UP: Duration = Duration::from_secs(3);
+
+/// A container that was started or unpaused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroughtBack {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was.
+    since: Instant,
+    /// When its run began that it was brought back to, as the engine says it; it is unknown when it could not be asked.
+    started_at: Option<String>,
+}
+
+impl BroughtBack {
+    /// What became of it, if it is not up any more.
+    fn fall(&self, now: &Container) -> Option<String> {
+        match &self.started_at {
+            _ if now.activity == Activity::Stopped => Some(format!("ended with exit code {}", now.exit_code)),
+            Some(before) if *before != now.started_at => Some(format!(
+                "ended with exit code {}, and the engine starts it again and again",
+                now.exit_code
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Containers that are back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// Those that were started or unpaused, in that order.
+    pub back: Vec<BroughtBack>,
+    /// What was started although something that it depends on is not as far as it must be, with the reason.
+    pub unmet: Vec<String>,
+}
+
+/// What settling left-over journals did.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// Journals that were replayed and are gone.
+    pub journals: Vec<PathBuf>,
+    /// Containers that were started or unpaused, by name.
+    pub brought_back: Vec<String>,
+    /// What could not be settled, or does not stay up, with the reason.
+    pub problems: Vec<String>,
+}
+
+/// How far a dependency has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Met,
+    Waiting,
+    /// It will not get there by itself; what became of it.
+    Failed(&'static str),
+}
+
+/// How far `other`, on which something depends under `condition`, has come.
+fn progress(condition: Condition, other: &Container) -> Progress {
+    let is_up = other.activity == Activity::Running;
+    match (condition, other.health) {
+        (Condition::Healthy, _) if !is_up => Progress::Failed("is not running"),
+        (Condition::Started, _) | (Condition::Healthy, Health::Unchecked | Health::Healthy) => Progress::Met,
+        (Condition::Healthy, Health::Starting) => Progress::Waiting,
+        (Condition::Healthy, Health::Unhealthy) => Progress::Failed("is unhealthy"),
+        (Condition::CompletedSuccessfully, _) if is_up => Progress::Waiting,
+        (Condition::CompletedSuccessfully, _) if other.exit_code == 0 => Progress::Met,
+        (Condition::CompletedSuccessfully, _) => Progress::Failed("failed"),
+    }
+}
+
+impl Engine {
+    /// Replays the journals that dead processes left in `folder`. Doing it twice does nothing the second time.
+    pub async fn settle(
+        &self,
+        folder: &Path,
+        clock: &dyn Clock,
+        hurry: &CancellationToken,
+    ) -> Result<Settled, EngineError> {
+        let found = shelf(folder)?;
+        let mut settled = Settled::default();
+        for (path, reason) in found.unreadable {
+            settled.problems.push(format!("{} cannot be read: {reason}", path.display()));
+        }
+        let mut all = Vec::new();
+        for journal in found.left_over {
+            let path = journal.path().to_owned();
+            if journal.engine() != self.facts().id {
+                settled.problems.push(format!("{} speaks of another engine", path.display()));
+                continue;
+            }
+            let (released, failed) = self.bring_back(&journal, clock, hurry).await;
+            settled.brought_back.extend(released.back.iter().map(|back| back.name.clone()));
+            settled.problems.extend(released.unmet);
+            all.extend(released.back);
+            if failed.is_empty() {
+                journal.finish()?;
+                settled.journals.push(path);
+            } else {
+                settled.problems.extend(failed);
+            }
+        }
+        settled.problems.extend(self.fallen(&all, hurry).await);
+        Ok(settled)
+    }
+
+    /// Which of those that were brought back are not up some seconds later, and what became of each. Once `hurry` is cancelled,
+    /// as it is at that moment.
+    pub async fn fallen(&self, back: &[BroughtBack], hurry: &CancellationToken) -> Vec<String> {
+        let mut fallen = Vec::new();
+        for one in back {
+            tokio::select! {
+                () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
+                () = hurry.cancelled() => {}
+            }
+            match self.container(&one.id).await {
+                Ok(now) => fallen.extend(one.fall(&now).map(|how| {
+                    format!(
+                        "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
+                        one.name
+                    )
+                })),
+                // Somebody removed it on purpose.
+                Err(error) if error.is_absent() => {}
+                Err(error) => {
+                    fallen.push(format!("it is not known whether `{}` stays up: {error}", one.name));
+                }
+            }
+        }
+        fallen
+    }
+
+    /// Brings back whom `journal` names. The second part are those that are not back, each with the reason.
+    pub(super) async fn bring_back(
+        &self,
+        journal: &Journal,
+        clock: &dyn Clock,
+        hurry: &CancellationToken,
+    ) -> (Released, Vec<String>) {
+        let (mut released, mut failed) = (Released::default(), Vec::new());
+        // What stopped last starts first.
+        for entry in journal.entries().iter().rev() {
+            match self.remedy(entry, journal.entries(), clock, hurry, &mut released.unmet).await {
+                Ok(Some(id)) => {
+                    let since = Instant::now();
+                    let started_at = self.container(&id).await.ok().map(|container| container.started_at);
+                    released.back.push(BroughtBack { id, name: entry.name.clone(), since, started_at });
+                }
+                Ok(None) => {}
+                Err(error) => failed.push(format!("{}: {error}", entry.name)),
+            }
+        }
+        (released, failed)
+    }
+
+    /// Puts one container back; gives the id of what was started or unpaused, if anything had to be.
+    async fn remedy(
+        &self,
+        entry: &Entry,
+        entries: &[Entry],
+        clock: &dyn Clock,
+        hurry: &CancellationToken,
+        unmet: &mut Vec<String>,
+    ) -> Result<Option<String>, EngineError> {
+        loop {
+            let container = match self.container(&entry.id).await {
+                Ok(container) => container,
+                Err(error) if error.is_absent() => return self.start_successor(entry).await,
+                Err(error) => return Err(error),
+            };
+            let found = Found { activity: container.activity, started_at: &container.started_at };
+            match entry.remedy(&found, clock.now()) {
+                Remedy::Leave => return Ok(None),
+                Remedy::Await(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                Remedy::Start => {
+                    unmet.extend(self.await_needs(&container, entries, hurry).await);
+                    self.start_surely(&entry.id).await?;
+                    return Ok(Some(entry.id.clone()));
+                }
+                Remedy::Unpause => {
+                    self.client()
+                        .unpause_container(&entry.id)
+                        .await
+                        .map_err(EngineError::call(format!("unpause container `{}`", entry.name)))?;
+                    return Ok(Some(entry.id.clone()));
+                }
+            }
+        }
+    }
+
+    /// Waits until those of `entries` that `container` depends on are as far as they must be; says which are not, and why.
+    async fn await_needs(
+        &self,
+        container: &Container,
+        entries: &[Entry],
+        hurry: &CancellationToken,
+    ) -> Vec<String> {
+        let Some(Service { project, .. }) = &container.service else { return Vec::new() };
+        let mut unmet = Vec::new();
+        for dependency in &container.depends_on {
+            let instances = entries.iter().filter(|entry| {
+                entry
+                    .service
+                    .as_ref()
+                    .is_some_and(|s| s.project == *project && s.service == dependency.service)
+            });
+            for instance in instances {
+                if let Some(why) = self.await_one(instance, dependency.condition, hurry).await {
+                    unmet.push(format!(
+                        "`{}` was started although `{}`, on which it depends, {why}",
+                        container.name, instance.name
+                    ));
+                }
+            }
+        }
+        unmet
+    }
+
+    /// Waits for one dependency; says what is wrong with it, if anything is.
+    async fn await_one(
+        &self,
+        instance: &Entry,
+        condition: Condition,
+        hurry: &CancellationToken,
+    ) -> Option<String> {
+        let deadline = Instant::now() + CONDITION_PATIENCE;
+        loop {
+            match self.container(&instance.id).await.map(|other| progress(condition, &other)) {
+                Ok(Progress::Met) => return None,
+                Ok(Progress::Failed(why)) => return Some(why.to_owned()),
+                Ok(Progress::Waiting) if hurry.is_cancelled() => {
+                    return Some("was not ready when the run was interrupted".to_owned());
+                }
+                Ok(Progress::Waiting) if Instant::now() >= deadline => {
+                    return Some(format!("was not ready within {} s", CONDITION_PATIENCE.as_secs()));
+                }
+                Ok(Progress::Waiting) => tokio::select! {
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    () = hurry.cancelled() => {}
+                },
+                // Another one has its place by now.
+                Err(error) if error.is_absent() => return None,
+                Err(error) => return Some(format!("cannot be looked at: {error}")),
+            }
+        }
+    }
+
+    /// The container is gone. If compose made another one in its place, that one runs; if it does not, it is started.
+    async fn start_successor(&self, entry: &Entry) -> Result<Option<String>, EngineError> {
+        let Some(service) = entry.service.as_ref().filter(|_| entry.step != Step::Planned) else {
+            return Ok(None);
+        };
+        let Some(successor) = self.instance(service).await? else { return Ok(None) };
+        if successor.activity != Activity::Stopped {
+            return Ok(None);
+        }
+        self.start_surely(&successor.id).await?;
+        Ok(Some(successor.id))
+    }
+
+    async fn instance(&self, service: &Service) -> Result<Option<Container>, EngineError> {
+        let project = format!("com.docker.compose.project={}", service.project);
+        let name = format!("com.docker.compose.service={}", service.service);
+        let number = format!("com.docker.compose.container-number={}", service.number);
+        let filters = [("label", project.as_str()), ("label", name.as_str()), ("label", number.as_str())];
+        let found =
+            self.get(&filtered("/containers/json?all=true", &filters), "list a service's containers").await?;
+        match list(&found).first().and_then(|c| c["Id"].as_str()) {
+            Some(id) => Ok(Some(self.container(id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn start_surely(&self, id: &str) -> Result<(), EngineError> {
+        let mut attempt = 1;
+        loop {
+            let started = self
+                .client()
+                .start_container(id, None::<StartContainerOptions>)
+                .await
+                .map_err(EngineError::call(format!("start container `{id}`")));
+            match started {
+                Err(error) if attempt < START_ATTEMPTS => {
+                    tracing::warn!("{error}; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Condition::{CompletedSuccessfully, Healthy, Started};
+
+    use super::*;
+
+    #[test]
+    fn what_something_depends_on_is_as_far_as_it_must_be() {
+        let container = |running: bool, health: &str, exit_code: i64| {
+            let state =
+                serde_json::json!({"Running": running, "ExitCode": exit_code, "Health": {"Status": health}});
+            Container::from_document(&serde_json::json!({"Id": "x", "Name": "/x", "State": state}), None)
+        };
+        for (condition, other, expected) in [
+            (Started, container(true, "starting", 0), Progress::Met),
+            (Started, container(false, "", 1), Progress::Met),
+            (Healthy, container(true, "", 0), Progress::Met),
+            (Healthy, container(true, "none", 0), Progress::Met),
+            (Healthy, container(true, "healthy", 0), Progress::Met),
+            (Healthy, container(true, "starting", 0), Progress::Waiting),
+            (Healthy, container(true, "unhealthy", 0), Progress::Failed("is unhealthy")),
+            (Healthy, container(false, "starting", 1), Progress::Failed("is not running")),
+            (CompletedSuccessfully, container(true, "", 0), Progress::Waiting),
+            (CompletedSuccessfully, container(false, "", 0), Progress::Met),
+            (CompletedSuccessfully, container(false, "", 2), Progress::Failed("failed")),
+        ] {
+            assert_eq!(progress(condition, &other), expected, "{condition:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn what_ended_or_was_started_once_more_does_not_stay_up() {
+        let now = |running: bool, started_at: &str| {
+            let state = serde_json::json!({"Running": running, "ExitCode": 7, "StartedAt": started_at});
+            Container::from_document(&serde_json::json!({"Id": "x", "Name": "/x", "State": state}), None)
+        };
+        let (since, known) = (Instant::now(), Some("1".to_owned()));
+        let back = |started_at| BroughtBack { id: "x".into(), name: "x".into(), since, started_at };
+        assert_eq!(back(known.clone()).fall(&now(true, "1")), None);
+        assert_eq!(back(None).fall(&now(true, "2")), None);
+        assert!(back(None).fall(&now(false, "1")).unwrap().contains("exit code 7"));
+        assert!(back(known).fall(&now(true, "2")).unwrap().contains("again and again"));
+    }
+}
