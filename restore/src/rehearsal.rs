@@ -12,6 +12,7 @@ mod guard;
 mod halt;
 mod plan;
 mod point;
+mod proof;
 mod room;
 mod tree_removal;
 mod verdict;

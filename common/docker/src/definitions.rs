@@ -276,15 +276,17 @@ impl ContainerParts {
         self.network_mode.strip_prefix("container:")
     }
 
-    /// What may be secret: the values of environment variables that the user set, not the image, and what stands in a
-    /// command or a health check where a password would.
+    /// What may be secret: the values of environment variables that the user set, not the image, but for plain paths, and what
+    /// stands in a command or a health check where a password would.
     pub fn secret_values(&self, image: Option<&ImageParts>) -> Vec<String> {
         let public: BTreeSet<&String> = image.map(|image| image.env.iter().collect()).unwrap_or_default();
         let set: Vec<&str> = self
             .env
             .iter()
             .filter(|pair| !public.contains(pair))
-            .filter_map(|pair| Some(pair.split_once('=')?.1))
+            .filter_map(|pair| pair.split_once('='))
+            .filter(|(name, value)| !secrets::is_plain_path(name, value))
+            .map(|(_, value)| value)
             .collect();
         let command =
             [&self.entrypoint, &self.cmd].map(|words| words.as_deref().unwrap_or_default().join(" "));

@@ -185,6 +185,14 @@ impl Engine {
         self.address.to_string()
     }
 
+    /// The socket where the engine was reached, where it is one of this host.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.address {
+            Address::Unix(path) => Some(path),
+            Address::Tcp(_) => None,
+        }
+    }
+
     /// Whether the engine speaks at least this API version.
     pub fn speaks(&self, major: u32, minor: u32) -> bool {
         let mut parts = self.facts.api_version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

@@ -19,6 +19,7 @@ pub mod order;
 mod own_labels;
 pub mod ownership;
 pub mod quiesce;
+pub mod redaction;
 pub mod scratch;
 pub mod selection;
 pub mod volume;

@@ -38,7 +38,7 @@ use std::time::Duration;
 use bollard::models::{Ipam, NetworkCreateRequest};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
-pub use self::boot::{NotReady, Ready, redacted};
+pub use self::boot::{NotReady, Ready};
 use self::bridge::Bridge;
 use self::cgroup::Cgroup;
 pub use self::cgroup::Together;
@@ -211,9 +211,9 @@ impl Sandbox {
     /// into. Says where it is mounted.
     ///
     /// # Errors
-    /// [`EngineError::NoDisk`] when it cannot be made.
+    /// [`EngineError::NoDisk`] when it cannot be made, or when the engine does not see it.
     pub async fn limit_volumes(&mut self, folder: &Path, bytes: u64) -> Result<PathBuf, EngineError> {
-        let disk = Disk::make(folder, bytes).await?;
+        let disk = Disk::make(&self.engine, folder, bytes).await?;
         Ok(self.disk.insert(disk).mounted().to_owned())
     }
 

@@ -251,7 +251,7 @@ fn bears_mark(directory: &Path, created_at: &str) -> bool {
 
 /// Whether `directory` is a mount point in the lines of a `/proc/…/mountinfo` (proc(5): the fifth field, with blanks and
 /// backslashes in octal).
-fn is_mountpoint(mountinfo: &str, directory: &Path) -> bool {
+pub(crate) fn is_mountpoint(mountinfo: &str, directory: &Path) -> bool {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|field| {
         let plain =
             field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_docker::EngineError;
-use lifeboat_docker::scratch::{ExecCommand, Sandbox, redacted};
+use lifeboat_docker::redaction::redacted;
+use lifeboat_docker::scratch::{ExecCommand, Sandbox};
 use lifeboat_report::drill::DrilledCheck;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -258,7 +258,7 @@ impl<'a> Drill<'a> {
         let folders = self.options.grounds.folders();
         let mut start_nothing = |reason: String| {
             not_tested.push(reason);
-            enough_space(folders, bytes).map(|()| None)
+            enough_space(&[(folders, bytes)]).map(|()| None)
         };
         let definitions = definitions.filter(|definitions| !definitions.containers.is_empty());
         let (engine, definitions) = match (self.options.engine, definitions) {
@@ -303,9 +303,14 @@ impl<'a> Drill<'a> {
             }));
         }
         caveats::note(&mut self.report, self.options.plan, &crew, &definitions, engine);
-        for folder in [&engine.facts().root, self.options.grounds.folders()] {
-            enough_space(folder, bytes)?;
-        }
+        // What is no volume lies in the drill's folder; the volumes as well, where the plan gives them a disk of their own.
+        let in_volumes = volumes.iter().filter(|volume| volume.kind == SourceKind::Volume);
+        let in_volumes: u64 = in_volumes.map(|volume| volume.bytes).sum();
+        let of_engine = if self.options.plan.volumes_bytes.is_some() { 0 } else { in_volumes };
+        enough_space(&[
+            (&engine.facts().root, of_engine),
+            (self.options.grounds.folders(), bytes - of_engine),
+        ])?;
         let together = Together {
             memory_bytes: self.memory(engine),
             processes: self.options.plan.processes,
@@ -315,8 +320,7 @@ impl<'a> Drill<'a> {
         if let (Some(size), Some(berth)) = (self.options.plan.volumes_bytes, &self.berth) {
             let folder = berth.make_folder().map_err(|error| Halt::NoReport(error.into()))?;
             let mounted = sandbox.limit_volumes(folder, size).await?;
-            let bytes = volumes.iter().filter(|volume| volume.kind == SourceKind::Volume);
-            disk_holds(&mounted, size, bytes.map(|volume| volume.bytes).sum())?;
+            disk_holds(&mounted, size, in_volumes)?;
             self.guard.watch_disk(mounted, size);
         }
         Ok(Some((engine, crew)))

@@ -223,23 +223,6 @@ impl Plan {
     }
 }
 
-impl Check {
-    /// Whether it says something about the data, not only that something answers.
-    pub fn proves_data(&self) -> bool {
-        match &self.action {
-            Action::Sql { query, .. } => reads_a_table(query),
-            Action::Exec { stdout, proves_data, .. } => *proves_data || stdout.is_some(),
-            Action::Tcp { .. } => false,
-        }
-    }
-}
-
-/// Whether a query asks about something that is stored: `select 1` is answered by any database.
-fn reads_a_table(query: &str) -> bool {
-    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.any(|word| ["from", "table", "call"].iter().any(|known| word.eq_ignore_ascii_case(known)))
-}
-
 impl Expectation {
     /// Whether `output` is as expected. The line end that most programs add does not count.
     pub fn is_met(&self, output: &str) -> bool {
@@ -541,16 +524,6 @@ mod tests {
         assert!(
             matches!(&plan.checks[0].action, Action::Sql { rows, user, .. } if rows == "100000" && user == "postgres")
         );
-        for (query, proves) in [
-            ("select count(*) from orders", true),
-            ("TABLE orders", true),
-            ("select 1", false),
-            ("select 1+0 as orders", false),
-            ("select 'transfrom'", false),
-            ("select version()", false),
-        ] {
-            assert_eq!(reads_a_table(query), proves, "{query}");
-        }
         assert_eq!(plan.checks.iter().map(Check::proves_data).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(plan.checks[1].name, "check 2");
         assert!(plan.sha256.is_some());

@@ -1,6 +1,7 @@
 //! Room on the disks that a drill writes to: what there is, and what must stay.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::grounds::FolderError;
@@ -76,8 +77,30 @@ pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Ha
     )))
 }
 
+/// Whether there is room below each folder for what goes there, in bytes, and something more. Folders of one file system share
+/// its room.
+pub(super) fn enough_space(folders: &[(&Path, u64)]) -> Result<(), Halt> {
+    for (folder, _) in folders {
+        let device = device(folder)?;
+        let mut together = 0_u64;
+        for (other, bytes) in folders {
+            if self::device(other)? == device {
+                together = together.saturating_add(*bytes);
+            }
+        }
+        room_for(folder, together)?;
+    }
+    Ok(())
+}
+
+fn device(folder: &Path) -> Result<u64, Halt> {
+    let failed = |source| FolderError { operation: "look at", path: folder.to_owned(), source };
+    let found = std::fs::metadata(folder).map_err(|source| Halt::NoReport(failed(source).into()))?;
+    Ok(found.dev())
+}
+
 /// Whether there is room for `bytes` below `folder`, and something more.
-pub(super) fn enough_space(folder: &Path, bytes: u64) -> Result<(), Halt> {
+fn room_for(folder: &Path, bytes: u64) -> Result<(), Halt> {
     let free = below(folder)?.bytes;
     let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
     if free >= needed {
@@ -103,5 +126,19 @@ mod tests {
         assert_eq!(want(FLOOR.bytes, FLOOR.files), "");
         assert!(want(FLOOR.bytes - 1, u64::MAX).contains("191 MiB were left"));
         assert!(want(u64::MAX, 7).contains("room for only 7 more"));
+    }
+
+    #[test]
+    fn folders_of_one_disk_share_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path(), Path::new("/proc"));
+        let free = Room::below(one).unwrap().bytes;
+        let half = free / 10 * 6;
+        assert!(enough_space(&[(one, half)]).is_ok());
+        assert!(enough_space(&[(one, half), (one, half)]).is_err());
+        assert!(enough_space(&[(one, 0), (one, half)]).is_ok());
+        let Err(Halt::Stopped(_)) = enough_space(&[(one, half), (two, half)]) else {
+            panic!("a file system without room takes nothing");
+        };
     }
 }

@@ -28,9 +28,40 @@ pub(super) fn within(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|found| Some(found.get(1)?.as_str()))
 }
 
+/// A name that speaks of a secret.
+static A_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    let name = "(?i)pass|pwd|secret|token|key|credential|auth";
+    Regex::new(name).expect("a fixed expression is one")
+});
+
+/// A path as programs are told one: absolute, of two parts or more, of small letters and digits.
+static A_PATH: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$").expect("a fixed expression is one")
+});
+
+/// Whether the value of a variable tells no secret, since it is a plain path and its name speaks of none.
+pub(super) fn is_plain_path(name: &str, value: &str) -> bool {
+    A_PATH.is_match(value) && !A_NAME.is_match(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_no_secret_unless_its_name_says_so() {
+        for (name, value, plain) in [
+            ("PGDATA", "/var/lib/postgresql/data", true),
+            ("HOME", "/home/app-1/", true),
+            ("DATA", "/data", false),
+            ("TOKEN", "/var/lib/token", false),
+            ("API_KEY", "/run/secrets/key", false),
+            ("SALT", "/Qx3/9vZk2mF0aa==", false),
+            ("DATA", "../var/lib", false),
+        ] {
+            assert_eq!(is_plain_path(name, value), plain, "{name}={value}");
+        }
+    }
 
     #[test]
     fn passwords_are_found_by_what_stands_before_them() {

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::Sandbox;
 use crate::EngineError;
-use crate::definitions::SHORTEST_SECRET;
 use crate::document::{list, some_text, text};
+use crate::redaction::redacted;
 
 /// How often a container's state is asked for. Health events can be missed; the state cannot.
 const POLL: Duration = Duration::from_millis(250);
@@ -151,19 +151,6 @@ fn readiness(state: &Value, completes: bool, secrets: &[String]) -> Readiness {
     }
 }
 
-/// `text` with every one of `secrets` struck out, and every line of those that have several: a log begins anywhere, and a
-/// terminal ends its lines in its own way.
-pub fn redacted(text: &str, secrets: &[String]) -> String {
-    let lines =
-        secrets.iter().filter(|secret| secret.trim().contains('\n')).flat_map(|secret| secret.lines());
-    let lines = lines.map(str::trim).filter(|line| line.len() >= SHORTEST_SECRET);
-    let secrets = secrets.iter().map(String::as_str).filter(|secret| !secret.is_empty());
-    // The longest first, so that one that contains another leaves nothing of itself behind.
-    let mut longest_first: Vec<&str> = secrets.chain(lines).collect();
-    longest_first.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    longest_first.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -203,14 +190,5 @@ mod tests {
         assert_eq!(whole_lines("cret\nline\n", true), "line\n");
         assert_eq!(whole_lines("cret", true), "");
         assert_eq!(whole_lines("line", false), "line");
-    }
-
-    #[test]
-    fn secrets_are_struck_longest_first() {
-        let secrets = ["pass".to_owned(), "password1".to_owned(), String::new()];
-        assert_eq!(redacted("x password1 pass", &secrets), "x [redacted] [redacted]");
-        let key = ["-----BEGIN KEY-----\nfirstline\nsecondline\n}\n".to_owned()];
-        assert_eq!(redacted("firstline\r\nsecondline\r\n}", &key), "[redacted]\r\n[redacted]\r\n}");
-        assert_eq!(redacted("condline\nsecondline", &key), "condline\n[redacted]");
     }
 }

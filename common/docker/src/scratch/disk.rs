@@ -1,13 +1,18 @@
 //! A file system of fixed size for the volumes of one drill, so that what fills them takes no more of this host's disk: a
 //! sparse file in the drill's folder, mounted there.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use rustix::net::sockopt::socket_peercred;
 
 use super::host_program;
 use crate::EngineError;
+use crate::engine::Engine;
+use crate::volume::is_mountpoint;
 
 /// Where it is mounted, in the drill's folder.
 pub const VOLUMES: &str = "volumes";
@@ -26,11 +31,15 @@ fn cannot(reason: String) -> EngineError {
 }
 
 impl Disk {
-    /// Makes one of `bytes` in `folder`, which nobody else gets into.
+    /// Makes one of `bytes` in `folder`, which nobody else gets into, for volumes of `engine`.
     ///
     /// # Errors
-    /// [`EngineError::NoDisk`] when it cannot be made or mounted.
-    pub(super) async fn make(folder: &Path, bytes: u64) -> Result<Self, EngineError> {
+    /// [`EngineError::NoDisk`] when it cannot be made or mounted, or when the engine does not see it.
+    pub(super) async fn make(engine: &Engine, folder: &Path, bytes: u64) -> Result<Self, EngineError> {
+        if folder.to_str().is_none() {
+            let reason = format!("the engine takes no path that is not UTF-8, such as {}", folder.display());
+            return Err(cannot(reason));
+        }
         let (image, mounted) = (folder.join(IMAGE), folder.join(VOLUMES));
         let prepare = || -> io::Result<()> {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&image)?.set_len(bytes)?;
@@ -46,7 +55,13 @@ impl Disk {
         // No program in a volume wins rights, and no device there can be opened.
         let options = ["-t", "ext4", "-o", "loop,nosuid,nodev", &at, &to];
         host_program::call("mount", &options, "-o loop").await.map_err(cannot)?;
-        Ok(Self { mounted })
+        let disk = Self { mounted };
+        if engine.socket().and_then(|socket| is_seen(socket, &disk.mounted)) == Some(false) {
+            disk.unmount().await.map_err(cannot)?;
+            let reason = "the engine runs in a mount namespace of its own, and mounts of this process do not get there";
+            return Err(cannot(reason.to_owned()));
+        }
+        Ok(disk)
     }
 
     /// Where it is mounted.
@@ -70,4 +85,16 @@ impl Disk {
         let at = self.mounted.display().to_string();
         host_program::call("umount", &[&at], &at).await.map(drop)
     }
+}
+
+/// Whether the process that listens at `socket` has what is mounted at `mounted` as well; none where it cannot be looked at.
+fn is_seen(socket: &Path, mounted: &Path) -> Option<bool> {
+    let listener = socket_peercred(UnixStream::connect(socket).ok()?).ok()?.pid.as_raw_nonzero();
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let (ours, theirs) = (of("self")?, of(&listener.to_string())?);
+    if ours == theirs {
+        return Some(true);
+    }
+    let mounts = fs::read_to_string(format!("/proc/{listener}/mountinfo")).ok()?;
+    Some(is_mountpoint(&mounts, mounted))
 }

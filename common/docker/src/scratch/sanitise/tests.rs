@@ -24,9 +24,12 @@ fn hostile() -> Value {
             "RestartPolicy": {"Name": "always"}, "AutoRemove": true, "Memory": 104_857_600, "PidsLimit": -1,
             "SecurityOpt": ["seccomp=unconfined", "no-new-privileges:true"], "Runtime": "nvidia",
             "Binds": ["/var/run/docker.sock:/var/run/docker.sock"], "VolumesFrom": ["other"],
+            "Links": ["/shop-cache-1:/shop-db-1/cache"],
             "ShmSize": 134_217_728, "Tmpfs": {"/run": "size=1m"},
         },
-        "NetworkSettings": {"Networks": {"shop_default": {"Aliases": ["db", "database", "cccccccccccc"]}}},
+        "NetworkSettings": {"Networks": {"shop_default": {
+            "Aliases": ["db", "database", "cccccccccccc"],
+            "IPAMConfig": {"IPv4Address": "172.20.0.7", "IPv6Address": "fd00::7"}}}},
         "Mounts": [
             {"Type": "bind", "Source": "/var/run/docker.sock", "Destination": "/var/run/docker.sock", "RW": true},
             {"Type": "volume", "Name": "shop_pg", "Destination": "/var/lib/postgresql/data", "RW": true},
@@ -111,6 +114,9 @@ fn nothing_that_reaches_out_is_let_through() {
         "process namespace",
         "published port",
         "nvidia",
+        "fixed address 172.20.0.7",
+        "fixed address fd00::7",
+        "called another container shop-db-1/cache",
     ] {
         assert!(
             container.removed.iter().any(|line| line.contains(word)),
