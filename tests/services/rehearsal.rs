@@ -201,7 +201,7 @@ impl Application {
         let definitions = engine.capture(&selection, SystemClock.now()).await.unwrap();
         let journals = self.journals.path();
         let held =
-            quiesce(&engine, &selection, Mode::Stop, journals, &CancellationToken::new()).await.unwrap();
+            quiesce(engine, &selection, Mode::Stop, journals, &CancellationToken::new()).await.unwrap();
         let taken_at = SystemClock.now();
         let mut volumes = Vec::new();
         for volume in &selection.volumes {

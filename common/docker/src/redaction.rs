@@ -1,6 +1,7 @@
 //! What a report may show: texts without the secrets of an application, in whatever form a program writes them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -56,11 +57,12 @@ fn encoded(secret: &str, before: usize, alphabet: &impl base64::Engine) -> Optio
 fn escaped(secret: &str) -> String {
     let mut escaped = String::new();
     for byte in secret.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
+        // Writing to a String cannot fail.
+        let _ = if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            write!(escaped, "{}", char::from(byte))
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
+            write!(escaped, "%{byte:02X}")
+        };
     }
     escaped
 }

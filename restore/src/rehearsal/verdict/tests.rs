@@ -83,132 +83,127 @@ fn check(service: &str, problem: Option<&str>) -> DrilledCheck {
     }
 }
 
+/// A drill that differs from one that went well.
+struct Case {
+    name: &'static str,
+    /// How it differs.
+    change: fn(&mut DrillReport),
+    /// What stopped it before its end.
+    stopped: Option<fn(String) -> Stopped>,
+    /// The limits that were reached.
+    reached: &'static [&'static str],
+    verdict: Verdict,
+    /// What the reason speaks of.
+    word: &'static str,
+}
+
+const fn case(
+    name: &'static str,
+    change: fn(&mut DrillReport),
+    verdict: Verdict,
+    word: &'static str,
+) -> Case {
+    Case { name, change, stopped: None, reached: &[], verdict, word }
+}
+
+fn fails(report: &mut DrillReport) {
+    report.services[0] = service("db", Some("it ended"), None);
+}
+
+fn is_wrong(report: &mut DrillReport) {
+    report.checks[0] = check("db", Some("no rows"));
+}
+
+fn lacks_a_folder(report: &mut DrillReport, service: &str) {
+    report.not_tested = vec![format!("{service} ran without the host's /srv/photos, mounted at /photos")];
+}
+
+const CASES: &[Case] = &[
+    case("all is well", |_| {}, Verified, "1 service came up"),
+    Case {
+        stopped: Some(Stopped::Limit),
+        ..case("a limit ended it", |r| r.checks[0].passed = false, CouldNotVerify, "STOPPED")
+    },
+    Case {
+        stopped: Some(Stopped::Open),
+        reached: &["memory"],
+        ..case("data differs", |r| r.volumes[0].differences = Some(vec!["x".to_owned()]), Failed, "differs")
+    },
+    case("a service fails", fails, Failed, "db"),
+    Case { reached: &["memory"], ..case("a service fails at a limit", fails, CouldNotVerify, "memory") },
+    case(
+        "a service fails at a wall that its log names",
+        |r| r.services[0] = service("db", Some("it ended"), Some("Operation not permitted")),
+        CouldNotVerify,
+        "rights",
+    ),
+    case(
+        "a service fails without a folder of the host",
+        |r| {
+            fails(r);
+            lacks_a_folder(r, "db");
+        },
+        CouldNotVerify,
+        "/srv/photos",
+    ),
+    case(
+        "a service fails, and another one lacks a folder of the host",
+        |r| {
+            fails(r);
+            lacks_a_folder(r, "web");
+        },
+        Failed,
+        "db",
+    ),
+    case("a check fails", is_wrong, Failed, "1 of 1"),
+    Case { reached: &["memory"], ..case("a check fails at a limit", is_wrong, CouldNotVerify, "memory") },
+    case(
+        "a check fails at a wall",
+        |r| r.checks[0] = check("db", Some("network is unreachable")),
+        CouldNotVerify,
+        "network",
+    ),
+    case(
+        "one check fails at a wall and one does not",
+        |r| r.checks = vec![check("db", Some("network is unreachable")), check("db", Some("no rows"))],
+        Failed,
+        "2 of 2",
+    ),
+    case(
+        "a check fails without a folder of the host",
+        |r| {
+            is_wrong(r);
+            lacks_a_folder(r, "db");
+        },
+        CouldNotVerify,
+        "/srv/photos",
+    ),
+    case(
+        "of two checks that fail, one service lacks no folder",
+        |r| {
+            r.checks = vec![check("db", Some("no rows")), check("web", Some("no rows"))];
+            lacks_a_folder(r, "db");
+        },
+        Failed,
+        "2 of 2",
+    ),
+    Case { stopped: Some(Stopped::Wrong), ..case("what is wrong ended it", |_| {}, Failed, "STOPPED") },
+    Case { stopped: Some(Stopped::Open), ..case("a lack ended it", |_| {}, CouldNotVerify, "STOPPED") },
+    case("there is no data", |r| r.volumes.clear(), CouldNotVerify, "no data"),
+    case("nothing was compared", |r| r.volumes[0].differences = None, CouldNotVerify, "compared"),
+    case("nothing was started", |r| r.booted = false, CouldNotVerify, "nothing was started"),
+    case("nothing was asked", |r| r.checks[0].proves_data = false, CouldNotVerify, "no check"),
+    case("a target was missed", |r| r.rto = Objective::new(Some(3.0), Some(2.0)), Failed, "recovery time"),
+];
+
 #[test]
 fn the_first_rule_that_applies_decides() {
-    type Change = fn(&mut DrillReport);
-    let wrong = Stopped::Wrong("wrong".to_owned());
-    let lacking = Stopped::Open("lacking".to_owned());
-    let limit = Stopped::Limit("limit".to_owned());
-    // What was, how it differs from a drill that went well, what stopped it, limits that were reached, the verdict and a word
-    // of its reason.
-    let cases: Vec<(&str, Change, Option<&Stopped>, &[&str], Verdict, &str)> = vec![
-        ("all is well", |_| {}, None, &[], Verified, "1 service came up"),
-        ("a limit was reached", |r| r.checks[0].passed = false, Some(&limit), &[], CouldNotVerify, "limit"),
-        (
-            "data differs",
-            |r| r.volumes[0].differences = Some(vec!["x".to_owned()]),
-            Some(&lacking),
-            &["memory"],
-            Failed,
-            "differs",
-        ),
-        (
-            "a service fails",
-            |r| r.services[0] = service("db", Some("it ended"), None),
-            None,
-            &[],
-            Failed,
-            "db",
-        ),
-        (
-            "a service fails at a limit",
-            |r| r.services[0] = service("db", Some("it ended"), None),
-            None,
-            &["memory"],
-            CouldNotVerify,
-            "memory",
-        ),
-        (
-            "a service fails at a wall that its log names",
-            |r| r.services[0] = service("db", Some("it ended"), Some("Operation not permitted")),
-            None,
-            &[],
-            CouldNotVerify,
-            "rights",
-        ),
-        (
-            "a service fails without a folder of the host",
-            |r| {
-                r.services[0] = service("db", Some("it ended"), None);
-                r.not_tested = vec!["db ran without the host's /srv/photos, mounted at /photos".to_owned()];
-            },
-            None,
-            &[],
-            CouldNotVerify,
-            "/srv/photos",
-        ),
-        (
-            "another service lacks a folder of the host",
-            |r| {
-                r.services[0] = service("db", Some("it ended"), None);
-                r.not_tested = vec!["web ran without the host's /srv/photos, mounted at /photos".to_owned()];
-            },
-            None,
-            &[],
-            Failed,
-            "db",
-        ),
-        ("a check fails", |r| r.checks[0] = check("db", Some("no rows")), None, &[], Failed, "1 of 1"),
-        (
-            "a check fails at a wall",
-            |r| r.checks[0] = check("db", Some("network is unreachable")),
-            None,
-            &[],
-            CouldNotVerify,
-            "network",
-        ),
-        (
-            "one check fails at a wall and one does not",
-            |r| {
-                r.checks = vec![check("db", Some("network is unreachable")), check("db", Some("no rows"))];
-            },
-            None,
-            &[],
-            Failed,
-            "2 of 2",
-        ),
-        (
-            "a check fails without a folder of the host",
-            |r| {
-                r.checks[0] = check("db", Some("no rows"));
-                r.not_tested = vec!["db ran without the host's /srv/photos, mounted at /photos".to_owned()];
-            },
-            None,
-            &[],
-            CouldNotVerify,
-            "/srv/photos",
-        ),
-        (
-            "of two checks that fail, one service lacks no folder",
-            |r| {
-                r.checks = vec![check("db", Some("no rows")), check("web", Some("no rows"))];
-                r.not_tested = vec!["db ran without the host's /srv/photos, mounted at /photos".to_owned()];
-            },
-            None,
-            &[],
-            Failed,
-            "2 of 2",
-        ),
-        ("it was stopped by what is wrong", |_| {}, Some(&wrong), &[], Failed, "wrong"),
-        ("it was stopped by what it lacks", |_| {}, Some(&lacking), &[], CouldNotVerify, "lacking"),
-        ("there is no data", |r| r.volumes.clear(), None, &[], CouldNotVerify, "no data"),
-        ("nothing was compared", |r| r.volumes[0].differences = None, None, &[], CouldNotVerify, "compared"),
-        ("nothing was started", |r| r.booted = false, None, &[], CouldNotVerify, "nothing was started"),
-        ("nothing was asked", |r| r.checks[0].proves_data = false, None, &[], CouldNotVerify, "no check"),
-        (
-            "a target was missed",
-            |r| r.rto = Objective::new(Some(3.0), Some(2.0)),
-            None,
-            &[],
-            Failed,
-            "recovery time",
-        ),
-    ];
-    for (name, change, stopped, reached, verdict, word) in cases {
+    for Case { name, change, stopped, reached, verdict, word } in CASES {
         let mut report = well();
         change(&mut report);
-        let (found, reason) = decide(&report, stopped, reached);
-        assert_eq!(found, verdict, "{name}: {reason}");
+        let stopped = stopped.map(|stopped| stopped("STOPPED".to_owned()));
+        let (found, reason) = decide(&report, stopped.as_ref(), reached);
+        assert_eq!(found, *verdict, "{name}: {reason}");
         assert!(reason.contains(word), "{name}: {reason}");
     }
 }
