@@ -24,6 +24,7 @@ mod store;
 mod store_folder;
 mod store_http;
 mod supply_chain;
+mod unfinished;
 mod write_only;
 
 const BINARIES: Binaries =

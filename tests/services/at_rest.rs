@@ -2,9 +2,13 @@
 //! network, and what cannot be stopped at all.
 
 use libtest_mimic::Trial;
+use lifeboat_core::clock::SystemClock;
+use lifeboat_docker::quiesce::Mode;
+use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trials_with;
+use tokio_util::sync::CancellationToken;
 
-use crate::docker::{Docker, Playground, docker, eventually, state};
+use crate::docker::{Docker, Playground, docker, eventually, quiesce, runtime, state};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let test = trials_with(Docker::find());
@@ -13,6 +17,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("at_rest::what_does_not_stay_up_is_said_and_the_snapshot_stored", falling),
         test("at_rest::what_lives_in_the_network_of_another_comes_back_with_it", sharing),
         test("at_rest::what_cannot_be_stopped_is_left_running_and_said", left_running),
+        test("at_rest::what_falls_because_another_stops_comes_back_with_it", falls_with_another),
+        test("at_rest::what_does_not_come_back_is_said_whatever_else_fails", swallowed),
+        test("at_rest::what_calls_another_by_a_link_starts_after_it", linked),
+        test("at_rest::what_is_frozen_or_ends_again_and_again_is_said", odd_states),
+        test("at_rest::two_runs_leave_each_other_what_shares_a_network", two_runs),
+        test("at_rest::who_writes_for_a_moment_is_heard", heard),
     ]
 }
 
@@ -65,12 +75,24 @@ fn healthy(found: &Docker) {
 
 fn falling(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
+    // Compose was not told that it needs a healthy database: it ends when it is started too early, and is started once more.
     let (database, program) = database_and_program(found, &play, "service_started");
-    let said = yard.backup(["run", "--project", &play.prefix, "--json"]).expect_code(3);
-    assert_eq!((state(&database).as_str(), state(&program).as_str()), ("running", "exited"));
+    yard.backup(["run", "--project", &play.prefix]).expect_code(0);
+    assert_eq!((state(&database).as_str(), state(&program).as_str()), ("running", "running"));
+    docker(&["rm", "--force", &database, &program]);
+
+    // One that cannot be started twice.
+    let once =
+        "test -e /data/once && exit 7; touch /data/once; trap 'exit 0' TERM; while true; do sleep 0.1; done";
+    let volume = play.volume("once");
+    let mount = format!("{volume}:/data");
+    let fragile = play.run("fragile", &["--volume", &mount, &found.busybox, "sh", "-c", once]);
+    eventually("it has written", || docker(&["exec", &fragile, "sh", "-c", "ls /data"]).contains("once"));
+    let said = yard.backup(["run", "--volume", &volume, "--json"]).expect_code(3);
+    assert_eq!(state(&fragile), "exited");
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let trouble = report["troubles"][0].as_str().unwrap();
-    assert!(trouble.contains(&play.name("app")) && trouble.contains("exit code 7"), "{trouble}");
+    assert!(trouble.contains(&play.name("fragile")) && trouble.contains("exit code 7"), "{trouble}");
     assert!(said.stderr.contains("does not stay up"), "{said:?}");
     yard.backup(["show", "latest"]).expect_code(0);
 
@@ -84,7 +106,7 @@ fn falling(found: &Docker) {
     let looping = play.run("looping", &options);
     eventually("it has written", || docker(&["exec", &looping, "sh", "-c", "ls /data"]).contains("once"));
     let said = yard.backup(["run", "--volume", &volume]).expect_code(3);
-    assert!(said.stderr.contains("exit code 7"), "{said:?}");
+    assert!(said.stderr.contains("again and again") || said.stderr.contains("exit code 7"), "{said:?}");
 }
 
 fn sharing(found: &Docker) {
@@ -137,4 +159,162 @@ fn left_running(found: &Docker) {
     let said = yard.backup(["run", "--volume", &lost]).expect_code(2);
     assert!(said.stderr.contains("cannot be stopped"), "{said:?}");
     assert_eq!(after, [&ordinary, &orchestrated, &fleeting].map(|id| started(id)));
+}
+
+/// Runs while the container `other` can be reached by `ping`; then fails.
+fn dependant(found: &Docker, play: &Playground, volume: &str, network: &str, more: &[&str]) -> String {
+    let mount = format!("{volume}:/data");
+    let script = format!(
+        "trap 'exit 0' TERM; touch /data/app; while ping -c 1 -W 1 {} > /dev/null 2>&1; do sleep 0.1; done; exit 3",
+        play.name("zdb")
+    );
+    let container = ["--network", network, "--volume", &mount, &found.busybox, "sh", "-c", &script];
+    let id = play.run("app", &[more, &container].concat());
+    eventually("it has found the other", || docker(&["exec", &id, "sh", "-c", "ls /data"]).contains("app"));
+    id
+}
+
+fn falls_with_another(found: &Docker) {
+    for restart in ["no", "always"] {
+        let (play, yard) = (Playground::new(), found.yard());
+        let volume = play.volume("data");
+        let network = docker(&["network", "create", &play.name("net")]);
+        let database = play.run_writer(found, "zdb", &volume, &["--network", &network]);
+        // It takes its time, so that the one that needs the database notices before its own turn.
+        let mount = format!("{volume}:/data");
+        let slow = "trap 'sleep 4; exit 0' TERM; while true; do sleep 0.1; done";
+        let slow = play.run("mid", &["--volume", &mount, &found.busybox, "sh", "-c", slow]);
+        let program = dependant(found, &play, &volume, &network, &["--restart", restart]);
+        let said = yard.backup(["run", "--volume", &volume]);
+        assert_ne!(said.code, Some(1), "{restart}: {said:?}");
+        assert_ne!(said.code, Some(2), "{restart}: {said:?}");
+        eventually("all are back", || {
+            [&database, &slow, &program].map(|id| state(id)) == ["running", "running", "running"]
+        });
+        assert!(yard.backup(["show", "latest"]).expect_code(0).stdout.contains("stopped"), "{restart}");
+    }
+}
+
+fn swallowed(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let volume = play.volume("data");
+    let gone = yard.path("gone");
+    std::fs::write(&gone, "").unwrap();
+    let bind = format!("type=bind,src={},dst=/gone", gone.display());
+    let id = play.run_writer(found, "writer", &volume, &["--mount", &bind]);
+    std::fs::remove_file(&gone).unwrap();
+    let run = ["run", "--volume", &volume, "--stdin-from-command", "x", "--", "sh", "-c", "exit 4"];
+    let said = yard.backup(run).expect_code(1);
+    assert!(said.stderr.contains("did not come back"), "{said:?}");
+    assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
+    assert!(said.stderr.contains("nothing was stored"), "{said:?}");
+    // The next run stores what is there, and says again who is still missing.
+    let said = yard.backup(["run", "-q", "--volume", &volume]).expect_code(3);
+    assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
+    std::fs::write(&gone, "").unwrap();
+    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    assert_eq!(state(&id), "running");
+}
+
+fn linked(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let volume = play.volume("data");
+    let database = play.run_writer(found, "zdb", &volume, &[]);
+    let link = format!("{}:db", play.name("zdb"));
+    let program = play.run_writer(found, "app", &volume, &["--link", &link]);
+    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    assert_eq!([&database, &program].map(|id| state(id)), ["running", "running"]);
+}
+
+fn odd_states(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let (volume, other) = (play.volume("a"), play.volume("b"));
+    // One that ends again and again cannot be frozen; the other volume is read as it was asked for.
+    let mount = format!("{other}:/data");
+    play.run("looping", &["--restart", "always", "--volume", &mount, &found.busybox, "sh", "-c", "exit 7"]);
+    let provider = play.run_writer(found, "vpn", &volume, &[]);
+    let restarting =
+        || docker(&["inspect", "--format", "{{.State.Restarting}}", &play.name("looping")]) == "true";
+    eventually("the engine waits before it starts it again", restarting);
+    let said = yard.backup(["run", "--volume", &volume, "--volume", &other, "--mode", "pause"]);
+    // It runs for a moment now and then, and may be frozen in it.
+    assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
+    yard.backup(["show", "latest"]).expect_code(0);
+    docker(&["rm", "--force", &play.name("looping")]);
+
+    // Whoever lives in its network is frozen: it would find itself without one.
+    let network = format!("container:{provider}");
+    let sharer = play.run("behind", &["--network", &network, &found.busybox, "sleep", "600"]);
+    docker(&["pause", &sharer]);
+    let said = yard.backup(["run", "--volume", &volume]).expect_code(2);
+    assert!(said.stderr.contains("frozen") && said.stderr.contains(&play.name("behind")), "{said:?}");
+    docker(&["unpause", &sharer]);
+    assert!(docker(&["exec", &sharer, "cat", "/proc/net/dev"]).contains("eth0"));
+    docker(&["rm", "--force", &sharer]);
+
+    // A writer that its owner has frozen is not idle.
+    docker(&["pause", &provider]);
+    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    assert!(yard.backup(["show", "latest"]).expect_code(0).stdout.contains("paused"));
+    assert_eq!(state(&provider), "paused");
+    docker(&["unpause", &provider]);
+}
+
+fn two_runs(found: &Docker) {
+    let play = Playground::new();
+    let (one, two) = (play.volume("one"), play.volume("two"));
+    let provider = play.run_writer(found, "vpn", &one, &[]);
+    let network = format!("container:{provider}");
+    let sharer = play.run_writer(found, "behind", &two, &["--network", &network]);
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
+        let select = |volume: &str| Wanted { volumes: vec![volume.to_owned()], ..Wanted::default() };
+        let of_sharer = engine.select(&select(&two)).await.unwrap();
+        let of_provider = engine.select(&select(&one)).await.unwrap();
+        let held = quiesce(&engine, &of_sharer, Mode::Stop, folder.path(), &cancel).await.unwrap();
+        let error = quiesce(&engine, &of_provider, Mode::Stop, folder.path(), &cancel).await.unwrap_err();
+        assert!(error.to_string().contains(&play.name("behind")), "{error}");
+        assert_eq!([&provider, &sharer].map(|id| state(id)), ["running", "exited"]);
+        held.release(&SystemClock, &cancel).await.unwrap();
+        assert_eq!(state(&sharer), "running");
+    });
+}
+
+fn heard(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let writer = play.run_writer(found, "writer", &volume, &[]);
+    let (write, read) = (format!("{volume}:/data"), format!("{volume}:/data:ro"));
+    let job = |mount: &str| docker(&["run", "--rm", "--volume", mount, &found.busybox, "true"]);
+    let nothing = || ();
+    let jobs = || _ = job(&write);
+    let readers = || _ = job(&read);
+    let thaw = || {
+        docker(&["unpause", &writer]);
+        docker(&["pause", &writer]);
+    };
+    // What happens while the volume is read, and whether it is heard.
+    let cases: [(Mode, &dyn Fn(), bool); 6] = [
+        (Mode::Stop, &nothing, false),
+        (Mode::Stop, &jobs, true),
+        (Mode::Stop, &readers, false),
+        (Mode::Pause, &nothing, false),
+        (Mode::Pause, &thaw, true),
+        (Mode::Pause, &jobs, true),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
+        for (number, (mode, happens, is_heard)) in cases.into_iter().enumerate() {
+            let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
+            let selected = engine.select(&wanted).await.unwrap();
+            let held = quiesce(&engine, &selected, mode, folder.path(), &cancel).await.unwrap();
+            let watch = engine.watch(&SystemClock);
+            tokio::task::block_in_place(happens);
+            let found = engine.overheard(watch, &selected, &held.rested(), &SystemClock).await.unwrap();
+            assert_eq!(!found.is_empty(), is_heard, "case {number}, {mode:?}: {found:?}");
+            held.release(&SystemClock, &cancel).await.unwrap();
+        }
+    });
 }

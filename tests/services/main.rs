@@ -5,6 +5,7 @@ mod age;
 mod at_rest;
 mod docker;
 mod fields;
+mod full_disk;
 mod gc;
 mod limits;
 mod loop_disk;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(at_rest::trials());
     trials.extend(docker::trials());
     trials.extend(fields::trials());
+    trials.extend(full_disk::trials());
     trials.extend(gc::trials());
     trials.extend(programs::trials());
     trials.extend(reader::trials());

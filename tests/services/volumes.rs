@@ -257,7 +257,7 @@ fn woken(parts: &Docker) {
         run.join().unwrap()
     });
     let said = said.expect_code(3);
-    assert!(said.stderr.contains("was started while the volume"), "{said:?}");
+    assert!(said.stderr.contains("could write to the volume"), "{said:?}");
     assert_eq!(said.json()["streams"][0]["consistency"], "live", "{said:?}");
     let shown = yard.backup(["show", "latest", "--json"]).expect_code(0).json();
     assert_eq!(shown["streams"][0]["consistency"], "live", "{shown}");

@@ -135,11 +135,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     check(&args)?;
     let excludes = args.leave_out.read()?;
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
-    let empty = if args.allow_empty { Empty::Stored } else { Empty::Refused };
     if let Some(name) = &args.what.stdin {
-        piped::wait_for_input(name, empty, ui).await?;
+        piped::wait_for_input(name, args.empty(), ui).await?;
     }
-    let containers = Containers::find(&args, ui).await?;
+    let mut at_rest = AtRest::default();
+    let containers = Containers::find(&args, &mut at_rest, ui).await?;
     let folders = open_folders(&args.what.path, &excludes)?;
     let repository = open_repository(&args.repository, &key.repository).await?;
     let location = repository.location().to_owned();
@@ -155,11 +155,60 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     let progress = ui.progress();
     let writer = SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await?;
+    let open = writer.open_run();
+    let (told, asked) = (Arc::clone(&open), ui.cancellation().clone());
+    let watch = tokio::spawn(async move {
+        asked.cancelled().await;
+        told.stop_storing();
+    });
+    let taken = Box::pin(take(&args, (containers, folders), writer, &mut at_rest, &excludes, ui)).await;
+    watch.abort();
+    let Taken { committed, streams, consistencies, disturbed } = match taken {
+        Ok(taken) => taken,
+        Err(failure) => {
+            // Containers were asked to come back by now. What landed serves the next run.
+            open.end().await;
+            at_rest.tell_of_failure(ui).await;
+            return Err(failure);
+        }
+    };
+    at_rest.look_after(ui).await;
+    let unreleased = at_rest.unreleased.take();
+    let troubled = disturbed || at_rest.is_troubled();
+    let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
+    report.left_out = args.leave_out.tell(&excludes, ui);
+    ui.report(&report);
+    if let Some(failure) = unreleased {
+        ui.warn("the snapshot is stored; what failed is starting the containers again");
+        return Err(failure);
+    }
+    Ok(if report.incomplete || troubled { Outcome::Incomplete } else { Outcome::Done })
+}
+
+/// A snapshot that was taken.
+struct Taken {
+    committed: Committed,
+    streams: Vec<StreamOutcome>,
+    consistencies: Vec<Consistency>,
+    /// Whether something wrote to a volume while it was read.
+    disturbed: bool,
+}
+
+/// Captures everything and commits the snapshot.
+async fn take(
+    args: &Args,
+    (containers, folders): (Option<Containers>, Vec<(PathBuf, FolderSource)>),
+    writer: SnapshotWriter,
+    at_rest: &mut AtRest,
+    excludes: &Arc<Excludes>,
+    ui: &Ui,
+) -> Result<Taken, Failure> {
+    let progress = ui.progress();
+    let empty = args.empty();
     let mut captured = Captured { writer, streams: Vec::new(), consistencies: Vec::new(), disturbed: false };
     progress.phase("reading", Unit::Bytes, None);
-    let mut at_rest = AtRest::default();
     if let Some(containers) = containers {
-        (captured, at_rest) = containers.capture(captured, &args, &excludes, ui).await?;
+        captured = containers.capture(captured, args, at_rest, excludes, ui).await?;
     }
     for (number, (path, source)) in folders.into_iter().enumerate() {
         let name = if number == 0 { "path".to_owned() } else { format!("path-{}", number + 1) };
@@ -185,17 +234,14 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         committed = writer.commit(&progress) => committed?,
         () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
     };
-    at_rest.look_after(ui).await;
-    let unreleased = at_rest.unreleased.take();
-    let troubled = disturbed || at_rest.is_troubled();
-    let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
-    report.left_out = args.leave_out.tell(&excludes, ui);
-    ui.report(&report);
-    if let Some(failure) = unreleased {
-        ui.warn("the snapshot is stored; what failed is starting the containers again");
-        return Err(failure);
+    Ok(Taken { committed, streams, consistencies, disturbed })
+}
+
+impl Args {
+    /// What an empty stream is.
+    fn empty(&self) -> Empty {
+        if self.allow_empty { Empty::Stored } else { Empty::Refused }
     }
-    Ok(if report.incomplete || troubled { Outcome::Incomplete } else { Outcome::Done })
 }
 
 /// What readers would refuse is refused before anything is stored or stopped.

@@ -5,6 +5,8 @@
 
 mod secrets;
 
+pub use self::secrets::secrets_within;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -276,8 +278,8 @@ impl ContainerParts {
         self.network_mode.strip_prefix("container:")
     }
 
-    /// What may be secret: the values of environment variables that the user set, not the image, but for plain paths, and what
-    /// stands in a command or a health check where a password would.
+    /// What may be secret: the values of environment variables that the user set, not the image, but for plain paths and words, and
+    /// what stands in a command or a health check where a password would.
     pub fn secret_values(&self, image: Option<&ImageParts>) -> Vec<String> {
         let public: BTreeSet<&String> = image.map(|image| image.env.iter().collect()).unwrap_or_default();
         let set: Vec<&str> = self
@@ -285,14 +287,14 @@ impl ContainerParts {
             .iter()
             .filter(|pair| !public.contains(pair))
             .filter_map(|pair| pair.split_once('='))
-            .filter(|(name, value)| !secrets::is_plain_path(name, value))
+            .filter(|(name, value)| !secrets::is_plain(name, value))
             .map(|(_, value)| value)
             .collect();
         let command =
             [&self.entrypoint, &self.cmd].map(|words| words.as_deref().unwrap_or_default().join(" "));
         let health = self.healthcheck.as_ref().map(|health| texts(&health["Test"]).join(" "));
         let texts = command.iter().chain(&health).map(String::as_str).chain(set.iter().copied());
-        let within: Vec<String> = texts.flat_map(secrets::within).map(str::to_owned).collect();
+        let within: Vec<String> = texts.flat_map(secrets_within).map(str::to_owned).collect();
         let mut values: Vec<String> = set.into_iter().map(str::to_owned).chain(within).collect();
         values.retain(|value| value.len() >= SHORTEST_SECRET);
         values
@@ -384,7 +386,12 @@ impl Engine {
         let mut images = BTreeSet::new();
         let mut networks = BTreeSet::new();
         for container in &selection.containers {
-            let document = self.container_document(&container.id).await?;
+            let document = match self.container_document(&container.id).await {
+                Ok(document) => document,
+                // It ended and was removed since it was selected.
+                Err(error) if error.is_absent() => continue,
+                Err(error) => return Err(error),
+            };
             images.insert(text(&document["Image"]));
             if let Some(map) = document["NetworkSettings"]["Networks"].as_object() {
                 networks.extend(map.values().filter_map(|endpoint| some_text(&endpoint["NetworkID"])));

@@ -1,5 +1,19 @@
 //! What wrote to a volume while it was read, although nothing should have: told from what was there before and after.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptions;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use lifeboat_core::clock::Clock;
+use tokio::task::JoinHandle;
+
+use crate::EngineError;
+use crate::engine::Engine;
+use crate::quiesce::Rested;
 use crate::selection::{Activity, Selection};
 
 /// What the engine says of a container that was never started (Go's zero time), and all that sorts before it.
@@ -9,22 +23,168 @@ impl Selection {
     /// Which containers could write to which volume while it was read, given what is there now: those that write now
     /// though they did not when the selection was made or were at rest since, and those that were started meanwhile.
     /// Volume and container, each by name.
-    pub fn disturbed(&self, now: &Self, rested: &[String]) -> Vec<(String, String)> {
-        let was = |id: &str| self.containers.iter().find(|container| container.id == id);
+    pub fn disturbed(&self, now: &Self, rested: &[Rested]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for container in &now.containers {
-            let before = was(&container.id);
-            let was_started = before.is_none_or(|before| before.started_at != container.started_at);
-            let woke = container.activity == Activity::Running
-                && (rested.contains(&container.name)
-                    || before.is_none_or(|before| before.activity != Activity::Running));
-            let ran_meanwhile = was_started && container.started_at.as_str() > NEVER_STARTED;
-            for mount in container.mounts.iter().filter(|mount| mount.read_write && (woke || ran_meanwhile)) {
-                if self.volumes.iter().any(|volume| volume.name == mount.volume) {
-                    found.push((mount.volume.clone(), container.name.clone()));
+            let runs = matches!(container.activity, Activity::Running | Activity::Restarting);
+            let was_started = |before: &str| container.started_at != before;
+            let rested = rested.iter().find(|rested| rested.id == container.id);
+            let before = self.containers.iter().find(|before| before.id == container.id);
+            let wrote = match (rested, before) {
+                (Some(rested), _) => runs || was_started(&rested.started_at),
+                (None, Some(before)) => {
+                    let ran = matches!(before.activity, Activity::Running | Activity::Restarting);
+                    (runs && !ran) || was_started(&before.started_at)
+                }
+                (None, None) => runs || container.started_at.as_str() > NEVER_STARTED,
+            };
+            for volume in self.volumes.iter().filter(|volume| wrote && container.may_write_to(volume)) {
+                found.push((volume.name.clone(), container.name.clone()));
+            }
+        }
+        found
+    }
+}
+
+/// Listens to what the engine says while volumes are read: who mounts one of them, and who is thawed.
+#[derive(Debug)]
+pub struct Watch {
+    since: Timestamp,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    /// Whether the engine stopped talking.
+    is_deaf: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+/// Something that the engine said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    /// A container that is being started has mounted a volume, to write to it.
+    Mounted {
+        volume: String,
+        container: String,
+    },
+    Thawed {
+        container: String,
+    },
+}
+
+impl Heard {
+    fn from_event(event: EventMessage) -> Option<Self> {
+        let actor = event.actor?;
+        let (id, about) = (actor.id?, actor.attributes.unwrap_or_default());
+        match event.action.as_deref()? {
+            "mount" if about.get("read/write").is_none_or(|may_write| may_write != "false") => {
+                let container = about.get("container").cloned().unwrap_or_default();
+                Some(Self::Mounted { volume: id, container })
+            }
+            "unpause" => Some(Self::Thawed { container: id }),
+            _ => None,
+        }
+    }
+}
+
+/// The most events that are kept: more say nothing new.
+const MOST_HEARD: usize = 10_000;
+
+fn events(since: Timestamp, until: Option<Timestamp>) -> EventsOptions {
+    let time = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+    let kinds = ["volume", "container"].map(str::to_owned).to_vec();
+    let actions = ["mount", "unpause"].map(str::to_owned).to_vec();
+    EventsOptions {
+        since: Some(time(since)),
+        until: until.map(time),
+        filters: Some(HashMap::from([("type".to_owned(), kinds), ("event".to_owned(), actions)])),
+    }
+}
+
+impl Engine {
+    /// Listens from now on.
+    pub fn watch(&self, clock: &dyn Clock) -> Watch {
+        let since = clock.now();
+        let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let (client, hears, goes_deaf) = (self.client().clone(), Arc::clone(&heard), Arc::clone(&is_deaf));
+        let task = tokio::spawn(async move {
+            let mut said = std::pin::pin!(client.events(Some(events(since, None))));
+            while let Some(Ok(event)) = said.next().await {
+                let mut heard = hears.lock().unwrap_or_else(PoisonError::into_inner);
+                if heard.len() < MOST_HEARD {
+                    heard.extend(Heard::from_event(event));
+                }
+            }
+            goes_deaf.store(true, Ordering::SeqCst);
+        });
+        Watch { since, heard, is_deaf, task }
+    }
+
+    /// Ends listening. Gives what could write to a volume of `selection` meanwhile though it was at rest or was not there:
+    /// volume and container, each by name or id.
+    ///
+    /// # Errors
+    /// When the engine has not been heard the whole time.
+    pub async fn overheard(
+        &self,
+        watch: Watch,
+        selection: &Selection,
+        rested: &[Rested],
+        clock: &dyn Clock,
+    ) -> Result<Vec<(String, String)>, EngineError> {
+        watch.task.abort();
+        // What was said last may not have come through yet: the engine remembers some hundred of its last words.
+        let mut last = std::pin::pin!(self.client().events(Some(events(watch.since, Some(clock.now())))));
+        let mut heard = watch.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        while let Some(event) = last.next().await {
+            let event = event.map_err(EngineError::call("say what happened".to_owned()))?;
+            heard.extend(Heard::from_event(event));
+        }
+        if watch.is_deaf.load(Ordering::SeqCst) {
+            return Err(EngineError::Lost {
+                operation: "say what happens".to_owned(),
+                source: "it stopped while the volumes were read".into(),
+            });
+        }
+        Ok(selection.wrote(&heard, rested))
+    }
+}
+
+impl Selection {
+    /// What these containers may write to: volume and container, each by name.
+    pub fn volumes_of(&self, containers: &[Rested]) -> Vec<(String, String)> {
+        let known = |rested: &Rested| self.containers.iter().find(|known| known.id == rested.id);
+        let mut found = Vec::new();
+        for container in containers.iter().filter_map(known) {
+            let volumes = self.volumes.iter().filter(|volume| container.may_write_to(volume));
+            found.extend(volumes.map(|volume| (volume.name.clone(), container.name.clone())));
+        }
+        found
+    }
+
+    /// Who could write to which of the volumes, by what the engine said.
+    fn wrote(&self, heard: &[Heard], rested: &[Rested]) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for said in heard {
+            match said {
+                Heard::Mounted { volume, container } => {
+                    if self.volumes.iter().any(|ours| ours.name == *volume) {
+                        let short: String = container.chars().take(12).collect();
+                        let named = self.containers.iter().find(|known| known.id == *container);
+                        found.push((volume.clone(), named.map_or(short, |known| known.name.clone())));
+                    }
+                }
+                Heard::Thawed { container } => {
+                    let was_at_rest = rested.iter().any(|rested| rested.id == *container);
+                    let Some(known) = self.containers.iter().find(|known| known.id == *container) else {
+                        continue;
+                    };
+                    let is_new = was_at_rest || known.activity != Activity::Running;
+                    let volumes = self.volumes.iter().filter(|volume| is_new && known.may_write_to(volume));
+                    found.extend(volumes.map(|volume| (volume.name.clone(), known.name.clone())));
                 }
             }
         }
+        found.sort();
+        found.dedup();
         found
     }
 }
@@ -65,13 +225,67 @@ mod tests {
             ("new", None, false, Some(app("running", "2")), true),
             ("new, never started", None, false, Some(app("stopped", "")), false),
             ("gone", Some(app("running", "1")), true, None, false),
+            ("ended", Some(app("running", "1")), false, Some(app("stopped", "1")), false),
+            ("restarted", Some(app("running", "1")), false, Some(app("running", "2")), true),
+            ("frozen before, thawed", Some(app("paused", "1")), true, Some(app("running", "1")), true),
             ("a reader", None, false, Some(container("app", "running", "2", false)), false),
         ] {
-            let rested: Vec<String> = rested.then(|| "app".to_owned()).into_iter().collect();
+            let rested = before.iter().filter(|_| rested).map(|before| Rested {
+                id: before.id.clone(),
+                container: before.name.clone(),
+                started_at: before.started_at.clone(),
+                action: None,
+            });
+            let rested: Vec<Rested> = rested.collect();
             let (before, after) =
                 (selection(before.into_iter().collect()), selection(after.into_iter().collect()));
             let found = before.disturbed(&after, &rested);
             assert_eq!(!found.is_empty(), disturbed, "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_and_went_is_heard() {
+        let container = |id: &str, state: &str| {
+            let document = serde_json::json!({
+                "Id": id, "Name": format!("/name-{id}"), "State": {"Running": true, "Paused": state == "paused"},
+                "Mounts": [{"Type": "volume", "Name": "data", "Destination": "/d", "RW": true}],
+            });
+            Container::from_document(&document, None)
+        };
+        let selection = Selection {
+            volumes: vec![Volume::from_document(serde_json::json!({"Name": "data"}))],
+            containers: vec![container("rested", ""), container("live", ""), container("frozen", "paused")],
+        };
+        let rested = [Rested {
+            id: "rested".to_owned(),
+            container: "name-rested".to_owned(),
+            started_at: String::new(),
+            action: None,
+        }];
+        let event = |action: &str, id: &str, about: &[(&str, &str)]| EventMessage {
+            action: Some(action.to_owned()),
+            actor: Some(bollard::models::EventActor {
+                id: Some(id.to_owned()),
+                attributes: Some(about.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            }),
+            ..EventMessage::default()
+        };
+        for (event, expected) in [
+            (event("mount", "data", &[("container", "new"), ("read/write", "true")]), Some("new")),
+            (event("mount", "data", &[("container", "rested"), ("read/write", "true")]), Some("name-rested")),
+            (event("mount", "data", &[("container", "new"), ("read/write", "false")]), None),
+            (event("mount", "other", &[("container", "new"), ("read/write", "true")]), None),
+            (event("unpause", "rested", &[]), Some("name-rested")),
+            (event("unpause", "frozen", &[]), Some("name-frozen")),
+            (event("unpause", "live", &[]), None),
+            (event("unpause", "stranger", &[]), None),
+            (event("die", "rested", &[]), None),
+        ] {
+            let said = format!("{event:?}");
+            let heard: Vec<Heard> = Heard::from_event(event).into_iter().collect();
+            let found = selection.wrote(&heard, &rested);
+            assert_eq!(found.first().map(|(_, container)| container.as_str()), expected, "{said}");
         }
     }
 }

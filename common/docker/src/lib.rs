@@ -8,13 +8,14 @@
 //! is named must exist, and every object that Lifeboat makes for itself carries its labels.
 
 pub mod definitions;
-mod disturbed;
+pub mod disturbed;
 mod document;
 mod engine;
 mod error;
 pub mod held;
 mod machine_key;
 mod means;
+mod near;
 pub mod order;
 mod own_labels;
 pub mod ownership;

@@ -25,7 +25,7 @@ pub use self::plan::{LeftRunning, RestPlan};
 use crate::EngineError;
 use crate::document::{list, text};
 use crate::engine::Engine;
-use crate::selection::{Activity, Selection};
+use crate::selection::{Activity, Container, Selection};
 
 /// What is done to the containers that write to the volumes while these are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,13 +51,17 @@ pub struct QuiesceOptions<'a> {
     pub entropy: &'a dyn Entropy,
 }
 
-/// What was done to one container.
+/// A container that is at rest while volumes are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rested {
+    /// Its id.
+    pub id: String,
     /// Its name.
     pub container: String,
-    /// What was done.
-    pub action: Action,
+    /// When its run began that was brought to rest, as the engine says it.
+    pub started_at: String,
+    /// What was done; none where it was found at rest when its turn came.
+    pub action: Option<Action>,
 }
 
 /// Containers at rest. [`Quiesced::release`] brings them back; if it is never called, the journal stays and the next run
@@ -67,6 +71,10 @@ pub struct Rested {
 pub struct Quiesced {
     engine: Engine,
     journal: Option<Journal>,
+    /// Who was at rest when its turn came: frozen by somebody else, or ended.
+    found_at_rest: Vec<Rested>,
+    /// Who could not be frozen, because it ends again and again.
+    kept_running: Vec<Rested>,
 }
 
 impl Engine {
@@ -111,16 +119,30 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Quiesced, EngineError> {
         let Some(action) = plan.action().filter(|_| !plan.to_rest().is_empty()) else {
-            return Ok(Quiesced { engine: self.clone(), journal: None });
+            return Ok(Quiesced::new(self.clone(), None));
         };
         for (path, busy) in shelf(options.journal_folder)?.busy {
-            if plan.to_rest().iter().any(|container| container.id == busy.id) {
-                return Err(EngineError::CannotQuiesce {
-                    container: busy.name,
-                    reason: format!("another run holds it at rest ({})", path.display()),
-                    advice: "wait until that run is done".to_owned(),
-                });
-            }
+            let held = plan.to_rest().iter().find(|container| container.id == busy.id);
+            let shares = |container: &Container, other: &Container| {
+                container.shares_what_is_of(other) || other.shares_what_is_of(container)
+            };
+            let relative = match (held, self.container(&busy.id).await) {
+                (None, Ok(other)) => plan.to_rest().iter().find(|container| shares(container, &other)),
+                _ => None,
+            };
+            let (container, what) = match (held, relative) {
+                (Some(held), _) => (held, "it".to_owned()),
+                (None, Some(relative)) => (
+                    relative,
+                    format!("`{}`, with which it shares a network, processes or memory,", busy.name),
+                ),
+                (None, None) => continue,
+            };
+            return Err(EngineError::CannotQuiesce {
+                container: container.name.clone(),
+                reason: format!("another run holds {what} at rest ({})", path.display()),
+                advice: "wait until that run is done".to_owned(),
+            });
         }
         let entries = plan.to_rest().iter().map(|container| Entry::new(container, action)).collect();
         let journal = Journal::create(
@@ -130,12 +152,15 @@ impl Engine {
             options.clock.now(),
             options.entropy,
         )?;
-        let mut quiesced = Quiesced { engine: self.clone(), journal: Some(journal) };
+        let mut quiesced = Quiesced::new(self.clone(), Some(journal));
         match quiesced.rest(options.clock, cancel).await {
             Ok(()) => Ok(quiesced),
             Err(error) => {
                 // If they do not come back, that is the worse news.
-                quiesced.release(options.clock, cancel).await?;
+                let released = quiesced.release(options.clock, cancel).await?;
+                for trouble in released.unmet.iter().chain(&self.fallen(&released.back, cancel).await) {
+                    tracing::warn!("{trouble}");
+                }
                 Err(error)
             }
         }
@@ -143,14 +168,28 @@ impl Engine {
 }
 
 impl Quiesced {
+    fn new(engine: Engine, journal: Option<Journal>) -> Self {
+        Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new() }
+    }
+
     /// What was brought to rest, in that order.
     pub fn rested(&self) -> Vec<Rested> {
         self.journal
             .iter()
             .flat_map(Journal::entries)
             .filter(|entry| entry.step == Step::Held)
-            .map(|entry| Rested { container: entry.name.clone(), action: entry.action })
+            .map(|entry| entry.rested(Some(entry.action)))
             .collect()
+    }
+
+    /// Who keeps running, although the plan was to bring it to rest.
+    pub fn kept_running(&self) -> &[Rested] {
+        &self.kept_running
+    }
+
+    /// Who was at rest when its turn came, and whom nobody brings back therefore.
+    pub fn found_at_rest(&self) -> &[Rested] {
+        &self.found_at_rest
     }
 
     async fn rest(&mut self, clock: &dyn Clock, cancel: &CancellationToken) -> Result<(), EngineError> {
@@ -159,26 +198,35 @@ impl Quiesced {
             if cancel.is_cancelled() {
                 return Err(EngineError::Interrupted);
             }
-            let entry = journal.entries()[place].clone();
+            let mut entry = journal.entries()[place].clone();
             let now = match self.engine.container(&entry.id).await {
                 Ok(container) => container,
                 // It ended and was removed since it was selected: there is nothing to stop.
                 Err(error) if error.is_absent() => continue,
                 Err(error) => return Err(error),
             };
-            if now.activity != Activity::Running {
-                continue;
+            match at_its_turn(&now, &entry, place > 0) {
+                Turn::Rest => {
+                    // It may have been started anew since it was selected, also because of those that have stopped.
+                    entry.started_at = now.started_at;
+                    journal.renew(place, entry.clone());
+                    journal.record(place, Step::Asked { since: clock.now() })?;
+                    match self.engine.rest_one(&entry).await {
+                        Ok(()) => journal.record(place, Step::Held)?,
+                        Err(_) if self.engine.is_restarting(&entry).await => {
+                            journal.record(place, Step::Planned)?;
+                            self.kept_running.push(entry.rested(None));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                // Those that have stopped before may have taken it down: it comes back with them.
+                Turn::Fell => journal.record(place, Step::Held)?,
+                Turn::IsAtRest => {
+                    entry.started_at = now.started_at;
+                    self.found_at_rest.push(entry.rested(None));
+                }
             }
-            if now.started_at != entry.started_at {
-                return Err(EngineError::CannotQuiesce {
-                    container: entry.name,
-                    reason: "it was restarted a moment ago".to_owned(),
-                    advice: "run again when the application has settled".to_owned(),
-                });
-            }
-            journal.record(place, Step::Asked { since: clock.now() })?;
-            self.engine.rest_one(&entry).await?;
-            journal.record(place, Step::Held)?;
         }
         Ok(())
     }
@@ -204,6 +252,32 @@ impl Quiesced {
     }
 }
 
+/// What is done about a container when its turn to be brought to rest comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Rest,
+    /// It failed since it was selected, and is brought back.
+    Fell,
+    /// Somebody has frozen it, or it has ended by itself.
+    IsAtRest,
+}
+
+/// Decides by what it is like `now`; `others_stopped` says whether others were brought to rest before it.
+fn at_its_turn(now: &Container, entry: &Entry, others_stopped: bool) -> Turn {
+    match now.activity {
+        Activity::Running | Activity::Restarting => Turn::Rest,
+        Activity::Stopped
+            if entry.action == Action::Stop
+                && others_stopped
+                && now.exit_code != 0
+                && now.started_at == entry.started_at =>
+        {
+            Turn::Fell
+        }
+        Activity::Stopped | Activity::Paused => Turn::IsAtRest,
+    }
+}
+
 impl Drop for Quiesced {
     fn drop(&mut self) {
         if let Some(journal) = &self.journal {
@@ -216,6 +290,13 @@ impl Drop for Quiesced {
 }
 
 impl Engine {
+    /// Whether the engine is about to start a container that it would not freeze.
+    async fn is_restarting(&self, entry: &Entry) -> bool {
+        let now = self.container(&entry.id).await;
+        entry.action == Action::Pause
+            && now.is_ok_and(|now| now.activity == Activity::Restarting || now.started_at != entry.started_at)
+    }
+
     async fn rest_one(&self, entry: &Entry) -> Result<(), EngineError> {
         match entry.action {
             Action::Pause => self
@@ -255,6 +336,43 @@ fn own_id_in(mountinfo: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_fell_because_others_stopped_comes_back_with_them() {
+        let container = |status: &str, exit_code: i64, started_at: &str| {
+            let state = serde_json::json!({
+                "Running": status == "running", "Paused": status == "paused", "Restarting": status == "restarting",
+                "ExitCode": exit_code, "StartedAt": started_at,
+            });
+            Container::from_document(&serde_json::json!({"Id": "x", "Name": "/x", "State": state}), None)
+        };
+        let selected = container("running", 0, "1");
+        for (name, now, action, others_stopped, expected) in [
+            ("it runs", container("running", 0, "1"), Action::Stop, false, Turn::Rest),
+            ("it was started anew", container("running", 0, "2"), Action::Stop, true, Turn::Rest),
+            (
+                "it is started again and again",
+                container("restarting", 1, "2"),
+                Action::Stop,
+                true,
+                Turn::Rest,
+            ),
+            ("it failed with another", container("stopped", 3, "1"), Action::Stop, true, Turn::Fell),
+            ("it failed before any", container("stopped", 3, "1"), Action::Stop, false, Turn::IsAtRest),
+            ("it is done", container("stopped", 0, "1"), Action::Stop, true, Turn::IsAtRest),
+            ("another run of it failed", container("stopped", 3, "2"), Action::Stop, true, Turn::IsAtRest),
+            (
+                "it failed while others froze",
+                container("stopped", 3, "1"),
+                Action::Pause,
+                true,
+                Turn::IsAtRest,
+            ),
+            ("somebody froze it", container("paused", 0, "1"), Action::Stop, true, Turn::IsAtRest),
+        ] {
+            assert_eq!(at_its_turn(&now, &Entry::new(&selected, action), others_stopped), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_own_container_is_found_in_the_mounts() {

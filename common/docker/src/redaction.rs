@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
-use crate::definitions::SHORTEST_SECRET;
+use crate::definitions::{SHORTEST_SECRET, secrets_within};
 
 /// What stands where a secret was.
 const STRUCK: &str = "[redacted]";
@@ -14,34 +15,144 @@ const STRUCK: &str = "[redacted]";
 /// The fewest characters of a secret's base64 that are struck out: fewer would be found in other words, too.
 const SHORTEST_ENCODED: usize = 6;
 
-/// `text` with every one of `secrets` struck out: as it is, each line of those that have several (a log begins anywhere, and a
-/// terminal ends its lines in its own way), in base64 at any place of what was encoded, escaped for a URL, and what it holds
-/// if it is base64 itself.
+/// A form of so many characters or more is found although lines are broken within it.
+const SHORTEST_BROKEN: usize = 12;
+
+/// A form of at most so many characters is struck out only where it is a word of its own.
+const LONGEST_WORD: usize = 8;
+
+/// `text` with every one of `secrets` struck out: as it is and without the space around it, each line of those that have
+/// several (a log begins anywhere, and a terminal ends its lines in its own way), in base64 at any place of what was encoded,
+/// with lines broken within it, escaped for a URL, for JSON, for a shell or for HTML; and what it holds, if it is base64 or
+/// escaped itself.
 pub fn redacted(text: &str, secrets: &[String]) -> String {
     let mut forms: BTreeSet<String> = BTreeSet::new();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+    for secret in secrets.iter().filter(|secret| !secret.trim().is_empty()) {
         add_forms(secret, &mut forms);
-        if let Some(held) = held_in_base64(secret) {
+        for held in held_in_base64(secret).into_iter().chain(unescaped(secret)) {
+            secrets_within(&held).for_each(|within| add_forms(within, &mut forms));
             add_forms(&held, &mut forms);
         }
     }
-    // The longest first, so that one that contains another leaves nothing of itself behind.
-    let mut longest_first: Vec<&String> = forms.iter().collect();
-    longest_first.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    longest_first.into_iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), STRUCK))
+    let unbroken = Unbroken::of(text);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for form in &forms {
+        ranges.extend(found(text, form));
+        let compact: String = form.chars().filter(|c| !c.is_whitespace()).collect();
+        if compact.len() >= SHORTEST_BROKEN {
+            ranges.extend(unbroken.found(&compact));
+        }
+    }
+    struck(text, ranges)
+}
+
+/// Replaces these parts of `text`; those that touch or overlap are one.
+fn struck(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
+    let mut ranges = ranges.into_iter().peekable();
+    while let Some(mut range) = ranges.next() {
+        while let Some(next) = ranges.next_if(|next| next.start <= range.end) {
+            range.end = range.end.max(next.end);
+        }
+        shown.push_str(&text[at..range.start]);
+        shown.push_str(STRUCK);
+        at = range.end;
+    }
+    shown.push_str(&text[at..]);
+    shown
+}
+
+/// Where `form` stands in `text`; a short one only as a word of its own.
+fn found<'t>(text: &'t str, form: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+    let is_short = form.len() <= LONGEST_WORD;
+    let joins = |c: Option<char>, edge: Option<char>| {
+        c.is_some_and(char::is_alphanumeric) && edge.is_some_and(char::is_alphanumeric)
+    };
+    text.match_indices(form).map(|(at, form)| at..at + form.len()).filter(move |range| {
+        let (before, after) = (text[..range.start].chars().next_back(), text[range.end..].chars().next());
+        let inside = joins(before, form.chars().next()) || joins(after, form.chars().next_back());
+        !(is_short && inside)
+    })
+}
+
+/// A text without white space, and where each byte of it stood.
+struct Unbroken {
+    text: String,
+    places: Vec<usize>,
+}
+
+impl Unbroken {
+    fn of(text: &str) -> Self {
+        let mut unbroken = Self { text: String::new(), places: Vec::new() };
+        for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
+            unbroken.text.push(c);
+            unbroken.places.extend(at..at + c.len_utf8());
+        }
+        unbroken
+    }
+
+    fn found<'t>(&'t self, form: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+        let range = |(at, form): (usize, &str)| self.places[at]..self.places[at + form.len() - 1] + 1;
+        self.text.match_indices(form).map(range)
+    }
 }
 
 fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
-    forms.insert(secret.to_owned());
+    for secret in [secret, secret.trim()] {
+        forms.insert(secret.to_owned());
+        for before in 0..3 {
+            forms.extend(encoded(secret, before, &STANDARD_NO_PAD));
+            forms.extend(encoded(secret, before, &URL_SAFE_NO_PAD));
+        }
+        forms.extend(written(secret));
+    }
     if secret.trim().contains('\n') {
         let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_SECRET);
         forms.extend(lines.map(str::to_owned));
     }
-    for before in 0..3 {
-        forms.extend(encoded(secret, before, &STANDARD_NO_PAD));
-        forms.extend(encoded(secret, before, &URL_SAFE_NO_PAD));
+}
+
+/// As programs write it where some characters have a meaning.
+fn written(secret: &str) -> Vec<String> {
+    let escaped = escaped(secret, "-._~");
+    let small = |escaped: &str| {
+        let mut parts = escaped.split('%');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| {
+            let (code, rest) = part.split_at(part.len().min(2));
+            text + "%" + &code.to_ascii_lowercase() + rest
+        })
+    };
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quoted = html.replace('"', "&quot;").replace('\'', "&#39;");
+    vec![
+        small(&escaped),
+        escaped.replace("%20", "+"),
+        self::escaped(secret, "-._~/"),
+        escaped,
+        json.trim_matches('"').to_owned(),
+        json.trim_matches('"').chars().flat_map(unicode).collect(),
+        secret.replace('\'', r"'\''"),
+        secret.replace('\'', r#"'"'"'"#),
+        html,
+        quoted,
+    ]
+}
+
+/// A character as JSON may write it in ASCII.
+fn unicode(c: char) -> Vec<char> {
+    if c.is_ascii() {
+        return vec![c];
     }
-    forms.insert(escaped(secret));
+    let mut units = [0; 2];
+    let mut written = String::new();
+    for unit in c.encode_utf16(&mut units) {
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(written, "\\u{unit:04x}");
+    }
+    written.chars().collect()
 }
 
 /// The characters of base64 (RFC 4648) that stand for `secret` alone when `before` bytes stand before it, up to threes.
@@ -53,18 +164,35 @@ fn encoded(secret: &str, before: usize, alphabet: &impl base64::Engine) -> Optio
     (own.len() >= SHORTEST_ENCODED).then(|| own.to_owned())
 }
 
-/// As it stands in a URL (RFC 3986, section 2.1).
-fn escaped(secret: &str) -> String {
+/// As it stands in a URL (RFC 3986, section 2.1), where `plain` characters stand for themselves, with capitals.
+fn escaped(secret: &str, plain: &str) -> String {
     let mut escaped = String::new();
     for byte in secret.bytes() {
-        // Writing to a String cannot fail.
-        let _ = if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        let _ = if byte.is_ascii_alphanumeric() || plain.as_bytes().contains(&byte) {
             write!(escaped, "{}", char::from(byte))
         } else {
             write!(escaped, "%{byte:02X}")
         };
     }
     escaped
+}
+
+/// What `secret` stands for, if it is escaped as in a URL.
+fn unescaped(secret: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = secret.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).filter(|_| *first == b'%').and_then(|code| hex::decode(code).ok());
+        if let Some(code) = code {
+            bytes.extend(code);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    let plain = String::from_utf8(bytes).ok()?;
+    (plain != secret).then_some(plain)
 }
 
 /// The text that `secret` holds, if it is base64 of one.
@@ -114,14 +242,44 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_struck_however_they_are_written() {
+        let long = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        let wrapped = |text: &str| {
+            let lines = text.as_bytes().chunks(20).map(|line| String::from_utf8_lossy(line).into_owned());
+            lines.collect::<Vec<_>>().join("\n  ")
+        };
+        for (secret, text) in [
+            (long, wrapped(long)),
+            (long, wrapped(&STANDARD.encode(long))),
+            ("  padded-Q1w2e3\n", "it is padded-Q1w2e3!".to_owned()),
+            (r#"pw"quote\back-Zq81"#, r#"{"password": "pw\"quote\\back-Zq81"}"#.to_owned()),
+            ("it's-Q1w2e3r4", r"export X='it'\''s-Q1w2e3r4'".to_owned()),
+            ("it's-Q1w2e3r4", r#"export X='it'"'"'s-Q1w2e3r4'"#.to_owned()),
+            ("<b>&Html-3321", "<p>&lt;b&gt;&amp;Html-3321</p>".to_owned()),
+            ("Wört-3321x", r"W\u00f6rt-3321x".to_owned()),
+            ("p@ss word/Xy1", "x://u:p%40ss+word%2FXy1@h".to_owned()),
+            ("p@ss word/Xy1", "x://u:p%40ss%20word%2fXy1@h".to_owned()),
+            ("p@ss word/Xy1", "x://u:p%40ss%20word/Xy1@h".to_owned()),
+            ("p%40ssw0rd%2FXy", "the password is p@ssw0rd/Xy".to_owned()),
+        ] {
+            let shown = redacted(&text, &[secret.to_owned()]);
+            assert!(shown.contains(STRUCK), "{secret}: {shown}");
+            for left in ["Q1w2", "Zq81", "3321", "Xy", "defghi", "ZGVmZ2"] {
+                assert!(!shown.contains(left), "{secret}: {shown}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_secret_stays() {
         for (secret, text) in [
             ("abcd", "YWJj is base64 of something shorter"),
             ("true", "what is true is struck out, and nothing more"),
+            ("data", "data, and no database or metadata"),
             ("aGVsbG8", "hello is too short to be held"),
         ] {
             let shown = redacted(text, &[secret.to_owned()]);
-            assert_eq!(shown, text.replace(secret, STRUCK), "{secret}");
+            assert_eq!(shown, text.replacen(secret, STRUCK, 1), "{secret}");
         }
     }
 }

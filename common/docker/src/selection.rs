@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::EngineError;
-use crate::document::{list, pairs, some_text, text};
+use crate::document::{list, pairs, some_text, text, texts};
 use crate::engine::{Engine, filtered};
+use crate::near::near;
 use crate::order::Depends;
 use crate::own_labels::{Labels, any_is_read, own};
 use crate::ownership::{self, RehearsalId, ScratchKind};
@@ -81,6 +82,10 @@ pub struct Container {
     pub stop_timeout: Duration,
     /// The containers, by id or name, whose network, processes or memory it shares: it can start only while they run.
     pub shares_with: Vec<String>,
+    /// The containers, by name, that it calls by links: it can start only while they run.
+    pub links: Vec<String>,
+    /// Folders of the host that it may write to.
+    pub host_folders: Vec<PathBuf>,
     /// Whether the engine removes it as soon as it stops.
     pub removed_on_stop: bool,
     /// Whether an orchestrator would replace it when it stops.
@@ -96,6 +101,8 @@ pub enum Activity {
     Running,
     /// Its processes are frozen.
     Paused,
+    /// It ended, and the engine is about to start it again.
+    Restarting,
 }
 
 /// What a container's health check says.
@@ -188,9 +195,10 @@ impl Container {
         Self {
             id: text(&document["Id"]),
             name: text(&document["Name"]).trim_start_matches('/').to_owned(),
-            activity: match (&state["Paused"], &state["Running"]) {
-                (Value::Bool(true), _) => Activity::Paused,
-                (_, Value::Bool(true)) => Activity::Running,
+            activity: match (&state["Paused"], &state["Restarting"], &state["Running"]) {
+                (Value::Bool(true), ..) => Activity::Paused,
+                (_, Value::Bool(true), _) => Activity::Restarting,
+                (.., Value::Bool(true)) => Activity::Running,
                 _ => Activity::Stopped,
             },
             started_at: text(&state["StartedAt"]),
@@ -213,6 +221,15 @@ impl Container {
                 .iter()
                 .filter_map(|key| Some(host[*key].as_str()?.strip_prefix("container:")?.to_owned()))
                 .collect(),
+            links: texts(&host["Links"])
+                .iter()
+                .filter_map(|link| Some(link.split(':').next()?.trim_start_matches('/').to_owned()))
+                .collect(),
+            host_folders: list(&document["Mounts"])
+                .iter()
+                .filter(|mount| mount["Type"] == "bind" && mount["RW"].as_bool().unwrap_or(true))
+                .map(|mount| text(&mount["Source"]).into())
+                .collect(),
             removed_on_stop: host["AutoRemove"].as_bool().unwrap_or(false),
             orchestrated: labels.contains_key("com.docker.swarm.task.id")
                 || labels.contains_key("io.kubernetes.pod.uid"),
@@ -224,10 +241,18 @@ impl Container {
         self.shares_with.iter().any(|name| *name == other.id || *name == other.name)
     }
 
-    /// Whether it runs and may write to `volume`.
-    pub fn writes_to(&self, volume: &str) -> bool {
-        self.activity == Activity::Running
-            && self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume)
+    /// Whether it has `volume`, or a folder of the host that lies in it, and may write there when it runs.
+    pub fn may_write_to(&self, volume: &Volume) -> bool {
+        let is_below = |folder: &PathBuf| {
+            !volume.mountpoint.as_os_str().is_empty() && folder.starts_with(&volume.mountpoint)
+        };
+        self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume.name)
+            || self.host_folders.iter().any(is_below)
+    }
+
+    /// Whether it may write to `volume` now: it runs, or is about to.
+    pub fn writes_to(&self, volume: &Volume) -> bool {
+        matches!(self.activity, Activity::Running | Activity::Restarting) && self.may_write_to(volume)
     }
 }
 
@@ -242,7 +267,8 @@ impl Depends for Container {
         let services = self.service.iter().flat_map(|service| {
             self.depends_on.iter().map(|d| format!("service {}/{}", service.project, d.service))
         });
-        services.chain(shared).collect()
+        let linked = self.links.iter().map(|other| format!("container {other}"));
+        services.chain(shared).chain(linked).collect()
     }
 }
 
@@ -310,35 +336,6 @@ pub(crate) fn checked_name<'a>(thing: &'static str, name: &'a str) -> Result<&'a
             name: name.chars().take(80).flat_map(char::escape_default).collect(),
         })
     }
-}
-
-/// Up to three of `names` that look like `name`, best first.
-fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut ranked: Vec<(usize, &str)> = names
-        .filter_map(|candidate| {
-            let distance = distance(name, candidate);
-            let contains = name.len() > 2 && (candidate.contains(name) || name.contains(candidate));
-            (contains || distance <= name.len().max(3) / 3).then_some((distance, candidate))
-        })
-        .collect();
-    ranked.sort_unstable();
-    ranked.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
-}
-
-/// The Levenshtein distance of two names, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 impl Engine {
@@ -425,15 +422,24 @@ impl Engine {
             all.into_iter().filter(|v| !v.is_scratch()).map(|v| (v.name.clone(), v)).collect();
         for name in names {
             if let Entry::Vacant(place) = volumes.entry(name) {
-                let volume = self.volume(place.key()).await?;
-                place.insert(volume);
+                match self.volume(place.key()).await {
+                    Ok(volume) => _ = place.insert(volume),
+                    // It went with its container. One that was named is looked up above.
+                    Err(error) if error.is_absent() => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         let everyone = self.get("/containers/json?all=true", "list its containers").await?;
         for summary in list(&everyone) {
             let id = text(&summary["Id"]);
             let mounts = volume_mounts(&summary["Mounts"]);
-            if containers.contains_key(&id) || !mounts.iter().any(|m| volumes.contains_key(&m.volume)) {
+            let has_volume = mounts.iter().any(|mount| volumes.contains_key(&mount.volume));
+            let has_folder = list(&summary["Mounts"]).iter().any(|mount| {
+                let source = PathBuf::from(text(&mount["Source"]));
+                mount["Type"] == "bind" && volumes.values().any(|v| source.starts_with(&v.mountpoint))
+            });
+            if containers.contains_key(&id) || !(has_volume || has_folder) {
                 continue;
             }
             match self.container(&id).await {
@@ -464,7 +470,11 @@ impl Engine {
             }
         }
         for summary in list(&summaries) {
-            let container = self.container(&text(&summary["Id"])).await?;
+            let container = match self.container(&text(&summary["Id"])).await {
+                Ok(container) => container,
+                Err(error) if error.is_absent() => continue,
+                Err(error) => return Err(error),
+            };
             // Its image may have said so.
             if container.service.as_ref().is_none_or(|service| service.project != project) {
                 continue;
@@ -500,15 +510,6 @@ fn first_name(summary: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_that_look_alike_are_offered_best_first() {
-        let there = ["app_pgdata", "app_redis", "pgdata", "media"];
-        assert_eq!(near("pgdta", there.into_iter()), ["pgdata"]);
-        assert_eq!(near("pgdata2", there.into_iter()), ["pgdata"]);
-        assert!(near("zzzzzz", there.into_iter()).is_empty());
-        assert_eq!(distance("kitten", "sitting"), 3);
-    }
 
     #[test]
     fn a_label_alone_takes_no_volume_out_of_a_backup() {
@@ -575,7 +576,8 @@ mod tests {
             ]
         );
         assert_eq!(container.stop_timeout, Duration::from_secs(90));
-        assert!(!container.writes_to("data"), "a read-only mount does not write");
+        let data = Volume::from_document(serde_json::json!({"Name": "data", "Mountpoint": "/v/data/_data"}));
+        assert!(!container.writes_to(&data), "a read-only mount does not write");
         assert_eq!(container.mounts.len(), 1);
     }
 }

@@ -6,6 +6,7 @@ use object_store::{Error, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::diagnosis::{Trouble, lacks_conditions, within};
 use crate::error::Effort;
+use crate::folder::Wrong;
 use crate::patience::pause;
 use crate::store::{Store, deadline};
 use crate::{StoreError, name};
@@ -58,6 +59,17 @@ impl Store {
         }
         let said = "it answers that the object exists, and then that it does not";
         Err(self.failed("write", key, Effort::default(), said))
+    }
+
+    /// The same, unless less than `leaving` bytes would stay free on the file system of a folder: what is written there last
+    /// must find room.
+    pub async fn create_leaving(&self, key: &str, bytes: Bytes, leaving: u64) -> Result<Created, StoreError> {
+        if let Some(folder) = self.folder()
+            && !folder.has_room(leaving.saturating_add(bytes.len() as u64))
+        {
+            return Err(self.told("write", key, Wrong::full(key)));
+        }
+        self.create(key, bytes).await
     }
 
     /// The same for a name that another machine may choose at the same moment. On a store that knows no conditions, what

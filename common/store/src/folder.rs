@@ -31,6 +31,14 @@ pub(crate) struct Folder {
     root: Arc<OwnedFd>,
 }
 
+impl Folder {
+    /// Whether its file system has room for so many bytes, as far as that can be told.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        rustix::fs::fstatvfs(&*self.root)
+            .map_or(true, |found| found.f_bavail.saturating_mul(found.f_frsize) >= bytes)
+    }
+}
+
 /// Why something could not be done in a folder.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Wrong {
@@ -53,6 +61,11 @@ impl Wrong {
             Some(Errno::NAMETOOLONG) => InTheWay { place, obstacle: Obstacle::TooLong }.into(),
             _ => Self::System { doing, place, source },
         }
+    }
+
+    /// There is not as much room as is wanted.
+    pub(crate) fn full(place: &str) -> Self {
+        Self::System { doing: "write", place: place.to_owned(), source: io::ErrorKind::StorageFull.into() }
     }
 
     /// A folder that is missing while an object is written is a failure, and not a missing object.

@@ -17,6 +17,11 @@ pub(crate) enum Word {
     RunKey,
     /// A registration: a prune keeps all frames of the run until its lease ends.
     RunUnderWay,
+    /// The mark that a run is over: a prune keeps nothing for it.
+    RunEnded {
+        /// Who signed the run's registration.
+        registrant: Signer,
+    },
     /// A part: everything that the snapshot of `writer` holds.
     Part {
         /// Who signed the manifest that names the part.
@@ -52,6 +57,7 @@ impl Word {
     pub(crate) fn purpose(self) -> Purpose {
         match self {
             Self::RunKey | Self::RunUnderWay => Purpose::Registration,
+            Self::RunEnded { .. } => Purpose::RunEnd,
             Self::Part { .. } | Self::PartUnderWay => Purpose::Part,
             Self::ChunksToReference | Self::ChunksToKeep | Self::ChunksToRecover => Purpose::Contents,
             Self::Places => Purpose::Locations,
@@ -101,6 +107,7 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
         | (Word::ChunksToReference, Writer)
         | (Word::ChunksToKeep, Writer | Keeper | Root) => Belief::Yes,
         (Word::RunUnderWay | Word::LostToRuns, _) => yes(matches!(standing, Writer | Keeper | Root)),
+        (Word::RunEnded { registrant }, _) => yes(signer == registrant),
         (Word::PartUnderWay, _) => yes(standing == Writer),
         (Word::Part { writer }, _) => yes(matches!(standing, Writer | RemovedWriter) && is(writer)),
         (Word::ChunksToReference, RemovedWriter) | (Word::ChunksToKeep, RemovedWriter | RemovedKeeper) => {
@@ -181,10 +188,11 @@ mod tests {
         STANDINGS.map(cell).join(" | ")
     }
 
-    fn words() -> [(&'static str, Word); 12] {
+    fn words() -> [(&'static str, Word); 13] {
         [
             ("registration: the run's key", Word::RunKey),
             ("registration: the run is under way", Word::RunUnderWay),
+            ("mark: the run is over", Word::RunEnded { registrant: Signer::Writer(OWN) }),
             ("part: what a snapshot holds", Word::Part { writer: OWN }),
             ("part: a snapshot is about to be committed", Word::PartUnderWay),
             ("contents: what runs reference", Word::ChunksToReference),
@@ -206,6 +214,7 @@ mod tests {
             match word {
                 Word::RunKey
                 | Word::RunUnderWay
+                | Word::RunEnded { .. }
                 | Word::Part { .. }
                 | Word::PartUnderWay
                 | Word::ChunksToReference
@@ -231,6 +240,7 @@ mod tests {
             Name::Roster(_) => "roster",
             Name::Key { .. } => "sealed key",
             Name::Run { .. } => "registration",
+            Name::RunEnd { .. } => "mark",
             Name::Pack { .. } => "pack",
             Name::Contents { .. } => "contents",
             Name::Locations { .. } => "locations",

@@ -255,6 +255,7 @@ impl Checker {
     fn count_closed(&self, name: &Name, is_owned: bool, findings: &mut Findings) {
         let group = match name {
             Name::Run { group, .. }
+            | Name::RunEnd { group, .. }
             | Name::Pack { group, .. }
             | Name::Contents { group, .. }
             | Name::Locations { group, .. }

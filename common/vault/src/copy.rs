@@ -130,6 +130,24 @@ impl Copier {
         let (repository, key) = (self.repository.clone(), Arc::clone(&self.key));
         let mut writer = SnapshotWriter::begin(repository, key, options, clock, entropy, progress).await?;
         writer.copies(snapshot, self.copied_before(&original));
+        let open = writer.open_run();
+        let copied = self.copy_into(writer, source, progress, cancel).await;
+        match &copied {
+            Ok(copied) => self.there.extend(copied.committed.id.map(|id| (original, id))),
+            Err(_) => open.end().await,
+        }
+        copied
+    }
+
+    /// Copies all of `source` into the snapshot that `writer` takes.
+    async fn copy_into(
+        &self,
+        writer: SnapshotWriter,
+        source: &OpenSnapshot,
+        progress: &Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Copied, VaultError> {
+        let snapshot = source.snapshot();
         progress.phase("copying", Unit::Bytes, Some(snapshot.streams().map(|s| s.data_bytes).sum()));
         let mut copied = Progressing { writer, items: 0, data_bytes: 0, lost: Vec::new() };
         for index in 0..source.part().streams.len() {
@@ -144,9 +162,6 @@ impl Copier {
             return Err(VaultError::Interrupted);
         }
         let committed = writer.commit(progress).await?;
-        if let Some(id) = committed.id {
-            self.there.push((original, id));
-        }
         Ok(Copied { committed, items, data_bytes, lost })
     }
 

@@ -54,6 +54,25 @@ pub(crate) fn run(group: GroupId, run: RunId) -> String {
     format!("{}/{run}", runs(group))
 }
 
+/// The mark that a run is over.
+pub(crate) fn run_end(group: GroupId, of: RunId) -> String {
+    format!("{}{RUN_END}", run(group, of))
+}
+
+/// How the name of a run's mark ends.
+const RUN_END: &str = ".end";
+
+/// The run whose registration or mark has this name.
+pub(crate) fn run_of(key: &str) -> Option<RunId> {
+    let name = key.rsplit('/').next()?;
+    name.strip_suffix(RUN_END).unwrap_or(name).parse().ok()
+}
+
+/// Whether this is the name of a mark, in the folder of registrations.
+pub(crate) fn is_run_end(key: &str) -> bool {
+    key.ends_with(RUN_END)
+}
+
 pub(crate) fn packs(group: GroupId) -> String {
     format!("packs/{group}")
 }

@@ -16,6 +16,7 @@ pub(crate) enum Name {
     Roster(u64),
     Key { folder: KeyFolder, recipient: String, hash: Sha256Digest },
     Run { group: GroupId, run: RunId },
+    RunEnd { group: GroupId, run: RunId },
     Pack { group: GroupId, hash: Sha256Digest },
     Contents { group: GroupId, hash: Sha256Digest },
     Locations { group: GroupId, run: RunId, hash: Sha256Digest },
@@ -69,6 +70,9 @@ impl Name {
                 let folder = KeyFolder::parse(folder)?;
                 Self::Key { folder, recipient: recipient.to_owned(), hash: hash.parse().ok()? }
             }
+            ["runs", group, name] if layout::is_run_end(name) => {
+                Self::RunEnd { group: group.parse().ok()?, run: layout::run_of(name)? }
+            }
             ["runs", group, run] => Self::Run { group: group.parse().ok()?, run: run.parse().ok()? },
             ["packs", group, _, hash] => Self::Pack { group: group.parse().ok()?, hash: hash.parse().ok()? },
             ["contents", group, hash] => {
@@ -117,6 +121,7 @@ impl Name {
                 format!("{}/{recipient}-{hash}.age", folder.name())
             }
             Self::Run { group, run } => layout::run(*group, *run),
+            Self::RunEnd { group, run } => layout::run_end(*group, *run),
             Self::Pack { group, hash } => layout::pack(*group, hash),
             Self::Contents { group, hash } => layout::contents_object(*group, hash),
             Self::Locations { group, run, hash } => layout::locations_object(*group, *run, hash),
@@ -134,6 +139,7 @@ impl Name {
             Self::Marker
             | Self::Roster(_)
             | Self::Run { .. }
+            | Self::RunEnd { .. }
             | Self::Snapshot { .. }
             | Self::Forget { .. } => None,
             Self::Key { hash, .. }
@@ -152,7 +158,7 @@ impl Name {
         match self {
             Self::Marker => cap::MARKER,
             Self::Roster(_) => cap::ROSTER,
-            Self::Key { .. } | Self::Run { .. } => cap::KEY,
+            Self::Key { .. } | Self::Run { .. } | Self::RunEnd { .. } => cap::KEY,
             Self::Pack { .. } => MAX_PACK,
             Self::Snapshot { .. } | Self::Countersignature { .. } => cap::MANIFEST,
             Self::Forget { .. } => cap::FORGET,
@@ -204,6 +210,7 @@ fn known_keys() -> Vec<String> {
         layout::data_key(3, "0123", &hash),
         layout::group_key(group, "0123", &hash),
         layout::run(group, run),
+        layout::run_end(group, run),
         layout::pack(group, &hash),
         layout::contents_object(group, &hash),
         layout::locations_object(group, run, &hash),

@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Created, Store};
 use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::VaultError;
 use crate::frame::{PackKind, RawFrame, SealedFrame};
@@ -25,12 +28,29 @@ use crate::index::{self, StoredPack};
 use crate::key_file::WriterKey;
 use crate::layout;
 use crate::pack::{FinishedPack, PackBuilder, WrappedRunKey};
+use crate::run_end::OpenRun;
 use crate::seal::{Purpose, SealKey};
 use crate::signed::{self, Pen, Place};
 use crate::spool::{Pending, Spool};
 
 /// How many packs may be on their way to the store at once.
 const UPLOADS: usize = 2;
+
+/// What has landed is written down at least as often, if anything has.
+const WRITE_DOWN_EVERY: Duration = Duration::from_mins(1);
+
+/// How often the thread that fills packs looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long packs that are on their way may take to land when the run ends without a snapshot.
+const LANDING: Duration = Duration::from_millis(700);
+
+/// How long what has landed may take to be written down then.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// What packs leave free on the disk of a repository in a folder, in bytes: what says where they lie must find room, and that the
+/// run is over.
+const RESERVE: u64 = 4 << 20;
 
 /// What a run writes with.
 pub(crate) struct RunKeys {
@@ -104,9 +124,11 @@ pub(crate) struct Packed {
 }
 
 impl Pipeline {
-    /// Starts the threads. Without a store frames are compressed, counted and dropped.
+    /// Starts the threads. Without a store frames are compressed, counted and dropped. They stop when `open` says so, or
+    /// where something fails; what has landed is written down even then.
     pub(crate) fn start(
         keys: Arc<RunKeys>,
+        open: &OpenRun,
         store: Option<Store>,
         (sizes, spool): (PackSizes, Spool),
         level: i32,
@@ -124,7 +146,10 @@ impl Pipeline {
             .collect();
         let runtime = Handle::current();
         let (told, landing) = (Arc::clone(&failure), Arc::clone(&landed));
+        let (stop, settled) = (open.stop.clone(), open.settled.clone().drop_guard());
         let packer = std::thread::spawn(move || {
+            // However this thread ends.
+            let _settled = settled;
             let mut packer = Packer {
                 keys,
                 store,
@@ -135,12 +160,16 @@ impl Pipeline {
                 arrived: Vec::new(),
                 landed: landing,
                 packed: Packed::default(),
+                stop,
+                written_down: Instant::now(),
             };
             match packer.pack_all(&sealed_in) {
                 Ok(()) => Ok(packer.packed),
                 Err(error) => {
                     // The one who feeds frames learns of it at the next frame, the caller at the end.
                     *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    drop(sealed_in);
+                    packer.salvage();
                     Ok(Packed::default())
                 }
             }
@@ -189,18 +218,28 @@ fn seal_all(keys: &RunKeys, raw: &Receiver<RawFrame>, out: &Sender<SealedFrame>,
     }
 }
 
-/// The frames in the order in which they were handed on: one that was sealed early waits for those before it.
-fn in_order(sealed: &Receiver<SealedFrame>) -> impl Iterator<Item = SealedFrame> + '_ {
+/// The frames in the order in which they were handed on, until the last or until `stop` is cancelled: one that was sealed early
+/// waits for those before it.
+fn in_order(
+    sealed: &Receiver<SealedFrame>,
+    stop: CancellationToken,
+) -> impl Iterator<Item = Result<SealedFrame, VaultError>> + '_ {
     let mut waiting = BTreeMap::new();
     let mut next = 0;
     std::iter::from_fn(move || {
         loop {
+            if stop.is_cancelled() {
+                return Some(Err(VaultError::Interrupted));
+            }
             if let Some(frame) = waiting.remove(&next) {
                 next += 1;
-                return Some(frame);
+                return Some(Ok(frame));
             }
-            let frame = sealed.recv().ok()?;
-            waiting.insert(frame.turn, frame);
+            match sealed.recv_timeout(LOOK) {
+                Ok(frame) => _ = waiting.insert(frame.turn, frame),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     })
 }
@@ -220,12 +259,17 @@ struct Packer {
     arrived: Vec<StoredPack>,
     landed: Arc<Landed>,
     packed: Packed,
+    /// Whether the run is to end.
+    stop: CancellationToken,
+    /// When what had arrived was written down last.
+    written_down: Instant,
 }
 
 impl Packer {
     fn pack_all(&mut self, sealed: &Receiver<SealedFrame>) -> Result<(), VaultError> {
         let mut open: [Option<PackBuilder>; 2] = [None, None];
-        for frame in in_order(sealed) {
+        for frame in in_order(sealed, self.stop.clone()) {
+            let frame = frame?;
             let kind = frame.kind;
             let chunks = u32::try_from(frame.ids.len()).expect("a frame has a few thousand slots");
             self.packed.chunk_counts.insert(frame.ordinal, chunks);
@@ -244,11 +288,46 @@ impl Packer {
         for pack in open.into_iter().flatten() {
             self.upload(pack)?;
         }
-        while let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
+        while let Some(done) = self.next_upload()? {
             self.take(done)?;
             self.start_waiting()?;
         }
         self.write_down()
+    }
+
+    /// Waits for an upload to end; there is none where none is under way.
+    fn next_upload(&mut self) -> Result<Option<Result<Upload, JoinError>>, VaultError> {
+        let (uploads, stop) = (&mut self.uploads, &self.stop);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(VaultError::Interrupted),
+                done = uploads.join_next() => Ok(done),
+            }
+        })
+    }
+
+    /// Writes down what has landed of a run that ends here. What fails now is not stored twice for it, only again.
+    fn salvage(&mut self) {
+        let uploads = &mut self.uploads;
+        let arrived = self.runtime.block_on(async {
+            let mut arrived = Vec::new();
+            let landing = async {
+                while let Some(done) = uploads.join_next().await {
+                    arrived.extend(done.ok().and_then(Result::ok).map(|(stored, _)| stored));
+                }
+            };
+            let _ = timeout(LANDING, landing).await;
+            uploads.abort_all();
+            arrived
+        });
+        self.arrived.extend(arrived);
+        let runtime = self.runtime.clone();
+        match runtime.block_on(async { timeout(LAST_WORDS, self.write_down_what_arrived()).await }) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("what landed is not written down: {error}"),
+            Err(_) => tracing::debug!("what landed is not written down within {LAST_WORDS:?}"),
+        }
     }
 
     fn upload(&mut self, pack: PackBuilder) -> Result<(), VaultError> {
@@ -272,7 +351,7 @@ impl Packer {
                 Ok(()) => return self.write_down_if_much(),
                 Err(pack) => pack,
             };
-            if let Some(done) = self.runtime.block_on(self.uploads.join_next()) {
+            if let Some(done) = self.next_upload()? {
                 self.take(done)?;
             }
             self.start_waiting()?;
@@ -295,7 +374,7 @@ impl Packer {
         let Some(store) = self.store.clone() else { return };
         let key = layout::pack(self.keys.writer.group.id, &stored.hash);
         let upload = async move {
-            let created = store.create(&key, bytes).await?;
+            let created = store.create_leaving(&key, bytes, RESERVE).await?;
             Ok((stored, created))
         };
         self.uploads.spawn_on(upload, &self.runtime);
@@ -303,10 +382,12 @@ impl Packer {
 
     fn write_down_if_much(&mut self) -> Result<(), VaultError> {
         let arrived: u64 = self.arrived.iter().map(|pack| pack.size).sum();
-        if arrived >= self.sizes.checkpoint_bytes { self.write_down() } else { Ok(()) }
+        let is_due =
+            arrived >= self.sizes.checkpoint_bytes || self.written_down.elapsed() >= WRITE_DOWN_EVERY;
+        if is_due { self.write_down() } else { Ok(()) }
     }
 
-    fn take(&mut self, done: Result<Upload, tokio::task::JoinError>) -> Result<(), VaultError> {
+    fn take(&mut self, done: Result<Upload, JoinError>) -> Result<(), VaultError> {
         let (stored, created) = done.map_err(|_| VaultError::Internal("an upload was dropped"))??;
         if created == Created::Now {
             self.packed.stored_bytes += stored.size;
@@ -315,9 +396,15 @@ impl Packer {
         Ok(())
     }
 
+    fn write_down(&mut self) -> Result<(), VaultError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(self.write_down_what_arrived())
+    }
+
     /// Writes the locations and then the contents of the packs that arrived since the last time. Whoever finds the
     /// contents of a frame thus finds its place as well.
-    fn write_down(&mut self) -> Result<(), VaultError> {
+    async fn write_down_what_arrived(&mut self) -> Result<(), VaultError> {
+        self.written_down = Instant::now();
         let Some(store) = self.store.clone().filter(|_| !self.arrived.is_empty()) else { return Ok(()) };
         let (keys, writer) = (Arc::clone(&self.keys), Arc::clone(&self.keys.writer));
         let group = writer.group.id;
@@ -326,12 +413,12 @@ impl Packer {
         for locations in index::locations_of(&self.arrived) {
             let bytes = signed::write(place(Purpose::Locations), pen, &writer.group.index_key, &locations);
             let name = layout::locations_object(group, keys.run, &Sha256Digest::of(&bytes));
-            self.runtime.block_on(store.create(&name, bytes.into()))?;
+            store.create(&name, bytes.into()).await?;
         }
         for contents in index::contents_of(keys.run, keys.key.commitment(), &self.arrived) {
             let bytes = signed::write(place(Purpose::Contents), pen, &writer.group.index_key, &contents);
             let hash = Sha256Digest::of(&bytes);
-            self.runtime.block_on(store.create(&layout::contents_object(group, &hash), bytes.into()))?;
+            store.create(&layout::contents_object(group, &hash), bytes.into()).await?;
             self.packed.contents.push(hash);
         }
         self.landed.add(&self.arrived);

@@ -17,6 +17,7 @@ mod plan;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
@@ -39,6 +40,9 @@ use crate::object_name;
 use crate::repository::Repository;
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
+
+/// A file that an object is written to, and that was not written to for so long, is nobody's any more.
+const LONGEST_WRITE: Duration = Duration::from_hours(1);
 
 /// How a prune goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -178,6 +182,12 @@ impl Viewer {
                 }
                 Err(error) => pruned.held_back.push(format!("group {}: {error}", group.id)),
             }
+        }
+        if !options.dry_run {
+            // What processes that died were writing into a folder: nothing lists it.
+            let swept = repository.store.sweep_staging(LONGEST_WRITE).await?;
+            pruned.deleted_objects += swept.files;
+            pruned.deleted_bytes += swept.swept_bytes;
         }
         Ok(pruned)
     }

@@ -77,11 +77,11 @@ impl Repository {
 pub(crate) async fn register(
     repository: &Repository,
     key: &Arc<WriterKey>,
+    run: RunId,
     entropy: &dyn Entropy,
     dry_run: bool,
     progress: &Arc<dyn Progress>,
 ) -> Result<Arc<RunKeys>, VaultError> {
-    let run = RunId::random(entropy);
     let run_key = SealKey::random(entropy);
     // The roster, not the key file, says whom run keys are wrapped to today.
     let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;

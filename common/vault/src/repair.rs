@@ -203,7 +203,8 @@ impl Checker {
         for damage in findings.damage.iter() {
             let Some(name) = Name::parse(&damage.key) else { continue };
             let is_worthless = match name {
-                Name::Contents { .. }
+                Name::RunEnd { .. }
+                | Name::Contents { .. }
                 | Name::Locations { .. }
                 | Name::Loss { .. }
                 | Name::Condemnation { .. }

@@ -31,6 +31,7 @@ pub(crate) enum Purpose {
     Registration = 7,
     Condemnation = 8,
     Loss = 9,
+    RunEnd = 10,
 }
 
 /// A key that seals: a run key or a group's index key.

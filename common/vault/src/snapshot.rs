@@ -17,7 +17,7 @@ use crate::capture::{ChunkStore, Stored, Thin};
 use crate::chunk::{ChunkSizes, Chunker};
 use crate::frame_set::bitmap;
 use crate::history::Tip;
-use crate::ids::{Signer, to_cbor};
+use crate::ids::{RunId, Signer, to_cbor};
 use crate::index::ContentsIndex;
 use crate::keeping::Keeping;
 use crate::key_file::WriterKey;
@@ -34,6 +34,7 @@ use crate::pipeline::{PackSizes, Pipeline, RunKeys};
 use crate::registration::register;
 use crate::repository::{Repository, check_size, check_writer};
 use crate::roster::Head;
+use crate::run_end::{OpenRun, mark_the_dead};
 use crate::seal::Purpose;
 use crate::signed::{self, Pen, Place};
 use crate::source::{Source, Unreadable};
@@ -136,6 +137,7 @@ pub struct SnapshotWriter {
     incomplete: bool,
     /// The packs that were condemned when the run began: it refers to nothing that lies in these only.
     condemned: HashSet<Sha256Digest>,
+    open: Arc<OpenRun>,
 }
 
 impl SnapshotWriter {
@@ -155,63 +157,83 @@ impl SnapshotWriter {
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
         let Tip { next, previous, newest } = repository.tip(writer).await?;
         let seen = heads_of_others(&repository, &key, progress).await?;
-        let keys = register(&repository, &key, entropy, options.dry_run, progress).await?;
-        let excluded = repository.excluded(&group).await?;
-        let unusable = WarningsOfAKind::new(progress);
-        excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
-        let last_part = match &newest {
-            Some(head) => match repository.part(head, &group).await {
-                Ok(part) => Some(part),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                // The part is damaged: that hurts the snapshot before, not this one.
-                Err(error) => {
-                    progress.warn(&error.to_string());
-                    None
-                }
-            },
-            None => None,
+        if let Some(cache) = options.cache.as_deref().filter(|_| !options.dry_run) {
+            mark_the_dead(&repository, &key, cache).await;
+        }
+        let run = RunId::random(entropy);
+        let open = Arc::new(if options.dry_run {
+            OpenRun::dry(&repository, &key, run)
+        } else {
+            OpenRun::begin(&repository, &key, run, options.cache.as_deref())
+        });
+        let registered = Arc::clone(&open);
+        let begun = async {
+            let keys = register(&repository, &key, run, entropy, options.dry_run, progress).await?;
+            let excluded = repository.excluded(&group).await?;
+            let unusable = WarningsOfAKind::new(progress);
+            excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
+            let last_part = match &newest {
+                Some(head) => match repository.part(head, &group).await {
+                    Ok(part) => Some(part),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    // The part is damaged: that hurts the snapshot before, not this one.
+                    Err(error) => {
+                        progress.warn(&error.to_string());
+                        None
+                    }
+                },
+                None => None,
+            };
+            let used = last_part.iter().flat_map(|part| &part.runs);
+            let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
+            let known = KnownContents::new(&repository, &group, options.cache.as_deref(), progress);
+            let placed = known.placed(&excluded.packs).await?;
+            let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
+            let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
+            let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
+            let store = (!options.dry_run).then(|| repository.store.clone());
+            let threads = options.threads.max(1);
+            let sizes = options.pack_sizes;
+            let spool = Spool::new(options.cache.as_deref(), sizes.spool_bytes, progress);
+            let level = options.compression_level;
+            let pipeline = Pipeline::start(Arc::clone(&keys), &open, store, (sizes, spool), level, threads);
+            let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
+            let condemned = excluded.packs;
+            let part = Part {
+                host: options.host.clone(),
+                tags: options.tags.clone(),
+                streams: Vec::new(),
+                documents: Vec::new(),
+                runs: Vec::new(),
+                application: options.application.clone(),
+                run: keys.run,
+                copied_from: None,
+            };
+            Ok(Self {
+                repository,
+                key,
+                options,
+                keys,
+                chunks,
+                chunker,
+                part,
+                memories: Memories::after(previous),
+                next,
+                previous,
+                seen,
+                time,
+                incomplete: false,
+                condemned,
+                open,
+            })
         };
-        let used = last_part.iter().flat_map(|part| &part.runs);
-        let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
-        let known = KnownContents::new(&repository, &group, options.cache.as_deref(), progress);
-        let placed = known.placed(&excluded.packs).await?;
-        let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
-        let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
-        let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
-        let store = (!options.dry_run).then(|| repository.store.clone());
-        let threads = options.threads.max(1);
-        let sizes = options.pack_sizes;
-        let spool = Spool::new(options.cache.as_deref(), sizes.spool_bytes, progress);
-        let level = options.compression_level;
-        let pipeline = Pipeline::start(Arc::clone(&keys), store, (sizes, spool), level, threads);
-        let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
-        let condemned = excluded.packs;
-        let part = Part {
-            host: options.host.clone(),
-            tags: options.tags.clone(),
-            streams: Vec::new(),
-            documents: Vec::new(),
-            runs: Vec::new(),
-            application: options.application.clone(),
-            run: keys.run,
-            copied_from: None,
-        };
-        Ok(Self {
-            repository,
-            key,
-            options,
-            keys,
-            chunks,
-            chunker,
-            part,
-            memories: Memories::after(previous),
-            next,
-            previous,
-            seen,
-            time,
-            incomplete: false,
-            condemned,
-        })
+        let begun = begun.await;
+        if begun.is_err() {
+            // Nothing was started that would settle anything.
+            registered.settled.cancel();
+            registered.end().await;
+        }
+        begun
     }
 
     /// Makes this snapshot a copy of one of another repository: it keeps the time, lacks what that one lacks, and says
@@ -221,6 +243,11 @@ impl SnapshotWriter {
         self.incomplete = original.is_incomplete();
         self.part.copied_from = Some(original.original());
         self.memories = Memories::after(remembered.or(self.previous));
+    }
+
+    /// The run that this snapshot is made by: it is to be ended ([`OpenRun::end`]) where nothing comes of the snapshot.
+    pub fn open_run(&self) -> Arc<OpenRun> {
+        Arc::clone(&self.open)
     }
 
     /// When the snapshot began.
@@ -299,6 +326,7 @@ impl SnapshotWriter {
             time,
             incomplete,
             condemned,
+            open,
             ..
         } = self;
         let stored = tokio::task::spawn_blocking(move || chunks.finish())
@@ -349,8 +377,10 @@ impl SnapshotWriter {
             let (manifest, id) = manifest::sign(predicate, &part_hash, &key.signing_key);
             let name = layout::snapshot(key.writer, sequence);
             check_size(&name, &manifest, cap::MANIFEST)?;
+            open.note_manifest();
             match repository.store.create_alone(&name, manifest.into()).await {
                 Ok(_) => {
+                    open.is_committed();
                     let committed_as = Head { sequence, id };
                     keeping.look_after_commit(committed_as, part_time, progress).await?;
                     memories.commit(&id);

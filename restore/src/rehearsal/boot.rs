@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_core::progress::{Progress, Unit};
-use lifeboat_docker::definitions::{ContainerParts, Definitions};
+use lifeboat_docker::definitions::{ContainerParts, Definitions, secrets_within};
 use lifeboat_docker::order::{Depends, starting_order};
 use lifeboat_docker::scratch::sanitise::{Limits, Sanitised, Setting, sanitise};
 use lifeboat_docker::scratch::{NotReady, Ready, ResolvedImage, Sandbox};
@@ -22,6 +22,8 @@ pub(super) struct Crew {
     pub(super) members: Vec<Member>,
     /// What was captured and is not started, in words.
     pub(super) left_out: Vec<String>,
+    /// The values that no report may show.
+    secrets: Vec<String>,
 }
 
 /// One container to start.
@@ -68,22 +70,28 @@ fn chosen(all: Vec<ContainerParts>) -> (Vec<(ContainerParts, bool)>, Vec<String>
 impl Crew {
     /// Chooses the containers of `definitions` and finds their images on this host.
     pub(super) async fn muster(engine: &Engine, definitions: &Definitions) -> Result<Self, EngineError> {
-        let (chosen, left_out) = chosen(definitions.container_parts()?);
+        let all = definitions.container_parts()?;
+        // Also of those that are not started: what they are told may lie in the volumes.
+        let of =
+            |parts: &ContainerParts| parts.secret_values(definitions.image_parts(&parts.image_id).as_ref());
+        let secrets = all.iter().flat_map(of).collect();
+        let (chosen, left_out) = chosen(all);
         let mut members = Vec::new();
         for (parts, completes) in chosen {
             let captured = definitions.image_parts(&parts.image_id);
             let image = engine.resolve_image(&parts, captured.as_ref()).await?;
             members.push(Member { parts, image, completes });
         }
-        Ok(Self { members, left_out })
+        Ok(Self { members, left_out, secrets })
     }
 
     /// The values that no report may show.
     pub(super) fn secrets(&self, plan: &Plan) -> Vec<String> {
-        let captured = self.members.iter().flat_map(|m| m.parts.secret_values(Some(&m.image.parts)));
-        let changed =
-            plan.env.values().flat_map(|env| env.values().cloned()).filter(|value| value.len() >= 4);
-        captured.chain(changed).collect()
+        let changed = plan.env.values().flat_map(|env| env.values()).filter(|value| value.len() >= 4);
+        let changed = changed.flat_map(|value| {
+            secrets_within(value).map(str::to_owned).chain([value.clone()]).collect::<Vec<_>>()
+        });
+        self.secrets.iter().cloned().chain(changed).collect()
     }
 
     /// The images, each once.

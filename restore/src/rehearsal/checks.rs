@@ -246,6 +246,7 @@ mod tests {
             user: "root".into(),
             database: "shop".into(),
             query: "select 1".into(),
+            proves_data: false,
             rows: "1".into(),
             password_env: Some("MYSQL_ROOT_PASSWORD".into()),
             run_as: None,

@@ -73,7 +73,7 @@ pub enum Action {
         exit: i64,
         /// What standard output must be, if that is asked for.
         stdout: Option<Expectation>,
-        /// Whether it says something about the data.
+        /// Whether it says something about the data, whatever it reads.
         proves_data: bool,
     },
     /// Asks a database with its own client in the service's container.
@@ -88,6 +88,8 @@ pub enum Action {
         query: String,
         /// The rows that are expected, as the client prints them: columns divided by tabs, rows by line ends.
         rows: String,
+        /// Whether it says something about the data, whatever it reads.
+        proves_data: bool,
         /// The variable of the container's environment that holds the password.
         password_env: Option<String>,
         /// The user inside the container that runs the client.
@@ -385,14 +387,13 @@ impl RawCheck {
         }
     }
 
-    fn of_exec(&self) -> [(&'static str, bool); 6] {
+    fn of_exec(&self) -> [(&'static str, bool); 5] {
         [
             ("command", self.command.is_some()),
             ("exit", self.exit.is_some()),
             ("equals", self.equals.is_some()),
             ("contains", self.contains.is_some()),
             ("matches", self.matches.is_some()),
-            ("proves_data", self.proves_data.is_some()),
         ]
     }
 
@@ -458,6 +459,7 @@ impl RawCheck {
             user,
             query: self.query.ok_or("it needs a `query`")?,
             rows,
+            proves_data: self.proves_data.unwrap_or(false),
             password_env: self.password_env,
             run_as: self.run_as,
         })
@@ -465,6 +467,7 @@ impl RawCheck {
 
     fn tcp(self) -> Result<Action, String> {
         Self::refuse(&self.of_sql(), "tcp")?;
+        Self::refuse(&[("proves_data", self.proves_data.is_some())], "tcp")?;
         Self::refuse(&self.of_exec(), "tcp")?;
         Self::refuse(&[("run_as", self.run_as.is_some())], "tcp")?;
         let port = self.port.filter(|&port| port > 0).ok_or("it needs a `port`")?;

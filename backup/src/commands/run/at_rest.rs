@@ -13,7 +13,7 @@ pub(super) struct AtRest {
     pub(super) seconds: Option<f64>,
     /// The containers that kept writing although they were to be at rest.
     pub(super) left_running: Vec<String>,
-    /// What is wrong with those that were brought back.
+    /// What is wrong with containers that were brought back, and with volumes.
     pub(super) troubles: Vec<String>,
     /// Why some of them are not back.
     pub(super) unreleased: Option<Failure>,
@@ -34,7 +34,7 @@ impl AtRest {
 
     /// Notes who is back, and says what was started too early.
     pub(super) fn note_released(&mut self, engine: Engine, released: Released, ui: &Ui) {
-        self.trouble(released.unmet.iter().cloned(), ui);
+        self.trouble(released.unmet.clone(), ui);
         self.released = Some((engine, released));
     }
 
@@ -42,14 +42,24 @@ impl AtRest {
     pub(super) async fn look_after(&mut self, ui: &Ui) {
         let Some((engine, released)) = self.released.take() else { return };
         let fallen = engine.fallen(&released.back, ui.cancellation()).await;
-        self.trouble(fallen.into_iter(), ui);
+        self.trouble(fallen, ui);
     }
 
-    fn trouble(&mut self, said: impl Iterator<Item = String>, ui: &Ui) {
+    /// Says what is wrong with containers or volumes, and remembers it.
+    pub(super) fn trouble(&mut self, said: impl IntoIterator<Item = String>, ui: &Ui) {
         for trouble in said {
             ui.warn(&trouble);
             self.troubles.push(trouble);
         }
+    }
+
+    /// For a run that failed for another reason: says who is not back.
+    pub(super) async fn tell_of_failure(&mut self, ui: &Ui) {
+        if let Some(failure) = self.unreleased.take() {
+            ui.warn(&failure.message());
+            ui.warn("they are started by the next run, or by `lifeboat-backup doctor`");
+        }
+        self.look_after(ui).await;
     }
 
     /// Whether something is not as the run was asked to have it.

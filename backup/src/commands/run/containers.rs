@@ -7,9 +7,10 @@ use std::time::Instant;
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::definitions::{Definitions, MountKind};
+use lifeboat_docker::disturbed::Watch;
 use lifeboat_docker::held::Held;
-use lifeboat_docker::quiesce::{self as rest, QuiesceOptions, RestPlan};
-use lifeboat_docker::selection::{Selection, Wanted};
+use lifeboat_docker::quiesce::{self as rest, QuiesceOptions, RestPlan, Rested};
+use lifeboat_docker::selection::{Activity, Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_vault::{Consistency, Excludes, Stream, StreamKind};
@@ -23,8 +24,6 @@ use crate::quiesce;
 pub(super) struct Containers {
     engine: Engine,
     selection: Selection,
-    /// Whom it brings to rest.
-    plan: RestPlan,
     /// For each volume, the folder that holds it, held open before anything stops.
     folders: Vec<Arc<Held>>,
     definitions: Definitions,
@@ -66,9 +65,19 @@ fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<H
     Ok(found)
 }
 
+impl From<Mode> for rest::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::None => Self::None,
+            Mode::Pause => Self::Pause,
+            Mode::Stop => Self::Stop,
+        }
+    }
+}
+
 impl Containers {
     /// Finds everything that was asked for before anything is stopped. `None` when nothing of an engine was.
-    pub(super) async fn find(args: &Args, ui: &Ui) -> Result<Option<Self>, Failure> {
+    pub(super) async fn find(args: &Args, at_rest: &mut AtRest, ui: &Ui) -> Result<Option<Self>, Failure> {
         let what = &args.what;
         let wanted = Wanted {
             volumes: what.volume.clone(),
@@ -90,10 +99,8 @@ impl Containers {
                 "an earlier run was killed and left `{container}` at rest; it has been brought back"
             ));
         }
-        for problem in &settled.problems {
-            ui.warn(problem);
-        }
-        let selection = engine.select(&wanted).await?;
+        at_rest.trouble(settled.problems, ui);
+        let mut selection = engine.select(&wanted).await?;
         // As they run, not as they are once they have been stopped.
         let definitions = engine.capture(&selection, SystemClock.now()).await?;
         let asks_for_containers = wanted.all || !(wanted.containers.is_empty() && wanted.projects.is_empty());
@@ -112,17 +119,27 @@ impl Containers {
         for folder in &folders_of_host {
             ui.warn(&format!("{}, and it is not in the snapshot: {}", folder.said, folder.advice()));
         }
-        let mode = match args.mode {
-            Mode::None => rest::Mode::None,
-            Mode::Pause => rest::Mode::Pause,
-            Mode::Stop => rest::Mode::Stop,
-        };
-        let plan = engine.plan_rest(&selection, mode).await?;
+        // What cannot be read at rest as it was asked for is refused before anything is begun.
+        engine.plan_rest(&selection, args.mode.into()).await?;
         let mut folders = Vec::new();
-        for volume in &selection.volumes {
-            folders.push(Arc::new(engine.hold_volume(volume).await?));
+        let mut within_reach = Vec::new();
+        for volume in selection.volumes {
+            match engine.hold_volume(&volume).await {
+                Ok(held) => {
+                    folders.push(Arc::new(held));
+                    within_reach.push(volume);
+                }
+                Err(error) if what.volume.contains(&volume.name) => return Err(error.into()),
+                Err(error) => match engine.volume(&volume.name).await {
+                    Err(gone) if gone.is_absent() => {
+                        ui.warn(&format!("the volume `{}` was removed before it was read", volume.name));
+                    }
+                    _ => at_rest.trouble([format!("{error}: THE SNAPSHOT LACKS IT")], ui),
+                },
+            }
         }
-        Ok(Some(Self { engine, selection, plan, folders, definitions }))
+        selection.volumes = within_reach;
+        Ok(Some(Self { engine, selection, folders, definitions }))
     }
 
     /// Brings writers to rest, reads the volumes, and brings the writers back, whatever happened between.
@@ -130,59 +147,55 @@ impl Containers {
         self,
         captured: Captured,
         args: &Args,
+        at_rest: &mut AtRest,
         excludes: &Arc<Excludes>,
         ui: &Ui,
-    ) -> Result<(Captured, AtRest), Failure> {
+    ) -> Result<Captured, Failure> {
+        // As things are now: containers may have come and gone while the repository was opened.
+        let plan = self.engine.plan_rest(&self.selection, args.mode.into()).await?;
+        at_rest.tell_left_running(plan.left_running(), ui);
+        if args.dry_run {
+            at_rest.containers = plan.to_rest().iter().map(|container| container.name.clone()).collect();
+            return self.read_volumes(captured, Mode::None, &plan, excludes, ui).await;
+        }
         let journal_folder = quiesce::journal_folder();
         let options =
             QuiesceOptions { journal_folder: &journal_folder, clock: &SystemClock, entropy: &OsEntropy };
-        let mut at_rest = AtRest::default();
-        at_rest.tell_left_running(self.plan.left_running(), ui);
-        if args.dry_run {
-            at_rest.containers = self.plan.to_rest().iter().map(|container| container.name.clone()).collect();
-            let captured = self.read_volumes(captured, Mode::None, excludes, ui).await?;
-            return Ok((captured, at_rest));
-        }
         let started = Instant::now();
-        let quiesced = self.engine.quiesce(&self.plan, &options, ui.cancellation()).await?;
+        let quiesced = self.engine.quiesce(&plan, &options, ui.cancellation()).await?;
+        let watch = self.engine.watch(&SystemClock);
         let rested = quiesced.rested();
-        let mut read = self.read_volumes(captured, args.mode, excludes, ui).await;
+        let still: Vec<Rested> = rested.iter().chain(quiesced.found_at_rest()).cloned().collect();
+        let mut read = self.read_volumes(captured, args.mode, &plan, excludes, ui).await;
         if let Ok(captured) = &mut read {
-            self.notice_writers(captured, &rested, ui).await;
+            self.notice_writers(captured, watch, &still, quiesced.kept_running(), ui).await;
         }
         let released = quiesced.release(&SystemClock, ui.cancellation()).await;
         at_rest.seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         at_rest.containers = rested.into_iter().map(|r| r.container).collect();
-        let unreleased = match released {
-            Ok(released) => {
-                at_rest.note_released(self.engine, released, ui);
-                None
-            }
-            Err(error) => Some(error.into()),
-        };
-        let read = match (read, unreleased) {
-            // What was read is stored, whatever became of the containers.
-            (Ok(read), unreleased) => {
-                at_rest.unreleased = unreleased;
-                read
-            }
-            // That containers are still down matters more than what could not be read.
-            (Err(_), Some(unreleased)) => return Err(unreleased),
-            (Err(failure), None) => {
-                at_rest.look_after(ui).await;
-                return Err(failure);
-            }
-        };
-        let captured = read.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?;
-        Ok((captured, at_rest))
+        match released {
+            Ok(released) => at_rest.note_released(self.engine, released, ui),
+            Err(error) => at_rest.unreleased = Some(error.into()),
+        }
+        // What was read is stored, whatever became of the containers.
+        Ok(read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?)
     }
 
     /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
-    async fn notice_writers(&self, captured: &mut Captured, rested: &[rest::Rested], ui: &Ui) {
+    async fn notice_writers(
+        &self,
+        captured: &mut Captured,
+        watch: Watch,
+        still: &[Rested],
+        kept_running: &[Rested],
+        ui: &Ui,
+    ) {
         let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
-        let now = match self.engine.select(&Wanted { volumes, ..Wanted::default() }).await {
-            Ok(now) => now,
-            Err(error) => {
+        let heard = self.engine.overheard(watch, &self.selection, still, &SystemClock).await;
+        let now = self.engine.select(&Wanted { volumes, ..Wanted::default() }).await;
+        let disturbed = match (heard, now) {
+            (Ok(heard), Ok(now)) => heard.into_iter().chain(self.selection.disturbed(&now, still)),
+            (Err(error), _) | (_, Err(error)) => {
                 ui.warn(&format!(
                     "it cannot be told whether something wrote while the volumes were read: {error}"
                 ));
@@ -192,11 +205,10 @@ impl Containers {
                 return;
             }
         };
-        let rested: Vec<String> = rested.iter().map(|rested| rested.container.clone()).collect();
-        for (volume, container) in self.selection.disturbed(&now, &rested) {
+        for (volume, container) in disturbed.chain(self.selection.volumes_of(kept_running)) {
             if captured.weaken(&volume) {
                 ui.warn(&format!(
-                    "`{container}` was started while the volume `{volume}` was read: its files may not fit together"
+                    "`{container}` could write to the volume `{volume}` while it was read: its files may not fit together"
                 ));
             }
         }
@@ -206,22 +218,28 @@ impl Containers {
         &self,
         mut captured: Captured,
         mode: Mode,
+        plan: &RestPlan,
         excludes: &Arc<Excludes>,
         ui: &Ui,
     ) -> Result<Captured, Failure> {
         for (volume, held) in self.selection.volumes.iter().zip(&self.folders) {
-            let written_to = self.selection.containers.iter().any(|c| c.writes_to(&volume.name));
-            let stays_live = self.plan.left_running().iter().any(|left| left.volumes.contains(&volume.name));
+            let users = || self.selection.containers.iter().filter(|user| user.may_write_to(volume));
+            let is_live = plan.left_running().iter().any(|left| left.volumes.contains(&volume.name));
+            let consistency = match mode {
+                _ if is_live => Consistency::None,
+                _ if users().all(|user| user.activity == Activity::Stopped) => Consistency::Idle,
+                // Somebody else has frozen them all.
+                _ if !users().any(|user| user.writes_to(volume)) => Consistency::Paused,
+                Mode::None => Consistency::None,
+                Mode::Pause => Consistency::Paused,
+                // One that was frozen before leaves what a crash would.
+                Mode::Stop if users().any(|user| user.activity == Activity::Paused) => Consistency::Paused,
+                Mode::Stop => Consistency::Stopped,
+            };
             let stream = Stream {
                 kind: StreamKind::Volume,
                 name: volume.name.clone(),
-                consistency: match mode {
-                    _ if !written_to => Consistency::Idle,
-                    _ if stays_live => Consistency::None,
-                    Mode::None => Consistency::None,
-                    Mode::Pause => Consistency::Paused,
-                    Mode::Stop => Consistency::Stopped,
-                },
+                consistency,
                 memory_key: format!("volume {}", volume.name),
                 source: Box::new(VolumeSource::open(Arc::clone(held), Arc::clone(excludes))?),
             };

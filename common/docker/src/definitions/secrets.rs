@@ -4,33 +4,49 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// `--password=…`, `PGPASSWORD=…`, `api_key: …`: a name that speaks of a secret, and what follows it.
-static NAMED: LazyLock<Regex> = LazyLock::new(|| {
-    let named = r#"(?i)[\w-]*(?:pass|pwd|secret|token|api-?_?key|private-?_?key|credential)[\w-]*\s*[=:]\s*["']?([^\s"'&;,]+)"#;
-    Regex::new(named).expect("a fixed expression is one")
-});
+/// The words that speak of a secret in the names of options, variables and members.
+const WORDS: &str = "(?:pass|pwd|secret|token|api-?_?key|credential|(?:private|encryption|signing|access|master|secret)[-_]?key)";
 
-/// `--requirepass …`: the name of an option that speaks of a secret, and the word after it.
-static BEHIND_AN_OPTION: LazyLock<Regex> = LazyLock::new(|| {
-    let option = r#"(?i)(?:^|\s)--?[\w-]*(?:pass|pwd|secret|token|api-?_?key|credential)[\w-]*\s+["']?([^\s"'-][^\s"']*)"#;
-    Regex::new(option).expect("a fixed expression is one")
-});
+/// What stands for a value: quoted, or up to the next space.
+const VALUE: &str = r#"(?:"([^"]+)"|'([^']+)'|([^\s"']+))"#;
 
-/// The user information of a URL (RFC 3986, section 3.2.1), without the user's name.
-static IN_A_URL: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"://[^\s/:@]*:([^\s/@]+)@").expect("a fixed expression is one"));
+fn expression(text: &str) -> Regex {
+    Regex::new(text).expect("a fixed expression is one")
+}
+
+/// `--password=…`, `PGPASSWORD=…`, `api_key: …`, `"password": …`: a name that speaks of a secret, and what follows it.
+static NAMED: LazyLock<Regex> =
+    LazyLock::new(|| expression(&format!(r#"(?i)[\w-]*{WORDS}[\w-]*["']?\s*[=:]\s*{VALUE}"#)));
+
+/// `password=…&…`, `password=…;…`: the same where it ends with the next pair.
+static IN_A_LIST: LazyLock<Regex> =
+    LazyLock::new(|| expression(&format!(r#"(?i)[\w-]*{WORDS}[\w-]*["']?\s*[=:]\s*["']?([^\s"'&;,}}]+)"#)));
+
+/// `--requirepass …`: the name of an option that speaks of a secret, and what stands after it.
+static BEHIND_AN_OPTION: LazyLock<Regex> =
+    LazyLock::new(|| expression(&format!(r"(?i)(?:^|\s)--?[\w-]*{WORDS}[\w-]*\s+{VALUE}")));
+
+/// `Bearer …`, `Basic …`, as in headers.
+static IN_A_HEADER: LazyLock<Regex> =
+    LazyLock::new(|| expression(r#"(?i)\b(?:bearer|basic)\s+([^\s"']{6,})"#));
+
+/// The user information of a URL (RFC 3986, section 3.2.1) or of the name of a data source, without the user's name; and what
+/// `--user NAME:…` gives.
+static OF_A_USER: LazyLock<Regex> = LazyLock::new(|| {
+    expression(r#"(?:://|[\s"'=]|^)[^\s/:@"'=]*:([^\s/@"']+)@|(?:--user|-u)[\s=]["']?[^\s:"']+:([^\s"']+)"#)
+});
 
 /// What stands in `text` where a secret would.
-pub(super) fn within(text: &str) -> impl Iterator<Item = &str> {
-    [&NAMED, &BEHIND_AN_OPTION, &IN_A_URL]
+pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
+    [&*NAMED, &*IN_A_LIST, &*BEHIND_AN_OPTION, &*IN_A_HEADER, &*OF_A_USER]
         .into_iter()
         .flat_map(move |expression| expression.captures_iter(text))
-        .filter_map(|found| Some(found.get(1)?.as_str()))
+        .flat_map(|found| found.iter().skip(1).flatten().map(|group| group.as_str()).collect::<Vec<_>>())
 }
 
 /// A name that speaks of a secret.
 static A_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    let name = "(?i)pass|pwd|secret|token|key|credential|auth";
+    let name = "(?i)pass|pwd|pw$|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]";
     Regex::new(name).expect("a fixed expression is one")
 });
 
@@ -39,9 +55,14 @@ static A_PATH: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$").expect("a fixed expression is one")
 });
 
-/// Whether the value of a variable tells no secret, since it is a plain path and its name speaks of none.
-pub(super) fn is_plain_path(name: &str, value: &str) -> bool {
-    A_PATH.is_match(value) && !A_NAME.is_match(name)
+/// A switch, a number such as a port's, or a short word of small letters.
+static A_PLAIN_VALUE: LazyLock<Regex> =
+    LazyLock::new(|| expression(r"^(?:(?i:true|false|yes|no|on|off)|[0-9]{1,5}|[a-z]{1,12}|\s*)$"));
+
+/// Whether the value of a variable tells no secret: it is a plain path, a switch, a number or a word, and the variable's name
+/// speaks of no secret.
+pub(super) fn is_plain(name: &str, value: &str) -> bool {
+    (A_PATH.is_match(value) || A_PLAIN_VALUE.is_match(value)) && !A_NAME.is_match(name)
 }
 
 #[cfg(test)]
@@ -49,17 +70,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_no_secret_unless_its_name_says_so() {
+    fn plain_values_are_no_secrets_unless_their_names_say_so() {
         for (name, value, plain) in [
             ("PGDATA", "/var/lib/postgresql/data", true),
             ("HOME", "/home/app-1/", true),
             ("DATA", "/data", false),
+            ("MODE", "production", true),
+            ("PORT", "8080", true),
+            ("INDENT", "    ", true),
+            ("DEBUG", "True", true),
+            ("ADMIN", "letMeIn", false),
+            ("DB_PW", "hunter", false),
+            ("REDIS_AUTH", "foobared", false),
+            ("PIN", "1234", false),
+            ("ID", "123456", false),
             ("TOKEN", "/var/lib/token", false),
             ("API_KEY", "/run/secrets/key", false),
             ("SALT", "/Qx3/9vZk2mF0aa==", false),
             ("DATA", "../var/lib", false),
         ] {
-            assert_eq!(is_plain_path(name, value), plain, "{name}={value}");
+            assert_eq!(is_plain(name, value), plain, "{name}={value}");
         }
     }
 
@@ -74,8 +104,19 @@ mod tests {
             ("https://example.org/a:b", vec![]),
             ("--api-key=k1 --API_KEY=k2", vec!["k1", "k2"]),
             ("sh -c 'sleep 600'", vec![]),
+            (r#"CFG={"db":{"password":"Jsonpw-8812"}}"#, vec!["Jsonpw-8812"]),
+            ("app:Gopass-4471@tcp(db:3306)/shop", vec!["Gopass-4471"]),
+            ("password=ab&c", vec!["ab&c", "ab"]),
+            (r#"--password "two words""#, vec!["two words"]),
+            ("--encryption-key=K1x", vec!["K1x"]),
+            ("curl -H 'Authorization: Bearer abcdef123'", vec!["abcdef123"]),
+            ("curl --user app:hunter22 http://db", vec!["hunter22"]),
         ] {
-            assert_eq!(within(text).collect::<Vec<_>>(), expected, "{text}");
+            let mut found: Vec<&str> = secrets_within(text).collect();
+            found.dedup();
+            let found: Vec<&str> = expected.iter().copied().filter(|one| found.contains(one)).collect();
+            assert_eq!(found, expected, "{text}: {:?}", secrets_within(text).collect::<Vec<_>>());
+            assert_eq!(expected.is_empty(), secrets_within(text).next().is_none(), "{text}");
         }
     }
 }

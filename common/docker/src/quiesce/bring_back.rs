@@ -1,6 +1,7 @@
 //! Bringing containers back: in starting order, each when what it depends on is as far as it must be, and a look whether they
 //! stay up.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::journal::{Entry, Found, Journal, Remedy, Step, shelf};
 use crate::EngineError;
 use crate::document::list;
 use crate::engine::{Engine, filtered};
+use crate::order::Depends as _;
 use crate::selection::{Activity, Condition, Container, Health, Service};
 
 /// How often a container that does not start is tried again.
@@ -22,7 +24,7 @@ const START_ATTEMPTS: u32 = 3;
 /// How long between looks at a container that changes its state.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long a container waits for what it depends on before it is started anyway.
+/// How long all together wait for what they depend on before they are started anyway.
 const CONDITION_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a container must have been up to count as back.
@@ -46,10 +48,9 @@ impl BroughtBack {
     fn fall(&self, now: &Container) -> Option<String> {
         match &self.started_at {
             _ if now.activity == Activity::Stopped => Some(format!("ended with exit code {}", now.exit_code)),
-            Some(before) if *before != now.started_at => Some(format!(
-                "ended with exit code {}, and the engine starts it again and again",
-                now.exit_code
-            )),
+            Some(before) if *before != now.started_at => {
+                Some("ends, and the engine starts it again and again".to_owned())
+            }
             _ => None,
         }
     }
@@ -98,6 +99,30 @@ fn progress(condition: Condition, other: &Container) -> Progress {
     }
 }
 
+/// Those of `entries` that `container` depends on, with what each must have reached.
+fn needed<'e>(container: &Container, entries: &'e [Entry]) -> Vec<(&'e Entry, Condition)> {
+    let Some(Service { project, .. }) = &container.service else { return Vec::new() };
+    let mut needed = Vec::new();
+    for dependency in &container.depends_on {
+        let is_instance = |entry: &&Entry| {
+            let service = entry.service.as_ref();
+            entry.id != container.id
+                && service.is_some_and(|s| s.project == *project && s.service == dependency.service)
+        };
+        needed.extend(entries.iter().filter(is_instance).map(|entry| (entry, dependency.condition)));
+    }
+    needed
+}
+
+/// What has to be done so that a container is as it was before the run.
+enum Due {
+    Nothing,
+    Start(Box<Container>),
+    /// The one that Compose made in its place is to be started.
+    StartAnother(String),
+    Unpause,
+}
+
 impl Engine {
     /// Replays the journals that dead processes left in `folder`. Doing it twice does nothing the second time.
     pub async fn settle(
@@ -115,7 +140,10 @@ impl Engine {
         for journal in found.left_over {
             let path = journal.path().to_owned();
             if journal.engine() != self.facts().id {
-                settled.problems.push(format!("{} speaks of another engine", path.display()));
+                settled.problems.push(format!(
+                    "{} speaks of another engine; remove it if that one is gone",
+                    path.display()
+                ));
                 continue;
             }
             let (released, failed) = self.bring_back(&journal, clock, hurry).await;
@@ -133,30 +161,60 @@ impl Engine {
         Ok(settled)
     }
 
-    /// Which of those that were brought back are not up some seconds later, and what became of each. Once `hurry` is cancelled,
-    /// as it is at that moment.
+    /// Which of those that were brought back are not up some seconds later, and what became of each. One that ended is started
+    /// once more: it may have needed another one that came after it. Once `hurry` is cancelled, as it is at that moment.
     pub async fn fallen(&self, back: &[BroughtBack], hurry: &CancellationToken) -> Vec<String> {
+        let mut again = Vec::new();
         let mut fallen = Vec::new();
         for one in back {
-            tokio::select! {
-                () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
-                () = hurry.cancelled() => {}
+            match self.look_after(one, hurry).await {
+                Ok(None) => {}
+                Ok(Some((Activity::Stopped, _))) if !hurry.is_cancelled() => {
+                    tracing::info!("`{}` ended, and is started once more", one.name);
+                    match self.start_surely(&one.id).await {
+                        Ok(()) => again.push(self.note_back(&one.name, &one.id).await),
+                        Err(error) => fallen.push(format!("`{}` does not stay up: {error}", one.name)),
+                    }
+                }
+                Ok(Some((_, how))) => fallen.push(how),
+                Err(error) => {
+                    fallen.push(format!("it is not known whether `{}` stays up: {error}", one.name));
+                }
             }
-            match self.container(&one.id).await {
-                Ok(now) => fallen.extend(one.fall(&now).map(|how| {
-                    format!(
-                        "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
-                        one.name
-                    )
-                })),
-                // Somebody removed it on purpose.
-                Err(error) if error.is_absent() => {}
+        }
+        for one in &again {
+            match self.look_after(one, hurry).await {
+                Ok(found) => fallen.extend(found.map(|(_, how)| how)),
                 Err(error) => {
                     fallen.push(format!("it is not known whether `{}` stays up: {error}", one.name));
                 }
             }
         }
         fallen
+    }
+
+    /// Looks at one that was brought back when it should have been up for a while; says what it is like if it is not.
+    async fn look_after(
+        &self,
+        one: &BroughtBack,
+        hurry: &CancellationToken,
+    ) -> Result<Option<(Activity, String)>, EngineError> {
+        tokio::select! {
+            () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
+            () = hurry.cancelled() => {}
+        }
+        match self.container(&one.id).await {
+            Ok(now) => Ok(one.fall(&now).map(|how| {
+                let said = format!(
+                    "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
+                    one.name
+                );
+                (now.activity, said)
+            })),
+            // Somebody removed it on purpose.
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings back whom `journal` names. The second part are those that are not back, each with the reason.
@@ -166,80 +224,112 @@ impl Engine {
         clock: &dyn Clock,
         hurry: &CancellationToken,
     ) -> (Released, Vec<String>) {
-        let (mut released, mut failed) = (Released::default(), Vec::new());
-        // What stopped last starts first.
-        for entry in journal.entries().iter().rev() {
-            match self.remedy(entry, journal.entries(), clock, hurry, &mut released.unmet).await {
-                Ok(Some(id)) => {
-                    let since = Instant::now();
-                    let started_at = self.container(&id).await.ok().map(|container| container.started_at);
-                    released.back.push(BroughtBack { id, name: entry.name.clone(), since, started_at });
+        let mut released = Released::default();
+        let mut failed = Vec::new();
+        // What stopped last starts first. What must wait for another one lets those come first that need not.
+        let in_order: Vec<&Entry> = journal.entries().iter().rev().collect();
+        let mut deferred: Vec<&Entry> = Vec::new();
+        let mut awaited: BTreeSet<String> = BTreeSet::new();
+        for entry in in_order {
+            match self.remedy(entry, clock).await {
+                Ok(Due::Nothing) => {}
+                Ok(Due::Start(container)) => {
+                    let waits = self.has_to_wait(&container, journal.entries()).await;
+                    if waits || container.needs().iter().any(|need| awaited.contains(need)) {
+                        awaited.extend(container.names());
+                        deferred.push(entry);
+                        continue;
+                    }
+                    self.start(entry, &container.id, &mut released, &mut failed).await;
                 }
-                Ok(None) => {}
+                Ok(Due::StartAnother(id)) => self.start(entry, &id, &mut released, &mut failed).await,
+                Ok(Due::Unpause) => match self.client().unpause_container(&entry.id).await {
+                    Ok(()) => released.back.push(self.note_back(&entry.name, &entry.id).await),
+                    Err(error) => failed.push(format!(
+                        "{}: {}",
+                        entry.name,
+                        EngineError::call(format!("unpause container `{}`", entry.name))(error)
+                    )),
+                },
+                Err(error) => failed.push(format!("{}: {error}", entry.name)),
+            }
+        }
+        let deadline = Instant::now() + CONDITION_PATIENCE;
+        for entry in deferred {
+            match self.container(&entry.id).await {
+                Ok(container) if container.activity == Activity::Stopped => {
+                    let unmet = self.await_needs(&container, journal.entries(), deadline, hurry).await;
+                    released.unmet.extend(unmet);
+                    self.start(entry, &entry.id, &mut released, &mut failed).await;
+                }
+                // Somebody else started or removed it meanwhile.
+                Ok(_) => {}
+                Err(error) if error.is_absent() => {}
                 Err(error) => failed.push(format!("{}: {error}", entry.name)),
             }
         }
         (released, failed)
     }
 
-    /// Puts one container back; gives the id of what was started or unpaused, if anything had to be.
-    async fn remedy(
-        &self,
-        entry: &Entry,
-        entries: &[Entry],
-        clock: &dyn Clock,
-        hurry: &CancellationToken,
-        unmet: &mut Vec<String>,
-    ) -> Result<Option<String>, EngineError> {
+    async fn note_back(&self, name: &str, id: &str) -> BroughtBack {
+        let since = Instant::now();
+        let started_at = self.container(id).await.ok().map(|container| container.started_at);
+        BroughtBack { id: id.to_owned(), name: name.to_owned(), since, started_at }
+    }
+
+    async fn start(&self, entry: &Entry, id: &str, released: &mut Released, failed: &mut Vec<String>) {
+        match self.start_surely(id).await {
+            Ok(()) => released.back.push(self.note_back(&entry.name, id).await),
+            Err(error) => failed.push(format!("{}: {error}", entry.name)),
+        }
+    }
+
+    /// What has to be done so that a container is as it was before the run.
+    async fn remedy(&self, entry: &Entry, clock: &dyn Clock) -> Result<Due, EngineError> {
         loop {
             let container = match self.container(&entry.id).await {
                 Ok(container) => container,
-                Err(error) if error.is_absent() => return self.start_successor(entry).await,
+                Err(error) if error.is_absent() => return self.successor(entry).await,
                 Err(error) => return Err(error),
             };
             let found = Found { activity: container.activity, started_at: &container.started_at };
             match entry.remedy(&found, clock.now()) {
-                Remedy::Leave => return Ok(None),
+                Remedy::Leave => return Ok(Due::Nothing),
                 Remedy::Await(_) => tokio::time::sleep(LOOK_AGAIN).await,
-                Remedy::Start => {
-                    unmet.extend(self.await_needs(&container, entries, hurry).await);
-                    self.start_surely(&entry.id).await?;
-                    return Ok(Some(entry.id.clone()));
-                }
-                Remedy::Unpause => {
-                    self.client()
-                        .unpause_container(&entry.id)
-                        .await
-                        .map_err(EngineError::call(format!("unpause container `{}`", entry.name)))?;
-                    return Ok(Some(entry.id.clone()));
-                }
+                Remedy::Start => return Ok(Due::Start(Box::new(container))),
+                Remedy::Unpause => return Ok(Due::Unpause),
             }
         }
     }
 
-    /// Waits until those of `entries` that `container` depends on are as far as they must be; says which are not, and why.
+    /// Whether something that `container` depends on is not yet as far as it must be.
+    async fn has_to_wait(&self, container: &Container, entries: &[Entry]) -> bool {
+        for (instance, condition) in needed(container, entries) {
+            let other = self.container(&instance.id).await;
+            // One that is still to be started itself is waited for as well.
+            if other.is_ok_and(|other| progress(condition, &other) != Progress::Met) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits, no longer than `deadline`, until those of `entries` that `container` depends on are as far as they must be; says
+    /// which are not, and why.
     async fn await_needs(
         &self,
         container: &Container,
         entries: &[Entry],
+        deadline: Instant,
         hurry: &CancellationToken,
     ) -> Vec<String> {
-        let Some(Service { project, .. }) = &container.service else { return Vec::new() };
         let mut unmet = Vec::new();
-        for dependency in &container.depends_on {
-            let instances = entries.iter().filter(|entry| {
-                entry
-                    .service
-                    .as_ref()
-                    .is_some_and(|s| s.project == *project && s.service == dependency.service)
-            });
-            for instance in instances {
-                if let Some(why) = self.await_one(instance, dependency.condition, hurry).await {
-                    unmet.push(format!(
-                        "`{}` was started although `{}`, on which it depends, {why}",
-                        container.name, instance.name
-                    ));
-                }
+        for (instance, condition) in needed(container, entries) {
+            if let Some(why) = self.await_one(instance, condition, deadline, hurry).await {
+                unmet.push(format!(
+                    "`{}` was started although `{}`, on which it depends, {why}",
+                    container.name, instance.name
+                ));
             }
         }
         unmet
@@ -250,9 +340,9 @@ impl Engine {
         &self,
         instance: &Entry,
         condition: Condition,
+        deadline: Instant,
         hurry: &CancellationToken,
     ) -> Option<String> {
-        let deadline = Instant::now() + CONDITION_PATIENCE;
         loop {
             match self.container(&instance.id).await.map(|other| progress(condition, &other)) {
                 Ok(Progress::Met) => return None,
@@ -274,17 +364,14 @@ impl Engine {
         }
     }
 
-    /// The container is gone. If compose made another one in its place, that one runs; if it does not, it is started.
-    async fn start_successor(&self, entry: &Entry) -> Result<Option<String>, EngineError> {
+    /// The container is gone. If compose made another one in its place, that one runs; if it does not, it is to be started.
+    async fn successor(&self, entry: &Entry) -> Result<Due, EngineError> {
         let Some(service) = entry.service.as_ref().filter(|_| entry.step != Step::Planned) else {
-            return Ok(None);
+            return Ok(Due::Nothing);
         };
-        let Some(successor) = self.instance(service).await? else { return Ok(None) };
-        if successor.activity != Activity::Stopped {
-            return Ok(None);
-        }
-        self.start_surely(&successor.id).await?;
-        Ok(Some(successor.id))
+        let successor = self.instance(service).await?;
+        let successor = successor.filter(|successor| successor.activity == Activity::Stopped);
+        Ok(successor.map_or(Due::Nothing, |successor| Due::StartAnother(successor.id)))
     }
 
     async fn instance(&self, service: &Service) -> Result<Option<Container>, EngineError> {

@@ -17,6 +17,7 @@ use lifeboat_core::random::Entropy;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
+use super::Rested;
 use crate::EngineError;
 use crate::selection::{Activity, Container, Service};
 
@@ -106,6 +107,16 @@ impl Entry {
             stop_timeout_seconds: container.stop_timeout.as_secs(),
             action,
             step: Step::Planned,
+        }
+    }
+
+    /// It at rest, after `action`.
+    pub(crate) fn rested(&self, action: Option<Action>) -> Rested {
+        Rested {
+            id: self.id.clone(),
+            container: self.name.clone(),
+            started_at: self.started_at.clone(),
+            action,
         }
     }
 
@@ -216,6 +227,11 @@ impl Journal {
     }
 
     /// Records how far a container has come.
+    /// Replaces one container's entry; [`Journal::record`] writes it down.
+    pub(crate) fn renew(&mut self, place: usize, entry: Entry) {
+        self.document.containers[place] = entry;
+    }
+
     pub(crate) fn record(&mut self, place: usize, step: Step) -> Result<(), EngineError> {
         self.document.containers[place].step = step;
         self.write()

@@ -39,12 +39,21 @@ pub(super) fn writers(selection: &Selection) -> impl Iterator<Item = &Container>
 
 /// The volumes of `selection` that `container` may write to now.
 fn volumes_of(container: &Container, selection: &Selection) -> Vec<String> {
-    let written = selection.volumes.iter().filter(|volume| container.writes_to(&volume.name));
+    let written = selection.volumes.iter().filter(|volume| container.writes_to(volume));
     written.map(|volume| volume.name.clone()).collect()
 }
 
+/// Why a container that ends again and again cannot be frozen.
+const RESTARTS: &str = "it has ended, and the engine is about to start it again, so it could not be frozen";
+
 /// What keeps a container from being stopped, whatever else runs.
 fn own_harm(container: &Container) -> Option<Harm> {
+    if container.activity == Activity::Paused {
+        return Some((
+            "it is frozen, so it could not be stopped".to_owned(),
+            "unpause it, or use --mode pause",
+        ));
+    }
     if container.removed_on_stop {
         return Some((
             "the engine removes it as soon as it stops (`--rm`), so it could not be started again".to_owned(),
@@ -74,12 +83,17 @@ impl RestPlan {
             .containers
             .iter()
             .chain(beside)
-            .filter(|container| container.activity == Activity::Running)
+            .filter(|container| container.activity != Activity::Stopped)
             .filter(others)
             .collect();
         let mut harms: BTreeMap<&str, Harm> = BTreeMap::new();
         let to_rest = match action {
-            Action::Pause => writers.clone(),
+            Action::Pause => {
+                for writer in writers.iter().filter(|writer| writer.activity == Activity::Restarting) {
+                    harms.insert(&writer.id, (RESTARTS.to_owned(), "see why it ends, or use --mode stop"));
+                }
+                writers.iter().filter(|writer| !harms.contains_key(writer.id.as_str())).copied().collect()
+            }
             // Each turn leaves one more container running, so there are no more turns than containers.
             Action::Stop => loop {
                 let stopped = with_sharers(&writers, &everyone, &harms);

@@ -19,6 +19,7 @@ use crate::registration::Registration;
 use crate::repository::marker_of;
 use crate::request::Request;
 use crate::restorer::Restorer;
+use crate::run_end::RunEnd;
 use crate::seal::Purpose;
 use crate::signed::{self, Place};
 
@@ -102,6 +103,10 @@ impl Objects<'_> {
                 }
                 Ok(Body::Registration(signer, registration))
             }
+            Name::RunEnd { group, run } => match self.signed::<RunEnd>(*group, Purpose::RunEnd, bytes)? {
+                Some((_, end)) if end.run != *run => Err("it belongs to another run".to_owned()),
+                _ => Ok(Body::Other),
+            },
             // Packs are not read here.
             Name::Pack { .. } => Ok(Body::Other),
             Name::Contents { group, .. } => {

@@ -36,6 +36,7 @@ pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec
         Name::Roster(_) => (Vec::new(), Mend::No),
         Name::Marker
         | Name::Run { .. }
+        | Name::RunEnd { .. }
         | Name::Pack { .. }
         | Name::Contents { .. }
         | Name::Locations { .. }

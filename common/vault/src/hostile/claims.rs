@@ -24,6 +24,9 @@ use crate::pack::TrailerFrame;
 use crate::registration::register;
 use crate::repair::RepairOptions;
 use crate::roster::Floor;
+use crate::run_end::RunEnd;
+use crate::seal::Purpose;
+use crate::signed::{self, Pen, Place};
 
 /// Who makes the claims.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -310,7 +313,9 @@ async fn a_run_that_never_ends_keeps_no_pack_in_which_nothing_of_it_lies() {
     crafted.ask(keeper_pen(&keeper), crafted.writer.writer, 2, Some(garbage));
     let repository = crafted.open().await;
     let neighbour = Arc::new(neighbour);
-    let keys = register(&repository, &neighbour, &OsEntropy, false, &silent()).await.unwrap();
+    let keys = register(&repository, &neighbour, RunId::random(&OsEntropy), &OsEntropy, false, &silent())
+        .await
+        .unwrap();
     let any = member.frames(&crafted).await.into_values().flatten().next().unwrap();
     let frame = FrameLocation { offset: 0, length: MIN_SEALED_FRAME, ..any };
     for (key, bytes) in crafted.faults.contents() {
@@ -319,10 +324,27 @@ async fn a_run_that_never_ends_keeps_no_pack_in_which_nothing_of_it_lies() {
             member.say_where(&crafted, &located(keys.run, (pack, bytes.len() as u64), vec![frame]));
         }
     }
+    // Marks that it is over count for nothing, unless they are its own.
+    let mark = layout::run_end(member.view.id, keys.run);
+    let end = RunEnd { run: keys.run };
+    let own = member.sign(Purpose::RunEnd, &end);
+    let group = &crafted.writer.group;
+    let place = Place { purpose: Purpose::RunEnd, repository: &crafted.writer.repository, group: group.id };
+    let forger = Pen { signer: Signer::Writer(crafted.writer.writer), key: &crafted.writer.signing_key };
+    let (signer, key) = keeper_pen(&keeper);
+    for pen in [Pen { signer, key }, forger] {
+        crafted.faults.plant(&mark, signed::write(place, pen, &group.index_key, &end));
+        let pruned = crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
+        assert_eq!(pruned.under_way.len(), 1, "{:?}: {pruned:?}", pen.signer);
+    }
+    crafted.faults.plant(&mark, b"garbage".to_vec());
     let pruned = crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.condemned_bytes > 3_000_000, "what the forgotten snapshot alone needed: {pruned:?}");
     let [under_way] = &pruned.under_way[..] else { panic!("{:?}", pruned.under_way) };
     assert_eq!((under_way.signer, under_way.runs), (Some(member.signer), 1));
     assert_eq!(pruned.under_way_bytes, 0, "nothing stays for it");
+    crafted.faults.plant(&mark, own);
+    let pruned = crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert!(pruned.under_way.is_empty(), "its own word ends it: {pruned:?}");
     crafted.assert_all_come_back(&committed, "a run without end").await;
 }

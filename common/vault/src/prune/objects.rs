@@ -162,10 +162,10 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Registrations of runs that left nothing needed, and losses of frames that nothing needs.
+    /// Registrations and marks of runs that left nothing needed, and losses of frames that nothing needs.
     pub(super) async fn settle_the_rest(&mut self, runs: &Runs) -> Result<(), VaultError> {
         for (key, _) in self.below(&layout::runs(self.group.id)) {
-            let run = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok());
+            let run = layout::run_of(key);
             if run.is_some_and(|run| !runs.under_way.contains(&run) && !self.plan.live.has_run(run)) {
                 self.plan.dead.insert(key.clone());
             }

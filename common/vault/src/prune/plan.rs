@@ -199,6 +199,7 @@ impl<'a> Planner<'a> {
     /// Reads the parts of the group's snapshots: what they need, and which runs are over.
     async fn read_snapshots(&mut self, history: &History) -> Result<Runs, VaultError> {
         let mut runs = Runs::default();
+        runs.note_marks(self.group, self.listing);
         let mut kept_parts = HashSet::new();
         let mut left_parts = Vec::new();
         for recorded in &history.snapshots {
@@ -248,7 +249,7 @@ impl<'a> Planner<'a> {
         }
         let unneeded = left_parts.into_iter().filter(|key| !kept_parts.contains(key));
         let left: HashSet<String> = unneeded.filter(|key| self.listing.contains_key(key)).collect();
-        self.read_unnamed_parts(&kept_parts, &left).await?;
+        self.read_unnamed_parts(&mut runs, &kept_parts, &left).await?;
         self.plan.dead.extend(left);
         runs.find_under_way(self.repository, self.group, self.listing, self.now).await?;
         Ok(runs)
@@ -256,9 +257,10 @@ impl<'a> Planner<'a> {
 
     /// A part that no manifest names is of a run that was killed just before its end, or that is about to end. Until a
     /// lease after it was stored, the frames that it needs stay: its run has taken its last look by then, or takes
-    /// another one.
+    /// another one. Of a run that has marked its end, no manifest follows.
     async fn read_unnamed_parts(
         &mut self,
+        runs: &mut Runs,
         kept: &HashSet<String>,
         left: &HashSet<String>,
     ) -> Result<(), VaultError> {
@@ -271,6 +273,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             match self.repository.unnamed_part(key, self.group).await {
+                Ok(part) if runs.has_ended(self.repository, self.group, part.run).await? => {
+                    self.plan.dead.insert(key.clone());
+                }
                 Ok(part) => self.need(&part),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.plan.warnings.push(error.to_string()),

@@ -24,9 +24,18 @@ pub(super) struct Runs {
     /// The same, by who registered them.
     pub(super) found_under_way: BTreeMap<Option<Signer>, RunsUnderWay>,
     registrants: BTreeMap<RunId, Option<Signer>>,
+    /// Runs of which a mark is listed, and whether it counts, where that was looked at.
+    marks: HashMap<RunId, Option<bool>>,
 }
 
 impl Runs {
+    /// Notes of which runs there are marks that they are over.
+    pub(super) fn note_marks(&mut self, group: &GroupView, listing: &Listing) {
+        let of_runs = below(listing, &layout::runs(group.id)).map(|(key, _)| key);
+        let marks = of_runs.filter(|key| layout::is_run_end(key)).filter_map(|key| layout::run_of(key));
+        self.marks = marks.map(|run| (run, None)).collect();
+    }
+
     /// Notes that a snapshot of `writer` calls `run` its own.
     pub(super) fn note_snapshot(&mut self, run: RunId, writer: WriterId) {
         self.made_snapshots.entry(run).or_default().insert(writer);
@@ -41,9 +50,7 @@ impl Runs {
         now: Timestamp,
     ) -> Result<(), VaultError> {
         for (key, entry) in below(listing, &layout::runs(group.id)) {
-            let Some(run) = key.rsplit('/').next().and_then(|run| run.parse::<RunId>().ok()) else {
-                continue;
-            };
+            let Some(run) = layout::run_of(key).filter(|_| !layout::is_run_end(key)) else { continue };
             if is_old(entry, now) || self.is_over(repository, group, run).await? {
                 continue;
             }
@@ -71,14 +78,17 @@ impl Runs {
         found.since = found.since.min(since);
     }
 
-    /// Whether the run's own writer has committed or forgotten its snapshot, as far as its registration says who that
-    /// is.
+    /// Whether the run's own writer has committed or forgotten its snapshot, or marked its end, as far as its registration
+    /// says who that is.
     pub(super) async fn is_over(
         &mut self,
         repository: &Repository,
         group: &GroupView,
         run: RunId,
     ) -> Result<bool, VaultError> {
+        if self.has_ended(repository, group, run).await? {
+            return Ok(true);
+        }
         let Some(writers) = self.made_snapshots.get(&run).cloned() else { return Ok(false) };
         Ok(match self.registrant(repository, group, run).await? {
             Some(Signer::Writer(writer)) => writers.contains(&writer),
@@ -86,6 +96,28 @@ impl Runs {
             Some(Signer::Keeper(_) | Signer::Root) => true,
             None => false,
         })
+    }
+
+    /// Whether its registrant marked the run's end.
+    pub(super) async fn has_ended(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<bool, VaultError> {
+        let known = match self.marks.get(&run) {
+            None => return Ok(false),
+            Some(known) => *known,
+        };
+        if let Some(counts) = known {
+            return Ok(counts);
+        }
+        let counts = match self.registrant(repository, group, run).await? {
+            Some(registrant) => repository.has_ended(group, run, registrant).await?,
+            None => false,
+        };
+        self.marks.insert(run, Some(counts));
+        Ok(counts)
     }
 
     /// Who registered these runs, as far as their registrations are whole.

@@ -1,0 +1,114 @@
+//! Runs that end without a snapshot: what they leave is used by the next, or goes with the next prune.
+
+use lifeboat_testkit::fault_store::{Answer, Fault, Operation, Rule};
+use lifeboat_vault::VaultError;
+
+use crate::yard::{DAY, Yard, files, noise};
+
+/// Bytes of packs in the store.
+fn pack_bytes(yard: &Yard) -> u64 {
+    yard.faults
+        .contents()
+        .iter()
+        .filter(|(key, _)| key.starts_with("packs/"))
+        .map(|(_, bytes)| bytes.len() as u64)
+        .sum()
+}
+
+fn marks(yard: &Yard) -> usize {
+    yard.faults.contents().keys().filter(|key| key.strip_suffix(".end").is_some()).count()
+}
+
+/// A run that has captured everything and is told to end.
+async fn end_a_run(yard: &Yard) -> Result<(), VaultError> {
+    let run = yard.begin(&yard.writer).await?;
+    let open = run.open_run();
+    drop(run);
+    open.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_left_that_ended_goes_at_once() {
+    let mut yard = Yard::new().await;
+    let keeper = yard.add_keeper().await;
+    yard.snapshot(&files(1)).await.unwrap();
+    let before = pack_bytes(&yard);
+    yard.fill_source(&files(2));
+    end_a_run(&yard).await.unwrap();
+    let after = pack_bytes(&yard);
+    assert!(after > before + 500_000, "something landed: {before}, {after}");
+    assert_eq!(marks(&yard), 1);
+    let pruned = yard.prune(&keeper, 0).await.unwrap();
+    assert!(pruned.under_way.is_empty(), "{pruned:?}");
+    assert!(pruned.deleted_bytes > after - before, "{pruned:?}");
+    assert_eq!(pack_bytes(&yard), before);
+    assert_eq!(marks(&yard), 0, "the mark goes with what it is about");
+    yard.see_that_all_restores("a run ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_landed_of_a_run_that_ended_is_used_by_the_next() {
+    let mut yard = Yard::new().await;
+    let content = [("large".to_owned(), noise(7, 4_000_000))].into();
+    yard.fill_source(&content);
+    end_a_run(&yard).await.unwrap();
+    let landed = pack_bytes(&yard);
+    assert!(landed > 1_000_000, "{landed}");
+    let committed = yard.snapshot(&content).await.unwrap();
+    assert!(
+        committed.new_bytes < 4_100_000 - landed,
+        "what landed ({landed}) is not stored twice: {committed:?}"
+    );
+    yard.see_that_all_restores("what landed was used").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_under_way_keeps_its_frames_whatever_the_grace() {
+    let mut yard = Yard::new().await;
+    let keeper = yard.add_keeper().await;
+    let other = yard.elsewhere();
+    other.fill_source(&files(3));
+    let run = other.begin(&other.writer).await.unwrap();
+    // Long enough that everything is in the store before the prune looks.
+    yard.snapshot(&files(4)).await.unwrap();
+    let pruned = yard.prune(&keeper, 0).await.unwrap();
+    assert_eq!(pruned.under_way.len(), 1, "{pruned:?}");
+    let committed = run.commit(&crate::yard::silent()).await.unwrap();
+    yard.committed.insert(committed.id.unwrap(), files(3));
+    yard.see_that_all_restores("a prune passed a run under way").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_run_that_died_is_marked_by_the_next() {
+    let mut yard = Yard::new().await;
+    let keeper = yard.add_keeper().await;
+    yard.fill_source(&files(5));
+    // Whoever dies frees the lock, and says nothing.
+    drop(yard.begin(&yard.writer).await.unwrap());
+    assert_eq!(marks(&yard), 0);
+    let living = yard.begin(&yard.writer).await.unwrap();
+    assert_eq!(marks(&yard), 1, "of the one that died, and not of itself");
+    let committed = living.commit(&crate::yard::silent()).await.unwrap();
+    yard.committed.insert(committed.id.unwrap(), files(5));
+    assert_eq!(marks(&yard), 1);
+    yard.faults.advance(DAY);
+    let pruned = yard.prune(&keeper, 0).await.unwrap();
+    assert!(pruned.under_way.is_empty(), "{pruned:?}");
+    assert_eq!(marks(&yard), 0, "{pruned:?}");
+    yard.see_that_all_restores("a run died").await;
+}
+
+/// A commit whose answer is lost may have come through: nobody says then that the run left no snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_manifest_may_have_landed_is_not_marked() {
+    let yard = Yard::new().await;
+    yard.fill_source(&files(6));
+    let run = yard.begin(&yard.writer).await.unwrap();
+    let open = run.open_run();
+    yard.faults
+        .script(Rule::new(Fault::lost_response(Answer::Status(500))).on(Operation::Put).below("snapshots/"));
+    let committed = run.commit(&crate::yard::silent()).await;
+    open.end().await;
+    assert_eq!(marks(&yard), 0, "{committed:?}");
+}
