@@ -6,7 +6,6 @@ mod cli;
 mod commands;
 mod duration;
 mod quiesce;
-mod shown;
 
 use lifeboat_shell::{Failure, Outcome, Ui, pages};
 

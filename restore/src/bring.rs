@@ -21,7 +21,8 @@ pub(crate) async fn into_folder(
         problems.into_iter().map(|p| format!("{}: {}", p.path.display(), p.reason)).collect()
     };
     Ok(RestoredTarget {
-        stream: format!("{} {}", stream.kind, stream.name),
+        kind: stream.kind.to_string(),
+        name: stream.name.clone(),
         to: place,
         items: restored.items,
         files: restored.files,
@@ -41,7 +42,8 @@ pub(crate) fn none_of(
     match error {
         VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. } => {
             Ok(RestoredTarget {
-                stream: format!("{} {}", stream.kind, stream.name),
+                kind: stream.kind.to_string(),
+                name: stream.name.clone(),
                 to: to.display().to_string(),
                 items: 0,
                 files: 0,

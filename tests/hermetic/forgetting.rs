@@ -61,7 +61,7 @@ fn a_prune_without_grace_deletes_at_once_what_forgotten_snapshots_alone_needed()
     assert_eq!(objects(&yard), asked, "a dry run changed something");
     let waiting = yard.as_keeper(["prune", "--json"]).expect_code(0).json();
     assert_eq!(waiting["deleted_objects"], 0, "{waiting}");
-    assert!(waiting["due"].is_string(), "{waiting}");
+    assert!(waiting["due_at"].is_string(), "{waiting}");
 
     let full = bytes(&yard);
     let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();

@@ -68,7 +68,7 @@ fn items_are_found_by_name_by_path_and_by_path_on_the_host_in_every_snapshot() {
     let line = &odd["matches"][0];
     assert_eq!(line["path_hex"], "646174612f6f64642dff2e73716c");
     assert_eq!(
-        (&line["kind"], &line["size"], &line["stream"]),
+        (&line["kind"], &line["size_bytes"], &line["stream"]),
         (&"file".into(), &3.into(), &"source".into())
     );
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
+use crate::documents;
+
 /// What a finished process said.
 #[derive(Debug)]
 pub struct Said {
@@ -15,17 +17,19 @@ pub struct Said {
     pub stderr: String,
 }
 
-/// Runs `command` to its end.
+/// Runs `command` to its end. What one of our programs says for other programs must be as its schema says.
 ///
 /// # Panics
-/// When the program cannot be started.
+/// When the program cannot be started, or a document is not as its schema says.
 pub fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    Said {
+    let said = Said {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    };
+    documents::check_said(command, &said);
+    said
 }
 
 /// A command for the binary at `path` (one of `env!("CARGO_BIN_EXE_tested-…")`) with nothing of the user's Lifeboat
@@ -50,10 +54,27 @@ impl Said {
     /// The document on standard output.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none, or it is not as its schema says.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
+        let document = serde_json::from_str(&self.stdout);
+        let document = document.unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout));
+        documents::check(&document);
+        document
+    }
+
+    /// The documents on standard error, a line each.
+    ///
+    /// # Panics
+    /// When a line is none, or is not as its schema says.
+    #[must_use]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in\n{line}"));
+        let documents: Vec<_> = self.stderr.lines().map(line).collect();
+        for document in &documents {
+            documents::check(document);
+        }
+        documents
     }
 
     /// Fails the test unless the process ended with `code`; gives the output back for more checks.

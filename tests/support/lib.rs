@@ -4,6 +4,7 @@ pub mod archive;
 pub mod authority;
 pub mod command;
 pub mod course;
+pub mod documents;
 pub mod gate;
 pub mod http;
 pub mod layout;

@@ -14,7 +14,7 @@ fn step(step: &step::Step) -> Step {
 }
 
 fn cosignature(cosignature: &witness::Cosignature) -> Cosignature {
-    Cosignature { witness: cosignature.witness.clone(), time: cosignature.time.to_string() }
+    Cosignature { witness: cosignature.witness.clone(), time: cosignature.time }
 }
 
 /// A signature that counts, as reports show it.
@@ -34,7 +34,7 @@ pub(crate) fn accepted_bundle(
         identity,
         issuer,
         states: accepted.statement.as_ref().map(|statement| statement.predicate_type.clone()),
-        witnessed_at: evidence.times.iter().map(ToString::to_string).collect(),
+        witnessed_at: evidence.times.clone(),
         fills: None,
         log_entries: evidence.log_entries,
         log_promises: evidence.log_promises,

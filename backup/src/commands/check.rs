@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         key: key.to_owned(),
         shard: (!shard.is_whole()).then(|| shard.to_string()),
         read_data: read_data_line(read_data),
-        seconds: began.elapsed().as_secs_f64(),
+        elapsed_seconds: began.elapsed().as_secs_f64(),
         ..report_of(findings)
     };
     ui.report(&report);
@@ -120,7 +120,7 @@ fn report_of(findings: Findings) -> CheckReport {
             .map(|(group, objects)| ClosedGroup { group: group.to_string(), objects })
             .collect(),
         notes: findings.notes,
-        seconds: 0.0,
+        elapsed_seconds: 0.0,
     }
 }
 

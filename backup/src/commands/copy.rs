@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         to: into.location().to_owned(),
         snapshots: Vec::new(),
         unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
-        seconds: 0.0,
+        elapsed_seconds: 0.0,
     };
     let options = CopyOptions {
         compression_level: 3,
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
         report.snapshots.push(line);
     }
-    report.seconds = started.elapsed().as_secs_f64();
+    report.elapsed_seconds = started.elapsed().as_secs_f64();
     ui.report(&report);
     let is_whole =
         report.unreadable.is_empty() && report.snapshots.iter().all(|line| line.problems.is_empty());

@@ -1,10 +1,8 @@
 //! `diff`: how two snapshots differ.
 
 use lifeboat_report::comparison::{ChangeLine, SnapshotDiffReport, StreamChange};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags, describe};
 use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, VaultError};
-
-use crate::shown;
 
 /// Tell what changed from one snapshot to another
 ///
@@ -115,7 +113,7 @@ impl Comparison<'_> {
 }
 
 fn line(stream: &str, change: Change) -> ChangeLine {
-    let (path, path_hex) = shown::path(&change.path);
+    let (path, path_hex) = describe::bytes(&change.path);
     let (what, aspects) = match change.what {
         Changed::Added => ("added", Vec::new()),
         Changed::Removed => ("removed", Vec::new()),
@@ -127,7 +125,7 @@ fn line(stream: &str, change: Change) -> ChangeLine {
         path_hex,
         what: what.to_owned(),
         aspects,
-        size_before: change.size_before,
-        size_after: change.size_after,
+        size_before_bytes: change.size_before,
+        size_after_bytes: change.size_after,
     }
 }

@@ -1,11 +1,9 @@
 //! `find`: items by their paths, in all snapshots.
 
 use lifeboat_report::search::{FindReport, FoundLine};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui};
+use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe};
 use lifeboat_vault::item::Item;
 use lifeboat_vault::{NamedStream, Patterns, Restorer, Snapshot, VaultError};
-
-use crate::shown;
 
 /// Find files in snapshots by their names or paths
 ///
@@ -92,13 +90,13 @@ async fn search(
 }
 
 fn line(snapshot: &Snapshot, stream: &NamedStream, item: &Item) -> FoundLine {
-    let (path, path_hex) = shown::path(&item.path);
+    let (path, path_hex) = describe::bytes(&item.path);
     FoundLine {
         snapshot: snapshot.id().to_string(),
         time: snapshot.time(),
         host: snapshot.host().to_owned(),
-        kind: shown::kind(item.kind).to_owned(),
-        size: item.size,
+        kind: describe::item_kind(item.kind).to_owned(),
+        size_bytes: item.size,
         stream: stream.name.clone(),
         path,
         path_hex,

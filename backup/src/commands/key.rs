@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::{
-    ExportReport, FloorReport, KeeperLine, KeyAddedReport, KeyListReport, KeyRemovedReport, RotatedReport,
-    WriterLine,
+    ExportReport, FloorReport, KeeperLine, KeyAddedReport, KeyListReport, KeyRemovedReport, PublicKeyLine,
+    RotatedReport, WriterLine,
 };
 use lifeboat_report::sheet::RecoverySheet;
 use lifeboat_shell::{
@@ -172,7 +172,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
                 snapshots: args.floor.snapshots.unwrap_or(before.snapshots),
             };
             restorer.set_floor(floor, &SystemClock).await?;
-            ui.report(&FloorReport { days: floor.days, snapshots: floor.snapshots });
+            ui.report(&FloorReport { floor_days: floor.days, floor_snapshots: floor.snapshots });
         }
         KeyVerb::Sheet(args) => {
             let viewer = args.list.keys.open(&args.list.repository).await?;
@@ -185,7 +185,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             ui.report(&ExportReport {
                 repository: viewer.repository().id().to_string(),
                 root: roster.root_key_pem(),
-                writers: members.writers.iter().map(|w| (w.id.to_string(), w.pem())).collect(),
+                writers: members
+                    .writers
+                    .iter()
+                    .map(|w| PublicKeyLine { id: w.id.to_string(), public_key: w.pem() })
+                    .collect(),
             });
         }
     }
@@ -287,7 +291,7 @@ fn write_sheet(file: &Path, repository: &Repository) -> Result<RecoverySheet, Fa
         location: repository.location().to_owned(),
         repository: repository.id().to_string(),
         recipients: recipients.iter().map(describe::listed_recipient).collect(),
-        made: SystemClock.now(),
+        made_at: SystemClock.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         file: shown(file),
     };

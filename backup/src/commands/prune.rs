@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         unreclaimed_bytes: pruned.unreclaimed_bytes,
         under_way_bytes: pruned.under_way_bytes,
         under_way: pruned.under_way.into_iter().map(under_way_line).collect(),
-        due: pruned.due,
+        due_at: pruned.due,
         held_back: pruned.held_back,
         warnings: pruned.warnings,
     });
@@ -59,5 +59,5 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 fn under_way_line(RunsUnderWay { signer, runs, since }: RunsUnderWay) -> UnderWayLine {
-    UnderWayLine { signer: signer.map(|signer| signer.to_string()), runs, since }
+    UnderWayLine { signer: signer.map(|signer| signer.to_string()), runs, began_at: since }
 }

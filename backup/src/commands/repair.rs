@@ -1,12 +1,14 @@
 //! `repair`: mend what can be mended, and say exactly what is lost.
 
+use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::check::UnreadLine;
-use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::repair::{HurtSnapshot, RepairOptions};
+use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport, StreamName};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
+use lifeboat_vault::StreamKind;
+use lifeboat_vault::repair::{HurtFile, HurtSnapshot, RepairOptions};
 
 use crate::commands::check::damage_line;
 
@@ -60,7 +62,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         hurt: repaired.hurt.into_iter().map(hurt_line).collect(),
         remaining: repaired.remaining.into_iter().map(damage_line).collect(),
         unread: unread.map(|unread| UnreadLine { object: unread.key, reason: unread.reason }).collect(),
-        seconds: began.elapsed().as_secs_f64(),
+        elapsed_seconds: began.elapsed().as_secs_f64(),
     };
     ui.report(&report);
     Ok(match (report.remaining.is_empty(), report.unread.is_empty()) {
@@ -71,16 +73,16 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 fn hurt_line(hurt: HurtSnapshot) -> HurtLine {
-    let file_line = |file: lifeboat_vault::repair::HurtFile| FileLine {
-        stream: file.stream,
-        path: file.path.to_string_lossy().into_owned(),
-        healed: file.healed,
+    let file_line = |file: HurtFile| {
+        let (path, path_hex) = describe::bytes(file.path.as_os_str().as_bytes());
+        FileLine { stream: file.stream, path, path_hex, healed: file.healed }
     };
+    let stream_name = |(kind, name): (StreamKind, String)| StreamName { kind: kind.to_string(), name };
     HurtLine {
         snapshot: hurt.id,
         time: hurt.time,
         host: hurt.host,
-        streams: hurt.streams,
+        streams: hurt.streams.into_iter().map(stream_name).collect(),
         lost_frames: hurt.lost_frames,
         files: hurt.files.map(|files| files.into_iter().map(file_line).collect()),
         unlisted: hurt.unlisted,

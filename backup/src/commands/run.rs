@@ -370,7 +370,7 @@ fn report(
             .collect(),
         new_bytes: committed.new_bytes,
         stored_bytes: committed.stored_bytes,
-        seconds: started.elapsed().as_secs_f64(),
+        elapsed_seconds: started.elapsed().as_secs_f64(),
         rested: at_rest.containers,
         rest_seconds: at_rest.seconds,
         left_running: at_rest.left_running,

@@ -10,6 +10,7 @@ use crate::figures::{bytes, count, first_lines, seconds, time};
 
 /// A new repository.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InitReport {
     /// Where it lies.
     pub location: String,
@@ -27,6 +28,7 @@ pub struct InitReport {
 
 /// A recipient.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecipientLine {
     /// Its short name.
     pub id: String,
@@ -101,14 +103,16 @@ impl Report for InitReport {
 
 /// A backup that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport {
     /// Where the repository lies.
     pub location: String,
-    /// The snapshot's id; absent after a dry run.
+    /// The snapshot's id; null after a dry run.
     pub snapshot: Option<String>,
     /// Which of this host's snapshots it is.
     pub sequence: u64,
     /// When it was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// What was captured.
     pub streams: Vec<StreamLine>,
@@ -117,7 +121,7 @@ pub struct RunReport {
     /// Bytes that were written to packs, compressed and sealed.
     pub stored_bytes: u64,
     /// How long the run took, in seconds.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
     /// Containers that were brought to rest while volumes were read, by name; in a dry run, those that would be.
     pub rested: Vec<String>,
     /// How long containers were at rest, in seconds.
@@ -141,6 +145,7 @@ pub struct RunReport {
 
 /// What a run left out on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeftOutLine {
     /// Files, folders and other items that patterns name. What is in a folder that was left out is not counted.
     pub items: u64,
@@ -161,6 +166,7 @@ impl LeftOutLine {
 
 /// One captured stream.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamLine {
     /// `path`, `volume` or `stdin`.
     pub kind: String,
@@ -197,7 +203,7 @@ impl Report for RunReport {
             "{} new, {} stored, in {}",
             bytes(self.new_bytes),
             bytes(self.stored_bytes),
-            seconds(self.seconds)
+            seconds(self.elapsed_seconds)
         );
         match self.rest_seconds {
             Some(rest) if !self.rested.is_empty() => {
@@ -236,6 +242,7 @@ impl Report for RunReport {
 
 /// What `doctor` found and mended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DoctorReport {
     /// What was looked at, in order.
     pub checks: Vec<DoctorCheck>,
@@ -243,6 +250,7 @@ pub struct DoctorReport {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DoctorCheck {
     /// What it is.
     pub name: String,
@@ -254,6 +262,7 @@ pub struct DoctorCheck {
 
 /// How one check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DoctorState {
     /// All is well.

@@ -9,6 +9,7 @@ use crate::figures::{TOLD, bytes, count, first_lines, printable, seconds};
 
 /// A check that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport {
     /// Where the repository lies.
     pub location: String,
@@ -40,11 +41,12 @@ pub struct CheckReport {
     /// What is worth knowing and no damage.
     pub notes: Vec<String>,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
 }
 
 /// How much of the packs was read.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadDataLine {
     /// `sizes`, `sample` or `all`.
     pub mode: String,
@@ -58,6 +60,7 @@ pub struct ReadDataLine {
 
 /// One damaged object.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DamageLine {
     /// The object's name, or where it should be.
     pub object: String,
@@ -74,6 +77,7 @@ pub struct DamageLine {
 
 /// An object that could not be read.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnreadLine {
     /// Its name.
     pub object: String,
@@ -83,6 +87,7 @@ pub struct UnreadLine {
 
 /// A group that the key does not open.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClosedGroup {
     /// Its id.
     pub group: String,
@@ -183,7 +188,7 @@ impl Report for CheckReport {
         for note in self.notes.iter().take(TOLD) {
             let _ = writeln!(text, "note: {}", printable(note));
         }
-        let _ = writeln!(text, "{} in {}", self.extent(), seconds(self.seconds));
+        let _ = writeln!(text, "{} in {}", self.extent(), seconds(self.elapsed_seconds));
         let verdict = match (self.damage.len() as u64, self.unread.is_empty()) {
             (0, true) => "no damage".to_owned(),
             (0, false) => "no damage in what could be read".to_owned(),

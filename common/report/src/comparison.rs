@@ -9,6 +9,7 @@ use crate::figures::{bytes, count, printable};
 
 /// One difference.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChangeLine {
     /// The captured folder, volume or file that it is in.
     pub stream: String,
@@ -23,9 +24,9 @@ pub struct ChangeLine {
     /// `content`.
     pub aspects: Vec<String>,
     /// A file's length before, in bytes.
-    pub size_before: Option<u64>,
+    pub size_before_bytes: Option<u64>,
     /// A file's length after, in bytes.
-    pub size_after: Option<u64>,
+    pub size_after_bytes: Option<u64>,
 }
 
 impl ChangeLine {
@@ -43,6 +44,7 @@ impl ChangeLine {
 
 /// A stream that only one of the snapshots has.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StreamChange {
     /// `path`, `volume` or `stdin`.
     pub kind: String,
@@ -72,6 +74,7 @@ impl StreamChange {
 
 /// How the later of two snapshots differs from the earlier.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotDiffReport {
     /// The first snapshot's id.
     pub before: String,

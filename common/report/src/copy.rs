@@ -10,10 +10,12 @@ use crate::figures::{bytes, count, first_lines, printable, seconds, time};
 
 /// What became of one snapshot.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CopyLine {
     /// The snapshot's id.
     pub snapshot: String,
     /// When it was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// The host that it is of.
     pub host: String,
@@ -31,6 +33,7 @@ pub struct CopyLine {
 
 /// How a snapshot fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CopyState {
     /// It was copied.
@@ -45,6 +48,7 @@ pub enum CopyState {
 
 /// A copy that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CopyReport {
     /// Where the snapshots lie.
     pub from: String,
@@ -55,7 +59,7 @@ pub struct CopyReport {
     /// What could not be read on either side.
     pub unreadable: Vec<String>,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
 }
 
 impl CopyReport {
@@ -93,7 +97,7 @@ impl Report for CopyReport {
             count(self.count(CopyState::Copied), "snapshot"),
             self.count(CopyState::There),
             bytes(self.snapshots.iter().map(|line| line.stored_bytes).sum()),
-            seconds(self.seconds)
+            seconds(self.elapsed_seconds)
         );
         for reason in &self.unreadable {
             let _ = writeln!(text, "UNREADABLE: {}", printable(reason));

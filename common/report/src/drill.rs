@@ -14,6 +14,7 @@ use crate::Report;
 
 /// What a drill came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The snapshot restored without a difference, the application came up, and every check passed, at least one of
@@ -27,6 +28,7 @@ pub enum Verdict {
 
 /// A time that was measured, and the target for it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Objective {
     /// What was measured, in seconds; none when the drill did not come that far.
     pub measured_seconds: Option<f64>,
@@ -38,11 +40,12 @@ pub struct Objective {
 
 /// One phase of the drill.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Phase {
     /// Its name: `restore`, `compare`, `boot`, `checks`, …
     pub name: String,
     /// How long it took.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
     /// Whether it counts towards the recovery time: comparing and proving isolation belong to the drill, not to a
     /// recovery.
     pub counts: bool,
@@ -50,6 +53,7 @@ pub struct Phase {
 
 /// One restored volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrilledVolume {
     /// Its name in the snapshot.
     pub name: String,
@@ -63,6 +67,7 @@ pub struct DrilledVolume {
 
 /// The image that a service was started from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrilledImage {
     /// The name that the application used, for people.
     pub reference: String,
@@ -76,6 +81,7 @@ pub struct DrilledImage {
 
 /// A service that was started.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrilledService {
     /// Its name.
     pub name: String,
@@ -84,7 +90,7 @@ pub struct DrilledService {
     /// `healthy`, `running`, `completed`, or `not up`.
     pub state: String,
     /// From its start until it was up, or was given up.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
     /// Why it was not up.
     pub problem: Option<String>,
     /// Its last lines, when it was not up; values of environment variables are struck out.
@@ -93,6 +99,7 @@ pub struct DrilledService {
 
 /// One check of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrilledCheck {
     /// Its name.
     pub name: String,
@@ -111,7 +118,7 @@ pub struct DrilledCheck {
     /// How often it was tried.
     pub attempts: u32,
     /// How long it took, all attempts together.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
     /// The beginning of its last output; secrets are struck out.
     pub output: Option<String>,
     /// The SHA-256 of that output, whole.
@@ -122,6 +129,7 @@ pub struct DrilledCheck {
 
 /// Whether the scratch network was shown to be cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrilledIsolation {
     /// Whether it was shown, each time that it was tried.
     pub proven: bool,
@@ -135,6 +143,7 @@ pub struct DrilledIsolation {
 
 /// The programs of the drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillVersions {
     /// Lifeboat's version.
     pub lifeboat: String,
@@ -146,6 +155,7 @@ pub struct DrillVersions {
 
 /// A rehearsed restore.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillReport {
     /// The rehearsal's id.
     pub rehearsal: String,
@@ -156,12 +166,15 @@ pub struct DrillReport {
     /// The snapshot.
     pub snapshot: String,
     /// When the snapshot was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub taken_at: Timestamp,
     /// How the application was brought to rest for it: `stop`, `pause`, `none`, or `unknown`.
     pub consistency: String,
     /// When the drill began.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub started_at: Timestamp,
     /// When it had been cleared away.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub finished_at: Timestamp,
     /// Recovery time: from the first byte fetched to the last check.
     pub rto: Objective,
@@ -294,7 +307,7 @@ impl DrillReport {
             writeln!(out, "  volume {}: {files}, {size}, {state}", volume.name)?;
         }
         for service in &self.services {
-            let took = words::seconds(service.seconds);
+            let took = words::seconds(service.elapsed_seconds);
             match &service.problem {
                 None => writeln!(out, "  service {}: {} after {took}", service.name, service.state)?,
                 Some(problem) => writeln!(out, "  service {}: not up after {took}: {problem}", service.name)?,

@@ -3,12 +3,16 @@
 //! A report is a plain struct with a schema id. It never decides anything and never reads anything.
 
 mod figures;
+#[cfg(test)]
+mod schemas;
 
 pub mod backup;
 pub mod check;
 pub mod comparison;
 pub mod copy;
 pub mod drill;
+pub mod failure;
+pub mod lines;
 pub mod members;
 pub mod pruning;
 pub mod repair;
@@ -19,6 +23,7 @@ pub mod sheet;
 pub mod signature;
 pub mod snapshots;
 pub mod statistics;
+pub mod tree;
 pub mod trusted_root;
 pub mod verification;
 
@@ -26,8 +31,8 @@ use serde::Serialize;
 
 /// A document that a command prints: JSON under `--json`, text otherwise.
 pub trait Report: Serialize {
-    /// The schema id that stands in the JSON form, such as `lifeboat.run/v1`. A change that breaks readers
-    /// gets a new number.
+    /// The schema id that stands in the JSON form, such as `lifeboat.run/v1`; the schema itself lies in `docs/json`. A
+    /// change that breaks readers gets a new number.
     const SCHEMA: &'static str;
 
     /// The form for people: lines that fit a narrow terminal.
@@ -35,12 +40,18 @@ pub trait Report: Serialize {
 
     /// The JSON form: one object whose first member is `schema`.
     fn json(&self) -> serde_json::Result<String> {
-        #[derive(Serialize)]
-        struct Document<'a, R: ?Sized> {
-            schema: &'static str,
-            #[serde(flatten)]
-            report: &'a R,
-        }
         serde_json::to_string_pretty(&Document { schema: Self::SCHEMA, report: self })
     }
+
+    /// The JSON form on one line.
+    fn json_line(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Document { schema: Self::SCHEMA, report: self })
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a, R: ?Sized> {
+    schema: &'static str,
+    #[serde(flatten)]
+    report: &'a R,
 }

@@ -10,6 +10,7 @@ use crate::figures::count;
 
 /// Everyone on the roster.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeyListReport {
     /// The repository's location.
     pub location: String,
@@ -31,6 +32,7 @@ pub struct KeyListReport {
 
 /// A backup host.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WriterLine {
     /// Its id.
     pub id: String,
@@ -44,6 +46,7 @@ pub struct WriterLine {
 
 /// A keeper.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeeperLine {
     /// Its id.
     pub id: String,
@@ -83,6 +86,7 @@ impl Report for KeyListReport {
 
 /// Someone was added.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeyAddedReport {
     /// `recipient`, `writer` or `keeper`.
     pub role: &'static str,
@@ -111,6 +115,7 @@ impl Report for KeyAddedReport {
 
 /// Someone was removed.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeyRemovedReport {
     /// `recipient`, `writer` or `keeper`.
     pub role: &'static str,
@@ -144,6 +149,7 @@ impl Report for KeyRemovedReport {
 
 /// The data identity was rotated.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RotatedReport {
     /// The new epoch.
     pub epoch: u32,
@@ -159,11 +165,12 @@ impl Report for RotatedReport {
 
 /// The retention floor was set.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FloorReport {
-    /// Days.
-    pub days: u32,
-    /// Snapshots of every host.
-    pub snapshots: u32,
+    /// For how many days every snapshot is kept whatever is asked.
+    pub floor_days: u32,
+    /// How many of every host's newest snapshots are kept whatever is asked.
+    pub floor_snapshots: u32,
 }
 
 impl Report for FloorReport {
@@ -172,21 +179,32 @@ impl Report for FloorReport {
     fn text(&self) -> String {
         format!(
             "kept whatever is asked: {} of every host, and every snapshot for {} days\n",
-            count(self.snapshots.into(), "newest snapshot"),
-            self.days
+            count(self.floor_snapshots.into(), "newest snapshot"),
+            self.floor_days
         )
     }
 }
 
 /// The public keys.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportReport {
     /// The repository's id, which is the hash of the root key.
     pub repository: String,
     /// The root verification key, PEM.
     pub root: String,
-    /// The writers' ids and verification keys, PEM.
-    pub writers: Vec<(String, String)>,
+    /// The writers' verification keys.
+    pub writers: Vec<PublicKeyLine>,
+}
+
+/// The public key of a writer.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PublicKeyLine {
+    /// The writer's id.
+    pub id: String,
+    /// Its verification key, PEM.
+    pub public_key: String,
 }
 
 impl Report for ExportReport {
@@ -194,8 +212,8 @@ impl Report for ExportReport {
 
     fn text(&self) -> String {
         let mut text = format!("# repository {}: its root key\n{}", self.repository, self.root);
-        for (id, pem) in &self.writers {
-            let _ = write!(text, "# writer {id}\n{pem}");
+        for PublicKeyLine { id, public_key } in &self.writers {
+            let _ = write!(text, "# writer {id}\n{public_key}");
         }
         text
     }

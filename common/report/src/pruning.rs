@@ -10,6 +10,7 @@ use crate::figures::{TOLD, bytes, count, first_lines, printable, time};
 
 /// What came of a `forget`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ForgetReport {
     /// Nothing was asked for, only worked out.
     pub dry_run: bool,
@@ -19,10 +20,12 @@ pub struct ForgetReport {
 
 /// One snapshot and what becomes of it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ForgetLine {
     /// Its id.
     pub id: String,
     /// When it was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// Its host's name.
     pub host: String,
@@ -59,6 +62,7 @@ impl Report for ForgetReport {
 
 /// What came of a `prune`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PruneReport {
     /// Nothing was changed, only worked out.
     pub dry_run: bool,
@@ -83,7 +87,8 @@ pub struct PruneReport {
     /// Hosts of which backups run, or began in the last seven days and never ended.
     pub under_way: Vec<UnderWayLine>,
     /// When the oldest waiting condemnation may be carried out.
-    pub due: Option<Timestamp>,
+    #[cfg_attr(test, schemars(with = "Option<crate::schemas::Moment>"))]
+    pub due_at: Option<Timestamp>,
     /// Groups of which nothing was deleted since something in them is damaged, and what.
     pub held_back: Vec<String>,
     /// What was passed over.
@@ -92,6 +97,7 @@ pub struct PruneReport {
 
 /// The runs under way of one host.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnderWayLine {
     /// Who registered them; absent where that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,13 +105,14 @@ pub struct UnderWayLine {
     /// How many there are.
     pub runs: u64,
     /// When the oldest of them began.
-    pub since: Timestamp,
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
+    pub began_at: Timestamp,
 }
 
 impl UnderWayLine {
     fn text(&self) -> String {
         let whose = self.signer.as_deref().unwrap_or("a host that cannot be read");
-        format!("{} of {} under way since {}", count(self.runs, "run"), printable(whose), time(self.since))
+        format!("{} of {} under way since {}", count(self.runs, "run"), printable(whose), time(self.began_at))
     }
 }
 
@@ -139,7 +146,7 @@ impl Report for PruneReport {
             if self.condemned_objects > 0 {
                 let condemned = objects(self.condemned_objects);
                 let _ = write!(text, "condemned {condemned}, {}", bytes(self.condemned_bytes));
-                let _ = match self.due {
+                let _ = match self.due_at {
                     Some(due) => writeln!(text, ": prune again after {}", time(due)),
                     None => writeln!(text),
                 };

@@ -11,6 +11,7 @@ use crate::figures::{TOLD, count, first_lines, printable, seconds, time};
 
 /// A repair that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairReport {
     /// Where the repository lies.
     pub location: String,
@@ -29,11 +30,12 @@ pub struct RepairReport {
     /// What could not be read. What cannot be read before anything is mended leaves all as it is.
     pub unread: Vec<UnreadLine>,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
 }
 
 /// One thing that was done.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ActionLine {
     /// The object.
     pub object: String,
@@ -43,15 +45,17 @@ pub struct ActionLine {
 
 /// A snapshot that needs frames which lie nowhere whole.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HurtLine {
     /// Its id.
     pub snapshot: String,
     /// When it was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// Its host.
     pub host: String,
     /// Its streams.
-    pub streams: Vec<String>,
+    pub streams: Vec<StreamName>,
     /// How many frames it lacks.
     pub lost_frames: u64,
     /// The files that need one of them; absent where the key cannot tell.
@@ -61,13 +65,27 @@ pub struct HurtLine {
     pub unlisted: Vec<String>,
 }
 
+/// A stream by its name.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StreamName {
+    /// `path`, `volume` or `stdin`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// A file that needs a lost frame.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileLine {
-    /// The stream that it is in.
+    /// The name of the stream that it is in.
     pub stream: String,
-    /// Its path; bytes that are no UTF-8 are shown as U+FFFD.
+    /// Its path; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
     pub path: String,
+    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
     /// Whether it restores whole all the same, from chunks in other frames.
     pub healed: bool,
 }
@@ -99,7 +117,8 @@ impl HurtLine {
                 text.push_str("  no file needs them\n");
             }
         } else {
-            let streams = self.streams.join(", ");
+            let streams: Vec<_> = self.streams.iter().map(|s| format!("{} {}", s.kind, s.name)).collect();
+            let streams = streams.join(", ");
             let _ = writeln!(
                 text,
                 "  which files, in {}, only a recovery key tells (--identity)",
@@ -140,7 +159,7 @@ impl Report for RepairReport {
             }
             (n, left) => format!("{} for damage in {}", count(n, "change"), count(left, "object")),
         };
-        let _ = writeln!(text, "{verdict}, in {}", seconds(self.seconds));
+        let _ = writeln!(text, "{verdict}, in {}", seconds(self.elapsed_seconds));
         text
     }
 }

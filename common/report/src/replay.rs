@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
@@ -9,6 +10,7 @@ use crate::figures::printable;
 
 /// Whether the same verdict was derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Replayed {
     /// The same, by the same steps.
@@ -22,6 +24,7 @@ pub enum Replayed {
 
 /// A verdict that was derived again.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Replay {
     /// Whether the same verdict came of it.
     pub replayed: Replayed,
@@ -36,9 +39,10 @@ pub struct Replay {
     /// The verdict in the file: `verified`, `refused` or `undetermined`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// The present time that was used.
+    /// The present time that it was verified at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub now: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<crate::schemas::Moment>"))]
+    pub verified_at: Option<Timestamp>,
     /// The version of the program that derived it first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -90,7 +94,7 @@ impl Report for Replay {
             ("verdict", &self.verdict),
             ("subject", &self.subject),
             ("digest", &self.digest),
-            ("time", &self.now),
+            ("time", &self.verified_at.map(|time| time.to_string())),
             ("version", &self.version),
             ("policy", &self.policy_digest),
             ("root", &self.trusted_root_digest),

@@ -9,20 +9,24 @@ use crate::figures::{bytes, count, first_lines, printable, seconds};
 
 /// A restore that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RestoreReport {
     /// The snapshot's id.
     pub snapshot: String,
     /// What was brought back, and where it stands now.
     pub targets: Vec<RestoredTarget>,
     /// How long it took, in seconds.
-    pub seconds: f64,
+    pub elapsed_seconds: f64,
 }
 
 /// One stream that was brought back.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RestoredTarget {
-    /// The stream.
-    pub stream: String,
+    /// `path`, `volume` or `stdin`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
     /// The folder or volume.
     pub to: String,
     /// How many items stand now.
@@ -58,8 +62,9 @@ impl Report for RestoreReport {
             // Writing to a String cannot fail, here and below.
             let _ = writeln!(
                 text,
-                "{} to {}\n  {}, {}",
-                printable(&target.stream),
+                "{} {} to {}\n  {}, {}",
+                target.kind,
+                printable(&target.name),
                 printable(&target.to),
                 count(target.items, "item"),
                 bytes(target.data_bytes)
@@ -81,13 +86,14 @@ impl Report for RestoreReport {
                 text.push_str(&first_lines(&target.unfinished, 20));
             }
         }
-        let _ = writeln!(text, "restored from {} in {}", &self.snapshot[..12], seconds(self.seconds));
+        let _ = writeln!(text, "restored from {} in {}", &self.snapshot[..12], seconds(self.elapsed_seconds));
         text
     }
 }
 
 /// How a folder or volume differs from a snapshot.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiffReport {
     /// The snapshot's id.
     pub snapshot: String,
@@ -99,9 +105,14 @@ pub struct DiffReport {
 
 /// One difference.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DifferenceLine {
-    /// The path.
+    /// The path below the target, empty for the target itself; bytes that are no UTF-8 are shown as U+FFFD here and whole
+    /// in `path_hex`.
     pub path: String,
+    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
     /// `missing`, `extra`, `changed` or `unreadable`, as the target has it.
     pub what: String,
     /// What changed, or why it could not be read.
@@ -114,7 +125,8 @@ impl Report for DiffReport {
     fn text(&self) -> String {
         let mut text = String::new();
         for line in &self.differences {
-            let _ = write!(text, "{:<10} {}", line.what, printable(&line.path));
+            let path = if line.path.is_empty() { "." } else { &line.path };
+            let _ = write!(text, "{:<10} {}", line.what, printable(path));
             if !line.aspects.is_empty() {
                 let _ = write!(text, " ({})", line.aspects.join(", "));
             }
@@ -130,6 +142,7 @@ impl Report for DiffReport {
 
 /// What `gc` removed.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GcReport {
     /// How many objects were removed.
     pub removed: u64,

@@ -10,17 +10,19 @@ use crate::figures::{bytes, count, printable, time};
 
 /// One item that a search found.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FoundLine {
     /// The snapshot's id.
     pub snapshot: String,
     /// When the snapshot was taken.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// The host that it is of.
     pub host: String,
     /// `file`, `folder`, `symlink`, `hard-link`, `block-device`, `character-device`, `fifo` or `socket`.
     pub kind: String,
     /// A file's length in bytes.
-    pub size: Option<u64>,
+    pub size_bytes: Option<u64>,
     /// The captured folder, volume or file that it is in.
     pub stream: String,
     /// Its path there; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
@@ -33,7 +35,7 @@ pub struct FoundLine {
 impl FoundLine {
     /// The line for people; the last column is what `lifeboat-restore dump` takes.
     pub fn text(&self) -> String {
-        let size = self.size.map_or_else(|| "-".to_owned(), bytes);
+        let size = self.size_bytes.map_or_else(|| "-".to_owned(), bytes);
         let slash = if self.path.is_empty() { "" } else { "/" };
         format!(
             "{}  {}  {:<9} {size:>10}  {}{slash}{}",
@@ -48,6 +50,7 @@ impl FoundLine {
 
 /// A search that ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FindReport {
     /// What was searched for.
     pub pattern: String,

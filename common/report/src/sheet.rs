@@ -9,6 +9,7 @@ use crate::backup::RecipientLine;
 
 /// What the sheet says.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecoverySheet {
     /// The repository's location.
     pub location: String,
@@ -17,7 +18,8 @@ pub struct RecoverySheet {
     /// Who can recover.
     pub recipients: Vec<RecipientLine>,
     /// When the sheet was made.
-    pub made: Timestamp,
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
+    pub made_at: Timestamp,
     /// The version of Lifeboat that made it.
     pub version: String,
     /// Where the page was written.
@@ -87,7 +89,7 @@ impl RecoverySheet {
                         code { "age -d -i KEYFILE keys/data-0/…age" } " gives the data identity, which opens the rest."
                     }
                     footer {
-                        "Made " (self.made.strftime("%Y-%m-%d").to_string()) " by Lifeboat " (self.version)
+                        "Made " (self.made_at.strftime("%Y-%m-%d").to_string()) " by Lifeboat " (self.version)
                         ". Make a new one when keys come or go. Try a restore from this page once a year: "
                         span.blank { "last tried:" }
                     }
@@ -113,7 +115,7 @@ mod tests {
                 kind: "mlkem768x25519".to_owned(),
                 protection: "post-quantum".to_owned(),
             }],
-            made: Timestamp::UNIX_EPOCH,
+            made_at: Timestamp::UNIX_EPOCH,
             version: "0.1.0".to_owned(),
             file: "sheet.html".to_owned(),
         };

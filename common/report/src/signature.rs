@@ -8,6 +8,7 @@ use crate::Report;
 
 /// A pair of key files that was made.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeyPair {
     /// The file of the private key.
     pub private_key: String,
@@ -33,6 +34,7 @@ impl Report for KeyPair {
 
 /// A signature or attestation that was made.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Signature {
     /// What was signed: a reference or a file.
     pub subject: String,
@@ -58,6 +60,7 @@ pub struct Signature {
 
 /// Where a bundle was put.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "place", rename_all = "kebab-case")]
 pub enum StoredBundle {
     /// Attached to the image in its registry.

@@ -11,10 +11,12 @@ use crate::figures::{TOLD, bytes, count, printable, time};
 
 /// One snapshot.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotLine {
     /// Its id.
     pub id: String,
     /// When it was taken, as its host's clock had it.
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub time: Timestamp,
     /// Its host.
     pub host: String,
@@ -59,6 +61,7 @@ impl SnapshotLine {
 
 /// All snapshots that the given key can list.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotList {
     /// Where the repository lies.
     pub location: String,
@@ -101,6 +104,7 @@ impl Report for SnapshotList {
 
 /// One snapshot in full.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotReport {
     /// The snapshot.
     #[serde(flatten)]
@@ -134,6 +138,7 @@ impl Report for SnapshotReport {
 
 /// One item of a snapshot.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ItemLine {
     /// The stream that it is in.
     pub stream: String,
@@ -142,22 +147,44 @@ pub struct ItemLine {
     /// The path's bytes in hexadecimal, where they are no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
-    /// One letter as `ls -l` gives it, and the permission bits.
+    /// `file`, `folder`, `symlink`, `hard-link`, `block-device`, `character-device`, `fifo` or `socket`.
+    pub kind: String,
+    /// The permission bits, four octal digits.
     pub mode: String,
     /// The owner's number.
     pub uid: u32,
     /// The group's number.
     pub gid: u32,
     /// A file's length in bytes.
-    pub size: Option<u64>,
+    pub size_bytes: Option<u64>,
     /// When it was last modified.
-    pub modified: Option<Timestamp>,
-    /// What a link says.
+    #[cfg_attr(test, schemars(with = "Option<crate::schemas::Moment>"))]
+    pub modified_at: Option<Timestamp>,
+    /// What a link says; bytes that are no UTF-8 are shown as U+FFFD here and whole in `target_hex`.
     pub target: Option<String>,
+    /// The bytes of what a link says in hexadecimal, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_hex: Option<String>,
+}
+
+impl ItemLine {
+    /// The kind as `ls -l` gives it.
+    fn letter(&self) -> char {
+        match self.kind.as_str() {
+            "folder" => 'd',
+            "symlink" => 'l',
+            "block-device" => 'b',
+            "character-device" => 'c',
+            "fifo" => 'p',
+            "socket" => 's',
+            _ => '-',
+        }
+    }
 }
 
 /// What is in a snapshot.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ItemList {
     /// The snapshot's id.
     pub snapshot: String,
@@ -176,12 +203,13 @@ impl Report for ItemList {
                 let _ = writeln!(text, "{}:", printable(&item.stream));
                 stream = Some(&item.stream);
             }
-            let size = item.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-            let when = item.modified.map_or_else(|| "-".to_owned(), time);
+            let size = item.size_bytes.map_or_else(|| "-".to_owned(), |size| size.to_string());
+            let when = item.modified_at.map_or_else(|| "-".to_owned(), time);
             let path = if item.path.is_empty() { "." } else { &item.path };
             let _ = write!(
                 text,
-                "{} {:>5} {:>5} {size:>12} {when} {}",
+                "{}{} {:>5} {:>5} {size:>12} {when} {}",
+                item.letter(),
                 item.mode,
                 item.uid,
                 item.gid,

@@ -9,6 +9,7 @@ use crate::figures::{bytes, count, printable};
 
 /// What some snapshots captured, each as if there were no other.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CapturedLine {
     /// How many snapshots.
     pub snapshots: u64,
@@ -20,6 +21,7 @@ pub struct CapturedLine {
 
 /// The objects of one kind.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectLine {
     /// `packs`, `contents`, `locations`, `parts`, `manifests`, `keys`, `runs`, `rosters` or `other`.
     pub kind: String,
@@ -31,6 +33,7 @@ pub struct ObjectLine {
 
 /// What a repository holds and what it saves.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatisticsReport {
     /// Where the repository lies.
     pub location: String,

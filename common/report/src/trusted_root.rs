@@ -8,6 +8,7 @@ use crate::Report;
 
 /// A look at one trusted root.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TrustedRootCheck {
     /// The file.
     pub file: String,
@@ -26,6 +27,7 @@ pub struct TrustedRootCheck {
 
 /// One thing that was found in a trusted root.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RootFinding {
     /// `error`, `warning` or `information`.
     pub level: &'static str,

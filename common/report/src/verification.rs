@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
@@ -10,6 +11,7 @@ use crate::figures::TOLD;
 
 /// The answer to the question whether a trusted signer said something of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Yes.
@@ -22,6 +24,7 @@ pub enum Verdict {
 
 /// A verification of one image or file.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
     /// The answer.
     pub verdict: Verdict,
@@ -65,6 +68,7 @@ pub struct Verification {
 
 /// What is known of the index of an image.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Index {
     /// The digest of the index.
     pub digest: String,
@@ -77,6 +81,7 @@ pub struct Index {
 
 /// An image of an index.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Child {
     /// Its digest.
     pub digest: String,
@@ -87,6 +92,7 @@ pub struct Child {
 
 /// A step of a verification.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// What is done in it.
     pub name: &'static str,
@@ -96,6 +102,7 @@ pub struct Step {
 
 /// A signer whose word counts, and what shows that it was given.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Slot {
     /// The name of the signer.
     pub signer: String,
@@ -106,6 +113,7 @@ pub struct Slot {
 
 /// A bundle that shows what was asked for.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AcceptedBundle {
     /// The bundle: the digest of its manifest, or its file.
     pub bundle: String,
@@ -126,7 +134,8 @@ pub struct AcceptedBundle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub states: Option<String>,
     /// When logs and timestamp authorities saw the signature.
-    pub witnessed_at: Vec<String>,
+    #[cfg_attr(test, schemars(with = "Vec<crate::schemas::Moment>"))]
+    pub witnessed_at: Vec<Timestamp>,
     /// The signer for whom it counts; none where another bundle counts for the same party.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fills: Option<String>,
@@ -151,15 +160,18 @@ pub struct AcceptedBundle {
 
 /// A witness's signature of a log's checkpoint.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cosignature {
     /// The witness's name.
     pub witness: String,
     /// When it signed, by its own clock.
-    pub time: String,
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
+    pub time: Timestamp,
 }
 
 /// A bundle that does not count.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RefusedBundle {
     /// The bundle: the digest of its manifest, or its file.
     pub bundle: String,
@@ -217,6 +229,7 @@ impl Report for Verification {
 
 /// A verification of one snapshot.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotVerification {
     /// The answer.
     pub verdict: Verdict,
@@ -233,7 +246,8 @@ pub struct SnapshotVerification {
     /// Which of the host's snapshots it is.
     pub sequence: u64,
     /// When it was taken, as the host's clock had it.
-    pub time: String,
+    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
+    pub time: Timestamp,
     /// Whether some of what was to be captured is missing.
     pub incomplete: bool,
     /// The digest of the sealed part, the statement's subject.
@@ -259,6 +273,7 @@ pub struct SnapshotVerification {
 
 /// A file that remembers the newest snapshots of a repository.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SeenBefore {
     /// Its name.
     pub file: String,
@@ -311,96 +326,6 @@ impl Report for SnapshotVerification {
             _ => line(&mut text, "do", "do not restore from it before you know who changed the repository"),
         }
         text
-    }
-}
-
-/// What hangs on an image.
-#[derive(Debug, Clone, Serialize)]
-pub struct Tree {
-    /// The image, as it was named.
-    pub subject: String,
-    /// Its digest.
-    pub digest: String,
-    /// The tag that was resolved to the digest, if there was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// What it is for, where its index says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    /// What refers to it.
-    pub hanging: Vec<Hanging>,
-    /// The images of an index.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Tree>,
-}
-
-/// Something that refers to an image.
-#[derive(Debug, Clone, Serialize)]
-pub struct Hanging {
-    /// The digest of its manifest or layer.
-    pub place: String,
-    /// `bundle`, `legacy` or `artifact`.
-    pub form: &'static str,
-    /// The predicate type; vouched for only where it verifies.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub states: Option<String>,
-    /// Whether it verifies; none where nobody was named whose word counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
-    /// Who signed it, where it verifies.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub signer: Option<String>,
-    /// Why it does not verify.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-impl Hanging {
-    /// Something that is not judged yet.
-    pub fn new(place: String, form: &'static str) -> Self {
-        Self { place, form, states: None, verdict: None, signer: None, detail: None }
-    }
-
-    fn text(&self, indent: &str) -> String {
-        let verdict = match self.verdict {
-            Some(Verdict::Verified) => "verified",
-            Some(Verdict::Refused) => "refused",
-            Some(Verdict::Undetermined) => "unknown",
-            None => "unjudged",
-        };
-        let mut text = format!("{indent}{verdict:<9} {:<9} {}\n", self.form, self.place);
-        for words in [self.states.as_deref(), self.detail.as_deref()].into_iter().flatten() {
-            let _ = writeln!(text, "{indent}          {words}");
-        }
-        if let Some(signer) = &self.signer {
-            let _ = writeln!(text, "{indent}          signed by {signer}");
-        }
-        text
-    }
-}
-
-impl Tree {
-    fn lines(&self, indent: &str) -> String {
-        let platform = self.platform.as_ref().map_or(String::new(), |platform| format!(" ({platform})"));
-        let mut text = format!("{indent}{}{platform}\n{indent}{}\n", self.subject, self.digest);
-        if self.hanging.is_empty() {
-            let _ = writeln!(text, "{indent}  nothing refers to it");
-        }
-        for hanging in &self.hanging {
-            text += &hanging.text(&format!("{indent}  "));
-        }
-        for image in &self.images {
-            text += &image.lines(&format!("{indent}  "));
-        }
-        text
-    }
-}
-
-impl Report for Tree {
-    const SCHEMA: &'static str = "lifeboat.tree/v1";
-
-    fn text(&self) -> String {
-        self.lines("")
     }
 }
 

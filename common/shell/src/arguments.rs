@@ -12,7 +12,7 @@ use crate::{Failure, Program};
 const BEFORE_THE_VERB: [(&str, bool); 3] = [("-r", true), ("--repository", true), ("--allow-http", false)];
 
 /// Flags of all verbs that are followed by a value, which is not the verb.
-const WITH_A_VALUE: [&str; 1] = ["--state-dir"];
+const WITH_A_VALUE: [&str; 2] = ["--state-dir", "--progress"];
 
 /// Verbs of other tools, each with ours.
 const ELSEWHERE: [(&str, &[&str]); 10] = [
@@ -67,6 +67,12 @@ fn holds_value(argument: &OsStr, name: &str) -> bool {
     rest.is_some_and(|rest| !name.starts_with("--") && !rest.is_empty() || rest.starts_with(b"="))
 }
 
+/// Whether a command line that cannot be understood asks for JSON lines on standard error.
+pub(crate) fn wants_json_lines(arguments: &[OsString]) -> bool {
+    let in_two = arguments.windows(2).any(|pair| pair[0] == "--progress" && pair[1] == "json");
+    in_two || arguments.iter().any(|argument| argument == "--progress=json")
+}
+
 /// The error as a document for scripts and one line more for people.
 pub(crate) fn failure<P: CommandFactory>(error: &clap::Error) -> Failure {
     let rendered = error.render().to_string();
@@ -110,6 +116,7 @@ mod tests {
             ("-ra --allow-http list -v", "list -ra --allow-http -v"),
             ("--state-dir /s -r a list", "--state-dir /s list -r a"),
             ("--state-dir=/s -r a list", "--state-dir=/s list -r a"),
+            ("--progress json -r a list", "--progress json list -r a"),
             ("-r", "-r"),
             ("-r a", "-r a"),
             ("key -r a list", "key -r a list"),

@@ -3,8 +3,11 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use lifeboat_report::lines::{Level, MessageLine};
 use lifeboat_vault::{Passphrase, PluginDialog};
 use zeroize::Zeroizing;
+
+use crate::terminal::tell;
 
 /// Whether a person can be asked: standard input and standard error are terminals.
 pub(crate) fn is_possible() -> bool {
@@ -41,9 +44,8 @@ pub(crate) fn plugin_dialog() -> Arc<dyn PluginDialog> {
 }
 
 impl PluginDialog for Terminal {
-    #[expect(clippy::print_stderr, reason = "the shell is the crate that prints")]
     fn tell(&self, plugin_says: &str) {
-        eprintln!("{}", printable(plugin_says));
+        tell(&MessageLine { level: Level::Note, message: printable(plugin_says) });
     }
 
     fn choose(&self, plugin_says: &str, yes: &str, no: Option<&str>) -> Option<bool> {

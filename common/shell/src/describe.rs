@@ -1,7 +1,11 @@
-//! From the vault's view of a snapshot to the report's.
+//! From the vault's view of a snapshot and of what is in it to the report's.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use lifeboat_report::backup::{RecipientLine, StreamLine};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
+use lifeboat_vault::item::ItemKind;
 use lifeboat_vault::{Listing, Recipient, RecipientMember, Snapshot};
 
 /// A recipient as reports show it.
@@ -57,5 +61,44 @@ pub fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>, tags
         location: location.to_owned(),
         snapshots: listing.snapshots.iter().filter(wanted).map(snapshot_line).collect(),
         unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Bytes as reports show them: a path, or what a link says, as text, and in hexadecimal where it is no UTF-8.
+pub fn bytes(bytes: &[u8]) -> (String, Option<String>) {
+    let text = String::from_utf8_lossy(bytes);
+    let hex = matches!(text, Cow::Owned(_)).then(|| {
+        let mut hex = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
+    });
+    (text.into_owned(), hex)
+}
+
+/// What an item is, in a word.
+pub fn item_kind(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::File => "file",
+        ItemKind::Folder => "folder",
+        ItemKind::Symlink => "symlink",
+        ItemKind::HardLink => "hard-link",
+        ItemKind::BlockDevice => "block-device",
+        ItemKind::CharacterDevice => "character-device",
+        ItemKind::Fifo => "fifo",
+        ItemKind::Socket => "socket",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn a_path_that_is_no_text_is_shown_whole_in_hexadecimal() {
+        assert_eq!(bytes(b"a/b"), ("a/b".to_owned(), None));
+        assert_eq!(bytes(b"a\xff"), ("a\u{fffd}".to_owned(), Some("61ff".to_owned())));
     }
 }

@@ -1,11 +1,9 @@
 //! Failures as the user meets them: what happened, why, and what to do.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
-use lifeboat_core::text::printable_lines;
 use lifeboat_core::{Fault, Kind};
-use serde::Serialize;
+use lifeboat_report::failure::FailureReport;
 
 /// How a command that ran to its end came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +34,6 @@ pub struct Failure {
     advice: Option<String>,
 }
 
-/// The JSON form of a failure, schema `lifeboat.error/v1`.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    kind: Kind,
-    exit_code: u8,
-    error: String,
-    causes: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'a str>,
-}
-
 impl<F: Fault> From<F> for Failure {
     fn from(fault: F) -> Self {
         Self { kind: fault.kind(), advice: fault.advice(), error: Box::new(fault) }
@@ -55,6 +41,11 @@ impl<F: Fault> From<F> for Failure {
 }
 
 impl Failure {
+    /// A fault of Lifeboat's own, or of the machine below it.
+    pub(crate) fn internal(message: impl Into<String>, advice: Option<&str>) -> Self {
+        Self { kind: Kind::Internal, error: message.into().into(), advice: advice.map(str::to_owned) }
+    }
+
     /// A call that cannot be carried out as it was made.
     pub fn usage(message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, error: message.into().into(), advice: Some(advice.into()) }
@@ -90,33 +81,22 @@ impl Failure {
         causes
     }
 
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!("error: {}\n", self.error);
-        for cause in self.causes() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "  because: {cause}");
-        }
-        if let Some(advice) = &self.advice {
-            let _ = writeln!(text, "  do: {advice}");
-        }
-        printable_lines(&text)
-    }
-
-    pub(crate) fn json(&self) -> String {
-        let document = Document {
-            schema: "lifeboat.error/v1",
+    /// The document that tells it.
+    pub(crate) fn report(&self) -> FailureReport {
+        FailureReport {
             kind: self.kind,
             exit_code: self.kind.exit_code(),
             error: self.error.to_string(),
             causes: self.causes(),
-            advice: self.advice.as_deref(),
-        };
-        serde_json::to_string_pretty(&document).expect("strings and numbers always serialise")
+            advice: self.advice.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lifeboat_report::Report as _;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -135,16 +115,19 @@ mod tests {
     #[test]
     fn a_failure_commands_no_terminal() {
         let failure = Failure::refused("there is no snapshot of \u{1b}[2Khost\u{202e}", "look\r");
-        assert_eq!(failure.text(), "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n");
+        assert_eq!(
+            failure.report().text(),
+            "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n"
+        );
     }
 
     #[test]
     fn a_failure_says_what_why_and_what_to_do() {
         let failure = Failure::from(Damaged(std::io::Error::other("the hash differs")));
         assert_eq!(
-            failure.text(),
+            failure.report().text(),
             "error: pack 12ab is damaged\n  because: the hash differs\n  do: run `lifeboat-backup repair`\n"
         );
-        assert!(failure.json().contains("\"exit_code\": 1"));
+        assert!(failure.report().json().unwrap().contains("\"exit_code\": 1"));
     }
 }

@@ -2,7 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+/// How progress is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ProgressForm {
+    /// Bars, on a terminal
+    #[default]
+    Auto,
+    /// Not at all
+    None,
+    /// JSON lines
+    Json,
+}
 
 /// Flags that shape what is printed, and where the machine keeps what it remembers.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,9 +29,14 @@ pub struct GlobalFlags {
     /// Tell more on standard error; twice tells all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Draw no progress bars, even on a terminal
-    #[arg(long, global = true)]
+    /// Draw no progress bars, even on a terminal: the same as `--progress none`
+    #[arg(long, global = true, conflicts_with = "progress")]
     pub no_progress: bool,
+    /// Tell progress on standard error: in bars on a terminal, not at all, or as one JSON document a line
+    ///
+    /// With `json` whatever else is told there is a JSON document on a line of its own as well: warnings, notes, errors.
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressForm,
     /// The folder for what must survive a run [default: the user's state folder]
     ///
     /// What this machine has seen of repositories, containers that are stopped, drills that are under way.

@@ -11,6 +11,7 @@ mod failure;
 mod flags;
 mod host;
 mod keys;
+mod lines;
 mod output_file;
 pub mod pages;
 mod passphrase;
@@ -22,7 +23,7 @@ mod ui;
 mod which;
 
 pub use failure::{Failure, Outcome};
-pub use flags::GlobalFlags;
+pub use flags::{GlobalFlags, ProgressForm};
 pub use host::{CacheFlags, engine_address, machine_folder, machine_variables, state_folder};
 pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use lifeboat_core::{Fault, Kind};
+use lifeboat_report::Report as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::terminal::complain;
-use crate::{Failure, GlobalFlags, Outcome, Ui, arguments, host};
+use crate::terminal::{complain, speak_json, tell};
+use crate::{Failure, GlobalFlags, Outcome, ProgressForm, Ui, arguments, host, lines};
 
 /// A binary's command line.
 pub trait Program: Parser {
@@ -30,6 +31,9 @@ where
         Ok(program) => program,
         Err(error) => return ExitCode::from(misused::<P>(&error)),
     };
+    if program.flags().progress == ProgressForm::Json {
+        speak_json();
+    }
     if let Some(folder) = &program.flags().state_dir {
         host::name_state_folder(folder);
     }
@@ -40,7 +44,8 @@ where
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("error: the process could not start its threads: {error}\n"));
+            let said = format!("the process could not start its threads: {error}");
+            tell(&Failure::internal(said, None).report());
             return ExitCode::from(Kind::Internal.exit_code());
         }
     };
@@ -72,16 +77,24 @@ where
 #[expect(clippy::print_stdout, reason = "the shell is the crate that prints")]
 fn misused<P: Program>(error: &clap::Error) -> u8 {
     // Help and version are no errors and go to standard output; clap knows which is which.
-    let printed = error.print();
     if !error.use_stderr() {
+        let printed = error.print();
         let is_told = printed.is_ok() || printed.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
         return if is_told { 0 } else { Kind::Refused.exit_code() };
     }
-    if let Some(hint) = arguments::hint::<P>(error) {
-        complain(&format!("  do: {hint}\n"));
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let report = arguments::failure::<P>(error).report();
+    if arguments::wants_json_lines(&arguments) {
+        speak_json();
+        tell(&report);
+    } else {
+        let _ = error.print();
+        if let Some(hint) = arguments::hint::<P>(error) {
+            complain(&format!("  do: {hint}\n"));
+        }
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
-        println!("{}", arguments::failure::<P>(error).json());
+    if arguments.iter().any(|argument| argument == "--json") {
+        println!("{}", report.json().expect("report types always serialise"));
     }
     Kind::Usage.exit_code()
 }
@@ -135,22 +148,26 @@ fn log_to_stderr(flags: &GlobalFlags) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("LIFEBOAT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    // In a test process a subscriber may already be there; the first one stays.
-    let _ = tracing_subscriber::fmt()
+    let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false);
+    // In a test process a subscriber may already be there; the first one stays.
+    if flags.progress == ProgressForm::Json {
+        let _ = to_stderr.event_format(lines::Events).try_init();
+        return;
+    }
+    let _ = to_stderr
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(flags.verbose > 1)
         .without_time()
-        .log_internal_errors(false)
         .try_init();
 }
 
 fn tell_of_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        complain(&format!(
-            "error: internal: {panic}\n  do: this is a fault of Lifeboat's own; report it with the command and the line above\n"
-        ));
+        let advice = "this is a fault of Lifeboat's own; report it with the command and the line above";
+        tell(&Failure::internal(format!("internal: {panic}"), Some(advice)).report());
     }));
 }
 

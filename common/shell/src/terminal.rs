@@ -1,12 +1,40 @@
-//! Progress bars on standard error, drawn only on a terminal.
+//! Standard error: what is told there, and progress bars, drawn only on a terminal.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::text::printable_lines;
+use lifeboat_report::Report;
+use lifeboat_report::lines::{Level, MessageLine};
+
+/// Whether everything on standard error is a JSON document on a line of its own.
+static JSON_LINES: AtomicBool = AtomicBool::new(false);
+
+/// From now on everything on standard error is a JSON document on a line of its own.
+pub(crate) fn speak_json() {
+    JSON_LINES.store(true, Ordering::Relaxed);
+}
+
+/// Tells `report` on standard error, as text or as a line of JSON.
+pub(crate) fn tell<R: Report>(report: &R) {
+    complain(&on_stderr(report));
+}
+
+/// `report` as it stands on standard error.
+///
+/// # Panics
+/// Never: report types are strings, numbers and lists of them.
+pub(crate) fn on_stderr<R: Report>(report: &R) -> String {
+    if JSON_LINES.load(Ordering::Relaxed) {
+        report.json_line().expect("report types always serialise") + "\n"
+    } else {
+        printable_lines(&report.text())
+    }
+}
 
 /// Prints on standard error. Where that goes nowhere, as into a full disk, nothing can be told.
 pub(crate) fn complain(text: &str) {
@@ -82,7 +110,7 @@ impl Progress for Bar {
 
     fn warn(&self, message: &str) {
         if !self.quiet {
-            self.suspended(|| complain(&format!("warning: {}\n", printable_lines(message))));
+            self.suspended(|| tell(&MessageLine { level: Level::Warning, message: message.to_owned() }));
         }
     }
 }

@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use lifeboat_core::progress::Progress;
 use lifeboat_core::text::printable_lines;
 use lifeboat_report::Report;
+use lifeboat_report::lines::{Level, MessageLine};
 use tokio_util::sync::CancellationToken;
 
-use crate::terminal::{Bar, complain};
-use crate::{Failure, GlobalFlags, ask};
+use crate::lines::Lines;
+use crate::terminal::{Bar, complain, on_stderr, tell};
+use crate::{Failure, GlobalFlags, ProgressForm, ask};
 
 /// The user's side of a running command. Copies of it are of the same command.
 #[derive(Clone)]
 pub struct Ui {
     flags: GlobalFlags,
     bar: Arc<Bar>,
+    /// What tells progress in place of the bar.
+    lines: Option<Arc<Lines>>,
     cancel: CancellationToken,
     /// Why standard output could not be written, the first time that it could not.
     unwritten: Arc<OnceLock<String>>,
@@ -25,13 +29,26 @@ pub struct Ui {
 
 impl Ui {
     pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
-        let bar = Arc::new(Bar::new(!flags.no_progress && !flags.json, flags.quiet));
-        Self { flags, bar, cancel, unwritten: Arc::default(), held: Arc::default() }
+        let draws = !flags.no_progress && !flags.json && flags.progress == ProgressForm::Auto;
+        let bar = Arc::new(Bar::new(draws, flags.quiet));
+        let lines = (flags.progress == ProgressForm::Json).then(|| Arc::new(Lines::new(flags.quiet)));
+        Self { flags, bar, lines, cancel, unwritten: Arc::default(), held: Arc::default() }
     }
 
     /// Where long work reports how far it has come.
     pub fn progress(&self) -> Arc<dyn Progress> {
-        Arc::<Bar>::clone(&self.bar)
+        match &self.lines {
+            Some(lines) => Arc::<Lines>::clone(lines),
+            None => Arc::<Bar>::clone(&self.bar),
+        }
+    }
+
+    /// Ends the progress that is told or drawn.
+    fn end_progress(&self) {
+        self.bar.clear();
+        if let Some(lines) = &self.lines {
+            lines.end();
+        }
     }
 
     /// Cancelled when the user or the system asks the process to stop. Long work must look at it.
@@ -55,17 +72,16 @@ impl Ui {
     /// # Panics
     /// Never: report types are strings, numbers and lists of them.
     pub fn report<R: Report>(&self, report: &R) {
-        self.bar.clear();
+        self.end_progress();
         if self.flags.json {
             let json = report.json().expect("report types always serialise");
             self.print_line(&json);
             return;
         }
-        let text = printable_lines(report.text().trim_end());
         if self.flags.quiet {
-            *self.held() = Some(text);
+            *self.held() = Some(on_stderr(report));
         } else {
-            self.print_line(&text);
+            self.print_line(&printable_lines(report.text().trim_end()));
         }
     }
 
@@ -93,21 +109,23 @@ impl Ui {
     /// Tells the user something on standard error, unless `--quiet` was given.
     pub fn note(&self, message: &str) {
         if !self.flags.quiet {
-            self.bar.suspended(|| complain(&format!("{}\n", printable_lines(message))));
+            let line = MessageLine { level: Level::Note, message: message.to_owned() };
+            self.bar.suspended(|| tell(&line));
         }
     }
 
     /// Warns the user on standard error, unless `--quiet` was given.
     pub fn warn(&self, message: &str) {
-        self.bar.warn(message);
+        self.progress().warn(message);
     }
 
     pub(crate) fn fail(&self, failure: &Failure) {
-        self.bar.clear();
+        self.end_progress();
+        let report = failure.report();
         if self.flags.json {
-            self.print_line(&failure.json());
+            self.print_line(&report.json().expect("report types always serialise"));
         }
-        complain(&failure.text());
+        tell(&report);
     }
 
     /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other
@@ -131,9 +149,9 @@ impl Ui {
 
     /// Ends what is drawn, and tells what `--quiet` held back of a command that did not end well.
     pub(crate) fn close(&self, is_well: bool) {
-        self.bar.clear();
+        self.end_progress();
         if !is_well && let Some(text) = self.held().take() {
-            complain(&(text + "\n"));
+            complain(&format!("{}\n", text.trim_end()));
         }
     }
 }

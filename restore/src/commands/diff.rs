@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lifeboat_docker::Engine;
 use lifeboat_report::restore::{DiffReport, DifferenceLine};
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Outcome, Ui, describe};
 use lifeboat_vault::{Difference, StreamKind, What};
 
 use crate::open::{self, SnapshotFlags};
@@ -68,10 +68,6 @@ fn line(difference: Difference) -> DifferenceLine {
         What::Changed(aspects) => ("changed", aspects.into_iter().map(str::to_owned).collect()),
         What::Unreadable(reason) => ("unreadable", vec![reason]),
     };
-    let path = String::from_utf8_lossy(&difference.path).into_owned();
-    DifferenceLine {
-        path: if path.is_empty() { ".".to_owned() } else { path },
-        what: what.to_owned(),
-        aspects,
-    }
+    let (path, path_hex) = describe::bytes(&difference.path);
+    DifferenceLine { path, path_hex, what: what.to_owned(), aspects }
 }

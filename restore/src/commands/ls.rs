@@ -1,11 +1,9 @@
 //! `ls`: what is in a snapshot.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use lifeboat_report::snapshots::{ItemLine, ItemList};
-use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::item::{Item, ItemKind};
+use lifeboat_shell::{Failure, Outcome, Ui, describe};
+use lifeboat_vault::item::Item;
 
 use crate::open::{self, SnapshotFlags};
 
@@ -49,35 +47,21 @@ fn is_below(path: &[u8], folder: &[u8]) -> bool {
 }
 
 fn line(stream: &str, item: &Item) -> ItemLine {
-    let letter = match item.kind {
-        ItemKind::File | ItemKind::HardLink => '-',
-        ItemKind::Folder => 'd',
-        ItemKind::Symlink => 'l',
-        ItemKind::BlockDevice => 'b',
-        ItemKind::CharacterDevice => 'c',
-        ItemKind::Fifo => 'p',
-        ItemKind::Socket => 's',
-    };
-    let path = String::from_utf8_lossy(&item.path);
+    let (path, path_hex) = describe::bytes(&item.path);
+    let (target, target_hex) = item.target.as_ref().map(|target| describe::bytes(target)).unzip();
     ItemLine {
         stream: stream.to_owned(),
-        path_hex: matches!(path, std::borrow::Cow::Owned(_)).then(|| to_hex(&item.path)),
-        path: path.into_owned(),
-        mode: format!("{letter}{:04o}", item.mode),
+        path,
+        path_hex,
+        kind: describe::item_kind(item.kind).to_owned(),
+        mode: format!("{:04o}", item.mode),
         uid: item.uid,
         gid: item.gid,
-        size: item.size,
-        modified: Timestamp::new(item.mtime, i32::try_from(item.mtime_ns).unwrap_or(0)).ok(),
-        target: item.target.as_ref().map(|target| String::from_utf8_lossy(target).into_owned()),
+        size_bytes: item.size,
+        modified_at: Timestamp::new(item.mtime, i32::try_from(item.mtime_ns).unwrap_or(0)).ok(),
+        target,
+        target_hex: target_hex.flatten(),
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
     };
     let snapshot = snapshot.snapshot().id().to_string();
-    let report = RestoreReport { snapshot, targets: vec![target], seconds: started.elapsed().as_secs_f64() };
+    let report =
+        RestoreReport { snapshot, targets: vec![target], elapsed_seconds: started.elapsed().as_secs_f64() };
     ui.report(&report);
     Ok(bring::outcome(&report))
 }

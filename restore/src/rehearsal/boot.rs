@@ -362,7 +362,7 @@ impl Boot<'_> {
                 name,
                 image,
                 state: state.to_owned(),
-                seconds,
+                elapsed_seconds: seconds,
                 problem,
                 log,
             });

@@ -82,7 +82,7 @@ pub(super) async fn run(
         proves_data: check.proves_data(),
         passed: last.passed,
         attempts,
-        seconds: started.elapsed().as_secs_f64(),
+        elapsed_seconds: started.elapsed().as_secs_f64(),
         output: shown.map(|text| cut(&text, SHOWN)),
         output_sha256: last
             .output

@@ -173,7 +173,7 @@ impl<'a> Drill<'a> {
     fn phase(&mut self, name: &str, since: Instant, counts: bool) {
         self.report.phases.push(Phase {
             name: name.to_owned(),
-            seconds: since.elapsed().as_secs_f64(),
+            elapsed_seconds: since.elapsed().as_secs_f64(),
             counts,
         });
     }
@@ -553,8 +553,13 @@ impl<'a> Drill<'a> {
 
     fn finish(mut self, stopped: Option<&Stopped>) -> DrillReport {
         if self.asked {
-            let seconds: f64 =
-                self.report.phases.iter().filter(|phase| phase.counts).map(|phase| phase.seconds).sum();
+            let seconds: f64 = self
+                .report
+                .phases
+                .iter()
+                .filter(|phase| phase.counts)
+                .map(|phase| phase.elapsed_seconds)
+                .sum();
             self.report.rto = Objective::new(Some(seconds), self.report.rto.target_seconds);
         }
         self.report.finished_at = self.options.clock.now();

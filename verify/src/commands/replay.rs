@@ -55,7 +55,7 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
     report.subject = Some(document.subject.name.clone());
     report.digest = Some(document.subject.digest.to_oci());
     report.verdict = document.derivation["verdict"].as_str().map(str::to_owned);
-    report.now = Some(document.now.to_string());
+    report.verified_at = Some(document.now);
     report.version = Some(document.version.clone());
     report.policy_digest = Some(document.policy_digest.to_oci());
     report.trusted_root_digest = Some(document.trusted_root.digest.to_oci());

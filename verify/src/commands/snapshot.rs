@@ -159,7 +159,7 @@ async fn judge_snapshot(
         writer_key_id: snapshot.key().id().to_string(),
         writer_key: key_file::write_public(snapshot.key()),
         sequence: snapshot.sequence(),
-        time: snapshot.time().to_string(),
+        time: snapshot.time(),
         incomplete: snapshot.is_incomplete(),
         part: snapshot.part().to_oci(),
         signers: policy.names(),

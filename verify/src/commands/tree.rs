@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lifeboat_core::{Fault as _, Kind, Sha256Digest};
 use lifeboat_registry::{Found, LegacyKind, Reference, RegistryError};
-use lifeboat_report::verification::{Hanging, Tree, Verdict};
+use lifeboat_report::tree::{Hanging, Tree};
+use lifeboat_report::verification::Verdict;
 use lifeboat_shell::{Failure, Outcome, RegistryFlags, Ui};
 use lifeboat_trust::bundle::{
     Bundle, Content, MAX_ATTESTATION_BYTES, MAX_SIGNATURE_BYTES, MEDIA_TYPE_PREFIX, PREDICATE_TYPE,

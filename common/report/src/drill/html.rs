@@ -184,7 +184,7 @@ fn not_tested(report: &DrillReport) -> Markup {
 }
 
 fn time(report: &DrillReport) -> Markup {
-    let total: f64 = report.phases.iter().map(|phase| phase.seconds).sum();
+    let total: f64 = report.phases.iter().map(|phase| phase.elapsed_seconds).sum();
     if report.phases.is_empty() || total <= 0.0 {
         return html! {};
     }
@@ -206,12 +206,12 @@ fn time(report: &DrillReport) -> Markup {
             h2 { "Where the time went" span.aside { (words::seconds(total)) " in all" } }
             div.bar role="img" aria-label="shares of the phases" {
                 @for (phase, shade) in report.phases.iter().zip(&shades) {
-                    span class=(shade) style={ "flex-grow:" (format!("{:.3}", phase.seconds.max(total / 1000.0))) } title=(phase.name) {}
+                    span class=(shade) style={ "flex-grow:" (format!("{:.3}", phase.elapsed_seconds.max(total / 1000.0))) } title=(phase.name) {}
                 }
             }
             ul.key {
                 @for (phase, shade) in report.phases.iter().zip(&shades) {
-                    li { i class=(shade) {} (phase.name) b { (words::seconds(phase.seconds)) } }
+                    li { i class=(shade) {} (phase.name) b { (words::seconds(phase.elapsed_seconds)) } }
                 }
             }
             p.small { "Coloured phases make up the recovery time. Grey ones belong to the drill and not to a recovery." }
@@ -259,7 +259,7 @@ fn check_row(check: &DrilledCheck) -> Markup {
                 }
             }
             td.right data-label="Time" {
-                (words::seconds(check.seconds))
+                (words::seconds(check.elapsed_seconds))
                 @if check.attempts > 1 { span.under { (check.attempts) " attempts" } }
             }
         }
@@ -299,7 +299,7 @@ fn service_row(service: &DrilledService) -> Markup {
                 @if let Some(log) = service.log.as_ref().filter(|log| !log.trim().is_empty()) { pre { (log.trim_end()) } }
             }
             td data-label="Image" { code { (service.image) } }
-            td.right data-label="Up after" { (words::seconds(service.seconds)) }
+            td.right data-label="Up after" { (words::seconds(service.elapsed_seconds)) }
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn example() -> DrillReport {
         rto: Objective::new(Some(18.4), Some(900.0)),
         rpo: Objective::new(Some(2400.0), Some(86_400.0)),
         phases: [("prepare", 0.8, false), ("restore", 7.9, true), ("compare", 3.1, false), ("isolation", 1.6, false), ("boot", 6.2, true), ("checks", 4.3, true), ("clear away", 1.2, false)]
-            .map(|(name, seconds, counts)| Phase { name: name.into(), seconds, counts })
+            .map(|(name, seconds, counts)| Phase { name: name.into(), elapsed_seconds: seconds, counts })
             .into(),
         booted: true,
         volumes: vec![DrilledVolume {
@@ -29,8 +29,8 @@ pub(super) fn example() -> DrillReport {
             signature: "not checked".into(),
         }],
         services: vec![
-            DrilledService { name: "db".into(), image: "registry.example/postgres:15".into(), state: "healthy".into(), seconds: 3.4, problem: None, log: None },
-            DrilledService { name: "web".into(), image: "registry.example/shop:2.3".into(), state: "running".into(), seconds: 1.1, problem: None, log: None },
+            DrilledService { name: "db".into(), image: "registry.example/postgres:15".into(), state: "healthy".into(), elapsed_seconds: 3.4, problem: None, log: None },
+            DrilledService { name: "web".into(), image: "registry.example/shop:2.3".into(), state: "running".into(), elapsed_seconds: 1.1, problem: None, log: None },
         ],
         checks: vec![DrilledCheck {
             name: "all orders are there".into(),
@@ -41,7 +41,7 @@ pub(super) fn example() -> DrillReport {
             proves_data: true,
             passed: true,
             attempts: 1,
-            seconds: 0.3,
+            elapsed_seconds: 0.3,
             output: Some("100000".into()),
             output_sha256: Some("ef56".repeat(16)),
             problem: None,

@@ -17,6 +17,7 @@ use crate::heal::Healer;
 use crate::history::Recorded;
 use crate::ids::FrameName;
 use crate::item::Content;
+use crate::manifest::StreamKind;
 use crate::restore::OpenSnapshot;
 use crate::summary::Summary;
 use crate::view::Snapshot;
@@ -30,8 +31,8 @@ pub struct HurtSnapshot {
     pub time: Timestamp,
     /// Its host.
     pub host: String,
-    /// The streams that may be hurt: all of them, where only a recovery key could tell.
-    pub streams: Vec<String>,
+    /// The streams that may be hurt, each with its kind and its name: all of them, where only a recovery key could tell.
+    pub streams: Vec<(StreamKind, String)>,
     /// How many frames it lacks.
     pub lost_frames: u64,
     /// The files that need one of them, with a recovery key; `None` without.
@@ -43,7 +44,7 @@ pub struct HurtSnapshot {
 /// A file that needs a lost frame.
 #[derive(Debug)]
 pub struct HurtFile {
-    /// The stream that it is in.
+    /// The name of the stream that it is in.
     pub stream: String,
     /// Its path in the stream.
     pub path: PathBuf,
@@ -112,12 +113,11 @@ impl Checker {
         };
         let snapshot =
             Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
-        let name = |kind: &dyn std::fmt::Display, name: &str| format!("{kind} {name}");
         let mut hurt = HurtSnapshot {
             id: manifest.id.to_string(),
             time: snapshot.time(),
             host: snapshot.host().to_owned(),
-            streams: snapshot.streams().map(|stream| name(&stream.kind, stream.name)).collect(),
+            streams: snapshot.streams().map(|stream| (stream.kind, stream.name.to_owned())).collect(),
             lost_frames: lost.len(),
             files: None,
             unlisted: Vec::new(),
@@ -146,7 +146,7 @@ impl Checker {
                 return Ok(());
             }
         };
-        for (index, stream) in hurt.streams.iter().enumerate() {
+        for (index, (kind, stream)) in hurt.streams.iter().enumerate() {
             self.progress.phase("looking for files", Unit::Items, None);
             let mut items = open.items(index)?;
             loop {
@@ -156,7 +156,8 @@ impl Checker {
                     Ok(None) => break,
                     Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => {
-                        hurt.unlisted.push(format!("{stream}: the list of its files breaks off: {error}"));
+                        let broken = format!("{kind} {stream}: the list of its files breaks off: {error}");
+                        hurt.unlisted.push(broken);
                         break;
                     }
                 };

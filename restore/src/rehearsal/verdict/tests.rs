@@ -60,7 +60,7 @@ fn service(name: &str, problem: Option<&str>, log: Option<&str>) -> DrilledServi
         name: name.to_owned(),
         image: "sha256:aa".to_owned(),
         state: "running".to_owned(),
-        seconds: 0.0,
+        elapsed_seconds: 0.0,
         problem: problem.map(str::to_owned),
         log: log.map(str::to_owned),
     }
@@ -76,7 +76,7 @@ fn check(service: &str, problem: Option<&str>) -> DrilledCheck {
         proves_data: true,
         passed: problem.is_none(),
         attempts: 1,
-        seconds: 0.0,
+        elapsed_seconds: 0.0,
         output: None,
         output_sha256: None,
         problem: problem.map(str::to_owned),
