@@ -131,7 +131,7 @@ impl Copier {
         let mut writer = SnapshotWriter::begin(repository, key, options, clock, entropy, progress).await?;
         writer.copies(snapshot, self.copied_before(&original));
         let open = writer.open_run();
-        let copied = self.copy_into(writer, source, progress, cancel).await;
+        let copied = Box::pin(self.copy_into(writer, source, progress, cancel)).await;
         match &copied {
             Ok(copied) => self.there.extend(copied.committed.id.map(|id| (original, id))),
             Err(_) => open.end().await,

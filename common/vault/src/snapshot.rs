@@ -227,7 +227,7 @@ impl SnapshotWriter {
                 open,
             })
         };
-        let begun = begun.await;
+        let begun = Box::pin(begun).await;
         if begun.is_err() {
             // Nothing was started that would settle anything.
             registered.settled.cancel();
