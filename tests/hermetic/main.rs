@@ -20,6 +20,7 @@ mod repair;
 mod restoring;
 mod round_trip;
 mod search;
+mod storage_errors;
 mod store;
 mod store_folder;
 mod store_http;
