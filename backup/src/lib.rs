@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod duration;
+mod floor;
 mod quiesce;
 mod shown;
 
