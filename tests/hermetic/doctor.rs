@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_tests::command::{Said, run};
 use lifeboat_tests::repository::Yard;
 
@@ -61,7 +62,8 @@ fn a_snapshot_from_the_future_says_that_the_clock_is_wrong() {
     let yard = with_snapshot();
     assert_eq!(state(&doctor(&yard, &[]).expect_code(3), "clock"), "ok");
     let manifest = yard.objects("snapshots").pop().unwrap();
-    let later = SystemTime::now() + Duration::from_hours(3);
+    let now = Duration::from_secs(SystemClock.now().as_second().try_into().unwrap());
+    let later = SystemTime::UNIX_EPOCH + now + Duration::from_hours(3);
     fs::File::options().write(true).open(manifest).unwrap().set_modified(later).unwrap();
     let said = doctor(&yard, &[]).expect_code(1);
     assert_eq!(state(&said, "clock"), "wrong", "{said:?}");

@@ -20,12 +20,11 @@ pub(super) fn judge(
     now: Timestamp,
     max_age: SignedDuration,
 ) -> (DoctorState, String) {
-    let writers: Vec<WriterId> = match viewer.writer() {
-        Some(writer) => vec![writer],
-        None => {
-            let writers = viewer.repository().roster().members().writers.into_iter();
-            writers.filter(|writer| writer.removed.is_none()).map(|writer| writer.id).collect()
-        }
+    let writers: Vec<WriterId> = if let Some(writer) = viewer.writer() {
+        vec![writer]
+    } else {
+        let writers = viewer.repository().roster().members().writers.into_iter();
+        writers.filter(|writer| writer.removed.is_none()).map(|writer| writer.id).collect()
     };
     let newest: Vec<Option<Newest<'_>>> = writers.iter().map(|writer| newest_of(listing, *writer)).collect();
     let since_enrolled = now.duration_since(viewer.repository().roster().time());

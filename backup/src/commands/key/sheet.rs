@@ -123,9 +123,8 @@ async fn steps(
             }
             let folders = match restorer {
                 Some(restorer) if is_opened => Some(Folders::of(restorer, snapshot).await?),
-                Some(_) => continue,
                 None if has_folders => None,
-                None => continue,
+                _ => continue,
             };
             let known = match &folders {
                 Some(folders) => folders.known(),
