@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod duration;
+mod floor;
 mod quiesce;
 
 use lifeboat_shell::{Failure, Outcome, Ui, pages};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lifeboat_report::restore::{RestoreReport, RestoredTarget};
+use lifeboat_report::restore::{LeftOutStream, RestoreReport, RestoredTarget};
 use lifeboat_shell::{Outcome, Ui};
 use lifeboat_vault::{OpenSnapshot, Problem, TargetFolder, VaultError};
 
@@ -54,6 +54,15 @@ pub(crate) fn none_of(
         }
         other => Err(other),
     }
+}
+
+/// The streams of a snapshot that are not brought back.
+pub(crate) fn left_out(
+    streams: &[NamedStream],
+    is_brought: impl Fn(&NamedStream) -> bool,
+) -> Vec<LeftOutStream> {
+    let others = streams.iter().filter(|stream| !is_brought(stream));
+    others.map(|stream| LeftOutStream { kind: stream.kind.to_string(), name: stream.name.clone() }).collect()
 }
 
 /// The exit of a restore: damage first, then what could not be finished.

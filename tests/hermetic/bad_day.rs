@@ -215,7 +215,7 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
     assert_eq!(latest(&["--writer", &old]).stdout, "old");
     take("newest of the old", "writer.key");
     assert_eq!(latest(&[]).stdout, "newest of the old");
-    yard.backup(["key", "remove", &old, "--identity", &identity]).expect_code(0);
+    yard.backup(["key", "remove", "--yes", &old, "--identity", &identity]).expect_code(0);
     let said = latest(&["--host", "vm"]);
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("new", ""));
     assert_eq!(latest(&["--writer", &old[..8]]).stdout, "newest of the old");

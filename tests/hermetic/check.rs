@@ -154,6 +154,6 @@ fn a_check_needs_a_key_and_tells_a_keeper_that_was_removed() {
     let text = fs::read_to_string(keeper).unwrap();
     let id =
         text.lines().find_map(|line| line.strip_prefix("keeper = ")).unwrap().trim_matches('"').to_owned();
-    yard.backup(["key", "remove", &id, "--identity", identity]).expect_code(0);
+    yard.backup(["key", "remove", "--yes", &id, "--identity", identity]).expect_code(0);
     yard.backup(["check", "--keeper-key", keeper]).expect_code(1);
 }

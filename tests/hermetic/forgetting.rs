@@ -150,11 +150,11 @@ fn a_new_repository_keeps_for_two_weeks_what_a_stolen_key_asks_to_forget() {
     yard.backup(["key", "floor", "--snapshots", "2"].into_iter().chain(identity)).expect_code(0);
     assert_eq!(floor(), (14, 2));
     yard.backup(["key", "floor"].into_iter().chain(identity)).expect_code(2);
-    yard.backup(["key", "floor", "--days", "0", "--snapshots", "1"].into_iter().chain(identity))
+    yard.backup(["key", "floor", "--yes", "--days", "0", "--snapshots", "1"].into_iter().chain(identity))
         .expect_code(0);
     let said =
         yard.backup(["key", "add", "writer", &path(&yard.path("more.key"))].into_iter().chain(identity));
-    assert!(said.expect_code(0).stderr.contains("key floor --days 14"));
+    assert!(said.expect_code(0).stderr.contains("key floor --floor-days 14"));
     yard.backup(["forget", ids[0].as_str()]).expect_code(0);
     assert_eq!(listed(&yard), ids[1..]);
 }
@@ -168,7 +168,7 @@ fn a_request_of_a_removed_keeper_is_never_taken_for_a_snapshot_that_is_forgotten
     assert_eq!(listed(&yard), ids[3..]);
     let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
     let keeper = list["keepers"][0]["id"].as_str().unwrap().to_owned();
-    yard.backup(["key", "remove", &keeper].into_iter().chain(identity)).expect_code(0);
+    yard.backup(["key", "remove", "--yes", &keeper].into_iter().chain(identity)).expect_code(0);
     assert_eq!(listed(&yard), ids, "the requests of a removed keeper count no more");
     let said = yard.backup(["forget", "--keep-last", "1"]).expect_code(1);
     assert!(said.stderr.contains("forget/") && said.stderr.contains("who was removed"), "{}", said.stderr);

@@ -213,3 +213,24 @@ async fn missing_credentials_are_told_when_a_store_is_opened() {
         assert!(matches!(error, StoreError::NoCredentials { .. }), "{location}: {error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_store_says_which_settings_lead_to_it_and_what_time_it_is_there() {
+    let server = Loopback::serve(|_| body("bytes").header("date", "Wed, 21 Oct 2015 07:28:00 GMT"));
+    let store = s3(&server).await;
+    assert_eq!(store.server_time(), None);
+    store.read("a", 10).await.unwrap();
+    let there = store.server_time().unwrap().to_string();
+    assert!(there.starts_with("2015-10-21T07:28:0"), "{there}");
+    let url = server.url();
+    let expected = [("AWS_ENDPOINT_URL", url), ("AWS_REGION", "us-east-1".to_owned())];
+    assert_eq!(store.settings(), expected);
+    assert_eq!(store.credential_variables(), ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
+    assert!(!format!("{:?}", store.settings()).contains("secret"));
+
+    let azure = [("AZURE_STORAGE_ACCOUNT", "account"), ("AZURE_STORAGE_KEY", "c2VjcmV0")];
+    let store = open("az://container/prefix", &settings(azure)).await.unwrap();
+    assert_eq!(store.settings(), [("AZURE_STORAGE_ACCOUNT_NAME", "account".to_owned())]);
+    let store = Store::memory();
+    assert!(store.settings().is_empty() && store.credential_variables().is_empty());
+}

@@ -114,7 +114,7 @@ fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
     let second = bench.snapshot()?;
     let manifest = bench.yard.objects("snapshots").pop().ok_or("there is a manifest")?;
     let writer = manifest.iter().rev().nth(1).and_then(|id| id.to_str()).ok_or("a writer has a folder")?;
-    bench.key(&["remove", writer]);
+    bench.key(&["remove", "--yes", writer]);
     for (snapshot, content) in [(&first, "before"), (&second, "after")] {
         let (said, target) = bench.restore(snapshot, content);
         said.expect_code(0);

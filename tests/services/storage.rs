@@ -10,6 +10,7 @@ use lifeboat_tests::command::{Said, run};
 use lifeboat_tests::gate::{Missing, trial};
 use lifeboat_tests::repository::Yard;
 use lifeboat_tests::s3::S3;
+use lifeboat_tests::sheet::{bare_machine, commands};
 use lifeboat_tests::tree;
 
 use crate::BINARIES;
@@ -50,8 +51,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             several(&s3);
             Ok(())
         }),
-        trial("storage::what_s3_refuses_is_said", s3, |s3| {
+        trial("storage::what_s3_refuses_is_said", s3.clone(), |s3| {
             refusals(&s3);
+            Ok(())
+        }),
+        trial("storage::the_recovery_sheet_leads_to_s3", s3, |s3| {
+            recovery_sheet(&s3);
             Ok(())
         }),
     ]
@@ -96,10 +101,7 @@ fn several(s3: &S3) {
 /// The exit code and standard error, without what differs from run to run.
 fn told(yard: &Yard, said: &Said) -> String {
     let stderr = yard.plain(&said.stderr).replace(&yard.location, "LOCATION");
-    // What the client quotes of the server's answer counts requests and milliseconds.
-    let lines = stderr.lines().filter(|line| !line.starts_with('<'));
-    let lines = lines.map(|line| line.split(" for path ").next().unwrap_or(line));
-    format!("exit code {:?}\n{}", said.code, lines.collect::<Vec<_>>().join("\n"))
+    format!("exit code {:?}\n{}", said.code, stderr.trim_end())
 }
 
 fn refusals(s3: &S3) {
@@ -121,4 +123,58 @@ fn refusals(s3: &S3) {
         }
     }
     insta::assert_snapshot!("a_wrong_secret_on_s3", told(&yard, &yard.backup(["list"])));
+    insta::assert_snapshot!(
+        "an_init_with_a_wrong_secret_on_s3",
+        told(&yard, &yard.backup(init_elsewhere(&yard)))
+    );
+    let with = |name: &str, value: &str| {
+        let mut command = yard.backup_command(["list"]);
+        command.envs(s3.variables());
+        told(&yard, &run(command.env(name, value)))
+    };
+    insta::assert_snapshot!("an_unknown_key_on_s3", with("AWS_ACCESS_KEY_ID", "nobody"));
+    insta::assert_snapshot!("a_wrong_token_on_s3", with("AWS_SESSION_TOKEN", "nonsense"));
+}
+
+fn init_elsewhere(yard: &Yard) -> Vec<String> {
+    let file = |name: &str| yard.path(name).display().to_string();
+    let location = format!("{}-new", yard.location);
+    let (one, two, writer) = (file("new-1.key"), file("new-2.key"), file("new-w.key"));
+    let args =
+        ["init", "-r", &location, "--recovery-key", &one, "--recovery-key", &two, "--writer-key", &writer];
+    args.map(str::to_owned).to_vec()
+}
+
+fn recovery_sheet(s3: &S3) {
+    let yard = Yard::on_s3(BINARIES, s3);
+    yard.init().expect_code(0);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    yard.snapshot(&source).expect_code(0);
+    let (page, identity) = (yard.path("sheet.html"), yard.path("one.key"));
+    let args = ["key", "sheet", page.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
+    yard.backup(args).expect_code(0);
+    let page = fs::read_to_string(page).unwrap();
+    // The endpoint and the region stand in the sheet, the credentials are asked for there and stand nowhere.
+    let is_credential = |name: &str| ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].contains(&name);
+    let (credentials, settings): (Vec<_>, Vec<_>) =
+        yard.variables.clone().into_iter().partition(|(name, _)| is_credential(name));
+    for (name, value) in &settings {
+        assert!(page.contains(name) && page.contains(value), "{name}");
+    }
+    for (name, value) in &credentials {
+        assert!(page.contains(name) && (name == "AWS_ACCESS_KEY_ID" || !page.contains(value)), "{name}");
+    }
+    let typed = commands(&page);
+    let (machine, said) = bare_machine(BINARIES.restore, &yard.path("two.key"), &credentials, &typed);
+    assert_eq!(said.code, Some(0), "{typed}\n{said:?}");
+    let host = fs::read_dir(machine.path().join("restored")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_to_string(host.join("source/file")).unwrap(), "content");
+    // The clock is that of the server.
+    let said = yard.backup(["doctor"]);
+    assert!(
+        said.stdout.contains("ok       clock        this host's clock and the storage's agree"),
+        "{said:?}"
+    );
 }

@@ -14,5 +14,6 @@ pub mod polyglot;
 pub mod registry;
 pub mod repository;
 pub mod s3;
+pub mod sheet;
 pub mod terminal;
 pub mod tree;

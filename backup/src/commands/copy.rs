@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "H")]
     host: Option<String>,
     /// Only snapshots with this tag; give it more than once to ask for all of them
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = lifeboat_shell::tag)]
     tag: Vec<String>,
     /// Copy a damaged snapshot without the files that are lost, marked as incomplete, instead of not at all
     #[arg(long)]
@@ -97,8 +97,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 async fn open_destination(args: &Args, from: &Repository, key: &WriterKey) -> Result<Repository, Failure> {
-    let flags =
-        RepositoryFlags { repository: args.destination.clone(), allow_http: args.repository.allow_http };
+    let flags = RepositoryFlags {
+        repository: Some(args.destination.clone()),
+        allow_http: args.repository.allow_http,
+    };
     let store = flags.open().await?;
     let id = Repository::probe(&store).await?;
     if id == *from.id() {

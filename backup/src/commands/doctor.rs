@@ -1,18 +1,27 @@
-//! `doctor`: sees that this host can back up, and brings back containers that a killed run left at rest.
+//! `doctor`: sees that this host can back up and does so, and brings back containers that a killed run left at rest.
+
+mod newest;
 
 use std::path::Path;
 
-use lifeboat_core::clock::SystemClock;
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Kind;
+use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_docker::{DEFAULT_SOCKET, Engine};
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_vault::{Listing, Snapshot, Viewer};
 
 use crate::quiesce;
 
-/// Check this host, and bring back containers that a killed run left stopped
+/// Check this host and its backups, and bring back containers that a killed run left stopped
+///
+/// It looks at the engine, the repository, this host's clock and the age of the newest snapshot: with a writer key of this
+/// host's, with another key of every host's that was not removed. A host that is enrolled and has no snapshot yet is given
+/// --max-age for its first one, counted from the last change of the roster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  lifeboat-backup doctor -r /srv/backups --writer-key /etc/lifeboat/writer.key
+  lifeboat-backup doctor -r /srv/backups --writer-key /etc/lifeboat/writer.key --max-age 26h
 
 Exit codes: 0 all is well, 1 something is wrong, 3 something could not be looked at")]
 pub(crate) struct Args {
@@ -20,7 +29,13 @@ pub(crate) struct Args {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: ViewerFlags,
+    /// How old the newest snapshot may be, such as 26h or 8d
+    #[arg(long, value_name = "D", value_parser = crate::duration::duration, default_value = "48h")]
+    max_age: SignedDuration,
 }
+
+/// Clocks that differ by less than this are taken to agree: storages refuse requests from 15 minutes on.
+const MOST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// One check that found something wrong makes the answer negative. One that could not be made leaves it incomplete.
 fn outcome(states: impl Iterator<Item = DoctorState>) -> Outcome {
@@ -31,46 +46,113 @@ fn outcome(states: impl Iterator<Item = DoctorState>) -> Outcome {
     })
 }
 
+fn check(name: &str, (state, detail): (DoctorState, String)) -> DoctorCheck {
+    DoctorCheck { name: name.to_owned(), state, detail }
+}
+
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let mut checks = Vec::new();
-    let mut check = |name: &str, state, detail: String| {
-        checks.push(DoctorCheck { name: name.to_owned(), state, detail });
-    };
-    match Engine::connect(lifeboat_shell::engine_address().as_deref()).await {
-        Ok(engine) => {
-            check("engine", DoctorState::Ok, format!("Docker answers at {}", engine.address()));
-            let settled = engine.settle(&quiesce::journal_folder(), &SystemClock, ui.cancellation()).await?;
-            let (state, detail) = match (&settled.problems[..], &settled.brought_back[..]) {
-                ([], []) => (DoctorState::Ok, "no container was left at rest".to_owned()),
-                ([], back) => (DoctorState::Mended, format!("brought back {}", back.join(", "))),
-                (problems, _) => (DoctorState::Wrong, problems.join("; ")),
-            };
-            check("containers", state, detail);
-        }
-        Err(_) if lifeboat_shell::engine_address().is_none() && !Path::new(DEFAULT_SOCKET).exists() => {
-            check("engine", DoctorState::Ok, "there is none on this host".to_owned());
-        }
-        Err(error) => check("engine", DoctorState::Unknown, error.to_string()),
-    }
+    let mut checks = engine(ui).await?;
     match args.keys.open(&args.repository).await {
         Ok(viewer) => {
-            check("repository", DoctorState::Ok, format!("{} opens", viewer.repository().location()));
-            let listing = viewer.snapshots().await?;
-            let (state, detail) = match (listing.unreadable.first(), listing.snapshots.last()) {
-                (Some(error), _) => (DoctorState::Wrong, error.to_string()),
-                (None, Some(newest)) => {
-                    let count = listing.snapshots.len();
-                    (DoctorState::Ok, format!("{count} verify, the newest of {:.0}", newest.time()))
-                }
-                (None, None) => (DoctorState::Ok, "there are none yet".to_owned()),
-            };
-            check("snapshots", state, detail);
+            let opens = format!("{} opens", viewer.repository().location());
+            checks.push(check("repository", (DoctorState::Ok, opens)));
+            checks.extend(snapshots(&viewer, args.max_age).await);
         }
-        Err(failure) => check("repository", DoctorState::Wrong, failure.message()),
+        Err(failure) => checks.push(check("repository", failed(&failure))),
     }
     let outcome = outcome(checks.iter().map(|check| check.state));
     ui.report(&DoctorReport { checks });
     Ok(outcome)
+}
+
+async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
+    let engine = match Engine::connect(lifeboat_shell::engine_address().as_deref()).await {
+        Ok(engine) => engine,
+        Err(_) if lifeboat_shell::engine_address().is_none() && !Path::new(DEFAULT_SOCKET).exists() => {
+            return Ok(vec![check("engine", (DoctorState::Ok, "there is none on this host".to_owned()))]);
+        }
+        Err(error) => return Ok(vec![check("engine", (DoctorState::Unknown, error.to_string()))]),
+    };
+    let answers = format!("Docker answers at {}", engine.address());
+    let settled = engine.settle(&quiesce::journal_folder(), &SystemClock, ui.cancellation()).await?;
+    let at_rest = match (&settled.problems[..], &settled.brought_back[..]) {
+        ([], []) => (DoctorState::Ok, "no container was left at rest".to_owned()),
+        ([], back) => (DoctorState::Mended, format!("brought back {}", back.join(", "))),
+        (problems, _) => (DoctorState::Wrong, problems.join("; ")),
+    };
+    Ok(vec![check("engine", (DoctorState::Ok, answers)), check("containers", at_rest)])
+}
+
+async fn snapshots(viewer: &Viewer, max_age: SignedDuration) -> Vec<DoctorCheck> {
+    let listing = match viewer.snapshots().await {
+        Ok(listing) => listing,
+        Err(error) => return vec![check("snapshots", failed(&error.into()))],
+    };
+    let there = viewer.repository().store().server_time();
+    let now = SystemClock.now();
+    vec![
+        check("snapshots", readable(&listing)),
+        check("clock", clock(now, there, listing.snapshots.iter().map(Snapshot::stored).max())),
+        check("freshness", newest::judge(viewer, &listing, there.unwrap_or(now), max_age)),
+    ]
+}
+
+fn readable(listing: &Listing) -> (DoctorState, String) {
+    match (listing.unreadable.first(), listing.snapshots.last()) {
+        (Some(error), _) => (DoctorState::Wrong, error.to_string()),
+        (None, Some(newest)) => {
+            let count = listing.snapshots.len();
+            (DoctorState::Ok, format!("{count} verify, the newest of {:.0}", newest.time()))
+        }
+        (None, None) => (DoctorState::Ok, "there are none yet".to_owned()),
+    }
+}
+
+/// What could not be reached is not known to be wrong.
+fn failed(failure: &Failure) -> (DoctorState, String) {
+    let state = match failure.kind() {
+        Kind::Undetermined => DoctorState::Unknown,
+        _ => DoctorState::Wrong,
+    };
+    let advice = failure.advice().map(|advice| format!("; {advice}"));
+    (state, failure.message() + &advice.unwrap_or_default())
+}
+
+/// Compares this host's clock with the storage's; where the storage has none, with the newest snapshot, which cannot be
+/// stored later than now.
+fn clock(now: Timestamp, there: Option<Timestamp>, newest: Option<Timestamp>) -> (DoctorState, String) {
+    let Some(there) = there else {
+        return match newest.map(|newest| newest.duration_since(now)) {
+            Some(ahead) if ahead > MOST_SKEW => (
+                DoctorState::Wrong,
+                format!(
+                    "the newest snapshot was stored {} from now: this host's clock is behind",
+                    span(ahead)
+                ),
+            ),
+            _ => (
+                DoctorState::Ok,
+                "no snapshot was stored later than now; the storage has no clock".to_owned(),
+            ),
+        };
+    };
+    let ahead = now.duration_since(there);
+    let word = if ahead.is_negative() { "behind" } else { "ahead of" };
+    if ahead.abs() > MOST_SKEW {
+        let detail = format!("this host's clock is {} {word} the storage's; set it", span(ahead.abs()));
+        return (DoctorState::Wrong, detail);
+    }
+    (DoctorState::Ok, "this host's clock and the storage's agree".to_owned())
+}
+
+/// A duration as people say it, in the largest unit that has at least two.
+fn span(duration: SignedDuration) -> String {
+    let minutes = duration.as_mins();
+    match minutes {
+        0..120 => format!("{minutes} minutes"),
+        120..2880 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / (24 * 60)),
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +169,24 @@ mod tests {
             (&[], Outcome::Done),
         ] {
             assert_eq!(outcome(states.iter().copied()), expected, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_wrong_from_five_minutes_on() {
+        use DoctorState::{Ok, Wrong};
+        let at = |minutes: i64| Timestamp::from_second(1_000_000_000 + 60 * minutes).unwrap();
+        for (there, newest, state, says) in [
+            (Some(0), None, Ok, "agree"),
+            (Some(4), Some(99), Ok, "agree"),
+            (Some(-6), None, Wrong, "6 minutes ahead of the storage's"),
+            (Some(180), None, Wrong, "3 hours behind the storage's"),
+            (None, None, Ok, "has no clock"),
+            (None, Some(-10), Ok, "has no clock"),
+            (None, Some(6 * 24 * 60), Wrong, "6 days from now"),
+        ] {
+            let (found, detail) = clock(at(0), there.map(at), newest.map(at));
+            assert!(found == state && detail.contains(says), "{there:?} {newest:?}: {found:?} {detail}");
         }
     }
 }

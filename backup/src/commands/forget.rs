@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "H")]
     host: Option<String>,
     /// Only snapshots with this tag
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = lifeboat_shell::tag)]
     tag: Vec<String>,
     /// Show what would be forgotten
     #[arg(long)]
@@ -62,7 +62,7 @@ struct RuleFlags {
     #[arg(long = "keep-within", value_name = "D", value_parser = crate::duration::duration)]
     within: Option<SignedDuration>,
     /// Keep all with this tag
-    #[arg(long = "keep-tag", id = "keep_tag", value_name = "T")]
+    #[arg(long = "keep-tag", id = "keep_tag", value_name = "T", value_parser = lifeboat_shell::tag)]
     tag: Vec<String>,
 }
 

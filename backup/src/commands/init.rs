@@ -11,6 +11,8 @@ use lifeboat_vault::{
     write_private,
 };
 
+use crate::floor::FloorFlags;
+
 /// Make a repository, its recovery keys and this host's writer key
 ///
 /// A recovery key can read every backup; the writer key can only add to them. Lose all recovery keys, lose
@@ -38,11 +40,8 @@ pub(crate) struct Args {
     /// Accept that losing the one recovery key loses everything
     #[arg(long)]
     single_recipient: bool,
-    /// Never forget a snapshot before it is this many days old, whatever a backup host or a keeper asks
-    ///
-    /// The writer key that is made here may be stolen. Change it later with `key floor`.
-    #[arg(long, value_name = "DAYS", default_value_t = Floor::USUAL_DAYS)]
-    keep_days_at_least: u32,
+    #[command(flatten)]
+    floor: FloorFlags,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -56,7 +55,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         recipients,
         recovery_keys: args.recovery_key.len(),
         single_recipient: args.single_recipient,
-        floor: Floor { days: args.keep_days_at_least, ..Floor::default() },
+        floor: args.floor.over(Floor { days: Floor::USUAL_DAYS, ..Floor::default() }),
     };
     let made = Repository::create(store, new, &SystemClock, &OsEntropy, |made| {
         for (path, text) in args.recovery_key.iter().zip(&made.recovery_keys) {

@@ -12,6 +12,7 @@ use lifeboat_vault::{PruneOptions, RunsUnderWay};
 /// unneeded: no run can lean on it any more by then. It takes a keeper key, or a recovery key. Of hosts whose index is
 /// damaged nothing is deleted, and the exit code is 1: `repair` comes first.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("writer_key", |argument| argument.hide(true)))]
 #[command(after_help = "Examples:
   lifeboat-backup prune --keeper-key keeper.key --dry-run
   lifeboat-backup prune --keeper-key keeper.key")]

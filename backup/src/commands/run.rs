@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     leave_out: LeaveOut,
     /// Label the snapshot
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = lifeboat_shell::tag)]
     tag: Vec<String>,
     /// What to do with containers that write to a volume while it is read
     #[arg(long, value_enum, default_value_t = Mode::Stop)]

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
 use crate::backup::RecipientLine;
-use crate::figures::count;
+use crate::figures::{count, printable, time};
 
 /// Everyone on the roster.
 #[derive(Debug, Serialize)]
@@ -38,6 +39,13 @@ pub struct WriterLine {
     pub id: String,
     /// The group that it deduplicates in.
     pub group: String,
+    /// The host that it is, as its newest snapshot says; absent where the key shows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// When its newest snapshot was taken; absent where the key shows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schemas::Moment>"))]
+    pub last_snapshot_at: Option<Timestamp>,
     /// Whether it was removed.
     pub is_removed: bool,
     /// Of a removed one, the sequence of its last snapshot that counts.
@@ -68,7 +76,15 @@ impl Report for KeyListReport {
                 (true, Some(last)) => format!("  REMOVED after snapshot {last}"),
                 (true, None) => "  REMOVED, no snapshot counts".to_owned(),
             };
-            let _ = writeln!(text, "writer        {}{removed}\n  in group    {}", writer.id, writer.group);
+            let host = match (&writer.host, writer.last_snapshot_at) {
+                (Some(host), Some(last)) => format!("{}, last snapshot {}", printable(host), time(last)),
+                _ => "no snapshot that this key shows".to_owned(),
+            };
+            let _ = writeln!(
+                text,
+                "writer        {}{removed}\n  host        {host}\n  in group    {}",
+                writer.id, writer.group
+            );
         }
         for keeper in &self.keepers {
             let removed = if keeper.is_removed { "  REMOVED" } else { "" };
@@ -88,7 +104,7 @@ impl Report for KeyListReport {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeyAddedReport {
-    /// `recipient`, `writer` or `keeper`.
+    /// `recovery key`, `recipient`, `writer` or `keeper`.
     pub role: &'static str,
     /// Its id.
     pub id: String,
@@ -107,7 +123,13 @@ impl Report for KeyAddedReport {
             let _ = writeln!(text, "  in group {group}");
         }
         if let Some(file) = &self.file {
-            let _ = writeln!(text, "  its key: {file}\nMove the file to where it is used, and keep no copy.");
+            let what_to_do = match self.role {
+                "recovery key" => {
+                    "It reads everything. Move the file off this host, to another place than the others."
+                }
+                _ => "Move the file to where it is used, and keep no copy.",
+            };
+            let _ = writeln!(text, "  its key: {file}\n{what_to_do}");
         }
         text
     }

@@ -15,8 +15,21 @@ pub struct RestoreReport {
     pub snapshot: String,
     /// What was brought back, and where it stands now.
     pub targets: Vec<RestoredTarget>,
+    /// What is in the snapshot and was not brought back, by kind and name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutStream>,
     /// How long it took, in seconds.
     pub elapsed_seconds: f64,
+}
+
+/// A stream that was not asked for.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LeftOutStream {
+    /// `path`, `volume` or `stdin`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// One stream that was brought back.
@@ -87,8 +100,42 @@ impl Report for RestoreReport {
             }
         }
         let _ = writeln!(text, "restored from {} in {}", &self.snapshot[..12], seconds(self.elapsed_seconds));
+        text.push_str(&left_out(&self.snapshot[..12], &self.left_out));
         text
     }
+}
+
+/// So many names of what was left out stand in a line.
+const NAMED: usize = 10;
+
+/// What else the snapshot holds, and which verb brings it back.
+fn left_out(snapshot: &str, streams: &[LeftOutStream]) -> String {
+    let mut text = String::new();
+    for (kinds, noun, verb) in
+        [(&["volume"][..], "volume", "volume"), (&["path"], "folder", "path"), (&["stdin"], "stream", "dump")]
+    {
+        let of_kind = streams.iter().filter(|stream| kinds.contains(&stream.kind.as_str()));
+        let names: Vec<String> = of_kind.map(|stream| printable(&stream.name)).collect();
+        let (is, what) = match names.len() {
+            0 => continue,
+            1 => ("is", "it"),
+            _ => ("are", "them"),
+        };
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let shown = names[..names.len().min(NAMED)].join(", ");
+        let command = match verb {
+            "path" => format!("path {snapshot} --to DIR"),
+            "dump" => format!("dump {snapshot} NAME"),
+            verb => format!("{verb} {snapshot} VOLUME"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "LEFT OUT: {} {is} in this snapshot too: {shown}{more}; `lifeboat-restore {command}` restores {what}",
+            count(names.len() as u64, noun),
+        );
+    }
+    text
 }
 
 /// How a folder or volume differs from a snapshot.

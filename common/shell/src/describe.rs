@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use lifeboat_report::backup::{RecipientLine, StreamLine};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
 use lifeboat_vault::item::ItemKind;
-use lifeboat_vault::{Listing, Recipient, RecipientMember, Snapshot};
+use lifeboat_vault::{Listing, Recipient, RecipientMember, Repository, Snapshot};
 
 /// A recipient as reports show it.
 pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
@@ -27,6 +27,15 @@ pub fn listed_recipient(listed: &RecipientMember) -> RecipientLine {
         kind: "unknown".to_owned(),
         protection: "unknown".to_owned(),
     })
+}
+
+/// Where a repository lies, in a form that holds wherever a program is started.
+pub fn lasting_location(repository: &Repository) -> String {
+    let location = repository.location();
+    if location.contains("://") {
+        return location.to_owned();
+    }
+    std::path::absolute(location).map_or(location.to_owned(), |path| path.display().to_string())
 }
 
 /// A snapshot as reports show it.

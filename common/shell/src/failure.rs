@@ -66,6 +66,11 @@ impl Failure {
         self.error.to_string()
     }
 
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
     /// The chain of causes below the error itself, nearest first.
     fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();

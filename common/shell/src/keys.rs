@@ -103,11 +103,24 @@ impl ViewerFlags {
 
     /// Opens a repository with the key that is given.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
+        Ok(self.open_as_far_as_it_goes(repository).await?.0)
+    }
+
+    /// The same, and what reads everything where the key is a recovery key.
+    pub async fn open_as_far_as_it_goes(
+        &self,
+        repository: &RepositoryFlags,
+    ) -> Result<(Viewer, Option<Restorer>), Failure> {
+        if let Some(Chosen::Identity(identity)) = self.chosen() {
+            let (restorer, _) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
+            return Ok((restorer.viewer().clone(), Some(restorer)));
+        }
+        Ok((self.open_closed(repository).await?, None))
+    }
+
+    /// Opens a repository with a key that reads no contents.
+    async fn open_closed(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
         match self.chosen() {
-            Some(Chosen::Identity(identity)) => {
-                let (restorer, _) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
-                Ok(restorer.viewer().clone())
-            }
             Some(Chosen::Keeper(keeper_key)) => {
                 let key = KeeperKey::read(&keeper_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
@@ -118,7 +131,7 @@ impl ViewerFlags {
                 let repository = open_repository(repository, &key.repository).await?;
                 Ok(Viewer::for_writer(repository, &key)?)
             }
-            None => Err(Failure::usage(
+            Some(Chosen::Identity(_)) | None => Err(Failure::usage(
                 "no key was given",
                 "give --writer-key, --keeper-key or --identity FILE (or LIFEBOAT_WRITER_KEY, LIFEBOAT_KEEPER_KEY, \
                  LIFEBOAT_IDENTITY)",
@@ -178,7 +191,7 @@ async fn open_with_identity(
         None => None,
     };
     let key = recovery_key(identity)?;
-    let store = repository.open().await?;
+    let store = repository.open_or(key.location.as_deref()).await?;
     let root = match (key.repository, root) {
         (None, None) => Some(confirmed_root(&store).await?),
         (_, root) => root,

@@ -3,15 +3,17 @@
 use std::env;
 
 use clap::Args;
-use lifeboat_store::{Location, OpenOptions, Settings, Store, StoreError, is_setting};
+use lifeboat_store::{Location, OpenOptions, Settings, Store, is_setting};
+
+use crate::Failure;
 
 /// Which repository.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Repository")]
 pub struct RepositoryFlags {
-    /// A folder, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`
+    /// A folder, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…` [default: where the recovery key says]
     #[arg(short, long, value_name = "REPO", env = "LIFEBOAT_REPOSITORY")]
-    pub repository: String,
+    pub repository: Option<String>,
     /// Allow plain HTTP to object storage on another machine
     #[arg(long)]
     pub allow_http: bool,
@@ -19,18 +21,37 @@ pub struct RepositoryFlags {
 
 impl RepositoryFlags {
     /// Opens the store. The stores' usual variables (`AWS_…`, `GOOGLE_…`, `AZURE_…`) give credentials and endpoints.
-    pub async fn open(&self) -> Result<Store, StoreError> {
-        self.open_with(false).await
+    pub async fn open(&self) -> Result<Store, Failure> {
+        self.open_or(None).await
     }
 
-    /// Opens the store for a new repository; a folder that is missing is made.
-    pub async fn create(&self) -> Result<Store, StoreError> {
-        self.open_with(true).await
+    /// The same. Where no repository is named it is the one at `known`, which a key file says.
+    pub(crate) async fn open_or(&self, known: Option<&str>) -> Result<Store, Failure> {
+        self.open_with(&Location::parse(self.named_or(known)?)?, false).await
     }
 
-    async fn open_with(&self, create_folder: bool) -> Result<Store, StoreError> {
+    /// Opens the store for a new repository; a folder that is missing is made. Its location is one that holds wherever the
+    /// program is started.
+    pub async fn create(&self) -> Result<Store, Failure> {
+        let location = match Location::parse(self.named_or(None)?)? {
+            Location::Folder(path) => Location::Folder(std::path::absolute(&path).unwrap_or(path)),
+            bucket @ Location::Bucket { .. } => bucket,
+        };
+        self.open_with(&location, true).await
+    }
+
+    fn named_or<'s>(&'s self, known: Option<&'s str>) -> Result<&'s str, Failure> {
+        self.repository.as_deref().or(known).ok_or_else(|| {
+            Failure::usage(
+                "no repository was named",
+                "give -r REPO (or LIFEBOAT_REPOSITORY): a folder, or an address such as s3://bucket/prefix",
+            )
+        })
+    }
+
+    async fn open_with(&self, location: &Location, create_folder: bool) -> Result<Store, Failure> {
         let options = OpenOptions { allow_http: self.allow_http, create_folder };
-        Store::open(&Location::parse(&self.repository)?, &settings(), options).await
+        Ok(Store::open(location, &settings(), options).await?)
     }
 }
 

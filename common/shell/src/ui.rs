@@ -66,6 +66,31 @@ impl Ui {
         ask::is_possible()
     }
 
+    /// Asks whether what `consequence` says is meant, unless the command line says so already. Without a terminal it is
+    /// not.
+    pub fn confirm(&self, consequence: &str, is_given: bool) -> Result<(), Failure> {
+        if is_given {
+            return Ok(());
+        }
+        if !ask::is_possible() {
+            return Err(Failure::usage(
+                format!("{consequence}; nobody confirmed this, and there is no terminal to ask on"),
+                "run it again with --yes if this is meant; nothing was changed",
+            ));
+        }
+        self.bar.clear();
+        match ask::yes(&printable_lines(&format!("{consequence}. Is this meant?"))) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Failure::refused("it was not confirmed", "answer `yes`, written out, if it is meant"))
+            }
+            Err(error) => Err(Failure::usage(
+                format!("no answer could be read from the terminal: {error}"),
+                "run it again with --yes if it is meant",
+            )),
+        }
+    }
+
     /// Prints the command's report on standard output, in the form that was asked for. With `--quiet` it comes on standard
     /// error, and only if the command does not end well: what a timer has to mail.
     ///

@@ -15,7 +15,7 @@ pub struct WhichFlags {
     #[arg(long, value_name = "ID")]
     pub writer: Option<String>,
     /// Only snapshots with this tag; with several, those that have all
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = crate::tag)]
     pub tag: Vec<String>,
     /// Only snapshots taken before this time, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]

@@ -37,7 +37,7 @@ struct Open {
 
 /// Why an operation may not begin.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct LeftAlone {
     pub(crate) failures: u32,
     pub(crate) opened: Duration,
     pub(crate) retry: Duration,
@@ -53,10 +53,10 @@ pub(crate) struct Admission<'a> {
 
 impl Breaker {
     /// Lets an operation begin, unless the store is left alone. After the rest, one operation is let through as a probe.
-    pub(crate) fn admit(&self) -> Result<Admission<'_>, Refusal> {
+    pub(crate) fn admit(&self) -> Result<Admission<'_>, LeftAlone> {
         let mut state = self.lock();
         let (failures, now) = (state.failures, Instant::now());
-        let refusal = |open: &Open, last: &str| Refusal {
+        let refusal = |open: &Open, last: &str| LeftAlone {
             failures,
             opened: now - open.since,
             retry: open.until.saturating_duration_since(now),
@@ -134,7 +134,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(12)).await;
         let refusal = breaker.admit().unwrap_err();
         let (opened, retry) = (Duration::from_secs(12), Duration::from_secs(18));
-        assert_eq!(refusal, Refusal { failures: 3, opened, retry, last: "no answer".to_owned() });
+        assert_eq!(refusal, LeftAlone { failures: 3, opened, retry, last: "no answer".to_owned() });
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lifeboat_core::{Fault, Kind};
 
-use crate::Obstacle;
+use crate::{Obstacle, Refusal, Unreached};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -94,7 +94,29 @@ pub enum StoreError {
         #[source]
         source: Option<Source>,
     },
-    /// The store refuses the credentials, or the system the access.
+    /// The server refuses the request, and it is clear what is wrong with the settings.
+    #[error("{store} {refusal} ({code})")]
+    Refused {
+        /// The store's location.
+        store: String,
+        /// What is wrong.
+        refusal: Refusal,
+        /// The server's word for it.
+        code: String,
+    },
+    /// No connection to the server comes about.
+    #[error("{store} cannot be reached{}: {reason}{effort}", at(endpoint.as_deref()))]
+    Unreachable {
+        /// The store's location.
+        store: String,
+        /// The URL of the server, where one was named.
+        endpoint: Option<String>,
+        /// Why.
+        reason: Unreached,
+        /// How hard it was tried.
+        effort: Effort,
+    },
+    /// The store refuses the access, or the system does.
     #[error("{store} refuses access to `{key}`")]
     Denied {
         /// The store's location.
@@ -196,7 +218,10 @@ impl fmt::Display for Rounded {
 impl Fault for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::BadLocation { .. } | Self::NoCredentials { .. } | Self::Denied { .. } => Kind::Usage,
+            Self::BadLocation { .. }
+            | Self::NoCredentials { .. }
+            | Self::Refused { .. }
+            | Self::Denied { .. } => Kind::Usage,
             Self::BadName { .. }
             | Self::NotFound { .. }
             | Self::NotAnObject { .. }
@@ -204,7 +229,10 @@ impl Fault for StoreError {
             | Self::TooLarge { .. }
             | Self::OutOfRange { .. }
             | Self::Full { .. } => Kind::Refused,
-            Self::Deadline { .. } | Self::Failed { .. } | Self::Suspended { .. } => Kind::Undetermined,
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Failed { .. }
+            | Self::Suspended { .. } => Kind::Undetermined,
         }
     }
 
@@ -214,10 +242,15 @@ impl Fault for StoreError {
                 "give a folder, or a URL that begins with file://, s3://, gs:// or az://"
             }
             Self::NoCredentials { wanted, .. } => return Some(format!("set {wanted}")),
+            Self::Refused { store, refusal, .. } => return Some(refusal.advice(store.starts_with("s3://"))),
+            Self::Unreachable { reason, .. } => reason.advice(),
             Self::Denied { source, .. } if find::<io::Error>(source.as_ref()).is_some() => {
                 "check who may write to this folder, and whether its file system is mounted read-only"
             }
-            Self::Denied { .. } => "check that the credentials are the right ones for this bucket",
+            Self::Denied { .. } => {
+                "check that these credentials are for this bucket, and that they have the rights which SECURITY.md lists for \
+                 each role"
+            }
             Self::NotAnObject { obstacle, .. } => obstacle.advice(),
             Self::Full { .. } => "nothing was lost; make room and run again",
             Self::Deadline { .. } | Self::Failed { .. } | Self::Suspended { .. } => {
@@ -231,6 +264,11 @@ impl Fault for StoreError {
         };
         Some(advice.to_owned())
     }
+}
+
+/// Where the server is, as a part of a sentence.
+fn at(endpoint: Option<&str>) -> String {
+    endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
 }
 
 /// The first error of type `E` in the chain.

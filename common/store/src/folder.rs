@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::obstacle::InTheWay;
+use crate::site::Site;
 use crate::{Obstacle, Store, StoreError};
 
 pub use staging::Swept;
@@ -107,7 +108,7 @@ pub(crate) fn open(path: &Path, name: &str, create: bool) -> Result<Store, Store
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(root) => {
             let folder = Folder { root: Arc::new(root) };
-            Ok(Store::new(Arc::new(folder.clone()), name.to_owned(), Some(folder)))
+            Ok(Store::new(Arc::new(folder.clone()), name.to_owned(), Some(folder), Site::default()))
         }
         Err(Errno::NOENT) => Err(bad("there is no such folder".to_owned())),
         Err(Errno::NOTDIR) => Err(bad("it is not a folder".to_owned())),

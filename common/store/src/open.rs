@@ -18,6 +18,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::location::{Provider, is_loopback};
+use crate::site::{ServerClock, Site};
 use crate::{Location, Store, StoreError, folder};
 
 /// The cloud settings that stores know: names such as `AWS_ACCESS_KEY_ID` and their values.
@@ -59,17 +60,18 @@ impl Store {
             Location::Folder(path) => return folder::open(path, &name, options.create_folder),
             Location::Bucket { provider, bucket, prefix } => (provider, bucket, prefix),
         };
-        let opening = Opening { name: &name, bucket, settings, options };
-        let store: Arc<dyn ObjectStore> = match provider {
+        let clock = ServerClock::default();
+        let opening = Opening { name: &name, bucket, settings, options, clock };
+        let (store, site): Opened = match provider {
             Provider::S3 => s3::open(&opening).await?,
             Provider::Gcs => gcs::open(&opening).await?,
             Provider::Azure => azure::open(&opening).await?,
         };
         if prefix.is_empty() {
-            return Ok(Self::over(store, name));
+            return Ok(Self::new(store, name, None, site));
         }
         let prefix = Path::parse(prefix).map_err(|error| opening.bad(error.to_string()))?;
-        Ok(Self::over(Arc::new(PrefixStore::new(store, prefix)), name))
+        Ok(Self::new(Arc::new(PrefixStore::new(store, prefix)), name, None, site))
     }
 
     /// An empty store that lives as long as this value.
@@ -78,12 +80,16 @@ impl Store {
     }
 }
 
+/// A client, and what is known of where it leads.
+type Opened = (Arc<dyn ObjectStore>, Site);
+
 /// A bucket that is being opened.
 struct Opening<'a> {
     name: &'a str,
     bucket: &'a str,
     settings: &'a Settings,
     options: OpenOptions,
+    clock: ServerClock,
 }
 
 impl<'a> Opening<'a> {
@@ -94,6 +100,25 @@ impl<'a> Opening<'a> {
 
     fn is_on(&self, names: &[&str]) -> bool {
         self.setting(names).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
+    /// What is to be known of the storage: its server, and the variables that lead there. Credentials do not belong into an
+    /// address, and one that holds some is not shown.
+    fn site(
+        &self,
+        endpoint: Option<(&'static str, &str)>,
+        settings: impl IntoIterator<Item = (&'static str, Option<String>)>,
+        credentials: &'static [&'static str],
+    ) -> Site {
+        let is_public = |url: &&str| Url::parse(url).is_ok_and(|url| url.password().is_none());
+        let endpoint = endpoint.filter(|(_, url)| is_public(url)).map(|(name, url)| (name, url.to_owned()));
+        let others = settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Site {
+            endpoint: endpoint.as_ref().map(|(_, url)| url.clone()),
+            settings: endpoint.into_iter().chain(others).collect(),
+            credentials,
+            clock: self.clock.clone(),
+        }
     }
 
     /// The settings that the builder of a client knows. What concerns the connection is not among them: it would

@@ -10,17 +10,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::timeout;
 
-use crate::breaker::{Breaker, Refusal};
+use crate::breaker::{Breaker, LeftAlone};
 use crate::diagnosis::{Course, Trouble, is_denied, is_full, within};
 use crate::error::{Effort, find};
 use crate::folder::{Folder, Wrong};
 use crate::listing::Warnings;
 use crate::obstacle::InTheWay;
 use crate::patience::Patience;
-use crate::{StoreError, name};
+use crate::refusal::{Refusal, Unreached};
+use crate::site::Site;
+use crate::{ServerAnswer, StoreError, name};
 
 /// The slowest link that a request may take its time on, in bytes a second.
 const SLOWEST_LINK: u64 = 64 * 1024;
@@ -44,6 +47,7 @@ struct Shared {
     backend: Arc<dyn ObjectStore>,
     name: String,
     folder: Option<Folder>,
+    site: Site,
     breaker: Breaker,
     warnings: Warnings,
     /// Whether the store ever answered.
@@ -82,14 +86,20 @@ impl From<ObjectMeta> for Entry {
 impl Store {
     /// A store over any backend; `name` is how errors call it.
     pub fn over(backend: Arc<dyn ObjectStore>, name: String) -> Self {
-        Self::new(backend, name, None)
+        Self::new(backend, name, None, Site::default())
     }
 
-    pub(crate) fn new(backend: Arc<dyn ObjectStore>, name: String, folder: Option<Folder>) -> Self {
+    pub(crate) fn new(
+        backend: Arc<dyn ObjectStore>,
+        name: String,
+        folder: Option<Folder>,
+        site: Site,
+    ) -> Self {
         let shared = Shared {
             backend,
             name,
             folder,
+            site,
             breaker: Breaker::default(),
             warnings: Warnings::default(),
             has_answered: AtomicBool::new(false),
@@ -101,6 +111,21 @@ impl Store {
     /// How errors call this store.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Settings that lead to the storage besides its location, as variables and their values; no secret is among them.
+    pub fn settings(&self) -> &[(&'static str, String)] {
+        &self.shared.site.settings
+    }
+
+    /// The variables that hold credentials for the storage, as people set them; none for a folder.
+    pub fn credential_variables(&self) -> &'static [&'static str] {
+        self.shared.site.credentials
+    }
+
+    /// What time it is at the storage, where its answers tell.
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.shared.site.clock.now()
     }
 
     /// Reads an object of at most `cap` bytes whole.
@@ -207,7 +232,7 @@ impl Store {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let admission = self.shared.breaker.admit().map_err(|refusal| self.suspended(refusal))?;
+        let admission = self.shared.breaker.admit().map_err(|left_alone| self.suspended(left_alone))?;
         let mut patience = Patience::new(admission.is_probe());
         loop {
             let trouble = match request().await {
@@ -255,8 +280,8 @@ impl Store {
         StoreError::Failed { store, operation, key, effort, source }
     }
 
-    fn suspended(&self, refusal: Refusal) -> StoreError {
-        let Refusal { failures, opened, retry, last } = refusal;
+    fn suspended(&self, left_alone: LeftAlone) -> StoreError {
+        let LeftAlone { failures, opened, retry, last } = left_alone;
         let (store, source) = (self.name().to_owned(), last.into());
         StoreError::Suspended { store, failures, opened, retry, source }
     }
@@ -268,6 +293,11 @@ impl Store {
             && let Some(InTheWay { place, obstacle }) = find(error)
         {
             return StoreError::NotAnObject { store, key: name, place: place.clone(), obstacle: *obstacle };
+        }
+        if let Trouble::Client(error) = &trouble
+            && let Some((refusal, code)) = refusal(error)
+        {
+            return StoreError::Refused { store, refusal, code };
         }
         match trouble {
             Trouble::Settled(error) => error,
@@ -281,7 +311,10 @@ impl Store {
                 StoreError::AlreadyExists { store, key: name }
             }
             Trouble::Client(error @ (E::PermissionDenied { .. } | E::Unauthenticated { .. })) => {
-                StoreError::Denied { store, key: name, source: error.into() }
+                StoreError::Denied { store, key: name, source: plainly(error) }
+            }
+            Trouble::Client(error) if has_status(&error, &[401, 403]) => {
+                StoreError::Denied { store, key: name, source: plainly(error) }
             }
             Trouble::Client(error) if is_full(&error) => {
                 StoreError::Full { store, key: name, source: error.into() }
@@ -289,7 +322,13 @@ impl Store {
             Trouble::Client(error) if is_denied(&error) => {
                 StoreError::Denied { store, key: name, source: error.into() }
             }
-            Trouble::Client(error) => self.failed(operation, key, effort, error),
+            Trouble::Client(error) => match unreached(&error) {
+                Some(reason) => {
+                    let endpoint = self.shared.site.endpoint.clone();
+                    StoreError::Unreachable { store, endpoint, reason, effort }
+                }
+                None => self.failed(operation, key, effort, plainly(error)),
+            },
         }
     }
 }
@@ -327,6 +366,51 @@ async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
 
 fn uneven(announced: u64, came: u64) -> Trouble {
     Trouble::Uneven { announced, came }
+}
+
+/// What the server's answer says of the settings, and its word for it.
+fn refusal(error: &object_store::Error) -> Option<(Refusal, String)> {
+    let answer = find::<ServerAnswer>(error)?;
+    Some((Refusal::of(answer)?, answer.code.clone().unwrap_or_default()))
+}
+
+fn has_status(error: &object_store::Error, statuses: &[u16]) -> bool {
+    find::<ServerAnswer>(error).is_some_and(|answer| statuses.contains(&answer.status))
+}
+
+/// Why no connection came about, if that is what failed.
+fn unreached(error: &object_store::Error) -> Option<Unreached> {
+    let http = find::<HttpError>(error).filter(|_| find::<ServerAnswer>(error).is_none())?;
+    if http.kind() != HttpErrorKind::Connect {
+        return None;
+    }
+    let system = find::<std::io::Error>(error).map(std::io::Error::kind);
+    let is = |kind| system == Some(kind);
+    let (refused, late) = (std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::TimedOut);
+    Some(Unreached::of(&sayings(error), is(refused), is(late)))
+}
+
+/// Everything that the chain of sources says, the outermost first.
+fn sayings(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        said.push(error.to_string());
+        next = error.source();
+    }
+    said
+}
+
+/// What a client said, without the layers that it wraps around: the server's answer, or the innermost cause. What the
+/// system said of a folder stays as it is.
+fn plainly(error: object_store::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    if let Some(answer) = find::<ServerAnswer>(&error) {
+        return answer.clone().into();
+    }
+    match sayings(&error).pop() {
+        Some(said) if find::<HttpError>(&error).is_some() => said.into(),
+        _ => error.into(),
+    }
 }
 
 /// An error and its sources on one line.

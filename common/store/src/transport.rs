@@ -16,6 +16,8 @@ use object_store::client::{
     HttpService, ReqwestConnector,
 };
 
+use crate::refusal::Refusal;
+use crate::site::ServerClock;
 use crate::{ServerAnswer, tame};
 
 /// How much of an error's body is kept.
@@ -23,33 +25,63 @@ const MESSAGE_BYTES: usize = 4096;
 const MESSAGE_CHARS: usize = 300;
 
 #[derive(Debug, Default)]
-pub(crate) struct Transport(ReqwestConnector);
+pub(crate) struct Transport {
+    connector: ReqwestConnector,
+    clock: ServerClock,
+}
+
+impl Transport {
+    /// Clients whose answers set `clock`.
+    pub(crate) fn telling(clock: &ServerClock) -> Self {
+        Self { connector: ReqwestConnector::default(), clock: clock.clone() }
+    }
+}
 
 impl HttpConnector for Transport {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Watched(self.0.connect(options)?)))
+        Ok(HttpClient::new(Watched { client: self.connector.connect(options)?, clock: self.clock.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Watched(HttpClient);
+struct Watched {
+    client: HttpClient,
+    clock: ServerClock,
+}
 
 #[async_trait]
 impl HttpService for Watched {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_listing = tame::is_listing(&request);
-        let response = self.0.execute(request).await?;
+        let is_signed = request.headers().contains_key("authorization");
+        let response = self.client.execute(request).await?;
         let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let date = header("date").and_then(|date| self.clock.hear(date));
         if is_listing && status == 200 {
             return tamed(response).await;
         }
-        if !matches!(status, 408 | 429 | 500..) {
+        if !matches!(status, 301 | 307 | 400 | 401 | 403 | 404 | 408 | 429 | 500..) {
             return Ok(response);
         }
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| seconds(value.to_str().ok()?));
-        let message = beginning(response.into_body()).await;
-        Err(HttpError::new(HttpErrorKind::Unknown, ServerAnswer { status, retry_after, message }))
+        let retry_after = header("retry-after").and_then(seconds);
+        // Of a HEAD there is no body; some servers give the code in a header.
+        let code = header("x-ms-error-code").or(header("x-minio-error-code")).map(str::to_owned);
+        let (head, body) = response.into_parts();
+        let body = beginning(body).await;
+        let (said, message) = gist(&String::from_utf8_lossy(&body));
+        let answer = ServerAnswer { status, retry_after, code: said.or(code), date, message };
+        let is_clear = match status {
+            // What is not there is for the client to say, unless it is the bucket.
+            404 => Refusal::of(&answer).is_some(),
+            // A metadata service says no in its own way, which the client knows.
+            ..=403 => answer.code.is_some() || is_signed,
+            _ => true,
+        };
+        if is_clear {
+            return Err(HttpError::new(HttpErrorKind::Unknown, answer));
+        }
+        Ok(HttpResponse::from_parts(head, Bytes::from(body).into()))
     }
 }
 
@@ -72,7 +104,7 @@ fn seconds(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-async fn beginning(body: HttpResponseBody) -> String {
+async fn beginning(body: HttpResponseBody) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut parts = body.bytes_stream();
     while let Some(Ok(part)) = parts.next().await {
@@ -82,27 +114,22 @@ async fn beginning(body: HttpResponseBody) -> String {
             break;
         }
     }
-    gist(&String::from_utf8_lossy(&bytes))
+    bytes
 }
 
-/// The code and message of an XML error, or else the beginning of the text, on one line.
-fn gist(text: &str) -> String {
+/// The code and message of an XML error, or else the title of a page or the beginning of the text, on one line.
+fn gist(text: &str) -> (Option<String>, String) {
     let field = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         Some(rest.split_once("</")?.0)
     };
-    let said = match (field("Code"), field("Message")) {
-        (Some(code), Some(message)) => format!("{code}, {message}"),
-        (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (None, None) => text.to_owned(),
+    let on_one_line = |said: &str| -> String {
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        said.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS).collect()
     };
-    said.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_CHARS)
-        .collect()
+    let is_markup = text.trim_start().starts_with('<');
+    let message = field("Message").or(field("title")).unwrap_or(if is_markup { "" } else { text });
+    (field("Code").map(on_one_line), on_one_line(message))
 }
 
 #[cfg(test)]
@@ -112,10 +139,16 @@ mod tests {
     #[test]
     fn the_gist_of_an_answer_is_its_code_and_message() {
         let xml = "<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>Reduce your\nrequest rate.</Message></Error>";
-        assert_eq!(gist(xml), "SlowDown, Reduce your request rate.");
-        assert_eq!(gist("plain \u{1b}[31mtext\n"), "plain [31mtext");
-        assert_eq!(gist(&"x".repeat(1000)).len(), MESSAGE_CHARS);
-        assert_eq!(gist(""), "");
+        assert_eq!(gist(xml), (Some("SlowDown".to_owned()), "Reduce your request rate.".to_owned()));
+        for (text, message) in [
+            ("plain \u{1b}[31mtext\n", "plain [31mtext"),
+            ("<html><head><title>403 Forbidden</title></head>", "403 Forbidden"),
+            ("<html><body>no</body>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(gist(text), (None, message.to_owned()));
+        }
+        assert_eq!(gist(&"x".repeat(1000)).1.len(), MESSAGE_CHARS);
     }
 
     #[test]

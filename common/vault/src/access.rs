@@ -9,7 +9,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_trust::key::SigningKey;
 
 use crate::VaultError;
-use crate::ids::{GroupId, Signer};
+use crate::ids::{GroupId, Signer, WriterId};
 use crate::keeper_key::KeeperKey;
 use crate::key_file::WriterKey;
 use crate::keys::{GroupKeys, GroupView, index_key_from_cbor};
@@ -71,6 +71,14 @@ impl Viewer {
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// The writer whose key this is, if it is a writer's.
+    pub fn writer(&self) -> Option<WriterId> {
+        match self.signing {
+            Some((Signer::Writer(writer), _)) => Some(writer),
+            _ => None,
+        }
     }
 
     /// What to sign with.

@@ -277,7 +277,8 @@ mod tests {
             let made = Repository::create(store.clone(), new, &SystemClock, &OsEntropy, |_| Ok(())).await;
             let made = made.unwrap();
             let identity = Identity::parse(made.recovery_keys[0].as_bytes()).unwrap();
-            let recovery = RecoveryKey { repository: Some(made.writer_key.repository), identity };
+            let recovery =
+                RecoveryKey { repository: Some(made.writer_key.repository), location: None, identity };
             Self { store, writer: Arc::new(made.writer_key), recovery }
         }
 

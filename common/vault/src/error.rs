@@ -73,6 +73,12 @@ pub enum VaultError {
         /// How many there are.
         found: usize,
     },
+    /// Too few recipients would be left after one is removed.
+    #[error("the repository would be left with {left} recovery {}, and needs at least two", if *left == 1 { "key" } else { "keys" })]
+    LastRecipients {
+        /// How many would be left.
+        left: usize,
+    },
     /// A key file that cannot be used.
     #[error("the key file {path} cannot be used ({reason})")]
     KeyFile {
@@ -287,6 +293,14 @@ pub enum VaultError {
         /// The names that answer to it.
         candidates: Vec<String>,
     },
+    /// Several members of the roster answer to the first digits of an id.
+    #[error("`{wanted}` could be any of {}", candidates.join(", "))]
+    AmbiguousMember {
+        /// The digits that were given.
+        wanted: String,
+        /// The ids that begin with them.
+        candidates: Vec<String>,
+    },
     /// The snapshot has no such volume or path.
     #[error("the snapshot has no {what} `{wanted}`{}", near(candidates))]
     NotInSnapshot {
@@ -370,8 +384,8 @@ pub enum VaultError {
         source: io::Error,
     },
     /// The object storage failed.
-    #[error("the repository's storage failed")]
-    Store(#[source] StoreError),
+    #[error(transparent)]
+    Store(StoreError),
     /// Someone asked to stop.
     #[error("stopped before the end, as asked; nothing that was committed before is changed")]
     Interrupted,

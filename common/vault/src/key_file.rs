@@ -39,6 +39,8 @@ pub struct WriterKey {
 pub struct RecoveryKey {
     /// The repository, where the file names one.
     pub repository: Option<RepositoryId>,
+    /// Where the repository lay when the file was written, where the file says so.
+    pub location: Option<String>,
     /// The private key.
     pub(crate) identity: Identity,
 }
@@ -66,6 +68,7 @@ struct GroupText {
 
 const WRITER_KEY_FORMAT: &str = "lifeboat.writer-key/v0";
 const REPOSITORY_COMMENT: &str = "# repository id: ";
+const LOCATION_COMMENT: &str = "# repository: ";
 
 impl WriterKey {
     /// The group that it deduplicates in.
@@ -187,14 +190,15 @@ impl RecoveryKeyFile {
             Some(lines) => repository_of(lines).map_err(bad)?,
             None => None,
         };
-        Ok(RecoveryKey { repository, identity: self.file.identity(dialog).map_err(bad)? })
+        let location = self.file.lines().and_then(location_of);
+        Ok(RecoveryKey { repository, location, identity: self.file.identity(dialog).map_err(bad)? })
     }
 }
 
 impl RecoveryKey {
     /// The recovery key of whoever knows a passphrase. It names no repository.
     pub fn of_passphrase(passphrase: &Passphrase) -> Self {
-        Self { repository: None, identity: Identity::of_passphrase(passphrase) }
+        Self { repository: None, location: None, identity: Identity::of_passphrase(passphrase) }
     }
 
     /// Reads the file at `path`, which no passphrase locks.
@@ -213,6 +217,14 @@ fn repository_of(lines: &[u8]) -> Result<Option<RepositoryId>, String> {
     id.trim().parse().map(Some).map_err(|error| format!("its repository id: {error}"))
 }
 
+/// The location that a comment in a recovery key file names.
+fn location_of(lines: &[u8]) -> Option<String> {
+    let comment =
+        lines.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(LOCATION_COMMENT.as_bytes()))?;
+    let location = std::str::from_utf8(comment).ok()?.trim();
+    (!location.is_empty()).then(|| location.to_owned())
+}
+
 /// The text of a recovery key file.
 pub(crate) fn recovery_key_text(
     secret: &str,
@@ -228,7 +240,7 @@ pub(crate) fn recovery_key_text(
         "# Lifeboat recovery key. Whoever holds this file can read every backup in the repository.\n\
          # Lose this file, and the others like it, and lose everything: nobody can make it again.\n\
          # Keep it off the hosts that it is to save, in two places.\n\
-         # repository: {location}\n\
+         {LOCATION_COMMENT}{location}\n\
          {REPOSITORY_COMMENT}{repository}\n\
          # created: {created:.0}\n\
          # public key: {recipient}\n\

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::VaultError;
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
 use crate::keeper_key::KeeperKey;
-use crate::key_file::WriterKey;
+use crate::key_file::{WriterKey, recovery_key_text};
 use crate::keys::{self, GroupKeys, Passphrase, Recipient};
 use crate::layout::{self, cap};
 use crate::object_name;
@@ -139,6 +139,28 @@ impl Roster {
 }
 
 impl Restorer {
+    /// Makes one more recovery key, which then recovers everything, what was stored before included. `location` is where
+    /// the file is to say that the repository lies; `keep` is given its text to put it away before the roster names the
+    /// key, and if it fails, nothing changes. Gives the key's public half.
+    pub async fn add_recovery_key(
+        &self,
+        location: &str,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&str) -> Result<(), VaultError>,
+    ) -> Result<Recipient, VaultError> {
+        let (secret, recipient) = keys::generate(entropy);
+        let id = self.repository().id;
+        keep(&recovery_key_text(&secret, recipient.as_str(), &id, location, clock.now()))?;
+        self.add_recipient(&recipient, clock).await?;
+        Ok(recipient)
+    }
+
+    /// Who is meant by an id or the first digits of it, before anything is changed.
+    pub fn member(&self, id: &str) -> Result<Removed, VaultError> {
+        find_member(&self.repository().roster, id)
+    }
+
     /// Lets another recipient recover everything, what was stored before included.
     pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
         let mut roster = self.repository().roster.clone();
@@ -240,7 +262,7 @@ impl Restorer {
                 roster.recipients.retain(|recipient| recipient.id != *id);
                 let left = roster.recipients.len();
                 if left == 0 || (left < 2 && !single_recipient) {
-                    return Err(VaultError::TooFewRecipients { found: left });
+                    return Err(VaultError::LastRecipients { left });
                 }
                 let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
                 self.wrap_epoch(&epoch, passphrase).await?;
@@ -451,7 +473,7 @@ fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
     match found.len() {
         1 => Ok(found.swap_remove(0).1),
         0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),
-        _ => Err(VaultError::AmbiguousSnapshot {
+        _ => Err(VaultError::AmbiguousMember {
             wanted: wanted.to_owned(),
             candidates: found.into_iter().map(|(id, _)| id).collect(),
         }),

@@ -81,7 +81,8 @@ impl Repository {
         if count < 2 && !(new.single_recipient && count == 1) {
             return Err(VaultError::TooFewRecipients { found: count });
         }
-        if store.entry(layout::MARKER).await?.is_some() || !store.list(layout::ROSTERS).await?.is_empty() {
+        // A listing first: of what is wrong with the settings its answer says more than that of a look at one object.
+        if !store.list(layout::ROSTERS).await?.is_empty() || store.entry(layout::MARKER).await?.is_some() {
             return Err(VaultError::AlreadyARepository { store: store.name().to_owned() });
         }
         let now = clock.now();
@@ -234,6 +235,11 @@ impl Repository {
     /// Where the repository lies.
     pub fn location(&self) -> &str {
         self.store.name()
+    }
+
+    /// The storage that the repository lies in.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The roster in force.

@@ -365,6 +365,11 @@ impl Roster {
         self.number
     }
 
+    /// When it was made, as the maker's clock had it.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// What no request to forget goes below.
     pub fn floor(&self) -> Floor {
         self.floor

@@ -59,9 +59,18 @@ impl Listing {
     /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only host
     /// there is), or `latest:VOLUME`, the latest that holds the volume.
     pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
+        self.find_tagged(name, host, &[])
+    }
+
+    /// The same among those that bear all of `tags`.
+    pub fn find_tagged(
+        &self,
+        name: &str,
+        host: Option<&str>,
+        tags: &[String],
+    ) -> Result<Snapshot, VaultError> {
         let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
-        let mut candidates: Vec<&Snapshot> =
-            self.snapshots.iter().filter(|s| host.is_none_or(|host| s.host() == host)).collect();
+        let mut candidates: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, tags)).collect();
         let volume = name.strip_prefix("latest:");
         if let Some(volume) = volume {
             candidates.retain(|s| s.streams().any(|stream| stream.name == volume));

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "H")]
     host: Option<String>,
     /// Only snapshots with this tag; give it more than once to ask for all of them
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = lifeboat_shell::tag)]
     tag: Vec<String>,
 }
 

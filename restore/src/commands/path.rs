@@ -12,6 +12,7 @@ use crate::{bring, open};
 
 /// Restore captured folders, or standard input, into a folder
 ///
+/// Volumes of the snapshot are left out and named: `volume` restores them.
 /// The folder must be empty or absent. A single captured folder's content comes directly into it, with the captured
 /// folder's owner and mode; several come each under their own name.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let snapshot = open::snapshot(&args.snapshot).await?;
     let mut streams = open::streams(&snapshot).await?;
+    let left_out = bring::left_out(&streams, |stream| stream.kind != StreamKind::Volume);
     streams.retain(|stream| stream.kind != StreamKind::Volume);
     let mut targets = Vec::new();
     match &streams[..] {
@@ -54,7 +56,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
     }
     let snapshot = snapshot.snapshot().id().to_string();
-    let report = RestoreReport { snapshot, targets, elapsed_seconds: started.elapsed().as_secs_f64() };
+    let report =
+        RestoreReport { snapshot, targets, left_out, elapsed_seconds: started.elapsed().as_secs_f64() };
     ui.report(&report);
     Ok(bring::outcome(&report))
 }

@@ -14,7 +14,7 @@ use crate::{bring, open};
 
 /// Restore a volume into a new Docker volume, or into a folder
 ///
-/// A Docker volume of that name must be absent, or empty and unused; nothing is overwritten.
+/// What else is in the snapshot is left out and named. A Docker volume of that name must be absent, or empty and unused; nothing is overwritten.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-restore volume latest shop_db --to shop_db_restored -r s3://bucket/backups
@@ -63,8 +63,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
     };
     let snapshot = snapshot.snapshot().id().to_string();
-    let report =
-        RestoreReport { snapshot, targets: vec![target], elapsed_seconds: started.elapsed().as_secs_f64() };
+    let left_out = bring::left_out(&streams, |other| other.index == stream.index);
+    let elapsed_seconds = started.elapsed().as_secs_f64();
+    let report = RestoreReport { snapshot, targets: vec![target], left_out, elapsed_seconds };
     ui.report(&report);
     Ok(bring::outcome(&report))
 }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
-use super::{Opening, once};
+use super::{Opened, Opening, once};
 use crate::StoreError;
 use crate::transport::Transport;
 
@@ -28,7 +27,7 @@ const ALIASES: &[(&str, AzureConfigKey)] = &[
     ("SharedAccessSignature", AzureConfigKey::SasKey),
 ];
 
-pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, StoreError> {
+pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
     let text = opening.setting(&["AZURE_STORAGE_CONNECTION_STRING"]).unwrap_or_default();
     let connection: HashMap<&str, &str> = text.split(';').filter_map(|part| part.split_once('=')).collect();
     let is_emulator = opening.is_on(&["AZURE_STORAGE_USE_EMULATOR"])
@@ -46,7 +45,8 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     for (key, value) in opening.known().filter(|(key, _)| *key != AzureConfigKey::UseEmulator) {
         builder = builder.with_config(key, value);
     }
-    if builder.get_config_value(&AzureConfigKey::AccountName).is_none() {
+    let account = builder.get_config_value(&AzureConfigKey::AccountName);
+    if account.is_none() {
         return Err(opening.no_credentials(WANTED, None));
     }
     let named = opening.setting(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
@@ -55,7 +55,7 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     builder = builder
         .with_client_options(opening.client(endpoint)?)
         .with_retry(once())
-        .with_http_connector(Transport::default());
+        .with_http_connector(Transport::telling(&opening.clock));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
     }
@@ -63,5 +63,11 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     if !opening.is_on(&["AZURE_SKIP_SIGNATURE"]) {
         opening.credentials(WANTED, || store.credentials().get_credential()).await?;
     }
-    Ok(Arc::new(store))
+    let settings = [("AZURE_STORAGE_ACCOUNT_NAME", account)];
+    let site = opening.site(
+        endpoint.map(|url| ("AZURE_STORAGE_ENDPOINT", url)),
+        settings,
+        &["AZURE_STORAGE_ACCOUNT_KEY"],
+    );
+    Ok((Arc::new(store), site))
 }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use object_store::{ObjectStore, StaticCredentialProvider};
 
-use super::{Opening, once};
+use super::{Opened, Opening, once};
 use crate::StoreError;
 use crate::transport::Transport;
 
 const WANTED: &str = "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT to a file of credentials";
 
-pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, StoreError> {
+pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
     // Google's own clients take the emulator's host with or without a scheme, and ask for no credentials there.
     let emulator = opening
         .setting(&["STORAGE_EMULATOR_HOST"])
@@ -26,7 +26,7 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     builder = builder
         .with_client_options(opening.client(endpoint)?)
         .with_retry(once())
-        .with_http_connector(Transport::default())
+        .with_http_connector(Transport::telling(&opening.clock))
         .with_skip_signature(is_unsigned);
     if is_unsigned {
         // Some of the client's requests would look for credentials all the same.
@@ -40,5 +40,10 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     if !is_unsigned {
         opening.credentials(WANTED, || store.credentials().get_credential()).await?;
     }
-    Ok(Arc::new(store))
+    let name = if emulator.is_some() { "STORAGE_EMULATOR_HOST" } else { "GOOGLE_BASE_URL" };
+    let skips = is_unsigned && emulator.is_none();
+    let settings = [("GOOGLE_SKIP_SIGNATURE", skips.then(|| "true".to_owned()))];
+    let credentials = if is_unsigned { &[][..] } else { &["GOOGLE_APPLICATION_CREDENTIALS"] };
+    let site = opening.site(endpoint.map(|url| (name, url)), settings, credentials);
+    Ok((Arc::new(store), site))
 }

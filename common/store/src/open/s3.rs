@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, Checksum};
 
-use super::{Opening, once};
+use super::{Opened, Opening, once};
 use crate::StoreError;
 use crate::transport::Transport;
 
 const WANTED: &str =
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)";
 
-pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, StoreError> {
+/// The region that is meant where none is named.
+const REGION: &str = "us-east-1";
+
+pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
     let endpoint = opening.setting(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
     // One request a delete: objects are removed one by one, and refusals of a bulk request hide in its body.
     // Every upload carries its SHA-256: the server refuses what arrives damaged, and buckets with Object Lock demand it.
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(opening.bucket)
-        .with_region("us-east-1")
+        .with_region(REGION)
         .with_disable_bulk_delete(true)
         .with_checksum_algorithm(Checksum::SHA256);
     for (key, value) in opening.known() {
@@ -27,13 +29,23 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
     builder = builder
         .with_client_options(opening.client(endpoint)?)
         .with_retry(once())
-        .with_http_connector(Transport::default());
+        .with_http_connector(Transport::telling(&opening.clock));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
     let store = builder.build().map_err(|error| opening.bad(error.to_string()))?;
-    if opening.is_on(&["AWS_SKIP_SIGNATURE"]) {
-        return Ok(Arc::new(store));
+    let is_unsigned = opening.is_on(&["AWS_SKIP_SIGNATURE"]);
+    let region = opening.setting(&["AWS_REGION", "AWS_DEFAULT_REGION"]).unwrap_or(REGION);
+    let is_virtual = opening.setting(&["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"]);
+    let settings = [
+        ("AWS_REGION", Some(region.to_owned())),
+        ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", is_virtual.map(str::to_owned)),
+        ("AWS_SKIP_SIGNATURE", is_unsigned.then(|| "true".to_owned())),
+    ];
+    let credentials = if is_unsigned { &[][..] } else { &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] };
+    let site = opening.site(endpoint.map(|url| ("AWS_ENDPOINT_URL", url)), settings, credentials);
+    if is_unsigned {
+        return Ok((Arc::new(store), site));
     }
     // The AWS tools' own switch for machines that have no instance role to ask for.
     if opening.is_on(&["AWS_EC2_METADATA_DISABLED"]) {
@@ -44,5 +56,5 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Arc<dyn ObjectStore>, 
         }
     }
     opening.credentials(WANTED, || store.credentials().get_credential()).await?;
-    Ok(Arc::new(store))
+    Ok((Arc::new(store), site))
 }

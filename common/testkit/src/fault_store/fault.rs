@@ -53,8 +53,12 @@ pub enum Answer {
 impl Answer {
     pub(super) fn error(self, key: &str) -> Error {
         let path = key.to_owned();
-        let status =
-            |status, retry_after| ServerAnswer { status, retry_after, message: "as told".to_owned() };
+        let status = |status, retry_after| ServerAnswer {
+            status,
+            retry_after,
+            message: "as told".to_owned(),
+            ..ServerAnswer::default()
+        };
         let generic = |source| Error::Generic { store: STORE, source };
         let http =
             |kind, said: &str| generic(Box::new(HttpError::new(kind, io::Error::other(said.to_owned()))));

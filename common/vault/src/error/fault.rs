@@ -16,10 +16,12 @@ impl Fault for VaultError {
             | Self::NotAllowed { .. }
             | Self::BadRecipient { .. }
             | Self::TooFewRecipients { .. }
+            | Self::LastRecipients { .. }
             | Self::KeyFile { .. }
             | Self::NoSuchSnapshot { .. }
             | Self::NoSuchMember { .. }
             | Self::AmbiguousSnapshot { .. }
+            | Self::AmbiguousMember { .. }
             | Self::NotInSnapshot { .. }
             | Self::TargetNotEmpty { .. }
             | Self::TargetOfAnother { .. }
@@ -86,6 +88,14 @@ impl Fault for VaultError {
                  key loses everything, with --single-recipient"
                     .to_owned()
             }
+            Self::LastRecipients { left } => {
+                let instead = if *left > 0 {
+                    "; or accept that losing the one key that is left loses everything, with --single-recipient"
+                } else {
+                    ""
+                };
+                format!("make another one first, with `lifeboat-backup key add recovery FILE`{instead}")
+            }
             Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
@@ -119,6 +129,7 @@ impl Fault for VaultError {
                 "see whether that host was taken over; `lifeboat-backup show ID` has all that one snapshot says".to_owned()
             }
             Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
+            Self::AmbiguousMember { .. } => "give more digits of the id".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
             Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
             Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),

@@ -71,7 +71,7 @@ impl Workshop {
         let made =
             Repository::create(faults.open(), new, &SystemClock, &OsEntropy, |_| Ok(())).await.unwrap();
         let identity = Identity::parse(made.recovery_keys[0].as_bytes()).unwrap();
-        let recovery = RecoveryKey { repository: Some(made.writer_key.repository), identity };
+        let recovery = RecoveryKey { repository: Some(made.writer_key.repository), location: None, identity };
         Self { faults, writer: Arc::new(made.writer_key), recovery }
     }
 

@@ -1,0 +1,84 @@
+//! `doctor`: what it looks at, and what its exit code says.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use lifeboat_core::clock::{Clock as _, SystemClock};
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+/// `doctor` on a host without an engine.
+fn doctor(yard: &Yard, args: &[&str]) -> Said {
+    let mut command = yard.backup_command(["doctor", "--json"].iter().chain(args));
+    run(command.env("DOCKER_HOST", "unix:///nowhere/docker.sock"))
+}
+
+fn state(said: &Said, name: &str) -> String {
+    let checks = said.json()["checks"].as_array().unwrap().clone();
+    let found =
+        checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {said:?}"));
+    found["state"].as_str().unwrap().to_owned()
+}
+
+fn with_snapshot() -> Yard {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    yard
+}
+
+#[test]
+fn a_snapshot_that_is_too_old_is_wrong() {
+    let yard = Yard::in_folder(BINARIES);
+    // An engine that is named and does not answer leaves the answer open; all else is well.
+    let said = doctor(&yard, &[]).expect_code(3);
+    assert_eq!((state(&said, "freshness"), state(&said, "engine")), ("ok".to_owned(), "unknown".to_owned()));
+    let said = doctor(&yard, &["--max-age", "0s"]).expect_code(1);
+    assert_eq!(state(&said, "freshness"), "wrong", "enrolled, and no snapshot");
+
+    let yard = with_snapshot();
+    let keeper = yard.add_keeper();
+    for key in [&[][..], &["--keeper-key", &keeper], &["--identity", yard.path("one.key").to_str().unwrap()]]
+    {
+        let said = doctor(&yard, key).expect_code(3);
+        assert_eq!(state(&said, "freshness"), "ok", "{said:?}");
+        let said = doctor(&yard, &[key, &["--max-age", "0s"]].concat()).expect_code(1);
+        assert_eq!(state(&said, "freshness"), "wrong", "{said:?}");
+        assert!(said.stdout.contains("the newest snapshot of "), "{said:?}");
+    }
+    // A removed host is missed by nobody.
+    let identity = yard.path("one.key").display().to_string();
+    let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
+    let writer = list["writers"][0]["id"].as_str().unwrap();
+    yard.backup(["key", "remove", "--yes", writer, "--identity", &identity]).expect_code(0);
+    let said = doctor(&yard, &["--keeper-key", &keeper, "--max-age", "0s"]).expect_code(3);
+    assert_eq!(state(&said, "freshness"), "ok", "{said:?}");
+}
+
+#[test]
+fn a_snapshot_from_the_future_says_that_the_clock_is_wrong() {
+    let yard = with_snapshot();
+    assert_eq!(state(&doctor(&yard, &[]).expect_code(3), "clock"), "ok");
+    let manifest = yard.objects("snapshots").pop().unwrap();
+    let now = Duration::from_secs(SystemClock.now().as_second().try_into().unwrap());
+    let later = SystemTime::UNIX_EPOCH + now + Duration::from_hours(3);
+    fs::File::options().write(true).open(manifest).unwrap().set_modified(later).unwrap();
+    let said = doctor(&yard, &[]).expect_code(1);
+    assert_eq!(state(&said, "clock"), "wrong", "{said:?}");
+    assert!(said.stdout.contains("this host's clock is behind"), "{said:?}");
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_wrong_and_one_out_of_reach_is_not_known() {
+    let yard = with_snapshot();
+    let elsewhere = yard.path("elsewhere").display().to_string();
+    let said = doctor(&yard, &["-r", &elsewhere]).expect_code(1);
+    assert_eq!(state(&said, "repository"), "wrong");
+    let mut command = yard.backup_command(["doctor", "--json", "-r", "s3://bucket/prefix"]);
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_ACCESS_KEY_ID", "key");
+    let said = run(command.env("AWS_SECRET_ACCESS_KEY", "secret")).expect_code(3);
+    assert_eq!(state(&said, "repository"), "unknown");
+    assert!(said.stdout.contains("nothing accepts connections there"), "{said:?}");
+}

@@ -1,0 +1,223 @@
+//! The recovery sheet, followed to the letter on a bare machine, and what a restore says of the rest of its snapshot.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use lifeboat_core::clock::SystemClock;
+use lifeboat_core::progress::{Progress, Silent};
+use lifeboat_core::random::OsEntropy;
+use lifeboat_store::{Location, OpenOptions, Settings, Store};
+use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::repository::Yard;
+use lifeboat_tests::sheet::{bare_machine, commands};
+use lifeboat_vault::{
+    Consistency, FolderSource, PackSizes, PinFile, Repository, SnapshotOptions, SnapshotWriter, Stream,
+    StreamKind, WriterKey,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::BINARIES;
+
+/// A folder with one file.
+fn folder(yard: &Yard, name: &str, content: &str) -> String {
+    let path = yard.path(name);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("file"), content).unwrap();
+    path.display().to_string()
+}
+
+/// Stores a snapshot as a host with an engine does: of these streams, each a folder with one file.
+async fn store(yard: &Yard, host: &str, streams: &[(StreamKind, &str)]) {
+    let key = Arc::new(WriterKey::read(&yard.path("writer.key")).unwrap());
+    let location = Location::parse(&yard.location).unwrap();
+    let store = Store::open(&location, &Settings::default(), OpenOptions::default()).await.unwrap();
+    let repository = Repository::open(store, &key.repository, PinFile::none()).await.unwrap();
+    let options = SnapshotOptions {
+        host: host.to_owned(),
+        tags: Vec::new(),
+        application: None,
+        compression_level: 1,
+        pack_sizes: PackSizes::default(),
+        threads: 1,
+        cache: None,
+        dry_run: false,
+    };
+    let progress: Arc<dyn Progress> = Arc::new(Silent);
+    let mut writer =
+        SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await.unwrap();
+    let streams: Vec<Stream> = streams
+        .iter()
+        .map(|(kind, name)| Stream {
+            kind: *kind,
+            name: (*name).to_owned(),
+            consistency: Consistency::None,
+            memory_key: String::new(),
+            source: Box::new(FolderSource::open(Path::new(&folder(yard, name, name))).unwrap()),
+        })
+        .collect();
+    let told = Arc::clone(&progress);
+    let captured = tokio::task::spawn_blocking(move || {
+        for stream in streams {
+            writer.capture(stream, &told, &CancellationToken::new()).unwrap();
+        }
+        writer
+    });
+    captured.await.unwrap().commit(&progress).await.unwrap();
+}
+
+fn piped(yard: &Yard, name: &str, text: &str) {
+    let script = format!("printf %s '{text}'");
+    yard.backup(["run", "--stdin-from-command", name, "--host", "web 1", "--", "sh", "-c", &script])
+        .expect_code(0);
+}
+
+fn on_a_bare_machine(key: &Path, typed: &str) -> (tempfile::TempDir, Said) {
+    bare_machine(BINARIES.restore, key, &[], typed)
+}
+
+/// The sheet's text, made with the recovery key.
+fn sheet(yard: &Yard) -> String {
+    let (page, identity) = (yard.path("sheet.html"), yard.path("one.key"));
+    let args = ["key", "sheet", page.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
+    yard.backup(args).expect_code(0);
+    fs::read_to_string(page).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sheet_followed_to_the_letter_brings_everything_back() {
+    let yard = Yard::in_folder(BINARIES);
+    store(&yard, "web 1", &[(StreamKind::Volume, "shop_db"), (StreamKind::Volume, "uploads")]).await;
+    let take = |paths: &[&str], host: &str, more: &[&str]| {
+        let paths = paths.iter().flat_map(|path| ["--path", *path]);
+        yard.backup(["run", "--host", host].into_iter().chain(paths).chain(more.iter().copied()))
+            .expect_code(0);
+    };
+    let (etc, site) = (folder(&yard, "etc", "settings"), folder(&yard, "o'site", "pages"));
+    let (home, old) = (folder(&yard, "home", "letters"), folder(&yard, "etc", "older"));
+    take(&[&old], "web 1", &[]);
+    folder(&yard, "etc", "settings");
+    // One host with folders in two ways, one of them with a tag; another with two folders at once.
+    take(&[&etc], "web 1", &["--tag", "settings"]);
+    take(&[&site], "web 1", &["--tag", "site"]);
+    take(&[&home, &etc], "$(mail)", &[]);
+    piped(&yard, "shop.sql", "an older dump");
+    piped(&yard, "shop.sql", "a dump");
+    // A snapshot of one volume that is newer than the one of both.
+    store(&yard, "web 1", &[(StreamKind::Volume, "shop_db")]).await;
+
+    let page = sheet(&yard);
+    for secret in ["one.key", "two.key"] {
+        let key = fs::read_to_string(yard.path(secret)).unwrap();
+        assert!(key.lines().filter(|line| !line.starts_with('#')).all(|line| !page.contains(line)));
+    }
+    let typed = commands(&page);
+    let (machine, said) = on_a_bare_machine(&yard.path("two.key"), &typed);
+    assert_eq!(said.code, Some(0), "{typed}\n{said:?}");
+    let restored = |path: &str| fs::read_to_string(machine.path().join("restored").join(path));
+    for (path, content) in [
+        ("web_1/shop_db/file", "shop_db"),
+        ("web_1/uploads/file", "uploads"),
+        ("web_1/etc/file", "settings"),
+        ("web_1/o_site/file", "pages"),
+        ("web_1/shop.sql", "a dump"),
+        ("__mail_/folders/home/file", "letters"),
+        ("__mail_/folders/etc/file", "settings"),
+    ] {
+        assert_eq!(
+            restored(path).unwrap_or_else(|error| panic!("{path}: {error}\n{typed}")),
+            content,
+            "{path}"
+        );
+    }
+
+    // The printed page holds for the snapshots that come after it.
+    folder(&yard, "etc", "newer settings");
+    take(&[&etc], "web 1", &["--tag", "settings"]);
+    piped(&yard, "shop.sql", "a newer dump");
+    let (machine, said) = on_a_bare_machine(&yard.path("two.key"), &typed);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for (path, content) in
+        [("etc/file", "newer settings"), ("o_site/file", "pages"), ("shop.sql", "a newer dump")]
+    {
+        assert_eq!(fs::read_to_string(machine.path().join("restored/web_1").join(path)).unwrap(), content);
+    }
+}
+
+#[test]
+fn the_sheet_has_an_id_where_no_tag_tells_folders_apart_and_is_made_without_snapshots() {
+    let yard = Yard::in_folder(BINARIES);
+    assert!(sheet(&yard).contains("No snapshot was there"));
+    for name in ["one", "two"] {
+        let path = folder(&yard, name, name);
+        yard.backup(["run", "--path", &path]).expect_code(0);
+    }
+    let page = sheet(&yard);
+    assert!(page.contains("named by digits"), "{page}");
+    let (machine, said) = on_a_bare_machine(&yard.path("two.key"), &commands(&page));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let host = fs::read_dir(machine.path().join("restored")).unwrap().next().unwrap().unwrap().path();
+    for name in ["one", "two"] {
+        assert_eq!(fs::read_to_string(host.join(name).join("file")).unwrap(), name);
+    }
+    // A writer key knows no paths of folders; what it makes says so.
+    let page = yard.path("of-writer.html");
+    yard.backup(["key", "sheet", page.to_str().unwrap()]).expect_code(0);
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("not made with a recovery key") && page.contains("latest:path"), "{page}");
+}
+
+#[test]
+fn the_address_comes_from_the_recovery_key_where_none_is_given() {
+    let yard = Yard::in_folder(BINARIES);
+    let path = folder(&yard, "source", "content");
+    yard.backup(["run", "--path", &path]).expect_code(0);
+    let without = |mut command: Command| run(command.env_remove("LIFEBOAT_REPOSITORY"));
+    let list = without(yard.restore_command(["list", "--json"])).expect_code(0).json();
+    assert_eq!(list["snapshots"].as_array().unwrap().len(), 1, "{list}");
+    let said = without(yard.restore_command(["dump", "latest", "file"])).expect_code(0);
+    assert_eq!(said.stdout, "content");
+    let said = without(yard.backup_command(["list"])).expect_code(2);
+    assert!(said.stderr.contains("no repository was named") && said.stderr.contains("-r REPO"), "{said:?}");
+    // What is given wins.
+    let elsewhere = yard.path("elsewhere").display().to_string();
+    let said = without(yard.restore_command(["list", "-r", &elsewhere])).expect_code(2);
+    assert!(said.stderr.contains("elsewhere"), "{said:?}");
+}
+
+#[test]
+fn a_repository_in_a_relative_folder_is_found_from_anywhere_by_its_keys() {
+    let yard = Yard::without_repository(BINARIES);
+    let args =
+        ["init", "-r", "here", "--recovery-key", "a.key", "--recovery-key", "b.key", "--writer-key", "w.key"];
+    let mut init = yard.backup_command(args);
+    run(init.current_dir(yard.path(""))).expect_code(0);
+    let mut list = yard.restore_command(["list", "--identity", yard.path("a.key").to_str().unwrap()]);
+    run(list.env_remove("LIFEBOAT_REPOSITORY").current_dir("/")).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_says_what_it_left_out_of_the_snapshot() {
+    let yard = Yard::in_folder(BINARIES);
+    let streams =
+        [(StreamKind::Volume, "shop_db"), (StreamKind::Volume, "uploads"), (StreamKind::Path, "path")];
+    store(&yard, "vm", &streams).await;
+    let to = |name: &str| yard.path(name).display().to_string();
+    let said = yard.restore(["path", "latest", "--to", &to("a")]).expect_code(0).stdout;
+    let expected =
+        "LEFT OUT: 2 volumes are in this snapshot too: shop_db, uploads; `lifeboat-restore volume ";
+    assert!(said.contains(expected) && said.contains("restores them"), "{said}");
+    let said = yard.restore(["volume", "latest", "uploads", "--to-dir", &to("b")]).expect_code(0).stdout;
+    assert!(said.contains("LEFT OUT: 1 volume is in this snapshot too: shop_db;"), "{said}");
+    assert!(
+        said.contains("LEFT OUT: 1 folder is in this snapshot too: path; `lifeboat-restore path "),
+        "{said}"
+    );
+    let json = yard.restore(["path", "latest", "--to", &to("c"), "--json"]).expect_code(0).json();
+    assert_eq!(json["left_out"][1]["name"], "uploads", "{json}");
+
+    store(&yard, "vm", &[(StreamKind::Path, "path")]).await;
+    let said = yard.restore(["path", "latest", "--to", &to("d")]).expect_code(0).stdout;
+    assert!(!said.contains("LEFT OUT"), "{said}");
+}
