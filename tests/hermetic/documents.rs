@@ -38,7 +38,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     (BINARIES.backup, "key add keeper keeper.key --identity one.key", "key-added"),
     (BINARIES.backup, "key add writer second.key --identity one.key", "key-added"),
     (BINARIES.backup, "key rotate --identity one.key", "rotated"),
-    (BINARIES.backup, "key floor --days 0 --identity one.key", "floor"),
+    (BINARIES.backup, "key floor --days 0 --yes --identity one.key", "floor"),
     (BINARIES.backup, "key sheet sheet.html", "recovery-sheet"),
     (BINARIES.backup, "key export", "public-keys"),
     (BINARIES.backup, "prune --keeper-key keeper.key", "prune"),

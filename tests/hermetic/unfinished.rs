@@ -9,7 +9,7 @@ use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 
-const FILES: u64 = 60;
+const FILES: u64 = 150;
 const FILE_BYTES: u64 = 2 << 20;
 
 /// A tree of files that do not compress.

@@ -39,8 +39,8 @@ enum KeyVerb {
     Add(AddArgs),
     /// Remove a recipient, a backup host or a keeper
     ///
-    /// It says whose key it is and asks first; without a terminal it takes --yes. It protects what is written from now on. A removed recipient could read everything until now and may have
-    /// copies; a removed host's snapshots stay, up to the newest one or up to --last.
+    /// On a terminal it says whose key it is and asks first. It protects what is written from now on. A removed recipient
+    /// could read everything until now and may have copies; a removed host's snapshots stay, up to the newest one or up to --last.
     Remove(remove::RemoveArgs),
     /// Seal what is written from now on to a new data identity
     Rotate(ChangeArgs),

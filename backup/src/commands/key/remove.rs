@@ -36,7 +36,10 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
             format!("this removes keeper {id}: what it asks to forget or marks for deletion counts no more")
         }
     };
-    ui.confirm(&consequence, args.confirmation.yes)?;
+    // A script has named the key; a person may have mistyped it.
+    if ui.can_ask() {
+        ui.confirm(&consequence, args.confirmation.yes)?;
+    }
     let passphrase = passphrase_for(&restorer)?;
     let removed = restorer
         .remove(&args.id, args.last, args.single_recipient, passphrase.as_ref(), &SystemClock, &OsEntropy)
