@@ -203,7 +203,7 @@ fn swallowed(found: &Docker) {
     let bind = format!("type=bind,src={},dst=/gone", gone.display());
     let id = play.run_writer(found, "writer", &volume, &["--mount", &bind]);
     std::fs::remove_file(&gone).unwrap();
-    let run = ["run", "--volume", &volume, "--stdin-from-command", "x", "--", "sh", "-c", "exit 4"];
+    let run = ["run", "-q", "--volume", &volume, "--stdin-from-command", "x", "--", "sh", "-c", "exit 4"];
     let said = yard.backup(run).expect_code(1);
     assert!(said.stderr.contains("did not come back"), "{said:?}");
     assert!(said.stderr.contains(&play.name("writer")), "{said:?}");

@@ -11,14 +11,14 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::terminal::{on_stderr, tell};
+use crate::terminal::{Warnings, on_stderr, tell};
 
 /// So much time passes between two lines of a phase, at least.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells each phase's beginning, how it goes, and its end.
 pub(crate) struct Lines {
-    quiet: bool,
+    warnings: Warnings,
     phase: Mutex<Option<Phase>>,
 }
 
@@ -38,8 +38,8 @@ impl Phase {
 }
 
 impl Lines {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, phase: Mutex::default() }
+    pub(crate) fn new(warnings: Warnings) -> Self {
+        Self { warnings, phase: Mutex::default() }
     }
 
     /// Ends the phase that is under way.
@@ -78,9 +78,7 @@ impl Progress for Lines {
     }
 
     fn warn(&self, message: &str) {
-        if !self.quiet {
-            tell(&MessageLine { level: Level::Warning, message: message.to_owned() });
-        }
+        self.warnings.warn(message);
     }
 }
 

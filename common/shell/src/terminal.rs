@@ -1,8 +1,8 @@
 //! Standard error: what is told there, and progress bars, drawn only on a terminal.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,16 +41,57 @@ pub(crate) fn complain(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// So many warnings are withheld at most.
+const MOST_WITHHELD: usize = 1000;
+
+/// What becomes of warnings: they are told as they come; with `--quiet`, once it is known that the command did not end well.
+#[derive(Clone)]
+pub(crate) struct Warnings {
+    withheld: Option<Arc<Mutex<Vec<MessageLine>>>>,
+}
+
+impl Warnings {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { withheld: quiet.then(Arc::default) }
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.withheld.is_some()
+    }
+
+    pub(crate) fn warn(&self, message: &str) {
+        let line = MessageLine { level: Level::Warning, message: message.to_owned() };
+        match &self.withheld {
+            None => tell(&line),
+            Some(withheld) => {
+                let mut withheld = withheld.lock().unwrap_or_else(PoisonError::into_inner);
+                if withheld.len() < MOST_WITHHELD {
+                    withheld.push(line);
+                }
+            }
+        }
+    }
+
+    /// Tells what was withheld.
+    pub(crate) fn tell_withheld(&self) {
+        let withheld = self.withheld.iter().flat_map(|withheld| {
+            std::mem::take(&mut *withheld.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        withheld.for_each(|line| tell(&line));
+    }
+}
+
 /// One bar that each phase takes over from the one before.
 pub(crate) struct Bar {
     visible: bool,
-    quiet: bool,
+    warnings: Warnings,
     drawn: Mutex<Option<ProgressBar>>,
 }
 
 impl Bar {
-    pub(crate) fn new(wanted: bool, quiet: bool) -> Self {
-        Self { visible: wanted && !quiet && std::io::stderr().is_terminal(), quiet, drawn: Mutex::new(None) }
+    pub(crate) fn new(wanted: bool, warnings: Warnings) -> Self {
+        let visible = wanted && !warnings.is_quiet() && std::io::stderr().is_terminal();
+        Self { visible, warnings, drawn: Mutex::new(None) }
     }
 
     pub(crate) fn clear(&self) {
@@ -109,8 +150,6 @@ impl Progress for Bar {
     }
 
     fn warn(&self, message: &str) {
-        if !self.quiet {
-            self.suspended(|| tell(&MessageLine { level: Level::Warning, message: message.to_owned() }));
-        }
+        self.suspended(|| self.warnings.warn(message));
     }
 }

@@ -10,7 +10,7 @@ use lifeboat_report::lines::{Level, MessageLine};
 use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
-use crate::terminal::{Bar, complain, on_stderr, tell};
+use crate::terminal::{Bar, Warnings, complain, on_stderr, tell};
 use crate::{Failure, GlobalFlags, ProgressForm, ask};
 
 /// The user's side of a running command. Copies of it are of the same command.
@@ -20,6 +20,7 @@ pub struct Ui {
     bar: Arc<Bar>,
     /// What tells progress in place of the bar.
     lines: Option<Arc<Lines>>,
+    warnings: Warnings,
     cancel: CancellationToken,
     /// Why standard output could not be written, the first time that it could not.
     unwritten: Arc<OnceLock<String>>,
@@ -30,9 +31,10 @@ pub struct Ui {
 impl Ui {
     pub(crate) fn new(flags: GlobalFlags, cancel: CancellationToken) -> Self {
         let draws = !flags.no_progress && !flags.json && flags.progress == ProgressForm::Auto;
-        let bar = Arc::new(Bar::new(draws, flags.quiet));
-        let lines = (flags.progress == ProgressForm::Json).then(|| Arc::new(Lines::new(flags.quiet)));
-        Self { flags, bar, lines, cancel, unwritten: Arc::default(), held: Arc::default() }
+        let warnings = Warnings::new(flags.quiet);
+        let bar = Arc::new(Bar::new(draws, warnings.clone()));
+        let lines = (flags.progress == ProgressForm::Json).then(|| Arc::new(Lines::new(warnings.clone())));
+        Self { flags, bar, lines, warnings, cancel, unwritten: Arc::default(), held: Arc::default() }
     }
 
     /// Where long work reports how far it has come.
@@ -139,7 +141,7 @@ impl Ui {
         }
     }
 
-    /// Warns the user on standard error, unless `--quiet` was given.
+    /// Warns the user on standard error. With `--quiet` that comes at the end, and only if the command does not end well.
     pub fn warn(&self, message: &str) {
         self.progress().warn(message);
     }
@@ -175,7 +177,11 @@ impl Ui {
     /// Ends what is drawn, and tells what `--quiet` held back of a command that did not end well.
     pub(crate) fn close(&self, is_well: bool) {
         self.end_progress();
-        if !is_well && let Some(text) = self.held().take() {
+        if is_well {
+            return;
+        }
+        self.warnings.tell_withheld();
+        if let Some(text) = self.held().take() {
             complain(&format!("{}\n", text.trim_end()));
         }
     }
