@@ -8,6 +8,12 @@ use lifeboat_vault::{OpenSnapshot, Problem, TargetFolder, VaultError};
 
 use crate::open::NamedStream;
 
+/// The folder to restore into; with `no_owner` everything in it is left to this user.
+pub(crate) fn target(path: &Path, no_owner: bool) -> Result<TargetFolder, VaultError> {
+    let target = TargetFolder::take(path)?;
+    Ok(if no_owner { target.without_owners() } else { target })
+}
+
 /// Restores one stream into an empty folder.
 pub(crate) async fn into_folder(
     snapshot: &OpenSnapshot,
@@ -29,6 +35,8 @@ pub(crate) async fn into_folder(
         data_bytes: restored.data_bytes,
         damaged: lines(restored.damaged),
         unfinished: lines(restored.unfinished),
+        owners_left: restored.owners_left,
+        set_ids_cleared: restored.set_ids_cleared,
     })
 }
 
@@ -50,6 +58,8 @@ pub(crate) fn none_of(
                 data_bytes: 0,
                 damaged: vec![format!("{}: the list of what is in it cannot be read: {error}", to.display())],
                 unfinished: Vec::new(),
+                owners_left: 0,
+                set_ids_cleared: 0,
             })
         }
         other => Err(other),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -229,4 +230,73 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
     run(command.env("LIFEBOAT_WRITER_KEY", &second)).expect_code(0);
     let said = yard.restore(["ls", "latest", "--identity", &identity]).expect_code(2);
     assert!(said.stderr.contains("the latest of other, the latest of vm"), "{said:?}");
+}
+
+#[test]
+fn a_repository_in_what_is_captured_does_not_capture_itself() {
+    let yard = Yard::in_folder(BINARIES);
+    let home = yard.path("").display().to_string();
+    fs::write(yard.path("file"), "content").unwrap();
+    let said = yard.backup(["run", "--path", &home]).expect_code(0);
+    assert!(said.stderr.contains("the repository itself"), "{said:?}");
+    let identity = yard.path("one.key").display().to_string();
+    let listed = yard.restore(["ls", "latest", "--identity", &identity]).expect_code(0).stdout;
+    assert!(listed.contains("file") && listed.contains("repository"), "{listed}");
+    assert!(!listed.contains("repository/lifeboat.json"), "{listed}");
+}
+
+/// Someone who is not root can set no owner: that is told and no failure, and no program runs as somebody else.
+#[test]
+fn whoever_is_not_root_restores_what_then_belongs_to_them() {
+    if !lifeboat_tests::tree::is_root() {
+        // Only root can make a file of another owner.
+        return;
+    }
+    let yard = Yard::in_folder(BINARIES);
+    let tree = yard.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for (name, mode, owner) in [("plain", 0o640, 1234), ("program", 0o6755, 4321)] {
+        fs::write(tree.join(name), name).unwrap();
+        std::os::unix::fs::chown(tree.join(name), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    yard.snapshot(&tree).expect_code(0);
+    let facts = |path: &std::path::Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.mode() & 0o7777, found.uid())
+    };
+
+    // Root can, unless told not to; missing folders on the way are made.
+    let (with, without) = (yard.path("a/b/with"), yard.path("without"));
+    let said = yard.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
+    assert!(!said.stdout.contains("owners"), "{said:?}");
+    assert_eq!([facts(&with.join("plain")), facts(&with.join("program"))], [(0o640, 1234), (0o6755, 4321)]);
+    let said =
+        yard.restore(["path", "latest", "--no-owner", "--to", without.to_str().unwrap()]).expect_code(0);
+    assert!(said.stdout.contains("owners were not set: 3 items"), "{said:?}");
+    assert!(said.stdout.contains("1 program lost set-user-ID"), "{said:?}");
+    assert_eq!([facts(&without.join("plain")), facts(&without.join("program"))], [(0o640, 0), (0o755, 0)]);
+
+    // As anyone else, with a program, a key and a repository that they can read.
+    let theirs = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    let at = |name: &str| theirs.path().join(name);
+    fs::copy(BINARIES.restore, at("restore")).unwrap();
+    fs::copy(yard.path("one.key"), at("key")).unwrap();
+    lifeboat_tests::repository::copy_folder(std::path::Path::new(&yard.location), &at("repository"));
+    let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(theirs.path()).status().unwrap();
+    assert!(owned.success());
+    let said = run(Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "env", "-i"])
+        .arg(at("restore"))
+        .args(["path", "latest", "--to"])
+        .arg(at("back"))
+        .arg("--repository")
+        .arg(at("repository"))
+        .arg("--identity")
+        .arg(at("key"))
+        .arg("--state-dir")
+        .arg(at("state")))
+    .expect_code(0);
+    assert!(said.stdout.contains("owners were not set: 3 items"), "{said:?}");
+    assert_eq!([facts(&at("back/plain")), facts(&at("back/program"))], [(0o640, 65534), (0o755, 65534)]);
 }

@@ -7,6 +7,7 @@ mod piped;
 mod volume_source;
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -143,6 +144,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let folders = open_folders(&args.what.path, &excludes)?;
     let repository = open_repository(&args.repository, &key.repository).await?;
     let location = repository.location().to_owned();
+    if let Ok(folder) = std::fs::metadata(&location) {
+        excludes.leave_out_repository(folder.dev(), folder.ino());
+    }
     let options = SnapshotOptions {
         host: args.host.clone().unwrap_or_else(host_name),
         tags: args.tag.clone(),

@@ -52,6 +52,10 @@ pub struct RestoredTarget {
     pub damaged: Vec<String>,
     /// Items whose owner, mode, attributes or times could not be set, or that could not be made.
     pub unfinished: Vec<String>,
+    /// How many items belong to the user who restored, because owners were not wanted or only root may set them.
+    pub owners_left: u64,
+    /// On how many of them set-user-ID or set-group-ID was cleared therefore.
+    pub set_ids_cleared: u64,
 }
 
 impl RestoreReport {
@@ -97,6 +101,13 @@ impl Report for RestoreReport {
                     count(target.unfinished.len() as u64, "item")
                 );
                 text.push_str(&first_lines(&target.unfinished, 20));
+            }
+            if target.owners_left > 0 {
+                let items = count(target.owners_left, "item");
+                let _ = write!(text, "  owners were not set: {items} belong to this user");
+                let cleared = count(target.set_ids_cleared, "program");
+                let cleared = format!(", and {cleared} lost set-user-ID or set-group-ID");
+                let _ = writeln!(text, "{}", if target.set_ids_cleared > 0 { &cleared } else { "" });
             }
         }
         let _ = writeln!(text, "restored from {} in {}", &self.snapshot[..12], seconds(self.elapsed_seconds));

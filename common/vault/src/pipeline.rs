@@ -43,7 +43,7 @@ const WRITE_DOWN_EVERY: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long packs that are on their way may take to land when the run ends without a snapshot.
-const LANDING: Duration = Duration::from_millis(700);
+const LANDING: Duration = Duration::from_millis(300);
 
 /// How long what has landed may take to be written down then.
 const LAST_WORDS: Duration = Duration::from_secs(8);

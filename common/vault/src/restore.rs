@@ -48,6 +48,10 @@ pub struct Restored {
     pub damaged: Vec<Problem>,
     /// Items whose owner, mode, attributes or times could not be set, or that could not be made or written.
     pub unfinished: Vec<Problem>,
+    /// How many items belong to this user now, because owners were not wanted or only root may set them.
+    pub owners_left: u64,
+    /// On how many of them set-user-ID or set-group-ID was cleared therefore.
+    pub set_ids_cleared: u64,
 }
 
 /// Something about one path.

@@ -10,6 +10,7 @@ mod write;
 
 pub use exclude::{ExcludeOptions, Excludes, LeftOut};
 pub(crate) use identity::Identity;
+pub(crate) use metadata::Owned;
 pub use patterns::{BadPattern, Patterns};
 pub use target::TargetFolder;
 pub use walk::FolderSource;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::{StreamKind, TargetFolder};
+use lifeboat_vault::StreamKind;
 
 use crate::open::SnapshotFlags;
 use crate::{bring, open};
@@ -24,6 +24,11 @@ pub(crate) struct Args {
     /// The folder to restore into
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+    /// Leave everything to this user: no owner is set, and programs lose set-user-ID
+    ///
+    /// Only root may set owners, so this is what anyone else gets in any case.
+    #[arg(long)]
+    no_owner: bool,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -41,11 +46,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             ));
         }
         [only] => {
-            let to = TargetFolder::take(&args.to)?;
+            let to = bring::target(&args.to, args.no_owner)?;
             targets.push(bring::into_folder(&snapshot, only, to, ui).await?);
         }
         several => {
-            let above = TargetFolder::take(&args.to)?;
+            let above = bring::target(&args.to, args.no_owner)?;
             for stream in several {
                 let to = above.make_below(&stream.name)?;
                 let path = to.path().to_owned();

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// A folder to restore into instead
     #[arg(long, value_name = "DIR")]
     to_dir: Option<PathBuf>,
+    /// Leave everything to this user: no owner is set, and programs lose set-user-ID
+    #[arg(long, requires = "to_dir")]
+    no_owner: bool,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -39,7 +42,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let streams = open::streams(&snapshot).await?;
     let stream = open::named(&streams, &[StreamKind::Volume], "volume", &args.volume)?;
     let target = if let Some(folder) = &args.to_dir {
-        bring::into_folder(&snapshot, stream, TargetFolder::take(folder)?, ui).await?
+        bring::into_folder(&snapshot, stream, bring::target(folder, args.no_owner)?, ui).await?
     } else {
         let name = args.to.as_deref().unwrap_or(&args.volume);
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;

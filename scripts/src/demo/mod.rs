@@ -31,6 +31,9 @@ use crate::setup;
 use crate::terminal::Terminal;
 use crate::workspace;
 
+/// What the first build took on a machine with two cores.
+const FIRST_BUILD: &str = "\nThe programs are not built yet: that takes about 10 minutes on two cores, and the demo itself about 2.";
+
 /// Set for the second half of the demo, which ignores Ctrl-C: how many steps were told.
 const SECOND_HALF: &str = "LIFEBOAT_DEMO_SECOND_HALF";
 
@@ -81,6 +84,9 @@ fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
             // Volumes lie in folders of root's.
             need_root("reading volumes")
         })?;
+    }
+    if !target().join("release/lifeboat-backup").exists() {
+        terminal.line(FIRST_BUILD);
     }
     narrator.step("Build the four programs", || {
         // As the README says to install them, so that it is built once for both.

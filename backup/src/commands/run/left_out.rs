@@ -52,6 +52,9 @@ impl LeaveOut {
                 None => format!("the pattern `{pattern}` left nothing out"),
             });
         }
+        if excludes.left_out().repositories > 0 {
+            ui.note("the repository itself lies in what was captured: its folder is kept empty");
+        }
         let asked = self.exclude_caches
             || self.one_file_system
             || !(self.exclude.is_empty() && self.exclude_from.is_empty());

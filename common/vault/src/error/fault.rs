@@ -143,6 +143,13 @@ impl Fault for VaultError {
                      not at fault"
                         .to_owned()
                 }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "restore into a folder on a file system that can be written to".to_owned()
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "restore into a folder that this user may write to, or run as root".to_owned()
+                }
+                io::ErrorKind::NotADirectory => "name a folder, and no file, on the way there".to_owned(),
                 _ => return None,
             },
             Self::BadName { .. } => {

@@ -9,7 +9,7 @@ use super::contents::{Brought, NotWhole};
 use super::{Made, Problem, Restored};
 use crate::VaultError;
 use crate::item::{Content, ItemKind};
-use crate::tree::TreeWriter;
+use crate::tree::{Owned, TreeWriter};
 
 /// Ends the restore of one stream. Where it ended early, only what is not whole is taken away.
 pub(super) fn finish(
@@ -78,9 +78,17 @@ fn set_metadata(tree: &mut TreeWriter, made: &Made, place: usize, restored: &mut
         restored.data_bytes += item.content.as_ref().map_or(0, Content::bytes);
     }
     // A hard link has its file's metadata, which the file's own item sets.
-    if item.kind != ItemKind::HardLink
-        && let Err(error) = tree.finish(item, made.identities[place])
-    {
-        restored.unfinished.push(Problem { path: tree.path_of(item), reason: error.to_string() });
+    if item.kind == ItemKind::HardLink {
+        return;
+    }
+    match tree.finish(item, made.identities[place]) {
+        Ok(Owned::AsCaptured) => {}
+        Ok(Owned::ByThisUser { set_ids_cleared }) => {
+            restored.owners_left += 1;
+            restored.set_ids_cleared += u64::from(set_ids_cleared);
+        }
+        Err(error) => {
+            restored.unfinished.push(Problem { path: tree.path_of(item), reason: error.to_string() });
+        }
     }
 }

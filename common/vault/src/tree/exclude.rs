@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -24,6 +25,9 @@ pub struct Excludes {
     items: AtomicU64,
     cache_folders: AtomicU64,
     mount_points: AtomicU64,
+    /// Device and inode of the repository's folder.
+    repository: OnceLock<(u64, u64)>,
+    repositories: AtomicU64,
 }
 
 /// What is left out besides what patterns name.
@@ -44,6 +48,8 @@ pub struct LeftOut {
     pub cache_folders: u64,
     /// Folders that were kept empty because another file system begins there.
     pub mount_points: u64,
+    /// How often the repository's own folder was met, and kept empty.
+    pub repositories: u64,
 }
 
 impl Excludes {
@@ -60,7 +66,23 @@ impl Excludes {
             items: read(&self.items),
             cache_folders: read(&self.cache_folders),
             mount_points: read(&self.mount_points),
+            repositories: read(&self.repositories),
         }
+    }
+
+    /// From now on keeps the folder of this device and inode empty: the one of the repository, which would grow by itself.
+    pub fn leave_out_repository(&self, device: u64, inode: u64) {
+        // It is one and the same for all of a run.
+        let _ = self.repository.set((device, inode));
+    }
+
+    /// Whether the folder is the repository's own; counts it if so.
+    pub(super) fn is_repository(&self, device: u64, inode: u64) -> bool {
+        let is_it = self.repository.get() == Some(&(device, inode));
+        if is_it {
+            count(&self.repositories);
+        }
+        is_it
     }
 
     /// The patterns that have made no difference so far.

@@ -77,41 +77,86 @@ fn handle_path(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
 
+/// Whose an item is once its metadata is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owned {
+    /// As it was captured.
+    AsCaptured,
+    /// This user's: owners were not wanted, or only root may set them.
+    ByThisUser {
+        /// Whether set-user-ID or set-group-ID was cleared.
+        set_ids_cleared: bool,
+    },
+}
+
+/// What only root may set, besides owners: attributes of these names.
+const OF_ROOT: [&[u8]; 2] = [b"trusted.", b"security."];
+
 /// Sets owner, attributes, mode and times of what `handle` was opened on, in the order in which none undoes another: a
 /// new owner clears set-user-ID and file capabilities, and everything before the times changes the times.
 ///
-/// Where the owner cannot be set, a program does not run with the rights of the owner that it has instead:
-/// set-user-ID, set-group-ID and capabilities are left out.
-pub(super) fn apply(handle: BorrowedFd<'_>, item: &Item) -> io::Result<()> {
+/// Where the owner is not set, a program does not run with the rights of the owner that it has instead: set-user-ID,
+/// set-group-ID and capabilities are left out.
+pub(super) fn apply(handle: BorrowedFd<'_>, item: &Item, with_owner: bool) -> io::Result<Owned> {
+    if !with_owner {
+        return apply_to_owned(handle, item, None, false);
+    }
     let (uid, gid) = (Uid::from_raw(item.uid), Gid::from_raw(item.gid));
     let owned = rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH);
-    apply_to_owned(handle, item, owned.map_err(io::Error::from))
+    apply_to_owned(handle, item, Some(owned), rustix::process::geteuid().is_root())
 }
 
-fn apply_to_owned(handle: BorrowedFd<'_>, item: &Item, owned: io::Result<()>) -> io::Result<()> {
-    let is_owned = owned.is_ok();
-    let mut first_error = owned.err();
-    let mut note = |result: Result<(), Errno>| {
-        if let Err(error) = result {
-            first_error.get_or_insert(error.into());
-        }
+/// `owned` is what came of setting the owner, if that was wanted.
+fn apply_to_owned(
+    handle: BorrowedFd<'_>,
+    item: &Item,
+    owned: Option<Result<(), Errno>>,
+    is_root: bool,
+) -> io::Result<Owned> {
+    let is_owned = owned == Some(Ok(()));
+    let mut failed: Vec<String> = Vec::new();
+    let mut kind = None;
+    let mut note = |what: String, error: Errno| {
+        let error = io::Error::from(error);
+        failed.push(format!("its {what} cannot be set: {error}"));
+        kind.get_or_insert(error.kind());
     };
+    match owned {
+        // Everybody knows that only root gives files away.
+        Some(Err(Errno::PERM)) if !is_root => {}
+        Some(Err(error)) => note("owner".to_owned(), error),
+        Some(Ok(())) | None => {}
+    }
     let path = handle_path(handle);
+    let is_of_root = |name: &[u8]| OF_ROOT.iter().any(|beginning| name.starts_with(beginning));
     for xattr in item.xattrs.iter().flatten().filter(|x| is_owned || &x.name[..] != CAPABILITIES) {
-        note(rustix::fs::setxattr(&path, &xattr.name[..], &xattr.value, XattrFlags::empty()));
+        match rustix::fs::setxattr(&path, &xattr.name[..], &xattr.value, XattrFlags::empty()) {
+            Err(Errno::PERM) if !is_root && is_of_root(&xattr.name) => {}
+            Err(error) => {
+                note(format!("attribute {}", String::from_utf8_lossy(&xattr.name)), error);
+            }
+            Ok(()) => {}
+        }
     }
     if item.kind != ItemKind::Symlink {
         let mode = mode_to_set(item.mode, is_owned);
-        note(rustix::fs::chmodat(CWD, &path, Mode::from_raw_mode(mode), AtFlags::empty()));
-    }
-    note(rustix::fs::utimensat(CWD, &path, &times(item), AtFlags::empty()));
-    match first_error {
-        None => Ok(()),
-        Some(error) if !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink => {
-            let text = format!("{error}; set-user-ID and set-group-ID were cleared");
-            Err(io::Error::new(error.kind(), text))
+        if let Err(error) = rustix::fs::chmodat(CWD, &path, Mode::from_raw_mode(mode), AtFlags::empty()) {
+            note("mode".to_owned(), error);
         }
-        Some(error) => Err(error),
+    }
+    if let Err(error) = rustix::fs::utimensat(CWD, &path, &times(item), AtFlags::empty()) {
+        note("times".to_owned(), error);
+    }
+    let set_ids_cleared = !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink;
+    match kind {
+        None if is_owned => Ok(Owned::AsCaptured),
+        None => Ok(Owned::ByThisUser { set_ids_cleared }),
+        Some(kind) => {
+            if set_ids_cleared {
+                failed.push("set-user-ID and set-group-ID were cleared".to_owned());
+            }
+            Err(io::Error::new(kind, failed.join("; ")))
+        }
     }
 }
 
@@ -169,10 +214,16 @@ mod tests {
         let path = folder.path().join("program");
         let program = File::create(&path).unwrap();
         let item = Item { mode: 0o6755, xattrs: None, ..file(b"program") };
-        let refused = Err(io::Error::from(Errno::PERM));
-        let error = apply_to_owned(program.as_fd(), &item, refused).unwrap_err();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
-        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        assert!(error.to_string().ends_with("set-user-ID and set-group-ID were cleared"), "{error}");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        // Root is told that it could not; anyone else could not expect it.
+        let refused = Some(Err(Errno::PERM));
+        let error = apply_to_owned(program.as_fd(), &item, refused, true).unwrap_err();
+        assert_eq!((mode(), error.kind()), (0o755, io::ErrorKind::PermissionDenied));
+        let said = error.to_string();
+        assert!(said.starts_with("its owner cannot be set: ") && said.ends_with("were cleared"), "{said}");
+        let cleared = Owned::ByThisUser { set_ids_cleared: true };
+        assert_eq!(apply_to_owned(program.as_fd(), &item, refused, false).unwrap(), cleared);
+        assert_eq!(apply(program.as_fd(), &item, false).unwrap(), cleared);
+        assert_eq!(mode(), 0o755);
     }
 }

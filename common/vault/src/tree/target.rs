@@ -25,6 +25,8 @@ pub struct TargetFolder {
     folder: Arc<OwnedFd>,
     /// What the folder was before; `None` for one that was made for the restore.
     before: Option<Before>,
+    /// Whether what is restored gets its owners back.
+    gets_owners: bool,
 }
 
 /// The owner and mode of a folder that existed before.
@@ -55,13 +57,29 @@ fn ownership(owner: u32, user: u32) -> Ownership {
 }
 
 impl TargetFolder {
-    /// Takes the folder at `path`, which must be empty; makes it where it is missing. The way to it is the caller's:
+    /// Leaves all that is restored to this user, and programs without set-user-ID therefore.
+    #[must_use]
+    pub fn without_owners(self) -> Self {
+        Self { gets_owners: false, ..self }
+    }
+
+    pub(crate) fn gets_owners(&self) -> bool {
+        self.gets_owners
+    }
+
+    /// Takes the folder at `path`, which must be empty; makes it, and those above it, where it is missing. The way to it is the caller's:
     /// links in `path` are followed where the folder exists already.
     pub fn take(path: &Path) -> Result<Self, VaultError> {
         let failed = |error: Errno| VaultError::Target { path: path.to_owned(), source: error.into() };
         let is_new = match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
+            Err(Errno::NOENT) => {
+                let above = path.parent().unwrap_or(path);
+                let failed = |source| VaultError::Target { path: above.to_owned(), source };
+                std::fs::create_dir_all(above).map_err(failed)?;
+                return Self::take(path);
+            }
             Err(error) => return Err(failed(error)),
         };
         let flags = if is_new { OPEN_FOLDER } else { OPEN_FOLDER.difference(OFlags::NOFOLLOW) };
@@ -80,7 +98,7 @@ impl TargetFolder {
         let failed = |error: Errno| VaultError::Target { path: path.clone(), source: error.into() };
         rustix::fs::mkdirat(&*self.folder, name, Mode::RWXU).map_err(failed)?;
         let folder = rustix::fs::openat(&*self.folder, name, OPEN_FOLDER, Mode::empty()).map_err(failed)?;
-        Self::close_to_others(path, folder, true)
+        Ok(Self { gets_owners: self.gets_owners, ..Self::close_to_others(path, folder, true)? })
     }
 
     /// Makes an open folder private: the owner first, then the mode, then the ACLs that it may have inherited. It must
@@ -114,7 +132,7 @@ impl TargetFolder {
             before.give_back(folder.as_fd()).map_err(failed)?;
             return Err(not_empty());
         }
-        Ok(Self { path, folder: Arc::new(folder), before: (!is_new).then_some(before) })
+        Ok(Self { path, folder: Arc::new(folder), before: (!is_new).then_some(before), gets_owners: true })
     }
 
     /// Where it lies, for people.

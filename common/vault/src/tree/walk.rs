@@ -136,7 +136,9 @@ impl FolderSource {
                 found.item.device = Some(Device { major, minor });
             }
             ItemKind::File => file(&mut found, folder, name, &stat),
-            ItemKind::Folder if self.excludes.leaves_out_device(stat.st_dev, self.device) => {}
+            ItemKind::Folder
+                if self.excludes.leaves_out_device(stat.st_dev, self.device)
+                    || self.excludes.is_repository(stat.st_dev, stat.st_ino) => {}
             ItemKind::Folder => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let fd = rustix::fs::openat(folder, name, flags, Mode::empty())?;

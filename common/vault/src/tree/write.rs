@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::identity::{Identity, exchanged};
-use super::metadata::apply;
+use super::metadata::{Owned, apply};
 use super::target::{OPEN_FOLDER, TargetFolder};
 use crate::VaultError;
 use crate::item::{Item, ItemKind};
@@ -175,15 +175,15 @@ impl TreeWriter {
 
     /// Gives the item, which was made as `identity`, its owner, attributes, mode and times. Folders come last, the
     /// innermost first.
-    pub(crate) fn finish(&mut self, item: &Item, identity: Identity) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, item: &Item, identity: Identity) -> io::Result<Owned> {
         let (parent, name) = split(&item.path);
         if name.is_empty() {
-            return apply(self.folders.root.as_fd(), item);
+            return apply(self.folders.root.as_fd(), item, self.target.gets_owners());
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(self.folders.open(parent)?, name, flags, Mode::empty())?;
         identity.check(&handle)?;
-        apply(handle.as_fd(), item)
+        apply(handle.as_fd(), item, self.target.gets_owners())
     }
 
     /// Empties a file, so that none of its names leads to wrong bytes even where one stays.
