@@ -9,7 +9,7 @@ use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog
 ///
 /// This takes a recovery key: the file that `lifeboat-backup init` wrote.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-restore", version, max_term_width = 100)]
+#[command(name = "lifeboat-restore", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,

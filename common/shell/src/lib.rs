@@ -9,6 +9,7 @@ mod ask;
 pub mod describe;
 mod failure;
 mod flags;
+mod help;
 mod host;
 mod keys;
 mod lines;
