@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog};
+use crate::commands::{diff, dump, find, gc, list, ls, path, rehearse, volume, watchdog};
 
 /// Brings snapshots back, and rehearses restores in scratch containers
 ///
@@ -20,6 +20,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     List(list::Args),
+    Find(find::Args),
     Ls(ls::Args),
     Dump(dump::Args),
     Path(path::Args),
