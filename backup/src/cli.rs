@@ -12,7 +12,7 @@ use crate::commands::{
 /// The host that runs this can add snapshots and cannot read them back: that takes a recovery key, which stays
 /// elsewhere.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-backup", version, max_term_width = 100)]
+#[command(name = "lifeboat-backup", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,

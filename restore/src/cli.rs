@@ -3,13 +3,13 @@
 use clap::{Parser, Subcommand};
 use lifeboat_shell::{GlobalFlags, Program, pages};
 
-use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog};
+use crate::commands::{diff, dump, find, gc, list, ls, path, rehearse, volume, watchdog};
 
 /// Brings snapshots back, and rehearses restores in scratch containers
 ///
 /// This takes a recovery key: the file that `lifeboat-backup init` wrote.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-restore", version, max_term_width = 100)]
+#[command(name = "lifeboat-restore", version)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
@@ -20,6 +20,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     List(list::Args),
+    Find(find::Args),
     Ls(ls::Args),
     Dump(dump::Args),
     Path(path::Args),

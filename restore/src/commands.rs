@@ -2,6 +2,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod dump;
+pub(crate) mod find;
 pub(crate) mod gc;
 pub(crate) mod list;
 pub(crate) mod ls;

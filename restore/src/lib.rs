@@ -3,6 +3,7 @@
 //! One way through: parse (`cli`), run one verb (`commands`), report, exit code. The drill is [`rehearsal`]; it knows
 //! a snapshot only as a [`rehearsal::RecoveryPoint`], and `recovery_point` is the vault's.
 
+mod address;
 mod bring;
 mod cli;
 mod commands;
@@ -13,7 +14,7 @@ pub mod rehearsal;
 use lifeboat_shell::{Failure, Outcome, Ui, pages};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{diff, dump, gc, list, ls, path, rehearse, volume, watchdog};
+use crate::commands::{diff, dump, find, gc, list, ls, path, rehearse, volume, watchdog};
 
 /// Runs the process's command line and returns its exit code.
 pub fn main() -> std::process::ExitCode {
@@ -24,6 +25,7 @@ pub fn main() -> std::process::ExitCode {
 async fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
     match cli.verb {
         Verb::List(args) => list::run(args, ui).await,
+        Verb::Find(args) => find::run(args, ui).await,
         Verb::Ls(args) => ls::run(args, ui).await,
         Verb::Dump(args) => dump::run(args, ui).await,
         Verb::Path(args) => path::run(args, ui).await,

@@ -4,10 +4,13 @@ use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags, WhichFlags};
 pub(crate) use lifeboat_vault::NamedStream;
 use lifeboat_vault::{OpenSnapshot, StreamKind, VaultError};
 
+use crate::address::Address;
+
 /// Which snapshot, and how to read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotFlags {
-    /// An id, the first digits of one, `latest`, or `latest:VOLUME`
+    /// An id, the first digits of one, or `latest`. With `:NAME` the captured volume or folder of that name is meant, with
+    /// `:NAME/PATH` what lies in it, as `find` prints it
     #[arg(value_name = "SNAP")]
     pub(crate) snapshot: String,
     #[command(flatten)]
@@ -18,12 +21,51 @@ pub(crate) struct SnapshotFlags {
     pub(crate) which: WhichFlags,
 }
 
-/// Finds the snapshot that the flags name and opens it.
-pub(crate) async fn snapshot(flags: &SnapshotFlags) -> Result<OpenSnapshot, Failure> {
+/// An open snapshot, and what of it is meant.
+pub(crate) struct Place {
+    pub(crate) snapshot: OpenSnapshot,
+    /// All its streams.
+    pub(crate) streams: Vec<NamedStream>,
+    /// The one that is named.
+    pub(crate) stream: Option<NamedStream>,
+    /// What is named in it.
+    pub(crate) path: Option<String>,
+}
+
+/// Finds and opens what the flags name.
+pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
+    let address = Address::parse(&flags.snapshot)?;
     let restorer = flags.keys.open(&flags.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
-    let snapshot = flags.which.find(listing, &flags.snapshot)?;
-    Ok(restorer.open_snapshot(snapshot).await?)
+    let listing = flags.which.narrow(restorer.viewer().snapshots().await?);
+    let find = |name: &str| listing.find(name, flags.which.host.as_deref());
+    let found = match (address.snapshot, address.stream) {
+        // The names of folders are sealed: only the contents of a snapshot tell whether it holds one.
+        ("latest", Some(stream)) => match find(&format!("latest:{stream}")) {
+            Err(VaultError::NoSuchSnapshot { .. }) => find("latest")?,
+            other => other?,
+        },
+        (name, _) => find(name)?,
+    };
+    let snapshot = restorer.open_snapshot(found).await?;
+    let streams = streams(&snapshot).await?;
+    let stream = match address.stream {
+        Some(name) => Some(meant(&snapshot, &streams, name)?.clone()),
+        None => None,
+    };
+    Ok(Place { snapshot, streams, stream, path: address.path.map(str::to_owned) })
+}
+
+/// The stream of that name, or the one that is stored under it.
+fn meant<'s>(
+    snapshot: &OpenSnapshot,
+    streams: &'s [NamedStream],
+    name: &str,
+) -> Result<&'s NamedStream, VaultError> {
+    let kinds = [StreamKind::Volume, StreamKind::Path, StreamKind::Stdin];
+    named(streams, &kinds, "volume or folder", name).or_else(|error| {
+        let stored = snapshot.snapshot().streams().position(|stream| stream.name == name);
+        stored.and_then(|index| streams.iter().find(|stream| stream.index == index)).ok_or(error)
+    })
 }
 
 /// All streams of a snapshot, by the names that people give them.

@@ -49,6 +49,10 @@ impl RecoveryPoint for VaultPoint {
         self.snapshot.snapshot().time()
     }
 
+    fn host(&self) -> Option<String> {
+        Some(self.snapshot.snapshot().host().to_owned())
+    }
+
     /// The weakest of the volumes' ways: one that was read live makes the whole of several moments.
     fn consistency(&self) -> Option<Mode> {
         let volumes = self.snapshot.snapshot().streams().filter(|stream| stream.kind == StreamKind::Volume);

@@ -7,7 +7,7 @@ use crate::commands::{attest, blob, image, keygen, snapshot};
 
 /// Signs images, SBOMs, files and snapshots so that lifeboat-verify, cosign and other Sigstore tools can verify them
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-sign", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "lifeboat-sign", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,

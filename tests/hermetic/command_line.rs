@@ -9,7 +9,7 @@ use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 
-const PROGRAMS: [(&str, &str); 4] = [
+pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("lifeboat-backup", env!("CARGO_BIN_EXE_tested-backup")),
     ("lifeboat-restore", env!("CARGO_BIN_EXE_tested-restore")),
     ("lifeboat-sign", env!("CARGO_BIN_EXE_tested-sign")),

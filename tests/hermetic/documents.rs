@@ -46,6 +46,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     (BINARIES.backup, "repair", "repair"),
     (BINARIES.backup, "doctor", "doctor"),
     (BINARIES.restore, "list --identity one.key", "list"),
+    (BINARIES.restore, "find file --identity one.key", "find"),
     (BINARIES.restore, "ls latest --identity one.key", "ls"),
     (BINARIES.restore, "path latest --to target --identity one.key", "restore"),
     (BINARIES.restore, "diff latest target --identity one.key", "diff"),

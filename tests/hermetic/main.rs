@@ -15,6 +15,7 @@ mod documents;
 mod errors;
 mod exclude;
 mod forgetting;
+mod help;
 mod interrupting;
 mod members;
 mod progress;

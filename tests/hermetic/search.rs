@@ -81,15 +81,71 @@ fn a_find_for_people_is_a_line_for_each_item_and_a_sum() {
     let said = reading(&yard, &["find", "etc/**"]).expect_code(0).stdout;
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 4, "{said}");
-    assert!(lines[0].starts_with(&id[..12]) && lines[0].contains("  folder  "), "{said}");
-    assert!(lines[1].ends_with("  source/etc/app/more.conf"), "{said}");
+    assert!(lines[0].contains("  folder  "), "{said}");
+    assert!(lines[1].ends_with(&format!("  {}:source/etc/app/more.conf", &id[..12])), "{said}");
     assert_eq!(lines[3], "3 items found in 1 snapshot");
     // The last column is what `dump` takes.
-    let path = lines[1].rsplit("  ").next().unwrap();
-    assert_eq!(yard.restore(["dump", &id, path]).expect_code(0).stdout, "etc/app/more.conf");
+    let address = lines[1].rsplit("  ").next().unwrap();
+    assert_eq!(yard.restore(["dump", address]).expect_code(0).stdout, "etc/app/more.conf");
     assert_eq!(reading(&yard, &["find", "etc/**", "--quiet"]).expect_code(0).stdout, "");
     let said = reading(&yard, &["find", "nowhere"]).expect_code(0).stdout;
     assert_eq!(said, "nothing found in 1 snapshot\n");
+}
+
+/// Both programs find the same, and what they print is what the verbs that look and bring back take.
+#[test]
+fn what_find_prints_names_the_same_item_everywhere() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = small_tree(&yard);
+    let other = yard.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("a.sql"), b"of the other").unwrap();
+    let id = snapshot(&yard, &source, &["--path", other.to_str().unwrap()]);
+    let said = yard.restore(["find", "a.sql"]).expect_code(0).stdout;
+    assert_eq!(said, reading(&yard, &["find", "a.sql"]).expect_code(0).stdout);
+    let document = yard.restore(["find", "a.sql", "--json"]).expect_code(0).json();
+    let addresses: Vec<&str> = document["matches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(addresses, [format!("{id}:source/data/a.sql"), format!("{id}:other/a.sql")]);
+
+    let dumped = |args: &[&str]| yard.restore([&["dump"], args].concat()).expect_code(0).stdout;
+    let listed = |args: &[&str]| -> Vec<String> {
+        let document = yard.restore([&["ls", "--json"], args].concat()).expect_code(0).json();
+        let items = document["items"].as_array().unwrap().iter();
+        items
+            .map(|item| format!("{}:{}", item["stream"].as_str().unwrap(), item["path"].as_str().unwrap()))
+            .collect()
+    };
+    assert_eq!(dumped(&[addresses[0]]), "data/a.sql");
+    assert_eq!(dumped(&["latest:other", "a.sql"]), "of the other");
+    assert_eq!(dumped(&["latest", "other/a.sql"]), "of the other");
+    assert_eq!(listed(&[addresses[0]]), ["source:data/a.sql"]);
+    assert_eq!(listed(&["latest", "source/data/a.sql"]), ["source:data/a.sql"]);
+    assert_eq!(listed(&["latest", "data/a.sql"]), ["source:data/a.sql"]);
+    for whole in [&["latest:other"][..], &[&format!("{}:other", &id[..12])], &["latest", "other"]] {
+        assert_eq!(listed(whole), ["other:", "other:a.sql"]);
+    }
+    assert_eq!(listed(&["latest:source", "data/old"]), ["source:data/old", "source:data/old/b.SQL"]);
+
+    let target = yard.path("target").display().to_string();
+    yard.restore(["path", "latest:other", "--to", &target]).expect_code(0);
+    assert_eq!(fs::read(yard.path("target/a.sql")).unwrap(), b"of the other");
+    yard.restore(["diff", "latest:other", &target]).expect_code(0);
+    for (args, what) in [
+        (&["path", addresses[0], "--to", "elsewhere"][..], "a part of what was captured"),
+        (&["ls", "latest:nothing"], "nothing"),
+        (&["ls", "latest:"], "SNAP:NAME"),
+        (&["dump", "latest:source"], "names no file"),
+        (&["dump", "latest"], "names no file"),
+        (&["volume", "latest"], "names no volume"),
+    ] {
+        let said = yard.restore(args).expect_code(2);
+        assert!(said.stderr.contains(what), "{args:?}: {}", said.stderr);
+    }
 }
 
 #[test]

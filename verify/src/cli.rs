@@ -7,7 +7,7 @@ use crate::commands::{attestation, blob, image, replay, snapshot, tree, trusted_
 
 /// Verifies images, SBOMs, files and snapshots that lifeboat-sign, cosign or another Sigstore tool signed
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-verify", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "lifeboat-verify", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,

@@ -1,104 +1,21 @@
 //! `find`: items by their paths, in all snapshots.
 
-use lifeboat_report::search::{FindReport, FoundLine};
-use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe};
-use lifeboat_vault::item::Item;
-use lifeboat_vault::{NamedStream, Patterns, Restorer, Snapshot, VaultError};
+use lifeboat_shell::{Failure, FindArgs, Outcome, Ui};
 
 /// Find files in snapshots by their names or paths
 ///
-/// This takes a recovery key: paths are not for the hosts that back up. Every line tells the snapshot, its time, what
-/// was found, its size, and where; the last column is what `lifeboat-restore dump` takes. Finding nothing is no failure.
+/// This takes a recovery key: paths are not for the hosts that back up. Every line tells the snapshot's time, what was
+/// found, its size, and where: `SNAP:NAME/PATH`, as `lifeboat-restore ls` and `lifeboat-restore dump` take it. Finding
+/// nothing is no failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup find '*.sql' -r s3://bucket/backups --identity safe-1.key
   lifeboat-backup find /etc/nginx/nginx.conf --host web-1 -r /srv/backups --identity safe-1.key")]
 pub(crate) struct Args {
-    /// What to find, as in a .gitignore file: a name (`*.sql`), or a path below a captured folder or volume
-    /// (`base/*/pg_control`), or with a slash in front also one on the host (`/etc/**/*.conf`)
-    #[arg(value_name = "PATTERN")]
-    pattern: String,
-    /// Take small and capital letters for the same
-    #[arg(short, long)]
-    ignore_case: bool,
     #[command(flatten)]
-    repository: RepositoryFlags,
-    #[command(flatten)]
-    keys: RecoveryFlags,
-    /// Only snapshots of this host
-    #[arg(long, value_name = "H")]
-    host: Option<String>,
-    /// Only snapshots with this tag; give it more than once to ask for all of them
-    #[arg(long, value_name = "T", value_parser = lifeboat_shell::tag)]
-    tag: Vec<String>,
-    /// Only this snapshot: an id, the first digits of one, `latest` or `latest:VOLUME`; can be given more than once
-    #[arg(long, value_name = "SNAP")]
-    snapshot: Vec<String>,
+    search: FindArgs,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    if args.pattern.starts_with('!') {
-        return Err(Failure::usage(
-            format!("`{}` says what is not wanted, and nothing that is", args.pattern),
-            "write `\\!` for a name that begins with an exclamation mark",
-        ));
-    }
-    let patterns = Patterns::parse([&args.pattern], args.ignore_case)?;
-    let restorer = args.keys.open(&args.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
-    let listing = listing.select(args.host.as_deref(), &args.tag, &args.snapshot)?;
-    let mut report = FindReport {
-        pattern: args.pattern,
-        snapshots: 0,
-        found: 0,
-        matches: Vec::new(),
-        unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
-    };
-    for snapshot in listing.snapshots {
-        let name = snapshot.short_id();
-        match search(&restorer, snapshot, &patterns, &mut report, ui).await {
-            Ok(()) => report.snapshots += 1,
-            Err(
-                error @ (VaultError::Damaged { .. }
-                | VaultError::Missing { .. }
-                | VaultError::LostFrame { .. }),
-            ) => report.unreadable.push(format!("snapshot {name}: {error}")),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    ui.report(&report);
-    Ok(if report.unreadable.is_empty() { Outcome::Done } else { Outcome::Negative })
-}
-
-async fn search(
-    restorer: &Restorer,
-    snapshot: Snapshot,
-    patterns: &Patterns,
-    report: &mut FindReport,
-    ui: &Ui,
-) -> Result<(), VaultError> {
-    let open = restorer.open_snapshot(snapshot).await?;
-    let each = |stream: &NamedStream, item: &Item| {
-        let found = line(open.snapshot(), stream, item);
-        ui.line(&found.text());
-        report.found += 1;
-        if ui.is_json() {
-            report.matches.push(found);
-        }
-    };
-    open.find(patterns, &ui.progress(), ui.cancellation(), each).await
-}
-
-fn line(snapshot: &Snapshot, stream: &NamedStream, item: &Item) -> FoundLine {
-    let (path, path_hex) = describe::bytes(&item.path);
-    FoundLine {
-        snapshot: snapshot.id().to_string(),
-        time: snapshot.time(),
-        host: snapshot.host().to_owned(),
-        kind: describe::item_kind(item.kind).to_owned(),
-        size_bytes: item.size,
-        stream: stream.name.clone(),
-        path,
-        path_hex,
-    }
+    lifeboat_shell::find(args.search, ui).await
 }

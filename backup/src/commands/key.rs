@@ -34,27 +34,42 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum KeyVerb {
     /// Show who may do what
+    #[command(after_help = "Example:
+  lifeboat-backup key list -r /srv/backups --writer-key /etc/lifeboat/writer.key")]
     List(ListArgs),
     /// Add a recovery key, a backup host or a keeper
+    #[command(after_help = "Examples:
+  lifeboat-backup key add writer web-2.key -r /srv/backups --identity safe-1.key
+  lifeboat-backup key add recovery safe-3.key -r /srv/backups --identity safe-1.key")]
     Add(AddArgs),
     /// Remove a recipient, a backup host or a keeper
     ///
     /// On a terminal it says whose key it is and asks first. It protects what is written from now on. A removed recipient
     /// could read everything until now and may have copies; a removed host's snapshots stay, up to the newest one or up to --last.
+    #[command(after_help = "Example:
+  lifeboat-backup key remove 3f9a12c0 -r /srv/backups --identity safe-1.key")]
     Remove(remove::RemoveArgs),
     /// Seal what is written from now on to a new data identity
+    #[command(after_help = "Example:
+  lifeboat-backup key rotate -r /srv/backups --identity safe-1.key")]
     Rotate(ChangeArgs),
     /// Set for how many days, and how many, snapshots are kept whatever is asked
     ///
     /// What is not given stays as it is. Lowering either is asked about first; without a terminal it takes --yes.
+    #[command(after_help = "Example:
+  lifeboat-backup key floor --floor-days 14 -r /srv/backups --identity safe-1.key")]
     Floor(FloorArgs),
     /// Print the public keys: with them anyone can check who made a snapshot
+    #[command(after_help = "Example:
+  lifeboat-backup key export -r /srv/backups --writer-key /etc/lifeboat/writer.key")]
     Export(ListArgs),
     /// Write the recovery sheet: a page to print and keep with a recovery key
     ///
     /// It says where the repository lies, its fingerprint, and the commands that bring back and check what the newest
     /// snapshots hold. It holds no secret, and names hosts, volumes and folders. A recovery key knows them all; a writer
     /// key knows its group's, without the paths of folders. Make a new one when what is backed up changes.
+    #[command(after_help = "Example:
+  lifeboat-backup key sheet recovery-sheet.html -r /srv/backups --identity safe-1.key")]
     Sheet(sheet::SheetArgs),
 }
 
@@ -91,6 +106,8 @@ struct AddArgs {
 #[derive(Debug, clap::Subcommand)]
 enum NewMember {
     /// Make one more recovery key, which reads everything
+    #[command(after_help = "Example:
+  lifeboat-backup key add recovery safe-3.key -r /srv/backups --identity safe-1.key")]
     Recovery {
         /// Where to write the recovery key
         #[arg(value_name = "FILE")]
@@ -99,6 +116,8 @@ enum NewMember {
         change: ChangeArgs,
     },
     /// Let the holder of a public key recover everything
+    #[command(after_help = "Example:
+  lifeboat-backup key add recipient age1pq1… -r /srv/backups --identity safe-1.key")]
     Recipient {
         /// An age recipient, an SSH public key, or `passphrase`
         #[arg(value_name = "R")]
@@ -107,6 +126,8 @@ enum NewMember {
         change: ChangeArgs,
     },
     /// Enrol a backup host
+    #[command(after_help = "Example:
+  lifeboat-backup key add writer web-2.key -r /srv/backups --identity safe-1.key")]
     Writer {
         /// Where to write the host's writer key
         #[arg(value_name = "FILE")]
@@ -119,6 +140,8 @@ enum NewMember {
         change: ChangeArgs,
     },
     /// Enrol a keeper, who checks and prunes and reads no path and no content
+    #[command(after_help = "Example:
+  lifeboat-backup key add keeper keeper.key -r /srv/backups --identity safe-1.key")]
     Keeper {
         /// Where to write the keeper key
         #[arg(value_name = "FILE")]

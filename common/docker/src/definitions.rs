@@ -220,6 +220,14 @@ impl Definitions {
         self.containers.iter().map(parts).collect()
     }
 
+    /// The Compose projects that the containers belong to, as people name an application.
+    pub fn application(&self) -> Option<String> {
+        let parts = self.container_parts().unwrap_or_default();
+        let projects = parts.into_iter().filter_map(|parts| Some(parts.service?.project));
+        let projects: Vec<String> = projects.collect::<BTreeSet<_>>().into_iter().collect();
+        (!projects.is_empty()).then(|| projects.join(", "))
+    }
+
     /// The parts of the image with this id, if it was captured.
     pub fn image_parts(&self, id: &str) -> Option<ImageParts> {
         self.images.iter().find(|image| image["Id"] == id).map(ImageParts::from_document)
@@ -472,6 +480,16 @@ mod tests {
         let definitions = example();
         let parts = definitions.container_parts().unwrap();
         assert!(!format!("{definitions:?} {parts:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn an_application_is_called_by_its_compose_projects() {
+        let mut definitions = example();
+        assert_eq!(definitions.application(), None);
+        definitions.containers[0]["Config"]["Labels"] =
+            json!({"com.docker.compose.project": "shop", "com.docker.compose.service": "db"});
+        definitions.containers.push(definitions.containers[0].clone());
+        assert_eq!(definitions.application().as_deref(), Some("shop"));
     }
 
     #[test]

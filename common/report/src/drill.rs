@@ -165,6 +165,10 @@ pub struct DrillReport {
     pub reason: String,
     /// The snapshot.
     pub snapshot: String,
+    /// What the snapshot is of: its Compose projects; none where it holds no containers of one.
+    pub application: Option<String>,
+    /// The host that the snapshot is of, where it is known.
+    pub host: Option<String>,
     /// When the snapshot was taken.
     #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub taken_at: Timestamp,
@@ -231,6 +235,39 @@ impl DrillReport {
         html::page(self)
     }
 
+    /// What the drill came to, in a few words. Only where the data is not as it was is it the restore that failed.
+    fn headline(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Verified => "Restore verified",
+            Verdict::CouldNotVerify => "Could not verify the restore",
+            Verdict::Failed => self.what_failed(),
+        }
+    }
+
+    fn what_failed(&self) -> &'static str {
+        let is_same = |volume: &DrilledVolume| volume.differences.as_ref().is_some_and(Vec::is_empty);
+        if self.volumes.is_empty() || !self.volumes.iter().all(is_same) {
+            "Restore failed"
+        } else if self.services.iter().any(|service| service.problem.is_some()) {
+            "Did not come up"
+        } else if self.checks.iter().any(|check| !check.passed) {
+            "Checks failed"
+        } else if [&self.rto, &self.rpo].iter().any(|objective| objective.met == Some(false)) {
+            "Target missed"
+        } else {
+            "Restore failed"
+        }
+    }
+
+    /// What was rehearsed, as people name it: the application and its host, as far as they are known.
+    fn subject(&self) -> Option<String> {
+        match (&self.application, &self.host) {
+            (Some(application), Some(host)) => Some(format!("{application} on {host}")),
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        }
+    }
+
     /// What was tested, in short sentences.
     pub fn tested(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -279,7 +316,8 @@ impl Report for DrillReport {
 
 impl DrillReport {
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "drill {}: {}", self.rehearsal, self.verdict.words().to_uppercase())?;
+        let subject = self.subject().map(|subject| format!(" of {subject}")).unwrap_or_default();
+        writeln!(out, "drill {}{subject}: {}", self.rehearsal, self.headline().to_uppercase())?;
         writeln!(out, "  {}", self.reason)?;
         writeln!(
             out,

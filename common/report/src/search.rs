@@ -1,4 +1,4 @@
-//! What `lifeboat-backup find` tells.
+//! What `find` tells.
 
 use std::fmt::Write as _;
 
@@ -12,6 +12,8 @@ use crate::figures::{bytes, count, printable, time};
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FoundLine {
+    /// Where it is, as `lifeboat-restore` takes it: `SNAPSHOT:STREAM/PATH`.
+    pub address: String,
     /// The snapshot's id.
     pub snapshot: String,
     /// When the snapshot was taken.
@@ -33,18 +35,17 @@ pub struct FoundLine {
 }
 
 impl FoundLine {
-    /// The line for people; the last column is what `lifeboat-restore dump` takes.
+    /// Where an item is, as `lifeboat-restore` takes it.
+    pub fn address(snapshot: &str, stream: &str, path: &str) -> String {
+        let slash = if path.is_empty() { "" } else { "/" };
+        format!("{snapshot}:{stream}{slash}{path}")
+    }
+
+    /// The line for people; its last column is the address, with the first digits of the snapshot's id.
     pub fn text(&self) -> String {
         let size = self.size_bytes.map_or_else(|| "-".to_owned(), bytes);
-        let slash = if self.path.is_empty() { "" } else { "/" };
-        format!(
-            "{}  {}  {:<9} {size:>10}  {}{slash}{}",
-            &self.snapshot[..12.min(self.snapshot.len())],
-            time(self.time),
-            self.kind,
-            printable(&self.stream),
-            printable(&self.path)
-        )
+        let address = Self::address(&self.snapshot[..12.min(self.snapshot.len())], &self.stream, &self.path);
+        format!("{}  {:<9} {size:>10}  {}", time(self.time), self.kind, printable(&address))
     }
 }
 

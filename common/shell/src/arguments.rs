@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::{Failure, Program};
+use crate::{Failure, Program, help};
 
 /// Flags that the verbs have, which may also stand before the verb, and whether a value follows.
 const BEFORE_THE_VERB: [(&str, bool); 3] = [("-r", true), ("--repository", true), ("--allow-http", false)];
@@ -30,7 +30,9 @@ const ELSEWHERE: [(&str, &[&str]); 10] = [
 
 /// Parses `arguments`, the first of which is the program's name.
 pub(crate) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, clap::Error> {
-    P::try_parse_from(verb_first(arguments.into_iter().collect()))
+    let arguments = verb_first(arguments.into_iter().collect());
+    let mut matches = help::laid_out(P::command(), help::width()).try_get_matches_from(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut P::command()))
 }
 
 /// The arguments, with those of [`BEFORE_THE_VERB`] that come first moved behind the verb.

@@ -8,7 +8,9 @@ mod arguments;
 mod ask;
 pub mod describe;
 mod failure;
+mod find;
 mod flags;
+mod help;
 mod host;
 mod keys;
 mod lines;
@@ -24,6 +26,7 @@ mod ui;
 mod which;
 
 pub use failure::{Failure, Outcome};
+pub use find::{FindArgs, find};
 pub use flags::{GlobalFlags, ProgressForm};
 pub use host::{CacheFlags, engine_address, machine_folder, machine_variables, state_folder};
 pub use keys::{

@@ -10,7 +10,7 @@ use lifeboat_report::Report as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::terminal::{complain, speak_json, tell};
-use crate::{Failure, GlobalFlags, Outcome, ProgressForm, Ui, arguments, host, lines};
+use crate::{Failure, GlobalFlags, Outcome, ProgressForm, Ui, arguments, help, host, lines};
 
 /// A binary's command line.
 pub trait Program: Parser {
@@ -78,7 +78,7 @@ where
 fn misused<P: Program>(error: &clap::Error) -> u8 {
     // Help and version are no errors and go to standard output; clap knows which is which.
     if !error.use_stderr() {
-        let printed = error.print();
+        let printed = help::print(error);
         let is_told = printed.is_ok() || printed.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
         return if is_told { 0 } else { Kind::Refused.exit_code() };
     }
@@ -88,7 +88,7 @@ fn misused<P: Program>(error: &clap::Error) -> u8 {
         speak_json();
         tell(&report);
     } else {
-        let _ = error.print();
+        let _ = help::print(error);
         if let Some(hint) = arguments::hint::<P>(error) {
             complain(&format!("  do: {hint}\n"));
         }

@@ -7,7 +7,7 @@ use lifeboat_report::restore::{DiffReport, DifferenceLine};
 use lifeboat_shell::{Failure, Outcome, Ui, describe};
 use lifeboat_vault::{Difference, StreamKind, What};
 
-use crate::open::{self, SnapshotFlags};
+use crate::open::{self, Place, SnapshotFlags};
 
 /// Compare a folder or a Docker volume with a snapshot
 ///
@@ -28,11 +28,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let snapshot = open::snapshot(&args.snapshot).await?;
-    let streams = open::streams(&snapshot).await?;
+    let Place { snapshot, streams, stream: only, path } = open::place(&args.snapshot).await?;
+    if let Some(path) = path {
+        return Err(Failure::usage(
+            format!("`{path}` is a part of what was captured, and only the whole is compared"),
+            "leave it out",
+        ));
+    }
     let kinds = [StreamKind::Path, StreamKind::Volume];
     let volume = args.target.strip_prefix("volume:");
-    let wanted = args.with.as_deref().or(volume.filter(|v| streams.iter().any(|s| s.name == *v)));
+    let named = args.with.as_deref().or(only.as_ref().map(|only| only.name.as_str()));
+    let wanted = named.or(volume.filter(|v| streams.iter().any(|s| s.name == *v)));
     let stream = match (wanted, &streams[..]) {
         (Some(name), _) => open::named(&streams, &kinds, "volume or folder", name)?,
         (None, [only]) => only,
@@ -40,7 +46,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             let names: Vec<_> = streams.iter().map(|s| s.name.as_str()).collect();
             return Err(Failure::usage(
                 format!("the snapshot holds several volumes or folders: {}", names.join(", ")),
-                "say which one with --with NAME",
+                "say which one: SNAP:NAME",
             ));
         }
     };

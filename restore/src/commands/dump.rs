@@ -1,41 +1,42 @@
 //! `dump`: one file of a snapshot to standard output.
 
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::VaultError;
 use lifeboat_vault::item::{Item, ItemKind, Segment};
+use lifeboat_vault::{NamedStream, StreamKind, VaultError};
 
-use crate::open::{self, SnapshotFlags};
+use crate::address::joined;
+use crate::open::{self, Place, SnapshotFlags};
 
 /// Write one file of a snapshot to standard output
 ///
-/// Where the snapshot holds several volumes or folders, PATH begins with the name of the one that is meant.
+/// The file is named as `find` prints it, SNAP:NAME/PATH, or by its path. Where the snapshot holds several volumes or
+/// folders, the path begins with the name of the one that is meant.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
+  lifeboat-restore dump 3f2a91c0:etc/nginx/nginx.conf -r /srv/backups --identity safe-1.key
   lifeboat-restore dump latest shop.sql -r /srv/backups --identity safe-1.key | psql shop")]
 pub(crate) struct Args {
     #[command(flatten)]
     snapshot: SnapshotFlags,
-    /// The file
+    /// The file, where SNAP does not name it
     #[arg(value_name = "PATH")]
-    path: String,
+    path: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let snapshot = open::snapshot(&args.snapshot).await?;
-    let streams = open::streams(&snapshot).await?;
-    let path = args.path.trim_matches('/');
-    let mut wanted: Vec<(usize, &str)> = Vec::new();
-    for stream in &streams {
-        let below = path.strip_prefix(stream.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        wanted.extend(below.map(|below| (stream.index, below)));
-    }
-    if let [only] = &streams[..] {
-        wanted.push((only.index, path));
-    }
-    for stream in &streams {
-        if stream.kind == lifeboat_vault::StreamKind::Stdin && stream.name == path {
-            wanted.push((stream.index, path));
-        }
+    let Place { snapshot, streams, stream, path } = open::place(&args.snapshot).await?;
+    let path = joined(path.as_deref(), args.path.as_deref());
+    let wanted = match &stream {
+        // What came on standard input is one file.
+        Some(only) if only.kind == StreamKind::Stdin && path.is_empty() => vec![(only.index, &*only.name)],
+        Some(only) => vec![(only.index, &*path)],
+        None => meant(&streams, &path),
+    };
+    if path.is_empty() && wanted.iter().all(|(_, path)| path.is_empty()) {
+        return Err(Failure::usage(
+            format!("`{}` names no file", args.snapshot.snapshot),
+            "write SNAP:NAME/PATH, as `lifeboat-restore find` prints it",
+        ));
     }
     for (index, path) in wanted {
         if let Some(item) = find(&snapshot, index, path.as_bytes()).await? {
@@ -43,8 +44,26 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             return Ok(Outcome::Done);
         }
     }
-    let candidates = streams.into_iter().map(|stream| format!("{}/…", stream.name)).collect();
-    Err(VaultError::NotInSnapshot { what: "file", wanted: args.path, candidates }.into())
+    let candidates = streams.iter().map(|stream| format!("{}/…", stream.name)).collect();
+    Err(VaultError::NotInSnapshot { what: "file", wanted: path, candidates }.into())
+}
+
+/// The streams in which `path` may lie, and what it is there.
+fn meant<'p>(streams: &[NamedStream], path: &'p str) -> Vec<(usize, &'p str)> {
+    let mut wanted = Vec::new();
+    for stream in streams {
+        let below = path.strip_prefix(stream.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        wanted.extend(below.map(|below| (stream.index, below)));
+    }
+    if let [only] = streams {
+        wanted.push((only.index, path));
+    }
+    for stream in streams {
+        if stream.kind == StreamKind::Stdin && stream.name == path {
+            wanted.push((stream.index, path));
+        }
+    }
+    wanted
 }
 
 /// Finds a file, by way of its first name where it has several.

@@ -5,41 +5,55 @@ use lifeboat_report::snapshots::{ItemLine, ItemList};
 use lifeboat_shell::{Failure, Outcome, Ui, describe};
 use lifeboat_vault::item::Item;
 
-use crate::open::{self, SnapshotFlags};
+use crate::address::joined;
+use crate::open::{self, Place, SnapshotFlags};
 
 /// List what is in a snapshot
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-restore ls latest -r /srv/backups --identity safe-1.key
+  lifeboat-restore ls latest:shop_db -r /srv/backups --identity safe-1.key
   lifeboat-restore ls latest etc/nginx -r /srv/backups --identity safe-1.key")]
 pub(crate) struct Args {
     #[command(flatten)]
     snapshot: SnapshotFlags,
-    /// Only what is at or below this path
+    /// Only what is at or below this path, which may begin with the name of a volume or folder
     #[arg(value_name = "PATH")]
     path: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let snapshot = open::snapshot(&args.snapshot).await?;
-    let wanted = args.path.as_deref().map(|path| path.trim_matches('/').as_bytes().to_vec());
+    let Place { snapshot, streams, stream: only, path } = open::place(&args.snapshot).await?;
     let mut items = Vec::new();
-    for stream in open::streams(&snapshot).await? {
+    for stream in streams {
+        let wanted: Vec<String> = match &only {
+            Some(only) if only.index == stream.index => {
+                vec![joined(path.as_deref(), args.path.as_deref())]
+            }
+            Some(_) => continue,
+            None => in_stream(&stream.name, args.path.as_deref()),
+        };
         let mut found = snapshot.items(stream.index)?;
         while let Some(item) = found.next().await? {
-            if wanted.as_ref().is_none_or(|wanted| is_below(&item.path, wanted)) {
+            if wanted.iter().any(|wanted| is_below(&item.path, wanted.as_bytes())) {
                 items.push(line(&stream.name, &item));
             }
         }
     }
-    if let (Some(path), true) = (&args.path, items.is_empty()) {
+    if let (Some(path), true) = (args.path.or(path), items.is_empty()) {
         let (what, candidates) = ("path", Vec::new());
-        return Err(
-            lifeboat_vault::VaultError::NotInSnapshot { what, wanted: path.clone(), candidates }.into()
-        );
+        return Err(lifeboat_vault::VaultError::NotInSnapshot { what, wanted: path, candidates }.into());
     }
     ui.report(&ItemList { snapshot: snapshot.snapshot().id().to_string(), items });
     Ok(Outcome::Done)
+}
+
+/// What `path` may mean in a stream: a path there, or one that begins with the stream's name.
+fn in_stream(name: &str, path: Option<&str>) -> Vec<String> {
+    let path = joined(None, path);
+    let below = path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = below.map(|below| below.trim_matches('/').to_owned());
+    below.into_iter().chain([path]).collect()
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
@@ -66,7 +80,15 @@ fn line(stream: &str, item: &Item) -> ItemLine {
 
 #[cfg(test)]
 mod tests {
-    use super::is_below;
+    use super::{in_stream, is_below};
+
+    #[test]
+    fn a_path_may_begin_with_the_name_of_what_was_captured() {
+        assert_eq!(in_stream("db", Some("/db/base/")), ["base", "db/base"]);
+        assert_eq!(in_stream("db", Some("db")), ["", "db"]);
+        assert_eq!(in_stream("db", Some("dbase")), ["dbase"]);
+        assert_eq!(in_stream("db", None), [""]);
+    }
 
     #[test]
     fn a_folder_holds_itself_and_what_is_in_it_and_no_neighbour() {

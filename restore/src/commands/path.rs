@@ -7,16 +7,18 @@ use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::StreamKind;
 
-use crate::open::SnapshotFlags;
+use crate::open::{NamedStream, Place, SnapshotFlags};
 use crate::{bring, open};
 
 /// Restore captured folders, or standard input, into a folder
 ///
-/// Volumes of the snapshot are left out and named: `volume` restores them.
+/// Volumes of the snapshot are left out and named: `volume` restores them. With SNAP:NAME only that folder or volume is
+/// restored.
 /// The folder must be empty or absent. A single captured folder's content comes directly into it, with the captured
 /// folder's owner and mode; several come each under their own name.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
+  lifeboat-restore path latest:etc --to /srv/restored -r s3://bucket/backups --identity safe-1.key
   lifeboat-restore path latest --to /srv/restored -r s3://bucket/backups --identity safe-1.key")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -33,10 +35,19 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let snapshot = open::snapshot(&args.snapshot).await?;
-    let mut streams = open::streams(&snapshot).await?;
-    let left_out = bring::left_out(&streams, |stream| stream.kind != StreamKind::Volume);
-    streams.retain(|stream| stream.kind != StreamKind::Volume);
+    let Place { snapshot, mut streams, stream: only, path } = open::place(&args.snapshot).await?;
+    if let Some(path) = path {
+        return Err(Failure::usage(
+            format!("`{path}` is a part of what was captured, and only the whole is restored"),
+            "leave it out, or bring one file back with `lifeboat-restore dump`",
+        ));
+    }
+    let is_wanted = |stream: &NamedStream| match &only {
+        Some(only) => stream.index == only.index,
+        None => stream.kind != StreamKind::Volume,
+    };
+    let left_out = bring::left_out(&streams, is_wanted);
+    streams.retain(is_wanted);
     let mut targets = Vec::new();
     match &streams[..] {
         [] => {

@@ -9,7 +9,7 @@ use lifeboat_report::restore::RestoreReport;
 use lifeboat_shell::{Failure, Outcome, Ui};
 use lifeboat_vault::{StreamKind, TargetFolder};
 
-use crate::open::SnapshotFlags;
+use crate::open::{Place, SnapshotFlags};
 use crate::{bring, open};
 
 /// Restore a volume into a new Docker volume, or into a folder
@@ -22,9 +22,9 @@ use crate::{bring, open};
 pub(crate) struct Args {
     #[command(flatten)]
     snapshot: SnapshotFlags,
-    /// The volume as it was called when it was captured
+    /// The volume as it was called when it was captured, where SNAP does not name it
     #[arg(value_name = "VOLUME")]
-    volume: String,
+    volume: Option<String>,
     /// The Docker volume to make [default: the captured name]
     #[arg(long, value_name = "NAME", conflicts_with = "to_dir")]
     to: Option<String>,
@@ -38,13 +38,20 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let snapshot = open::snapshot(&args.snapshot).await?;
-    let streams = open::streams(&snapshot).await?;
-    let stream = open::named(&streams, &[StreamKind::Volume], "volume", &args.volume)?;
+    let place = open::place(&args.snapshot).await?;
+    let named = args.volume.or_else(|| place.stream.as_ref().map(|stream| stream.name.clone()));
+    let Some(volume_name) = named.filter(|_| place.path.is_none()) else {
+        return Err(Failure::usage(
+            format!("`{}` names no volume", args.snapshot.snapshot),
+            "write SNAP VOLUME or SNAP:VOLUME",
+        ));
+    };
+    let Place { snapshot, streams, .. } = place;
+    let stream = open::named(&streams, &[StreamKind::Volume], "volume", &volume_name)?;
     let target = if let Some(folder) = &args.to_dir {
         bring::into_folder(&snapshot, stream, bring::target(folder, args.no_owner)?, ui).await?
     } else {
-        let name = args.to.as_deref().unwrap_or(&args.volume);
+        let name = args.to.as_deref().unwrap_or(&volume_name);
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
         let id = snapshot.snapshot().short_id();
         let labels = BTreeMap::from([("io.lifeboat.restored-from".to_owned(), id)]);

@@ -123,6 +123,8 @@ impl<'a> Drill<'a> {
             verdict: Verdict::CouldNotVerify,
             reason: String::new(),
             snapshot: point.snapshot_id(),
+            application: None,
+            host: point.host(),
             taken_at: point.taken_at(),
             consistency: match point.consistency() {
                 Some(Mode::Stop) => "stop",
@@ -211,6 +213,7 @@ impl<'a> Drill<'a> {
         let since = Instant::now();
         let definitions =
             self.ask("Reading the captured definitions", |point, _| point.definitions()).await?;
+        self.report.application = definitions.as_ref().and_then(Definitions::application);
         let volumes = self.point.volumes();
         let aboard = self.prepare(definitions, &volumes).await?;
         self.phase("prepare", since, false);

@@ -17,6 +17,11 @@ pub trait RecoveryPoint: Send + Sync + 'static {
     /// When it was taken.
     fn taken_at(&self) -> Timestamp;
 
+    /// The host that it is of, where that was recorded.
+    fn host(&self) -> Option<String> {
+        None
+    }
+
     /// How its containers had been brought to rest, where that was recorded.
     fn consistency(&self) -> Option<Mode>;
 

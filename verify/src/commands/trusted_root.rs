@@ -14,7 +14,11 @@ use crate::signers::MAX_ROOT_BYTES;
 
 /// Look at a trusted root: whom a verifier believes about certificates, logs and times
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Example:
+  lifeboat-verify trusted-root check trusted_root.json"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

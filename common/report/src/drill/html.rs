@@ -19,7 +19,11 @@ pub(super) fn page(report: &DrillReport) -> String {
                 // Nothing may be loaded or run, even if something should slip through.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
-                title { "Restore drill: " (report.verdict.words()) " (" (short(&report.snapshot)) ")" }
+                title {
+                    "Restore drill"
+                    @if let Some(subject) = report.subject() { " of " (subject) }
+                    ": " (report.headline()) " (" (short(&report.snapshot)) ")"
+                }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
@@ -51,18 +55,16 @@ fn tone(verdict: Verdict) -> &'static str {
 }
 
 fn head(report: &DrillReport) -> Markup {
-    let title = match report.verdict {
-        Verdict::Verified => "Restore verified",
-        Verdict::Failed => "Restore failed",
-        Verdict::CouldNotVerify => "Could not verify the restore",
-    };
     html! {
         header class={ "verdict " (tone(report.verdict)) } {
             p.kicker { "Restore drill · " (words::moment(report.started_at)) }
-            h1 { (sign(report.verdict)) (title) }
+            @if let Some(subject) = report.subject() { p.subject { (subject) } }
+            h1 { (sign(report.verdict)) (report.headline()) }
             p.reason { (report.reason) }
             p.origin {
-                "Snapshot " strong.id title=(report.snapshot) { (short(&report.snapshot)) } ", taken " strong { (words::moment(report.taken_at)) }
+                "Snapshot " strong.id title=(report.snapshot) { (short(&report.snapshot)) }
+                @if let Some(host) = &report.host { " of " strong { (host) } }
+                ", taken " strong { (words::moment(report.taken_at)) }
                 ", containers " (words::consistency(&report.consistency)) "."
             }
         }
@@ -401,6 +403,8 @@ fn provenance(report: &DrillReport) -> Markup {
             h2 { "This drill" }
             dl {
                 dt { "Rehearsal" } dd.id { (report.rehearsal) }
+                @if let Some(application) = &report.application { dt { "Application" } dd { (application) } }
+                @if let Some(host) = &report.host { dt { "Host" } dd { (host) } }
                 dt { "Snapshot" } dd.id { (report.snapshot) }
                 dt { "Began" } dd { (words::moment(report.started_at)) }
                 dt { "Ended" } dd { (words::moment(report.finished_at)) }

@@ -6,6 +6,8 @@ pub(super) fn example() -> DrillReport {
         verdict: Verdict::Verified,
         reason: "The snapshot restored without a difference, 2 services came up and 3 checks passed.".into(),
         snapshot: "web-01/000042".into(),
+        application: Some("shop".into()),
+        host: Some("web-01".into()),
         taken_at: "2026-11-24T03:30:00Z".parse().unwrap(),
         consistency: "stop".into(),
         started_at: "2026-11-24T04:10:00Z".parse().unwrap(),
@@ -72,7 +74,7 @@ fn the_json_form_names_its_schema_and_its_verdict() {
 fn the_text_form_tells_verdict_times_and_what_is_open() {
     let text = example().text();
     for line in [
-        "VERIFIED",
+        "drill 5f0c2a91d3e84b77 of shop on web-01: RESTORE VERIFIED",
         "recovery time   18 s, target 15 min met",
         "volume shop_pgdata: 1,283 files, 58.4 MiB, same as",
         "not tested: /etc/shop",
@@ -80,6 +82,46 @@ fn the_text_form_tells_verdict_times_and_what_is_open() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+}
+
+#[test]
+fn the_application_and_the_host_stand_in_the_title_and_above_the_verdict() {
+    let mut report = example();
+    let page = report.html();
+    assert!(
+        page.contains("<title>Restore drill of shop on web-01: Restore verified (web-01/000042)</title>")
+    );
+    assert!(page.contains("<p class=\"subject\">shop on web-01</p><h1>"), "{page}");
+    let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    assert_eq!((&json["application"], &json["host"]), (&"shop".into(), &"web-01".into()));
+    report.application = None;
+    assert!(report.text().starts_with("drill 5f0c2a91d3e84b77 of web-01: "), "{}", report.text());
+    report.host = None;
+    assert!(report.html().contains("<title>Restore drill: Restore verified ("));
+}
+
+#[test]
+fn the_headline_says_what_failed() {
+    let failed = |spoil: fn(&mut DrillReport)| {
+        let mut report = example();
+        report.verdict = Verdict::Failed;
+        spoil(&mut report);
+        let headline = report.headline();
+        assert!(
+            report.html().contains(&format!("</svg>{headline}</h1>"))
+                && report.text().contains(&headline.to_uppercase())
+        );
+        headline
+    };
+    let service = |report: &mut DrillReport| report.services[0].problem = Some("it ended".into());
+    let difference =
+        |report: &mut DrillReport| report.volumes[0].differences = Some(vec!["x: missing".into()]);
+    assert_eq!(failed(|report| report.checks[0].passed = false), "Checks failed");
+    assert_eq!(failed(service), "Did not come up");
+    assert_eq!(failed(difference), "Restore failed");
+    assert_eq!(failed(|report| report.volumes[0].differences = None), "Restore failed");
+    assert_eq!(failed(|report| report.volumes.clear()), "Restore failed");
+    assert_eq!(failed(|report| report.rto = Objective::new(Some(1000.0), Some(900.0))), "Target missed");
 }
 
 #[test]
@@ -96,6 +138,8 @@ fn the_page_escapes_everything_and_loads_nothing() {
     let hostile = "<script>alert(1)</script>\"'><img src=x onerror=y>&amp;";
     report.reason = hostile.into();
     report.snapshot = hostile.into();
+    report.application = Some(hostile.into());
+    report.host = Some(hostile.into());
     report.volumes[0].name = hostile.into();
     report.volumes[0].differences = Some(vec![hostile.into()]);
     report.services[0].problem = Some(hostile.into());

@@ -49,6 +49,7 @@ impl DrillReport {
             self.limits.push(format!("This report leaves {left_out} of a kind out: {what}."));
         }
         line(&mut self.reason);
+        [&mut self.application, &mut self.host].into_iter().flatten().for_each(line);
         for volume in &mut self.volumes {
             line(&mut volume.name);
             volume.differences.iter_mut().for_each(lines);

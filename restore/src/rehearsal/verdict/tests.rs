@@ -29,6 +29,8 @@ fn well() -> DrillReport {
         verdict: CouldNotVerify,
         reason: String::new(),
         snapshot: "5".repeat(64),
+        application: None,
+        host: None,
         taken_at: Timestamp::UNIX_EPOCH,
         consistency: "stop".to_owned(),
         started_at: Timestamp::UNIX_EPOCH,
