@@ -49,23 +49,27 @@ pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
     let snapshot = restorer.open_snapshot(found).await?;
     let streams = streams(&snapshot).await?;
     let stream = match address.stream {
-        Some(name) => Some(meant(&snapshot, &streams, name)?.clone()),
+        Some(name) => meant(&snapshot, &streams, name)?.cloned(),
         None => None,
     };
     Ok(Place { snapshot, streams, stream, path: address.path.map(str::to_owned) })
 }
 
-/// The stream of that name, or the one that is stored under it.
+/// The stream of that name. The name under which folders are stored, such as `path`, says that the snapshot has folders, and
+/// means none of them.
 fn meant<'s>(
     snapshot: &OpenSnapshot,
     streams: &'s [NamedStream],
     name: &str,
-) -> Result<&'s NamedStream, VaultError> {
+) -> Result<Option<&'s NamedStream>, VaultError> {
     let kinds = [StreamKind::Volume, StreamKind::Path, StreamKind::Stdin];
-    named(streams, &kinds, "volume or folder", name).or_else(|error| {
-        let stored = snapshot.snapshot().streams().position(|stream| stream.name == name);
-        stored.and_then(|index| streams.iter().find(|stream| stream.index == index)).ok_or(error)
-    })
+    match named(streams, &kinds, "volume or folder", name) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) => {
+            let is_stored = snapshot.snapshot().streams().any(|stream| stream.name == name);
+            if is_stored { Ok(None) } else { Err(error) }
+        }
+    }
 }
 
 /// All streams of a snapshot, by the names that people give them.

@@ -586,7 +586,10 @@ fn every_verb_has_examples() {
             let help =
                 run(&mut lifeboat(binary, Path::new(desk.folder.path()), [verb, "--help"])).expect_code(0);
             assert!(help.stdout.contains("Examples:"), "{}", help.stdout);
-            assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{}", help.stdout);
+            // Examples are typed again, so their lines stay whole.
+            let is_example = |line: &str| line.contains("  lifeboat-") || line.ends_with('\\');
+            let fits = |line: &str| is_example(line) || line.chars().count() <= 100;
+            assert!(help.stdout.lines().all(fits), "{}", help.stdout);
         }
     }
 }

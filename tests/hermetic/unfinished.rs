@@ -57,12 +57,11 @@ fn interrupt(yard: &Yard, tree: &Path, signal: &str) {
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     let code = child.wait().unwrap().code();
-    match signal {
-        "-KILL" => assert_eq!(code, None),
-        _ => {
-            assert_eq!(code, Some(130));
-            assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-        }
+    if signal == "-KILL" {
+        assert_eq!(code, None);
+    } else {
+        assert_eq!(code, Some(130));
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     }
 }
 
