@@ -99,7 +99,7 @@ fn few_rights(server: &S3) {
     let refused = yard.backup(
         ["key", "add", "writer", yard.path("other.key").to_str().unwrap()].into_iter().chain(identity),
     );
-    assert!(refused.expect_code(2).stderr.contains("the credentials"));
+    assert!(refused.expect_code(2).stderr.contains("these credentials"));
     let prune = ["prune", "--grace", "0s"];
     yard.as_keeper(prune).expect_code(2);
     fill(&yard, 9);

@@ -104,7 +104,7 @@ impl Report for RestoreReport {
             }
             if target.owners_left > 0 {
                 let items = count(target.owners_left, "item");
-                let _ = write!(text, "  owners were not set: {items} belong to this user");
+                let _ = write!(text, "  owners were not set on {items}");
                 let cleared = count(target.set_ids_cleared, "program");
                 let cleared = format!(", and {cleared} lost set-user-ID or set-group-ID");
                 let _ = writeln!(text, "{}", if target.set_ids_cleared > 0 { &cleared } else { "" });

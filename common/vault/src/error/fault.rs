@@ -137,21 +137,7 @@ impl Fault for VaultError {
             Self::TargetOfAnother { .. } => {
                 "restore into a folder of your own, or run as root, which takes the folder over first".to_owned()
             }
-            Self::Target { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "make room there or restore to another file system, into an empty folder; the snapshot itself is \
-                     not at fault"
-                        .to_owned()
-                }
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    "restore into a folder on a file system that can be written to".to_owned()
-                }
-                io::ErrorKind::PermissionDenied => {
-                    "restore into a folder that this user may write to, or run as root".to_owned()
-                }
-                io::ErrorKind::NotADirectory => "name a folder, and no file, on the way there".to_owned(),
-                _ => return None,
-            },
+            Self::Target { source, .. } => return advice_on_target(source.kind()).map(str::to_owned),
             Self::BadName { .. } => {
                 "give a plain name of one part, without control characters, such as `shop.sql`".to_owned()
             }
@@ -168,5 +154,22 @@ impl Fault for VaultError {
             | Self::Interrupted
             | Self::Internal(_) => return None,
         })
+    }
+}
+
+/// What to do where a folder to restore into cannot be used.
+fn advice_on_target(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+            "make room there or restore to another file system, into an empty folder; the snapshot itself is not at fault",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("restore into a folder on a file system that can be written to")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some("restore into a folder that this user may write to, or run as root")
+        }
+        io::ErrorKind::NotADirectory => Some("name a folder, and no file, on the way there"),
+        _ => None,
     }
 }

@@ -121,9 +121,10 @@ fn apply_to_owned(
         failed.push(format!("its {what} cannot be set: {error}"));
         kind.get_or_insert(error.kind());
     };
+    let set_ids_cleared = !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink;
     match owned {
-        // Everybody knows that only root gives files away.
-        Some(Err(Errno::PERM)) if !is_root => {}
+        // Everybody knows that only root gives files away. A program that is none any more is another matter.
+        Some(Err(Errno::PERM)) if !is_root && !set_ids_cleared => {}
         Some(Err(error)) => note("owner".to_owned(), error),
         Some(Ok(())) | None => {}
     }
@@ -147,7 +148,6 @@ fn apply_to_owned(
     if let Err(error) = rustix::fs::utimensat(CWD, &path, &times(item), AtFlags::empty()) {
         note("times".to_owned(), error);
     }
-    let set_ids_cleared = !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink;
     match kind {
         None if is_owned => Ok(Owned::AsCaptured),
         None => Ok(Owned::ByThisUser { set_ids_cleared }),
@@ -215,15 +215,23 @@ mod tests {
         let program = File::create(&path).unwrap();
         let item = Item { mode: 0o6755, xattrs: None, ..file(b"program") };
         let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
-        // Root is told that it could not; anyone else could not expect it.
         let refused = Some(Err(Errno::PERM));
-        let error = apply_to_owned(program.as_fd(), &item, refused, true).unwrap_err();
-        assert_eq!((mode(), error.kind()), (0o755, io::ErrorKind::PermissionDenied));
-        let said = error.to_string();
-        assert!(said.starts_with("its owner cannot be set: ") && said.ends_with("were cleared"), "{said}");
+        for is_root in [true, false] {
+            let error = apply_to_owned(program.as_fd(), &item, refused, is_root).unwrap_err();
+            assert_eq!((mode(), error.kind()), (0o755, io::ErrorKind::PermissionDenied));
+            let said = error.to_string();
+            assert!(
+                said.starts_with("its owner cannot be set: ") && said.ends_with("were cleared"),
+                "{said}"
+            );
+        }
+        // Whoever asks for no owner knows it; and anyone but root could not expect one.
         let cleared = Owned::ByThisUser { set_ids_cleared: true };
-        assert_eq!(apply_to_owned(program.as_fd(), &item, refused, false).unwrap(), cleared);
         assert_eq!(apply(program.as_fd(), &item, false).unwrap(), cleared);
         assert_eq!(mode(), 0o755);
+        let plain = Item { mode: 0o644, ..item };
+        let left = Owned::ByThisUser { set_ids_cleared: false };
+        assert_eq!(apply_to_owned(program.as_fd(), &plain, refused, false).unwrap(), left);
+        assert!(apply_to_owned(program.as_fd(), &plain, refused, true).is_err());
     }
 }
