@@ -1,10 +1,10 @@
 //! Bringing containers to rest around a snapshot, and surely back.
 //!
 //! Before any container is touched, a journal of what is about to happen is on disk ([`journal`]). Containers stop in the
-//! reverse of their starting order, each with its own timeout, and come back in starting order ([`bring_back`]). When this
+//! reverse of their starting order, each with its own timeout, and come back in starting order (`bring_back`). When this
 //! process dies at any point, the next run or `doctor` replays the journal ([`Engine::settle`](crate::Engine::settle)): it
 //! starts what we stopped and unpauses what we paused, and leaves alone whatever someone else has started since. Who is
-//! brought to rest is decided beforehand ([`plan`]).
+//! brought to rest is decided beforehand (`plan`).
 
 mod bring_back;
 pub mod journal;
