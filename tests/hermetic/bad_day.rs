@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -248,69 +247,4 @@ fn a_repository_in_what_is_captured_does_not_capture_itself() {
     let listed = yard.restore(["ls", "latest", "--identity", &identity]).expect_code(0).stdout;
     assert!(listed.contains("file") && listed.contains("repository"), "{listed}");
     assert!(!listed.contains("repository/lifeboat.json"), "{listed}");
-}
-
-/// Someone who is not root can set no owner: that is told and no failure, and no program runs as somebody else.
-#[test]
-fn whoever_is_not_root_restores_what_then_belongs_to_them() {
-    if !lifeboat_tests::tree::is_root() {
-        // Only root can make a file of another owner.
-        return;
-    }
-    let yard = Yard::in_folder(BINARIES);
-    let tree = yard.path("tree");
-    fs::create_dir(&tree).unwrap();
-    for (name, mode, owner) in [("plain", 0o640, 1234), ("program", 0o6755, 4321)] {
-        fs::write(tree.join(name), name).unwrap();
-        std::os::unix::fs::chown(tree.join(name), Some(owner), Some(owner)).unwrap();
-        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    yard.snapshot(&tree).expect_code(0);
-    let facts = |path: &std::path::Path| {
-        let found = fs::metadata(path).unwrap();
-        (found.mode() & 0o7777, found.uid())
-    };
-
-    // Root can, unless told not to; missing folders on the way are made.
-    let (with, without) = (yard.path("a/b/with"), yard.path("without"));
-    let said = yard.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
-    assert!(!said.stdout.contains("owners"), "{said:?}");
-    assert_eq!([facts(&with.join("plain")), facts(&with.join("program"))], [(0o640, 1234), (0o6755, 4321)]);
-    let said =
-        yard.restore(["path", "latest", "--no-owner", "--to", without.to_str().unwrap()]).expect_code(0);
-    assert!(said.stdout.contains("owners were not set on 3 items"), "{said:?}");
-    assert!(said.stdout.contains("1 program lost set-user-ID"), "{said:?}");
-    assert_eq!([facts(&without.join("plain")), facts(&without.join("program"))], [(0o640, 0), (0o755, 0)]);
-
-    // As anyone else, with a program, a key and a repository that they can read.
-    let theirs = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-    let at = |name: &str| theirs.path().join(name);
-    fs::copy(BINARIES.restore, at("restore")).unwrap();
-    fs::copy(yard.path("one.key"), at("key")).unwrap();
-    lifeboat_tests::repository::copy_folder(std::path::Path::new(&yard.location), &at("repository"));
-    let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(theirs.path()).status().unwrap();
-    assert!(owned.success());
-    let restore = |to: &str, more: &[&str]| {
-        run(Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "env", "-i"])
-            .arg(at("restore"))
-            .args(["path", "latest", "--to"])
-            .arg(at(to))
-            .arg("--repository")
-            .arg(at("repository"))
-            .arg("--identity")
-            .arg(at("key"))
-            .arg("--state-dir")
-            .arg(at("state"))
-            .args(more))
-    };
-    let said = restore("back", &[]).expect_code(3);
-    assert!(said.stdout.contains("owners were not set on 2 items"), "{said:?}");
-    assert!(said.stdout.contains("program: its owner cannot be set"), "{said:?}");
-    assert!(!said.stdout.contains("plain: "), "{said:?}");
-    restore("again", &["--no-owner"]).expect_code(0);
-    for folder in ["back", "again"] {
-        let facts = ["plain", "program"].map(|name| facts(&at(folder).join(name)));
-        assert_eq!(facts, [(0o640, 65534), (0o755, 65534)], "{folder}");
-    }
 }

@@ -25,8 +25,9 @@ type Test = fn() -> Result<(), Failed>;
 pub(crate) fn trials() -> Vec<Trial> {
     let root = is_root().then_some(()).ok_or_else(|| Missing("only root gives files away".to_owned()));
     let own_mount = own_mount();
-    let tests: [(&str, &Result<(), Missing>, Test); 4] = [
+    let tests: [(&str, &Result<(), Missing>, Test); 5] = [
         ("programs_of_others_lose_their_set_ids", &root, set_ids),
+        ("whoever_is_not_root_restores_what_then_belongs_to_them", &root, owners),
         ("a_target_of_somebody_else_is_refused", &root, foreign_target),
         ("nobody_exchanges_what_root_restores", &root, exchanged),
         ("a_full_disk_is_said_as_it_is", &own_mount, full_disk),
@@ -63,7 +64,7 @@ fn yard(fill: impl FnOnce(&Path)) -> Yard {
 }
 
 /// Restores as nobody, with a copy of the key and a home of nobody's own.
-fn restore_as_nobody(yard: &Yard, to: &Path) -> Said {
+fn restore_as_nobody(yard: &Yard, to: &Path, more: &[&str]) -> Said {
     let home = yard.path("nobody");
     fs::create_dir_all(&home).unwrap();
     fs::copy(yard.path("one.key"), home.join("one.key")).unwrap();
@@ -74,6 +75,7 @@ fn restore_as_nobody(yard: &Yard, to: &Path) -> Said {
     let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&yard.location).status().unwrap();
     assert!(opened.success());
     let mut command = yard.restore_command(["path", "latest", "--to", &to.display().to_string()]);
+    command.args(more);
     command.env("LIFEBOAT_IDENTITY", home.join("one.key")).env("HOME", &home);
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
     run(command.uid(NOBODY).gid(NOBODY))
@@ -90,10 +92,49 @@ fn set_ids() -> Result<(), Failed> {
         chown(source, Some(NOBODY), Some(NOBODY)).unwrap();
     });
     let target = yard.path("nobody/target");
-    let said = restore_as_nobody(&yard, &target).expect_code(3);
+    let said = restore_as_nobody(&yard, &target, &[]).expect_code(3);
     let mode = |name: &str| fs::metadata(target.join(name)).unwrap().mode() & 0o7777;
     assert_eq!((mode("others"), mode("own")), (0o755, 0o6755), "{}", said.stdout);
     assert!(said.stdout.contains("set-user-ID and set-group-ID were cleared"), "{}", said.stdout);
+    Ok(())
+}
+
+/// An ordinary user can set no owner: that is told and no failure, and no program runs as somebody else.
+#[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
+fn owners() -> Result<(), Failed> {
+    let yard = yard(|source| {
+        for (name, mode, owner) in [("plain", 0o640, SOMEBODY), ("program", 0o6755, SOMEBODY)] {
+            fs::write(source.join(name), name).unwrap();
+            chown(source.join(name), Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(source.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    });
+    let facts = |folder: &Path| {
+        ["plain", "program"].map(|name| {
+            let found = fs::metadata(folder.join(name)).unwrap();
+            (found.mode() & 0o7777, found.uid())
+        })
+    };
+    // Root can, unless told not to; missing folders on the way are made.
+    let (with, without) = (yard.path("a/b/with"), yard.path("without"));
+    let said = yard.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
+    assert!(!said.stdout.contains("owners"), "{said:?}");
+    assert_eq!(facts(&with), [(0o640, SOMEBODY), (0o6755, SOMEBODY)]);
+    let said =
+        yard.restore(["path", "latest", "--no-owner", "--to", without.to_str().unwrap()]).expect_code(0);
+    assert!(said.stdout.contains("owners were not set on 3 items"), "{said:?}");
+    assert!(said.stdout.contains("1 program lost set-user-ID"), "{said:?}");
+    assert_eq!(facts(&without), [(0o640, 0), (0o755, 0)]);
+
+    let (back, again) = (yard.path("nobody/back"), yard.path("nobody/again"));
+    let said = restore_as_nobody(&yard, &back, &[]).expect_code(3);
+    assert!(said.stdout.contains("owners were not set on 2 items"), "{said:?}");
+    assert!(said.stdout.contains("program: its owner cannot be set"), "{said:?}");
+    assert!(!said.stdout.contains("plain: "), "{said:?}");
+    restore_as_nobody(&yard, &again, &["--no-owner"]).expect_code(0);
+    for folder in [&back, &again] {
+        assert_eq!(facts(folder), [(0o640, NOBODY), (0o755, NOBODY)], "{}", folder.display());
+    }
     Ok(())
 }
 
@@ -104,7 +145,7 @@ fn foreign_target() -> Result<(), Failed> {
     fs::create_dir(&target).unwrap();
     chown(&target, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o777)).unwrap();
-    let said = restore_as_nobody(&yard, &target).expect_code(2);
+    let said = restore_as_nobody(&yard, &target, &[]).expect_code(2);
     assert!(said.stderr.contains("belongs to user 1234"), "{}", said.stderr);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     let meta = fs::metadata(&target).unwrap();

@@ -13,9 +13,9 @@ use crate::figures::{bytes, count, printable};
 pub struct ChangeLine {
     /// The captured folder, volume or file that it is in.
     pub stream: String,
-    /// The path there; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
+    /// The path there; bytes that are not UTF-8 are shown as U+FFFD here and whole in `path_hex`.
     pub path: String,
-    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    /// The path's bytes in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// `added`, `removed` or `changed`.

@@ -81,9 +81,9 @@ pub struct StreamName {
 pub struct FileLine {
     /// The name of the stream that it is in.
     pub stream: String,
-    /// Its path; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
+    /// Its path; bytes that are not UTF-8 are shown as U+FFFD here and whole in `path_hex`.
     pub path: String,
-    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    /// The path's bytes in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// Whether it restores whole all the same, from chunks in other frames.

@@ -165,10 +165,10 @@ pub struct DiffReport {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DifferenceLine {
-    /// The path below the target, empty for the target itself; bytes that are no UTF-8 are shown as U+FFFD here and whole
+    /// The path below the target, empty for the target itself; bytes that are not UTF-8 are shown as U+FFFD here and whole
     /// in `path_hex`.
     pub path: String,
-    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    /// The path's bytes in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// `missing`, `extra`, `changed` or `unreadable`, as the target has it.

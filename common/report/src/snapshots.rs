@@ -142,9 +142,9 @@ impl Report for SnapshotReport {
 pub struct ItemLine {
     /// The stream that it is in.
     pub stream: String,
-    /// Its path; bytes that are no UTF-8 are shown as U+FFFD here and whole in `path_hex`.
+    /// Its path; bytes that are not UTF-8 are shown as U+FFFD here and whole in `path_hex`.
     pub path: String,
-    /// The path's bytes in hexadecimal, where they are no UTF-8.
+    /// The path's bytes in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// `file`, `folder`, `symlink`, `hard-link`, `block-device`, `character-device`, `fifo` or `socket`.
@@ -160,9 +160,9 @@ pub struct ItemLine {
     /// When it was last modified.
     #[cfg_attr(test, schemars(with = "Option<crate::schemas::Moment>"))]
     pub modified_at: Option<Timestamp>,
-    /// What a link says; bytes that are no UTF-8 are shown as U+FFFD here and whole in `target_hex`.
+    /// What a link says; bytes that are not UTF-8 are shown as U+FFFD here and whole in `target_hex`.
     pub target: Option<String>,
-    /// The bytes of what a link says in hexadecimal, where they are no UTF-8.
+    /// The bytes of what a link says in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_hex: Option<String>,
 }

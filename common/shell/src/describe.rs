@@ -73,7 +73,7 @@ pub fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>, tags
     }
 }
 
-/// Bytes as reports show them: a path, or what a link says, as text, and in hexadecimal where it is no UTF-8.
+/// Bytes as reports show them: a path, or what a link says, as text, and in hexadecimal where it is not UTF-8.
 pub fn bytes(bytes: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(bytes);
     let hex = matches!(text, Cow::Owned(_)).then(|| {

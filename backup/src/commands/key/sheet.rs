@@ -236,13 +236,11 @@ impl Writer<'_> {
     }
 
     fn push(&mut self, what: String, commands: Vec<String>, instead: Vec<String>) {
-        let taken = self.snapshot.time();
-        let incomplete = self.snapshot.is_incomplete();
         self.steps.push(SheetStep {
             host: self.host.to_owned(),
             what,
-            taken_at: taken,
-            incomplete,
+            taken_at: self.snapshot.time(),
+            incomplete: self.snapshot.is_incomplete(),
             commands,
             instead,
         });

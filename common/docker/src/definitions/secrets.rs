@@ -45,15 +45,11 @@ pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A name that speaks of a secret.
-static A_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    let name = "(?i)pass|pwd|pw$|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]";
-    Regex::new(name).expect("a fixed expression is one")
-});
+static A_NAME: LazyLock<Regex> =
+    LazyLock::new(|| expression("(?i)pass|pwd|pw$|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]"));
 
 /// A path as programs are told one: absolute, of two parts or more, of small letters and digits.
-static A_PATH: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$").expect("a fixed expression is one")
-});
+static A_PATH: LazyLock<Regex> = LazyLock::new(|| expression("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$"));
 
 /// A switch, a number such as a port's, or a short word of small letters.
 static A_PLAIN_VALUE: LazyLock<Regex> =

@@ -168,52 +168,43 @@ impl Engine {
         let mut fallen = Vec::new();
         for one in back {
             match self.look_after(one, hurry).await {
-                Ok(None) => {}
-                Ok(Some((Activity::Stopped, _))) if !hurry.is_cancelled() => {
+                Some((Activity::Stopped, _)) if !hurry.is_cancelled() => {
                     tracing::info!("`{}` ended, and is started once more", one.name);
                     match self.start_surely(&one.id).await {
                         Ok(()) => again.push(self.note_back(&one.name, &one.id).await),
                         Err(error) => fallen.push(format!("`{}` does not stay up: {error}", one.name)),
                     }
                 }
-                Ok(Some((_, how))) => fallen.push(how),
-                Err(error) => {
-                    fallen.push(format!("it is not known whether `{}` stays up: {error}", one.name));
-                }
+                found => fallen.extend(found.map(|(_, how)| how)),
             }
         }
         for one in &again {
-            match self.look_after(one, hurry).await {
-                Ok(found) => fallen.extend(found.map(|(_, how)| how)),
-                Err(error) => {
-                    fallen.push(format!("it is not known whether `{}` stays up: {error}", one.name));
-                }
-            }
+            fallen.extend(self.look_after(one, hurry).await.map(|(_, how)| how));
         }
         fallen
     }
 
-    /// Looks at one that was brought back when it should have been up for a while; says what it is like if it is not.
-    async fn look_after(
-        &self,
-        one: &BroughtBack,
-        hurry: &CancellationToken,
-    ) -> Result<Option<(Activity, String)>, EngineError> {
+    /// Looks at one that was brought back when it should have been up for a while; says what it is like if it is not, or if that
+    /// is not known.
+    async fn look_after(&self, one: &BroughtBack, hurry: &CancellationToken) -> Option<(Activity, String)> {
         tokio::select! {
             () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
             () = hurry.cancelled() => {}
         }
         match self.container(&one.id).await {
-            Ok(now) => Ok(one.fall(&now).map(|how| {
+            Ok(now) => one.fall(&now).map(|how| {
                 let said = format!(
                     "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
                     one.name
                 );
                 (now.activity, said)
-            })),
+            }),
             // Somebody removed it on purpose.
-            Err(error) if error.is_absent() => Ok(None),
-            Err(error) => Err(error),
+            Err(error) if error.is_absent() => None,
+            Err(error) => {
+                let said = format!("it is not known whether `{}` stays up: {error}", one.name);
+                Some((Activity::Running, said))
+            }
         }
     }
 
