@@ -1,10 +1,12 @@
 //! Bringing a stream back, and what to say of it.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use lifeboat_core::text::path_text;
 use lifeboat_report::restore::{LeftOutStream, RestoreReport, RestoredTarget};
-use lifeboat_shell::{Outcome, Ui};
-use lifeboat_vault::{OpenSnapshot, Problem, TargetFolder, VaultError};
+use lifeboat_shell::{Outcome, Ui, describe};
+use lifeboat_vault::{OpenSnapshot, Problem, Subtree, TargetFolder, VaultError};
 
 use crate::open::NamedStream;
 
@@ -14,21 +16,29 @@ pub(crate) fn target(path: &Path, no_owner: bool) -> Result<TargetFolder, VaultE
     Ok(if no_owner { target.without_owners() } else { target })
 }
 
-/// Restores one stream into an empty folder.
+/// Restores one stream, or only the `part` of it, into an empty folder.
 pub(crate) async fn into_folder(
     snapshot: &OpenSnapshot,
     stream: &NamedStream,
+    part: Option<Subtree>,
     to: TargetFolder,
     ui: &Ui,
 ) -> Result<RestoredTarget, VaultError> {
     let place = to.path().display().to_string();
-    let restored = snapshot.restore(stream.index, to, &ui.progress(), ui.cancellation()).await?;
+    let (progress, cancel) = (ui.progress(), ui.cancellation());
+    let restored = match part {
+        Some(part) => snapshot.restore_subtree(part, to, &progress, cancel).await?,
+        None => snapshot.restore(stream.index, to, &progress, cancel).await?,
+    };
     let lines = |problems: Vec<Problem>| {
-        problems.into_iter().map(|p| format!("{}: {}", p.path.display(), p.reason)).collect()
+        let shown = |path: &Path| path_text(path.as_os_str().as_bytes());
+        problems.into_iter().map(|p| format!("{}: {}", shown(&p.path), p.reason)).collect()
     };
     Ok(RestoredTarget {
         kind: stream.kind.to_string(),
         name: stream.name.clone(),
+        part: None,
+        source: describe::source(stream),
         to: place,
         items: restored.items,
         files: restored.files,
@@ -52,6 +62,8 @@ pub(crate) fn none_of(
             Ok(RestoredTarget {
                 kind: stream.kind.to_string(),
                 name: stream.name.clone(),
+                part: None,
+                source: describe::source(stream),
                 to: to.display().to_string(),
                 items: 0,
                 files: 0,

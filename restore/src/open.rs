@@ -1,18 +1,20 @@
 //! From flags to a snapshot whose contents can be read, and to the streams in it.
 
+use std::ffi::OsString;
+
 use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags, WhichFlags};
 pub(crate) use lifeboat_vault::NamedStream;
-use lifeboat_vault::{OpenSnapshot, StreamKind, VaultError};
+use lifeboat_vault::{Listing, OpenSnapshot, Restorer, Snapshot, StreamKind, VaultError};
 
-use crate::address::Address;
+use crate::address::{Address, GivenPath};
 
 /// Which snapshot, and how to read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotFlags {
     /// An id, the first digits of one, or `latest`. With `:NAME` the captured volume or folder of that name is meant, with
-    /// `:NAME/PATH` what lies in it, as `find` prints it
+    /// `:NAME/PATH` what lies in it, as `find` prints it: `\\` is a backslash, `\xHH` the byte HH
     #[arg(value_name = "SNAP")]
-    pub(crate) snapshot: String,
+    pub(crate) snapshot: OsString,
     #[command(flatten)]
     pub(crate) repository: RepositoryFlags,
     #[command(flatten)]
@@ -28,53 +30,106 @@ pub(crate) struct Place {
     pub(crate) streams: Vec<NamedStream>,
     /// The one that is named.
     pub(crate) stream: Option<NamedStream>,
-    /// What is named in it.
-    pub(crate) path: Option<String>,
+    /// What is named in it; empty where that is the whole.
+    pub(crate) path: GivenPath,
 }
 
 /// Finds and opens what the flags name.
 pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
     let address = Address::parse(&flags.snapshot)?;
-    let restorer = flags.keys.open(&flags.repository).await?;
+    let restorer = flags.keys.open_to_read(&flags.repository).await?;
     let listing = flags.which.narrow(restorer.viewer().snapshots().await?);
-    let find = |name: &str| listing.find(name, flags.which.host.as_deref());
-    let found = match (address.snapshot, address.stream) {
-        // The names of folders are sealed: only the contents of a snapshot tell whether it holds one.
-        ("latest", Some(stream)) => match find(&format!("latest:{stream}")) {
-            Err(VaultError::NoSuchSnapshot { .. }) => find("latest")?,
-            other => other?,
-        },
-        (name, _) => find(name)?,
+    let host = flags.which.host.as_deref();
+    let latest_with = match &address.stream {
+        Some(name) if address.snapshot == "latest" => Some(name.as_str()),
+        _ => None,
     };
-    let snapshot = restorer.open_snapshot(found).await?;
-    let streams = streams(&snapshot).await?;
-    let stream = match address.stream {
-        Some(name) => meant(&snapshot, &streams, name)?.cloned(),
-        None => None,
+    let kind = flags.which.kind.map(StreamKind::from);
+    let (snapshot, streams) = match latest_with {
+        Some(name) => latest_that_holds(name, kind, &restorer, &listing, host).await?,
+        None => open(&restorer, listing.find(&address.snapshot, host)?).await?,
     };
-    Ok(Place { snapshot, streams, stream, path: address.path.map(str::to_owned) })
+    if snapshot.snapshot().is_incomplete() {
+        tracing::warn!(
+            "snapshot {} is incomplete: some of what was to be captured is missing in it",
+            snapshot.snapshot().short_id()
+        );
+    }
+    let stream = address.stream.as_deref().map(|name| meant(&snapshot, &streams, kind, name)).transpose()?;
+    let stream = stream.cloned();
+    Ok(Place { snapshot, streams, stream, path: address.path })
 }
 
-/// The stream of that name. The name under which folders are stored, such as `path`, says that the snapshot has folders, and
-/// means none of them.
-fn meant<'s>(
-    snapshot: &OpenSnapshot,
-    streams: &'s [NamedStream],
+async fn open(
+    restorer: &Restorer,
+    snapshot: Snapshot,
+) -> Result<(OpenSnapshot, Vec<NamedStream>), VaultError> {
+    let snapshot = restorer.open_snapshot(snapshot).await?;
+    let streams = snapshot.named_streams().await?;
+    Ok((snapshot, streams))
+}
+
+/// The latest snapshot that holds something called `name`. The names of folders are sealed: where no volume is called so, the
+/// contents of one snapshot after the other tell.
+async fn latest_that_holds(
     name: &str,
-) -> Result<Option<&'s NamedStream>, VaultError> {
-    let kinds = [StreamKind::Volume, StreamKind::Path, StreamKind::Stdin];
-    match named(streams, &kinds, "volume or folder", name) {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) => {
-            let is_stored = snapshot.snapshot().streams().any(|stream| stream.name == name);
-            if is_stored { Ok(None) } else { Err(error) }
+    kind: Option<StreamKind>,
+    restorer: &Restorer,
+    listing: &Listing,
+    host: Option<&str>,
+) -> Result<(OpenSnapshot, Vec<NamedStream>), VaultError> {
+    if kind != Some(StreamKind::Path) {
+        match listing.find(&format!("latest:{name}"), host) {
+            Err(VaultError::NoSuchSnapshot { .. }) => {}
+            found => return open(restorer, found?).await,
         }
+    }
+    let mut newest = None;
+    for found in listing.latest_first(host)? {
+        let may_hold_it = found.streams().any(|stream| stream.kind == StreamKind::Path);
+        if may_hold_it || newest.is_none() {
+            let (snapshot, streams) = open(restorer, found).await?;
+            if meant(&snapshot, &streams, kind, name).is_ok() {
+                return Ok((snapshot, streams));
+            }
+            newest.get_or_insert((snapshot, streams));
+        }
+    }
+    // Nothing of that name anywhere: what the newest one has instead is told.
+    match newest {
+        Some(newest) => Ok(newest),
+        None => open(restorer, listing.find("latest", host)?).await,
     }
 }
 
-/// All streams of a snapshot, by the names that people give them.
-pub(crate) async fn streams(snapshot: &OpenSnapshot) -> Result<Vec<NamedStream>, VaultError> {
-    snapshot.named_streams().await
+impl Place {
+    /// A path that lies nowhere in the snapshot.
+    pub(crate) fn lacks(&self, path: &GivenPath) -> VaultError {
+        let candidates = self.streams.iter().map(|stream| format!("{}/…", stream.name)).collect();
+        let of_stream = self.stream.iter().map(|stream| format!("{}/", stream.name));
+        let wanted = of_stream.chain([path.shown()]).collect();
+        VaultError::NotInSnapshot { what: "path", wanted, candidates }
+    }
+}
+
+/// The stream of that name and, where one is given, that kind. A volume or standard input may also be named as it was when it was
+/// captured, if the kind tells which is meant.
+fn meant<'s>(
+    snapshot: &OpenSnapshot,
+    streams: &'s [NamedStream],
+    kind: Option<StreamKind>,
+    name: &str,
+) -> Result<&'s NamedStream, VaultError> {
+    let kinds = [StreamKind::Volume, StreamKind::Path, StreamKind::Stdin];
+    let kinds = kind.map_or(kinds.to_vec(), |kind| vec![kind]);
+    let stored = snapshot.snapshot().streams().collect::<Vec<_>>();
+    let is_captured_as = |stream: &&NamedStream| {
+        kind == Some(stream.kind) && kind != Some(StreamKind::Path) && stored[stream.index].name == name
+    };
+    match streams.iter().find(is_captured_as) {
+        Some(stream) => Ok(stream),
+        None => named(streams, &kinds, "volume or folder", name),
+    }
 }
 
 /// The stream called `name`, of one of `kinds`.

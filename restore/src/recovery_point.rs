@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lifeboat_core::progress::Progress;
+use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
 use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, TargetFolder, VaultError, What};
@@ -124,8 +125,7 @@ impl RecoveryPoint for VaultPoint {
 }
 
 fn line(difference: Difference) -> String {
-    let path = String::from_utf8_lossy(&difference.path).into_owned();
-    let path = if path.is_empty() { ".".to_owned() } else { path };
+    let path = if difference.path.is_empty() { ".".to_owned() } else { path_text(&difference.path) };
     match difference.what {
         What::Missing => format!("{path}: missing"),
         What::Extra => format!("{path}: not in the snapshot"),

@@ -248,3 +248,76 @@ fn a_repository_in_what_is_captured_does_not_capture_itself() {
     assert!(listed.contains("file") && listed.contains("repository"), "{listed}");
     assert!(!listed.contains("repository/lifeboat.json"), "{listed}");
 }
+
+/// An older copy of the repository is put back: what it has can be had by its id, the rest is said, and the way out is named.
+#[test]
+fn what_an_older_copy_of_the_repository_has_can_be_restored() {
+    // Without and with a roster that is newer than the copy's.
+    for roster_changes in [false, true] {
+        let yard = Yard::in_folder(BINARIES);
+        fs::create_dir(yard.path("source")).unwrap();
+        let snapshot = |content: &str| {
+            fs::write(yard.path("source/file"), content).unwrap();
+            yard.snapshot(&yard.path("source")).expect_code(0);
+        };
+        snapshot("older");
+        let copy = yard.path("copy");
+        let copied = Command::new("cp").arg("-a").arg(&yard.location).arg(&copy).status().unwrap();
+        assert!(copied.success());
+        snapshot("newer");
+        if roster_changes {
+            yard.add_keeper();
+        }
+        // This machine has seen both.
+        yard.restore(["list"]).expect_code(0);
+        fs::remove_dir_all(&yard.location).unwrap();
+        fs::rename(&copy, &yard.location).unwrap();
+
+        let listed = yard.restore(["list", "--json"]);
+        let list = listed.json();
+        let id = list["snapshots"][0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(list["snapshots"].as_array().unwrap().len(), 1, "{list}");
+        assert_eq!(listed.code, Some(1), "{listed:?}");
+        let by_id = yard.restore(["dump", &id, "file"]).expect_code(0);
+        assert_eq!(by_id.stdout, "older");
+        assert!(by_id.stderr.contains("not the newest"), "{by_id:?}");
+        for said in [yard.restore(["dump", "latest", "file"]), yard.snapshot(&yard.path("source"))] {
+            assert!(matches!(said.code, Some(1 | 3)), "{said:?}");
+            assert_eq!(said.stdout, "", "{said:?}");
+            assert!(said.stderr.contains("if the older state is meant"), "{said:?}");
+        }
+        // What the advice names, as it is written.
+        if roster_changes {
+            let said = yard.restore(["dump", "latest", "file"]);
+            let file = said.stderr.split("rm '").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+            fs::remove_file(file).unwrap();
+        } else {
+            let identity = yard.path("one.key").display().to_string();
+            yard.backup(["repair", "--forget-damaged", "--identity", &identity]).expect_code(0);
+        }
+        assert_eq!(dumped(&yard, "file"), "older");
+        snapshot("again");
+        assert_eq!(dumped(&yard, "file"), "again");
+    }
+}
+
+/// What no snapshot keeps is said. Only root may set it, and not every file system has it.
+#[test]
+fn what_is_immutable_is_told() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    let file = yard.path("source/guarded");
+    fs::write(&file, "guarded").unwrap();
+    let handle = fs::File::open(&file).unwrap();
+    let set = rustix::fs::ioctl_setflags(&handle, rustix::fs::IFlags::APPEND);
+    let said = yard.snapshot(&yard.path("source")).expect_code(0);
+    assert_eq!(
+        said.stderr.contains("source/guarded is immutable or append-only"),
+        set.is_ok(),
+        "{said:?} {set:?}"
+    );
+    match set {
+        Ok(()) => rustix::fs::ioctl_setflags(&handle, rustix::fs::IFlags::empty()).unwrap(),
+        Err(error) => eprintln!("not shown here: {error}"),
+    }
+}

@@ -18,6 +18,7 @@ mod forgetting;
 mod help;
 mod interrupting;
 mod members;
+mod odd_names;
 mod progress;
 mod recipients;
 mod recovery_sheet;

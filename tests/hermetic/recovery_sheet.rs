@@ -165,7 +165,31 @@ fn the_sheet_has_an_id_where_no_tag_tells_folders_apart_and_is_made_without_snap
     let page = yard.path("of-writer.html");
     yard.backup(["key", "sheet", page.to_str().unwrap()]).expect_code(0);
     let page = fs::read_to_string(page).unwrap();
-    assert!(page.contains("not made with a recovery key") && page.contains("latest:path"), "{page}");
+    assert!(page.contains("not made with a recovery key") && page.contains("latest --kind path"), "{page}");
+}
+
+/// A folder called as its kind is, one called as an option is written, a volume and standard input of one name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sheet_tells_apart_what_has_one_name() {
+    let yard = Yard::in_folder(BINARIES);
+    let folders = ["path", "-dash", "etc"].map(|name| folder(&yard, name, name));
+    let paths = folders.iter().flat_map(|path| ["--path", path]);
+    yard.backup(["run", "--host", "web 1", "--tag", "conf"].into_iter().chain(paths)).expect_code(0);
+    store(&yard, "web 1", &[(StreamKind::Volume, "twin")]).await;
+    piped(&yard, "twin", "a dump");
+    let typed = commands(&sheet(&yard));
+    let (machine, said) = on_a_bare_machine(&yard.path("two.key"), &typed);
+    assert_eq!(said.code, Some(0), "{typed}\n{said:?}");
+    let restored = machine.path().join("restored/web_1");
+    for (path, content) in [
+        ("folders/path/file", "path"),
+        ("folders/-dash/file", "-dash"),
+        ("folders/etc/file", "etc"),
+        ("twin", "a dump"),
+        ("twin-2/file", "twin"),
+    ] {
+        assert_eq!(fs::read_to_string(restored.join(path)).unwrap(), content, "{path}: {typed}");
+    }
 }
 
 #[test]

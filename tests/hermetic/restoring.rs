@@ -72,3 +72,101 @@ fn no_name_of_a_damaged_file_is_left_and_all_are_listed() {
     assert_eq!(report["targets"][0]["items"], 1);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
 }
+
+#[test]
+fn a_part_of_a_folder_comes_back_with_what_its_links_lead_to() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir_all(source.join("a")).unwrap();
+    fs::create_dir_all(source.join("b/deep")).unwrap();
+    fs::write(source.join("a/first"), "shared").unwrap();
+    fs::write(source.join("b/own"), "own").unwrap();
+    for name in ["b/one", "b/deep/two"] {
+        fs::hard_link(source.join("a/first"), source.join(name)).unwrap();
+    }
+    fs::hard_link(source.join("b/own"), source.join("b/deep/own")).unwrap();
+    std::os::unix::fs::symlink("../own", source.join("b/deep/link")).unwrap();
+    fs::set_permissions(source.join("b"), std::os::unix::fs::PermissionsExt::from_mode(0o751)).unwrap();
+    yard.snapshot(&source).expect_code(0);
+    let to = yard.path("to");
+    let restored = |address: &str, code: i32| {
+        let _ = fs::remove_dir_all(&to);
+        yard.restore(["path", address, "--to", to.to_str().unwrap()]).expect_code(code)
+    };
+    restored("latest:source/b", 0);
+    assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o751);
+    for (name, content) in
+        [("one", "shared"), ("deep/two", "shared"), ("own", "own"), ("deep/own", "own"), ("deep/link", "own")]
+    {
+        assert_eq!(fs::read_to_string(to.join(name)).unwrap(), content, "{name}");
+    }
+    let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
+    assert_eq!(inode("one"), inode("deep/two"));
+    assert_eq!(inode("own"), inode("deep/own"));
+    // A file, and another name of one that lies elsewhere.
+    for (address, name, content) in
+        [("latest:source/b/own", "own", "own"), ("latest:source/b/deep/two", "two", "shared")]
+    {
+        restored(address, 0);
+        assert_eq!(fs::read_to_string(to.join(name)).unwrap(), content);
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+    }
+    // What is not there makes no folder.
+    let said = restored("latest:source/c", 2);
+    assert!(said.stderr.contains("`source/c`") && !to.exists(), "{said:?}");
+    restored("latest:path/b", 2);
+    assert!(!to.exists());
+}
+
+#[test]
+fn folders_are_shown_with_their_paths_on_the_host_and_compared_by_them() {
+    let yard = Yard::in_folder(BINARIES);
+    let (one, two) = (yard.path("one/data"), yard.path("two/data"));
+    for folder in [&one, &two] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("of"), folder.display().to_string()).unwrap();
+    }
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let said = yard.backup(["run", "--json", "--path", one, "--path", two]).expect_code(0).json();
+    assert_eq!(said["streams"][1]["source"], two);
+    // The other way round: each is still the same folder.
+    yard.backup(["run", "--path", two, "--path", one]).expect_code(0);
+    let ids = yard.backup(["list", "--json"]).expect_code(0).json();
+    let id = |n: usize| ids["snapshots"][n]["id"].as_str().unwrap().to_owned();
+    let identity = yard.path("one.key").display().to_string();
+    let differs =
+        yard.backup(["diff", &id(0), &id(1), "--json", "--identity", &identity]).expect_code(0).json();
+    assert_eq!(
+        (&differs["changed"], &differs["added"], &differs["removed"]),
+        (&0.into(), &0.into(), &0.into()),
+        "{differs}"
+    );
+    let shown = yard.backup(["show", "latest", "--identity", &identity]).expect_code(0).stdout;
+    assert!(shown.contains(&format!("from {one}")) && shown.contains(&format!("from {two}")), "{shown}");
+    // Who cannot read the snapshot is told no paths.
+    let shown = yard.backup(["show", "latest"]).expect_code(0).stdout;
+    assert!(!shown.contains("from "), "{shown}");
+    let listed = yard.restore(["ls", "latest"]).expect_code(0).stdout;
+    assert!(listed.contains(&format!("data, from {two}:")), "{listed}");
+    let to = yard.path("to");
+    let said = yard.restore(["path", "latest", "--to", to.to_str().unwrap(), "--json"]).expect_code(0).json();
+    assert_eq!(said["targets"][0]["source"], two);
+}
+
+/// What a snapshot lacks, and what a program may not have any more, is said when it is restored.
+#[test]
+fn what_is_missing_and_what_is_left_out_is_told() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("program"), "x").unwrap();
+    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let flags = rustix::fs::XattrFlags::empty();
+    let set = rustix::fs::setxattr(source.join("program"), "security.capability", &capability, flags);
+    yard.snapshot(&source).expect_code(0);
+    let to = yard.path("to").display().to_string();
+    let said = yard.restore(["path", "latest", "--to", &to, "--no-owner"]).expect_code(0);
+    let is_told = said.stdout.contains("1 item lost set-user-ID, set-group-ID or capabilities");
+    assert_eq!(is_told, set.is_ok(), "{said:?} {set:?}");
+    assert!(!said.stderr.contains("incomplete"), "{said:?}");
+}

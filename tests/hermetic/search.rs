@@ -135,8 +135,12 @@ fn what_find_prints_names_the_same_item_everywhere() {
     yard.restore(["path", "latest:other", "--to", &target]).expect_code(0);
     assert_eq!(fs::read(yard.path("target/a.sql")).unwrap(), b"of the other");
     yard.restore(["diff", "latest:other", &target]).expect_code(0);
+    let file = yard.path("file").display().to_string();
+    let said = yard.restore(["path", addresses[0], "--to", &file]).expect_code(0);
+    assert!(said.stdout.contains("path source/data/a.sql, from "), "{said:?}");
+    assert_eq!(fs::read(yard.path("file/a.sql")).unwrap(), b"data/a.sql");
     for (args, what) in [
-        (&["path", addresses[0], "--to", "elsewhere"][..], "a part of what was captured"),
+        (&["diff", addresses[0], &target][..], "a part of what was captured"),
         (&["ls", "latest:nothing"], "nothing"),
         (&["ls", "latest:"], "SNAP:NAME"),
         (&["dump", "latest:source"], "names no file"),
@@ -304,4 +308,33 @@ fn an_empty_repository_has_statistics() {
     let document = yard.backup(["stats", "--json"]).expect_code(0).json();
     assert_eq!(document["all"]["snapshots"], 0);
     assert_eq!(document["deduplication_ratio"], Value::Null);
+}
+
+/// Of a folder as of a volume the latest snapshot that holds it is meant, and what an empty filter leaves is no loss.
+#[test]
+fn the_latest_that_holds_a_folder_is_found_though_another_job_ran_last() {
+    let yard = Yard::in_folder(BINARIES);
+    let (site, etc) = (yard.path("site"), yard.path("etc"));
+    for folder in [&site, &etc] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), folder.file_name().unwrap().as_bytes()).unwrap();
+        fs::create_dir(folder.join("sub")).unwrap();
+    }
+    snapshot(&yard, &site, &[]);
+    snapshot(&yard, &etc, &["--tag", "conf"]);
+    assert_eq!(yard.restore(["dump", "latest:site/file"]).expect_code(0).stdout, "site");
+    assert_eq!(yard.restore(["dump", "latest:etc/file", "--kind", "path"]).expect_code(0).stdout, "etc");
+    for (args, words) in [
+        (&["dump", "latest:nothing/file"][..], &["nothing", "it has etc"][..]),
+        (&["dump", "latest:site/sub"], &["is a folder, and no file", "lifeboat-restore path"]),
+        (&["ls", "latest", "--host", "nohost"], &["of host `nohost`", "there are snapshots of"]),
+        (&["ls", "latest", "--tag", "nope"], &["tags", "there are others"]),
+        (&["ls", "latest", "--kind", "volume"], &["kind", "there are others"]),
+        (&["dump", "latest:site/gone"], &["`site/gone`"]),
+    ] {
+        let said = yard.restore(args).expect_code(2);
+        for word in words {
+            assert!(said.stderr.contains(word), "{args:?}: {}", said.stderr);
+        }
+    }
 }

@@ -3,7 +3,8 @@
 
 use libtest_mimic::Trial;
 use lifeboat_core::clock::SystemClock;
-use lifeboat_docker::quiesce::Mode;
+use lifeboat_core::random::OsEntropy;
+use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trials_with;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("at_rest::what_needs_a_healthy_service_starts_when_it_is", healthy),
         test("at_rest::what_does_not_stay_up_is_said_and_the_snapshot_stored", falling),
         test("at_rest::what_lives_in_the_network_of_another_comes_back_with_it", sharing),
+        test("at_rest::who_comes_to_live_in_one_that_is_being_stopped_comes_back_with_it", late_sharers),
         test("at_rest::what_cannot_be_stopped_is_left_running_and_said", left_running),
         test("at_rest::what_falls_because_another_stops_comes_back_with_it", falls_with_another),
         test("at_rest::what_does_not_come_back_is_said_whatever_else_fails", swallowed),
@@ -134,6 +136,43 @@ fn sharing(found: &Docker) {
     let before = started();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
     assert_eq!(started(), before);
+}
+
+fn late_sharers(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let provider = play.run_writer(found, "db", &volume, &[]);
+    let of_provider = format!("container:{provider}");
+    let script = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
+    let start = |name: &str, options: &[&str]| {
+        play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
+        let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
+        // The engine kills whatever lives among the processes of one that stops; who lives in its network lives on without.
+        let network = start("network", &["--network", &of_provider]);
+        let processes = start("processes", &["--pid", &of_provider]);
+        let far = start("far", &["--network", &format!("container:{network}")]);
+        let fleeting = start("fleeting", &["--rm", "--network", &of_provider]);
+        let options =
+            QuiesceOptions { journal_folder: folder.path(), clock: &SystemClock, entropy: &OsEntropy };
+        let held = engine.quiesce(&plan, &options, &cancel).await.unwrap();
+        let all = [&provider, &network, &processes, &far];
+        assert_eq!(all.map(|id| state(id)), ["exited"; 4]);
+        assert_eq!(held.rested().len(), 4, "{:?}", held.rested());
+        let [lost] = held.lost() else { panic!("{:?}", held.lost()) };
+        assert!(lost.contains(&play.name("fleeting")) && lost.contains("--rm"), "{lost}");
+        held.release(&SystemClock, &cancel).await.1.unwrap();
+        assert_eq!(all.map(|id| state(id)), ["running"; 4]);
+        for id in [&network, &far] {
+            assert!(docker(&["exec", id, "cat", "/proc/net/dev"]).contains("eth0"), "it has a network again");
+        }
+        assert_eq!(state(&fleeting), "running");
+    });
 }
 
 fn left_running(found: &Docker) {
@@ -276,7 +315,7 @@ fn two_runs(found: &Docker) {
         let error = quiesce(&engine, &of_provider, Mode::Stop, folder.path(), &cancel).await.unwrap_err();
         assert!(error.to_string().contains(&play.name("behind")), "{error}");
         assert_eq!([&provider, &sharer].map(|id| state(id)), ["running", "exited"]);
-        held.release(&SystemClock, &cancel).await.unwrap();
+        held.release(&SystemClock, &cancel).await.1.unwrap();
         assert_eq!(state(&sharer), "running");
     });
 }
@@ -314,7 +353,7 @@ fn heard(found: &Docker) {
             tokio::task::block_in_place(happens);
             let found = engine.overheard(watch, &selected, &held.rested(), &SystemClock).await.unwrap();
             assert_eq!(!found.is_empty(), is_heard, "case {number}, {mode:?}: {found:?}");
-            held.release(&SystemClock, &cancel).await.unwrap();
+            held.release(&SystemClock, &cancel).await.1.unwrap();
         }
     });
 }

@@ -325,7 +325,7 @@ fn quiescing(found: &Docker) {
                 assert!(again.brought_back.is_empty());
                 assert_eq!(state(&writer), "exited");
             }
-            held.release(&SystemClock, &CancellationToken::new()).await.unwrap();
+            held.release(&SystemClock, &CancellationToken::new()).await.1.unwrap();
             assert_eq!((state(&writer).as_str(), state(&idle).as_str()), ("running", "exited"), "{mode:?}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the journal is gone");
         }

@@ -124,9 +124,16 @@ fn killed_then_doctor(found: &Docker) {
 
 fn killed_then_run(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
-    let (container, volume) = kill_at_rest(found, &play, &yard);
-    // Another volume: the next run makes good what is none of its own business, too.
+    // Another volume, or a folder: the next run makes good what is none of its own business, too.
     let other = play.volume("other");
+    let folder = yard.path("folder");
+    fs::create_dir(&folder).unwrap();
+    let (first, _) = kill_at_rest(found, &play, &yard);
+    let said = yard.backup(["run", "--path", folder.to_str().unwrap()]).expect_code(0);
+    assert!(said.stderr.contains("an earlier run was killed"), "{}", said.stderr);
+    assert_eq!(state(&first), "running");
+    docker(&["rm", "--force", &first]);
+    let (container, volume) = kill_at_rest(found, &play, &yard);
     let said = yard.backup(["run", "--volume", &other]).expect_code(0);
     assert!(said.stderr.contains("an earlier run was killed"), "{}", said.stderr);
     assert_eq!(state(&container), "running");
@@ -134,8 +141,8 @@ fn killed_then_run(found: &Docker) {
     assert_eq!(state(&container), "running");
     assert_eq!(
         yard.backup(["list"]).expect_code(0).stdout.lines().count(),
-        3,
-        "two snapshots under a heading"
+        4,
+        "three snapshots under a heading"
     );
 }
 

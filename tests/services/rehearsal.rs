@@ -216,7 +216,7 @@ impl Application {
             };
             volumes.push((described, copy));
         }
-        held.release(&SystemClock, &CancellationToken::new()).await.unwrap();
+        held.release(&SystemClock, &CancellationToken::new()).await.1.unwrap();
         Copied { taken_at, definitions: Some(definitions), volumes, spoiled: false }
     }
 }

@@ -2,12 +2,12 @@
 
 use lifeboat_report::comparison::{ChangeLine, SnapshotDiffReport, StreamChange};
 use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags, describe};
-use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, VaultError};
+use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, VaultError, same_sources};
 
 /// Tell what changed from one snapshot to another
 ///
-/// This takes a recovery key: paths are not for the hosts that back up. Folders and volumes of the same name are
-/// compared with each other, contents by their hashes. The exit code is 0 whether or not there are differences; to
+/// This takes a recovery key: paths are not for the hosts that back up. Folders of the same path, and volumes of
+/// the same name, are compared with each other, contents by their hashes. The exit code is 0 whether or not there are differences; to
 /// compare a folder or a volume with a snapshot, see `lifeboat-restore diff`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let restorer = args.keys.open(&args.repository).await?;
+    let restorer = args.keys.open_to_read(&args.repository).await?;
     let listing = args.which.narrow(restorer.viewer().snapshots().await?);
     let mut snapshots =
         listing.select(args.which.host.as_deref(), &[], &[args.earlier, args.later])?.snapshots.into_iter();
@@ -67,14 +67,13 @@ struct Comparison<'u> {
 
 impl Comparison<'_> {
     async fn compare(&mut self, before: &OpenSnapshot, after: &OpenSnapshot) -> Result<(), VaultError> {
-        let (streams, mut later) = (before.named_streams().await?, after.named_streams().await?);
-        for stream in streams {
-            let same = later.iter().position(|l| (l.kind, &l.name) == (stream.kind, &stream.name));
-            let Some(place) = same else {
-                self.only_in(before, &stream, "removed");
+        let (streams, later) = (before.named_streams().await?, after.named_streams().await?);
+        let same = same_sources(&streams, &later);
+        for (stream, place) in streams.iter().zip(&same) {
+            let Some(other) = place.map(|place| &later[place]) else {
+                self.only_in(before, stream, "removed");
                 continue;
             };
-            let other = later.remove(place);
             let (progress, cancel) = (self.ui.progress(), self.ui.cancellation());
             let (ui, changes) = (self.ui, &mut self.changes);
             let each = |change: Change| {
@@ -86,7 +85,8 @@ impl Comparison<'_> {
             };
             self.counts += before.changes(stream.index, after, other.index, &progress, cancel, each).await?;
         }
-        for stream in &later {
+        let is_new = |place: &usize| !same.contains(&Some(*place));
+        for stream in (0..later.len()).filter(is_new).map(|place| &later[place]) {
             self.only_in(after, stream, "added");
         }
         Ok(())

@@ -74,9 +74,12 @@ async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
         Err(error) => return Ok(vec![check("engine", (DoctorState::Unknown, error.to_string()))]),
     };
     let answers = format!("Docker answers at {}", engine.address());
-    let settled = engine.settle(&quiesce::journal_folder(), &SystemClock, ui.cancellation()).await?;
+    let journals = quiesce::journal_folder();
+    let settled = engine.settle(&journals, &SystemClock, ui.cancellation()).await?;
     let at_rest = match (&settled.problems[..], &settled.brought_back[..]) {
-        ([], []) => (DoctorState::Ok, "no container was left at rest".to_owned()),
+        ([], []) => {
+            (DoctorState::Ok, format!("no container was left at rest, by what {} says", journals.display()))
+        }
         ([], back) => (DoctorState::Mended, format!("brought back {}", back.join(", "))),
         (problems, _) => (DoctorState::Wrong, problems.join("; ")),
     };

@@ -7,6 +7,7 @@ mod piped;
 mod volume_source;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
+use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RunReport, StreamLine};
 use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_repository};
 use lifeboat_vault::{
@@ -125,10 +127,17 @@ const NOTICE: Duration = Duration::from_millis(300);
 /// What has been captured so far.
 struct Captured {
     writer: SnapshotWriter,
-    streams: Vec<StreamOutcome>,
-    consistencies: Vec<Consistency>,
+    streams: Vec<CapturedStream>,
     /// Whether something wrote to a volume while it was read.
     disturbed: bool,
+}
+
+/// One stream that was captured.
+struct CapturedStream {
+    outcome: StreamOutcome,
+    consistency: Consistency,
+    /// The folder that was captured, where it is one of this host.
+    source: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
@@ -144,7 +153,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let folders = open_folders(&args.what.path, &excludes)?;
     let repository = open_repository(&args.repository, &key.repository).await?;
     let location = repository.location().to_owned();
-    if let Ok(folder) = std::fs::metadata(&location) {
+    if let Some(Ok(folder)) = repository.local_folder().map(std::fs::metadata) {
         excludes.leave_out_repository(folder.dev(), folder.ino());
     }
     let options = SnapshotOptions {
@@ -167,7 +176,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     });
     let taken = Box::pin(take(&args, (containers, folders), writer, &mut at_rest, &excludes, ui)).await;
     watch.abort();
-    let Taken { committed, streams, consistencies, disturbed } = match taken {
+    let Taken { committed, streams, disturbed } = match taken {
         Ok(taken) => taken,
         Err(failure) => {
             // Containers were asked to come back by now. What landed serves the next run.
@@ -179,7 +188,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     at_rest.look_after(ui).await;
     let unreleased = at_rest.unreleased.take();
     let troubled = disturbed || at_rest.is_troubled();
-    let mut report = report(location, &committed, &streams, &consistencies, at_rest, started);
+    let mut report = report(location, &committed, &streams, at_rest, started);
     report.left_out = args.leave_out.tell(&excludes, ui);
     ui.report(&report);
     if let Some(failure) = unreleased {
@@ -192,8 +201,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 /// A snapshot that was taken.
 struct Taken {
     committed: Committed,
-    streams: Vec<StreamOutcome>,
-    consistencies: Vec<Consistency>,
+    streams: Vec<CapturedStream>,
     /// Whether something wrote to a volume while it was read.
     disturbed: bool,
 }
@@ -209,7 +217,7 @@ async fn take(
 ) -> Result<Taken, Failure> {
     let progress = ui.progress();
     let empty = args.empty();
-    let mut captured = Captured { writer, streams: Vec::new(), consistencies: Vec::new(), disturbed: false };
+    let mut captured = Captured { writer, streams: Vec::new(), disturbed: false };
     progress.phase("reading", Unit::Bytes, None);
     if let Some(containers) = containers {
         captured = containers.capture(captured, args, at_rest, excludes, ui).await?;
@@ -224,6 +232,9 @@ async fn take(
             source: Box::new(source),
         };
         captured = captured.add(stream, ui).await?;
+        if let Some(stream) = captured.streams.last_mut() {
+            stream.source = Some(path);
+        }
     }
     if let Some(name) = &args.what.stdin {
         captured = piped::input(captured, name, empty, ui).await?;
@@ -232,13 +243,13 @@ async fn take(
         captured = piped::output(captured, name, &args.command, empty, ui).await?;
     }
     progress.phase("storing", Unit::Items, None);
-    let Captured { writer, streams, consistencies, disturbed } = captured;
+    let Captured { writer, streams, disturbed } = captured;
     // Much may wait for a slow storage. What has landed serves the next run, whenever this one ends.
     let committed = tokio::select! {
         committed = writer.commit(&progress) => committed?,
         () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
     };
-    Ok(Taken { committed, streams, consistencies, disturbed })
+    Ok(Taken { committed, streams, disturbed })
 }
 
 impl Args {
@@ -301,8 +312,7 @@ impl Captured {
         let consistency = stream.consistency;
         let capture = move || {
             let outcome = self.writer.capture(stream, &progress, &cancel)?;
-            self.streams.push(outcome);
-            self.consistencies.push(consistency);
+            self.streams.push(CapturedStream { outcome, consistency, source: None });
             Ok(self)
         };
         let asked = ui.cancellation().clone();
@@ -320,10 +330,14 @@ impl Captured {
 
     /// Notes that nothing kept writers off a volume while it was read; says whether more was promised.
     fn weaken(&mut self, volume: &str) -> bool {
-        let of_volumes = self.streams.iter().zip(&mut self.consistencies);
-        let promised = of_volumes
-            .filter(|(stream, _)| stream.kind == StreamKind::Volume && stream.name == volume)
-            .map(|(_, consistency)| std::mem::replace(consistency, Consistency::None))
+        let is_it = |stream: &&mut CapturedStream| {
+            stream.outcome.kind == StreamKind::Volume && stream.outcome.name == volume
+        };
+        let promised = self
+            .streams
+            .iter_mut()
+            .filter(is_it)
+            .map(|stream| std::mem::replace(&mut stream.consistency, Consistency::None))
             .any(|before| before != Consistency::None);
         self.writer.weaken(StreamKind::Volume, volume, Consistency::None);
         self.disturbed |= promised;
@@ -342,20 +356,21 @@ impl Captured {
     }
 }
 
+fn shown(path: &Path) -> String {
+    path_text(path.as_os_str().as_bytes())
+}
+
 fn report(
     location: String,
     committed: &Committed,
-    streams: &[StreamOutcome],
-    consistencies: &[Consistency],
+    streams: &[CapturedStream],
     at_rest: AtRest,
     started: Instant,
 ) -> RunReport {
-    let unreadable = streams
-        .iter()
-        .flat_map(|s| s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, u.path.display(), u.error)));
-    let changed = streams
-        .iter()
-        .flat_map(|s| s.changed.iter().map(|p| format!("{} {}", s.name, String::from_utf8_lossy(p))));
+    let outcomes = || streams.iter().map(|stream| &stream.outcome);
+    let unreadable = outcomes()
+        .flat_map(|s| s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, shown(&u.path), u.error)));
+    let changed = outcomes().flat_map(|s| s.changed.iter().map(|p| format!("{} {}", s.name, path_text(p))));
     RunReport {
         location,
         snapshot: committed.id.map(|id| id.to_string()),
@@ -363,13 +378,13 @@ fn report(
         time: committed.time,
         streams: streams
             .iter()
-            .zip(consistencies)
-            .map(|(stream, consistency)| StreamLine {
-                kind: stream.kind.to_string(),
-                name: stream.name.clone(),
+            .map(|CapturedStream { outcome, consistency, source }| StreamLine {
+                kind: outcome.kind.to_string(),
+                name: outcome.name.clone(),
+                source: source.as_deref().map(shown),
                 consistency: consistency.to_string(),
-                items: stream.items,
-                data_bytes: stream.data_bytes,
+                items: outcome.items,
+                data_bytes: outcome.data_bytes,
             })
             .collect(),
         new_bytes: committed.new_bytes,

@@ -4,6 +4,8 @@ use lifeboat_report::snapshots::SnapshotReport;
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
 
 /// Show one snapshot
+///
+/// A recovery key also shows the names of captured folders and their paths on the host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lifeboat-backup show latest -r /srv/backups --writer-key writer.key")]
 pub(crate) struct Args {
@@ -19,9 +21,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let viewer = args.keys.open(&args.repository).await?;
+    let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
     let snapshot = args.which.find(viewer.snapshots().await?, &args.snapshot)?;
-    let snapshot = viewer.whole(snapshot).await?;
-    ui.report(&SnapshotReport { snapshot: describe::snapshot_line(&snapshot) });
+    let snapshot = match restorer {
+        Some(restorer) => {
+            let open = restorer.open_snapshot(snapshot).await?;
+            describe::named_snapshot_line(open.snapshot(), &open.named_streams().await?)
+        }
+        None => describe::snapshot_line(&viewer.whole(snapshot).await?),
+    };
+    ui.report(&SnapshotReport { snapshot });
     Ok(Outcome::Done)
 }

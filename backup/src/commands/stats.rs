@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let viewer = args.keys.open(&args.repository).await?;
+    let (viewer, _) = args.keys.open_to_read(&args.repository).await?;
     let statistics = viewer.statistics(&*ui.progress(), ui.cancellation()).await?;
     let captured = |total: &Total| CapturedLine {
         snapshots: total.snapshots,

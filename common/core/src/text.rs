@@ -1,5 +1,7 @@
 //! Text that comes from others: which characters deceive the eye or command a terminal, and how such text is shown.
 
+use std::fmt::Write as _;
+
 /// Whether a character is invisible, changes the direction of its neighbours, or is obeyed by a terminal.
 ///
 /// These are all control characters (C0, DEL and C1), U+061C, U+200B to U+200F, U+2028 to U+202E, U+2060 to U+206F,
@@ -35,9 +37,97 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// A path as text that can be given back as an argument: [`path_bytes`] turns it into the same bytes.
+///
+/// A backslash is doubled; a byte that is not part of UTF-8, or that is part of a deceptive character, is `\xHH` with two
+/// hexadecimal digits; all else stays.
+pub fn path_text(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    let escape = |text: &mut String, bytes: &[u8]| {
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    };
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str(r"\\"),
+                c if is_deceptive(c) => escape(&mut text, c.encode_utf8(&mut [0; 4]).as_bytes()),
+                c => text.push(c),
+            }
+        }
+        escape(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// The bytes that a path given as an argument stands for: `\\` is a backslash, `\xHH` the byte of these hexadecimal digits. Any
+/// other backslash, and any other byte, stands for itself.
+pub fn path_bytes(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        bytes.push(match after {
+            [b'\\', after @ ..] if *first == b'\\' => {
+                rest = after;
+                b'\\'
+            }
+            [b'x', high, low, after @ ..] if *first == b'\\' => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = after;
+                    high << 4 | low
+                }
+                _ => *first,
+            },
+            _ => *first,
+        });
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn a_path_is_shown_as_it_can_be_given_back() {
+        for (path, text) in [
+            (&b"etc/nginx"[..], "etc/nginx"),
+            ("Größe 日本".as_bytes(), "Größe 日本"),
+            (b"a\xff\xfeb", r"a\xff\xfeb"),
+            (b"a\\x2db", r"a\\x2db"),
+            ("a\u{202e}b\n".as_bytes(), r"a\xe2\x80\xaeb\x0a"),
+            (b"\\", r"\\"),
+        ] {
+            assert_eq!(path_text(path), text);
+            assert_eq!(path_bytes(text.as_bytes()), path);
+        }
+        for (text, path) in [
+            (&br"a\b"[..], &br"a\b"[..]),
+            (br"a\x4", br"a\x4"),
+            (br"a\xzz\", br"a\xzz\"),
+            (br"\xFF", b"\xff"),
+            (b"\xff", b"\xff"),
+        ] {
+            assert_eq!(path_bytes(text), path, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_path_is_its_text_gives_it_back(
+            path in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'x'), Just(b'f')], 0..40)
+        ) {
+            let text = path_text(&path);
+            prop_assert!(!text.chars().any(is_deceptive));
+            prop_assert_eq!(path_bytes(text.as_bytes()), path);
+        }
+    }
 
     #[test]
     fn a_message_keeps_its_lines_and_nothing_else_that_moves_the_cursor() {

@@ -295,8 +295,7 @@ impl ContainerParts {
             .iter()
             .filter(|pair| !public.contains(pair))
             .filter_map(|pair| pair.split_once('='))
-            .filter(|(name, value)| !secrets::is_plain(name, value))
-            .map(|(_, value)| value)
+            .flat_map(|(name, value)| secrets::of_a_variable(name, value))
             .collect();
         let command =
             [&self.entrypoint, &self.cmd].map(|words| words.as_deref().unwrap_or_default().join(" "));

@@ -270,6 +270,10 @@ impl Fault for EngineError {
                  the drill on another host"
                     .to_owned()
             }
+            Self::Io { path, source, .. } if is_full_or_closed(source.kind()) => format!(
+                "make room, or see who may write to {}; `--state-dir` names another folder for what this machine remembers",
+                path.display()
+            ),
             Self::BadName { .. }
             | Self::Answer { .. }
             | Self::Malformed { .. }
@@ -279,6 +283,11 @@ impl Fault for EngineError {
         };
         Some(advice)
     }
+}
+
+fn is_full_or_closed(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    matches!(kind, PermissionDenied | ReadOnlyFilesystem | StorageFull)
 }
 
 impl EngineError {

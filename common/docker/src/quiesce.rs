@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::query_parameters::StopContainerOptions;
+use futures::StreamExt as _;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,12 @@ pub struct Quiesced {
     found_at_rest: Vec<Rested>,
     /// Who could not be frozen, because it ends again and again.
     kept_running: Vec<Rested>,
+    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
+    lost: Vec<String>,
 }
+
+/// How many containers the engine is asked about at once.
+const LOOKS_AT_ONCE: usize = 8;
 
 impl Engine {
     /// Whom `mode` brings to rest so that nothing writes to the volumes of `selection`: every running container that may, and
@@ -89,22 +95,25 @@ impl Engine {
             Mode::Pause => Action::Pause,
             Mode::Stop => Action::Stop,
         };
-        let mut beside = Vec::new();
-        if action == Action::Stop && plan::writers(selection).next().is_some() {
-            let running = self.get("/containers/json", "list its containers").await?;
-            for summary in list(&running) {
-                let id = text(&summary["Id"]);
-                if selection.containers.iter().any(|container| container.id == id) {
-                    continue;
-                }
-                match self.container(&id).await {
-                    Ok(container) => beside.push(container),
-                    Err(error) if error.is_absent() => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        let beside = if action == Action::Stop && plan::writers(selection).next().is_some() {
+            let is_selected = |id: &str| selection.containers.iter().any(|container| container.id == id);
+            self.containers_beside(is_selected).await?
+        } else {
+            Vec::new()
+        };
         RestPlan::new(selection, &beside, action, own_container_id().as_deref())
+    }
+
+    /// Every container of the engine, but for those whose ids are known.
+    async fn containers_beside(
+        &self,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Container>, EngineError> {
+        let all = self.get("/containers/json?all=true", "list its containers").await?;
+        let ids = list(&all).iter().map(|summary| text(&summary["Id"])).filter(|id| !is_known(id));
+        let looks = futures::stream::iter(ids.map(async |id| self.container(&id).await));
+        let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
+        found.into_iter().filter(|found| !matches!(found, Err(error) if error.is_absent())).collect()
     }
 
     /// Brings to rest whom `plan` names.
@@ -153,15 +162,21 @@ impl Engine {
             options.entropy,
         )?;
         let mut quiesced = Quiesced::new(self.clone(), Some(journal));
-        match quiesced.rest(options.clock, cancel).await {
+        let rested = match quiesced.rest(options.clock, cancel).await {
+            Ok(()) => quiesced.rest_late_sharers(plan, options.clock).await,
+            interrupted => interrupted,
+        };
+        match rested {
             Ok(()) => Ok(quiesced),
             Err(error) => {
-                // If they do not come back, that is the worse news.
-                let released = quiesced.release(options.clock, cancel).await?;
-                for trouble in released.unmet.iter().chain(&self.fallen(&released.back, cancel).await) {
+                let lost = std::mem::take(&mut quiesced.lost);
+                let (released, all_back) = quiesced.release(options.clock, cancel).await;
+                let fallen = self.fallen(&released.back, cancel).await;
+                for trouble in lost.iter().chain(&released.unmet).chain(&fallen) {
                     tracing::warn!("{trouble}");
                 }
-                Err(error)
+                // If they do not come back, that is the worse news.
+                all_back.and(Err(error))
             }
         }
     }
@@ -169,7 +184,7 @@ impl Engine {
 
 impl Quiesced {
     fn new(engine: Engine, journal: Option<Journal>) -> Self {
-        Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new() }
+        Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new(), lost: Vec::new() }
     }
 
     /// What was brought to rest, in that order.
@@ -192,63 +207,101 @@ impl Quiesced {
         &self.found_at_rest
     }
 
+    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
     async fn rest(&mut self, clock: &dyn Clock, cancel: &CancellationToken) -> Result<(), EngineError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        for place in 0..journal.entries().len() {
+        for place in 0..self.journal.as_ref().map_or(0, |journal| journal.entries().len()) {
             if cancel.is_cancelled() {
                 return Err(EngineError::Interrupted);
             }
-            let mut entry = journal.entries()[place].clone();
-            let now = match self.engine.container(&entry.id).await {
-                Ok(container) => container,
-                // It ended and was removed since it was selected: there is nothing to stop.
-                Err(error) if error.is_absent() => continue,
-                Err(error) => return Err(error),
-            };
-            match at_its_turn(&now, &entry, place > 0) {
-                Turn::Rest => {
-                    // It may have been started anew since it was selected, also because of those that have stopped.
-                    entry.started_at = now.started_at;
-                    journal.renew(place, entry.clone());
-                    journal.record(place, Step::Asked { since: clock.now() })?;
-                    match self.engine.rest_one(&entry).await {
-                        Ok(()) => journal.record(place, Step::Held)?,
-                        Err(_) if self.engine.is_restarting(&entry).await => {
-                            journal.record(place, Step::Planned)?;
-                            self.kept_running.push(entry.rested(None));
-                        }
-                        Err(error) => return Err(error),
+            self.rest_at(place, place > 0, clock).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the container at `place` of the journal to rest, as far as it needs to be.
+    async fn rest_at(
+        &mut self,
+        place: usize,
+        others_stopped: bool,
+        clock: &dyn Clock,
+    ) -> Result<(), EngineError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let mut entry = journal.entries()[place].clone();
+        let now = match self.engine.container(&entry.id).await {
+            Ok(container) => container,
+            // It ended and was removed since it was selected: there is nothing to stop.
+            Err(error) if error.is_absent() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match at_its_turn(&now, &entry, others_stopped) {
+            Turn::Rest => {
+                // It may have been started anew since it was selected, also because of those that have stopped.
+                entry.started_at = now.started_at;
+                journal.renew(place, entry.clone());
+                journal.record(place, Step::Asked { since: clock.now() })?;
+                match self.engine.rest_one(&entry).await {
+                    Ok(()) => journal.record(place, Step::Held),
+                    Err(_) if self.engine.is_restarting(&entry).await => {
+                        self.kept_running.push(entry.rested(None));
+                        journal.record(place, Step::Planned)
                     }
-                }
-                // Those that have stopped before may have taken it down: it comes back with them.
-                Turn::Fell => journal.record(place, Step::Held)?,
-                Turn::IsAtRest => {
-                    entry.started_at = now.started_at;
-                    self.found_at_rest.push(entry.rested(None));
+                    Err(error) => Err(error),
                 }
             }
+            // Those that have stopped before may have taken it down: it comes back with them.
+            Turn::Fell => journal.record(place, Step::Held),
+            Turn::IsAtRest => {
+                entry.started_at = now.started_at;
+                self.found_at_rest.push(entry.rested(None));
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops those that came to live in one that has stopped when it was decided already who stops: they come back with it.
+    async fn rest_late_sharers(&mut self, plan: &RestPlan, clock: &dyn Clock) -> Result<(), EngineError> {
+        let (Some(Action::Stop), Some(journal)) = (plan.action(), &mut self.journal) else { return Ok(()) };
+        let ourselves = own_container_id();
+        let is_known =
+            |id: &str| Some(id) == ourselves.as_deref() || journal.entries().iter().any(|e| e.id == id);
+        let now = self.engine.containers_beside(is_known).await?;
+        for container in plan.late_sharers(journal.entries(), &now) {
+            if let Some((reason, _)) =
+                plan::own_harm(container).filter(|_| container.activity != Activity::Stopped)
+            {
+                self.lost.push(format!(
+                    "`{}` was started while a container was stopped in whose network, processes or memory it lives, and has lost them: {reason}; start it anew",
+                    container.name
+                ));
+                continue;
+            }
+            let Some(journal) = &mut self.journal else { return Ok(()) };
+            journal.put_first(Entry::new(container, Action::Stop));
+            self.rest_at(0, true, clock).await?;
         }
         Ok(())
     }
 
     /// Brings the containers back, in starting order, and removes the journal. What depends on another one's health is started
-    /// when that one is healthy; once `hurry` is cancelled, at once.
-    ///
-    /// # Errors
-    /// [`EngineError::NotReleased`] names those that did not come back; the journal stays for the next run.
+    /// when that one is healthy; once `hurry` is cancelled, at once. Beside those that are back it says whether all are:
+    /// [`EngineError::NotReleased`] names the others, and the journal stays for the next run.
     pub async fn release(
         mut self,
         clock: &dyn Clock,
         hurry: &CancellationToken,
-    ) -> Result<Released, EngineError> {
-        let Some(journal) = self.journal.take() else { return Ok(Released::default()) };
+    ) -> (Released, Result<(), EngineError>) {
+        let Some(journal) = self.journal.take() else { return (Released::default(), Ok(())) };
         let (released, failed) = self.engine.bring_back(&journal, clock, hurry).await;
-        if failed.is_empty() {
-            journal.finish()?;
-            Ok(released)
+        let all_back = if failed.is_empty() {
+            journal.finish()
         } else {
             Err(EngineError::NotReleased { containers: failed, journal: journal.path().to_owned() })
-        }
+        };
+        (released, all_back)
     }
 }
 

@@ -101,16 +101,24 @@ impl Unbroken {
 fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
     for secret in [secret, secret.trim()] {
         forms.insert(secret.to_owned());
-        for before in 0..3 {
-            forms.extend(encoded(secret, before, &STANDARD_NO_PAD));
-            forms.extend(encoded(secret, before, &URL_SAFE_NO_PAD));
-        }
+        forms.extend(encodings(secret));
         forms.extend(written(secret));
     }
     if secret.trim().contains('\n') {
-        let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_SECRET);
-        forms.extend(lines.map(str::to_owned));
+        for line in secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_SECRET) {
+            forms.insert(line.to_owned());
+            forms.extend(encodings(line));
+        }
     }
+}
+
+/// As it stands in base64, whatever is before it, and in hexadecimal digits.
+fn encodings(secret: &str) -> impl Iterator<Item = String> + '_ {
+    let base64 = (0..3).flat_map(|before| {
+        [encoded(secret, before, &STANDARD_NO_PAD), encoded(secret, before, &URL_SAFE_NO_PAD)]
+    });
+    let hexadecimal = [hex::encode(secret), hex::encode_upper(secret)];
+    base64.flatten().chain(hexadecimal.into_iter().filter(|text| text.len() >= SHORTEST_ENCODED))
 }
 
 /// As programs write it where some characters have a meaning.
@@ -261,10 +269,13 @@ mod tests {
             ("p@ss word/Xy1", "x://u:p%40ss%20word%2fXy1@h".to_owned()),
             ("p@ss word/Xy1", "x://u:p%40ss%20word/Xy1@h".to_owned()),
             ("p%40ssw0rd%2FXy", "the password is p@ssw0rd/Xy".to_owned()),
+            ("Q1w2e3r4t5", "0x51317732653372347435".to_owned()),
+            ("Zq81-é", "5A7138312DC3A9".to_owned()),
+            ("first-line-abc\nsecond-3321-line", format!("Basic {}", STANDARD.encode("second-3321-line"))),
         ] {
             let shown = redacted(&text, &[secret.to_owned()]);
             assert!(shown.contains(STRUCK), "{secret}: {shown}");
-            for left in ["Q1w2", "Zq81", "3321", "Xy", "defghi", "ZGVmZ2"] {
+            for left in ["Q1w2", "Zq81", "3321", "Xy", "defghi", "ZGVmZ2", "5131", "5A71", "c2Vjb25k"] {
                 assert!(!shown.contains(left), "{secret}: {shown}");
             }
         }

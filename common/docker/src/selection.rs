@@ -238,7 +238,12 @@ impl Container {
 
     /// Whether it lives in the network, the processes or the memory of `other`.
     pub fn shares_what_is_of(&self, other: &Self) -> bool {
-        self.shares_with.iter().any(|name| *name == other.id || *name == other.name)
+        self.lives_in(&other.id, &other.name)
+    }
+
+    /// Whether it lives in the network, the processes or the memory of the container that has this id and this name.
+    pub(crate) fn lives_in(&self, id: &str, name: &str) -> bool {
+        self.shares_with.iter().any(|shared| shared == id || shared == name)
     }
 
     /// Whether it has `volume`, or a folder of the host that lies in it, and may write there when it runs.

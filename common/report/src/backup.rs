@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
-use crate::figures::{bytes, count, first_lines, seconds, time};
+use crate::figures::{bytes, count, first_lines, printable, seconds, time};
 
 /// A new repository.
 #[derive(Debug, Serialize)]
@@ -42,7 +42,7 @@ pub struct RecipientLine {
 
 impl RecipientLine {
     pub(crate) fn text(&self) -> String {
-        let recipient = crate::figures::printable(&self.recipient);
+        let recipient = printable(&self.recipient);
         // Keys of one kind begin alike, and post-quantum ones would fill the screen.
         let letters: Vec<char> = recipient.chars().collect();
         let shown = if letters.len() > 60 {
@@ -172,6 +172,9 @@ pub struct StreamLine {
     pub kind: String,
     /// Its name.
     pub name: String,
+    /// The folder's path on its host, escaped as in addresses, where the key that was given shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// How writers were kept off.
     pub consistency: String,
     /// How many files, folders and other items it has.
@@ -184,8 +187,10 @@ impl StreamLine {
     pub(crate) fn text(&self) -> String {
         let size = bytes(self.data_bytes);
         let items = count(self.items, "item");
-        let label = format!("{} {}", self.kind, crate::figures::printable(&self.name));
-        format!("  {label:<28} {size:>10}  {items:>14}  {}\n", self.consistency)
+        let label = format!("{} {}", self.kind, printable(&self.name));
+        let source = self.source.iter().map(|source| format!("    from {}\n", printable(source)));
+        let line = format!("  {label:<28} {size:>10}  {items:>14}  {}\n", self.consistency);
+        line + &source.collect::<String>()
     }
 }
 

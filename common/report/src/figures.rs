@@ -24,6 +24,12 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// A path as it can be given back as an argument; `hex` has its bytes where they are not UTF-8. The folder itself is `.`.
+pub(crate) fn path_text(path: &str, hex: Option<&str>) -> String {
+    let bytes = hex.and_then(|hex| hex::decode(hex).ok()).unwrap_or_else(|| path.as_bytes().to_vec());
+    if bytes.is_empty() { ".".to_owned() } else { lifeboat_core::text::path_text(&bytes) }
+}
+
 /// Seconds as people say them.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }

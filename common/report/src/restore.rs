@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::Report;
-use crate::figures::{bytes, count, first_lines, printable, seconds};
+use crate::figures::{bytes, count, first_lines, path_text, printable, seconds};
 
 /// A restore that ended.
 #[derive(Debug, Serialize)]
@@ -40,6 +40,12 @@ pub struct RestoredTarget {
     pub kind: String,
     /// Its name.
     pub name: String,
+    /// Where only a part of it was brought back: that part's path in it, as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// A captured folder's path on its host, escaped as in addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The folder or volume.
     pub to: String,
     /// How many items stand now.
@@ -54,7 +60,7 @@ pub struct RestoredTarget {
     pub unfinished: Vec<String>,
     /// How many items belong to the user who restored, because owners were not wanted or only root may set them.
     pub owners_left: u64,
-    /// On how many of them set-user-ID or set-group-ID was cleared therefore.
+    /// From how many of them set-user-ID, set-group-ID or capabilities were left out therefore.
     pub set_ids_cleared: u64,
 }
 
@@ -79,9 +85,14 @@ impl Report for RestoreReport {
             // Writing to a String cannot fail, here and below.
             let _ = writeln!(
                 text,
-                "{} {} to {}\n  {}, {}",
+                "{} {}{}{} to {}\n  {}, {}",
                 target.kind,
                 printable(&target.name),
+                target.part.as_deref().map_or_else(String::new, |part| format!("/{}", printable(part))),
+                target
+                    .source
+                    .as_deref()
+                    .map_or_else(String::new, |from| format!(", from {},", printable(from))),
                 printable(&target.to),
                 count(target.items, "item"),
                 bytes(target.data_bytes)
@@ -105,8 +116,8 @@ impl Report for RestoreReport {
             if target.owners_left > 0 {
                 let items = count(target.owners_left, "item");
                 let _ = write!(text, "  owners were not set on {items}");
-                let cleared = count(target.set_ids_cleared, "program");
-                let cleared = format!(", and {cleared} lost set-user-ID or set-group-ID");
+                let cleared = count(target.set_ids_cleared, "item");
+                let cleared = format!(", and {cleared} lost set-user-ID, set-group-ID or capabilities");
                 let _ = writeln!(text, "{}", if target.set_ids_cleared > 0 { &cleared } else { "" });
             }
         }
@@ -183,8 +194,7 @@ impl Report for DiffReport {
     fn text(&self) -> String {
         let mut text = String::new();
         for line in &self.differences {
-            let path = if line.path.is_empty() { "." } else { &line.path };
-            let _ = write!(text, "{:<10} {}", line.what, printable(path));
+            let _ = write!(text, "{:<10} {}", line.what, path_text(&line.path, line.path_hex.as_deref()));
             if !line.aspects.is_empty() {
                 let _ = write!(text, " ({})", line.aspects.join(", "));
             }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use lifeboat_core::text::path_text;
 use serde::Serialize;
 
 use crate::Report;
@@ -12,7 +13,8 @@ use crate::figures::{bytes, count, printable, time};
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FoundLine {
-    /// Where it is, as `lifeboat-restore` takes it: `SNAPSHOT:STREAM/PATH`.
+    /// Where it is, as `lifeboat-restore` takes it: `SNAPSHOT:STREAM/PATH`. A backslash in it is doubled, and a byte that is no
+    /// UTF-8, or that a terminal would obey, is `\xHH`.
     pub address: String,
     /// The snapshot's id.
     pub snapshot: String,
@@ -36,16 +38,17 @@ pub struct FoundLine {
 
 impl FoundLine {
     /// Where an item is, as `lifeboat-restore` takes it.
-    pub fn address(snapshot: &str, stream: &str, path: &str) -> String {
+    pub fn address(snapshot: &str, stream: &str, path: &[u8]) -> String {
         let slash = if path.is_empty() { "" } else { "/" };
-        format!("{snapshot}:{stream}{slash}{path}")
+        format!("{snapshot}:{}{slash}{}", path_text(stream.as_bytes()), path_text(path))
     }
 
     /// The line for people; its last column is the address, with the first digits of the snapshot's id.
     pub fn text(&self) -> String {
         let size = self.size_bytes.map_or_else(|| "-".to_owned(), bytes);
-        let address = Self::address(&self.snapshot[..12.min(self.snapshot.len())], &self.stream, &self.path);
-        format!("{}  {:<9} {size:>10}  {}", time(self.time), self.kind, printable(&address))
+        let part = self.address.strip_prefix(&self.snapshot).unwrap_or(&self.address);
+        let id = &self.snapshot[..12.min(self.snapshot.len())];
+        format!("{}  {:<9} {size:>10}  {}", time(self.time), self.kind, printable(&format!("{id}{part}")))
     }
 }
 

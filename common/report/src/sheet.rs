@@ -179,8 +179,9 @@ impl RecoverySheet {
         html! {
             li {
                 "Get the program " code { "lifeboat-restore" } ", version " (self.version) " or later, on the " code { "PATH" }
-                ": it is one file, which can be copied from any host that has it. Otherwise build it from Lifeboat's source with "
-                code { "cargo build --release --locked" } ", which puts it into " code { "target/release" }
+                ", and for the check at the end " code { "lifeboat-backup" }
+                ": each is one file, which can be copied from any host that has it. Otherwise build them from Lifeboat's source with "
+                code { "cargo build --release --locked" } ", which puts them into " code { "target/release" }
                 ". Work as root, so that owners come back as well, and in a folder with room for the data."
             }
             li {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::backup::StreamLine;
-use crate::figures::{TOLD, bytes, count, printable, time};
+use crate::figures::{TOLD, bytes, count, path_text, printable, time};
 
 /// One snapshot.
 #[derive(Debug, Clone, Serialize)]
@@ -188,8 +188,23 @@ impl ItemLine {
 pub struct ItemList {
     /// The snapshot's id.
     pub snapshot: String,
+    /// The folders, volumes and files that are listed.
+    pub streams: Vec<ListedStream>,
     /// The items in order.
     pub items: Vec<ItemLine>,
+}
+
+/// A captured folder, volume or file whose items are listed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListedStream {
+    /// `path`, `volume` or `stdin`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// A folder's path on its host, escaped as in addresses, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl Report for ItemList {
@@ -200,24 +215,27 @@ impl Report for ItemList {
         let mut stream = None;
         for item in &self.items {
             if stream != Some(&item.stream) {
-                let _ = writeln!(text, "{}:", printable(&item.stream));
+                let of_name = self.streams.iter().find(|stream| stream.name == item.stream);
+                let source = of_name.and_then(|stream| stream.source.as_deref());
+                let source =
+                    source.map_or_else(String::new, |source| format!(", from {}", printable(source)));
+                let _ = writeln!(text, "{}{source}:", printable(&item.stream));
                 stream = Some(&item.stream);
             }
             let size = item.size_bytes.map_or_else(|| "-".to_owned(), |size| size.to_string());
             let when = item.modified_at.map_or_else(|| "-".to_owned(), time);
-            let path = if item.path.is_empty() { "." } else { &item.path };
+            let path = path_text(&item.path, item.path_hex.as_deref());
             let _ = write!(
                 text,
-                "{}{} {:>5} {:>5} {size:>12} {when} {}",
+                "{}{} {:>5} {:>5} {size:>12} {when} {path}",
                 item.letter(),
                 item.mode,
                 item.uid,
                 item.gid,
-                printable(path)
             );
             match &item.target {
                 Some(target) => {
-                    let _ = writeln!(text, " -> {}", printable(target));
+                    let _ = writeln!(text, " -> {}", path_text(target, item.target_hex.as_deref()));
                 }
                 None => text.push('\n'),
             }

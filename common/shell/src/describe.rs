@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RecipientLine, StreamLine};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
 use lifeboat_vault::item::ItemKind;
-use lifeboat_vault::{Listing, Recipient, RecipientMember, Repository, Snapshot};
+use lifeboat_vault::{Listing, NamedStream, Recipient, RecipientMember, Repository, Snapshot};
 
 /// A recipient as reports show it.
 pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
@@ -54,6 +55,7 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
             .map(|stream| StreamLine {
                 kind: stream.kind.to_string(),
                 name: stream.name.to_owned(),
+                source: None,
                 consistency: stream.consistency.to_string(),
                 items: stream.items,
                 data_bytes: stream.data_bytes,
@@ -61,6 +63,21 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
             .collect(),
         incomplete: snapshot.is_incomplete(),
     }
+}
+
+/// The path of a captured folder on its host as reports show it, where it is known.
+pub fn source(stream: &NamedStream) -> Option<String> {
+    stream.origin.as_deref().map(path_text)
+}
+
+/// The same with the names of folders and their paths on the host, which only a recovery key shows.
+pub fn named_snapshot_line(snapshot: &Snapshot, streams: &[NamedStream]) -> SnapshotLine {
+    let mut line = snapshot_line(snapshot);
+    for (shown, named) in line.streams.iter_mut().zip(streams) {
+        shown.name.clone_from(&named.name);
+        shown.source = source(named);
+    }
+    line
 }
 
 /// A listing as reports show it: the snapshots of `host`, where one is given, that bear all of `tags`.

@@ -1,5 +1,7 @@
 //! `find`, which two of the programs have: items by their paths, in all snapshots.
 
+use std::ffi::OsString;
+
 use lifeboat_report::search::{FindReport, FoundLine};
 use lifeboat_vault::item::Item;
 use lifeboat_vault::{NamedStream, Patterns, Restorer, Snapshot, VaultError};
@@ -10,9 +12,9 @@ use crate::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe};
 #[derive(Debug, clap::Args)]
 pub struct FindArgs {
     /// What to find, as in a .gitignore file: a name (`*.sql`), or a path below a captured folder or volume
-    /// (`base/*/pg_control`), or with a slash in front also one on the host (`/etc/**/*.conf`)
+    /// (`base/*/pg_control`), or with a slash in front also one on the host (`/etc/**/*.conf`). `\xHH` is the byte HH
     #[arg(value_name = "PATTERN")]
-    pattern: String,
+    pattern: OsString,
     /// Take small and capital letters for the same
     #[arg(short, long)]
     ignore_case: bool,
@@ -33,18 +35,18 @@ pub struct FindArgs {
 
 /// Searches all snapshots, or those that are asked for.
 pub async fn find(args: FindArgs, ui: &Ui) -> Result<Outcome, Failure> {
-    if args.pattern.starts_with('!') {
+    if args.pattern.as_encoded_bytes().starts_with(b"!") {
         return Err(Failure::usage(
-            format!("`{}` says what is not wanted, and nothing that is", args.pattern),
+            format!("`{}` says what is not wanted, and nothing that is", args.pattern.display()),
             "write `\\!` for a name that begins with an exclamation mark",
         ));
     }
     let patterns = Patterns::parse([&args.pattern], args.ignore_case)?;
-    let restorer = args.keys.open(&args.repository).await?;
+    let restorer = args.keys.open_to_read(&args.repository).await?;
     let listing = restorer.viewer().snapshots().await?;
     let listing = listing.select(args.host.as_deref(), &args.tag, &args.snapshot)?;
     let mut report = FindReport {
-        pattern: args.pattern,
+        pattern: args.pattern.to_string_lossy().into_owned(),
         snapshots: 0,
         found: 0,
         matches: Vec::new(),
@@ -88,7 +90,7 @@ async fn search(
 fn line(snapshot: &Snapshot, stream: &NamedStream, item: &Item) -> FoundLine {
     let (path, path_hex) = describe::bytes(&item.path);
     FoundLine {
-        address: FoundLine::address(&snapshot.id().to_string(), &stream.name, &path),
+        address: FoundLine::address(&snapshot.id().to_string(), &stream.name, &item.path),
         snapshot: snapshot.id().to_string(),
         time: snapshot.time(),
         host: snapshot.host().to_owned(),

@@ -50,6 +50,14 @@ pub struct RecoveryFlags {
     pub root: Option<String>,
 }
 
+/// What a command does with a repository. One that only reads also takes storage that was put back to an older state: a listing
+/// says so, and what is named by its id can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Change,
+}
+
 /// The key that a command is run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Chosen {
@@ -89,7 +97,8 @@ impl ViewerFlags {
         let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
         match self.chosen() {
             Some(Chosen::Identity(identity)) => {
-                let (restorer, key) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
+                let (restorer, key) =
+                    open_with_identity(&identity, self.root.as_deref(), repository, Purpose::Change).await?;
                 Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"))
             }
             Some(Chosen::Writer(writer_key)) => {
@@ -103,35 +112,39 @@ impl ViewerFlags {
 
     /// Opens a repository with the key that is given.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
-        Ok(self.open_as_far_as_it_goes(repository).await?.0)
+        Ok(self.opened(repository, Purpose::Change).await?.0)
     }
 
-    /// The same, and what reads everything where the key is a recovery key.
-    pub async fn open_as_far_as_it_goes(
+    /// The same for a command that changes nothing there, and what reads everything where the key is a recovery key.
+    pub async fn open_to_read(
         &self,
         repository: &RepositoryFlags,
     ) -> Result<(Viewer, Option<Restorer>), Failure> {
-        if let Some(Chosen::Identity(identity)) = self.chosen() {
-            let (restorer, _) = open_with_identity(&identity, self.root.as_deref(), repository).await?;
-            return Ok((restorer.viewer().clone(), Some(restorer)));
-        }
-        Ok((self.open_closed(repository).await?, None))
+        self.opened(repository, Purpose::Read).await
     }
 
-    /// Opens a repository with a key that reads no contents.
-    async fn open_closed(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
+    async fn opened(
+        &self,
+        repository: &RepositoryFlags,
+        purpose: Purpose,
+    ) -> Result<(Viewer, Option<Restorer>), Failure> {
         match self.chosen() {
+            Some(Chosen::Identity(identity)) => {
+                let root = self.root.as_deref();
+                let (restorer, _) = open_with_identity(&identity, root, repository, purpose).await?;
+                Ok((restorer.viewer().clone(), Some(restorer)))
+            }
             Some(Chosen::Keeper(keeper_key)) => {
                 let key = KeeperKey::read(&keeper_key)?;
-                let repository = open_repository(repository, &key.repository).await?;
-                Ok(Viewer::for_keeper(repository, &key).await?)
+                let repository = opened_for(repository, &key.repository, purpose).await?;
+                Ok((Viewer::for_keeper(repository, &key).await?, None))
             }
             Some(Chosen::Writer(writer_key)) => {
                 let key = WriterKey::read(&writer_key)?;
-                let repository = open_repository(repository, &key.repository).await?;
-                Ok(Viewer::for_writer(repository, &key)?)
+                let repository = opened_for(repository, &key.repository, purpose).await?;
+                Ok((Viewer::for_writer(repository, &key)?, None))
             }
-            Some(Chosen::Identity(_)) | None => Err(Failure::usage(
+            None => Err(Failure::usage(
                 "no key was given",
                 "give --writer-key, --keeper-key or --identity FILE (or LIFEBOAT_WRITER_KEY, LIFEBOAT_KEEPER_KEY, \
                  LIFEBOAT_IDENTITY)",
@@ -143,14 +156,27 @@ impl ViewerFlags {
 impl RecoveryFlags {
     /// Opens a repository to read everything in it.
     pub async fn open(&self, repository: &RepositoryFlags) -> Result<Restorer, Failure> {
-        let Some(identity) = &self.identity else {
-            return Err(Failure::usage(
+        self.opened(repository, Purpose::Change).await
+    }
+
+    /// The same for a command that changes nothing there.
+    pub async fn open_to_read(&self, repository: &RepositoryFlags) -> Result<Restorer, Failure> {
+        self.opened(repository, Purpose::Read).await
+    }
+
+    async fn opened(&self, repository: &RepositoryFlags, purpose: Purpose) -> Result<Restorer, Failure> {
+        let (restorer, _) =
+            open_with_identity(self.named()?, self.root.as_deref(), repository, purpose).await?;
+        Ok(restorer)
+    }
+
+    fn named(&self) -> Result<&Path, Failure> {
+        self.identity.as_deref().ok_or_else(|| {
+            Failure::usage(
                 "no recovery key was given; a writer key cannot read backups back",
                 "give --identity FILE (or LIFEBOAT_IDENTITY), a recovery key that `lifeboat-backup init` wrote",
-            ));
-        };
-        let (restorer, _) = open_with_identity(identity, self.root.as_deref(), repository).await?;
-        Ok(restorer)
+            )
+        })
     }
 }
 
@@ -185,6 +211,7 @@ async fn open_with_identity(
     identity: &Path,
     root: Option<&str>,
     repository: &RepositoryFlags,
+    purpose: Purpose,
 ) -> Result<(Restorer, RecoveryKey), Failure> {
     let root: Option<RepositoryId> = match root {
         Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
@@ -196,7 +223,11 @@ async fn open_with_identity(
         (None, None) => Some(confirmed_root(&store).await?),
         (_, root) => root,
     };
-    Ok((Restorer::open(store, &key, root, pins_of).await?, key))
+    let restorer = match purpose {
+        Purpose::Read => Restorer::open_to_read(store, &key, root, pins_of).await?,
+        Purpose::Change => Restorer::open(store, &key, root, pins_of).await?,
+    };
+    Ok((restorer, key))
 }
 
 /// Neither the key nor the command line says which repository is meant: a person has to.
@@ -233,7 +264,19 @@ pub async fn open_repository(
     flags: &RepositoryFlags,
     expected: &RepositoryId,
 ) -> Result<Repository, Failure> {
-    Ok(Repository::open(flags.open().await?, expected, pins_of(expected)).await?)
+    opened_for(flags, expected, Purpose::Change).await
+}
+
+async fn opened_for(
+    flags: &RepositoryFlags,
+    expected: &RepositoryId,
+    purpose: Purpose,
+) -> Result<Repository, Failure> {
+    let (store, pins) = (flags.open().await?, pins_of(expected));
+    Ok(match purpose {
+        Purpose::Read => Repository::open_to_read(store, expected, pins).await?,
+        Purpose::Change => Repository::open(store, expected, pins).await?,
+    })
 }
 
 /// Opens a repository whose id the user gives, for those who hold none of its keys. Without an id whatever repository lies

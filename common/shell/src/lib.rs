@@ -39,4 +39,4 @@ pub use repository::RepositoryFlags;
 pub use run::{Program, run, unless_interrupted};
 pub use tag::tag;
 pub use ui::Ui;
-pub use which::WhichFlags;
+pub use which::{Kind, WhichFlags};

@@ -3,6 +3,7 @@
 use std::env;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use lifeboat_store::{Location, OpenOptions, Settings, Store, is_setting};
 
 use crate::Failure;
@@ -12,11 +13,19 @@ use crate::Failure;
 #[command(next_help_heading = "Repository")]
 pub struct RepositoryFlags {
     /// A folder, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…` [default: where the recovery key says]
-    #[arg(short, long, value_name = "REPO", env = "LIFEBOAT_REPOSITORY")]
+    #[arg(short, long, value_name = "REPO", env = "LIFEBOAT_REPOSITORY", value_parser = location())]
     pub repository: Option<String>,
     /// Allow plain HTTP to object storage on another machine
     #[arg(long)]
     pub allow_http: bool,
+}
+
+/// Takes a location. A folder whose name is not UTF-8 is one as well: it becomes an address of it.
+fn location() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|given| match given.into_string() {
+        Ok(text) => text,
+        Err(path) => Location::Folder(path.into()).to_string(),
+    })
 }
 
 impl RepositoryFlags {

@@ -14,6 +14,7 @@ mod walk;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,7 +117,7 @@ pub(crate) fn open(path: &Path, name: &str, create: bool) -> Result<Store, Store
     }
 }
 
-/// Makes a folder and those above it, each flushed to the disk: else a power cut could take the whole repository.
+/// Makes a folder and those above it, this user's alone, each flushed to the disk: else a power cut could take the whole repository.
 fn make(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -125,7 +126,8 @@ fn make(folder: &Path) -> io::Result<()> {
     if let Some(above) = above {
         make(above)?;
     }
-    match fs::create_dir(folder) {
+    // Who runs other programs on this machine has no business with the sealed keys.
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use lifeboat_core::text::is_deceptive;
 use url::{Host, Url};
 
 use crate::StoreError;
@@ -97,10 +98,22 @@ impl Location {
     }
 }
 
+/// A folder whose name is no plain text, as text that names it nevertheless: `file://…` (RFC 8089).
+fn address(path: &Path) -> Option<Url> {
+    Url::from_file_path(std::path::absolute(path).ok()?).ok()
+}
+
+/// Text that [`Location::parse`] reads as the same location, but for a relative folder, which depends on where one stands.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Folder(path) => {
+                let plain = path.to_str().filter(|text| !text.chars().any(is_deceptive));
+                match (plain, address(path)) {
+                    (None, Some(address)) => write!(f, "{address}"),
+                    _ => write!(f, "{}", path.display()),
+                }
+            }
             Self::Bucket { provider, bucket, prefix } if prefix.is_empty() => {
                 write!(f, "{}://{bucket}", provider.scheme())
             }
@@ -123,6 +136,8 @@ pub(crate) fn is_loopback(endpoint: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -131,6 +146,18 @@ mod tests {
         assert_eq!(Location::parse("file:///srv/re%20po").unwrap(), Location::Folder("/srv/re po".into()));
         assert_eq!(Location::parse("s3://bucket/a/b/").unwrap().to_string(), "s3://bucket/a/b");
         assert_eq!(Location::parse("az://container").unwrap().to_string(), "az://container");
+        for folder in [
+            &b"/srv/re po"[..],
+            b"/srv/\xff\xfe",
+            b"/srv/a%20b\\c",
+            b"/srv/a\nb",
+            "/srv/r\u{202e}l\u{1b}".as_bytes(),
+            "/srv/é".as_bytes(),
+        ] {
+            let location = Location::Folder(std::ffi::OsStr::from_bytes(folder).into());
+            assert_eq!(Location::parse(&location.to_string()).unwrap(), location);
+            assert!(!location.to_string().chars().any(is_deceptive), "{location}");
+        }
     }
 
     #[test]

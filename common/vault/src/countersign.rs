@@ -46,6 +46,8 @@ pub struct ManifestChain {
     manifests: BTreeMap<WriterId, BTreeMap<u64, SignedManifest>>,
     /// What someone who may asked to forget: it may be gone.
     forgotten: BTreeSet<(WriterId, u64)>,
+    /// The writers that were removed.
+    removed: BTreeSet<WriterId>,
     /// Why others do not.
     pub unreadable: Vec<VaultError>,
 }
@@ -146,14 +148,21 @@ impl ManifestChain {
         self.manifests.get(&writer)?.get(&sequence)
     }
 
-    /// The snapshot that `name` means: an id, a unique prefix of one, or `latest`, where there is one writer.
-    pub fn find(&self, name: &str) -> Result<&SignedManifest, VaultError> {
-        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
+    /// The snapshot that `name` means: an id, a unique prefix of one, or `latest`. That is the newest of the one writer whose id
+    /// begins with `writer`; where none is named, of the one that is there, those that were removed coming last.
+    pub fn find(&self, name: &str, writer: Option<&str>) -> Result<&SignedManifest, VaultError> {
+        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned(), among: String::new() };
+        let is_meant = |m: &&SignedManifest| writer.is_none_or(|id| m.writer().to_string().starts_with(id));
         let candidates: Vec<&SignedManifest> = if name == "latest" {
-            self.heads().collect()
+            let mut heads: Vec<&SignedManifest> = self.heads().filter(is_meant).collect();
+            if heads.iter().any(|head| !self.removed.contains(&head.writer())) {
+                heads.retain(|head| !self.removed.contains(&head.writer()));
+            }
+            heads
         } else {
             let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
-            self.manifests().filter(|m| is_prefix && m.id().to_string().starts_with(name)).collect()
+            let is_it = |m: &&SignedManifest| is_prefix && m.id().to_string().starts_with(name);
+            self.manifests().filter(is_it).filter(is_meant).collect()
         };
         match candidates.as_slice() {
             [] => Err(missing()),
@@ -192,8 +201,13 @@ impl ManifestChain {
 impl Repository {
     /// Reads every manifest of every writer on the roster, and checks each. No key is needed.
     pub async fn manifest_chain(&self) -> Result<ManifestChain, VaultError> {
-        let mut chain =
-            ManifestChain { manifests: BTreeMap::new(), forgotten: BTreeSet::new(), unreadable: Vec::new() };
+        let writers = self.roster.members().writers.into_iter();
+        let mut chain = ManifestChain {
+            manifests: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            removed: writers.filter(|writer| writer.removed.is_some()).map(|writer| writer.id).collect(),
+            unreadable: Vec::new(),
+        };
         for writer in &self.roster.writers {
             let key = writer
                 .verification_key()

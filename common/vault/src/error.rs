@@ -110,6 +110,8 @@ pub enum VaultError {
         found: u64,
         /// The newest one that was seen.
         seen: u64,
+        /// The file that says so.
+        pins: Option<PathBuf>,
     },
     /// Snapshots that must be there are not, and nobody asked to forget them.
     #[error("{} of writer {writer} {} missing, and nobody asked to forget {}", numbers(*first, *last), if first == last { "is" } else { "are" }, if first == last { "it" } else { "them" })]
@@ -269,10 +271,12 @@ pub enum VaultError {
         ordinal: u32,
     },
     /// No snapshot answers to the name.
-    #[error("there is no snapshot `{wanted}`")]
+    #[error("there is no snapshot `{wanted}`{among}")]
     NoSuchSnapshot {
         /// The name that was asked for.
         wanted: String,
+        /// Among which ones it was looked for, where not among all.
+        among: String,
     },
     /// The names in a writer's snapshots take more memory than a listing has room for.
     #[error(
@@ -417,6 +421,9 @@ impl VaultError {
         match self {
             Self::Missing { key } => Self::Missing { key: key.clone() },
             Self::Damaged { key, reason } => Self::damaged(key, reason),
+            Self::RolledBack { store, found, seen, pins } => {
+                Self::RolledBack { store: store.clone(), found: *found, seen: *seen, pins: pins.clone() }
+            }
             Self::Withheld { writer, first, last } => {
                 Self::Withheld { writer: *writer, first: *first, last: *last }
             }
@@ -436,6 +443,27 @@ impl VaultError {
             Self::LostFrame { run, ordinal } => Self::LostFrame { run: *run, ordinal: *ordinal },
             other => Self::damaged("the repository", other),
         }
+    }
+
+    /// What to do where the storage shows less than it did.
+    fn advice_on_older_state(&self) -> String {
+        let meant = match self {
+            Self::RolledBack { pins: Some(pins), .. } => format!(
+                "; if the older state is meant, remove what this machine remembers of the newer one: rm '{}'",
+                pins.display()
+            ),
+            // Their numbers must not be used again: other machines may have seen them.
+            Self::Withheld { .. } => {
+                "; if the older state is meant, give up what is gone with a recovery key or a keeper's: \
+                                      `lifeboat-backup repair --forget-damaged`"
+                    .to_owned()
+            }
+            _ => String::new(),
+        };
+        format!(
+            "ask who runs the storage: it was put back to an older state, or hides objects; what is there is restored by its \
+             id, as `lifeboat-restore list` shows it{meant}"
+        )
     }
 
     /// What to do where the histories of writers contradict each other or themselves.

@@ -56,12 +56,20 @@ impl Viewer {
         let history = repository.history_until(now).await?;
         let now = now.or(history.latest).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut asked = Vec::with_capacity(snapshots.len());
+        let mut below_floor = 0;
         for snapshot in snapshots {
-            asked.push(match self.floored(snapshot, &history, now) {
+            let floored = self.floored(snapshot, &history, now);
+            below_floor += usize::from(floored.is_some() && pen.signer == Signer::Root);
+            asked.push(match floored {
                 Some(floored) if pen.signer != Signer::Root => Asked::Kept(floored.reason()),
                 _ if dry_run => self.foreseen(snapshot, &history),
                 floored => self.ask(snapshot, pen, clock.now(), floored).await?,
             });
+        }
+        if below_floor > 0 {
+            tracing::warn!(
+                "the retention floor keeps {below_floor} of these snapshots from everyone but who holds a recovery key, as you do"
+            );
         }
         Ok(asked)
     }

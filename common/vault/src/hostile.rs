@@ -61,7 +61,7 @@ impl Crafted {
     pub(crate) async fn bring_back(&self, id: &Sha256Digest) -> Result<(Files, usize), VaultError> {
         let restorer = self.restorer().await;
         let listing = restorer.viewer().snapshots().await?;
-        let wanted = || VaultError::NoSuchSnapshot { wanted: id.to_string() };
+        let wanted = || VaultError::NoSuchSnapshot { wanted: id.to_string(), among: String::new() };
         let snapshot = listing.snapshots.into_iter().find(|s| s.id() == id).ok_or_else(wanted)?;
         let open = restorer.open_snapshot(snapshot).await?;
         let target = tempfile::tempdir().unwrap();

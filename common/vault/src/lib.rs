@@ -104,7 +104,7 @@ pub use prune::{PruneOptions, Pruned, RunsUnderWay};
 pub use reader::{ContentStream, FrameReader, ItemStream};
 pub use registration::NO_CONDITIONAL_WRITES;
 pub use repository::{Made, NewRepository, Repository};
-pub use restore::{OpenSnapshot, Problem, Restored};
+pub use restore::{OpenSnapshot, Problem, Restored, Subtree};
 pub use restorer::Restorer;
 pub use retention::{Reasons, Rules, apply as apply_rules, left_without};
 pub use roster::{Floor, Roster};
@@ -112,7 +112,7 @@ pub use run_end::OpenRun;
 pub use snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
 pub use snapshot_diff::{Change, ChangeCounts, Changed};
 pub use statistics::{Frames, ObjectCount, ObjectKind, Statistics, Total};
-pub use stream_name::NamedStream;
+pub use stream_name::{NamedStream, same_sources};
 pub use tree::{BadPattern, ExcludeOptions, Excludes, FolderSource, LeftOut, Patterns, TargetFolder};
 pub use view::{Listing, Snapshot, StreamView};
 

@@ -74,6 +74,11 @@ impl PinFile {
         Self { path: None }
     }
 
+    /// The file, where there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     pub(crate) fn read(&self) -> Result<Pins, VaultError> {
         let Some(path) = &self.path else { return Ok(Pins::default()) };
         let failed = |source| VaultError::Local { path: path.clone(), action: "read", source };

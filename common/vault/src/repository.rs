@@ -1,11 +1,13 @@
 //! A repository: made once, opened many times, and what anyone can check of it.
 
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
-use lifeboat_store::{Entry, Store, StoreError};
+use lifeboat_store::{Entry, Location, Store, StoreError};
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -35,6 +37,8 @@ pub struct Repository {
     /// What this machine has seen of the repository, and where it keeps that.
     pub(crate) pins: PinFile,
     pub(crate) pinned: Pins,
+    /// The number of the newest roster that this machine has seen, where the storage was rolled back to before it.
+    seen: Option<u64>,
 }
 
 /// The plaintext object that tells a repository.
@@ -116,6 +120,7 @@ impl Repository {
             holes: Holes::default(),
             pins: PinFile::none(),
             pinned: Pins::default(),
+            seen: None,
         };
         let made = Made { repository, writer_key, recovery_keys };
         keep(&made)?;
@@ -176,6 +181,19 @@ impl Repository {
     /// roster than this machine has pinned. The marker is a claim that anyone can write, and the roster is the proof:
     /// a repository whose marker is damaged or missing opens all the same.
     pub async fn open(store: Store, expected: &RepositoryId, pins: PinFile) -> Result<Self, VaultError> {
+        let repository = Self::open_to_read(store, expected, pins).await?;
+        match repository.rolled_back() {
+            Some(error) => Err(error),
+            None => Ok(repository),
+        }
+    }
+
+    /// The same for those who only read: they may use what an older state has, as long as they name it.
+    pub async fn open_to_read(
+        store: Store,
+        expected: &RepositoryId,
+        pins: PinFile,
+    ) -> Result<Self, VaultError> {
         let id = *expected;
         let marked = match Self::probe(&store).await {
             Ok(found) if found == id => Ok(()),
@@ -186,18 +204,19 @@ impl Repository {
             Err(error) => Err(error),
         };
         let pinned = pins.read()?;
-        let Rosters { roster, pin, holes } = match (rosters::read(&store, &id, pinned.roster).await, marked) {
-            (Ok(read), Ok(())) => read,
-            (Ok(read), Err(error)) => {
-                tracing::warn!("{error}; the roster proves that this is repository {id}");
-                read
-            }
-            // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
-            (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. }))
-            | (Err(error @ (VaultError::Store(_) | VaultError::RolledBack { .. })), _)
-            | (Err(_), Err(error))
-            | (Err(error), Ok(())) => return Err(error),
-        };
+        let Rosters { roster, pin, holes, seen } =
+            match (rosters::read(&store, &id, pinned.roster).await, marked) {
+                (Ok(read), Ok(())) => read,
+                (Ok(read), Err(error)) => {
+                    tracing::warn!("{error}; the roster proves that this is repository {id}");
+                    read
+                }
+                // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
+                (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. }))
+                | (Err(error @ VaultError::Store(_)), _)
+                | (Err(_), Err(error))
+                | (Err(error), Ok(())) => return Err(error),
+            };
         for hole in holes.iter() {
             tracing::warn!(
                 "{}; the newest roster that the root signed, {}, is in force",
@@ -205,7 +224,14 @@ impl Repository {
                 pin.number
             );
         }
-        Ok(Self { store, id, roster, roster_pin: pin, holes, pins, pinned })
+        Ok(Self { store, id, roster, roster_pin: pin, holes, pins, pinned, seen })
+    }
+
+    /// That the storage shows an older state than this machine has seen, if it does.
+    pub(crate) fn rolled_back(&self) -> Option<VaultError> {
+        let seen = self.seen?;
+        let (store, pins) = (self.location().to_owned(), self.pins.path().map(Path::to_owned));
+        Some(VaultError::RolledBack { store, found: self.roster.number(), seen, pins })
     }
 
     /// Which repository lies in `store`, as its marker claims. Only [`Repository::open`] checks the claim.
@@ -235,6 +261,11 @@ impl Repository {
     /// Where the repository lies.
     pub fn location(&self) -> &str {
         self.store.name()
+    }
+
+    /// The folder that it lies in, where that is its storage.
+    pub fn local_folder(&self) -> Option<PathBuf> {
+        Location::parse(self.location()).ok()?.folder().map(Path::to_owned)
     }
 
     /// The storage that the repository lies in.

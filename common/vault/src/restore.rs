@@ -4,6 +4,7 @@
 mod contents;
 mod finish;
 mod hard_links;
+mod subtree;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::contents::{Brought, ends_the_restore};
 use self::hard_links::{FirstNames, LeadsTo, leads_to};
+pub use self::subtree::Subtree;
 use crate::VaultError;
 use crate::item::{Content, Item, ItemKind};
 use crate::keys::GroupView;
@@ -50,7 +52,7 @@ pub struct Restored {
     pub unfinished: Vec<Problem>,
     /// How many items belong to this user now, because owners were not wanted or only root may set them.
     pub owners_left: u64,
-    /// On how many of them set-user-ID or set-group-ID was cleared therefore.
+    /// From how many of them set-user-ID, set-group-ID or capabilities were left out therefore.
     pub set_ids_cleared: u64,
 }
 
@@ -145,18 +147,52 @@ impl OpenSnapshot {
         let mut restored = Restored::default();
         let mut made = Made { root: tree.path().to_owned(), ..Made::default() };
         let listed = self.make_all(index, &mut tree, &mut made, &mut restored, progress, cancel).await;
+        let listed = listed.map(|listed| {
+            if listed != record.item_count {
+                let reason = format!(
+                    "the snapshot says that it has {} items, and it lists {listed}: its host wrote it down wrong",
+                    record.item_count
+                );
+                restored.damaged.push(Problem { path: made.root.clone(), reason });
+            }
+            record.data_bytes
+        });
+        self.fill(tree, made, restored, listed, progress, cancel).await
+    }
+
+    /// The same for a part of a stream.
+    pub async fn restore_subtree(
+        &self,
+        subtree: Subtree,
+        to: TargetFolder,
+        progress: &Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Restored, VaultError> {
+        let mut tree = TreeWriter::new(to);
+        let mut restored = Restored::default();
+        let mut made = Made { root: tree.path().to_owned(), ..Made::default() };
+        let data_bytes = subtree.items.iter().filter_map(|item| item.size).sum();
+        let mut items = subtree.items.into_iter();
+        let all = items.try_for_each(|item| made.make(&mut tree, item, &mut restored)).map(|()| data_bytes);
+        self.fill(tree, made, restored, all, progress, cancel).await
+    }
+
+    /// Fills the files that were made with so many bytes together, and gives everything its owner, mode and times; where making
+    /// them has failed, takes away what is not whole.
+    async fn fill(
+        &self,
+        mut tree: TreeWriter,
+        made: Made,
+        restored: Restored,
+        data_bytes: Result<u64, VaultError>,
+        progress: &Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Restored, VaultError> {
         let made = Arc::new(made);
-        let brought = match listed {
+        let brought = match data_bytes {
             Err(error) => Brought::nothing(&made, error),
-            Ok(listed) => {
-                if listed != record.item_count {
-                    let reason = format!(
-                        "the snapshot says that it has {} items, and it lists {listed}: its host wrote it down wrong",
-                        record.item_count
-                    );
-                    restored.damaged.push(Problem { path: made.root.clone(), reason });
-                }
-                progress.phase("restoring", Unit::Bytes, Some(record.data_bytes));
+            Ok(data_bytes) => {
+                progress.phase("restoring", Unit::Bytes, Some(data_bytes));
                 contents::bring(&self.reader, &tree, &made, progress, cancel).await
             }
         };

@@ -47,6 +47,21 @@ impl Restorer {
         root: Option<RepositoryId>,
         pins: impl FnOnce(&RepositoryId) -> PinFile,
     ) -> Result<Self, VaultError> {
+        let restorer = Self::open_to_read(store, key, root, pins).await?;
+        match restorer.repository().rolled_back() {
+            Some(error) => Err(error),
+            None => Ok(restorer),
+        }
+    }
+
+    /// The same for those who only read. Storage that was rolled back is no reason to leave what it has: a listing tells of it,
+    /// and what is named by its id can be restored.
+    pub async fn open_to_read(
+        store: Store,
+        key: &RecoveryKey,
+        root: Option<RepositoryId>,
+        pins: impl FnOnce(&RepositoryId) -> PinFile,
+    ) -> Result<Self, VaultError> {
         let expected = match (key.repository, root) {
             (Some(named), Some(root)) if named != root => {
                 let store = store.name().to_owned();
@@ -55,7 +70,7 @@ impl Restorer {
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => return Err(VaultError::UnboundIdentity),
         };
-        let repository = Repository::open(store, &expected, pins(&expected)).await?;
+        let repository = Repository::open_to_read(store, &expected, pins(&expected)).await?;
         let epochs = open_epochs(&repository, &key.identity).await?;
         let mut opened = Opened::default();
         for group in &repository.roster.groups {

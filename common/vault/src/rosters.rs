@@ -31,6 +31,8 @@ pub(crate) struct Rosters {
     pub(crate) roster: Roster,
     pub(crate) pin: PinnedRoster,
     pub(crate) holes: Holes,
+    /// The number of the newest roster that this machine has seen, where it is not there any more.
+    pub(crate) seen: Option<u64>,
 }
 
 /// What is wrong with rosters that are not in force.
@@ -134,19 +136,15 @@ pub(crate) async fn read(
     }
     let below = follow(&newest, older, pinned)?;
     let (roster, hash) = newest;
-    if let Some(pinned) = pinned.filter(|pinned| pinned.number > roster.number()) {
-        let key = layout::roster(pinned.number);
-        return Err(match above.iter().find(|hole| hole.key == key) {
-            Some(hole) => hole.to_error(),
-            None => VaultError::RolledBack {
-                store: store.name().to_owned(),
-                found: roster.number(),
-                seen: pinned.number,
-            },
-        });
+    let seen = pinned.map(|pinned| pinned.number).filter(|seen| *seen > roster.number());
+    if let Some(seen) = seen {
+        let key = layout::roster(seen);
+        if let Some(hole) = above.iter().find(|hole| hole.key == key) {
+            return Err(hole.to_error());
+        }
     }
     let pin = PinnedRoster { number: roster.number(), hash };
-    Ok(Rosters { roster, pin, holes: Holes { above, below } })
+    Ok(Rosters { roster, pin, holes: Holes { above, below }, seen })
 }
 
 /// Reads a roster. What the root signed and this version refuses is an error: no older roster may be taken instead.

@@ -7,7 +7,8 @@ use lifeboat_core::text::printable;
 
 use crate::VaultError;
 use crate::ids::WriterId;
-use crate::view::{Listing, Snapshot};
+use crate::manifest::StreamKind;
+use crate::view::{Listing, Snapshot, StreamView};
 
 impl Snapshot {
     /// Whether it is of `host`, where one is asked for, and bears all of `tags`.
@@ -43,76 +44,136 @@ impl Listing {
     }
 
     /// Leaves out the snapshots of all writers but one, whose id begins with `writer`, those that lack one of `tags`, and
-    /// those that were not taken before a time.
+    /// those that were not taken before a time; with a kind, those that hold nothing of it.
     #[must_use]
-    pub fn narrow(mut self, writer: Option<&str>, tags: &[String], before: Option<Timestamp>) -> Self {
+    pub fn narrow(
+        mut self,
+        writer: Option<&str>,
+        tags: &[String],
+        before: Option<Timestamp>,
+        kind: Option<StreamKind>,
+    ) -> Self {
         let is_meant = |id: &WriterId| writer.is_none_or(|writer| id.to_string().starts_with(writer));
         self.doubtful.retain(|id, _| is_meant(id));
+        let count = self.snapshots.len();
         self.snapshots.retain(|snapshot| {
             is_meant(&snapshot.writer())
                 && snapshot.is_of(None, tags)
                 && before.is_none_or(|before| snapshot.time() < before)
+                && kind.is_none_or(|kind| snapshot.streams().any(|stream| stream.kind == kind))
         });
+        self.left_out += count - self.snapshots.len();
         self
     }
 
-    /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only host
-    /// there is), or `latest:VOLUME`, the latest that holds the volume.
-    pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
-        self.find_tagged(name, host, &[])
+    /// Among which snapshots one was looked for, where not among all, for people.
+    fn among(&self, host: Option<&str>) -> String {
+        let hosts: BTreeSet<String> =
+            self.snapshots.iter().map(|snapshot| printable(snapshot.host())).collect();
+        match host {
+            Some(host) if !hosts.is_empty() && !hosts.contains(host) => {
+                let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
+                format!(" of host `{}`; there are snapshots of {hosts}", printable(host))
+            }
+            _ if self.left_out > 0 => {
+                " that is of the writer, the tags, the kind and the time that are asked for; there are others"
+                    .to_owned()
+            }
+            _ => String::new(),
+        }
     }
 
-    /// The same among those that bear all of `tags`.
-    pub fn find_tagged(
-        &self,
-        name: &str,
-        host: Option<&str>,
-        tags: &[String],
-    ) -> Result<Snapshot, VaultError> {
-        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned() };
-        let mut candidates: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, tags)).collect();
-        let volume = name.strip_prefix("latest:");
-        if let Some(volume) = volume {
-            candidates.retain(|s| s.streams().any(|stream| stream.name == volume));
+    /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only host
+    /// there is), or `latest:NAME`, the latest that holds the volume or standard input of that name.
+    pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
+        let candidates = self.snapshots.iter().filter(|snapshot| snapshot.is_of(host, &[]));
+        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned(), among: self.among(host) };
+        if name == "latest" {
+            return self.latest_of(&candidates.collect::<Vec<_>>(), host)?.cloned().ok_or_else(missing);
         }
-        if name == "latest" || volume.is_some() {
-            if let Some(doubt) = self.doubt(host) {
-                // What cannot be read may be the latest.
-                return Err(doubt.again());
-            }
-            for passed_over in &self.unreadable {
-                tracing::warn!("{passed_over}");
-            }
-            let facts: Vec<Facts<'_>> = candidates.iter().map(|snapshot| self.facts(snapshot)).collect();
-            return match latest(&facts) {
-                Ok(None) => Err(missing()),
-                Ok(Some(Latest { number, others })) => {
-                    let chosen = candidates[number];
-                    for other in others {
-                        let (host, writer) = (printable(chosen.host()), chosen.writer());
-                        tracing::warn!(
-                            "of {host} the snapshot of writer {writer} is meant, and not of {other}"
-                        );
-                    }
-                    Ok(chosen.clone())
-                }
-                Err(hosts) => Err(VaultError::AmbiguousSnapshot {
-                    wanted: name.to_owned(),
-                    candidates: hosts
-                        .iter()
-                        .map(|host| format!("the latest of {}", printable(host)))
-                        .collect(),
-                }),
-            };
+        if let Some(held) = name.strip_prefix("latest:") {
+            let is_it = |stream: StreamView<'_>| stream.kind != StreamKind::Path && stream.name == held;
+            let holding = candidates.filter(|snapshot| snapshot.streams().any(is_it));
+            return self.latest_of(&holding.collect::<Vec<_>>(), host)?.cloned().ok_or_else(missing);
         }
         let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
-        candidates.retain(|snapshot| is_prefix && snapshot.id().to_string().starts_with(name));
-        match candidates.len() {
-            0 => Err(missing()),
-            1 => candidates.pop().cloned().ok_or_else(missing),
+        let found: Vec<&Snapshot> =
+            candidates.filter(|snapshot| is_prefix && snapshot.id().to_string().starts_with(name)).collect();
+        match found[..] {
+            [] => Err(missing()),
+            [found] => {
+                if let Some(doubt) = self.doubt(Some(found.host())) {
+                    tracing::warn!(
+                        "{doubt}: snapshot {} is what was asked for, and not the newest",
+                        found.short_id()
+                    );
+                }
+                Ok(found.clone())
+            }
             _ => Err(VaultError::AmbiguousSnapshot {
                 wanted: name.to_owned(),
-                candidates: candidates.iter().map(|s| s.id().to_string()[..20].to_owned()).collect(),
+                candidates: found.iter().map(|s| s.id().to_string()[..20].to_owned()).collect(),
+            }),
+        }
+    }
+
+    /// The latest of `host` that bears all of `tags` and holds something of `kind`, called `stream` if a name is given.
+    pub fn latest_with(
+        &self,
+        kind: StreamKind,
+        stream: Option<&str>,
+        host: Option<&str>,
+        tags: &[String],
+    ) -> Result<Option<Snapshot>, VaultError> {
+        let is_it = |held: StreamView<'_>| held.kind == kind && stream.is_none_or(|name| held.name == name);
+        let is_meant = |snapshot: &&Snapshot| snapshot.is_of(host, tags) && snapshot.streams().any(is_it);
+        let candidates: Vec<&Snapshot> = self.snapshots.iter().filter(is_meant).collect();
+        Ok(self.latest_of(&candidates, host)?.cloned())
+    }
+
+    /// The latest of `host`, the one before it, and so on.
+    pub fn latest_first(&self, host: Option<&str>) -> Result<Vec<Snapshot>, VaultError> {
+        let mut left: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, &[])).collect();
+        let mut sorted = Vec::with_capacity(left.len());
+        let mut next = self.latest_of(&left, host)?;
+        while let Some(snapshot) = next {
+            left.retain(|other| other.id() != snapshot.id());
+            sorted.push(snapshot.clone());
+            let facts: Vec<Facts<'_>> = left.iter().map(|snapshot| self.facts(snapshot)).collect();
+            next = latest(&facts).ok().flatten().map(|latest| left[latest.number]);
+        }
+        Ok(sorted)
+    }
+
+    /// The latest of `candidates`, which are of `host` where one is named.
+    fn latest_of<'s>(
+        &self,
+        candidates: &[&'s Snapshot],
+        host: Option<&str>,
+    ) -> Result<Option<&'s Snapshot>, VaultError> {
+        if let Some(doubt) = self.doubt(host) {
+            // What cannot be read may be the latest.
+            return Err(doubt.again());
+        }
+        for passed_over in &self.unreadable {
+            tracing::warn!("{passed_over}");
+        }
+        let facts: Vec<Facts<'_>> = candidates.iter().map(|snapshot| self.facts(snapshot)).collect();
+        match latest(&facts) {
+            Ok(None) => Ok(None),
+            Ok(Some(Latest { number, others })) => {
+                let chosen = candidates[number];
+                for other in others {
+                    let (host, writer) = (printable(chosen.host()), chosen.writer());
+                    tracing::warn!(
+                        "of {host} the snapshot of writer {writer} is meant, and not of {other}: --writer says which"
+                    );
+                }
+                Ok(Some(chosen))
+            }
+            Err(hosts) => Err(VaultError::AmbiguousSnapshot {
+                wanted: "latest".to_owned(),
+                candidates: hosts.iter().map(|host| format!("the latest of {}", printable(host))).collect(),
             }),
         }
     }

@@ -21,6 +21,28 @@ pub struct NamedStream {
     pub kind: StreamKind,
     /// The name: one part of a path ([`crate::check_name`]). No two streams of a snapshot have the same.
     pub name: String,
+    /// A captured folder's own path on its host, where it is known.
+    pub origin: Option<Vec<u8>>,
+}
+
+/// Which streams of a later snapshot are captured from the same as which of an earlier one, by their places in the lists: each
+/// earlier one with its later one, if there is one. A folder is known by its path on the host, else everything by its name.
+pub fn same_sources(earlier: &[NamedStream], later: &[NamedStream]) -> Vec<Option<usize>> {
+    let (mut found, mut taken) = (vec![None; earlier.len()], HashSet::new());
+    let mut pair = |is_same: fn(&NamedStream, &NamedStream) -> bool| {
+        for (place, stream) in earlier.iter().enumerate() {
+            let is_its = |(other, candidate): &(usize, &NamedStream)| {
+                candidate.kind == stream.kind && is_same(stream, candidate) && !taken.contains(other)
+            };
+            if found[place].is_none() {
+                found[place] = later.iter().enumerate().find(is_its).map(|(other, _)| other);
+                taken.extend(found[place]);
+            }
+        }
+    };
+    pair(|a, b| a.origin.is_some() && a.origin == b.origin);
+    pair(|a, b| a.name == b.name && (a.origin.is_none() || b.origin.is_none()));
+    found
 }
 
 impl OpenSnapshot {
@@ -66,7 +88,7 @@ fn names(stored: Vec<(StreamKind, String, Option<Vec<u8>>)>) -> Vec<NamedStream>
             let kept = base.floor_char_boundary(MAX_NAME - ending.len());
             name = format!("{}{ending}", &base[..kept]);
         }
-        NamedStream { index, kind, name }
+        NamedStream { index, kind, name, origin }
     });
     named.collect()
 }
@@ -83,6 +105,39 @@ mod tests {
 
     use super::*;
     use crate::name::check_name;
+
+    #[test]
+    fn a_folder_is_the_same_by_its_path_and_all_else_by_its_name() {
+        let stream = |name: &str, origin: &str| NamedStream {
+            index: 0,
+            kind: if origin == "volume" { StreamKind::Volume } else { StreamKind::Path },
+            name: name.to_owned(),
+            origin: origin.starts_with('/').then(|| origin.as_bytes().to_vec()),
+        };
+        let etc = || stream("etc", "/etc");
+        for (name, earlier, later, expected) in [
+            ("alike", vec![etc()], vec![etc()], vec![Some(0)]),
+            // The order in which they were captured gives two folders of one name their numbers.
+            (
+                "names changed places",
+                vec![stream("data", "/a/data"), stream("data-2", "/b/data")],
+                vec![stream("data", "/b/data"), stream("data-2", "/a/data")],
+                vec![Some(1), Some(0)],
+            ),
+            (
+                "another folder of that name",
+                vec![stream("data", "/a/data")],
+                vec![stream("data", "/b/data")],
+                vec![None],
+            ),
+            ("a path that is not known", vec![etc()], vec![stream("etc", "")], vec![Some(0)]),
+            ("volumes", vec![stream("db", "volume")], vec![etc(), stream("db", "volume")], vec![Some(1)]),
+            ("of another kind", vec![stream("db", "volume")], vec![stream("db", "")], vec![None]),
+            ("the path comes first", vec![stream("etc", ""), etc()], vec![etc()], vec![None, Some(0)]),
+        ] {
+            assert_eq!(same_sources(&earlier, &later), expected, "{name}");
+        }
+    }
 
     fn named(streams: &[(StreamKind, &str, Option<&[u8]>)]) -> Vec<String> {
         let stored = streams

@@ -60,8 +60,12 @@ pub struct Listing {
     pub unreadable: Vec<VaultError>,
     /// The first reason for each writer whose latest snapshot is not known for certain: `latest` refuses to skip one.
     pub(crate) doubtful: BTreeMap<WriterId, VaultError>,
+    /// That the storage was rolled back: any writer may have newer ones.
+    pub(crate) behind: Option<VaultError>,
     /// The writers that were removed.
     pub(crate) removed: BTreeSet<WriterId>,
+    /// How many snapshots were left out because they are not what is asked for.
+    pub(crate) left_out: usize,
 }
 
 /// How much of [`MOST_AT_ONCE`] the part that a manifest names takes.
@@ -76,7 +80,9 @@ impl Viewer {
         let history = self.repository.history().await?;
         let writers = self.repository.roster().members().writers.into_iter();
         let removed = writers.filter(|writer| writer.removed.is_some()).map(|writer| writer.id).collect();
-        let mut listing = Listing { removed, ..Listing::default() };
+        let behind = self.repository.rolled_back();
+        let unreadable = behind.iter().map(VaultError::again).collect();
+        let mut listing = Listing { unreadable, behind, removed, ..Listing::default() };
         for problem in history.problems {
             let is_doubtful = problem.evidence == Evidence::Own && self.shows(problem.group);
             listing.report(problem.writer, is_doubtful, problem.error);
@@ -263,6 +269,9 @@ impl Listing {
     /// Why the latest snapshot of `host`, or of all writers where none is named, is not known for certain. What is wrong
     /// with one host says nothing of another. A host of which nothing can be read may be any of those in doubt.
     pub(crate) fn doubt(&self, host: Option<&str>) -> Option<&VaultError> {
+        if self.behind.is_some() {
+            return self.behind.as_ref();
+        }
         let Some(host) = host else { return self.doubtful.values().next() };
         let of_host: BTreeSet<WriterId> =
             self.snapshots.iter().filter(|s| s.host() == host).map(Snapshot::writer).collect();

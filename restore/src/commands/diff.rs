@@ -29,9 +29,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let Place { snapshot, streams, stream: only, path } = open::place(&args.snapshot).await?;
-    if let Some(path) = path {
+    if !path.is_empty() {
         return Err(Failure::usage(
-            format!("`{path}` is a part of what was captured, and only the whole is compared"),
+            format!("`{}` is a part of what was captured, and only the whole is compared", path.shown()),
             "leave it out",
         ));
     }

@@ -1,11 +1,14 @@
 //! `dump`: one file of a snapshot to standard output.
 
-use lifeboat_shell::{Failure, Outcome, Ui};
+use std::ffi::OsString;
+
+use lifeboat_core::text::path_text;
+use lifeboat_shell::{Failure, Outcome, Ui, describe};
 use lifeboat_vault::item::{Item, ItemKind, Segment};
 use lifeboat_vault::{NamedStream, StreamKind, VaultError};
 
-use crate::address::joined;
-use crate::open::{self, Place, SnapshotFlags};
+use crate::address::GivenPath;
+use crate::open::{self, SnapshotFlags};
 
 /// Write one file of a snapshot to standard output
 ///
@@ -20,53 +23,67 @@ pub(crate) struct Args {
     snapshot: SnapshotFlags,
     /// The file, where SNAP does not name it
     #[arg(value_name = "PATH")]
-    path: Option<String>,
+    path: Option<OsString>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let Place { snapshot, streams, stream, path } = open::place(&args.snapshot).await?;
-    let path = joined(path.as_deref(), args.path.as_deref());
-    let wanted = match &stream {
+    let place = open::place(&args.snapshot).await?;
+    let path = place.path.joined(&GivenPath::of(args.path.as_ref()));
+    let meanings = path.meanings();
+    let stored: Vec<String> =
+        place.snapshot.snapshot().streams().map(|stream| stream.name.to_owned()).collect();
+    let wanted: Vec<(usize, &[u8])> = match &place.stream {
         // What came on standard input is one file.
-        Some(only) if only.kind == StreamKind::Stdin && path.is_empty() => vec![(only.index, &*only.name)],
-        Some(only) => vec![(only.index, &*path)],
-        None => meant(&streams, &path),
+        Some(only) if only.kind == StreamKind::Stdin && path.is_empty() => {
+            vec![(only.index, stored[only.index].as_bytes())]
+        }
+        Some(only) => meanings.iter().map(|path| (only.index, &path[..])).collect(),
+        None => meanings.iter().flat_map(|path| meant(&place.streams, path)).collect(),
     };
     if path.is_empty() && wanted.iter().all(|(_, path)| path.is_empty()) {
         return Err(Failure::usage(
-            format!("`{}` names no file", args.snapshot.snapshot),
+            format!("`{}` names no file", args.snapshot.snapshot.display()),
             "write SNAP:NAME/PATH, as `lifeboat-restore find` prints it",
         ));
     }
     for (index, path) in wanted {
-        if let Some(item) = find(&snapshot, index, path.as_bytes()).await? {
-            write(&snapshot, &item, ui).await?;
-            return Ok(Outcome::Done);
+        match find(&place.snapshot, index, path).await? {
+            Some(item) if item.kind == ItemKind::File => {
+                write(&place.snapshot, &item, ui).await?;
+                return Ok(Outcome::Done);
+            }
+            Some(item) => {
+                let kind = describe::item_kind(item.kind);
+                return Err(Failure::usage(
+                    format!("`{}` is a {kind}, and no file", path_text(path)),
+                    "restore it with `lifeboat-restore path SNAP:NAME/PATH --to DIR`",
+                ));
+            }
+            None => {}
         }
     }
-    let candidates = streams.iter().map(|stream| format!("{}/…", stream.name)).collect();
-    Err(VaultError::NotInSnapshot { what: "file", wanted: path, candidates }.into())
+    Err(place.lacks(&path).into())
 }
 
 /// The streams in which `path` may lie, and what it is there.
-fn meant<'p>(streams: &[NamedStream], path: &'p str) -> Vec<(usize, &'p str)> {
+fn meant<'p>(streams: &[NamedStream], path: &'p [u8]) -> Vec<(usize, &'p [u8])> {
     let mut wanted = Vec::new();
     for stream in streams {
-        let below = path.strip_prefix(stream.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let below = path.strip_prefix(stream.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
         wanted.extend(below.map(|below| (stream.index, below)));
     }
     if let [only] = streams {
         wanted.push((only.index, path));
     }
     for stream in streams {
-        if stream.kind == StreamKind::Stdin && stream.name == path {
+        if stream.kind == StreamKind::Stdin && stream.name.as_bytes() == path {
             wanted.push((stream.index, path));
         }
     }
     wanted
 }
 
-/// Finds a file, by way of its first name where it has several.
+/// Finds an item, a file by way of its first name where it has several.
 async fn find(
     snapshot: &lifeboat_vault::OpenSnapshot,
     index: usize,
@@ -78,9 +95,8 @@ async fn find(
         while let Some(item) = items.next().await? {
             if *item.path == wanted[..] {
                 match (item.kind, &item.target) {
-                    (ItemKind::File, _) => return Ok(Some(item)),
                     (ItemKind::HardLink, Some(target)) => wanted = target.to_vec(),
-                    _ => return Ok(None),
+                    _ => return Ok(Some(item)),
                 }
                 break;
             }

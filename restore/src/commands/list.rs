@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let viewer = args.keys.open(&args.repository).await?;
+    let (viewer, _) = args.keys.open_to_read(&args.repository).await?;
     let listing = viewer.snapshots().await?;
     let location = viewer.repository().location();
     let report = describe::snapshot_list(location, &listing, args.host.as_deref(), &args.tag);

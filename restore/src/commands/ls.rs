@@ -1,12 +1,15 @@
 //! `ls`: what is in a snapshot.
 
+use std::ffi::OsString;
+
 use jiff::Timestamp;
-use lifeboat_report::snapshots::{ItemLine, ItemList};
+use lifeboat_report::snapshots::{ItemLine, ItemList, ListedStream};
 use lifeboat_shell::{Failure, Outcome, Ui, describe};
+use lifeboat_vault::NamedStream;
 use lifeboat_vault::item::Item;
 
-use crate::address::joined;
-use crate::open::{self, Place, SnapshotFlags};
+use crate::address::GivenPath;
+use crate::open::{self, SnapshotFlags};
 
 /// List what is in a snapshot
 #[derive(Debug, clap::Args)]
@@ -19,41 +22,46 @@ pub(crate) struct Args {
     snapshot: SnapshotFlags,
     /// Only what is at or below this path, which may begin with the name of a volume or folder
     #[arg(value_name = "PATH")]
-    path: Option<String>,
+    path: Option<OsString>,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let Place { snapshot, streams, stream: only, path } = open::place(&args.snapshot).await?;
+    let place = open::place(&args.snapshot).await?;
+    let path = place.path.joined(&GivenPath::of(args.path.as_ref()));
     let mut items = Vec::new();
-    for stream in streams {
-        let wanted: Vec<String> = match &only {
-            Some(only) if only.index == stream.index => {
-                vec![joined(path.as_deref(), args.path.as_deref())]
-            }
+    for stream in &place.streams {
+        let wanted: Vec<Vec<u8>> = match &place.stream {
+            Some(only) if only.index == stream.index => path.meanings(),
             Some(_) => continue,
-            None => in_stream(&stream.name, args.path.as_deref()),
+            None => path.meanings().iter().flat_map(|path| in_stream(&stream.name, path)).collect(),
         };
-        let mut found = snapshot.items(stream.index)?;
+        let mut found = place.snapshot.items(stream.index)?;
         while let Some(item) = found.next().await? {
-            if wanted.iter().any(|wanted| is_below(&item.path, wanted.as_bytes())) {
+            if wanted.iter().any(|wanted| is_below(&item.path, wanted)) {
                 items.push(line(&stream.name, &item));
             }
         }
     }
-    if let (Some(path), true) = (args.path.or(path), items.is_empty()) {
-        let (what, candidates) = ("path", Vec::new());
-        return Err(lifeboat_vault::VaultError::NotInSnapshot { what, wanted: path, candidates }.into());
+    if !path.is_empty() && items.is_empty() {
+        return Err(place.lacks(&path).into());
     }
-    ui.report(&ItemList { snapshot: snapshot.snapshot().id().to_string(), items });
+    let is_listed =
+        |stream: &&NamedStream| place.stream.as_ref().is_none_or(|only| only.index == stream.index);
+    let listed = place.streams.iter().filter(is_listed).map(|stream| ListedStream {
+        kind: stream.kind.to_string(),
+        name: stream.name.clone(),
+        source: describe::source(stream),
+    });
+    let snapshot = place.snapshot.snapshot().id().to_string();
+    ui.report(&ItemList { snapshot, streams: listed.collect(), items });
     Ok(Outcome::Done)
 }
 
 /// What `path` may mean in a stream: a path there, or one that begins with the stream's name.
-fn in_stream(name: &str, path: Option<&str>) -> Vec<String> {
-    let path = joined(None, path);
-    let below = path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let below = below.map(|below| below.trim_matches('/').to_owned());
-    below.into_iter().chain([path]).collect()
+fn in_stream(name: &str, path: &[u8]) -> Vec<Vec<u8>> {
+    let below = path.strip_prefix(name.as_bytes()).filter(|rest| rest.is_empty() || rest[0] == b'/');
+    let below = below.map(|rest| rest.strip_prefix(b"/").unwrap_or(rest).to_vec());
+    below.into_iter().chain([path.to_vec()]).collect()
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
@@ -84,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_path_may_begin_with_the_name_of_what_was_captured() {
-        assert_eq!(in_stream("db", Some("/db/base/")), ["base", "db/base"]);
-        assert_eq!(in_stream("db", Some("db")), ["", "db"]);
-        assert_eq!(in_stream("db", Some("dbase")), ["dbase"]);
-        assert_eq!(in_stream("db", None), [""]);
+        assert_eq!(in_stream("db", b"db/base"), [&b"base"[..], b"db/base"]);
+        assert_eq!(in_stream("db", b"db"), [&b""[..], b"db"]);
+        assert_eq!(in_stream("db", b"dbase"), [b"dbase"]);
+        assert_eq!(in_stream("db", b""), [b""]);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lifeboat_report::restore::RestoreReport;
+use lifeboat_report::restore::{RestoreReport, RestoredTarget};
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::StreamKind;
+use lifeboat_vault::{StreamKind, Subtree, VaultError};
 
 use crate::open::{NamedStream, Place, SnapshotFlags};
 use crate::{bring, open};
@@ -13,12 +13,14 @@ use crate::{bring, open};
 /// Restore captured folders, or standard input, into a folder
 ///
 /// Volumes of the snapshot are left out and named: `volume` restores them. With SNAP:NAME only that folder or volume is
-/// restored.
-/// The folder must be empty or absent. A single captured folder's content comes directly into it, with the captured
-/// folder's owner and mode; several come each under their own name.
+/// restored, with SNAP:NAME/PATH only what lies there.
+///
+/// The folder must be empty or absent. A single folder's content comes directly into it, with the folder's owner and mode;
+/// several come each under their own name, and so does a single file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-restore path latest:etc --to /srv/restored -r s3://bucket/backups --identity safe-1.key
+  lifeboat-restore path latest:etc/nginx --to /srv/restored -r s3://bucket/backups --identity safe-1.key
   lifeboat-restore path latest --to /srv/restored -r s3://bucket/backups --identity safe-1.key")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -35,13 +37,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let Place { snapshot, mut streams, stream: only, path } = open::place(&args.snapshot).await?;
-    if let Some(path) = path {
-        return Err(Failure::usage(
-            format!("`{path}` is a part of what was captured, and only the whole is restored"),
-            "leave it out, or bring one file back with `lifeboat-restore dump`",
-        ));
-    }
+    let place = open::place(&args.snapshot).await?;
+    let part = if place.path.is_empty() { None } else { Some(part(&place).await?) };
+    let Place { snapshot, mut streams, stream: only, path } = place;
     let is_wanted = |stream: &NamedStream| match &only {
         Some(only) => stream.index == only.index,
         None => stream.kind != StreamKind::Volume,
@@ -49,23 +47,24 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let left_out = bring::left_out(&streams, is_wanted);
     streams.retain(is_wanted);
     let mut targets = Vec::new();
-    match &streams[..] {
-        [] => {
+    match (&streams[..], part) {
+        ([], _) => {
             return Err(Failure::usage(
                 "the snapshot holds volumes, and no folder",
                 "use `lifeboat-restore volume SNAP VOLUME --to-dir DIR`",
             ));
         }
-        [only] => {
+        ([only], part) => {
             let to = bring::target(&args.to, args.no_owner)?;
-            targets.push(bring::into_folder(&snapshot, only, to, ui).await?);
+            let target = bring::into_folder(&snapshot, only, part, to, ui).await?;
+            targets.push(RestoredTarget { part: (!path.is_empty()).then(|| path.shown()), ..target });
         }
-        several => {
+        (several, _) => {
             let above = bring::target(&args.to, args.no_owner)?;
             for stream in several {
                 let to = above.make_below(&stream.name)?;
                 let path = to.path().to_owned();
-                let target = bring::into_folder(&snapshot, stream, to, ui).await;
+                let target = bring::into_folder(&snapshot, stream, None, to, ui).await;
                 targets.push(target.or_else(|error| bring::none_of(stream, &path, error))?);
             }
             above.give_back()?;
@@ -76,4 +75,16 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         RestoreReport { snapshot, targets, left_out, elapsed_seconds: started.elapsed().as_secs_f64() };
     ui.report(&report);
     Ok(bring::outcome(&report))
+}
+
+/// What lies at the path that is named, read before the folder for it is made.
+async fn part(place: &Place) -> Result<Subtree, VaultError> {
+    if let Some(stream) = &place.stream {
+        for path in place.path.meanings() {
+            if let Some(found) = place.snapshot.subtree(stream.index, &path).await? {
+                return Ok(found);
+            }
+        }
+    }
+    Err(place.lacks(&place.path))
 }

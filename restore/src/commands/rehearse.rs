@@ -13,7 +13,6 @@ use lifeboat_report::drill::{DrillReport, Verdict};
 use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags, replace_file};
 use lifeboat_vault::{Listing, OpenSnapshot, Snapshot};
 
-use crate::open;
 use crate::recovery_point::VaultPoint;
 use crate::rehearsal::watchdog::Watchdog;
 use crate::rehearsal::{DrillOptions, Grounds, Plan, rehearse};
@@ -74,7 +73,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
     clean_up(&grounds, engine.as_ref().ok(), ui).await?;
     let snapshot = find(&args).await?;
-    let streams = open::streams(&snapshot).await?;
+    let streams = snapshot.named_streams().await?;
     let no_engine = engine.as_ref().err().map(ToString::to_string).unwrap_or_default();
     let progress = ui.progress();
     let point = VaultPoint::new(snapshot, streams, Arc::clone(&progress));
@@ -140,7 +139,7 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 }
 
 async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
-    let restorer = args.keys.open(&args.repository).await?;
+    let restorer = args.keys.open_to_read(&args.repository).await?;
     let listing = restorer.viewer().snapshots().await?;
     let snapshot = match args.snapshot.as_str() {
         "random" => random(args.which.narrow(listing), args.which.host.as_deref())?,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use lifeboat_core::text::path_text;
 use lifeboat_docker::Engine;
 use lifeboat_report::restore::RestoreReport;
-use lifeboat_shell::{Failure, Outcome, Ui};
+use lifeboat_shell::{Failure, Kind, Outcome, Ui};
 use lifeboat_vault::{StreamKind, TargetFolder};
 
 use crate::open::{Place, SnapshotFlags};
@@ -36,20 +37,25 @@ pub(crate) struct Args {
     no_owner: bool,
 }
 
-pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+pub(crate) async fn run(mut args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
+    // The latest that holds the volume is meant, as with `latest:VOLUME`.
+    if let Some(volume) = args.volume.as_ref().filter(|_| args.snapshot.snapshot == "latest") {
+        args.snapshot.snapshot = format!("latest:{}", path_text(volume.as_bytes())).into();
+        args.snapshot.which.kind = Some(Kind::Volume);
+    }
     let place = open::place(&args.snapshot).await?;
     let named = args.volume.or_else(|| place.stream.as_ref().map(|stream| stream.name.clone()));
-    let Some(volume_name) = named.filter(|_| place.path.is_none()) else {
+    let Some(volume_name) = named.filter(|_| place.path.is_empty()) else {
         return Err(Failure::usage(
-            format!("`{}` names no volume", args.snapshot.snapshot),
+            format!("`{}` names no volume", args.snapshot.snapshot.display()),
             "write SNAP VOLUME or SNAP:VOLUME",
         ));
     };
     let Place { snapshot, streams, .. } = place;
     let stream = open::named(&streams, &[StreamKind::Volume], "volume", &volume_name)?;
     let target = if let Some(folder) = &args.to_dir {
-        bring::into_folder(&snapshot, stream, bring::target(folder, args.no_owner)?, ui).await?
+        bring::into_folder(&snapshot, stream, None, bring::target(folder, args.no_owner)?, ui).await?
     } else {
         let name = args.to.as_deref().unwrap_or(&volume_name);
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
@@ -57,7 +63,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         let labels = BTreeMap::from([("io.lifeboat.restored-from".to_owned(), id)]);
         let volume = engine.fresh_volume(name, &labels).await?;
         let restored = match TargetFolder::take(volume.directory()) {
-            Ok(to) => bring::into_folder(&snapshot, stream, to, ui).await,
+            Ok(to) => bring::into_folder(&snapshot, stream, None, to, ui).await,
             Err(error) => Err(error),
         };
         match restored {

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     snapshot: String,
     #[command(flatten)]
     repository: RepositoryFlags,
+    /// Whose latest snapshot is meant: the first digits of the writer's id, where several hosts write
+    #[arg(long, value_name = "ID")]
+    writer: Option<String>,
     /// The repository's id; without it, whatever repository lies there is believed
     #[arg(long, value_name = "ID")]
     root: Option<String>,
@@ -38,7 +41,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let key = open_key(&args.key, ui)?;
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
     let chain = repository.manifest_chain().await?;
-    let snapshot = chain.find(&args.snapshot)?;
+    let snapshot = chain.find(&args.snapshot, args.writer.as_deref())?;
     chain.check(snapshot.writer()).map_err(|broken| {
         Failure::refused(broken.to_string(), "do not vouch for it; find out who changed the repository")
     })?;

@@ -95,6 +95,33 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     assert_eq!(case.manifests().len(), 3);
 }
 
+/// Of several writers the one that was not removed is meant, or the one that is named.
+#[test]
+fn the_latest_is_that_of_the_writer_who_is_meant() {
+    let case = Case::new();
+    let yard = &case.yard;
+    let identity = yard.path("one.key").display().to_string();
+    let writers = || {
+        let list = yard.backup(["key", "list", "--json", "--identity", &identity]).expect_code(0).json();
+        let writers = list["writers"].as_array().unwrap().iter();
+        writers.map(|writer| writer["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let old = writers().remove(0);
+    let second = yard.path("second.key").display().to_string();
+    yard.backup(["key", "add", "writer", &second, "--identity", &identity]).expect_code(0);
+    let data = yard.path("data").display().to_string();
+    yard.backup(["run", "--path", &data, "--writer-key", &second]).expect_code(0);
+    let new = writers().into_iter().find(|id| *id != old).unwrap();
+    let said = case.verify(&[]).expect_code(2);
+    assert!(said.stderr.contains("--writer ID"), "{said:?}");
+    let verified = |args: &[&str]| case.verify(&[args, &["--json"]].concat()).expect_code(0).json();
+    let of = |writer: &str| verified(&["--writer", &writer[..8]])["writer"].clone();
+    assert_eq!((of(&old), of(&new)), (old.clone().into(), new.clone().into()));
+    yard.backup(["key", "remove", &old, "--yes", "--identity", &identity]).expect_code(0);
+    assert_eq!(verified(&[])["writer"], new);
+    case.sign("release.key").expect_code(0);
+}
+
 #[test]
 fn without_a_root_the_repository_vouches_for_itself_and_both_programs_say_so() {
     let case = Case::new();

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     snapshot: String,
     #[command(flatten)]
     repository: RepositoryFlags,
+    /// Whose latest snapshot is meant: the first digits of the writer's id, where several hosts write
+    #[arg(long, value_name = "ID")]
+    writer: Option<String>,
     /// The repository's id; without it, whatever repository lies there is believed
     #[arg(long, value_name = "ID")]
     root: Option<String>,
@@ -64,7 +67,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
     let root = *repository.id();
     let chain = repository.manifest_chain().await?;
-    let snapshot = chain.find(&args.snapshot)?;
+    let snapshot = chain.find(&args.snapshot, args.writer.as_deref())?;
     let asked = OfSnapshot { repository: root, snapshot: snapshot.id(), before };
     let mut report = judge_snapshot(&repository, &chain, snapshot, &asked, &policy).await?;
     if args.output.is_wanted() {
@@ -122,7 +125,7 @@ pub(crate) async fn judge_again(
 ) -> Result<Derived, Failure> {
     let repository = Repository::of_public_objects(objects, &asked.repository).await?;
     let chain = repository.manifest_chain().await?;
-    let snapshot = chain.find(&asked.snapshot.to_string())?;
+    let snapshot = chain.find(&asked.snapshot.to_string(), None)?;
     let report = judge_snapshot(&repository, &chain, snapshot, asked, policy).await?;
     let objects = repository.public_objects(snapshot, u64::MAX).await?.unwrap_or_default();
     let item = |(name, bytes): (String, Bytes)| {

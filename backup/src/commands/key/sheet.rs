@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::text::path_text;
 use lifeboat_report::sheet::{RecoverySheet, SettingLine, SheetStep, shell_word};
 use lifeboat_shell::{Failure, describe};
 use lifeboat_vault::{Listing, NamedStream, Restorer, Snapshot, StreamKind, VaultError, WriterId};
@@ -25,7 +26,7 @@ pub(super) struct SheetArgs {
 /// Makes the page and writes it.
 pub(super) async fn write(args: &SheetArgs) -> Result<RecoverySheet, Failure> {
     let ListArgs { repository: flags, keys } = &args.list;
-    let (viewer, restorer) = keys.open_as_far_as_it_goes(flags).await?;
+    let (viewer, restorer) = keys.open_to_read(flags).await?;
     let repository = viewer.repository();
     let listing = viewer.snapshots().await?;
     let writers = repository.roster().members().writers.into_iter();
@@ -185,31 +186,27 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn volume(&mut self, name: &str) {
-        let (which, to) = (self.which(name, &[]), self.target(name));
+        let (which, to) = (self.which(StreamKind::Volume, Some(name), &[]), self.target(name));
         let (volume, to) = (shell_word(name), shell_word(&to));
         let commands = vec![
             self.folder(),
-            format!("lifeboat-restore volume {which} {volume} --to-dir {to}"),
-            format!("lifeboat-restore diff {which} {to} --with {volume}"),
+            format!("lifeboat-restore volume {which} --to-dir {to}"),
+            format!("lifeboat-restore diff {which} {to}"),
         ];
-        let instead = vec![format!("lifeboat-restore volume {which} {volume} --to {volume}")];
+        let instead = vec![format!("lifeboat-restore volume {which} --to {volume}")];
         self.push(format!("volume {name}"), commands, instead);
     }
 
     fn stdin(&mut self, name: &str) {
-        let (which, to) = (self.which(name, &[]), self.target(name));
-        let commands = vec![
-            self.folder(),
-            format!("lifeboat-restore dump {which} {} > {}", shell_word(name), shell_word(&to)),
-        ];
+        let (which, to) = (self.which(StreamKind::Stdin, Some(name), &[]), self.target(name));
+        let commands = vec![self.folder(), format!("lifeboat-restore dump {which} > {}", shell_word(&to))];
         self.push(format!("stream {name}"), commands, Vec::new());
     }
 
     /// `others` are the newest snapshots of other folders of the host.
     fn folders(&mut self, folders: Option<&Folders>, others: &[&Snapshot]) {
         let streams: Vec<_> = self.snapshot.streams().collect();
-        let first = streams.iter().find(|stream| stream.kind == StreamKind::Path);
-        let which = self.which(first.map_or("path", |stream| stream.name), others);
+        let which = self.which(StreamKind::Path, None, others);
         let named: Vec<&NamedStream> = folders
             .iter()
             .flat_map(|folders| &folders.named)
@@ -225,7 +222,7 @@ impl Writer<'_> {
         for stream in named {
             let to = if is_alone { to.clone() } else { format!("{to}/{}", stream.name) };
             let (to, name) = (shell_word(&to), shell_word(&stream.name));
-            commands.push(format!("lifeboat-restore diff {which} {to} --with {name}"));
+            commands.push(format!("lifeboat-restore diff {which} {to} --with={name}"));
         }
         let what = match folders.map(|folders| &folders.paths[..]) {
             Some([only]) => format!("folder {only}"),
@@ -246,26 +243,27 @@ impl Writer<'_> {
         });
     }
 
-    /// The words that name the snapshot now and, where that can be said, its successors: the latest of the host that
-    /// holds this stream, with the snapshot's tags where `others` hold something else of the name.
-    fn which(&self, stream: &str, others: &[&Snapshot]) -> String {
-        let latest = format!("latest:{stream}");
-        let host = format!("--host {}", shell_word(self.host));
+    /// The words that name the snapshot now and, where that can be said, its successors: the latest of the host that holds this
+    /// stream, or anything of the kind, with the snapshot's tags where `others` hold something else of the kind.
+    fn which(&self, kind: StreamKind, stream: Option<&str>, others: &[&Snapshot]) -> String {
+        let of_stream =
+            stream.map_or_else(String::new, |stream| format!(":{}", path_text(stream.as_bytes())));
         let is_meant = |tags: &[String]| {
-            let found = self.listing.find_tagged(&latest, Some(self.host), tags);
-            found.is_ok_and(|found| found.id() == self.snapshot.id())
+            let found = self.listing.latest_with(kind, stream, Some(self.host), tags);
+            found.is_ok_and(|found| found.is_some_and(|found| found.id() == self.snapshot.id()))
                 && !others.iter().any(|other| other.is_of(None, tags))
         };
-        let latest = shell_word(&latest);
+        let latest = shell_word(&format!("latest{of_stream}"));
+        let flags = format!("--kind {kind} --host={}", shell_word(self.host));
         if is_meant(&[]) {
-            return format!("{latest} {host}");
+            return format!("{latest} {flags}");
         }
         let tags = self.snapshot.tags();
         if !tags.is_empty() && is_meant(tags) {
-            let tags: Vec<String> = tags.iter().map(|tag| format!("--tag {}", shell_word(tag))).collect();
-            return format!("{latest} {host} {}", tags.join(" "));
+            let tags: Vec<String> = tags.iter().map(|tag| format!("--tag={}", shell_word(tag))).collect();
+            return format!("{latest} {flags} {}", tags.join(" "));
         }
-        self.snapshot.short_id()
+        format!("{} --kind {kind}", shell_word(&format!("{}{of_stream}", self.snapshot.short_id())))
     }
 
     /// The folder that the host's targets lie in.

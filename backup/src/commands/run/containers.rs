@@ -65,6 +65,35 @@ fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<H
     Ok(found)
 }
 
+/// Brings back what killed runs left at rest.
+async fn settle(engine: &Engine, journals: &Path, at_rest: &mut AtRest, ui: &Ui) -> Result<(), EngineError> {
+    let settled = engine.settle(journals, &SystemClock, ui.cancellation()).await?;
+    for container in &settled.brought_back {
+        ui.warn(&format!(
+            "an earlier run was killed and left `{container}` at rest; it has been brought back"
+        ));
+    }
+    at_rest.trouble(settled.problems, ui);
+    Ok(())
+}
+
+/// The same for a run that needs no engine, which is asked only where there is something to bring back.
+async fn bring_back_leftovers(journals: &Path, at_rest: &mut AtRest, ui: &Ui) {
+    let is_needed = rest::journal::shelf(journals).map(|shelf| !shelf.left_over.is_empty());
+    let done = match is_needed {
+        Ok(false) => return,
+        Ok(true) => match Engine::connect(lifeboat_shell::engine_address().as_deref()).await {
+            Ok(engine) => settle(&engine, journals, at_rest, ui).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        let said = format!("containers that an earlier run left at rest are not brought back: {error}");
+        at_rest.trouble([said], ui);
+    }
+}
+
 impl From<Mode> for rest::Mode {
     fn from(mode: Mode) -> Self {
         match mode {
@@ -89,17 +118,12 @@ impl Containers {
         let asks = wanted.all
             || [&wanted.volumes, &wanted.containers, &wanted.projects].iter().any(|w| !w.is_empty());
         if !asks {
+            bring_back_leftovers(&journals, at_rest, ui).await;
             return Ok(None);
         }
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
         // What a killed run left stopped comes back before anything else.
-        let settled = engine.settle(&journals, &SystemClock, ui.cancellation()).await?;
-        for container in &settled.brought_back {
-            ui.warn(&format!(
-                "an earlier run was killed and left `{container}` at rest; it has been brought back"
-            ));
-        }
-        at_rest.trouble(settled.problems, ui);
+        settle(&engine, &journals, at_rest, ui).await?;
         let mut selection = engine.select(&wanted).await?;
         // As they run, not as they are once they have been stopped.
         let definitions = engine.capture(&selection, SystemClock.now()).await?;
@@ -163,6 +187,7 @@ impl Containers {
             QuiesceOptions { journal_folder: &journal_folder, clock: &SystemClock, entropy: &OsEntropy };
         let started = Instant::now();
         let quiesced = self.engine.quiesce(&plan, &options, ui.cancellation()).await?;
+        at_rest.trouble(quiesced.lost().to_vec(), ui);
         let watch = self.engine.watch(&SystemClock);
         let rested = quiesced.rested();
         let still: Vec<Rested> = rested.iter().chain(quiesced.found_at_rest()).cloned().collect();
@@ -170,13 +195,11 @@ impl Containers {
         if let Ok(captured) = &mut read {
             self.notice_writers(captured, watch, &still, quiesced.kept_running(), ui).await;
         }
-        let released = quiesced.release(&SystemClock, ui.cancellation()).await;
+        let (released, all_back) = quiesced.release(&SystemClock, ui.cancellation()).await;
         at_rest.seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         at_rest.containers = rested.into_iter().map(|r| r.container).collect();
-        match released {
-            Ok(released) => at_rest.note_released(self.engine, released, ui),
-            Err(error) => at_rest.unreleased = Some(error.into()),
-        }
+        at_rest.note_released(self.engine, released, ui);
+        at_rest.unreleased = all_back.err().map(Failure::from);
         // What was read is stored, whatever became of the containers.
         Ok(read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?)
     }
@@ -244,7 +267,7 @@ impl Containers {
                 source: Box::new(VolumeSource::open(Arc::clone(held), Arc::clone(excludes))?),
             };
             captured = captured.add(stream, ui).await?;
-            if captured.streams.last().is_some_and(|stream| stream.unreadable.iter().any(is_loss)) {
+            if captured.streams.last().is_some_and(|stream| stream.outcome.unreadable.iter().any(is_loss)) {
                 ui.warn(&format!(
                     "the volume `{}` held data when the run began and none when it was read: THE SNAPSHOT LACKS IT",
                     volume.name

@@ -1,9 +1,12 @@
 //! The part of a run that concerns what is left out: the flags, the files of patterns, and what is said of both.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
+use lifeboat_core::text::path_text;
 use lifeboat_report::backup::LeftOutLine;
 use lifeboat_shell::{Failure, Ui};
 use lifeboat_vault::{ExcludeOptions, Excludes, Patterns};
@@ -17,9 +20,10 @@ pub(super) struct LeaveOut {
     /// A pattern without a slash matches a name at any depth: `*.tmp`. One with a slash begins at each captured folder
     /// or volume: `/cache`, `var/log/*.gz`; `**/` stands for any number of folders. A slash at the end matches folders
     /// only; what is in a folder that is left out is left out with it. `!` in front keeps what an earlier pattern would
-    /// leave out; the last pattern that matches counts, those of --exclude-from before those of --exclude.
+    /// leave out; the last pattern that matches counts, those of --exclude-from before those of --exclude. `\xHH` is the byte
+    /// of these hexadecimal digits, for names that are not UTF-8.
     #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
+    exclude: Vec<OsString>,
     /// Leave out what the patterns in this file match, one a line; `#` begins a comment
     #[arg(long, value_name = "FILE")]
     exclude_from: Vec<PathBuf>,
@@ -55,6 +59,14 @@ impl LeaveOut {
         if excludes.left_out().repositories > 0 {
             ui.note("the repository itself lies in what was captured: its folder is kept empty");
         }
+        let guarded = excludes.guarded();
+        if let Some(first) = guarded.first() {
+            let more = if guarded.len() > 1 { " and others are" } else { " is" };
+            ui.warn(&format!(
+                "{}{more} immutable or append-only (chattr), which the snapshot does not keep: set it again after a restore",
+                path_text(first.as_os_str().as_bytes())
+            ));
+        }
         let asked = self.exclude_caches
             || self.one_file_system
             || !(self.exclude.is_empty() && self.exclude_from.is_empty());
@@ -67,7 +79,7 @@ impl LeaveOut {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<String>, Failure> {
+fn read_file(path: &Path) -> Result<Vec<OsString>, Failure> {
     let unusable = |reason: String| {
         Failure::usage(
             format!("the file of patterns {} cannot be used: {reason}", path.display()),
@@ -75,15 +87,15 @@ fn read_file(path: &Path) -> Result<Vec<String>, Failure> {
         )
     };
     let bytes = read_file_capped(path, SMALL_FILE_BYTES).map_err(|error| unusable(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8 text".to_owned()))?;
-    let is_pattern = |line: &&str| !line.trim_matches(' ').is_empty() && !line.starts_with('#');
-    let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let is_pattern = |line: &&[u8]| line.iter().any(|byte| *byte != b' ') && !line.starts_with(b"#");
     // Each line is parsed by itself first, to tell where a malformed one stands.
     lines
         .zip(1..)
         .filter(|(line, _)| is_pattern(line))
-        .map(|(line, number)| match Patterns::parse([line], false) {
-            Ok(_) => Ok(line.to_owned()),
+        .map(|(line, number)| match Patterns::parse([OsStr::from_bytes(line)], false) {
+            Ok(_) => Ok(OsStr::from_bytes(line).to_owned()),
             Err(error) => Err(unusable(format!("line {number}: {error}"))),
         })
         .collect()

@@ -81,7 +81,7 @@ pub(super) async fn input(
     ui: &Ui,
 ) -> Result<Captured, Failure> {
     let captured = capture(captured, name, std::io::stdin(), ui).await?;
-    empty.check(captured.streams.last())?;
+    empty.check(captured.streams.last().map(|stream| &stream.outcome))?;
     Ok(captured)
 }
 
@@ -125,6 +125,6 @@ pub(super) async fn output(
             "see what it says on standard error",
         ));
     }
-    empty.check(captured.streams.last())?;
+    empty.check(captured.streams.last().map(|stream| &stream.outcome))?;
     Ok(captured)
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::SHORTEST_SECRET;
+
 /// The words that speak of a secret in the names of options, variables and members.
 const WORDS: &str = "(?:pass|pwd|secret|token|api-?_?key|credential|(?:private|encryption|signing|access|master|secret)[-_]?key)";
 
@@ -36,9 +38,19 @@ static OF_A_USER: LazyLock<Regex> = LazyLock::new(|| {
     expression(r#"(?:://|[\s"'=]|^)[^\s/:@"'=]*:([^\s/@"']+)@|(?:--user|-u)[\s=]["']?[^\s:"']+:([^\s"']+)"#)
 });
 
+/// What programs take as a password behind an option of one letter: `mysql -pX`, `redis-cli -a X`, `sshpass -p X`.
+static OF_A_PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
+    let programs = [
+        r"(?:mysql|mariadb)[\w-]*\s(?:[^|;&]*?\s)?-p",
+        r"redis-cli\s(?:[^|;&]*?\s)?-a\s+",
+        r"sshpass\s+-p\s*",
+    ];
+    expression(&format!(r"\b(?:{}){VALUE}", programs.join("|")))
+});
+
 /// What stands in `text` where a secret would.
 pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
-    [&*NAMED, &*IN_A_LIST, &*BEHIND_AN_OPTION, &*IN_A_HEADER, &*OF_A_USER]
+    [&*NAMED, &*IN_A_LIST, &*BEHIND_AN_OPTION, &*IN_A_HEADER, &*OF_A_USER, &*OF_A_PROGRAM]
         .into_iter()
         .flat_map(move |expression| expression.captures_iter(text))
         .flat_map(|found| found.iter().skip(1).flatten().map(|group| group.as_str()).collect::<Vec<_>>())
@@ -57,8 +69,18 @@ static A_PLAIN_VALUE: LazyLock<Regex> =
 
 /// Whether the value of a variable tells no secret: it is a plain path, a switch, a number or a word, and the variable's name
 /// speaks of no secret.
-pub(super) fn is_plain(name: &str, value: &str) -> bool {
+fn is_plain(name: &str, value: &str) -> bool {
     (A_PATH.is_match(value) || A_PLAIN_VALUE.is_match(value)) && !A_NAME.is_match(name)
+}
+
+/// What may be secret of a variable: its value, and the parts of a list if its name speaks of secrets; nothing if it is plain.
+pub(super) fn of_a_variable<'v>(name: &str, value: &'v str) -> Vec<&'v str> {
+    if is_plain(name, value) {
+        return Vec::new();
+    }
+    let parts = value.split([',', ';', ' ', '|']).map(str::trim);
+    let parts = parts.filter(|part| A_NAME.is_match(name) && part.len() >= SHORTEST_SECRET && *part != value);
+    std::iter::once(value).chain(parts).collect()
 }
 
 #[cfg(test)]
@@ -90,6 +112,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_secrets_is_several() {
+        for (name, value, expected) in [
+            ("API_KEYS", "Qx3vZk2m, 77aaBBcc,x", vec!["Qx3vZk2m, 77aaBBcc,x", "Qx3vZk2m", "77aaBBcc"]),
+            ("PASSWORD", "Qx3vZk2m", vec!["Qx3vZk2m"]),
+            ("FLAGS", "A1,B2-longer", vec!["A1,B2-longer"]),
+            ("MODE", "production", vec![]),
+        ] {
+            assert_eq!(of_a_variable(name, value), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn passwords_are_found_by_what_stands_before_them() {
         for (text, expected) in [
             ("redis-server --requirepass=hunter22", vec!["hunter22"]),
@@ -107,6 +141,11 @@ mod tests {
             ("--encryption-key=K1x", vec!["K1x"]),
             ("curl -H 'Authorization: Bearer abcdef123'", vec!["abcdef123"]),
             ("curl --user app:hunter22 http://db", vec!["hunter22"]),
+            ("mysqldump -u root -phunter22 shop", vec!["hunter22"]),
+            ("mariadb-admin -p'two words' ping", vec!["two words"]),
+            ("redis-cli -h db -a hunter22 ping", vec!["hunter22"]),
+            ("sshpass -p hunter22 ssh db", vec!["hunter22"]),
+            ("mysql -P 3306; ls -p dir", vec![]),
         ] {
             let mut found: Vec<&str> = secrets_within(text).collect();
             found.dedup();

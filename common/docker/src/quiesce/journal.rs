@@ -226,12 +226,17 @@ impl Journal {
         &self.document.engine
     }
 
-    /// Records how far a container has come.
     /// Replaces one container's entry; [`Journal::record`] writes it down.
     pub(crate) fn renew(&mut self, place: usize, entry: Entry) {
         self.document.containers[place] = entry;
     }
 
+    /// Puts a container before all others, so that it comes back after them; [`Journal::record`] writes it down.
+    pub(crate) fn put_first(&mut self, entry: Entry) {
+        self.document.containers.insert(0, entry);
+    }
+
+    /// Records how far a container has come.
     pub(crate) fn record(&mut self, place: usize, step: Step) -> Result<(), EngineError> {
         self.document.containers[place].step = step;
         self.write()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::Action;
+use super::journal::{Action, Entry};
 use crate::EngineError;
 use crate::held::lost_volumes;
 use crate::order::starting_order;
@@ -14,6 +14,8 @@ pub struct RestPlan {
     action: Option<Action>,
     to_rest: Vec<Container>,
     left_running: Vec<LeftRunning>,
+    /// When each container had been started that was there when this was decided, by id.
+    known: BTreeMap<String, String>,
 }
 
 /// A container that writes to a volume while it is read, because it cannot be stopped without harm.
@@ -30,7 +32,7 @@ pub struct LeftRunning {
 }
 
 /// Why a container is not stopped, and what to do about it.
-type Harm = (String, &'static str);
+pub(super) type Harm = (String, &'static str);
 
 /// The running containers that may write to a volume of `selection`.
 pub(super) fn writers(selection: &Selection) -> impl Iterator<Item = &Container> {
@@ -47,7 +49,7 @@ fn volumes_of(container: &Container, selection: &Selection) -> Vec<String> {
 const RESTARTS: &str = "it has ended, and the engine is about to start it again, so it could not be frozen";
 
 /// What keeps a container from being stopped, whatever else runs.
-fn own_harm(container: &Container) -> Option<Harm> {
+pub(super) fn own_harm(container: &Container) -> Option<Harm> {
     if container.activity == Activity::Paused {
         return Some((
             "it is frozen, so it could not be stopped".to_owned(),
@@ -69,7 +71,7 @@ fn own_harm(container: &Container) -> Option<Harm> {
 }
 
 impl RestPlan {
-    /// Decides for the writers of `selection`; `beside` are the other running containers. The container `ourselves` is never
+    /// Decides for the writers of `selection`; `beside` are the other containers. The container `ourselves` is never
     /// touched.
     pub(super) fn new(
         selection: &Selection,
@@ -128,7 +130,33 @@ impl RestPlan {
         let to_rest: Vec<Container> = to_rest.into_iter().cloned().collect();
         let order = starting_order(&to_rest);
         let to_rest = order.into_iter().rev().map(|place| to_rest[place].clone()).collect();
-        Ok(Self { action: Some(action), to_rest, left_running })
+        let there = selection.containers.iter().chain(beside);
+        let known = there.map(|container| (container.id.clone(), container.started_at.clone())).collect();
+        Ok(Self { action: Some(action), to_rest, left_running, known })
+    }
+
+    /// Who has come to live in one of `stopped` since this was decided: it has lost what it lived in, whether it still runs or
+    /// fell with it. `now` are the containers as they are.
+    pub(super) fn late_sharers<'a>(&self, stopped: &[Entry], now: &'a [Container]) -> Vec<&'a Container> {
+        let mut late: Vec<&Container> = Vec::new();
+        let is_new = |container: &Container| {
+            let runs = container.activity != Activity::Stopped;
+            (runs || container.exit_code != 0)
+                && stopped.iter().all(|entry| entry.id != container.id)
+                && self.known.get(&container.id).is_none_or(|before| *before != container.started_at)
+        };
+        loop {
+            let lives_in_one = |container: &Container| {
+                let in_stopped = stopped.iter().any(|entry| container.lives_in(&entry.id, &entry.name));
+                in_stopped || late.iter().any(|other| container.shares_what_is_of(other))
+            };
+            let is_known = |container: &Container| late.iter().any(|known| known.id == container.id);
+            let found = now.iter().find(|new| is_new(new) && !is_known(new) && lives_in_one(new));
+            match found {
+                Some(found) => late.push(found),
+                None => return late,
+            }
+        }
     }
 
     /// What is done to them; none where nothing is done to anybody.
@@ -311,6 +339,45 @@ mod tests {
                 let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
                 (texts(stopped), texts(left))
             });
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_came_to_live_in_one_that_has_stopped_is_found() {
+        let sharer = |name: &str, of: &str, status: &str, exit_code: i64, started_at: &str| {
+            let document = serde_json::json!({
+                "Id": name, "Name": format!("/{name}"),
+                "State": {"Running": status != "stopped", "ExitCode": exit_code, "StartedAt": started_at},
+                "HostConfig": {"PidMode": format!("container:{of}")},
+            });
+            Container::from_document(&document, None)
+        };
+        let before = [sharer("knew", "db", "stopped", 1, "1"), sharer("idle", "db", "stopped", 0, "1")];
+        let db = container("db", &["a"], "", false);
+        let selection = Selection {
+            volumes: vec![Volume::from_document(serde_json::json!({"Name": "a"}))],
+            containers: vec![db],
+        };
+        let plan = RestPlan::new(&selection, &before, Action::Stop, None).unwrap();
+        let stopped: Vec<Entry> = plan.to_rest().iter().map(|c| Entry::new(c, Action::Stop)).collect();
+        for (name, now, expected) in [
+            ("nobody", vec![], &[][..]),
+            ("it failed before", vec![sharer("knew", "db", "stopped", 1, "1")], &[]),
+            ("it failed anew", vec![sharer("knew", "db", "stopped", 137, "2")], &["knew"]),
+            ("it is new", vec![sharer("new", "db", "running", 0, "2")], &["new"]),
+            ("it fell", vec![sharer("new", "db", "stopped", 137, "2")], &["new"]),
+            ("it is done", vec![sharer("new", "db", "stopped", 0, "2")], &[]),
+            ("it lives elsewhere", vec![sharer("new", "other", "running", 0, "2")], &[]),
+            (
+                "one lives in another",
+                vec![sharer("far", "near", "running", 0, "3"), sharer("near", "db", "running", 0, "2")],
+                &["near", "far"],
+            ),
+            ("itself", vec![container("db", &["a"], "db", false)], &[]),
+        ] {
+            let found: Vec<&str> =
+                plan.late_sharers(&stopped, &now).iter().map(|c| c.name.as_str()).collect();
             assert_eq!(found, expected, "{name}");
         }
     }

@@ -77,7 +77,11 @@ impl Fault for VaultError {
             Self::UnboundIdentity => {
                 "give the key file that `lifeboat-backup init` wrote, or name the repository with --root ID".to_owned()
             }
-            Self::WrongIdentity { .. } => "give a recovery key that `init` made for this repository".to_owned(),
+            Self::WrongIdentity { .. } => {
+                "give a recovery key that is in force, as `lifeboat-backup key list` shows them: this one is another \
+                 repository's, or was removed"
+                    .to_owned()
+            }
             Self::UnknownWriter => "this key was never enrolled here, or was removed; use the host's current key"
                 .to_owned(),
             Self::BadRecipient { .. } => {
@@ -99,11 +103,7 @@ impl Fault for VaultError {
             Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
-            Self::RolledBack { .. } | Self::Withheld { .. } => {
-                "ask who runs the storage: it was put back to an older state, or hides objects; if that is known and \
-                 meant, remove this repository's file below `pins` in Lifeboat's state folder"
-                    .to_owned()
-            }
+            Self::RolledBack { .. } | Self::Withheld { .. } => self.advice_on_older_state(),
             Self::Claimed { .. }
             | Self::Contradicted { .. }
             | Self::Disproved { .. }
@@ -128,11 +128,17 @@ impl Fault for VaultError {
             Self::TooMuchToList { .. } => {
                 "see whether that host was taken over; `lifeboat-backup show ID` has all that one snapshot says".to_owned()
             }
-            Self::AmbiguousSnapshot { .. } => "give more digits of the id, or --host with `latest`".to_owned(),
+            Self::AmbiguousSnapshot { .. } => {
+                "give more digits of the id; with `latest`, say whose is meant: --writer ID, or --host where the key shows \
+                 hosts"
+                    .to_owned()
+            }
             Self::AmbiguousMember { .. } => "give more digits of the id".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
             Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
-            Self::NoSuchSnapshot { .. } => "see `lifeboat-backup list`".to_owned(),
+            Self::NoSuchSnapshot { .. } => {
+                "see `list` of `lifeboat-restore` or `lifeboat-backup`; an id is given by four of its digits or more".to_owned()
+            }
             Self::TargetNotEmpty { .. } => "restore into an empty or new folder".to_owned(),
             Self::TargetOfAnother { .. } => {
                 "restore into a folder of your own, or run as root, which takes the folder over first".to_owned()
@@ -147,8 +153,8 @@ impl Fault for VaultError {
                 "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
             }
             Self::Store(error) => return error.advice(),
+            Self::NotInSnapshot { .. } => "see `lifeboat-restore ls SNAP`, or `find` in all snapshots".to_owned(),
             Self::KeyFile { .. }
-            | Self::NotInSnapshot { .. }
             | Self::Source { .. }
             | Self::Local { .. }
             | Self::Interrupted

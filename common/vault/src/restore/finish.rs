@@ -83,9 +83,9 @@ fn set_metadata(tree: &mut TreeWriter, made: &Made, place: usize, restored: &mut
     }
     match tree.finish(item, made.identities[place]) {
         Ok(Owned::AsCaptured) => {}
-        Ok(Owned::ByThisUser { set_ids_cleared }) => {
+        Ok(Owned::ByThisUser { rights_left_out }) => {
             restored.owners_left += 1;
-            restored.set_ids_cleared += u64::from(set_ids_cleared);
+            restored.set_ids_cleared += u64::from(rights_left_out);
         }
         Err(error) => {
             restored.unfinished.push(Problem { path: tree.path_of(item), reason: error.to_string() });

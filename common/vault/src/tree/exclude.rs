@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -28,7 +29,11 @@ pub struct Excludes {
     /// Device and inode of the repository's folder.
     repository: OnceLock<(u64, u64)>,
     repositories: AtomicU64,
+    guarded: Mutex<Vec<PathBuf>>,
 }
+
+/// How many of the files that are immutable or append-only are named.
+const GUARDED_NAMED: usize = 100;
 
 /// What is left out besides what patterns name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,6 +88,19 @@ impl Excludes {
             count(&self.repositories);
         }
         is_it
+    }
+
+    /// Notes that the item at `path` is immutable or append-only (chattr(1)), which no snapshot keeps.
+    pub(super) fn note_guarded(&self, path: PathBuf) {
+        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if guarded.len() < GUARDED_NAMED {
+            guarded.push(path);
+        }
+    }
+
+    /// The first hundred files and folders that are immutable or append-only (chattr(1)), which no snapshot keeps.
+    pub fn guarded(&self) -> Vec<PathBuf> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The patterns that have made no difference so far.

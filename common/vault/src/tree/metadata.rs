@@ -84,8 +84,8 @@ pub(crate) enum Owned {
     AsCaptured,
     /// This user's: owners were not wanted, or only root may set them.
     ByThisUser {
-        /// Whether set-user-ID or set-group-ID was cleared.
-        set_ids_cleared: bool,
+        /// Whether set-user-ID, set-group-ID or a program's capabilities were left out.
+        rights_left_out: bool,
     },
 }
 
@@ -121,10 +121,12 @@ fn apply_to_owned(
         failed.push(format!("its {what} cannot be set: {error}"));
         kind.get_or_insert(error.kind());
     };
-    let set_ids_cleared = !is_owned && item.mode & SET_IDS != 0 && item.kind != ItemKind::Symlink;
+    let has_capabilities = item.xattrs.iter().flatten().any(|xattr| &xattr.name[..] == CAPABILITIES);
+    let has_rights = item.mode & SET_IDS != 0 || has_capabilities;
+    let rights_left_out = !is_owned && has_rights && item.kind != ItemKind::Symlink;
     match owned {
         // Everybody knows that only root gives files away. A program that is none any more is another matter.
-        Some(Err(Errno::PERM)) if !is_root && !set_ids_cleared => {}
+        Some(Err(Errno::PERM)) if !is_root && !rights_left_out => {}
         Some(Err(error)) => note("owner".to_owned(), error),
         Some(Ok(())) | None => {}
     }
@@ -132,7 +134,7 @@ fn apply_to_owned(
     let is_of_root = |name: &[u8]| OF_ROOT.iter().any(|beginning| name.starts_with(beginning));
     for xattr in item.xattrs.iter().flatten().filter(|x| is_owned || &x.name[..] != CAPABILITIES) {
         match rustix::fs::setxattr(&path, &xattr.name[..], &xattr.value, XattrFlags::empty()) {
-            Err(Errno::PERM) if !is_root && is_of_root(&xattr.name) => {}
+            Err(Errno::PERM) if !is_root && is_of_root(&xattr.name) && &xattr.name[..] != CAPABILITIES => {}
             Err(error) => {
                 note(format!("attribute {}", String::from_utf8_lossy(&xattr.name)), error);
             }
@@ -150,10 +152,10 @@ fn apply_to_owned(
     }
     match kind {
         None if is_owned => Ok(Owned::AsCaptured),
-        None => Ok(Owned::ByThisUser { set_ids_cleared }),
+        None => Ok(Owned::ByThisUser { rights_left_out }),
         Some(kind) => {
-            if set_ids_cleared {
-                failed.push("set-user-ID and set-group-ID were cleared".to_owned());
+            if rights_left_out {
+                failed.push("set-user-ID, set-group-ID and capabilities were left out".to_owned());
             }
             Err(io::Error::new(kind, failed.join("; ")))
         }
@@ -221,16 +223,16 @@ mod tests {
             assert_eq!((mode(), error.kind()), (0o755, io::ErrorKind::PermissionDenied));
             let said = error.to_string();
             assert!(
-                said.starts_with("its owner cannot be set: ") && said.ends_with("were cleared"),
+                said.starts_with("its owner cannot be set: ") && said.ends_with("were left out"),
                 "{said}"
             );
         }
         // Whoever asks for no owner knows it; and anyone but root could not expect one.
-        let cleared = Owned::ByThisUser { set_ids_cleared: true };
+        let cleared = Owned::ByThisUser { rights_left_out: true };
         assert_eq!(apply(program.as_fd(), &item, false).unwrap(), cleared);
         assert_eq!(mode(), 0o755);
         let plain = Item { mode: 0o644, ..item };
-        let left = Owned::ByThisUser { set_ids_cleared: false };
+        let left = Owned::ByThisUser { rights_left_out: false };
         assert_eq!(apply_to_owned(program.as_fd(), &plain, refused, false).unwrap(), left);
         assert!(apply_to_owned(program.as_fd(), &plain, refused, true).is_err());
     }

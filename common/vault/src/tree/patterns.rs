@@ -2,7 +2,8 @@
 //!
 //! A pattern without a slash matches a name at any depth; one with a slash is anchored to the captured folder. `*` and
 //! `?` stop at slashes, `**` does not; `[a-z]` is a class, `{a,b}` are alternatives. A slash at the end asks for a
-//! folder, `!` in front takes back what an earlier pattern matched, and the last pattern that matches counts.
+//! folder, `!` in front takes back what an earlier pattern matched, and the last pattern that matches counts. Beyond that syntax
+//! `\xHH` is the byte of these hexadecimal digits.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,6 +20,8 @@ const MAX_PATTERNS: usize = 100_000;
 #[derive(Debug)]
 pub struct Patterns {
     matcher: Gitignore,
+    /// Those with bytes that are not UTF-8, which are asked of paths with such bytes only.
+    matcher_of_bytes: Gitignore,
     texts: Vec<String>,
     numbers: HashMap<String, usize>,
 }
@@ -58,53 +61,64 @@ impl Fault for BadPattern {
 }
 
 impl Patterns {
-    /// Parses patterns; every one must say something.
-    pub fn parse<P: AsRef<str>>(
+    /// Parses patterns; every one must say something. One may hold bytes that are not UTF-8, as they are or escaped.
+    pub fn parse<P: AsRef<OsStr>>(
         patterns: impl IntoIterator<Item = P>,
         ignore_case: bool,
     ) -> Result<Self, BadPattern> {
-        let mut builder = GitignoreBuilder::new("");
-        // A class that is not closed is a slip of the hand, and says so instead of matching nothing.
-        builder.allow_unclosed_class(false);
+        let builder = || -> Result<GitignoreBuilder, ignore::Error> {
+            let mut builder = GitignoreBuilder::new("");
+            // A class that is not closed is a slip of the hand, and says so instead of matching nothing.
+            builder.allow_unclosed_class(false).case_insensitive(ignore_case)?;
+            Ok(builder)
+        };
+        let setting_up = |error| BadPattern { pattern: String::new(), reason: reason(&error) };
+        let (mut of_text, mut of_bytes) = (builder().map_err(setting_up)?, builder().map_err(setting_up)?);
         let (mut texts, mut numbers) = (Vec::new(), HashMap::new());
         for pattern in patterns {
-            let pattern = pattern.as_ref();
-            let bad = |reason: &str| BadPattern { pattern: pattern.to_owned(), reason: reason.to_owned() };
-            let text = without_trailing_spaces(pattern);
+            let given = text_of(pattern.as_ref());
+            let bad = |reason: &str| BadPattern { pattern: given.clone(), reason: reason.to_owned() };
+            let text = without_trailing_spaces(&given);
             if text.starts_with('#') {
                 return Err(bad("it is a comment"));
             }
             if matches!(text.strip_prefix('!').unwrap_or(text), "" | "/") {
                 return Err(bad("it names nothing"));
             }
-            if text.contains('\0') {
+            let Unescaped { glob, has_bytes } = unescaped(text);
+            if glob.contains('\0') {
                 return Err(bad("no name holds a NUL"));
             }
             if texts.len() == MAX_PATTERNS {
                 return Err(bad("there are more than a hundred thousand"));
             }
-            let whole = |error: String| BadPattern { pattern: pattern.to_owned(), reason: error };
-            if ignore_case {
-                builder.case_insensitive(true).map_err(|error| whole(reason(&error)))?;
-            }
-            builder.add_line(None, pattern).map_err(|error| whole(reason(&error)))?;
-            numbers.entry(text.to_owned()).or_insert(texts.len());
+            let builder = if has_bytes { &mut of_bytes } else { &mut of_text };
+            builder.add_line(None, &glob).map_err(|error| bad(&reason(&error)))?;
+            numbers.entry(glob).or_insert(texts.len());
             texts.push(text.to_owned());
         }
-        let matcher = builder
-            .build()
-            .map_err(|error| BadPattern { pattern: texts.join(" "), reason: reason(&error) })?;
-        Ok(Self { matcher, texts, numbers })
+        let built = |builder: GitignoreBuilder| {
+            builder.build().map_err(|error| BadPattern { pattern: texts.join(" "), reason: reason(&error) })
+        };
+        let (matcher, matcher_of_bytes) = (built(of_text)?, built(of_bytes)?);
+        Ok(Self { matcher, matcher_of_bytes, texts, numbers })
     }
 
     /// What the patterns say of the path below the captured folder. Of a folder that holds it they were asked before.
     pub(crate) fn verdict(&self, path: &[u8], is_folder: bool) -> Verdict {
         let number = |glob: &ignore::gitignore::Glob| self.numbers.get(glob.original()).copied();
-        match self.matcher.matched(OsStr::from_bytes(path), is_folder) {
-            Match::None => Verdict::Silent,
-            Match::Ignore(glob) => number(glob).map_or(Verdict::Silent, Verdict::Matched),
-            Match::Whitelist(glob) => number(glob).map_or(Verdict::Silent, Verdict::TakenBack),
+        let said = |matched| match matched {
+            Match::None => None,
+            Match::Ignore(glob) => number(glob).map(|number| (number, Verdict::Matched(number))),
+            Match::Whitelist(glob) => number(glob).map(|number| (number, Verdict::TakenBack(number))),
+        };
+        let mut counts = said(self.matcher.matched(OsStr::from_bytes(path), is_folder));
+        if !self.matcher_of_bytes.is_empty() && std::str::from_utf8(path).is_err() {
+            let of_bytes = said(self.matcher_of_bytes.matched(with_stand_ins(path), is_folder));
+            // The later pattern counts.
+            counts = [counts, of_bytes].into_iter().flatten().max_by_key(|(number, _)| *number);
         }
+        counts.map_or(Verdict::Silent, |(_, verdict)| verdict)
     }
 
     /// Whether a pattern matches the path below the captured folder.
@@ -125,8 +139,81 @@ impl Patterns {
 
 impl Default for Patterns {
     fn default() -> Self {
-        Self { matcher: Gitignore::empty(), texts: Vec::new(), numbers: HashMap::new() }
+        let (matcher, matcher_of_bytes) = (Gitignore::empty(), Gitignore::empty());
+        Self { matcher, matcher_of_bytes, texts: Vec::new(), numbers: HashMap::new() }
     }
+}
+
+/// A pattern as text: bytes that are not UTF-8 are written `\xHH`.
+fn text_of(pattern: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in pattern.as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// What stands for a byte that is not UTF-8: globs are text, and a character of the private use area is in no name by chance.
+fn stand_in(byte: u8) -> char {
+    char::from_u32(0xf700 + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn with_stand_ins(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| stand_in(*byte)));
+    }
+    text
+}
+
+/// A pattern without `\xHH`, and whether some of these were no UTF-8 and have stand-ins.
+struct Unescaped {
+    glob: String,
+    has_bytes: bool,
+}
+
+fn unescaped(text: &str) -> Unescaped {
+    let (mut glob, mut has_bytes) = (String::with_capacity(text.len()), false);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (run, after) = escaped_bytes(rest);
+        if run.is_empty() {
+            // A backslash and what it makes ordinary go together.
+            let taken =
+                if first == '\\' { rest.chars().take(2).map(char::len_utf8).sum() } else { first.len_utf8() };
+            glob.push_str(&rest[..taken]);
+            rest = &rest[taken..];
+            continue;
+        }
+        for chunk in run.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_ascii() && !c.is_ascii_alphanumeric() && c != '/' {
+                    glob.push('\\');
+                }
+                glob.push(c);
+            }
+            has_bytes |= !chunk.invalid().is_empty();
+            glob.extend(chunk.invalid().iter().map(|byte| stand_in(*byte)));
+        }
+        rest = after;
+    }
+    Unescaped { glob, has_bytes }
+}
+
+/// The bytes that `\xHH` at the beginning of `text` stand for, and what follows.
+fn escaped_bytes(mut text: &str) -> (Vec<u8>, &str) {
+    let mut bytes = Vec::new();
+    while let Some(rest) = text.strip_prefix("\\x") {
+        let is_hex = |digits: &&str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let Some(byte) = rest.get(..2).filter(is_hex).and_then(|d| u8::from_str_radix(d, 16).ok()) else {
+            break;
+        };
+        bytes.push(byte);
+        text = &rest[2..];
+    }
+    (bytes, text)
 }
 
 fn reason(error: &ignore::Error) -> String {
@@ -183,6 +270,34 @@ mod tests {
         assert!(patterns.matches(b"x/no-utf8-\xff\xfe.bad", false));
         assert!(patterns.matches(b"caf\xe9 ", false));
         assert!(Patterns::parse(["*.BAD"], true).unwrap().matches(b"a.bad", false));
+    }
+
+    #[test]
+    fn bytes_are_written_as_they_are_or_escaped() {
+        let odd = OsStr::from_bytes(b"\xff\xfe*");
+        for pattern in [odd, OsStr::new(r"\xff\xfe*"), OsStr::new(r"/\xFF\xfe.log")] {
+            let patterns = Patterns::parse([pattern], false).unwrap();
+            assert!(patterns.matches(b"\xff\xfe.log", false), "{}", pattern.display());
+            for other in [&b"\xff.log"[..], b"xff.log", "\u{f7ff}\u{f7fe}.log".as_bytes()] {
+                assert!(!patterns.matches(other, false), "{} {other:?}", pattern.display());
+            }
+            let again = Patterns::parse(patterns.texts(), false).unwrap();
+            assert_eq!(again.texts(), patterns.texts());
+            assert!(again.matches(b"\xff\xfe.log", false));
+        }
+        assert_eq!(
+            matched(
+                &[r"caf\xc3\xa9", r"a\x2a", r"b\x5cc", r"\\x41"],
+                &["café", "a*", "ab", r"b\c", r"\x41", "A"]
+            ),
+            ["café", "a*", r"b\c", r"\x41"]
+        );
+        // The last pattern counts, of whichever kind it is.
+        let keeps = Patterns::parse([odd, OsStr::new("!*.log")], false).unwrap();
+        assert_eq!(keeps.verdict(b"\xff\xfe.log", false), Verdict::TakenBack(1));
+        let drops = Patterns::parse([OsStr::new("!*.log"), odd], false).unwrap();
+        assert_eq!(drops.verdict(b"\xff\xfe.log", false), Verdict::Matched(1));
+        assert_eq!(drops.verdict(b"b\xff.log", false), Verdict::TakenBack(0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::exclude::{CACHE_TAG, Excludes};
@@ -66,6 +66,7 @@ impl FolderSource {
             newest_first: None,
             pending: None,
         };
+        source.note_guarded(fd.as_fd(), b"", b"");
         source.enter(fd, Vec::new()).map_err(failed)?;
         source.pending = Some(Ok(Found { item, fingerprint: None, body: None }));
         Ok(source)
@@ -93,7 +94,22 @@ impl FolderSource {
     }
 
     fn unreadable(&self, path: &[u8], error: io::Error) -> Unreadable {
-        Unreadable { path: self.root.join(std::ffi::OsStr::from_bytes(path)), error }
+        Unreadable { path: self.path_of(path), error }
+    }
+
+    fn path_of(&self, path: &[u8]) -> PathBuf {
+        self.root.join(std::ffi::OsStr::from_bytes(path))
+    }
+
+    /// Notes a file or folder that nobody may change, or that may only grow. Where nothing tells, nothing is said.
+    fn note_guarded(&self, folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        let guards = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+        if let Ok(stat) = rustix::fs::statx(folder, name, flags, StatxFlags::empty())
+            && stat.stx_attributes.intersects(guards)
+        {
+            self.excludes.note_guarded(self.path_of(path));
+        }
     }
 
     /// Looks at one name. `None` when it vanished since its folder was listed: that is no fault.
@@ -124,6 +140,9 @@ impl FolderSource {
             }
             self.first_names.insert(file, path.to_vec());
             self.newest_first = Some(file);
+        }
+        if matches!(kind, ItemKind::File | ItemKind::Folder) {
+            self.note_guarded(folder.as_fd(), name, path);
         }
         let mut found = Found { item, fingerprint: None, body: None };
         match kind {
