@@ -2,7 +2,7 @@
 //! network, and what cannot be stopped at all.
 
 use libtest_mimic::Trial;
-use lifeboat_core::clock::SystemClock;
+use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
 use lifeboat_docker::selection::Wanted;
@@ -18,6 +18,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("at_rest::what_does_not_stay_up_is_said_and_the_snapshot_stored", falling),
         test("at_rest::what_lives_in_the_network_of_another_comes_back_with_it", sharing),
         test("at_rest::who_comes_to_live_in_one_that_is_being_stopped_comes_back_with_it", late_sharers),
+        test("at_rest::who_comes_while_a_run_ends_comes_back_too", late_sharers_of_a_run_that_ends),
+        test("at_rest::what_others_stop_stays_and_what_is_done_is_not_done_twice", stopped_by_others),
+        test("at_rest::writers_that_come_early_or_by_another_path_are_seen", unseen_writers),
         test("at_rest::what_cannot_be_stopped_is_left_running_and_said", left_running),
         test("at_rest::what_falls_because_another_stops_comes_back_with_it", falls_with_another),
         test("at_rest::what_does_not_come_back_is_said_whatever_else_fails", swallowed),
@@ -138,15 +141,27 @@ fn sharing(found: &Docker) {
     assert_eq!(started(), before);
 }
 
+/// Runs until it is stopped.
+const LOOP: &str = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
+/// Takes its time to stop.
+const SLOW: &str = "trap 'sleep 3; exit 0' TERM; while true; do sleep 0.1; done";
+
+/// Starts a container that lives in another one, as `options` say.
+fn start(found: &Docker, play: &Playground, name: &str, options: &[&str], script: &str) -> String {
+    play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
+}
+
+/// The namespace of a running container's network.
+fn network_of(id: &str) -> std::path::PathBuf {
+    let pid = docker(&["inspect", "--format", "{{.State.Pid}}", id]);
+    std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap()
+}
+
 fn late_sharers(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
     let provider = play.run_writer(found, "db", &volume, &[]);
     let of_provider = format!("container:{provider}");
-    let script = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
-    let start = |name: &str, options: &[&str]| {
-        play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
-    };
     let folder = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
@@ -154,25 +169,159 @@ fn late_sharers(found: &Docker) {
         let selected = engine.select(&wanted).await.unwrap();
         let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
         // The engine kills whatever lives among the processes of one that stops; who lives in its network lives on without.
-        let network = start("network", &["--network", &of_provider]);
-        let processes = start("processes", &["--pid", &of_provider]);
-        let far = start("far", &["--network", &format!("container:{network}")]);
-        let fleeting = start("fleeting", &["--rm", "--network", &of_provider]);
+        let network = start(found, &play, "network", &["--network", &of_provider], SLOW);
+        let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
+        let far = start(found, &play, "far", &["--network", &format!("container:{network}")], LOOP);
+        let fleeting = start(found, &play, "fleeting", &["--rm", "--network", &of_provider], LOOP);
+        // Others come to live in one that came late itself, while it is being stopped.
+        let slow = network.clone();
+        let later = std::thread::spawn({
+            let (name, image) = (play.name("later"), found.busybox.clone());
+            move || {
+                let since = docker(&["inspect", "--format", "{{.Created}}", &slow]);
+                let kills = ["--since", &since, "--filter", "event=kill", "--filter"];
+                let of = format!("container={slow}");
+                eventually("it is being stopped", || {
+                    let now = SystemClock.now().to_string();
+                    let args = [&["events"][..], &kills, &[&of, "--until", &now]].concat();
+                    !docker(&args).is_empty()
+                });
+                let network = format!("container:{slow}");
+                let container = ["run", "--detach", "--name", &name, "--network", &network];
+                docker(&[&container[..], &[&image, "sh", "-c", LOOP]].concat())
+            }
+        });
         let options =
             QuiesceOptions { journal_folder: folder.path(), clock: &SystemClock, entropy: &OsEntropy };
         let held = engine.quiesce(&plan, &options, &cancel).await.unwrap();
-        let all = [&provider, &network, &processes, &far];
-        assert_eq!(all.map(|id| state(id)), ["exited"; 4]);
-        assert_eq!(held.rested().len(), 4, "{:?}", held.rested());
-        let [lost] = held.lost() else { panic!("{:?}", held.lost()) };
+        let later = later.join().unwrap();
+        let all = [&provider, &network, &processes, &far, &later];
+        assert_eq!(all.map(|id| state(id)), ["exited"; 5]);
+        assert_eq!(held.rested().len(), 5, "{:?}", held.rested());
+        let (released, all_back) = held.release(&SystemClock, &cancel).await;
+        all_back.unwrap();
+        let [lost] = &released.lost[..] else { panic!("{:?}", released.lost) };
         assert!(lost.contains(&play.name("fleeting")) && lost.contains("--rm"), "{lost}");
-        held.release(&SystemClock, &cancel).await.1.unwrap();
-        assert_eq!(all.map(|id| state(id)), ["running"; 4]);
-        for id in [&network, &far] {
-            assert!(docker(&["exec", id, "cat", "/proc/net/dev"]).contains("eth0"), "it has a network again");
+        assert_eq!(all.map(|id| state(id)), ["running"; 5]);
+        for id in [&network, &far, &later] {
+            assert_eq!(network_of(id), network_of(&provider), "it has a network again");
         }
         assert_eq!(state(&fleeting), "running");
     });
+}
+
+/// A run that is killed, or asked to stop, while it stops others: who came meanwhile comes back with them as well.
+fn late_sharers_of_a_run_that_ends(found: &Docker) {
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
+        let (play, yard) = (Playground::new(), found.yard());
+        let volume = play.volume("data");
+        let mount = format!("{volume}:/data");
+        let provider = start(found, &play, "db", &["--volume", &mount], SLOW);
+        let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+        let journals = yard.path("state/lifeboat/at-rest");
+        eventually("it is being stopped", || {
+            let entries = std::fs::read_dir(&journals).into_iter().flatten().flatten();
+            let mut journals = entries.map(|e| std::fs::read_to_string(e.path()).unwrap_or_default());
+            journals.any(|journal| journal.contains("\"asked\""))
+        });
+        let of_provider = format!("container:{provider}");
+        let network = start(found, &play, "network", &["--network", &of_provider], LOOP);
+        let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
+        rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).unwrap();
+        run.wait().unwrap();
+        let said = yard.backup(["doctor"]);
+        let all = [&provider, &network, &processes];
+        assert_eq!(all.map(|id| state(id)), ["running"; 3], "{signal:?}: {said:?}");
+        assert_eq!(network_of(&network), network_of(&provider), "{signal:?}");
+    }
+}
+
+/// What its owner stops meanwhile stays so, and what is done is not done twice.
+fn stopped_by_others(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let slow = start(found, &play, "zdb", &["--volume", &mount], SLOW);
+    let other = start(found, &play, "app", &["--volume", &mount], "while true; do sleep 0.1; done");
+    let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+    let since = docker(&["inspect", "--format", "{{.Created}}", &other]);
+    let of = format!("container={slow}");
+    eventually("the first is being stopped", || {
+        let now = SystemClock.now().to_string();
+        let events =
+            ["events", "--since", &since, "--until", &now, "--filter", "event=kill", "--filter", &of];
+        !docker(&events).is_empty()
+    });
+    docker(&["kill", &other]);
+    run.wait().unwrap();
+    assert_eq!([&slow, &other].map(|id| state(id)), ["running", "exited"]);
+    docker(&["rm", "--force", &slow, &other]);
+
+    let job = "echo x >> /data/runs; test -e /data/2 || { touch /data/2; sleep 600; }; exit 0";
+    let job = start(found, &play, "job", &["--stop-timeout", "1", "--volume", &mount], job);
+    eventually("it runs", || docker(&["exec", &job, "ls", "/data"]).contains("runs"));
+    let said = yard.backup(["run", "--volume", &volume]).expect_code(3);
+    assert!(said.stderr.contains("exit code 0"), "{said:?}");
+    let runs = ["run", "--rm", "--volume", &mount, &found.busybox, "wc", "-l", "/data/runs"];
+    assert!(docker(&runs).starts_with("2 "), "{}", docker(&runs));
+}
+
+/// A job that comes while others are being stopped, and one that has the volume's folder by another path.
+fn unseen_writers(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    start(found, &play, "db", &["--volume", &mount], SLOW);
+    let mut command = yard.backup_command(["run", "--volume", &volume, "--json"]);
+    let run =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let journals = yard.path("state/lifeboat/at-rest");
+    eventually("it is being stopped", || {
+        let entries = std::fs::read_dir(&journals).into_iter().flatten().flatten();
+        let mut journals = entries.map(|e| std::fs::read_to_string(e.path()).unwrap_or_default());
+        journals.any(|journal| journal.contains("\"asked\""))
+    });
+    let writer = "while true; do date > /data/late; sleep 0.05; done";
+    let job = start(found, &play, "job", &["--rm", "--volume", &mount], writer);
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&play.name("job")), "{said}");
+    docker(&["rm", "--force", &job]);
+
+    // Binds of the same folder: as it is, through a link, and by a second volume of one device.
+    let mountpoint = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
+    let link = yard.path("link");
+    std::os::unix::fs::symlink(&mountpoint, &link).unwrap();
+    let device = yard.path("device");
+    std::fs::create_dir(&device).unwrap();
+    let bound = |name: &str| {
+        let name = play.name(name);
+        let device = format!("device={}", device.display());
+        docker(&["volume", "create", "--opt", "type=none", "--opt", "o=bind", "--opt", &device, &name])
+    };
+    let (one, two) = (bound("one"), bound("two"));
+    start(found, &play, "user", &["--volume", &format!("{one}:/x")], LOOP);
+    for (selected, mount) in [
+        (&volume, format!("{mountpoint}:/x")),
+        (&volume, format!("{}:/x", link.display())),
+        (&one, format!("{two}:/x")),
+        (&one, format!("{}:/x", device.display())),
+    ] {
+        let writer = start(found, &play, "writer", &["--volume", &mount], LOOP);
+        let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &writer]);
+        let before = started();
+        yard.backup(["run", "--volume", selected]).expect_code(0);
+        assert_ne!(started(), before, "it was stopped: {mount}");
+        docker(&["rm", "--force", &writer]);
+    }
+    // What sees the whole host is named, and left alone.
+    let above = std::path::Path::new(&mountpoint).parent().unwrap().display().to_string();
+    let agent = start(found, &play, "agent", &["--volume", &format!("{above}:/x")], LOOP);
+    let before = docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]);
+    let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
+    assert!(said.stderr.contains(&play.name("agent")), "{said:?}");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]), before);
 }
 
 fn left_running(found: &Docker) {
@@ -328,16 +477,19 @@ fn heard(found: &Docker) {
     let job = |mount: &str| docker(&["run", "--rm", "--volume", mount, &found.busybox, "true"]);
     let nothing = || ();
     let jobs = || _ = job(&write);
+    let bind = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}:/data", &volume]);
+    let binds = || _ = job(&bind);
     let readers = || _ = job(&read);
     let thaw = || {
         docker(&["unpause", &writer]);
         docker(&["pause", &writer]);
     };
     // What happens while the volume is read, and whether it is heard.
-    let cases: [(Mode, &dyn Fn(), bool); 6] = [
+    let cases: [(Mode, &dyn Fn(), bool); 7] = [
         (Mode::Stop, &nothing, false),
         (Mode::Stop, &jobs, true),
         (Mode::Stop, &readers, false),
+        (Mode::Stop, &binds, true),
         (Mode::Pause, &nothing, false),
         (Mode::Pause, &thaw, true),
         (Mode::Pause, &jobs, true),

@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("programs::a_run_killed_while_containers_rest_is_made_good_by_doctor", killed_then_doctor),
         test("programs::a_run_killed_while_containers_rest_is_made_good_by_the_next", killed_then_run),
         test("programs::an_interrupted_run_brings_containers_back_itself", interrupted),
+        test("programs::whoever_interrupts_twice_is_told_what_is_left", interrupted_twice),
         test("programs::what_was_read_is_stored_though_its_container_does_not_start_again", unstartable),
         test("programs::a_snapshot_is_rehearsed_and_the_page_written", rehearsed),
     ]
@@ -151,6 +152,8 @@ fn interrupted(found: &Docker) {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
         let (mut child, container, _) = run_at_rest(found, &play, &yard);
         let pid = rustix::process::Pid::from_child(&child);
+        // As `timeout` does it: the process, and at once its group.
+        rustix::process::kill_process(pid, signal).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(state(&container), "running", "whoever is asked to stop puts back what it moved");
@@ -158,6 +161,34 @@ fn interrupted(found: &Docker) {
         assert_eq!(journals.count(), 0, "and leaves no journal");
         docker(&["rm", "--force", &container]);
     }
+}
+
+/// Who cannot wait is told what is left.
+fn interrupted_twice(found: &Docker) {
+    let (play, yard) = (Playground::new(), found.yard());
+    let volume = play.volume("data");
+    let mount = format!("{volume}:/data");
+    let script = "trap 'sleep 5; exit 0' TERM; while true; do sleep 0.1; done";
+    let slow = play.run("slow", &["--volume", &mount, &found.busybox, "sh", "-c", script]);
+    let mut command = yard.backup_command(["run", "--volume", &volume]);
+    let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let journals = yard.path("state/lifeboat/at-rest");
+    eventually("the container is being stopped", || {
+        let entries = fs::read_dir(&journals).into_iter().flatten().flatten();
+        let mut journals = entries.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default());
+        journals.any(|journal| journal.contains("\"asked\""))
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // A second wish, and no echo of the first.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("containers may be left at rest") && said.contains("doctor"), "{said}");
+    yard.backup(["doctor"]).expect_code(0);
+    assert_eq!(state(&slow), "running");
 }
 
 fn unstartable(found: &Docker) {

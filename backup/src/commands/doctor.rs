@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Kind;
 use lifeboat_core::clock::{Clock, SystemClock};
+use lifeboat_core::private_folder;
 use lifeboat_docker::{DEFAULT_SOCKET, Engine};
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
@@ -52,10 +53,12 @@ fn check(name: &str, (state, detail): (DoctorState, String)) -> DoctorCheck {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let mut checks = engine(ui).await?;
+    checks.push(check("state", state(&lifeboat_shell::machine_folder())));
     match args.keys.open(&args.repository).await {
         Ok(viewer) => {
             let opens = format!("{} opens", viewer.repository().location());
             checks.push(check("repository", (DoctorState::Ok, opens)));
+            checks.extend(viewer.repository().store().free_bytes().map(|free| check("room", room(free))));
             checks.extend(snapshots(&viewer, args.max_age).await);
         }
         Err(failure) => checks.push(check("repository", failed(&failure))),
@@ -108,6 +111,39 @@ fn readable(listing: &Listing) -> (DoctorState, String) {
             (DoctorState::Ok, format!("{count} verify, the newest of {:.0}", newest.time()))
         }
         (None, None) => (DoctorState::Ok, "there are none yet".to_owned()),
+    }
+}
+
+/// The fewest bytes that should be free where a repository lies: the next run needs some.
+const LEAST_FREE: u64 = 256 << 20;
+
+/// Whether a folder repository has room to go on.
+fn room(free: u64) -> (DoctorState, String) {
+    let free_mib = free >> 20;
+    if free < LEAST_FREE {
+        let detail = format!("only {free_mib} MiB are free where the repository lies: make room, or prune");
+        return (DoctorState::Wrong, detail);
+    }
+    (DoctorState::Ok, format!("{free_mib} MiB are free where the repository lies"))
+}
+
+/// Whether this host can remember whom it stops, without which it stops nobody.
+fn state(folder: &Path) -> (DoctorState, String) {
+    let try_it = || {
+        private_folder::own(folder)?;
+        let probe = folder.join(format!(".doctor-{}", std::process::id()));
+        std::fs::write(&probe, b"x")?;
+        std::fs::remove_file(probe)
+    };
+    match try_it() {
+        Ok(()) => (DoctorState::Ok, format!("{} can be written", folder.display())),
+        Err(error) => {
+            let detail = format!(
+                "{} cannot be written ({error}): no container is stopped for a backup; see --state-dir",
+                folder.display()
+            );
+            (DoctorState::Wrong, detail)
+        }
     }
 }
 
@@ -173,6 +209,17 @@ mod tests {
         ] {
             assert_eq!(outcome(states.iter().copied()), expected, "{states:?}");
         }
+    }
+
+    #[test]
+    fn little_room_and_a_state_that_cannot_be_written_are_wrong() {
+        for (free, expected) in
+            [(0, DoctorState::Wrong), (LEAST_FREE - 1, DoctorState::Wrong), (LEAST_FREE, DoctorState::Ok)]
+        {
+            assert_eq!(room(free).0, expected, "{free}");
+        }
+        // Where not even root makes a folder.
+        assert_eq!(state(Path::new("/proc/self/no-such-folder")).0, DoctorState::Wrong);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod secrets;
 
-pub use self::secrets::secrets_within;
+pub use self::secrets::{as_typed, secrets_within};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -297,10 +297,11 @@ impl ContainerParts {
             .filter_map(|pair| pair.split_once('='))
             .flat_map(|(name, value)| secrets::of_a_variable(name, value))
             .collect();
-        let command =
-            [&self.entrypoint, &self.cmd].map(|words| words.as_deref().unwrap_or_default().join(" "));
-        let health = self.healthcheck.as_ref().map(|health| texts(&health["Test"]).join(" "));
-        let texts = command.iter().chain(&health).map(String::as_str).chain(set.iter().copied());
+        let command = [&self.entrypoint, &self.cmd].into_iter().flatten().flatten();
+        let command: Vec<String> = command.cloned().collect();
+        let health = self.healthcheck.as_ref().map(|health| secrets::as_typed(&texts(&health["Test"])));
+        let command = secrets::as_typed(&command);
+        let texts = std::iter::once(&command).chain(&health).map(String::as_str).chain(set.iter().copied());
         let within: Vec<String> = texts.flat_map(secrets_within).map(str::to_owned).collect();
         let mut values: Vec<String> = set.into_iter().map(str::to_owned).chain(within).collect();
         values.retain(|value| value.len() >= SHORTEST_SECRET);

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use crate::EngineError;
 use crate::engine::Engine;
 use crate::quiesce::Rested;
-use crate::selection::{Activity, Selection};
+use crate::reach::Places;
+use crate::selection::{Activity, Container, Selection};
 
 /// What the engine says of a container that was never started (Go's zero time), and all that sorts before it.
 const NEVER_STARTED: &str = "0001-01-01T00:00:00Z";
@@ -46,7 +47,7 @@ impl Selection {
     }
 }
 
-/// Listens to what the engine says while volumes are read: who mounts one of them, and who is thawed.
+/// Listens to what the engine says while volumes are read: who mounts one of them, who is started, and who is thawed.
 #[derive(Debug)]
 pub struct Watch {
     since: Timestamp,
@@ -64,6 +65,11 @@ enum Heard {
         volume: String,
         container: String,
     },
+    /// A container was started. It is looked at right then, since it may be gone soon.
+    Started {
+        id: String,
+        container: Option<Box<Container>>,
+    },
     Thawed {
         container: String,
     },
@@ -78,8 +84,17 @@ impl Heard {
                 let container = about.get("container").cloned().unwrap_or_default();
                 Some(Self::Mounted { volume: id, container })
             }
+            "start" => Some(Self::Started { id, container: None }),
             "unpause" => Some(Self::Thawed { container: id }),
             _ => None,
+        }
+    }
+
+    /// Whether it says what `other` does, of which more may be known.
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Started { id, .. }, Self::Started { id: other, .. }) => id == other,
+            _ => self == other,
         }
     }
 }
@@ -88,14 +103,18 @@ impl Heard {
 const MOST_HEARD: usize = 10_000;
 
 fn events(since: Timestamp, until: Option<Timestamp>) -> EventsOptions {
-    let time = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
     let kinds = ["volume", "container"].map(str::to_owned).to_vec();
-    let actions = ["mount", "unpause"].map(str::to_owned).to_vec();
+    let actions = ["mount", "start", "unpause"].map(str::to_owned).to_vec();
     EventsOptions {
-        since: Some(time(since)),
-        until: until.map(time),
+        since: Some(engine_time(since)),
+        until: until.map(engine_time),
         filters: Some(HashMap::from([("type".to_owned(), kinds), ("event".to_owned(), actions)])),
     }
+}
+
+/// A time as the engine's events take it.
+pub(crate) fn engine_time(time: Timestamp) -> String {
+    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
 }
 
 impl Engine {
@@ -104,18 +123,31 @@ impl Engine {
         let since = clock.now();
         let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
         let is_deaf = Arc::new(AtomicBool::new(false));
-        let (client, hears, goes_deaf) = (self.client().clone(), Arc::clone(&heard), Arc::clone(&is_deaf));
+        let (engine, hears, goes_deaf) = (self.clone(), Arc::clone(&heard), Arc::clone(&is_deaf));
         let task = tokio::spawn(async move {
-            let mut said = std::pin::pin!(client.events(Some(events(since, None))));
+            let mut said = std::pin::pin!(engine.client().events(Some(events(since, None))));
             while let Some(Ok(event)) = said.next().await {
+                let Some(new) = engine.looked_at(event).await else { continue };
                 let mut heard = hears.lock().unwrap_or_else(PoisonError::into_inner);
                 if heard.len() < MOST_HEARD {
-                    heard.extend(Heard::from_event(event));
+                    heard.push(new);
                 }
             }
             goes_deaf.store(true, Ordering::SeqCst);
         });
         Watch { since, heard, is_deaf, task }
+    }
+
+    /// What an event says, with the container as it is now.
+    async fn looked_at(&self, event: EventMessage) -> Option<Heard> {
+        let heard = Heard::from_event(event)?;
+        Some(match heard {
+            Heard::Started { id, .. } => {
+                let container = self.container(&id).await.ok().map(Box::new);
+                Heard::Started { id, container }
+            }
+            other => other,
+        })
     }
 
     /// Ends listening. Gives what could write to a volume of `selection` meanwhile though it was at rest or was not there:
@@ -136,13 +168,22 @@ impl Engine {
         let mut heard = watch.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
         while let Some(event) = last.next().await {
             let event = event.map_err(EngineError::call("say what happened".to_owned()))?;
-            heard.extend(Heard::from_event(event));
+            let Some(new) = Heard::from_event(event.clone()) else { continue };
+            if !heard.iter().any(|known| known.is_the_same_as(&new)) {
+                heard.extend(self.looked_at(event).await);
+            }
         }
         if watch.is_deaf.load(Ordering::SeqCst) {
             return Err(EngineError::Lost {
                 operation: "say what happens".to_owned(),
                 source: "it stopped while the volumes were read".into(),
             });
+        }
+        let mut places = Places::of(&selection.volumes);
+        for said in &mut heard {
+            if let Heard::Started { container: Some(container), .. } = said {
+                container.find_reach(&mut places);
+            }
         }
         Ok(selection.wrote(&heard, rested))
     }
@@ -163,14 +204,25 @@ impl Selection {
     /// Who could write to which of the volumes, by what the engine said.
     fn wrote(&self, heard: &[Heard], rested: &[Rested]) -> Vec<(String, String)> {
         let mut found = Vec::new();
+        let short = |id: &str| id.chars().take(12).collect::<String>();
         for said in heard {
             match said {
                 Heard::Mounted { volume, container } => {
                     if self.volumes.iter().any(|ours| ours.name == *volume) {
-                        let short: String = container.chars().take(12).collect();
                         let named = self.containers.iter().find(|known| known.id == *container);
-                        found.push((volume.clone(), named.map_or(short, |known| known.name.clone())));
+                        found.push((
+                            volume.clone(),
+                            named.map_or_else(|| short(container), |known| known.name.clone()),
+                        ));
                     }
+                }
+                Heard::Started { container: Some(container), .. } => {
+                    let volumes = self.volumes.iter().filter(|volume| container.may_write_to(volume));
+                    found.extend(volumes.map(|volume| (volume.name.clone(), container.name.clone())));
+                }
+                // It came and went: nobody knows what it had. A volume by its name would have been heard.
+                Heard::Started { id, container: None } => {
+                    found.extend(self.volumes.iter().map(|volume| (volume.name.clone(), short(id))));
                 }
                 Heard::Thawed { container } => {
                     let was_at_rest = rested.iter().any(|rested| rested.id == *container);
@@ -192,7 +244,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::{Container, Volume};
+    use crate::selection::Volume;
 
     #[test]
     fn who_wrote_while_a_volume_was_read_is_found_by_what_changed() {
@@ -281,11 +333,19 @@ mod tests {
             (event("unpause", "live", &[]), None),
             (event("unpause", "stranger", &[]), None),
             (event("die", "rested", &[]), None),
+            // It was gone before anybody could look.
+            (event("start", "fleeting", &[]), Some("fleeting")),
         ] {
             let said = format!("{event:?}");
             let heard: Vec<Heard> = Heard::from_event(event).into_iter().collect();
             let found = selection.wrote(&heard, &rested);
             assert_eq!(found.first().map(|(_, container)| container.as_str()), expected, "{said}");
+        }
+        for (container, expected) in
+            [(container("new", ""), 1), (Container { mounts: Vec::new(), ..container("new", "") }, 0)]
+        {
+            let heard = Heard::Started { id: container.id.clone(), container: Some(Box::new(container)) };
+            assert_eq!(selection.wrote(&[heard], &rested).len(), expected);
         }
     }
 }

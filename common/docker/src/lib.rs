@@ -7,6 +7,7 @@
 //! sent them (`Engine::get`); changes go through the client library. Nothing here is ever created by accident: what
 //! is named must exist, and every object that Lifeboat makes for itself carries its labels.
 
+mod compose;
 pub mod definitions;
 pub mod disturbed;
 mod document;
@@ -20,6 +21,7 @@ pub mod order;
 mod own_labels;
 pub mod ownership;
 pub mod quiesce;
+mod reach;
 pub mod redaction;
 pub mod scratch;
 pub mod selection;
@@ -28,3 +30,4 @@ pub mod volume;
 pub use engine::{DEFAULT_SOCKET, Engine, EngineFacts};
 pub use error::EngineError;
 pub use means::{CgroupDriver, Cgroups, EngineMeans};
+pub use reach::Reach;

@@ -10,11 +10,13 @@ mod bring_back;
 pub mod journal;
 mod plan;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::StopContainerOptions;
+use bollard::query_parameters::{EventsOptions, StopContainerOptions};
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ pub use self::bring_back::{BroughtBack, Released, Settled};
 use self::journal::{Action, Entry, Journal, Step, shelf};
 pub use self::plan::{LeftRunning, RestPlan};
 use crate::EngineError;
+use crate::disturbed::engine_time;
 use crate::document::{list, text};
 use crate::engine::Engine;
 use crate::selection::{Activity, Container, Selection};
@@ -76,8 +79,6 @@ pub struct Quiesced {
     found_at_rest: Vec<Rested>,
     /// Who could not be frozen, because it ends again and again.
     kept_running: Vec<Rested>,
-    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
-    lost: Vec<String>,
 }
 
 /// How many containers the engine is asked about at once.
@@ -157,22 +158,21 @@ impl Engine {
         let journal = Journal::create(
             options.journal_folder,
             &self.facts().id,
-            entries,
+            (entries, plan.known().clone()),
             options.clock.now(),
             options.entropy,
         )?;
         let mut quiesced = Quiesced::new(self.clone(), Some(journal));
         let rested = match quiesced.rest(options.clock, cancel).await {
-            Ok(()) => quiesced.rest_late_sharers(plan, options.clock).await,
+            Ok(()) => quiesced.rest_late_sharers(options.clock).await,
             interrupted => interrupted,
         };
         match rested {
             Ok(()) => Ok(quiesced),
             Err(error) => {
-                let lost = std::mem::take(&mut quiesced.lost);
                 let (released, all_back) = quiesced.release(options.clock, cancel).await;
                 let fallen = self.fallen(&released.back, cancel).await;
-                for trouble in lost.iter().chain(&released.unmet).chain(&fallen) {
+                for trouble in released.lost.iter().chain(&released.unmet).chain(&fallen) {
                     tracing::warn!("{trouble}");
                 }
                 // If they do not come back, that is the worse news.
@@ -184,7 +184,7 @@ impl Engine {
 
 impl Quiesced {
     fn new(engine: Engine, journal: Option<Journal>) -> Self {
-        Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new(), lost: Vec::new() }
+        Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new() }
     }
 
     /// What was brought to rest, in that order.
@@ -207,83 +207,26 @@ impl Quiesced {
         &self.found_at_rest
     }
 
-    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
-    pub fn lost(&self) -> &[String] {
-        &self.lost
-    }
-
     async fn rest(&mut self, clock: &dyn Clock, cancel: &CancellationToken) -> Result<(), EngineError> {
         for place in 0..self.journal.as_ref().map_or(0, |journal| journal.entries().len()) {
             if cancel.is_cancelled() {
                 return Err(EngineError::Interrupted);
             }
-            self.rest_at(place, place > 0, clock).await?;
+            let Some(journal) = &mut self.journal else { return Ok(()) };
+            match self.engine.rest_at(journal, place, clock).await? {
+                AtItsTurn::Rests | AtItsTurn::IsGone => {}
+                AtItsTurn::IsAtRest(one) => self.found_at_rest.push(one),
+                AtItsTurn::KeepsRunning(one) => self.kept_running.push(one),
+            }
         }
         Ok(())
-    }
-
-    /// Brings the container at `place` of the journal to rest, as far as it needs to be.
-    async fn rest_at(
-        &mut self,
-        place: usize,
-        others_stopped: bool,
-        clock: &dyn Clock,
-    ) -> Result<(), EngineError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        let mut entry = journal.entries()[place].clone();
-        let now = match self.engine.container(&entry.id).await {
-            Ok(container) => container,
-            // It ended and was removed since it was selected: there is nothing to stop.
-            Err(error) if error.is_absent() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        match at_its_turn(&now, &entry, others_stopped) {
-            Turn::Rest => {
-                // It may have been started anew since it was selected, also because of those that have stopped.
-                entry.started_at = now.started_at;
-                journal.renew(place, entry.clone());
-                journal.record(place, Step::Asked { since: clock.now() })?;
-                match self.engine.rest_one(&entry).await {
-                    Ok(()) => journal.record(place, Step::Held),
-                    Err(_) if self.engine.is_restarting(&entry).await => {
-                        self.kept_running.push(entry.rested(None));
-                        journal.record(place, Step::Planned)
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            // Those that have stopped before may have taken it down: it comes back with them.
-            Turn::Fell => journal.record(place, Step::Held),
-            Turn::IsAtRest => {
-                entry.started_at = now.started_at;
-                self.found_at_rest.push(entry.rested(None));
-                Ok(())
-            }
-        }
     }
 
     /// Stops those that came to live in one that has stopped when it was decided already who stops: they come back with it.
-    async fn rest_late_sharers(&mut self, plan: &RestPlan, clock: &dyn Clock) -> Result<(), EngineError> {
-        let (Some(Action::Stop), Some(journal)) = (plan.action(), &mut self.journal) else { return Ok(()) };
-        let ourselves = own_container_id();
-        let is_known =
-            |id: &str| Some(id) == ourselves.as_deref() || journal.entries().iter().any(|e| e.id == id);
-        let now = self.engine.containers_beside(is_known).await?;
-        for container in plan.late_sharers(journal.entries(), &now) {
-            if let Some((reason, _)) =
-                plan::own_harm(container).filter(|_| container.activity != Activity::Stopped)
-            {
-                self.lost.push(format!(
-                    "`{}` was started while a container was stopped in whose network, processes or memory it lives, and has lost them: {reason}; start it anew",
-                    container.name
-                ));
-                continue;
-            }
-            let Some(journal) = &mut self.journal else { return Ok(()) };
-            journal.put_first(Entry::new(container, Action::Stop));
-            self.rest_at(0, true, clock).await?;
-        }
-        Ok(())
+    async fn rest_late_sharers(&mut self, clock: &dyn Clock) -> Result<(), EngineError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        // Who cannot be stopped is told when all are brought back.
+        self.engine.rest_late_sharers(journal, clock).await.map(|_| ())
     }
 
     /// Brings the containers back, in starting order, and removes the journal. What depends on another one's health is started
@@ -294,8 +237,8 @@ impl Quiesced {
         clock: &dyn Clock,
         hurry: &CancellationToken,
     ) -> (Released, Result<(), EngineError>) {
-        let Some(journal) = self.journal.take() else { return (Released::default(), Ok(())) };
-        let (released, failed) = self.engine.bring_back(&journal, clock, hurry).await;
+        let Some(mut journal) = self.journal.take() else { return (Released::default(), Ok(())) };
+        let (released, failed) = self.engine.bring_back(&mut journal, clock, hurry).await;
         let all_back = if failed.is_empty() {
             journal.finish()
         } else {
@@ -342,7 +285,131 @@ impl Drop for Quiesced {
     }
 }
 
+/// What became of a container at its turn.
+enum AtItsTurn {
+    /// It is at rest, or fell because of others, and comes back with them.
+    Rests,
+    /// It was at rest.
+    IsAtRest(Rested),
+    /// It ends again and again, and could not be frozen.
+    KeepsRunning(Rested),
+    /// It ended and was removed.
+    IsGone,
+}
+
 impl Engine {
+    /// Brings the container at `place` of the journal to rest, as far as it needs to be.
+    async fn rest_at(
+        &self,
+        journal: &mut Journal,
+        place: usize,
+        clock: &dyn Clock,
+    ) -> Result<AtItsTurn, EngineError> {
+        let mut entry = journal.entries()[place].clone();
+        let now = match self.container(&entry.id).await {
+            Ok(container) => container,
+            // It ended and was removed since it was selected: there is nothing to stop.
+            Err(error) if error.is_absent() => return Ok(AtItsTurn::IsGone),
+            Err(error) => return Err(error),
+        };
+        let is_stopped = |other: &Entry| other.id != entry.id && other.step != Step::Planned;
+        let others_stopped = journal.entries().iter().any(is_stopped);
+        match at_its_turn(&now, &entry, others_stopped) {
+            Turn::Rest => {
+                // It may have been started anew since it was selected, also because of those that have stopped.
+                entry.started_at = now.started_at;
+                journal.renew(place, entry.clone());
+                journal.record(place, Step::Asked { since: clock.now() })?;
+                match self.rest_one(&entry).await {
+                    Ok(()) => journal.record(place, Step::Held)?,
+                    Err(_) if self.is_restarting(&entry).await => {
+                        journal.record(place, Step::Planned)?;
+                        return Ok(AtItsTurn::KeepsRunning(entry.rested(None)));
+                    }
+                    Err(error) => return Err(error),
+                }
+                Ok(AtItsTurn::Rests)
+            }
+            // Those that have stopped before may have taken it down: it comes back with them.
+            Turn::Fell if !self.was_killed(&entry.id, journal.made_at(), clock).await => {
+                journal.record(place, Step::Held)?;
+                Ok(AtItsTurn::Rests)
+            }
+            Turn::Fell | Turn::IsAtRest => {
+                entry.started_at = now.started_at;
+                Ok(AtItsTurn::IsAtRest(entry.rested(None)))
+            }
+        }
+    }
+
+    /// Whether somebody has stopped or killed the container since then, as far as the engine remembers. Nothing of ours has: it
+    /// is asked before its turn.
+    async fn was_killed(&self, id: &str, since: Timestamp, clock: &dyn Clock) -> bool {
+        let filter = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
+        let filters = [filter("type", "container"), filter("event", "kill"), filter("container", id)];
+        let options = EventsOptions {
+            since: Some(engine_time(since)),
+            until: Some(engine_time(clock.now())),
+            filters: Some(filters.into_iter().collect()),
+        };
+        std::pin::pin!(self.client().events(Some(options))).next().await.is_some_and(|event| event.is_ok())
+    }
+
+    /// Stops those that came to live in one of the journal that has stopped, after it was decided who stops, and puts them into the
+    /// journal: they come back after it. Gives those that cannot be stopped, each with the reason.
+    async fn rest_late_sharers(
+        &self,
+        journal: &mut Journal,
+        clock: &dyn Clock,
+    ) -> Result<Vec<String>, EngineError> {
+        let Some(known) = journal.known().cloned() else { return Ok(Vec::new()) };
+        // Whoever was started again by somebody else has what it lives in.
+        let mut at_rest: BTreeSet<String> = BTreeSet::new();
+        for entry in journal.entries() {
+            let is_stopped = entry.action == Action::Stop && entry.step != Step::Planned;
+            let now = if is_stopped { self.container(&entry.id).await.ok() } else { None };
+            let is_still =
+                |now: &Container| now.activity == Activity::Stopped && now.started_at == entry.started_at;
+            if now.is_some_and(|now| is_still(&now)) {
+                at_rest.insert(entry.id.clone());
+            }
+        }
+        let ourselves = own_container_id();
+        let mut lost: BTreeMap<String, String> = BTreeMap::new();
+        // Others may come to live in one of these while that is being stopped.
+        loop {
+            let is_known = |id: &str| {
+                Some(id) == ourselves.as_deref()
+                    || lost.contains_key(id)
+                    || journal.entries().iter().any(|entry| entry.id == id)
+            };
+            let stopped: Vec<&Entry> =
+                journal.entries().iter().filter(|entry| at_rest.contains(&entry.id)).collect();
+            if stopped.is_empty() {
+                break;
+            }
+            let now = self.containers_beside(is_known).await?;
+            let Some(container) = plan::late_sharers(&known, &stopped, &now).into_iter().next() else {
+                break;
+            };
+            if let Some((reason, _)) = plan::own_harm(container) {
+                lost.insert(
+                    container.id.clone(),
+                    format!(
+                        "`{}` was started while a container was stopped in whose network, processes or memory it lives, and \
+                         has lost them: {reason}; start it anew",
+                        container.name
+                    ),
+                );
+                continue;
+            }
+            at_rest.insert(container.id.clone());
+            journal.put_first(Entry::new(container, Action::Stop));
+            self.rest_at(journal, 0, clock).await?;
+        }
+        Ok(lost.into_values().collect())
+    }
+
     /// Whether the engine is about to start a container that it would not freeze.
     async fn is_restarting(&self, entry: &Entry) -> bool {
         let now = self.container(&entry.id).await;

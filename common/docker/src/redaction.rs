@@ -133,20 +133,45 @@ fn written(secret: &str) -> Vec<String> {
         })
     };
     let json = serde_json::to_string(secret).unwrap_or_default();
+    let json = json.trim_matches('"');
     let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let quoted = html.replace('"', "&quot;").replace('\'', "&#39;");
+    let quoted = |apostrophe: &str| html.replace('"', "&quot;").replace('\'', apostrophe);
+    let every_byte = |separator: &str| {
+        let pairs: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        pairs.join(separator)
+    };
     vec![
         small(&escaped),
         escaped.replace("%20", "+"),
         self::escaped(secret, "-._~/"),
         escaped,
-        json.trim_matches('"').to_owned(),
-        json.trim_matches('"').chars().flat_map(unicode).collect(),
+        json.to_owned(),
+        json.chars().flat_map(unicode).collect(),
+        // Go and PHP write more in escapes than they must.
+        json.replace('&', r"\u0026").replace('<', r"\u003c").replace('>', r"\u003e"),
+        json.replace('/', r"\/"),
+        self::escaped(&self::escaped(secret, "-._~"), "-._~"),
+        "%".to_owned() + &every_byte("%"),
+        every_byte(":"),
+        every_byte(":").to_ascii_uppercase(),
         secret.replace('\'', r"'\''"),
         secret.replace('\'', r#"'"'"'"#),
+        // SQL, Compose, and the shell's own way to quote a word.
+        secret.replace('\'', "''"),
+        secret.replace('$', "$$"),
+        secret.chars().flat_map(shell_escaped).collect(),
+        quoted("&#39;"),
+        quoted("&apos;"),
+        quoted("&#x27;"),
+        quoted("&#x27;").replace('/', "&#x2F;"),
         html,
-        quoted,
     ]
+}
+
+/// A character as `printf %q` of a shell writes it.
+fn shell_escaped(c: char) -> Vec<char> {
+    let is_plain = c.is_alphanumeric() || "_-./:=@%+,".contains(c);
+    if is_plain { vec![c] } else { vec!['\\', c] }
 }
 
 /// A character as JSON may write it in ASCII.
@@ -269,13 +294,23 @@ mod tests {
             ("p@ss word/Xy1", "x://u:p%40ss%20word%2fXy1@h".to_owned()),
             ("p@ss word/Xy1", "x://u:p%40ss%20word/Xy1@h".to_owned()),
             ("p%40ssw0rd%2FXy", "the password is p@ssw0rd/Xy".to_owned()),
+            ("Tr0ub4dor&3321-x<9", r#"{"p":"Tr0ub4dor\u00263321-x\u003c9"}"#.to_owned()),
+            ("pa/th+K3y/3321", r#"{"p":"pa\/th+K3y\/3321"}"#.to_owned()),
+            ("it's-Qw12'3321", "PASSWORD 'it''s-Qw12''3321'".to_owned()),
+            ("it's-Qw12 3321", r"it\'s-Qw12\ 3321".to_owned()),
+            ("it's-Qw12/3321", "<a>it&apos;s-Qw12/3321</a> it&#x27;s-Qw12&#x2F;3321".to_owned()),
+            ("cash$3321$$", "cash$$3321$$$$".to_owned()),
+            ("p@ss 3321", "p%2540ss%25203321 %70%40%73%73%20%33%33%32%31".to_owned()),
+            ("Q1w2e3r4t5", "51:31:77:32:65:33:72:34:74:35".to_owned()),
             ("Q1w2e3r4t5", "0x51317732653372347435".to_owned()),
             ("Zq81-é", "5A7138312DC3A9".to_owned()),
             ("first-line-abc\nsecond-3321-line", format!("Basic {}", STANDARD.encode("second-3321-line"))),
         ] {
             let shown = redacted(&text, &[secret.to_owned()]);
             assert!(shown.contains(STRUCK), "{secret}: {shown}");
-            for left in ["Q1w2", "Zq81", "3321", "Xy", "defghi", "ZGVmZ2", "5131", "5A71", "c2Vjb25k"] {
+            for left in
+                ["Q1w2", "Zq81", "3321", "Xy", "defghi", "ZGVmZ2", "5131", "5A71", "c2Vjb25k", "51:31", "%33"]
+            {
                 assert!(!shown.contains(left), "{secret}: {shown}");
             }
         }

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::EngineError;
+pub use crate::compose::{Condition, Dependency, Service};
 use crate::document::{list, pairs, some_text, text, texts};
 use crate::engine::{Engine, filtered};
 use crate::near::near;
 use crate::order::Depends;
 use crate::own_labels::{Labels, any_is_read, own};
 use crate::ownership::{self, RehearsalId, ScratchKind};
+use crate::reach::{Places, Reach};
 
 /// What the user asked for. Several wishes add up.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +85,10 @@ pub struct Container {
     pub shares_with: Vec<String>,
     /// The containers, by name, that it calls by links: it can start only while they run.
     pub links: Vec<String>,
-    /// Folders of the host that it may write to.
+    /// Folders of the host that it may write to: binds, and where its volumes lie.
     pub host_folders: Vec<PathBuf>,
+    /// How it reaches volumes that it does not mount by name, by these folders.
+    pub reaches: BTreeMap<String, Reach>,
     /// Whether the engine removes it as soon as it stops.
     pub removed_on_stop: bool,
     /// Whether an orchestrator would replace it when it stops.
@@ -118,38 +121,6 @@ pub enum Health {
     Unhealthy,
 }
 
-/// One container's place in a compose project.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Service {
-    /// The project.
-    pub project: String,
-    /// The service.
-    pub service: String,
-    /// Which instance of it, from 1.
-    pub number: u32,
-}
-
-/// What a service needs from another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// The other service, of the same project.
-    pub service: String,
-    /// What the other one must have reached.
-    pub condition: Condition,
-}
-
-/// What a dependency must have reached before its dependants start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Condition {
-    /// It was started.
-    Started,
-    /// Its health check passes.
-    Healthy,
-    /// It ran to its end with exit code 0.
-    CompletedSuccessfully,
-}
-
 /// A volume in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeMount {
@@ -173,6 +144,13 @@ impl Volume {
             created_at: text(&document["CreatedAt"]),
             document,
         }
+    }
+
+    /// The folder of the host that it is, where its options bind it to one.
+    pub(crate) fn bound_folder(&self) -> Option<PathBuf> {
+        let is_bound =
+            self.options.get("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));
+        self.options.get("device").filter(|_| is_bound).map(PathBuf::from)
     }
 
     /// Whether nobody gave it a name: the engine made one of 64 hexadecimal digits.
@@ -225,11 +203,8 @@ impl Container {
                 .iter()
                 .filter_map(|link| Some(link.split(':').next()?.trim_start_matches('/').to_owned()))
                 .collect(),
-            host_folders: list(&document["Mounts"])
-                .iter()
-                .filter(|mount| mount["Type"] == "bind" && mount["RW"].as_bool().unwrap_or(true))
-                .map(|mount| text(&mount["Source"]).into())
-                .collect(),
+            host_folders: list(&document["Mounts"]).iter().filter_map(writable_folder).collect(),
+            reaches: BTreeMap::new(),
             removed_on_stop: host["AutoRemove"].as_bool().unwrap_or(false),
             orchestrated: labels.contains_key("com.docker.swarm.task.id")
                 || labels.contains_key("io.kubernetes.pod.uid"),
@@ -246,13 +221,26 @@ impl Container {
         self.shares_with.iter().any(|shared| shared == id || shared == name)
     }
 
+    /// Finds out which of the volumes it reaches by folders of the host.
+    pub(crate) fn find_reach(&mut self, places: &mut Places) {
+        for (volume, reach) in self.host_folders.iter().flat_map(|folder| places.reached_by(folder)) {
+            // What leads into it says more than what lies above it.
+            if reach == Reach::Into || !self.reaches.contains_key(&volume) {
+                self.reaches.insert(volume, reach);
+            }
+        }
+    }
+
     /// Whether it has `volume`, or a folder of the host that lies in it, and may write there when it runs.
     pub fn may_write_to(&self, volume: &Volume) -> bool {
-        let is_below = |folder: &PathBuf| {
-            !volume.mountpoint.as_os_str().is_empty() && folder.starts_with(&volume.mountpoint)
-        };
         self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume.name)
-            || self.host_folders.iter().any(is_below)
+            || self.reaches.get(&volume.name) == Some(&Reach::Into)
+    }
+
+    /// Whether it has a folder of the host in which `volume` lies, so that it could write there when it runs, though nothing says
+    /// that it does.
+    pub fn may_reach(&self, volume: &Volume) -> bool {
+        !self.may_write_to(volume) && self.reaches.contains_key(&volume.name)
     }
 
     /// Whether it may write to `volume` now: it runs, or is about to.
@@ -277,40 +265,6 @@ impl Depends for Container {
     }
 }
 
-impl Service {
-    pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
-        Some(Self {
-            project: labels.get("com.docker.compose.project")?.clone(),
-            service: labels.get("com.docker.compose.service")?.clone(),
-            number: labels
-                .get("com.docker.compose.container-number")
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(1),
-        })
-    }
-}
-
-impl Dependency {
-    /// Compose writes `service:condition:restart`, separated by commas; older versions wrote the service alone.
-    pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Vec<Self> {
-        let Some(value) = labels.get("com.docker.compose.depends_on") else { return Vec::new() };
-        value
-            .split(',')
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| {
-                let mut parts = entry.split(':');
-                let service = parts.next().unwrap_or_default().to_owned();
-                let condition = match parts.next() {
-                    Some("service_healthy") => Condition::Healthy,
-                    Some("service_completed_successfully") => Condition::CompletedSuccessfully,
-                    _ => Condition::Started,
-                };
-                Self { service, condition }
-            })
-            .collect()
-    }
-}
-
 fn volume_mounts(mounts: &Value) -> Vec<VolumeMount> {
     list(mounts)
         .iter()
@@ -323,6 +277,12 @@ fn volume_mounts(mounts: &Value) -> Vec<VolumeMount> {
             })
         })
         .collect()
+}
+
+/// The folder of the host that a mount lets its container write to.
+fn writable_folder(mount: &Value) -> Option<PathBuf> {
+    let is_one = mount["Type"] == "bind" || mount["Type"] == "volume";
+    (is_one && mount["RW"].as_bool().unwrap_or(true)).then(|| text(&mount["Source"]).into())
 }
 
 fn is_engine_id(name: &str) -> bool {
@@ -436,14 +396,13 @@ impl Engine {
             }
         }
         let everyone = self.get("/containers/json?all=true", "list its containers").await?;
+        let mut places = Places::of(volumes.values());
         for summary in list(&everyone) {
             let id = text(&summary["Id"]);
             let mounts = volume_mounts(&summary["Mounts"]);
             let has_volume = mounts.iter().any(|mount| volumes.contains_key(&mount.volume));
-            let has_folder = list(&summary["Mounts"]).iter().any(|mount| {
-                let source = PathBuf::from(text(&mount["Source"]));
-                mount["Type"] == "bind" && volumes.values().any(|v| source.starts_with(&v.mountpoint))
-            });
+            let mut folders = list(&summary["Mounts"]).iter().filter_map(writable_folder);
+            let has_folder = folders.any(|folder| !places.reached_by(&folder).is_empty());
             if containers.contains_key(&id) || !(has_volume || has_folder) {
                 continue;
             }
@@ -457,6 +416,9 @@ impl Engine {
             }
         }
         let mut containers: Vec<Container> = containers.into_values().collect();
+        for container in &mut containers {
+            container.find_reach(&mut places);
+        }
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Selection { volumes: volumes.into_values().collect(), containers })
     }

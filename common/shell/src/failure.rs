@@ -46,6 +46,11 @@ impl Failure {
         Self { kind: Kind::Internal, error: message.into().into(), advice: advice.map(str::to_owned) }
     }
 
+    /// Two signals: the process ends before it has put things back. `left` says which.
+    pub(crate) fn interrupted_again(left: Option<String>) -> Self {
+        Self { kind: Kind::Interrupted, error: "interrupted twice: ended at once".into(), advice: left }
+    }
+
     /// A call that cannot be carried out as it was made.
     pub fn usage(message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, error: message.into().into(), advice: Some(advice.into()) }

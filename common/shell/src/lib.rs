@@ -36,7 +36,7 @@ pub use keys::{
 pub use output_file::{replace_file, write_output_file};
 pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;
-pub use run::{Program, run, unless_interrupted};
+pub use run::{Program, left_undone_if_ended_at_once, run, unless_interrupted};
 pub use tag::tag;
 pub use ui::Ui;
 pub use which::{Kind, WhichFlags};

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
@@ -193,10 +194,32 @@ fn watch_signals(cancel: CancellationToken) {
         if signals.recv().await.is_some() {
             cancel.cancel();
         }
+        // `timeout` signals the process and then its group: both are one wish.
+        let one_wish = tokio::time::sleep(ONE_WISH);
+        tokio::pin!(one_wish);
+        loop {
+            tokio::select! {
+                () = &mut one_wish => break,
+                heard = signals.recv() => if heard.is_none() { return },
+            }
+        }
         if signals.recv().await.is_some() {
+            let left = LEFT_UNDONE.lock().unwrap_or_else(PoisonError::into_inner).take();
+            tell(&Failure::interrupted_again(left).report());
             std::process::exit(i32::from(Kind::Interrupted.exit_code()));
         }
     });
+}
+
+/// How long after the first signal others are taken for the same wish.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
+/// What is left undone if the process ends at once, and what to do about it.
+static LEFT_UNDONE: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on, whoever interrupts twice is told that this is left undone; none ends it.
+pub fn left_undone_if_ended_at_once(what: Option<String>) {
+    *LEFT_UNDONE.lock().unwrap_or_else(PoisonError::into_inner) = what;
 }
 
 /// The signals that are ignored, as bits: the first is signal 1 (`proc(5)`, `SigIgn`).

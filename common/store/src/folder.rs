@@ -36,8 +36,13 @@ pub(crate) struct Folder {
 impl Folder {
     /// Whether its file system has room for so many bytes, as far as that can be told.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        rustix::fs::fstatvfs(&*self.root)
-            .map_or(true, |found| found.f_bavail.saturating_mul(found.f_frsize) >= bytes)
+        self.free_bytes().is_none_or(|free| free >= bytes)
+    }
+
+    /// How many bytes are free on its file system, where that can be told.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        let found = rustix::fs::fstatvfs(&*self.root).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 

@@ -128,6 +128,11 @@ impl Store {
         self.shared.site.clock.now()
     }
 
+    /// How many bytes are free where it lies, if that is a folder and can be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.folder()?.free_bytes()
+    }
+
     /// Reads an object of at most `cap` bytes whole.
     pub async fn read(&self, key: &str, cap: u64) -> Result<Bytes, StoreError> {
         let path = &name::path(key)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_core::progress::{Progress, Unit};
-use lifeboat_docker::definitions::{ContainerParts, Definitions, secrets_within};
+use lifeboat_docker::definitions::{ContainerParts, Definitions, as_typed, secrets_within};
 use lifeboat_docker::order::{Depends, starting_order};
 use lifeboat_docker::scratch::sanitise::{Limits, Sanitised, Setting, sanitise};
 use lifeboat_docker::scratch::{NotReady, Ready, ResolvedImage, Sandbox};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks::Target;
 use super::halt::cancellable;
-use super::plan::Plan;
+use super::plan::{Action, Plan};
 
 /// The containers that a drill starts, in starting order, each with its image.
 pub(super) struct Crew {
@@ -91,7 +91,15 @@ impl Crew {
         let changed = changed.flat_map(|value| {
             secrets_within(value).map(str::to_owned).chain([value.clone()]).collect::<Vec<_>>()
         });
-        self.secrets.iter().cloned().chain(changed).collect()
+        let asked = plan.checks.iter().flat_map(|check| {
+            let said = match &check.action {
+                Action::Exec { command, .. } => as_typed(command),
+                Action::Sql { query, .. } => query.clone(),
+                Action::Tcp { .. } => String::new(),
+            };
+            secrets_within(&said).map(str::to_owned).filter(|value| value.len() >= 4).collect::<Vec<_>>()
+        });
+        self.secrets.iter().cloned().chain(changed).chain(asked).collect()
     }
 
     /// The images, each once.

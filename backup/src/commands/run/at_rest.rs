@@ -34,7 +34,7 @@ impl AtRest {
 
     /// Notes who is back, and says what was started too early.
     pub(super) fn note_released(&mut self, engine: Engine, released: Released, ui: &Ui) {
-        self.trouble(released.unmet.clone(), ui);
+        self.trouble(released.unmet.iter().chain(&released.lost).cloned(), ui);
         self.released = Some((engine, released));
     }
 

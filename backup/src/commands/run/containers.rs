@@ -168,7 +168,7 @@ impl Containers {
 
     /// Brings writers to rest, reads the volumes, and brings the writers back, whatever happened between.
     pub(super) async fn capture(
-        self,
+        mut self,
         captured: Captured,
         args: &Args,
         at_rest: &mut AtRest,
@@ -176,6 +176,10 @@ impl Containers {
         ui: &Ui,
     ) -> Result<Captured, Failure> {
         // As things are now: containers may have come and gone while the repository was opened.
+        if let Ok(now) = self.users().await {
+            self.selection.containers = now.containers;
+        }
+        self.tell_who_reaches_above(ui);
         let plan = self.engine.plan_rest(&self.selection, args.mode.into()).await?;
         at_rest.tell_left_running(plan.left_running(), ui);
         if args.dry_run {
@@ -186,16 +190,21 @@ impl Containers {
         let options =
             QuiesceOptions { journal_folder: &journal_folder, clock: &SystemClock, entropy: &OsEntropy };
         let started = Instant::now();
-        let quiesced = self.engine.quiesce(&plan, &options, ui.cancellation()).await?;
-        at_rest.trouble(quiesced.lost().to_vec(), ui);
+        let undone = "containers may be left at rest: the next run, or `lifeboat-backup doctor`, starts them";
+        lifeboat_shell::left_undone_if_ended_at_once(Some(undone.to_owned()));
+        let quiesced = self.engine.quiesce(&plan, &options, ui.cancellation()).await;
+        let quiesced = quiesced.inspect_err(|_| lifeboat_shell::left_undone_if_ended_at_once(None))?;
         let watch = self.engine.watch(&SystemClock);
         let rested = quiesced.rested();
         let still: Vec<Rested> = rested.iter().chain(quiesced.found_at_rest()).cloned().collect();
+        // Whoever came while others were being stopped is there now, or is heard from here on.
+        let at_first = self.users().await;
         let mut read = self.read_volumes(captured, args.mode, &plan, excludes, ui).await;
         if let Ok(captured) = &mut read {
-            self.notice_writers(captured, watch, &still, quiesced.kept_running(), ui).await;
+            self.notice_writers(captured, (watch, at_first), &still, quiesced.kept_running(), ui).await;
         }
         let (released, all_back) = quiesced.release(&SystemClock, ui.cancellation()).await;
+        lifeboat_shell::left_undone_if_ended_at_once(None);
         at_rest.seconds = (!rested.is_empty()).then(|| started.elapsed().as_secs_f64());
         at_rest.containers = rested.into_iter().map(|r| r.container).collect();
         at_rest.note_released(self.engine, released, ui);
@@ -204,21 +213,45 @@ impl Containers {
         Ok(read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?)
     }
 
+    /// Who uses the volumes now.
+    async fn users(&self) -> Result<Selection, EngineError> {
+        let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
+        self.engine.select(&Wanted { volumes, ..Wanted::default() }).await
+    }
+
+    /// Names the containers that see the host's folder in which a volume lies. They are like the host's own programs: nothing tells
+    /// whether they write there.
+    fn tell_who_reaches_above(&self, ui: &Ui) {
+        for container in self.selection.containers.iter().filter(|c| c.activity != Activity::Stopped) {
+            let reached = self.selection.volumes.iter().filter(|volume| container.may_reach(volume));
+            let names: Vec<String> = reached.map(|volume| format!("`{}`", volume.name)).collect();
+            if !names.is_empty() {
+                ui.note(&format!(
+                    "`{}` has a folder of the host in which {} lies, and could write there: it is taken for one of the \
+                     host's own programs, and keeps running",
+                    container.name,
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+
     /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
     async fn notice_writers(
         &self,
         captured: &mut Captured,
-        watch: Watch,
+        (watch, at_first): (Watch, Result<Selection, EngineError>),
         still: &[Rested],
         kept_running: &[Rested],
         ui: &Ui,
     ) {
-        let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
         let heard = self.engine.overheard(watch, &self.selection, still, &SystemClock).await;
-        let now = self.engine.select(&Wanted { volumes, ..Wanted::default() }).await;
-        let disturbed = match (heard, now) {
-            (Ok(heard), Ok(now)) => heard.into_iter().chain(self.selection.disturbed(&now, still)),
-            (Err(error), _) | (_, Err(error)) => {
+        let disturbed = match (at_first, heard, self.users().await) {
+            (Ok(at_first), Ok(heard), Ok(now)) => {
+                let seen = [at_first, now].map(|found| self.selection.disturbed(&found, still));
+                heard.into_iter().chain(seen.into_iter().flatten())
+            }
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
                 ui.warn(&format!(
                     "it cannot be told whether something wrote while the volumes were read: {error}"
                 ));

@@ -42,7 +42,11 @@ static OF_A_USER: LazyLock<Regex> = LazyLock::new(|| {
 static OF_A_PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
     let programs = [
         r"(?:mysql|mariadb)[\w-]*\s(?:[^|;&]*?\s)?-p",
-        r"redis-cli\s(?:[^|;&]*?\s)?-a\s+",
+        r"(?:redis|valkey|keydb)-cli\s(?:[^|;&]*?\s)?-a\s+",
+        r"mongo\w*\s(?:[^|;&]*?\s)?-p\s+",
+        r"mosquitto_\w+\s(?:[^|;&]*?\s)?-P\s+",
+        r"ldap\w+\s(?:[^|;&]*?\s)?-w\s+",
+        r"smbclient\s(?:[^|;&]*?\s)?-U\s+[^\s%]+%",
         r"sshpass\s+-p\s*",
     ];
     expression(&format!(r"\b(?:{}){VALUE}", programs.join("|")))
@@ -57,8 +61,16 @@ pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A name that speaks of a secret.
-static A_NAME: LazyLock<Regex> =
-    LazyLock::new(|| expression("(?i)pass|pwd|pw$|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]"));
+static A_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    expression("(?i)pass|pwd|(?:^|_)pw(?:_|$)|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]")
+});
+
+/// A name that speaks of something beside a secret: how long it holds, where it is asked for.
+static BESIDE_A_SECRET: LazyLock<Regex> = LazyLock::new(|| {
+    expression(
+        "(?i)_(?:ttl|port|timeout|expiry|expires(?:_in)?|length|size|lifetime|max_age|interval|retries)$",
+    )
+});
 
 /// A path as programs are told one: absolute, of two parts or more, of small letters and digits.
 static A_PATH: LazyLock<Regex> = LazyLock::new(|| expression("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$"));
@@ -70,7 +82,18 @@ static A_PLAIN_VALUE: LazyLock<Regex> =
 /// Whether the value of a variable tells no secret: it is a plain path, a switch, a number or a word, and the variable's name
 /// speaks of no secret.
 fn is_plain(name: &str, value: &str) -> bool {
-    (A_PATH.is_match(value) || A_PLAIN_VALUE.is_match(value)) && !A_NAME.is_match(name)
+    let is_number = value.bytes().all(|digit| digit.is_ascii_digit());
+    let speaks_of_a_secret = A_NAME.is_match(name) && !(is_number && BESIDE_A_SECRET.is_match(name));
+    (A_PATH.is_match(value) || A_PLAIN_VALUE.is_match(value)) && !speaks_of_a_secret
+}
+
+/// The words of a command as one would type them: each that has a space in quotes, unless it is a script of its own.
+pub fn as_typed(words: &[String]) -> String {
+    let typed = |word: &String| {
+        let is_value = word.contains(' ') && !word.contains(['"', '\'', '=', ';', '|', '&', '\n']);
+        if is_value { format!("'{word}'") } else { word.clone() }
+    };
+    words.iter().map(typed).collect::<Vec<_>>().join(" ")
 }
 
 /// What may be secret of a variable: its value, and the parts of a list if its name speaks of secrets; nothing if it is plain.
@@ -99,6 +122,10 @@ mod tests {
             ("DEBUG", "True", true),
             ("ADMIN", "letMeIn", false),
             ("DB_PW", "hunter", false),
+            ("DB_PW_MAIN", "hunter", false),
+            ("TOKEN_TTL", "3600", true),
+            ("KEYCLOAK_HTTP_PORT", "8080", true),
+            ("TOKEN_TTL", "hunter", false),
             ("REDIS_AUTH", "foobared", false),
             ("PIN", "1234", false),
             ("ID", "123456", false),
@@ -109,6 +136,16 @@ mod tests {
         ] {
             assert_eq!(is_plain(name, value), plain, "{name}={value}");
         }
+    }
+
+    #[test]
+    fn the_words_of_a_command_are_told_apart() {
+        let typed =
+            |words: &[&str]| as_typed(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let found = |words: &[&str]| secrets_within(&typed(words)).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(found(&["redis-cli", "-a", "my two-Words-91"]), ["my two-Words-91"]);
+        assert_eq!(found(&["sh", "-c", "mysql -phunter22"]), ["hunter22"]);
+        assert_eq!(found(&["sh", "-c", "PGPASSWORD=hunter22 psql; true"]).first().unwrap(), "hunter22");
     }
 
     #[test]
@@ -145,6 +182,11 @@ mod tests {
             ("mariadb-admin -p'two words' ping", vec!["two words"]),
             ("redis-cli -h db -a hunter22 ping", vec!["hunter22"]),
             ("sshpass -p hunter22 ssh db", vec!["hunter22"]),
+            ("valkey-cli -a hunter22 ping", vec!["hunter22"]),
+            ("mongosh -u root -p hunter22 shop", vec!["hunter22"]),
+            ("mosquitto_sub -u x -P hunter22", vec!["hunter22"]),
+            ("ldapsearch -D cn=x -w hunter22", vec!["hunter22"]),
+            ("smbclient //db/x -U root%hunter22", vec!["hunter22"]),
             ("mysql -P 3306; ls -p dir", vec![]),
         ] {
             let mut found: Vec<&str> = secrets_within(text).collect();

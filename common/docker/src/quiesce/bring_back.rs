@@ -56,6 +56,14 @@ impl BroughtBack {
     }
 }
 
+/// One that was brought back and is not up.
+struct Fallen {
+    /// Whether it ended with an error, so that another start may help.
+    has_failed: bool,
+    /// What became of it.
+    how: String,
+}
+
 /// Containers that are back.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Released {
@@ -63,6 +71,8 @@ pub struct Released {
     pub back: Vec<BroughtBack>,
     /// What was started although something that it depends on is not as far as it must be, with the reason.
     pub unmet: Vec<String>,
+    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
+    pub lost: Vec<String>,
 }
 
 /// What settling left-over journals did.
@@ -137,7 +147,7 @@ impl Engine {
             settled.problems.push(format!("{} cannot be read: {reason}", path.display()));
         }
         let mut all = Vec::new();
-        for journal in found.left_over {
+        for mut journal in found.left_over {
             let path = journal.path().to_owned();
             if journal.engine() != self.facts().id {
                 settled.problems.push(format!(
@@ -146,9 +156,9 @@ impl Engine {
                 ));
                 continue;
             }
-            let (released, failed) = self.bring_back(&journal, clock, hurry).await;
+            let (released, failed) = self.bring_back(&mut journal, clock, hurry).await;
             settled.brought_back.extend(released.back.iter().map(|back| back.name.clone()));
-            settled.problems.extend(released.unmet);
+            settled.problems.extend(released.unmet.into_iter().chain(released.lost));
             all.extend(released.back);
             if failed.is_empty() {
                 journal.finish()?;
@@ -168,42 +178,43 @@ impl Engine {
         let mut fallen = Vec::new();
         for one in back {
             match self.look_after(one, hurry).await {
-                Some((Activity::Stopped, _)) if !hurry.is_cancelled() => {
+                Some(Fallen { has_failed: true, .. }) if !hurry.is_cancelled() => {
                     tracing::info!("`{}` ended, and is started once more", one.name);
                     match self.start_surely(&one.id).await {
                         Ok(()) => again.push(self.note_back(&one.name, &one.id).await),
                         Err(error) => fallen.push(format!("`{}` does not stay up: {error}", one.name)),
                     }
                 }
-                found => fallen.extend(found.map(|(_, how)| how)),
+                found => fallen.extend(found.map(|found| found.how)),
             }
         }
         for one in &again {
-            fallen.extend(self.look_after(one, hurry).await.map(|(_, how)| how));
+            fallen.extend(self.look_after(one, hurry).await.map(|found| found.how));
         }
         fallen
     }
 
     /// Looks at one that was brought back when it should have been up for a while; says what it is like if it is not, or if that
     /// is not known.
-    async fn look_after(&self, one: &BroughtBack, hurry: &CancellationToken) -> Option<(Activity, String)> {
+    async fn look_after(&self, one: &BroughtBack, hurry: &CancellationToken) -> Option<Fallen> {
         tokio::select! {
             () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
             () = hurry.cancelled() => {}
         }
         match self.container(&one.id).await {
-            Ok(now) => one.fall(&now).map(|how| {
-                let said = format!(
+            Ok(now) => one.fall(&now).map(|how| Fallen {
+                // What ends well is done, and doing it twice may do harm.
+                has_failed: now.activity == Activity::Stopped && now.exit_code != 0,
+                how: format!(
                     "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
                     one.name
-                );
-                (now.activity, said)
+                ),
             }),
             // Somebody removed it on purpose.
             Err(error) if error.is_absent() => None,
             Err(error) => {
-                let said = format!("it is not known whether `{}` stays up: {error}", one.name);
-                Some((Activity::Running, said))
+                let how = format!("it is not known whether `{}` stays up: {error}", one.name);
+                Some(Fallen { has_failed: false, how })
             }
         }
     }
@@ -211,12 +222,23 @@ impl Engine {
     /// Brings back whom `journal` names. The second part are those that are not back, each with the reason.
     pub(super) async fn bring_back(
         &self,
-        journal: &Journal,
+        journal: &mut Journal,
         clock: &dyn Clock,
         hurry: &CancellationToken,
     ) -> (Released, Vec<String>) {
         let mut released = Released::default();
         let mut failed = Vec::new();
+        // What is still being stopped for a run that died is waited for: who lives in it is not found before.
+        for entry in journal.entries() {
+            let _ = self.remedy(entry, clock).await;
+        }
+        match self.rest_late_sharers(journal, clock).await {
+            Ok(lost) => released.lost = lost,
+            Err(error) => released.lost.push(format!(
+                "it is not known whether others live in containers that were stopped, and have lost that: {error}"
+            )),
+        }
+        let journal = &*journal;
         // What stopped last starts first. What must wait for another one lets those come first that need not.
         let in_order: Vec<&Entry> = journal.entries().iter().rev().collect();
         let mut deferred: Vec<&Entry> = Vec::new();

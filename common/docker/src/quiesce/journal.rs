@@ -4,6 +4,7 @@
 //! running process holds. A journal whose lock is free belongs to a process that died. States go forward only:
 //! planned → stopping → held; the journal vanishes when everything is back.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -152,6 +153,10 @@ struct Document {
     made_at: Timestamp,
     engine: String,
     containers: Vec<Entry>,
+    /// When each container had been started that was there when it was decided who stops, by id. Journals of earlier releases
+    /// lack it.
+    #[serde(default)]
+    known: Option<BTreeMap<String, String>>,
 }
 
 /// A journal that this process holds.
@@ -195,7 +200,7 @@ impl Journal {
     pub(crate) fn create(
         folder: &Path,
         engine: &str,
-        containers: Vec<Entry>,
+        (containers, known): (Vec<Entry>, BTreeMap<String, String>),
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, EngineError> {
@@ -205,7 +210,13 @@ impl Journal {
         let lock = take_lock(&path)?.ok_or_else(|| {
             failed("lock", &path)(io::Error::other("another process holds a lock of this name"))
         })?;
-        let document = Document { version: VERSION, made_at: now, engine: engine.to_owned(), containers };
+        let document = Document {
+            version: VERSION,
+            made_at: now,
+            engine: engine.to_owned(),
+            containers,
+            known: Some(known),
+        };
         let journal = Self { path, document, _lock: lock };
         journal.write()?;
         Ok(journal)
@@ -219,6 +230,16 @@ impl Journal {
     /// Its containers, in the order in which they are stopped.
     pub fn entries(&self) -> &[Entry] {
         &self.document.containers
+    }
+
+    /// When each container had been started that was there when it was decided who stops, by id, if that is known.
+    pub(crate) fn known(&self) -> Option<&BTreeMap<String, String>> {
+        self.document.known.as_ref()
+    }
+
+    /// When it was begun.
+    pub(crate) fn made_at(&self) -> Timestamp {
+        self.document.made_at
     }
 
     /// The id of the engine that it speaks of.
@@ -258,7 +279,11 @@ impl Journal {
             // The name must be on disk before the engine is asked for anything.
             File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().map_err(failed("write", &self.path))
+        write().map_err(|error| {
+            // Nobody would find what was half written.
+            let _ = fs::remove_file(&fresh);
+            failed("write", &self.path)(error)
+        })
     }
 
     /// Removes the journal: everything is as it was.
@@ -379,7 +404,8 @@ mod tests {
     fn a_journal_is_busy_while_its_process_lives_and_left_over_after() {
         let folder = tempfile::tempdir().unwrap();
         let entries = vec![entry(Action::Stop, Step::Planned)];
-        let mut journal = Journal::create(folder.path(), "E", entries, at(1), &OsEntropy).unwrap();
+        let mut journal =
+            Journal::create(folder.path(), "E", (entries, BTreeMap::new()), at(1), &OsEntropy).unwrap();
         journal.record(0, Step::Held).unwrap();
         let alive = shelf(folder.path()).unwrap();
         assert!(alive.left_over.is_empty());

@@ -135,28 +135,9 @@ impl RestPlan {
         Ok(Self { action: Some(action), to_rest, left_running, known })
     }
 
-    /// Who has come to live in one of `stopped` since this was decided: it has lost what it lived in, whether it still runs or
-    /// fell with it. `now` are the containers as they are.
-    pub(super) fn late_sharers<'a>(&self, stopped: &[Entry], now: &'a [Container]) -> Vec<&'a Container> {
-        let mut late: Vec<&Container> = Vec::new();
-        let is_new = |container: &Container| {
-            let runs = container.activity != Activity::Stopped;
-            (runs || container.exit_code != 0)
-                && stopped.iter().all(|entry| entry.id != container.id)
-                && self.known.get(&container.id).is_none_or(|before| *before != container.started_at)
-        };
-        loop {
-            let lives_in_one = |container: &Container| {
-                let in_stopped = stopped.iter().any(|entry| container.lives_in(&entry.id, &entry.name));
-                in_stopped || late.iter().any(|other| container.shares_what_is_of(other))
-            };
-            let is_known = |container: &Container| late.iter().any(|known| known.id == container.id);
-            let found = now.iter().find(|new| is_new(new) && !is_known(new) && lives_in_one(new));
-            match found {
-                Some(found) => late.push(found),
-                None => return late,
-            }
-        }
+    /// When each container had been started that was there when this was decided, by id.
+    pub(super) fn known(&self) -> &BTreeMap<String, String> {
+        &self.known
     }
 
     /// What is done to them; none where nothing is done to anybody.
@@ -172,6 +153,34 @@ impl RestPlan {
     /// The containers that keep writing although they were to be at rest.
     pub fn left_running(&self) -> &[LeftRunning] {
         &self.left_running
+    }
+}
+
+/// Who has come to live in one of `stopped` since it was decided who stops, when the containers had been started as `known` says:
+/// it has lost what it lived in, whether it still runs or fell with it. `now` are the containers as they are.
+pub(super) fn late_sharers<'a>(
+    known: &BTreeMap<String, String>,
+    stopped: &[&Entry],
+    now: &'a [Container],
+) -> Vec<&'a Container> {
+    let mut late: Vec<&Container> = Vec::new();
+    let is_new = |container: &Container| {
+        let runs = container.activity != Activity::Stopped;
+        (runs || container.exit_code != 0)
+            && stopped.iter().all(|entry| entry.id != container.id)
+            && known.get(&container.id).is_none_or(|before| *before != container.started_at)
+    };
+    loop {
+        let lives_in_one = |container: &Container| {
+            let in_stopped = stopped.iter().any(|entry| container.lives_in(&entry.id, &entry.name));
+            in_stopped || late.iter().any(|other| container.shares_what_is_of(other))
+        };
+        let is_known = |container: &Container| late.iter().any(|known| known.id == container.id);
+        let found = now.iter().find(|new| is_new(new) && !is_known(new) && lives_in_one(new));
+        match found {
+            Some(found) => late.push(found),
+            None => return late,
+        }
     }
 }
 
@@ -361,6 +370,7 @@ mod tests {
         };
         let plan = RestPlan::new(&selection, &before, Action::Stop, None).unwrap();
         let stopped: Vec<Entry> = plan.to_rest().iter().map(|c| Entry::new(c, Action::Stop)).collect();
+        let stopped: Vec<&Entry> = stopped.iter().collect();
         for (name, now, expected) in [
             ("nobody", vec![], &[][..]),
             ("it failed before", vec![sharer("knew", "db", "stopped", 1, "1")], &[]),
@@ -376,8 +386,8 @@ mod tests {
             ),
             ("itself", vec![container("db", &["a"], "db", false)], &[]),
         ] {
-            let found: Vec<&str> =
-                plan.late_sharers(&stopped, &now).iter().map(|c| c.name.as_str()).collect();
+            let found = late_sharers(plan.known(), &stopped, &now);
+            let found: Vec<&str> = found.iter().map(|container| container.name.as_str()).collect();
             assert_eq!(found, expected, "{name}");
         }
     }

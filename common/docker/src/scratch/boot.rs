@@ -18,6 +18,10 @@ const POLL: Duration = Duration::from_millis(250);
 /// How many of a container's last lines are kept.
 const LOG_LINES: usize = 40;
 
+/// How much of a log is read before secrets are struck out of it, in lines and bytes.
+const READ_LINES: usize = 2000;
+const READ_BYTES: usize = 256 << 10;
+
 /// The longest log that is kept, in bytes.
 const LOG_BYTES: usize = 8 << 10;
 
@@ -63,7 +67,7 @@ impl Sandbox {
                 Readiness::NotYet(reason) => Some(format!("{reason} when its time was up")),
             };
             if let Some(reason) = reason {
-                let log = redacted(&self.last_lines(id).await, secrets);
+                let log = self.last_lines(id, secrets).await;
                 return Ok(Err(NotReady { reason: redacted(&reason, secrets), log }));
             }
             tokio::time::sleep(POLL).await;
@@ -83,29 +87,38 @@ impl Sandbox {
             (_, Readiness::Down(reason) | Readiness::NotYet(reason)) => reason,
             (_, Readiness::Up(_)) => "it changed its state".to_owned(),
         };
-        let log = redacted(&self.last_lines(id).await, secrets);
+        let log = self.last_lines(id, secrets).await;
         Ok(Err(NotReady { reason: redacted(&fallen, secrets), log }))
     }
 
-    /// The container's last lines, as far as they can be had.
-    async fn last_lines(&self, id: &str) -> String {
+    /// The container's last lines without `secrets`, as far as they can be had. More is read than is kept: a secret of many lines is
+    /// found only whole.
+    async fn last_lines(&self, id: &str, secrets: &[String]) -> String {
         let mut is_cut = false;
-        let options =
-            LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_string(), ..Default::default() };
+        let tail = READ_LINES.to_string();
+        let options = LogsOptions { stdout: true, stderr: true, tail, ..Default::default() };
         let mut pieces = self.engine.client().logs(id, Some(options));
         let mut log = Vec::new();
         while let Some(Ok(piece)) = pieces.next().await {
             log.extend_from_slice(&piece.into_bytes());
             // The last bytes are those that tell; a line may be endless.
-            if log.len() > 2 * LOG_BYTES {
-                log.drain(..log.len() - LOG_BYTES);
+            if log.len() > 2 * READ_BYTES {
+                log.drain(..log.len() - READ_BYTES);
                 is_cut = true;
             }
         }
-        let start = log.len().saturating_sub(LOG_BYTES);
+        let start = log.len().saturating_sub(READ_BYTES);
         is_cut |= start > 0;
-        whole_lines(&String::from_utf8_lossy(&log[start..]), is_cut).to_owned()
+        let read = String::from_utf8_lossy(&log[start..]);
+        ending(&redacted(whole_lines(&read, is_cut), secrets)).to_owned()
     }
+}
+
+/// The last lines of a log that are kept.
+fn ending(log: &str) -> &str {
+    let first = log.trim_end_matches('\n').rmatch_indices('\n').nth(LOG_LINES - 1);
+    let lines = first.map_or(log, |(at, _)| &log[at + 1..]);
+    &lines[lines.ceil_char_boundary(lines.len().saturating_sub(LOG_BYTES))..]
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -190,5 +203,9 @@ mod tests {
         assert_eq!(whole_lines("cret\nline\n", true), "line\n");
         assert_eq!(whole_lines("cret", true), "");
         assert_eq!(whole_lines("line", false), "line");
+        let log = (0..100).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
+        assert!(ending(&log).starts_with("60\n61\n") && ending(&log).ends_with("99\n"), "{}", ending(&log));
+        assert_eq!(ending("one\n"), "one\n");
+        assert_eq!(ending(&"é".repeat(LOG_BYTES)).len(), LOG_BYTES);
     }
 }
