@@ -12,13 +12,22 @@ use crate::commands::{
 /// The host that runs this can add snapshots and cannot read them back: that takes a recovery key, which stays
 /// elsewhere.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-backup", version)]
+#[command(name = "lifeboat-backup", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
+
+const AFTER_HELP: &str = "\
+Start here:
+  lifeboat-backup init -r /srv/backups --recovery-key safe-1.key --recovery-key safe-2.key --writer-key writer.key
+  lifeboat-backup run --project shop -r /srv/backups --writer-key writer.key
+  lifeboat-backup check --read-data -r /srv/backups --writer-key writer.key
+
+Exit codes: 0 done, 1 failed or damaged, 2 usage or configuration, 3 incomplete or out of reach, 4 internal error, 130
+interrupted";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

@@ -9,13 +9,22 @@ use crate::commands::{diff, dump, find, gc, list, ls, path, rehearse, volume, wa
 ///
 /// This takes a recovery key: the file that `lifeboat-backup init` wrote.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat-restore", version)]
+#[command(name = "lifeboat-restore", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     flags: GlobalFlags,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
+
+const AFTER_HELP: &str = "\
+Start here:
+  lifeboat-restore list -r /srv/backups --identity safe-1.key
+  lifeboat-restore path latest:etc --to /srv/restored -r /srv/backups --identity safe-1.key
+  lifeboat-restore rehearse latest --plan drill.toml -r /srv/backups --identity safe-1.key
+
+Exit codes: 0 done or verified, 1 damaged, differing or failed, 2 usage or configuration, 3 incomplete or could not be
+determined, 4 internal error, 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

@@ -38,7 +38,8 @@ pub(crate) struct Place {
 pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
     let address = Address::parse(&flags.snapshot)?;
     let restorer = flags.keys.open_to_read(&flags.repository).await?;
-    let listing = flags.which.narrow(restorer.viewer().snapshots().await?);
+    let listing = restorer.viewer().snapshots().await?;
+    let listing = flags.which.narrow(listing, Some(&restorer), Some(&address.snapshot)).await?;
     let host = flags.which.host.as_deref();
     let latest_with = match &address.stream {
         Some(name) if address.snapshot == "latest" => Some(name.as_str()),

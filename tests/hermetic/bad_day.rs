@@ -228,6 +228,14 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
     let listed = yard.backup(["list", "--json", "--identity", &identity]).expect_code(0).json();
     let last = listed["snapshots"].as_array().unwrap().last().unwrap()["time"].as_str().unwrap().to_owned();
     assert_eq!(latest(&["--writer", &old, "--before", &last]).stdout, "old");
+    let list = |which: &[&str]| {
+        let all = ["list", "--identity", &identity];
+        yard.restore([&all[..], which].concat()).expect_code(0).stdout
+    };
+    assert!(list(&[]).contains(&format!("  {}  ", &old[..8])), "{}", list(&[]));
+    assert_eq!(list(&["--writer", &old]).lines().count(), 3);
+    assert_eq!(list(&["--writer", &old, "--before", &last]).lines().count(), 2);
+    assert!(!list(&["--writer", &old]).contains(&old[..8]), "of one writer nobody needs to ask whose");
     let said = yard.restore(["ls", "latest", "--identity", &identity, "--tag", "none"]).expect_code(2);
     assert!(said.stderr.contains("latest"), "{said:?}");
     let mut command = yard.backup_command(["run", "--path", &source, "--host", "other"]);

@@ -32,7 +32,9 @@ fn every_verb_has_an_example() {
     let mut seen = Vec::new();
     for (name, program) in PROGRAMS {
         for (verb, help) in pages(program, "100") {
-            assert!(verb.is_empty() || help.contains("\nExample"), "{name} {verb} has no example:\n{help}");
+            let begins = if verb.is_empty() { "\nStart here:" } else { "\nExample" };
+            assert!(help.contains(begins), "{name} {verb} has no example:\n{help}");
+            assert!(!verb.is_empty() || help.contains("Exit codes: 0 "), "{name}:\n{help}");
             seen.push(format!("{name} {verb}"));
         }
     }

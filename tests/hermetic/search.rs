@@ -331,10 +331,21 @@ fn the_latest_that_holds_a_folder_is_found_though_another_job_ran_last() {
         (&["ls", "latest", "--tag", "nope"], &["tags", "there are others"]),
         (&["ls", "latest", "--kind", "volume"], &["kind", "there are others"]),
         (&["dump", "latest:site/gone"], &["`site/gone`"]),
+        (&["ls", "latest", "--path", "/no/such"], &["the folder", "there are others"]),
+        (&["ls", "latest", "--volume", "none"], &["the volume", "there are others"]),
     ] {
         let said = yard.restore(args).expect_code(2);
         for word in words {
             assert!(said.stderr.contains(word), "{args:?}: {}", said.stderr);
         }
+    }
+    // By the folder's path on the host, however it is spelt.
+    for path in [format!("{}", site.display()), format!("{}//./", site.display())] {
+        let dumped = yard.restore(["dump", "latest", "file", "--path", &path]).expect_code(0).stdout;
+        assert_eq!(dumped, "site", "{path}");
+        let list = ["list", "--json", "--path", &path];
+        assert_eq!(yard.restore(list).expect_code(0).json()["snapshots"].as_array().unwrap().len(), 1);
+        let said = yard.backup(["list", "--path", &path]).expect_code(2);
+        assert!(said.stderr.contains("a recovery key"), "{said:?}");
     }
 }

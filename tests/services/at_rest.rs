@@ -7,6 +7,7 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trials_with;
+use lifeboat_tests::repository::Yard;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, Playground, docker, eventually, quiesce, runtime, state};
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("at_rest::what_lives_in_the_network_of_another_comes_back_with_it", sharing),
         test("at_rest::who_comes_to_live_in_one_that_is_being_stopped_comes_back_with_it", late_sharers),
         test("at_rest::who_comes_while_a_run_ends_comes_back_too", late_sharers_of_a_run_that_ends),
+        test("at_rest::what_fails_by_itself_is_not_started", others_failures),
         test("at_rest::what_others_stop_stays_and_what_is_done_is_not_done_twice", stopped_by_others),
         test("at_rest::writers_that_come_early_or_by_another_path_are_seen", unseen_writers),
         test("at_rest::what_cannot_be_stopped_is_left_running_and_said", left_running),
@@ -151,6 +153,13 @@ fn start(found: &Docker, play: &Playground, name: &str, options: &[&str], script
     play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
 }
 
+/// Whether a run has asked the engine to stop a container.
+fn asked(yard: &Yard) -> bool {
+    let entries = std::fs::read_dir(yard.path("state/lifeboat/at-rest")).into_iter().flatten().flatten();
+    let mut journals = entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default());
+    journals.any(|journal| journal.contains("\"asked\""))
+}
+
 /// The namespace of a running container's network.
 fn network_of(id: &str) -> std::path::PathBuf {
     let pid = docker(&["inspect", "--format", "{{.State.Pid}}", id]);
@@ -210,6 +219,41 @@ fn late_sharers(found: &Docker) {
     });
 }
 
+/// What the engine refused to start, and what failed by itself, has lost nothing, and is not started.
+fn others_failures(found: &Docker) {
+    let play = Playground::new();
+    let volume = play.volume("data");
+    let provider = play.run_writer(found, "db", &volume, &[]);
+    let of_provider = format!("container:{provider}");
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
+        let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
+        let selected = engine.select(&wanted).await.unwrap();
+        let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
+        let failed = start(found, &play, "failed", &["--network", &of_provider], "exit 1");
+        eventually("it has failed", || state(&failed) == "exited");
+        let started = |id: &str| docker(&["inspect", "--format", "{{.State.StartedAt}}", id]);
+        let before = started(&failed);
+        // Longer ago than what ends together.
+        let ended: jiff::Timestamp =
+            docker(&["inspect", "--format", "{{.State.FinishedAt}}", &failed]).parse().unwrap();
+        eventually("it is a while ago", || SystemClock.now().duration_since(ended).as_secs() >= 2);
+        let options =
+            QuiesceOptions { journal_folder: folder.path(), clock: &SystemClock, entropy: &OsEntropy };
+        let held = engine.quiesce(&plan, &options, &cancel).await.unwrap();
+        let name = play.name("refused");
+        let mut refused = std::process::Command::new("docker");
+        refused.args(["run", "--detach", "--name", &name, "--network", &of_provider, &found.busybox, "true"]);
+        assert!(!refused.output().unwrap().status.success());
+        let (released, all_back) = held.release(&SystemClock, &cancel).await;
+        all_back.unwrap();
+        assert_eq!(released.back.len(), 1, "{released:?}");
+        assert_eq!((state(&name).as_str(), started(&failed)), ("created", before));
+        docker(&["rm", "--force", &name]);
+    });
+}
+
 /// A run that is killed, or asked to stop, while it stops others: who came meanwhile comes back with them as well.
 fn late_sharers_of_a_run_that_ends(found: &Docker) {
     for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
@@ -218,12 +262,7 @@ fn late_sharers_of_a_run_that_ends(found: &Docker) {
         let mount = format!("{volume}:/data");
         let provider = start(found, &play, "db", &["--volume", &mount], SLOW);
         let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
-        let journals = yard.path("state/lifeboat/at-rest");
-        eventually("it is being stopped", || {
-            let entries = std::fs::read_dir(&journals).into_iter().flatten().flatten();
-            let mut journals = entries.map(|e| std::fs::read_to_string(e.path()).unwrap_or_default());
-            journals.any(|journal| journal.contains("\"asked\""))
-        });
+        eventually("it is being stopped", || asked(&yard));
         let of_provider = format!("container:{provider}");
         let network = start(found, &play, "network", &["--network", &of_provider], LOOP);
         let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
@@ -275,12 +314,7 @@ fn unseen_writers(found: &Docker) {
     let mut command = yard.backup_command(["run", "--volume", &volume, "--json"]);
     let run =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let journals = yard.path("state/lifeboat/at-rest");
-    eventually("it is being stopped", || {
-        let entries = std::fs::read_dir(&journals).into_iter().flatten().flatten();
-        let mut journals = entries.map(|e| std::fs::read_to_string(e.path()).unwrap_or_default());
-        journals.any(|journal| journal.contains("\"asked\""))
-    });
+    eventually("it is being stopped", || asked(&yard));
     let writer = "while true; do date > /data/late; sleep 0.05; done";
     let job = start(found, &play, "job", &["--rm", "--volume", &mount], writer);
     let output = run.wait_with_output().unwrap();
@@ -321,6 +355,14 @@ fn unseen_writers(found: &Docker) {
     let before = docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]);
     let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(said.stderr.contains(&play.name("agent")), "{said:?}");
+    // It is no part of the snapshot.
+    assert!(!said.stderr.contains("is not in the snapshot"), "{said:?}");
+    runtime().block_on(async {
+        let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
+        let selected = found.engine().await.unwrap().select(&wanted).await.unwrap();
+        assert!(selected.containers.iter().all(|container| container.id != agent), "{selected:?}");
+        assert_eq!(selected.above[&play.name("agent")], [volume.clone()]);
+    });
     assert_eq!(docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]), before);
 }
 
@@ -353,7 +395,7 @@ fn left_running(found: &Docker) {
 fn dependant(found: &Docker, play: &Playground, volume: &str, network: &str, more: &[&str]) -> String {
     let mount = format!("{volume}:/data");
     let script = format!(
-        "trap 'exit 0' TERM; touch /data/app; while ping -c 1 -W 1 {} > /dev/null 2>&1; do sleep 0.1; done; exit 3",
+        "trap 'exit 0' TERM; trap '' HUP; touch /data/app; while ping -c 1 -W 1 {} > /dev/null 2>&1; do sleep 0.1; done; exit 3",
         play.name("zdb")
     );
     let container = ["--network", network, "--volume", &mount, &found.busybox, "sh", "-c", &script];
@@ -373,9 +415,12 @@ fn falls_with_another(found: &Docker) {
         let slow = "trap 'sleep 4; exit 0' TERM; while true; do sleep 0.1; done";
         let slow = play.run("mid", &["--volume", &mount, &found.busybox, "sh", "-c", slow]);
         let program = dependant(found, &play, &volume, &network, &["--restart", restart]);
-        let said = yard.backup(["run", "--volume", &volume]);
-        assert_ne!(said.code, Some(1), "{restart}: {said:?}");
-        assert_ne!(said.code, Some(2), "{restart}: {said:?}");
+        let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+        eventually("the first is being stopped", || asked(&yard));
+        // A signal that asks it to read its settings again has not stopped it.
+        docker(&["kill", "--signal", "HUP", &program]);
+        let code = run.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 3)), "{restart}: {code:?}");
         eventually("all are back", || {
             [&database, &slow, &program].map(|id| state(id)) == ["running", "running", "running"]
         });

@@ -22,7 +22,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
-    let snapshot = args.which.find(viewer.snapshots().await?, &args.snapshot)?;
+    let listing = viewer.snapshots().await?;
+    let snapshot = args.which.find(listing, restorer.as_ref(), &args.snapshot).await?;
     let snapshot = match restorer {
         Some(restorer) => {
             let open = restorer.open_snapshot(snapshot).await?;

@@ -1,6 +1,7 @@
 //! What wrote to a volume while it was read, although nothing should have: told from what was there before and after.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,10 +16,10 @@ use crate::EngineError;
 use crate::engine::Engine;
 use crate::quiesce::Rested;
 use crate::reach::Places;
-use crate::selection::{Activity, Container, Selection};
+use crate::selection::{Activity, Container, Selection, Volume};
 
 /// What the engine says of a container that was never started (Go's zero time), and all that sorts before it.
-const NEVER_STARTED: &str = "0001-01-01T00:00:00Z";
+pub(crate) const NEVER_STARTED: &str = "0001-01-01T00:00:00Z";
 
 impl Selection {
     /// Which containers could write to which volume while it was read, given what is there now: those that write now
@@ -179,10 +180,16 @@ impl Engine {
                 source: "it stopped while the volumes were read".into(),
             });
         }
-        let mut places = Places::of(&selection.volumes);
+        let started = heard.iter().filter_map(|said| match said {
+            Heard::Started { container, .. } => container.as_ref(),
+            _ => None,
+        });
+        let folders: Vec<PathBuf> = started.flat_map(|container| container.host_folders.clone()).collect();
+        let volumes: Vec<&Volume> = selection.volumes.iter().collect();
+        let places = Places::of(&volumes, &folders, &self.places).await;
         for said in &mut heard {
             if let Heard::Started { container: Some(container), .. } = said {
-                container.find_reach(&mut places);
+                container.find_reach(&places);
             }
         }
         Ok(selection.wrote(&heard, rested))
@@ -244,7 +251,6 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Volume;
 
     #[test]
     fn who_wrote_while_a_volume_was_read_is_found_by_what_changed() {
@@ -262,6 +268,7 @@ mod tests {
         let selection = |containers: Vec<Container>| Selection {
             volumes: vec![Volume::from_document(serde_json::json!({"Name": "data"}))],
             containers,
+            ..Selection::default()
         };
         let app = |state, started| container("app", state, started, true);
         // Before, what was at rest, afterwards, and whether it was disturbed.
@@ -308,6 +315,7 @@ mod tests {
         let selection = Selection {
             volumes: vec![Volume::from_document(serde_json::json!({"Name": "data"}))],
             containers: vec![container("rested", ""), container("live", ""), container("frozen", "paused")],
+            ..Selection::default()
         };
         let rested = [Rested {
             id: "rested".to_owned(),

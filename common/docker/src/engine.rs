@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::EngineError;
 use crate::means::EngineMeans;
+use crate::reach::KnownPlaces;
 
 /// Where the engine listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -38,6 +39,8 @@ pub struct Engine {
     client: Docker,
     facts: Arc<EngineFacts>,
     means: Arc<EngineMeans>,
+    /// Folders of containers that were looked at before.
+    pub(crate) places: KnownPlaces,
 }
 
 /// What an engine says of itself, as it is kept with captured definitions and in reports.
@@ -159,7 +162,8 @@ impl Engine {
         };
         let facts = Arc::new(facts_from(&version, &info));
         let means = Arc::new(EngineMeans::from_documents(&version, &info));
-        let engine = Self { address, client, facts, means };
+        let places = KnownPlaces::default();
+        let engine = Self { address, client, facts, means, places };
         if !engine.speaks(OLDEST_API.0, OLDEST_API.1) {
             return Err(EngineError::TooOld {
                 address: engine.address.to_string(),

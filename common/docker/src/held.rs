@@ -166,7 +166,7 @@ mod tests {
             (vec![bind()], vec![writer()], &["writer"], false),
         ];
         for (volumes, containers, stopped, lost) in cases {
-            let selection = Selection { volumes, containers };
+            let selection = Selection { volumes, containers, ..Selection::default() };
             let stopped: Vec<&Container> =
                 selection.containers.iter().filter(|c| stopped.contains(&c.id.as_str())).collect();
             assert_eq!(lost_volumes(&selection, &stopped).next().is_some(), lost, "{selection:?}");

@@ -10,7 +10,7 @@ mod bring_back;
 pub mod journal;
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ use jiff::Timestamp;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use self::bring_back::{BroughtBack, Released, Settled};
 use self::journal::{Action, Entry, Journal, Step, shelf};
+use self::plan::Stopped;
 pub use self::plan::{LeftRunning, RestPlan};
 use crate::EngineError;
 use crate::disturbed::engine_time;
@@ -81,6 +83,9 @@ pub struct Quiesced {
     kept_running: Vec<Rested>,
 }
 
+/// The signals that end a container, as the engine's events name them. Others ask it to read its settings again and the like.
+const ENDING: [&str; 8] = ["2", "3", "9", "15", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM"];
+
 /// How many containers the engine is asked about at once.
 const LOOKS_AT_ONCE: usize = 8;
 
@@ -111,10 +116,17 @@ impl Engine {
         is_known: impl Fn(&str) -> bool,
     ) -> Result<Vec<Container>, EngineError> {
         let all = self.get("/containers/json?all=true", "list its containers").await?;
-        let ids = list(&all).iter().map(|summary| text(&summary["Id"])).filter(|id| !is_known(id));
-        let looks = futures::stream::iter(ids.map(async |id| self.container(&id).await));
+        let of = |summary: &Value| (text(&summary["Id"]), summary["State"] == "running");
+        let ids = list(&all).iter().map(of).filter(|(id, _)| !is_known(id));
+        let looks = futures::stream::iter(ids.map(async |(id, runs)| (self.container(&id).await, runs)));
         let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
-        found.into_iter().filter(|found| !matches!(found, Err(error) if error.is_absent())).collect()
+        let of_interest = found.into_iter().filter_map(|(found, runs)| match found {
+            Err(error) if error.is_absent() => None,
+            // What the engine cannot describe and does not run is of no interest.
+            Err(_) if !runs => None,
+            found => Some(found),
+        });
+        of_interest.collect()
     }
 
     /// Brings to rest whom `plan` names.
@@ -163,12 +175,11 @@ impl Engine {
             options.entropy,
         )?;
         let mut quiesced = Quiesced::new(self.clone(), Some(journal));
-        let rested = match quiesced.rest(options.clock, cancel).await {
-            Ok(()) => quiesced.rest_late_sharers(options.clock).await,
-            interrupted => interrupted,
-        };
-        match rested {
-            Ok(()) => Ok(quiesced),
+        match quiesced.rest(options.clock, cancel).await {
+            Ok(()) => {
+                quiesced.rest_late_sharers(options.clock).await;
+                Ok(quiesced)
+            }
             Err(error) => {
                 let (released, all_back) = quiesced.release(options.clock, cancel).await;
                 let fallen = self.fallen(&released.back, cancel).await;
@@ -223,10 +234,12 @@ impl Quiesced {
     }
 
     /// Stops those that came to live in one that has stopped when it was decided already who stops: they come back with it.
-    async fn rest_late_sharers(&mut self, clock: &dyn Clock) -> Result<(), EngineError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        // Who cannot be stopped is told when all are brought back.
-        self.engine.rest_late_sharers(journal, clock).await.map(|_| ())
+    async fn rest_late_sharers(&mut self, clock: &dyn Clock) {
+        let Some(journal) = &mut self.journal else { return };
+        // Who cannot be stopped, or is not found now, is looked for again when all are brought back.
+        if let Err(error) = self.engine.rest_late_sharers(journal, clock).await {
+            tracing::info!("who came to live in a container that was stopped is not known yet: {error}");
+        }
     }
 
     /// Brings the containers back, in starting order, and removes the journal. What depends on another one's health is started
@@ -335,7 +348,10 @@ impl Engine {
                 journal.record(place, Step::Held)?;
                 Ok(AtItsTurn::Rests)
             }
-            Turn::Fell | Turn::IsAtRest => {
+            turn => {
+                if turn == Turn::Fell {
+                    tracing::warn!("`{}` was stopped by somebody else meanwhile, and stays so", entry.name);
+                }
                 entry.started_at = now.started_at;
                 Ok(AtItsTurn::IsAtRest(entry.rested(None)))
             }
@@ -352,7 +368,14 @@ impl Engine {
             until: Some(engine_time(clock.now())),
             filters: Some(filters.into_iter().collect()),
         };
-        std::pin::pin!(self.client().events(Some(options))).next().await.is_some_and(|event| event.is_ok())
+        let mut said = std::pin::pin!(self.client().events(Some(options)));
+        while let Some(Ok(event)) = said.next().await {
+            let about = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+            if about.get("signal").is_none_or(|signal| ENDING.contains(&signal.as_str())) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Stops those that came to live in one of the journal that has stopped, after it was decided who stops, and puts them into the
@@ -363,31 +386,19 @@ impl Engine {
         clock: &dyn Clock,
     ) -> Result<Vec<String>, EngineError> {
         let Some(known) = journal.known().cloned() else { return Ok(Vec::new()) };
-        // Whoever was started again by somebody else has what it lives in.
-        let mut at_rest: BTreeSet<String> = BTreeSet::new();
-        for entry in journal.entries() {
-            let is_stopped = entry.action == Action::Stop && entry.step != Step::Planned;
-            let now = if is_stopped { self.container(&entry.id).await.ok() } else { None };
-            let is_still =
-                |now: &Container| now.activity == Activity::Stopped && now.started_at == entry.started_at;
-            if now.is_some_and(|now| is_still(&now)) {
-                at_rest.insert(entry.id.clone());
-            }
-        }
         let ourselves = own_container_id();
         let mut lost: BTreeMap<String, String> = BTreeMap::new();
+        let mut stopped = Vec::new();
+        for entry in journal.entries() {
+            stopped.extend(self.stopped(entry).await);
+        }
         // Others may come to live in one of these while that is being stopped.
-        loop {
+        while !stopped.is_empty() {
             let is_known = |id: &str| {
                 Some(id) == ourselves.as_deref()
                     || lost.contains_key(id)
                     || journal.entries().iter().any(|entry| entry.id == id)
             };
-            let stopped: Vec<&Entry> =
-                journal.entries().iter().filter(|entry| at_rest.contains(&entry.id)).collect();
-            if stopped.is_empty() {
-                break;
-            }
             let now = self.containers_beside(is_known).await?;
             let Some(container) = plan::late_sharers(&known, &stopped, &now).into_iter().next() else {
                 break;
@@ -403,11 +414,19 @@ impl Engine {
                 );
                 continue;
             }
-            at_rest.insert(container.id.clone());
             journal.put_first(Entry::new(container, Action::Stop));
             self.rest_at(journal, 0, clock).await?;
+            stopped.extend(self.stopped(&journal.entries()[0]).await);
         }
         Ok(lost.into_values().collect())
+    }
+
+    /// What `entry` names, if it is stopped and comes back. Whoever was started again by somebody else has what it lives in.
+    async fn stopped(&self, entry: &Entry) -> Option<Stopped> {
+        let is_asked = entry.action == Action::Stop && entry.step != Step::Planned;
+        let now = if is_asked { self.container(&entry.id).await.ok()? } else { return None };
+        let is_still = now.activity == Activity::Stopped && now.started_at == entry.started_at;
+        is_still.then_some(Stopped { id: now.id, name: now.name, finished_at: now.finished_at })
     }
 
     /// Whether the engine is about to start a container that it would not freeze.

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::selection::Volume;
 
@@ -25,6 +27,11 @@ struct Place {
 }
 
 impl Place {
+    fn by_path(path: &Path) -> Self {
+        Self { path: path.to_owned(), ids: Vec::new() }
+    }
+
+    /// Asks the file systems, which may take for ever.
     fn of(path: &Path) -> Self {
         let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let id = |folder: &Path| std::fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()));
@@ -38,31 +45,97 @@ impl Place {
     }
 }
 
+/// How long all folders together have to answer. One may lie on a mount of somebody else's that never does; then its path alone
+/// tells where it lies.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many folders are looked at in one go; of more, the paths alone are compared.
+const MOST_LOOKS: usize = 512;
+
+/// Folders that were looked at before, also those that did not answer: nothing waits for one of them twice.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownPlaces(Arc<Mutex<HashMap<PathBuf, Place>>>);
+
+impl KnownPlaces {
+    /// Looks at the folders that are not known yet.
+    async fn look_at(&self, folders: &[PathBuf]) {
+        let known = |folder: &PathBuf| self.lock().contains_key(folder);
+        let fresh: Vec<PathBuf> = folders.iter().filter(|folder| !known(folder)).cloned().collect();
+        for (folder, place) in places_of(&fresh, Place::of).await {
+            self.lock().insert(folder, place);
+        }
+    }
+
+    fn place(&self, folder: &Path) -> Place {
+        self.lock().get(folder).cloned().unwrap_or_else(|| Place::by_path(folder))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where folders lie. They are looked at by a thread of their own, which may never come back.
+async fn places_of(folders: &[PathBuf], look: fn(&Path) -> Place) -> Vec<(PathBuf, Place)> {
+    let (found, mut finds) = tokio::sync::mpsc::unbounded_channel();
+    for folder in folders.iter().take(MOST_LOOKS) {
+        let (folder, found) = (folder.clone(), found.clone());
+        // One that hangs must not keep the others, the runtime or the end of the process.
+        let look = move || {
+            let place = look(&folder);
+            // Nobody waits for one that comes late.
+            let _ = found.send((folder, place));
+        };
+        if std::thread::Builder::new().spawn(look).is_err() {
+            break;
+        }
+    }
+    drop(found);
+    let mut places: HashMap<PathBuf, Place> = HashMap::new();
+    let all = async {
+        while let Some((folder, place)) = finds.recv().await {
+            places.insert(folder, place);
+        }
+    };
+    // What did not answer is told by its path.
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+    let of =
+        |folder: &PathBuf| (folder.clone(), places.remove(folder).unwrap_or_else(|| Place::by_path(folder)));
+    folders.iter().map(of).collect()
+}
+
 /// Where volumes lie, for many questions.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// Each volume's name with its folder, and the one that a bind option names.
     volumes: Vec<(String, Vec<Place>)>,
-    /// Folders that were looked at before.
-    known: HashMap<PathBuf, Place>,
+    known: KnownPlaces,
 }
 
 impl Places {
-    pub(crate) fn of<'v>(volumes: impl IntoIterator<Item = &'v Volume>) -> Self {
-        let of_volume = |volume: &Volume| {
+    /// Looks at the volumes, and at `folders`, of which [`Places::reached_by`] is asked then.
+    pub(crate) async fn of(volumes: &[&Volume], folders: &[PathBuf], known: &KnownPlaces) -> Self {
+        known.look_at(folders).await;
+        let paths = |volume: &Volume| -> Vec<PathBuf> {
             let paths = std::iter::once(volume.mountpoint.clone()).chain(volume.bound_folder());
-            let is_one = |path: &PathBuf| path.is_absolute();
-            (volume.name.clone(), paths.filter(is_one).map(|path| Place::of(&path)).collect())
+            paths.filter(|path| path.is_absolute()).collect()
         };
-        Self { volumes: volumes.into_iter().map(of_volume).collect(), known: HashMap::new() }
+        let all: Vec<PathBuf> = volumes.iter().flat_map(|volume| paths(volume)).collect();
+        // Not those that were known: what a volume's folder is depends on what is mounted there now.
+        let found: HashMap<PathBuf, Place> = places_of(&all, Place::of).await.into_iter().collect();
+        let of_volume = |volume: &&Volume| {
+            let places = paths(volume).iter().filter_map(|path| found.get(path).cloned()).collect();
+            (volume.name.clone(), places)
+        };
+        Self { volumes: volumes.iter().map(of_volume).collect(), known: known.clone() }
     }
 
     /// The volumes that `folder` reaches, by name.
-    pub(crate) fn reached_by(&mut self, folder: &Path) -> Vec<(String, Reach)> {
+    pub(crate) fn reached_by(&self, folder: &Path) -> Vec<(String, Reach)> {
         if !folder.is_absolute() {
             return Vec::new();
         }
-        let place = self.known.entry(folder.to_owned()).or_insert_with(|| Place::of(folder)).clone();
+        let place = self.known.place(folder);
         let reach = |places: &Vec<Place>| {
             if places.iter().any(|volume| place.lies_in(volume)) {
                 return Some(Reach::Into);
@@ -78,8 +151,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_folder_reaches_a_volume_by_whatever_path() {
+    #[tokio::test]
+    async fn a_folder_reaches_a_volume_by_whatever_path() {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         std::fs::create_dir_all(path("volumes/db/_data/sub")).unwrap();
@@ -95,8 +168,7 @@ mod tests {
             serde_json::json!({"Name": "db", "Driver": "local", "Mountpoint": path("volumes/db/_data")}),
         );
         let bound = volume("bound", &path("gone"), &path("device"));
-        let mut places = Places::of([&db, &bound]);
-        for (folder, expected) in [
+        let cases = [
             (path("volumes/db/_data"), vec![("db", Reach::Into)]),
             (path("volumes/db/_data/sub"), vec![("db", Reach::Into)]),
             (path("link"), vec![("db", Reach::Into)]),
@@ -107,7 +179,10 @@ mod tests {
             (PathBuf::from("/"), vec![("db", Reach::Above), ("bound", Reach::Above)]),
             (path("volumes/other"), vec![]),
             (PathBuf::from("relative"), vec![]),
-        ] {
+        ];
+        let folders: Vec<PathBuf> = cases.iter().map(|(folder, _)| folder.clone()).collect();
+        let places = Places::of(&[&db, &bound], &folders, &KnownPlaces::default()).await;
+        for (folder, expected) in cases {
             let found = places.reached_by(&folder);
             let found: Vec<(&str, Reach)> =
                 found.iter().map(|(name, reach)| (name.as_str(), *reach)).collect();
@@ -115,16 +190,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn folders_that_cannot_be_looked_at_are_told_by_their_paths() {
+    #[tokio::test]
+    async fn a_folder_that_never_answers_keeps_nobody_waiting() {
+        fn look(folder: &Path) -> Place {
+            while folder.ends_with("hung") {
+                std::thread::park();
+            }
+            Place::of(folder)
+        }
+        let began = std::time::Instant::now();
+        let folders = ["/", "/no/such/hung"].map(PathBuf::from);
+        let places = places_of(&folders, look).await;
+        assert!(began.elapsed() < 10 * PATIENCE, "{:?}", began.elapsed());
+        let known: Vec<bool> = places.iter().map(|(_, place)| !place.ids.is_empty()).collect();
+        assert_eq!(known, [true, false]);
+        assert_eq!(places[1].1.path, folders[1]);
+    }
+
+    #[tokio::test]
+    async fn folders_that_cannot_be_looked_at_are_told_by_their_paths() {
         let volume = Volume::from_document(
             serde_json::json!({"Name": "far", "Mountpoint": "/no/such/volumes/far/_data"}),
         );
-        let mut places = Places::of([&volume]);
+        let places = Places::of(&[&volume], &[], &KnownPlaces::default()).await;
         let reach =
-            |places: &mut Places, folder: &str| places.reached_by(Path::new(folder)).pop().map(|(_, r)| r);
-        assert_eq!(reach(&mut places, "/no/such/volumes/far/_data/x"), Some(Reach::Into));
-        assert_eq!(reach(&mut places, "/no/such"), Some(Reach::Above));
-        assert_eq!(reach(&mut places, "/no/such/volumes/far2"), None);
+            |places: &Places, folder: &str| places.reached_by(Path::new(folder)).pop().map(|(_, r)| r);
+        assert_eq!(reach(&places, "/no/such/volumes/far/_data/x"), Some(Reach::Into));
+        assert_eq!(reach(&places, "/no/such"), Some(Reach::Above));
+        assert_eq!(reach(&places, "/no/such/volumes/far2"), None);
     }
 }

@@ -35,8 +35,11 @@ pub struct Wanted {
 pub struct Selection {
     /// The volumes, sorted by name.
     pub volumes: Vec<Volume>,
-    /// The containers that mount at least one of them or were named, sorted by name.
+    /// The containers that mount at least one of them, have a folder of the host that lies in one, or were named, sorted by name.
     pub containers: Vec<Container>,
+    /// Running containers that have a folder of the host in which volumes lie, by name, each with these volumes. They are like the
+    /// host's own programs: nothing tells whether they write there.
+    pub above: BTreeMap<String, Vec<String>>,
 }
 
 /// A volume as the engine describes it.
@@ -73,6 +76,8 @@ pub struct Container {
     pub health: Health,
     /// The exit code of its last run, if that has ended.
     pub exit_code: i64,
+    /// When that ended, as the engine says it.
+    pub finished_at: String,
     /// The compose service that it is an instance of.
     pub service: Option<Service>,
     /// The services of its project that must be up before it.
@@ -187,6 +192,7 @@ impl Container {
                 _ => Health::Unchecked,
             },
             exit_code: state["ExitCode"].as_i64().unwrap_or(0),
+            finished_at: text(&state["FinishedAt"]),
             service: Service::from_labels(&labels),
             depends_on: Dependency::from_labels(&labels),
             mounts: volume_mounts(&document["Mounts"]),
@@ -216,13 +222,18 @@ impl Container {
         self.lives_in(&other.id, &other.name)
     }
 
+    /// Whether it lives in another container's network, processes or memory.
+    pub(crate) fn lives_in_another(&self) -> bool {
+        !self.shares_with.is_empty()
+    }
+
     /// Whether it lives in the network, the processes or the memory of the container that has this id and this name.
     pub(crate) fn lives_in(&self, id: &str, name: &str) -> bool {
         self.shares_with.iter().any(|shared| shared == id || shared == name)
     }
 
     /// Finds out which of the volumes it reaches by folders of the host.
-    pub(crate) fn find_reach(&mut self, places: &mut Places) {
+    pub(crate) fn find_reach(&mut self, places: &Places) {
         for (volume, reach) in self.host_folders.iter().flat_map(|folder| places.reached_by(folder)) {
             // What leads into it says more than what lies above it.
             if reach == Reach::Into || !self.reaches.contains_key(&volume) {
@@ -235,12 +246,6 @@ impl Container {
     pub fn may_write_to(&self, volume: &Volume) -> bool {
         self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume.name)
             || self.reaches.get(&volume.name) == Some(&Reach::Into)
-    }
-
-    /// Whether it has a folder of the host in which `volume` lies, so that it could write there when it runs, though nothing says
-    /// that it does.
-    pub fn may_reach(&self, volume: &Volume) -> bool {
-        !self.may_write_to(volume) && self.reaches.contains_key(&volume.name)
     }
 
     /// Whether it may write to `volume` now: it runs, or is about to.
@@ -396,14 +401,29 @@ impl Engine {
             }
         }
         let everyone = self.get("/containers/json?all=true", "list its containers").await?;
-        let mut places = Places::of(volumes.values());
+        let folders_of =
+            |summary: &Value| list(&summary["Mounts"]).iter().filter_map(writable_folder).collect();
+        let folders: Vec<PathBuf> =
+            list(&everyone).iter().flat_map(|summary| -> Vec<PathBuf> { folders_of(summary) }).collect();
+        let places = Places::of(&volumes.values().collect::<Vec<_>>(), &folders, &self.places).await;
+        let mut above: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for summary in list(&everyone) {
             let id = text(&summary["Id"]);
             let mounts = volume_mounts(&summary["Mounts"]);
             let has_volume = mounts.iter().any(|mount| volumes.contains_key(&mount.volume));
-            let mut folders = list(&summary["Mounts"]).iter().filter_map(writable_folder);
-            let has_folder = folders.any(|folder| !places.reached_by(&folder).is_empty());
-            if containers.contains_key(&id) || !(has_volume || has_folder) {
+            let folders: Vec<PathBuf> = folders_of(summary);
+            let reached: Vec<(String, Reach)> =
+                folders.iter().flat_map(|folder| places.reached_by(folder)).collect();
+            let leads_into = reached.iter().any(|(_, reach)| *reach == Reach::Into);
+            if !(has_volume || leads_into) {
+                let names: BTreeSet<String> = reached.into_iter().map(|(volume, _)| volume).collect();
+                if summary["State"] == "running" && !names.is_empty() {
+                    let name = first_name(summary).unwrap_or_else(|| id.clone());
+                    above.insert(name, names.into_iter().collect());
+                }
+                continue;
+            }
+            if containers.contains_key(&id) {
                 continue;
             }
             match self.container(&id).await {
@@ -417,10 +437,10 @@ impl Engine {
         }
         let mut containers: Vec<Container> = containers.into_values().collect();
         for container in &mut containers {
-            container.find_reach(&mut places);
+            container.find_reach(&places);
         }
         containers.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Selection { volumes: volumes.into_values().collect(), containers })
+        Ok(Selection { volumes: volumes.into_values().collect(), containers, above })
     }
 
     async fn project(&self, project: &str) -> Result<Project, EngineError> {

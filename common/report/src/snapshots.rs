@@ -1,5 +1,6 @@
 //! What the listings of snapshots and of what is in them tell.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -71,20 +72,33 @@ pub struct SnapshotList {
     pub unreadable: Vec<String>,
 }
 
+impl SnapshotList {
+    /// Whether several writers have snapshots of one host, as when it was enrolled again.
+    fn has_hosts_of_several_writers(&self) -> bool {
+        let mut first: HashMap<&str, &str> = HashMap::new();
+        self.snapshots.iter().any(|s| *first.entry(&s.host).or_insert(&s.writer) != s.writer)
+    }
+}
+
 impl Report for SnapshotList {
     const SCHEMA: &'static str = "lifeboat.list/v1";
 
     fn text(&self) -> String {
         let mut text = String::new();
+        let has_several = self.has_hosts_of_several_writers();
         if self.snapshots.is_empty() {
             text.push_str("no snapshots\n");
         } else {
-            text.push_str("snapshot      taken                 host          size        what\n");
+            let writer = if has_several { "writer    " } else { "" };
+            let _ =
+                writeln!(text, "snapshot      taken                 host          {writer}size        what");
         }
         for s in &self.snapshots {
+            let writer = &s.writer[..8.min(s.writer.len())];
+            let writer = if has_several { format!("{writer}  ") } else { String::new() };
             let _ = writeln!(
                 text,
-                "{:<12}  {}  {:<12}  {:>10}  {}",
+                "{:<12}  {}  {:<12}  {writer}{:>10}  {}",
                 &s.id[..12.min(s.id.len())],
                 time(s.time),
                 printable(&s.host),

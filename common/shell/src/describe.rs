@@ -80,9 +80,9 @@ pub fn named_snapshot_line(snapshot: &Snapshot, streams: &[NamedStream]) -> Snap
     line
 }
 
-/// A listing as reports show it: the snapshots of `host`, where one is given, that bear all of `tags`.
-pub fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>, tags: &[String]) -> SnapshotList {
-    let wanted = |s: &&Snapshot| s.is_of(host, tags);
+/// A listing as reports show it: the snapshots of `host`, where one is given.
+pub(crate) fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>) -> SnapshotList {
+    let wanted = |s: &&Snapshot| s.is_of(host, &[]);
     SnapshotList {
         location: location.to_owned(),
         snapshots: listing.snapshots.iter().filter(wanted).map(snapshot_line).collect(),

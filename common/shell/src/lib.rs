@@ -14,6 +14,7 @@ mod help;
 mod host;
 mod keys;
 mod lines;
+mod list;
 mod output_file;
 pub mod pages;
 mod passphrase;
@@ -33,6 +34,7 @@ pub use keys::{
     RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,
 };
+pub use list::{ListArgs, list};
 pub use output_file::{replace_file, write_output_file};
 pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;

@@ -1,8 +1,14 @@
 //! The flags that say which snapshot is meant where a name alone does not.
 
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use jiff::Timestamp;
-use lifeboat_vault::{Listing, Snapshot, StreamKind, VaultError};
+use lifeboat_vault::{Listing, NamedStream, Restorer, Snapshot, StreamKind};
+
+use crate::Failure;
 
 /// Among which snapshots a name such as `latest` is looked for.
 #[derive(Debug, Clone, Default, Args)]
@@ -20,6 +26,12 @@ pub struct WhichFlags {
     /// Only snapshots taken before this time, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub before: Option<Timestamp>,
+    /// Only snapshots that hold this volume
+    #[arg(long = "volume", id = "which_volume", value_name = "V")]
+    pub volume: Option<String>,
+    /// Only snapshots that hold this folder of the host: a recovery key reads a little of each to tell
+    #[arg(long = "path", id = "which_path", value_name = "DIR")]
+    pub path: Option<PathBuf>,
     /// Only snapshots that hold something of this kind, of which NAME in SNAP:NAME is one then
     #[arg(long, value_enum)]
     pub kind: Option<Kind>,
@@ -47,13 +59,67 @@ impl From<Kind> for StreamKind {
 }
 
 impl WhichFlags {
-    /// Leaves out what is not meant.
-    pub fn narrow(&self, listing: Listing) -> Listing {
-        listing.narrow(self.writer.as_deref(), &self.tag, self.before, self.kind.map(StreamKind::from))
+    /// Leaves out what is not meant. The paths of folders are sealed: where one is asked for, and only the latest is (`name`), the
+    /// search ends with it.
+    pub async fn narrow(
+        &self,
+        listing: Listing,
+        restorer: Option<&Restorer>,
+        name: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        let kind = self.kind.map(StreamKind::from);
+        let mut listing = listing.narrow(self.writer.as_deref(), &self.tag, self.before, kind);
+        if let Some(volume) = &self.volume {
+            listing = listing.holding(|snapshot| {
+                snapshot.streams().any(|held| held.kind == StreamKind::Volume && held.name == *volume)
+            });
+        }
+        let Some(path) = &self.path else { return Ok(listing) };
+        let Some(restorer) = restorer else {
+            return Err(Failure::usage(
+                "the paths of captured folders are sealed, and this key does not open them",
+                "give --identity FILE, a recovery key, with --path; or use --tag",
+            ));
+        };
+        let wanted = one_name(path);
+        let is_first_enough = name.is_some_and(|name| name == "latest" || name.starts_with("latest:"));
+        let candidates = match name {
+            Some(_) if is_first_enough => listing.latest_first(self.host.as_deref())?,
+            Some(_) => return Ok(listing),
+            None => listing.snapshots.clone(),
+        };
+        let mut holding = BTreeSet::new();
+        for snapshot in candidates {
+            if !snapshot.streams().any(|stream| stream.kind == StreamKind::Path) {
+                continue;
+            }
+            let id = *snapshot.id();
+            let streams = restorer.open_snapshot(snapshot).await?.named_streams().await?;
+            let is_it =
+                |stream: &NamedStream| stream.origin.as_deref() == Some(wanted.as_os_str().as_bytes());
+            if streams.iter().any(is_it) {
+                holding.insert(id);
+                if is_first_enough {
+                    break;
+                }
+            }
+        }
+        Ok(listing.holding(|snapshot| holding.contains(snapshot.id())))
     }
 
     /// The snapshot of `listing` that `name` means.
-    pub fn find(&self, listing: Listing, name: &str) -> Result<Snapshot, VaultError> {
-        self.narrow(listing).find(name, self.host.as_deref())
+    pub async fn find(
+        &self,
+        listing: Listing,
+        restorer: Option<&Restorer>,
+        name: &str,
+    ) -> Result<Snapshot, Failure> {
+        let listing = self.narrow(listing, restorer, Some(name)).await?;
+        Ok(listing.find(name, self.host.as_deref())?)
     }
+}
+
+/// A folder as runs name it: absolute, without `.`, doubled slashes or one at its end.
+fn one_name(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }

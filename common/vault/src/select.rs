@@ -66,6 +66,15 @@ impl Listing {
         self
     }
 
+    /// Leaves out the snapshots that do not hold what is asked for.
+    #[must_use]
+    pub fn holding(mut self, is_meant: impl Fn(&Snapshot) -> bool) -> Self {
+        let count = self.snapshots.len();
+        self.snapshots.retain(is_meant);
+        self.left_out += count - self.snapshots.len();
+        self
+    }
+
     /// Among which snapshots one was looked for, where not among all, for people.
     fn among(&self, host: Option<&str>) -> String {
         let hosts: BTreeSet<String> =
@@ -76,7 +85,7 @@ impl Listing {
                 format!(" of host `{}`; there are snapshots of {hosts}", printable(host))
             }
             _ if self.left_out > 0 => {
-                " that is of the writer, the tags, the kind and the time that are asked for; there are others"
+                " that is of the writer, the tags, the kind, the volume, the folder and the time that are asked for; there are others"
                     .to_owned()
             }
             _ => String::new(),

@@ -142,8 +142,11 @@ async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
     let restorer = args.keys.open_to_read(&args.repository).await?;
     let listing = restorer.viewer().snapshots().await?;
     let snapshot = match args.snapshot.as_str() {
-        "random" => random(args.which.narrow(listing), args.which.host.as_deref())?,
-        name => args.which.find(listing, name)?,
+        "random" => {
+            let listing = args.which.narrow(listing, Some(&restorer), None).await?;
+            random(listing, args.which.host.as_deref())?
+        }
+        name => args.which.find(listing, Some(&restorer), name).await?,
     };
     Ok(restorer.open_snapshot(snapshot).await?)
 }

@@ -178,6 +178,7 @@ impl Containers {
         // As things are now: containers may have come and gone while the repository was opened.
         if let Ok(now) = self.users().await {
             self.selection.containers = now.containers;
+            self.selection.above = now.above;
         }
         self.tell_who_reaches_above(ui);
         let plan = self.engine.plan_rest(&self.selection, args.mode.into()).await?;
@@ -219,20 +220,15 @@ impl Containers {
         self.engine.select(&Wanted { volumes, ..Wanted::default() }).await
     }
 
-    /// Names the containers that see the host's folder in which a volume lies. They are like the host's own programs: nothing tells
-    /// whether they write there.
+    /// Names the containers that see a folder of the host in which a volume lies.
     fn tell_who_reaches_above(&self, ui: &Ui) {
-        for container in self.selection.containers.iter().filter(|c| c.activity != Activity::Stopped) {
-            let reached = self.selection.volumes.iter().filter(|volume| container.may_reach(volume));
-            let names: Vec<String> = reached.map(|volume| format!("`{}`", volume.name)).collect();
-            if !names.is_empty() {
-                ui.note(&format!(
-                    "`{}` has a folder of the host in which {} lies, and could write there: it is taken for one of the \
-                     host's own programs, and keeps running",
-                    container.name,
-                    names.join(", ")
-                ));
-            }
+        for (container, volumes) in &self.selection.above {
+            let volumes: Vec<String> = volumes.iter().map(|volume| format!("`{volume}`")).collect();
+            ui.note(&format!(
+                "`{container}` has a folder of the host in which {} lies, and could write there: it is taken for one of the \
+                 host's own programs, and keeps running",
+                volumes.join(", ")
+            ));
         }
     }
 

@@ -147,26 +147,38 @@ impl Engine {
             settled.problems.push(format!("{} cannot be read: {reason}", path.display()));
         }
         let mut all = Vec::new();
-        for mut journal in found.left_over {
-            let path = journal.path().to_owned();
-            if journal.engine() != self.facts().id {
+        let mut left = Vec::new();
+        for journal in found.left_over {
+            if journal.engine() == self.facts().id {
+                left.push((journal, Vec::new()));
+            } else {
                 settled.problems.push(format!(
                     "{} speaks of another engine; remove it if that one is gone",
-                    path.display()
+                    journal.path().display()
                 ));
-                continue;
-            }
-            let (released, failed) = self.bring_back(&mut journal, clock, hurry).await;
-            settled.brought_back.extend(released.back.iter().map(|back| back.name.clone()));
-            settled.problems.extend(released.unmet.into_iter().chain(released.lost));
-            all.extend(released.back);
-            if failed.is_empty() {
-                journal.finish()?;
-                settled.journals.push(path);
-            } else {
-                settled.problems.extend(failed);
             }
         }
+        // What one journal brings back may be what containers of another one need.
+        loop {
+            let (count, mut still_left) = (left.len(), Vec::new());
+            for (mut journal, _) in left {
+                let (released, failed) = self.bring_back(&mut journal, clock, hurry).await;
+                settled.brought_back.extend(released.back.iter().map(|back| back.name.clone()));
+                settled.problems.extend(released.unmet.into_iter().chain(released.lost));
+                all.extend(released.back);
+                if failed.is_empty() {
+                    settled.journals.push(journal.path().to_owned());
+                    journal.finish()?;
+                } else {
+                    still_left.push((journal, failed));
+                }
+            }
+            left = still_left;
+            if left.is_empty() || left.len() == count {
+                break;
+            }
+        }
+        settled.problems.extend(left.into_iter().flat_map(|(_, failed)| failed));
         settled.problems.extend(self.fallen(&all, hurry).await);
         Ok(settled)
     }

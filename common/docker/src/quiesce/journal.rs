@@ -16,7 +16,7 @@ use lifeboat_core::limits::{SMALL_FILE_BYTES, read_capped};
 use lifeboat_core::private_folder;
 use lifeboat_core::random::Entropy;
 use rustix::fs::{FlockOperation, OFlags, flock};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Rested;
 use crate::EngineError;
@@ -153,10 +153,15 @@ struct Document {
     made_at: Timestamp,
     engine: String,
     containers: Vec<Entry>,
-    /// When each container had been started that was there when it was decided who stops, by id. Journals of earlier releases
-    /// lack it.
-    #[serde(default)]
+    /// When each container had been started that lived in another one when it was decided who stops, by id. Journals of earlier
+    /// releases lack it, and containers come back without it.
+    #[serde(default, deserialize_with = "known_or_none")]
     known: Option<BTreeMap<String, String>>,
+}
+
+fn known_or_none<'de, D: Deserializer<'de>>(text: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let value = serde_json::Value::deserialize(text)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// A journal that this process holds.
@@ -232,7 +237,7 @@ impl Journal {
         &self.document.containers
     }
 
-    /// When each container had been started that was there when it was decided who stops, by id, if that is known.
+    /// When each container had been started that lived in another one when it was decided who stops, by id, if that is known.
     pub(crate) fn known(&self) -> Option<&BTreeMap<String, String>> {
         self.document.known.as_ref()
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::{Action, Entry};
+use jiff::{SignedDuration, Timestamp};
+
+use super::journal::Action;
 use crate::EngineError;
+use crate::disturbed::NEVER_STARTED;
 use crate::held::lost_volumes;
 use crate::order::starting_order;
 use crate::selection::{Activity, Container, Selection};
@@ -14,7 +17,7 @@ pub struct RestPlan {
     action: Option<Action>,
     to_rest: Vec<Container>,
     left_running: Vec<LeftRunning>,
-    /// When each container had been started that was there when this was decided, by id.
+    /// When each container had been started that lived in another one when this was decided, by id.
     known: BTreeMap<String, String>,
 }
 
@@ -130,12 +133,13 @@ impl RestPlan {
         let to_rest: Vec<Container> = to_rest.into_iter().cloned().collect();
         let order = starting_order(&to_rest);
         let to_rest = order.into_iter().rev().map(|place| to_rest[place].clone()).collect();
-        let there = selection.containers.iter().chain(beside);
+        let there =
+            selection.containers.iter().chain(beside).filter(|container| container.lives_in_another());
         let known = there.map(|container| (container.id.clone(), container.started_at.clone())).collect();
         Ok(Self { action: Some(action), to_rest, left_running, known })
     }
 
-    /// When each container had been started that was there when this was decided, by id.
+    /// When each container had been started that lived in another one when this was decided, by id.
     pub(super) fn known(&self) -> &BTreeMap<String, String> {
         &self.known
     }
@@ -156,28 +160,53 @@ impl RestPlan {
     }
 }
 
-/// Who has come to live in one of `stopped` since it was decided who stops, when the containers had been started as `known` says:
-/// it has lost what it lived in, whether it still runs or fell with it. `now` are the containers as they are.
+/// A container that was stopped, or fell, and comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stopped {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// When its run ended.
+    pub(super) finished_at: String,
+}
+
+/// How far apart the ends of two containers may be that end together: the engine notes each when it hears of it.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(1);
+
+/// Who has come to live in one of `stopped` since it was decided who stops, when those that lived in others had been started as
+/// `known` says: it has lost what it lived in, whether it still runs or fell at the same moment. `now` are the containers as
+/// they are.
 pub(super) fn late_sharers<'a>(
     known: &BTreeMap<String, String>,
-    stopped: &[&Entry],
+    stopped: &[Stopped],
     now: &'a [Container],
 ) -> Vec<&'a Container> {
-    let mut late: Vec<&Container> = Vec::new();
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let fell_with = |container: &Container, other: &Stopped| {
+        let ends = time(&container.finished_at).zip(time(&other.finished_at));
+        container.exit_code != 0 && ends.is_some_and(|(a, b)| a.duration_since(b).abs() <= TOGETHER)
+    };
+    let has_lost = |container: &Container, other: &Stopped| {
+        container.lives_in(&other.id, &other.name)
+            && (container.activity != Activity::Stopped || fell_with(container, other))
+    };
     let is_new = |container: &Container| {
-        let runs = container.activity != Activity::Stopped;
-        (runs || container.exit_code != 0)
+        // What the engine refused to start has lost nothing.
+        container.started_at.as_str() > NEVER_STARTED
             && stopped.iter().all(|entry| entry.id != container.id)
             && known.get(&container.id).is_none_or(|before| *before != container.started_at)
     };
+    let mut late: Vec<&Container> = Vec::new();
     loop {
-        let lives_in_one = |container: &Container| {
-            let in_stopped = stopped.iter().any(|entry| container.lives_in(&entry.id, &entry.name));
-            in_stopped || late.iter().any(|other| container.shares_what_is_of(other))
+        let lives_in_late = |container: &Container| {
+            let runs = container.activity != Activity::Stopped;
+            runs && late.iter().any(|other| container.shares_what_is_of(other))
         };
         let is_known = |container: &Container| late.iter().any(|known| known.id == container.id);
-        let found = now.iter().find(|new| is_new(new) && !is_known(new) && lives_in_one(new));
-        match found {
+        let is_one = |container: &&Container| {
+            let is_lost = stopped.iter().any(|other| has_lost(container, other)) || lives_in_late(container);
+            is_new(container) && !is_known(container) && is_lost
+        };
+        match now.iter().find(is_one) {
             Some(found) => late.push(found),
             None => return late,
         }
@@ -270,7 +299,12 @@ mod tests {
                 Volume::from_document(serde_json::json!({"Name": name, "Options": options}))
             })
             .collect();
-        let plan = RestPlan::new(&Selection { volumes, containers }, beside, action, Some("ourselves"))?;
+        let plan = RestPlan::new(
+            &Selection { volumes, containers, ..Selection::default() },
+            beside,
+            action,
+            Some("ourselves"),
+        )?;
         let names = |containers: &[Container]| containers.iter().map(|c| c.name.clone()).collect();
         Ok((names(plan.to_rest()), plan.left_running().iter().map(|left| left.container.clone()).collect()))
     }
@@ -354,39 +388,34 @@ mod tests {
 
     #[test]
     fn who_came_to_live_in_one_that_has_stopped_is_found() {
-        let sharer = |name: &str, of: &str, status: &str, exit_code: i64, started_at: &str| {
+        const END: &str = "2026-01-01T00:00:10Z";
+        let sharer = |name: &str, of: &str, status: &str, exit_code: i64, started: u8, ended: &str| {
+            let started =
+                if started == 0 { NEVER_STARTED.to_owned() } else { format!("2026-01-01T00:00:0{started}Z") };
             let document = serde_json::json!({
                 "Id": name, "Name": format!("/{name}"),
-                "State": {"Running": status != "stopped", "ExitCode": exit_code, "StartedAt": started_at},
+                "State": {"Running": status != "stopped", "ExitCode": exit_code, "StartedAt": started, "FinishedAt": ended},
                 "HostConfig": {"PidMode": format!("container:{of}")},
             });
             Container::from_document(&document, None)
         };
-        let before = [sharer("knew", "db", "stopped", 1, "1"), sharer("idle", "db", "stopped", 0, "1")];
-        let db = container("db", &["a"], "", false);
-        let selection = Selection {
-            volumes: vec![Volume::from_document(serde_json::json!({"Name": "a"}))],
-            containers: vec![db],
-        };
-        let plan = RestPlan::new(&selection, &before, Action::Stop, None).unwrap();
-        let stopped: Vec<Entry> = plan.to_rest().iter().map(|c| Entry::new(c, Action::Stop)).collect();
-        let stopped: Vec<&Entry> = stopped.iter().collect();
+        let runs = |name: &str, of: &str| sharer(name, of, "running", 0, 2, "");
+        let stopped = [Stopped { id: "db".to_owned(), name: "db".to_owned(), finished_at: END.to_owned() }];
+        let known = BTreeMap::from([("knew".to_owned(), "2026-01-01T00:00:01Z".to_owned())]);
         for (name, now, expected) in [
             ("nobody", vec![], &[][..]),
-            ("it failed before", vec![sharer("knew", "db", "stopped", 1, "1")], &[]),
-            ("it failed anew", vec![sharer("knew", "db", "stopped", 137, "2")], &["knew"]),
-            ("it is new", vec![sharer("new", "db", "running", 0, "2")], &["new"]),
-            ("it fell", vec![sharer("new", "db", "stopped", 137, "2")], &["new"]),
-            ("it is done", vec![sharer("new", "db", "stopped", 0, "2")], &[]),
-            ("it lives elsewhere", vec![sharer("new", "other", "running", 0, "2")], &[]),
-            (
-                "one lives in another",
-                vec![sharer("far", "near", "running", 0, "3"), sharer("near", "db", "running", 0, "2")],
-                &["near", "far"],
-            ),
+            ("it failed before", vec![sharer("knew", "db", "stopped", 1, 1, END)], &[]),
+            ("it failed anew", vec![sharer("knew", "db", "stopped", 137, 2, END)], &["knew"]),
+            ("it is new", vec![runs("new", "db")], &["new"]),
+            ("it fell", vec![sharer("new", "db", "stopped", 137, 2, "2026-01-01T00:00:09.9Z")], &["new"]),
+            ("it failed by itself", vec![sharer("new", "db", "stopped", 1, 2, "2026-01-01T00:00:05Z")], &[]),
+            ("it is done", vec![sharer("new", "db", "stopped", 0, 2, END)], &[]),
+            ("it was refused", vec![sharer("new", "db", "stopped", 128, 0, END)], &[]),
+            ("it lives elsewhere", vec![runs("new", "other")], &[]),
+            ("one lives in another", vec![runs("far", "near"), runs("near", "db")], &["near", "far"]),
             ("itself", vec![container("db", &["a"], "db", false)], &[]),
         ] {
-            let found = late_sharers(plan.known(), &stopped, &now);
+            let found = late_sharers(&known, &stopped, &now);
             let found: Vec<&str> = found.iter().map(|container| container.name.as_str()).collect();
             assert_eq!(found, expected, "{name}");
         }

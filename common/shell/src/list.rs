@@ -1,0 +1,24 @@
+//! `list`, which two of the programs have: the snapshots that a key shows.
+
+use crate::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
+
+/// Which snapshots are listed.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    repository: RepositoryFlags,
+    #[command(flatten)]
+    keys: ViewerFlags,
+    #[command(flatten)]
+    which: WhichFlags,
+}
+
+/// Lists them.
+pub async fn list(args: ListArgs, ui: &Ui) -> Result<Outcome, Failure> {
+    let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
+    let listing = args.which.narrow(viewer.snapshots().await?, restorer.as_ref(), None).await?;
+    let location = viewer.repository().location();
+    let report = describe::snapshot_list(location, &listing, args.which.host.as_deref());
+    ui.report(&report);
+    Ok(if report.unreadable.is_empty() { Outcome::Done } else { Outcome::Negative })
+}
