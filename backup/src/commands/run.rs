@@ -18,7 +18,7 @@ use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RunReport, StreamLine};
-use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, open_repository};
+use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, one_name, open_repository};
 use lifeboat_vault::{
     Committed, Consistency, Excludes, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream,
     StreamKind, StreamOutcome, VaultError, WriterKey, check_name, check_text,
@@ -288,17 +288,12 @@ fn open_folders(
     let open = |path: &PathBuf| FolderSource::open_excluding(path, Arc::clone(excludes));
     let mut folders: Vec<(PathBuf, FolderSource)> = Vec::new();
     for path in paths {
-        let (known, source) = (absolute(path), open(path)?);
+        let (known, source) = (one_name(path), open(path)?);
         if folders.iter().all(|(other, _)| *other != known) {
             folders.push((known, source));
         }
     }
     Ok(folders)
-}
-
-/// The one name of a folder, however it is spelt: absolute, without `.`, doubled slashes or one at its end.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
 fn host_name() -> String {

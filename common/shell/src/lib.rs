@@ -41,4 +41,4 @@ pub use repository::RepositoryFlags;
 pub use run::{Program, left_undone_if_ended_at_once, run, unless_interrupted};
 pub use tag::tag;
 pub use ui::Ui;
-pub use which::{Kind, WhichFlags};
+pub use which::{Kind, WhichFlags, one_name};

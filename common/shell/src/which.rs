@@ -119,7 +119,7 @@ impl WhichFlags {
     }
 }
 
-/// A folder as runs name it: absolute, without `.`, doubled slashes or one at its end.
-fn one_name(path: &Path) -> PathBuf {
+/// The one name of a folder, however it is spelt: absolute, without `.`, doubled slashes or one at its end.
+pub fn one_name(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }

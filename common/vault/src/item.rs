@@ -358,6 +358,11 @@ fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
     Ok(())
 }
 
+/// Whether `path` is that of `top` or lies below it; everything lies below the empty path.
+pub fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
+    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
 /// The order of a stream: folders before what is in them, names by their bytes.
 pub(crate) fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
     if a.is_empty() || b.is_empty() {
@@ -389,6 +394,13 @@ pub(crate) mod tests {
             device: None,
             origin: None,
         }
+    }
+
+    #[test]
+    fn a_folder_holds_itself_and_what_is_in_it_and_no_neighbour() {
+        let is = is_at_or_below;
+        assert!(is(b"etc", b"etc") && is(b"etc/a", b"etc") && is(b"x", b""));
+        assert!(!is(b"etcetera", b"etc") && !is(b"a/etc", b"etc"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use lifeboat_docker::held::Held;
 use lifeboat_docker::quiesce::{self as rest, QuiesceOptions, RestPlan, Rested};
 use lifeboat_docker::selection::{Activity, Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
-use lifeboat_shell::{Failure, Ui};
+use lifeboat_shell::{Failure, Ui, one_name};
 use lifeboat_vault::{Consistency, Excludes, Stream, StreamKind};
 
 use super::at_rest::AtRest;
@@ -44,7 +44,7 @@ impl HostFolder {
 /// The folders of the host that containers have mounted, without those that are captured as folders and what the system
 /// makes up.
 fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<HostFolder>, EngineError> {
-    let captured: Vec<PathBuf> = captured.iter().map(|path| super::absolute(path)).collect();
+    let captured: Vec<PathBuf> = captured.iter().map(|path| one_name(path)).collect();
     let mut found: Vec<HostFolder> = Vec::new();
     for container in definitions.container_parts()? {
         for mount in &container.mounts {

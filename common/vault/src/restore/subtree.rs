@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use minicbor::bytes::ByteVec;
 
 use crate::VaultError;
-use crate::item::{Item, ItemKind};
+use crate::item::{Item, ItemKind, is_at_or_below};
 use crate::restore::OpenSnapshot;
 
 /// One folder of a stream with what is in it, or one file, as a tree of its own: the folder has the empty path, a file its own
@@ -48,11 +48,6 @@ impl OpenSnapshot {
         let items = as_a_tree(found, path, &elsewhere);
         Ok((!is_empty).then_some(Subtree { items }))
     }
-}
-
-/// Whether `path` is that of `top` or lies below it.
-fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
-    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 /// The paths outside `top` that hard links among `items` lead to.
