@@ -25,7 +25,7 @@ impl Address {
     pub(crate) fn parse(text: &OsStr) -> Result<Self, Failure> {
         let malformed = || {
             Failure::usage(
-                format!("`{}` is no snapshot and no part of one", text.display()),
+                format!("`{}` is neither a snapshot nor a part of one", text.display()),
                 "write SNAP, SNAP:NAME or SNAP:NAME/PATH, as `lifeboat-restore find` prints it",
             )
         };

@@ -1,9 +1,7 @@
 //! Bringing a stream back, and what to say of it.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use lifeboat_core::text::path_text;
 use lifeboat_report::restore::{LeftOutStream, RestoreReport, RestoredTarget};
 use lifeboat_shell::{Outcome, Ui, describe};
 use lifeboat_vault::{OpenSnapshot, Problem, Subtree, TargetFolder, VaultError};
@@ -31,8 +29,7 @@ pub(crate) async fn into_folder(
         None => snapshot.restore(stream.index, to, &progress, cancel).await?,
     };
     let lines = |problems: Vec<Problem>| {
-        let shown = |path: &Path| path_text(path.as_os_str().as_bytes());
-        problems.into_iter().map(|p| format!("{}: {}", shown(&p.path), p.reason)).collect()
+        problems.into_iter().map(|p| format!("{}: {}", describe::path(&p.path), p.reason)).collect()
     };
     Ok(RestoredTarget {
         kind: stream.kind.to_string(),

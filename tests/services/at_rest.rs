@@ -4,7 +4,8 @@
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_core::random::OsEntropy;
-use lifeboat_docker::quiesce::{Mode, QuiesceOptions};
+use lifeboat_docker::Engine;
+use lifeboat_docker::quiesce::{Mode, QuiesceOptions, RestPlan};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trials_with;
 use lifeboat_tests::repository::Yard;
@@ -153,6 +154,15 @@ fn start(found: &Docker, play: &Playground, name: &str, options: &[&str], script
     play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
 }
 
+/// Whom a run would stop that reads a volume now.
+async fn planned(found: &Docker, volume: &str) -> (Engine, RestPlan) {
+    let engine = found.engine().await.unwrap();
+    let wanted = Wanted { volumes: vec![volume.to_owned()], ..Wanted::default() };
+    let selected = engine.select(&wanted).await.unwrap();
+    let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
+    (engine, plan)
+}
+
 /// Whether a run has asked the engine to stop a container.
 fn asked(yard: &Yard) -> bool {
     let entries = std::fs::read_dir(yard.path("state/lifeboat/at-rest")).into_iter().flatten().flatten();
@@ -173,10 +183,8 @@ fn late_sharers(found: &Docker) {
     let of_provider = format!("container:{provider}");
     let folder = tempfile::tempdir().unwrap();
     runtime().block_on(async {
-        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
-        let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
-        let selected = engine.select(&wanted).await.unwrap();
-        let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
+        let (engine, plan) = planned(found, &volume).await;
+        let cancel = CancellationToken::new();
         // The engine kills whatever lives among the processes of one that stops; who lives in its network lives on without.
         let network = start(found, &play, "network", &["--network", &of_provider], SLOW);
         let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
@@ -227,10 +235,8 @@ fn others_failures(found: &Docker) {
     let of_provider = format!("container:{provider}");
     let folder = tempfile::tempdir().unwrap();
     runtime().block_on(async {
-        let (engine, cancel) = (found.engine().await.unwrap(), CancellationToken::new());
-        let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
-        let selected = engine.select(&wanted).await.unwrap();
-        let plan = engine.plan_rest(&selected, Mode::Stop).await.unwrap();
+        let (engine, plan) = planned(found, &volume).await;
+        let cancel = CancellationToken::new();
         let failed = start(found, &play, "failed", &["--network", &of_provider], "exit 1");
         eventually("it has failed", || state(&failed) == "exited");
         let started = |id: &str| docker(&["inspect", "--format", "{{.State.StartedAt}}", id]);

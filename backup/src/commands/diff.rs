@@ -6,9 +6,9 @@ use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, V
 
 /// Tell what changed from one snapshot to another
 ///
-/// This takes a recovery key: paths are not for the hosts that back up. Folders of the same path, and volumes of
-/// the same name, are compared with each other, contents by their hashes. The exit code is 0 whether or not there are differences; to
-/// compare a folder or a volume with a snapshot, see `lifeboat-restore diff`.
+/// This takes a recovery key: paths are not for the hosts that back up. Folders of the same path, and volumes of the same
+/// name, are compared with each other, contents by their hashes. The exit code is 0 whether or not there are differences;
+/// to compare a folder or a volume with a snapshot, see `lifeboat-restore diff`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  lifeboat-backup diff 3f2a91c0 latest -r /srv/backups --identity safe-1.key"

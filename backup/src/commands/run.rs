@@ -7,9 +7,8 @@ mod piped;
 mod volume_source;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,9 @@ use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RunReport, StreamLine};
-use lifeboat_shell::{CacheFlags, Failure, Outcome, RepositoryFlags, Ui, one_name, open_repository};
+use lifeboat_shell::{
+    CacheFlags, Failure, Outcome, RepositoryFlags, Ui, describe, one_name, open_repository,
+};
 use lifeboat_vault::{
     Committed, Consistency, Excludes, FolderSource, PackSizes, SnapshotOptions, SnapshotWriter, Stream,
     StreamKind, StreamOutcome, VaultError, WriterKey, check_name, check_text,
@@ -351,10 +352,6 @@ impl Captured {
     }
 }
 
-fn shown(path: &Path) -> String {
-    path_text(path.as_os_str().as_bytes())
-}
-
 fn report(
     location: String,
     committed: &Committed,
@@ -363,8 +360,9 @@ fn report(
     started: Instant,
 ) -> RunReport {
     let outcomes = || streams.iter().map(|stream| &stream.outcome);
-    let unreadable = outcomes()
-        .flat_map(|s| s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, shown(&u.path), u.error)));
+    let unreadable = outcomes().flat_map(|s| {
+        s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, describe::path(&u.path), u.error))
+    });
     let changed = outcomes().flat_map(|s| s.changed.iter().map(|p| format!("{} {}", s.name, path_text(p))));
     RunReport {
         location,
@@ -376,7 +374,7 @@ fn report(
             .map(|CapturedStream { outcome, consistency, source }| StreamLine {
                 kind: outcome.kind.to_string(),
                 name: outcome.name.clone(),
-                source: source.as_deref().map(shown),
+                source: source.as_deref().map(describe::path),
                 consistency: consistency.to_string(),
                 items: outcome.items,
                 data_bytes: outcome.data_bytes,

@@ -65,27 +65,25 @@ pub fn path_text(path: &[u8]) -> String {
 /// The bytes that a path given as an argument stands for: `\\` is a backslash, `\xHH` the byte of these hexadecimal digits. Any
 /// other backslash, and any other byte, stands for itself.
 pub fn path_bytes(text: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {
+        let (byte, after) = match (rest, escaped_byte(rest)) {
+            (_, Some(escaped)) => escaped,
+            ([b'\\', b'\\', after @ ..], None) => (b'\\', after),
+            _ => (*first, after),
+        };
+        bytes.push(byte);
         rest = after;
-        bytes.push(match after {
-            [b'\\', after @ ..] if *first == b'\\' => {
-                rest = after;
-                b'\\'
-            }
-            [b'x', high, low, after @ ..] if *first == b'\\' => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = after;
-                    high << 4 | low
-                }
-                _ => *first,
-            },
-            _ => *first,
-        });
     }
     bytes
+}
+
+/// The byte that `\xHH` at the beginning of a text stands for, and what follows it.
+pub fn escaped_byte(text: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'\\', b'x', high, low, after @ ..] = text else { return None };
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
+    Some((digit(*high)? << 4 | digit(*low)?, after))
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! What wrote to a volume while it was read, although nothing should have: told from what was there before and after.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptions;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use lifeboat_core::clock::Clock;
 use tokio::task::JoinHandle;
 
 use crate::EngineError;
-use crate::engine::Engine;
+use crate::engine::{Engine, events};
 use crate::quiesce::Rested;
 use crate::reach::Places;
 use crate::selection::{Activity, Container, Selection, Volume};
@@ -103,20 +101,9 @@ impl Heard {
 /// The most events that are kept: more say nothing new.
 const MOST_HEARD: usize = 10_000;
 
-fn events(since: Timestamp, until: Option<Timestamp>) -> EventsOptions {
-    let kinds = ["volume", "container"].map(str::to_owned).to_vec();
-    let actions = ["mount", "start", "unpause"].map(str::to_owned).to_vec();
-    EventsOptions {
-        since: Some(engine_time(since)),
-        until: until.map(engine_time),
-        filters: Some(HashMap::from([("type".to_owned(), kinds), ("event".to_owned(), actions)])),
-    }
-}
-
-/// A time as the engine's events take it.
-pub(crate) fn engine_time(time: Timestamp) -> String {
-    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
-}
+/// What the engine is asked to say.
+const OF_INTEREST: [(&str, &[&str]); 2] =
+    [("type", &["volume", "container"]), ("event", &["mount", "start", "unpause"])];
 
 impl Engine {
     /// Listens from now on.
@@ -126,7 +113,7 @@ impl Engine {
         let is_deaf = Arc::new(AtomicBool::new(false));
         let (engine, hears, goes_deaf) = (self.clone(), Arc::clone(&heard), Arc::clone(&is_deaf));
         let task = tokio::spawn(async move {
-            let mut said = std::pin::pin!(engine.client().events(Some(events(since, None))));
+            let mut said = std::pin::pin!(engine.client().events(Some(events(since, None, &OF_INTEREST))));
             while let Some(Ok(event)) = said.next().await {
                 let Some(new) = engine.looked_at(event).await else { continue };
                 let mut heard = hears.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +152,8 @@ impl Engine {
     ) -> Result<Vec<(String, String)>, EngineError> {
         watch.task.abort();
         // What was said last may not have come through yet: the engine remembers some hundred of its last words.
-        let mut last = std::pin::pin!(self.client().events(Some(events(watch.since, Some(clock.now())))));
+        let mut last =
+            std::pin::pin!(self.client().events(Some(events(watch.since, Some(clock.now()), &OF_INTEREST))));
         let mut heard = watch.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
         while let Some(event) = last.next().await {
             let event = event.map_err(EngineError::call("say what happened".to_owned()))?;

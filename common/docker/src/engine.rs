@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bollard::query_parameters::EventsOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
@@ -259,6 +261,23 @@ impl Engine {
 /// `text` as one segment of a request's path: whatever it holds, it changes nothing else of the request.
 pub(crate) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// What asks the engine for its events from a moment on, up to another one or without an end.
+pub(crate) fn events(
+    since: Timestamp,
+    until: Option<Timestamp>,
+    filters: &[(&str, &[&str])],
+) -> EventsOptions {
+    let time = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+    let filter = |(key, values): &(&str, &[&str])| {
+        ((*key).to_owned(), values.iter().map(|value| (*value).to_owned()).collect())
+    };
+    EventsOptions {
+        since: Some(time(since)),
+        until: until.map(time),
+        filters: Some(filters.iter().map(filter).collect()),
+    }
 }
 
 /// `path?filters=…` with the engine's filter syntax.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::{EventsOptions, StopContainerOptions};
+use bollard::query_parameters::StopContainerOptions;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use lifeboat_core::clock::Clock;
@@ -28,9 +28,8 @@ use self::journal::{Action, Entry, Journal, Step, shelf};
 use self::plan::Stopped;
 pub use self::plan::{LeftRunning, RestPlan};
 use crate::EngineError;
-use crate::disturbed::engine_time;
 use crate::document::{list, text};
-use crate::engine::Engine;
+use crate::engine::{Engine, events};
 use crate::selection::{Activity, Container, Selection};
 
 /// What is done to the containers that write to the volumes while these are read.
@@ -170,7 +169,8 @@ impl Engine {
         let journal = Journal::create(
             options.journal_folder,
             &self.facts().id,
-            (entries, plan.known().clone()),
+            entries,
+            plan.known().clone(),
             options.clock.now(),
             options.entropy,
         )?;
@@ -329,7 +329,7 @@ impl Engine {
         let others_stopped = journal.entries().iter().any(is_stopped);
         match at_its_turn(&now, &entry, others_stopped) {
             Turn::Rest => {
-                // It may have been started anew since it was selected, also because of those that have stopped.
+                // It may have been started again since it was selected, also because of those that have stopped.
                 entry.started_at = now.started_at;
                 journal.renew(place, entry.clone());
                 journal.record(place, Step::Asked { since: clock.now() })?;
@@ -361,13 +361,9 @@ impl Engine {
     /// Whether somebody has stopped or killed the container since then, as far as the engine remembers. Nothing of ours has: it
     /// is asked before its turn.
     async fn was_killed(&self, id: &str, since: Timestamp, clock: &dyn Clock) -> bool {
-        let filter = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
-        let filters = [filter("type", "container"), filter("event", "kill"), filter("container", id)];
-        let options = EventsOptions {
-            since: Some(engine_time(since)),
-            until: Some(engine_time(clock.now())),
-            filters: Some(filters.into_iter().collect()),
-        };
+        let filters: [(&str, &[&str]); 3] =
+            [("type", &["container"]), ("event", &["kill"]), ("container", &[id])];
+        let options = events(since, Some(clock.now()), &filters);
         let mut said = std::pin::pin!(self.client().events(Some(options)));
         while let Some(Ok(event)) = said.next().await {
             let about = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
@@ -400,28 +396,36 @@ impl Engine {
                     || journal.entries().iter().any(|entry| entry.id == id)
             };
             let now = self.containers_beside(is_known).await?;
-            let Some(container) = plan::late_sharers(&known, &stopped, &now).into_iter().next() else {
+            let late = plan::late_sharers(&known, &stopped, &now);
+            if late.is_empty() {
                 break;
-            };
-            if let Some((reason, _)) = plan::own_harm(container) {
-                lost.insert(
-                    container.id.clone(),
-                    format!(
-                        "`{}` was started while a container was stopped in whose network, processes or memory it lives, and \
-                         has lost them: {reason}; start it anew",
-                        container.name
-                    ),
-                );
-                continue;
             }
-            journal.put_first(Entry::new(container, Action::Stop));
-            self.rest_at(journal, 0, clock).await?;
-            stopped.extend(self.stopped(&journal.entries()[0]).await);
+            for container in late {
+                if let Some((reason, _)) = plan::own_harm(container) {
+                    lost.insert(
+                        container.id.clone(),
+                        format!(
+                            "`{}` was started while a container was stopped in whose network, processes or memory it \
+                             lives, and has lost them: {reason}; start it again",
+                            container.name
+                        ),
+                    );
+                    continue;
+                }
+                // What lives in one that is lost is not helped by another start.
+                if !stopped.iter().any(|other| container.lives_in(&other.id, &other.name)) {
+                    continue;
+                }
+                journal.put_first(Entry::new(container, Action::Stop));
+                self.rest_at(journal, 0, clock).await?;
+                stopped.extend(self.stopped(&journal.entries()[0]).await);
+            }
         }
         Ok(lost.into_values().collect())
     }
 
-    /// What `entry` names, if it is stopped and comes back. Whoever was started again by somebody else has what it lives in.
+    /// What `entry` names, if it is stopped and comes back. One that somebody else
+    /// has started again has what it lives in.
     async fn stopped(&self, entry: &Entry) -> Option<Stopped> {
         let is_asked = entry.action == Action::Stop && entry.step != Step::Planned;
         let now = if is_asked { self.container(&entry.id).await.ok()? } else { return None };

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RecipientLine, StreamLine};
@@ -63,6 +65,11 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
             .collect(),
         incomplete: snapshot.is_incomplete(),
     }
+}
+
+/// A path of this machine as reports show it.
+pub fn path(path: &Path) -> String {
+    path_text(path.as_os_str().as_bytes())
 }
 
 /// The path of a captured folder on its host as reports show it, where it is known.

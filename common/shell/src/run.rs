@@ -217,7 +217,7 @@ const ONE_WISH: Duration = Duration::from_millis(500);
 /// What is left undone if the process ends at once, and what to do about it.
 static LEFT_UNDONE: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on, whoever interrupts twice is told that this is left undone; none ends it.
+/// From now on, a user who interrupts twice is told that this is left undone. `None` ends that.
 pub fn left_undone_if_ended_at_once(what: Option<String>) {
     *LEFT_UNDONE.lock().unwrap_or_else(PoisonError::into_inner) = what;
 }

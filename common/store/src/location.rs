@@ -98,7 +98,7 @@ impl Location {
     }
 }
 
-/// A folder whose name is no plain text, as text that names it nevertheless: `file://…` (RFC 8089).
+/// A folder whose name is not plain text, as text that names it all the same: `file://…` (RFC 8089).
 fn address(path: &Path) -> Option<Url> {
     Url::from_file_path(std::path::absolute(path).ok()?).ok()
 }

@@ -54,8 +54,8 @@ impl Restorer {
         }
     }
 
-    /// The same for those who only read. Storage that was rolled back is no reason to leave what it has: a listing tells of it,
-    /// and what is named by its id can be restored.
+    /// The same for those who only read. Storage that was rolled back still has snapshots: a listing tells of the rollback, and a
+    /// snapshot that is named by its id can be restored.
     pub async fn open_to_read(
         store: Store,
         key: &RecoveryKey,

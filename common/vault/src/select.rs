@@ -55,15 +55,12 @@ impl Listing {
     ) -> Self {
         let is_meant = |id: &WriterId| writer.is_none_or(|writer| id.to_string().starts_with(writer));
         self.doubtful.retain(|id, _| is_meant(id));
-        let count = self.snapshots.len();
-        self.snapshots.retain(|snapshot| {
+        self.holding(|snapshot| {
             is_meant(&snapshot.writer())
                 && snapshot.is_of(None, tags)
                 && before.is_none_or(|before| snapshot.time() < before)
                 && kind.is_none_or(|kind| snapshot.streams().any(|stream| stream.kind == kind))
-        });
-        self.left_out += count - self.snapshots.len();
-        self
+        })
     }
 
     /// Leaves out the snapshots that do not hold what is asked for.
@@ -142,16 +139,11 @@ impl Listing {
 
     /// The latest of `host`, the one before it, and so on.
     pub fn latest_first(&self, host: Option<&str>) -> Result<Vec<Snapshot>, VaultError> {
-        let mut left: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, &[])).collect();
-        let mut sorted = Vec::with_capacity(left.len());
-        let mut next = self.latest_of(&left, host)?;
-        while let Some(snapshot) = next {
-            left.retain(|other| other.id() != snapshot.id());
-            sorted.push(snapshot.clone());
-            let facts: Vec<Facts<'_>> = left.iter().map(|snapshot| self.facts(snapshot)).collect();
-            next = latest(&facts).ok().flatten().map(|latest| left[latest.number]);
-        }
-        Ok(sorted)
+        let candidates: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, &[])).collect();
+        // Says which writer is meant, and refuses where there is no latest.
+        self.latest_of(&candidates, host)?;
+        let facts: Vec<Facts<'_>> = candidates.iter().map(|snapshot| self.facts(snapshot)).collect();
+        Ok(latest_first(&facts).into_iter().map(|number| candidates[number].clone()).collect())
     }
 
     /// The latest of `candidates`, which are of `host` where one is named.
@@ -244,8 +236,34 @@ fn latest<'s>(all: &[Facts<'s>]) -> Result<Option<Latest>, Vec<&'s str>> {
     Ok(chosen.map(|(number, facts)| Latest { number: *number, others: others(facts) }))
 }
 
+/// All snapshots, where there is a latest: that one, the latest of the others, and so on. As [`latest`] would give them one
+/// after the other.
+fn latest_first(all: &[Facts<'_>]) -> Vec<usize> {
+    let mut sorted = Vec::with_capacity(all.len());
+    for is_removed in [false, true] {
+        // Of each writer the snapshots that are left, the last one at the end.
+        let mut left: BTreeMap<WriterId, Vec<usize>> = BTreeMap::new();
+        for (number, facts) in all.iter().enumerate().filter(|(_, facts)| facts.is_removed == is_removed) {
+            left.entry(facts.original).or_default().push(number);
+        }
+        for numbers in left.values_mut() {
+            numbers.sort_by_key(|number| all[*number].sequence);
+        }
+        let last = |numbers: &Vec<usize>| numbers.last().map(|number| all[*number].stored);
+        while let Some((_, numbers)) =
+            left.iter_mut().max_by_key(|(writer, numbers)| (last(numbers), **writer))
+        {
+            let Some(number) = numbers.pop() else { break };
+            sorted.push(number);
+        }
+    }
+    sorted
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn facts(host: &str, writer: u8, sequence: u64, stored: i64) -> Facts<'_> {
@@ -280,6 +298,25 @@ mod tests {
             ("of two hosts", vec![facts("b", 1, 0, 9), facts("a", 2, 7, 5)], Err(vec!["a", "b"])),
         ] {
             assert_eq!(latest(&all), expected, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_latest_of_those_that_are_left(
+            all in prop::collection::vec((0_u8..3, 0_u64..4, 0_i64..4, any::<bool>()), 0..12)
+        ) {
+            let all: Vec<Facts<'_>> = all
+                .into_iter()
+                .map(|(writer, sequence, stored, is_removed)| Facts { is_removed, ..facts("a", writer, sequence, stored) })
+                .collect();
+            let mut left: Vec<usize> = (0..all.len()).collect();
+            let mut expected = Vec::new();
+            let of = |left: &[usize]| left.iter().map(|number| all[*number]).collect::<Vec<_>>();
+            while let Some(found) = latest(&of(&left)).unwrap() {
+                expected.push(left.remove(found.number));
+            }
+            prop_assert_eq!(latest_first(&all), expected);
         }
     }
 }

@@ -30,8 +30,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let place = open::place(&args.snapshot).await?;
     let path = place.path.joined(&GivenPath::of(args.path.as_ref()));
     let meanings = path.meanings();
-    let stored: Vec<String> =
-        place.snapshot.snapshot().streams().map(|stream| stream.name.to_owned()).collect();
+    let stored: Vec<&str> = place.snapshot.snapshot().streams().map(|stream| stream.name).collect();
     let wanted: Vec<(usize, &[u8])> = match &place.stream {
         // What came on standard input is one file.
         Some(only) if only.kind == StreamKind::Stdin && path.is_empty() => {

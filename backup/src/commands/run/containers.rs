@@ -198,7 +198,7 @@ impl Containers {
         let watch = self.engine.watch(&SystemClock);
         let rested = quiesced.rested();
         let still: Vec<Rested> = rested.iter().chain(quiesced.found_at_rest()).cloned().collect();
-        // Whoever came while others were being stopped is there now, or is heard from here on.
+        // What was started while others were being stopped runs now, or is heard from here on.
         let at_first = self.users().await;
         let mut read = self.read_volumes(captured, args.mode, &plan, excludes, ui).await;
         if let Ok(captured) = &mut read {

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifeboat_core::limits::{SMALL_FILE_BYTES, read_file_capped};
-use lifeboat_core::text::path_text;
 use lifeboat_report::backup::LeftOutLine;
-use lifeboat_shell::{Failure, Ui};
+use lifeboat_shell::{Failure, Ui, describe};
 use lifeboat_vault::{ExcludeOptions, Excludes, Patterns};
 
 /// What is left out of every folder and volume.
@@ -64,7 +63,7 @@ impl LeaveOut {
             let more = if guarded.len() > 1 { " and others are" } else { " is" };
             ui.warn(&format!(
                 "{}{more} immutable or append-only (chattr), which the snapshot does not keep: set it again after a restore",
-                path_text(first.as_os_str().as_bytes())
+                describe::path(first)
             ));
         }
         let asked = self.exclude_caches

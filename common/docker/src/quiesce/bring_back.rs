@@ -241,7 +241,7 @@ impl Engine {
         let mut released = Released::default();
         let mut failed = Vec::new();
         // What is still being stopped for a run that died is waited for: who lives in it is not found before.
-        for entry in journal.entries() {
+        for entry in journal.entries().iter().filter(|entry| matches!(entry.step, Step::Asked { .. })) {
             let _ = self.remedy(entry, clock).await;
         }
         match self.rest_late_sharers(journal, clock).await {

@@ -205,7 +205,8 @@ impl Journal {
     pub(crate) fn create(
         folder: &Path,
         engine: &str,
-        (containers, known): (Vec<Entry>, BTreeMap<String, String>),
+        containers: Vec<Entry>,
+        known: BTreeMap<String, String>,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, EngineError> {
@@ -410,7 +411,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let entries = vec![entry(Action::Stop, Step::Planned)];
         let mut journal =
-            Journal::create(folder.path(), "E", (entries, BTreeMap::new()), at(1), &OsEntropy).unwrap();
+            Journal::create(folder.path(), "E", entries, BTreeMap::new(), at(1), &OsEntropy).unwrap();
         journal.record(0, Step::Held).unwrap();
         let alive = shelf(folder.path()).unwrap();
         assert!(alive.left_over.is_empty());

@@ -405,7 +405,7 @@ mod tests {
         for (name, now, expected) in [
             ("nobody", vec![], &[][..]),
             ("it failed before", vec![sharer("knew", "db", "stopped", 1, 1, END)], &[]),
-            ("it failed anew", vec![sharer("knew", "db", "stopped", 137, 2, END)], &["knew"]),
+            ("it failed again", vec![sharer("knew", "db", "stopped", 137, 2, END)], &["knew"]),
             ("it is new", vec![runs("new", "db")], &["new"]),
             ("it fell", vec![sharer("new", "db", "stopped", 137, 2, "2026-01-01T00:00:09.9Z")], &["new"]),
             ("it failed by itself", vec![sharer("new", "db", "stopped", 1, 2, "2026-01-01T00:00:05Z")], &[]),

@@ -227,7 +227,7 @@ mod tests {
                 "{said}"
             );
         }
-        // Whoever asks for no owner knows it; and anyone but root could not expect one.
+        // A user who asks for no owner knows it; and a user other than root cannot expect one.
         let cleared = Owned::ByThisUser { rights_left_out: true };
         assert_eq!(apply(program.as_fd(), &item, false).unwrap(), cleared);
         assert_eq!(mode(), 0o755);

@@ -7,10 +7,12 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use lifeboat_core::text::escaped_byte;
 use lifeboat_core::{Fault, Kind};
 
 /// The most patterns that are taken: more are a mistake, and each one costs time at every path.
@@ -144,14 +146,20 @@ impl Default for Patterns {
     }
 }
 
-/// A pattern as text: bytes that are not UTF-8 are written `\xHH`.
-fn text_of(pattern: &OsStr) -> String {
-    let mut text = String::new();
-    for chunk in pattern.as_bytes().utf8_chunks() {
+/// Bytes as text, with something in place of each that is not UTF-8.
+fn with_odd_bytes(bytes: &[u8], write: impl Fn(&mut String, u8)) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        chunk.invalid().iter().for_each(|byte| write(&mut text, *byte));
     }
     text
+}
+
+/// A pattern as text: bytes that are not UTF-8 are written `\xHH`.
+fn text_of(pattern: &OsStr) -> String {
+    // Writing to a String cannot fail.
+    with_odd_bytes(pattern.as_bytes(), |text, byte| _ = write!(text, "\\x{byte:02x}"))
 }
 
 /// What stands for a byte that is not UTF-8: globs are text, and a character of the private use area is in no name by chance.
@@ -160,12 +168,7 @@ fn stand_in(byte: u8) -> char {
 }
 
 fn with_stand_ins(path: &[u8]) -> String {
-    let mut text = String::with_capacity(path.len());
-    for chunk in path.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| stand_in(*byte)));
-    }
-    text
+    with_odd_bytes(path, |text, byte| text.push(stand_in(byte)))
 }
 
 /// A pattern without `\xHH`, and whether some of these were no UTF-8 and have stand-ins.
@@ -205,13 +208,9 @@ fn unescaped(text: &str) -> Unescaped {
 /// The bytes that `\xHH` at the beginning of `text` stand for, and what follows.
 fn escaped_bytes(mut text: &str) -> (Vec<u8>, &str) {
     let mut bytes = Vec::new();
-    while let Some(rest) = text.strip_prefix("\\x") {
-        let is_hex = |digits: &&str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let Some(byte) = rest.get(..2).filter(is_hex).and_then(|d| u8::from_str_radix(d, 16).ok()) else {
-            break;
-        };
+    while let Some((byte, after)) = escaped_byte(text.as_bytes()) {
         bytes.push(byte);
-        text = &rest[2..];
+        text = &text[text.len() - after.len()..];
     }
     (bytes, text)
 }
