@@ -12,6 +12,7 @@
 
 mod evidence;
 mod homes;
+mod needs;
 mod objects;
 mod plan;
 mod runs;

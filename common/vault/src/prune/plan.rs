@@ -25,7 +25,6 @@ use crate::index::{Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredP
 use crate::keys::GroupView;
 use crate::layout;
 use crate::locate::{FramePlace, OF_ANOTHER_RUN};
-use crate::manifest::Part;
 use crate::moving::Moves;
 use crate::pack::{MAX_HEADER, PACK_BYTES, read_header};
 use crate::repository::{Repository, hash_of};
@@ -116,7 +115,7 @@ pub(super) struct Planner<'a> {
     pub(super) listing: &'a Listing,
     /// Who prunes.
     pub(super) signer: Signer,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// Objects that are condemned already.
     pub(super) condemned: HashSet<String>,
     pub(super) plan: GroupPlan,
@@ -194,98 +193,6 @@ impl<'a> Planner<'a> {
     /// The objects below a folder.
     pub(super) fn below(&self, folder: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> + use<'a> {
         below(self.listing, folder)
-    }
-
-    /// Reads the parts of the group's snapshots: what they need, and which runs are over.
-    async fn read_snapshots(&mut self, history: &History) -> Result<Runs, VaultError> {
-        let mut runs = Runs::default();
-        runs.note_marks(self.group, self.listing);
-        let mut kept_parts = HashSet::new();
-        let mut left_parts = Vec::new();
-        for recorded in &history.snapshots {
-            let key = layout::snapshot(recorded.writer, recorded.sequence);
-            if recorded.group != self.group.id {
-                continue;
-            }
-            let Ok(manifest) = &recorded.manifest else {
-                // A live one that cannot be read holds the whole group back.
-                if !recorded.is_live() {
-                    self.plan.dead.extend(self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()));
-                    self.plan.dead.insert(key);
-                }
-                continue;
-            };
-            let part_key = layout::part(self.group.id, &manifest.part);
-            let part = self.repository.part(manifest, self.group).await;
-            if recorded.is_live() {
-                let part = match part {
-                    Ok(part) => part,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(error) => match self.repository.unnamed_part(&part_key, self.group).await {
-                        // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
-                        Ok(_) => {
-                            self.plan
-                                .warnings
-                                .push(format!("`{key}` names a part of another writer: {error}"));
-                            continue;
-                        }
-                        Err(error @ VaultError::Store(_)) => return Err(error),
-                        Err(_) => return Err(not_whole(error)),
-                    },
-                };
-                runs.note_snapshot(part.run, recorded.writer);
-                kept_parts.insert(part_key);
-                self.need(&part);
-            } else {
-                match part {
-                    Ok(part) => runs.note_snapshot(part.run, recorded.writer),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => {}
-                }
-                self.plan.dead.extend(self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()));
-                self.plan.dead.insert(key);
-                left_parts.push(part_key);
-            }
-        }
-        let unneeded = left_parts.into_iter().filter(|key| !kept_parts.contains(key));
-        let left: HashSet<String> = unneeded.filter(|key| self.listing.contains_key(key)).collect();
-        self.read_unnamed_parts(&mut runs, &kept_parts, &left).await?;
-        self.plan.dead.extend(left);
-        runs.find_under_way(self.repository, self.group, self.listing, self.now).await?;
-        Ok(runs)
-    }
-
-    /// A part that no manifest names is of a run that was killed just before its end, or that is about to end. Until a
-    /// lease after it was stored, the frames that it needs stay: its run has taken its last look by then, or takes
-    /// another one. Of a run that has marked its end, no manifest follows.
-    async fn read_unnamed_parts(
-        &mut self,
-        runs: &mut Runs,
-        kept: &HashSet<String>,
-        left: &HashSet<String>,
-    ) -> Result<(), VaultError> {
-        for (key, entry) in self.below(&layout::parts(self.group.id)) {
-            if kept.contains(key) || left.contains(key) {
-                continue;
-            }
-            if is_old(entry, self.now) {
-                self.plan.dead.insert(key.clone());
-                continue;
-            }
-            match self.repository.unnamed_part(key, self.group).await {
-                Ok(part) if runs.has_ended(self.repository, self.group, part.run).await? => {
-                    self.plan.dead.insert(key.clone());
-                }
-                Ok(part) => self.need(&part),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(error) => self.plan.warnings.push(error.to_string()),
-            }
-        }
-        Ok(())
-    }
-
-    fn need(&mut self, part: &Part) {
-        self.plan.live.extend(&part.needed_frames());
     }
 
     /// Reads the locations objects in the order in which they were stored: what they claim, and which packs each names.
@@ -576,7 +483,7 @@ impl<'a> Planner<'a> {
 }
 
 /// What is damaged leaves a hole in what is known of a group; what is only out of reach ends the prune.
-fn not_whole(error: VaultError) -> VaultError {
+pub(super) fn not_whole(error: VaultError) -> VaultError {
     match error {
         VaultError::Store(_) => error,
         error => VaultError::NotWhole { first: error.to_string(), others: 0 },

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use lifeboat_testkit::fault_store::{Answer, Fault, Operation, Rule};
-use lifeboat_vault::VaultError;
+use lifeboat_vault::{LEASE_DAYS, VaultError};
 
-use crate::yard::{DAY, Yard, files, noise};
+use crate::yard::{DAY, Yard, days, files, noise};
 
 /// Bytes of packs in the store.
 fn pack_bytes(yard: &Yard) -> u64 {
@@ -83,6 +83,31 @@ async fn a_run_under_way_keeps_its_frames_whatever_the_grace() {
     let committed = run.commit(&crate::yard::silent()).await.unwrap();
     yard.committed.insert(committed.id.unwrap(), files(3));
     yard.see_that_all_restores("a prune passed a run under way").await;
+}
+
+/// The first run's snapshot alone says that this run is over, and a later snapshot needs what it stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_snapshot_was_forgotten_is_not_under_way() {
+    let mut yard = Yard::new().await;
+    let keeper = yard.add_keeper().await;
+    yard.snapshot(&files(1)).await.unwrap();
+    yard.snapshot(&files(1)).await.unwrap();
+    let viewer = yard.as_keeper(&keeper).await.unwrap();
+    yard.forget_all_but(&viewer, 1).await.unwrap();
+    for _ in 0..3 {
+        let pruned = yard.prune(&keeper, 0).await.unwrap();
+        assert!(pruned.under_way.is_empty(), "{pruned:?}");
+    }
+    yard.see_that_all_restores("a snapshot was forgotten").await;
+    yard.faults.advance(days(LEASE_DAYS));
+    let manifests =
+        |yard: &Yard| yard.faults.contents().keys().filter(|key| key.starts_with("snapshots/")).count();
+    assert_eq!(manifests(&yard), 2, "the manifest stays while its run could be taken for one under way");
+    yard.prune(&keeper, 0).await.unwrap();
+    assert_eq!(manifests(&yard), 1);
+    let pruned = yard.prune(&keeper, 0).await.unwrap();
+    assert_eq!((pruned.condemned_objects, pruned.deleted_objects), (0, 0), "{pruned:?}");
+    yard.see_that_all_restores("a lease has passed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
