@@ -38,7 +38,7 @@ pub(crate) struct Place {
 pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
     let address = Address::parse(&flags.snapshot)?;
     let restorer = flags.keys.open_to_read(&flags.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let listing = flags.which.narrow(listing, Some(&restorer), Some(&address.snapshot)).await?;
     let host = flags.which.host.as_deref();
     let latest_with = match &address.stream {
@@ -65,7 +65,7 @@ async fn open(
     restorer: &Restorer,
     snapshot: Snapshot,
 ) -> Result<(OpenSnapshot, Vec<NamedStream>), VaultError> {
-    let snapshot = restorer.open_snapshot(snapshot).await?;
+    let snapshot = OpenSnapshot::open(restorer, snapshot).await?;
     let streams = snapshot.named_streams().await?;
     Ok((snapshot, streams))
 }

@@ -6,6 +6,7 @@
 mod layout;
 mod links;
 mod manifests;
+mod rooms;
 mod tree;
 mod words;
 
@@ -20,6 +21,21 @@ fn hold(check: fn(&Tree) -> Vec<Fault>) {
 #[test]
 fn crates_depend_only_on_what_the_layout_allows() {
     hold(manifests::stray_dependencies);
+}
+
+#[test]
+fn the_layout_allows_only_what_crates_depend_on() {
+    hold(manifests::needless_arrows);
+}
+
+#[test]
+fn rooms_use_only_those_below_them() {
+    hold(rooms::stray_arrows);
+}
+
+#[test]
+fn the_methods_of_a_type_stand_in_its_own_room() {
+    hold(rooms::scattered_methods);
 }
 
 #[test]

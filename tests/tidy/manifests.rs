@@ -7,24 +7,17 @@ use crate::tree::{Fault, Tree};
 /// Which of our crates each one may depend on. The arrows of the layout point downwards: what is listed first stands
 /// highest.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("lifeboat-backup", &["core", "docker", "report", "shell", "store", "trust", "vault"]),
-    ("lifeboat-restore", &["core", "docker", "report", "shell", "store", "trust", "vault"]),
-    (
-        "lifeboat-sign",
-        &["authority", "core", "plugin", "registry", "report", "shell", "store", "trust", "vault"],
-    ),
-    (
-        "lifeboat-verify",
-        &["authority", "core", "docker", "registry", "report", "shell", "store", "trust", "vault"],
-    ),
+    ("lifeboat-backup", &["core", "docker", "report", "shell", "vault"]),
+    ("lifeboat-restore", &["core", "docker", "report", "shell", "vault"]),
+    ("lifeboat-sign", &["core", "plugin", "registry", "report", "shell", "trust", "vault"]),
+    ("lifeboat-verify", &["core", "registry", "report", "shell", "trust", "vault"]),
     // The shell opens repositories with the keys that the user names, the same way in all four binaries.
     ("lifeboat-shell", &["core", "report", "store", "vault"]),
     ("lifeboat-report", &["core"]),
-    ("lifeboat-docker", &["core", "vault"]),
+    ("lifeboat-docker", &["core"]),
     ("lifeboat-vault", &["core", "store", "trust"]),
     ("lifeboat-store", &["core"]),
     ("lifeboat-registry", &["core", "plugin", "strict"]),
-    ("lifeboat-authority", &["core", "trust"]),
     ("lifeboat-trust", &["core", "strict"]),
     ("lifeboat-strict", &["core"]),
     ("lifeboat-plugin", &[]),
@@ -102,6 +95,28 @@ pub(crate) fn stray_dependencies(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
+/// Rows of the table that no manifest needs: what is allowed and not used hides the next arrow.
+pub(crate) fn needless_arrows(tree: &Tree) -> Vec<Fault> {
+    let (manifests, mut faults) = manifests(tree);
+    for (name, allowed) in ALLOWED {
+        let Some(manifest) = manifests.iter().find(|manifest| manifest.name() == *name) else {
+            faults.push(Fault::of_file(
+                "Cargo.toml",
+                format!("`{name}` has a place in the layout, and is not there"),
+            ));
+            continue;
+        };
+        for lower in *allowed {
+            let full = format!("lifeboat-{lower}");
+            if manifest.dependencies().all(|(_, dependency, _)| dependency != full) {
+                let what = format!("`{name}` does not stand on `{full}`, which the layout allows");
+                faults.push(Fault::of_file(manifest.path, what));
+            }
+        }
+    }
+    faults
+}
+
 pub(crate) fn bare_manifests(tree: &Tree) -> Vec<Fault> {
     let (manifests, mut faults) = manifests(tree);
     for Manifest { path, table } in &manifests {
@@ -173,6 +188,23 @@ mod tests {
             texts(&stray_dependencies(&tree)),
             ["common/new/Cargo.toml: `lifeboat-new` has no place in the layout"]
         );
+    }
+
+    #[test]
+    fn an_arrow_that_nobody_needs_is_found() {
+        let docker =
+            "[package]\nname = \"lifeboat-docker\"\n[dependencies]\nlifeboat-core.workspace = true\n";
+        let store = "[package]\nname = \"lifeboat-store\"\n";
+        let tree = Tree::of(&[("common/docker/Cargo.toml", docker), ("common/store/Cargo.toml", store)]);
+        let faults = texts(&needless_arrows(&tree));
+        assert!(faults.contains(
+            &"common/store/Cargo.toml: `lifeboat-store` does not stand on `lifeboat-core`, which the layout allows"
+                .to_owned()
+        ));
+        assert!(!faults.iter().any(|fault| fault.starts_with("common/docker/")));
+        assert!(faults.contains(
+            &"Cargo.toml: `lifeboat-vault` has a place in the layout, and is not there".to_owned()
+        ));
     }
 
     #[test]

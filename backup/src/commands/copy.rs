@@ -8,7 +8,9 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::copy::{CopyLine, CopyReport, CopyState};
 use lifeboat_shell::{CacheFlags, Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, open_repository};
-use lifeboat_vault::{Copied, Copier, CopyOptions, Repository, Restorer, Snapshot, VaultError, WriterKey};
+use lifeboat_vault::{
+    Copied, Copier, CopyOptions, Listing, OpenSnapshot, Repository, Restorer, Snapshot, VaultError, WriterKey,
+};
 
 /// Copy snapshots into another repository
 ///
@@ -61,7 +63,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let restorer = args.keys.open(&args.repository).await?;
     let from = restorer.viewer().repository();
     let into = open_destination(&args, from, &key).await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let mut listing = listing.select(args.host.as_deref(), &args.tag, &args.snapshots)?;
     listing.snapshots.sort_by_key(Snapshot::time);
     let mut report = CopyReport {
@@ -119,7 +121,7 @@ async fn copy(
     copier: &mut Copier,
     ui: &Ui,
 ) -> Result<Copied, VaultError> {
-    let open = restorer.open_snapshot(snapshot).await?;
+    let open = OpenSnapshot::open(restorer, snapshot).await?;
     copier.copy(&open, &SystemClock, &OsEntropy, &ui.progress(), ui.cancellation()).await
 }
 

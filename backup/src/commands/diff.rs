@@ -2,7 +2,9 @@
 
 use lifeboat_report::comparison::{ChangeLine, SnapshotDiffReport, StreamChange};
 use lifeboat_shell::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, WhichFlags, describe};
-use lifeboat_vault::{Change, ChangeCounts, Changed, NamedStream, OpenSnapshot, VaultError, same_sources};
+use lifeboat_vault::{
+    Change, ChangeCounts, Changed, Listing, NamedStream, OpenSnapshot, VaultError, same_sources,
+};
 
 /// Tell what changed from one snapshot to another
 ///
@@ -30,14 +32,15 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let restorer = args.keys.open_to_read(&args.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let listing = args.which.narrow(listing, Some(&restorer), None).await?;
     let mut snapshots =
         listing.select(args.which.host.as_deref(), &[], &[args.earlier, args.later])?.snapshots.into_iter();
     let (Some(before), Some(after)) = (snapshots.next(), snapshots.next()) else {
         return Err(VaultError::Internal("two names are two snapshots").into());
     };
-    let (before, after) = (restorer.open_snapshot(before).await?, restorer.open_snapshot(after).await?);
+    let (before, after) =
+        (OpenSnapshot::open(&restorer, before).await?, OpenSnapshot::open(&restorer, after).await?);
     let mut comparison =
         Comparison { ui, counts: ChangeCounts::default(), streams: Vec::new(), changes: Vec::new() };
     comparison.compare(&before, &after).await?;

@@ -90,7 +90,7 @@ async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
 }
 
 async fn snapshots(viewer: &Viewer, max_age: SignedDuration) -> Vec<DoctorCheck> {
-    let listing = match viewer.snapshots().await {
+    let listing = match Listing::read(viewer).await {
         Ok(listing) => listing,
         Err(error) => return vec![check("snapshots", failed(&error.into()))],
     };

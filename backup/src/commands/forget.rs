@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::pruning::{ForgetLine, ForgetReport};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::{Asked, Rules, Snapshot, apply_rules, left_without};
+use lifeboat_vault::{Asked, Listing, Rules, Snapshot, apply_rules, forget, left_without};
 
 /// Forget snapshots by rules or by id
 ///
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ));
     }
     let viewer = args.keys.open(&args.repository).await?;
-    let listing = viewer.snapshots().await?;
+    let listing = Listing::read(&viewer).await?;
     for error in &listing.unreadable {
         ui.warn(&error.to_string());
     }
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             snapshots.into_iter().zip(reasons).partition(|(_, reasons)| !reasons.is_empty());
         (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
     };
-    let asked = viewer.forget(&chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
+    let asked = forget(&viewer, &chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
     let (mut refused, mut failed) = (false, false);
     for (snapshot, asked) in chosen.iter().zip(asked) {
         let reasons = match asked {

@@ -12,7 +12,7 @@ use lifeboat_report::members::{ExportReport, FloorReport, KeyAddedReport, Public
 use lifeboat_shell::{
     Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, ViewerFlags, describe, passphrase_for,
 };
-use lifeboat_vault::{Floor, GroupId, Restorer, write_private};
+use lifeboat_vault::{Floor, GroupId, Members, Membership, Restorer, write_private};
 
 use crate::floor::{FloorFlags, lowering};
 
@@ -172,7 +172,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         KeyVerb::Rotate(args) => {
             let restorer = args.open().await?;
             let passphrase = passphrase_for(&restorer)?;
-            let epoch = restorer.rotate(passphrase.as_ref(), &SystemClock, &OsEntropy).await?;
+            let epoch =
+                Membership::of(&restorer).rotate(passphrase.as_ref(), &SystemClock, &OsEntropy).await?;
             ui.report(&RotatedReport { epoch });
         }
         KeyVerb::Floor(args) => {
@@ -188,14 +189,14 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             if let Some(consequence) = lowering(before, floor) {
                 ui.confirm(&consequence, args.confirmation.yes)?;
             }
-            restorer.set_floor(floor, &SystemClock).await?;
+            Membership::of(&restorer).set_floor(floor, &SystemClock).await?;
             ui.report(&FloorReport { floor_days: floor.days, floor_snapshots: floor.snapshots });
         }
         KeyVerb::Sheet(args) => ui.report(&sheet::write(&args).await?),
         KeyVerb::Export(args) => {
             let viewer = args.keys.open(&args.repository).await?;
             let roster = viewer.repository().roster();
-            let members = roster.members();
+            let members = Members::of(roster);
             ui.report(&ExportReport {
                 repository: viewer.repository().id().to_string(),
                 root: roster.root_key_pem(),
@@ -223,14 +224,15 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             let location = describe::lasting_location(restorer.viewer().repository());
             let keep = |text: &str| write_private(&file, text);
-            let added = restorer.add_recovery_key(&location, &SystemClock, &OsEntropy, keep).await;
+            let added =
+                Membership::of(&restorer).add_recovery_key(&location, &SystemClock, &OsEntropy, keep).await;
             let recipient = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             KeyAddedReport { role: "recovery key", id: recipient.id(), file: Some(shown(&file)), group: None }
         }
         NewMember::Recipient { recipient, change } => {
             let mut recipient = lifeboat_shell::recipient(&recipient)?;
             recipient.prepare()?;
-            change.open().await?.add_recipient(&recipient, &SystemClock).await?;
+            Membership::of(&change.open().await?).add_recipient(&recipient, &SystemClock).await?;
             KeyAddedReport { role: "recipient", id: recipient.id(), file: None, group: None }
         }
         NewMember::Writer { file, group, change } => {
@@ -244,7 +246,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::WriterKey| write_private(&file, &key.to_text());
-            let added = restorer.add_writer(group, &SystemClock, &OsEntropy, keep).await;
+            let added = Membership::of(&restorer).add_writer(group, &SystemClock, &OsEntropy, keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             let group = Some(key.group_id().to_string());
             KeyAddedReport { role: "writer", id: key.writer.to_string(), file: Some(shown(&file)), group }
@@ -254,7 +256,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::KeeperKey| write_private(&file, &key.to_text());
-            let added = restorer.add_keeper(&SystemClock, &OsEntropy, keep).await;
+            let added = Membership::of(&restorer).add_keeper(&SystemClock, &OsEntropy, keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             KeyAddedReport {
                 role: "keeper",

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::pruning::{PruneReport, UnderWayLine};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::{PruneOptions, RunsUnderWay};
+use lifeboat_vault::{PruneOptions, RunsUnderWay, prune};
 
 /// Delete what no snapshot needs any more
 ///
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ui.warn("with a grace below 8 days a backup that runs now may fail and have to run again");
     }
     let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
-    let pruned = viewer.prune(&options, &OsEntropy, &ui.progress()).await?;
+    let pruned = prune(&viewer, &options, &OsEntropy, &ui.progress()).await?;
     let outcome = if pruned.held_back.is_empty() { Outcome::Done } else { Outcome::Negative };
     ui.report(&PruneReport {
         dry_run: args.dry_run,

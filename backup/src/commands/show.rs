@@ -2,6 +2,7 @@
 
 use lifeboat_report::snapshots::SnapshotReport;
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
+use lifeboat_vault::{Listing, OpenSnapshot};
 
 /// Show one snapshot
 ///
@@ -22,14 +23,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
-    let listing = viewer.snapshots().await?;
+    let listing = Listing::read(&viewer).await?;
     let snapshot = args.which.find(listing, restorer.as_ref(), &args.snapshot).await?;
     let snapshot = match restorer {
         Some(restorer) => {
-            let open = restorer.open_snapshot(snapshot).await?;
+            let open = OpenSnapshot::open(&restorer, snapshot).await?;
             describe::named_snapshot_line(open.snapshot(), &open.named_streams().await?)
         }
-        None => describe::snapshot_line(&viewer.whole(snapshot).await?),
+        None => describe::snapshot_line(&snapshot.whole(&viewer).await?),
     };
     ui.report(&SnapshotReport { snapshot });
     Ok(Outcome::Done)

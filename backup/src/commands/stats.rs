@@ -2,7 +2,7 @@
 
 use lifeboat_report::statistics::{CapturedLine, ObjectLine, StatisticsReport};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::Total;
+use lifeboat_vault::{Statistics, Total};
 
 /// Tell what a repository holds, and how much deduplication and compression save
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let (viewer, _) = args.keys.open_to_read(&args.repository).await?;
-    let statistics = viewer.statistics(&*ui.progress(), ui.cancellation()).await?;
+    let statistics = Statistics::read(&viewer, &*ui.progress(), ui.cancellation()).await?;
     let captured = |total: &Total| CapturedLine {
         snapshots: total.snapshots,
         items: total.items,

@@ -7,8 +7,8 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
 use lifeboat_vault::check::Checker;
 use lifeboat_vault::{
-    KeeperKey, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile, Repository,
-    RepositoryId, Restorer, VaultError, Viewer, WriterKey,
+    KeeperKey, Membership, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile,
+    Repository, RepositoryId, Restorer, VaultError, Viewer, WriterKey,
 };
 
 use crate::{Failure, RepositoryFlags, Ui, ask, passphrase, state_folder};
@@ -204,7 +204,7 @@ pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
 
 /// The passphrase of the recipient that has one, where there is one: a new data identity is wrapped to it as well.
 pub fn passphrase_for(restorer: &Restorer) -> Result<Option<Passphrase>, Failure> {
-    restorer.has_passphrase().then(|| passphrase::existing("the repository")).transpose()
+    Membership::of(restorer).has_passphrase().then(|| passphrase::existing("the repository")).transpose()
 }
 
 async fn open_with_identity(

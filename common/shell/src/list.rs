@@ -1,6 +1,7 @@
 //! `list`, which two of the programs have: the snapshots that a key shows.
 
 use crate::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
+use lifeboat_vault::Listing;
 
 /// Which snapshots are listed.
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ pub struct ListArgs {
 /// Lists them.
 pub async fn list(args: ListArgs, ui: &Ui) -> Result<Outcome, Failure> {
     let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
-    let listing = args.which.narrow(viewer.snapshots().await?, restorer.as_ref(), None).await?;
+    let listing = args.which.narrow(Listing::read(&viewer).await?, restorer.as_ref(), None).await?;
     let location = viewer.repository().location();
     let report = describe::snapshot_list(location, &listing, args.which.host.as_deref());
     ui.report(&report);

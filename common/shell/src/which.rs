@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use lifeboat_vault::{Listing, NamedStream, Restorer, Snapshot, StreamKind};
+use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, Restorer, Snapshot, StreamKind};
 
 use crate::Failure;
 
@@ -94,7 +94,7 @@ impl WhichFlags {
                 continue;
             }
             let id = *snapshot.id();
-            let streams = restorer.open_snapshot(snapshot).await?.named_streams().await?;
+            let streams = OpenSnapshot::open(restorer, snapshot).await?.named_streams().await?;
             let is_it =
                 |stream: &NamedStream| stream.origin.as_deref() == Some(wanted.as_os_str().as_bytes());
             if streams.iter().any(is_it) {

@@ -9,8 +9,8 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::text::printable;
 use lifeboat_store::StoreError;
 
+use crate::format::name::{BadName, TextTooLong};
 use crate::ids::{RepositoryId, WriterId};
-use crate::name::{BadName, TextTooLong};
 
 /// Why the vault could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -281,13 +281,15 @@ pub enum VaultError {
     /// The names in a writer's snapshots take more memory than a listing has room for.
     #[error(
         "of {count} older snapshots of host {writer} the tags and volumes are not listed: the names in its snapshots \
-         take more than {most} MiB", most = crate::summary::MOST_OF_A_WRITER >> 20
+         take more than {most} MiB", most = most_bytes >> 20
     )]
     TooMuchToList {
         /// Whose snapshots.
         writer: crate::ids::WriterId,
         /// Of how many they are left out.
         count: usize,
+        /// For how many bytes of a host's names there is room.
+        most_bytes: usize,
     },
     /// Several snapshots answer to the name.
     #[error("`{wanted}` could be any of {}", candidates.join(", "))]

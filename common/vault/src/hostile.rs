@@ -3,6 +3,7 @@
 
 mod claims;
 mod cost;
+pub(crate) mod crafted;
 mod hiding;
 mod kinds;
 mod statements;
@@ -21,22 +22,28 @@ use lifeboat_trust::key::SigningKey;
 use minicbor::Encode;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Viewer;
-use crate::check::{CheckOptions, Checker, Findings, ReadData, Shard};
-use crate::crafted::Crafted;
+use crate::backup::pipeline::PackSizes;
+use crate::backup::writer::{Committed, SnapshotOptions, SnapshotWriter, Stream};
+use crate::error::VaultError;
+use crate::format::condemnation::GRACE_DAYS;
+use crate::format::index::{FrameLocation, Locations, PackLocations};
+use crate::format::layout;
+use crate::format::manifest::{Consistency, StreamKind};
+use crate::format::pack::{Trailer, TrailerFrame, compress, seal_trailer};
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::hostile::crafted::Crafted;
 use crate::ids::{GroupId, RepositoryId, RunId, Signer};
-use crate::index::{FrameLocation, Locations, PackLocations};
-use crate::keeper_key::KeeperKey;
-use crate::key_file::WriterKey;
 use crate::keys::GroupView;
-use crate::layout;
-use crate::pack::{Trailer, TrailerFrame, compress, seal_trailer};
-use crate::prune::{PruneOptions, Pruned};
-use crate::repository::Repository;
-use crate::seal::Purpose;
-use crate::signed::{self, Pen, Place};
-use crate::snapshot::{Committed, SnapshotOptions, SnapshotWriter, Stream};
-use crate::{Consistency, FolderSource, GRACE_DAYS, PackSizes, StreamKind, TargetFolder, VaultError};
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::WriterKey;
+use crate::maintenance::check::{CheckOptions, Checker, Findings, ReadData, Shard};
+use crate::maintenance::prune::{PruneOptions, Pruned, prune};
+use crate::repository::access::Viewer;
+use crate::repository::open::Repository;
+use crate::restore::open::OpenSnapshot;
+use crate::snapshots::snapshot::Listing;
+use crate::tree::{FolderSource, TargetFolder};
 
 /// What a folder holds.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -60,10 +67,10 @@ impl Crafted {
     /// What a restore of a snapshot brings, and how many files it calls damaged.
     pub(crate) async fn bring_back(&self, id: &Sha256Digest) -> Result<(Files, usize), VaultError> {
         let restorer = self.restorer().await;
-        let listing = restorer.viewer().snapshots().await?;
+        let listing = Listing::read(restorer.viewer()).await?;
         let wanted = || VaultError::NoSuchSnapshot { wanted: id.to_string(), among: String::new() };
         let snapshot = listing.snapshots.into_iter().find(|s| s.id() == id).ok_or_else(wanted)?;
-        let open = restorer.open_snapshot(snapshot).await?;
+        let open = OpenSnapshot::open(&restorer, snapshot).await?;
         let target = tempfile::tempdir().unwrap();
         let to = TargetFolder::take(target.path())?;
         let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
@@ -96,7 +103,7 @@ impl Crafted {
 
     pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
         let options = PruneOptions { grace: SignedDuration::from_hours(24 * days), dry_run: false };
-        self.as_keeper(keeper).await.prune(&options, &OsEntropy, &silent()).await
+        prune(&self.as_keeper(keeper).await, &options, &OsEntropy, &silent()).await
     }
 
     /// Prunes, waits out the grace, and prunes twice more: whatever a first prune condemned is gone then.

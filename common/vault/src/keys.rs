@@ -9,6 +9,8 @@
 mod group;
 mod hybrid;
 mod identity;
+pub(crate) mod keeper_key;
+pub(crate) mod key_file;
 mod passphrase;
 mod plugin;
 mod recipient;

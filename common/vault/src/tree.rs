@@ -4,6 +4,7 @@ mod exclude;
 mod identity;
 mod metadata;
 mod patterns;
+pub mod source;
 mod target;
 mod walk;
 mod write;

@@ -140,7 +140,7 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 
 async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
     let restorer = args.keys.open_to_read(&args.repository).await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let snapshot = match args.snapshot.as_str() {
         "random" => {
             let listing = args.which.narrow(listing, Some(&restorer), None).await?;
@@ -148,7 +148,7 @@ async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
         }
         name => args.which.find(listing, Some(&restorer), name).await?,
     };
-    Ok(restorer.open_snapshot(snapshot).await?)
+    Ok(OpenSnapshot::open(&restorer, snapshot).await?)
 }
 
 /// Any snapshot with the same chance, so that old ones are rehearsed too.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lifeboat_report::signature::{Signature, StoredBundle};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, open_public_repository};
 use lifeboat_trust::bundle::Bundle;
-use lifeboat_vault::PREDICATE_TYPE;
+use lifeboat_vault::{ManifestChain, PREDICATE_TYPE};
 
 use crate::key::open_key;
 
@@ -40,13 +40,13 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let key = open_key(&args.key, ui)?;
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
-    let chain = repository.manifest_chain().await?;
+    let chain = ManifestChain::read(&repository).await?;
     let snapshot = chain.find(&args.snapshot, args.writer.as_deref())?;
     chain.check(snapshot.writer()).map_err(|broken| {
         Failure::refused(broken.to_string(), "do not vouch for it; find out who changed the repository")
     })?;
     let bundle = Bundle::sign_statement(snapshot.payload().to_vec(), &*key)?;
-    let object = repository.add_countersignature(snapshot, bundle.to_json()).await?;
+    let object = snapshot.add_countersignature(&repository, bundle.to_json()).await?;
     ui.report(&Signature {
         subject: format!("snapshot {}", snapshot.id()),
         digest: format!("sha256:{}", snapshot.id()),

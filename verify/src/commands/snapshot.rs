@@ -66,12 +66,12 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     let is_new_checkpoint = before.is_none();
     let repository = open_public_repository(&args.repository, args.root.as_deref(), ui).await?;
     let root = *repository.id();
-    let chain = repository.manifest_chain().await?;
+    let chain = ManifestChain::read(&repository).await?;
     let snapshot = chain.find(&args.snapshot, args.writer.as_deref())?;
     let asked = OfSnapshot { repository: root, snapshot: snapshot.id(), before };
     let mut report = judge_snapshot(&repository, &chain, snapshot, &asked, &policy).await?;
     if args.output.is_wanted() {
-        let objects = repository.public_objects(snapshot, MAX_EVIDENCE_BYTES).await?.ok_or_else(|| {
+        let objects = snapshot.public_objects(&repository, MAX_EVIDENCE_BYTES).await?.ok_or_else(|| {
             let most = MAX_EVIDENCE_BYTES >> 20;
             let said =
                 format!("what decides about the snapshot has more than {most} MiB, and no verdict holds it");
@@ -124,10 +124,10 @@ pub(crate) async fn judge_again(
     policy: &Policy,
 ) -> Result<Derived, Failure> {
     let repository = Repository::of_public_objects(objects, &asked.repository).await?;
-    let chain = repository.manifest_chain().await?;
+    let chain = ManifestChain::read(&repository).await?;
     let snapshot = chain.find(&asked.snapshot.to_string(), None)?;
     let report = judge_snapshot(&repository, &chain, snapshot, asked, policy).await?;
-    let objects = repository.public_objects(snapshot, u64::MAX).await?.unwrap_or_default();
+    let objects = snapshot.public_objects(&repository, u64::MAX).await?.unwrap_or_default();
     let item = |(name, bytes): (String, Bytes)| {
         let item = Item {
             place: name,
@@ -233,7 +233,7 @@ async fn judge_signers(
         });
     }
     let claim = Claim { subject: snapshot.part(), predicate_type: PredicateType::of_uri(PREDICATE_TYPE) };
-    for (object, bytes) in repository.countersignatures(snapshot).await? {
+    for (object, bytes) in snapshot.countersignatures(repository).await? {
         match judge(&bytes, &claim, policy) {
             Ok(found) if found.payload != snapshot.payload() => report.refused.push(RefusedBundle {
                 bundle: object,

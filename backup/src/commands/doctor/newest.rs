@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_report::backup::DoctorState;
-use lifeboat_vault::{Listing, Viewer, WriterId};
+use lifeboat_vault::{Listing, Members, Viewer, WriterId};
 
 use super::span;
 
@@ -23,7 +23,7 @@ pub(super) fn judge(
     let writers: Vec<WriterId> = if let Some(writer) = viewer.writer() {
         vec![writer]
     } else {
-        let writers = viewer.repository().roster().members().writers.into_iter();
+        let writers = Members::of(viewer.repository().roster()).writers.into_iter();
         writers.filter(|writer| writer.removed.is_none()).map(|writer| writer.id).collect()
     };
     let newest: Vec<Option<Newest<'_>>> = writers.iter().map(|writer| newest_of(listing, *writer)).collect();

@@ -6,7 +6,7 @@ use lifeboat_vault::{Listing, Members, Snapshot, Viewer, WriterId};
 
 /// Reads who is on the roster, and from the snapshots which host each writer is.
 pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
-    let listing = viewer.snapshots().await.unwrap_or_else(|error| {
+    let listing = Listing::read(viewer).await.unwrap_or_else(|error| {
         ui.warn(&format!("the snapshots cannot be read, so that no host is named: {error}"));
         Listing::default()
     });
@@ -14,7 +14,7 @@ pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
         ui.warn("some snapshots cannot be read; see `lifeboat-backup list`");
     }
     let Members { roster, recipients, writers, keepers, epoch, floor } =
-        viewer.repository().roster().members();
+        Members::of(viewer.repository().roster());
     KeyListReport {
         location: viewer.repository().location().to_owned(),
         roster,

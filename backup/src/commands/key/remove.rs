@@ -4,7 +4,7 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::KeyRemovedReport;
 use lifeboat_shell::{Failure, Ui, describe, passphrase_for};
-use lifeboat_vault::{Removed, Restorer, WriterId};
+use lifeboat_vault::{Listing, Members, Membership, Removed, Restorer, WriterId};
 
 use super::list::newest_of;
 use super::{ChangeArgs, Confirmation};
@@ -29,7 +29,7 @@ pub(super) struct RemoveArgs {
 
 pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
     let restorer = args.change.open().await?;
-    let consequence = match restorer.member(&args.id)? {
+    let consequence = match Membership::of(&restorer).member(&args.id)? {
         Removed::Writer(id, _) => of_writer(&restorer, id, args.last).await?,
         Removed::Recipient(id) => of_recipient(&restorer, &id),
         Removed::Keeper(id) => {
@@ -41,7 +41,7 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
         ui.confirm(&consequence, args.confirmation.yes)?;
     }
     let passphrase = passphrase_for(&restorer)?;
-    let removed = restorer
+    let removed = Membership::of(&restorer)
         .remove(&args.id, args.last, args.single_recipient, passphrase.as_ref(), &SystemClock, &OsEntropy)
         .await?;
     ui.report(&match removed {
@@ -53,7 +53,7 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
 }
 
 async fn of_writer(restorer: &Restorer, id: WriterId, last: Option<u64>) -> Result<String, Failure> {
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let whose = match newest_of(&listing, id) {
         Some(newest) => format!(
             "writer {id} of host {}, whose last snapshot is number {} of {:.0}",
@@ -68,7 +68,7 @@ async fn of_writer(restorer: &Restorer, id: WriterId, last: Option<u64>) -> Resu
 }
 
 fn of_recipient(restorer: &Restorer, id: &str) -> String {
-    let recipients = restorer.viewer().repository().roster().members().recipients;
+    let recipients = Members::of(restorer.viewer().repository().roster()).recipients;
     let kind = recipients.iter().find(|recipient| recipient.id == id).map(describe::listed_recipient);
     let kind = kind.map(|line| format!(" ({})", line.kind)).unwrap_or_default();
     format!(

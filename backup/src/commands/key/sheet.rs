@@ -7,7 +7,9 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::text::path_text;
 use lifeboat_report::sheet::{RecoverySheet, SettingLine, SheetStep, shell_word};
 use lifeboat_shell::{Failure, describe};
-use lifeboat_vault::{Listing, NamedStream, Restorer, Snapshot, StreamKind, VaultError, WriterId};
+use lifeboat_vault::{
+    Listing, Members, NamedStream, OpenSnapshot, Restorer, Snapshot, StreamKind, VaultError, WriterId,
+};
 
 use super::ListArgs;
 
@@ -28,8 +30,8 @@ pub(super) async fn write(args: &SheetArgs) -> Result<RecoverySheet, Failure> {
     let ListArgs { repository: flags, keys } = &args.list;
     let (viewer, restorer) = keys.open_to_read(flags).await?;
     let repository = viewer.repository();
-    let listing = viewer.snapshots().await?;
-    let writers = repository.roster().members().writers.into_iter();
+    let listing = Listing::read(&viewer).await?;
+    let writers = Members::of(repository.roster()).writers.into_iter();
     let removed = writers.filter(|writer| writer.removed.is_some()).map(|writer| writer.id).collect();
     let mut notes = Vec::new();
     if !listing.unreadable.is_empty() {
@@ -58,7 +60,11 @@ pub(super) async fn write(args: &SheetArgs) -> Result<RecoverySheet, Failure> {
             .map(|name| (*name).to_owned())
             .collect(),
         repository: repository.id().to_string(),
-        recipients: repository.roster().members().recipients.iter().map(describe::listed_recipient).collect(),
+        recipients: Members::of(repository.roster())
+            .recipients
+            .iter()
+            .map(describe::listed_recipient)
+            .collect(),
         steps: steps(&listing, &removed, restorer.as_ref()).await?,
         notes: notes.into_iter().map(str::to_owned).collect(),
         made_at: SystemClock.now(),
@@ -154,7 +160,7 @@ struct Folders {
 
 impl Folders {
     async fn of(restorer: &Restorer, snapshot: &Snapshot) -> Result<Self, Failure> {
-        let opened = restorer.open_snapshot(snapshot.clone()).await;
+        let opened = OpenSnapshot::open(restorer, snapshot.clone()).await;
         let opened = match opened {
             Ok(opened) => opened,
             Err(error @ VaultError::Store(_)) => return Err(error.into()),

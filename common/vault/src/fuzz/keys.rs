@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::stage::STAGE;
-use crate::keeper_key::KeeperKey;
-use crate::key_file::{RecoveryKeyFile, WriterKey};
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::{RecoveryKeyFile, WriterKey};
 use crate::keys::{GroupKeys, NoDialog, PluginDialog, Recipient, RecipientKind, index_key_from_cbor};
 
 /// What is wrapped of a group's keys, to a data recipient or to a keeper.

@@ -6,17 +6,17 @@ use minicbor::Encode;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE, WRITER};
-use crate::condemn::{Condemnation, Loss};
-use crate::frame::FRAME_SLOTS;
-use crate::frame_set::{FrameSet, MAX_FRAMES, RunFrames};
+use crate::format::condemnation::{Condemnation, Loss};
+use crate::format::frame::FRAME_SLOTS;
+use crate::format::frame_set::{FrameSet, MAX_FRAMES, RunFrames};
+use crate::format::index::{Contents, ContentsIndex, Locations};
+use crate::format::manifest::Part;
+use crate::format::pack::compress;
+use crate::format::registration::Registration;
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Body, Pen, Place, SignedObjectError};
 use crate::ids::{FrameName, Signer};
-use crate::index::{Contents, ContentsIndex, Locations};
-use crate::locate::Collector;
-use crate::manifest::Part;
-use crate::pack::compress;
-use crate::registration::Registration;
-use crate::seal::Purpose;
-use crate::signed::{self, Body, Pen, Place, SignedObjectError};
+use crate::repository::locate::Collector;
 
 /// A whole signed object of every kind; and, under a good seal and signature, what is compressed inside.
 pub fn signed_object(bytes: &[u8]) -> bool {

@@ -6,17 +6,17 @@ use lifeboat_core::Sha256Digest;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE};
-use crate::check::packs::{Opening, PackJob, examine};
-use crate::check::survey::Located;
-use crate::frame::{
+use crate::format::frame::{
     FRAME_SLOTS, MAX_BODY, MAX_SEALED_FRAME, OpenedFrame, PackKind, RawFrame, binding, context,
+};
+use crate::format::pack::{
+    PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
 };
 use crate::ids::{ChunkId, FrameName};
 use crate::keys::GroupView;
-use crate::pack::{
-    PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
-};
-use crate::repair::salvage::whole_frames;
+use crate::maintenance::check::packs::{Opening, PackJob, examine};
+use crate::maintenance::check::survey::Located;
+use crate::maintenance::repair::salvage::whole_frames;
 
 /// A whole pack as it lies in storage; and one whose trailer, under a good seal, is what follows the first `LBPE`.
 pub fn pack(bytes: &[u8]) -> bool {

@@ -5,20 +5,22 @@ use lifeboat_trust::dsse::{Envelope, IN_TOTO};
 
 use super::same_in_json;
 use super::stage::{GROUP, STAGE, WRITER};
+use crate::format::layout;
+use crate::format::manifest::{self, Place};
+use crate::format::object_name::Name;
+use crate::format::request::{self, Request};
+use crate::format::roster::{self, Roster};
 use crate::ids::Signer;
-use crate::layout;
-use crate::manifest::{self, Place};
-use crate::object_name::Name;
-use crate::pins::Pins;
-use crate::repository::{hash_of, marker_of, read_marker};
-use crate::request::{self, Request};
-use crate::roster::{self, Roster};
+use crate::maintenance::members::Members;
+use crate::repository::objects::hash_of;
+use crate::repository::open::{marker_of, read_marker};
+use crate::repository::pins::Pins;
 
 /// `lifeboat.json`.
 pub fn marker(bytes: &[u8]) -> bool {
     let Ok((_, repository)) = read_marker(bytes) else { return false };
     let (format, again) = read_marker(&marker_of(&repository)).expect("what was written is read");
-    assert_eq!((format, again), (crate::FORMAT_VERSION.into(), repository));
+    assert_eq!((format, again), (crate::format::FORMAT_VERSION.into(), repository));
     true
 }
 
@@ -31,7 +33,7 @@ pub fn roster(payload: &[u8]) -> bool {
     let again = Roster::verify(&roster.sign(&STAGE.key), &STAGE.repository, 0);
     assert_eq!(again.map(|again| again.number).ok(), Some(0));
     assert!(roster.key_of(Signer::Root).is_some_and(|root| root.id() == STAGE.repository));
-    assert_eq!(roster.members().writers.len(), roster.writers.len());
+    assert_eq!(Members::of(&roster).writers.len(), roster.writers.len());
     for writer in &roster.writers {
         let key = roster.key_of(Signer::Writer(writer.id));
         assert!(key.is_some(), "whoever is on a roster that was read has a key");
@@ -41,7 +43,7 @@ pub fn roster(payload: &[u8]) -> bool {
         assert!(key.is_some(), "whoever is on a roster that was read has a key");
         let group = crate::ids::GroupId::from_bytes([0; 16]);
         let may_condemn =
-            roster.believes(crate::authority::Word::Condemned, group, Signer::Keeper(keeper.id));
+            roster.believes(crate::format::authority::Word::Condemned, group, Signer::Keeper(keeper.id));
         assert!(keeper.removed.is_none() || may_condemn.is_none());
     }
     true

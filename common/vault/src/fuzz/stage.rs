@@ -8,10 +8,11 @@ use lifeboat_core::random::Entropy;
 use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
+use crate::format::floor::Floor;
+use crate::format::roster::{Epoch, Keeper, Roster, RosterRecipient, Writer, key_text};
+use crate::format::seal::SealKey;
 use crate::ids::{GroupId, KeeperId, RepositoryId, RunId, WriterId};
 use crate::keys::{self, GroupKeys, Identity};
-use crate::roster::{Epoch, Floor, Keeper, Roster, RosterRecipient, Writer, key_text};
-use crate::seal::SealKey;
 
 pub(super) const WRITER: WriterId = WriterId::from_bytes([0x11; 16]);
 pub(super) const KEEPER: KeeperId = KeeperId::from_bytes([0x22; 16]);
@@ -61,7 +62,7 @@ impl Stage {
         let public = key_text(key.verification_key());
         let text = recipient.as_str().to_owned();
         let roster = Roster {
-            format: crate::FORMAT_VERSION,
+            format: crate::format::FORMAT_VERSION,
             repository,
             number: 0,
             previous: None,

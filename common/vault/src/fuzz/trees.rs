@@ -2,9 +2,9 @@
 
 use super::decoded;
 use super::stage::RUN;
-use crate::item::{Item, ItemKind, has_holes, holes_of, path_order};
-use crate::item_records::ItemRecords;
-use crate::memory::Entry;
+use crate::backup::file_cache::Entry;
+use crate::format::item::{Item, ItemKind, has_holes, holes_of, path_order};
+use crate::format::item_records::ItemRecords;
 use crate::tree::Patterns;
 
 /// An item stream.

@@ -9,24 +9,26 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::silent;
 
 use super::{Files, Member, files, located, noise};
-use crate::GRACE_DAYS;
-use crate::check::{CheckOptions, DamageKind, ReadData, Shard};
-use crate::crafted::{Crafted, Taken, keeper_pen};
-use crate::frame::MIN_SEALED_FRAME;
+use crate::backup::register::register;
+use crate::format::condemnation::GRACE_DAYS;
+use crate::format::floor::Floor;
+use crate::format::frame::MIN_SEALED_FRAME;
+use crate::format::index::{FrameLocation, Locations, PackLocations};
+use crate::format::layout;
+use crate::format::manifest::RunRecord;
+use crate::format::pack::TrailerFrame;
+use crate::format::run_end::RunEnd;
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::hostile::crafted::{Crafted, Taken, keeper_pen};
 use crate::ids::{RunId, Signer};
-use crate::index::{FrameLocation, Locations, PackLocations};
-use crate::keeper_key::KeeperKey;
-use crate::key_file::WriterKey;
 use crate::keys::GroupView;
-use crate::layout;
-use crate::manifest::RunRecord;
-use crate::pack::TrailerFrame;
-use crate::registration::register;
-use crate::repair::RepairOptions;
-use crate::roster::Floor;
-use crate::run_end::RunEnd;
-use crate::seal::Purpose;
-use crate::signed::{self, Pen, Place};
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::WriterKey;
+use crate::maintenance::check::{CheckOptions, DamageKind, ReadData, Shard};
+use crate::maintenance::repair::RepairOptions;
+use crate::restore::open::OpenSnapshot;
+use crate::snapshots::snapshot::Listing;
 
 /// Who makes the claims.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -281,8 +283,8 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
         let scene = scene(Who::Neighbour).await;
         let crafted = &scene.crafted;
         let restorer = crafted.restorer().await;
-        let listing = restorer.viewer().snapshots().await.unwrap();
-        let opened = restorer.open_snapshot(listing.snapshots[0].clone()).await.unwrap();
+        let listing = Listing::read(restorer.viewer()).await.unwrap();
+        let opened = OpenSnapshot::open(&restorer, listing.snapshots[0].clone()).await.unwrap();
         let right = opened.part().runs[0].clone();
         let wrong = RunRecord { commitment: [9; 32], ..right.clone() };
         let mut previous = scene.of_neighbour;

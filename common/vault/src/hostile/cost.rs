@@ -16,33 +16,36 @@ use minicbor::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::{Member, files};
-use crate::access::Viewer;
-use crate::check::{CheckOptions, Checker, ReadData, Shard};
-use crate::condemn::{Condemnation, Loss, MOST_OBJECTS};
-use crate::crafted::{Crafted, recovery_key};
-use crate::frame::MIN_SEALED_FRAME;
-use crate::frame_set::RunFrames;
-use crate::ids::{ChunkId, RunId, WriterId, to_cbor};
-use crate::index::{
+use crate::error::VaultError;
+use crate::format::FORMAT_VERSION;
+use crate::format::condemnation::{Condemnation, Loss, MOST_OBJECTS};
+use crate::format::floor::Floor;
+use crate::format::frame::MIN_SEALED_FRAME;
+use crate::format::frame_set::RunFrames;
+use crate::format::index::{
     CONTENTS_CHUNKS, Contents, FrameContents, FrameLocation, Locations, PackLocations, RunContents,
     split_contents,
 };
-use crate::keeper_key::KeeperKey;
-use crate::key_file::WriterKey;
+use crate::format::layout::{self, cap};
+use crate::format::manifest::{self, MOST_STREAMS, Part, Predicate, RunRecord, Seen, StreamRecord};
+use crate::format::name::MAX_NAME;
+use crate::format::pack::{MAX_PLAIN, compress};
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::hostile::crafted::{Crafted, recovery_key};
+use crate::ids::{ChunkId, RunId, WriterId, to_cbor};
 use crate::keys::GroupView;
-use crate::layout::{self, cap};
-use crate::manifest::{self, MOST_STREAMS, Part, Predicate, RunRecord, Seen, StreamRecord};
-use crate::name::MAX_NAME;
-use crate::pack::{MAX_PLAIN, compress};
-use crate::pins::PinFile;
-use crate::prune::PruneOptions;
-use crate::repository::Repository;
-use crate::restorer::Restorer;
-use crate::roster::Floor;
-use crate::seal::Purpose;
-use crate::signed::{self, Pen, Place};
-use crate::view::Snapshot;
-use crate::{FORMAT_VERSION, TargetFolder, VaultError};
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::WriterKey;
+use crate::maintenance::check::{CheckOptions, Checker, ReadData, Shard};
+use crate::maintenance::prune::{PruneOptions, prune};
+use crate::repository::access::Viewer;
+use crate::repository::open::Repository;
+use crate::repository::pins::PinFile;
+use crate::repository::restorer::Restorer;
+use crate::restore::open::OpenSnapshot;
+use crate::snapshots::snapshot::{Listing, Snapshot};
+use crate::tree::TargetFolder;
 
 const MIB: u64 = 1 << 20;
 
@@ -154,7 +157,7 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
     let repository =
         || async { Repository::open(open().await.unwrap(), &writer.repository, PinFile::none()).await };
     match verb {
-        "list" => drop(Viewer::for_keeper(repository().await?, &keeper).await?.snapshots().await?),
+        "list" => drop(Listing::read(&Viewer::for_keeper(repository().await?, &keeper).await?).await?),
         "check" => {
             let viewer = Viewer::for_keeper(repository().await?, &keeper).await?;
             let checker = Checker::new(viewer, silent(), CancellationToken::new());
@@ -163,16 +166,16 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
         "prune" => {
             let viewer = Viewer::for_keeper(repository().await?, &keeper).await?;
             let options = PruneOptions { grace: SignedDuration::from_hours(24 * 8), dry_run: true };
-            viewer.prune(&options, &OsEntropy, &silent()).await?;
+            prune(&viewer, &options, &OsEntropy, &silent()).await?;
         }
         "restore" => {
             let key = recovery_key(&read("recovery.key"));
             let restorer = Restorer::open(open().await.unwrap(), &key, None, |_| PinFile::none()).await?;
-            let listing = restorer.viewer().snapshots().await?;
+            let listing = Listing::read(restorer.viewer()).await?;
             // The newest honest one of the group that is attacked, which needs both of its runs.
             let is_it = |snapshot: &Snapshot| snapshot.writer() == writer.writer && snapshot.sequence() == 1;
             let snapshot = listing.snapshots.into_iter().find(is_it).unwrap();
-            let open = restorer.open_snapshot(snapshot).await?;
+            let open = OpenSnapshot::open(&restorer, snapshot).await?;
             let target = tempfile::tempdir().unwrap();
             let to = TargetFolder::take(target.path())?;
             open.restore(0, to, &silent(), &CancellationToken::new()).await?;

@@ -3,11 +3,11 @@
 
 use super::claims::{Scene, What, Who, attack, remove, scene};
 use super::located;
-use crate::index::FrameLocation;
-use crate::layout;
-use crate::locate::FramePlace;
-use crate::pack::TrailerFrame;
-use crate::repair::RepairOptions;
+use crate::format::index::FrameLocation;
+use crate::format::layout;
+use crate::format::pack::TrailerFrame;
+use crate::maintenance::repair::RepairOptions;
+use crate::repository::locate::FramePlace;
 
 /// How the claims of the hosts themselves come to count for nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,20 +8,21 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 
 use super::{Files, Member, files, located, noise};
-use crate::FORMAT_VERSION;
-use crate::check::ReadData;
-use crate::condemn::{Condemnation, Loss};
-use crate::crafted::Crafted;
-use crate::frame_set::RunFrames;
+use crate::format::condemnation::{Condemnation, Loss};
+use crate::format::floor::Floor;
+use crate::format::frame_set::RunFrames;
+use crate::format::index::{Contents, FrameContents, FrameLocation, RunContents};
+use crate::format::registration::Registration;
+use crate::format::seal::Purpose;
+use crate::format::{FORMAT_VERSION, layout};
+use crate::hostile::crafted::Crafted;
 use crate::ids::{ChunkId, RunId, Signer, WriterId};
-use crate::index::{Contents, FrameContents, FrameLocation, RunContents};
-use crate::keeper_key::KeeperKey;
-use crate::key_file::WriterKey;
 use crate::keys::GroupView;
-use crate::layout;
-use crate::registration::Registration;
-use crate::roster::Floor;
-use crate::seal::Purpose;
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::WriterKey;
+use crate::maintenance::check::ReadData;
+use crate::maintenance::forget::forget;
+use crate::snapshots::snapshot::Listing;
 
 /// Three hosts of two groups, each with what it has backed up.
 pub(super) struct Scene {
@@ -75,7 +76,7 @@ fn contents(run: RunId, ordinal: u32, chunks: Vec<ChunkId>, commitment: u8) -> C
 fn locations(
     target: &Target,
     noise_pack: (Sha256Digest, u64),
-) -> Vec<(&'static str, crate::index::Locations)> {
+) -> Vec<(&'static str, crate::format::index::Locations)> {
     let Target { run, frame, pack } = target;
     let at = |offset, length| FrameLocation { offset, length, ..*frame };
     let of = |pack, frames| located(*run, pack, frames);
@@ -225,16 +226,16 @@ async fn survives(scene: &Scene, when: &str) {
     let check = async |viewer| crafted.check(viewer, ReadData::All).await;
     check(crafted.as_keeper(keeper).await).await.unwrap_or_else(|error| panic!("{when}: {error}"));
     check(crafted.as_writer(&crafted.writer).await).await.unwrap_or_else(|e| panic!("{when}: {e}"));
-    let listing = crafted.as_keeper(keeper).await.snapshots().await.unwrap();
+    let listing = Listing::read(&crafted.as_keeper(keeper).await).await.unwrap();
     for id in committed.keys() {
         assert!(listing.snapshots.iter().any(|snapshot| snapshot.id() == id), "{when}: {id} is not listed");
     }
     crafted.assert_all_come_back(committed, when).await;
     // The other group loses its oldest snapshot, as its host asks.
     let writer = crafted.as_writer(other).await;
-    let own = writer.snapshots().await.unwrap();
+    let own = Listing::read(&writer).await.unwrap();
     let oldest = &own.snapshots[0];
-    writer.forget(&[oldest], &crafted.clock, false).await.unwrap();
+    forget(&writer, &[oldest], &crafted.clock, false).await.unwrap();
     let left: BTreeMap<_, _> = committed
         .iter()
         .filter(|(id, _)| *id != oldest.id())

@@ -8,13 +8,14 @@ use lifeboat_core::Sha256Digest;
 
 use super::kinds::{Scene, scene};
 use super::{files, noise};
-use crate::GRACE_DAYS;
-use crate::check::ReadData;
-use crate::crafted::{Crafted, Taken, pen};
+use crate::format::condemnation::GRACE_DAYS;
+use crate::format::layout::{self, cap};
+use crate::hostile::crafted::{Crafted, Taken, pen};
 use crate::ids::Signer;
-use crate::key_file::WriterKey;
-use crate::layout::{self, cap};
-use crate::repair::RepairOptions;
+use crate::keys::key_file::WriterKey;
+use crate::maintenance::check::ReadData;
+use crate::maintenance::repair::RepairOptions;
+use crate::snapshots::snapshot::Listing;
 
 /// The same writer with another's signing key.
 fn forged(key: &WriterKey, by: &WriterKey) -> WriterKey {
@@ -151,7 +152,7 @@ async fn no_roster_that_the_root_did_not_sign_counts() {
             let (number, bytes) = newest_roster(crafted).await;
             crafted.faults.plant(&layout::roster(number + ahead), forge(&bytes));
             let when = format!("roster {ahead} ahead: {what}");
-            match crafted.open_with(crate::pins::PinFile::none()).await {
+            match crafted.open_with(crate::repository::pins::PinFile::none()).await {
                 Ok(opened) => {
                     assert_eq!(opened.roster.number, number, "{when}");
                     // It may be a damaged one that says who was removed since.
@@ -173,7 +174,7 @@ async fn a_manifest_that_names_anothers_part_costs_nobody_else() {
         let scene = scene().await;
         let Scene { crafted, other, neighbour, keeper, committed, ids, .. } = &scene;
         let (attacker, last) = if is_of_other_group { (other, 1) } else { (neighbour, 0) };
-        let listing = crafted.as_keeper(keeper).await.snapshots().await.unwrap();
+        let listing = Listing::read(&crafted.as_keeper(keeper).await).await.unwrap();
         let victim = ids[&(crafted.writer.writer, 0)];
         let part = listing.snapshots.iter().find(|snapshot| *snapshot.id() == victim).unwrap().manifest.part;
         let previous = Some(ids[&(attacker.writer, last)]);

@@ -5,9 +5,9 @@ use lifeboat_core::random::Entropy;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::format::roster::Group;
+use crate::format::seal::SealKey;
 use crate::ids::{GroupId, from_cbor, to_cbor};
-use crate::roster::Group;
-use crate::seal::SealKey;
 
 /// The keys of one group of hosts that deduplicate against each other.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::random::Entropy;
 
 use super::{Passphrase, hybrid, passphrase, plugin};
-use crate::VaultError;
+use crate::error::VaultError;
 
 /// The longest recipient that is read, in bytes. An RSA key of 16,384 bits and a long comment stay below it.
 const MAX_TEXT: usize = 8 << 10;

@@ -11,7 +11,7 @@ use lifeboat_core::random::OsEntropy;
 use proptest::prelude::*;
 
 use super::*;
-use crate::VaultError;
+use crate::error::VaultError;
 
 const HYBRID_KEY: &str = include_str!("golden/hybrid.key");
 const X25519_KEY: &str = include_str!("golden/x25519.key");

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::item::{Item, ItemKind, Xattr};
+use crate::format::item::{Item, ItemKind, Xattr};
 
 /// The largest value of an attribute on Linux, in bytes.
 const MAX_XATTR: usize = 64 << 10;
@@ -198,7 +198,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-    use crate::item::tests::file;
+    use crate::format::item::tests::file;
 
     #[test]
     fn a_program_whose_owner_cannot_be_set_does_not_run_as_another() {

@@ -8,8 +8,8 @@ use rustix::fs::{AtFlags, CWD, Dir, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use super::metadata::remove_acls;
-use crate::VaultError;
-use crate::name::check_name;
+use crate::error::VaultError;
+use crate::format::name::check_name;
 
 /// How folders are opened: as folders only, and never through a link.
 pub(super) const OPEN_FOLDER: OFlags =
@@ -190,7 +190,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
-    use crate::name::tests::bad_names;
+    use crate::format::name::tests::bad_names;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 
 use super::exclude::{CACHE_TAG, Excludes};
 use super::metadata::{item_of, read_xattrs};
-use crate::VaultError;
-use crate::item::{Device, ItemKind, Segment};
-use crate::source::{Body, Fingerprint, Found, Layout, Source, Unreadable};
+use crate::error::VaultError;
+use crate::format::item::{Device, ItemKind, Segment};
+use crate::tree::source::{Body, Fingerprint, Found, Layout, Source, Unreadable};
 
 /// A folder of this machine as a source.
 pub struct FolderSource {

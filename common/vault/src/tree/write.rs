@@ -14,8 +14,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use super::identity::{Identity, exchanged};
 use super::metadata::{Owned, apply};
 use super::target::{OPEN_FOLDER, TargetFolder};
-use crate::VaultError;
-use crate::item::{Item, ItemKind};
+use crate::error::VaultError;
+use crate::format::item::{Item, ItemKind};
 
 /// The folders that were made, by their paths.
 type MadeFolders = Arc<RwLock<HashMap<Vec<u8>, Identity>>>;

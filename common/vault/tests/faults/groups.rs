@@ -6,7 +6,9 @@ use std::sync::Arc;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{KeeperKey, NoDialog, PluginDialog, RecoveryKeyFile, VaultError, WriterKey};
+use lifeboat_vault::{
+    KeeperKey, Listing, Membership, NoDialog, PluginDialog, RecoveryKeyFile, VaultError, WriterKey,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -24,7 +26,9 @@ async fn yard() -> (Yard, Arc<WriterKey>, KeeperKey) {
     let mut yard = Yard::new().await;
     let one = Arc::clone(&yard.writer);
     let restorer = yard.restorer().await.unwrap();
-    let two = Arc::new(restorer.add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap());
+    let two = Arc::new(
+        Membership::of(&restorer).add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
+    );
     let keeper = yard.add_keeper().await;
     for seed in 0..2 {
         yard.snapshot_by(&one, &files(seed)).await.unwrap();
@@ -46,7 +50,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         let yard = yard.fork();
         flip(&yard, &entry.key);
         let restorer = yard.restorer().await.unwrap();
-        let listing = restorer.viewer().snapshots().await.unwrap();
+        let listing = Listing::read(restorer.viewer()).await.unwrap();
         let (of_two, of_one): (Vec<_>, Vec<_>) =
             listing.snapshots.into_iter().partition(|snapshot| snapshot.writer() == two.writer);
         assert_eq!(of_one.len(), 1);
@@ -79,7 +83,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         let root = Checker::with_recovery_key(restorer, key, silent(), CancellationToken::new());
         let repaired = root.repair(RepairOptions::default(), &yard.clock).await.unwrap();
         let is_open =
-            yard.restorer().await.unwrap().viewer().snapshots().await.unwrap().unreadable.is_empty();
+            Listing::read(yard.restorer().await.unwrap().viewer()).await.unwrap().unreadable.is_empty();
         if is_open {
             assert_eq!(repaired.remaining.len(), 0, "{repaired:?}");
         }
@@ -87,7 +91,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         let repository = yard.repository().await.unwrap();
         let host = Checker::with_writer_key(repository, &two, silent(), CancellationToken::new()).unwrap();
         host.repair(RepairOptions::default(), &yard.clock).await.unwrap();
-        let listing = yard.restorer().await.unwrap().viewer().snapshots().await.unwrap();
+        let listing = Listing::read(yard.restorer().await.unwrap().viewer()).await.unwrap();
         assert!(listing.unreadable.is_empty() && listing.snapshots.len() == 2, "{:?}", listing.unreadable);
     }
     assert_eq!((closed_to_root, closed_to_keeper), (1, 1), "each key was tried");
@@ -113,13 +117,19 @@ async fn members_are_added_and_the_epoch_goes_on_while_a_group_is_closed() {
         flip(&yard, &entry.key);
     }
     let restorer = yard.restorer().await.unwrap();
-    let refused = restorer.add_writer(Some(group), &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap_err();
+    let refused = Membership::of(&restorer)
+        .add_writer(Some(group), &yard.clock, &OsEntropy, |_| Ok(()))
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains(&group.to_string()), "{refused}");
-    yard.restorer().await.unwrap().add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    Membership::of(&yard.restorer().await.unwrap())
+        .add_writer(None, &yard.clock, &OsEntropy, |_| Ok(()))
+        .await
+        .unwrap();
     let keeper = yard.add_keeper().await;
     let pruned = yard.prune(&keeper, 0).await.unwrap();
     assert!(pruned.deleted_objects > 0 && pruned.held_back.len() == 1, "{pruned:?}");
-    yard.restorer().await.unwrap().rotate(None, &yard.clock, &OsEntropy).await.unwrap();
-    let listing = yard.restorer().await.unwrap().viewer().snapshots().await.unwrap();
+    Membership::of(&yard.restorer().await.unwrap()).rotate(None, &yard.clock, &OsEntropy).await.unwrap();
+    let listing = Listing::read(yard.restorer().await.unwrap().viewer()).await.unwrap();
     assert_eq!(listing.snapshots.len(), 1);
 }

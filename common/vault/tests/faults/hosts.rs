@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
-use lifeboat_vault::{PinFile, Repository, VaultError, Viewer};
+use lifeboat_vault::{Listing, Membership, PinFile, Repository, VaultError, Viewer};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -32,7 +32,8 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
     let mut one = Yard::new().await;
     let group = one.writer.group_id();
     let restorer = one.restorer().await.unwrap();
-    let second = restorer.add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    let second =
+        Membership::of(&restorer).add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
     let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
     let mut two = one.elsewhere();
     // Neither manifest is stored before both runs have stored all the rest.
@@ -96,7 +97,7 @@ async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_b
         let pins = PinFile::in_state_folder(yard.home.path(), &yard.writer.repository);
         let repository = Repository::open(yard.store(), &yard.writer.repository, pins.clone()).await.unwrap();
         let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
-        let listing = viewer.snapshots().await.unwrap();
+        let listing = Listing::read(&viewer).await.unwrap();
         assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
         assert_eq!(listing.snapshots.len(), 2);
         (committed, pins)
@@ -110,7 +111,7 @@ async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_b
         let found_out = match opened {
             Ok(repository) => {
                 let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
-                match viewer.snapshots().await {
+                match Listing::read(&viewer).await {
                     Ok(listing) => listing.unreadable,
                     Err(error) => vec![error],
                 }

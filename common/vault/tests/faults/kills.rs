@@ -9,7 +9,10 @@ use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Operation, Rule};
 use lifeboat_testkit::{FakeClock, FaultStore};
 use lifeboat_vault::check::Checker;
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{Copier, CopyOptions, Floor, NewRepository, PinFile, Repository, VaultError};
+use lifeboat_vault::{
+    Copier, CopyOptions, Floor, Listing, Membership, NewRepository, OpenSnapshot, PinFile, Repository,
+    VaultError, forget,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -74,13 +77,13 @@ async fn forgetting_may_die_anywhere() {
     let yard = yard().await;
     die_everywhere(&yard, "a forget", async |yard| {
         let viewer = yard.as_writer(&yard.writer.clone()).await?;
-        let listing = viewer.snapshots().await?;
+        let listing = Listing::read(&viewer).await?;
         // Once it was asked for, the snapshot may be gone, also where the answer was lost.
         let chosen: Vec<_> = listing.snapshots.iter().filter(|s| s.sequence() == 0).collect();
         for snapshot in &chosen {
             yard.committed.remove(snapshot.id());
         }
-        viewer.forget(&chosen, &yard.clock, false).await.map(drop)
+        forget(&viewer, &chosen, &yard.clock, false).await.map(drop)
     })
     .await;
 }
@@ -90,15 +93,18 @@ async fn changing_the_roster_may_die_anywhere() {
     let yard = yard().await;
     die_everywhere(&yard, "adding a writer", async |yard| {
         let restorer = yard.restorer().await?;
-        restorer.add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+        Membership::of(&restorer).add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
     })
     .await;
     die_everywhere(&yard, "adding a keeper", async |yard| {
-        yard.restorer().await?.add_keeper(&yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+        Membership::of(&yard.restorer().await?)
+            .add_keeper(&yard.clock, &OsEntropy, |_| Ok(()))
+            .await
+            .map(drop)
     })
     .await;
     die_everywhere(&yard, "rotating", async |yard| {
-        yard.restorer().await?.rotate(None, &yard.clock, &OsEntropy).await.map(drop)
+        Membership::of(&yard.restorer().await?).rotate(None, &yard.clock, &OsEntropy).await.map(drop)
     })
     .await;
 }
@@ -150,9 +156,9 @@ async fn making_a_repository_may_die_anywhere() {
 /// Copies the newest snapshot of one repository into another, unless it is there.
 async fn copy_newest(from: &Yard, to: &mut Yard) -> Result<(), VaultError> {
     let restorer = from.restorer().await?;
-    let newest = restorer.viewer().snapshots().await?.find("latest", None)?;
+    let newest = Listing::read(restorer.viewer()).await?.find("latest", None)?;
     let files = from.committed[newest.id()].clone();
-    let source = restorer.open_snapshot(newest).await?;
+    let source = OpenSnapshot::open(&restorer, newest).await?;
     let options = CopyOptions {
         compression_level: 1,
         threads: 2,

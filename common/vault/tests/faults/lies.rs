@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lifeboat_testkit::fault_store::{Fault, Operation, Rule};
 use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
-use lifeboat_vault::{GRACE_DAYS, KeeperKey, VaultError};
+use lifeboat_vault::{GRACE_DAYS, KeeperKey, Listing, VaultError};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -43,7 +43,7 @@ async fn check(yard: &Yard, keeper: &KeeperKey) -> Result<usize, VaultError> {
 /// Restores everything that is listed. What comes back is right or is said to be missing; gives how many came whole.
 async fn restore_or_say(yard: &Yard, when: &str) -> Result<usize, VaultError> {
     let restorer = yard.restorer().await?;
-    let listing = restorer.viewer().snapshots().await?;
+    let listing = Listing::read(restorer.viewer()).await?;
     let mut whole = 0;
     for snapshot in listing.snapshots {
         let id = *snapshot.id();

@@ -8,7 +8,9 @@ use futures::future::{Either, select};
 use jiff::SignedDuration;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
-use lifeboat_vault::{GRACE_DAYS, KeeperKey, LEASE_DAYS, SnapshotWriter, VaultError, WriterKey};
+use lifeboat_vault::{
+    GRACE_DAYS, KeeperKey, LEASE_DAYS, Listing, Membership, SnapshotWriter, VaultError, WriterKey,
+};
 
 use crate::yard::{DAY, Files, Yard, days, files, noise, silent};
 
@@ -217,7 +219,9 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
     let mut yard = Yard::new().await;
     let writer = Arc::clone(&yard.writer);
     let restorer = yard.restorer().await.unwrap();
-    let other = Arc::new(restorer.add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap());
+    let other = Arc::new(
+        Membership::of(&restorer).add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
+    );
     for seed in 0..3 {
         yard.snapshot_by(&writer, &files(seed)).await.unwrap();
         yard.snapshot_by(&other, &files(seed)).await.unwrap();
@@ -375,7 +379,7 @@ async fn two_prunes_at_once_hurt_nothing() {
 /// How many requests a restore of the newest snapshot sends for packs, and how many bytes come.
 async fn cost_of_a_restore(yard: &Yard) -> (usize, u64) {
     let restorer = yard.restorer().await.unwrap();
-    let newest = restorer.viewer().snapshots().await.unwrap().find("latest", None).unwrap();
+    let newest = Listing::read(restorer.viewer()).await.unwrap().find("latest", None).unwrap();
     yard.faults.clear_log();
     let (damaged, _) = yard.restore(&restorer, newest).await.unwrap();
     assert_eq!(damaged, Vec::<String>::new());

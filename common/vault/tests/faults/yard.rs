@@ -16,9 +16,10 @@ use lifeboat_testkit::{FakeClock, FaultStore};
 pub(crate) use lifeboat_testkit::{noise, silent};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
-    Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, NewRepository, PackSizes, PinFile,
-    PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, Snapshot, SnapshotOptions, SnapshotWriter,
-    Stream, StreamKind, TargetFolder, VaultError, Viewer, WriterKey,
+    Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, Listing, Membership, NewRepository,
+    OpenSnapshot, PackSizes, PinFile, PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, Snapshot,
+    SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder, VaultError, Viewer, WriterKey, forget,
+    prune,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -122,7 +123,7 @@ impl Yard {
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
         let restorer = self.restorer().await.unwrap();
-        restorer.add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer).add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }
 
     pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Viewer, VaultError> {
@@ -214,18 +215,18 @@ impl Yard {
     pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
         let grace = jiff::SignedDuration::from_hours(24 * days);
         let options = PruneOptions { grace, dry_run: false };
-        self.as_keeper(keeper).await?.prune(&options, &OsEntropy, &silent()).await
+        prune(&self.as_keeper(keeper).await?, &options, &OsEntropy, &silent()).await
     }
 
     /// Forgets all but the newest `keep` snapshots of every writer.
     pub(crate) async fn forget_all_but(&mut self, viewer: &Viewer, keep: u32) -> Result<(), VaultError> {
-        let listing = viewer.snapshots().await?;
+        let listing = Listing::read(viewer).await?;
         assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
         let rules = lifeboat_vault::Rules { last: keep, ..Default::default() };
         let reasons = lifeboat_vault::apply_rules(&rules, &listing.snapshots);
         let chosen = listing.snapshots.iter().zip(reasons).filter(|(_, reasons)| reasons.is_empty());
         let chosen: Vec<_> = chosen.map(|(snapshot, _)| snapshot).collect();
-        let asked = viewer.forget(&chosen, &self.clock, false).await?;
+        let asked = forget(viewer, &chosen, &self.clock, false).await?;
         for (snapshot, asked) in chosen.iter().zip(asked) {
             assert_eq!(asked, Asked::Forgotten);
             self.committed.remove(snapshot.id());
@@ -236,7 +237,8 @@ impl Yard {
     /// Every snapshot that is listed must come back as it was committed, and every committed one must be listed.
     pub(crate) async fn see_that_all_restores(&self, when: &str) {
         let restorer = self.restorer().await.unwrap_or_else(|error| panic!("{when}: {error}"));
-        let listing = restorer.viewer().snapshots().await.unwrap_or_else(|error| panic!("{when}: {error}"));
+        let listing =
+            Listing::read(restorer.viewer()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         assert!(listing.unreadable.is_empty(), "{when}: {:?}", listing.unreadable);
         for id in self.committed.keys() {
             assert!(listing.snapshots.iter().any(|s| s.id() == id), "{when}: {id} is not listed");
@@ -263,7 +265,7 @@ impl Yard {
     /// What a restore of one snapshot, by its id or as `latest`, brings back.
     pub(crate) async fn bring_back(&self, wanted: &str) -> (Vec<String>, Files) {
         let restorer = self.restorer().await.unwrap();
-        let snapshot = restorer.viewer().snapshots().await.unwrap().find(wanted, None).unwrap();
+        let snapshot = Listing::read(restorer.viewer()).await.unwrap().find(wanted, None).unwrap();
         self.restore(&restorer, snapshot).await.unwrap()
     }
 
@@ -274,7 +276,7 @@ impl Yard {
         snapshot: Snapshot,
     ) -> Result<(Vec<String>, Files), VaultError> {
         let target = tempfile::tempdir_in(self.home.path()).unwrap();
-        let open = restorer.open_snapshot(snapshot).await?;
+        let open = OpenSnapshot::open(restorer, snapshot).await?;
         let to = TargetFolder::take(target.path())?;
         let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
         let damaged = restored.damaged.iter().map(|damaged| format!("{damaged:?}")).collect();

@@ -1,0 +1,382 @@
+//! What a host remembers of its last snapshot, so that unchanged files are not read again.
+//!
+//! It holds keyed hashes of paths and of stat fields, and frame references: nothing that could be read back as a path
+//! or as content. It is sealed under a key that only this writer has and bound to the snapshot that it remembers; one
+//! that is damaged, or of another snapshot, is set aside, which costs a reread and no upload.
+//!
+//! Beside it lies what a run under way has stored for good: blocks of the same entries, appended whenever packs and
+//! their index objects have landed. The run after one that was killed takes them up and does not read those files
+//! again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::limits::read_file_capped;
+use lifeboat_core::private_folder;
+use minicbor::{Decode, Encode};
+use roaring::RoaringBitmap;
+
+use crate::error::VaultError;
+use crate::format::item::{Content, Item, Segment};
+use crate::format::pack::{compress, decompress};
+use crate::format::seal::{Binding, Purpose, SealKey};
+use crate::ids::{RepositoryId, RunId, from_cbor, to_cbor};
+use crate::keys::key_file::WriterKey;
+use crate::tree::source::Fingerprint;
+
+/// The largest memory that is read, in bytes.
+const MAX_FILE: u64 = 2 << 30;
+/// The most that a memory, or a block of one, may hold once decompressed, in bytes.
+const MAX_PLAIN: usize = 16 << 30;
+/// A file that changed so shortly before a run, in nanoseconds, may change again within the same tick of its file
+/// system's clock, and is read again by the next run.
+const CLOCK_GRAIN_NS: i128 = 2_000_000_000;
+
+/// One stream's memory: what the last run told, and what this run is to tell the next.
+pub(crate) struct HostMemory {
+    hash_key: [u8; 32],
+    known: HashMap<[u8; 16], Remembered>,
+    next: Vec<Entry>,
+    /// How many of `next` lie in the file of the run under way.
+    saved: usize,
+    /// Files that changed later than this are not remembered, in nanoseconds since 1970.
+    settled_before_ns: i128,
+}
+
+struct Remembered {
+    fingerprint: [u8; 16],
+    content: Content,
+    segments: Option<Vec<Segment>>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Entry {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    path: [u8; 16],
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    fingerprint: [u8; 16],
+    #[n(2)]
+    content: Content,
+    #[n(3)]
+    segments: Option<Vec<Segment>>,
+}
+
+/// Where a stream's memory lies and how it is sealed.
+pub(crate) struct MemoryFile {
+    path: PathBuf,
+    key: SealKey,
+    repository: RepositoryId,
+}
+
+impl MemoryFile {
+    /// The memory of the stream `name` of a writer, below the cache folder.
+    pub(crate) fn new(cache: &Path, writer: &WriterKey, stream: &str) -> Self {
+        let secret = blake3::derive_key("lifeboat v0 host memory", &writer.signing_key.to_pkcs8_der());
+        let name = blake3::keyed_hash(&secret, stream.as_bytes()).to_hex();
+        let path =
+            cache.join(writer.repository.to_string()).join(writer.writer.to_string()).join(&name[..32]);
+        Self { path, key: SealKey::from_bytes(&secret), repository: writer.repository }
+    }
+
+    /// Reads what was remembered of the snapshot `head` and what a killed run after it had stored; anything else is no
+    /// memory. The reason is given when a memory was there and could not be used.
+    pub(crate) fn load(
+        &self,
+        head: Option<&Sha256Digest>,
+        started: Timestamp,
+    ) -> (HostMemory, Option<String>) {
+        let (mut known, mut reason) = (HashMap::new(), None);
+        if let Some(head) = head {
+            match self.read(head) {
+                Ok(remembered) => known = remembered,
+                Err(why) => reason = why,
+            }
+        }
+        for entry in self.read_under_way(head) {
+            let (path, remembered) = entry.split();
+            known.insert(path, remembered);
+        }
+        let memory = HostMemory {
+            hash_key: blake3::derive_key("lifeboat v0 host memory names", self.key.as_bytes()),
+            known,
+            next: Vec::new(),
+            saved: 0,
+            settled_before_ns: started.as_nanosecond() - CLOCK_GRAIN_NS,
+        };
+        (memory, reason)
+    }
+
+    fn under_way(&self) -> PathBuf {
+        self.path.with_extension("under-way")
+    }
+
+    /// The blocks of a run that came after `head` and was not committed. A block that does not open is where the run
+    /// was killed, or damage: neither it nor what comes after it counts.
+    fn read_under_way(&self, head: Option<&Sha256Digest>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let Ok(bytes) = read_file_capped(&self.under_way(), MAX_FILE) else { return entries };
+        let mut rest = &bytes[..];
+        for number in 0_u32.. {
+            let Some((length, after)) = rest.split_first_chunk::<4>() else { break };
+            let Some(sealed) = after.get(..u32::from_le_bytes(*length) as usize) else { break };
+            let context = block_context(head, number);
+            let Ok(plain) = self.key.open(&self.binding_of(&context), sealed) else { break };
+            let Some(plain) = decompress(&plain, MAX_PLAIN) else { break };
+            let Ok(block) = Entry::all_of(&plain) else { break };
+            entries.extend(block);
+            rest = &after[sealed.len()..];
+        }
+        entries
+    }
+
+    /// Appends a block, after what an earlier run that came after the same `head` left there.
+    fn append(&self, head: Option<&Sha256Digest>, entries: &[Entry]) -> std::io::Result<()> {
+        let path = self.under_way();
+        if let Some(folder) = path.parent() {
+            private_folder::make(folder)?;
+        }
+        let mut file = fs::File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let (number, end) = self.end_of_blocks(head, &mut file)?;
+        file.set_len(end)?;
+        let context = block_context(head, number);
+        let mut sealed = Vec::new();
+        self.key.seal(&self.binding_of(&context), &compress(&to_cbor(&entries)), &mut sealed);
+        let mut block = u32::try_from(sealed.len()).map_err(std::io::Error::other)?.to_le_bytes().to_vec();
+        block.extend_from_slice(&sealed);
+        std::os::unix::fs::FileExt::write_all_at(&file, &block, end)?;
+        file.sync_data()
+    }
+
+    /// How many whole blocks of this head the file has, and where they end.
+    fn end_of_blocks(&self, head: Option<&Sha256Digest>, file: &mut fs::File) -> std::io::Result<(u32, u64)> {
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut bytes)?;
+        let (mut number, mut end) = (0, 0);
+        while let Some((length, after)) = bytes[end..].split_first_chunk::<4>() {
+            let Some(sealed) = after.get(..u32::from_le_bytes(*length) as usize) else { break };
+            if self.key.open(&self.binding_of(&block_context(head, number)), sealed).is_err() {
+                break;
+            }
+            number += 1;
+            end += 4 + sealed.len();
+        }
+        Ok((number, end as u64))
+    }
+
+    fn read(&self, head: &Sha256Digest) -> Result<HashMap<[u8; 16], Remembered>, Option<String>> {
+        let bytes = match read_file_capped(&self.path, MAX_FILE) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(None),
+            Err(error) => return Err(Some(error.to_string())),
+        };
+        let (bound, sealed) = bytes.split_first_chunk::<32>().ok_or_else(|| Some("it is cut".to_owned()))?;
+        if bound != head.as_bytes() {
+            // Another snapshot came after the one it remembers: no fault.
+            return Err(None);
+        }
+        let plain = self.key.open(&self.binding(head), sealed).map_err(|error| Some(error.to_string()))?;
+        let plain = decompress(&plain, MAX_PLAIN).ok_or_else(|| Some("it does not decompress".to_owned()))?;
+        let entries = Entry::all_of(&plain).map_err(|error| Some(error.to_string()))?;
+        Ok(entries.into_iter().map(Entry::split).collect())
+    }
+
+    /// Writes what `memory` is to tell the run after the snapshot `head`.
+    pub(crate) fn store(&self, memory: &HostMemory, head: &Sha256Digest) -> Result<(), VaultError> {
+        let mut bytes = head.as_bytes().to_vec();
+        self.key.seal(&self.binding(head), &compress(&to_cbor(&memory.next)), &mut bytes);
+        let write = || -> std::io::Result<()> {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            private_folder::make(folder)?;
+            let new = self.path.with_extension("new");
+            let mut file = fs::File::create(&new)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            match fs::remove_file(self.under_way()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        write().map_err(|source| VaultError::Local { path: self.path.clone(), action: "written", source })
+    }
+
+    fn binding<'a>(&'a self, head: &'a Sha256Digest) -> Binding<'a> {
+        self.binding_of(head.as_bytes())
+    }
+
+    fn binding_of<'a>(&'a self, context: &'a [u8]) -> Binding<'a> {
+        Binding { purpose: Purpose::HostMemory, repository: &self.repository, context }
+    }
+}
+
+/// What a block of a run under way is bound to: the snapshot before it and its place.
+fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
+    let mut context = b"under way".to_vec();
+    context.extend_from_slice(head.map_or(&[0; 32], |head| head.as_bytes()));
+    context.extend_from_slice(&number.to_le_bytes());
+    context
+}
+
+impl Entry {
+    /// Decodes a memory, or a block of one, and checks what whoever recalls it relies on.
+    pub(crate) fn all_of(cbor: &[u8]) -> Result<Vec<Self>, minicbor::decode::Error> {
+        let entries: Vec<Self> = from_cbor(cbor)?;
+        match entries.iter().find_map(|entry| entry.content.check().err()) {
+            Some(malformed) => Err(minicbor::decode::Error::custom(malformed)),
+            None => Ok(entries),
+        }
+    }
+
+    fn split(self) -> ([u8; 16], Remembered) {
+        let Self { path, fingerprint, content, segments } = self;
+        (path, Remembered { fingerprint, content, segments })
+    }
+
+    /// Whether everything that `run` stored of it has landed.
+    pub(crate) fn has_landed(&self, run: RunId, landed: &RoaringBitmap) -> bool {
+        self.content.extents.iter().all(|extent| {
+            let frame = self.content.frame(extent);
+            frame.run != run || landed.contains(frame.ordinal)
+        })
+    }
+}
+
+/// The memories of a run's streams.
+#[derive(Default)]
+pub(crate) struct Memories {
+    head: Option<Sha256Digest>,
+    streams: Vec<(Option<MemoryFile>, HostMemory)>,
+}
+
+impl Memories {
+    /// For a run that comes after the snapshot `head`.
+    pub(crate) fn after(head: Option<Sha256Digest>) -> Self {
+        Self { head, streams: Vec::new() }
+    }
+
+    /// Begins the next stream. Gives the reason when there was a memory that cannot be used.
+    pub(crate) fn begin(&mut self, file: Option<MemoryFile>, started: Timestamp) -> Option<String> {
+        let (memory, reason) = match &file {
+            Some(file) => file.load(self.head.as_ref(), started),
+            None => (HostMemory::none(), None),
+        };
+        self.streams.push((file, memory));
+        reason
+    }
+
+    /// The memory of the stream that is being captured.
+    pub(crate) fn current(&mut self) -> &mut HostMemory {
+        if self.streams.is_empty() {
+            self.streams.push((None, HostMemory::none()));
+        }
+        let last = self.streams.len() - 1;
+        &mut self.streams[last].1
+    }
+
+    /// Writes down what of `run` has landed. What cannot be written costs a reread after a kill, no more.
+    pub(crate) fn checkpoint(&mut self, run: RunId, landed: &RoaringBitmap) {
+        for (file, memory) in &mut self.streams {
+            let Some(file) = file else { continue };
+            let open = &memory.next[memory.saved..];
+            let count = open.iter().take_while(|entry| entry.has_landed(run, landed)).count();
+            if count == 0 {
+                continue;
+            }
+            match file.append(self.head.as_ref(), &open[..count]) {
+                Ok(()) => memory.saved += count,
+                Err(error) => tracing::warn!("the state of this run cannot be kept: {error}"),
+            }
+        }
+    }
+
+    /// Keeps everything for the run after the snapshot `id`.
+    pub(crate) fn commit(&self, id: &Sha256Digest) {
+        for (file, memory) in &self.streams {
+            // The snapshot stands; a memory that cannot be kept costs the next run a reread.
+            if let Some(file) = file
+                && let Err(error) = file.store(memory, id)
+            {
+                tracing::warn!("{error}: the next run reads everything again");
+            }
+        }
+    }
+}
+
+impl HostMemory {
+    /// Remembers nothing and tells nothing.
+    pub(crate) fn none() -> Self {
+        Self {
+            hash_key: [0; 32],
+            known: HashMap::new(),
+            next: Vec::new(),
+            saved: 0,
+            settled_before_ns: i128::MIN,
+        }
+    }
+
+    fn hash(&self, what: &[u8]) -> [u8; 16] {
+        let hash = blake3::keyed_hash(&self.hash_key, what);
+        let (short, _) = hash.as_bytes().split_at(16);
+        short.try_into().expect("16 of 32 bytes")
+    }
+
+    fn hash_fingerprint(&self, f: &Fingerprint) -> [u8; 16] {
+        let mut bytes = Vec::with_capacity(56);
+        bytes.extend_from_slice(&f.size.to_le_bytes());
+        bytes.extend_from_slice(&f.mtime_ns.to_le_bytes());
+        bytes.extend_from_slice(&f.ctime_ns.to_le_bytes());
+        bytes.extend_from_slice(&f.device.to_le_bytes());
+        bytes.extend_from_slice(&f.inode.to_le_bytes());
+        self.hash(&bytes)
+    }
+
+    /// The content of the file at `path`, if it looks as it did in the last run.
+    pub(crate) fn recall(
+        &self,
+        path: &[u8],
+        fingerprint: &Fingerprint,
+    ) -> Option<(Content, Option<Vec<Segment>>)> {
+        let remembered = self.known.get(&self.hash(path))?;
+        let same = remembered.fingerprint == self.hash_fingerprint(fingerprint);
+        same.then(|| (remembered.content.clone(), remembered.segments.clone()))
+    }
+
+    /// Remembers a captured file for the next run.
+    pub(crate) fn keep(&mut self, item: &Item, fingerprint: Option<&Fingerprint>) {
+        let (Some(fingerprint), Some(content)) = (fingerprint, &item.content) else { return };
+        if fingerprint.ctime_ns.max(fingerprint.mtime_ns) >= self.settled_before_ns {
+            return;
+        }
+        let (path, fingerprint) = (self.hash(&item.path), self.hash_fingerprint(fingerprint));
+        self.next.push(Entry {
+            path,
+            fingerprint,
+            content: content.clone(),
+            segments: item.segments.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::item::Extent;
+
+    #[test]
+    fn a_memory_whose_extents_name_no_run_is_no_memory() {
+        let memory = |run| {
+            let extents = vec![Extent { run, ordinal: 0, slot: 0, chunks: 1, bytes: 9 }];
+            let content = Content { runs: vec![RunId::from_bytes([7; 16])], extents, hash: [0; 32] };
+            to_cbor(&vec![Entry { path: [1; 16], fingerprint: [2; 16], content, segments: None }])
+        };
+        assert_eq!(Entry::all_of(&memory(0)).unwrap().len(), 1);
+        assert!(Entry::all_of(&memory(1)).is_err());
+    }
+}

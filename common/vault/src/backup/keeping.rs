@@ -1,0 +1,161 @@
+//! Seeing to it that what a snapshot refers to is still there when the snapshot is committed.
+//!
+//! A run refers to frames that earlier runs stored, and a prune may condemn them meanwhile. The run looks once after its
+//! part is stored: from then on every prune keeps what the part needs, until a lease later. A machine that sleeps
+//! between this look and its manifest may outlast even that, so a run whose manifest was stored long after its part looks
+//! again. All times are the storage's.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::Progress;
+
+use crate::backup::contents_cache::KnownContents;
+use crate::error::VaultError;
+use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
+use crate::format::roster::Head;
+use crate::format::signed::Pen;
+use crate::format::{index, layout};
+use crate::ids::{FrameName, RunId, Signer};
+use crate::keys::GroupView;
+use crate::keys::key_file::WriterKey;
+use crate::repository::condemnations::Excluded;
+use crate::repository::locate::FramePlace;
+use crate::repository::open::Repository;
+use crate::repository::repack::Moves;
+
+/// How long after its part a manifest may be stored without another look. What the part needs is kept for a lease, and
+/// what is condemned then for a grace more, so this is far from both.
+const MARGIN: SignedDuration = SignedDuration::from_hours((GRACE_DAYS - LEASE_DAYS) * 24);
+
+/// A run that is about to commit its snapshot.
+pub(crate) struct Keeping<'a> {
+    pub(crate) repository: &'a Repository,
+    pub(crate) key: &'a WriterKey,
+    pub(crate) run: RunId,
+    /// The frames that the snapshot needs, by run.
+    pub(crate) needed: &'a BTreeMap<RunId, BTreeMap<u32, u16>>,
+    pub(crate) cache: Option<&'a Path>,
+    /// The packs that were condemned when the run began.
+    pub(crate) condemned: HashSet<Sha256Digest>,
+}
+
+impl Keeping<'_> {
+    /// Looks once more after the part is stored. A run that outlived its lease is refused; frames that were condemned
+    /// since the run began are moved to packs of this run's own. Gives the time at which the part was stored.
+    pub(crate) async fn look_before_commit(
+        &self,
+        part: &Sha256Digest,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Timestamp, VaultError> {
+        let (store, group) = (&self.repository.store, self.key.group.id);
+        let registration = layout::run(group, self.run);
+        let registered = store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
+        let part = layout::part(group, part);
+        let stored = store.entry(&part).await?.ok_or_else(|| gone(part))?.modified;
+        if stored.duration_since(registered.modified) > LEASE {
+            return Err(VaultError::PastLease { days: LEASE_DAYS });
+        }
+        self.keep(false, progress).await?;
+        Ok(stored)
+    }
+
+    /// Looks again after the manifest is stored, if it was stored long after the part.
+    pub(crate) async fn look_after_commit(
+        &self,
+        head: Head,
+        part_stored: Timestamp,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<(), VaultError> {
+        let key = layout::snapshot(self.key.writer, head.sequence);
+        let stored = match self.repository.store.entry(&key).await {
+            Ok(Some(entry)) => entry.modified,
+            Ok(None) => return Err(VaultError::Missing { key }),
+            Err(error) => {
+                progress.warn(&format!("`{key}` is stored, and when is not known: {error}"));
+                return Ok(());
+            }
+        };
+        let late = stored.duration_since(part_stored);
+        if late <= MARGIN {
+            return Ok(());
+        }
+        progress.warn(&format!(
+            "the manifest was stored {} hours after what it names, as when a machine sleeps: looking whether all of it \
+             is still there",
+            late.as_hours()
+        ));
+        match self.keep(true, progress).await {
+            Err(VaultError::PrunedUnderWay { evidence }) => {
+                Err(VaultError::CommittedTooLate { snapshot: head.id, evidence })
+            }
+            other => other,
+        }
+    }
+
+    /// Moves what is condemned and needed to packs of this run's own. Where nothing was condemned since the run began
+    /// and it is not `late`, only the frames that condemnations and losses name are looked at.
+    async fn keep(&self, late: bool, progress: &Arc<dyn Progress>) -> Result<(), VaultError> {
+        let group = GroupView::from(&self.key.group);
+        let excluded: Excluded = self.repository.excluded(&group).await?;
+        let placed = if late || !excluded.packs.is_subset(&self.condemned) {
+            let known = KnownContents::new(self.repository, &group, self.cache, progress);
+            Some(known.placed(&excluded.packs).await?)
+        } else {
+            None
+        };
+        let is_endangered = |name: &FrameName| {
+            excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
+        };
+        let mut moves = Moves::new();
+        for (run, frames) in self.needed {
+            let names = frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal });
+            let endangered: BTreeSet<FrameName> = names.filter(is_endangered).collect();
+            if endangered.is_empty() {
+                continue;
+            }
+            let is_wanted = |ordinal| endangered.contains(&FrameName { run: *run, ordinal });
+            let of_run = self.repository.places(&group, *run, is_wanted).await?;
+            for name in &endangered {
+                let places = of_run.get(name).map_or(&[][..], Vec::as_slice);
+                let place = self.whole_place(&group, places).await?;
+                let place =
+                    place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
+                moves.entry(place.pack).or_default().push((*name, place));
+            }
+        }
+        let pen = Pen { signer: Signer::Writer(self.key.writer), key: &self.key.signing_key };
+        let moved = async {
+            let packs = self.repository.move_frames(&group, &moves).await?;
+            self.repository.write_locations(&group, pen, &index::locations_of(&packs)).await
+        };
+        match moved.await {
+            Ok(()) => Ok(()),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            Err(error) => Err(gone(error.to_string())),
+        }
+    }
+
+    /// The first place at which the frame lies whole.
+    async fn whole_place(
+        &self,
+        group: &GroupView,
+        places: &[FramePlace],
+    ) -> Result<Option<FramePlace>, VaultError> {
+        for place in places {
+            match self.repository.frame_at(group.id, place).await {
+                Ok(_) => return Ok(Some(*place)),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn gone(evidence: String) -> VaultError {
+    VaultError::PrunedUnderWay { evidence }
+}

@@ -1,0 +1,84 @@
+//! Registering a run, before it stores anything else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifeboat_core::progress::Progress;
+use lifeboat_core::random::Entropy;
+use minicbor::bytes::ByteVec;
+
+use crate::error::VaultError;
+use crate::format::FORMAT_VERSION;
+use crate::format::layout::{self, cap};
+use crate::format::pack::WrappedRunKey;
+use crate::format::registration::Registration;
+use crate::format::seal::{Purpose, SealKey};
+use crate::format::signed::{self, Pen, Place};
+use crate::ids::{RepositoryId, RunId, Signer};
+use crate::keys::Recipient;
+use crate::keys::key_file::WriterKey;
+use crate::repository::objects::check_size;
+use crate::repository::open::Repository;
+
+/// What to tell of a storage that replaces what stands, whatever is asked of it.
+pub const NO_CONDITIONAL_WRITES: &str = "the storage does not know conditional writes: give every machine a writer key \
+                                         of its own, or two that back up at the same moment may overwrite each other's \
+                                         snapshot";
+
+/// What a run writes with.
+pub(crate) struct RunKeys {
+    pub(crate) repository: RepositoryId,
+    pub(crate) writer: Arc<WriterKey>,
+    pub(crate) run: RunId,
+    pub(crate) key: SealKey,
+    pub(crate) wrapped: WrappedRunKey,
+}
+
+/// Makes the run's key and puts it, wrapped, where it outlives this process; then reads it back.
+pub(crate) async fn register(
+    repository: &Repository,
+    key: &Arc<WriterKey>,
+    run: RunId,
+    entropy: &dyn Entropy,
+    dry_run: bool,
+    progress: &Arc<dyn Progress>,
+) -> Result<Arc<RunKeys>, VaultError> {
+    let run_key = SealKey::random(entropy);
+    // The roster, not the key file, says whom run keys are wrapped to today.
+    let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
+    let recipient: Recipient = epoch.recipient.parse()?;
+    let wrapped: ByteVec = recipient.wrap(run_key.as_bytes())?.into();
+    if !dry_run {
+        let registration = Registration {
+            format: FORMAT_VERSION,
+            repository: repository.id,
+            group: key.group.id,
+            writer: key.writer,
+            run,
+            epoch: epoch.epoch,
+            wrapped_key: wrapped.clone(),
+        };
+        let place = Place { purpose: Purpose::Registration, repository: &repository.id, group: key.group.id };
+        let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
+        let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
+        let name = layout::run(key.group.id, run);
+        check_size(&name, &registration, cap::KEY)?;
+        repository.store.create(&name, registration.clone()).await?;
+        // Without this key nothing that the run writes can ever be read: see that it is there.
+        let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
+        if found != registration {
+            return Err(VaultError::damaged(name, "it reads back otherwise than it was written"));
+        }
+        // A manifest that takes another's place would lose a snapshot.
+        if !repository.store.keeps_conditions(&name, registration).await? {
+            progress.warn(NO_CONDITIONAL_WRITES);
+        }
+    }
+    Ok(Arc::new(RunKeys {
+        repository: repository.id,
+        writer: Arc::clone(key),
+        run,
+        wrapped: WrappedRunKey { run, wrapped },
+        key: run_key,
+    }))
+}

@@ -1,0 +1,212 @@
+//! How a run ends that leaves no snapshot: what landed is written down, and a signed mark says that the run is over, so that
+//! the next prune need not wait for its lease.
+//!
+//! A run that cannot store its mark, or is killed, leaves a note on this host: a file that it holds locked while it lives. The
+//! next run of the same writer on this host finds the lock free, and stores the mark.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lifeboat_core::private_folder;
+use lifeboat_store::{Store, StoreError};
+use rustix::fs::{FlockOperation, flock};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::VaultError;
+use crate::format::layout;
+use crate::format::run_end::RunEnd;
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::ids::{RepositoryId, RunId, Signer};
+use crate::keys::key_file::WriterKey;
+use crate::repository::open::Repository;
+
+/// How long a run that ends may take to write down what landed, and to store its mark.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A run that is not over, and how it ends if it leaves no snapshot.
+pub struct OpenRun {
+    /// None for a dry run, which leaves nothing.
+    store: Option<Store>,
+    repository: RepositoryId,
+    writer: Arc<WriterKey>,
+    run: RunId,
+    /// Tells those who store packs to stop.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when those who store packs have written down what landed.
+    pub(crate) settled: CancellationToken,
+    /// Whether a manifest may be on its way: then nobody may say that the run left none.
+    may_have_manifest: AtomicBool,
+    note: Mutex<Option<Note>>,
+}
+
+impl OpenRun {
+    /// A run that is registered now. The note lies below `cache`; without one there is none.
+    pub(crate) fn begin(
+        repository: &Repository,
+        writer: &Arc<WriterKey>,
+        run: RunId,
+        cache: Option<&Path>,
+    ) -> Self {
+        let folder = cache.map(|cache| Note::folder(cache, writer));
+        let note = folder.and_then(|folder| {
+            Note::leave(&folder, run)
+                .inspect_err(|error| tracing::debug!("{}: {error}", folder.display()))
+                .ok()
+        });
+        Self {
+            store: Some(repository.store.clone()),
+            note: Mutex::new(note),
+            ..Self::dry(repository, writer, run)
+        }
+    }
+
+    /// A run that stores nothing.
+    pub(crate) fn dry(repository: &Repository, writer: &Arc<WriterKey>, run: RunId) -> Self {
+        Self {
+            store: None,
+            repository: repository.id,
+            writer: Arc::clone(writer),
+            run,
+            stop: CancellationToken::new(),
+            settled: CancellationToken::new(),
+            may_have_manifest: AtomicBool::new(false),
+            note: Mutex::new(None),
+        }
+    }
+
+    /// Notes that a manifest is about to be stored.
+    pub(crate) fn note_manifest(&self) {
+        self.may_have_manifest.store(true, Ordering::SeqCst);
+    }
+
+    /// The run's snapshot is stored: nothing is left to say.
+    pub(crate) fn is_committed(&self) {
+        if let Some(note) = self.note.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            note.remove();
+        }
+    }
+
+    /// Stops the uploads, if the run is not over.
+    pub fn stop_storing(&self) {
+        self.stop.cancel();
+    }
+
+    /// Ends the run without a snapshot: stops the uploads, waits until what landed is written down, and stores the mark. It
+    /// takes at most ten seconds. What could not be stored, the next run of this writer on this host stores.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        let Some(store) = &self.store else { return };
+        let end = async {
+            self.settled.cancelled().await;
+            if self.may_have_manifest.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
+            store_mark(store, &self.repository, &self.writer, self.run).await.map(|()| true)
+        };
+        match timeout(PATIENCE, end).await {
+            Ok(Ok(true)) => self.is_committed(),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::debug!("the end of run {} is not marked: {error}", self.run),
+            Err(_) => tracing::debug!("the end of run {} is not marked within {PATIENCE:?}", self.run),
+        }
+    }
+}
+
+async fn store_mark(
+    store: &Store,
+    repository: &RepositoryId,
+    writer: &WriterKey,
+    run: RunId,
+) -> Result<(), VaultError> {
+    let group = writer.group.id;
+    let place = Place { purpose: Purpose::RunEnd, repository, group };
+    let pen = Pen { signer: Signer::Writer(writer.writer), key: &writer.signing_key };
+    let bytes = signed::write(place, pen, &writer.group.index_key, &RunEnd { run });
+    match store.create(&layout::run_end(group, run), bytes.into()).await {
+        // Another one of this run: it is as good.
+        Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Marks the ends of this writer's runs on this host that died and could not.
+pub(crate) async fn mark_the_dead(repository: &Repository, writer: &WriterKey, cache: &Path) {
+    let folder = Note::folder(cache, writer);
+    for note in Note::of_the_dead(&folder) {
+        match store_mark(&repository.store, &repository.id, writer, note.run).await {
+            Ok(()) => note.remove(),
+            Err(error) => {
+                tracing::debug!("the end of run {} is not marked: {error}", note.run);
+                return;
+            }
+        }
+    }
+}
+
+/// A file of this host that stands for a run, locked while the run lives. The system frees the lock when the process dies.
+struct Note {
+    run: RunId,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Note {
+    fn folder(cache: &Path, writer: &WriterKey) -> PathBuf {
+        cache.join(writer.repository.to_string()).join(writer.writer.to_string()).join("runs")
+    }
+
+    /// Leaves one for `run`. It gets its name when it is locked: nobody finds it free before.
+    fn leave(folder: &Path, run: RunId) -> io::Result<Self> {
+        private_folder::make(folder)?;
+        let (path, fresh) = (folder.join(run.to_string()), folder.join(format!("{run}.new")));
+        let lock = File::options().write(true).create_new(true).open(&fresh)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        fs::rename(&fresh, &path)?;
+        Ok(Self { run, path, _lock: lock })
+    }
+
+    /// Those in `folder` whose runs are dead.
+    fn of_the_dead(folder: &Path) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let dead = |entry: fs::DirEntry| {
+            let run = entry.file_name().to_str()?.parse().ok()?;
+            let lock = File::options().write(true).open(entry.path()).ok()?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some(Self { run, path: entry.path(), _lock: lock })
+        };
+        entries.flatten().filter_map(dead).collect()
+    }
+
+    fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_of_the_dead_when_nobody_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (RunId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
+        let dead = || Note::of_the_dead(folder.path()).iter().map(|note| note.run).collect::<Vec<_>>();
+        let living = Note::leave(folder.path(), one).unwrap();
+        let dying = Note::leave(folder.path(), two).unwrap();
+        assert!(dead().is_empty());
+        drop(dying);
+        assert_eq!(dead(), [two]);
+        Note::of_the_dead(folder.path()).into_iter().for_each(Note::remove);
+        assert!(dead().is_empty());
+        living.remove();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! What writers must not lean on: frames that a keeper has condemned, and frames that a repair found lost.
+//!
+//! A condemnation is signed by a keeper (or the root) and sealed under the group's index key. What it names is deleted
+//! no sooner than a day after the lease of any run that may not have seen it, and only what is then still unneeded.
+
+use jiff::SignedDuration;
+use minicbor::{Decode, Encode};
+
+use crate::format::frame_set::RunFrames;
+use crate::format::signed::Body;
+use crate::ids::at_most;
+
+/// A day, in which leases, graces and floors are counted.
+pub(crate) const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a run may take, by the storage's clock, from its registration to its manifest.
+pub const LEASE_DAYS: i64 = 7;
+pub(crate) const LEASE: SignedDuration = SignedDuration::from_hours(24 * LEASE_DAYS);
+/// How long a condemnation stands before what it names is deleted, unless a prune is told otherwise.
+pub const GRACE_DAYS: i64 = LEASE_DAYS + 1;
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_hours(24 * GRACE_DAYS);
+
+/// The most objects that one condemnation names.
+pub(crate) const MOST_OBJECTS: usize = 1 << 17;
+
+/// The most runs of which a condemnation or a loss names frames.
+const MOST_RUNS: usize = 1 << 19;
+
+/// The body of a condemnation.
+#[derive(Debug, Clone, Default, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Condemnation {
+    /// Frames that no new snapshot may lean on.
+    #[n(0)]
+    #[cbor(decode_with = "at_most::<MOST_RUNS, Ctx, RunFrames>")]
+    pub(crate) frames: Vec<RunFrames>,
+    /// The names of the objects that are to be deleted.
+    #[n(1)]
+    #[cbor(decode_with = "at_most::<MOST_OBJECTS, Ctx, String>")]
+    pub(crate) objects: Vec<String>,
+}
+
+/// The body of a loss: what a repair found damaged or missing.
+#[derive(Debug, Clone, Default, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Loss {
+    /// Frames that are nowhere whole.
+    #[n(0)]
+    #[cbor(decode_with = "at_most::<MOST_RUNS, Ctx, RunFrames>")]
+    pub(crate) frames: Vec<RunFrames>,
+}
+
+/// Whether an object of so many stored bytes has room for the runs that it names. The ids of runs are random bytes, which
+/// do not compress: what names more of them than that would take far more memory than it has bytes.
+fn has_room_for(frames: &[RunFrames], stored: usize) -> Result<(), String> {
+    if frames.len() <= 64 + stored / 16 {
+        return Ok(());
+    }
+    Err("it names more runs than its size has room for".to_owned())
+}
+
+impl Body for Condemnation {
+    fn check_stored(&self, stored: usize) -> Result<(), String> {
+        has_room_for(&self.frames, stored)
+    }
+}
+
+impl Body for Loss {
+    fn check_stored(&self, stored: usize) -> Result<(), String> {
+        has_room_for(&self.frames, stored)
+    }
+}

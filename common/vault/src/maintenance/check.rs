@@ -1,0 +1,403 @@
+//! Checking a repository: every object of it, and what they say of each other.
+//!
+//! First the history, then one listing, in this order, so that what a manifest names was stored before the listing
+//! was made. Then every object that is no pack is read, hashed, its signature checked and its body decoded where the
+//! key at hand opens it (`objects`), and what the bodies say is gathered (`survey`): parts first, then locations in the
+//! order in which they were stored, then contents, so that only what bears on frames that are needed or there is kept.
+//! Packs are looked up, or read whole, two at a time (`packs`). Claims about places are compared with the trailers of
+//! the packs (`claims`), and all of it with each other (`relations`, `keyring`).
+//! What seems to be missing may have been pruned in between, so before anything is called missing all but the packs
+//! is looked at once more.
+
+pub(super) mod claims;
+mod findings;
+pub(super) mod healing;
+pub(crate) mod keyring;
+pub(crate) mod objects;
+pub(crate) mod packs;
+mod relations;
+mod rosters;
+mod scope;
+pub(crate) mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_store::{Entry, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::VaultError;
+use crate::format::frame_set::FrameSet;
+use crate::format::layout;
+use crate::format::object_name::Name;
+use crate::format::pack::MAX_PACK;
+use crate::format::seal::SealKey;
+use crate::ids::{FrameName, GroupId, RunId};
+use crate::keys::GroupKeys;
+use crate::keys::key_file::{RecoveryKey, WriterKey};
+use crate::repository::access::Viewer;
+use crate::repository::batch::batches;
+use crate::repository::locate::{FramePlace, FramePlaces};
+use crate::repository::open::Repository;
+use crate::repository::restorer::Restorer;
+use crate::snapshots::history::History;
+
+pub use findings::{Damage, DamageKind, Damages, Findings, Mend, Unread};
+use objects::{Body, Objects, Trouble};
+use packs::{Opening, PackJob, PackReading, examine};
+pub use scope::{NotAShard, ReadData, Sample, Shard};
+use survey::Survey;
+
+/// How many packs are read at once.
+const PACK_READS: usize = 2;
+/// How many objects of unknown names are told one by one.
+const STRANGERS_TOLD: usize = 20;
+
+/// How a repository is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions {
+    /// How much of the packs is read.
+    pub read_data: ReadData,
+    /// Which part of the repository is checked.
+    pub shard: Shard,
+}
+
+/// Someone who checks a repository, and sees as much of it as its key shows.
+pub struct Checker {
+    pub(crate) viewer: Viewer,
+    pub(crate) restorer: Option<Restorer>,
+    pub(crate) recovery: Option<RecoveryKey>,
+    /// A writer's group, whose keys it can seal again.
+    pub(crate) group: Option<GroupKeys>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What reading packs showed.
+#[derive(Default)]
+pub(crate) struct PacksRead {
+    pub(crate) faults: Vec<(GroupId, Sha256Digest, PackReading)>,
+    pub(crate) unread: Vec<(String, StoreError)>,
+    count: u64,
+    bytes: u64,
+    opened: u64,
+    /// The frames that were opened and hold what their packs say, by group.
+    pub(crate) proved: HashMap<GroupId, FrameSet>,
+}
+
+impl Checker {
+    /// Checks with what a writer's or keeper's key opens: hashes, signatures and the index.
+    pub fn new(viewer: Viewer, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
+        Self { viewer, restorer: None, recovery: None, group: None, progress, cancel }
+    }
+
+    /// Checks with a writer's key, which holds its group's keys.
+    pub fn with_writer_key(
+        repository: Repository,
+        key: &WriterKey,
+        progress: Arc<dyn Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Self, VaultError> {
+        let viewer = Viewer::for_writer(repository, key)?;
+        Ok(Self { group: Some(key.group.clone()), ..Self::new(viewer, progress, cancel) })
+    }
+
+    /// Checks with a recovery key, which opens every frame.
+    pub fn with_recovery_key(
+        restorer: Restorer,
+        key: RecoveryKey,
+        progress: Arc<dyn Progress>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let viewer = restorer.viewer().clone();
+        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(viewer, progress, cancel) }
+    }
+
+    /// Where the repository lies.
+    pub fn location(&self) -> &str {
+        self.viewer.repository().location()
+    }
+
+    /// Checks the repository.
+    pub async fn check(&self, options: CheckOptions) -> Result<Findings, VaultError> {
+        self.examine(options).await.map(|(_, findings, _)| findings)
+    }
+
+    pub(crate) async fn examine(
+        &self,
+        options: CheckOptions,
+    ) -> Result<(Survey, Findings, PacksRead), VaultError> {
+        let shard = options.shard;
+        let (mut survey, mut findings) = self.survey(shard).await?;
+        let packs = self.read_packs(&survey, options).await?;
+        let objects_only = findings.damage.len();
+        self.relate(&mut survey, &packs, shard, &mut findings).await?;
+        if findings.damage.len() > objects_only + packs.faults.len() {
+            (survey, findings) = self.survey(shard).await?;
+            self.relate(&mut survey, &packs, shard, &mut findings).await?;
+        }
+        Ok((survey, findings, packs))
+    }
+
+    pub(crate) fn stop_if_asked(&self) -> Result<(), VaultError> {
+        if self.cancel.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Reads every object that is no pack.
+    pub(crate) async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
+        let repository = self.viewer.repository();
+        let history = History::read(repository).await?;
+        let listing = repository.store.listing("").await?;
+        let entries = listing.entries;
+        let mut survey = Survey::new(&self.viewer, history, entries.clone());
+        let mut findings = Findings::default();
+        let mut strangers = Vec::new();
+        for passed in listing.passed_over.iter().filter(|passed| shard.owns(&passed.place)) {
+            if passed.obstacle.may_hide_objects() {
+                findings.hidden(&passed.place, passed.obstacle);
+                survey.add_unread(&passed.place);
+            } else {
+                strangers.push(&passed.place);
+            }
+        }
+        let mut wanted = Vec::new();
+        for entry in &entries {
+            let is_owned = shard.owns(&entry.key);
+            findings.objects += u64::from(is_owned);
+            let Some(name) = Name::parse(&entry.key) else {
+                strangers.extend(is_owned.then_some(&entry.key));
+                continue;
+            };
+            self.count_closed(&name, is_owned, &mut findings);
+            if matches!(name, Name::Pack { .. }) {
+                findings.packs += u64::from(is_owned);
+            } else if is_owned || survey.is_told_by(&name) {
+                wanted.push((entry, name));
+            }
+        }
+        for key in strangers.iter().take(STRANGERS_TOLD) {
+            findings.notes.push(format!("`{key}` is no name of this format"));
+        }
+        if strangers.len() > STRANGERS_TOLD {
+            let more = strangers.len() - STRANGERS_TOLD;
+            findings.notes.push(format!("{more} more objects have no name of this format"));
+        }
+        let total = wanted.iter().map(|(entry, _)| entry.size).sum();
+        self.progress.phase("checking objects", Unit::Bytes, Some(total));
+        let objects = Objects {
+            viewer: &self.viewer,
+            restorer: self.restorer.as_ref(),
+            recovery: self.recovery.as_ref(),
+        };
+        wanted.sort_by_key(|(entry, name)| (survey::turn_of(name), entry.modified));
+        for batch in batches(wanted, |(entry, _)| entry.size) {
+            self.stop_if_asked()?;
+            let read = batch.iter().map(|(entry, name)| objects.read(entry, name));
+            let outcomes = futures::future::join_all(read).await;
+            for ((entry, name), outcome) in batch.into_iter().zip(outcomes) {
+                self.take_in(entry, &name, outcome, shard, &mut survey, &mut findings);
+            }
+        }
+        for group in &mut survey.groups {
+            self.hear_trailers(group).await?;
+        }
+        Ok((survey, findings))
+    }
+
+    /// Takes in what reading one object showed.
+    fn take_in(
+        &self,
+        entry: &Entry,
+        name: &Name,
+        outcome: Result<Body, Trouble>,
+        shard: Shard,
+        survey: &mut Survey,
+        findings: &mut Findings,
+    ) {
+        let roster = &self.viewer.repository().roster;
+        self.progress.advance(entry.size);
+        let is_owned = shard.owns(&entry.key);
+        if is_owned {
+            findings.read_bytes += entry.size;
+        }
+        let altered = match outcome {
+            Ok(body) => survey.add(name, body, roster).err(),
+            Err(Trouble::Altered(reason)) => {
+                survey.add_damaged(name, &entry.key);
+                Some(reason)
+            }
+            Err(Trouble::Gone) => None,
+            Err(Trouble::Unread(error)) => {
+                findings.unread(&entry.key, &error);
+                survey.add_unread(&entry.key);
+                None
+            }
+        };
+        if let (Some(reason), Name::Part { group, hash }) = (&altered, name)
+            && survey.is_of_forgotten(*group, hash)
+        {
+            if is_owned {
+                let key = &entry.key;
+                findings.notes.push(format!("`{key}` is damaged and of a forgotten snapshot: {reason}"));
+            }
+        } else if let Some(reason) = altered {
+            let (snapshots, mend) = relations::consequence(roster, survey, name);
+            let (key, kind) = (entry.key.clone(), DamageKind::Altered);
+            findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+        }
+    }
+
+    fn count_closed(&self, name: &Name, is_owned: bool, findings: &mut Findings) {
+        let group = match name {
+            Name::Run { group, .. }
+            | Name::RunEnd { group, .. }
+            | Name::Pack { group, .. }
+            | Name::Contents { group, .. }
+            | Name::Locations { group, .. }
+            | Name::Part { group, .. }
+            | Name::Condemnation { group, .. }
+            | Name::Loss { group, .. } => *group,
+            _ => return,
+        };
+        if self.viewer.group(group).is_none() {
+            *findings.closed.entry(group).or_default() += u64::from(is_owned);
+        }
+    }
+
+    /// Reads the packs that the options cover.
+    async fn read_packs(&self, survey: &Survey, options: CheckOptions) -> Result<PacksRead, VaultError> {
+        let mut read = PacksRead::default();
+        let covered = |entry: &&Entry| options.shard.owns(&entry.key) && options.read_data.covers(&entry.key);
+        let wanted: Vec<_> = survey
+            .entries()
+            .iter()
+            .filter_map(|entry| match Name::parse(&entry.key) {
+                Some(Name::Pack { group, hash }) => Some((entry, group, hash)),
+                _ => None,
+            })
+            .filter(|(entry, ..)| covered(entry))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(read);
+        }
+        let total = wanted.iter().map(|(entry, ..)| entry.size).sum();
+        self.progress.phase("reading packs", Unit::Bytes, Some(total));
+        let keyring = tokio::sync::Mutex::new(HashMap::new());
+        let keyring = &keyring;
+        let one = |(entry, group, hash): (&Entry, GroupId, Sha256Digest)| {
+            let entry = entry.clone();
+            async move {
+                let outcome = self.read_pack(survey, &entry, group, hash, keyring).await;
+                (entry, group, hash, outcome)
+            }
+        };
+        let mut packs = std::pin::pin!(futures::stream::iter(wanted).map(one).buffer_unordered(PACK_READS));
+        while let Some((entry, group, hash, outcome)) = packs.next().await {
+            self.stop_if_asked()?;
+            self.progress.advance(entry.size);
+            match outcome {
+                Ok(reading) => {
+                    read.count += 1;
+                    read.bytes += entry.size;
+                    read.opened += reading.opened;
+                    read.proved.entry(group).or_default().extend(&reading.proved);
+                    if !reading.is_clean() {
+                        read.faults.push((group, hash, reading));
+                    }
+                }
+                // Swept since it was listed; if it is needed, that is found by the listing that follows.
+                Err(VaultError::Store(StoreError::NotFound { .. })) => {}
+                Err(VaultError::Store(error)) => read.unread.push((entry.key, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    async fn read_pack(
+        &self,
+        survey: &Survey,
+        entry: &Entry,
+        group: GroupId,
+        hash: Sha256Digest,
+        keyring: &tokio::sync::Mutex<HashMap<RunId, Vec<SealKey>>>,
+    ) -> Result<PackReading, VaultError> {
+        let repository = self.viewer.repository();
+        let bytes = match repository.store.read(&entry.key, MAX_PACK).await {
+            Ok(bytes) => bytes,
+            Err(StoreError::TooLarge { found, cap, .. }) => {
+                let altered = Some(format!("it has {found} bytes, where at most {cap} can be right"));
+                return Ok(PackReading { altered, ..PackReading::default() });
+            }
+            Err(error) => return Err(VaultError::Store(error)),
+        };
+        let group_survey = survey.groups.iter().find(|survey| survey.view.id == group);
+        let located = group_survey.and_then(|s| s.located.get(&hash)).cloned().unwrap_or_default();
+        let listed = |name: &FrameName| Some((*name, *group_survey?.listed.get(name)?));
+        let mut job = PackJob {
+            repository: repository.id,
+            group,
+            hash,
+            view: group_survey.map(|survey| survey.view.clone()),
+            listed: located.iter().filter_map(|located| listed(&located.name)).collect(),
+            located,
+            opening: None,
+        };
+        if let (Some(restorer), Some(survey)) = (&self.restorer, group_survey) {
+            let keys = restorer.group(group)?;
+            let mut run_keys = HashMap::new();
+            for run in job.located.iter().map(|located| located.name.run) {
+                if let hash_map::Entry::Vacant(unopened) = run_keys.entry(run) {
+                    unopened.insert(self.run_keys(restorer, survey, run, &job, keyring).await?);
+                }
+            }
+            job.opening = Some(Opening { chunk_id_key: keys.chunk_id_key.clone(), run_keys });
+        }
+        tokio::task::spawn_blocking(move || examine(&job, &bytes))
+            .await
+            .map_err(|_| VaultError::Internal("a checking thread panicked"))
+    }
+
+    /// The keys of a run: the one that its snapshots commit to and any that the contents index commits to.
+    async fn run_keys(
+        &self,
+        restorer: &Restorer,
+        survey: &survey::GroupSurvey,
+        run: RunId,
+        job: &PackJob,
+        keyring: &tokio::sync::Mutex<HashMap<RunId, Vec<SealKey>>>,
+    ) -> Result<Vec<SealKey>, VaultError> {
+        if let Some(keys) = keyring.lock().await.get(&run) {
+            return Ok(keys.clone());
+        }
+        let mut places = FramePlaces::new();
+        for located in job.located.iter().filter(|located| located.name.run == run).take(1) {
+            let place = FramePlace { pack: job.hash, size: located.size, frame: located.place };
+            places.insert(located.name, vec![place]);
+        }
+        let mut keys = Vec::new();
+        for commitment in survey.commitments(run) {
+            match restorer.run_key(&survey.view, run, &commitment, &places).await {
+                Ok(key) => keys.push(key),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(error) => {
+                    tracing::info!("{}: {error}", layout::run(survey.view.id, run));
+                }
+            }
+        }
+        keyring.lock().await.insert(run, keys.clone());
+        Ok(keys)
+    }
+}
+
+impl std::fmt::Debug for Checker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checker({:?})", self.viewer)
+    }
+}

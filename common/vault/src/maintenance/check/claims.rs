@@ -1,0 +1,269 @@
+//! Claims about places against what packs say of themselves: the trailers of packs about which there is any doubt, and
+//! who signed the claims that do not hold.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures::StreamExt;
+use lifeboat_core::Sha256Digest;
+
+use crate::error::VaultError;
+use crate::format::authority::Word;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{ListedPlaces, Locations};
+use crate::format::layout;
+use crate::format::pack::TrailerFrame;
+use crate::ids::{FrameName, Signer};
+use crate::keys::GroupView;
+use crate::maintenance::check::Checker;
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::maintenance::check::scope::Shard;
+use crate::maintenance::check::survey::{GroupSurvey, Located};
+use crate::repository::batch::batches;
+use crate::repository::open::Repository;
+
+/// How many trailers are read at once.
+const READS: usize = 4;
+
+/// Claims that do not hold.
+#[derive(Default)]
+struct Untrue {
+    /// Places that the packs' trailers deny.
+    denied: HashSet<(Sha256Digest, FrameName, u64)>,
+    /// Frames of which two places are there, with different hashes.
+    disputed: FrameSet,
+    /// Packs of which more is claimed than they hold.
+    is_any_overclaimed: bool,
+}
+
+impl Untrue {
+    fn is_empty(&self) -> bool {
+        self.denied.is_empty() && self.disputed.is_empty() && !self.is_any_overclaimed
+    }
+}
+
+impl Checker {
+    /// Hears the trailers of packs of which more is claimed than they hold: whoever claimed first may be the one who is
+    /// wrong. What a trailer that cannot be read leaves open is told by [`compare_claims`](Self::compare_claims).
+    pub(crate) async fn hear_trailers(&self, survey: &mut GroupSurvey) -> Result<(), VaultError> {
+        let repository = self.viewer.repository();
+        for pack in survey.overclaimed.clone() {
+            self.stop_if_asked()?;
+            let Some(size) = survey.packs.get(&pack).copied() else { continue };
+            if let Ok(trailer) = repository.pack_trailer(&survey.view, &pack, size).await {
+                survey.hear(pack, &trailer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the trailers of packs about which claims are in doubt: those with a needed frame that lies elsewhere too,
+    /// those about which a stranger to the run makes claims, and those that are claimed to hold more than they can.
+    /// Denied places count as bad from then on. Each object with claims that do not hold is named with its signer.
+    pub(crate) async fn compare_claims(
+        &self,
+        survey: &mut GroupSurvey,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let repository = self.viewer.repository();
+        let doubtful = doubtful_packs(survey);
+        let view = survey.view.clone();
+        let sized: Vec<_> =
+            doubtful.iter().filter_map(|pack| Some((*pack, *survey.packs.get(pack)?))).collect();
+        let mut untrue = Untrue { is_any_overclaimed: !survey.overclaimed.is_empty(), ..Untrue::default() };
+        let read = |(pack, size)| {
+            let view = &view;
+            async move { (pack, repository.pack_trailer(view, &pack, size).await) }
+        };
+        let mut trailers = std::pin::pin!(futures::stream::iter(sized).map(read).buffered(READS));
+        while let Some((pack, trailer)) = trailers.next().await {
+            self.stop_if_asked()?;
+            let located = survey.located.get(&pack).map_or(&[][..], Vec::as_slice);
+            match trailer {
+                Ok(frames) => {
+                    let denied = denied_by(&frames, located).map(|l| (pack, l.name, l.place.offset));
+                    untrue.denied.extend(denied);
+                }
+                Err(VaultError::Store(error)) => findings.unread(&layout::pack(view.id, &pack), &error),
+                Err(error) => {
+                    let (kind, mend) = (DamageKind::Altered, Mend::RepairByKeeper);
+                    let key = layout::pack(view.id, &pack);
+                    let reason = format!("{error}; locations objects contradict each other about it");
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+                }
+            }
+        }
+        survey.bad.extend(untrue.denied.iter().copied());
+        survey.denied.extend(untrue.denied.iter().copied());
+        untrue.disputed = disputed(survey);
+        if !untrue.is_empty() {
+            self.name_signers(survey, &untrue, shard, findings).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the locations objects once more, for who signed what does not hold.
+    async fn name_signers(
+        &self,
+        survey: &GroupSurvey,
+        untrue: &Untrue,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let repository = self.viewer.repository();
+        let mut entries = repository.store.list(&layout::locations_of(survey.view.id)).await?;
+        entries.sort_by_key(|entry| entry.modified);
+        let mut hashes: HashMap<FrameName, (Sha256Digest, String)> = HashMap::new();
+        for batch in batches(entries, |entry| entry.size) {
+            self.stop_if_asked()?;
+            let read = batch
+                .iter()
+                .map(|entry| repository.read_signed::<Locations>(&entry.key, &survey.view, Word::Places));
+            for (read, entry) in futures::future::join_all(read).await.into_iter().zip(&batch) {
+                let (signer, locations) = match read {
+                    Ok(read) => read,
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    // The survey has said so.
+                    Err(_) => continue,
+                };
+                if let Some(reason) = indict(&locations, signer, untrue, survey, &mut hashes, &entry.key) {
+                    let (key, kind, mend) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the claims of one object, with its signer; `None` where nothing is. `hashes` holds the first hash
+/// that each disputed frame was given, and by which object.
+fn indict(
+    locations: &Locations,
+    signer: Signer,
+    untrue: &Untrue,
+    survey: &GroupSurvey,
+    hashes: &mut HashMap<FrameName, (Sha256Digest, String)>,
+    key: &str,
+) -> Option<String> {
+    let (mut denied, mut first_denied, mut contradicted) = (0_u64, None, None);
+    let mut claims_too_much = None;
+    for pack in &locations.packs {
+        let trailer = survey.trailers.get(&pack.pack);
+        if trailer.is_none() && survey.overclaimed.contains(&pack.pack) {
+            claims_too_much = Some(pack.pack);
+        }
+        for frame in &pack.frames {
+            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+            let is_denied = trailer.is_some_and(|trailer| !trailer.has(name, frame));
+            if is_denied || untrue.denied.contains(&(pack.pack, name, frame.offset)) {
+                denied += 1;
+                first_denied.get_or_insert((frame.ordinal, pack.pack));
+            } else if untrue.disputed.contains(name) && survey.packs.contains_key(&pack.pack) {
+                let (hash, by) = hashes.entry(name).or_insert_with(|| (frame.hash, key.to_owned()));
+                if *hash != frame.hash {
+                    contradicted.get_or_insert_with(|| (frame.ordinal, by.clone()));
+                }
+            }
+        }
+    }
+    let of = |pack: &Sha256Digest| layout::pack(survey.view.id, pack);
+    let run = locations.run;
+    if let Some((ordinal, pack)) = first_denied {
+        return Some(format!(
+            "{signer} signed it, and it puts {denied} frames where the packs' own trailers do not: the first is frame \
+             {ordinal} of run {run} in `{}`",
+            of(&pack)
+        ));
+    }
+    if let Some((ordinal, by)) = contradicted {
+        return Some(format!(
+            "{signer} signed it, and it gives frame {ordinal} of run {run} another hash than `{by}` does"
+        ));
+    }
+    let pack = claims_too_much?;
+    Some(format!(
+        "{signer} signed it, and with others' it says that more bytes lie in `{}` than it has; the pack's trailer \
+         cannot be read",
+        of(&pack)
+    ))
+}
+
+/// The packs whose trailers are to be read.
+fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
+    let (mut once, mut more) = (FrameSet::default(), FrameSet::default());
+    for (_, located) in survey.located.iter().filter(|(pack, _)| survey.packs.contains_key(*pack)) {
+        for located in located.iter().filter(|located| survey.needed.contains(located.name)) {
+            if !once.insert(located.name) {
+                more.insert(located.name);
+            }
+        }
+    }
+    let is_contested = |located: &Vec<Located>| located.iter().any(|located| more.contains(located.name));
+    let contested = survey.located.iter().filter(|(_, located)| is_contested(located)).map(|(pack, _)| *pack);
+    let mut packs: BTreeSet<_> = contested.collect();
+    packs.extend(&survey.foreign);
+    packs.extend(survey.overclaimed.iter().filter(|pack| !survey.trailers.contains_key(*pack)));
+    packs
+}
+
+/// The claims about a pack that its trailer denies.
+fn denied_by<'a>(frames: &[TrailerFrame], located: &'a [Located]) -> impl Iterator<Item = &'a Located> {
+    let listed = ListedPlaces::new(frames);
+    located.iter().filter(move |located| !listed.has(located.name, &located.place))
+}
+
+/// The needed frames that are said to lie in packs that are there with different hashes, no trailer deciding it.
+fn disputed(survey: &GroupSurvey) -> FrameSet {
+    let mut seen: HashMap<FrameName, (Sha256Digest, u32)> = HashMap::new();
+    let mut disputed = FrameSet::default();
+    for (pack, located) in survey.located.iter().filter(|(pack, _)| survey.packs.contains_key(*pack)) {
+        for located in located.iter().filter(|located| survey.needed.contains(located.name)) {
+            let Located { name, place, .. } = located;
+            if survey.bad.contains(&(*pack, *name, place.offset)) {
+                continue;
+            }
+            let known = seen.entry(*name).or_insert((place.hash, place.length));
+            if *known != (place.hash, place.length) {
+                disputed.insert(*name);
+            }
+        }
+    }
+    disputed
+}
+
+/// Whether a locations object says nothing true: trailers deny every claim of it about packs that are there, and
+/// it says nothing of others.
+pub(crate) async fn is_all_denied(
+    repository: &Repository,
+    view: &GroupView,
+    key: &str,
+) -> Result<bool, VaultError> {
+    let (_, locations) = match repository.read_signed::<Locations>(key, view, Word::Places).await {
+        Ok(read) => read,
+        Err(error @ VaultError::Store(_)) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    for pack in &locations.packs {
+        let name = layout::pack(view.id, &pack.pack);
+        let Some(entry) = repository.store.entry(&name).await? else { return Ok(false) };
+        let trailer = match repository.pack_trailer(view, &pack.pack, entry.size).await {
+            Ok(trailer) => trailer,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        let located: Vec<_> = pack
+            .frames
+            .iter()
+            .map(|place| Located {
+                name: FrameName { run: locations.run, ordinal: place.ordinal },
+                size: pack.size,
+                place: *place,
+            })
+            .collect();
+        if denied_by(&trailer, &located).count() != located.len() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

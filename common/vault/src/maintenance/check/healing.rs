@@ -1,0 +1,103 @@
+//! Which lost frames are made up for: every chunk of such a frame lies in another frame that is whole.
+
+use std::collections::{HashMap, HashSet};
+
+use lifeboat_core::Sha256Digest;
+
+use crate::error::VaultError;
+use crate::format::authority::Standing;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::RunContents;
+use crate::ids::{ChunkId, FrameName, Signer};
+use crate::maintenance::check::survey::{GroupSurvey, digest_of};
+use crate::repository::open::Repository;
+
+/// Those of `lost` of which every chunk lies in another frame that is `whole`. What a frame holds is said by the
+/// contents index. Another writer of the group could make up frames, so the lost run's own writer, a keeper or the
+/// root must have said it, or the frame was opened and is `proved`. The contents are read twice, one object at a
+/// time: what is kept are the chunks of lost frames only.
+pub(crate) async fn healed(
+    repository: &Repository,
+    survey: &GroupSurvey,
+    whole: &FrameSet,
+    proved: Option<&FrameSet>,
+    lost: &FrameSet,
+) -> Result<FrameSet, VaultError> {
+    if lost.is_empty() {
+        return Ok(FrameSet::default());
+    }
+    let contents = repository.listed_contents(&survey.view).await?;
+    let is_pruner = |signer| {
+        matches!(repository.roster.standing(signer, survey.view.id), Standing::Keeper | Standing::Root)
+    };
+    let mut chunks: HashMap<FrameName, Vec<ChunkId>> = HashMap::new();
+    let told = |signer, run: RunContents| {
+        if survey.writer_of(run.run) != Some(signer) && !is_pruner(signer) {
+            return;
+        }
+        for frame in run.frames {
+            let name = FrameName { run: run.run, ordinal: frame.ordinal };
+            if lost.contains(name) {
+                chunks.insert(name, frame.chunks);
+            }
+        }
+    };
+    contents.each_run(told).await?;
+    // What is looked for, and whose word is believed for it.
+    let mut wanted: HashSet<(Option<Signer>, ChunkId)> = HashSet::new();
+    for (name, ids) in &chunks {
+        wanted.extend(ids.iter().map(|id| (survey.writer_of(name.run), *id)));
+    }
+    let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
+    let told = |signer, run: RunContents| {
+        for frame in run.frames {
+            let name = FrameName { run: run.run, ordinal: frame.ordinal };
+            if !whole.contains(name) || survey.marked.contains(name) {
+                continue;
+            }
+            let is_proved = proved.is_some_and(|proved| proved.contains(name))
+                && survey.listed.get(&name) == Some(&digest_of(&frame.chunks));
+            let is_believed =
+                |writer: &&Option<Signer>| is_proved || is_pruner(signer) || **writer == Some(signer);
+            for writer in writers.iter().filter(is_believed) {
+                for id in &frame.chunks {
+                    wanted.remove(&(*writer, *id));
+                }
+            }
+        }
+    };
+    contents.each_run(told).await?;
+    let is_healed = |(name, ids): &(FrameName, Vec<ChunkId>)| {
+        ids.iter().all(|id| !wanted.contains(&(survey.writer_of(name.run), *id)))
+    };
+    Ok(chunks.into_iter().filter(is_healed).map(|(name, _)| name).collect())
+}
+
+/// Looks for frames in the trailers of packs: of those that no index object names first. Gives the packs that
+/// hold some, and the frames that were found.
+pub(crate) async fn find_in_trailers(
+    repository: &Repository,
+    survey: &GroupSurvey,
+    frames: &FrameSet,
+) -> Result<(Vec<Sha256Digest>, FrameSet), VaultError> {
+    let (mut packs, mut found) = (Vec::new(), FrameSet::default());
+    let (named, unnamed): (Vec<_>, Vec<_>) =
+        survey.packs.iter().partition(|(pack, _)| survey.located.contains_key(*pack));
+    for (pack, size) in unnamed.into_iter().chain(named) {
+        if frames.minus(&found).is_empty() {
+            break;
+        }
+        let facts = match repository.pack_facts(&survey.view, pack, *size).await {
+            Ok(facts) => facts,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => continue,
+        };
+        let held = facts.frames.iter().map(|f| FrameName { run: f.run, ordinal: f.ordinal });
+        let held: FrameSet = held.filter(|name| frames.contains(*name)).collect();
+        if !held.is_empty() {
+            found.extend(&held);
+            packs.push(*pack);
+        }
+    }
+    Ok((packs, found))
+}

@@ -1,0 +1,224 @@
+//! One pack whole: its bytes against its name, its frames against the index and, with the keys at hand, against the
+//! chunks that they hold.
+
+use std::collections::{HashMap, HashSet};
+
+use lifeboat_core::Sha256Digest;
+use zeroize::Zeroizing;
+
+use crate::format::chunk::chunk_id;
+use crate::format::frame::OpenedFrame;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::ListedPlaces;
+use crate::format::pack::{TrailerFrame, read_header, read_trailer};
+use crate::format::seal::SealKey;
+use crate::ids::{FrameName, GroupId, RepositoryId, RunId};
+use crate::keys::GroupView;
+use crate::maintenance::check::survey::{ChunkListDigest, Located, digest_of};
+
+/// What a pack is checked against.
+pub(crate) struct PackJob {
+    pub(crate) repository: RepositoryId,
+    pub(crate) group: GroupId,
+    pub(crate) hash: Sha256Digest,
+    /// The group's index key, where it is at hand.
+    pub(crate) view: Option<GroupView>,
+    pub(crate) located: Vec<Located>,
+    pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
+    /// With a recovery key: what chunk ids are made with, and the keys of runs.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// What it takes to open frames and to know their chunks.
+pub(crate) struct Opening {
+    pub(crate) chunk_id_key: Zeroizing<[u8; 32]>,
+    pub(crate) run_keys: HashMap<RunId, Vec<SealKey>>,
+}
+
+/// A frame that is not as the index says.
+pub(crate) struct FaultyFrame {
+    pub(crate) name: FrameName,
+    /// Where in the pack it should begin.
+    pub(crate) offset: u64,
+    pub(crate) reason: String,
+}
+
+/// What reading a pack showed.
+#[derive(Default)]
+pub(crate) struct PackReading {
+    /// Why the pack is not the one that was stored.
+    pub(crate) altered: Option<String>,
+    /// Frames that the index puts here and that are not here whole.
+    pub(crate) bad: Vec<FaultyFrame>,
+    /// Frames that are here and hold other chunks than the index says.
+    pub(crate) false_frames: Vec<FaultyFrame>,
+    /// What the index says of this pack that the pack itself does not.
+    pub(crate) index_faults: Vec<FaultyFrame>,
+    pub(crate) opened: u64,
+    /// The frames that were opened and hold the chunks that the trailer lists.
+    pub(crate) proved: FrameSet,
+}
+
+impl PackReading {
+    /// All frames that are not as the index says.
+    pub(crate) fn faulty(&self) -> impl Iterator<Item = &FaultyFrame> {
+        self.bad.iter().chain(&self.false_frames).chain(&self.index_faults)
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.altered.is_none() && self.faulty().next().is_none()
+    }
+}
+
+/// Checks the bytes of a pack. Blocks for as long as hashing and opening take.
+pub(crate) fn examine(job: &PackJob, bytes: &[u8]) -> PackReading {
+    let mut reading = PackReading::default();
+    let found = Sha256Digest::of(bytes);
+    if found != job.hash {
+        reading.altered = Some(format!("its SHA-256 is {found}, not {}", job.hash));
+    }
+    for located in &job.located {
+        let sealed = frame_bytes(bytes, located.place.offset, located.place.length);
+        if sealed.is_none_or(|sealed| Sha256Digest::of(sealed) != located.place.hash) {
+            let offset = located.place.offset;
+            let reason = format!("what lies at byte {offset} is not the frame");
+            reading.bad.push(FaultyFrame { name: located.name, offset, reason });
+        }
+    }
+    if let Err(reason) = read_header(bytes, &job.repository, job.group) {
+        reading.altered.get_or_insert_with(|| reason.to_owned());
+    }
+    let Some(view) = &job.view else { return reading };
+    match read_trailer(bytes, &view.index_key, &job.repository, job.group) {
+        Ok(trailer) => {
+            compare_with_index(job, bytes, &trailer, &mut reading);
+            if let Some(opening) = &job.opening {
+                open_frames(job, opening, bytes, &trailer, &mut reading);
+            }
+        }
+        Err(reason) => {
+            reading.altered.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+    reading
+}
+
+fn frame_bytes(pack: &[u8], offset: u64, length: u32) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    pack.get(start..start.checked_add(length as usize)?)
+}
+
+fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], reading: &mut PackReading) {
+    let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
+    let there = ListedPlaces::new(trailer);
+    for frame in trailer {
+        let name = frame.name();
+        let sealed = frame_bytes(bytes, frame.offset, frame.length);
+        let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == frame.hash);
+        let offset = frame.offset;
+        if !is_whole && bad.insert(name) {
+            let reason = "it does not have the hash that the pack's trailer gives".to_owned();
+            reading.bad.push(FaultyFrame { name, offset, reason });
+        }
+        if job.listed.get(&name).is_some_and(|listed| *listed != digest_of(&frame.chunks)) {
+            let reason = "the contents index lists other chunks for it than its pack does".to_owned();
+            reading.false_frames.push(FaultyFrame { name, offset, reason });
+        }
+    }
+    for Located { name, place, .. } in &job.located {
+        if !there.has(*name, place) {
+            let (name, offset) = (*name, place.offset);
+            let reason = format!("the index puts it at byte {offset}, and the pack's trailer does not");
+            reading.index_faults.push(FaultyFrame { name, offset, reason });
+        }
+    }
+}
+
+/// Opens every frame whose run's key is at hand. A writer can list another chunk than it stores: only this finds it.
+fn open_frames(
+    job: &PackJob,
+    opening: &Opening,
+    bytes: &[u8],
+    trailer: &[TrailerFrame],
+    reading: &mut PackReading,
+) {
+    let mut bad: HashSet<FrameName> = reading.bad.iter().map(|bad| bad.name).collect();
+    for frame in trailer {
+        let name = frame.name();
+        let offset = frame.offset;
+        let keys = opening.run_keys.get(&frame.run).map_or(&[][..], Vec::as_slice);
+        let Some(sealed) = frame_bytes(bytes, frame.offset, frame.length) else { continue };
+        if keys.is_empty() || bad.contains(&name) {
+            continue;
+        }
+        let opened = keys.iter().find_map(|key| OpenedFrame::open(sealed, key, &job.repository, name).ok());
+        let Some(opened) = opened else {
+            bad.insert(name);
+            let reason = "it does not open with its run's key".to_owned();
+            reading.bad.push(FaultyFrame { name, offset, reason });
+            continue;
+        };
+        reading.opened += 1;
+        let wrong = frame.chunks.iter().enumerate().find(|(slot, id)| {
+            opened.chunk(*slot).is_none_or(|chunk| chunk_id(&opening.chunk_id_key, chunk) != **id)
+        });
+        if let Some((slot, _)) = wrong {
+            let reason = format!("its chunk {slot} is another one than the index says");
+            reading.false_frames.push(FaultyFrame { name, offset, reason });
+        } else {
+            reading.proved.insert(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_core::random::OsEntropy;
+
+    use super::*;
+    use crate::format::index::FrameLocation;
+    use crate::format::pack::{Trailer, compress, seal_trailer};
+    use crate::ids::ChunkId;
+
+    /// As many as a trailer may name. Holding each against each would take very long.
+    const MANY: u32 = 200_000;
+
+    #[test]
+    fn a_pack_of_more_frames_than_bytes_is_checked_in_a_moment() {
+        let (run, group) = (RunId::from_bytes([1; 16]), GroupId::from_bytes([2; 16]));
+        let (repository, hash) = (Sha256Digest::of(b"r"), Sha256Digest::of(b""));
+        let index_key = SealKey::random(&OsEntropy);
+        let frames = (0..MANY).map(|ordinal| TrailerFrame {
+            run,
+            ordinal,
+            offset: 0,
+            length: 0,
+            hash,
+            // What compresses better than any honest trailer is refused before it is looked at.
+            chunks: vec![ChunkId(*blake3::hash(&ordinal.to_le_bytes()).as_bytes())],
+            chunk_bytes: 0,
+        });
+        let mut pack = Vec::new();
+        let trailer = Trailer { frames: frames.collect() };
+        let compressed = compress(&crate::ids::to_cbor(&trailer));
+        seal_trailer(&mut pack, &compressed, &index_key, &repository, group);
+        // Half of them are where the index has them, the other half is not there at all.
+        let located = (0..MANY).map(|ordinal| {
+            let name = FrameName { run, ordinal: ordinal + MANY / 2 };
+            let place = FrameLocation { ordinal: name.ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };
+            Located { name, size: 0, place }
+        });
+        let job = PackJob {
+            repository,
+            group,
+            hash: Sha256Digest::of(&pack),
+            view: Some(GroupView { id: group, index_key }),
+            located: located.collect(),
+            listed: HashMap::new(),
+            opening: None,
+        };
+        let reading = examine(&job, &pack);
+        assert_eq!(reading.index_faults.len(), (MANY / 2) as usize);
+        assert!(reading.bad.is_empty() && reading.false_frames.is_empty());
+    }
+}

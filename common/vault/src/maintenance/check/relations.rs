@@ -1,0 +1,557 @@
+//! What objects say of each other: the history, snapshots and their parts, frames and packs, runs and their keys.
+
+use std::collections::HashMap;
+
+use crate::error::VaultError;
+use crate::format::frame_set::FrameSet;
+use crate::format::layout;
+use crate::format::manifest::RunRecord;
+use crate::format::object_name::Name;
+use crate::format::pack::{MAX_HEADER, read_header};
+use crate::format::roster::Roster;
+use crate::ids::RunId;
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::maintenance::check::healing::{find_in_trailers, healed};
+use crate::maintenance::check::packs::PackReading;
+use crate::maintenance::check::scope::Shard;
+use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
+use crate::maintenance::check::{Checker, PacksRead, keyring, rosters};
+use crate::repository::locate::{FramePlace, FramePlaces};
+use crate::snapshots::history::Standing;
+
+/// What a damaged object costs, as far as its name says, and what mends it.
+pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
+    match name {
+        Name::Part { group, hash } => match survey.snapshots_on(*group, hash) {
+            snapshots if snapshots.is_empty() => (snapshots, Mend::RepairByKeeper),
+            snapshots => (snapshots, Mend::GiveUp),
+        },
+        Name::Snapshot { writer, sequence } => (vec![format!("{writer}/{sequence}")], Mend::GiveUp),
+        Name::Key { folder, recipient, .. } => {
+            let wanted = keyring::wanted(roster).into_iter();
+            let mut of = wanted.filter(|wanted| {
+                wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
+            });
+            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.mend()))
+        }
+        Name::Roster(_) => (Vec::new(), Mend::No),
+        Name::Marker
+        | Name::Run { .. }
+        | Name::RunEnd { .. }
+        | Name::Pack { .. }
+        | Name::Contents { .. }
+        | Name::Locations { .. }
+        | Name::Countersignature { .. }
+        | Name::Forget { .. }
+        | Name::Condemnation { .. }
+        | Name::Loss { .. } => (Vec::new(), Mend::RepairByKeeper),
+    }
+}
+
+impl Checker {
+    /// Holds everything against everything.
+    pub(crate) async fn relate(
+        &self,
+        survey: &mut Survey,
+        packs: &PacksRead,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        findings.packs_read = packs.count;
+        findings.read_bytes += packs.bytes;
+        findings.frames_opened = packs.opened;
+        for (key, error) in &packs.unread {
+            findings.unread(key, error);
+        }
+        if !survey.has(layout::MARKER) {
+            findings.damage(
+                shard,
+                Damage {
+                    key: layout::MARKER.to_owned(),
+                    kind: DamageKind::Missing,
+                    reason: "it is not there; keys that name the repository open it all the same".to_owned(),
+                    snapshots: Vec::new(),
+                    mend: Mend::Repair,
+                },
+            );
+        }
+        rosters::report(&self.viewer.repository().all_holes().await?, shard, findings);
+        history(survey, shard, findings);
+        if !survey.is_unread_below("keys") {
+            keyring::check(&self.viewer.repository().roster, survey, shard, findings);
+        }
+        for (group, hash, reading) in &packs.faults {
+            let Some(of) = survey.groups.iter_mut().find(|survey| survey.view.id == *group) else {
+                closed_pack(layout::pack(*group, hash), reading, shard, findings);
+                continue;
+            };
+            of.bad.extend(reading.faulty().map(|faulty| (*hash, faulty.name, faulty.offset)));
+        }
+        for number in 0..survey.groups.len() {
+            self.stop_if_asked()?;
+            if survey.is_index_unread(survey.groups[number].view.id) {
+                let note = "not all of the index could be read, so nothing is said of what it lacks";
+                findings.notes.push(note.to_owned());
+                continue;
+            }
+            self.compare_claims(&mut survey.groups[number], shard, findings).await?;
+            self.relate_group(&survey.groups[number], packs, shard, findings).await?;
+            self.name_snapshots(&survey.groups[number], findings).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the parts of a group's snapshots once more, for which of them need what is lost. What each snapshot needs
+    /// is not kept: it would take memory for every snapshot there is.
+    async fn name_snapshots(&self, group: &GroupSurvey, findings: &mut Findings) -> Result<(), VaultError> {
+        let lost_with = std::mem::take(&mut findings.lost_with);
+        if lost_with.is_empty() {
+            return Ok(());
+        }
+        let mut costs: HashMap<String, Vec<String>> = HashMap::new();
+        for needs in &group.snapshots {
+            self.stop_if_asked()?;
+            let Some(frames) = self.frames_needed(group, needs).await? else { continue };
+            for (key, _) in lost_with.iter().filter(|(_, lost)| frames.meets(lost)) {
+                costs.entry(key.clone()).or_default().push(needs.id.to_string());
+            }
+        }
+        for (key, snapshots) in costs {
+            if let Some(damage) = findings.damage.of_mut(&key) {
+                damage.snapshots = snapshots;
+            }
+        }
+        Ok(())
+    }
+
+    /// The frames that a snapshot needs; `None` where its part is gone or damaged since it was surveyed.
+    pub(crate) async fn frames_needed(
+        &self,
+        group: &GroupSurvey,
+        needs: &Needs,
+    ) -> Result<Option<FrameSet>, VaultError> {
+        let repository = self.viewer.repository();
+        match repository.part_named(&needs.part, needs.writer, &group.view).await {
+            Ok(part) => Ok(Some(part.needed_frames())),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn relate_group(
+        &self,
+        survey: &GroupSurvey,
+        packs: &PacksRead,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let whole = survey.whole();
+        let missing = survey.needed.minus(&whole);
+        let marked = missing.minus(&missing.minus(&survey.marked));
+        let proved = packs.proved.get(&survey.view.id);
+        let healed = healed(self.viewer.repository(), survey, &whole, proved, &marked).await?;
+        let lost = missing.minus(&healed);
+        if !healed.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
+            let frames = healed.len();
+            findings.notes.push(format!("{frames} lost frames are made up for: their chunks lie in others"));
+        }
+        for (group, hash, reading) in &packs.faults {
+            if *group == survey.view.id {
+                let key = layout::pack(*group, hash);
+                pack_read(survey, key, reading, &lost, shard, findings);
+            }
+        }
+        missing_packs(survey, &missing, &lost, shard, findings);
+        self.unplaced(survey, &lost, shard, findings).await?;
+        unlisted(survey, &whole, shard, findings);
+        listed_in_vain(survey, shard, findings);
+        for run in survey.needed.runs() {
+            if shard.owns(&layout::run(survey.view.id, run)) {
+                self.stop_if_asked()?;
+                self.run(survey, run, &lost, shard, findings).await?;
+            }
+        }
+        if survey.damaged.is_empty() && lost.is_empty() {
+            leftovers(survey, shard, findings);
+        }
+        Ok(())
+    }
+
+    /// Frames of which no whole index object says where they lie.
+    async fn unplaced(
+        &self,
+        survey: &GroupSurvey,
+        lost: &FrameSet,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
+        let unplaced = lost.minus(&placed);
+        if unplaced.is_empty() {
+            return Ok(());
+        }
+        let (_, found) = find_in_trailers(self.viewer.repository(), survey, &unplaced).await?;
+        for run in unplaced.runs() {
+            let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
+            let key = layout::locations(survey.view.id, run);
+            // A damaged object of the run explains it.
+            let told = findings.damage.beginning(&format!("{key}/")).next().map(|told| told.key.clone());
+            if let Some(told) = told {
+                findings.costs(told, of_run);
+                continue;
+            }
+            let (reason, mend) = if of_run.minus(&found).is_empty() {
+                (
+                    format!(
+                        "nothing says where {} of the run's frames lie, though they are there",
+                        of_run.len()
+                    ),
+                    Mend::Repair,
+                )
+            } else {
+                (
+                    format!(
+                        "nothing says where {} of the run's frames lie, and not all are in a pack",
+                        of_run.len()
+                    ),
+                    Mend::NextBackup,
+                )
+            };
+            let (kind, snapshots) = (DamageKind::Index, Vec::new());
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, of_run);
+        }
+        Ok(())
+    }
+
+    /// The key of a run that live snapshots need.
+    async fn run(
+        &self,
+        survey: &GroupSurvey,
+        run: RunId,
+        lost: &FrameSet,
+        shard: Shard,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
+        let key = layout::run(survey.view.id, run);
+        let is_registered = survey.registered.contains_key(&run);
+        let frames: FrameSet = survey.needed.iter().filter(|frame| frame.run == run).collect();
+        if !is_registered {
+            let is_in_header = self.is_in_a_header(survey, run).await?;
+            let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
+            if let Some(told) = findings.damage.of_mut(&key) {
+                if !is_in_header {
+                    told.mend = Mend::No;
+                }
+                findings.costs(key, costs);
+            } else {
+                let (reason, mend) = if is_in_header {
+                    ("the run is not registered; its key stands in the headers of its packs", Mend::Repair)
+                } else {
+                    ("the run is not registered, and no pack's header holds its key", Mend::No)
+                };
+                let (kind, reason, snapshots) = (DamageKind::Missing, reason.to_owned(), Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+            }
+            return Ok(());
+        }
+        let commitments = survey.commitments_of_snapshots(run);
+        let Some(restorer) = self.restorer.as_ref().filter(|_| !commitments.is_empty()) else {
+            return Ok(());
+        };
+        let places = places_of(survey, run);
+        let mut false_ones = Vec::new();
+        for commitment in &commitments {
+            match restorer.run_key(&survey.view, run, commitment, &places).await {
+                Ok(_) => {}
+                Err(VaultError::Store(error)) => findings.unread(&key, &error),
+                Err(error) => false_ones.push((*commitment, error)),
+            }
+        }
+        let Some((_, error)) = false_ones.first() else { return Ok(()) };
+        let (kind, mend) = (DamageKind::Altered, Mend::No);
+        if false_ones.len() == commitments.len() {
+            let (reason, snapshots) = (error.to_string(), Vec::new());
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, frames);
+            return Ok(());
+        }
+        // The key is whole, and some snapshots commit to another one.
+        let is_false = |record: &RunRecord| {
+            record.run == run && false_ones.iter().any(|(commitment, _)| *commitment == record.commitment)
+        };
+        let mut snapshots = Vec::new();
+        for needs in &survey.snapshots {
+            let repository = self.viewer.repository();
+            match repository.part_named(&needs.part, needs.writer, &survey.view).await {
+                Ok(part) if part.runs.iter().any(is_false) => snapshots.push(needs.id.to_string()),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
+                      of the group was false when they were made";
+        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, mend });
+        Ok(())
+    }
+
+    /// Whether the header of any pack with the run's frames holds the run's wrapped key.
+    async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, VaultError> {
+        let repository = self.viewer.repository();
+        for place in places_of(survey, run).values().flatten() {
+            let Some(size) = survey.packs.get(&place.pack) else { continue };
+            let range = 0..(*size).min(MAX_HEADER);
+            let beginning = match repository.pack_range(survey.view.id, &place.pack, range).await {
+                Ok(beginning) => beginning,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => continue,
+            };
+            if let Ok((_, keys)) = read_header(&beginning, &repository.id, survey.view.id)
+                && keys.iter().any(|key| key.run == run)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Each pack that holds frames of a run, once.
+pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
+    let mut places = FramePlaces::new();
+    for (pack, frames) in &survey.located {
+        if let Some(located) = frames.iter().find(|located| located.name.run == run) {
+            let place = FramePlace { pack: *pack, size: located.size, frame: located.place };
+            places.entry(located.name).or_default().push(place);
+        }
+    }
+    places
+}
+
+/// What is missing from the history, and snapshots that cannot be read.
+fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
+    let history = &survey.history;
+    for problem in &history.problems {
+        let reason = problem.error.to_string();
+        let (key, snapshots, kind) = match &problem.error {
+            VaultError::Withheld { writer, first, last } => {
+                let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
+                (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
+            }
+            VaultError::Damaged { key, .. } | VaultError::Missing { key } => {
+                (key.clone(), Vec::new(), DamageKind::History)
+            }
+            VaultError::Claimed { writer, first, .. } => {
+                (layout::snapshot(*writer, *first), Vec::new(), DamageKind::History)
+            }
+            VaultError::Contradicted { writer, sequence, .. } => {
+                (layout::snapshot(*writer, *sequence), Vec::new(), DamageKind::History)
+            }
+            VaultError::Disproved { claimant, .. } => {
+                (layout::snapshots_of(*claimant), Vec::new(), DamageKind::History)
+            }
+            _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
+        };
+        let mend = match &problem.error {
+            VaultError::Claimed { .. } if problem.missing().is_none() => Mend::EndOfWord,
+            VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
+            _ => Mend::GiveUp,
+        };
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+    }
+    for ((writer, sequence), why) in &history.void {
+        let key = layout::forget(*writer, *sequence);
+        if shard.owns(&key) {
+            findings.notes.push(format!("`{key}` has no effect: {why}"));
+        }
+    }
+    let mut given_up = 0;
+    for recorded in &history.snapshots {
+        findings.snapshots += u64::from(recorded.is_live());
+        let key = layout::snapshot(recorded.writer, recorded.sequence);
+        match &recorded.manifest {
+            _ if recorded.standing == Standing::Revoked => {
+                findings.damage.retract(&key);
+                if shard.owns(&key) {
+                    let note = format!("`{key}` came after its writer was removed and does not count");
+                    findings.notes.push(note);
+                }
+            }
+            Err(_) if !recorded.is_live() => {
+                // What is given up costs nothing any more.
+                findings.damage.retract(&key);
+                given_up += u64::from(shard.owns(&key));
+            }
+            Err(error) => {
+                let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
+                let (reason, kind, mend) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
+                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            }
+            Ok(_) => {}
+        }
+    }
+    for recorded in history.snapshots.iter().filter(|recorded| recorded.is_live()) {
+        let Ok(manifest) = &recorded.manifest else { continue };
+        let Some(signer) = survey.misnamed.get(&manifest.id) else { continue };
+        let key = layout::snapshot(recorded.writer, recorded.sequence);
+        let reason = format!("it names a part that {signer} signed, so nothing can be restored by it");
+        let (kind, snapshots) = (DamageKind::Altered, vec![manifest.id.to_string()]);
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+    }
+    if given_up > 0 {
+        findings.notes.push(format!("{given_up} damaged snapshots were given up; prune takes them away"));
+    }
+    for (key, group, part) in survey.parts_without_whole() {
+        if survey.is_unread_below(&layout::parts(group)) {
+            continue;
+        }
+        let snapshots = survey.snapshots_on(group, &part);
+        let reason = "the part of a snapshot is not there".to_owned();
+        let (kind, mend) = (DamageKind::Missing, Mend::GiveUp);
+        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+    }
+}
+
+/// A pack that was read and is not as it must be.
+fn pack_read(
+    survey: &GroupSurvey,
+    key: String,
+    reading: &PackReading,
+    lost: &FrameSet,
+    shard: Shard,
+    findings: &mut Findings,
+) {
+    let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
+    let costs = faulty.minus(&faulty.minus(lost));
+    // A false frame that is marked and needed by nobody who is hurt costs nothing: nobody leans on it any more. What
+    // the index says of frames that nobody needs costs nothing either.
+    let open = |name| !survey.marked.contains(name) || lost.contains(name);
+    let matters = reading.bad.iter().chain(&reading.false_frames).any(|faulty| {
+        open(faulty.name) && (survey.needed.contains(faulty.name) || survey.listed.contains_key(&faulty.name))
+    }) || reading.index_faults.iter().any(|faulty| lost.contains(faulty.name));
+    let frames = || {
+        let mut all = reading.faulty();
+        let first = all.next().map(|faulty| {
+            let writer = match survey.registered.get(&faulty.name.run) {
+                Some((writer, _)) => format!(", which writer {writer} registered"),
+                None => String::new(),
+            };
+            let name = faulty.name;
+            format!("frame {} of run {}{writer}: {}", name.ordinal, name.run, faulty.reason)
+        });
+        let more = all.count();
+        match first {
+            Some(first) if more > 0 => format!("{first}; and {more} more"),
+            first => first.unwrap_or_default(),
+        }
+    };
+    let mend = |otherwise| if costs.meets(&survey.needed) { Mend::NextBackup } else { otherwise };
+    let (kind, reason, mend) = match &reading.altered {
+        Some(reason) if faulty.is_empty() => {
+            (DamageKind::Altered, format!("{reason}; all its frames are whole"), mend(Mend::RepairByKeeper))
+        }
+        Some(reason) => (DamageKind::Altered, format!("{reason}; {}", frames()), mend(Mend::RepairByKeeper)),
+        None if !matters => {
+            if shard.owns(&key) {
+                findings.notes.push(format!("`{key}`: {}; nothing leans on it", frames()));
+            }
+            return;
+        }
+        None if !reading.false_frames.is_empty() => (DamageKind::FalseFrame, frames(), mend(Mend::Repair)),
+        None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), mend(Mend::Repair)),
+        None => (DamageKind::Index, frames(), mend(Mend::Repair)),
+    };
+    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend }, costs);
+}
+
+/// A damaged pack of a group whose index is closed to this key.
+fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
+    let reason = reading.altered.clone().unwrap_or_default();
+    let (kind, mend) = (DamageKind::Altered, Mend::NextBackup);
+    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+}
+
+/// Packs that the index names and that are not there, or are shorter or longer.
+fn missing_packs(
+    survey: &GroupSurvey,
+    missing: &FrameSet,
+    lost: &FrameSet,
+    shard: Shard,
+    findings: &mut Findings,
+) {
+    for (pack, located) in &survey.located {
+        let Some(first) = located.first() else { continue };
+        let key = layout::pack(survey.view.id, pack);
+        let frames = survey.frames_in(pack);
+        let costs = frames.minus(&frames.minus(lost));
+        match survey.packs.get(pack) {
+            Some(size) if located.iter().any(|l| l.size == *size) => {}
+            Some(size) => {
+                let reason = format!("it has {size} bytes, and the index says {}", first.size);
+                let is_needed = costs.meets(&survey.needed);
+                let mend = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
+                let (kind, snapshots) = (DamageKind::Size, Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+            }
+            None if frames.meets(lost) => {
+                let reason = format!("{} of its frames are needed and lie nowhere else", costs.len());
+                let (kind, mend, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+            }
+            None if frames.meets(missing) && shard.owns(&key) => {
+                findings.notes.push(format!("`{key}` is gone, and what it held is made up for"));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Frames that no whole contents object lists: restores do not need that, and backups store their chunks again.
+fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut Findings) {
+    let listed: FrameSet = survey.listed.keys().copied().collect();
+    let unlisted = survey.needed.minus(&listed);
+    let unlisted = unlisted.minus(&unlisted.minus(whole));
+    let key = layout::contents(survey.view.id);
+    let is_told = findings.damage.beginning(&format!("{key}/")).next().is_some();
+    if !unlisted.is_empty() && !is_told {
+        let reason = format!(
+            "no object of it lists {} frames that snapshots need; backups would store their chunks again",
+            unlisted.len()
+        );
+        let (kind, mend) = (DamageKind::Index, Mend::Repair);
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+    }
+}
+
+/// Frames that the contents index lists and that lie nowhere: backups do not refer to them.
+fn listed_in_vain(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
+    let key = layout::contents(survey.view.id);
+    if survey.listed_in_vain > 0 && shard.owns(&key) {
+        let count = survey.listed_in_vain;
+        findings.notes.push(format!("`{key}` lists {count} frames that lie nowhere; no snapshot needs them"));
+    }
+}
+
+/// What runs that did not finish left behind.
+fn leftovers(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
+    if !shard.owns(&layout::runs(survey.view.id)) {
+        return;
+    }
+    let unnamed: Vec<u64> = survey
+        .packs
+        .iter()
+        .filter(|(pack, _)| !survey.located.contains_key(*pack))
+        .map(|(_, size)| *size)
+        .collect();
+    if !unnamed.is_empty() {
+        let (packs, bytes) = (unnamed.len(), unnamed.iter().sum::<u64>());
+        findings.notes.push(format!(
+            "{packs} packs of {bytes} bytes stand in no index object: a run that did not finish left them"
+        ));
+    }
+    let with_frames: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
+    let empty = survey.registered.keys().filter(|run| !with_frames.has_run(**run)).count();
+    if empty > 0 {
+        findings
+            .notes
+            .push(format!("{empty} runs stored nothing: they found nothing new, or did not finish"));
+    }
+}

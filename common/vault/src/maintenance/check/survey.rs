@@ -1,0 +1,563 @@
+//! What a repository says of itself: every object that is no pack, read once, and what follows from all of them
+//! together. Frames are kept as bitmaps, places as one small record each. What is kept is bounded by what is stored:
+//! of claims about a pack no more than fit into it, of snapshots' needs no more frames than could be stored.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::Entry;
+
+use crate::format::authority::Standing;
+use crate::format::frame::MIN_SEALED_FRAME;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{Contents, FrameContents, FrameLocation, ListedPlaces, Locations};
+use crate::format::layout;
+use crate::format::manifest::Part;
+use crate::format::object_name::{KeyFolder, Name};
+use crate::format::pack::TrailerFrame;
+use crate::format::roster::Roster;
+use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
+use crate::keys::GroupView;
+use crate::maintenance::check::objects::Body;
+use crate::repository::access::Viewer;
+use crate::snapshots::history::History;
+
+/// The state of a repository as one listing and one history show it.
+pub(crate) struct Survey {
+    pub(crate) history: History,
+    /// Sorted by name.
+    entries: Vec<Entry>,
+    pub(crate) groups: Vec<GroupSurvey>,
+    /// The sealed keys that are whole, by folder and recipient.
+    keys: HashSet<(KeyFolder, String)>,
+    /// The live snapshots of each part.
+    parts: HashMap<(GroupId, Sha256Digest), Vec<(WriterId, Sha256Digest)>>,
+    /// The snapshots whose manifests name parts that others signed, and who did. Such a manifest is wrong by itself, and
+    /// the part is not.
+    pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
+    /// The names of objects that could not be read: nothing follows from their silence.
+    unread: Vec<String>,
+}
+
+/// What the index of one group says.
+pub(crate) struct GroupSurvey {
+    pub(crate) view: GroupView,
+    /// The packs that are there, and their sizes.
+    pub(crate) packs: BTreeMap<Sha256Digest, u64>,
+    /// The live snapshots whose parts are whole.
+    pub(crate) snapshots: Vec<Needs>,
+    /// All frames that they need.
+    pub(crate) needed: FrameSet,
+    /// How many frames can be needed: no more than the packs and the locations objects that are there could hold.
+    most_needed: u64,
+    /// What is said of the keys of runs.
+    commitments: HashMap<RunId, Vec<Commitment>>,
+    /// What the locations say, by pack.
+    pub(crate) located: BTreeMap<Sha256Digest, Vec<Located>>,
+    /// What the contents say: of each frame a digest of its chunk ids.
+    pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
+    /// Frames of which the run's own writer says what they hold: nobody else's list counts beside it.
+    own_listed: FrameSet,
+    /// Frames that two contents objects list with different chunks.
+    pub(crate) contradicted: FrameSet,
+    /// Whom the registration of each run names, and who signed it.
+    pub(crate) registered: HashMap<RunId, (WriterId, Signer)>,
+    /// Who wrote down first where a run's frames lie.
+    pub(crate) authors: HashMap<RunId, Signer>,
+    /// Packs about which someone makes claims who neither registered the run nor prunes.
+    pub(crate) foreign: BTreeSet<Sha256Digest>,
+    /// Packs that are claimed to hold more bytes than they have. What lies in them is what their trailers list.
+    pub(crate) overclaimed: BTreeSet<Sha256Digest>,
+    /// What the trailers of such packs list, where they can be read.
+    pub(crate) trailers: HashMap<Sha256Digest, ListedPlaces>,
+    /// How many bytes of each pack are claimed.
+    claimed: HashMap<Sha256Digest, u64>,
+    /// The frames that a repair marked as lost.
+    pub(crate) marked: FrameSet,
+    /// The frames that a keeper condemned.
+    pub(crate) condemned: FrameSet,
+    /// How many frames contents objects list that neither lie anywhere nor are needed.
+    pub(crate) listed_in_vain: u64,
+    /// In how many packs that are not there each needed frame is said to lie.
+    gone_places: HashMap<FrameName, usize>,
+    /// The located frames, once all locations were taken in.
+    located_names: Option<FrameSet>,
+    /// Places (pack, frame, offset) that trailers of packs deny.
+    pub(crate) denied: HashSet<(Sha256Digest, FrameName, u64)>,
+    /// Places (pack, frame, offset) at which a read found another frame than the right one.
+    pub(crate) bad: HashSet<(Sha256Digest, FrameName, u64)>,
+    /// The names of index objects and registrations that are damaged.
+    pub(crate) damaged: Vec<String>,
+    /// The parts that are whole.
+    parts_seen: HashSet<Sha256Digest>,
+}
+
+/// What someone commits to as the key of a run.
+struct Commitment {
+    signer: Signer,
+    hash: [u8; 32],
+    /// A snapshot makes it, and not the contents index alone.
+    is_of_snapshot: bool,
+}
+
+/// A live snapshot and the part that says what it needs.
+pub(crate) struct Needs {
+    pub(crate) id: Sha256Digest,
+    pub(crate) writer: WriterId,
+    pub(crate) part: Sha256Digest,
+}
+
+/// In which order objects are taken in: what is needed, then where it lies, then what it holds.
+pub(crate) fn turn_of(name: &Name) -> u8 {
+    match name {
+        Name::Part { .. } => 0,
+        Name::Locations { .. } => 2,
+        Name::Contents { .. } => 3,
+        _ => 1,
+    }
+}
+
+/// The least that a frame takes in a locations object that is stored: its hash.
+const LOCATION_BYTES: u64 = 32;
+/// How many frames may always be needed: of a repository whose packs and locations are gone something is still said.
+const SMALL: u64 = 1 << 20;
+/// How many commitments to one run's key are kept of each signer.
+const MOST_COMMITMENTS: usize = 4;
+/// In how many packs that are not there a needed frame may be said to lie.
+const MOST_GONE_PLACES: usize = 4;
+
+/// A frame that some locations object puts into a pack.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Located {
+    pub(crate) name: FrameName,
+    /// The size that the pack should have.
+    pub(crate) size: u64,
+    pub(crate) place: FrameLocation,
+}
+
+/// Tells a frame's list of chunk ids from any other.
+pub(crate) type ChunkListDigest = [u8; 16];
+
+pub(crate) fn digest_of(chunks: &[ChunkId]) -> ChunkListDigest {
+    let mut hasher = blake3::Hasher::new();
+    for id in chunks {
+        hasher.update(&id.0);
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    digest
+}
+
+impl Survey {
+    pub(crate) fn new(viewer: &Viewer, history: History, entries: Vec<Entry>) -> Self {
+        let mut parts: HashMap<_, Vec<_>> = HashMap::new();
+        for recorded in history.snapshots.iter().filter(|recorded| recorded.is_live()) {
+            let Ok(manifest) = &recorded.manifest else { continue };
+            let part = (manifest.predicate.group, manifest.part);
+            parts.entry(part).or_default().push((recorded.writer, manifest.id));
+        }
+        let mut groups: Vec<_> = viewer.groups.iter().map(GroupSurvey::new).collect();
+        for entry in &entries {
+            let (group, least) = match Name::parse(&entry.key) {
+                Some(Name::Pack { group, .. }) => (group, u64::from(MIN_SEALED_FRAME)),
+                Some(Name::Locations { group, .. }) => (group, LOCATION_BYTES),
+                _ => continue,
+            };
+            let Some(survey) = groups.iter_mut().find(|survey| survey.view.id == group) else { continue };
+            survey.most_needed = survey.most_needed.saturating_add(entry.size / least);
+            if let Some(Name::Pack { hash, .. }) = Name::parse(&entry.key) {
+                survey.packs.insert(hash, entry.size);
+            }
+        }
+        Self {
+            history,
+            entries,
+            groups,
+            keys: HashSet::new(),
+            parts,
+            misnamed: HashMap::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Whether an object says something that others are checked against.
+    pub(crate) fn is_told_by(&self, name: &Name) -> bool {
+        match name {
+            Name::Key { .. } => true,
+            Name::Run { group, .. }
+            | Name::Contents { group, .. }
+            | Name::Locations { group, .. }
+            | Name::Condemnation { group, .. }
+            | Name::Loss { group, .. } => self.groups.iter().any(|survey| survey.view.id == *group),
+            Name::Part { group, hash } => self.parts.contains_key(&(*group, *hash)),
+            _ => false,
+        }
+    }
+
+    /// Takes in a whole object. An error says why it is not what others make of it.
+    pub(crate) fn add(&mut self, name: &Name, body: Body, roster: &Roster) -> Result<(), String> {
+        if let Name::Key { folder, recipient, .. } = name {
+            self.keys.insert((*folder, recipient.clone()));
+        }
+        let group = match name {
+            Name::Run { group, .. }
+            | Name::Contents { group, .. }
+            | Name::Locations { group, .. }
+            | Name::Part { group, .. }
+            | Name::Condemnation { group, .. }
+            | Name::Loss { group, .. } => *group,
+            _ => return Ok(()),
+        };
+        let Some(survey) = self.groups.iter_mut().find(|survey| survey.view.id == group) else {
+            return Ok(());
+        };
+        match (body, name) {
+            (Body::Registration(signer, registration), _) => {
+                survey.registered.insert(registration.run, (registration.writer, signer));
+            }
+            (Body::Locations(signer, locations), _) => {
+                survey.authors.entry(locations.run).or_insert(signer);
+                let registrant = survey.registered.get(&locations.run).map(|(_, signer)| *signer);
+                let is_foreign = registrant != Some(signer)
+                    && !matches!(roster.standing(signer, group), Standing::Keeper | Standing::Root);
+                survey.add_locations(&locations, is_foreign);
+            }
+            (Body::Contents(signer, contents), _) => {
+                // Contents come after all locations.
+                let located = survey.located_names.take().unwrap_or_else(|| survey.located_frames());
+                survey.add_contents(signer, contents, &located);
+                survey.located_names = Some(located);
+            }
+            (Body::Loss(loss), _) => survey.marked.add_records(&loss.frames),
+            (Body::Condemnation(condemnation), _) => survey.condemned.add_records(&condemnation.frames),
+            (Body::Part(signer, part), Name::Part { hash, .. }) => {
+                let named_by = self.parts.get(&(group, *hash)).map_or(&[][..], Vec::as_slice);
+                let is_of_signer =
+                    |(writer, _): &&(WriterId, Sha256Digest)| Signer::Writer(*writer) == signer;
+                let (snapshots, others): (Vec<_>, Vec<_>) =
+                    named_by.iter().copied().partition(|by| is_of_signer(&by));
+                self.misnamed.extend(others.into_iter().map(|(_, id)| (id, signer)));
+                survey.add_part(*hash, signer, &part, &snapshots)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_damaged(&mut self, name: &Name, key: &str) {
+        let (Name::Run { group, .. }
+        | Name::Contents { group, .. }
+        | Name::Locations { group, .. }
+        | Name::Loss { group, .. }) = name
+        else {
+            return;
+        };
+        if let Some(survey) = self.groups.iter_mut().find(|survey| survey.view.id == *group) {
+            survey.damaged.push(key.to_owned());
+        }
+    }
+
+    pub(crate) fn add_unread(&mut self, key: &str) {
+        self.unread.push(key.to_owned());
+    }
+
+    /// Whether any object below a folder could not be read.
+    pub(crate) fn is_unread_below(&self, folder: &str) -> bool {
+        self.unread.iter().any(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// Whether any object that the index of a group consists of could not be read.
+    pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
+        let folders = layout::index_folders(group);
+        folders.iter().any(|folder| self.is_unread_below(folder))
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.binary_search_by(|entry| entry.key.as_str().cmp(key)).is_ok()
+    }
+
+    pub(crate) fn has_key(&self, folder: KeyFolder, recipient: &str) -> bool {
+        self.keys.contains(&(folder, recipient.to_owned()))
+    }
+
+    /// Whether only snapshots that are forgotten stand on a part: then it waits for a prune.
+    pub(crate) fn is_of_forgotten(&self, group: GroupId, part: &Sha256Digest) -> bool {
+        !self.parts.contains_key(&(group, *part))
+            && self.history.snapshots.iter().any(|recorded| {
+                recorded
+                    .manifest
+                    .as_ref()
+                    .is_ok_and(|manifest| manifest.predicate.group == group && manifest.part == *part)
+            })
+    }
+
+    /// The snapshots that stand on a part.
+    pub(crate) fn snapshots_on(&self, group: GroupId, part: &Sha256Digest) -> Vec<String> {
+        let on = self.parts.get(&(group, *part)).into_iter().flatten();
+        on.map(|(_, id)| id.to_string()).collect()
+    }
+
+    /// The parts of live snapshots, by their names, that this key opens and that were not found whole, and those of
+    /// closed groups that are not there.
+    pub(crate) fn parts_without_whole(&self) -> Vec<(String, GroupId, Sha256Digest)> {
+        let is_whole = |group: GroupId, part: &Sha256Digest| match self
+            .groups
+            .iter()
+            .find(|survey| survey.view.id == group)
+        {
+            Some(survey) => survey.parts_seen.contains(part),
+            None => self.has(&layout::part(group, part)),
+        };
+        let mut missing: Vec<_> = self
+            .parts
+            .keys()
+            .filter(|(group, part)| !is_whole(*group, part))
+            .map(|(group, part)| (layout::part(*group, part), *group, *part))
+            .collect();
+        missing.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        missing
+    }
+}
+
+impl GroupSurvey {
+    fn new(view: &GroupView) -> Self {
+        Self {
+            view: view.clone(),
+            packs: BTreeMap::new(),
+            snapshots: Vec::new(),
+            needed: FrameSet::default(),
+            most_needed: SMALL,
+            commitments: HashMap::new(),
+            located: BTreeMap::new(),
+            listed: HashMap::new(),
+            own_listed: FrameSet::default(),
+            contradicted: FrameSet::default(),
+            registered: HashMap::new(),
+            authors: HashMap::new(),
+            foreign: BTreeSet::new(),
+            overclaimed: BTreeSet::new(),
+            trailers: HashMap::new(),
+            claimed: HashMap::new(),
+            marked: FrameSet::default(),
+            condemned: FrameSet::default(),
+            listed_in_vain: 0,
+            gone_places: HashMap::new(),
+            located_names: None,
+            denied: HashSet::new(),
+            bad: HashSet::new(),
+            damaged: Vec::new(),
+            parts_seen: HashSet::new(),
+        }
+    }
+
+    fn add_part(
+        &mut self,
+        hash: Sha256Digest,
+        signer: Signer,
+        part: &Part,
+        snapshots: &[(WriterId, Sha256Digest)],
+    ) -> Result<(), String> {
+        if !snapshots.is_empty() {
+            // An attempt that is too large leaves nothing behind.
+            let mut needed = FrameSet::default();
+            for record in &part.runs {
+                needed.insert_bitmap(record.run, &record.frames);
+                if needed.len() > self.most_needed {
+                    return Err(format!(
+                        "it needs more than {} frames, and what is stored of the group cannot hold so many",
+                        self.most_needed
+                    ));
+                }
+            }
+            self.needed.extend(&needed);
+            for record in &part.runs {
+                self.note_commitment(record.run, signer, record.commitment, true);
+            }
+        }
+        self.snapshots.extend(snapshots.iter().map(|(writer, id)| Needs {
+            id: *id,
+            writer: *writer,
+            part: hash,
+        }));
+        self.parts_seen.insert(hash);
+        Ok(())
+    }
+
+    /// Takes in an object that says where frames lie, by someone who stored or moved them, or by someone else
+    /// (`is_foreign`). Of claims about more bytes than a pack has, the later ones are left out until
+    /// [`hear`](Self::hear) replaces them all; of claims about packs that are not there only some about needed frames
+    /// are kept.
+    pub(crate) fn add_locations(&mut self, locations: &Locations, is_foreign: bool) {
+        let mut known: HashMap<Sha256Digest, HashSet<Located>> = HashMap::new();
+        for pack in &locations.packs {
+            let listed = self.packs.get(&pack.pack).copied();
+            if is_foreign && listed.is_some() {
+                self.foreign.insert(pack.pack);
+            }
+            for place in &pack.frames {
+                let name = FrameName { run: locations.run, ordinal: place.ordinal };
+                let found = Located { name, size: pack.size, place: *place };
+                if listed.is_none() && !self.may_be_gone(name) {
+                    continue;
+                }
+                let located = self.located.entry(pack.pack).or_default();
+                let known = known.entry(pack.pack).or_insert_with(|| located.iter().copied().collect());
+                // Frames of a pack come in order from one writer, so a second object repeats whole stretches.
+                if known.contains(&found) {
+                    continue;
+                }
+                let claimed = self.claimed.entry(pack.pack).or_default();
+                let more = claimed.saturating_add(place.length.into());
+                if more > listed.unwrap_or(pack.size).max(pack.size) {
+                    self.overclaimed.insert(pack.pack);
+                    continue;
+                }
+                *claimed = more;
+                known.insert(found);
+                located.push(found);
+            }
+        }
+    }
+
+    /// Puts what a pack's trailer lists in place of what is claimed of it.
+    pub(crate) fn hear(&mut self, pack: Sha256Digest, trailer: &[TrailerFrame]) {
+        let Some(size) = self.packs.get(&pack).copied() else { return };
+        let listed = |frame: &TrailerFrame| Located { name: frame.name(), size, place: frame.into() };
+        self.located.insert(pack, trailer.iter().map(listed).collect());
+        self.trailers.insert(pack, ListedPlaces::new(trailer));
+    }
+
+    /// Whether one more pack that is not there may be noted as a place of a frame.
+    fn may_be_gone(&mut self, name: FrameName) -> bool {
+        if !self.needed.contains(name) {
+            return false;
+        }
+        let places = self.gone_places.entry(name).or_default();
+        *places += 1;
+        *places <= MOST_GONE_PLACES
+    }
+
+    /// The writer of a run: by its registration, which a keeper may have made again, or else who wrote down first where
+    /// its frames lie.
+    pub(crate) fn writer_of(&self, run: RunId) -> Option<Signer> {
+        match self.registered.get(&run) {
+            Some((writer, Signer::Keeper(_) | Signer::Root)) => Some(Signer::Writer(*writer)),
+            Some((_, signer)) => Some(*signer),
+            None => self.authors.get(&run).copied(),
+        }
+    }
+
+    fn note_commitment(&mut self, run: RunId, signer: Signer, hash: [u8; 32], is_of_snapshot: bool) {
+        let stated = self.commitments.entry(run).or_default();
+        if let Some(known) = stated.iter_mut().find(|known| known.signer == signer && known.hash == hash) {
+            known.is_of_snapshot |= is_of_snapshot;
+        } else if stated.iter().filter(|known| known.signer == signer).count() < MOST_COMMITMENTS {
+            stated.push(Commitment { signer, hash, is_of_snapshot });
+        }
+    }
+
+    /// What is committed to as the key of a run, by anyone.
+    pub(crate) fn commitments(&self, run: RunId) -> Vec<[u8; 32]> {
+        let stated = self.commitments.get(&run).into_iter().flatten();
+        stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What snapshots commit to as the key of a run.
+    pub(crate) fn commitments_of_snapshots(&self, run: RunId) -> Vec<[u8; 32]> {
+        let stated = self.commitments.get(&run).into_iter().flatten().filter(|stated| stated.is_of_snapshot);
+        stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What a run's own writer commits to as its key; of a run that is not registered, what is said with one voice.
+    pub(crate) fn own_commitment(&self, run: RunId) -> Option<[u8; 32]> {
+        let writer = self.writer_of(run);
+        let stated = self.commitments.get(&run).into_iter().flatten();
+        let own = stated.filter(|stated| writer.is_none_or(|writer| stated.signer == writer));
+        let own: BTreeSet<[u8; 32]> = own.map(|stated| stated.hash).collect();
+        own.first().copied().filter(|_| own.len() == 1)
+    }
+
+    /// Takes in what frames hold, of those that are needed or lie somewhere, by the word of `signer`.
+    pub(crate) fn add_contents(&mut self, signer: Signer, contents: Contents, located: &FrameSet) {
+        for run in contents.runs {
+            let bears_on = |frame: &FrameContents| {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                self.needed.contains(name) || located.contains(name)
+            };
+            let (frames, others): (Vec<_>, Vec<_>) = run.frames.iter().partition(|frame| bears_on(frame));
+            self.listed_in_vain += others.len() as u64;
+            if frames.is_empty() {
+                continue;
+            }
+            self.note_commitment(run.run, signer, run.commitment, false);
+            let is_own = self.writer_of(run.run) == Some(signer);
+            for frame in frames {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                let digest = digest_of(&frame.chunks);
+                if is_own && self.own_listed.insert(name) {
+                    self.listed.insert(name, digest);
+                } else if is_own || !self.own_listed.contains(name) {
+                    let known = *self.listed.entry(name).or_insert(digest);
+                    if known != digest {
+                        self.contradicted.insert(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a pack is there and reaches as far as a frame in it.
+    pub(crate) fn holds(&self, pack: &Sha256Digest, located: &Located) -> bool {
+        let offset = located.place.offset;
+        let end = offset.saturating_add(located.place.length.into());
+        self.packs.get(pack).is_some_and(|size| *size >= end)
+            && !self.bad.contains(&(*pack, located.name, offset))
+    }
+
+    /// The frames that lie somewhere whole, as far as was read.
+    pub(crate) fn whole(&self) -> FrameSet {
+        let mut whole = FrameSet::default();
+        for (pack, frames) in &self.located {
+            for located in frames.iter().filter(|located| self.holds(pack, located)) {
+                whole.insert(located.name);
+            }
+        }
+        whole
+    }
+
+    /// The needed frames of which nothing that a trailer does not deny says where they lie, and that no repair has looked
+    /// for in vain: they may lie in any pack whose trailer cannot be read.
+    pub(crate) fn homeless(&self) -> FrameSet {
+        let mut placed = FrameSet::default();
+        for (pack, frames) in &self.located {
+            for located in frames {
+                if !self.denied.contains(&(*pack, located.name, located.place.offset)) {
+                    placed.insert(located.name);
+                }
+            }
+        }
+        self.needed.minus(&placed).minus(&self.marked)
+    }
+
+    /// The frames that are said to lie in packs that are there.
+    pub(crate) fn located_frames(&self) -> FrameSet {
+        let there = self.located.iter().filter(|(pack, _)| self.packs.contains_key(*pack));
+        let mut frames = FrameSet::default();
+        there.flat_map(|(_, frames)| frames).for_each(|located| {
+            frames.insert(located.name);
+        });
+        frames
+    }
+
+    /// The frames that lie in a pack by the locations.
+    pub(crate) fn frames_in(&self, pack: &Sha256Digest) -> FrameSet {
+        self.located.get(pack).into_iter().flatten().map(|located| located.name).collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! Asking that snapshots be forgotten, down to the retention floor.
+//!
+//! A request is read back before its snapshot is called forgotten: what counts is what is in its place in the end. Where
+//! a request without effect is in the place (of someone who was removed, or for another snapshot), a signer who may delete
+//! replaces it. That is safe: nobody acts on a request without effect, and the snapshot is there, so it explains no gap.
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+use lifeboat_store::StoreError;
+
+use crate::error::VaultError;
+use crate::format::floor::Floored;
+use crate::format::layout::{self, cap};
+use crate::format::request::{By, Request};
+use crate::format::roster::Writer;
+use crate::format::signed::Pen;
+use crate::ids::Signer;
+use crate::repository::access::Viewer;
+use crate::snapshots::history::{History, why_void};
+use crate::snapshots::snapshot::Snapshot;
+
+/// What came of asking to forget one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The request is stored and has effect; a keeper's prune deletes what no other snapshot needs.
+    Forgotten,
+    /// The retention floor keeps it, for this reason.
+    Kept(&'static str),
+    /// Something else is in the place of the request, and has no effect: what, and what to do.
+    Occupied(String),
+}
+
+/// Asks to forget snapshots; gives what came of each, in order. A writer may ask this for its own ones only. What
+/// the retention floor keeps today is not asked for: the request would wait and strike later.
+pub async fn forget(
+    viewer: &Viewer,
+    snapshots: &[&Snapshot],
+    clock: &dyn Clock,
+    dry_run: bool,
+) -> Result<Vec<Asked>, VaultError> {
+    let (repository, pen) = (viewer.repository(), viewer.pen()?);
+    let is_others =
+        |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
+    if snapshots.iter().any(is_others) {
+        return Err(VaultError::NotAllowed {
+            who: "a writer key",
+            what: "forget another host's snapshots",
+            needed: "--keeper-key FILE or --identity FILE",
+        });
+    }
+    let now = match pen.signer {
+        Signer::Keeper(_) if !dry_run => storage_time_by(viewer, pen.signer, clock).await?,
+        _ => None,
+    };
+    let history = History::read_until(repository, now).await?;
+    let now = now.or(history.latest).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut asked = Vec::with_capacity(snapshots.len());
+    let mut below_floor = 0;
+    for snapshot in snapshots {
+        let floored = floored(viewer, snapshot, &history, now);
+        below_floor += usize::from(floored.is_some() && pen.signer == Signer::Root);
+        asked.push(match floored {
+            Some(floored) if pen.signer != Signer::Root => Asked::Kept(floored.reason()),
+            _ if dry_run => foreseen(viewer, snapshot, &history),
+            floored => ask(viewer, snapshot, pen, clock.now(), floored).await?,
+        });
+    }
+    if below_floor > 0 {
+        tracing::warn!(
+            "the retention floor keeps {below_floor} of these snapshots from everyone but who holds a recovery key, as you do"
+        );
+    }
+    Ok(asked)
+}
+
+/// Why the retention floor keeps a snapshot, by the storage's time.
+fn floored(viewer: &Viewer, snapshot: &Snapshot, history: &History, now: Timestamp) -> Option<Floored> {
+    let newer = history.snapshots.iter().filter(|recorded| {
+        recorded.writer == snapshot.writer()
+            && recorded.sequence > snapshot.sequence()
+            && recorded.is_live()
+            && recorded.manifest.is_ok()
+    });
+    viewer.repository().roster.floor.keeps(newer.count(), snapshot.stored().min(now), now)
+}
+
+/// What would come of asking, as far as the history says it.
+fn foreseen(viewer: &Viewer, snapshot: &Snapshot, history: &History) -> Asked {
+    let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
+    match history.void.get(&(writer, sequence)) {
+        Some(why) if !may_replace(viewer) => {
+            Asked::Occupied(occupied(&layout::forget(writer, sequence), why))
+        }
+        _ => Asked::Forgotten,
+    }
+}
+
+fn may_replace(viewer: &Viewer) -> bool {
+    viewer.pruning_pen().is_ok()
+}
+
+async fn ask(
+    viewer: &Viewer,
+    snapshot: &Snapshot,
+    pen: Pen<'_>,
+    time: Timestamp,
+    floored: Option<Floored>,
+) -> Result<Asked, VaultError> {
+    let repository = viewer.repository();
+    let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
+    let listed = repository.roster.writer(writer).ok_or(VaultError::UnknownWriter)?;
+    let request = Request::new(repository.id(), writer, sequence, Some(*snapshot.id()), pen.signer, time);
+    let key = layout::forget(writer, sequence);
+    let mut may_replace = may_replace(viewer);
+    loop {
+        match repository.create_within(&key, request.sign(pen.key), cap::FORGET).await {
+            Ok(()) | Err(VaultError::Store(StoreError::AlreadyExists { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(why) = why_without_effect(viewer, listed, sequence, snapshot.id(), floored).await? else {
+            return Ok(Asked::Forgotten);
+        };
+        if !may_replace {
+            return Ok(Asked::Occupied(occupied(&key, &why)));
+        }
+        match repository.store.delete(&key).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => {
+                let why = format!("{why}; it could not be taken away: {error}");
+                return Ok(Asked::Occupied(occupied(&key, &why)));
+            }
+        }
+        tracing::info!("`{key}` was replaced: {why}");
+        may_replace = false;
+    }
+}
+
+/// Reads what is in a request's place; gives why it does not have the snapshot forgotten.
+async fn why_without_effect(
+    viewer: &Viewer,
+    writer: &Writer,
+    sequence: u64,
+    snapshot: &Sha256Digest,
+    floored: Option<Floored>,
+) -> Result<Option<String>, VaultError> {
+    let repository = viewer.repository();
+    Ok(match repository.request(writer, sequence).await {
+        Ok(request) if floored.is_some() && request.by != By::Root => {
+            let signer = Signer::from(request.by);
+            Some(format!(
+                "it is signed by {signer}, and the retention floor keeps the snapshot from that signer"
+            ))
+        }
+        Ok(request) => why_void(&request, Some(snapshot), &repository.roster),
+        Err(error @ VaultError::Store(_)) => return Err(error),
+        Err(error) => Some(error.to_string()),
+    })
+}
+
+/// The storage's time, or nothing where this key may not store an object to learn it.
+async fn storage_time_by(
+    viewer: &Viewer,
+    signer: Signer,
+    clock: &dyn Clock,
+) -> Result<Option<Timestamp>, VaultError> {
+    let store = &viewer.repository().store;
+    let name = Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).to_string();
+    let key = format!("{}/{}", layout::CLOCK, &name[..32]);
+    if let Err(error) = store.create(&key, bytes::Bytes::from_static(b"now")).await {
+        tracing::info!("the storage's time is taken from what is listed: {error}");
+        return Ok(None);
+    }
+    let entry = store.entry(&key).await?;
+    store.delete(&key).await?;
+    Ok(entry.map(|entry| entry.modified))
+}
+
+fn occupied(key: &str, why: &str) -> String {
+    format!(
+        "`{key}` is occupied: {why}. Ask again with --keeper-key or --identity and a right to delete there, or have that \
+         object deleted"
+    )
+}
+
+#[cfg(test)]
+mod tests;

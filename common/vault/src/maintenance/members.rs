@@ -1,0 +1,480 @@
+//! Who may do what, and changing it: recipients, writers and keepers come and go by a new roster, which only the root
+//! key can sign and only a recovery key can open.
+//!
+//! Keys are stored before the roster that names them. Whoever is killed between leaves keys that nobody uses.
+
+mod contents;
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+use lifeboat_core::random::Entropy;
+use lifeboat_store::StoreError;
+use lifeboat_trust::key::SigningKey;
+use zeroize::Zeroizing;
+
+use crate::error::VaultError;
+use crate::format::floor::Floor;
+use crate::format::layout::{self, cap};
+use crate::format::roster::{
+    Epoch, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text, pem_of,
+};
+use crate::ids::{GroupId, KeeperId, Signer, WriterId};
+use crate::keys::keeper_key::KeeperKey;
+use crate::keys::key_file::{WriterKey, recovery_key_text};
+use crate::keys::{self, GroupKeys, Passphrase, Recipient};
+use crate::repository::listing;
+use crate::repository::objects::check_size;
+use crate::repository::open::Repository;
+use crate::repository::restorer::Restorer;
+use crate::snapshots::history::History;
+
+/// Everyone on the roster.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Which roster this is.
+    pub roster: u64,
+    /// Who can recover.
+    pub recipients: Vec<RecipientMember>,
+    /// The backup hosts.
+    pub writers: Vec<WriterMember>,
+    /// Who checks and prunes.
+    pub keepers: Vec<KeeperMember>,
+    /// How many times the data identity was rotated.
+    pub epoch: u32,
+    /// What no request to forget goes below.
+    pub floor: Floor,
+}
+
+/// A recovery recipient.
+#[derive(Debug, Clone)]
+pub struct RecipientMember {
+    /// Its short id.
+    pub id: String,
+    /// The recipient as age writes it.
+    pub recipient: String,
+}
+
+/// A backup host.
+#[derive(Debug, Clone)]
+pub struct WriterMember {
+    /// Its id.
+    pub id: WriterId,
+    /// The group that it deduplicates in.
+    pub group: GroupId,
+    /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
+    pub key: String,
+    /// Whether it was removed, and its last sequence that counts.
+    pub removed: Option<Option<u64>>,
+}
+
+/// A keeper.
+#[derive(Debug, Clone)]
+pub struct KeeperMember {
+    /// Its id.
+    pub id: KeeperId,
+    /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
+    pub key: String,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+/// Who was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// A recovery recipient; what is written from now on is sealed to a new data identity.
+    Recipient(String),
+    /// A writer, and its last sequence that counts.
+    Writer(WriterId, Option<u64>),
+    /// A keeper.
+    Keeper(KeeperId),
+}
+
+impl WriterMember {
+    /// The verification key as PEM.
+    pub fn pem(&self) -> String {
+        pem_of(&self.key)
+    }
+}
+
+impl Members {
+    /// Everyone on this roster.
+    pub fn of(roster: &Roster) -> Self {
+        let recipients = roster.recipients.iter();
+        let recipients =
+            recipients.map(|r| RecipientMember { id: r.id.clone(), recipient: r.recipient.clone() });
+        let writers = roster.writers.iter().map(|w| WriterMember {
+            id: w.id,
+            group: w.group,
+            key: w.key.clone(),
+            removed: w.revoked.map(|revocation| revocation.last.map(|head| head.sequence)),
+        });
+        let keepers = roster.keepers.iter().map(|k| KeeperMember {
+            id: k.id,
+            key: k.key.clone(),
+            removed: k.removed.is_some(),
+        });
+        Self {
+            roster: roster.number,
+            recipients: recipients.collect(),
+            writers: writers.collect(),
+            keepers: keepers.collect(),
+            epoch: roster.epoch().map_or(0, |epoch| epoch.epoch),
+            floor: roster.floor,
+        }
+    }
+}
+
+/// Changes who may do what in a repository, which takes a recovery key.
+pub struct Membership<'a> {
+    restorer: &'a Restorer,
+}
+
+impl<'a> Membership<'a> {
+    /// Membership of the repository that `restorer` has opened.
+    pub fn of(restorer: &'a Restorer) -> Self {
+        Self { restorer }
+    }
+
+    /// Makes one more recovery key, which then recovers everything, what was stored before included. `location` is where
+    /// the file is to say that the repository lies; `keep` is given its text to put it away before the roster names the
+    /// key, and if it fails, nothing changes. Gives the key's public half.
+    pub async fn add_recovery_key(
+        &self,
+        location: &str,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&str) -> Result<(), VaultError>,
+    ) -> Result<Recipient, VaultError> {
+        let (secret, recipient) = keys::generate(entropy);
+        let id = self.restorer.repository().id;
+        keep(&recovery_key_text(&secret, recipient.as_str(), &id, location, clock.now()))?;
+        self.add_recipient(&recipient, clock).await?;
+        Ok(recipient)
+    }
+
+    /// Who is meant by an id or the first digits of it, before anything is changed.
+    pub fn member(&self, id: &str) -> Result<Removed, VaultError> {
+        find_member(&self.restorer.repository().roster, id)
+    }
+
+    /// Lets another recipient recover everything, what was stored before included.
+    pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
+        let mut roster = self.restorer.repository().roster.clone();
+        if roster.recipients.iter().any(|listed| listed.id == recipient.id()) {
+            let (text, reason) = (recipient.as_str().to_owned(), "it is on the roster already".to_owned());
+            return Err(VaultError::BadRecipient { text, reason });
+        }
+        let (id, text) = (recipient.id(), recipient.as_str().to_owned());
+        roster.recipients.push(RosterRecipient { id, recipient: text });
+        let next = self.next_roster(roster, clock.now())?;
+        self.wrap_everything(recipient).await?;
+        self.publish(next).await
+    }
+
+    /// Enrols a backup host, in a group of its own or in one that is there. `keep` is given the key to put it away
+    /// before the roster names it; if it fails, nothing changes.
+    pub async fn add_writer(
+        &self,
+        group: Option<GroupId>,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&WriterKey) -> Result<(), VaultError>,
+    ) -> Result<WriterKey, VaultError> {
+        let repository = self.restorer.repository();
+        let mut roster = repository.roster.clone();
+        let epoch = roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?.clone();
+        let data_recipient: Recipient = epoch.recipient.parse()?;
+        let keys = match group {
+            Some(id) if roster.group(id).is_some() => self.restorer.group(id)?.clone(),
+            Some(id) => return Err(VaultError::NoSuchMember { wanted: id.to_string(), what: "group" }),
+            None => {
+                let keys = GroupKeys::random(entropy);
+                roster.groups.push(keys.listed());
+                keys
+            }
+        };
+        let key = WriterKey {
+            repository: repository.id,
+            writer: WriterId::random(entropy),
+            signing_key: SigningKey::generate(),
+            group: keys,
+            data_recipient,
+            epoch: epoch.epoch,
+        };
+        roster.writers.push(Writer {
+            id: key.writer,
+            group: key.group.id,
+            key: key_text(key.signing_key.verification_key()),
+            revoked: None,
+        });
+        let next = self.next_roster(roster, clock.now())?;
+        if group.is_none() {
+            self.wrap_group(&key.group, &key.data_recipient).await?;
+        }
+        keep(&key)?;
+        self.publish(next).await?;
+        Ok(key)
+    }
+
+    /// Enrols a keeper, who is given every group's index key. `keep` as in [`Restorer::add_writer`].
+    pub async fn add_keeper(
+        &self,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+        keep: impl FnOnce(&KeeperKey) -> Result<(), VaultError>,
+    ) -> Result<KeeperKey, VaultError> {
+        let repository = self.restorer.repository();
+        let mut roster = repository.roster.clone();
+        let (identity, recipient) = keys::generate(entropy);
+        let key = KeeperKey::new(repository.id, KeeperId::random(entropy), SigningKey::generate(), identity)
+            .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
+        let listed = key_text(key.signing_key.verification_key());
+        let text = recipient.as_str().to_owned();
+        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient: text, removed: None });
+        let next = self.next_roster(roster, clock.now())?;
+        for group in self.restorer.groups() {
+            self.wrap_index_key(group, &recipient).await?;
+        }
+        keep(&key)?;
+        self.publish(next).await?;
+        Ok(key)
+    }
+
+    /// Removes a recipient, a writer or a keeper, named by its id or the first digits of it. Removing a recipient
+    /// rotates the data identity; removing a writer keeps its snapshots up to the newest one, or up to `last`.
+    pub async fn remove(
+        &self,
+        id: &str,
+        last: Option<u64>,
+        single_recipient: bool,
+        passphrase: Option<&Passphrase>,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<Removed, VaultError> {
+        let mut roster = self.restorer.repository().roster.clone();
+        let removed = find_member(&roster, id)?;
+        match &removed {
+            Removed::Recipient(id) => {
+                roster.recipients.retain(|recipient| recipient.id != *id);
+                let left = roster.recipients.len();
+                if left == 0 || (left < 2 && !single_recipient) {
+                    return Err(VaultError::LastRecipients { left });
+                }
+                let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+                self.wrap_epoch(&epoch, passphrase).await?;
+                self.publish(next).await?;
+                self.drop_wraps_of(id).await;
+            }
+            Removed::Writer(id, _) => {
+                let revoked = self.revocation(*id, last).await?;
+                let listed = roster.writers.iter_mut().find(|writer| writer.id == *id);
+                let listed = listed.ok_or(VaultError::Internal("the writer was found on the roster"))?;
+                listed.revoked = Some(revoked);
+                self.publish(self.next_roster(roster, clock.now())?).await?;
+                return Ok(Removed::Writer(*id, revoked.last.map(|head| head.sequence)));
+            }
+            Removed::Keeper(id) => {
+                let contents = self.contents_worth_keeping(Signer::Keeper(*id)).await?;
+                let listed = roster.keepers.iter_mut().find(|keeper| keeper.id == *id);
+                let listed = listed.ok_or(VaultError::Internal("the keeper was found on the roster"))?;
+                listed.removed = Some(RemovedKeeper { contents });
+                self.publish(self.next_roster(roster, clock.now())?).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether a passphrase is among the recipients, so that it must be at hand when the data identity is rotated.
+    pub fn has_passphrase(&self) -> bool {
+        let recipients = self.restorer.repository().roster.recipients.iter();
+        recipients.filter_map(|r| r.recipient.parse::<Recipient>().ok()).any(|r| r.needs_passphrase())
+    }
+
+    /// Begins a new epoch: what is written from now on is sealed to a new data identity. Gives its number.
+    pub async fn rotate(
+        &self,
+        passphrase: Option<&Passphrase>,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<u32, VaultError> {
+        let roster = self.restorer.repository().roster.clone();
+        let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+        self.wrap_epoch(&epoch, passphrase).await?;
+        self.publish(next).await?;
+        Ok(epoch.number)
+    }
+
+    /// Sets what no request to forget goes below.
+    pub async fn set_floor(&self, floor: Floor, clock: &dyn Clock) -> Result<(), VaultError> {
+        let roster = Roster { floor, ..self.restorer.repository().roster.clone() };
+        self.publish(self.next_roster(roster, clock.now())?).await
+    }
+
+    /// Up to which snapshot a writer that is being removed counts.
+    async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
+        let repository = self.restorer.repository();
+        let history = History::read(repository).await?;
+        // What is withheld today would be cut off for good: the remover must say that this is meant.
+        if last.is_none()
+            && let Some(first) = history.doubts_about(id).next()
+        {
+            return Err(VaultError::Doubtful { writer: id, first: first.to_string() });
+        }
+        let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == id);
+        let mut whole = of_writer
+            .filter_map(|recorded| Some((recorded.sequence, recorded.manifest.as_ref().ok()?.id)))
+            .filter(|(sequence, _)| last.is_none_or(|last| *sequence <= last));
+        match (whole.next_back(), last) {
+            (Some((sequence, id)), None) => Ok(Revocation { last: Some(Head { sequence, id }) }),
+            (Some((sequence, id)), Some(last)) if sequence == last => {
+                Ok(Revocation { last: Some(Head { sequence, id }) })
+            }
+            (None, None) => Ok(Revocation { last: None }),
+            (_, Some(last)) => {
+                Err(VaultError::NoSuchMember { wanted: last.to_string(), what: "sequence of this writer" })
+            }
+        }
+    }
+
+    /// The roster of a new epoch, and what is to be wrapped before it is stored.
+    fn next_epoch(
+        &self,
+        mut roster: Roster,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(NewEpoch, NextRoster), VaultError> {
+        let number = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
+        let (secret, recipient) = keys::generate(entropy);
+        roster.epochs.push(Epoch { epoch: number, recipient: recipient.as_str().to_owned() });
+        let recipients = roster.recipients.clone();
+        Ok((NewEpoch { number, secret, recipient, recipients }, self.next_roster(roster, now)?))
+    }
+
+    /// Wraps a new data identity to every recovery recipient, and the groups' keys to it.
+    async fn wrap_epoch(&self, epoch: &NewEpoch, passphrase: Option<&Passphrase>) -> Result<(), VaultError> {
+        for listed in &epoch.recipients {
+            let mut listed: Recipient = listed.recipient.parse()?;
+            if let Some(passphrase) = passphrase {
+                listed = listed.unlock(passphrase);
+            }
+            let wrapped = listed.wrap(epoch.secret.as_bytes())?;
+            let key = layout::data_key(epoch.number, &listed.id(), &Sha256Digest::of(&wrapped));
+            self.store_wrapped(key, wrapped).await?;
+        }
+        for group in self.restorer.groups() {
+            self.wrap_full_group(group, &epoch.recipient).await?;
+        }
+        Ok(())
+    }
+
+    /// Wraps the root key and the data identity of every epoch to a new recipient.
+    async fn wrap_everything(&self, recipient: &Recipient) -> Result<(), VaultError> {
+        let wrapped = recipient.wrap(&self.restorer.viewer().root()?.to_pkcs8_der())?;
+        let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
+        self.store_wrapped(key, wrapped).await?;
+        for (epoch, secret) in self.restorer.data_secrets() {
+            let wrapped = recipient.wrap(secret)?;
+            let key = layout::data_key(epoch, &recipient.id(), &Sha256Digest::of(&wrapped));
+            self.store_wrapped(key, wrapped).await?;
+        }
+        Ok(())
+    }
+
+    /// Wraps a new group's keys to the data recipient, and its index key to every keeper.
+    async fn wrap_group(&self, keys: &GroupKeys, data_recipient: &Recipient) -> Result<(), VaultError> {
+        self.wrap_full_group(keys, data_recipient).await?;
+        for keeper in
+            self.restorer.repository().roster.keepers.iter().filter(|keeper| keeper.removed.is_none())
+        {
+            self.wrap_index_key(keys, &keeper.recipient.parse()?).await?;
+        }
+        Ok(())
+    }
+
+    async fn wrap_full_group(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
+        let wrapped = recipient.wrap(&keys.to_cbor())?;
+        let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
+        self.store_wrapped(key, wrapped).await
+    }
+
+    async fn wrap_index_key(&self, keys: &GroupKeys, recipient: &Recipient) -> Result<(), VaultError> {
+        let wrapped = recipient.wrap(&keys.index_to_cbor())?;
+        let key = layout::group_key(keys.id, &recipient.id(), &Sha256Digest::of(&wrapped));
+        self.store_wrapped(key, wrapped).await
+    }
+
+    /// Takes away what was wrapped to a removed recipient. It may have copies: this tidies up and protects nothing.
+    async fn drop_wraps_of(&self, recipient: &str) {
+        let store = &self.restorer.repository().store;
+        let Ok(entries) = listing::listed(store, "keys").await else { return };
+        let prefix = format!("{recipient}-");
+        let is_of = |key: &str| key.rsplit('/').next().is_some_and(|name| name.starts_with(&prefix));
+        for entry in entries.iter().filter(|entry| is_of(&entry.key)) {
+            if let Err(error) = store.delete(&entry.key).await {
+                tracing::info!("`{}` stays: {error}", entry.key);
+            }
+        }
+    }
+
+    async fn store_wrapped(&self, key: String, wrapped: Vec<u8>) -> Result<(), VaultError> {
+        self.restorer.repository().create_within(&key, wrapped, cap::KEY).await
+    }
+
+    /// Signs the next roster and sees that readers would take it, before anything that it names is stored.
+    fn next_roster(&self, roster: Roster, now: Timestamp) -> Result<NextRoster, VaultError> {
+        let Repository { roster_pin, holes, .. } = self.restorer.repository();
+        if let Some(hole) = holes.above.first() {
+            // What follows another roster than the newest would take back what that one says.
+            return Err(hole.to_error());
+        }
+        let number = roster_pin.number + 1;
+        let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };
+        let bytes = roster.sign(self.restorer.viewer().root()?);
+        check_size(&layout::roster(number), &bytes, cap::ROSTER)?;
+        Ok(NextRoster { number, bytes })
+    }
+
+    /// Stores the next roster. Another one that came meanwhile is an error: it must be read first.
+    async fn publish(&self, next: NextRoster) -> Result<(), VaultError> {
+        let NextRoster { number, bytes } = next;
+        match self.restorer.repository().store.create_alone(&layout::roster(number), bytes.into()).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => Err(VaultError::RosterChanged { number }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A signed roster that is not stored yet.
+struct NextRoster {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// A data identity that is not wrapped to anyone yet.
+struct NewEpoch {
+    number: u32,
+    secret: Zeroizing<String>,
+    recipient: Recipient,
+    recipients: Vec<RosterRecipient>,
+}
+
+/// Finds who is meant by an id or the first digits of one.
+fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
+    let recipients = roster.recipients.iter().map(|r| (r.id.clone(), Removed::Recipient(r.id.clone())));
+    let writers = roster.writers.iter().filter(|writer| writer.revoked.is_none());
+    let writers = writers.map(|w| (w.id.to_string(), Removed::Writer(w.id, None)));
+    let keepers = roster.keepers.iter().filter(|keeper| keeper.removed.is_none());
+    let keepers = keepers.map(|k| (k.id.to_string(), Removed::Keeper(k.id)));
+    let is_meant = |id: &str| wanted.len() >= 4 && id.starts_with(wanted);
+    let mut found: Vec<_> = recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
+    match found.len() {
+        1 => Ok(found.swap_remove(0).1),
+        0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),
+        _ => Err(VaultError::AmbiguousMember {
+            wanted: wanted.to_owned(),
+            candidates: found.into_iter().map(|(id, _)| id).collect(),
+        }),
+    }
+}

@@ -1,0 +1,433 @@
+//! Pruning: what no snapshot needs any more is condemned, and deleted once no run can lean on it.
+//!
+//! There are no locks. A keeper (or the root) works out what is unneeded ([`plan`]), copies what is still needed of
+//! packs that are mostly garbage, rewrites the index without what is unneeded, and signs a condemnation. Writers that
+//! begin later see it and do not lean on what it names. A later prune works everything out anew and deletes what was
+//! condemned long enough ago and is still unneeded. All times are the storage's: a keeper's own clock plays no part.
+//!
+//! Nothing is deleted while the history has a hole, and nothing of a group in which something is damaged that may
+//! need what looks unneeded: a part, an index object that says where frames lie, a frame that lies nowhere.
+//!
+//! Nothing is read of any content: a keeper has the index keys and no more.
+
+mod evidence;
+mod homes;
+mod needs;
+mod objects;
+mod plan;
+mod runs;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::random::Entropy;
+use lifeboat_store::{Entry, PassedOver, StoreError};
+
+use self::plan::GroupPlan;
+use crate::error::VaultError;
+use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{Contents, StoredPack};
+use crate::format::layout;
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::ids::Signer;
+use crate::keys::GroupView;
+use crate::repository::access::Viewer;
+use crate::repository::condemnations::FoundCondemnation;
+use crate::repository::listing;
+use crate::repository::locate::FramePlace;
+use crate::repository::open::Repository;
+use crate::snapshots::history::{History, Standing};
+
+/// A file that an object is written to, and that was not written to for so long, is nobody's any more.
+const LONGEST_WRITE: Duration = Duration::from_hours(1);
+
+/// How a prune goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct PruneOptions {
+    /// How long a condemnation stands before what it names is deleted. Less than the default is for a repository that
+    /// nobody writes to meanwhile: a run under way may lean on what is deleted, and then fails.
+    pub grace: SignedDuration,
+    /// Work everything out, change nothing.
+    pub dry_run: bool,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self { grace: GRACE, dry_run: false }
+    }
+}
+
+/// What a prune did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// Snapshots that were asked to be forgotten, or whose writer was removed before they were taken.
+    pub forgotten: u64,
+    /// Snapshots that were asked to be forgotten and that the retention floor keeps.
+    pub refused: u64,
+    /// Objects that are condemned and will be deleted after the grace.
+    pub condemned_objects: u64,
+    /// Their bytes.
+    pub condemned_bytes: u64,
+    /// Objects that were deleted.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Bytes of frames that were copied into new packs.
+    pub repacked_bytes: u64,
+    /// Bytes of unneeded frames in packs that are kept: not worth copying the rest yet.
+    pub unreclaimed_bytes: u64,
+    /// Bytes in packs that stay since runs under way have frames in them.
+    pub under_way_bytes: u64,
+    /// Who has runs under way. A run that never ends keeps what it stored for a lease.
+    pub under_way: Vec<RunsUnderWay>,
+    /// When the oldest condemnation that still waits may be carried out.
+    pub due: Option<Timestamp>,
+    /// Groups that were left as they are, and why: something in them is damaged that may need what looks unneeded.
+    pub held_back: Vec<String>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+/// The runs under way of one host.
+#[derive(Debug, Clone)]
+pub struct RunsUnderWay {
+    /// Who registered them; `None` where the registration is damaged.
+    pub signer: Option<Signer>,
+    /// How many there are.
+    pub runs: u64,
+    /// When the oldest of them was registered, by the storage's clock.
+    pub since: Timestamp,
+}
+
+/// Everything that is listed of the store, by name.
+pub(crate) type Listing = BTreeMap<String, Entry>;
+
+/// The objects below a folder.
+fn below<'a>(listing: &'a Listing, folder: &str) -> impl Iterator<Item = (&'a String, &'a Entry)> + use<'a> {
+    let prefix = format!("{folder}/");
+    let end = prefix.clone();
+    listing.range(prefix..).take_while(move |(key, _)| key.starts_with(&end))
+}
+
+/// Prunes.
+pub async fn prune(
+    viewer: &Viewer,
+    options: &PruneOptions,
+    entropy: &dyn Entropy,
+    progress: &std::sync::Arc<dyn Progress>,
+) -> Result<Pruned, VaultError> {
+    let pen = viewer.pruning_pen()?;
+    let repository = viewer.repository();
+    progress.phase("reading the history", Unit::Items, None);
+    let mut history = History::read(repository).await?;
+    if let Some(hole) = repository.holes.above.first() {
+        // It may say who was removed since.
+        return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
+    }
+    see_that_any_group_is_whole(viewer, &history)?;
+    let now = if options.dry_run { None } else { Some(storage_time(viewer, entropy).await?) };
+    let mut listed = listing::listing(&repository.store, "").await?;
+    let entries = std::mem::take(&mut listed.entries);
+    let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+    let latest = listing.values().map(|entry| entry.modified).max();
+    if now.is_some() && latest > now {
+        // Something is dated ahead: no request may reach below the floor by it.
+        history = History::read_until(repository, now).await?;
+        see_that_any_group_is_whole(viewer, &history)?;
+    }
+    let now = now.or(latest).unwrap_or(Timestamp::UNIX_EPOCH);
+    let standing = |wanted: &[Standing]| {
+        history.snapshots.iter().filter(|recorded| wanted.contains(&recorded.standing)).count() as u64
+    };
+    let mut pruned = Pruned {
+        forgotten: standing(&[Standing::Forgotten, Standing::Revoked]),
+        refused: standing(&[Standing::Refused]),
+        ..Pruned::default()
+    };
+    pruned.held_back.extend(viewer.closed.iter().map(|(group, reason)| format!("group {group}: {reason}")));
+    for group in &viewer.groups {
+        if let Some(reason) = history.holds_back(group.id) {
+            pruned.held_back.push(format!("group {}: {}", group.id, reason.first_reason()));
+            continue;
+        }
+        let folders = repository.folders_of(group.id);
+        if let Some(gap) = folders.iter().find_map(|folder| listed.gap_in(folder)) {
+            let PassedOver { place, obstacle } = gap;
+            let reason = format!("`{place}` {obstacle}, and may hide what the group needs");
+            pruned.held_back.push(format!("group {}: {reason}", group.id));
+            continue;
+        }
+        progress.phase("working out what is needed", Unit::Items, None);
+        let round = Round { repository, group, pen, options, now, listing: &listing, progress };
+        let outcome = match GroupPlan::work_out(viewer, group, &history, &listing, now, &**progress).await {
+            Ok(plan) => {
+                pruned.warnings.extend(plan.warnings.iter().cloned());
+                round.carry_out(plan, &mut pruned).await
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {}
+            // What is out of reach or interrupted is nobody's trouble in particular.
+            Err(error @ (VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_))) => {
+                return Err(error);
+            }
+            // One host's damage is not a reason to keep what another one does not need.
+            Err(VaultError::NotWhole { first, .. }) => {
+                pruned.held_back.push(format!("group {}: {first}", group.id));
+            }
+            Err(error) => pruned.held_back.push(format!("group {}: {error}", group.id)),
+        }
+    }
+    if !options.dry_run {
+        // What processes that died were writing into a folder: nothing lists it.
+        let swept = repository.store.sweep_staging(LONGEST_WRITE).await?;
+        pruned.deleted_objects += swept.files;
+        pruned.deleted_bytes += swept.swept_bytes;
+    }
+    Ok(pruned)
+}
+
+/// By a history with a hole nothing of a group may be deleted: what is missing may need what looks unneeded. Where
+/// that leaves nothing to prune, the prune stops.
+fn see_that_any_group_is_whole(viewer: &Viewer, history: &History) -> Result<(), VaultError> {
+    let mut first = None;
+    for group in &viewer.groups {
+        match history.holds_back(group.id) {
+            Some(reason) => first = first.or(Some(reason)),
+            None => return Ok(()),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// The time by the storage's clock, from an object that is stored, looked at and deleted again.
+async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
+    let store = &viewer.repository().store;
+    let key = format!("{}/{}", layout::CLOCK, hex::encode(entropy.array::<16>()));
+    store.create(&key, bytes::Bytes::from_static(b"now")).await?;
+    let entry = store.entry(&key).await?;
+    store.delete(&key).await?;
+    entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
+}
+
+/// After so many objects that cannot be deleted no others are tried.
+const MOST_UNDELETED: usize = 16;
+
+/// One group's part of a prune.
+struct Round<'a> {
+    repository: &'a Repository,
+    group: &'a GroupView,
+    pen: Pen<'a>,
+    options: &'a PruneOptions,
+    now: Timestamp,
+    listing: &'a Listing,
+    progress: &'a std::sync::Arc<dyn Progress>,
+}
+
+impl Round<'_> {
+    async fn carry_out(&self, mut plan: GroupPlan, pruned: &mut Pruned) -> Result<(), VaultError> {
+        pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
+        pruned.under_way_bytes += plan.under_way_bytes;
+        pruned.under_way.append(&mut plan.under_way);
+        pruned.repacked_bytes +=
+            plan.moves.values().flatten().map(|(_, place)| u64::from(place.frame.length)).sum::<u64>();
+        let size = |keys: &BTreeSet<String>| {
+            keys.iter().filter_map(|key| self.listing.get(key)).map(|entry| entry.size).sum::<u64>()
+        };
+        if self.options.dry_run {
+            pruned.condemned_objects += plan.dead.len() as u64;
+            pruned.condemned_bytes += size(&plan.dead);
+            return Ok(());
+        }
+        self.write_what_replaces(&mut plan).await?;
+        let (mut standing, unusable) =
+            self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
+        pruned.warnings.extend(unusable.iter().map(ToString::to_string));
+        self.condemn(&plan, &mut standing).await?;
+        self.sweep(&plan, &standing, pruned).await?;
+        let due = standing.iter().filter(|found| self.is_due(found));
+        let due: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
+        let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
+        pruned.condemned_objects += left.len() as u64;
+        pruned.condemned_bytes += size(&left);
+        if !left.is_empty() {
+            let waiting = standing.iter().filter(|found| !self.is_due(found)).map(|found| found.stored);
+            let due = waiting.min().map(|stored| stored.saturating_add(self.options.grace));
+            let due = due.and_then(Result::ok);
+            pruned.due = [pruned.due, due].into_iter().flatten().min();
+        }
+        Ok(())
+    }
+
+    /// New packs, then locations, then contents: whoever finds the new index finds what it names.
+    async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
+        self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
+        let moved = self.repository.move_frames(self.group, &plan.moves).await?;
+        for pack in &moved {
+            plan.rehome(self.group, pack);
+        }
+        self.repository.write_locations(self.group, self.pen, &plan.new_locations()).await?;
+        for contents in &plan.new_contents {
+            self.write_contents(contents).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_contents(&self, contents: &Contents) -> Result<(), VaultError> {
+        let (repository, group) = (self.repository, self.group);
+        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: group.id };
+        let bytes = signed::write(place, self.pen, &group.index_key, contents);
+        let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
+        repository.store.create(&name, bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Signs what is unneeded and not yet condemned. What was condemned and is needed again is let off: its
+    /// condemnation is written anew without it.
+    async fn condemn(
+        &self,
+        plan: &GroupPlan,
+        standing: &mut Vec<FoundCondemnation>,
+    ) -> Result<(), VaultError> {
+        let is_gone = |key: &String| !self.listing.contains_key(key);
+        let (fine, outdated): (Vec<_>, Vec<_>) = std::mem::take(standing).into_iter().partition(|found| {
+            let mut frames = FrameSet::default();
+            frames.add_records(&found.body.frames);
+            let objects_fit = found.body.objects.iter().all(|key| plan.dead.contains(key) || is_gone(key));
+            objects_fit && !frames.meets(&plan.live)
+        });
+        let condemned: HashSet<&String> = fine.iter().flat_map(|found| &found.body.objects).collect();
+        let mut frames = FrameSet::default();
+        for found in &fine {
+            frames.add_records(&found.body.frames);
+        }
+        let objects: Vec<String> = plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
+        let new_frames = plan.dead_frames.minus(&frames).in_proportion();
+        if !objects.is_empty() || !new_frames.is_empty() {
+            let mut bodies: Vec<_> = objects
+                .chunks(MOST_OBJECTS)
+                .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
+                .collect();
+            if bodies.is_empty() {
+                bodies.push(Condemnation::default());
+            }
+            // Those who refer to frames read all condemnations, so it does not matter which one names them.
+            bodies[0].frames = new_frames.to_records();
+            for body in bodies {
+                standing.push(self.sign_condemnation(body).await?);
+            }
+        }
+        for found in &outdated {
+            match self.repository.store.delete(&found.key).await {
+                Ok(()) | Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        standing.extend(fine);
+        Ok(())
+    }
+
+    async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
+        let (repository, group) = (self.repository, self.group);
+        let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
+        let bytes = signed::write(place, self.pen, &group.index_key, &body);
+        let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
+        repository.store.create(&key, bytes.into()).await?;
+        let entry = repository.store.entry(&key).await?;
+        let stored = entry.map_or(self.now, |entry| entry.modified);
+        Ok(FoundCondemnation { key, stored, body })
+    }
+
+    /// A condemnation of this very prune is younger than the time that the prune goes by, and of no age.
+    fn is_due(&self, found: &FoundCondemnation) -> bool {
+        self.age(found) >= self.options.grace
+    }
+
+    fn age(&self, found: &FoundCondemnation) -> SignedDuration {
+        self.now.duration_since(found.stored).max(SignedDuration::ZERO)
+    }
+
+    /// Deletes what was condemned long enough ago and is still unneeded: manifests first, so that none is left without
+    /// what it names; then the index, so that nobody finds what goes; packs and registrations last.
+    async fn sweep(
+        &self,
+        plan: &GroupPlan,
+        standing: &[FoundCondemnation],
+        pruned: &mut Pruned,
+    ) -> Result<(), VaultError> {
+        let due = standing.iter().filter(|found| self.is_due(found));
+        let mut objects: Vec<&String> = due
+            .flat_map(|found| &found.body.objects)
+            .filter(|key| plan.dead.contains(*key) && self.listing.contains_key(*key))
+            .collect();
+        objects.sort_by_key(|key| (order_of(key), *key));
+        objects.dedup();
+        self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
+        let (mut deleted, mut undeleted) = (0_u64, Vec::new());
+        for key in objects {
+            match self.repository.store.delete(key).await {
+                Ok(()) => {
+                    deleted += 1;
+                    pruned.deleted_bytes += self.listing.get(key).map_or(0, |entry| entry.size);
+                }
+                Err(StoreError::NotFound { .. }) => {}
+                // One folder that this user may not change is no reason to leave all else as it is.
+                Err(error @ (StoreError::NotAnObject { .. } | StoreError::Denied { .. })) => {
+                    undeleted.push(error);
+                    if undeleted.len() >= MOST_UNDELETED {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            self.progress.advance(1);
+        }
+        pruned.deleted_objects += deleted;
+        let others = undeleted.len().saturating_sub(1);
+        match undeleted.into_iter().next() {
+            // Who may delete nothing at all has the wrong credentials.
+            Some(error @ StoreError::Denied { .. }) if deleted == 0 => return Err(error.into()),
+            Some(error) => {
+                return Err(VaultError::NotWhole {
+                    first: format!("not all of it could be deleted: {error}"),
+                    others,
+                });
+            }
+            None => {}
+        }
+        // A condemnation is of use until no run that began before it can still commit.
+        let full_grace = PruneOptions::default().grace;
+        let served = standing.iter().filter(|found| self.is_due(found) && self.age(found) >= full_grace);
+        for found in served {
+            self.repository.store.delete(&found.key).await?;
+        }
+        Ok(())
+    }
+}
+
+/// In which order kinds of objects are deleted.
+fn order_of(key: &str) -> u8 {
+    match key.split('/').next() {
+        Some("snapshots") => 0,
+        Some("parts") => 1,
+        Some("contents") => 2,
+        Some("locations") => 3,
+        Some("packs") => 5,
+        Some("runs") => 6,
+        _ => 4,
+    }
+}
+
+/// What [`plan`] and this module agree on about a pack.
+pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::FrameName, FramePlace)> + '_ {
+    pack.frames
+        .iter()
+        .map(|frame| (frame.name(), FramePlace { pack: pack.hash, size: pack.size, frame: frame.into() }))
+}

@@ -1,0 +1,290 @@
+//! Mending a repository: what a check found damaged is rebuilt from what is whole, and what is lost is marked, so
+//! that the next backup stores it again where it still exists.
+//!
+//! In the order of every writer: what others refer to first. Index objects are rebuilt from the trailers of packs
+//! (`index`), runs registered again from the keys in pack headers, lost frames marked, sealed keys wrapped anew
+//! (`keys`), whole frames moved out of damaged packs (`salvage`); only then is what was replaced taken away, by
+//! someone who may. Nothing is changed while anything could not be read: what is only out of reach is not lost.
+
+mod files;
+mod index;
+mod keys;
+mod requests;
+pub(crate) mod salvage;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_core::clock::Clock;
+
+use crate::error::VaultError;
+use crate::format::condemnation::Loss;
+use crate::format::layout;
+use crate::format::object_name::Name;
+use crate::format::pack::MAX_PACK;
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Place};
+use crate::ids::{RunId, Signer, WriterId};
+use crate::maintenance::check::claims::is_all_denied;
+use crate::maintenance::check::objects::{Objects, Trouble};
+use crate::maintenance::check::survey::{GroupSurvey, Survey};
+use crate::maintenance::check::{
+    CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread,
+};
+use crate::repository::open::{Repository, marker_of};
+
+pub use files::{HurtFile, HurtSnapshot};
+
+/// How a repository is mended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RepairOptions {
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Give up snapshots that nothing mends, so that prune can go on.
+    pub forget_damaged: bool,
+}
+
+/// What a repair did and found.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// What was done, or would be, in order.
+    pub actions: Vec<Action>,
+    /// How many frames were marked as lost now.
+    pub marked_frames: u64,
+    /// The snapshots that need frames which lie nowhere whole, and what is known of what that costs.
+    pub hurt: Vec<HurtSnapshot>,
+    /// What is still damaged.
+    pub remaining: Vec<Damage>,
+    /// What could not be read. What cannot be read before anything is mended leaves all as it is.
+    pub unread: Vec<Unread>,
+}
+
+/// One thing that a repair does.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// The object.
+    pub key: String,
+    /// What becomes of it and why.
+    pub what: String,
+}
+
+/// Writes and removes, or only notes what it would.
+pub(crate) struct Mender<'a> {
+    repository: &'a Repository,
+    dry_run: bool,
+    may_remove: bool,
+    signer: Signer,
+    now: Timestamp,
+    actions: Vec<Action>,
+}
+
+impl Mender<'_> {
+    pub(crate) async fn write(
+        &mut self,
+        key: String,
+        bytes: Vec<u8>,
+        what: String,
+    ) -> Result<(), VaultError> {
+        if !self.dry_run {
+            self.repository.store.create(&key, Bytes::from(bytes)).await?;
+        }
+        self.actions.push(Action { key, what });
+        Ok(())
+    }
+
+    /// Writes an object, and compares what the storage gives back: what it replaces is about to go.
+    pub(crate) async fn write_and_read_back(
+        &mut self,
+        key: String,
+        bytes: Vec<u8>,
+        what: String,
+    ) -> Result<(), VaultError> {
+        let hash = Sha256Digest::of(&bytes);
+        self.write(key.clone(), bytes, what).await?;
+        if !self.dry_run {
+            self.repository.read_hashed(&key, &hash, MAX_PACK).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes an object away that was replaced or is worth nothing.
+    pub(crate) async fn remove(&mut self, key: &str, why: &str) -> Result<(), VaultError> {
+        if !self.dry_run {
+            self.repository.store.delete(key).await?;
+        }
+        self.actions.push(Action { key: key.to_owned(), what: format!("removed: {why}") });
+        Ok(())
+    }
+}
+
+impl Checker {
+    /// Mends what can be mended with this key.
+    pub async fn repair(&self, options: RepairOptions, clock: &dyn Clock) -> Result<Repaired, VaultError> {
+        let repository = self.viewer.repository();
+        let pen = self.viewer.pen()?;
+        let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
+        let (mut survey, mut findings, mut packs) = self.examine(everything).await?;
+        let mut repaired = Repaired::default();
+        if !findings.unread.is_empty() {
+            repaired.unread = findings.unread;
+            repaired.remaining = findings.damage.into_iter().collect();
+            return Ok(repaired);
+        }
+        let mut mender = Mender {
+            repository,
+            dry_run: options.dry_run,
+            may_remove: !matches!(pen.signer, Signer::Writer(_)),
+            signer: pen.signer,
+            now: clock.now(),
+            actions: Vec::new(),
+        };
+        self.mend_marker(&findings, &mut mender).await?;
+        for group in &mut survey.groups {
+            self.rebuild_index(group, &findings, &mut mender).await?;
+        }
+        for group in &survey.groups {
+            self.stop_if_asked()?;
+            self.register_runs(&survey, group, &findings, &mut mender).await?;
+            repaired.marked_frames += self.mark_lost(group, &mut mender).await?;
+        }
+        for group in &mut survey.groups {
+            self.salvage(group, &findings, &mut mender).await?;
+        }
+        self.remove_worthless(&findings, &mut mender).await?;
+        self.mend_requests(&survey, &findings, options.forget_damaged, &mut mender).await?;
+        self.mend_keys(&survey, &findings, &mut mender).await?;
+        repaired.actions = mender.actions;
+        if !options.dry_run && !repaired.actions.is_empty() {
+            (survey, findings) = self.survey(Shard::WHOLE).await?;
+            packs.faults.retain(|(group, hash, _)| survey.has(&layout::pack(*group, hash)));
+            self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
+        }
+        repaired.hurt = self.hurt_snapshots(&survey).await?;
+        repaired.remaining = findings.damage.into_iter().collect();
+        repaired.unread = findings.unread;
+        Ok(repaired)
+    }
+
+    async fn mend_marker(&self, findings: &Findings, mender: &mut Mender<'_>) -> Result<(), VaultError> {
+        let Some(damage) = findings.damage.of(layout::MARKER) else {
+            return Ok(());
+        };
+        if damage.kind == DamageKind::Altered {
+            if !mender.may_remove {
+                return Ok(());
+            }
+            mender.remove(layout::MARKER, "it is damaged").await?;
+        }
+        let bytes = marker_of(&self.viewer.repository().id);
+        mender.write(layout::MARKER.to_owned(), bytes, "written again".to_owned()).await
+    }
+
+    /// Marks the frames that lie nowhere whole, so that no backup leans on them.
+    async fn mark_lost(&self, survey: &GroupSurvey, mender: &mut Mender<'_>) -> Result<u64, VaultError> {
+        let whole = survey.whole();
+        let lost = survey.needed.minus(&whole).minus(&survey.marked).in_proportion();
+        if lost.is_empty() {
+            return Ok(0);
+        }
+        let repository = self.viewer.repository();
+        let place = Place { purpose: Purpose::Loss, repository: &repository.id, group: survey.view.id };
+        let loss = Loss { frames: lost.to_records() };
+        let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &loss);
+        let key = layout::loss(survey.view.id, &Sha256Digest::of(&bytes));
+        let what = format!("marks {} frames as lost, so that backups store their chunks anew", lost.len());
+        mender.write(key, bytes, what).await?;
+        Ok(lost.len())
+    }
+
+    /// Removes damaged objects that were replaced, or that nobody needs. Each is read once more before.
+    async fn remove_worthless(&self, findings: &Findings, mender: &mut Mender<'_>) -> Result<(), VaultError> {
+        if !mender.may_remove {
+            return Ok(());
+        }
+        for damage in findings.damage.iter() {
+            let Some(name) = Name::parse(&damage.key) else { continue };
+            let is_worthless = match name {
+                Name::RunEnd { .. }
+                | Name::Contents { .. }
+                | Name::Locations { .. }
+                | Name::Loss { .. }
+                | Name::Condemnation { .. }
+                | Name::Countersignature { .. } => true,
+                // Mended above, or for a snapshot that may be put back.
+                Name::Part { .. } => damage.mend == Mend::RepairByKeeper,
+                _ => false,
+            };
+            if let Name::Locations { group, .. } = &name
+                && damage.kind == DamageKind::Index
+                && let Some(view) = self.viewer.group(*group)
+                && is_all_denied(self.viewer.repository(), view, &damage.key).await?
+            {
+                mender.remove(&damage.key, "trailers of packs deny everything that it says").await?;
+            }
+            if is_worthless
+                && damage.kind == DamageKind::Altered
+                && self.is_still_altered(&damage.key).await?
+            {
+                mender
+                    .remove(&damage.key, "it is damaged, and what was whole in it stands elsewhere")
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a damaged object again: what a bad line or memory altered once is not to be removed.
+    pub(crate) async fn is_still_altered(&self, key: &str) -> Result<bool, VaultError> {
+        let (Some(entry), Some(name)) = (self.viewer.repository().store.entry(key).await?, Name::parse(key))
+        else {
+            return Ok(false);
+        };
+        let objects = Objects {
+            viewer: &self.viewer,
+            restorer: self.restorer.as_ref(),
+            recovery: self.recovery.as_ref(),
+        };
+        match objects.read(&entry, &name).await {
+            Err(Trouble::Altered(_)) => Ok(true),
+            Err(Trouble::Unread(error)) => Err(error.into()),
+            Ok(_) | Err(Trouble::Gone) => Ok(false),
+        }
+    }
+}
+
+/// The packs of a group that are not as they were stored.
+pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeSet<Sha256Digest> {
+    let is_damaged = |pack: &Sha256Digest| {
+        let key = layout::pack(survey.view.id, pack);
+        let altered = |kind| matches!(kind, DamageKind::Altered | DamageKind::Size);
+        findings.damage.of(&key).is_some_and(|damage| altered(damage.kind))
+    };
+    survey.packs.keys().copied().filter(is_damaged).collect()
+}
+
+impl Checker {
+    /// The writer of a run: who wrote down first where its frames lie, or else the writer of the oldest snapshot that
+    /// needs it.
+    pub(crate) async fn writer_of_run(
+        &self,
+        survey: &Survey,
+        group: &GroupSurvey,
+        run: RunId,
+    ) -> Result<Option<WriterId>, VaultError> {
+        if let Some(Signer::Writer(writer)) = group.authors.get(&run) {
+            return Ok(Some(*writer));
+        }
+        let mut needing = BTreeSet::new();
+        for needs in &group.snapshots {
+            if self.frames_needed(group, needs).await?.is_some_and(|frames| frames.has_run(run)) {
+                needing.insert(needs.id);
+            }
+        }
+        let of = survey.history.snapshots.iter().filter(|recorded| {
+            recorded.manifest.as_ref().is_ok_and(|manifest| needing.contains(&manifest.id))
+        });
+        Ok(of.min_by_key(|recorded| recorded.stored).map(|recorded| recorded.writer))
+    }
+}

@@ -1,0 +1,200 @@
+//! What lost frames cost: which snapshots and, with a recovery key, exactly which files, and which of them are made
+//! up for by chunks in other frames.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use lifeboat_core::progress::Unit;
+
+use crate::error::VaultError;
+use crate::format::frame_set::FrameSet;
+use crate::format::item::Content;
+use crate::format::manifest::StreamKind;
+use crate::ids::FrameName;
+use crate::maintenance::check::Checker;
+use crate::maintenance::check::survey::{GroupSurvey, Survey};
+use crate::restore::open::OpenSnapshot;
+use crate::restore::recover::Healer;
+use crate::snapshots::history::Recorded;
+use crate::snapshots::snapshot::Snapshot;
+use crate::snapshots::summary::Summary;
+
+/// A snapshot that needs frames which lie nowhere whole.
+#[derive(Debug)]
+pub struct HurtSnapshot {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// Its host.
+    pub host: String,
+    /// The streams that may be hurt, each with its kind and its name: all of them, where only a recovery key could tell.
+    pub streams: Vec<(StreamKind, String)>,
+    /// How many frames it lacks.
+    pub lost_frames: u64,
+    /// The files that need one of them, with a recovery key; `None` without.
+    pub files: Option<Vec<HurtFile>>,
+    /// Why the list of files is not whole.
+    pub unlisted: Vec<String>,
+}
+
+/// A file that needs a lost frame.
+#[derive(Debug)]
+pub struct HurtFile {
+    /// The name of the stream that it is in.
+    pub stream: String,
+    /// Its path in the stream.
+    pub path: PathBuf,
+    /// Whether its chunks were all found in other frames, so that it restores whole.
+    pub healed: bool,
+}
+
+/// Which chunks of lost frames were found elsewhere.
+struct Finds {
+    healer: Healer,
+    slots: HashMap<FrameName, Vec<bool>>,
+}
+
+/// How many slots of a frame are looked at; a frame has no more.
+const SLOTS: usize = crate::format::frame::FRAME_SLOTS;
+
+impl Checker {
+    /// The snapshots that need frames which lie nowhere whole.
+    pub(crate) async fn hurt_snapshots(&self, survey: &Survey) -> Result<Vec<HurtSnapshot>, VaultError> {
+        let mut hurt = Vec::new();
+        for group in &survey.groups {
+            let missing = group.needed.minus(&group.whole());
+            if missing.is_empty() {
+                continue;
+            }
+            let mut finds = match &self.restorer {
+                Some(restorer) => {
+                    let healer =
+                        Healer::new(restorer.clone(), restorer.group(group.view.id)?, missing.clone());
+                    Some(Finds { healer, slots: HashMap::new() })
+                }
+                None => None,
+            };
+            for needs in &group.snapshots {
+                self.stop_if_asked()?;
+                let Some(frames) = self.frames_needed(group, needs).await? else { continue };
+                let lost = frames.minus(&frames.minus(&missing));
+                if lost.is_empty() {
+                    continue;
+                }
+                let recorded = survey.history.snapshots.iter().find(|recorded| {
+                    recorded.manifest.as_ref().is_ok_and(|manifest| manifest.id == needs.id)
+                });
+                if let Some(recorded) = recorded
+                    && let Some(one) = self.hurt_snapshot(group, recorded, &lost, finds.as_mut()).await?
+                {
+                    hurt.push(one);
+                }
+            }
+        }
+        Ok(hurt)
+    }
+
+    async fn hurt_snapshot(
+        &self,
+        group: &GroupSurvey,
+        recorded: &Recorded,
+        lost: &FrameSet,
+        finds: Option<&mut Finds>,
+    ) -> Result<Option<HurtSnapshot>, VaultError> {
+        let Ok(manifest) = &recorded.manifest else { return Ok(None) };
+        let part = match self.viewer.repository().part(manifest, &group.view).await {
+            Ok(part) => part,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let snapshot =
+            Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
+        let mut hurt = HurtSnapshot {
+            id: manifest.id.to_string(),
+            time: snapshot.time(),
+            host: snapshot.host().to_owned(),
+            streams: snapshot.streams().map(|stream| (stream.kind, stream.name.to_owned())).collect(),
+            lost_frames: lost.len(),
+            files: None,
+            unlisted: Vec::new(),
+        };
+        if let (Some(restorer), Some(finds)) = (&self.restorer, finds) {
+            let open = OpenSnapshot::with_part(restorer, snapshot, part).await;
+            self.name_files(open, lost, finds, &mut hurt).await?;
+        }
+        Ok(Some(hurt))
+    }
+
+    /// Walks the item streams of a snapshot for the files that need lost frames.
+    async fn name_files(
+        &self,
+        open: Result<OpenSnapshot, VaultError>,
+        lost: &FrameSet,
+        finds: &mut Finds,
+        hurt: &mut HurtSnapshot,
+    ) -> Result<(), VaultError> {
+        let mut files = Vec::new();
+        let open = match open {
+            Ok(open) => open,
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => {
+                hurt.unlisted.push(error.to_string());
+                return Ok(());
+            }
+        };
+        for (index, (kind, stream)) in hurt.streams.iter().enumerate() {
+            self.progress.phase("looking for files", Unit::Items, None);
+            let mut items = open.items(index)?;
+            loop {
+                self.stop_if_asked()?;
+                let item = match items.next().await {
+                    Ok(Some(item)) => item,
+                    Ok(None) => break,
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => {
+                        let broken = format!("{kind} {stream}: the list of its files breaks off: {error}");
+                        hurt.unlisted.push(broken);
+                        break;
+                    }
+                };
+                self.progress.advance(1);
+                let Some(content) = &item.content else { continue };
+                if let Some(healed) = finds.look(content, lost).await? {
+                    let path = PathBuf::from(OsString::from_vec(item.path.to_vec()));
+                    files.push(HurtFile { stream: stream.clone(), path, healed });
+                }
+            }
+        }
+        hurt.files = Some(files);
+        Ok(())
+    }
+}
+
+impl Finds {
+    /// `None` for a content that needs no lost frame; else whether all that it needs of them was found elsewhere.
+    async fn look(&mut self, content: &Content, lost: &FrameSet) -> Result<Option<bool>, VaultError> {
+        let mut healed = None;
+        for extent in &content.extents {
+            let frame = content.frame(extent);
+            if !lost.contains(frame) {
+                continue;
+            }
+            if !self.slots.contains_key(&frame) {
+                let found = match self.healer.assemble(frame).await? {
+                    Some(found) => (0..SLOTS).map(|slot| found.chunk(slot).is_some()).collect(),
+                    None => Vec::new(),
+                };
+                self.slots.insert(frame, found);
+            }
+            let slots = self.slots.get(&frame).map_or(&[][..], Vec::as_slice);
+            let end = extent.slot.saturating_add(extent.chunks);
+            let is_found = (extent.slot..end).all(|slot| slots.get(slot as usize).copied().unwrap_or(false));
+            healed = Some(healed.unwrap_or(true) && is_found);
+        }
+        Ok(healed)
+    }
+}

@@ -1,0 +1,229 @@
+//! Rebuilding the index from packs: trailers give contents and locations, headers give the keys of runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use lifeboat_core::Sha256Digest;
+
+use crate::error::VaultError;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
+use crate::format::pack::TrailerFrame;
+use crate::format::registration::Registration;
+use crate::format::seal::{Purpose, SealKey};
+use crate::format::signed::{self, Place};
+use crate::format::{FORMAT_VERSION, layout};
+use crate::ids::{RunId, Signer};
+use crate::maintenance::check::healing::find_in_trailers;
+use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
+use crate::maintenance::check::{Checker, Findings};
+use crate::maintenance::repair::{Mender, damaged_packs};
+
+/// How many packs one round of index objects speaks of.
+const PACKS_A_ROUND: usize = 64;
+
+impl Checker {
+    /// Writes contents and locations for frames that are in packs and not in the index, and takes them into the
+    /// survey.
+    pub(crate) async fn rebuild_index(
+        &self,
+        survey: &mut GroupSurvey,
+        findings: &Findings,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let packs = self.packs_to_index(survey, findings).await?;
+        for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
+            self.stop_if_asked()?;
+            let mut stored = Vec::new();
+            for hash in round {
+                let Some(size) = survey.packs.get(hash).copied() else { continue };
+                match self.viewer.repository().pack_facts(&survey.view, hash, size).await {
+                    Ok(facts) => stored.push(StoredPack { hash: *hash, size, frames: facts.frames }),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => tracing::info!("{error}"),
+                }
+            }
+            self.write_locations_of(survey, &stored, mender).await?;
+            self.write_contents_of(survey, &stored, mender).await?;
+        }
+        Ok(())
+    }
+
+    /// The packs of which the index may not say everything.
+    async fn packs_to_index(
+        &self,
+        survey: &GroupSurvey,
+        findings: &Findings,
+    ) -> Result<BTreeSet<Sha256Digest>, VaultError> {
+        let mut packs = BTreeSet::new();
+        let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
+        let unplaced = survey.needed.minus(&survey.whole()).minus(&placed);
+        if !unplaced.is_empty() {
+            let (holding, _) = find_in_trailers(self.viewer.repository(), survey, &unplaced).await?;
+            packs.extend(holding);
+        }
+        // What a damaged object said of runs that nobody needs yet, such as one under way, is not to be lost with it.
+        let is_damaged = |folder: &str| survey.damaged.iter().any(|key| key.starts_with(folder));
+        let (places_damaged, contents_damaged) = (is_damaged("locations/"), is_damaged("contents/"));
+        if places_damaged {
+            packs.extend(survey.packs.keys().filter(|pack| !survey.located.contains_key(*pack)));
+        }
+        for (pack, frames) in &survey.located {
+            let is_unlisted = |located: &Located| {
+                !survey.listed.contains_key(&located.name)
+                    && (contents_damaged || survey.needed.contains(located.name))
+            };
+            if frames.iter().any(is_unlisted) {
+                packs.insert(*pack);
+            }
+        }
+        let damaged = damaged_packs(survey, findings);
+        packs.retain(|pack| survey.packs.contains_key(pack) && !damaged.contains(pack));
+        Ok(packs)
+    }
+
+    async fn write_locations_of(
+        &self,
+        survey: &mut GroupSurvey,
+        stored: &[StoredPack],
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let mut unplaced = Vec::new();
+        for pack in stored {
+            let known = survey.located.get(&pack.hash).into_iter().flatten();
+            let known: HashSet<_> = known.map(|located| (located.name, located.place)).collect();
+            let is_new =
+                |frame: &&TrailerFrame| !known.contains(&(frame.name(), FrameLocation::from(*frame)));
+            let frames: Vec<_> = pack.frames.iter().filter(is_new).cloned().collect();
+            if !frames.is_empty() {
+                unplaced.push(StoredPack { frames, ..*pack });
+            }
+        }
+        let repository = self.viewer.repository();
+        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
+        for locations in index::locations_of(&unplaced) {
+            let frames: usize = locations.packs.iter().map(|pack| pack.frames.len()).sum();
+            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
+            let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
+            mender.write(key, bytes, format!("says again where {frames} frames lie")).await?;
+            survey.add_locations(&locations, false);
+        }
+        Ok(())
+    }
+
+    /// Lists the frames of packs that no contents object lists.
+    pub(crate) async fn write_contents_of(
+        &self,
+        survey: &mut GroupSurvey,
+        stored: &[StoredPack],
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let mut runs: BTreeMap<RunId, Vec<FrameContents>> = BTreeMap::new();
+        for frame in stored.iter().flat_map(|pack| &pack.frames) {
+            let name = frame.name();
+            // Of a frame that was moved out of a damaged pack the chunks may not be known.
+            if !survey.listed.contains_key(&name) && !frame.chunks.is_empty() {
+                let contents = FrameContents { ordinal: frame.ordinal, chunks: frame.chunks.clone() };
+                runs.entry(frame.run).or_default().push(contents);
+            }
+        }
+        let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
+            // What a writer signs is believed by runs, and nobody signed the trailers of others' packs.
+            let is_told = match mender.signer {
+                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == mender.signer),
+                Signer::Keeper(_) | Signer::Root => true,
+            };
+            let commitment = survey.own_commitment(run).filter(|_| is_told)?;
+            Some(RunContents { run, frames, commitment })
+        });
+        let repository = self.viewer.repository();
+        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: survey.view.id };
+        for contents in index::split_contents(with_commitment.collect::<Vec<_>>(), CONTENTS_CHUNKS) {
+            let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
+            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
+            let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
+            mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
+            let located = survey.located_frames();
+            survey.add_contents(self.viewer.pen()?.signer, contents, &located);
+        }
+        Ok(())
+    }
+
+    /// Registers runs again whose registration is missing or, for those who may remove it, damaged.
+    pub(crate) async fn register_runs(
+        &self,
+        survey: &Survey,
+        group: &GroupSurvey,
+        findings: &Findings,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let runs: Vec<RunId> =
+            group.needed.runs().filter(|run| !group.registered.contains_key(run)).collect();
+        for run in runs {
+            self.stop_if_asked()?;
+            let key = layout::run(group.view.id, run);
+            let is_there = survey.has(&key);
+            if is_there
+                && !(mender.may_remove
+                    && findings.damage.of(&key).is_some()
+                    && self.is_still_altered(&key).await?)
+            {
+                continue;
+            }
+            let Some(wrapped) = self.wrapped_key_of(group, run).await? else { continue };
+            let Some(writer) = self.writer_of_run(survey, group, run).await? else { continue };
+            let (wrapped_key, epoch) = wrapped;
+            let repository = self.viewer.repository();
+            let registration = Registration {
+                format: FORMAT_VERSION,
+                repository: repository.id,
+                group: group.view.id,
+                writer,
+                run,
+                epoch,
+                wrapped_key: wrapped_key.into(),
+            };
+            let place =
+                Place { purpose: Purpose::Registration, repository: &repository.id, group: group.view.id };
+            let bytes = signed::write(place, self.viewer.pen()?, &group.view.index_key, &registration);
+            if is_there {
+                mender.remove(&key, "it is damaged, and the run's key stands in a pack's header").await?;
+            }
+            mender
+                .write(key, bytes, "registers the run again with the key of a pack's header".to_owned())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A run's wrapped key from the header of a pack, and the epoch that it is wrapped to. With a recovery key only
+    /// the true one is taken; else the reader's commitment tells it from others.
+    async fn wrapped_key_of(
+        &self,
+        group: &GroupSurvey,
+        run: RunId,
+    ) -> Result<Option<(Vec<u8>, u32)>, VaultError> {
+        let repository = self.viewer.repository();
+        let current = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
+        let holding = group.located.iter().filter(|(_, frames)| frames.iter().any(|l| l.name.run == run));
+        for (pack, _) in holding {
+            let Some(size) = group.packs.get(pack) else { continue };
+            let facts = match repository.pack_facts(&group.view, pack, *size).await {
+                Ok(facts) => facts,
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => continue,
+            };
+            for key in facts.run_keys.iter().filter(|key| key.run == run) {
+                let Some(restorer) = &self.restorer else {
+                    return Ok(Some((key.wrapped.to_vec(), current)));
+                };
+                let commitments = group.commitments(run);
+                let Some((epoch, secret)) = restorer.unwrap(&key.wrapped) else { continue };
+                let opened = secret[..].try_into().ok().map(SealKey::from_bytes);
+                if opened.is_some_and(|opened| commitments.contains(&opened.commitment())) {
+                    return Ok(Some((key.wrapped.to_vec(), epoch)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}

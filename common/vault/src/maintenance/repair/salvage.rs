@@ -1,0 +1,250 @@
+//! Out of damaged packs: frames that are still whole go, as they are, to a new pack, and the damaged one goes away.
+
+use std::collections::{HashMap, HashSet};
+
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
+
+use crate::error::VaultError;
+use crate::format::authority::Word;
+use crate::format::frame::PackKind;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{self, RunContents, StoredPack};
+use crate::format::layout;
+use crate::format::pack::{
+    FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
+};
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Place};
+use crate::ids::{ChunkId, FrameName};
+use crate::maintenance::check::survey::{GroupSurvey, Located};
+use crate::maintenance::check::{Checker, Findings};
+use crate::maintenance::repair::{Mender, damaged_packs};
+
+impl Checker {
+    /// Replaces the damaged packs of a group. Takes someone who may remove.
+    pub(crate) async fn salvage(
+        &self,
+        survey: &mut GroupSurvey,
+        findings: &Findings,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        if !mender.may_remove {
+            return Ok(());
+        }
+        for pack in damaged_packs(survey, findings) {
+            self.stop_if_asked()?;
+            let key = layout::pack(survey.view.id, &pack);
+            let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
+                Ok(bytes) => bytes,
+                // Of one that is longer than any pack nothing is read, and nothing is taken away.
+                Err(
+                    StoreError::NotFound { .. }
+                    | StoreError::TooLarge { .. }
+                    | StoreError::NotAnObject { .. },
+                ) => {
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            // Read right the second time, it is the line that is damaged, or the memory.
+            if Sha256Digest::of(&bytes) == pack {
+                continue;
+            }
+            let located = survey.located.get(&pack).map_or(&[][..], Vec::as_slice);
+            let is_false = |l: &Located| survey.bad.contains(&(pack, l.name, l.place.offset));
+            let trailer = self.trailer_in(survey, &pack, &bytes);
+            let whole = whole_frames(&said_to_lie(located, trailer.as_deref()), is_false, &bytes);
+            let moved: FrameSet = whole.iter().map(TrailerFrame::name).collect();
+            if !whole.is_empty() {
+                self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
+            }
+            match removal(trailer.as_deref(), &moved, &survey.homeless()) {
+                Ok(why) => mender.remove(&key, &why).await?,
+                Err(why) => tracing::warn!("`{key}` is {why}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The trailer in the bytes of a damaged pack, where it can be opened. Of a pack that grew, it stands where the
+    /// index says that the pack ended.
+    fn trailer_in(
+        &self,
+        survey: &GroupSurvey,
+        pack: &Sha256Digest,
+        bytes: &[u8],
+    ) -> Option<Vec<TrailerFrame>> {
+        let located = survey.located.get(pack).and_then(|located| located.first());
+        let end = located.map_or(bytes.len(), |l| usize::try_from(l.size).unwrap_or(usize::MAX));
+        let repository = self.viewer.repository().id;
+        [bytes, &bytes[..end.min(bytes.len())]]
+            .into_iter()
+            .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository, survey.view.id).ok())
+    }
+
+    /// Moves whole frames to a new pack.
+    async fn move_whole(
+        &self,
+        survey: &mut GroupSurvey,
+        pack: &Sha256Digest,
+        bytes: &[u8],
+        mut frames: Vec<TrailerFrame>,
+        trailer: Option<&[TrailerFrame]>,
+        mender: &mut Mender<'_>,
+    ) -> Result<(), VaultError> {
+        let repository = self.viewer.repository();
+        let mut chunks: HashMap<FrameName, Vec<ChunkId>> =
+            trailer.unwrap_or_default().iter().map(|f| (f.name(), f.chunks.clone())).collect();
+        let unknown: FrameSet =
+            frames.iter().map(TrailerFrame::name).filter(|name| !chunks.contains_key(name)).collect();
+        if !unknown.is_empty() {
+            chunks.extend(self.chunks_in_contents(survey, &unknown).await?);
+        }
+        for frame in &mut frames {
+            // A frame that nothing lists any more is found by its place alone, as a restore finds it.
+            frame.chunks = chunks.remove(&frame.name()).unwrap_or_default();
+        }
+        let (kind, mut run_keys) = self.header_for(survey, bytes, &frames).await?;
+        let mut new = self.build(survey, bytes, kind, &run_keys, &frames)?;
+        if new.hash == *pack || survey.packs.contains_key(&new.hash) {
+            // All of it was whole, so what replaces it would have its name, or that of a pack that it was exchanged with. A
+            // header may name a run twice: with the
+            // same bytes otherwise, the new pack lies beside the damaged one until that is gone.
+            run_keys.extend(run_keys.first().cloned());
+            new = self.build(survey, bytes, kind, &run_keys, &frames)?;
+        }
+        let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
+        let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
+        mender.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
+        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
+        let stored = [stored];
+        for locations in index::locations_of(&stored) {
+            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
+            let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
+            mender.write(key, bytes, "says where the moved frames lie".to_owned()).await?;
+        }
+        self.write_contents_of(survey, &stored, mender).await
+    }
+
+    /// A pack of sealed frames that lie in `bytes`.
+    fn build(
+        &self,
+        survey: &GroupSurvey,
+        bytes: &[u8],
+        kind: PackKind,
+        run_keys: &[WrappedRunKey],
+        frames: &[TrailerFrame],
+    ) -> Result<FinishedPack, VaultError> {
+        let repository = self.viewer.repository();
+        let mut builder =
+            PackBuilder::new(&repository.id, survey.view.id, kind, run_keys.to_vec(), bytes.len());
+        for frame in frames {
+            let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
+            let sealed = bytes.get(start..start.saturating_add(frame.length as usize));
+            let sealed = sealed.ok_or(VaultError::Internal("a whole frame lies within its pack"))?;
+            builder.push_sealed(frame, sealed);
+        }
+        Ok(builder.finish(&survey.view.index_key, &repository.id, survey.view.id))
+    }
+
+    /// The chunk ids of frames, as the contents index has them.
+    async fn chunks_in_contents(
+        &self,
+        survey: &GroupSurvey,
+        frames: &FrameSet,
+    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, VaultError> {
+        let repository = self.viewer.repository();
+        let mut chunks = HashMap::new();
+        let tell = |_, run: RunContents| {
+            for frame in run.frames {
+                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                if frames.contains(name) {
+                    chunks.entry(name).or_insert(frame.chunks);
+                }
+            }
+        };
+        repository.listed_contents(&survey.view).await?.each_run(tell).await?;
+        Ok(chunks)
+    }
+
+    /// A header for the new pack: the keys of its runs as they are registered, and, of those that are not, as the
+    /// damaged pack has them. What a pack says of its kind only matters to whoever moves frames again.
+    async fn header_for(
+        &self,
+        survey: &GroupSurvey,
+        bytes: &[u8],
+        frames: &[TrailerFrame],
+    ) -> Result<(PackKind, Vec<WrappedRunKey>), VaultError> {
+        let repository = self.viewer.repository();
+        let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
+            .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
+        let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();
+        let mut keys = Vec::new();
+        for run in runs.runs() {
+            match repository.registration(&survey.view, run, Word::RunKey).await {
+                Ok((_, registration)) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
+            }
+        }
+        Ok((kind, keys))
+    }
+}
+
+/// What lies in a pack: by its own trailer, which lists all of it, or else by locations objects.
+fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
+    let Some(trailer) = trailer else { return located.to_vec() };
+    trailer.iter().map(|frame| Located { name: frame.name(), size: 0, place: frame.into() }).collect()
+}
+
+/// Whether a damaged pack may be taken away, and why: only if all that can still be of use in it was moved. Without its
+/// trailer, frames that nothing locates may lie in it whole.
+fn removal(
+    trailer: Option<&[TrailerFrame]>,
+    moved: &FrameSet,
+    homeless: &FrameSet,
+) -> Result<String, String> {
+    let (whole, listed) = (moved.len(), trailer.map(<[_]>::len));
+    match listed {
+        Some(listed) => Ok(format!(
+            "it is damaged: {whole} of its {listed} frames were whole and lie in another pack now, {} are lost",
+            (listed as u64).saturating_sub(whole)
+        )),
+        None if homeless.is_empty() => Ok(format!(
+            "it is damaged: the {whole} frames in it that are known and whole lie in another pack now"
+        )),
+        None => Err(format!(
+            "kept, though it is damaged: its trailer cannot be read, and some of the {} needed frames that nothing \
+             locates may lie in it",
+            homeless.len()
+        )),
+    }
+}
+
+/// Those of the frames that are said to lie in a pack that are there whole, without their chunks and without those that
+/// are known to be false.
+pub(crate) fn whole_frames(
+    located: &[Located],
+    is_false: impl Fn(&Located) -> bool,
+    bytes: &[u8],
+) -> Vec<TrailerFrame> {
+    let (mut frames, mut names) = (Vec::new(), HashSet::new());
+    for located in located {
+        let start = usize::try_from(located.place.offset).unwrap_or(usize::MAX);
+        let sealed = bytes.get(start..start.saturating_add(located.place.length as usize));
+        let is_whole = sealed.is_some_and(|sealed| Sha256Digest::of(sealed) == located.place.hash);
+        if is_whole && !is_false(located) && names.insert((located.name, located.place.hash)) {
+            frames.push(TrailerFrame {
+                run: located.name.run,
+                ordinal: located.name.ordinal,
+                offset: located.place.offset,
+                length: located.place.length,
+                hash: located.place.hash,
+                chunks: Vec::new(),
+                chunk_bytes: located.place.chunk_bytes,
+            });
+        }
+    }
+    frames
+}

@@ -1,0 +1,138 @@
+//! Reading what writers must not lean on: frames that a keeper has condemned, and frames that a repair found lost.
+
+use std::collections::HashSet;
+
+use lifeboat_core::Sha256Digest;
+
+use crate::error::VaultError;
+use crate::format::authority::Word;
+use crate::format::condemnation::{Condemnation, Loss};
+use crate::format::frame_set::FrameSet;
+use crate::format::layout;
+use crate::ids::{GroupId, Signer, WriterId};
+use crate::keys::GroupView;
+use crate::repository::objects::hash_of;
+use crate::repository::open::Repository;
+
+/// A condemnation as it was found.
+#[derive(Debug)]
+pub(crate) struct FoundCondemnation {
+    pub(crate) key: String,
+    /// When it was stored, by the storage's clock.
+    pub(crate) stored: jiff::Timestamp,
+    pub(crate) body: Condemnation,
+}
+
+/// What a new snapshot must not refer to.
+pub(crate) struct Excluded {
+    /// Frames that are condemned or were found lost.
+    pub(crate) frames: FrameSet,
+    /// The packs that are condemned: what lies in these only will be gone.
+    pub(crate) packs: HashSet<Sha256Digest>,
+    /// Condemnations and losses that are damaged.
+    pub(crate) unusable: Vec<VaultError>,
+}
+
+impl Repository {
+    /// Reads the condemnations of a group by those who may condemn today, with the names of those objects only that are
+    /// `there`: of the others nothing is left to do. What is damaged, or by someone who may not, comes as an error beside
+    /// them.
+    pub(crate) async fn condemnations(
+        &self,
+        group: &GroupView,
+        there: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<FoundCondemnation>, Vec<VaultError>), VaultError> {
+        let mut found = Vec::new();
+        let unusable = self
+            .each_condemnation(group, |mut condemnation| {
+                condemnation.body.objects.retain(|name| there(name));
+                condemnation.body.objects.shrink_to_fit();
+                found.push(condemnation);
+            })
+            .await?;
+        Ok((found, unusable))
+    }
+
+    /// Gives them one after the other, and what is damaged at the end.
+    async fn each_condemnation(
+        &self,
+        group: &GroupView,
+        mut each: impl FnMut(FoundCondemnation),
+    ) -> Result<Vec<VaultError>, VaultError> {
+        let mut unusable = Vec::new();
+        for entry in self.objects_below(layout::CONDEMNED).await? {
+            let mut parts = entry.key.split('/').skip(1);
+            let (Some(_), Some(of)) = (parts.next(), parts.next()) else { continue };
+            if of != group.id.to_string() {
+                continue;
+            }
+            match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
+                Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
+                    each(FoundCondemnation { key: entry.key, stored: entry.modified, body });
+                }
+                Ok((signer, _)) => {
+                    let reason = format!("it is signed by {signer}, and lies in another signer's folder");
+                    unusable.push(VaultError::damaged(entry.key, reason));
+                }
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                // Swept between the listing and the reading.
+                Err(VaultError::Missing { .. }) => {}
+                Err(error) => unusable.push(error),
+            }
+        }
+        Ok(unusable)
+    }
+
+    /// The frames of a group that were found lost, by those who are believed for `word`.
+    pub(crate) async fn losses(
+        &self,
+        group: &GroupView,
+        word: Word,
+    ) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
+        let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
+        for entry in self.objects_below(&layout::losses(group.id)).await? {
+            match self.read_signed::<Loss>(&entry.key, group, word).await {
+                Ok((_, loss)) => lost.add_records(&loss.frames),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(VaultError::Missing { .. }) => {}
+                Err(error) => unusable.push(error),
+            }
+        }
+        Ok((lost, unusable))
+    }
+
+    /// The frames of a group that a restore of `writer`'s snapshots takes for lost: by its own word, a keeper's or the
+    /// root's. Another writer could call frames lost that are whole.
+    pub(crate) async fn losses_for(
+        &self,
+        group: &GroupView,
+        writer: WriterId,
+    ) -> Result<FrameSet, VaultError> {
+        let (lost, unusable) = self.losses(group, Word::LostToRestore { writer }).await?;
+        for error in &unusable {
+            tracing::info!("{error}");
+        }
+        Ok(lost)
+    }
+
+    /// What a new snapshot must not refer to.
+    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
+        let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
+        let mut packs = HashSet::new();
+        let folder = layout::packs(group.id);
+        let condemned = self
+            .each_condemnation(group, |condemnation| {
+                frames.add_records(&condemnation.body.frames);
+                let names = condemnation.body.objects.iter().filter(|name| name.starts_with(&folder));
+                packs.extend(names.filter_map(|name| hash_of(name)));
+            })
+            .await?;
+        unusable.extend(condemned);
+        Ok(Excluded { frames, packs, unusable })
+    }
+}
+
+/// Whether a condemnation lies where its signer may put it.
+fn is_in_folder_of(key: &str, signer: Signer, group: GroupId) -> bool {
+    key.strip_prefix(&layout::condemned(signer, group)).is_some_and(|rest| rest.starts_with('/'))
+}

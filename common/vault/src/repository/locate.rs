@@ -1,0 +1,148 @@
+//! Where frames lie: reading locations.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
+
+use crate::error::VaultError;
+use crate::format::authority::Word;
+use crate::format::index::{FrameLocation, Locations};
+use crate::format::layout;
+use crate::ids::{FrameName, GroupId, RunId, Signer};
+use crate::keys::GroupView;
+use crate::repository::batch::batches;
+use crate::repository::open::Repository;
+
+/// What is wrong with a locations object that is whole and stands in the folder of another run.
+pub(crate) const OF_ANOTHER_RUN: &str = "it says where frames of another run lie";
+
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FramePlace {
+    pub(crate) pack: Sha256Digest,
+    /// The pack's size.
+    pub(crate) size: u64,
+    pub(crate) frame: FrameLocation,
+}
+
+impl FramePlace {
+    /// Whether `sealed` is the frame that was stored here.
+    pub(crate) fn check(&self, sealed: &[u8]) -> Result<(), String> {
+        let found = Sha256Digest::of(sealed);
+        if found == self.frame.hash {
+            return Ok(());
+        }
+        Err(format!("the frame at byte {} has SHA-256 {found}, not {}", self.frame.offset, self.frame.hash))
+    }
+}
+
+/// Where frames lie, for each the places in the order in which to try them.
+pub(crate) type FramePlaces = HashMap<FrameName, Vec<FramePlace>>;
+
+/// The packs in which frames lie, with their sizes.
+pub(crate) fn packs_of(places: &FramePlaces) -> Vec<(Sha256Digest, u64)> {
+    let mut packs: Vec<_> = places.values().flatten().map(|place| (place.pack, place.size)).collect();
+    packs.sort_unstable();
+    packs.dedup();
+    packs
+}
+
+/// How many places of a frame are remembered of each signer, the newest first. However many false ones a member states,
+/// the others' stay.
+const PLACES_OF_A_SIGNER: usize = 4;
+
+/// Collects where the wanted frames of a run lie, the newest word first.
+pub(crate) struct Collector<W> {
+    is_wanted: W,
+    pub(crate) places: FramePlaces,
+    stated: HashMap<(u32, Signer), usize>,
+}
+
+impl<W: Fn(u32) -> bool> Collector<W> {
+    pub(crate) fn new(is_wanted: W) -> Self {
+        Self { is_wanted, places: FramePlaces::new(), stated: HashMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, signer: Signer, locations: &Locations) {
+        for pack in &locations.packs {
+            for frame in pack.frames.iter().filter(|frame| (self.is_wanted)(frame.ordinal)) {
+                let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+                let place = FramePlace { pack: pack.pack, size: pack.size, frame: *frame };
+                let known = self.places.entry(name).or_default();
+                let stated = self.stated.entry((frame.ordinal, signer)).or_default();
+                if *stated < PLACES_OF_A_SIGNER && !known.contains(&place) {
+                    known.push(place);
+                    *stated += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Repository {
+    /// Reads a part of a pack.
+    pub(crate) async fn pack_range(
+        &self,
+        group: GroupId,
+        pack: &Sha256Digest,
+        range: Range<u64>,
+    ) -> Result<Bytes, VaultError> {
+        let key = layout::pack(group, pack);
+        match self.store.read_range(&key, range.clone()).await {
+            Ok(bytes) => Ok(bytes),
+            Err(StoreError::OutOfRange { size, .. }) => {
+                Err(VaultError::damaged(key, format!("it has {size} bytes, and something lies at {range:?}")))
+            }
+            Err(error) => Err(VaultError::reading(error)),
+        }
+    }
+
+    /// Reads the sealed frame that lies in a place; what lies there instead is damage.
+    pub(crate) async fn frame_at(&self, group: GroupId, place: &FramePlace) -> Result<Bytes, VaultError> {
+        let end = place.frame.offset.saturating_add(place.frame.length.into());
+        let sealed = self.pack_range(group, &place.pack, place.frame.offset..end).await?;
+        match place.check(&sealed) {
+            Ok(()) => Ok(sealed),
+            Err(reason) => Err(VaultError::damaged(layout::pack(group, &place.pack), reason)),
+        }
+    }
+
+    /// Reads one locations object.
+    pub(crate) async fn locations_object(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        key: &str,
+    ) -> Result<(Signer, Locations), VaultError> {
+        let (signer, object): (_, Locations) = self.read_signed(key, group, Word::Places).await?;
+        if object.run == run { Ok((signer, object)) } else { Err(VaultError::damaged(key, OF_ANOTHER_RUN)) }
+    }
+
+    /// Where the wanted frames of a run lie, the newest word first. A damaged object is passed over with a warning: what
+    /// it alone located is lost.
+    pub(crate) async fn places(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<FramePlaces, VaultError> {
+        let mut entries = self.objects_below(&layout::locations(group.id, run)).await?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
+        let mut collector = Collector::new(is_wanted);
+        for batch in batches(entries, |entry| entry.size) {
+            let read = batch.iter().map(|entry| self.locations_object(group, run, &entry.key));
+            for read in join_all(read).await {
+                match read {
+                    Ok((signer, locations)) => collector.add(signer, &locations),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => tracing::warn!("{error}"),
+                }
+            }
+        }
+        Ok(collector.places)
+    }
+}

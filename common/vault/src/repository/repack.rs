@@ -1,0 +1,163 @@
+//! Moving sealed frames from pack to pack as they are. A keeper repacks what is still needed of packs that are mostly
+//! garbage, and a writer rescues what was condemned while it leaned on it; neither opens a frame.
+
+use std::collections::BTreeMap;
+
+use lifeboat_core::Sha256Digest;
+
+use crate::error::VaultError;
+use crate::format::frame::PackKind;
+use crate::format::index::{Locations, StoredPack};
+use crate::format::layout;
+use crate::format::pack::{
+    Fill, MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
+    trailer_length,
+};
+use crate::format::seal::Purpose;
+use crate::format::signed::{self, Pen, Place};
+use crate::ids::{FrameName, RunId};
+use crate::keys::GroupView;
+use crate::repository::locate::FramePlace;
+use crate::repository::open::Repository;
+
+/// Frames to move, by the pack that they lie in.
+pub(crate) type Moves = BTreeMap<Sha256Digest, Vec<(FrameName, FramePlace)>>;
+
+/// What a pack says of itself: its kind, the run keys in its header, and the frames in its trailer.
+pub(crate) struct PackFacts {
+    pub(crate) kind: PackKind,
+    pub(crate) run_keys: Vec<WrappedRunKey>,
+    pub(crate) frames: Vec<TrailerFrame>,
+}
+
+impl Repository {
+    /// Reads a pack's header and trailer, not its frames.
+    pub(crate) async fn pack_facts(
+        &self,
+        group: &GroupView,
+        pack: &Sha256Digest,
+        size: u64,
+    ) -> Result<PackFacts, VaultError> {
+        let frames = self.pack_trailer(group, pack, size).await?;
+        let beginning = self.pack_range(group.id, pack, 0..size.min(MAX_HEADER)).await?;
+        let (kind, run_keys) = read_header(&beginning, &self.id, group.id)
+            .map_err(|reason| VaultError::damaged(layout::pack(group.id, pack), reason))?;
+        Ok(PackFacts { kind, run_keys, frames })
+    }
+
+    /// Reads a pack's trailer: the frames that it lists.
+    pub(crate) async fn pack_trailer(
+        &self,
+        group: &GroupView,
+        pack: &Sha256Digest,
+        size: u64,
+    ) -> Result<Vec<TrailerFrame>, VaultError> {
+        let key = layout::pack(group.id, pack);
+        let damaged = |reason: &str| VaultError::damaged(&key, reason);
+        let tail_start = size.checked_sub(TAIL as u64).ok_or_else(|| damaged("it is too short"))?;
+        let tail = self.pack_range(group.id, pack, tail_start..size).await?;
+        let tail: &[u8; TAIL] = tail[..]
+            .try_into()
+            .map_err(|_| VaultError::Internal("a range has the length that was asked for"))?;
+        let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
+        let start = tail_start
+            .checked_sub(length.into())
+            .ok_or_else(|| damaged("its trailer is longer than the pack"))?;
+        let sealed = self.pack_range(group.id, pack, start..tail_start).await?;
+        open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)
+    }
+
+    /// Copies frames into new packs. Where they lie now is for the caller to write down.
+    pub(crate) async fn move_frames(
+        &self,
+        group: &GroupView,
+        moves: &Moves,
+    ) -> Result<Vec<StoredPack>, VaultError> {
+        let mut open: [Option<NewPack>; 2] = [None, None];
+        let mut stored = Vec::new();
+        for (pack, frames) in moves {
+            let Some((_, first)) = frames.first() else { continue };
+            let facts = self.pack_facts(group, pack, first.size).await?;
+            let listed: BTreeMap<(RunId, u32), &TrailerFrame> =
+                facts.frames.iter().map(|frame| ((frame.run, frame.ordinal), frame)).collect();
+            for (name, place) in frames {
+                let key = layout::pack(group.id, pack);
+                let listed = listed.get(&(name.run, name.ordinal)).ok_or_else(|| {
+                    VaultError::damaged(&key, format!("its trailer does not list frame {}", name.ordinal))
+                })?;
+                let sealed = self.frame_at(group.id, place).await?;
+                if listed.hash != place.frame.hash || listed.length != place.frame.length {
+                    return Err(VaultError::damaged(
+                        &key,
+                        "its trailer and its locations contradict each other",
+                    ));
+                }
+                let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind));
+                new.push(name.run, &facts.run_keys, listed, sealed.to_vec());
+                if new.fill.is_full()
+                    && let Some(full) = open[facts.kind as usize].take()
+                {
+                    stored.push(self.store_moved(group, full).await?);
+                }
+            }
+        }
+        for new in open.into_iter().flatten() {
+            stored.push(self.store_moved(group, new).await?);
+        }
+        Ok(stored)
+    }
+
+    async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, VaultError> {
+        let run_keys = new.run_keys.into_values().collect();
+        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, PACK_BYTES);
+        for (frame, sealed) in &new.frames {
+            builder.push_sealed(frame, sealed);
+        }
+        let pack = builder.finish(&group.index_key, &self.id, group.id);
+        let size = pack.bytes.len() as u64;
+        self.store.create(&layout::pack(group.id, &pack.hash), pack.bytes.into()).await?;
+        Ok(StoredPack { hash: pack.hash, size, frames: pack.frames })
+    }
+
+    /// Writes down where frames lie, one object for each run.
+    pub(crate) async fn write_locations(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        locations: &[Locations],
+    ) -> Result<(), VaultError> {
+        let place = Place { purpose: Purpose::Locations, repository: &self.id, group: group.id };
+        for locations in locations {
+            let bytes = signed::write(place, pen, &group.index_key, locations);
+            let name = layout::locations_object(group.id, locations.run, &Sha256Digest::of(&bytes));
+            self.store.create(&name, bytes.into()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A pack that is being filled with frames of others. Its header comes first and names the runs, so the frames wait.
+struct NewPack {
+    kind: PackKind,
+    run_keys: BTreeMap<RunId, WrappedRunKey>,
+    frames: Vec<(TrailerFrame, Vec<u8>)>,
+    fill: Fill,
+}
+
+impl NewPack {
+    fn new(kind: PackKind) -> Self {
+        Self { kind, run_keys: BTreeMap::new(), frames: Vec::new(), fill: Fill::up_to(PACK_BYTES) }
+    }
+
+    fn push(&mut self, run: RunId, run_keys: &[WrappedRunKey], frame: &TrailerFrame, sealed: Vec<u8>) {
+        if let Some(key) = run_keys.iter().find(|key| key.run == run) {
+            let fill = &mut self.fill;
+            self.run_keys.entry(run).or_insert_with(|| {
+                fill.add_run_key(key);
+                key.clone()
+            });
+        }
+        self.fill.add_frame(sealed.len(), frame.chunks.len());
+        self.frames.push((frame.clone(), sealed));
+    }
+}

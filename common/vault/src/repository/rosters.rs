@@ -1,0 +1,209 @@
+//! Which roster is in force: the newest one that the root signed.
+//!
+//! Every roster holds the whole state, so the newest one is enough. Those before it are read as far as this machine has
+//! not seen them: to see that the chain leads to the one that is pinned, that nobody on it changed or vanished, and to
+//! report what is damaged or missing. A hole in the chain is reported and stops nothing. A newest object that is damaged
+//! is reported as well; nothing may be deleted then, since it may say who was removed.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::Store;
+
+use crate::error::VaultError;
+use crate::format::layout::{self, cap};
+use crate::format::roster::Roster;
+use crate::ids::RepositoryId;
+use crate::repository::listing;
+use crate::repository::open::Repository;
+use crate::repository::pins::PinnedRoster;
+
+/// How many rosters are read at once.
+const READS: usize = 4;
+
+/// The roster in force, and what is wrong with others.
+#[derive(Debug)]
+pub(crate) struct Rosters {
+    pub(crate) roster: Roster,
+    pub(crate) pin: PinnedRoster,
+    pub(crate) holes: Holes,
+    /// The number of the newest roster that this machine has seen, where it is not there any more.
+    pub(crate) seen: Option<u64>,
+}
+
+/// What is wrong with rosters that are not in force.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holes {
+    /// Objects with higher numbers than the roster in force that do not count as rosters.
+    pub(crate) above: Vec<Hole>,
+    /// Rosters before it that are damaged, missing or not those that the chain names.
+    pub(crate) below: Vec<Hole>,
+}
+
+/// One roster that cannot be believed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) key: String,
+    /// Absent where the object is not there.
+    pub(crate) reason: Option<String>,
+}
+
+/// A roster that the root signed, and the hash of its stored bytes.
+type Signed = (Roster, Sha256Digest);
+
+impl Hole {
+    fn of(number: u64, error: VaultError) -> Self {
+        let key = layout::roster(number);
+        match error {
+            VaultError::Damaged { reason, .. } => Self { key, reason: Some(reason) },
+            _ => Self { key, reason: None },
+        }
+    }
+
+    pub(crate) fn to_error(&self) -> VaultError {
+        match &self.reason {
+            Some(reason) => VaultError::damaged(&self.key, reason),
+            None => VaultError::Missing { key: self.key.clone() },
+        }
+    }
+}
+
+impl Holes {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Hole> {
+        self.above.iter().chain(&self.below)
+    }
+}
+
+impl Repository {
+    /// What is wrong in the whole chain of rosters, whatever this machine has seen of it.
+    pub(crate) async fn all_holes(&self) -> Result<Holes, VaultError> {
+        match read(&self.store, &self.id, None).await {
+            Ok(rosters) => Ok(rosters.holes),
+            Err(error @ VaultError::Store(_)) => Err(error),
+            // The repository was opened: what is new since then is reported by who opens it next.
+            Err(error) => {
+                tracing::warn!("{error}");
+                Ok(self.holes.clone())
+            }
+        }
+    }
+}
+
+/// Reads the newest roster, and those before it down to the pinned one.
+pub(crate) async fn read(
+    store: &Store,
+    id: &RepositoryId,
+    pinned: Option<PinnedRoster>,
+) -> Result<Rosters, VaultError> {
+    let entries = listing::listed(store, layout::ROSTERS).await?;
+    let listed: BTreeSet<u64> =
+        entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?)).collect();
+    let mut above = Vec::new();
+    let mut newest = None;
+    for number in listed.iter().rev().copied() {
+        match read_one(store, id, number).await? {
+            Ok(signed) => {
+                newest = Some(signed);
+                break;
+            }
+            Err(hole) => above.push(hole),
+        }
+    }
+    let Some(newest) = newest else {
+        let lowest = above.pop().unwrap_or(Hole { key: layout::roster(0), reason: None });
+        return Err(lowest.to_error());
+    };
+    let number = newest.0.number();
+    let from = pinned.map_or(0, |pinned| pinned.number).min(number);
+    let read = |number: u64| {
+        let is_listed = listed.contains(&number);
+        async move {
+            if is_listed {
+                return read_one(store, id, number).await.map(|read| (number, read));
+            }
+            Ok((number, Err(Hole { key: layout::roster(number), reason: None })))
+        }
+    };
+    let mut older = BTreeMap::new();
+    let mut reads = std::pin::pin!(futures::stream::iter(from..number).map(read).buffered(READS));
+    while let Some(read) = reads.next().await {
+        let (number, read) = read?;
+        older.insert(number, read);
+    }
+    let below = follow(&newest, older, pinned)?;
+    let (roster, hash) = newest;
+    let seen = pinned.map(|pinned| pinned.number).filter(|seen| *seen > roster.number());
+    if let Some(seen) = seen {
+        let key = layout::roster(seen);
+        if let Some(hole) = above.iter().find(|hole| hole.key == key) {
+            return Err(hole.to_error());
+        }
+    }
+    let pin = PinnedRoster { number: roster.number(), hash };
+    Ok(Rosters { roster, pin, holes: Holes { above, below }, seen })
+}
+
+/// Reads a roster. What the root signed and this version refuses is an error: no older roster may be taken instead.
+async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Result<Result<Signed, Hole>, VaultError> {
+    let key = layout::roster(number);
+    let bytes = match store.read(&key, cap::ROSTER).await.map_err(VaultError::reading) {
+        Ok(bytes) => bytes,
+        Err(error @ VaultError::Store(_)) => return Err(error),
+        Err(error) => return Ok(Err(Hole::of(number, error))),
+    };
+    match Roster::verify(&bytes, id, number) {
+        Ok(roster) => Ok(Ok((roster, Sha256Digest::of(&bytes)))),
+        Err(reason) if reason.is_of_the_root() => Err(VaultError::damaged(key, reason)),
+        Err(reason) => Ok(Err(Hole { key, reason: Some(reason.to_string()) })),
+    }
+}
+
+/// Follows the chain from the newest roster down through the older ones; gives the holes in it. A newest one that does
+/// not continue what this machine has seen, or that changes members, is refused.
+fn follow(
+    newest: &Signed,
+    older: BTreeMap<u64, Result<Signed, Hole>>,
+    pinned: Option<PinnedRoster>,
+) -> Result<Vec<Hole>, VaultError> {
+    let other = |number: u64, found: &Sha256Digest, seen: &Sha256Digest| {
+        let reason = format!("its SHA-256 is {found}, and this machine has seen {seen} in its place");
+        VaultError::damaged(layout::roster(number), reason)
+    };
+    if let Some(pinned) = pinned.filter(|pin| pin.number == newest.0.number() && pin.hash != newest.1) {
+        return Err(other(pinned.number, &newest.1, &pinned.hash));
+    }
+    let mut holes = Vec::new();
+    let mut after = newest.0.clone();
+    // The hash of the roster before, where the one after it is known to name it.
+    let mut named = after.previous;
+    for (number, read) in older.into_iter().rev() {
+        let pin = pinned.filter(|pinned| pinned.number == number);
+        if let (Some(pin), Some(named)) = (pin, named)
+            && pin.hash != named
+        {
+            return Err(other(number, &named, &pin.hash));
+        }
+        let expected = named.or(pin.map(|pin| pin.hash));
+        named = None;
+        match read {
+            Err(hole) => holes.push(hole),
+            Ok((_, hash)) if expected.is_some_and(|expected| expected != hash) => {
+                let reason = format!("its SHA-256 is {hash}, and it is not the one that the chain names");
+                holes.push(Hole { key: layout::roster(number), reason: Some(reason) });
+            }
+            Ok((roster, _)) => {
+                after
+                    .follows(&roster)
+                    .map_err(|reason| VaultError::damaged(layout::roster(after.number()), reason))?;
+                named = roster.previous;
+                after = roster;
+            }
+        }
+    }
+    holes.reverse();
+    Ok(holes)
+}

@@ -1,0 +1,66 @@
+//! The run keys of one snapshot, each opened when the first frame of its run is wanted. A key that is lost costs what
+//! lies in that run's frames, and nothing else.
+
+use std::collections::HashMap;
+
+use lifeboat_core::Sha256Digest;
+use tokio::sync::OnceCell;
+
+use crate::error::VaultError;
+use crate::format::manifest::RunRecord;
+use crate::format::seal::SealKey;
+use crate::ids::RunId;
+use crate::keys::GroupView;
+use crate::repository::locate::{FramePlaces, packs_of};
+use crate::repository::restorer::Restorer;
+
+/// The keys of the runs that a snapshot needs.
+#[derive(Default)]
+pub(crate) struct RunKeys {
+    runs: HashMap<RunId, RunKey>,
+}
+
+struct RunKey {
+    commitment: [u8; 32],
+    /// The packs that hold frames of the run, whose headers have its key as well, with their sizes.
+    packs: Vec<(Sha256Digest, u64)>,
+    key: OnceCell<Result<SealKey, VaultError>>,
+}
+
+impl RunKeys {
+    /// Notes a run and where its frames lie.
+    pub(crate) fn add(&mut self, record: &RunRecord, places: &FramePlaces) {
+        let (commitment, packs) = (record.commitment, packs_of(places));
+        self.runs.insert(record.run, RunKey { commitment, packs, key: OnceCell::new() });
+    }
+
+    /// Opens the key of a run, unless that was tried before. A key that is lost is no error here; storage that cannot
+    /// be reached is, and the next call tries again.
+    pub(crate) async fn open(
+        &self,
+        restorer: &Restorer,
+        group: &GroupView,
+        run: RunId,
+    ) -> Result<(), VaultError> {
+        let Some(entry) = self.runs.get(&run) else { return Ok(()) };
+        let open = || async {
+            match restorer.run_key_from(group, run, &entry.commitment, &entry.packs).await {
+                Err(error @ VaultError::Store(_)) => Err(error),
+                opened => Ok(opened),
+            }
+        };
+        entry.key.get_or_try_init(open).await.map(|_| ())
+    }
+
+    /// The key of a run that was opened before, or why it is lost.
+    pub(crate) fn get(&self, run: RunId) -> Result<&SealKey, VaultError> {
+        let entry = self.runs.get(&run).ok_or_else(|| {
+            VaultError::damaged("parts", format!("a file needs run {run}, which its snapshot does not name"))
+        })?;
+        match entry.key.get() {
+            Some(Ok(key)) => Ok(key),
+            Some(Err(error)) => Err(error.again()),
+            None => Err(VaultError::Internal("a run's key is opened before its frames")),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What anyone can check of snapshots without a key to open them: who signed each, in which order, and who signed it
+//! besides the host that wrote it.
+//!
+//! A countersignature is an object of its own beside the manifest, named by the hash of its bytes. It signs the
+//! manifest's payload, byte for byte, so that one statement has several signers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+use lifeboat_store::{Entry, StoreError};
+use lifeboat_trust::dsse::Envelope;
+use lifeboat_trust::key::VerificationKey;
+
+use crate::error::VaultError;
+use crate::format::layout::{self, cap};
+use crate::format::manifest::{self, Manifest};
+use crate::format::request::Request;
+use crate::ids::WriterId;
+use crate::repository::objects::hash_of;
+use crate::repository::open::Repository;
+
+/// The largest countersignature that is read, in bytes: the manifest's payload in base64, and what a bundle adds.
+const MAX_COUNTERSIGNATURE: u64 = 2 * cap::MANIFEST;
+
+/// How many countersignatures of one snapshot are read.
+const MAX_COUNTERSIGNATURES: usize = 256;
+
+/// The largest of the objects that decide about a snapshot for those without a key to open it, in bytes: a roster.
+pub const MOST_OF_A_PUBLIC_OBJECT: u64 = cap::ROSTER;
+
+/// A snapshot's signed manifest, as anyone can check it.
+#[derive(Debug, Clone)]
+pub struct SignedManifest {
+    manifest: Manifest,
+    key: VerificationKey,
+    envelope: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// Every manifest of a repository, each checked with the key of its writer on the roster.
+#[derive(Debug)]
+pub struct ManifestChain {
+    /// Those that verify, by writer and sequence.
+    manifests: BTreeMap<WriterId, BTreeMap<u64, SignedManifest>>,
+    /// What someone who may asked to forget: it may be gone.
+    forgotten: BTreeSet<(WriterId, u64)>,
+    /// The writers that were removed.
+    removed: BTreeSet<WriterId>,
+    /// Why others do not.
+    pub unreadable: Vec<VaultError>,
+}
+
+/// Why the manifests of a writer do not follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenChain {
+    /// One names another predecessor than the one that is there.
+    #[error("snapshot {sequence} of writer {writer} names {} as the one before it, and {found} is", named(*expected))]
+    OtherPredecessor {
+        /// The writer.
+        writer: WriterId,
+        /// The snapshot that names a predecessor.
+        sequence: u64,
+        /// The predecessor that it names.
+        expected: Option<Sha256Digest>,
+        /// The snapshot that is there.
+        found: Sha256Digest,
+    },
+    /// One is missing between others.
+    #[error("snapshot {sequence} of writer {writer} is missing, and later ones are there")]
+    Gap {
+        /// The writer.
+        writer: WriterId,
+        /// The snapshot that is missing.
+        sequence: u64,
+    },
+}
+
+fn named(digest: Option<Sha256Digest>) -> String {
+    digest.map_or("none".to_owned(), |digest| digest.to_string())
+}
+
+impl SignedManifest {
+    /// The snapshot's id: the hash of the payload.
+    pub fn id(&self) -> Sha256Digest {
+        self.manifest.id
+    }
+
+    /// Who wrote it.
+    pub fn writer(&self) -> WriterId {
+        self.manifest.predicate.writer
+    }
+
+    /// The writer's key, which the signature was checked with.
+    pub fn key(&self) -> &VerificationKey {
+        &self.key
+    }
+
+    /// Which of the writer's snapshots it is.
+    pub fn sequence(&self) -> u64 {
+        self.manifest.predicate.sequence
+    }
+
+    /// When it was taken, as the writer's clock had it.
+    pub fn time(&self) -> Timestamp {
+        self.manifest.predicate.time
+    }
+
+    /// Whether some of what was to be captured is missing.
+    pub fn is_incomplete(&self) -> bool {
+        self.manifest.predicate.incomplete
+    }
+
+    /// The hash of the sealed part, which is the statement's subject.
+    pub fn part(&self) -> Sha256Digest {
+        self.manifest.part
+    }
+
+    /// The statement's bytes, as they were signed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The envelope's bytes, as they are stored.
+    pub fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
+    fn folder(&self) -> String {
+        format!("{}.sig", layout::snapshot(self.writer(), self.sequence()))
+    }
+}
+
+impl ManifestChain {
+    /// All manifests that verify, oldest first within each writer.
+    pub fn manifests(&self) -> impl Iterator<Item = &SignedManifest> {
+        self.manifests.values().flat_map(BTreeMap::values)
+    }
+
+    /// The newest snapshot of each writer.
+    pub fn heads(&self) -> impl Iterator<Item = &SignedManifest> {
+        self.manifests.values().filter_map(|of_writer| of_writer.values().next_back())
+    }
+
+    /// The snapshot of a writer at a place in its order.
+    pub fn at(&self, writer: WriterId, sequence: u64) -> Option<&SignedManifest> {
+        self.manifests.get(&writer)?.get(&sequence)
+    }
+
+    /// The snapshot that `name` means: an id, a unique prefix of one, or `latest`. That is the newest of the one writer whose id
+    /// begins with `writer`; where none is named, of the one that is there, those that were removed coming last.
+    pub fn find(&self, name: &str, writer: Option<&str>) -> Result<&SignedManifest, VaultError> {
+        let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned(), among: String::new() };
+        let is_meant = |m: &&SignedManifest| writer.is_none_or(|id| m.writer().to_string().starts_with(id));
+        let candidates: Vec<&SignedManifest> = if name == "latest" {
+            let mut heads: Vec<&SignedManifest> = self.heads().filter(is_meant).collect();
+            if heads.iter().any(|head| !self.removed.contains(&head.writer())) {
+                heads.retain(|head| !self.removed.contains(&head.writer()));
+            }
+            heads
+        } else {
+            let is_prefix = name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            let is_it = |m: &&SignedManifest| is_prefix && m.id().to_string().starts_with(name);
+            self.manifests().filter(is_it).filter(is_meant).collect()
+        };
+        match candidates.as_slice() {
+            [] => Err(missing()),
+            [one] => Ok(one),
+            several => Err(VaultError::AmbiguousSnapshot {
+                wanted: name.to_owned(),
+                candidates: several.iter().map(|m| m.id().to_string()[..20].to_owned()).collect(),
+            }),
+        }
+    }
+
+    /// Checks that the snapshots of a writer follow each other up to its newest. Only what was asked to be forgotten may
+    /// be missing between them.
+    pub fn check(&self, writer: WriterId) -> Result<(), BrokenChain> {
+        let Some(manifests) = self.manifests.get(&writer) else { return Ok(()) };
+        let mut before: Option<&SignedManifest> = None;
+        for (sequence, manifest) in manifests {
+            if let Some(before) = before {
+                let mut between = before.sequence() + 1..*sequence;
+                if let Some(sequence) = between.clone().find(|n| !self.forgotten.contains(&(writer, *n))) {
+                    return Err(BrokenChain::Gap { writer, sequence });
+                }
+                let is_next = between.next().is_none();
+                let expected = manifest.manifest.predicate.previous;
+                if is_next && expected != Some(before.id()) {
+                    let (sequence, found) = (*sequence, before.id());
+                    return Err(BrokenChain::OtherPredecessor { writer, sequence, expected, found });
+                }
+            }
+            before = Some(manifest);
+        }
+        Ok(())
+    }
+}
+
+impl ManifestChain {
+    /// Reads every manifest of every writer on the roster, and checks each. No key is needed.
+    pub async fn read(repository: &Repository) -> Result<Self, VaultError> {
+        let writers = repository.roster.writers.iter();
+        let mut chain = Self {
+            manifests: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            removed: writers.filter(|writer| writer.revoked.is_some()).map(|writer| writer.id).collect(),
+            unreadable: Vec::new(),
+        };
+        for writer in &repository.roster.writers {
+            let key = writer
+                .verification_key()
+                .ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
+            for entry in repository.objects_below(&layout::snapshots_of(writer.id)).await? {
+                let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
+                let place = manifest::Place {
+                    repository: repository.id,
+                    writer: writer.id,
+                    group: writer.group,
+                    sequence,
+                };
+                match SignedManifest::read(repository, &entry.key, &key, &place).await {
+                    Ok(manifest) => {
+                        chain.manifests.entry(writer.id).or_default().insert(sequence, manifest);
+                    }
+                    Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
+                        chain.unreadable.push(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            for entry in repository.objects_below(&layout::forget_of(writer.id)).await? {
+                let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
+                let bytes = repository.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading);
+                match bytes.map(|bytes| Request::verify(&bytes, &repository.roster, writer.id, sequence)) {
+                    Ok(Ok(_)) => {
+                        chain.forgotten.insert((writer.id, sequence));
+                    }
+                    Ok(Err(reason)) => chain.unreadable.push(VaultError::damaged(&entry.key, reason)),
+                    Err(error @ VaultError::Store(_)) => return Err(error),
+                    Err(error) => chain.unreadable.push(error),
+                }
+            }
+        }
+        Ok(chain)
+    }
+}
+
+impl SignedManifest {
+    async fn read(
+        repository: &Repository,
+        name: &str,
+        key: &VerificationKey,
+        place: &manifest::Place,
+    ) -> Result<Self, VaultError> {
+        let bytes = repository.store.read(name, cap::MANIFEST).await.map_err(VaultError::reading)?;
+        let manifest =
+            manifest::verify(&bytes, key, place).map_err(|reason| VaultError::damaged(name, reason))?;
+        let envelope = Envelope::from_json(&bytes).map_err(|reason| VaultError::damaged(name, reason))?;
+        Ok(Self { manifest, key: key.clone(), envelope: bytes.to_vec(), payload: envelope.payload })
+    }
+
+    /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by; what it
+    /// shows is for others to judge.
+    pub async fn countersignatures(
+        &self,
+        repository: &Repository,
+    ) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+        let mut found = Vec::new();
+        for entry in repository.objects_below(&self.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
+            let hash =
+                hash_of(&entry.key).ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
+            let bytes = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await?;
+            found.push((entry.key, bytes.to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// All that decides about a snapshot for those who check it without a key to open it, by the names of the objects: the
+    /// marker, the rosters, every manifest and request of a writer on the roster, and the snapshot's countersignatures, each
+    /// whether it is whole or not. [`Repository::of_public_objects`] makes a repository of these again. Nothing, if they
+    /// have more than `most` bytes together.
+    pub async fn public_objects(
+        &self,
+        repository: &Repository,
+        most: u64,
+    ) -> Result<Option<Vec<(String, Bytes)>>, VaultError> {
+        let mut wanted = vec![(layout::MARKER.to_owned(), cap::MARKER)];
+        let mut add = |entries: Vec<Entry>, most: u64| {
+            wanted.extend(entries.into_iter().map(|entry| (entry.key, most)));
+        };
+        let numbered = |mut entries: Vec<Entry>| {
+            entries.retain(|entry| layout::sequence_of(&entry.key).is_some());
+            entries
+        };
+        add(repository.objects_below(layout::ROSTERS).await?, cap::ROSTER);
+        for writer in &repository.roster.writers {
+            add(numbered(repository.objects_below(&layout::snapshots_of(writer.id)).await?), cap::MANIFEST);
+            add(numbered(repository.objects_below(&layout::forget_of(writer.id)).await?), cap::FORGET);
+        }
+        let countersignatures = repository.objects_below(&self.folder()).await?;
+        add(countersignatures.into_iter().take(MAX_COUNTERSIGNATURES).collect(), MAX_COUNTERSIGNATURE);
+        let (mut objects, mut room) = (Vec::new(), most);
+        for (name, most) in wanted {
+            match repository.store.read(&name, most).await {
+                Ok(bytes) => {
+                    let Some(left) = room.checked_sub(bytes.len() as u64) else { return Ok(None) };
+                    room = left;
+                    objects.push((name, bytes));
+                }
+                // What is gone or has no such size counts for those who check it as what is not there.
+                Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(objects))
+    }
+
+    /// Stores a countersignature, and gives the name of its object.
+    pub async fn add_countersignature(
+        &self,
+        repository: &Repository,
+        bytes: Vec<u8>,
+    ) -> Result<String, VaultError> {
+        let name = format!("{}/{}", self.folder(), Sha256Digest::of(&bytes));
+        repository.store.create(&name, bytes.into()).await?;
+        Ok(name)
+    }
+}

@@ -1,0 +1,236 @@
+//! One writer's chain, judged by what the writer signed and by the requests to forget: which snapshots count, what the
+//! floor keeps, what is missing, and what contradicts what. Nothing is read here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use jiff::Timestamp;
+use lifeboat_core::Sha256Digest;
+
+use super::{Found, Recorded, Standing};
+use crate::error::VaultError;
+use crate::format::layout;
+use crate::format::request::{By, Request};
+use crate::format::roster::{Head, Roster, Writer};
+use crate::ids::Signer;
+
+/// A writer's requests to forget, by the sequence in their names.
+pub(crate) type Requests = BTreeMap<u64, Found>;
+
+/// What a writer's chain is judged by.
+pub(super) struct Chain<'a> {
+    pub(super) roster: &'a Roster,
+    pub(super) writer: &'a Writer,
+    pub(super) requests: &'a Requests,
+    /// The newest snapshot that this machine has seen.
+    pub(super) pinned: Option<Head>,
+}
+
+/// What comes of it, apart from what each snapshot is given.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    pub(super) problems: Vec<VaultError>,
+    /// Requests without effect, by sequence, and why.
+    pub(super) void: Vec<(u64, String)>,
+    /// The latest time by the storage's clock that the chain shows.
+    pub(super) latest: Option<Timestamp>,
+}
+
+/// Whether a snapshot came after the last one that counts of a removed writer.
+pub(super) fn is_revoked(writer: &Writer, sequence: u64) -> bool {
+    let last = writer.revoked.map(|revocation| revocation.last);
+    last.is_some_and(|last| last.is_none_or(|last| sequence > last.sequence))
+}
+
+/// Why a request has no effect on the snapshot in its place, whose id is given where its manifest can be read. A request
+/// is for one snapshot: nobody can turn it against another that comes to the same place later.
+pub(crate) fn why_void(
+    request: &Request,
+    snapshot: Option<&Sha256Digest>,
+    roster: &Roster,
+) -> Option<String> {
+    if !request.counts(roster) {
+        return Some(format!("it is signed by {}, who was removed", Signer::from(request.by)));
+    }
+    match (request.snapshot, snapshot) {
+        (Some(asked), Some(found)) if asked != *found => {
+            Some(format!("it asks to forget snapshot {asked}, and snapshot {found} is in its place"))
+        }
+        (None, Some(found)) => {
+            Some(format!("it gives up a snapshot that could not be read, and snapshot {found} can be read"))
+        }
+        _ => None,
+    }
+}
+
+fn id_of(recorded: &Recorded) -> Option<&Sha256Digest> {
+    recorded.manifest.as_ref().ok().map(|manifest| &manifest.id)
+}
+
+impl Chain<'_> {
+    /// Judges the chain, which comes in the order of sequences: gives every snapshot its standing.
+    pub(super) fn judge(&self, chain: &mut [Recorded]) -> Judged {
+        let mut judged = Judged::default();
+        for recorded in chain.iter_mut() {
+            recorded.standing = self.standing(recorded, &mut judged.void);
+        }
+        let stored = chain.iter().filter(|r| r.standing != Standing::Revoked).map(|r| r.stored);
+        // A young snapshot grows older with every manifest and request that is stored after it.
+        judged.latest = stored.chain(self.requests.values().map(|found| found.stored)).max();
+        self.apply_floor(chain, judged.latest.unwrap_or(Timestamp::UNIX_EPOCH));
+        let counting: Vec<&Recorded> = chain.iter().filter(|r| r.standing != Standing::Revoked).collect();
+        self.check_order(&counting, &mut judged.problems);
+        self.check_heads(&counting, &mut judged.problems);
+        judged
+    }
+
+    fn request(&self, sequence: u64) -> Option<&Request> {
+        self.requests.get(&sequence)?.request.as_ref()
+    }
+
+    fn standing(&self, recorded: &Recorded, void: &mut Vec<(u64, String)>) -> Standing {
+        if is_revoked(self.writer, recorded.sequence) {
+            return Standing::Revoked;
+        }
+        let Some(request) = self.request(recorded.sequence) else { return Standing::Kept };
+        match why_void(request, id_of(recorded), self.roster) {
+            Some(why) => {
+                void.push((recorded.sequence, why));
+                Standing::Kept
+            }
+            None => Standing::Forgotten,
+        }
+    }
+
+    /// Takes back what goes below the retention floor. The root, whose key only a recovery key opens, may go below.
+    fn apply_floor(&self, chain: &mut [Recorded], latest: Timestamp) {
+        let mut newer = 0;
+        for recorded in chain.iter_mut().rev() {
+            if recorded.manifest.is_err() || recorded.standing == Standing::Revoked {
+                continue;
+            }
+            recorded.floor = self.roster.floor.keeps(newer, recorded.stored, latest);
+            newer += 1;
+            let by_root = self.request(recorded.sequence).is_some_and(|request| request.by == By::Root);
+            if recorded.standing == Standing::Forgotten && recorded.floor.is_some() && !by_root {
+                recorded.standing = Standing::Refused;
+            }
+        }
+    }
+
+    /// Every sequence up to the newest must be there or be explained, and each manifest must name the one before it.
+    fn check_order(&self, chain: &[&Recorded], problems: &mut Vec<VaultError>) {
+        let mut next = 0;
+        let mut before: Option<&Recorded> = None;
+        for recorded in chain {
+            let key = layout::snapshot(self.writer.id, recorded.sequence);
+            let previous = recorded.manifest.as_ref().ok().and_then(|manifest| manifest.predicate.previous);
+            let gap = self.unexplained(next..recorded.sequence);
+            let named = before.filter(|before| previous.is_some() && id_of(before) == previous.as_ref());
+            match (gap.first(), named) {
+                (Some(_), Some(before)) => {
+                    let reason = format!(
+                        "it names snapshot {} as the one before it, and its own number is {}: numbers have no gaps that \
+                         nothing explains",
+                        before.sequence, recorded.sequence
+                    );
+                    problems.push(VaultError::damaged(&key, reason));
+                }
+                _ => problems.extend(gap.into_iter().map(|gap| self.withheld(&gap))),
+            }
+            if let Ok(manifest) = &recorded.manifest {
+                let right_before = before.filter(|before| before.sequence + 1 == recorded.sequence);
+                if let Some(expected) = right_before.and_then(id_of)
+                    && manifest.predicate.previous != Some(*expected)
+                {
+                    let named = manifest.predicate.previous.map_or("none".to_owned(), |id| id.to_string());
+                    let reason = format!(
+                        "it does not follow the snapshot before it: it names {named}, and {expected} is there"
+                    );
+                    problems.push(VaultError::damaged(&key, reason));
+                }
+            }
+            if right_before_is_gone(before, recorded)
+                && let Some(previous) = previous
+            {
+                problems.extend(self.contradicts_request(chain, recorded.sequence, &previous));
+            }
+            next = recorded.sequence + 1;
+            before = Some(recorded);
+        }
+    }
+
+    /// A request explains why a snapshot is gone, but not the absence of another snapshot: where the next manifest names
+    /// one that nobody asked to forget, that one is withheld.
+    fn contradicts_request(
+        &self,
+        chain: &[&Recorded],
+        sequence: u64,
+        previous: &Sha256Digest,
+    ) -> Option<VaultError> {
+        let gone = sequence.checked_sub(1)?;
+        let asked = self.request(gone)?.snapshot?;
+        // A machine without memory names the last snapshot that it found, and one that was given up has no known id.
+        let earlier = self.requests.range(..sequence).filter_map(|(_, found)| found.request.as_ref());
+        let earlier: BTreeSet<Option<Sha256Digest>> = earlier.map(|request| request.snapshot).collect();
+        let is_there = chain.iter().any(|r| r.sequence < sequence && id_of(r) == Some(previous));
+        if is_there || earlier.contains(&Some(*previous)) || earlier.contains(&None) {
+            return None;
+        }
+        let key = layout::forget(self.writer.id, gone);
+        let reason = format!(
+            "it asks to forget snapshot {asked}, and the next snapshot names {previous} as the one before it"
+        );
+        Some(VaultError::damaged(key, reason))
+    }
+
+    /// What the roster and this machine know must be there.
+    fn check_heads(&self, chain: &[&Recorded], problems: &mut Vec<VaultError>) {
+        let expected = match self.writer.revoked {
+            Some(revocation) => revocation.last,
+            None => self.pinned,
+        };
+        for recorded in chain {
+            let Some(id) = id_of(recorded) else { continue };
+            let heads = [expected, self.pinned].into_iter().flatten();
+            let other = heads.filter(|head| head.sequence == recorded.sequence).find(|head| head.id != *id);
+            if let Some(head) = other {
+                let reason = format!("snapshot {} was seen in its place before, and {id} is there", head.id);
+                let key = layout::snapshot(self.writer.id, recorded.sequence);
+                problems.push(VaultError::damaged(key, reason));
+            }
+        }
+        if let Some(head) = expected {
+            let next = chain.last().map_or(0, |recorded| recorded.sequence + 1);
+            let missing = self.unexplained(next..head.sequence.saturating_add(1));
+            problems.extend(missing.iter().map(|gap| self.withheld(gap)));
+        }
+    }
+
+    /// The parts of a gap that no request explains.
+    fn unexplained(&self, gap: Range<u64>) -> Vec<Range<u64>> {
+        let mut missing = Vec::new();
+        if gap.is_empty() {
+            return missing;
+        }
+        let mut at = gap.start;
+        for (sequence, _) in self.requests.range(gap.clone()).filter(|(_, found)| found.request.is_some()) {
+            if at < *sequence {
+                missing.push(at..*sequence);
+            }
+            at = sequence + 1;
+        }
+        if at < gap.end {
+            missing.push(at..gap.end);
+        }
+        missing
+    }
+
+    fn withheld(&self, gap: &Range<u64>) -> VaultError {
+        VaultError::Withheld { writer: self.writer.id, first: gap.start, last: gap.end - 1 }
+    }
+}
+
+fn right_before_is_gone(before: Option<&Recorded>, recorded: &Recorded) -> bool {
+    recorded.sequence > 0 && before.is_none_or(|before| before.sequence + 1 != recorded.sequence)
+}
