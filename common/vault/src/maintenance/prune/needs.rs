@@ -1,126 +1,187 @@
-//! What a group's snapshots need, and which runs they say are over.
+//! What a group's snapshots and parts need, and which of them go. [`Needs`] decides from what it is told of each;
+//! [`Planner::read_needs`] reads that.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::plan::{Planner, is_old, not_whole};
-use super::runs::Runs;
+use jiff::Timestamp;
+
+use super::plan::{Planner, not_whole};
+use super::runs::{Runs, is_old};
 use crate::error::VaultError;
+use crate::format::frame_set::FrameSet;
 use crate::format::layout;
-use crate::format::manifest::Part;
-use crate::ids::RunId;
-use crate::snapshots::history::History;
+use crate::ids::{RunId, WriterId};
+use crate::snapshots::history::{History, Recorded};
+
+/// A snapshot that was forgotten, or does not count.
+#[derive(Debug, Clone)]
+pub(super) struct LeftSnapshot {
+    /// Who signed its manifest.
+    pub(super) writer: WriterId,
+    /// The names of its manifest and of the countersignatures beside it.
+    pub(super) objects: Vec<String>,
+    /// The name of its part, where the manifest could be read.
+    pub(super) part: Option<String>,
+    /// The run that made it, where the part could be read as well.
+    pub(super) run: Option<RunId>,
+}
+
+/// A part that no manifest names: of a run that was killed just before its end, or that is about to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UnnamedPart<'a> {
+    pub(super) key: &'a str,
+    /// When it was stored, by the storage's clock.
+    pub(super) stored: Timestamp,
+    /// Whether its run marked its end: then no manifest follows.
+    pub(super) has_end: bool,
+}
+
+/// What the snapshots and parts of a group come to.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    /// The frames that are needed.
+    pub(super) live: FrameSet,
+    /// The names of manifests, countersignatures and parts that go.
+    pub(super) dead: BTreeSet<String>,
+    /// For each run, the writers whose snapshots call it their own, kept or not.
+    pub(super) made_snapshots: HashMap<RunId, HashSet<WriterId>>,
+    /// The parts that manifests name which stay.
+    parts: HashSet<String>,
+    /// The snapshots that do not count, until it is decided which of them go.
+    left: Vec<LeftSnapshot>,
+}
+
+impl Needs {
+    /// Takes in a snapshot that counts, the part that its manifest names, and what this needs.
+    pub(super) fn keep(&mut self, writer: WriterId, part: String, run: RunId, needed: &FrameSet) {
+        self.made_snapshots.entry(run).or_default().insert(writer);
+        self.parts.insert(part);
+        self.live.extend(needed);
+    }
+
+    /// Takes in a snapshot that does not count.
+    pub(super) fn leave(&mut self, snapshot: LeftSnapshot) {
+        if let Some(run) = snapshot.run {
+            self.made_snapshots.entry(run).or_default().insert(snapshot.writer);
+        }
+        self.left.push(snapshot);
+    }
+
+    /// Whether a manifest that was taken in names a part.
+    pub(super) fn names_part(&self, key: &str) -> bool {
+        self.parts.contains(key) || self.left.iter().any(|left| left.part.as_deref() == Some(key))
+    }
+
+    /// Takes in a part that no manifest names. Until a lease after it was stored, the frames that it needs stay: its run
+    /// has taken its last look by then, or takes another one.
+    pub(super) fn add_unnamed(&mut self, part: UnnamedPart<'_>, needed: &FrameSet, now: Timestamp) {
+        if part.has_end || is_old(part.stored, now) {
+            self.dead.insert(part.key.to_owned());
+        } else {
+            self.live.extend(needed);
+        }
+    }
+
+    /// Decides which snapshots go, when all that counts was taken in. `registered` says when a run was registered.
+    ///
+    /// A forgotten snapshot is the evidence that its run is over. It stays while the run would look as if it were under way
+    /// without it: its registration is young, and stays since something needs a frame of the run.
+    pub(super) fn settle(&mut self, registered: impl Fn(RunId) -> Option<Timestamp>, now: Timestamp) {
+        let mut parts = BTreeSet::new();
+        for LeftSnapshot { objects, part, run, .. } in std::mem::take(&mut self.left) {
+            let is_young = |run: &RunId| registered(*run).is_some_and(|at| !is_old(at, now));
+            if run.filter(is_young).is_some_and(|run| self.live.has_run(run)) {
+                self.parts.extend(part);
+            } else {
+                self.dead.extend(objects);
+                parts.extend(part);
+            }
+        }
+        self.dead.extend(parts.into_iter().filter(|part| !self.parts.contains(part)));
+    }
+}
 
 impl Planner<'_> {
-    /// Reads the parts of the group's snapshots: what they need, and which runs are over.
-    pub(super) async fn read_snapshots(&mut self, history: &History) -> Result<Runs, VaultError> {
-        let mut runs = Runs::default();
-        runs.note_marks(self.group, self.listing);
-        let mut kept_parts = HashSet::new();
-        let mut left = Vec::new();
-        for recorded in &history.snapshots {
-            let key = layout::snapshot(recorded.writer, recorded.sequence);
-            if recorded.group != self.group.id {
-                continue;
-            }
-            let Ok(manifest) = &recorded.manifest else {
-                // A live one that cannot be read holds the whole group back.
-                if !recorded.is_live() {
-                    self.plan.dead.extend(self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()));
-                    self.plan.dead.insert(key);
-                }
-                continue;
-            };
-            let part_key = layout::part(self.group.id, &manifest.part);
-            let part = self.repository.part(manifest, self.group).await;
+    /// Reads the parts of the group, and what is known of its runs.
+    pub(super) async fn read_needs(&mut self, history: &History) -> Result<(Needs, Runs), VaultError> {
+        let mut needs = Needs::default();
+        let mut runs = Runs::of(self.group, self.listing);
+        for recorded in history.snapshots.iter().filter(|recorded| recorded.group == self.group.id) {
             if recorded.is_live() {
-                let part = match part {
-                    Ok(part) => part,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(error) => match self.repository.unnamed_part(&part_key, self.group).await {
-                        // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
-                        Ok(_) => {
-                            self.plan
-                                .warnings
-                                .push(format!("`{key}` names a part of another writer: {error}"));
-                            continue;
-                        }
-                        Err(error @ VaultError::Store(_)) => return Err(error),
-                        Err(_) => return Err(not_whole(error)),
-                    },
-                };
-                runs.note_snapshot(part.run, recorded.writer);
-                kept_parts.insert(part_key);
-                self.need(&part);
+                self.read_kept(recorded, &mut needs).await?;
             } else {
-                let run = match part {
-                    Ok(part) => Some(part.run),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => None,
-                };
-                if let Some(run) = run {
-                    runs.note_snapshot(run, recorded.writer);
-                }
-                left.push((run, key, part_key));
+                needs.leave(self.read_left(recorded).await?);
             }
         }
-        let mut left_parts = HashSet::new();
-        for (run, key, part_key) in left {
-            let is_evidence = run.is_some_and(|run| self.could_be_under_way(run));
-            if !is_evidence {
-                self.plan.dead.extend(self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()));
-                self.plan.dead.insert(key);
-            }
-            if !kept_parts.contains(&part_key) && self.listing.contains_key(&part_key) {
-                if is_evidence {
-                    kept_parts.insert(part_key);
-                } else {
-                    left_parts.insert(part_key);
+        let (group, listing) = (self.group.id, self.listing);
+        let registered = |run| listing.get(&layout::run(group, run)).map(|entry| entry.modified);
+        self.read_unnamed_parts(&mut needs, &mut runs).await?;
+        needs.settle(registered, self.now);
+        needs.dead.retain(|key| listing.contains_key(key));
+        runs.find_under_way(self.repository, self.group, listing, &needs.made_snapshots, self.now).await?;
+        Ok((needs, runs))
+    }
+
+    async fn read_kept(&mut self, recorded: &Recorded, needs: &mut Needs) -> Result<(), VaultError> {
+        // One that cannot be read holds the whole group back.
+        let Ok(manifest) = &recorded.manifest else { return Ok(()) };
+        let key = layout::part(self.group.id, &manifest.part);
+        match self.repository.part(manifest, self.group).await {
+            Ok(part) => needs.keep(recorded.writer, key, part.run, &part.needed_frames()),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(error) => match self.repository.unnamed_part(&key, self.group).await {
+                // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
+                Ok(_) => {
+                    let manifest = layout::snapshot(recorded.writer, recorded.sequence);
+                    self.plan.warnings.push(format!("`{manifest}` names a part of another writer: {error}"));
                 }
-            }
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => return Err(not_whole(error)),
+            },
         }
-        self.read_unnamed_parts(&mut runs, &kept_parts, &left_parts).await?;
-        self.plan.dead.extend(left_parts);
-        runs.find_under_way(self.repository, self.group, self.listing, self.now).await?;
-        Ok(runs)
+        Ok(())
     }
 
-    /// Whether a run, without its snapshot, would look as if it were under way: its registration is young, and stays since a
-    /// snapshot needs what the run stored. Its forgotten manifest is the evidence that it is over, and stays as long.
-    fn could_be_under_way(&self, run: RunId) -> bool {
-        let registration = self.listing.get(&layout::run(self.group.id, run));
-        registration.is_some_and(|entry| !is_old(entry, self.now)) && self.plan.live.has_run(run)
+    async fn read_left(&self, recorded: &Recorded) -> Result<LeftSnapshot, VaultError> {
+        let key = layout::snapshot(recorded.writer, recorded.sequence);
+        let mut objects: Vec<String> =
+            self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()).collect();
+        objects.push(key);
+        let mut left = LeftSnapshot { writer: recorded.writer, objects, part: None, run: None };
+        if let Ok(manifest) = &recorded.manifest {
+            left.part = Some(layout::part(self.group.id, &manifest.part));
+            left.run = match self.repository.part(manifest, self.group).await {
+                Ok(part) => Some(part.run),
+                Err(error @ VaultError::Store(_)) => return Err(error),
+                Err(_) => None,
+            };
+        }
+        Ok(left)
     }
 
-    /// A part that no manifest names is of a run that was killed just before its end, or that is about to end. Until a
-    /// lease after it was stored, the frames that it needs stay: its run has taken its last look by then, or takes
-    /// another one. Of a run that has marked its end, no manifest follows.
-    async fn read_unnamed_parts(
-        &mut self,
-        runs: &mut Runs,
-        kept: &HashSet<String>,
-        left: &HashSet<String>,
-    ) -> Result<(), VaultError> {
+    async fn read_unnamed_parts(&mut self, needs: &mut Needs, runs: &mut Runs) -> Result<(), VaultError> {
         for (key, entry) in self.below(&layout::parts(self.group.id)) {
-            if kept.contains(key) || left.contains(key) {
+            if needs.names_part(key) {
                 continue;
             }
-            if is_old(entry, self.now) {
-                self.plan.dead.insert(key.clone());
+            let mut unnamed = UnnamedPart { key, stored: entry.modified, has_end: false };
+            if is_old(entry.modified, self.now) {
+                needs.add_unnamed(unnamed, &FrameSet::default(), self.now);
                 continue;
             }
             match self.repository.unnamed_part(key, self.group).await {
-                Ok(part) if runs.has_ended(self.repository, self.group, part.run).await? => {
-                    self.plan.dead.insert(key.clone());
+                Ok(part) => {
+                    let run = runs.facts(self.repository, self.group, self.listing, part.run).await?;
+                    unnamed.has_end = run.has_end;
+                    needs.add_unnamed(unnamed, &part.needed_frames(), self.now);
                 }
-                Ok(part) => self.need(&part),
                 Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.plan.warnings.push(error.to_string()),
             }
         }
         Ok(())
     }
-
-    fn need(&mut self, part: &Part) {
-        self.plan.live.extend(&part.needed_frames());
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,10 @@ use roaring::RoaringBitmap;
 
 use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
-use super::runs::Runs;
+use super::runs::{RunState, Runs, is_old};
 use super::{Listing, RunsUnderWay, below, places_of};
 use crate::error::VaultError;
 use crate::format::authority::{Standing, Word};
-use crate::format::condemnation::LEASE;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{
     Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations,
@@ -23,7 +22,7 @@ use crate::format::index::{
 use crate::format::layout;
 use crate::format::pack::{MAX_HEADER, PACK_BYTES, read_header};
 use crate::format::signed::SignedObjectError;
-use crate::ids::{FrameName, RunId, Signer};
+use crate::ids::{FrameName, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::access::Viewer;
 use crate::repository::batch::batches;
@@ -139,14 +138,16 @@ impl GroupPlan {
         let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
         let plan = Self::default();
         let mut planner = Planner { repository, group, listing, signer, now, condemned, plan };
-        let mut runs = planner.read_snapshots(history).await?;
+        let (needs, mut runs) = planner.read_needs(history).await?;
+        planner.plan.live = needs.live;
+        planner.plan.dead = needs.dead;
         let packs = ListedPacks::below(&layout::packs(group.id), listing);
         let ReadLocations { mut claims, found, malformed } = planner.read_locations(&runs, &packs).await?;
         for (key, warning) in malformed {
             planner.plan.warnings.push(warning);
             planner.plan.dead.insert(key);
         }
-        planner.hear_unlocated(&mut runs, &mut claims, &packs).await?;
+        planner.hear_unlocated(&mut runs, &needs.made_snapshots, &mut claims, &packs).await?;
         planner.choose_homes(&mut claims, &mut runs, &packs, progress).await?;
         planner.settle_packs(&claims);
         planner.settle_locations(&runs, &claims, &packs, found);
@@ -185,11 +186,6 @@ impl GroupPlan {
         });
         objects.collect()
     }
-}
-
-/// Whether an object was stored a lease ago or longer.
-pub(super) fn is_old(entry: &Entry, now: Timestamp) -> bool {
-    now.duration_since(entry.modified) >= LEASE
 }
 
 impl<'a> Planner<'a> {
@@ -255,7 +251,11 @@ impl<'a> Planner<'a> {
         self.hear(claims, packs, runs, contested).await?;
         let mut proved: HashSet<(FrameName, FramePlace)> = HashSet::new();
         let homes = loop {
-            let registrants = runs.registrants(self.repository, self.group, claims.contested_runs()).await?;
+            let mut registrants = HashMap::new();
+            for run in claims.contested_runs() {
+                let facts = runs.facts(self.repository, self.group, self.listing, run).await?;
+                registrants.extend(facts.registrant.map(|signer| (run, signer)));
+            }
             claims.name_registrants(&registrants);
             let homes = self.prove_homes(claims, &mut proved, progress).await?;
             let unheard = claims.unheard(&homes, |needed, unneeded| {
@@ -438,13 +438,16 @@ impl<'a> Planner<'a> {
     async fn hear_unlocated(
         &mut self,
         runs: &mut Runs,
+        made_snapshots: &HashMap<RunId, HashSet<WriterId>>,
         claims: &mut Claims,
         packs: &ListedPacks,
     ) -> Result<(), VaultError> {
         let mut over = Vec::new();
         for (key, entry) in self.below(&layout::packs(self.group.id)) {
             let Some(pack) = hash_of(key).filter(|pack| !claims.names(pack)) else { continue };
-            if is_old(entry, self.now) || self.are_runs_over(runs, key, &pack, entry.size).await? {
+            if is_old(entry.modified, self.now)
+                || self.are_runs_over(runs, made_snapshots, key, &pack, entry.size).await?
+            {
                 over.push((pack, entry.size));
             }
         }
@@ -458,6 +461,7 @@ impl<'a> Planner<'a> {
     async fn are_runs_over(
         &mut self,
         runs: &mut Runs,
+        made_snapshots: &HashMap<RunId, HashSet<WriterId>>,
         key: &str,
         pack: &Sha256Digest,
         size: u64,
@@ -471,7 +475,8 @@ impl<'a> Planner<'a> {
         match read_header(&beginning, &self.repository.id, self.group.id) {
             Ok((_, keys)) => {
                 for key in keys {
-                    if !runs.is_over(self.repository, self.group, key.run).await? {
+                    let facts = runs.facts(self.repository, self.group, self.listing, key.run).await?;
+                    if facts.state(made_snapshots.get(&key.run), self.now) != RunState::Over {
                         return Ok(false);
                     }
                 }

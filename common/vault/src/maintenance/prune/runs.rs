@@ -1,67 +1,138 @@
-//! Which runs are over and which may still be under way. A run is over when its own writer's snapshot names it: another
-//! writer's word ends nobody's run.
+//! Which runs are over and which may still be under way. A run is over when its own writer's snapshot names it, or its
+//! registrant marked its end: another writer's word ends nobody's run.
+//!
+//! [`RunFacts::state`] decides; [`Runs`] reads what it decides from.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::plan::is_old;
 use super::{Listing, RunsUnderWay, below};
 use crate::error::VaultError;
-use crate::format::authority::Word;
+use crate::format::authority::{Belief, Word, belief};
+use crate::format::condemnation::LEASE;
 use crate::format::layout;
 use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::open::Repository;
 
-/// The runs of a group by what is known of their end.
+/// What is known of a run besides the frames that it stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunFacts {
+    /// When its registration was stored, by the storage's clock; absent where none is listed.
+    pub(super) registered: Option<Timestamp>,
+    /// Who registered it; absent where the registration is missing or damaged.
+    pub(super) registrant: Option<Signer>,
+    /// Whether the registrant may have runs under way today.
+    pub(super) may_run: bool,
+    /// Whether the registrant marked its end.
+    pub(super) has_end: bool,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// Its writer committed or forgot its snapshot, or marked its end.
+    Over,
+    /// It was registered less than a lease ago, by this signer; a damaged registration does not say by whom.
+    UnderWay(Option<Signer>),
+    /// No snapshot of it can follow, whether it ended or not: its lease is over, or its registrant was removed.
+    Lapsed,
+}
+
+impl RunFacts {
+    /// How the run stands, given the writers whose snapshots, kept or forgotten, call it their own.
+    pub(super) fn state(&self, made_snapshots: Option<&HashSet<WriterId>>, now: Timestamp) -> RunState {
+        let has_snapshot = match (self.registrant, made_snapshots) {
+            (Some(Signer::Writer(writer)), Some(writers)) => writers.contains(&writer),
+            // A repair registered it again, so it was missing: a run that is under way has its registration.
+            (Some(Signer::Keeper(_) | Signer::Root), Some(_)) => true,
+            (None, _) | (_, None) => false,
+        };
+        if has_snapshot || self.has_end {
+            return RunState::Over;
+        }
+        match (self.registered, self.registrant) {
+            (Some(at), _) if is_old(at, now) => RunState::Lapsed,
+            // Damaged, it may still be of a run that goes on.
+            (Some(_), None) => RunState::UnderWay(None),
+            (Some(_), Some(registrant)) if self.may_run => RunState::UnderWay(Some(registrant)),
+            (Some(_), Some(_)) | (None, _) => RunState::Lapsed,
+        }
+    }
+}
+
+/// Whether something was stored a lease ago or longer.
+pub(super) fn is_old(stored: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(stored) >= LEASE
+}
+
+/// The runs of a group, as far as something was asked about them.
 #[derive(Default)]
 pub(super) struct Runs {
-    /// Runs that a snapshot calls its own, kept or forgotten, and the writers who signed these snapshots.
-    made_snapshots: HashMap<RunId, HashSet<WriterId>>,
-    /// Registered less than a lease ago by someone who may register runs today, and not over.
+    /// Runs of which an end is listed, whether it counts or not.
+    marked: HashSet<RunId>,
+    facts: HashMap<RunId, RunFacts>,
+    /// The runs under way.
     pub(super) under_way: HashSet<RunId>,
     /// The same, by who registered them.
     pub(super) found_under_way: BTreeMap<Option<Signer>, RunsUnderWay>,
-    registrants: BTreeMap<RunId, Option<Signer>>,
-    /// Runs of which a mark is listed, and whether it counts, where that was looked at.
-    marks: HashMap<RunId, Option<bool>>,
 }
 
 impl Runs {
-    /// Notes of which runs there are marks that they are over.
-    pub(super) fn note_marks(&mut self, group: &GroupView, listing: &Listing) {
-        let of_runs = below(listing, &layout::runs(group.id)).map(|(key, _)| key);
-        let marks = of_runs.filter(|key| layout::is_run_end(key)).filter_map(|key| layout::run_of(key));
-        self.marks = marks.map(|run| (run, None)).collect();
+    /// The runs of a group, of which nothing is read yet.
+    pub(super) fn of(group: &GroupView, listing: &Listing) -> Self {
+        let keys = below(listing, &layout::runs(group.id)).map(|(key, _)| key);
+        let ends = keys.filter(|key| layout::is_run_end(key));
+        Self { marked: ends.filter_map(|key| layout::run_of(key)).collect(), ..Self::default() }
     }
 
-    /// Notes that a snapshot of `writer` calls `run` its own.
-    pub(super) fn note_snapshot(&mut self, run: RunId, writer: WriterId) {
-        self.made_snapshots.entry(run).or_default().insert(writer);
+    /// What is known of a run; it is read once.
+    pub(super) async fn facts(
+        &mut self,
+        repository: &Repository,
+        group: &GroupView,
+        listing: &Listing,
+        run: RunId,
+    ) -> Result<RunFacts, VaultError> {
+        if let Some(known) = self.facts.get(&run) {
+            return Ok(*known);
+        }
+        let registrant = match repository.registration(group, run, Word::RunKey).await {
+            Ok((signer, _)) => Some(signer),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => None,
+        };
+        let may_run = registrant.is_some_and(|signer| {
+            belief(Word::RunUnderWay, signer, repository.roster.standing(signer, group.id)) == Belief::Yes
+        });
+        let has_end = match registrant.filter(|_| self.marked.contains(&run)) {
+            Some(registrant) => repository.has_ended(group, run, registrant).await?,
+            None => false,
+        };
+        let registered = listing.get(&layout::run(group.id, run)).map(|entry| entry.modified);
+        let facts = RunFacts { registered, registrant, may_run, has_end };
+        self.facts.insert(run, facts);
+        Ok(facts)
     }
 
-    /// Finds the runs under way: the registrations that are younger than a lease.
+    /// Finds the runs under way among the registrations that are younger than a lease.
     pub(super) async fn find_under_way(
         &mut self,
         repository: &Repository,
         group: &GroupView,
         listing: &Listing,
+        made_snapshots: &HashMap<RunId, HashSet<WriterId>>,
         now: Timestamp,
     ) -> Result<(), VaultError> {
         for (key, entry) in below(listing, &layout::runs(group.id)) {
             let Some(run) = layout::run_of(key).filter(|_| !layout::is_run_end(key)) else { continue };
-            if is_old(entry, now) || self.is_over(repository, group, run).await? {
+            if is_old(entry.modified, now) {
                 continue;
             }
-            match repository.registration(group, run, Word::RunUnderWay).await {
-                Ok((signer, _)) => self.note_under_way(run, Some(signer), entry.modified),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                // Damaged, it may still be of a run that goes on; by someone who may not, it is of none.
-                Err(_) if self.registrant(repository, group, run).await?.is_none() => {
-                    self.note_under_way(run, None, entry.modified);
-                }
-                Err(_) => {}
+            let facts = self.facts(repository, group, listing, run).await?;
+            if let RunState::UnderWay(registrant) = facts.state(made_snapshots.get(&run), now) {
+                self.note_under_way(run, registrant, entry.modified);
             }
         }
         Ok(())
@@ -77,81 +148,46 @@ impl Runs {
         found.runs += 1;
         found.since = found.since.min(since);
     }
+}
 
-    /// Whether the run's own writer has committed or forgotten its snapshot, or marked its end, as far as its registration
-    /// says who that is.
-    pub(super) async fn is_over(
-        &mut self,
-        repository: &Repository,
-        group: &GroupView,
-        run: RunId,
-    ) -> Result<bool, VaultError> {
-        if self.has_ended(repository, group, run).await? {
-            return Ok(true);
-        }
-        let Some(writers) = self.made_snapshots.get(&run).cloned() else { return Ok(false) };
-        Ok(match self.registrant(repository, group, run).await? {
-            Some(Signer::Writer(writer)) => writers.contains(&writer),
-            // A repair registered it again, so it was missing: a run that is under way has its registration.
-            Some(Signer::Keeper(_) | Signer::Root) => true,
-            None => false,
-        })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::KeeperId;
 
-    /// Whether its registrant marked the run's end.
-    pub(super) async fn has_ended(
-        &mut self,
-        repository: &Repository,
-        group: &GroupView,
-        run: RunId,
-    ) -> Result<bool, VaultError> {
-        let known = match self.marks.get(&run) {
-            None => return Ok(false),
-            Some(known) => *known,
-        };
-        if let Some(counts) = known {
-            return Ok(counts);
+    #[test]
+    fn a_run_is_over_by_its_own_writers_word_and_lapses_with_its_lease() {
+        use RunState::{Lapsed, Over, UnderWay};
+        let (own, other) = (WriterId::from_bytes([1; 16]), WriterId::from_bytes([2; 16]));
+        let (writer, keeper) = (Signer::Writer(own), Signer::Keeper(KeeperId::from_bytes([3; 16])));
+        let now = Timestamp::from_second(100 * 24 * 60 * 60).unwrap();
+        let days_ago = |days: i64| Some(now - LEASE / 7 * i32::try_from(days).unwrap());
+        let (young, old) = (days_ago(6), days_ago(7));
+        // registered, registrant, may run, has an end, writers of snapshots that call it theirs
+        let rows: &[(_, _, _, _, &[WriterId], _)] = &[
+            (young, Some(writer), true, false, &[], UnderWay(Some(writer))),
+            (old, Some(writer), true, false, &[], Lapsed),
+            (young, Some(writer), true, false, &[own], Over),
+            (old, Some(writer), true, false, &[own], Over),
+            (young, Some(writer), true, false, &[other], UnderWay(Some(writer))),
+            (young, Some(writer), true, false, &[other, own], Over),
+            (young, Some(writer), true, true, &[], Over),
+            (young, Some(writer), false, false, &[], Lapsed),
+            (young, Some(writer), false, false, &[own], Over),
+            (young, Some(keeper), true, false, &[], UnderWay(Some(keeper))),
+            (young, Some(keeper), true, false, &[other], Over),
+            (young, Some(Signer::Root), true, false, &[own], Over),
+            (young, None, false, false, &[], UnderWay(None)),
+            (young, None, false, false, &[own], UnderWay(None)),
+            (old, None, false, false, &[own], Lapsed),
+            (None, None, false, false, &[own], Lapsed),
+        ];
+        for row in rows {
+            let (registered, registrant, may_run, has_end, writers, expected) = *row;
+            let facts = RunFacts { registered, registrant, may_run, has_end };
+            let writers: HashSet<WriterId> = writers.iter().copied().collect();
+            let made = (!writers.is_empty()).then_some(&writers);
+            assert_eq!(facts.state(made, now), expected, "{facts:?} {writers:?}");
         }
-        let counts = match self.registrant(repository, group, run).await? {
-            Some(registrant) => repository.has_ended(group, run, registrant).await?,
-            None => false,
-        };
-        self.marks.insert(run, Some(counts));
-        Ok(counts)
-    }
-
-    /// Who registered these runs, as far as their registrations are whole.
-    pub(super) async fn registrants(
-        &mut self,
-        repository: &Repository,
-        group: &GroupView,
-        runs: impl IntoIterator<Item = RunId>,
-    ) -> Result<HashMap<RunId, Signer>, VaultError> {
-        let mut found = HashMap::new();
-        for run in runs {
-            if let Some(signer) = self.registrant(repository, group, run).await? {
-                found.insert(run, signer);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Who registered a run; `None` where its registration is missing or damaged.
-    async fn registrant(
-        &mut self,
-        repository: &Repository,
-        group: &GroupView,
-        run: RunId,
-    ) -> Result<Option<Signer>, VaultError> {
-        if let Some(known) = self.registrants.get(&run) {
-            return Ok(*known);
-        }
-        let registrant = match repository.registration(group, run, Word::RunKey).await {
-            Ok((signer, _)) => Some(signer),
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => None,
-        };
-        self.registrants.insert(run, registrant);
-        Ok(registrant)
     }
 }
