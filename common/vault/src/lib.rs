@@ -83,7 +83,7 @@ mod tree;
 mod view;
 
 pub use access::Viewer;
-pub use compare::{Difference, What};
+pub use compare::{Compared, Difference, What};
 pub use condemn::{GRACE_DAYS, LEASE_DAYS};
 pub use copy::{Copied, Copier, CopyOptions};
 pub use countersign::{BrokenChain, MOST_OF_A_PUBLIC_OBJECT, ManifestChain, SignedManifest};
