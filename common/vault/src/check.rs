@@ -13,6 +13,7 @@ mod claims;
 mod findings;
 mod healing;
 pub(crate) mod keyring;
+mod known;
 pub(crate) mod objects;
 pub(crate) mod packs;
 mod relations;
@@ -48,6 +49,7 @@ use crate::restorer::Restorer;
 use crate::seal::SealKey;
 
 pub use findings::{Damage, DamageKind, Damages, Findings, Mend, Unread};
+pub use known::KnownDamage;
 use objects::{Body, Objects, Trouble};
 use packs::{Opening, PackJob, PackReading, examine};
 pub use scope::{NotAShard, ReadData, Sample, Shard};
