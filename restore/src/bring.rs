@@ -29,7 +29,7 @@ pub(crate) async fn into_folder(
         None => snapshot.restore(stream.index, to, &progress, cancel).await?,
     };
     let lines = |problems: Vec<Problem>| {
-        problems.into_iter().map(|p| format!("{}: {}", describe::path(&p.path), p.reason)).collect()
+        problems.into_iter().map(|found| describe::problem(&found.path, found.reason)).collect()
     };
     Ok(RestoredTarget {
         kind: stream.kind.to_string(),
@@ -65,7 +65,10 @@ pub(crate) fn none_of(
                 items: 0,
                 files: 0,
                 data_bytes: 0,
-                damaged: vec![format!("{}: the list of what is in it cannot be read: {error}", to.display())],
+                damaged: vec![describe::problem(
+                    to,
+                    format!("the list of what is in it cannot be read: {error}"),
+                )],
                 unfinished: Vec::new(),
                 owners_left: 0,
                 set_ids_cleared: 0,

@@ -7,6 +7,7 @@ mod address;
 mod bring;
 mod cli;
 mod commands;
+mod differences;
 mod open;
 mod recovery_point;
 pub mod rehearsal;

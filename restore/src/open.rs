@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags, WhichFlags};
 pub(crate) use lifeboat_vault::NamedStream;
-use lifeboat_vault::{Listing, OpenSnapshot, Restorer, Snapshot, StreamKind, VaultError};
+use lifeboat_vault::{Listing, OpenSnapshot, Restorer, Snapshot, StreamKind, Subtree, VaultError};
 
 use crate::address::{Address, GivenPath};
 
@@ -104,6 +104,21 @@ async fn latest_that_holds(
 }
 
 impl Place {
+    /// What lies at the path that is named; none where the whole is meant.
+    pub(crate) async fn part(&self) -> Result<Option<Subtree>, VaultError> {
+        if self.path.is_empty() {
+            return Ok(None);
+        }
+        if let Some(stream) = &self.stream {
+            for path in self.path.meanings() {
+                if let Some(found) = self.snapshot.subtree(stream.index, &path).await? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Err(self.lacks(&self.path))
+    }
+
     /// A path that lies nowhere in the snapshot.
     pub(crate) fn lacks(&self, path: &GivenPath) -> VaultError {
         let candidates = self.streams.iter().map(|stream| format!("{}/…", stream.name)).collect();

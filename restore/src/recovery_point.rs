@@ -1,5 +1,6 @@
 //! A snapshot of the vault as a drill sees it.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,10 +9,12 @@ use lifeboat_core::progress::Progress;
 use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
-use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, TargetFolder, VaultError, What};
+use lifeboat_report::restore::DifferenceLine;
+use lifeboat_vault::{Compared, Consistency, OpenSnapshot, StreamKind, TargetFolder, VaultError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::differences;
 use crate::open::NamedStream;
 use crate::rehearsal::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
 
@@ -100,7 +103,8 @@ impl RecoveryPoint for VaultPoint {
         let restored =
             self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.progress, cancel))?;
         if let Some(first) = restored.damaged.first() {
-            let key = format!("{} (and {} more)", first.path.display(), restored.damaged.len() - 1);
+            let path = path_text(first.path.as_os_str().as_bytes());
+            let key = format!("{path} (and {} more)", restored.damaged.len() - 1);
             return Err(VaultError::Damaged { key, reason: first.reason.clone() }.into());
         }
         // Metadata that could not be set is told by the comparison, which looks at what stands there.
@@ -112,24 +116,15 @@ impl RecoveryPoint for VaultPoint {
         name: &str,
         at: &Path,
         cancel: &CancellationToken,
-    ) -> Result<Vec<String>, PointError> {
+    ) -> Result<Vec<DifferenceLine>, PointError> {
         let stream = self.stream(name)?;
-        let compared = self.snapshot.compare(stream.index, at, &self.progress, cancel);
+        let with = Compared { index: stream.index, part: None, no_owner: false };
+        let compared = self.snapshot.compare(with, at, &self.progress, cancel);
         let mut differences = self.runtime.block_on(compared)?;
         // What came on standard input is a file without a folder; the folder that it is restored into is the drill's.
         if stream.kind == StreamKind::Stdin {
             differences.retain(|difference| !difference.path.is_empty());
         }
-        Ok(differences.into_iter().take(MOST_DIFFERENCES).map(line).collect())
-    }
-}
-
-fn line(difference: Difference) -> String {
-    let path = if difference.path.is_empty() { ".".to_owned() } else { path_text(&difference.path) };
-    match difference.what {
-        What::Missing => format!("{path}: missing"),
-        What::Extra => format!("{path}: not in the snapshot"),
-        What::Changed(aspects) => format!("{path}: other {}", aspects.join(", ")),
-        What::Unreadable(reason) => format!("{path}: {reason}"),
+        Ok(differences.into_iter().take(MOST_DIFFERENCES).map(differences::line).collect())
     }
 }

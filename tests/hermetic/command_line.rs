@@ -2,7 +2,7 @@
 //! written, completions and manual pages.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lifeboat_tests::command::{lifeboat, run};
 use lifeboat_tests::repository::Yard;
@@ -139,4 +139,87 @@ fn manual_pages_show_every_verb() {
             assert!(page.contains(title) || page.contains(&title.replace("\\-", "-")), "{name} {verb}");
         }
     }
+}
+
+/// Every program says that nobody can read its help; a reader that wants the first lines only has them.
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, program) in PROGRAMS {
+        for args in [&["--help"][..], &["--version"], &["completions", "bash"], &["man"], &["--json", "nope"]]
+        {
+            let written = |to: Stdio| lifeboat(program, home.path(), args).stdout(to).output().unwrap();
+            let full = fs::File::options().write(true).open("/dev/full").unwrap();
+            let said = written(full.into());
+            let told = String::from_utf8_lossy(&said.stderr);
+            let is_misuse = args.contains(&"nope");
+            assert_eq!(said.status.code(), Some(if is_misuse { 2 } else { 1 }), "{name} {args:?}: {told}");
+            assert!(told.contains("error: standard output cannot be written"), "{name} {args:?}: {told}");
+            assert!(!told.contains("panicked"), "{name} {args:?}: {told}");
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let said = written(writer.into());
+            assert_eq!(said.status.code(), Some(if is_misuse { 2 } else { 0 }), "{name} {args:?}: {said:?}");
+            assert!(is_misuse || said.stderr.is_empty(), "{name} {args:?}: {said:?}");
+        }
+    }
+}
+
+/// What the tip says is done here, and works.
+#[test]
+fn a_tip_for_a_value_that_begins_with_a_dash_works() {
+    let yard = yard();
+    for (args, tip) in [
+        (&["list", "--tag", "-x"][..], "to pass `-x` to `--tag`, write `--tag=-x`"),
+        (&["run", "--tag", "--foo", "--path", "."], "to pass `--foo` to `--tag`, write `--tag=--foo`"),
+        (&["list", "-r", "-x"], "to pass `-x` to `-r`, write `-r-x`"),
+        (&["show", "-x"], "to pass `-x` as a value, write it after all flags, and `--` before it: `-- -x`"),
+        // Here `--` is for the command that is run, and nothing else takes a value.
+        (&["run", "-x"], ""),
+        (&["stats", "-x"], ""),
+        (&["list", "--hots", "x"], ""),
+    ] {
+        let said = yard.backup(args).expect_code(2);
+        let tips: Vec<_> = said.stderr.lines().filter(|line| line.contains("to pass")).collect();
+        assert_eq!(tips.first().map_or("", |line| line.trim().trim_start_matches("tip: ")), tip, "{args:?}");
+        let document = yard.backup([&["--json"], args].concat()).expect_code(2).json();
+        assert!(tip.is_empty() || document["advice"] == tip, "{document}");
+    }
+    let mut command =
+        yard.backup_command(["run", "--json", "--stdin-from-command=-x", "--tag=--foo", "--", "ls", "/"]);
+    assert_eq!(run(&mut command).expect_code(0).json()["streams"][0]["name"], "-x");
+    let said = yard.backup(["list", "--json", "--tag=--foo"]).expect_code(0).json();
+    assert_eq!(said["snapshots"].as_array().unwrap().len(), 1);
+    let said = yard.restore(["find", "--json", "--", "-x"]).expect_code(0).json();
+    assert_eq!(said["found"], 1);
+    yard.restore(["dump", "latest", "--", "-x"]).expect_code(0);
+}
+
+/// Warnings look alike wherever they come from, and `--quiet` tells them where the command does not end well.
+#[test]
+fn a_warning_looks_like_a_warning() {
+    let yard = yard();
+    fs::write(std::path::Path::new(&yard.location).join("lifeboat.json"), "x").unwrap();
+    let said = yard.backup(["list"]).expect_code(0);
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert!(
+        matches!(lines[..], [line] if line.starts_with("warning: ") && line.contains("`lifeboat.json`")),
+        "{said:?}"
+    );
+    assert_eq!(yard.backup(["list", "-q"]).expect_code(0).stderr, "");
+    let said = yard.backup(["list", "--progress", "json"]).expect_code(0).json_lines();
+    assert!(said.iter().any(|line| line["level"] == "warning"), "{said:?}");
+    for object in yard.objects("locations") {
+        fs::write(object, "x").unwrap();
+    }
+    let to = yard.path("to").display().to_string();
+    let said = yard.restore(["path", "latest", "--to", &to, "-q"]).expect_code(1);
+    assert!(said.stderr.contains("warning: the object `locations/"), "{said:?}");
+    assert!(!said.stderr.contains(" WARN "), "{said:?}");
+    // What is told besides is a note, and what developers read says where it comes from.
+    let said = yard.backup(["list", "-vv"]).expect_code(0);
+    let is_known = |line: &&str| {
+        ["warning: ", "note: ", "debug: ", "error: "].iter().any(|beginning| line.starts_with(beginning))
+    };
+    assert!(said.stderr.lines().all(|line| is_known(&line)), "{said:?}");
 }

@@ -151,6 +151,14 @@ fn a_damaged_snapshot_is_not_copied_unless_asked_and_then_it_is_marked() {
 
     let said = copy(&yard, &other, &["--keep-damaged"]).expect_code(1).stdout;
     assert!(said.contains("INCOMPLETE: 1 file of it cannot be read:\n  path hurt: "), "{said}");
+    let third = Yard::in_folder(BINARIES);
+    let said = copy(&yard, &third, &["--keep-damaged", "--json"]).expect_code(1).json();
+    let line = &said["snapshots"][1];
+    assert_eq!((&line["lost"][0]["stream"], &line["lost"][0]["path"]), (&"path".into(), &"hurt".into()));
+    assert!(
+        line["lost"][0]["reason"].as_str().unwrap().contains(name) && line.get("reason").is_none(),
+        "{said}"
+    );
     let there = listed(&other);
     assert_eq!((there.len(), &there[1]["incomplete"]), (2, &true.into()));
     let target = restore(&other, "latest", "target");

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use lifeboat_core::clock::{Clock as _, SystemClock};
 use lifeboat_tests::command::{Said, run};
 use lifeboat_tests::repository::Yard;
+use lifeboat_tests::tree::noise;
 
 use crate::BINARIES;
 
@@ -81,4 +82,68 @@ fn a_repository_that_is_not_there_is_wrong_and_one_out_of_reach_is_not_known() {
     let said = run(command.env("AWS_SECRET_ACCESS_KEY", "secret")).expect_code(3);
     assert_eq!(state(&said, "repository"), "unknown");
     assert!(said.stdout.contains("nothing accepts connections there"), "{said:?}");
+}
+
+/// The newest snapshot of one job hides that another job fails, unless doctor is told which one is meant.
+#[test]
+fn each_job_has_a_line_of_its_own() {
+    let yard = Yard::in_folder(BINARIES);
+    fs::create_dir(yard.path("source")).unwrap();
+    let source = yard.path("source").display().to_string();
+    yard.backup(["run", "--path", &source, "--tag", "files"]).expect_code(0);
+    std::thread::sleep(Duration::from_secs(3));
+    yard.backup(["run", "--stdin-from-command", "names", "--tag", "names", "--", "ls", "/"]).expect_code(0);
+    let one = yard.path("one.key").display().to_string();
+    for key in [&[][..], &["--identity", &one]] {
+        for (which, age, expected) in [
+            (&["--tag", "names"][..], "1h", "ok"),
+            (&["--tag", "files"], "1h", "ok"),
+            (&["--tag", "files"], "2s", "wrong"),
+            (&["--kind", "path"], "2s", "wrong"),
+            (&["--volume", "shop_db"], "2s", "wrong"),
+            (&["--host", "elsewhere"], "2s", "wrong"),
+        ] {
+            let said = doctor(&yard, &[key, which, &["--max-age", age]].concat());
+            assert_eq!(state(&said, "freshness"), expected, "{which:?} {age} {said:?}");
+            assert!(expected == "ok" || said.stdout.contains(&which.join(" ")), "{said:?}");
+        }
+    }
+    // The paths of folders are sealed.
+    let with_path = ["--identity", &one, "--path", &source];
+    assert_eq!(state(&doctor(&yard, &[&with_path[..], &["--max-age", "2s"]].concat()), "freshness"), "wrong");
+    assert_eq!(state(&doctor(&yard, &with_path), "freshness"), "ok");
+    let said = doctor(&yard, &["--path", &source]).expect_code(2);
+    assert!(said.stdout.contains("--identity FILE"), "{said:?}");
+    let said = doctor(&yard, &["--before", "2026-01-31T00:00:00Z"]).expect_code(2);
+    assert!(said.stdout.contains("leave it out"), "{said:?}");
+}
+
+#[test]
+fn what_a_repair_marked_as_lost_is_wrong_until_it_is_stored_again() {
+    let yard = with_snapshot();
+    let before = yard.objects("packs");
+    fs::write(yard.path("source/file"), noise(1, 200_000)).unwrap();
+    let source = yard.path("source").display().to_string();
+    let said = yard.backup(["run", "--json", "--path", &source]).expect_code(0).json();
+    let id = &said["snapshot"].as_str().unwrap()[..12];
+    for pack in yard.objects("packs").into_iter().filter(|pack| !before.contains(pack)) {
+        if fs::metadata(&pack).unwrap().len() > 100_000 {
+            fs::remove_file(pack).unwrap();
+        }
+    }
+    let keeper = yard.add_keeper();
+    assert_eq!(state(&doctor(&yard, &[]).expect_code(3), "damage"), "ok", "nobody knows yet");
+    yard.backup(["repair"]).expect_code(1);
+    for key in [&[][..], &["--keeper-key", &keeper]] {
+        let said = doctor(&yard, key).expect_code(1);
+        assert_eq!(state(&said, "damage"), "wrong", "{said:?}");
+        assert!(said.stdout.contains(id) && said.stdout.contains("lifeboat-backup repair"), "{said:?}");
+    }
+    yard.snapshot(&yard.path("source")).expect_code(0);
+    let said = doctor(&yard, &[]).expect_code(3);
+    assert!(state(&said, "damage") == "ok" && said.stdout.contains("stored again"), "{said:?}");
+    // A mark that cannot be read may say anything.
+    let mark = yard.objects("lost").pop().unwrap();
+    fs::write(mark, "x").unwrap();
+    assert_eq!(state(&doctor(&yard, &[]).expect_code(1), "damage"), "wrong");
 }

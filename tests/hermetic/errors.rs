@@ -303,3 +303,41 @@ fn output_that_cannot_be_written_is_a_failure() {
         assert_eq!(list(options, writer.into()).status.code(), Some(0));
     }
 }
+
+#[test]
+fn an_init_that_fails_leaves_nothing_that_was_not_there() {
+    let yard = Yard::without_repository(BINARIES);
+    let home = yard.path("");
+    fs::create_dir(home.join("empty")).unwrap();
+    let (one, two, writer) = (yard.path("one.key"), yard.path("two.key"), yard.path("writer.key"));
+    let [one, two, writer] = [&one, &two, &writer].map(|path| path.to_str().unwrap());
+    let enough = ["--recovery-key", one, "--recovery-key", two, "--writer-key"];
+    let here = || {
+        let names = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.filter(|name| name != "state" && name != "cache").collect();
+        names.sort();
+        names
+    };
+    for repository in ["new", "new/folders/below", "empty", "empty/new"] {
+        let repository = home.join(repository);
+        let repository = repository.to_str().unwrap();
+        for wrong in [
+            // One recovery key alone; a key file that cannot be written; a recipient that is none.
+            &["--recovery-key", one, "--writer-key", writer][..],
+            &[&enough[..], &["/proc/self/writer.key"]].concat(),
+            &[&enough[..], &[writer, "--recipient", "age1none"]].concat(),
+        ] {
+            let said = yard.backup([&["init", "-r", repository][..], wrong].concat());
+            assert_ne!(said.code, Some(0), "{said:?}");
+            assert_eq!(here(), ["empty"], "{repository} {wrong:?}");
+            assert_eq!(fs::read_dir(home.join("empty")).unwrap().count(), 0, "{repository} {wrong:?}");
+        }
+    }
+    // A file on the way: what was made before it was met goes.
+    fs::write(home.join("empty/file"), "x").unwrap();
+    let below = home.join("empty/file/repository");
+    yard.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(2);
+    assert_eq!((here(), fs::read(home.join("empty/file")).unwrap()), (vec!["empty".into()], b"x".to_vec()));
+    let below = home.join("new/repository");
+    yard.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(0);
+}

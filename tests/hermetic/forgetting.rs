@@ -181,3 +181,33 @@ fn a_request_of_a_removed_keeper_is_never_taken_for_a_snapshot_that_is_forgotten
     yard.as_keeper(["prune", "--grace", "0s"]).expect_code(0);
     assert_eq!(yard.as_keeper(["check", "--json"]).expect_code(0).json()["damage"], json!([]));
 }
+
+#[test]
+fn the_table_says_what_each_snapshot_holds() {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir(&source).unwrap();
+    let source = source.to_str().unwrap();
+    for tag in ["nightly", "weekly"] {
+        yard.backup(["run", "--path", source, "--tag", tag]).expect_code(0);
+    }
+    let said = yard.backup(["forget", "--keep-last", "1", "--dry-run"]).expect_code(0).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    let list = yard.backup(["list"]).expect_code(0).stdout;
+    let column = |line: &str, name: &str| line.find(name).unwrap();
+    let (what, fate) = (column(lines[0], "what"), column(lines[0], "fate"));
+    for (line, listed, fate_is, what_is) in [
+        (lines[1], list.lines().nth(1).unwrap(), "forget", "path [nightly]"),
+        (lines[2], list.lines().nth(2).unwrap(), "keep", "path [weekly]  (last)"),
+    ] {
+        assert_eq!(line[what..], *what_is, "{said}");
+        assert_eq!(line[fate..what].trim(), fate_is, "{said}");
+        assert_eq!(line[..fate], listed[..fate], "{said}{list}");
+    }
+    let said = yard.backup(["forget", "--keep-last", "1", "--dry-run", "--json"]).expect_code(0).json();
+    assert_eq!(said["snapshots"][0]["streams"][0]["kind"], "path");
+    assert_eq!(
+        (&said["snapshots"][0]["tags"][0], &said["snapshots"][0]["is_forgotten"]),
+        (&"nightly".into(), &true.into())
+    );
+}

@@ -10,6 +10,7 @@ mod command_line;
 mod copy;
 mod damage;
 mod damage_matrix;
+mod diff;
 mod doctor;
 mod documents;
 mod errors;

@@ -147,5 +147,9 @@ fn lies_in(name: &OsStr, shown: &str) {
     // It is kept empty where it lies in what is captured.
     let home = folder.parent().unwrap();
     let said = with(yard.backup_command(["run", "--json", "--path", home.to_str().unwrap()]), &folder);
-    assert!(said.stderr.contains("its folder is kept empty"), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("note: the repository itself lies in what was captured: its folder is kept empty"),
+        "{said:?}"
+    );
 }

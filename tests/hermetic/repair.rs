@@ -1,6 +1,8 @@
 //! What is lost is marked, stored again while it still exists, and then older snapshots restore whole.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lifeboat_tests::repository::Yard;
@@ -140,4 +142,45 @@ fn nothing_is_marked_as_lost_while_something_cannot_be_read() {
     fs::create_dir(&run).unwrap();
     let said = yard.backup(["repair"]);
     assert!(said.code == Some(1) || said.code == Some(3), "{said:?}");
+}
+
+/// What the text of a repair says of lost files is what other verbs take, and what it advises ends the damage.
+#[test]
+fn lost_files_are_named_by_their_addresses_and_the_advice_is_one_that_helps() {
+    let (yard, source, _, _) = yard();
+    let before = yard.objects("packs");
+    let odd = source.join(OsStr::from_bytes(b"odd\xff"));
+    fs::write(&odd, noise(3, 120_000)).unwrap();
+    let id = capture(&yard, &source);
+    for pack in yard.objects("packs").into_iter().filter(|pack| !before.contains(pack)) {
+        if fs::metadata(&pack).unwrap().len() > 100_000 {
+            fs::remove_file(pack).unwrap();
+        }
+    }
+    let identity = yard.path("one.key").display().to_string();
+    let told = |args: &[&str], code: i32| {
+        let said = yard.backup(["repair", "--identity", &identity].iter().chain(args)).expect_code(code);
+        said.stdout
+    };
+    let address = format!(r"{}:source/odd\xff", &id[..12]);
+    let planned = told(&["--dry-run"], 1);
+    assert!(planned.contains(&address) && !planned.contains("The next backup"), "{planned}");
+    let said = told(&[], 1);
+    assert!(said.contains(&format!("  LOST: 1 file\n  {address}\n")), "{said}");
+    let items = yard.restore(["ls", &address, "--json"]).expect_code(0).json();
+    assert_eq!(items["items"].as_array().unwrap().len(), 1, "{items}");
+    let advice = said.lines().last().unwrap();
+    assert!(advice.starts_with("The next backup stores again what still exists at its source."), "{said}");
+
+    // It exists no longer, so the other half of the advice counts.
+    fs::remove_file(&odd).unwrap();
+    capture(&yard, &source);
+    let said = told(&[], 1);
+    let (_, command) = said.split_once("`lifeboat-backup forget ").unwrap();
+    let ids: Vec<&str> = command.split('`').next().unwrap().split(' ').collect();
+    assert_eq!(ids, [&id[..12]]);
+    yard.backup([&["forget"][..], &ids].concat()).expect_code(0);
+    let said = told(&[], 0);
+    assert!(!said.contains("The next backup"), "{said}");
+    yard.backup(["check"]).expect_code(0);
 }

@@ -1,6 +1,8 @@
 //! Restores from the command line: names, private targets, files with several names.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use lifeboat_tests::repository::Yard;
@@ -56,8 +58,9 @@ fn no_name_of_a_damaged_file_is_left_and_all_are_listed() {
     let source = yard.path("source");
     fs::create_dir(&source).unwrap();
     let noise: Vec<u8> = (0_u32..100_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    fs::write(source.join("a.db"), noise).unwrap();
-    fs::hard_link(source.join("a.db"), source.join("b.db")).unwrap();
+    let odd = OsStr::from_bytes(b"a\xff.db");
+    fs::write(source.join(odd), noise).unwrap();
+    fs::hard_link(source.join(odd), source.join("b.db")).unwrap();
     yard.snapshot(&source).expect_code(0);
     let packs = yard.objects("packs");
     let pack = packs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
@@ -68,9 +71,28 @@ fn no_name_of_a_damaged_file_is_left_and_all_are_listed() {
     let target = yard.path("target");
     let said = yard.restore(["path", "latest", "--to", target.to_str().unwrap(), "--json"]).expect_code(1);
     let report = said.json();
-    assert_eq!(report["targets"][0]["damaged"].as_array().unwrap().len(), 2, "{}", said.stdout);
+    let damaged = report["targets"][0]["damaged"].as_array().unwrap();
+    assert_eq!(damaged.len(), 2, "{}", said.stdout);
+    let place = target.join(odd);
+    let hex: Vec<_> = place.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(damaged[0]["path_hex"], hex.concat());
+    assert_eq!(damaged[0]["path"], format!("{}/a\u{fffd}.db", target.display()));
+    assert_eq!(damaged[1]["path"], target.join("b.db").display().to_string());
+    let pack = pack.file_name().unwrap().to_str().unwrap();
+    for line in damaged {
+        let reason = line["reason"].as_str().unwrap();
+        assert!(reason.contains(pack) && !reason.contains(target.to_str().unwrap()), "{line}");
+    }
+    assert!(damaged[1].get("path_hex").is_none(), "{report}");
+    assert!(
+        damaged[1]["reason"].as_str().unwrap().starts_with(r"it is another name of a\xff.db: "),
+        "{report}"
+    );
     assert_eq!(report["targets"][0]["items"], 1);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    // People are shown the path as it can be given back.
+    let said = yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(1).stdout;
+    assert!(said.contains(&format!("\n  {}/a\\xff.db: ", target.display())), "{said}");
 }
 
 #[test]

@@ -216,7 +216,8 @@ fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
     let layout = desk.layout();
     layout.image("1.0", "an image");
     let sbom = "{ \"spdxVersion\": \"SPDX-2.3\",\n \"size\": 1.0e3 }";
-    fs::write(desk.path("sbom.json"), sbom).unwrap();
+    // White space around the document is none of it.
+    fs::write(desk.path("sbom.json"), format!("{sbom}\n\n")).unwrap();
     let attest =
         ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json", "--key", "release.key"];
     insta::assert_snapshot!(told(&desk.sign(&attest).expect_code(0).stdout), @r"

@@ -23,6 +23,7 @@ use lifeboat_docker::scratch::{ExecCommand, ExecOutput, Sandbox, Together};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_report::Report as _;
 use lifeboat_report::drill::{DrillReport, Verdict};
+use lifeboat_report::restore::DifferenceLine;
 use lifeboat_restore::rehearsal::{
     DrillOptions, Grounds, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind,
     rehearse,
@@ -377,7 +378,12 @@ impl RecoveryPoint for Endless {
         Err(lifeboat_vault::VaultError::Interrupted.into())
     }
 
-    fn compare_volume(&self, _: &str, _: &Path, _: &CancellationToken) -> Result<Vec<String>, PointError> {
+    fn compare_volume(
+        &self,
+        _: &str,
+        _: &Path,
+        _: &CancellationToken,
+    ) -> Result<Vec<DifferenceLine>, PointError> {
         Ok(Vec::new())
     }
 }

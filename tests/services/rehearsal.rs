@@ -17,6 +17,7 @@ use lifeboat_docker::quiesce::Mode;
 use lifeboat_docker::selection::Wanted;
 use lifeboat_report::Report;
 use lifeboat_report::drill::{DrillReport, Verdict};
+use lifeboat_report::restore::DifferenceLine;
 use lifeboat_restore::rehearsal::{
     DrillError, DrillOptions, Grounds, Plan, PointError, RecoveryPoint, RestoredVolume, SnapshotVolume,
     SourceKind, rehearse,
@@ -93,10 +94,16 @@ impl RecoveryPoint for Copied {
         name: &str,
         at: &Path,
         _: &CancellationToken,
-    ) -> Result<Vec<String>, PointError> {
+    ) -> Result<Vec<DifferenceLine>, PointError> {
         let said =
             shell(&format!("diff -r --no-dereference '{}' '{}'", self.of(name).display(), at.display()));
-        Ok(said.lines().map(str::to_owned).collect())
+        let line = |said: &str| DifferenceLine {
+            path: said.to_owned(),
+            path_hex: None,
+            what: "changed".to_owned(),
+            aspects: Vec::new(),
+        };
+        Ok(said.lines().map(line).collect())
     }
 }
 
@@ -340,7 +347,7 @@ fn failures(parts: &Parts) {
         let report = drill(Ok(&engine), point, &plan(COUNT)).await;
         assert_eq!(report.verdict, Verdict::Failed);
         assert!(report.reason.contains("differs from the snapshot"), "{}", report.reason);
-        assert!(report.volumes[0].differences.as_ref().unwrap()[0].contains("spoiled"));
+        assert!(report.volumes[0].differences.as_ref().unwrap()[0].path.contains("spoiled"));
         assert!(!report.booted && report.isolation.is_none(), "what differs is not started");
     });
 }

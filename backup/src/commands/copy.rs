@@ -7,7 +7,9 @@ use std::time::Instant;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::copy::{CopyLine, CopyReport, CopyState};
-use lifeboat_shell::{CacheFlags, Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, open_repository};
+use lifeboat_shell::{
+    CacheFlags, Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe, open_repository,
+};
 use lifeboat_vault::{
     Copied, Copier, CopyOptions, Listing, OpenSnapshot, Repository, Restorer, Snapshot, VaultError, WriterKey,
 };
@@ -93,8 +95,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     report.elapsed_seconds = started.elapsed().as_secs_f64();
     ui.report(&report);
-    let is_whole =
-        report.unreadable.is_empty() && report.snapshots.iter().all(|line| line.problems.is_empty());
+    let is_whole = report.unreadable.is_empty()
+        && report.snapshots.iter().all(|line| line.lost.is_empty() && line.reason.is_none());
     Ok(if is_whole { Outcome::Done } else { Outcome::Negative })
 }
 
@@ -133,16 +135,15 @@ fn take(line: &mut CopyLine, copied: Result<Copied, VaultError>) -> Result<(), V
             line.copy = copied.committed.id.map(|id| id.to_string());
             line.new_bytes = copied.committed.new_bytes;
             line.stored_bytes = copied.committed.stored_bytes;
-            let lost = copied.lost.iter();
-            line.problems =
-                lost.map(|(stream, u)| format!("{stream} {}: {}", u.path.display(), u.error)).collect();
+            let lost = copied.lost.into_iter();
+            line.lost = lost.map(|(stream, lost)| describe::unreadable(stream, &lost)).collect();
             Ok(())
         }
         Err(
             error @ (VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. }),
         ) => {
             line.what = CopyState::Failed;
-            line.problems.push(error.to_string());
+            line.reason = Some(error.to_string());
             Ok(())
         }
         Err(error) => Err(error),
@@ -158,6 +159,7 @@ fn line(snapshot: &Snapshot) -> CopyLine {
         copy: None,
         new_bytes: 0,
         stored_bytes: 0,
-        problems: Vec::new(),
+        lost: Vec::new(),
+        reason: None,
     }
 }

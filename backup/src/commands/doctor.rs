@@ -1,5 +1,6 @@
 //! `doctor`: sees that this host can back up and does so, and brings back containers that a killed run left at rest.
 
+mod damage;
 mod newest;
 
 use std::path::Path;
@@ -10,19 +11,25 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::private_folder;
 use lifeboat_docker::{DEFAULT_SOCKET, Engine};
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
-use lifeboat_vault::{Listing, Snapshot, Viewer};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags};
+use lifeboat_vault::{Listing, Restorer, Snapshot, Viewer};
 
 use crate::quiesce;
 
 /// Check this host and its backups, and bring back containers that a killed run left stopped
 ///
-/// It looks at the engine, the repository, this host's clock and the age of the newest snapshot: with a writer key of this
-/// host's, with another key of every host's that was not removed. A host that is enrolled and has no snapshot yet is given
-/// --max-age for its first one, counted from the last change of the roster.
+/// It looks at the engine, the repository, what earlier repairs found lost in it, this host's clock and the age of the newest
+/// snapshot: with a writer key of this host's, with another key of every host's that was not removed. A host that is enrolled
+/// and has no snapshot yet is given --max-age for its first one, counted from the last change of the roster.
+///
+/// Where several jobs run on a host, the newest snapshot of one hides that another one fails. The flags that say which
+/// snapshot is meant let each job have a line of its own. `check` looks for damage that nobody knows of yet.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(mut_arg("before", |before| before.hide(true)))]
+#[command(after_help = "Examples:
   lifeboat-backup doctor -r /srv/backups --writer-key /etc/lifeboat/writer.key --max-age 26h
+  lifeboat-backup doctor --volume shop_db --max-age 26h
+  lifeboat-backup doctor --tag weekly --max-age 8d
 
 Exit codes: 0 all is well, 1 something is wrong, 3 something could not be looked at")]
 pub(crate) struct Args {
@@ -30,6 +37,8 @@ pub(crate) struct Args {
     repository: RepositoryFlags,
     #[command(flatten)]
     keys: ViewerFlags,
+    #[command(flatten)]
+    which: WhichFlags,
     /// How old the newest snapshot may be, such as 26h or 8d
     #[arg(long, value_name = "D", value_parser = crate::duration::duration, default_value = "48h")]
     max_age: SignedDuration,
@@ -52,14 +61,21 @@ fn check(name: &str, (state, detail): (DoctorState, String)) -> DoctorCheck {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
+    if args.which.before.is_some() {
+        return Err(Failure::usage(
+            "`--before` leaves the newest snapshots out, and doctor looks at these",
+            "leave it out; `lifeboat-backup list --before TIME` shows older ones",
+        ));
+    }
     let mut checks = engine(ui).await?;
     checks.push(check("state", state(&lifeboat_shell::machine_folder())));
-    match args.keys.open(&args.repository).await {
-        Ok(viewer) => {
+    match args.keys.open_to_read(&args.repository).await {
+        Ok((viewer, restorer)) => {
             let opens = format!("{} opens", viewer.repository().location());
             checks.push(check("repository", (DoctorState::Ok, opens)));
             checks.extend(viewer.repository().store().free_bytes().map(|free| check("room", room(free))));
-            checks.extend(snapshots(&viewer, args.max_age).await);
+            checks.extend(snapshots(&viewer, restorer.as_ref(), &args).await?);
+            checks.push(check("damage", damage::look(&viewer, ui).await));
         }
         Err(failure) => checks.push(check("repository", failed(&failure))),
     }
@@ -89,18 +105,29 @@ async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
     Ok(vec![check("engine", (DoctorState::Ok, answers)), check("containers", at_rest)])
 }
 
-async fn snapshots(viewer: &Viewer, max_age: SignedDuration) -> Vec<DoctorCheck> {
+/// Looks at the snapshots. Flags that this key cannot answer end the command.
+async fn snapshots(
+    viewer: &Viewer,
+    restorer: Option<&Restorer>,
+    args: &Args,
+) -> Result<Vec<DoctorCheck>, Failure> {
     let listing = match Listing::read(viewer).await {
         Ok(listing) => listing,
-        Err(error) => return vec![check("snapshots", failed(&error.into()))],
+        Err(error) => return Ok(vec![check("snapshots", failed(&error.into()))]),
     };
     let there = viewer.repository().store().server_time();
     let now = SystemClock.now();
-    vec![
+    let mut checks = vec![
         check("snapshots", readable(&listing)),
         check("clock", clock(now, there, listing.snapshots.iter().map(Snapshot::stored).max())),
-        check("freshness", newest::judge(viewer, &listing, there.unwrap_or(now), max_age)),
-    ]
+    ];
+    let freshness = match newest::narrow(listing, &args.which, restorer).await {
+        Ok(narrowed) => newest::judge(viewer, &narrowed, there.unwrap_or(now), args.max_age),
+        Err(failure) if failure.kind() == Kind::Usage => return Err(failure),
+        Err(failure) => failed(&failure),
+    };
+    checks.push(check("freshness", freshness));
+    Ok(checks)
 }
 
 fn readable(listing: &Listing) -> (DoctorState, String) {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::pruning::{ForgetLine, ForgetReport};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
 use lifeboat_vault::{Asked, Listing, Rules, Snapshot, apply_rules, forget, left_without};
 
 /// Forget snapshots by rules or by id
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         lines.push(line(snapshot, reasons));
     }
     lines.extend(kept.iter().map(|(s, reasons)| line(s, reasons.iter().map(|r| (*r).to_owned()).collect())));
-    lines.sort_by_key(|line| line.time);
+    lines.sort_by_key(|line| line.snapshot.time);
     ui.report(&ForgetReport { dry_run: args.dry_run, snapshots: lines });
     let named_and_refused = refused && !args.snapshots.is_empty();
     Ok(match (failed || named_and_refused, is_complete) {
@@ -156,11 +156,5 @@ impl RuleFlags {
 }
 
 fn line(snapshot: &Snapshot, reasons: Vec<String>) -> ForgetLine {
-    ForgetLine {
-        id: snapshot.id().to_string(),
-        time: snapshot.time(),
-        host: snapshot.host().to_owned(),
-        is_forgotten: reasons.is_empty(),
-        reasons,
-    }
+    ForgetLine { snapshot: describe::snapshot_line(snapshot), is_forgotten: reasons.is_empty(), reasons }
 }

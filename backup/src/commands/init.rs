@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     check_free(&files)?;
     let recipients = read_recipients(&args.recipient)?;
     let lines: Vec<_> = recipients.iter().map(describe::recipient_line).collect();
-    let store = args.repository.create().await?;
+    let (store, new_folders) = args.repository.create().await?;
     let new = NewRepository {
         recipients,
         recovery_keys: args.recovery_key.len(),
@@ -71,6 +71,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             for path in &files {
                 let _ = std::fs::remove_file(path);
             }
+            new_folders.take_away();
             return Err(error.into());
         }
     };

@@ -6,6 +6,7 @@ use std::time::Instant;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::check::UnreadLine;
 use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport, StreamName};
+use lifeboat_report::search::FoundLine;
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
 use lifeboat_vault::StreamKind;
 use lifeboat_vault::repair::{HurtFile, HurtSnapshot, RepairOptions};
@@ -75,16 +76,17 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 fn hurt_line(hurt: HurtSnapshot) -> HurtLine {
     let file_line = |file: HurtFile| {
         let (path, path_hex) = describe::bytes(file.path.as_os_str().as_bytes());
-        FileLine { stream: file.stream, path, path_hex, healed: file.healed }
+        let address = FoundLine::address(&hurt.id, &file.stream, file.path.as_os_str().as_bytes());
+        FileLine { address, stream: file.stream, path, path_hex, healed: file.healed }
     };
     let stream_name = |(kind, name): (StreamKind, String)| StreamName { kind: kind.to_string(), name };
     HurtLine {
+        files: hurt.files.map(|files| files.into_iter().map(file_line).collect()),
         snapshot: hurt.id,
         time: hurt.time,
         host: hurt.host,
         streams: hurt.streams.into_iter().map(stream_name).collect(),
         lost_frames: hurt.lost_frames,
-        files: hurt.files.map(|files| files.into_iter().map(file_line).collect()),
         unlisted: hurt.unlisted,
     }
 }

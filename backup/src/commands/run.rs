@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::progress::Unit;
 use lifeboat_core::random::OsEntropy;
-use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RunReport, StreamLine};
+use lifeboat_report::problem::StreamPath;
 use lifeboat_shell::{
     CacheFlags, Failure, Outcome, RepositoryFlags, Ui, describe, one_name, open_repository,
 };
@@ -360,10 +360,14 @@ fn report(
     started: Instant,
 ) -> RunReport {
     let outcomes = || streams.iter().map(|stream| &stream.outcome);
-    let unreadable = outcomes().flat_map(|s| {
-        s.unreadable.iter().map(|u| format!("{} {}: {}", s.name, describe::path(&u.path), u.error))
+    let unreadable =
+        outcomes().flat_map(|s| s.unreadable.iter().map(|lost| describe::unreadable(s.name.clone(), lost)));
+    let changed = outcomes().flat_map(|s| {
+        s.changed.iter().map(|path| {
+            let (path, path_hex) = describe::bytes(path);
+            StreamPath { stream: s.name.clone(), path, path_hex }
+        })
     });
-    let changed = outcomes().flat_map(|s| s.changed.iter().map(|p| format!("{} {}", s.name, path_text(p))));
     RunReport {
         location,
         snapshot: committed.id.map(|id| id.to_string()),

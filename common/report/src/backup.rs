@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{bytes, count, first_lines, printable, seconds, time};
+use crate::problem::{StreamPath, StreamProblem};
 
 /// A new repository.
 #[derive(Debug, Serialize)]
@@ -95,7 +96,7 @@ impl Report for InitReport {
              places. Lose them all, lose everything: nobody can make them again.\n",
         );
         for warning in &self.warnings {
-            let _ = write!(text, "\nWARNING: {warning}\n");
+            let _ = write!(text, "\nwarning: {warning}\n");
         }
         text
     }
@@ -138,9 +139,9 @@ pub struct RunReport {
     /// Some of what was to be captured is missing.
     pub incomplete: bool,
     /// What could not be captured, and why.
-    pub unreadable: Vec<String>,
+    pub unreadable: Vec<StreamProblem>,
     /// Files that changed while they were read.
-    pub changed: Vec<String>,
+    pub changed: Vec<StreamPath>,
 }
 
 /// What a run left out on purpose.
@@ -231,7 +232,8 @@ impl Report for RunReport {
         }
         if !self.changed.is_empty() {
             let _ = writeln!(text, "{} changed while being read:", count(self.changed.len() as u64, "file"));
-            text.push_str(&first_lines(&self.changed, 10));
+            let changed: Vec<_> = self.changed.iter().map(StreamPath::text).collect();
+            text.push_str(&first_lines(&changed, 10));
         }
         if self.incomplete {
             let _ = writeln!(
@@ -239,7 +241,8 @@ impl Report for RunReport {
                 "INCOMPLETE: {} could not be captured:",
                 count(self.unreadable.len() as u64, "item")
             );
-            text.push_str(&first_lines(&self.unreadable, 20));
+            let unreadable: Vec<_> = self.unreadable.iter().map(StreamProblem::text).collect();
+            text.push_str(&first_lines(&unreadable, 20));
         }
         text
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{bytes, count, first_lines, printable, seconds, time};
+use crate::problem::StreamProblem;
 
 /// What became of one snapshot.
 #[derive(Debug, Clone, Serialize)]
@@ -27,8 +28,11 @@ pub struct CopyLine {
     pub new_bytes: u64,
     /// Bytes that were written to packs there.
     pub stored_bytes: u64,
-    /// Damaged files that the copy lacks, or why there is no copy.
-    pub problems: Vec<String>,
+    /// Damaged files that the copy lacks.
+    pub lost: Vec<StreamProblem>,
+    /// Why there is no copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How a snapshot fared.
@@ -85,11 +89,15 @@ impl Report for CopyReport {
                 }
                 _ => writeln!(text, "NOT COPIED"),
             };
-            if line.what == CopyState::Copied && !line.problems.is_empty() {
-                let files = count(line.problems.len() as u64, "file");
+            if !line.lost.is_empty() {
+                let files = count(line.lost.len() as u64, "file");
                 let _ = writeln!(text, "INCOMPLETE: {files} of it cannot be read:");
             }
-            text.push_str(&first_lines(&line.problems, 20));
+            let lost: Vec<_> = line.lost.iter().map(StreamProblem::text).collect();
+            text.push_str(&first_lines(&lost, 20));
+            if let Some(reason) = &line.reason {
+                let _ = writeln!(text, "  {}", printable(reason));
+            }
         }
         let _ = writeln!(
             text,

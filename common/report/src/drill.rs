@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Report;
+use crate::restore::DifferenceLine;
 
 /// What a drill came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,7 +63,7 @@ pub struct DrilledVolume {
     /// How many bytes were restored.
     pub restored_bytes: u64,
     /// What differs from the snapshot after the restore and before the boot; none when it was not compared.
-    pub differences: Option<Vec<String>>,
+    pub differences: Option<Vec<DifferenceLine>>,
 }
 
 /// The image that a service was started from.
@@ -336,7 +337,7 @@ impl DrillReport {
                     format!(
                         "{}, first: {}",
                         words::count(differences.len() as u64, "difference"),
-                        differences[0]
+                        differences[0].sentence()
                     )
                 }
             };

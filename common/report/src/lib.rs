@@ -14,6 +14,7 @@ pub mod drill;
 pub mod failure;
 pub mod lines;
 pub mod members;
+pub mod problem;
 pub mod pruning;
 pub mod repair;
 pub mod replay;

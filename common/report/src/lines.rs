@@ -91,7 +91,8 @@ impl Report for MessageLine {
         match self.level {
             Level::Error => format!("error: {message}\n"),
             Level::Warning => format!("warning: {message}\n"),
-            Level::Note | Level::Debug => format!("{message}\n"),
+            Level::Note => format!("note: {message}\n"),
+            Level::Debug => format!("debug: {message}\n"),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{TOLD, bytes, count, first_lines, printable, time};
+use crate::snapshots::SnapshotLine;
 
 /// What came of a `forget`.
 #[derive(Debug, Serialize)]
@@ -22,13 +23,9 @@ pub struct ForgetReport {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ForgetLine {
-    /// Its id.
-    pub id: String,
-    /// When it was taken.
-    #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
-    pub time: Timestamp,
-    /// Its host's name.
-    pub host: String,
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: SnapshotLine,
     /// Whether it is forgotten.
     pub is_forgotten: bool,
     /// Why it is kept.
@@ -40,15 +37,23 @@ impl Report for ForgetReport {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        for line in &self.snapshots {
-            let fate = if line.is_forgotten {
-                "forget".to_owned()
+        if !self.snapshots.is_empty() {
+            let _ = writeln!(text, "snapshot      taken                 host          fate    what");
+        }
+        for ForgetLine { snapshot, is_forgotten, reasons } in &self.snapshots {
+            let (fate, why) = if *is_forgotten {
+                ("forget", String::new())
             } else {
-                format!("keep   ({})", line.reasons.join(", "))
+                ("keep", format!("  ({})", printable(&reasons.join(", "))))
             };
-            let host = printable(&line.host);
-            let _ =
-                writeln!(text, "{}  {}  {host}  {fate}", &line.id[..12.min(line.id.len())], time(line.time));
+            let _ = writeln!(
+                text,
+                "{:<12}  {}  {:<12}  {fate:<6}  {}{why}",
+                &snapshot.id[..12.min(snapshot.id.len())],
+                time(snapshot.time),
+                printable(&snapshot.host),
+                snapshot.what()
+            );
         }
         let forgotten = self.snapshots.iter().filter(|line| line.is_forgotten).count() as u64;
         let verb = if self.dry_run { "would be forgotten" } else { "forgotten" };

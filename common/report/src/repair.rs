@@ -1,5 +1,6 @@
 //! What a repair of a repository tells.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use crate::Report;
 use crate::check::{DamageLine, UnreadLine};
 use crate::figures::{TOLD, count, first_lines, printable, seconds, time};
+use crate::search::short_address;
 
 /// A repair that ended.
 #[derive(Debug, Serialize)]
@@ -79,6 +81,9 @@ pub struct StreamName {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileLine {
+    /// Where it is, as `lifeboat-restore` takes it: `SNAPSHOT:STREAM/PATH`. A backslash in it is doubled, and a byte that is no
+    /// UTF-8, or that a terminal would obey, is `\xHH`.
+    pub address: String,
     /// The name of the stream that it is in.
     pub stream: String,
     /// Its path; bytes that are not UTF-8 are shown as U+FFFD here and whole in `path_hex`.
@@ -102,7 +107,7 @@ impl HurtLine {
         if let Some(files) = &self.files {
             let (healed, hurt): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
             let names = |files: &[&FileLine]| -> Vec<String> {
-                files.iter().map(|file| format!("{}: {}", file.stream, file.path)).collect()
+                files.iter().map(|file| short_address(&self.snapshot, &file.address)).collect()
             };
             if !hurt.is_empty() {
                 // Writing to a String cannot fail, here and below.
@@ -160,6 +165,30 @@ impl Report for RepairReport {
             (n, left) => format!("{} for damage in {}", count(n, "change"), count(left, "object")),
         };
         let _ = writeln!(text, "{verdict}, in {}", seconds(self.elapsed_seconds));
+        text.push_str(&self.advice());
         text
+    }
+}
+
+impl RepairReport {
+    /// What to do about data that is lost, once it is marked.
+    fn advice(&self) -> String {
+        if self.dry_run || !self.unread.is_empty() {
+            return String::new();
+        }
+        let lost = self.remaining.iter().filter(|damage| damage.mend == "next-backup");
+        let hurt: BTreeSet<&str> =
+            lost.flat_map(|damage| &damage.snapshots).map(|id| id.get(..12).unwrap_or(id)).collect();
+        if hurt.is_empty() {
+            return String::new();
+        }
+        let ids: Vec<&str> = hurt.iter().copied().take(TOLD).collect();
+        let more = hurt.len() - ids.len();
+        let more = if more > 0 { format!(", and so on with {more} more") } else { String::new() };
+        format!(
+            "The next backup stores again what still exists at its source. Snapshots that need what no longer exists there \
+             are given up with `lifeboat-backup forget {}`{more}.\n",
+            printable(&ids.join(" "))
+        )
     }
 }

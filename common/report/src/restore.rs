@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{bytes, count, first_lines, path_text, printable, seconds};
+use crate::problem::PathProblem;
 
 /// A restore that ended.
 #[derive(Debug, Serialize)]
@@ -54,10 +55,10 @@ pub struct RestoredTarget {
     pub files: u64,
     /// Bytes of file data written.
     pub data_bytes: u64,
-    /// Files that could not be brought back whole, and are not there.
-    pub damaged: Vec<String>,
-    /// Items whose owner, mode, attributes or times could not be set, or that could not be made.
-    pub unfinished: Vec<String>,
+    /// Files that could not be brought back whole, and are not there: where each should be, and why it is not.
+    pub damaged: Vec<PathProblem>,
+    /// Items whose owner, mode, attributes or times could not be set, or that could not be made: where each is, and why.
+    pub unfinished: Vec<PathProblem>,
     /// How many items belong to the user who restored, because owners were not wanted or only root may set them.
     pub owners_left: u64,
     /// From how many of them set-user-ID, set-group-ID or capabilities were left out therefore.
@@ -80,6 +81,7 @@ impl Report for RestoreReport {
     const SCHEMA: &'static str = "lifeboat.restore/v1";
 
     fn text(&self) -> String {
+        let lines = |problems: &[PathProblem]| problems.iter().map(PathProblem::text).collect::<Vec<_>>();
         let mut text = String::new();
         for target in &self.targets {
             // Writing to a String cannot fail, here and below.
@@ -103,7 +105,7 @@ impl Report for RestoreReport {
                     "DAMAGED: {} could not be brought back:",
                     count(target.damaged.len() as u64, "file")
                 );
-                text.push_str(&first_lines(&target.damaged, 20));
+                text.push_str(&first_lines(&lines(&target.damaged), 20));
             }
             if !target.unfinished.is_empty() {
                 let _ = writeln!(
@@ -111,7 +113,7 @@ impl Report for RestoreReport {
                     "UNFINISHED: {} could not be made as it was:",
                     count(target.unfinished.len() as u64, "item")
                 );
-                text.push_str(&first_lines(&target.unfinished, 20));
+                text.push_str(&first_lines(&lines(&target.unfinished), 20));
             }
             if target.owners_left > 0 {
                 let items = count(target.owners_left, "item");
@@ -173,7 +175,7 @@ pub struct DiffReport {
 }
 
 /// One difference.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DifferenceLine {
     /// The path below the target, empty for the target itself; bytes that are not UTF-8 are shown as U+FFFD here and whole
@@ -186,6 +188,20 @@ pub struct DifferenceLine {
     pub what: String,
     /// What changed, or why it could not be read.
     pub aspects: Vec<String>,
+}
+
+impl DifferenceLine {
+    /// The difference in words.
+    pub(crate) fn sentence(&self) -> String {
+        let path = path_text(&self.path, self.path_hex.as_deref());
+        let aspects = printable(&self.aspects.join(", "));
+        match self.what.as_str() {
+            "missing" => format!("{path}: missing"),
+            "extra" => format!("{path}: not in the snapshot"),
+            "changed" => format!("{path}: other {aspects}"),
+            _ => format!("{path}: {aspects}"),
+        }
+    }
 }
 
 impl Report for DiffReport {

@@ -46,10 +46,15 @@ impl FoundLine {
     /// The line for people; its last column is the address, with the first digits of the snapshot's id.
     pub fn text(&self) -> String {
         let size = self.size_bytes.map_or_else(|| "-".to_owned(), bytes);
-        let part = self.address.strip_prefix(&self.snapshot).unwrap_or(&self.address);
-        let id = &self.snapshot[..12.min(self.snapshot.len())];
-        format!("{}  {:<9} {size:>10}  {}", time(self.time), self.kind, printable(&format!("{id}{part}")))
+        let address = short_address(&self.snapshot, &self.address);
+        format!("{}  {:<9} {size:>10}  {}", time(self.time), self.kind, printable(&address))
     }
+}
+
+/// An address in a snapshot with the first digits of its id.
+pub(crate) fn short_address(snapshot: &str, address: &str) -> String {
+    let part = address.strip_prefix(snapshot).unwrap_or(address);
+    format!("{}{part}", snapshot.get(..12).unwrap_or(snapshot))
 }
 
 /// A search that ended.

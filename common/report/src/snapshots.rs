@@ -43,7 +43,8 @@ impl SnapshotLine {
         self.streams.iter().map(|stream| stream.data_bytes).sum()
     }
 
-    fn what(&self) -> String {
+    /// What it holds, in a line.
+    pub(crate) fn what(&self) -> String {
         let names: Vec<_> = self
             .streams
             .iter()

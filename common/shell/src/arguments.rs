@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::{Failure, Program, help};
+use crate::{Failure, Program, help, tip};
 
 /// Flags that the verbs have, which may also stand before the verb, and whether a value follows.
 const BEFORE_THE_VERB: [(&str, bool); 3] = [("-r", true), ("--repository", true), ("--allow-http", false)];
@@ -31,7 +31,9 @@ const ELSEWHERE: [(&str, &[&str]); 10] = [
 /// Parses `arguments`, the first of which is the program's name.
 pub(crate) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, clap::Error> {
     let arguments = verb_first(arguments.into_iter().collect());
-    let mut matches = help::laid_out(P::command(), help::width()).try_get_matches_from(arguments)?;
+    let command = help::laid_out(P::command(), help::width());
+    let parsed = command.clone().try_get_matches_from(&arguments);
+    let mut matches = parsed.map_err(|error| tip::that_works(error, &command, &arguments))?;
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut P::command()))
 }
 
@@ -80,7 +82,8 @@ pub(crate) fn failure<P: CommandFactory>(error: &clap::Error) -> Failure {
     let rendered = error.render().to_string();
     let said = rendered.trim().trim_start_matches("error: ");
     let message: Vec<&str> = said.split("\n\n").next().unwrap_or(said).split_whitespace().collect();
-    let advice = hint::<P>(error).unwrap_or_else(|| "see --help of the verb".to_owned());
+    let advice = hint::<P>(error).or_else(|| tip::of(error));
+    let advice = advice.unwrap_or_else(|| "see --help of the verb".to_owned());
     Failure::usage(message.join(" "), advice)
 }
 

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use lifeboat_core::text::path_text;
 use lifeboat_report::backup::{RecipientLine, StreamLine};
+use lifeboat_report::problem::{PathProblem, StreamProblem};
 use lifeboat_report::snapshots::{SnapshotLine, SnapshotList};
 use lifeboat_vault::item::ItemKind;
+use lifeboat_vault::source::Unreadable;
 use lifeboat_vault::{Listing, NamedStream, Recipient, RecipientMember, Repository, Snapshot};
 
 /// A recipient as reports show it.
@@ -109,6 +111,17 @@ pub fn bytes(bytes: &[u8]) -> (String, Option<String>) {
         hex
     });
     (text.into_owned(), hex)
+}
+
+/// A path and what is wrong with it.
+pub fn problem(path: &Path, reason: String) -> PathProblem {
+    let (path, path_hex) = bytes(path.as_os_str().as_bytes());
+    PathProblem { path, path_hex, reason }
+}
+
+/// An item of the stream of that name that could not be captured.
+pub fn unreadable(stream: String, lost: &Unreadable) -> StreamProblem {
+    StreamProblem { stream, problem: problem(&lost.path, lost.error.to_string()) }
 }
 
 /// What an item is, in a word.

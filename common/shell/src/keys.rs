@@ -221,12 +221,20 @@ async fn open_with_identity(
     let store = repository.open_or(key.location.as_deref()).await?;
     let root = match (key.repository, root) {
         (None, None) => Some(confirmed_root(&store).await?),
+        (Some(named), Some(root)) if named != root => {
+            return Err(Failure::refused(
+                format!("the recovery key is for repository {named}, and `--root` names {root}"),
+                "give the key of the repository that you mean, or leave --root out",
+            ));
+        }
         (_, root) => root,
     };
-    let restorer = match purpose {
-        Purpose::Read => Restorer::open_to_read(store, &key, root, pins_of).await?,
-        Purpose::Change => Restorer::open(store, &key, root, pins_of).await?,
+    let opened = match purpose {
+        Purpose::Read => Restorer::open_to_read(store, &key, root, pins_of).await,
+        Purpose::Change => Restorer::open(store, &key, root, pins_of).await,
     };
+    let is_by_key = key.repository.is_some();
+    let restorer = opened.map_err(|error| if is_by_key { error.into() } else { not_the_root(error) })?;
     Ok((restorer, key))
 }
 
@@ -293,7 +301,19 @@ pub async fn open_public_repository(
         ui.warn("no --root was given: whoever made this repository vouches for itself");
         Repository::probe(&store).await?
     };
-    Ok(Repository::open(store, &root, pins_of(&root)).await?)
+    Repository::open(store, &root, pins_of(&root)).await.map_err(not_the_root)
+}
+
+/// The same failure, where the repository was named by `--root` and not by a key.
+fn not_the_root(error: VaultError) -> Failure {
+    match error {
+        VaultError::OtherRepository { store, expected, found } => Failure::refused(
+            format!("`--root` names repository {expected}, and {store} holds repository {found}"),
+            "compare both with the recovery sheet or a key file; if `--root` and the location are right, someone has put \
+             another repository in its place",
+        ),
+        error => error.into(),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod host;
 mod keys;
 mod lines;
 mod list;
+mod new_folder;
+mod output;
 mod output_file;
 pub mod pages;
 mod passphrase;
@@ -23,6 +25,7 @@ mod repository;
 mod run;
 mod tag;
 mod terminal;
+mod tip;
 mod ui;
 mod which;
 
@@ -35,6 +38,7 @@ pub use keys::{
     recovery_key,
 };
 pub use list::{ListArgs, list};
+pub use new_folder::NewFolders;
 pub use output_file::{replace_file, write_output_file};
 pub use registry::RegistryFlags;
 pub use repository::RepositoryFlags;

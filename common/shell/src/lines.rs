@@ -1,4 +1,4 @@
-//! Progress as JSON lines on standard error, for programs.
+//! Progress as JSON lines on standard error, for programs, and what is logged in the form of what is told.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -82,8 +82,10 @@ impl Progress for Lines {
     }
 }
 
-/// What is logged, in the same form as what is told.
-pub(crate) struct Events;
+/// What is logged, in the same form as what is told. Warnings go where all warnings go.
+pub(crate) struct Events {
+    pub(crate) warnings: Warnings,
+}
 
 impl<S, N> FormatEvent<S, N> for Events
 where
@@ -100,9 +102,15 @@ where
         context.field_format().format_fields(Writer::new(&mut message), event)?;
         let level = match *event.metadata().level() {
             tracing::Level::ERROR => Level::Error,
-            tracing::Level::WARN => Level::Warning,
+            tracing::Level::WARN => {
+                self.warnings.warn(&message);
+                return Ok(());
+            }
             tracing::Level::INFO => Level::Note,
-            tracing::Level::DEBUG | tracing::Level::TRACE => Level::Debug,
+            tracing::Level::DEBUG | tracing::Level::TRACE => {
+                message.insert_str(0, &format!("{}: ", event.metadata().target()));
+                Level::Debug
+            }
         };
         writer.write_str(&on_stderr(&MessageLine { level, message }))
     }

@@ -32,7 +32,7 @@ pub fn completions<P: CommandFactory>(args: &CompletionsArgs, ui: &Ui) -> Result
     if args.shell == Shell::Bash {
         script = with_one_name(&String::from_utf8_lossy(&script), &name).into_bytes();
     }
-    ui.data(&script)?;
+    ui.page(&script)?;
     Ok(Outcome::Done)
 }
 
@@ -49,7 +49,7 @@ pub fn man<P: CommandFactory>(_args: &ManArgs, ui: &Ui) -> Result<Outcome, Failu
     command.build();
     let rendered = render(&command, &mut page);
     rendered.map_err(|error| Failure::refused(format!("the page cannot be made: {error}"), "report this"))?;
-    ui.data(&page)?;
+    ui.page(&page)?;
     Ok(Outcome::Done)
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use lifeboat_store::{Location, OpenOptions, Settings, Store, is_setting};
 
-use crate::Failure;
+use crate::{Failure, NewFolders};
 
 /// Which repository.
 #[derive(Debug, Clone, Args)]
@@ -40,13 +40,23 @@ impl RepositoryFlags {
     }
 
     /// Opens the store for a new repository; a folder that is missing is made. Its location is one that holds wherever the
-    /// program is started.
-    pub async fn create(&self) -> Result<Store, Failure> {
-        let location = match Location::parse(self.named_or(None)?)? {
-            Location::Folder(path) => Location::Folder(std::path::absolute(&path).unwrap_or(path)),
-            bucket @ Location::Bucket { .. } => bucket,
+    /// program is started. The folders that were made are given back, for the case that no repository comes to be.
+    pub async fn create(&self) -> Result<(Store, NewFolders), Failure> {
+        let (location, new) = match Location::parse(self.named_or(None)?)? {
+            Location::Folder(path) => {
+                let path = std::path::absolute(&path).unwrap_or(path);
+                let new = NewFolders::on_the_way_to(&path);
+                (Location::Folder(path), new)
+            }
+            bucket @ Location::Bucket { .. } => (bucket, NewFolders::none()),
         };
-        self.open_with(&location, true).await
+        match self.open_with(&location, true).await {
+            Ok(store) => Ok((store, new)),
+            Err(failure) => {
+                new.take_away();
+                Err(failure)
+            }
+        }
     }
 
     fn named_or<'s>(&'s self, known: Option<&'s str>) -> Result<&'s str, Failure> {

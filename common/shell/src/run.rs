@@ -1,6 +1,5 @@
 //! The one way through a binary: parse, run, exit code.
 
-use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +9,8 @@ use lifeboat_core::{Fault, Kind};
 use lifeboat_report::Report as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::terminal::{complain, speak_json, tell};
-use crate::{Failure, GlobalFlags, Outcome, ProgressForm, Ui, arguments, help, host, lines};
+use crate::terminal::{Warnings, complain, speak_json, tell};
+use crate::{Failure, GlobalFlags, Outcome, ProgressForm, Ui, arguments, help, host, lines, output};
 
 /// A binary's command line.
 pub trait Program: Parser {
@@ -38,10 +37,10 @@ where
     if let Some(folder) = &program.flags().state_dir {
         host::name_state_folder(folder);
     }
-    log_to_stderr(program.flags());
-    tell_of_panics();
     let cancel = CancellationToken::new();
     let ui = Ui::new(program.flags().clone(), cancel.clone());
+    log_to_stderr(program.flags(), ui.warnings());
+    tell_of_panics();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -75,18 +74,20 @@ where
 }
 
 /// Prints what is wrong with the command line, or the help that was asked for. Returns the exit code.
-#[expect(clippy::print_stdout, reason = "the shell is the crate that prints")]
 fn misused<P: Program>(error: &clap::Error) -> u8 {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let is_json = arguments::wants_json_lines(&arguments);
+    if is_json {
+        speak_json();
+    }
     // Help and version are no errors and go to standard output; clap knows which is which.
     if !error.use_stderr() {
-        let printed = help::print(error);
-        let is_told = printed.is_ok() || printed.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
-        return if is_told { 0 } else { Kind::Refused.exit_code() };
+        let Some(unwritten) = output::unwritten(&help::print(error)) else { return 0 };
+        tell(&unwritten.report());
+        return unwritten.kind().exit_code();
     }
-    let arguments: Vec<_> = std::env::args_os().collect();
     let report = arguments::failure::<P>(error).report();
-    if arguments::wants_json_lines(&arguments) {
-        speak_json();
+    if is_json {
         tell(&report);
     } else {
         let _ = help::print(error);
@@ -95,7 +96,10 @@ fn misused<P: Program>(error: &clap::Error) -> u8 {
         }
     }
     if arguments.iter().any(|argument| argument == "--json") {
-        println!("{}", report.json().expect("report types always serialise"));
+        let document = report.json().expect("report types always serialise") + "\n";
+        if let Some(unwritten) = output::unwritten(&output::write(document.as_bytes())) {
+            tell(&unwritten.report());
+        }
     }
     Kind::Usage.exit_code()
 }
@@ -140,29 +144,23 @@ pub async fn unless_interrupted(
     outcome
 }
 
-fn log_to_stderr(flags: &GlobalFlags) {
-    let level = match (flags.quiet, flags.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn,object_store=error",
-        (false, 1) => "info",
-        (false, _) => "debug,hyper=info,h2=info,rustls=info",
+/// Logs in the form of what is told. Warnings that `--quiet` holds back are logged all the same.
+fn log_to_stderr(flags: &GlobalFlags, warnings: &Warnings) {
+    let level = match flags.verbose {
+        0 => "warn,object_store=error",
+        1 => "info",
+        _ => "debug,hyper=info,h2=info,rustls=info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("LIFEBOAT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .log_internal_errors(false);
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .event_format(lines::Events { warnings: warnings.clone() });
     // In a test process a subscriber may already be there; the first one stays.
-    if flags.progress == ProgressForm::Json {
-        let _ = to_stderr.event_format(lines::Events).try_init();
-        return;
-    }
-    let _ = to_stderr
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(flags.verbose > 1)
-        .without_time()
-        .try_init();
+    let _ = to_stderr.try_init();
 }
 
 fn tell_of_panics() {

@@ -1,6 +1,6 @@
 //! What a command may say, and where it goes: reports to standard output, everything else to standard error.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lifeboat_core::progress::Progress;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
 use crate::terminal::{Bar, Warnings, complain, on_stderr, tell};
-use crate::{Failure, GlobalFlags, ProgressForm, ask};
+use crate::{Failure, GlobalFlags, ProgressForm, ask, output};
 
 /// The user's side of a running command. Copies of it are of the same command.
 #[derive(Clone)]
@@ -43,6 +43,11 @@ impl Ui {
             Some(lines) => Arc::<Lines>::clone(lines),
             None => Arc::<Bar>::clone(&self.bar),
         }
+    }
+
+    /// What becomes of warnings.
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     /// Ends the progress that is told or drawn.
@@ -127,10 +132,15 @@ impl Ui {
     /// Prints `bytes` as they are on standard output: for commands whose result is data.
     pub fn data(&self, bytes: &[u8]) -> Result<(), Failure> {
         self.bar.clear();
-        let mut out = std::io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
-            Failure::refused(format!("standard output cannot be written: {error}"), "see where it goes")
-        })
+        output::write(bytes).map_err(|error| output::failed(&error))
+    }
+
+    /// Prints a page of documentation on standard output. Who reads only its beginning may.
+    pub fn page(&self, page: &[u8]) -> Result<(), Failure> {
+        match output::unwritten(&output::write(page)) {
+            Some(unwritten) => Err(unwritten),
+            None => Ok(()),
+        }
     }
 
     /// Tells the user something on standard error, unless `--quiet` was given.
@@ -158,8 +168,7 @@ impl Ui {
     /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other
     /// failure to write is: the user did not get the report.
     fn print_line(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        match output::write(format!("{text}\n").as_bytes()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 let _ = self.unwritten.set(error.to_string());
             }

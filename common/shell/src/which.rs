@@ -1,14 +1,16 @@
 //! The flags that say which snapshot is meant where a name alone does not.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use lifeboat_core::text::printable;
 use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, Restorer, Snapshot, StreamKind};
 
-use crate::Failure;
+use crate::{Failure, describe};
 
 /// Among which snapshots a name such as `latest` is looked for.
 #[derive(Debug, Clone, Default, Args)]
@@ -38,7 +40,7 @@ pub struct WhichFlags {
 }
 
 /// What a part of a snapshot was captured from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// A Docker volume
     Volume,
@@ -55,6 +57,26 @@ impl From<Kind> for StreamKind {
             Kind::Path => Self::Path,
             Kind::Stdin => Self::Stdin,
         }
+    }
+}
+
+/// The flags as they were given, none where there are none.
+impl fmt::Display for WhichFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.and_then(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+        let path = self.path.as_deref().map(describe::path);
+        let given = [
+            ("--host", self.host.clone()),
+            ("--writer", self.writer.clone()),
+            ("--before", self.before.map(|before| before.to_string())),
+            ("--volume", self.volume.clone()),
+            ("--path", path),
+            ("--kind", kind),
+        ];
+        let tags = self.tag.iter().map(|tag| ("--tag", tag.clone()));
+        let given = given.into_iter().filter_map(|(flag, value)| Some((flag, value?))).chain(tags);
+        let words: Vec<String> = given.map(|(flag, value)| format!("{flag} {}", printable(&value))).collect();
+        f.write_str(&words.join(" "))
     }
 }
 

@@ -389,7 +389,8 @@ struct Custom<'a> {
 
 impl Predicate {
     /// Takes the file's content as a predicate of type `kind`. The type `custom` takes any text and wraps it with the
-    /// time `now`, as cosign does; every other type is a JSON document, kept byte for byte.
+    /// time `now`, as cosign does; every other type is a JSON document, kept byte for byte. White space
+    /// around it is none of it: a statement holds one JSON value.
     ///
     /// # Panics
     /// Never: strings always serialise.
@@ -444,7 +445,8 @@ mod tests {
         let kind: PredicateType = "spdxjson".parse().unwrap();
         let document = "{ \"spdxVersion\":\"SPDX-2.3\",\n  \"big\": 12345678901234567890.000 }";
         let predicate =
-            Predicate::from_file(&kind, format!("{document}\n").into_bytes(), Timestamp::UNIX_EPOCH).unwrap();
+            Predicate::from_file(&kind, format!(" {document}\n\n").into_bytes(), Timestamp::UNIX_EPOCH)
+                .unwrap();
         let payload =
             Statement::attestation(digest(), "registry.example/app", &kind, &predicate, &BTreeMap::new());
         let statement = Statement::parse(&payload).unwrap();

@@ -55,7 +55,7 @@ pub use repository::access::Viewer;
 pub use repository::open::{Made, NewRepository, Repository};
 pub use repository::pins::PinFile;
 pub use repository::restorer::Restorer;
-pub use restore::compare::{Difference, What};
+pub use restore::compare::{Compared, Difference, What};
 pub use restore::diff::{Change, ChangeCounts, Changed};
 pub use restore::open::{OpenSnapshot, Problem, Restored, Subtree};
 pub use restore::reader::{ContentStream, FrameReader, ItemStream};

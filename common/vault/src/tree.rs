@@ -11,7 +11,7 @@ mod write;
 
 pub use exclude::{ExcludeOptions, Excludes, LeftOut};
 pub(crate) use identity::Identity;
-pub(crate) use metadata::Owned;
+pub(crate) use metadata::{Owned, leave_out_owner};
 pub use patterns::{BadPattern, Patterns};
 pub use target::TargetFolder;
 pub use walk::FolderSource;

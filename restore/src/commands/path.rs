@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lifeboat_report::restore::{RestoreReport, RestoredTarget};
 use lifeboat_shell::{Failure, Outcome, Ui};
-use lifeboat_vault::{StreamKind, Subtree, VaultError};
+use lifeboat_vault::StreamKind;
 
 use crate::open::{NamedStream, Place, SnapshotFlags};
 use crate::{bring, open};
@@ -38,7 +38,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let place = open::place(&args.snapshot).await?;
-    let part = if place.path.is_empty() { None } else { Some(part(&place).await?) };
+    // Read before the folder for it is made.
+    let part = place.part().await?;
     let Place { snapshot, mut streams, stream: only, path } = place;
     let is_wanted = |stream: &NamedStream| match &only {
         Some(only) => stream.index == only.index,
@@ -75,16 +76,4 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         RestoreReport { snapshot, targets, left_out, elapsed_seconds: started.elapsed().as_secs_f64() };
     ui.report(&report);
     Ok(bring::outcome(&report))
-}
-
-/// What lies at the path that is named, read before the folder for it is made.
-async fn part(place: &Place) -> Result<Subtree, VaultError> {
-    if let Some(stream) = &place.stream {
-        for path in place.path.meanings() {
-            if let Some(found) = place.snapshot.subtree(stream.index, &path).await? {
-                return Ok(found);
-            }
-        }
-    }
-    Err(place.lacks(&place.path))
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
+use lifeboat_report::restore::DifferenceLine;
 use tokio_util::sync::CancellationToken;
 
 /// A snapshot, as a drill sees it. Every method may block; the drill calls them off its own threads.
@@ -41,13 +42,13 @@ pub trait RecoveryPoint: Send + Sync + 'static {
     ) -> Result<RestoredVolume, PointError>;
 
     /// Compares what lies in `at` with the snapshot, byte for byte and with all metadata, against the snapshot's own
-    /// hashes and not against what the restore believed to write. Gives a line for each difference, the first few hundred.
+    /// hashes and not against what the restore believed to write. Gives the first few hundred differences.
     fn compare_volume(
         &self,
         name: &str,
         at: &Path,
         cancel: &CancellationToken,
-    ) -> Result<Vec<String>, PointError>;
+    ) -> Result<Vec<DifferenceLine>, PointError>;
 }
 
 /// A volume or folder of a snapshot.

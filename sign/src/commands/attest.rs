@@ -16,7 +16,8 @@ use crate::target::{Format, Saying, Target};
 /// Sign a statement about an image: its SBOM, provenance, vulnerability scan or anything else
 ///
 /// The file given to --predicate is what is stated. It is checked to be of the named type as far as a look at its head
-/// can tell, kept byte for byte, signed together with the image's digest, and attached to the image.
+/// can tell, signed together with the image's digest, and attached to the image. A JSON document is kept byte for byte, from
+/// its first character to its last: white space around it is none of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -248,6 +248,11 @@ fn damage_gaps_and_going_back_are_refused() {
     // Another repository under the name of this one.
     let other = "0".repeat(64);
     let said = case.call(VERIFY, &["snapshot", "latest", "--root", &other]);
-    assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let compared = format!(
+        "error: `--root` names repository {other}, and {} holds repository {}\n",
+        case.yard.location, case.root
+    );
+    assert!(said.stderr.contains(&compared) && !said.stderr.contains("the key"), "{said:?}");
     case.call(VERIFY, &["snapshot", "abcd1234", "--root", &case.root]).expect_code(2);
 }

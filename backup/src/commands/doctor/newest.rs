@@ -1,8 +1,10 @@
 //! Whether the newest snapshot is new enough.
 
 use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::text::printable;
 use lifeboat_report::backup::DoctorState;
-use lifeboat_vault::{Listing, Members, Viewer, WriterId};
+use lifeboat_shell::{Failure, WhichFlags};
+use lifeboat_vault::{Listing, Members, Restorer, Viewer, WriterId};
 
 use super::span;
 
@@ -12,11 +14,29 @@ struct Newest<'l> {
     time: Timestamp,
 }
 
+/// The snapshots that count, and what narrows them.
+pub(super) struct Narrowed {
+    listing: Listing,
+    /// The flags that say which are meant, as they were given; empty where all are.
+    meant: String,
+}
+
+/// Leaves out the snapshots that are not meant.
+pub(super) async fn narrow(
+    listing: Listing,
+    which: &WhichFlags,
+    restorer: Option<&Restorer>,
+) -> Result<Narrowed, Failure> {
+    let listing = which.narrow(listing, restorer, None).await?;
+    let listing = listing.holding(|snapshot| snapshot.is_of(which.host.as_deref(), &[]));
+    Ok(Narrowed { listing, meant: which.to_string() })
+}
+
 /// Looks at the newest snapshot of this host's writer, or of every writer that was not removed where the key is not a
-/// writer's.
+/// writer's. Of what is asked for, every one of these need not have a snapshot, but some must.
 pub(super) fn judge(
     viewer: &Viewer,
-    listing: &Listing,
+    narrowed: &Narrowed,
     now: Timestamp,
     max_age: SignedDuration,
 ) -> (DoctorState, String) {
@@ -26,9 +46,16 @@ pub(super) fn judge(
         let writers = Members::of(viewer.repository().roster()).writers.into_iter();
         writers.filter(|writer| writer.removed.is_none()).map(|writer| writer.id).collect()
     };
-    let newest: Vec<Option<Newest<'_>>> = writers.iter().map(|writer| newest_of(listing, *writer)).collect();
+    let mut newest: Vec<Option<Newest<'_>>> =
+        writers.iter().map(|writer| newest_of(&narrowed.listing, *writer)).collect();
+    if !narrowed.meant.is_empty() {
+        newest.retain(Option::is_some);
+        if newest.is_empty() {
+            newest.push(None);
+        }
+    }
     let since_enrolled = now.duration_since(viewer.repository().roster().time());
-    weigh(&newest, now, since_enrolled, max_age)
+    weigh(&newest, &narrowed.meant, now, since_enrolled, max_age)
 }
 
 fn newest_of(listing: &Listing, writer: WriterId) -> Option<Newest<'_>> {
@@ -39,20 +66,24 @@ fn newest_of(listing: &Listing, writer: WriterId) -> Option<Newest<'_>> {
 
 fn weigh(
     newest: &[Option<Newest<'_>>],
+    meant: &str,
     now: Timestamp,
     since_enrolled: SignedDuration,
     max_age: SignedDuration,
 ) -> (DoctorState, String) {
+    let with = if meant.is_empty() { String::new() } else { format!(" with {meant}") };
     let mut stale = Vec::new();
     for found in newest.iter().flatten() {
         let age = now.duration_since(found.time);
         if age > max_age {
-            stale.push(format!("the newest snapshot of {} is {} old", found.host, span(age)));
+            let host = printable(found.host);
+            stale.push(format!("the newest snapshot of {host}{with} is {} old", span(age)));
         }
     }
     let without = newest.iter().filter(|found| found.is_none()).count();
     if without > 0 && since_enrolled > max_age {
         stale.push(match newest.len() {
+            _ if !meant.is_empty() => format!("there is no snapshot{with}"),
             1 => "this host is enrolled and has no snapshot".to_owned(),
             _ => format!("{without} enrolled hosts have no snapshot"),
         });
@@ -62,9 +93,9 @@ fn weigh(
     }
     let oldest = newest.iter().flatten().map(|found| now.duration_since(found.time)).max();
     let detail = match oldest {
-        Some(age) if newest.len() == 1 => format!("the newest snapshot is {} old", span(age)),
-        Some(age) => format!("no host's newest snapshot is older than {}", span(age)),
-        None => "no snapshot was due yet".to_owned(),
+        Some(age) if newest.len() == 1 => format!("the newest snapshot{with} is {} old", span(age)),
+        Some(age) => format!("no host's newest snapshot{with} is older than {}", span(age)),
+        None => format!("no snapshot{with} was due yet"),
     };
     (DoctorState::Ok, detail)
 }
@@ -79,17 +110,22 @@ mod tests {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
         let hours = SignedDuration::from_hours;
         let taken = |ago: i64| Some(Newest { host: "vm", time: now - hours(ago) });
-        for (newest, enrolled, state, says) in [
-            (vec![taken(47)], 999, Ok, "47 hours old"),
-            (vec![taken(49)], 1, Wrong, "of vm is 2 days old"),
-            (vec![taken(-1)], 999, Ok, "old"),
-            (vec![None], 1, Ok, "due yet"),
-            (vec![None], 49, Wrong, "has no snapshot"),
-            (vec![taken(3), taken(30)], 999, Ok, "older than 30 hours"),
-            (vec![taken(3), taken(300)], 999, Wrong, "12 days old"),
-            (vec![taken(3), None], 999, Wrong, "1 enrolled hosts"),
+        let all = "";
+        for (newest, meant, enrolled, state, says) in [
+            (vec![taken(47)], all, 999, Ok, "the newest snapshot is 47 hours old"),
+            (vec![taken(49)], all, 1, Wrong, "of vm is 2 days old"),
+            (vec![taken(-1)], all, 999, Ok, "old"),
+            (vec![None], all, 1, Ok, "due yet"),
+            (vec![None], all, 49, Wrong, "has no snapshot"),
+            (vec![taken(3), taken(30)], all, 999, Ok, "older than 30 hours"),
+            (vec![taken(3), taken(300)], all, 999, Wrong, "12 days old"),
+            (vec![taken(3), None], all, 999, Wrong, "1 enrolled hosts"),
+            (vec![taken(49)], "--tag a", 999, Wrong, "of vm with --tag a is 2 days old"),
+            (vec![taken(1)], "--tag a", 999, Ok, "snapshot with --tag a is"),
+            (vec![None], "--tag a", 49, Wrong, "there is no snapshot with --tag a"),
+            (vec![None], "--tag a", 1, Ok, "no snapshot with --tag a was due yet"),
         ] {
-            let (found, detail) = weigh(&newest, now, hours(enrolled), hours(48));
+            let (found, detail) = weigh(&newest, meant, now, hours(enrolled), hours(48));
             assert!(found == state && detail.contains(says), "{found:?} {detail}, not {says}");
         }
     }

@@ -156,7 +156,7 @@ fn tested(report: &DrillReport) -> Markup {
 fn wrong(report: &DrillReport) -> Vec<String> {
     let volumes = report.volumes.iter().filter_map(|volume| {
         let first = volume.differences.as_ref()?.first()?;
-        Some(format!("{} differs from the snapshot: {first}", volume.name))
+        Some(format!("{} differs from the snapshot: {}", volume.name, first.sentence()))
     });
     let services = report
         .services
@@ -328,7 +328,7 @@ fn volumes(report: &DrillReport) -> Markup {
                             td {
                                 strong { (volume.name) }
                                 @if let Some(found) = volume.differences.as_ref().filter(|found| !found.is_empty()) {
-                                    pre { @for line in found.iter().take(50) { (line) "\n" } }
+                                    pre { @for line in found.iter().take(50) { (line.sentence()) "\n" } }
                                 }
                             }
                             td.right data-label="Files" { (words::grouped(volume.restored_files)) }

@@ -62,6 +62,40 @@ pub(super) fn example() -> DrillReport {
     }
 }
 
+fn difference(path: &str, what: &str, aspects: &[&str]) -> DifferenceLine {
+    let aspects = aspects.iter().map(|aspect| (*aspect).to_owned()).collect();
+    DifferenceLine { path: path.to_owned(), path_hex: None, what: what.to_owned(), aspects }
+}
+
+/// People read a sentence with the path as it can be given back; programs have the path itself, and hear of what was cut.
+#[test]
+fn differences_have_paths_and_are_told_in_words() {
+    let mut report = example();
+    let odd = DifferenceLine {
+        path_hex: Some("61ff".into()),
+        ..difference("a\u{fffd}", "changed", &["mode", "size"])
+    };
+    report.volumes[0].differences = Some(vec![odd; 130]);
+    report.tidy();
+    assert!(report.text().contains(r"100 differences, first: a\xff: other mode, size"), "{}", report.text());
+    assert!(report.html().contains(r"a\xff: other mode, size"));
+    assert!(
+        report.limits.iter().any(|limit| limit.contains("30 differences of shop_pgdata")),
+        "{:?}",
+        report.limits
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let first = &json["volumes"][0]["differences"][0];
+    assert_eq!((&first["path_hex"], &first["what"]), (&"61ff".into(), &"changed".into()));
+    for (what, said) in
+        [("missing", "x: missing"), ("extra", "x: not in the snapshot"), ("unreadable", "x: no room")]
+    {
+        let aspects: &[&str] = if what == "unreadable" { &["no room"] } else { &[] };
+        assert_eq!(difference("x", what, aspects).sentence(), said);
+    }
+    assert_eq!(difference("", "missing", &[]).sentence(), ".: missing");
+}
+
 #[test]
 fn the_json_form_names_its_schema_and_its_verdict() {
     let json: serde_json::Value = serde_json::from_str(&example().json().unwrap()).unwrap();
@@ -114,8 +148,9 @@ fn the_headline_says_what_failed() {
         headline
     };
     let service = |report: &mut DrillReport| report.services[0].problem = Some("it ended".into());
-    let difference =
-        |report: &mut DrillReport| report.volumes[0].differences = Some(vec!["x: missing".into()]);
+    let difference = |report: &mut DrillReport| {
+        report.volumes[0].differences = Some(vec![difference("x", "missing", &[])]);
+    };
     assert_eq!(failed(|report| report.checks[0].passed = false), "Checks failed");
     assert_eq!(failed(service), "Did not come up");
     assert_eq!(failed(difference), "Restore failed");
@@ -141,7 +176,7 @@ fn the_page_escapes_everything_and_loads_nothing() {
     report.application = Some(hostile.into());
     report.host = Some(hostile.into());
     report.volumes[0].name = hostile.into();
-    report.volumes[0].differences = Some(vec![hostile.into()]);
+    report.volumes[0].differences = Some(vec![difference(hostile, "unreadable", &[hostile])]);
     report.services[0].problem = Some(hostile.into());
     report.services[0].log = Some(hostile.into());
     report.services[0].image = hostile.into();
@@ -180,8 +215,10 @@ fn pages_for_the_eye() {
     failed.services[1].problem = Some("it ended with exit code 1".into());
     failed.services[1].state = "not up".into();
     failed.services[1].log = Some("starting\nFATAL: relation \"orders\" does not exist\n".into());
-    failed.volumes[0].differences =
-        Some(vec!["base/16384/2619: content differs".into(), "PG_VERSION: missing".into()]);
+    failed.volumes[0].differences = Some(vec![
+        difference("base/16384/2619", "changed", &["content"]),
+        difference("PG_VERSION", "missing", &[]),
+    ]);
     let mut open = example();
     open.verdict = Verdict::CouldNotVerify;
     open.reason =

@@ -3,6 +3,7 @@
 use lifeboat_core::text::{printable, printable_lines};
 
 use super::{DrillReport, DrilledCheck, DrilledService};
+use crate::restore::DifferenceLine;
 
 /// The longest text of one line, in characters.
 const MAX_TEXT: usize = 400;
@@ -35,6 +36,15 @@ fn lines(list: &mut Vec<String>) {
     }
 }
 
+/// A path stays as it is, whole or cut: what shows it escapes it.
+fn difference(DifferenceLine { path, path_hex, aspects, .. }: &mut DifferenceLine) {
+    *path = cut(path, MAX_TEXT);
+    if let Some(hex) = path_hex {
+        *hex = cut(hex, 2 * MAX_TEXT);
+    }
+    lines(aspects);
+}
+
 impl DrillReport {
     /// Makes every text printable and no longer than a reader bears, and every list as well. The verdict stands before: it
     /// goes by everything.
@@ -52,7 +62,14 @@ impl DrillReport {
         [&mut self.application, &mut self.host].into_iter().flatten().for_each(line);
         for volume in &mut self.volumes {
             line(&mut volume.name);
-            volume.differences.iter_mut().for_each(lines);
+            if let Some(differences) = &mut volume.differences {
+                let left_out = shorten(differences);
+                if left_out > 0 {
+                    let of = &volume.name;
+                    self.limits.push(format!("This report leaves {left_out} differences of {of} out."));
+                }
+                differences.iter_mut().for_each(difference);
+            }
         }
         for image in &mut self.images {
             line(&mut image.reference);

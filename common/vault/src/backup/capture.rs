@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use lifeboat_core::progress::Progress;
+use lifeboat_core::text::path_text;
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
@@ -244,7 +245,7 @@ impl ChunkStore {
             let captured = if let Some(first) = other_name_of_lost(&found.item, &lost) {
                 Err(CaptureError::Read(io::Error::other(format!(
                     "it is another name of {}, which could not be captured",
-                    String::from_utf8_lossy(first)
+                    path_text(first)
                 ))))
             } else {
                 self.capture_one(found, chunker, &mut buffer, memory, (progress, cancel)).and_then(

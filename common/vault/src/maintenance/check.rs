@@ -13,6 +13,7 @@ pub(super) mod claims;
 mod findings;
 pub(super) mod healing;
 pub(crate) mod keyring;
+mod known;
 pub(crate) mod objects;
 pub(crate) mod packs;
 mod relations;
@@ -49,6 +50,7 @@ use crate::repository::restorer::Restorer;
 use crate::snapshots::history::History;
 
 pub use findings::{Damage, DamageKind, Damages, Findings, Mend, Unread};
+pub use known::KnownDamage;
 use objects::{Body, Objects, Trouble};
 use packs::{Opening, PackJob, PackReading, examine};
 pub use scope::{NotAShard, ReadData, Sample, Shard};

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::error::VaultError;
 use crate::format::chunk::{ChunkBuffer, Chunker};
 use crate::format::item::{Item, ItemKind, path_order};
-use crate::restore::open::OpenSnapshot;
-use crate::tree::FolderSource;
+use crate::restore::open::{OpenSnapshot, Subtree};
+use crate::restore::reader::ItemStream;
 use crate::tree::source::{Body, Found, Layout, Source};
+use crate::tree::{FolderSource, leave_out_owner};
 
 /// One way in which a folder differs from a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,22 +40,54 @@ pub enum What {
     Unreadable(String),
 }
 
+/// What a folder is compared with.
+#[derive(Debug)]
+pub struct Compared {
+    /// The stream.
+    pub index: usize,
+    /// Only this part of it. A part that is a file is compared with the one of its name in the folder, or with a file.
+    pub part: Option<Subtree>,
+    /// Owners do not count, nor what a restore without owners leaves out.
+    pub no_owner: bool,
+}
+
+/// The items that are wanted, in order.
+enum Wanted {
+    Stream(Box<ItemStream>),
+    Part(std::vec::IntoIter<Item>),
+}
+
+impl Wanted {
+    async fn next(&mut self) -> Result<Option<Item>, VaultError> {
+        match self {
+            Self::Stream(stream) => stream.next().await,
+            Self::Part(items) => Ok(items.next()),
+        }
+    }
+}
+
 impl OpenSnapshot {
-    /// Compares the folder `at` with the stream at `index`. Differences come in stream order.
+    /// Compares the folder `at` with a stream. Differences come in stream order.
     pub async fn compare(
         &self,
-        index: usize,
+        with: Compared,
         at: &Path,
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Difference>, VaultError> {
-        let record = self.record(index)?;
+        let record = self.record(with.index)?;
         let chunker = self.chunker(record.chunk_sizes);
-        let mut source = FolderSource::open(at)?;
+        let mut source = open_source(at, with.part.as_ref())?;
         let mut buffer = ChunkBuffer::new(chunker.sizes());
         let mut differences = Vec::new();
-        let mut stream = self.items(index)?;
-        progress.phase("comparing", Unit::Bytes, Some(record.data_bytes));
+        let (mut stream, bytes) = match with.part {
+            Some(part) => {
+                let bytes = part.items.iter().filter_map(|item| item.size).sum();
+                (Wanted::Part(part.items.into_iter()), bytes)
+            }
+            None => (Wanted::Stream(Box::new(self.items(with.index)?)), record.data_bytes),
+        };
+        progress.phase("comparing", Unit::Bytes, Some(bytes));
         let mut there = next_found(&mut source, at, &mut differences);
         let mut wanted = stream.next().await?;
         loop {
@@ -74,10 +107,13 @@ impl OpenSnapshot {
                 there = next_found(&mut source, at, &mut differences);
                 continue;
             }
-            let Some(item) = wanted else { break };
+            let Some(mut item) = wanted else { break };
             if order.is_lt() {
                 differences.push(Difference { path: item.path.into(), what: What::Missing });
             } else if let Some(found) = there {
+                if with.no_owner {
+                    leave_out_owner(&mut item, &found.item);
+                }
                 let what = differing(&item, found, &chunker, &mut buffer, progress);
                 if let Some(what) = what {
                     differences.push(Difference { path: item.path.into(), what });
@@ -96,6 +132,14 @@ impl OpenSnapshot {
             .collect();
         differences.retain(|d| d.what != What::Missing || !unreadable.contains(&d.path));
         Ok(differences)
+    }
+}
+
+/// What is compared: a folder with what is in it, or one file.
+fn open_source(at: &Path, part: Option<&Subtree>) -> Result<FolderSource, VaultError> {
+    match part.and_then(Subtree::file_name) {
+        Some(name) => FolderSource::open_only(at, name),
+        None => FolderSource::open(at),
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::text::path_text;
 use tokio_util::sync::CancellationToken;
 
 use self::contents::{Brought, ends_the_restore};
@@ -247,7 +248,7 @@ impl Made {
     fn make(&mut self, tree: &mut TreeWriter, item: Item, restored: &mut Restored) -> Result<(), VaultError> {
         let (mut first, mut first_name) = (None, None);
         if let (ItemKind::HardLink, Some(target)) = (item.kind, &item.target) {
-            let name = String::from_utf8_lossy(target);
+            let name = path_text(target);
             match leads_to(target, &self.items, &self.missing) {
                 LeadsTo::Made(place) => (first, first_name) = (Some(self.identities[place]), Some(place)),
                 LeadsTo::NotMade => {

@@ -162,6 +162,21 @@ fn apply_to_owned(
     }
 }
 
+/// Makes `item` as it is where it is left to another user, as far as that tells it from what is `there`: with the owner that is
+/// there, and without what [`apply`] leaves out then.
+pub(crate) fn leave_out_owner(item: &mut Item, there: &Item) {
+    (item.uid, item.gid) = (there.uid, there.gid);
+    if there.mode == mode_to_set(item.mode, false) {
+        item.mode = there.mode;
+    }
+    let is_of_root = |name: &[u8]| OF_ROOT.iter().any(|beginning| name.starts_with(beginning));
+    let is_there = |name: &[u8]| there.xattrs.iter().flatten().any(|xattr| &xattr.name[..] == name);
+    if let Some(xattrs) = &mut item.xattrs {
+        xattrs.retain(|xattr| !is_of_root(&xattr.name) || is_there(&xattr.name));
+    }
+    item.xattrs.take_if(|xattrs| xattrs.is_empty());
+}
+
 fn mode_to_set(mode: u32, is_owned: bool) -> u32 {
     if is_owned { mode } else { mode & !SET_IDS }
 }

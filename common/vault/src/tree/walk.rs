@@ -72,6 +72,14 @@ impl FolderSource {
         Ok(source)
     }
 
+    /// Opens the folder at `root` as if it held what is called `name` and nothing else, and were none itself.
+    pub(crate) fn open_only(root: &Path, name: &[u8]) -> Result<Self, VaultError> {
+        let mut source = Self::open(root)?;
+        source.pending = None;
+        source.open.iter_mut().for_each(|folder| folder.names.retain(|other| other == name));
+        Ok(source)
+    }
+
     /// Lists a folder. What is left out goes before anyone looks at it: whether it could be read does not matter, and
     /// a file with several names is met at the first name that is kept.
     fn enter(&mut self, fd: OwnedFd, path: Vec<u8>) -> io::Result<()> {

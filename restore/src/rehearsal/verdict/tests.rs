@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use lifeboat_report::drill::{
     DrillVersions, DrilledCheck, DrilledService, DrilledVolume, Objective, Verdict::*,
 };
+use lifeboat_report::restore::DifferenceLine;
 
 use super::*;
 
@@ -20,6 +21,10 @@ fn a_wall_is_known_by_what_programs_say() {
         assert_eq!(wall_in(&["", text]).is_some(), wall.is_some(), "{text}");
         assert!(wall_in(&[text]).unwrap_or_default().contains(wall.unwrap_or_default()), "{text}");
     }
+}
+
+fn missing() -> DifferenceLine {
+    DifferenceLine { path: "x".to_owned(), path_hex: None, what: "missing".to_owned(), aspects: Vec::new() }
 }
 
 /// A drill in which everything went well: one volume, one service and one check that proves something about the data.
@@ -129,7 +134,7 @@ const CASES: &[Case] = &[
     Case {
         stopped: Some(Stopped::Open),
         reached: &["memory"],
-        ..case("data differs", |r| r.volumes[0].differences = Some(vec!["x".to_owned()]), Failed, "differs")
+        ..case("data differs", |r| r.volumes[0].differences = Some(vec![missing()]), Failed, "differs")
     },
     case("a service fails", fails, Failed, "db"),
     Case { reached: &["memory"], ..case("a service fails at a limit", fails, CouldNotVerify, "memory") },

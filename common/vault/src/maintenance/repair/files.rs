@@ -31,7 +31,8 @@ pub struct HurtSnapshot {
     pub time: Timestamp,
     /// Its host.
     pub host: String,
-    /// The streams that may be hurt, each with its kind and its name: all of them, where only a recovery key could tell.
+    /// The streams that may be hurt, each with its kind and its name: all of them, where only a recovery key could tell. With
+    /// one the names are those that people give them.
     pub streams: Vec<(StreamKind, String)>,
     /// How many frames it lacks.
     pub lost_frames: u64,
@@ -146,6 +147,11 @@ impl Checker {
                 return Ok(());
             }
         };
+        match Box::pin(open.named_streams()).await {
+            Ok(named) => hurt.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name),
+            Err(error @ VaultError::Store(_)) => return Err(error),
+            Err(_) => {}
+        }
         for (index, (kind, stream)) in hurt.streams.iter().enumerate() {
             self.progress.phase("looking for files", Unit::Items, None);
             let mut items = open.items(index)?;

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use lifeboat_core::text::path_text;
+
 use super::contents::NotWhole;
 use crate::format::item::{Item, ItemKind, path_order};
 
@@ -43,7 +45,7 @@ impl FirstNames {
             .0
             .iter()
             .filter_map(|(link, first)| {
-                let path = String::from_utf8_lossy(&items[*first].path);
+                let path = path_text(&items[*first].path);
                 let reason = |reason: &str| format!("it is another name of {path}: {reason}");
                 let verdict = match not_whole.get(first)? {
                     NotWhole::Damaged(why) => NotWhole::Damaged(reason(why)),

@@ -12,7 +12,23 @@ use crate::restore::open::OpenSnapshot;
 /// name.
 #[derive(Debug)]
 pub struct Subtree {
-    pub(super) items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Subtree {
+    /// The name of the one file that it is; none of a folder.
+    pub fn file_name(&self) -> Option<&[u8]> {
+        self.items.first().map(|first| &first.path[..]).filter(|path| !path.is_empty())
+    }
+
+    /// The same file under another name; a folder stays as it is.
+    #[must_use]
+    pub fn named(mut self, name: &[u8]) -> Self {
+        if self.file_name().is_some() {
+            self.items.iter_mut().for_each(|item| item.path = name.to_vec().into());
+        }
+        self
+    }
 }
 
 impl OpenSnapshot {

@@ -97,14 +97,16 @@ fn a_part_without_a_manifest_keeps_its_frames_for_a_lease() {
     }
 }
 
-/// Any few snapshots: whether each counts, and which of a few frames it needs.
-fn any_snapshots() -> impl Strategy<Value = Vec<(bool, Vec<(u8, u32)>)>> {
+/// A snapshot: whether it counts, and which of a few frames it needs.
+type Taken = (bool, Vec<(u8, u32)>);
+
+fn any_snapshots() -> impl Strategy<Value = Vec<Taken>> {
     let frame = (0..4_u8, 0..3_u32);
     prop::collection::vec((any::<bool>(), prop::collection::vec(frame, 0..5)), 1..6)
 }
 
 /// What they come to, in the order given. A run's number is its snapshot's place.
-fn work_out(snapshots: &[(usize, &(bool, Vec<(u8, u32)>))], young: &[bool; 6]) -> Needs {
+fn work_out(snapshots: &[(usize, &Taken)], young: [bool; 6]) -> Needs {
     let mut needs = Needs::default();
     for (at, (counts, of)) in snapshots {
         let number = u8::try_from(*at).unwrap();
@@ -123,7 +125,7 @@ proptest! {
     #[test]
     fn what_a_snapshot_that_counts_needs_never_goes(snapshots in any_snapshots(), young in any::<[bool; 6]>()) {
         let numbered: Vec<_> = snapshots.iter().enumerate().collect();
-        let needs = work_out(&numbered, &young);
+        let needs = work_out(&numbered, young);
         for (at, (_, of)) in numbered.iter().filter(|(_, (counts, _))| *counts) {
             prop_assert!(frames(of).minus(&needs.live).is_empty());
             for object in ["m", "s", "p"] {
@@ -136,9 +138,9 @@ proptest! {
     #[test]
     fn the_order_in_which_snapshots_come_is_nothing(snapshots in any_snapshots(), young in any::<[bool; 6]>()) {
         let mut numbered: Vec<_> = snapshots.iter().enumerate().collect();
-        let needs = work_out(&numbered, &young);
+        let needs = work_out(&numbered, young);
         numbered.reverse();
-        let reversed = work_out(&numbered, &young);
+        let reversed = work_out(&numbered, young);
         prop_assert_eq!(&needs.dead, &reversed.dead);
         prop_assert_eq!(needs.live.iter().collect::<Vec<_>>(), reversed.live.iter().collect::<Vec<_>>());
     }
@@ -150,10 +152,10 @@ proptest! {
         young in any::<[bool; 6]>(),
     ) {
         let numbered: Vec<_> = snapshots.iter().enumerate().collect();
-        let before = work_out(&numbered, &young);
+        let before = work_out(&numbered, young);
         let mut fewer = snapshots.clone();
         fewer[which.index(snapshots.len())].0 = false;
-        let after = work_out(&fewer.iter().enumerate().collect::<Vec<_>>(), &young);
+        let after = work_out(&fewer.iter().enumerate().collect::<Vec<_>>(), young);
         prop_assert!(after.live.minus(&before.live).is_empty());
         prop_assert!(before.dead.is_subset(&after.dead), "{:?} {:?}", before.dead, after.dead);
     }

@@ -1,0 +1,98 @@
+//! Folders, files and parts beside a snapshot.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use lifeboat_tests::repository::Yard;
+
+use crate::BINARIES;
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The lines of a comparison but for the last, which counts them.
+fn differences(yard: &Yard, args: &[&str]) -> Vec<String> {
+    let said = yard.restore([&["diff"], args].concat());
+    let lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
+    let (_, lines) = lines.split_last().unwrap_or_else(|| panic!("{said:?}"));
+    assert_eq!(said.code, Some(i32::from(!lines.is_empty())), "{said:?}");
+    lines.to_vec()
+}
+
+/// A tree with two folders, and files in them of which one is a program with the rights of its owner.
+fn with_snapshot() -> Yard {
+    let yard = Yard::in_folder(BINARIES);
+    let source = yard.path("source");
+    fs::create_dir_all(source.join("a/deep")).unwrap();
+    fs::create_dir(source.join("b")).unwrap();
+    for name in ["a/first", "a/deep/second", "b/other"] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    fs::hard_link(source.join("a/first"), source.join("b/linked")).unwrap();
+    // Not everybody may give files away.
+    let _ = chown(source.join("a/first"), Some(12345), Some(12345));
+    set_mode(&source.join("a/first"), 0o4755);
+    yard.snapshot(&source).expect_code(0);
+    yard
+}
+
+#[test]
+fn owners_and_what_a_restore_without_them_leaves_out_need_not_be_compared() {
+    let yard = with_snapshot();
+    let to = yard.path("to");
+    let target = to.to_str().unwrap();
+    yard.restore(["path", "latest", "--to", target, "--no-owner"]).expect_code(0);
+    let is_given_away = fs::metadata(yard.path("source/a/first")).unwrap().uid() == 12345;
+    let aspects = if is_given_away { "mode, owner" } else { "mode" };
+    assert_eq!(differences(&yard, &["latest", target])[0], format!("changed    a/first ({aspects})"));
+    assert!(differences(&yard, &["latest", target, "--no-owner"]).is_empty());
+    // Rights that nobody gave are no part of that, and neither is anything else.
+    set_mode(&to.join("b/other"), 0o6644);
+    set_mode(&to.join("a/first"), 0o711);
+    fs::write(to.join("a/deep/second"), "another").unwrap();
+    let found = differences(&yard, &["latest", target, "--no-owner"]);
+    let expected =
+        ["changed    a/deep/second (mtime, size)", "changed    a/first (mode)", "changed    b/other (mode)"];
+    assert!(expected.iter().all(|line| found.iter().any(|found| found == line)), "{found:?}");
+}
+
+#[test]
+fn a_part_is_compared_with_what_is_named() {
+    let yard = with_snapshot();
+    let source = yard.path("source");
+    let at = |name: &str| source.join(name).display().to_string();
+    for (part, target) in [
+        ("latest:source/a", "a"),
+        ("latest:source/b", "b"),
+        ("latest:source/a/deep", "a/deep"),
+        // A file beside a file, whatever that one is called, and beside the one of its name in a folder.
+        ("latest:source/a/deep/second", "a/deep/second"),
+        ("latest:source/a/first", "b/linked"),
+        ("latest:source/b/linked", "b"),
+        ("latest:source/b/other", "b"),
+    ] {
+        assert_eq!(differences(&yard, &[part, &at(target)]), [""; 0], "{part}");
+    }
+    // What `path` restores is what `diff` compares.
+    let to = yard.path("to").display().to_string();
+    yard.restore(["path", "latest:source/b/other", "--to", &to]).expect_code(0);
+    assert_eq!(differences(&yard, &["latest:source/b/other", &to]), [""; 0]);
+
+    fs::write(source.join("a/deep/second"), "another").unwrap();
+    fs::write(source.join("a/extra"), "").unwrap();
+    fs::remove_file(source.join("b/other")).unwrap();
+    for (part, target, expected) in [
+        ("latest:source/a/deep", "a/deep", &["changed    second (mtime, size)"][..]),
+        ("latest:source/a/deep/second", "a/deep", &["changed    second (mtime, size)"]),
+        ("latest:source/a/deep/second", "a/deep/second", &["changed    . (mtime, size)"]),
+        ("latest:source/b/other", "b", &["missing    other"]),
+    ] {
+        assert_eq!(differences(&yard, &[part, &at(target)]), expected, "{part} {target}");
+    }
+    assert!(differences(&yard, &["latest:source/a", &at("a")]).contains(&"extra      extra".to_owned()));
+    let said = yard.restore(["diff", "latest:source/none", &at("a")]).expect_code(2);
+    assert!(said.stderr.contains("`source/none`"), "{said:?}");
+    yard.restore(["diff", "latest:source/a", &at("a"), "--with", "source"]).expect_code(2);
+}
