@@ -63,7 +63,7 @@ impl fmt::Display for Problem {
             write!(f, "\nlog: {}", log.display())?;
         }
         if let Some(advice) = &self.advice {
-            write!(f, "\nto do: {advice}")?;
+            write!(f, "\nhelp: {advice}")?;
         }
         Ok(())
     }
@@ -89,6 +89,6 @@ mod tests {
     #[test]
     fn the_first_advice_stays() {
         let problem = Problem::new("no Go").advise("install Go").advise("look around");
-        assert_eq!(problem.to_string(), "no Go\nto do: install Go");
+        assert_eq!(problem.to_string(), "no Go\nhelp: install Go");
     }
 }

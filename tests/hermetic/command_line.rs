@@ -61,7 +61,7 @@ fn verbs_of_other_tools_are_met_with_ours() {
         (PROGRAMS[3].1, "verify", "`lifeboat-verify image`"),
     ] {
         let said = run(&mut lifeboat(program, home.path(), [verb])).expect_code(2);
-        assert!(said.stderr.contains(&format!("do: `{verb}` is {ours} here")), "{}", said.stderr);
+        assert!(said.stderr.contains(&format!("help: `{verb}` is {ours} here")), "{}", said.stderr);
     }
 }
 

@@ -18,7 +18,7 @@ fn told(said: &Said) -> (&str, &str) {
     let lines: Vec<&str> = said.stderr.lines().collect();
     let [cause, advice] = lines[..] else { panic!("two lines are told, not\n{}", said.stderr) };
     assert!(!said.stderr.contains('<') && cause.len() < 250, "{}", said.stderr);
-    (cause.strip_prefix("error: ").unwrap(), advice.strip_prefix("  do: ").unwrap())
+    (cause.strip_prefix("error: ").unwrap(), advice.strip_prefix("  help: ").unwrap())
 }
 
 fn answer(status: u16, code: &str) -> Response {

@@ -202,7 +202,7 @@ fn a_tag_that_moved_is_refused() {
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: the tag `1.0` points to sha256:… now, not to sha256:…
-      do: find out who moved the tag; to go on with the digest alone, leave the tag out of the reference
+      help: find out who moved the tag; to go on with the digest alone, leave the tag out of the reference
     ");
     // The digest alone is as good as it was; the tag alone is unsigned now.
     let by_digest = format!("oci:app@{}", before.to_oci());
@@ -273,7 +273,7 @@ fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
     let said = attestation("spdxjson", "release.pub").expect_code(2);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: 2 different attestations of this type verify, and `--output` takes one
-      do: choose with `--only`: sha256:… or sha256:…
+      help: choose with `--only`: sha256:… or sha256:…
     ");
     let second = second["bundle"]["manifest"].as_str().unwrap();
     let only = ["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub", "--only", second];
@@ -292,15 +292,15 @@ fn a_predicate_that_is_not_what_its_type_says_is_not_signed() {
     };
     insta::assert_snapshot!(attest("spdxjson", "sbom.json"), @r"
     error: the predicate is not a document of the type `spdxjson`: it has no `spdxVersion`
-      do: check that `--predicate` and `--type` belong together, such as `syft IMAGE -o spdx-json` and spdxjson
+      help: check that `--predicate` and `--type` belong together, such as `syft IMAGE -o spdx-json` and spdxjson
     ");
     insta::assert_snapshot!(attest("spdx", "sbom.json"), @r"
     error: `spdx` is no type of attestation: neither a known short name nor an absolute URI
-      do: give one of spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's full URI
+      help: give one of spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's full URI
     ");
     insta::assert_snapshot!(attest("spdxjson", "absent.json"), @r"
     error: the predicate absent.json cannot be read: No such file or directory (os error 2)
-      do: give a file of at most 64 MiB
+      help: give a file of at most 64 MiB
     ");
 }
 
@@ -360,7 +360,7 @@ fn damage_is_refused_wherever_it_is() {
     let damaged = flip(image);
     insta::assert_snapshot!(told(&verify().stderr), @r"
     error: the blob sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
-      do: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell whoever runs the registry
     ");
     mend(damaged);
     fs::remove_file(layout.blob_path(Sha256Digest::of(&bundle))).unwrap();
@@ -487,7 +487,7 @@ fn a_file_verifies_by_its_content_or_its_digest() {
     let over = desk.sign(&["blob", "app.tar", "--bundle", "app.tar", "--key", "release.key"]).expect_code(2);
     insta::assert_snapshot!(told(&over.stderr), @r"
     error: the bundle would overwrite app.tar
-      do: give another file to `--bundle`
+      help: give another file to `--bundle`
     ");
 }
 
@@ -551,28 +551,28 @@ fn references_that_name_nothing_are_refused() {
     };
     insta::assert_snapshot!(verify("alpine:3.20"), @r"
     error: `alpine:3.20` is not an image reference: it names no registry
-      do: write `docker.io/library/alpine:3.20`
+      help: write `docker.io/library/alpine:3.20`
     ");
     assert!(verify("docker:../app").contains("what follows `docker:` is no name of an image"));
     insta::assert_snapshot!(verify("oci:absent"), @r"
     error: absent is not an OCI image layout: there is no such folder
-      do: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
+      help: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
     ");
     insta::assert_snapshot!(verify("oci:empty"), @r"
     error: empty is not an OCI image layout: it has no file `oci-layout`
-      do: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
+      help: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it
     ");
     insta::assert_snapshot!(verify("oci:app:3.0"), @r"
     error: there is no tag `3.0` in app, which holds 1.0, 2.0
-      do: check the name, and that it was put there
+      help: check the name, and that it was put there
     ");
     insta::assert_snapshot!(verify("oci:app"), @r"
     error: app holds 2 images (:1.0, :2.0), and the reference names none of them
-      do: add `:tag` or `@sha256:…` to the reference
+      help: add `:tag` or `@sha256:…` to the reference
     ");
     insta::assert_snapshot!(verify(&format!("oci:app@{}", Sha256Digest::of(b"absent").to_oci())), @r"
     error: there is no blob sha256:… in app
-      do: check the name, and that it was put there
+      help: check the name, and that it was put there
     ");
 }
 

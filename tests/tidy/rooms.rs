@@ -52,8 +52,11 @@ fn files(tree: &Tree) -> impl Iterator<Item = (&str, &str, &str)> {
     tree.files().filter_map(|(path, text)| {
         let inside = path.strip_prefix(SOURCE).filter(|_| has_extension(path, "rs"))?;
         let room = inside.split(['/', '.']).next()?;
+        let is_below =
+            |place: &&str| inside.strip_prefix(*place).is_some_and(|rest| rest.starts_with(['/', '.']));
         let is_test = inside.contains("/tests/") || inside.ends_with("/tests.rs");
-        (room != "lib" && !FOR_TESTS.contains(&room) && !is_test).then_some((room, path, text))
+        let is_for_users = room != "lib" && !is_test && !FOR_TESTS.iter().any(|place| is_below(&place));
+        is_for_users.then_some((room, path, text))
     })
 }
 

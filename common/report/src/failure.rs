@@ -38,7 +38,7 @@ impl Report for FailureReport {
             let _ = writeln!(text, "  because: {cause}");
         }
         if let Some(advice) = &self.advice {
-            let _ = writeln!(text, "  do: {advice}");
+            let _ = writeln!(text, "  help: {advice}");
         }
         printable_lines(&text)
     }

@@ -127,7 +127,7 @@ mod tests {
         let failure = Failure::refused("there is no snapshot of \u{1b}[2Khost\u{202e}", "look\r");
         assert_eq!(
             failure.report().text(),
-            "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  do: look\\r\n"
+            "error: there is no snapshot of \\u{1b}[2Khost\\u{202e}\n  help: look\\r\n"
         );
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let failure = Failure::from(Damaged(std::io::Error::other("the hash differs")));
         assert_eq!(
             failure.report().text(),
-            "error: pack 12ab is damaged\n  because: the hash differs\n  do: run `lifeboat-backup repair`\n"
+            "error: pack 12ab is damaged\n  because: the hash differs\n  help: run `lifeboat-backup repair`\n"
         );
         assert!(failure.report().json().unwrap().contains("\"exit_code\": 1"));
     }

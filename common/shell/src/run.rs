@@ -92,7 +92,7 @@ fn misused<P: Program>(error: &clap::Error) -> u8 {
     } else {
         let _ = help::print(error);
         if let Some(hint) = arguments::hint::<P>(error) {
-            complain(&format!("  do: {hint}\n"));
+            complain(&format!("  help: {hint}\n"));
         }
     }
     if arguments.iter().any(|argument| argument == "--json") {

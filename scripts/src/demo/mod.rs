@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
             Ok(steps) => tell(&terminal, options, steps.parse().unwrap_or_default()),
         },
         Err(usage) => {
-            terminal.complain(&format!("demo: {usage}\nto do: see scripts/demo --help"));
+            terminal.complain(&format!("demo: {usage}\nhelp: see scripts/demo --help"));
             return ExitCode::from(2);
         }
     };

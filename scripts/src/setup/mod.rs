@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
             ensure(&terminal, &only).map(|ready| ready.missing == 0 || !require_all)
         }
         Err(usage) => {
-            terminal.complain(&format!("setup: {usage}\nto do: see scripts/setup --help"));
+            terminal.complain(&format!("setup: {usage}\nhelp: see scripts/setup --help"));
             return ExitCode::from(2);
         }
     };

@@ -22,7 +22,7 @@ pub fn main() -> ExitCode {
         }
         Ok(Request::Test(options)) => test(&terminal, &options),
         Err(usage) => {
-            terminal.complain(&format!("test: {usage}\nto do: see scripts/test --help"));
+            terminal.complain(&format!("test: {usage}\nhelp: see scripts/test --help"));
             ExitCode::from(2)
         }
     }

@@ -163,19 +163,19 @@ fn the_error_says_why_and_what_to_do() {
     };
     insta::assert_snapshot!(said("https://auth.example.net:8443/token?x=y"), @r"
     error: the registry registry.example.com names https://auth.example.net:8443 as the token service, which is neither the registry's own host and port nor in the registry's domain: nothing was sent there
-      do: if the registry's operator confirms that this is its token service, give `--allow-realm auth.example.net:8443`
+      help: if the registry's operator confirms that this is its token service, give `--allow-realm auth.example.net:8443`
     ");
     insta::assert_snapshot!(said("http://registry.example.com/token"), @r"
     error: the registry registry.example.com names http://registry.example.com as the token service, which has no TLS: nothing was sent there
-      do: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
+      help: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
     ");
     insta::assert_snapshot!(said("https://169.254.169.254/latest"), @r"
     error: the registry registry.example.com names https://169.254.169.254 as the token service, which is an IP address or a name of the machine itself, and not the registry's own host and port: nothing was sent there
-      do: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
+      help: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
     ");
     insta::assert_snapshot!(said("auth example com"), @r"
     error: the registry registry.example.com names `auth example com` as the token service, which is not a URL: nothing was sent there
-      do: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
+      help: report it to the registry's operator: a token service needs TLS and a host name of its own, and `--allow-realm` cannot replace them
     ");
 }
 
@@ -206,7 +206,7 @@ fn another_domain_is_asked_where_the_user_allows_it() {
     let said = verify(&["--allow-realm", "https://auth.example.net/token"]).expect_code(2);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: `https://auth.example.net/token` is not a host for `--allow-realm`
-      do: write the token service's `HOST` or `HOST:PORT`, such as `auth.example.com`
+      help: write the token service's `HOST` or `HOST:PORT`, such as `auth.example.com`
     ");
 }
 
@@ -316,7 +316,7 @@ fn a_redirect_to_a_place_without_tls_is_not_followed() {
     assert_eq!(asked(&network.take_requests()), [REGISTRY]);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: the registry registry.example.com redirects, when asked for the tag `1.0`, to a place without TLS
-      do: report it to the registry's operator; nothing was decided
+      help: report it to the registry's operator; nothing was decided
     ");
 }
 
@@ -516,7 +516,7 @@ fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
     let network = at(usize::MAX, Answer::new(503, "later"));
     insta::assert_snapshot!(told(&verify(&network).expect_code(3).stderr), @r"
     error: the token service auth.example.com of the registry registry.example.com answers with status 503
-      do: try again later; nothing was decided
+      help: try again later; nothing was decided
     ");
     assert_eq!(network.take_requests().iter().filter(|request| request.origin == AUTH).count(), 3);
     sign_at(&desk, &network, "registry.example.com/app:1.0").expect_code(3);

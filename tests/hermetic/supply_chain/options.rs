@@ -27,7 +27,7 @@ fn what_no_signer_is_there_for_is_refused() {
     }
     insta::assert_snapshot!(told(&desk.verify(&["tree", "oci:app:1.0", "--require-log"]).expect_code(2).stderr), @r"
     error: `--require-log` cannot be applied here: no signer is named
-      do: leave it out, or name signers and what they must have signed
+      help: leave it out, or name signers and what they must have signed
     ");
 }
 
@@ -80,7 +80,7 @@ fn a_threshold_that_the_named_signers_cannot_meet_is_refused() {
     let two = ["image", "oci:app:1.0", "--threshold", "2", "--key", "release.pub", "--key", "copy.pub"];
     insta::assert_snapshot!(told(&desk.verify(&two).expect_code(2).stderr), @r"
     error: 2 signers must have signed, and only 1 are named: one of them twice
-      do: give more `--key`, or lower `--threshold`
+      help: give more `--key`, or lower `--threshold`
     ");
     let pattern =
         ["--certificate-identity-regexp", ".*", "--certificate-oidc-issuer-regexp", ".*", "--threshold", "2"];

@@ -28,23 +28,23 @@ fn a_registry_that_gives_no_answer_leaves_it_undetermined() {
     );
     insta::assert_snapshot!(verdict_at(&desk, 3, |_, _| Answer::new(503, "later")), @r"
     error: the registry ADDRESS answers with status 503 when asked for the tag `1.0`
-      do: try again later; nothing was decided
+      help: try again later; nothing was decided
     ");
     let challenge =
         |_: &str, _: &str| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"registry\"");
     insta::assert_snapshot!(verdict_at(&desk, 3, challenge), @r"
     error: the registry ADDRESS refuses the tag `1.0`: it wants credentials, and there are none
-      do: run `docker login ADDRESS` with an account that may do this
+      help: run `docker login ADDRESS` with an account that may do this
     ");
     // A registry that knows no such tag says so itself; any other 404 may come from whatever stands in its place.
     let unknown = |_: &str, _: &str| Answer::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
     insta::assert_snapshot!(verdict_at(&desk, 2, unknown), @r"
     error: there is no tag `1.0` in ADDRESS/app
-      do: check the name, and that it was put there
+      help: check the name, and that it was put there
     ");
     insta::assert_snapshot!(verdict_at(&desk, 3, |_, _| Answer::new(404, "")), @r"
     error: the registry ADDRESS answers with status 404 when asked for the tag `1.0`
-      do: try again later; nothing was decided
+      help: try again later; nothing was decided
     ");
 }
 
@@ -72,7 +72,7 @@ fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
     };
     insta::assert_snapshot!(verdict_at(&desk, 3, failing), @r"
     error: the registry ADDRESS answers with status 502 when asked for the list of referrers
-      do: try again later; nothing was decided
+      help: try again later; nothing was decided
     ");
     // The list is there, the bundle cannot be read.
     let failing = |_: &str, path: &str| match path {
@@ -107,7 +107,7 @@ fn a_registry_that_lies_is_refused() {
         |_: &str, _: &str| Answer { body: vec![b' '; 1 << 20], times: 1 << 20, ..Answer::new(200, "") };
     insta::assert_snapshot!(verdict_at(&desk, 1, endless), @r"
     error: the tag `1.0` is larger than 4194304 bytes
-      do: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell whoever runs the registry
     ");
     // Something else than was asked for.
     let address = serve(|_, _| image());
@@ -115,7 +115,7 @@ fn a_registry_that_lies_is_refused() {
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: the manifest sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
-      do: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell whoever runs the registry
     ");
     // One kind in the header, another in the document.
     let two_faced = |_: &str, _: &str| {
@@ -123,7 +123,7 @@ fn a_registry_that_lies_is_refused() {
     };
     insta::assert_snapshot!(verdict_at(&desk, 1, two_faced), @r"
     error: the tag `1.0` is malformed: it was served as `application/vnd.oci.image.index.v1+json` but says that it is `application/vnd.oci.image.manifest.v1+json`
-      do: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell whoever runs the registry
     ");
     // Pages that lead on for ever.
     let leading_on = |_: &str, path: &str| match path {
@@ -170,7 +170,7 @@ fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() 
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(3);
     insta::assert_snapshot!(told(&said.stderr).replace(&address, "ADDRESS"), @r"
     error: the registry ADDRESS refuses the tag `1.0`: the credentials are not enough
-      do: run `docker login ADDRESS` with an account that may do this
+      help: run `docker login ADDRESS` with an account that may do this
     ");
     let said = desk.sign(&["image", &reference, "--key", "release.key"]);
     assert!(!said.stderr.contains("secret"), "{}", said.stderr);

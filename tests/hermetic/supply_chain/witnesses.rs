@@ -182,20 +182,20 @@ fn witnesses_that_cannot_be_used_are_a_usage_error() {
     insta::assert_snapshot!(told_of(&["--witness", "release.pub"]), @r"
     error: the witness's key release.pub cannot be used
       because: this is not the key of a witness (it is more than one line)
-      do: give the verifier key that the witness publishes: one line, `name+hash+key`, of the Ed25519 kind
+      help: give the verifier key that the witness publishes: one line, `name+hash+key`, of the Ed25519 kind
     ");
     insta::assert_snapshot!(told_of(&["--witness", "absent"]), @r"
     error: the witness's key absent cannot be read
       because: No such file or directory (os error 2)
-      do: check its name and permissions
+      help: check its name and permissions
     ");
     insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "2"]), @r"
     error: 2 witnesses must have signed, and the keys of 1 are given
-      do: name as many witnesses as must have signed, or leave the threshold out
+      help: name as many witnesses as must have signed, or leave the threshold out
     ");
     insta::assert_snapshot!(told_of(&["--witness", "one.example", "--witness-threshold", "0"]), @r"
     error: a threshold of 0 witnesses would accept what none of them saw
-      do: name as many witnesses as must have signed, or leave the threshold out
+      help: name as many witnesses as must have signed, or leave the threshold out
     ");
     let clash = told_of(&["--witness", "one.example", "--insecure-ignore-tlog"]);
     assert!(clash.contains("cannot be used with"), "{clash}");

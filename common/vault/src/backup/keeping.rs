@@ -56,7 +56,7 @@ impl Keeping<'_> {
         let registered = store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
         let part = layout::part(group, part);
         let stored = store.entry(&part).await?.ok_or_else(|| gone(part))?.modified;
-        if stored.duration_since(registered.modified) > LEASE {
+        if is_past_lease(registered.modified, stored) {
             return Err(VaultError::PastLease { days: LEASE_DAYS });
         }
         self.keep(false, progress).await?;
@@ -79,10 +79,10 @@ impl Keeping<'_> {
                 return Ok(());
             }
         };
-        let late = stored.duration_since(part_stored);
-        if late <= MARGIN {
+        if !is_late(part_stored, stored) {
             return Ok(());
         }
+        let late = stored.duration_since(part_stored);
         progress.warn(&format!(
             "the manifest was stored {} hours after what it names, as when a machine sleeps: looking whether all of it \
              is still there",
@@ -154,6 +154,16 @@ impl Keeping<'_> {
         }
         Ok(None)
     }
+}
+
+/// Whether a run took so long that a prune may have taken it for dead before its part was stored.
+pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
+    part_stored.duration_since(registered) > LEASE
+}
+
+/// Whether a manifest was stored so long after its part that what it needs may have been deleted in between.
+pub(crate) fn is_late(part_stored: Timestamp, manifest_stored: Timestamp) -> bool {
+    manifest_stored.duration_since(part_stored) > MARGIN
 }
 
 fn gone(evidence: String) -> VaultError {

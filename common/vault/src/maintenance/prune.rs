@@ -16,6 +16,7 @@ mod needs;
 mod objects;
 mod plan;
 mod runs;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -27,9 +28,9 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
+use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift};
 use crate::error::VaultError;
-use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
-use crate::format::frame_set::FrameSet;
+use crate::format::condemnation::{Condemnation, GRACE};
 use crate::format::index::{Contents, StoredPack};
 use crate::format::layout;
 use crate::format::seal::Purpose;
@@ -246,10 +247,10 @@ impl Round<'_> {
             return Ok(());
         }
         self.write_what_replaces(&mut plan).await?;
-        let (mut standing, unusable) =
+        let (found, unusable) =
             self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
-        self.condemn(&plan, &mut standing).await?;
+        let standing = self.condemn(&plan, found).await?;
         self.sweep(&plan, &standing, pruned).await?;
         let due = standing.iter().filter(|found| self.is_due(found));
         let due: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
@@ -288,41 +289,18 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Signs what is unneeded and not yet condemned. What was condemned and is needed again is let off: its
-    /// condemnation is written anew without it.
+    /// Signs what is unneeded and not yet condemned. What was condemned and is needed again is let off: its condemnation is
+    /// replaced by one without it.
     async fn condemn(
         &self,
         plan: &GroupPlan,
-        standing: &mut Vec<FoundCondemnation>,
-    ) -> Result<(), VaultError> {
-        let is_gone = |key: &String| !self.listing.contains_key(key);
-        let (fine, outdated): (Vec<_>, Vec<_>) = std::mem::take(standing).into_iter().partition(|found| {
-            let mut frames = FrameSet::default();
-            frames.add_records(&found.body.frames);
-            let objects_fit = found.body.objects.iter().all(|key| plan.dead.contains(key) || is_gone(key));
-            objects_fit && !frames.meets(&plan.live)
-        });
-        let condemned: HashSet<&String> = fine.iter().flat_map(|found| &found.body.objects).collect();
-        let mut frames = FrameSet::default();
-        for found in &fine {
-            frames.add_records(&found.body.frames);
-        }
-        let objects: Vec<String> = plan.dead.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
-        let new_frames = plan.dead_frames.minus(&frames).in_proportion();
-        if !objects.is_empty() || !new_frames.is_empty() {
-            let mut bodies: Vec<_> = objects
-                .chunks(MOST_OBJECTS)
-                .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
-                .collect();
-            if bodies.is_empty() {
-                bodies.push(Condemnation::default());
-            }
-            // Those who refer to frames read all condemnations, so it does not matter which one names them.
-            bodies[0].frames = new_frames.to_records();
-            for body in bodies {
-                standing.push(self.sign_condemnation(body).await?);
-            }
+        found: Vec<FoundCondemnation>,
+    ) -> Result<Vec<FoundCondemnation>, VaultError> {
+        let unneeded = Unneeded { objects: &plan.dead, frames: &plan.dead_frames, needed: &plan.live };
+        let Condemning { mut standing, outdated, new } =
+            unneeded.condemn(found, |key| self.listing.contains_key(key));
+        for body in new {
+            standing.push(self.sign_condemnation(body).await?);
         }
         for found in &outdated {
             match self.repository.store.delete(&found.key).await {
@@ -330,8 +308,7 @@ impl Round<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        standing.extend(fine);
-        Ok(())
+        Ok(standing)
     }
 
     async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
@@ -345,13 +322,8 @@ impl Round<'_> {
         Ok(FoundCondemnation { key, stored, body })
     }
 
-    /// A condemnation of this very prune is younger than the time that the prune goes by, and of no age.
     fn is_due(&self, found: &FoundCondemnation) -> bool {
-        self.age(found) >= self.options.grace
-    }
-
-    fn age(&self, found: &FoundCondemnation) -> SignedDuration {
-        self.now.duration_since(found.stored).max(SignedDuration::ZERO)
+        is_due(found.stored, self.now, self.options.grace)
     }
 
     /// Deletes what was condemned long enough ago and is still unneeded: manifests first, so that none is left without
@@ -362,13 +334,8 @@ impl Round<'_> {
         standing: &[FoundCondemnation],
         pruned: &mut Pruned,
     ) -> Result<(), VaultError> {
-        let due = standing.iter().filter(|found| self.is_due(found));
-        let mut objects: Vec<&String> = due
-            .flat_map(|found| &found.body.objects)
-            .filter(|key| plan.dead.contains(*key) && self.listing.contains_key(*key))
-            .collect();
-        objects.sort_by_key(|key| (order_of(key), *key));
-        objects.dedup();
+        let is_listed = |key: &str| self.listing.contains_key(key);
+        let objects = to_delete(standing, &plan.dead, is_listed, self.now, self.options.grace);
         self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
         let (mut deleted, mut undeleted) = (0_u64, Vec::new());
         for key in objects {
@@ -402,26 +369,10 @@ impl Round<'_> {
             }
             None => {}
         }
-        // A condemnation is of use until no run that began before it can still commit.
-        let full_grace = PruneOptions::default().grace;
-        let served = standing.iter().filter(|found| self.is_due(found) && self.age(found) >= full_grace);
-        for found in served {
-            self.repository.store.delete(&found.key).await?;
+        for served in to_lift(standing, self.now, self.options.grace) {
+            self.repository.store.delete(&served.key).await?;
         }
         Ok(())
-    }
-}
-
-/// In which order kinds of objects are deleted.
-fn order_of(key: &str) -> u8 {
-    match key.split('/').next() {
-        Some("snapshots") => 0,
-        Some("parts") => 1,
-        Some("contents") => 2,
-        Some("locations") => 3,
-        Some("packs") => 5,
-        Some("runs") => 6,
-        _ => 4,
     }
 }
 

@@ -1,0 +1,219 @@
+//! What a prune condemns, and what it deletes of what was condemned.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
+use crate::format::frame_set::FrameSet;
+use crate::repository::condemnations::FoundCondemnation;
+
+/// What a plan came to.
+pub(super) struct Unneeded<'a> {
+    /// The names of objects that nothing needs.
+    pub(super) objects: &'a BTreeSet<String>,
+    /// Frames in packs among these that nothing needs.
+    pub(super) frames: &'a FrameSet,
+    /// The frames that something needs.
+    pub(super) needed: &'a FrameSet,
+}
+
+/// What becomes of condemnations.
+pub(super) struct Condemning {
+    /// Those that name nothing needed.
+    pub(super) standing: Vec<FoundCondemnation>,
+    /// Those that name something needed, which go once what replaces them is stored.
+    pub(super) outdated: Vec<FoundCondemnation>,
+    /// Those that are to be signed.
+    pub(super) new: Vec<Condemnation>,
+}
+
+impl Unneeded<'_> {
+    /// Decides what becomes of the condemnations that were `found`. Objects that are not listed are gone already.
+    pub(super) fn condemn(
+        &self,
+        found: Vec<FoundCondemnation>,
+        is_listed: impl Fn(&str) -> bool,
+    ) -> Condemning {
+        let (standing, outdated): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| {
+            let mut frames = FrameSet::default();
+            frames.add_records(&found.body.frames);
+            let is_right = |key: &String| self.objects.contains(key) || !is_listed(key);
+            found.body.objects.iter().all(is_right) && !frames.meets(self.needed)
+        });
+        let condemned: HashSet<&String> = standing.iter().flat_map(|found| &found.body.objects).collect();
+        let mut frames = FrameSet::default();
+        for found in &standing {
+            frames.add_records(&found.body.frames);
+        }
+        let objects: Vec<String> =
+            self.objects.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
+        let frames = self.frames.minus(&frames).in_proportion();
+        let mut new: Vec<Condemnation> = objects
+            .chunks(MOST_OBJECTS)
+            .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
+            .collect();
+        if !frames.is_empty() {
+            if new.is_empty() {
+                new.push(Condemnation::default());
+            }
+            // Those who refer to frames read all condemnations, so it does not matter which one names them.
+            new[0].frames = frames.to_records();
+        }
+        Condemning { standing, outdated, new }
+    }
+}
+
+/// Whether a condemnation was stored long enough ago for what it names to be deleted. One that this very prune stored may
+/// seem younger than the time that the prune goes by: it has no age.
+pub(super) fn is_due(stored: Timestamp, now: Timestamp, grace: SignedDuration) -> bool {
+    now.duration_since(stored).max(SignedDuration::ZERO) >= grace
+}
+
+/// The objects that are deleted, in this order: those that were condemned long enough ago and that nothing needs today.
+/// Manifests come first, so that none is left without what it names; then the index, so that nobody finds what goes; packs
+/// and registrations last.
+pub(super) fn to_delete<'c>(
+    standing: &'c [FoundCondemnation],
+    unneeded: &BTreeSet<String>,
+    is_listed: impl Fn(&str) -> bool,
+    now: Timestamp,
+    grace: SignedDuration,
+) -> Vec<&'c String> {
+    let due = standing.iter().filter(|found| is_due(found.stored, now, grace));
+    let named = due.flat_map(|found| &found.body.objects);
+    let mut objects: Vec<&String> = named.filter(|key| unneeded.contains(*key) && is_listed(key)).collect();
+    objects.sort_by_key(|key| (order_of(key), *key));
+    objects.dedup();
+    objects
+}
+
+/// The condemnations that have served. One is of use until no run that began before it can still commit, whatever the
+/// prune's own grace is.
+pub(super) fn to_lift(
+    standing: &[FoundCondemnation],
+    now: Timestamp,
+    grace: SignedDuration,
+) -> impl Iterator<Item = &FoundCondemnation> {
+    standing.iter().filter(move |found| is_due(found.stored, now, grace.max(GRACE)))
+}
+
+/// In which order kinds of objects are deleted.
+fn order_of(key: &str) -> u8 {
+    match key.split('/').next() {
+        Some("snapshots") => 0,
+        Some("parts") => 1,
+        Some("contents") => 2,
+        Some("locations") => 3,
+        Some("packs") => 5,
+        Some("runs") => 6,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{FrameName, RunId};
+
+    const NOW: i64 = 1_000 * 24 * 60 * 60;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(NOW).unwrap()
+    }
+
+    fn days(days: i64) -> SignedDuration {
+        SignedDuration::from_hours(24 * days)
+    }
+
+    fn frames(ordinals: &[u32]) -> FrameSet {
+        ordinals
+            .iter()
+            .map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal })
+            .collect()
+    }
+
+    fn found(age_days: i64, objects: &[&str], of: &[u32]) -> FoundCondemnation {
+        FoundCondemnation {
+            key: format!("condemned/{age_days}"),
+            stored: now() - days(age_days),
+            body: Condemnation {
+                frames: frames(of).to_records(),
+                objects: objects.iter().map(ToString::to_string).collect(),
+            },
+        }
+    }
+
+    fn names(objects: &[&str]) -> BTreeSet<String> {
+        objects.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_needed_again_is_let_off_and_what_is_not_is_condemned_once() {
+        let listed = ["packs/a", "packs/b", "packs/c"];
+        // What was condemned, what is unneeded today with its frames, what is needed: what stands, what goes, what is new.
+        type Row =
+            (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
+        let rows: &[Row] = &[
+            (&["packs/a"], &[], &["packs/a"], &[], true, 0),
+            (&["packs/a"], &[], &["packs/a", "packs/b"], &[], true, 1),
+            (&["packs/a", "packs/b"], &[], &["packs/a"], &[], false, 1),
+            (&["packs/a"], &[], &[], &[], false, 0),
+            (&["packs/gone"], &[], &[], &[], true, 0),
+            (&["packs/a"], &[1], &["packs/a"], &[1], true, 0),
+            (&["packs/a"], &[1], &["packs/a"], &[1, 2], true, 1),
+            (&["packs/a"], &[9], &["packs/a"], &[], false, 1),
+        ];
+        for (condemned, of, objects, unneeded, stands, new) in rows {
+            let (objects, unneeded, needed) = (names(objects), frames(unneeded), frames(&[9]));
+            let plan = Unneeded { objects: &objects, frames: &unneeded, needed: &needed };
+            let decided = plan.condemn(vec![found(3, condemned, of)], |key| listed.contains(&key));
+            assert_eq!(
+                (decided.standing.len(), decided.outdated.len()),
+                (usize::from(*stands), usize::from(!*stands))
+            );
+            assert_eq!(decided.new.len(), *new, "{condemned:?} {objects:?}");
+            // All that is unneeded is condemned now, and nothing else that is listed.
+            let bodies = decided.standing.iter().map(|found| &found.body).chain(&decided.new);
+            let named: BTreeSet<String> = bodies.flat_map(|body| &body.objects).cloned().collect();
+            let named: BTreeSet<String> = named.into_iter().filter(|key| listed.contains(&&**key)).collect();
+            assert_eq!(named, objects);
+        }
+    }
+
+    #[test]
+    fn only_what_is_due_unneeded_and_there_is_deleted_manifests_first_and_registrations_last() {
+        let kinds = ["runs/a", "packs/a", "lost/a", "locations/a", "contents/a", "parts/a", "snapshots/a"];
+        let in_order = ["snapshots/a", "parts/a", "contents/a", "locations/a", "lost/a", "packs/a", "runs/a"];
+        let all = [found(8, &kinds, &[]), found(9, &["packs/a"], &[])];
+        let deleted = |standing: &[FoundCondemnation], unneeded: &[&str], grace| -> Vec<String> {
+            let unneeded = names(unneeded);
+            to_delete(standing, &unneeded, |key| key != "packs/gone", now(), grace)
+                .into_iter()
+                .cloned()
+                .collect()
+        };
+        assert_eq!(deleted(&all, &kinds, days(8)), in_order);
+        assert_eq!(deleted(&all, &kinds, days(9)), ["packs/a"], "the older one names it");
+        assert_eq!(
+            deleted(&all, &["packs/a", "packs/b"], days(8)),
+            ["packs/a"],
+            "what is needed again stays"
+        );
+        assert_eq!(deleted(&[found(8, &["packs/gone"], &[])], &["packs/gone"], days(8)), [""; 0]);
+        assert_eq!(
+            deleted(&[found(-1, &["packs/a"], &[])], &["packs/a"], days(0)),
+            ["packs/a"],
+            "of this very prune"
+        );
+        assert_eq!(deleted(&[found(-1, &["packs/a"], &[])], &["packs/a"], days(1)), [""; 0]);
+    }
+
+    #[test]
+    fn a_condemnation_stays_for_the_full_grace_though_what_it_names_was_deleted_sooner() {
+        let standing = [found(7, &[], &[]), found(8, &[], &[]), found(12, &[], &[])];
+        let lifted = |grace| to_lift(&standing, now(), grace).count();
+        assert_eq!((lifted(days(0)), lifted(GRACE), lifted(days(9)), lifted(days(13))), (2, 2, 1, 0));
+    }
+}
