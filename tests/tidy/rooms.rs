@@ -55,7 +55,7 @@ fn files(tree: &Tree) -> impl Iterator<Item = (&str, &str, &str)> {
         let is_below =
             |place: &&str| inside.strip_prefix(*place).is_some_and(|rest| rest.starts_with(['/', '.']));
         let is_test = inside.contains("/tests/") || inside.ends_with("/tests.rs");
-        let is_for_users = room != "lib" && !is_test && !FOR_TESTS.iter().any(|place| is_below(place));
+        let is_for_users = room != "lib" && !is_test && !FOR_TESTS.iter().any(is_below);
         is_for_users.then_some((room, path, text))
     })
 }

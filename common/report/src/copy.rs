@@ -30,7 +30,7 @@ pub struct CopyLine {
     pub stored_bytes: u64,
     /// Damaged files that the copy lacks.
     pub lost: Vec<StreamProblem>,
-    /// Why there is no copy.
+    /// Why it was not copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

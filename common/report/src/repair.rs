@@ -177,13 +177,13 @@ impl RepairReport {
             return String::new();
         }
         let lost = self.remaining.iter().filter(|damage| damage.mend == "next-backup");
-        let hurt: BTreeSet<&str> =
+        let affected: BTreeSet<&str> =
             lost.flat_map(|damage| &damage.snapshots).map(|id| id.get(..12).unwrap_or(id)).collect();
-        if hurt.is_empty() {
+        if affected.is_empty() {
             return String::new();
         }
-        let ids: Vec<&str> = hurt.iter().copied().take(TOLD).collect();
-        let more = hurt.len() - ids.len();
+        let ids: Vec<&str> = affected.iter().copied().take(TOLD).collect();
+        let more = affected.len() - ids.len();
         let more = if more > 0 { format!(", and so on with {more} more") } else { String::new() };
         format!(
             "The next backup stores again what still exists at its source. Snapshots that need what no longer exists there \

@@ -31,8 +31,8 @@ const ELSEWHERE: [(&str, &[&str]); 10] = [
 /// Parses `arguments`, the first of which is the program's name.
 pub(crate) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, clap::Error> {
     let arguments = verb_first(arguments.into_iter().collect());
-    let command = help::laid_out(P::command(), help::width());
-    let parsed = command.clone().try_get_matches_from(&arguments);
+    let mut command = help::laid_out(P::command(), help::width());
+    let parsed = command.try_get_matches_from_mut(&arguments);
     let mut matches = parsed.map_err(|error| tip::that_works(error, &command, &arguments))?;
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut P::command()))
 }

@@ -39,14 +39,14 @@ fn unmarked(known: &KnownDamage) -> (DoctorState, String) {
 }
 
 fn marked(findings: &Findings) -> (DoctorState, String) {
-    let hurt: BTreeSet<&str> =
+    let affected: BTreeSet<&str> =
         findings.damage.iter().flat_map(|damage| &damage.snapshots).map(|id| short(id)).collect();
-    match (hurt.len(), findings.unread.first()) {
+    match (affected.len(), findings.unread.first()) {
         (0, Some(unread)) => (DoctorState::Unknown, format!("`{}`: {}", unread.key, unread.reason)),
         (0, None) => (DoctorState::Ok, "what was lost has been stored again".to_owned()),
         (count, _) => {
             let more = if count > NAMED { ", …" } else { "" };
-            let names = hurt.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+            let names = affected.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
             let noun = if count == 1 { "snapshot cannot" } else { "snapshots cannot" };
             let detail = format!(
                 "{count} {noun} be restored whole: {names}{more}; `lifeboat-backup check` says why, and `lifeboat-backup \

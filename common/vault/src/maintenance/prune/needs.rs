@@ -45,8 +45,10 @@ pub(super) struct Needs {
     pub(super) dead: BTreeSet<String>,
     /// For each run, the writers whose snapshots call it their own, kept or not.
     pub(super) made_snapshots: HashMap<RunId, HashSet<WriterId>>,
-    /// The parts that manifests name which stay.
-    parts: HashSet<String>,
+    /// The parts that the manifests name which were taken in.
+    named_parts: HashSet<String>,
+    /// Those of them that stay.
+    kept_parts: HashSet<String>,
     /// The snapshots that do not count, until it is decided which of them go.
     left: Vec<LeftSnapshot>,
 }
@@ -55,7 +57,8 @@ impl Needs {
     /// Takes in a snapshot that counts, the part that its manifest names, and what this needs.
     pub(super) fn keep(&mut self, writer: WriterId, part: String, run: RunId, needed: &FrameSet) {
         self.made_snapshots.entry(run).or_default().insert(writer);
-        self.parts.insert(part);
+        self.named_parts.insert(part.clone());
+        self.kept_parts.insert(part);
         self.live.extend(needed);
     }
 
@@ -64,12 +67,13 @@ impl Needs {
         if let Some(run) = snapshot.run {
             self.made_snapshots.entry(run).or_default().insert(snapshot.writer);
         }
+        self.named_parts.extend(snapshot.part.clone());
         self.left.push(snapshot);
     }
 
     /// Whether a manifest that was taken in names a part.
     pub(super) fn names_part(&self, key: &str) -> bool {
-        self.parts.contains(key) || self.left.iter().any(|left| left.part.as_deref() == Some(key))
+        self.named_parts.contains(key)
     }
 
     /// Takes in a part that no manifest names. Until a lease after it was stored, the frames that it needs stay: its run
@@ -91,13 +95,13 @@ impl Needs {
         for LeftSnapshot { objects, part, run, .. } in std::mem::take(&mut self.left) {
             let is_young = |run: &RunId| registered(*run).is_some_and(|at| !is_old(at, now));
             if run.filter(is_young).is_some_and(|run| self.live.has_run(run)) {
-                self.parts.extend(part);
+                self.kept_parts.extend(part);
             } else {
                 self.dead.extend(objects);
                 parts.extend(part);
             }
         }
-        self.dead.extend(parts.into_iter().filter(|part| !self.parts.contains(part)));
+        self.dead.extend(parts.into_iter().filter(|part| !self.kept_parts.contains(part)));
     }
 }
 

@@ -149,12 +149,14 @@ mod tests {
         objects.iter().map(ToString::to_string).collect()
     }
 
+    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands, and
+    /// how many are new.
+    type Row =
+        (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
+
     #[test]
     fn what_is_needed_again_is_let_off_and_what_is_not_is_condemned_once() {
         let listed = ["packs/a", "packs/b", "packs/c"];
-        // What was condemned, what is unneeded today with its frames, what is needed: what stands, what goes, what is new.
-        type Row =
-            (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
         let rows: &[Row] = &[
             (&["packs/a"], &[], &["packs/a"], &[], true, 0),
             (&["packs/a"], &[], &["packs/a", "packs/b"], &[], true, 1),
