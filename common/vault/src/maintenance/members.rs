@@ -217,7 +217,7 @@ impl<'a> Membership<'a> {
         Ok(key)
     }
 
-    /// Enrols a keeper, who is given every group's index key. `keep` as in [`Restorer::add_writer`].
+    /// Enrols a keeper, who is given every group's index key. `keep` as in [`Self::add_writer`].
     pub async fn add_keeper(
         &self,
         clock: &dyn Clock,

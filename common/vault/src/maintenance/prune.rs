@@ -251,15 +251,17 @@ impl Round<'_> {
             self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
         let standing = self.condemn(&plan, found).await?;
-        self.sweep(&plan, &standing, pruned).await?;
-        let due = standing.iter().filter(|found| self.is_due(found));
-        let due: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
+        let (now, grace) = (self.now, self.options.grace);
+        let deletable = plan.dead.difference(&plan.evidence);
+        let due = to_delete(&standing, deletable.filter(|key| self.listing.contains_key(*key)), now, grace);
+        self.sweep(&due, &standing, pruned).await?;
+        let due: HashSet<&String> = due.into_iter().collect();
         let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
         pruned.condemned_objects += left.len() as u64;
         pruned.condemned_bytes += size(&left);
         if !left.is_empty() {
-            let waiting = standing.iter().filter(|found| !self.is_due(found)).map(|found| found.stored);
-            let due = waiting.min().map(|stored| stored.saturating_add(self.options.grace));
+            let waiting = standing.iter().map(|found| found.stored).filter(|at| !is_due(*at, now, grace));
+            let due = waiting.min().map(|stored| stored.saturating_add(grace));
             let due = due.and_then(Result::ok);
             pruned.due = [pruned.due, due].into_iter().flatten().min();
         }
@@ -322,27 +324,20 @@ impl Round<'_> {
         Ok(FoundCondemnation { key, stored, body })
     }
 
-    fn is_due(&self, found: &FoundCondemnation) -> bool {
-        is_due(found.stored, self.now, self.options.grace)
-    }
-
-    /// Deletes what was condemned long enough ago and is still unneeded: manifests first, so that none is left without
-    /// what it names; then the index, so that nobody finds what goes; packs and registrations last.
+    /// Deletes objects, in this order, and then the condemnations that have served.
     async fn sweep(
         &self,
-        plan: &GroupPlan,
+        objects: &[&String],
         standing: &[FoundCondemnation],
         pruned: &mut Pruned,
     ) -> Result<(), VaultError> {
-        let is_listed = |key: &str| self.listing.contains_key(key);
-        let objects = to_delete(standing, &plan.dead, is_listed, self.now, self.options.grace);
         self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
         let (mut deleted, mut undeleted) = (0_u64, Vec::new());
         for key in objects {
             match self.repository.store.delete(key).await {
                 Ok(()) => {
                     deleted += 1;
-                    pruned.deleted_bytes += self.listing.get(key).map_or(0, |entry| entry.size);
+                    pruned.deleted_bytes += self.listing.get(*key).map_or(0, |entry| entry.size);
                 }
                 Err(StoreError::NotFound { .. }) => {}
                 // One folder that this user may not change is no reason to leave all else as it is.

@@ -43,11 +43,13 @@ pub(super) struct Needs {
     pub(super) live: FrameSet,
     /// The names of manifests, countersignatures and parts that go.
     pub(super) dead: BTreeSet<String>,
+    /// Those of them that are the evidence that a run is over: they are not deleted yet.
+    pub(super) evidence: BTreeSet<String>,
     /// For each run, the writers whose snapshots call it their own, kept or not.
     pub(super) made_snapshots: HashMap<RunId, HashSet<WriterId>>,
     /// The parts that the manifests name which were taken in.
     named_parts: HashSet<String>,
-    /// Those of them that stay.
+    /// Those of them that a snapshot which counts names.
     kept_parts: HashSet<String>,
     /// The snapshots that do not count, until it is decided which of them go.
     left: Vec<LeftSnapshot>,
@@ -86,22 +88,19 @@ impl Needs {
         }
     }
 
-    /// Decides which snapshots go, when all that counts was taken in. `registered` says when a run was registered.
+    /// Decides what goes, when all that counts was taken in. `registered` says when a run was registered.
     ///
-    /// A forgotten snapshot is the evidence that its run is over. It stays while the run would look as if it were under way
-    /// without it: its registration is young, and stays since something needs a frame of the run.
+    /// A forgotten snapshot is the evidence that its run is over. It is not deleted while the run would look as if it were
+    /// under way without it: its registration is young, and stays since something needs a frame of the run.
     pub(super) fn settle(&mut self, registered: impl Fn(RunId) -> Option<Timestamp>, now: Timestamp) {
-        let mut parts = BTreeSet::new();
-        for LeftSnapshot { objects, part, run, .. } in std::mem::take(&mut self.left) {
-            let is_young = |run: &RunId| registered(*run).is_some_and(|at| !is_old(at, now));
+        let is_young = |run: &RunId| registered(*run).is_some_and(|at| !is_old(at, now));
+        for LeftSnapshot { mut objects, part, run, .. } in std::mem::take(&mut self.left) {
+            objects.extend(part.filter(|part| !self.kept_parts.contains(part)));
             if run.filter(is_young).is_some_and(|run| self.live.has_run(run)) {
-                self.kept_parts.extend(part);
-            } else {
-                self.dead.extend(objects);
-                parts.extend(part);
+                self.evidence.extend(objects.iter().cloned());
             }
+            self.dead.extend(objects);
         }
-        self.dead.extend(parts.into_iter().filter(|part| !self.kept_parts.contains(part)));
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct GroupPlan {
     pub(super) live: FrameSet,
     /// The names of objects that are not needed.
     pub(super) dead: BTreeSet<String>,
+    /// Those of them that are not deleted yet, since they show that runs are over.
+    pub(super) evidence: BTreeSet<String>,
     /// Frames in packs that go and that nothing needs.
     pub(super) dead_frames: FrameSet,
     /// Frames that are to be copied into new packs.
@@ -141,6 +143,7 @@ impl GroupPlan {
         let (needs, mut runs) = planner.read_needs(history).await?;
         planner.plan.live = needs.live;
         planner.plan.dead = needs.dead;
+        planner.plan.evidence = needs.evidence;
         let packs = ListedPacks::below(&layout::packs(group.id), listing);
         let ReadLocations { mut claims, found, malformed } = planner.read_locations(&runs, &packs).await?;
         for (key, warning) in malformed {

@@ -71,21 +71,19 @@ pub(super) fn is_due(stored: Timestamp, now: Timestamp, grace: SignedDuration) -
     now.duration_since(stored).max(SignedDuration::ZERO) >= grace
 }
 
-/// The objects that are deleted, in this order: those that were condemned long enough ago and that nothing needs today.
-/// Manifests come first, so that none is left without what it names; then the index, so that nobody finds what goes; packs
-/// and registrations last.
-pub(super) fn to_delete<'c>(
-    standing: &'c [FoundCondemnation],
-    unneeded: &BTreeSet<String>,
-    is_listed: impl Fn(&str) -> bool,
+/// The objects that are deleted, in this order: those that were condemned long enough ago and that nothing needs today, by
+/// the names in `unneeded`. Manifests come first, so that none is left without what it names; then the index, so that
+/// nobody finds what goes; packs and registrations last.
+pub(super) fn to_delete<'u>(
+    standing: &[FoundCondemnation],
+    unneeded: impl Iterator<Item = &'u String>,
     now: Timestamp,
     grace: SignedDuration,
-) -> Vec<&'c String> {
+) -> Vec<&'u String> {
     let due = standing.iter().filter(|found| is_due(found.stored, now, grace));
-    let named = due.flat_map(|found| &found.body.objects);
-    let mut objects: Vec<&String> = named.filter(|key| unneeded.contains(*key) && is_listed(key)).collect();
+    let named: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
+    let mut objects: Vec<&String> = unneeded.filter(|key| named.contains(key)).collect();
     objects.sort_by_key(|key| (order_of(key), *key));
-    objects.dedup();
     objects
 }
 
@@ -191,10 +189,7 @@ mod tests {
         let all = [found(8, &kinds, &[]), found(9, &["packs/a"], &[])];
         let deleted = |standing: &[FoundCondemnation], unneeded: &[&str], grace| -> Vec<String> {
             let unneeded = names(unneeded);
-            to_delete(standing, &unneeded, |key| key != "packs/gone", now(), grace)
-                .into_iter()
-                .cloned()
-                .collect()
+            to_delete(standing, unneeded.iter(), now(), grace).into_iter().cloned().collect()
         };
         assert_eq!(deleted(&all, &kinds, days(8)), in_order);
         assert_eq!(deleted(&all, &kinds, days(9)), ["packs/a"], "the older one names it");
@@ -203,7 +198,7 @@ mod tests {
             ["packs/a"],
             "what is needed again stays"
         );
-        assert_eq!(deleted(&[found(8, &["packs/gone"], &[])], &["packs/gone"], days(8)), [""; 0]);
+        assert_eq!(deleted(&[found(8, &["packs/gone"], &[])], &[], days(8)), [""; 0], "it is gone already");
         assert_eq!(
             deleted(&[found(-1, &["packs/a"], &[])], &["packs/a"], days(0)),
             ["packs/a"],

@@ -43,21 +43,22 @@ fn dead(needs: &Needs) -> Vec<&str> {
 }
 
 #[test]
-fn a_forgotten_snapshot_goes_unless_its_run_would_then_look_under_way() {
+fn a_forgotten_snapshot_goes_and_is_deleted_once_its_run_cannot_look_under_way() {
     // The second snapshot needs a frame of the first one's run, or none; the registration is listed, young or old.
-    for (needs_first, registered, goes) in [
-        (false, Some(stored(false)), true),
-        (true, Some(stored(false)), false),
-        (true, Some(stored(true)), true),
-        (true, None, true),
+    for (needs_first, registered, is_evidence) in [
+        (false, Some(stored(false)), false),
+        (true, Some(stored(false)), true),
+        (true, Some(stored(true)), false),
+        (true, None, false),
     ] {
         let mut needs = Needs::default();
         let of_first: &[(u8, u32)] = if needs_first { &[(1, 0)] } else { &[] };
         needs.keep(WRITER, "p2".to_owned(), run(2), &frames(&[of_first, &[(2, 0)]].concat()));
         needs.leave(left(1));
         needs.settle(|of| registered.filter(|_| of == run(1)), now());
-        let expected: &[&str] = if goes { &["m1", "p1", "s1"] } else { &[] };
-        assert_eq!(dead(&needs), expected, "{needs_first} {registered:?}");
+        assert_eq!(dead(&needs), ["m1", "p1", "s1"]);
+        assert_eq!(!needs.evidence.is_empty(), is_evidence, "{needs_first} {registered:?}");
+        assert!(!is_evidence || needs.evidence == needs.dead);
         assert!(needs.made_snapshots[&run(1)].contains(&WRITER), "it says in any case that its run is over");
     }
 }
@@ -69,6 +70,7 @@ fn a_part_stays_while_a_manifest_names_it_that_stays() {
     needs.leave(LeftSnapshot { objects: vec!["m2".to_owned()], ..left(1) });
     needs.settle(|_| None, now());
     assert_eq!(dead(&needs), ["m2"], "both snapshots name part p1");
+    assert!(needs.evidence.is_empty());
 }
 
 #[test]
@@ -126,6 +128,7 @@ proptest! {
     fn what_a_snapshot_that_counts_needs_never_goes(snapshots in any_snapshots(), young in any::<[bool; 6]>()) {
         let numbered: Vec<_> = snapshots.iter().enumerate().collect();
         let needs = work_out(&numbered, young);
+        prop_assert!(needs.evidence.is_subset(&needs.dead));
         for (at, (_, of)) in numbered.iter().filter(|(_, (counts, _))| *counts) {
             prop_assert!(frames(of).minus(&needs.live).is_empty());
             for object in ["m", "s", "p"] {
@@ -142,6 +145,7 @@ proptest! {
         numbered.reverse();
         let reversed = work_out(&numbered, young);
         prop_assert_eq!(&needs.dead, &reversed.dead);
+        prop_assert_eq!(&needs.evidence, &reversed.evidence);
         prop_assert_eq!(needs.live.iter().collect::<Vec<_>>(), reversed.live.iter().collect::<Vec<_>>());
     }
 
