@@ -5,8 +5,8 @@ use lifeboat_shell::{Failure, FindArgs, Outcome, Ui};
 /// Find files in snapshots by their names or paths
 ///
 /// This takes a recovery key: paths are not for the hosts that back up. Every line tells the snapshot's time, what was
-/// found, its size, and where: `SNAP:NAME/PATH`, as `lifeboat-restore ls` and `lifeboat-restore dump` take it. It is
-/// not a failure to find nothing.
+/// found, its size, and where: `SNAP:NAME/PATH`, as `lifeboat-restore ls` and `lifeboat-restore dump` take it. Finding
+/// nothing is fine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup find '*.sql' -r s3://bucket/backups --identity safe-1.key

@@ -81,7 +81,7 @@ struct ListArgs {
     keys: ViewerFlags,
 }
 
-/// Confirmation given in advance.
+/// That something is meant, said beforehand.
 #[derive(Debug, clap::Args)]
 struct Confirmation {
     /// Do not ask whether it is meant
