@@ -17,7 +17,7 @@ const SECRET_VARIABLES: [&str; 2] = ["COSIGN_PASSWORD", "LIFEBOAT_PASSPHRASE"];
 /// The largest answer of a command, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// More of a program's error output than this is no use to anyone.
+/// More of a program's error output than this is useless.
 const MAX_WORDS_BYTES: usize = 4096;
 
 /// How long to wait for the last output of a command that has ended. Its output is in the pipe already; only a process
