@@ -67,8 +67,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            // Creating the repository failed, so the keys open nothing. `check_free` made sure that these files did not exist
-            // before.
+            // Creating the repository failed, so the keys open nothing. `check_free` made sure that these files did not
+            // exist before.
             for path in &files {
                 let _ = std::fs::remove_file(path);
             }

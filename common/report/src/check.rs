@@ -70,8 +70,8 @@ pub struct DamageLine {
     pub reason: String,
     /// The snapshots that cannot be restored whole because of it.
     pub snapshots: Vec<String>,
-    /// How to fix it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`, `forget-damaged`,
-    /// `end-of-word` (of the host that is named in the reason) or `no`.
+    /// How to fix it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`,
+    /// `forget-damaged`, `end-of-word` (of the host that is named in the reason) or `no`.
     pub mend: String,
 }
 

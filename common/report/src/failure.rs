@@ -12,8 +12,8 @@ use crate::Report;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailureReport {
-    /// `refused`: the answer is no, or the operation failed. `usage`: the call, the configuration or a named input must be
-    /// fixed first. `undetermined`: try again when everything can be reached. `internal`: a fault of Lifeboat's own.
+    /// `refused`: the answer is no, or the operation failed. `usage`: the call, the configuration or a named input must
+    /// be fixed first. `undetermined`: try again when everything can be reached. `internal`: a fault of Lifeboat's own.
     /// `interrupted`: somebody asked the process to stop.
     #[cfg_attr(test, schemars(with = "crate::schemas::FailureKind"))]
     pub kind: Kind,

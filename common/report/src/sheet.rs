@@ -106,8 +106,8 @@ fn typed(kind: &str) -> &'static str {
 }
 
 impl RecoverySheet {
-    /// The page, which loads and runs nothing. The text of each `pre` with the class `run` can be typed as it is, in order,
-    /// in one shell.
+    /// The page, which loads and runs nothing. The text of each `pre` with the class `run` can be typed as it is, in
+    /// order, in one shell.
     pub fn html(&self) -> String {
         let groups: Vec<&str> =
             self.repository.as_bytes().chunks(8).filter_map(|g| str::from_utf8(g).ok()).collect();

@@ -46,8 +46,8 @@ fn difference(DifferenceLine { path, path_hex, aspects, .. }: &mut DifferenceLin
 }
 
 impl DrillReport {
-    /// Makes every text printable, and limits the length of texts and lists. Call this after the verdict is decided, which
-    /// depends on everything.
+    /// Makes every text printable, and limits the length of texts and lists. Call this after the verdict is decided,
+    /// which depends on everything.
     pub fn tidy(&mut self) {
         let of_lists = [
             ("volume", shorten(&mut self.volumes)),
