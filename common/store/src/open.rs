@@ -161,8 +161,8 @@ impl<'a> Opening<'a> {
         StoreError::NoCredentials { store: self.name.to_owned(), wanted, source }
     }
 
-    /// Finds out now that there are no credentials, and not after minutes in the middle of the work. A metadata service
-    /// may fail once.
+    /// Finds out now whether credentials exist, and not after minutes in the middle of the work. A metadata service may
+    /// fail once.
     async fn credentials<T, F>(
         &self,
         wanted: &'static str,
