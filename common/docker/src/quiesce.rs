@@ -425,8 +425,8 @@ impl Engine {
         Ok(lost.into_values().collect())
     }
 
-    /// The container of `entry`, if it is stopped and will be started again. `None` if somebody else has started it again:
-    /// then nothing that lives in it is lost.
+    /// The container of `entry`, if it is stopped and will be started again. `None` if somebody else has started it
+    /// again: then nothing that lives in it is lost.
     async fn stopped(&self, entry: &Entry) -> Option<Stopped> {
         let is_asked = entry.action == Action::Stop && entry.step != Step::Planned;
         let now = if is_asked { self.container(&entry.id).await.ok()? } else { return None };

@@ -32,7 +32,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The object does not exist.
-    #[error("there is no object `{key}` in {store}")]
+    #[error("{store} has no object `{key}`")]
     NotFound {
         /// The store's location.
         store: String,
