@@ -1,7 +1,7 @@
 //! Durations as they are given on the command line.
 
-/// Reads a duration such as `36h`, `14d` or `0s`. What somebody could read in another way is refused: `m`, which is months
-/// to some tools and minutes to others, and a number without a unit.
+/// Parses a duration such as `36h`, `14d` or `0s`. Ambiguous durations are refused: `m`, which other tools read as
+/// months or as minutes, and a number without a unit.
 pub(crate) fn duration(text: &str) -> Result<jiff::SignedDuration, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
@@ -18,7 +18,7 @@ pub(crate) fn duration(text: &str) -> Result<jiff::SignedDuration, String> {
         "m" => {
             return Err(format!("`m` can mean minutes or months: write {number}min, or days such as 180d"));
         }
-        _ => return Err(format!("`{unit}` is no unit: use s, min, h, d or w")),
+        _ => return Err(format!("`{unit}` is not a unit: use s, min, h, d or w")),
     };
     let seconds = number.checked_mul(seconds).filter(|seconds| *seconds < 100 * 366 * 24 * 60 * 60);
     seconds.map(jiff::SignedDuration::from_secs).ok_or_else(|| "that is more than a hundred years".to_owned())

@@ -1,4 +1,4 @@
-//! The flags of the retention floor, which `init` sets first and `key floor` changes.
+//! The flags of the retention floor, shared by `init` and `key floor`.
 
 use lifeboat_vault::Floor;
 
@@ -19,7 +19,7 @@ impl FloorFlags {
         self.floor_days.is_none() && self.floor_snapshots.is_none()
     }
 
-    /// The floor that is meant, where `before` is in force.
+    /// The resulting floor if `before` is in force.
     pub(crate) fn over(self, before: Floor) -> Floor {
         Floor {
             days: self.floor_days.unwrap_or(before.days),
@@ -28,7 +28,7 @@ impl FloorFlags {
     }
 }
 
-/// What it means to go from one floor to another, if less is kept then.
+/// The consequence of going from one floor to another, if that keeps less.
 pub(crate) fn lowering(before: Floor, after: Floor) -> Option<String> {
     if after.days >= before.days && after.snapshots >= before.snapshots {
         return None;

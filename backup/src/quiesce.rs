@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The folder of the intent journals, which belongs to the machine and not to the user who called `sudo`. It survives reboots: a container that was stopped for a backup is started again.
+/// The folder of the intent journals. It belongs to the machine, not to the user who called `sudo`, and survives
+/// reboots, so that a container that was stopped for a backup is started again.
 pub(crate) fn journal_folder() -> PathBuf {
     lifeboat_shell::machine_folder().join("at-rest")
 }

@@ -1,4 +1,4 @@
-//! What of a snapshot is meant: `SNAP`, `SNAP:NAME` or `SNAP:NAME/PATH`, and paths as arguments give them.
+//! Addresses inside a snapshot: `SNAP`, `SNAP:NAME` or `SNAP:NAME/PATH`, and paths given as arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use lifeboat_core::text::path_bytes;
 use lifeboat_shell::Failure;
 
-/// An address, taken apart.
+/// A parsed address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     /// Which snapshot.
     pub(crate) snapshot: String,
-    /// Which captured volume, folder or file of it.
+    /// Which captured volume, folder or file in it.
     pub(crate) stream: Option<String>,
-    /// What lies in there.
+    /// The path in there.
     pub(crate) path: GivenPath,
 }
 
@@ -62,7 +62,7 @@ impl GivenPath {
         Self(parts.join(&b'/'))
     }
 
-    /// What may be meant, the likelier first: what the escapes stand for, and where that is another, what was written.
+    /// What may be meant, the likelier first: the unescaped bytes and, if different, the text as written.
     pub(crate) fn meanings(&self) -> Vec<Vec<u8>> {
         let mut meanings = vec![path_bytes(&self.0), self.0.clone()];
         meanings.dedup();

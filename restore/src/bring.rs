@@ -1,4 +1,4 @@
-//! Bringing a stream back, and what to say of it.
+//! Restoring a stream, and reporting the result.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use lifeboat_vault::{OpenSnapshot, Problem, Subtree, TargetFolder, VaultError};
 
 use crate::open::NamedStream;
 
-/// The folder to restore into; with `no_owner` everything in it is left to this user.
+/// The folder to restore into. With `no_owner`, everything in it belongs to this user.
 pub(crate) fn target(path: &Path, no_owner: bool) -> Result<TargetFolder, VaultError> {
     let target = TargetFolder::take(path)?;
     Ok(if no_owner { target.without_owners() } else { target })
@@ -47,8 +47,8 @@ pub(crate) async fn into_folder(
     })
 }
 
-/// What to say of a stream of which nothing can be brought back, because the list of what is in it is damaged. Any other
-/// error concerns the other streams as well.
+/// Reports a stream of which nothing can be restored because its list of items is damaged. Any other error concerns the
+/// other streams as well.
 pub(crate) fn none_of(
     stream: &NamedStream,
     to: &Path,
@@ -78,7 +78,7 @@ pub(crate) fn none_of(
     }
 }
 
-/// The streams of a snapshot that are not brought back.
+/// The streams of a snapshot that are not restored.
 pub(crate) fn left_out(
     streams: &[NamedStream],
     is_brought: impl Fn(&NamedStream) -> bool,

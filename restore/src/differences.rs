@@ -1,10 +1,10 @@
-//! From the vault's view of a difference to the report's.
+//! Converts the vault's differences to the report's.
 
 use lifeboat_report::restore::DifferenceLine;
 use lifeboat_shell::describe;
 use lifeboat_vault::{Difference, What};
 
-/// A difference as reports show it.
+/// A difference in the form that reports show.
 pub(crate) fn line(difference: Difference) -> DifferenceLine {
     let (what, aspects) = match difference.what {
         What::Missing => ("missing", Vec::new()),

@@ -23,14 +23,14 @@ pub(crate) struct SnapshotFlags {
     pub(crate) which: WhichFlags,
 }
 
-/// An open snapshot, and what of it is meant.
+/// An open snapshot, and the part of it that the flags name.
 pub(crate) struct Place {
     pub(crate) snapshot: OpenSnapshot,
     /// All its streams.
     pub(crate) streams: Vec<NamedStream>,
-    /// The one that is named.
+    /// The stream that is named.
     pub(crate) stream: Option<NamedStream>,
-    /// What is named in it; empty where that is the whole.
+    /// The path that is named in it; empty for the whole stream.
     pub(crate) path: GivenPath,
 }
 
@@ -70,8 +70,8 @@ async fn open(
     Ok((snapshot, streams))
 }
 
-/// The latest snapshot that holds something called `name`. The names of folders are sealed: where no volume is called so, the
-/// contents of one snapshot after the other tell.
+/// The latest snapshot that holds something called `name`. The names of folders are sealed: if no volume has this name,
+/// the snapshots are opened one after the other.
 async fn latest_that_holds(
     name: &str,
     kind: Option<StreamKind>,
@@ -96,7 +96,7 @@ async fn latest_that_holds(
             newest.get_or_insert((snapshot, streams));
         }
     }
-    // Nothing of that name anywhere: what the newest one has instead is told.
+    // No snapshot has anything of that name: report what the newest one holds instead.
     match newest {
         Some(newest) => Ok(newest),
         None => open(restorer, listing.find("latest", host)?).await,
@@ -104,7 +104,7 @@ async fn latest_that_holds(
 }
 
 impl Place {
-    /// What lies at the path that is named; none where the whole is meant.
+    /// The item at the path that is named; `None` if the whole is meant.
     pub(crate) async fn part(&self) -> Result<Option<Subtree>, VaultError> {
         if self.path.is_empty() {
             return Ok(None);
@@ -119,7 +119,7 @@ impl Place {
         Err(self.lacks(&self.path))
     }
 
-    /// A path that lies nowhere in the snapshot.
+    /// The error for a path that does not exist in the snapshot.
     pub(crate) fn lacks(&self, path: &GivenPath) -> VaultError {
         let candidates = self.streams.iter().map(|stream| format!("{}/…", stream.name)).collect();
         let of_stream = self.stream.iter().map(|stream| format!("{}/", stream.name));
@@ -128,8 +128,8 @@ impl Place {
     }
 }
 
-/// The stream of that name and, where one is given, that kind. A volume or standard input may also be named as it was when it was
-/// captured, if the kind tells which is meant.
+/// The stream with that name and, if one is given, that kind. A volume or standard input may also be given by the name
+/// that it had when it was captured, if the kind makes that unambiguous.
 fn meant<'s>(
     snapshot: &OpenSnapshot,
     streams: &'s [NamedStream],

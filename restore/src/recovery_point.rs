@@ -1,4 +1,4 @@
-//! A snapshot of the vault as a drill sees it.
+//! A vault snapshot as a drill's recovery point.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::differences;
 use crate::open::NamedStream;
 use crate::rehearsal::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
 
-/// The most differences that are told.
+/// The most differences that are reported.
 const MOST_DIFFERENCES: usize = 300;
 
-/// An open snapshot, the names of its streams, and the runtime on which the store is asked.
+/// An open snapshot, the names of its streams, and the runtime for calls to the store.
 pub(crate) struct VaultPoint {
     snapshot: OpenSnapshot,
     streams: Vec<NamedStream>,
@@ -57,14 +57,14 @@ impl RecoveryPoint for VaultPoint {
         Some(self.snapshot.snapshot().host().to_owned())
     }
 
-    /// The weakest of the volumes' ways: one that was read live makes the whole of several moments.
+    /// The weakest consistency of all volumes: one that was read live means that the whole mixes several moments.
     fn consistency(&self) -> Option<Mode> {
         let volumes = self.snapshot.snapshot().streams().filter(|stream| stream.kind == StreamKind::Volume);
         volumes
             .map(|stream| match stream.consistency {
                 Consistency::None => (0, Mode::None),
                 Consistency::Paused => (1, Mode::Pause),
-                // Nobody wrote: as after a clean stop.
+                // Nobody wrote, which is as good as a clean stop.
                 Consistency::Stopped | Consistency::Idle => (2, Mode::Stop),
             })
             .min_by_key(|(strength, _)| *strength)
@@ -107,7 +107,7 @@ impl RecoveryPoint for VaultPoint {
             let key = format!("{path} (and {} more)", restored.damaged.len() - 1);
             return Err(VaultError::Damaged { key, reason: first.reason.clone() }.into());
         }
-        // Metadata that could not be set is told by the comparison, which looks at what stands there.
+        // The comparison reports metadata that could not be set, because it looks at the restored tree.
         Ok(RestoredVolume { files: restored.items, bytes: restored.data_bytes })
     }
 
@@ -121,7 +121,7 @@ impl RecoveryPoint for VaultPoint {
         let with = Compared { index: stream.index, part: None, no_owner: false };
         let compared = self.snapshot.compare(with, at, &self.progress, cancel);
         let mut differences = self.runtime.block_on(compared)?;
-        // What came on standard input is a file without a folder; the folder that it is restored into is the drill's.
+        // Standard input is a file without a folder; the folder that it is restored into is the drill's own.
         if stream.kind == StreamKind::Stdin {
             differences.retain(|difference| !difference.path.is_empty());
         }

@@ -1,7 +1,7 @@
-//! Rehearsing a restore: a snapshot is brought back into a sandbox, compared with what was captured, started, and asked.
+//! Rehearsing a restore: a snapshot is restored into a sandbox, compared with what was captured, started, and checked.
 //!
-//! The drill knows a snapshot only as a [`RecoveryPoint`]. [`rehearse`] runs it by a [`Plan`] and gives a
-//! [`lifeboat_report::drill::DrillReport`]; a drill that finds something wrong is a report, not an error.
+//! The drill knows a snapshot only as a [`RecoveryPoint`]. [`rehearse`] runs it by a [`Plan`] and returns a
+//! [`lifeboat_report::drill::DrillReport`]; a drill that finds a problem is a report, not an error.
 
 mod boot;
 mod caveats;

@@ -1,6 +1,6 @@
 //! The developer's programs behind `scripts/setup`, `scripts/test` and `scripts/demo`.
 //!
-//! They use the standard library alone, so that they build in seconds on a fresh machine.
+//! They use only the standard library, so that they build in seconds on a fresh machine.
 
 pub mod demo;
 mod problem;

@@ -33,7 +33,7 @@ impl Problem {
         Self::new(format!("{doing} {}: {error}", path.display()))
     }
 
-    /// Names what was under way when it came up.
+    /// Adds what was being done when it happened.
     pub(crate) fn within(mut self, whole: &str) -> Self {
         self.what = format!("{whole}: {}", self.what);
         self
@@ -45,7 +45,7 @@ impl Problem {
         self
     }
 
-    /// What to do about it. The first advice stays: it was given closest to the cause.
+    /// What to do about it. The first advice is kept: it was given closest to the cause.
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice.get_or_insert_with(|| advice.into());
         self

@@ -30,7 +30,7 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// A command that runs as root: as it is for root, through sudo for others. sudo must not ask.
+/// A command that runs as root: directly if this process is root, otherwise through sudo, which must not ask.
 pub(crate) fn privileged(program: &str) -> Command {
     if is_root() {
         return Command::new(program);
@@ -49,7 +49,7 @@ pub(crate) fn need_root(what_for: &str) -> Result<(), Problem> {
         .advise("run this as root, or with a sudo that does not ask for a password"))
 }
 
-/// Runs a command to its end; what it says goes to the log, and a failure shows the log's end.
+/// Runs a command to its end; its output goes to the log, and a failure shows the log's end.
 pub(crate) fn run(command: &mut Command, log: &Path) -> Result<(), Problem> {
     let output = open_log(log, command)?;
     let errors = output.try_clone().map_err(|error| Problem::io("cannot write", log, &error))?;
@@ -62,7 +62,7 @@ pub(crate) fn run(command: &mut Command, log: &Path) -> Result<(), Problem> {
     }
 }
 
-/// What a quick question to a program answers, or `None` if it fails or takes more than 20 seconds.
+/// The output of a quick command, or `None` if it fails or takes more than 20 seconds.
 pub(crate) fn ask(program: &str, args: &[&str]) -> Option<String> {
     let output =
         Command::new("timeout").arg("20").arg(program).args(args).stdin(Stdio::null()).output().ok()?;

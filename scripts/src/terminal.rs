@@ -1,10 +1,10 @@
-//! What people see: calm, aligned lines, and on a terminal one changing line of what is under way.
+//! Output for people: calm, aligned lines, and on a terminal one changing line about the current work.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Lines stay readable on the narrowest usual terminal.
+/// Lines must be readable on the narrowest usual terminal.
 const WIDTH: usize = 79;
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Terminal {
         if self.live { self.line(&format!("\x1b[1m{text}\x1b[0m")) } else { self.line(text) }
     }
 
-    /// The one thing that is under way at this moment; an empty text for nothing.
+    /// The current work; an empty text for nothing.
     pub(crate) fn now(&self, what: &str) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.clear();
@@ -54,7 +54,7 @@ impl Terminal {
         self.draw(None, &under_way);
     }
 
-    /// A reader who went away (`scripts/setup | head`) must not stop the work, so write errors are dropped.
+    /// A reader that went away (`scripts/setup | head`) must not stop the work, so write errors are ignored.
     fn draw(&self, text: Option<&str>, under_way: &[String]) {
         let mut out = String::new();
         if self.live {
@@ -78,15 +78,15 @@ pub(crate) fn hanging(text: &str, columns: usize) -> String {
     text.replace('\n', &format!("\n{}", " ".repeat(columns)))
 }
 
-/// A line that is broken between words where it is too long for the terminal; what follows stands two columns deeper.
-/// A line that could only be broken near its start, before a digest say, stays whole.
+/// Wraps a line between words if it is too long for the terminal, indenting the rest by two columns. A line that could
+/// only be broken near its start, for example before a digest, stays whole.
 pub(crate) fn wrapped(line: &str) -> String {
     let mut rest = line.trim_end();
     let depth = rest.len() - rest.trim_start().len() + 2;
     let mut text = String::new();
     loop {
         let width = if text.is_empty() { WIDTH } else { WIDTH - depth };
-        // A space right after the last column is a place to break too.
+        // The line may also be broken at a space right after the last column.
         let end = rest.char_indices().nth(width + 1).map_or(rest.len(), |(end, _)| end);
         match rest[..end].rfind(' ') {
             Some(space) if rest.chars().count() > width && space > WIDTH / 2 => {

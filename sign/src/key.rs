@@ -1,7 +1,7 @@
-//! The key to sign with: a file, or a command that holds the key or knows who does.
+//! The signing key: a file, or a command that holds the key or has access to it.
 //!
-//! The protocol of a key command is documented in docs/key-plugin.md: a digest goes in, a signature comes out, and
-//! what comes out is verified with the key's public half before it is used.
+//! The protocol of a key command is documented in docs/key-plugin.md: a digest goes in, a signature comes out, and the
+//! signature is verified with the key's public half before it is used.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::secret;
 
-/// What a key that is held elsewhere is named with.
+/// Marks the name of a key that is held elsewhere.
 const PREFIX: &str = "plugin:";
 
-/// How long a command may take, with all that it starts: somebody may have to touch a token.
+/// How long a command may take, including everything that it starts: somebody may have to touch a token.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Opens the key that the user names.
@@ -37,16 +37,16 @@ struct KeyCommand {
     cancellation: CancellationToken,
 }
 
-/// Why a command gives no key.
+/// Why a command provides no key.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
-    /// It did not do what it was asked.
+    /// It failed.
     #[error("the key command {} failed: {reason}", program.display())]
     Failed { program: PathBuf, reason: String },
-    /// What it gave is no public key.
+    /// Its output is not a public key.
     #[error("the key command {} gave no public key", program.display())]
     NoKey { program: PathBuf, source: KeyFileError },
-    /// Its key signs nothing by digest.
+    /// Its key cannot sign a digest.
     #[error("the key command {} holds an {algorithm} key, which cannot sign a digest", program.display())]
     OtherAlgorithm { program: PathBuf, algorithm: &'static str },
 }

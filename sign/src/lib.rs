@@ -1,7 +1,7 @@
 //! Signs images, SBOMs and files.
 //!
-//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `key` opens the key, `secret`
-//! reads and makes key files, `target` finds the image and attaches the signature to it.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `key` opens the key, `secret` reads
+//! and writes key files, and `target` finds the image and attaches the signature to it.
 
 mod cli;
 mod commands;

@@ -1,4 +1,4 @@
-//! Private key files and their passphrases: where they come from and how they are kept from others.
+//! Private key files and their passphrases: where they come from, and how they are protected from other users.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,19 +16,19 @@ use zeroize::Zeroizing;
 /// The environment variable that holds the passphrase, the same as cosign's.
 const PASSPHRASE_VARIABLE: &str = "COSIGN_PASSWORD";
 
-/// Why a private key cannot be used or made.
+/// Why a private key cannot be used or created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
-    /// The file is no usable private key.
+    /// The file is not a usable private key.
     #[error("the key file {} cannot be used", path.display())]
     File { path: PathBuf, source: KeyFileError },
-    /// Others than the owner may read or write the file.
+    /// Other users may read or write the file.
     #[error("others can read the private key {} (mode {mode:04o}, expected 0600)", path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    /// A key file is in the way.
+    /// A key file exists already.
     #[error("{} is there already, and key files are never overwritten", path.display())]
     Exists { path: PathBuf },
     /// The file cannot be written.
@@ -77,8 +77,8 @@ impl Fault for SecretError {
     }
 }
 
-/// Reads the private key in `path`: refused when others can read it, opened with the passphrase from the environment
-/// or the terminal.
+/// Reads the private key in `path`. Refuses it if other users can read it, and opens it with the passphrase from the
+/// environment or the terminal.
 pub(crate) fn open(path: &Path, ui: &Ui) -> Result<PrivateKey, SecretError> {
     let unusable = |source| SecretError::File { path: path.to_owned(), source };
     let content = read_private(path, key_file::check_private)?;
@@ -90,13 +90,13 @@ pub(crate) fn open(path: &Path, ui: &Ui) -> Result<PrivateKey, SecretError> {
     key_file::open_private(&content, &passphrase).map_err(unusable)
 }
 
-/// Reads a private key that nothing protects: refused when others can read it.
+/// Reads an unencrypted private key. Refuses it if other users can read it.
 pub(crate) fn import(path: &Path) -> Result<PrivateKey, SecretError> {
     let content = read_private(path, |content| key_file::import_private(content).map(drop))?;
     key_file::import_private(&content).map_err(|source| SecretError::File { path: path.to_owned(), source })
 }
 
-/// Reads a file that `check` takes for a private key, and that nobody else may read.
+/// Reads a file that `check` accepts as a private key, and that other users may not read.
 fn read_private(
     path: &Path,
     check: impl Fn(&[u8]) -> Result<(), KeyFileError>,
@@ -108,7 +108,7 @@ fn read_private(
         return Err(read(io::Error::from(io::ErrorKind::IsADirectory)));
     }
     let content = read_capped(file, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(read)?;
-    // What is no private key is said first: a public key may well be readable.
+    // Check first that this is a private key: a public key may well be readable.
     check(&content).map_err(|source| SecretError::File { path: path.to_owned(), source })?;
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
         return Err(SecretError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o7777 });

@@ -1,4 +1,4 @@
-//! The image to be signed: found once, signed by digest, and the signature attached to it.
+//! The image to sign: resolved once, signed by digest, and the signature attached to it.
 
 use std::collections::BTreeMap;
 
@@ -34,17 +34,17 @@ pub(crate) struct Target {
     resolved: Resolved,
 }
 
-/// What is to be said of an image, in the forms that it can be attached in.
+/// What to state about an image, for each form in which it can be attached.
 pub(crate) struct Saying<'a> {
     pub(crate) predicate_type: &'a PredicateType,
     /// The statement about an image of this digest.
     pub(crate) statement: &'a dyn Fn(Sha256Digest) -> Vec<u8>,
-    /// The annotations that a plain signature bears.
+    /// The annotations of a plain signature.
     pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
 impl Target {
-    /// Resolves the reference while `open` opens the key, which takes a while on purpose.
+    /// Resolves the reference while `open` opens the key, which is deliberately slow.
     pub(crate) async fn resolve_beside<K>(
         reference: Reference,
         registry: RegistryFlags,
@@ -67,7 +67,7 @@ impl Target {
         Ok(Self { reference, repository, resolved })
     }
 
-    /// The name that an attestation calls its subject.
+    /// The subject's name in an attestation.
     pub(crate) fn name(&self) -> String {
         self.reference.name()
     }
@@ -99,11 +99,12 @@ impl Target {
         key: &dyn Sign,
         format: Format,
     ) -> Result<Signature, Failure> {
-        // What is signed must be what is read again: a predicate may be nested too deeply, or name a member twice.
+        // The verifier must be able to read what is signed: a predicate may be nested too deeply, or contain a member
+        // twice.
         Statement::parse(&(saying.statement)(image.digest)).map_err(|error| {
             Failure::usage(
                 format!("what is to be signed would be refused when it is verified: {error}"),
-                "mend the predicate, or make it again with another program",
+                "fix the predicate, or make it again with another program",
             )
         })?;
         let mut places = Vec::new();
@@ -127,7 +128,7 @@ impl Target {
         })
     }
 
-    /// Attaches a bundle, in the shape that cosign 3 gives it.
+    /// Attaches a bundle in the same shape as cosign 3.
     async fn attach_bundle(
         &self,
         image: &Descriptor,
@@ -147,7 +148,7 @@ impl Target {
         Ok(stored(self.repository.attach(image, &artifact).await?))
     }
 
-    /// Adds a layer under the legacy tag, in the shape that cosign 2 gives it.
+    /// Adds a layer under the legacy tag in the same shape as cosign 2.
     async fn attach_legacy(
         &self,
         image: Sha256Digest,

@@ -1,4 +1,4 @@
-//! What users of other backup tools ran into on a bad day, each as a case of its kind.
+//! Problems that users of other backup tools had on a bad day, each as a test.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 
-/// Runs a command with this on its standard input.
+/// Runs a command with this standard input.
 fn fed(command: &mut Command, input: &[u8]) -> Said {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -69,7 +69,7 @@ fn what_a_command_prints_is_stored_only_if_it_ends_well() {
     assert_eq!(count(&yard), 1, "nothing of a command that failed is a snapshot");
 }
 
-/// A silent pipe, an endless one and one large file: one signal, and it is over.
+/// A silent pipe, an endless one and one large file: one signal ends each.
 #[test]
 fn one_signal_ends_a_run_wherever_it_reads() {
     let yard = Yard::in_folder(BINARIES);
@@ -81,7 +81,7 @@ fn one_signal_ends_a_run_wherever_it_reads() {
         .status()
         .unwrap();
     assert!(filled.success());
-    // Else the first flush of the repository waits for this file's bytes as well.
+    // Otherwise the first flush of the repository would wait for this file's bytes as well.
     large.sync_all().unwrap();
     let tree = yard.path("tree").display().to_string();
     for (name, args) in [
@@ -95,7 +95,7 @@ fn one_signal_ends_a_run_wherever_it_reads() {
                 command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             // Waiting for the process would close its input.
             let input = child.stdin.take();
-            // From the moment on at which it takes all three signals (proc(5), `SigCgt`: SIGHUP is the first bit).
+            // Wait until it handles all three signals (proc(5), `SigCgt`: SIGHUP is the first bit).
             let takes_signals = || {
                 let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
                 let bits =
@@ -178,7 +178,7 @@ fn the_key_that_is_named_is_the_key_that_is_used() {
     run_with("no-such.key", &["list", "--writer-key", &writer]).expect_code(0);
     run_with("one.key", &["list", "--writer-key", "no-such.key"]).expect_code(2);
     run_with("one.key", &["prune", "--keeper-key", "no-such.key"]).expect_code(2);
-    // A floor binds the writer key that was named, though a recovery key is in the environment.
+    // The floor applies to the writer key that was given, although a recovery key is in the environment.
     run_with("one.key", &["key", "floor", "--days", "14"]).expect_code(0);
     run_with("one.key", &["forget", "latest", "--writer-key", &writer]).expect_code(1);
     assert_eq!(count(&yard), 1);
@@ -214,7 +214,7 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
         let dump = ["dump", "latest", "file", "--identity", &identity];
         yard.restore([&dump[..], which].concat()).expect_code(0)
     };
-    // Two that write: the one that stored last, and that is said.
+    // If two writers match, the one that stored last is used, and the program says so.
     let said = latest(&["--host", "vm"]);
     assert!(said.stdout == "new" && said.stderr.contains(&format!("and not of {old}")), "{said:?}");
     assert_eq!(latest(&["--writer", &old]).stdout, "old");
@@ -224,7 +224,7 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
     let said = latest(&["--host", "vm"]);
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("new", ""));
     assert_eq!(latest(&["--writer", &old[..8]]).stdout, "newest of the old");
-    // Narrowed by time and tag; of two hosts one has to be named.
+    // Narrowed by time and tag; with two hosts, one must be named.
     let listed = yard.backup(["list", "--json", "--identity", &identity]).expect_code(0).json();
     let last = listed["snapshots"].as_array().unwrap().last().unwrap()["time"].as_str().unwrap().to_owned();
     assert_eq!(latest(&["--writer", &old, "--before", &last]).stdout, "old");
@@ -257,7 +257,8 @@ fn a_repository_in_what_is_captured_does_not_capture_itself() {
     assert!(!listed.contains("repository/lifeboat.json"), "{listed}");
 }
 
-/// An older copy of the repository is put back: what it has can be had by its id, the rest is said, and the way out is named.
+/// The repository is rolled back to an older copy: its snapshots can be restored by id, the rest is reported, and the
+/// advice shows the way out.
 #[test]
 fn what_an_older_copy_of_the_repository_has_can_be_restored() {
     // Without and with a roster that is newer than the copy's.
@@ -294,7 +295,7 @@ fn what_an_older_copy_of_the_repository_has_can_be_restored() {
             assert_eq!(said.stdout, "", "{said:?}");
             assert!(said.stderr.contains("if the older state is meant"), "{said:?}");
         }
-        // What the advice names, as it is written.
+        // Follow the advice literally.
         if roster_changes {
             let said = yard.restore(["dump", "latest", "file"]);
             let file = said.stderr.split("rm '").nth(1).unwrap().split('\'').next().unwrap().to_owned();
@@ -309,7 +310,7 @@ fn what_an_older_copy_of_the_repository_has_can_be_restored() {
     }
 }
 
-/// What no snapshot keeps is said. Only root may set it, and not every file system has it.
+/// Attributes that no snapshot keeps are reported. Only root may set them, and not every file system supports them.
 #[test]
 fn what_is_immutable_is_told() {
     let yard = Yard::in_folder(BINARIES);

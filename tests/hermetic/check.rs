@@ -1,4 +1,4 @@
-//! What `check` looks at: all of it, in parts, in samples, and with each kind of key.
+//! The scope of `check`: everything, parts, samples, and with each kind of key.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -125,7 +125,7 @@ fn what_a_crashed_run_left_and_what_others_put_there_is_no_damage() {
     fs::write(location.join("notes.txt"), b"not ours").unwrap();
     fs::create_dir(location.join("elsewhere")).unwrap();
     fs::write(location.join("elsewhere/file"), b"not ours").unwrap();
-    // A run that was killed before its manifest: its registration and its packs are there, nothing else.
+    // A run that was killed before its manifest: only its registration and its packs exist.
     let before = yard.objects("");
     let source = yard.path("source");
     fs::write(source.join("late"), vec![7; 10_000]).unwrap();

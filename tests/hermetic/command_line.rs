@@ -1,5 +1,5 @@
-//! The command line as scripts and newcomers use it: flags in either place, documents, quiet timers, folders that cannot be
-//! written, completions and manual pages.
+//! The command line as scripts and newcomers use it: flags in either place, documents, quiet timers, folders that are
+//! not writable, completions and manual pages.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -77,7 +77,7 @@ fn a_quiet_command_tells_what_is_wrong_and_nothing_else() {
     assert!(said.stdout.is_empty() && said.stderr.contains("lost"), "{said:?}");
 }
 
-/// The state folder lies where nothing can be written: reading verbs go on, and a run stores its snapshot.
+/// The state folder is not writable: reading verbs go on, and a run stores its snapshot.
 #[test]
 fn a_state_folder_that_cannot_be_written_is_told_and_stops_nobody() {
     let yard = yard();
@@ -93,7 +93,7 @@ fn a_state_folder_that_cannot_be_written_is_told_and_stops_nobody() {
     let path = ["path", "latest", "--identity", &identity, "--to", &target];
     told(&yard.restore([&path[..], &elsewhere].concat()).expect_code(0).stderr);
     assert_eq!(fs::read(yard.path("target/file")).unwrap(), b"content");
-    // The variable, and a folder that can be written, which then holds what was seen.
+    // The variable, and a writable folder, which then records what was seen.
     let state = yard.path("another");
     let mut command = yard.backup_command(["list"]);
     run(command.env("LIFEBOAT_STATE_DIR", &state)).expect_code(0);
@@ -141,7 +141,7 @@ fn manual_pages_show_every_verb() {
     }
 }
 
-/// Every program says that nobody can read its help; a reader that wants the first lines only has them.
+/// Every program reports that its help could not be written; a reader that reads only the first lines gets only them.
 #[test]
 fn help_that_cannot_be_written_is_a_failure() {
     let home = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn help_that_cannot_be_written_is_a_failure() {
     }
 }
 
-/// What the tip says is done here, and works.
+/// Following the tip works.
 #[test]
 fn a_tip_for_a_value_that_begins_with_a_dash_works() {
     let yard = yard();
@@ -174,7 +174,7 @@ fn a_tip_for_a_value_that_begins_with_a_dash_works() {
         (&["run", "--tag", "--foo", "--path", "."], "to pass `--foo` to `--tag`, write `--tag=--foo`"),
         (&["list", "-r", "-x"], "to pass `-x` to `-r`, write `-r-x`"),
         (&["show", "-x"], "to pass `-x` as a value, write it after all flags, and `--` before it: `-- -x`"),
-        // Here `--` is for the command that is run, and nothing else takes a value.
+        // Here `--` introduces the command to run, and nothing else takes a value.
         (&["run", "-x"], ""),
         (&["stats", "-x"], ""),
         (&["list", "--hots", "x"], ""),
@@ -195,7 +195,7 @@ fn a_tip_for_a_value_that_begins_with_a_dash_works() {
     yard.restore(["dump", "latest", "--", "-x"]).expect_code(0);
 }
 
-/// Warnings look alike wherever they come from, and `--quiet` tells them where the command does not end well.
+/// Warnings look alike wherever they come from, and `--quiet` prints them only if the command does not end well.
 #[test]
 fn a_warning_looks_like_a_warning() {
     let yard = yard();
@@ -216,7 +216,7 @@ fn a_warning_looks_like_a_warning() {
     let said = yard.restore(["path", "latest", "--to", &to, "-q"]).expect_code(1);
     assert!(said.stderr.contains("warning: the object `locations/"), "{said:?}");
     assert!(!said.stderr.contains(" WARN "), "{said:?}");
-    // What is told besides is a note, and what developers read says where it comes from.
+    // Other messages are notes, and those for developers name their origin.
     let said = yard.backup(["list", "-vv"]).expect_code(0);
     let is_known = |line: &&str| {
         ["warning: ", "note: ", "debug: ", "error: "].iter().any(|beginning| line.starts_with(beginning))

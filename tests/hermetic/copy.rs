@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::BINARIES;
 
-/// Copies from one yard's repository into the other's, with the keys that this takes and no other.
+/// Copies from one repository into the other, with only the keys that this needs.
 fn copy(from: &Yard, into: &Yard, flags: &[&str]) -> Said {
     let (identity, writer) = (from.path("one.key"), into.path("writer.key"));
     let keys = ["--identity", identity.to_str().unwrap(), "--writer-key", writer.to_str().unwrap()];
@@ -45,7 +45,7 @@ fn a_copy_keeps_everything_and_is_made_once() {
     let report = copy(&yard, &other, &["--json"]).expect_code(0).json();
     let lines = report["snapshots"].as_array().unwrap();
     assert!(lines.iter().all(|line| line["what"] == "copied"), "{report}");
-    // What both snapshots hold is stored once.
+    // Data in both snapshots is stored once.
     let new = |n: usize| lines[n]["new_bytes"].as_u64().unwrap();
     assert!(new(0) > 4_000_000 && new(1) < 200_000, "{report}");
 
@@ -180,7 +180,7 @@ fn both_keys_are_needed_and_each_for_its_own_repository() {
     let (yard, other) = (Yard::in_folder(BINARIES), Yard::in_folder(BINARIES));
     let said = yard.backup(["copy", &other.location]).expect_code(2);
     assert!(said.stderr.contains("no recovery key was given"), "{}", said.stderr);
-    // The writer key of the repository that is copied from.
+    // The writer key of the source repository.
     let identity = yard.path("one.key");
     let said =
         yard.backup(["copy", &other.location, "--identity", identity.to_str().unwrap()]).expect_code(1);

@@ -1,4 +1,4 @@
-//! Damage in the repository is found, named, and never restored as if it were data.
+//! Damage in the repository is found, reported, and never restored as if it were data.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! Every kind of damage to every kind of object: a check finds and names it, a repair mends what can be mended, the
-//! next backup goes on, and no restore ever brings wrong bytes with exit code 0.
+//! Every kind of damage to every kind of object: a check finds and names it, a repair fixes what it can, the next
+//! backup goes on, and no restore ever returns wrong bytes with exit code 0.
 //!
-//! One repository that holds every kind of object is made once; each case damages a copy of it.
+//! One repository with every kind of object is created once; each case damages a copy of it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// The repository that every case copies.
 struct Base {
     yard: Yard,
-    /// What each snapshot holds, by its id.
+    /// The files of each snapshot, by its id.
     snapshots: Vec<(String, Files)>,
 }
 
@@ -42,7 +42,7 @@ impl Base {
         self.yard.path("source")
     }
 
-    /// Keeps a copy of the repository as it is now.
+    /// Keeps a copy of the present repository.
     fn keep_copy(&self, name: &str) {
         fs::create_dir(self.yard.path(name)).unwrap();
         copy_folder(Path::new(&self.yard.location), &self.yard.path(name));
@@ -52,7 +52,7 @@ impl Base {
         fs::write(self.source().join(name), bytes).unwrap();
     }
 
-    /// A repository with a keeper, a forgotten snapshot, a condemnation, a lost frame that is made up for, and three
+    /// A repository with a keeper, a forgotten snapshot, a condemnation, a lost frame that was replaced, and three
     /// snapshots that count.
     fn make() -> Self {
         let mut base = Self { yard: Yard::in_folder(BINARIES), snapshots: Vec::new() };
@@ -111,7 +111,7 @@ enum Harm {
 impl Harm {
     const ALL: [Self; 5] = [Self::Flip, Self::Cut, Self::Grow, Self::Swap, Self::Delete];
 
-    /// Damages `path`; `other` is another object of its kind. `false` where there is none to swap with.
+    /// Damages `path`; `other` is another object of its kind. Returns `false` if there is none to swap with.
     fn on(self, path: &Path, other: Option<&PathBuf>) -> bool {
         let mut bytes = fs::read(path).unwrap();
         match self {
@@ -137,12 +137,12 @@ impl Harm {
     }
 }
 
-/// What is to become of the repository after a repair with every key and the next backup.
+/// The expected state of the repository after a repair with every key and the next backup.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
     /// No damage is left, and every snapshot restores whole.
     Whole,
-    /// Whether it is mended depends on which object it was; nothing wrong comes back in any case.
+    /// Whether it is repaired depends on which object it was; in no case does a restore return anything wrong.
     Told,
 }
 
@@ -150,7 +150,8 @@ fn no_panic(said: &Said, case: &str) {
     assert!(said.code.is_some_and(|code| code <= 3) && !said.stderr.contains("internal"), "{case}: {said:?}");
 }
 
-/// Restores a snapshot. With exit code 0 everything must be right, and with any other whatever is there must be.
+/// Restores a snapshot. With exit code 0 everything must be there and right; with any other, whatever is there must be
+/// right.
 fn restore_right(yard: &Yard, name: &str, files: &Files, case: &str) -> bool {
     let target = yard.path("target");
     let _ = fs::remove_dir_all(&target);
@@ -171,7 +172,7 @@ fn restore_right(yard: &Yard, name: &str, files: &Files, case: &str) -> bool {
     said.code == Some(0)
 }
 
-/// An object that may be damaged.
+/// An object to damage.
 struct Object<'a> {
     path: &'a Path,
     key: &'a Path,
@@ -179,7 +180,7 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// Whether it was there when a copy was kept.
+    /// Whether it existed when a copy was kept.
     fn was_in(&self, copy: &str) -> bool {
         self.yard.path(copy).join(self.key).exists()
     }
@@ -194,7 +195,7 @@ fn is_countersignature(object: &Object<'_>) -> bool {
     is_signature(object.path)
 }
 
-/// Damages one object in each way and follows what comes of it.
+/// Damages one object in each way and checks the consequences.
 fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen_when_deleted: bool) {
     let base = Base::get();
     for (number, harm) in Harm::ALL.into_iter().enumerate() {
@@ -213,7 +214,7 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
         let key = path.strip_prefix(&yard.location).unwrap().to_str().unwrap();
         let case = format!("{harm:?} of {key}");
 
-        // Before anything is mended.
+        // Before the repair.
         let said = yard.backup(["check", "--read-data"]);
         no_panic(&said, &case);
         if harm != Harm::Delete || is_seen_when_deleted {
@@ -223,7 +224,7 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
             let start = name.split_once('-').map_or(name, |(recipient, _)| recipient);
             let is_named = told.contains(key) || (told.contains(start) && told.contains(folder));
             let is_named = is_named || (harm == Harm::Delete && told.contains(folder));
-            // A roster is told from the one after it, which names its hash.
+            // A roster is identified by the next one, which contains its hash.
             let is_named = is_named || (folder == "roster" && told.contains("roster/"));
             assert!(is_named || told.contains("has seen roster"), "{case} is not named\n{told}");
         }
@@ -231,7 +232,7 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
             restore_right(&yard, id, files, &case);
         }
 
-        // Each key does its part: a recovery key whose own copies are damaged leaves it to the other one.
+        // Each key does its part: if a recovery key's own copies are damaged, the other one must do it.
         let (one, two) = (yard.path("one.key"), yard.path("two.key"));
         let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
         no_panic(&yard.backup(["repair", "--identity", one]), &case);
@@ -239,7 +240,7 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
         no_panic(&yard.backup(["repair"]), &case);
         no_panic(&yard.backup(["repair", "--identity", one]), &case);
         let source = yard.path("source");
-        // What the first snapshots held and the last one does not still exists.
+        // The files that only the first snapshots hold still exist.
         fs::write(source.join("before"), b"small").unwrap();
         let said = yard.backup(["run", "--path", source.to_str().unwrap()]);
         no_panic(&said, &case);
@@ -252,10 +253,10 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
         no_panic(&checked, &case);
         if then == Then::Whole {
             assert!(latest.is_some(), "{case}: the next backup fails\n{}", said.stderr);
-            assert_eq!(checked.code, Some(0), "{case} is not mended\n{}", checked.stdout);
+            assert_eq!(checked.code, Some(0), "{case} is not repaired\n{}", checked.stdout);
             assert!(whole, "{case}: a snapshot does not restore whole after a repair and a backup");
         }
-        // What a repair left, a second one leaves as it is.
+        // A second repair changes nothing.
         let again = yard.backup(["repair", "--identity", one]);
         assert!(
             !again.stdout.contains("done: "),
@@ -306,13 +307,13 @@ fn of_packs_of_files() {
     follow("packs", is_large, Then::Whole, true);
 }
 
-/// An older list of files is not made again by a backup of newer ones.
+/// A backup of newer files does not create an older list of files again.
 #[test]
 fn of_packs_of_lists() {
     follow("packs", |object| !is_large(object), Then::Told, false);
 }
 
-/// What a lost frame held is told by the contents object that lists it, and by nothing else.
+/// Only the contents object that lists a lost frame shows what it held.
 #[test]
 fn of_contents() {
     follow("contents", |object| object.was_in("early") || !object.was_in("second"), Then::Whole, false);
@@ -379,7 +380,7 @@ fn an_older_state_is_whole_to_who_sees_it_first() {
     fs::rename(yard.path("early"), &yard.location).unwrap();
     fs::remove_dir_all(yard.path("state")).unwrap();
     yard.backup(["check", "--read-data"]).expect_code(0);
-    // The cache is of a newer state; a run reads again and commits what is right.
+    // The cache is newer than the repository; a run reads files again and commits the right content.
     yard.backup(["run", "--path", yard.path("source").to_str().unwrap()]).expect_code(0);
     assert!(restore_right(&yard, "latest", &files_of(&yard.path("source")), "a run after a rollback"));
     yard.backup(["check", "--read-data"]).expect_code(0);

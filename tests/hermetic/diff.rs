@@ -1,4 +1,4 @@
-//! Folders, files and parts beside a snapshot.
+//! Compares folders, files and parts with a snapshot.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -12,7 +12,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The lines of a comparison but for the last, which counts them.
+/// The lines of a comparison without the last, which counts them.
 fn differences(yard: &Yard, args: &[&str]) -> Vec<String> {
     let said = yard.restore([&["diff"], args].concat());
     let lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
@@ -21,7 +21,7 @@ fn differences(yard: &Yard, args: &[&str]) -> Vec<String> {
     lines.to_vec()
 }
 
-/// A tree with two folders, and files in them of which one is a program with the rights of its owner.
+/// A tree with two folders of files, one of which is a set-user-ID program.
 fn with_snapshot() -> Yard {
     let yard = Yard::in_folder(BINARIES);
     let source = yard.path("source");
@@ -31,7 +31,7 @@ fn with_snapshot() -> Yard {
         fs::write(source.join(name), name).unwrap();
     }
     fs::hard_link(source.join("a/first"), source.join("b/linked")).unwrap();
-    // Not everybody may give files away.
+    // Not every user may give files away.
     let _ = chown(source.join("a/first"), Some(12345), Some(12345));
     set_mode(&source.join("a/first"), 0o4755);
     yard.snapshot(&source).expect_code(0);
@@ -48,7 +48,7 @@ fn owners_and_what_a_restore_without_them_leaves_out_need_not_be_compared() {
     let aspects = if is_given_away { "mode, owner" } else { "mode" };
     assert_eq!(differences(&yard, &["latest", target])[0], format!("changed    a/first ({aspects})"));
     assert!(differences(&yard, &["latest", target, "--no-owner"]).is_empty());
-    // Rights that nobody gave are no part of that, and neither is anything else.
+    // Rights that were not in the snapshot still count as differences, and so does everything else.
     set_mode(&to.join("b/other"), 0o6644);
     set_mode(&to.join("a/first"), 0o711);
     fs::write(to.join("a/deep/second"), "another").unwrap();
@@ -67,7 +67,7 @@ fn a_part_is_compared_with_what_is_named() {
         ("latest:source/a", "a"),
         ("latest:source/b", "b"),
         ("latest:source/a/deep", "a/deep"),
-        // A file beside a file, whatever that one is called, and beside the one of its name in a folder.
+        // A file compared with a file, whatever that is called, and with the one of its name in a folder.
         ("latest:source/a/deep/second", "a/deep/second"),
         ("latest:source/a/first", "b/linked"),
         ("latest:source/b/linked", "b"),
@@ -75,7 +75,7 @@ fn a_part_is_compared_with_what_is_named() {
     ] {
         assert_eq!(differences(&yard, &[part, &at(target)]), [""; 0], "{part}");
     }
-    // What `path` restores is what `diff` compares.
+    // `diff` compares what `path` restores.
     let to = yard.path("to").display().to_string();
     yard.restore(["path", "latest:source/b/other", "--to", &to]).expect_code(0);
     assert_eq!(differences(&yard, &["latest:source/b/other", &to]), [""; 0]);

@@ -1,4 +1,4 @@
-//! `doctor`: what it looks at, and what its exit code says.
+//! `doctor`: its checks, and its exit code.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -33,7 +33,7 @@ fn with_snapshot() -> Yard {
 #[test]
 fn a_snapshot_that_is_too_old_is_wrong() {
     let yard = Yard::in_folder(BINARIES);
-    // An engine that is named and does not answer leaves the answer open; all else is well.
+    // If an engine is named and does not answer, the result is undetermined; everything else is well.
     let said = doctor(&yard, &[]).expect_code(3);
     assert_eq!((state(&said, "freshness"), state(&said, "engine")), ("ok".to_owned(), "unknown".to_owned()));
     let said = doctor(&yard, &["--max-age", "0s"]).expect_code(1);
@@ -49,7 +49,7 @@ fn a_snapshot_that_is_too_old_is_wrong() {
         assert_eq!(state(&said, "freshness"), "wrong", "{said:?}");
         assert!(said.stdout.contains("the newest snapshot of "), "{said:?}");
     }
-    // A removed host is missed by nobody.
+    // A removed host is not missed.
     let identity = yard.path("one.key").display().to_string();
     let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
     let writer = list["writers"][0]["id"].as_str().unwrap();
@@ -84,7 +84,7 @@ fn a_repository_that_is_not_there_is_wrong_and_one_out_of_reach_is_not_known() {
     assert!(said.stdout.contains("nothing accepts connections there"), "{said:?}");
 }
 
-/// The newest snapshot of one job hides that another job fails, unless doctor is told which one is meant.
+/// The newest snapshot of one job hides that another job fails, unless doctor is told which job to check.
 #[test]
 fn each_job_has_a_line_of_its_own() {
     let yard = Yard::in_folder(BINARIES);
@@ -142,7 +142,7 @@ fn what_a_repair_marked_as_lost_is_wrong_until_it_is_stored_again() {
     yard.snapshot(&yard.path("source")).expect_code(0);
     let said = doctor(&yard, &[]).expect_code(3);
     assert!(state(&said, "damage") == "ok" && said.stdout.contains("stored again"), "{said:?}");
-    // A mark that cannot be read may say anything.
+    // An unreadable mark could contain anything.
     let mark = yard.objects("lost").pop().unwrap();
     fs::write(mark, "x").unwrap();
     assert_eq!(state(&doctor(&yard, &[]).expect_code(1), "damage"), "wrong");

@@ -1,4 +1,4 @@
-//! Documents for other programs: every verb prints one that its schema describes, and no schema is of nothing.
+//! Documents for other programs: every verb prints one that matches its schema, and every schema belongs to a document.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::BINARIES;
 const SIGN: &str = env!("CARGO_BIN_EXE_tested-sign");
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 
-/// What is called, one after the other, and the document that it prints. `ROOT` is the repository's id, `WRITER` its host.
+/// The calls, one after the other, and the document that each prints. `ROOT` is the repository's id, `WRITER` its host.
 const CALLS: &[(&str, &str, &str)] = &[
     (BINARIES.backup, "init --recovery-key one.key --recovery-key two.key --writer-key writer.key", "init"),
     (BINARIES.backup, "run --path source", "run"),
@@ -51,7 +51,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     (BINARIES.restore, "path latest --to target --identity one.key", "restore"),
     (BINARIES.restore, "diff latest target --identity one.key", "diff"),
     (BINARIES.restore, "diff latest elsewhere --identity one.key", "diff"),
-    // Without an engine there is no volume to restore to, and nothing to clear away.
+    // Without an engine, no volume can be restored, and nothing can be cleared away.
     (BINARIES.restore, "volume latest shop --identity one.key", "error"),
     (BINARIES.restore, "gc", "error"),
     (BINARIES.restore, "rehearse latest --identity one.key --scratch-dir scratch", "drill"),
@@ -75,10 +75,10 @@ const CALLS: &[(&str, &str, &str)] = &[
     (BINARIES.backup, "key remove WRITER --identity one.key", "key-removed"),
 ];
 
-/// Verbs that print pages or data, and those of this house alone.
+/// Verbs that print pages or data, and internal ones.
 const NO_DOCUMENT: [&str; 4] = ["completions", "man", "help", "dump"];
 
-/// Documents that stand on standard error only, and those that only an engine brings about.
+/// Documents that appear only on standard error, or only with an engine.
 const ELSEWHERE: [&str; 3] = ["lifeboat.progress/v1", "lifeboat.message/v1", "lifeboat.gc/v1"];
 
 fn call(yard: &Yard, program: &str, line: &str, form: &[&str]) -> Said {
@@ -120,7 +120,7 @@ fn every_verb_prints_the_document_that_its_schema_describes() {
     assert!(missed.is_empty(), "nothing prints {missed:?}");
 }
 
-/// A verb that is new belongs among the calls above.
+/// A new verb must be added to the calls above.
 #[test]
 fn no_verb_is_left_out() {
     let mut called: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What people are told when something is wrong: the words and the exit code, each kept as a snapshot.
+//! Error messages and exit codes, each kept as a snapshot.
 
 use std::fs;
 use std::path::Path;
@@ -9,15 +9,16 @@ use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 
-/// The exit code and standard error, without what differs from run to run.
+/// The exit code and standard error, without what differs between runs.
 fn told(yard: &Yard, said: &Said) -> String {
     format!("exit code {:?}\n{}", said.code, yard.plain(&said.stderr))
 }
 
-/// The same with standard output, where a verb reports what it did all the same.
+/// The same with standard output, if a verb reports what it did despite the error.
 fn told_in_full(yard: &Yard, said: &Said) -> String {
     let in_full = format!("{}\nstandard output:\n{}", told(yard, said), yard.plain(&said.stdout));
-    // The last line says how long it took; where a pack's first frame lies depends on the length of a sealed key.
+    // The last line contains the elapsed time; the position of a pack's first frame depends on the length of a sealed
+    // key.
     let lines = in_full.lines().filter(|line| !line.starts_with("restored from"));
     let lines = lines.map(|line| match line.split_once("the frame at byte ") {
         Some((before, after)) => {
@@ -28,7 +29,7 @@ fn told_in_full(yard: &Yard, said: &Said) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A repository with one snapshot of one file, restored after `damage` was done to every object below `folder`.
+/// A repository with one snapshot of one file, restored after `damage` to every object below `folder`.
 fn restored_after(folder: &str, damage: impl Fn(&Path)) -> String {
     let yard = Yard::in_folder(BINARIES);
     let source = yard.path("source");
@@ -52,7 +53,7 @@ fn remove(path: &Path) {
     fs::remove_file(path).unwrap();
 }
 
-/// Flips a bit of every byte but the first and last few, by which a pack is known.
+/// Flips a bit of every byte except the first and last few, which identify a pack.
 fn corrupt(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let inner = 5..bytes.len() - 4;
@@ -117,7 +118,7 @@ fn a_missing_run_is_made_up_for_by_its_packs() {
 fn a_forged_manifest_is_named() {
     insta::assert_snapshot!(restored_after("snapshots", |path| {
         let text = fs::read_to_string(path).unwrap();
-        // One letter of the payload in base64: still an envelope, of something else.
+        // Change one letter of the payload in base64: this is still an envelope, but of something else.
         let at = text.find("\"payload\":\"").unwrap() + 40;
         let other = if &text[at..=at] == "A" { "B" } else { "A" };
         fs::write(path, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
@@ -236,7 +237,7 @@ fn missing_credentials_are_said_within_ten_seconds_where_a_cloud_might_have_some
     let yard = Yard::in_folder(BINARIES);
     let mut command = yard.backup_command(["list", "-r", "s3://bucket/prefix"]);
     let started = Instant::now();
-    // On a cloud's machines its metadata service is asked first; here nothing answers, or says no.
+    // On a cloud machine its metadata service is asked first; here nothing answers, or it refuses.
     let said = lifeboat_tests::command::run(command.env_remove("AWS_EC2_METADATA_DISABLED"));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(said.code, Some(2), "{said:?}");
@@ -253,7 +254,7 @@ fn s3_that_does_not_answer_is_undetermined() {
     ];
     yard.variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let said = yard.backup(["list", "-r", "s3://bucket/prefix"]);
-    // The client tells how long it tried; only that differs.
+    // The client reports how long it tried; only that differs.
     let text: Vec<_> =
         told(&yard, &said).lines().map(|line| line.split(" in ").next().unwrap().to_owned()).collect();
     insta::assert_snapshot!(text.join("\n"));
@@ -284,7 +285,7 @@ fn json_failures_are_one_document() {
     assert_eq!(document["exit_code"], 2);
 }
 
-/// A report that nobody can read is none, whatever the command did; a reader that went away is its own affair.
+/// A report that cannot be written is a failure, whatever the command did; a reader that went away is not.
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
     let yard = Yard::in_folder(BINARIES);
@@ -322,7 +323,7 @@ fn an_init_that_fails_leaves_nothing_that_was_not_there() {
         let repository = home.join(repository);
         let repository = repository.to_str().unwrap();
         for wrong in [
-            // One recovery key alone; a key file that cannot be written; a recipient that is none.
+            // A single recovery key; a key file that cannot be written; an invalid recipient.
             &["--recovery-key", one, "--writer-key", writer][..],
             &[&enough[..], &["/proc/self/writer.key"]].concat(),
             &[&enough[..], &[writer, "--recipient", "age1none"]].concat(),
@@ -333,7 +334,7 @@ fn an_init_that_fails_leaves_nothing_that_was_not_there() {
             assert_eq!(fs::read_dir(home.join("empty")).unwrap().count(), 0, "{repository} {wrong:?}");
         }
     }
-    // A file on the way: what was made before it was met goes.
+    // A file is in the way: what was created before that is removed.
     fs::write(home.join("empty/file"), "x").unwrap();
     let below = home.join("empty/file/repository");
     yard.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(2);

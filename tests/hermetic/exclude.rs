@@ -1,4 +1,4 @@
-//! What a run is told to leave out, and what it then says and brings back.
+//! Excludes: what a run leaves out, reports and restores.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -96,10 +96,10 @@ fn a_malformed_pattern_is_named_before_anything_is_stored() {
 #[test]
 fn other_file_systems_stay_empty_folders() {
     let yard = Yard::in_folder(BINARIES);
-    // Every Linux has its terminals on a file system of their own.
+    // On every Linux system, terminals are on a file system of their own.
     let dev = Path::new("/dev");
     let pts = fs::metadata("/dev/pts").expect("/dev/pts is there");
-    assert_ne!(pts.dev(), fs::metadata(dev).unwrap().dev(), "/dev/pts is no mount point here");
+    assert_ne!(pts.dev(), fs::metadata(dev).unwrap().dev(), "/dev/pts is not a mount point here");
     let said = run(&yard, dev, &["--one-file-system", "--json"]).expect_code(0);
     let document: Value = serde_json::from_str(&said.stdout).unwrap();
     assert!(document["left_out"]["mount_points"].as_u64().unwrap() >= 1, "{document}");

@@ -1,4 +1,4 @@
-//! Forgetting by rules and by name, the retention floor, and prune, through the programs and on the file system's clock.
+//! Forgetting by rules and by id, the retention floor, and prune, through the programs and by the file system's clock.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::BINARIES;
 
-/// What three forgotten snapshots of four free at the least, in bytes: one of them may share a frame with the newest.
+/// The least that three forgotten snapshots of four free, in bytes: one of them may share a frame with the newest.
 const FREED: u64 = 2_000_000;
 
-/// A repository with a keeper and four snapshots, whose ids are given oldest first.
+/// A repository with a keeper and four snapshots. The ids are returned oldest first.
 fn yard() -> (Yard, Vec<String>) {
     let yard = Yard::in_folder(BINARIES);
     yard.add_keeper();
@@ -147,7 +147,7 @@ fn a_new_repository_keeps_for_two_weeks_what_a_stolen_key_asks_to_forget() {
     yard.as_keeper(["forget", ids[0].as_str()]).expect_code(1);
     yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
     assert_eq!(listed(&yard), ids);
-    // What is not given stays as it is, and nothing given is a mistake.
+    // Options that are not given keep their values, and giving none is a mistake.
     yard.backup(["key", "floor", "--snapshots", "2"].into_iter().chain(identity)).expect_code(0);
     assert_eq!(floor(), (14, 2));
     yard.backup(["key", "floor"].into_iter().chain(identity)).expect_code(2);

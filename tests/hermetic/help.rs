@@ -6,14 +6,14 @@ use lifeboat_tests::command::{lifeboat, run};
 
 use crate::command_line::PROGRAMS;
 
-/// Every verb of a program with its help, verbs of verbs too, laid out for `columns`.
+/// Every verb of a program with its help, including nested verbs, laid out for `columns`.
 fn pages(program: &str, columns: &str) -> Vec<(String, String)> {
     let home = tempfile::tempdir().unwrap();
     let mut pages = Vec::new();
     let mut waiting = vec![Vec::new()];
     while let Some(verbs) = waiting.pop() {
         let args = verbs.iter().map(String::as_str).chain(["--help"]);
-        // None of the three is a terminal, whoever runs the tests.
+        // None of the three is a terminal, no matter how the tests are run.
         let mut command = lifeboat(program, home.path(), args);
         let help = run(command.env("COLUMNS", columns).stdin(Stdio::null())).expect_code(0).stdout;
         let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -63,7 +63,7 @@ fn help_fits_the_terminal_and_keeps_the_lines_of_examples() {
         }
         assert!(widest > width - 5, "no line at {columns} is longer than {widest}");
     }
-    // An example has the same lines whatever the width.
+    // An example has the same lines at any width.
     for (name, program) in PROGRAMS {
         let lines = |columns| -> Vec<Vec<String>> {
             let pages = pages(program, columns);
@@ -74,13 +74,13 @@ fn help_fits_the_terminal_and_keeps_the_lines_of_examples() {
     }
 }
 
-/// The indented lines below the headings that come after the options: examples, and what to start with.
+/// The indented lines below the headings after the options: examples, and first steps.
 fn example_lines(help: &str) -> Vec<&str> {
     let is_heading = |line: &&str| !line.starts_with("Example") && !line.starts_with("Start here:");
     help.lines().skip_while(is_heading).skip(1).filter(|line| line.starts_with("  ")).collect()
 }
 
-/// A terminal's own width comes first.
+/// A terminal's own width takes precedence.
 #[test]
 fn help_is_as_wide_as_the_terminal() {
     let (_, program) = PROGRAMS[0];

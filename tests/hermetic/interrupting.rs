@@ -1,4 +1,4 @@
-//! A first interrupt ends what waits for somebody else.
+//! The first interrupt ends a command that is waiting for somebody else.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const SIGN: &str = env!("CARGO_BIN_EXE_tested-sign");
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 
-/// Files that a command reads before it speaks to anybody: `PIPE` is one that nobody writes to.
+/// Commands that read files first: `PIPE` is one without a writer.
 const WAITING: &[(&str, &[&str])] = &[
     (VERIFY, &["blob", "PIPE", "--bundle", "none.json", "--key", "release.pub"]),
     (VERIFY, &["blob", "release.pub", "--bundle", "PIPE", "--key", "release.pub"]),
@@ -38,7 +38,7 @@ fn a_file_that_nobody_writes_to_is_waited_for_until_the_first_interrupt() {
         let mut command = lifeboat(binary, folder.path(), *args);
         command.current_dir(folder.path()).env("COSIGN_PASSWORD", "correct horse");
         let waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // The other end can be opened at once when the program has opened its own, and not before.
+        // The other end can be opened once the program has opened its own, and not before.
         let began = Instant::now();
         let other_end: File = loop {
             let opened = File::options()

@@ -1,4 +1,4 @@
-//! Tests that need nothing but the file system.
+//! Tests that need only the file system.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

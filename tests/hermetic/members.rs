@@ -1,4 +1,4 @@
-//! `key`: what is shown of each key, what is asked before one goes, and new recovery keys.
+//! `key`: what it shows about each key, what it asks before it removes one, and new recovery keys.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn nothing_is_removed_before_somebody_says_that_it_is_meant() {
     assert!(said.code == Some(0) && said.stdout.contains("removed writer"), "{said:?}");
     assert_eq!(listed(&yard)["writers"][0]["is_removed"], true);
 
-    // What it advises about recovery keys are flags and verbs that there are.
+    // The advice about recovery keys uses existing flags and verbs.
     let said = key(&yard, &["remove", "--yes", &recipient]).expect_code(2).stderr;
     assert!(said.contains("left with 1 recovery key") && said.contains("key add recovery FILE"), "{said}");
     assert!(said.contains("--single-recipient") && !said.contains("--recovery-key"), "{said}");
@@ -78,12 +78,12 @@ fn a_recovery_key_that_is_made_later_reads_everything() {
     assert_eq!(listed(&yard)["recipients"].as_array().unwrap().len(), 3);
     let target = yard.path("target").display().to_string();
     let mut restore = yard.restore_command(["path", "latest", "--to", &target, "--identity", &third]);
-    // It says where the repository lies, as the first ones do.
+    // It contains the repository's address, like the first ones.
     run(restore.env_remove("LIFEBOAT_REPOSITORY").current_dir("/")).expect_code(0);
     let one = listed(&yard)["recipients"][0]["id"].as_str().unwrap().to_owned();
     let mut remove = yard.backup_command(["key", "remove", "--yes", &one, "--identity", &third]);
     run(remove.env_remove("LIFEBOAT_WRITER_KEY")).expect_code(0);
-    // A file is never overwritten, and what cannot be written adds nobody.
+    // A file is never overwritten, and if it cannot be written, nobody is added.
     key(&yard, &["add", "recovery", yard.path("two.key").to_str().unwrap()]).expect_code(2);
     let mut add = command(&yard, &["add", "recovery", yard.path("no/such/folder.key").to_str().unwrap()]);
     assert_ne!(run(add.env("LIFEBOAT_IDENTITY", &third)).code, Some(0));
@@ -136,7 +136,7 @@ fn a_key_that_is_always_refused_is_not_offered_and_an_empty_tag_is_refused() {
     let yard = with_snapshot();
     let help = yard.backup(["prune", "--help"]).expect_code(0).stdout;
     assert!(help.contains("--keeper-key") && !help.contains("--writer-key"), "{help}");
-    // Whoever tries is told why.
+    // The error explains why.
     let said = yard.backup(["prune"]).expect_code(2).stderr;
     assert!(said.contains("a writer key") && said.contains("--keeper-key"), "{said}");
     let source = yard.path("source").display().to_string();

@@ -1,4 +1,4 @@
-//! Names that no keyboard has: what `find` and `ls` print is what `dump`, `ls`, `path` and `--exclude` take, and so are the
+//! Names that no keyboard has: `dump`, `ls`, `path` and `--exclude` accept what `find` and `ls` print, and also the
 //! names' own bytes.
 
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use lifeboat_tests::repository::Yard;
 
 use crate::BINARIES;
 
-/// Names, each as its bytes and as it is printed.
+/// Names as bytes, and as printed.
 const NAMES: [(&[u8], &str); 7] = [
     (b"\xff\xfe", r"\xff\xfe"),
     (b"line\nend", r"line\x0aend"),
@@ -91,7 +91,7 @@ fn what_is_printed_is_left_out_and_found_and_so_are_the_bytes() {
         run(&mut command).expect_code(0).json()["found"].as_u64().unwrap()
     };
     for (bytes, text) in NAMES {
-        // In a pattern a backslash makes the next character ordinary, also another one.
+        // In a pattern a backslash makes any next character ordinary.
         let raw: Vec<u8> =
             bytes.iter().flat_map(|b| if *b == b'\\' { vec![b'\\'; 2] } else { vec![*b] }).collect();
         for pattern in [OsStr::new(text), OsStr::from_bytes(&raw)] {
@@ -136,15 +136,15 @@ fn lies_in(name: &OsStr, shown: &str) {
     let said = with(yard.backup_command(["run", "--json", "--path", source.to_str().unwrap()]), &folder);
     let location = said.expect_code(0).json()["location"].as_str().unwrap().to_owned();
     assert!(location.starts_with("file:///") && location.ends_with(shown), "{location}");
-    // What is shown is taken, and nobody else looks in.
+    // The displayed location is accepted, and other users cannot look inside.
     let mut list = yard.restore_command(["list", "-r", &location]);
     run(list.env_remove("LIFEBOAT_REPOSITORY")).expect_code(0);
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o700);
     assert_eq!(with(yard.restore_command(["dump", "latest", "file"]), &folder).expect_code(0).stdout, "kept");
-    // The key file says where it lies.
+    // The key file contains the location.
     let mut command = yard.restore_command(["dump", "latest", "file"]);
     assert_eq!(run(command.env_remove("LIFEBOAT_REPOSITORY")).expect_code(0).stdout, "kept");
-    // It is kept empty where it lies in what is captured.
+    // The repository is captured as an empty folder if it is inside what is captured.
     let home = folder.parent().unwrap();
     let said = with(yard.backup_command(["run", "--json", "--path", home.to_str().unwrap()]), &folder);
     assert!(

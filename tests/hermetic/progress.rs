@@ -1,4 +1,4 @@
-//! Progress for programs: JSON lines on standard error, and nothing else there.
+//! Progress for programs: JSON lines on standard error, and nothing else.
 
 use std::fs;
 use std::io::Write as _;
@@ -38,7 +38,7 @@ fn every_phase_is_told_from_its_beginning_to_its_end() {
             (&json!(0), &json!(false), &json!("bytes"))
         );
         assert_eq!(last["ended"], true, "{last}");
-        // No phase begins before the one before has ended.
+        // A phase starts only after the previous one has ended.
         let ends: Vec<bool> = progress.iter().map(|line| line["ended"] == true).collect();
         assert_eq!(ends.iter().filter(|ended| **ended).count() * 2, ends.len(), "{progress:#?}");
         assert_eq!(ends.last(), Some(&true), "{progress:#?}");
@@ -78,13 +78,13 @@ fn errors_and_warnings_are_lines_too() {
     let lines = said.json_lines();
     let [failure] = of(&lines, "lifeboat.error/v1")[..] else { panic!("{lines:#?}") };
     assert_eq!((&failure["kind"], &failure["exit_code"]), (&json!("usage"), &json!(2)));
-    // The call cannot be understood.
+    // A usage error.
     for args in [["--progress", "json", "no-such-verb"], ["--progress=json", "list", "--no-such-flag"]] {
         let lines = yard.backup(args).expect_code(2).json_lines();
         assert_eq!(of(&lines, "lifeboat.error/v1").len(), 1, "{lines:#?}");
         assert_eq!(lines.len(), 1, "{lines:#?}");
     }
-    // Something is worth a warning.
+    // A warning.
     let said = yard.backup(["list", "--progress", "json", "--state-dir", "/proc/self/no-such-folder"]);
     let lines = said.expect_code(0).json_lines();
     let [warning] = of(&lines, "lifeboat.message/v1")[..] else { panic!("{lines:#?}") };

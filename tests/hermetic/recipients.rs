@@ -1,4 +1,5 @@
-//! Who can recover: every kind of recipient by itself, what `init` says of each, and identities that name no repository.
+//! Who can recover: every kind of recipient by itself, what `init` says about each, and identities that name no
+//! repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +20,7 @@ const HYBRID_KEY: &str = include_str!("../../common/vault/src/keys/golden/hybrid
 const LOCKED_HYBRID_KEY: &str = include_str!("../../common/vault/src/keys/golden/locked-identity.age");
 const PASSPHRASE: &str = "correct horse";
 
-/// A repository with a recovery key that `init` made and `recipients`, and a snapshot of one file in it.
+/// A repository with `init`'s recovery key and `recipients`, and a snapshot of one file in it.
 struct Shared {
     yard: Yard,
     init: Value,
@@ -245,7 +246,7 @@ fn passphrases_that_differ_when_typed_again_make_nothing() {
 fn a_recipient_that_is_named_twice_or_cannot_be_used_makes_nothing() {
     let bare = SSH_PUBLIC.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let secret = HYBRID_KEY.lines().find(|line| line.starts_with("AGE-")).unwrap();
-    // A recipient of a plugin that nobody has; its checksum is right.
+    // A recipient for a plugin that does not exist, with a valid checksum.
     let plugin = "age1nosuch1qcrqvpsxqcrqvpsxqcrqvpsxqcrqvpsxanwtlj";
     for (recipients, words) in [
         (&[SSH_PUBLIC.trim(), &bare][..], "named twice"),

@@ -1,4 +1,4 @@
-//! The recovery sheet, followed to the letter on a bare machine, and what a restore says of the rest of its snapshot.
+//! The recovery sheet, followed literally on a bare machine, and what a restore says about the rest of its snapshot.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn folder(yard: &Yard, name: &str, content: &str) -> String {
     path.display().to_string()
 }
 
-/// Stores a snapshot as a host with an engine does: of these streams, each a folder with one file.
+/// Stores a snapshot the way a host with an engine does: of these streams, each a folder with one file.
 async fn store(yard: &Yard, host: &str, streams: &[(StreamKind, &str)]) {
     let key = Arc::new(WriterKey::read(&yard.path("writer.key")).unwrap());
     let location = Location::parse(&yard.location).unwrap();
@@ -104,7 +104,7 @@ async fn the_sheet_followed_to_the_letter_brings_everything_back() {
     take(&[&home, &etc], "$(mail)", &[]);
     piped(&yard, "shop.sql", "an older dump");
     piped(&yard, "shop.sql", "a dump");
-    // A snapshot of one volume that is newer than the one of both.
+    // A snapshot of one volume, newer than the one of both.
     store(&yard, "web 1", &[(StreamKind::Volume, "shop_db")]).await;
 
     let page = sheet(&yard);
@@ -132,7 +132,7 @@ async fn the_sheet_followed_to_the_letter_brings_everything_back() {
         );
     }
 
-    // The printed page holds for the snapshots that come after it.
+    // The printed page also works for later snapshots.
     folder(&yard, "etc", "newer settings");
     take(&[&etc], "web 1", &["--tag", "settings"]);
     piped(&yard, "shop.sql", "a newer dump");
@@ -161,14 +161,15 @@ fn the_sheet_has_an_id_where_no_tag_tells_folders_apart_and_is_made_without_snap
     for name in ["one", "two"] {
         assert_eq!(fs::read_to_string(host.join(name).join("file")).unwrap(), name);
     }
-    // A writer key knows no paths of folders; what it makes says so.
+    // A writer key does not know the paths of folders, and its sheet says so.
     let page = yard.path("of-writer.html");
     yard.backup(["key", "sheet", page.to_str().unwrap()]).expect_code(0);
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("not made with a recovery key") && page.contains("latest --kind path"), "{page}");
 }
 
-/// A folder called as its kind is, one called as an option is written, a volume and standard input of one name.
+/// A folder with the name of its kind, one with a name like an option, and a volume and standard input with the same
+/// name.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sheet_tells_apart_what_has_one_name() {
     let yard = Yard::in_folder(BINARIES);
@@ -204,7 +205,7 @@ fn the_address_comes_from_the_recovery_key_where_none_is_given() {
     assert_eq!(said.stdout, "content");
     let said = without(yard.backup_command(["list"])).expect_code(2);
     assert!(said.stderr.contains("no repository was named") && said.stderr.contains("-r REPO"), "{said:?}");
-    // What is given wins.
+    // An explicit location takes precedence.
     let elsewhere = yard.path("elsewhere").display().to_string();
     let said = without(yard.restore_command(["list", "-r", &elsewhere])).expect_code(2);
     assert!(said.stderr.contains("elsewhere"), "{said:?}");

@@ -1,5 +1,5 @@
-//! The release step among stand-ins for the programs that it calls: what it refuses, what it hands to whom, and that no
-//! failure passes.
+//! The release step with stand-ins for the programs that it calls: what it refuses, what it passes to which program,
+//! and that no failure goes unnoticed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,8 +19,7 @@ fn digest(of: char) -> String {
     format!("sha256:{}", of.to_string().repeat(64))
 }
 
-/// What every stand-in begins with: it writes down how it was called and what is in its environment, and fails if it is
-/// the call that is to fail.
+/// The start of every stand-in: it records its arguments and environment, and fails if it is the call that should fail.
 const PROLOGUE: &str = r#"#!/bin/sh
 name=${0##*/}
 echo "$name $*" >>"$STANDINS/calls"
@@ -144,7 +143,7 @@ fn what_was_built_is_signed_and_announced() {
     let verified = desk.calls("lifeboat-verify");
     assert_eq!(verified.len(), 3);
     assert!(verified[0].contains(&format!("{REFERENCE}@{}", digest('b'))), "{verified:?}");
-    // Of the commit that is checked out, by whatever name of it.
+    // The commit that is checked out, by any of its names.
     let commit = desk.git(&["rev-parse", "HEAD"]);
     desk.release(REFERENCE, &[("RELEASE_COMMIT", &commit), ("RELEASE_REF", "refs/heads/main")])
         .expect_code(0);
@@ -177,7 +176,7 @@ fn a_tree_that_is_not_the_commit_is_refused() {
     assert_eq!(desk.calls("docker"), [""; 0]);
     desk.git(&["checkout", "--quiet", "Dockerfile"]);
     desk.release(REFERENCE, &[]).expect_code(0);
-    // Another tree than the one that git is pointed to.
+    // A different tree from the one that git is pointed to.
     fs::write(desk.path("tree/new"), "untracked").unwrap();
     let other = Desk::new();
     let elsewhere = other.path("tree/.git").display().to_string();
@@ -218,7 +217,7 @@ fn a_ref_or_a_commit_that_is_not_checked_out_is_refused() {
 #[test]
 fn the_key_goes_to_nothing_that_runs_other_peoples_code() {
     let desk = Desk::new();
-    // Names that the script uses itself, exported by whoever calls it.
+    // Names that the script uses itself, exported by its caller.
     desk.release(REFERENCE, &[("key", "x"), ("passphrase", "y")]).expect_code(0);
     for name in ["docker", "sbom", "git", "lifeboat-verify"] {
         let seen = fs::read_to_string(desk.path(&format!("env.{name}"))).unwrap();
@@ -240,7 +239,7 @@ fn an_image_that_was_not_built_here_is_not_signed() {
     desk.refuses(&[("BUILT", "sha256:zz")], "the builder names no image");
     desk.refuses(&[("PUSHED", &none)], "does not say under which digest");
     desk.refuses(&[("PUSHED", &other[..70])], "does not say under which digest");
-    // The digest of another repository is asked for nowhere.
+    // The digest of another repository is never used.
     desk.release(REFERENCE, &[]).expect_code(0);
     let asked = desk.calls("docker").join("\n");
     assert!(asked.contains(&format!("pull --quiet registry.example/acme/app@{}", digest('b'))), "{asked}");

@@ -1,4 +1,4 @@
-//! What is lost is marked, stored again while it still exists, and then older snapshots restore whole.
+//! Lost data is marked and stored again while it still exists, and then older snapshots restore whole.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::BINARIES;
 
-/// A repository with two snapshots whose files lie in packs of their own. Gives the id of each and the data pack of
+/// A repository with two snapshots whose files are in packs of their own. Returns the id of each and the data pack of
 /// the second.
 fn yard() -> (Yard, PathBuf, Vec<String>, PathBuf) {
     let yard = Yard::in_folder(BINARIES);
@@ -136,7 +136,7 @@ fn the_keys_of_a_group_are_sealed_again_by_its_writer() {
 fn nothing_is_marked_as_lost_while_something_cannot_be_read() {
     let (yard, _, _, pack) = yard();
     fs::remove_file(&pack).unwrap();
-    // A folder in the place of an object cannot be read, and is no damage that anything could be said of.
+    // A folder in place of an object cannot be read, which is not damage that anything could be said about.
     let run = yard.objects("contents").into_iter().next().unwrap();
     fs::remove_file(&run).unwrap();
     fs::create_dir(&run).unwrap();
@@ -144,7 +144,7 @@ fn nothing_is_marked_as_lost_while_something_cannot_be_read() {
     assert!(said.code == Some(1) || said.code == Some(3), "{said:?}");
 }
 
-/// What the text of a repair says of lost files is what other verbs take, and what it advises ends the damage.
+/// Other verbs accept the addresses of lost files in the text of a repair, and following its advice ends the damage.
 #[test]
 fn lost_files_are_named_by_their_addresses_and_the_advice_is_one_that_helps() {
     let (yard, source, _, _) = yard();
@@ -172,7 +172,7 @@ fn lost_files_are_named_by_their_addresses_and_the_advice_is_one_that_helps() {
     let advice = said.lines().last().unwrap();
     assert!(advice.starts_with("The next backup stores again what still exists at its source."), "{said}");
 
-    // It exists no longer, so the other half of the advice counts.
+    // The file no longer exists, so the other half of the advice applies.
     fs::remove_file(&odd).unwrap();
     capture(&yard, &source);
     let said = told(&[], 1);

@@ -90,7 +90,7 @@ fn no_name_of_a_damaged_file_is_left_and_all_are_listed() {
     );
     assert_eq!(report["targets"][0]["items"], 1);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
-    // People are shown the path as it can be given back.
+    // The text shows the path in the form that commands accept.
     let said = yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(1).stdout;
     assert!(said.contains(&format!("\n  {}/a\\xff.db: ", target.display())), "{said}");
 }
@@ -125,7 +125,7 @@ fn a_part_of_a_folder_comes_back_with_what_its_links_lead_to() {
     let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
     assert_eq!(inode("one"), inode("deep/two"));
     assert_eq!(inode("own"), inode("deep/own"));
-    // A file, and another name of one that lies elsewhere.
+    // A file, and another name of a file whose first name is elsewhere.
     for (address, name, content) in
         [("latest:source/b/own", "own", "own"), ("latest:source/b/deep/two", "two", "shared")]
     {
@@ -133,7 +133,7 @@ fn a_part_of_a_folder_comes_back_with_what_its_links_lead_to() {
         assert_eq!(fs::read_to_string(to.join(name)).unwrap(), content);
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
     }
-    // What is not there makes no folder.
+    // A missing item creates no folder.
     let said = restored("latest:source/c", 2);
     assert!(said.stderr.contains("`source/c`") && !to.exists(), "{said:?}");
     restored("latest:path/b", 2);
@@ -151,7 +151,7 @@ fn folders_are_shown_with_their_paths_on_the_host_and_compared_by_them() {
     let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
     let said = yard.backup(["run", "--json", "--path", one, "--path", two]).expect_code(0).json();
     assert_eq!(said["streams"][1]["source"], two);
-    // The other way round: each is still the same folder.
+    // In the opposite order each is still the same folder.
     yard.backup(["run", "--path", two, "--path", one]).expect_code(0);
     let ids = yard.backup(["list", "--json"]).expect_code(0).json();
     let id = |n: usize| ids["snapshots"][n]["id"].as_str().unwrap().to_owned();
@@ -165,7 +165,7 @@ fn folders_are_shown_with_their_paths_on_the_host_and_compared_by_them() {
     );
     let shown = yard.backup(["show", "latest", "--identity", &identity]).expect_code(0).stdout;
     assert!(shown.contains(&format!("from {one}")) && shown.contains(&format!("from {two}")), "{shown}");
-    // Who cannot read the snapshot is told no paths.
+    // A key that cannot read the snapshot sees no paths.
     let shown = yard.backup(["show", "latest"]).expect_code(0).stdout;
     assert!(!shown.contains("from "), "{shown}");
     let listed = yard.restore(["ls", "latest"]).expect_code(0).stdout;
@@ -175,7 +175,7 @@ fn folders_are_shown_with_their_paths_on_the_host_and_compared_by_them() {
     assert_eq!(said["targets"][0]["source"], two);
 }
 
-/// What a snapshot lacks, and what a program may not have any more, is said when it is restored.
+/// A restore reports what the snapshot lacks, and which rights programs have lost.
 #[test]
 fn what_is_missing_and_what_is_left_out_is_told() {
     let yard = Yard::in_folder(BINARIES);

@@ -1,4 +1,4 @@
-//! What is captured comes back as it was.
+//! Captured data is restored as it was.
 
 use std::fs;
 use std::io::Write;
@@ -80,7 +80,7 @@ fn paths_longer_than_the_systems_limit_come_back() {
     let yard = Yard::in_folder(BINARIES);
     let (source, target) = (yard.path("source"), yard.path("target"));
     fs::create_dir(&source).unwrap();
-    // No path of 8,000 bytes can be named whole: the folders are made and entered one by one.
+    // A path of 8,000 bytes cannot be passed as a whole: the folders are created and entered one by one.
     let bottom = tree::go_down(&source, &"d".repeat(200), 40, true);
     tree::write_in(&bottom, "bottom", b"deep");
     yard.snapshot(&source).expect_code(0);
@@ -143,7 +143,7 @@ fn a_run_that_is_killed_leaves_what_was_committed_and_the_next_run_goes_on() {
     let mut command = yard.backup_command(["run", "--stdin", "endless", "--no-progress"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // More than the pipeline holds in memory, so that packs are in the store when the process dies.
+    // More than the pipeline keeps in memory, so that packs are in the store when the process dies.
     let mut noise = vec![0; 1 << 20];
     for megabyte in 0..96_u32 {
         noise.iter_mut().zip(0_u32..).for_each(|(byte, n)| {

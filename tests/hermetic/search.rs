@@ -1,4 +1,4 @@
-//! Looking into many snapshots at once: `find`, `diff` and `stats`.
+//! Searching many snapshots at once: `find`, `diff` and `stats`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use crate::BINARIES;
 
-/// Runs `lifeboat-backup` with a recovery key beside the writer key.
+/// Runs `lifeboat-backup` with a recovery key in addition to the writer key.
 fn reading(yard: &Yard, args: &[&str]) -> Said {
     yard.backup(args.iter().copied().chain(["--identity", yard.path("one.key").to_str().unwrap()]))
 }
 
-/// Captures `source` and gives the snapshot's id.
+/// Captures `source` and returns the snapshot's id.
 fn snapshot(yard: &Yard, source: &Path, flags: &[&str]) -> String {
     let args = ["run", "--json", "--path", source.to_str().unwrap()];
     let said = yard.backup(args.iter().chain(flags)).expect_code(0);
@@ -84,7 +84,7 @@ fn a_find_for_people_is_a_line_for_each_item_and_a_sum() {
     assert!(lines[0].contains("  folder  "), "{said}");
     assert!(lines[1].ends_with(&format!("  {}:source/etc/app/more.conf", &id[..12])), "{said}");
     assert_eq!(lines[3], "3 items found in 1 snapshot");
-    // The last column is what `dump` takes.
+    // `dump` takes the last column.
     let address = lines[1].rsplit("  ").next().unwrap();
     assert_eq!(yard.restore(["dump", address]).expect_code(0).stdout, "etc/app/more.conf");
     assert_eq!(reading(&yard, &["find", "etc/**", "--quiet"]).expect_code(0).stdout, "");
@@ -92,7 +92,7 @@ fn a_find_for_people_is_a_line_for_each_item_and_a_sum() {
     assert_eq!(said, "nothing found in 1 snapshot\n");
 }
 
-/// Both programs find the same, and what they print is what the verbs that look and bring back take.
+/// Both programs find the same, and other verbs accept the addresses that they print.
 #[test]
 fn what_find_prints_names_the_same_item_everywhere() {
     let yard = Yard::in_folder(BINARIES);
@@ -243,7 +243,7 @@ fn streams_are_compared_by_kind_and_name_and_one_without_a_counterpart_is_told_w
         fs::write(folder.join("file"), b"the same").unwrap();
     }
     let before = snapshot(&yard, &one, &["--path", two.to_str().unwrap()]);
-    // The other way round, so that what is stored as the first folder is another one.
+    // In the opposite order, so that the first stored folder is a different one.
     let after = snapshot(&yard, &two, &["--path", one.to_str().unwrap()]);
     let only_one = snapshot(&yard, &one, &[]);
     let said = reading(&yard, &["diff", &before, &after]).expect_code(0).stdout;
@@ -292,7 +292,7 @@ fn statistics_need_the_writer_key_only_and_count_every_object() {
     {
         assert_eq!(of_kind(kind), yard.objects(folder).len() as u64, "{kind}");
     }
-    // Everything was captured twice and stored once; of what was stored, more than half is text.
+    // Everything was captured twice and stored once; more than half of what was stored is text.
     let ratio = |name: &str| document[name].as_f64().unwrap();
     assert!((1.9..2.1).contains(&ratio("deduplication_ratio")), "{document}");
     assert!(ratio("compression_ratio") > 1.8, "{document}");
@@ -310,7 +310,8 @@ fn an_empty_repository_has_statistics() {
     assert_eq!(document["deduplication_ratio"], Value::Null);
 }
 
-/// Of a folder as of a volume the latest snapshot that holds it is meant, and what an empty filter leaves is no loss.
+/// For a folder as for a volume, the latest snapshot that holds it is used; a filter that matches nothing is not a
+/// loss.
 #[test]
 fn the_latest_that_holds_a_folder_is_found_though_another_job_ran_last() {
     let yard = Yard::in_folder(BINARIES);
@@ -339,7 +340,7 @@ fn the_latest_that_holds_a_folder_is_found_though_another_job_ran_last() {
             assert!(said.stderr.contains(word), "{args:?}: {}", said.stderr);
         }
     }
-    // By the folder's path on the host, however it is spelt.
+    // By the folder's path on the host, in any spelling.
     for path in [format!("{}", site.display()), format!("{}//./", site.display())] {
         let dumped = yard.restore(["dump", "latest", "file", "--path", &path]).expect_code(0).stdout;
         assert_eq!(dumped, "site", "{path}");

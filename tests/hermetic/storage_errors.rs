@@ -1,4 +1,4 @@
-//! What is told when the storage refuses or cannot be reached: the cause in one line, and in one what to do.
+//! Errors of a storage that refuses or cannot be reached: one line with the cause, and one with the advice.
 
 use lifeboat_testkit::Loopback;
 use lifeboat_testkit::loopback::Response;
@@ -13,7 +13,7 @@ fn list(yard: &Yard, location: &str, variables: &[(&str, &str)]) -> Said {
     run(command.envs(variables.iter().copied()))
 }
 
-/// The cause and the advice; anything more is a failure of the test.
+/// The cause and the advice; anything more fails the test.
 fn told(said: &Said) -> (&str, &str) {
     let lines: Vec<&str> = said.stderr.lines().collect();
     let [cause, advice] = lines[..] else { panic!("two lines are told, not\n{}", said.stderr) };
@@ -77,7 +77,7 @@ fn a_right_that_is_missing_is_told_with_the_servers_words() {
 #[test]
 fn init_says_what_is_wrong_as_well() {
     let yard = Yard::without_repository(BINARIES);
-    // The answer to a HEAD has no body to tell the cause.
+    // The answer to a HEAD has no body to contain the cause.
     let server = Loopback::serve(|request| match request.method.as_str() {
         "HEAD" => Response::new(403, ""),
         _ => answer(403, "SignatureDoesNotMatch"),

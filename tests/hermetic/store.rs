@@ -1,5 +1,5 @@
-//! The store's promises against a storage that does all that storages do: every test fails a storage in one way and
-//! says what product code sees of it. Time is tokio's and stands still until everyone waits.
+//! The store's promises on a storage that fails in all the ways that storages do: every test makes it fail in one way
+//! and checks what product code sees. Time is tokio's, and stands still until everyone waits.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const ONE: Bytes = Bytes::from_static(b"one");
 const TWO: Bytes = Bytes::from_static(b"two");
 
-/// A storage that has answered once, so that its failures are not those of a wrong address.
+/// A storage that has answered once, so that its failures are not taken for a wrong address.
 async fn known() -> (FaultStore, Store) {
     let faulty = FaultStore::new();
     let store = faulty.open();
@@ -73,21 +73,21 @@ async fn a_write_that_did_not_land_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn what_stands_there_decides_whoever_answers_that_it_exists() {
     for answer in [Answer::AlreadyExists, Answer::Conflict, Answer::Precondition] {
-        // Another host's object is in the way, whichever way the storage says so.
+        // Another host's object is in the way, however the storage reports that.
         let (faulty, store) = known().await;
         faulty.plant("a", TWO);
         faulty.script(Rule::new(Fault::answer(answer)).on(Operation::Put));
         let error = store.create("a", ONE).await.unwrap_err();
         assert!(matches!(error, StoreError::AlreadyExists { .. }), "{answer:?}: {error:?}");
-        // The same bytes are no conflict.
+        // The same bytes are not a conflict.
         faulty.script(Rule::new(Fault::answer(answer)).on(Operation::Put));
         assert_eq!(store.create("a", TWO).await.unwrap(), Created::Before);
-        // S3's 409: two writes met, and neither landed.
+        // S3's 409: two writes met, and neither succeeded.
         faulty.clear_log();
         faulty.script(Rule::new(Fault::answer(answer)).on(Operation::Put).times(3));
         assert_eq!(store.create("b", ONE).await.unwrap(), Created::Now, "{answer:?}");
         assert_eq!(puts(&faulty), 4);
-        // One that says so for ever is at fault.
+        // A storage that keeps answering this is at fault.
         faulty.script(Rule::new(Fault::answer(answer)).on(Operation::Put).always());
         let error = store.create("c", ONE).await.unwrap_err();
         assert_eq!(
@@ -136,7 +136,7 @@ async fn clock_jumps_change_no_deadline() {
             matches!(error, StoreError::Deadline { deadline, .. } if deadline.as_secs() == 45),
             "{error:?}"
         );
-        // Attempts of 45 s begin within two minutes of the end of the first.
+        // Attempts of 45 s start within two minutes of the end of the first.
         assert!((165..=215).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     }
 }
@@ -218,7 +218,7 @@ async fn a_dead_process_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_storage_without_conditional_writes_is_looked_at_before_each_one() {
-    // What Backblaze B2 answers, what a client answers that is told to try none, and what a file system without links does.
+    // The answers of Backblaze B2, of a client that is told not to try, and of a file system without links.
     for answer in [Answer::NotImplemented, Answer::Os(1), Answer::Os(95)] {
         let (faulty, store) = known().await;
         faulty.script(Rule::new(Fault::answer(answer)).conditional().always());
@@ -281,7 +281,7 @@ async fn a_storage_that_fails_again_and_again_is_left_alone() {
     let last = std::error::Error::source(&error).unwrap().to_string();
     assert!(last.starts_with("faulty cannot be reached: nothing listens there (tried "), "{last}");
 
-    // One operation tries it again, once, and then it is left alone for twice as long.
+    // One operation probes it, once, and then it is left alone for twice as long.
     tokio::time::sleep(Duration::from_secs(18)).await;
     let (probe, other) = tokio::join!(store.read("known", 3), store.read("known", 3));
     assert!(matches!(probe, Err(StoreError::Unreachable { .. })), "{probe:?}");
@@ -333,7 +333,7 @@ async fn listings_that_lie_are_sorted_or_refused() {
     let error = store.list("a").await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "it lists `b/9`, which does not lie there");
-    // A page that fails makes the listing begin anew, so that nothing is missing.
+    // A failed page makes the listing start over, so that nothing is missing.
     faulty.script(Rule::new(Fault::answer(Answer::Interrupted)).on(Operation::List));
     assert_eq!(keys("").await, ["a/1", "a/2", "a/3", "b/1", "known"]);
 }

@@ -1,4 +1,4 @@
-//! Stores in a folder: the contract, staging files of crashed writers, and what can stand in the way.
+//! Stores in a folder: the contract, staging files of crashed writers, and obstacles.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -20,7 +20,7 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
         .await
 }
 
-/// Makes a file look as if its writer had died so long ago.
+/// Makes a file look as if its writer had died this long ago.
 fn abandon(path: &Path, age: Duration) {
     let file = File::create(path).unwrap();
     file.set_len(10).unwrap();
@@ -45,7 +45,7 @@ async fn staging_files_of_crashed_writers_are_hidden_and_swept() {
     abandon(&packs.join("other#1"), week);
     abandon(&packs.join("other#27"), week);
     abandon(&home.path().join("young#1"), Duration::from_mins(5));
-    // What is not ours to remove: other names, folders, and what a link leads to.
+    // Not ours to remove: other names, folders, and the targets of links.
     abandon(&home.path().join("notes#1b"), week);
     fs::create_dir(home.path().join("folder#1")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

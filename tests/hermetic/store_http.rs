@@ -1,4 +1,4 @@
-//! What goes over the wire: the store's real clients against a server that answers as no real one would.
+//! Traffic on the wire: the store's real clients against a server that answers like no real one.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -11,7 +11,7 @@ use lifeboat_testkit::Loopback;
 use lifeboat_testkit::loopback::{Request, Response};
 
 const BYTES: Bytes = Bytes::from_static(b"bytes");
-/// SHA-256 of `bytes`, as S3 wants to be told.
+/// SHA-256 of `bytes`, in the form that S3 requires.
 const CHECKSUM: &str = "J3CJ2RwL308uaGK6fkoHYFEZQx9dE/cm3TUrBvGyBqk=";
 
 fn settings<const N: usize>(settings: [(&str, &str); N]) -> Settings {
@@ -31,7 +31,7 @@ async fn s3(server: &Loopback) -> Store {
     open("s3://bucket/prefix", &settings).await.unwrap()
 }
 
-/// Answers the n-th request by the n-th answer, and all further ones by the last.
+/// Answers the n-th request with the n-th answer, and all further ones with the last.
 fn in_turn(answers: Vec<Response>) -> impl Fn(&Request) -> Response + Send + Sync {
     let turn = AtomicUsize::new(0);
     move |_| answers[turn.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)].clone()
@@ -95,7 +95,7 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says() {
 #[tokio::test]
 async fn broken_connections_and_cut_bodies_are_asked_for_again() {
     let cut = body("byt").header("content-length", "5");
-    // The body ends with the connection: the server says goodbye instead of answering the next request.
+    // The body ends with the connection: the server closes it instead of answering the next request.
     let server = Loopback::serve(in_turn(vec![Response::none(), Response::new(500, "oh"), body("bytes")]));
     assert_eq!(s3(&server).await.read("a", 10).await.unwrap(), BYTES);
     assert_eq!(server.requests().len(), 3);

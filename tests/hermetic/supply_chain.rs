@@ -32,14 +32,14 @@ const SIGN: &str = env!("CARGO_BIN_EXE_tested-sign");
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// A folder to work in, with the key pairs `release` and `other` in it.
+/// A working folder with the key pairs `release` and `other`.
 struct Desk {
     folder: TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
-        // Opening a key is slow on purpose, and making one as well: the pairs are made once.
+        // Opening and creating a key are deliberately slow, so the pairs are created once.
         static KEYS: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         let keys = KEYS.get_or_init(|| {
@@ -77,7 +77,7 @@ impl Desk {
     }
 }
 
-/// What was said, without what differs from run to run.
+/// The output without what differs between runs.
 fn told(text: &str) -> String {
     let mut told = String::new();
     for line in text.lines() {
@@ -124,7 +124,7 @@ fn what_is_signed_verifies_by_tag_by_digest_and_alone() {
     assert_eq!(json["verdict"], "verified");
     assert_eq!(json["digest"], image.to_oci());
     assert_eq!(json["accepted"][0]["signer"], "release.pub");
-    // What stood in the layout stands there still.
+    // Everything that was in the layout is still there.
     let index = layout.index();
     assert_eq!(index["annotations"]["kept"], "as it is");
     assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "1.0");
@@ -204,7 +204,7 @@ fn a_tag_that_moved_is_refused() {
     error: the tag `1.0` points to sha256:… now, not to sha256:…
       help: find out who moved the tag; to go on with the digest alone, leave the tag out of the reference
     ");
-    // The digest alone is as good as it was; the tag alone is unsigned now.
+    // The digest is still signed; the tag now points to something unsigned.
     let by_digest = format!("oci:app@{}", before.to_oci());
     desk.verify(&["image", &by_digest, "--key", "release.pub"]).expect_code(0);
     desk.verify(&["image", "oci:app:1.0", "--key", "release.pub"]).expect_code(1);
@@ -216,7 +216,7 @@ fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
     let layout = desk.layout();
     layout.image("1.0", "an image");
     let sbom = "{ \"spdxVersion\": \"SPDX-2.3\",\n \"size\": 1.0e3 }";
-    // White space around the document is none of it.
+    // White space around the document does not count.
     fs::write(desk.path("sbom.json"), format!("{sbom}\n\n")).unwrap();
     let attest =
         ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json", "--key", "release.key"];
@@ -266,7 +266,7 @@ fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
     ");
     assert_eq!(fs::read_to_string(desk.path("verified.json")).unwrap(), sbom);
 
-    // A second, different one: which is meant has to be said.
+    // A second, different one: now the user must say which one is meant.
     fs::write(desk.path("sbom.json"), r#"{"spdxVersion":"SPDX-2.2"}"#).unwrap();
     let second = desk.sign(&[&["--json"][..], &attest[..]].concat()).expect_code(0);
     let second: serde_json::Value = serde_json::from_str(&second.stdout).unwrap();
@@ -515,7 +515,7 @@ fn a_file_is_signed_as_a_file_and_never_as_an_image() {
     assert!(content("file.json")["messageSignature"].is_object());
     verify(&[]).expect_code(0);
 
-    // What the signature of an image covers, in the two forms that there are.
+    // The bytes that an image's signature covers, in both forms.
     let statement = lifeboat_trust::statement::Statement::image_signature(image, &BTreeMap::new());
     let envelope =
         lifeboat_trust::dsse::pre_authentication_encoding("application/vnd.in-toto+json", &statement);
@@ -531,7 +531,7 @@ fn a_file_is_signed_as_a_file_and_never_as_an_image() {
             assert!(!desk.path("file.json").exists());
         }
     }
-    // A file that is the image's manifest: its signature is one of a file all the same.
+    // A file that is the image's manifest: its signature still is one of a file.
     fs::copy(layout.blob_path(image), desk.path("manifest")).unwrap();
     sign("manifest", &[]).expect_code(0);
     layout.referrer(image, BUNDLE, &fs::read(desk.path("file.json")).unwrap());
@@ -587,7 +587,7 @@ fn every_verb_has_examples() {
             let help =
                 run(&mut lifeboat(binary, Path::new(desk.folder.path()), [verb, "--help"])).expect_code(0);
             assert!(help.stdout.contains("Examples:"), "{}", help.stdout);
-            // Examples are typed again, so their lines stay whole.
+            // People type examples, so their lines are not wrapped.
             let is_example = |line: &str| line.contains("  lifeboat-") || line.ends_with('\\');
             let fits = |line: &str| is_example(line) || line.chars().count() <= 100;
             assert!(help.stdout.lines().all(fits), "{}", help.stdout);

@@ -1,4 +1,5 @@
-//! Runs that end before their snapshot: what they stored is not stored again, and a prune takes what nobody uses.
+//! Runs that end before their snapshot: the data that they stored is not stored again, and a prune removes what is
+//! unused.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +27,7 @@ fn plant(folder: &Path) {
     }
 }
 
-/// Bytes of all packs, also of those that are being written.
+/// The bytes of all packs, including those that are being written.
 fn pack_bytes(yard: &Yard) -> u64 {
     let mut total = 0;
     let mut folders = vec![Path::new(&yard.location).join("packs")];
@@ -103,7 +104,7 @@ fn what_a_killed_run_left_goes_once_the_next_has_marked_its_end() {
     assert!(pack_bytes(&yard) >= 14 << 20, "it may be under way");
     yard.snapshot(&small).expect_code(0);
     assert_eq!(marks(&yard), 1, "the run is known to be dead");
-    // A file that was being written stays until it is old: its writer may be slow.
+    // A file that was being written stays until it is old, because its writer may be slow.
     let is_staged = |path: &std::path::PathBuf| path.to_string_lossy().contains('#');
     for path in yard.objects("packs").into_iter().filter(is_staged) {
         let aged = Command::new("touch").args(["-d", "2 hours ago"]).arg(path).status().unwrap();

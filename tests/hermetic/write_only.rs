@@ -12,7 +12,7 @@ const MARKS: [&str; 3] = ["marked-folder-name", "marked-file-name", "marked file
 fn marked(yard: &Yard) -> std::path::PathBuf {
     let source = yard.path(MARKS[0]);
     fs::create_dir(&source).unwrap();
-    // Too small to be worth compressing: it would stand as it is, were it not sealed.
+    // Too small to be worth compressing: unsealed, it would appear verbatim.
     fs::write(source.join(MARKS[1]), MARKS[2]).unwrap();
     source
 }

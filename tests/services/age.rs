@@ -1,5 +1,5 @@
-//! Keys exchanged with age itself, the reference program, and with its plugins: what we wrap it opens, what it wraps we
-//! open, and identity files are read by both.
+//! Keys exchanged with age itself, the reference program, and with its plugins: each opens what the other wraps, and
+//! both read identity files.
 
 use std::fs;
 use std::io::Write as _;
@@ -33,7 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.collect()
 }
 
-/// Where age's programs are; the plugins must lie in one folder, which is put on the PATH.
+/// The paths of age's programs; the plugins must be in one folder, which is put on the PATH.
 struct Programs {
     age: String,
     keygen: String,
@@ -68,7 +68,7 @@ impl Bench {
         Self { programs, yard: Yard::without_repository(BINARIES) }
     }
 
-    /// Makes a repository for one key of ours and `recipients`, with one file in it. Gives the repository's id.
+    /// Creates a repository for one key of ours and `recipients`, with one file in it. Returns the repository's id.
     fn init(&self, recipients: &[&str]) -> String {
         let (key, writer) = (self.path("one.key"), self.path("writer.key"));
         let keys = ["init", "--json", "--recovery-key", &key, "--writer-key", &writer];
@@ -97,13 +97,13 @@ impl Bench {
         format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())
     }
 
-    /// What age makes of `input`.
+    /// The output of age for `input`.
     fn age(&self, args: &[&str], input: &[u8]) -> Result<Vec<u8>, Failed> {
         let mut age = Command::new(&self.programs.age);
         age.args(args).env("PATH", self.plugin_path()).env("AGE_PASSPHRASE", PASSPHRASE);
         let mut child = age.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut pipe = child.stdin.take().expect("it is piped");
-        // age stops reading when it cannot open the file, and then its exit code tells.
+        // age stops reading if it cannot open the file, and then its exit code shows that.
         let _ = pipe.write_all(input);
         drop(pipe);
         let output = child.wait_with_output()?;
@@ -113,14 +113,14 @@ impl Bench {
         Err(format!("age {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 
-    /// A new identity's file and its recipient, made by age.
+    /// Creates a new identity file with age, and returns its recipient.
     fn keygen(&self, name: &str, args: &[&str]) -> String {
         let said = run(Command::new(&self.programs.keygen).args(args).args(["-o", &self.path(name)]));
         said.expect_code(0);
         self.recipient_of(name)
     }
 
-    /// What age says is the recipient of the identity in a file.
+    /// The recipient of the identity in a file, according to age.
     fn recipient_of(&self, name: &str) -> String {
         let said = run(Command::new(&self.programs.keygen).args(["-y", &self.path(name)])).expect_code(0);
         said.stdout.trim().to_owned()
@@ -135,7 +135,7 @@ impl Bench {
         self.objects(folder).iter().filter_map(open).collect()
     }
 
-    /// Puts a wrap that age made in the place of all of `folder`.
+    /// Replaces everything in `folder` by a wrap that age made.
     fn put(&self, folder: &str, name: &str, wrapped: &[u8]) {
         let objects = self.objects(folder);
         let folder = objects[0].parent().map(Path::to_owned).expect("an object lies in a folder");
@@ -186,7 +186,7 @@ fn age_opens_ours(bench: &Bench) -> Result<(), Failed> {
         .count();
     same(&by_passphrase, &1)?;
 
-    // The data identity that they all hold opens the group's keys, and has the recipient that the writer seals to.
+    // The data identity in all of them opens the group's keys, and has the recipient that the writer seals to.
     let data = bench.opened("keys/data-0", "one.key").remove(0);
     bench.write_private("data", &data);
     let groups = bench.objects("keys").into_iter().filter(|path| path.to_string_lossy().contains("/group-"));
@@ -197,7 +197,7 @@ fn age_opens_ours(bench: &Bench) -> Result<(), Failed> {
     same(&recipient.starts_with("age1pq1"), &true)?;
     let writer_key = fs::read_to_string(bench.yard.path("writer.key"))?;
     same(&writer_key.contains(&format!("data_recipient = \"{recipient}\"")), &true)?;
-    // And age reads the recovery key file itself.
+    // age itself also reads the recovery key file.
     let key = fs::read_to_string(bench.yard.path("one.key"))?;
     same(&key.contains(&format!("# public key: {}\n", bench.recipient_of("one.key"))), &true)
 }
@@ -209,7 +209,7 @@ fn we_open_ages(bench: &Bench) -> Result<(), Failed> {
     let data = bench.opened("keys/data-0", "one.key").remove(0);
     bench.write_private("data", &data);
     bench.write_private("ssh", SSH_PRIVATE.as_bytes());
-    // The group's keys first: wrapped anew by age to the data recipient, they are what every restore below needs.
+    // Start with the group's keys: age wraps them again to the data recipient, and every restore below needs them.
     let groups = bench.objects("keys").into_iter().find(|path| path.to_string_lossy().contains("/group-"));
     let group = groups.ok_or("the repository has a group")?;
     let keys = bench.age(&["-d", "-i", &bench.path("data")], &fs::read(&group)?)?;
@@ -240,7 +240,7 @@ fn we_open_locked_files(bench: &Bench) -> Result<(), Failed> {
         let wrong = run(bench.dump(&bench.path(name), &id).env("LIFEBOAT_PASSPHRASE", "correct house"));
         wrong.expect_code(2);
     }
-    // A recovery key of ours that its owner locked still names its repository.
+    // Our recovery key still names its repository after its owner has locked it.
     let ours = fs::read(bench.yard.path("one.key"))?;
     bench.write_private("locked.key", &bench.age(&["-e", "-j", "batchpass"], &ours)?);
     let (locked, other) = (bench.path("locked.key"), "0".repeat(64));
@@ -263,7 +263,7 @@ fn plugin_opens_ours(bench: &Bench) -> Result<(), Failed> {
     same(&said.stdout.as_str(), &"kept")?;
     let said = run(bench.dump(&identity, &id).env("PATH", "/usr/bin")).expect_code(2);
     same(&said.stderr.contains("`age-plugin-pq` is not on the PATH"), &true)?;
-    // Another's identity is refused by the plugin, and that is no snapshot.
+    // The plugin refuses another identity, and no snapshot is restored.
     bench.keygen("other", &["-pq"]);
     let plugin = bench.programs.plugin_pq.display().to_string();
     let said = run(Command::new(plugin).args(["-identity", &bench.path("other")])).expect_code(0);

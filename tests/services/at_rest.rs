@@ -1,5 +1,5 @@
-//! Who is at rest while volumes are read, and how they come back: what depends on another one, what lives in another one's
-//! network, and what cannot be stopped at all.
+//! Which containers are stopped while volumes are read, and how they are started again: those that depend on others,
+//! those that live in another's network, and those that cannot be stopped at all.
 
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock as _, SystemClock};
@@ -34,8 +34,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A database that is ready a while after its start, with a health check, and a program that ends when it starts before that.
-/// `condition` is what Compose was told.
+/// A database that becomes ready a while after its start, with a health check, and a program that ends if it is started
+/// earlier. `condition` is the one in the Compose file.
 fn database_and_program(found: &Docker, play: &Playground, condition: &str) -> (String, String) {
     let (volume, prefix) = (play.volume("data"), &play.prefix);
     let mount = format!("{volume}:/data");
@@ -83,7 +83,8 @@ fn healthy(found: &Docker) {
 
 fn falling(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
-    // Compose was not told that it needs a healthy database: it ends when it is started too early, and is started once more.
+    // Compose was not told that it needs a healthy database: it ends when it is started too early, and is started once
+    // more.
     let (database, program) = database_and_program(found, &play, "service_started");
     yard.backup(["run", "--project", &play.prefix]).expect_code(0);
     assert_eq!((state(&database).as_str(), state(&program).as_str()), ("running", "running"));
@@ -104,7 +105,7 @@ fn falling(found: &Docker) {
     assert!(said.stderr.contains("does not stay up"), "{said:?}");
     yard.backup(["show", "latest"]).expect_code(0);
 
-    // What the engine starts again and again is not up either, whatever moment one looks at.
+    // A container that the engine keeps restarting is not up either, at any moment.
     docker(&["rm", "--force", &database, &program]);
     let volume = play.volume("other");
     let script =
@@ -137,7 +138,7 @@ fn sharing(found: &Docker) {
     let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(said.stdout.contains(&format!("{}, {}", play.name("behind"), play.name("vpn"))), "{said:?}");
     assert!(has_network(), "it lives in the network that its provider has now");
-    // Who is frozen keeps its network.
+    // A paused container keeps its network.
     let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &sharer]);
     let before = started();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
@@ -146,15 +147,15 @@ fn sharing(found: &Docker) {
 
 /// Runs until it is stopped.
 const LOOP: &str = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
-/// Takes its time to stop.
+/// It is slow to stop.
 const SLOW: &str = "trap 'sleep 3; exit 0' TERM; while true; do sleep 0.1; done";
 
-/// Starts a container that lives in another one, as `options` say.
+/// Starts a container that lives in another one, according to `options`.
 fn start(found: &Docker, play: &Playground, name: &str, options: &[&str], script: &str) -> String {
     play.run(name, &[options, &[found.busybox.as_str(), "sh", "-c", script]].concat())
 }
 
-/// Whom a run would stop that reads a volume now.
+/// The containers that a run would stop to read a volume now.
 async fn planned(found: &Docker, volume: &str) -> (Engine, RestPlan) {
     let engine = found.engine().await.unwrap();
     let wanted = Wanted { volumes: vec![volume.to_owned()], ..Wanted::default() };
@@ -185,7 +186,8 @@ fn late_sharers(found: &Docker) {
     runtime().block_on(async {
         let (engine, plan) = planned(found, &volume).await;
         let cancel = CancellationToken::new();
-        // The engine kills whatever lives among the processes of one that stops; who lives in its network lives on without.
+        // When a container stops, the engine kills whatever lives in its process namespace; what lives in its network
+        // goes on without it.
         let network = start(found, &play, "network", &["--network", &of_provider], SLOW);
         let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
         let far = start(found, &play, "far", &["--network", &format!("container:{network}")], LOOP);
@@ -227,7 +229,7 @@ fn late_sharers(found: &Docker) {
     });
 }
 
-/// What the engine refused to start, and what failed by itself, has lost nothing, and is not started.
+/// Containers that the engine refused to start, or that failed by themselves, have lost nothing, and are not started.
 fn others_failures(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
@@ -241,7 +243,7 @@ fn others_failures(found: &Docker) {
         eventually("it has failed", || state(&failed) == "exited");
         let started = |id: &str| docker(&["inspect", "--format", "{{.State.StartedAt}}", id]);
         let before = started(&failed);
-        // Longer ago than what ends together.
+        // Longer ago than the limit for ending together.
         let ended: jiff::Timestamp =
             docker(&["inspect", "--format", "{{.State.FinishedAt}}", &failed]).parse().unwrap();
         eventually("it is a while ago", || SystemClock.now().duration_since(ended).as_secs() >= 2);
@@ -260,7 +262,8 @@ fn others_failures(found: &Docker) {
     });
 }
 
-/// A run that is killed, or asked to stop, while it stops others: who came meanwhile comes back with them as well.
+/// A run that is killed, or asked to stop, while it stops others: containers that came in the meantime are also started
+/// again.
 fn late_sharers_of_a_run_that_ends(found: &Docker) {
     for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
         let (play, yard) = (Playground::new(), found.yard());
@@ -281,7 +284,7 @@ fn late_sharers_of_a_run_that_ends(found: &Docker) {
     }
 }
 
-/// What its owner stops meanwhile stays so, and what is done is not done twice.
+/// A container that its owner stops in the meantime stays stopped, and one that is done is not run twice.
 fn stopped_by_others(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
@@ -311,7 +314,7 @@ fn stopped_by_others(found: &Docker) {
     assert!(docker(&runs).starts_with("2 "), "{}", docker(&runs));
 }
 
-/// A job that comes while others are being stopped, and one that has the volume's folder by another path.
+/// A job that starts while others are being stopped, and one that has the volume's folder by another path.
 fn unseen_writers(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
@@ -329,7 +332,7 @@ fn unseen_writers(found: &Docker) {
     assert!(said.contains(&play.name("job")), "{said}");
     docker(&["rm", "--force", &job]);
 
-    // Binds of the same folder: as it is, through a link, and by a second volume of one device.
+    // Binds of the same folder: directly, through a link, and through a second volume of one device.
     let mountpoint = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
     let link = yard.path("link");
     std::os::unix::fs::symlink(&mountpoint, &link).unwrap();
@@ -355,13 +358,13 @@ fn unseen_writers(found: &Docker) {
         assert_ne!(started(), before, "it was stopped: {mount}");
         docker(&["rm", "--force", &writer]);
     }
-    // What sees the whole host is named, and left alone.
+    // A container that sees the whole host is named, and left alone.
     let above = std::path::Path::new(&mountpoint).parent().unwrap().display().to_string();
     let agent = start(found, &play, "agent", &["--volume", &format!("{above}:/x")], LOOP);
     let before = docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]);
     let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(said.stderr.contains(&play.name("agent")), "{said:?}");
-    // It is no part of the snapshot.
+    // It is not part of the snapshot.
     assert!(!said.stderr.contains("is not in the snapshot"), "{said:?}");
     runtime().block_on(async {
         let wanted = Wanted { volumes: vec![volume.clone()], ..Wanted::default() };
@@ -391,13 +394,13 @@ fn left_running(found: &Docker) {
         report["streams"].as_array().unwrap().iter().map(|s| s["consistency"].as_str().unwrap()).collect();
     assert_eq!(consistencies, ["stopped", "live"]);
     assert_eq!(report["left_running"].as_array().unwrap().len(), 2);
-    // With nothing that could be read at rest, nothing is done at all.
+    // If no volume could be read at rest, nothing is done at all.
     let said = yard.backup(["run", "--volume", &lost]).expect_code(2);
     assert!(said.stderr.contains("cannot be stopped"), "{said:?}");
     assert_eq!(after, [&ordinary, &orchestrated, &fleeting].map(|id| started(id)));
 }
 
-/// Runs while the container `other` can be reached by `ping`; then fails.
+/// Runs while the container `other` answers `ping`; then fails.
 fn dependant(found: &Docker, play: &Playground, volume: &str, network: &str, more: &[&str]) -> String {
     let mount = format!("{volume}:/data");
     let script = format!(
@@ -416,14 +419,14 @@ fn falls_with_another(found: &Docker) {
         let volume = play.volume("data");
         let network = docker(&["network", "create", &play.name("net")]);
         let database = play.run_writer(found, "zdb", &volume, &["--network", &network]);
-        // It takes its time, so that the one that needs the database notices before its own turn.
+        // It is slow to stop, so that the container that needs the database notices before its own turn.
         let mount = format!("{volume}:/data");
         let slow = "trap 'sleep 4; exit 0' TERM; while true; do sleep 0.1; done";
         let slow = play.run("mid", &["--volume", &mount, &found.busybox, "sh", "-c", slow]);
         let program = dependant(found, &play, &volume, &network, &["--restart", restart]);
         let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
         eventually("the first is being stopped", || asked(&yard));
-        // A signal that asks it to read its settings again has not stopped it.
+        // A signal that makes it reload its settings has not stopped it.
         docker(&["kill", "--signal", "HUP", &program]);
         let code = run.wait().unwrap().code();
         assert!(matches!(code, Some(0 | 3)), "{restart}: {code:?}");
@@ -447,7 +450,7 @@ fn swallowed(found: &Docker) {
     assert!(said.stderr.contains("did not come back"), "{said:?}");
     assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
     assert!(said.stderr.contains("nothing was stored"), "{said:?}");
-    // The next run stores what is there, and says again who is still missing.
+    // The next run stores what is there, and again reports who is missing.
     let said = yard.backup(["run", "-q", "--volume", &volume]).expect_code(3);
     assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
     std::fs::write(&gone, "").unwrap();
@@ -468,7 +471,7 @@ fn linked(found: &Docker) {
 fn odd_states(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
     let (volume, other) = (play.volume("a"), play.volume("b"));
-    // One that ends again and again cannot be frozen; the other volume is read as it was asked for.
+    // A container that keeps restarting cannot be paused; the other volume is read as requested.
     let mount = format!("{other}:/data");
     play.run("looping", &["--restart", "always", "--volume", &mount, &found.busybox, "sh", "-c", "exit 7"]);
     let provider = play.run_writer(found, "vpn", &volume, &[]);
@@ -476,12 +479,12 @@ fn odd_states(found: &Docker) {
         || docker(&["inspect", "--format", "{{.State.Restarting}}", &play.name("looping")]) == "true";
     eventually("the engine waits before it starts it again", restarting);
     let said = yard.backup(["run", "--volume", &volume, "--volume", &other, "--mode", "pause"]);
-    // It runs for a moment now and then, and may be frozen in it.
+    // It runs for a moment now and then, and may be paused in it.
     assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
     yard.backup(["show", "latest"]).expect_code(0);
     docker(&["rm", "--force", &play.name("looping")]);
 
-    // Whoever lives in its network is frozen: it would find itself without one.
+    // A container that lives in its network is paused: otherwise it would lose its network.
     let network = format!("container:{provider}");
     let sharer = play.run("behind", &["--network", &network, &found.busybox, "sleep", "600"]);
     docker(&["pause", &sharer]);
@@ -491,7 +494,7 @@ fn odd_states(found: &Docker) {
     assert!(docker(&["exec", &sharer, "cat", "/proc/net/dev"]).contains("eth0"));
     docker(&["rm", "--force", &sharer]);
 
-    // A writer that its owner has frozen is not idle.
+    // A writer that its owner has paused is not idle.
     docker(&["pause", &provider]);
     yard.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(yard.backup(["show", "latest"]).expect_code(0).stdout.contains("paused"));
@@ -535,7 +538,7 @@ fn heard(found: &Docker) {
         docker(&["unpause", &writer]);
         docker(&["pause", &writer]);
     };
-    // What happens while the volume is read, and whether it is heard.
+    // What happens while the volume is read, and whether it is noticed.
     let cases: [(Mode, &dyn Fn(), bool); 7] = [
         (Mode::Stop, &nothing, false),
         (Mode::Stop, &jobs, true),

@@ -1,4 +1,4 @@
-//! The Docker Engine for real: selection, reaching bytes, quiescing through a kill, isolation and clearing away.
+//! The real Docker Engine: selection, reaching bytes, quiescing through a kill, isolation and clearing away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::BINARIES;
 
-/// The variable that gives this program a job instead of the tests.
+/// The variable that gives this program a job instead of running the tests.
 pub(crate) const JOB: &str = "LIFEBOAT_TEST_JOB";
 
-/// What the tests need of this machine.
+/// What the tests need from this machine.
 #[derive(Clone)]
 pub(crate) struct Docker {
     pub(crate) host: String,
@@ -55,14 +55,14 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Runs the `docker` client; its output, trimmed.
+/// Runs the `docker` client; returns its trimmed output.
 pub(crate) fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().expect("the docker client runs");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// A prefix for this test's objects, which vanish with it.
+/// A prefix for this test's objects, which are removed with it.
 pub(crate) struct Playground {
     pub(crate) prefix: String,
 }
@@ -77,7 +77,7 @@ impl Playground {
         format!("{}-{name}", self.prefix)
     }
 
-    /// Runs a container of ours in the background; its id.
+    /// Runs a container of ours in the background; returns its id.
     pub(crate) fn run(&self, name: &str, args: &[&str]) -> String {
         let name = self.name(name);
         let mut all = vec!["run", "--detach", "--name", &name];
@@ -85,8 +85,8 @@ impl Playground {
         docker(&all)
     }
 
-    /// Runs a container that has written `said` to `volume`, and that stops at once when it is asked to; its id. `more` are
-    /// further arguments of `docker run`.
+    /// Runs a container that has written `said` to `volume`, and that stops at once when asked to; returns its id.
+    /// `more` are further arguments of `docker run`.
     pub(crate) fn run_writer(&self, found: &Docker, name: &str, volume: &str, more: &[&str]) -> String {
         let mount = format!("{volume}:/data");
         let script = "trap 'exit 0' TERM; echo here > /data/said; while true; do sleep 0.1; done";
@@ -118,7 +118,7 @@ impl Drop for Playground {
     }
 }
 
-/// Waits for something that will come; the test fails when it does not.
+/// Waits until something happens; the test fails if it does not.
 pub(crate) fn eventually(what: &str, mut there: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !there() {
@@ -227,7 +227,7 @@ fn reaching(found: &Docker) {
         let volume = engine.volume(&plain).await.unwrap();
         let directory = engine.volume_directory(&volume).await.unwrap();
         eventually("the container writes its file", || directory.join("said").exists());
-        // A mountpoint that is not the engine's folder: the mark does not fit.
+        // A mountpoint that is not the engine's folder: the time does not match.
         let mut foreign = volume.clone();
         foreign.mountpoint = "/proc".into();
         let error = engine.volume_directory(&foreign).await.unwrap_err();
@@ -286,7 +286,7 @@ fn definitions(found: &Docker) {
     });
 }
 
-/// Brings the writers of `selection` to rest, with the journal in `folder`.
+/// Stops the writers of `selection`, with the journal in `folder`.
 pub(crate) async fn quiesce(
     engine: &Engine,
     selection: &Selection,
@@ -319,7 +319,7 @@ fn quiescing(found: &Docker) {
             assert_eq!((state(&writer).as_str(), state(&reader).as_str()), (at_rest, "running"), "{mode:?}");
             assert_eq!(held.rested().len(), usize::from(mode != Mode::None));
             if mode == Mode::Stop {
-                // Another run must not take the same container, nor settle the journal of a living one.
+                // Another run must neither take the same container nor settle the journal of a running one.
                 let again =
                     engine.settle(folder.path(), &SystemClock, &CancellationToken::new()).await.unwrap();
                 assert!(again.brought_back.is_empty());
@@ -329,14 +329,14 @@ fn quiescing(found: &Docker) {
             assert_eq!((state(&writer).as_str(), state(&idle).as_str()), ("running", "exited"), "{mode:?}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the journal is gone");
         }
-        // A cancelled run leaves nothing at rest.
+        // A cancelled run leaves nothing stopped.
         let selected = engine.select(&wanted).await.unwrap();
         let cancel = CancellationToken::new();
         cancel.cancel();
         let error = quiesce(&engine, &selected, Mode::Stop, folder.path(), &cancel).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);
         assert_eq!(state(&writer), "running");
-        // Stopping a container that the engine then removes is refused before anything is touched.
+        // Stopping a container that the engine would then remove is refused before anything is touched.
         docker(&[
             "run",
             "--rm",
@@ -357,7 +357,8 @@ fn quiescing(found: &Docker) {
     });
 }
 
-/// What the killed process does: it quiesces the volume named in its environment, says so, and waits for its end.
+/// The job of the process that is killed: it quiesces the volume named in its environment, reports that, and waits for
+/// its end.
 #[expect(clippy::print_stdout, reason = "the test that started this process waits for the line")]
 pub(crate) fn work(job: &str) {
     let (volume, folder) = job.split_once(' ').expect("a volume and a folder");
@@ -408,7 +409,7 @@ fn killed_while_holding(found: &Docker) {
 fn killed_during_stop(found: &Docker) {
     let play = Playground::new();
     let data = play.volume("data");
-    // The shell ignores the polite signal, so the stop takes its four seconds.
+    // The shell ignores SIGTERM, so the stop takes its four seconds.
     let writer = play
         .run("writer", &["--stop-timeout", "4", "-v", &format!("{data}:/d"), &found.busybox, "sleep", "600"]);
     let folder = tempfile::tempdir().unwrap();
@@ -419,7 +420,7 @@ fn killed_during_stop(found: &Docker) {
             .flatten()
             .any(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default().contains("\"asked\""))
     });
-    // Until the request has left the process nothing would be stopped; the engine logs the signal as an event.
+    // Nothing would be stopped before the request has left the process; the engine logs the signal as an event.
     eventually("the engine sends the signal", || {
         let events = docker(&[
             "events",

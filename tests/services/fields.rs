@@ -1,5 +1,5 @@
-//! Every field of the engine's description of a container at its worst, in a snapshot: what the real engine then says of
-//! the scratch container is compared, field by field, with what it says of a harmless one.
+//! Every field of the engine's description of a container, with its worst value in a snapshot: the real engine's
+//! description of the scratch container is compared, field by field, with that of a harmless one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,20 +21,20 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What may become of a field.
+/// The expected effect of a field.
 enum Then {
-    /// The scratch container is as if the field were not there.
+    /// None: the scratch container is as if the field were missing.
     Nothing,
-    /// These fields of the scratch container have these values; all others are as they were.
+    /// These fields of the scratch container have these values; all others are unchanged.
     Becomes(Vec<(&'static str, Value)>),
-    /// The engine makes no such container.
+    /// The engine refuses to create such a container.
     Refused,
 }
 
 use Then::{Becomes, Nothing, Refused};
 
 struct Row {
-    /// Where the field stands in the engine's document (RFC 6901).
+    /// The place of the field in the engine's document (RFC 6901).
     at: &'static str,
     worst: Value,
     then: Then,
@@ -44,7 +44,7 @@ fn row(at: &'static str, worst: Value, then: Then) -> Row {
     Row { at, worst, then }
 }
 
-/// A field whose value stays, since it is the application's own.
+/// A field whose value is kept, because it is the application's own.
 fn kept(at: &'static str, value: Value) -> Row {
     row(at, value.clone(), Becomes(vec![(at, value)]))
 }
@@ -52,7 +52,7 @@ fn kept(at: &'static str, value: Value) -> Row {
 /// More than any host has.
 const HUGE: i64 = 1 << 50;
 
-/// What decides which container it is, and what of the host it sees.
+/// Fields about which container it is, and what it sees of the host.
 fn identity() -> Vec<Row> {
     vec![
         row("/Name", json!("/../../etc/x\u{1b}[2J y"), Refused),
@@ -139,7 +139,7 @@ fn config() -> Vec<Row> {
     ]
 }
 
-/// What the engine may take of the host for it.
+/// Fields about which resources of the host it may use.
 fn resources() -> Vec<Row> {
     let device = json!([{"Path": "/dev/sda", "Weight": 1000, "Rate": HUGE}]);
     vec![
@@ -185,7 +185,7 @@ fn resources() -> Vec<Row> {
     ]
 }
 
-/// What lets it out, or the host in.
+/// Fields that would let it out, or the host in.
 fn host() -> Vec<Row> {
     vec![
         row("/HostConfig/Binds", json!(["/:/host", "/var/run/docker.sock:/d"]), Nothing),
@@ -212,7 +212,7 @@ fn host() -> Vec<Row> {
         row("/HostConfig/DnsOptions", json!(["attempts:9"]), Nothing),
         row("/HostConfig/DnsSearch", json!(["evil.example"]), Nothing),
         row("/HostConfig/ExtraHosts", json!(["db:192.0.2.9", "host.docker.internal:host-gateway"]), Nothing),
-        // Groups count inside; nothing of the host's is there.
+        // Groups count inside, where nothing of the host's is.
         kept("/HostConfig/GroupAdd", json!(["0"])),
         row("/HostConfig/IpcMode", json!("host"), Nothing),
         row("/HostConfig/PidMode", json!("host"), Nothing),
@@ -281,14 +281,14 @@ fn harmless(image: &str) -> Value {
     })
 }
 
-/// The value at `at`, which is put there.
+/// The document with `value` at `at`.
 fn with(mut document: Value, at: &str, value: Value) -> Value {
     let (parent, name) = at.rsplit_once('/').unwrap();
     document.pointer_mut(parent).unwrap()[name] = value;
     document
 }
 
-/// Each value of the document that is no object, by its place; without what tells one container from another.
+/// Each value of the document that is not an object, by its place, without what distinguishes containers.
 fn leaves(document: &Value) -> BTreeMap<String, Value> {
     // `Path` and `Args` repeat entry point and command.
     const OWN: [&str; 11] = [
@@ -316,7 +316,7 @@ fn leaves(document: &Value) -> BTreeMap<String, Value> {
     }
     let mut found = BTreeMap::new();
     walk(document, "", &mut found);
-    // The engine calls a container by the beginning of its id unless it is told otherwise.
+    // By default the engine names a container after the start of its id.
     let id = document["Id"].as_str().unwrap_or_default().get(..12).unwrap_or_default().to_owned();
     found.retain(|at, value| {
         if *value == json!(id) {
@@ -324,7 +324,7 @@ fn leaves(document: &Value) -> BTreeMap<String, Value> {
         }
         !OWN.iter().any(|own| at == own || at.starts_with(&format!("{own}/")))
     });
-    // Which name stands there is the container's own; one list of names may hold the other's id.
+    // The name in these values is the container's own; one list of names may contain the other's id.
     for (at, value) in &mut found {
         if at.ends_with("/Aliases") {
             let names = value.as_array().into_iter().flatten();
@@ -389,7 +389,7 @@ fn each(found: &Docker) {
             }
         }
         assert!(faults.is_empty(), "{faults:#?}");
-        // All at once, as somebody would send them.
+        // All at once, as an attacker would send them.
         let mut all = harmless(&image);
         for Row { at, worst, .. } in rows().into_iter().filter(|row| !matches!(row.then, Refused)) {
             all = with(all, at, worst);
@@ -413,20 +413,20 @@ fn each(found: &Docker) {
                 json!([[{"a": null}]]),
                 Value::Null,
             ] {
-                // Whatever it is, it is read or refused, and nothing falls over.
+                // Any value is either accepted or refused, without a panic.
                 _ = ContainerParts::from_document(&with(harmless(&image), at, value), None);
             }
         }
     });
 }
 
-/// A field of a newer engine is noticed here first.
+/// This is the first place to notice a field of a newer engine.
 fn complete(found: &Docker) {
     let image = docker(&["inspect", "--format", "{{.Id}}", &found.busybox]);
     let id = docker(&["create", &image, "true"]);
     let document = inspected(&id);
     docker(&["rm", &id]);
-    // Which container it is, and what names it.
+    // Fields about the container's identity and names.
     let others = ["/Id", "/Image", "/HostConfig", "/Config", "/NetworkSettings"];
     let rows: BTreeSet<&str> = rows().iter().map(|row| row.at).chain(others).collect();
     for at in ["", "/Config", "/HostConfig"] {

@@ -51,7 +51,7 @@ fn fills() {
     let keeper = yard.add_keeper();
     let prune = || yard.as_keeper(["prune", "--grace", "0s", "--keeper-key", &keeper]).expect_code(0);
 
-    // More than the disk holds: said as it is, and everything that says what landed finds room.
+    // More than the disk holds: this is reported as such, and all records of what was uploaded find room.
     let said = yard.snapshot(&large).expect_code(1);
     assert!(said.stderr.contains("full") || said.stderr.contains("space"), "{said:?}");
     assert!(used(&yard) > empty + (40 << 20), "something landed");
@@ -59,7 +59,7 @@ fn fills() {
     let said = prune();
     assert!(used(&yard) < empty + (2 << 20), "{} bytes are left of {}: {said:?}", used(&yard) - empty, empty);
 
-    // It would fit, and something else takes the room.
+    // It would fit, but something else takes the room.
     let filler = Path::new(&yard.location).join("filler");
     noise(&filler, 40);
     yard.snapshot(&small).expect_code(1);

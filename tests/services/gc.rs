@@ -1,4 +1,4 @@
-//! `gc`, with everything forged that can be: what this machine's drills did not make stays.
+//! `gc`, with everything forged that can be: objects that this machine's drills did not create stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -47,7 +47,7 @@ fn collection(found: &Docker) {
             assert!(!rules_of(&owner.id.to_string()).is_empty());
         }
         let now = SystemClock.now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
-        // Another machine, or another user, takes none of it.
+        // Another machine, or another user, removes none of it.
         let stranger = MachineKey::random(&OsEntropy);
         let nothing = engine.gc(&stranger, now, &BTreeSet::from([dead.id.clone()])).await.unwrap();
         assert_eq!((nothing.removed_objects, nothing.rehearsals.len()), (0, 0), "{nothing:?}");
@@ -82,7 +82,7 @@ fn image_with(found: &Docker, labels: &BTreeMap<String, String>, play: &Playgrou
     id
 }
 
-/// Removes what a test made under names of its own.
+/// Removes what a test created under names of its own.
 struct Undo(Vec<Vec<String>>);
 
 impl Drop for Undo {
@@ -117,7 +117,7 @@ fn forged(found: &Docker) {
         docker(&all)
     };
 
-    // 1. A base image with a label, as in the wild: a running container and its nameless volume.
+    // 1. A base image with a label, as they exist: a running container and its anonymous volume.
     let image = image_with(found, &forged("x"), &play);
     later(&["rmi", "--force", &image]);
     let prod = play.run(
@@ -140,17 +140,17 @@ fn forged(found: &Docker) {
     let tagged = image_with(found, &full, &play);
     docker(&["tag", &tagged, &format!("lifeboat-rehearsal:{id}")]);
     later(&["rmi", "--force", &tagged]);
-    // 3. True labels of a drill that is over, on things that it did not make.
+    // 3. Genuine labels of a finished drill, on things that it did not create.
     let over = owner(Duration::ZERO, &key);
     let copied = over.labels(ScratchKind::Volume, &over.volume_name("data"), "data");
     let stolen = make(&["volume", "create"], &copied, &[&play.name("stolen")]);
-    // 4. A true mark that comes from the image.
+    // 4. A genuine mark that comes from the image.
     let heir = over.container_name("heir");
     let true_image = image_with(found, &over.labels(ScratchKind::Container, &heir, "heir"), &play);
     later(&["rmi", "--force", &true_image]);
     let inheritor = docker(&["run", "--detach", "--name", &heir, &true_image, "sleep", "600"]);
     later(&["rm", "--force", &inheritor]);
-    // 5. What an older release left: no mark.
+    // 5. Leftovers of an older release, without a mark.
     let mut unmarked = forged(&id.to_string());
     unmarked.remove("io.lifeboat.mark");
     let older = make(&["volume", "create"], &unmarked, &[&format!("{named}-older")]);
@@ -186,7 +186,7 @@ fn forged(found: &Docker) {
     }
 }
 
-/// What an image says about itself steers no backup of the host that runs it.
+/// An image's labels have no effect on backups of the host that runs it.
 fn labels_of_images(found: &Docker) {
     let play = Playground::new();
     let compose = |name: &str, value: &str| (format!("com.docker.compose.{name}"), value.to_owned());
@@ -216,7 +216,8 @@ fn labels_of_images(found: &Docker) {
         let error = engine.select(&wanted).await.unwrap_err();
         assert!(matches!(error, EngineError::NotFound { .. }), "{error}");
 
-        // One that Compose has made of the same image is the project's, and the other still is not.
+        // A container that Compose has created from the same image belongs to the project, and the other still does
+        // not.
         run("own", &["--label", "com.docker.compose.config-hash=def"]);
         let selection = engine.select(&wanted).await.unwrap();
         let names: Vec<&str> = selection.containers.iter().map(|container| container.name.as_str()).collect();
@@ -226,7 +227,7 @@ fn labels_of_images(found: &Docker) {
         let own = engine.container(&play.name("own")).await.unwrap();
         assert!(!own.orchestrated);
     });
-    // Whose image is gone is what its labels say.
+    // If its image was removed, a container's labels count.
     labels.clear();
     docker(&["rm", "--force", &play.name("stranger")]);
     docker(&["stop", "--time", "0", &play.name("own")]);
@@ -253,7 +254,7 @@ fn killed(found: &Docker) {
     let volume = play.volume("data");
     let app = play.run_writer(found, "app", &volume, &[]);
     let yard = found.yard();
-    // A folder besides, with what makes root of one who runs it.
+    // A folder as well, with a program that makes its user root.
     let folder = yard.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::copy("/bin/true", folder.join("rootme")).unwrap();
@@ -262,7 +263,7 @@ fn killed(found: &Docker) {
         .expect_code(0);
     let plan = yard.path("plan.toml");
     fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
-    // Others may go through the folders above, as on a host where the state folder lies below /var/lib.
+    // Others may pass through the folders above, as on a host with the state folder below /var/lib.
     for open in [yard.path("."), yard.path("state"), yard.path("state/lifeboat")] {
         fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -300,7 +301,7 @@ fn killed(found: &Docker) {
     assert_eq!(fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count(), 0);
     assert_eq!(state(&app), "running");
 
-    // The next drill begins by removing what the last one left, although nothing of it has expired.
+    // The next drill starts by removing what the last one left, although nothing of it has expired.
     let id = drill(true);
     assert_ne!(scratch_objects(&id), "");
     fs::write(&plan, "version = 1\nstability = \"0s\"\n").unwrap();
@@ -308,7 +309,7 @@ fn killed(found: &Docker) {
     assert!(said.stderr.contains("an earlier drill did not clear away"), "{}", said.stderr);
     assert_eq!(scratch_objects(&id), "");
 
-    // With its watchdog alive nobody needs to run anything.
+    // While its watchdog is alive, nobody needs to run anything.
     fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
     let id = drill(false);
     let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
@@ -319,7 +320,7 @@ fn killed(found: &Docker) {
     assert_eq!(state(&app), "running");
 }
 
-/// Whether a drill of this id has come so far.
+/// Whether a drill with this id has reached some point.
 type Reached<'a> = &'a dyn Fn(&str) -> bool;
 
 fn killed_anywhere(found: &Docker) {
@@ -367,7 +368,7 @@ fn killed_anywhere(found: &Docker) {
     assert_eq!(state(&app), "running");
 }
 
-/// The process that a drill has started beside itself.
+/// The watchdog process of a drill.
 fn watchdog_of(drill: u32) -> u32 {
     let children = fs::read_dir(format!("/proc/{drill}/task")).unwrap().flat_map(|task| {
         let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
@@ -376,7 +377,7 @@ fn watchdog_of(drill: u32) -> u32 {
     let is_watchdog =
         |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().ends_with(b"\0watchdog\0");
     let watchdog = children.into_iter().find(is_watchdog).expect("a drill has a watchdog");
-    // It knows nothing that must not be known.
+    // Its environment contains no secrets.
     let environment = fs::read(format!("/proc/{watchdog}/environ")).unwrap();
     let names: Vec<String> = environment
         .split(|byte| *byte == 0)

@@ -1,4 +1,4 @@
-//! What scratch containers may do and take, tried from inside: system calls, memory and processes together, links of an
+//! What scratch containers may do and use, tried from inside: system calls, memory and processes together, links of an
 //! image; and drills that reach the limits of their host.
 
 use std::collections::BTreeMap;
@@ -50,12 +50,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Where such a program lies in memory, and how much of it are headers (System V ABI, ELF-64).
+/// The load address of such a program, and the size of its headers (System V ABI, ELF-64).
 const LOAD: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
 
-/// A program of a few machine instructions that makes one system call and ends with its error number, or with something
-/// else if there is none. x86-64 (System V ABI; Linux, `arch/x86/entry`).
+/// A program of a few machine instructions that makes one system call and ends with its error number, or with another
+/// code if it succeeds. x86-64 (System V ABI; Linux, `arch/x86/entry`).
 fn caller(number: u32, arguments: [u64; 3]) -> Vec<u8> {
     let mut code = vec![0xb8];
     code.extend(number.to_le_bytes()); // mov eax, number
@@ -147,7 +147,7 @@ const REFUSED: i64 = 1;
 const NO_SUCH_CALL: i64 = 38;
 const NO_SUCH_FAMILY: i64 = 97;
 
-/// System calls, each with the error number that is expected; none for those that work.
+/// System calls, each with the expected error number; `None` for those that work.
 const CALLS: &[(&str, u32, [u64; 3], Option<i64>)] = &[
     ("vsock", 41, [40, 1, 0], Some(NO_SUCH_FAMILY)),
     ("packet", 41, [17, 2, 0], Some(NO_SUCH_FAMILY)),
@@ -211,7 +211,7 @@ fn together(found: &Docker) {
         assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "90000000", "{said:?}");
         assert_eq!(ask(sandbox, &id, &forks).await.exit_code, Some(0));
     });
-    // Each container alone may take far more.
+    // Each container alone may use far more.
     in_sandbox(found, little, async |engine, sandbox| {
         let id = created(engine, sandbox, &waiting(found), false).await.unwrap();
         sandbox.start(&id).await.unwrap();
@@ -233,7 +233,7 @@ fn alone(found: &Docker) {
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         assert_eq!(said.lines().next(), Some("lo"), "{said}");
         assert!(said.contains("192.0.2.1") && said.matches("nameserver").count() == 1, "{said}");
-        // It finds itself under the names that it had, and checks reach it.
+        // It finds itself under its original names, and checks reach it.
         for name in ["pg-primary", "waiting"] {
             let said = ask(
                 sandbox,
@@ -245,13 +245,13 @@ fn alone(found: &Docker) {
         }
         assert!(sandbox.accepts_tcp(&id, 8080, Duration::from_secs(2)).await.unwrap());
         assert!(!sandbox.accepts_tcp(&id, 8081, Duration::from_secs(2)).await.unwrap());
-        // Beside what runs nothing is made any more: the engine would fill its volumes by path.
+        // Once something is running, nothing more is created: the engine would fill its volumes by path.
         let error = created(engine, sandbox, &waiting(found), false).await.unwrap_err();
         assert!(error.to_string().contains("could be led astray"), "{error}");
     });
 }
 
-/// `--entrypoint ""`: the engine notes no entry point at the container, and its image has one.
+/// `--entrypoint ""`: the engine records no entry point for the container, but its image has one.
 fn cleared(found: &Docker) {
     let name = format!("lifeboat-test-entry:{}", std::process::id());
     let made = docker(&["create", &found.busybox]);
@@ -272,7 +272,7 @@ fn cleared(found: &Docker) {
     docker(&["rmi", &name]);
 }
 
-/// A pipe in the place of a file that the runtime reads: it waits there for ever, and the engine with it.
+/// A pipe in place of a file that the runtime reads: the runtime waits there for ever, and the engine with it.
 fn hangs(found: &Docker) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
@@ -324,7 +324,7 @@ fn links(found: &Docker) {
             // The next one has the same name.
             docker(&["rm", "--force", &sandbox.owner().container_name("waiting")]);
         }
-        // Where something is mounted counts as well, also by the engine.
+        // Mount targets count as well, even the engine's own.
         "/".clone_into(&mut parts.working_dir);
         "/app/attr".clone_into(&mut parts.mounts[0].destination);
         let error = created(engine, sandbox, &(parts, image), false).await.unwrap_err();
@@ -333,9 +333,9 @@ fn links(found: &Docker) {
     docker(&["rmi", &name]);
 }
 
-/// A snapshot that never ends: each of its restores writes until it is stopped.
+/// An endless snapshot: each of its restores writes until it is stopped.
 struct Endless {
-    /// What is written, at a time.
+    /// The bytes of one write.
     piece: Vec<u8>,
 }
 
@@ -353,7 +353,7 @@ impl RecoveryPoint for Endless {
     }
 
     fn volumes(&self) -> Vec<SnapshotVolume> {
-        // It says that it is empty.
+        // It claims to be empty.
         vec![SnapshotVolume { name: "/data".to_owned(), kind: SourceKind::Folder, files: 0, bytes: 0 }]
     }
 
@@ -388,7 +388,7 @@ impl RecoveryPoint for Endless {
     }
 }
 
-/// A file system of its own in memory, of this size and with room for so many files.
+/// A separate file system in memory, with this size and room for this many files.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -448,14 +448,14 @@ fn ends(_: &Docker) {
     let report = drill(Endless { piece: Vec::new() }, &hasty, &mount.0, &never).unwrap();
     assert_eq!(report.verdict, Verdict::CouldNotVerify);
     assert!(report.reason.contains("longer than the 1 seconds"), "{}", report.reason);
-    // Its user is told something else.
+    // If the user stops it, the error is different.
     let asked = CancellationToken::new();
     asked.cancel();
     let kind = drill(Endless { piece: Vec::new() }, &patient, &mount.0, &asked).unwrap_err();
     assert_eq!(kind, Kind::Interrupted);
 }
 
-/// A copy that fills its volume when it is started for the second time, and one that only says what it finds.
+/// A copy that fills its volume when it is started for the second time, and one that only prints what it finds.
 fn fixed(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
@@ -483,7 +483,7 @@ fn fixed(found: &Docker) {
     let reason = said["reason"].as_str().unwrap();
     assert!(reason.contains("/volumes") && reason.contains("1 MiB must stay free"), "{reason}");
 
-    // What does not fill it is as it would be anywhere.
+    // A container that does not fill it works as anywhere.
     let holds = play.volume("holds");
     play.run_writer(found, "holds", &holds, &[]);
     yard.backup(["run", "--volume", &holds, "--mode", "pause"]).expect_code(0);
@@ -502,7 +502,7 @@ fn fixed(found: &Docker) {
     let plan = format!("stability = \"1s\"\n[limits]\nvolumes_mib = 96\n{}", checks.concat());
     let said = drill(&plan);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    // A disk that cannot hold the snapshot is said before anything is written to it.
+    // If the disk cannot hold the snapshot, this is reported before anything is written to it.
     let big = play.volume("big");
     let fill = "dd if=/dev/zero of=/data/all bs=1M count=90; touch /data/done; exec sleep 600";
     play.run("big", &["--volume", &format!("{big}:/data"), &found.busybox, "sh", "-c", fill]);

@@ -1,4 +1,4 @@
-//! A disk of its own, in a file.
+//! A separate disk, in a file.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A block device with an empty file system, which goes with this value.
+/// A block device with an empty file system, removed with this value.
 pub(crate) struct LoopDisk {
     device: String,
     _folder: TempDir,

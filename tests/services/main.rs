@@ -1,4 +1,4 @@
-//! Tests against real services. `scripts/setup` starts them and says where they are.
+//! Tests against real services. `scripts/setup` starts them and writes their addresses.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod age;

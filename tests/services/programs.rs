@@ -1,4 +1,4 @@
-//! The programs on the real engine, from the command line to the containers: what a user's host goes through.
+//! The programs with the real engine, from the command line to the containers, as on a user's host.
 
 use std::fs;
 use std::io::Write;
@@ -79,7 +79,7 @@ fn unknown(found: &Docker) {
     assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &format!("name={typo}")]), "");
 }
 
-/// Starts a run of a volume that takes a while to read, and waits until the journal says that its writer is at rest.
+/// Starts a run of a volume that takes a while to read, and waits until the journal shows that its writer is stopped.
 fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process::Child, String, String) {
     let volume = play.volume("data");
     let container = play.run_writer(found, "writer", &volume, &[]);
@@ -125,7 +125,7 @@ fn killed_then_doctor(found: &Docker) {
 
 fn killed_then_run(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
-    // Another volume, or a folder: the next run makes good what is none of its own business, too.
+    // Another volume, or a folder: the next run also settles what does not concern it.
     let other = play.volume("other");
     let folder = yard.path("folder");
     fs::create_dir(&folder).unwrap();
@@ -152,18 +152,18 @@ fn interrupted(found: &Docker) {
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
         let (mut child, container, _) = run_at_rest(found, &play, &yard);
         let pid = rustix::process::Pid::from_child(&child);
-        // As `timeout` does it: the process, and at once its group.
+        // As `timeout` does it: first the process, and at once its group.
         rustix::process::kill_process(pid, signal).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        assert_eq!(state(&container), "running", "whoever is asked to stop puts back what it moved");
+        assert_eq!(state(&container), "running", "a program that is asked to stop restores what it changed");
         let journals = fs::read_dir(yard.path("state/lifeboat/at-rest")).unwrap();
         assert_eq!(journals.count(), 0, "and leaves no journal");
         docker(&["rm", "--force", &container]);
     }
 }
 
-/// Who cannot wait is told what is left.
+/// A user who interrupts twice is told what is left.
 fn interrupted_twice(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
@@ -180,7 +180,7 @@ fn interrupted_twice(found: &Docker) {
     });
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    // A second wish, and no echo of the first.
+    // A second request, not an echo of the first.
     std::thread::sleep(std::time::Duration::from_secs(1));
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -194,7 +194,7 @@ fn interrupted_twice(found: &Docker) {
 fn unstartable(found: &Docker) {
     let (play, yard) = (Playground::new(), found.yard());
     let volume = play.volume("data");
-    // It stops, and what it is to be started with is gone by then.
+    // It stops, and a file that it needs to start is gone by then.
     let gone = yard.path("gone");
     fs::write(&gone, "").unwrap();
     let bind = format!("type=bind,src={},dst=/gone", gone.display());
@@ -207,7 +207,7 @@ fn unstartable(found: &Docker) {
     }
     assert_eq!(state(&id), "exited");
     assert_eq!(yard.restore(["dump", "latest", "said"]).expect_code(0).stdout, "here\n");
-    // Once it can start, what is left at rest is brought back.
+    // Once it can start, the stopped container is started again.
     fs::write(&gone, "").unwrap();
     yard.backup(["doctor"]).expect_code(0);
     assert_eq!(state(&id), "running");
@@ -238,7 +238,7 @@ fn rehearsed(found: &Docker) {
     let page = pages.into_iter().find(|path| path.extension().is_some_and(|e| e == "html")).unwrap();
     assert!(fs::read_to_string(page).unwrap().contains("it is there"));
 
-    // Without the engine data comes back and is compared, and nothing is booted: nobody can say that it works.
+    // Without the engine, data is restored and compared, but nothing is booted, so it is unknown whether it works.
     let said =
         run(yard.restore_command(["rehearse", "latest"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
     assert_eq!(said.code, Some(3), "{said:?}");

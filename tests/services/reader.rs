@@ -1,5 +1,5 @@
-//! The independent reader of tests/reader, which shares no code with Lifeboat and is written from FORMAT.md: what it
-//! brings back is what was backed up, also where parts of the repository are lost, and never something else.
+//! The independent reader of tests/reader, which shares no code with Lifeboat and is written from FORMAT.md: it
+//! restores what was backed up, even if parts of the repository are lost, and never anything else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl Bench {
         Self { python, yard, source }
     }
 
-    /// Backs the source up; gives the snapshot's id.
+    /// Backs the source up; returns the snapshot's id.
     fn snapshot(&self) -> Result<String, Failed> {
         self.yard.snapshot(&self.source).expect_code(0);
         let said = self.yard.backup(["show", "latest", "--json"]).expect_code(0);
@@ -64,7 +64,7 @@ impl Bench {
         (self.read(&[snapshot, &target.display().to_string()]), target)
     }
 
-    /// Changes what the recovery key may change.
+    /// Makes changes that need the recovery key.
     fn key(&self, args: &[&str]) -> Said {
         let mut command = self.yard.backup_command(["key"].iter().chain(args));
         command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_IDENTITY", self.yard.path("one.key"));
@@ -137,14 +137,14 @@ fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
 
 fn finds_what_is_lost_elsewhere(bench: &Bench) -> Result<(), Failed> {
     fs::create_dir(&bench.source)?;
-    // What does not compress lies in the largest pack; the others hold item streams, which no other frame has.
+    // Incompressible data is in the largest pack; the others hold item streams, which are in no other frame.
     let noise: Vec<u8> = (0_u32..50_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     fs::write(bench.source.join("kept"), noise)?;
     let expected = tree::look(&bench.source);
     let first = bench.snapshot()?;
     let size = |pack: &PathBuf| fs::metadata(pack).map_or(0, |meta| meta.len());
     let data_pack = bench.yard.objects("packs").into_iter().max_by_key(size).ok_or("there is a pack")?;
-    // A host that cannot see the index stores everything anew; with the index back, every chunk has two places.
+    // A host that cannot see the index stores everything again; with the index back, every chunk has two places.
     let repository = PathBuf::from(&bench.yard.location);
     let (contents, aside) = (repository.join("contents"), bench.yard.path("contents-aside"));
     fs::rename(&contents, &aside)?;
@@ -158,7 +158,7 @@ fn finds_what_is_lost_elsewhere(bench: &Bench) -> Result<(), Failed> {
     fs::rename(&aside, &contents)?;
     fs::remove_dir_all(repository.join("runs"))?;
     let mut bytes = fs::read(&data_pack)?;
-    // Behind the header, in which the run key is found.
+    // After the header, in which the run key is found.
     let header = u32::from_le_bytes(bytes[5..9].try_into()?) as usize;
     bytes[9 + header + 40] ^= 1;
     fs::write(&data_pack, bytes)?;
@@ -180,7 +180,7 @@ fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
         for (object, bytes) in objects.iter().zip(&originals) {
             let mut changed = bytes.clone();
             changed[bytes.len() / 2] ^= 1;
-            // The middle of a pack may be padding: every frame is hit by this.
+            // The middle of a pack may be padding, but this hits every frame.
             let frames = if folder == "packs" { 2000..bytes.len() } else { 0..0 };
             changed[frames].iter_mut().for_each(|byte| *byte ^= 1);
             fs::write(object, changed)?;
@@ -213,7 +213,7 @@ fn leaves_no_part_of_a_file(bench: &Bench) -> Result<(), Failed> {
     let packs = bench.yard.objects("packs");
     let largest = packs.iter().max_by_key(|path| fs::metadata(path).map_or(0, |meta| meta.len()));
     let pack = largest.ok_or("there is a pack")?;
-    // The second frame of the file: the first one comes back before the damage is met.
+    // The second frame of the file: the first one is restored before the damage is found.
     let mut bytes = fs::read(pack)?;
     bytes[1_500_000] ^= 1;
     fs::write(pack, bytes)?;
@@ -224,7 +224,7 @@ fn leaves_no_part_of_a_file(bench: &Bench) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Every character, and texts at their bounds, are names to both readers or to none.
+/// Every character, and texts at the length limits, are names to both readers or to neither.
 fn has_the_same_rule_for_names(bench: &Bench) -> Result<(), Failed> {
     let script = "import sys; sys.path.insert(0, sys.argv[1]); from conventions import is_name\n\
                   points = (n for n in range(0x110000) if not 0xd800 <= n < 0xe000)\n\

@@ -1,4 +1,4 @@
-//! The drill on the real engine: an application of two containers is captured, changed, and rehearsed from the capture.
+//! A drill with the real engine: an application of two containers is captured, changed, and rehearsed from the capture.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +39,7 @@ struct Copied {
     taken_at: Timestamp,
     definitions: Option<Definitions>,
     volumes: Vec<(SnapshotVolume, PathBuf)>,
-    /// What a restore writes besides the copy: a snapshot that does not come back as it was.
+    /// Whether a restore writes more than the copy, as a snapshot that is not restored as it was.
     spoiled: bool,
 }
 
@@ -321,7 +321,7 @@ fn database(parts: &Parts) {
             );
         }
         assert!(report.limits.iter().any(|line| line.contains("host of the application")));
-        // The application itself never noticed.
+        // The application itself noticed nothing.
         assert_eq!(app.sql("select count(*) from orders"), "5");
         assert_eq!(docker(&["inspect", "--format", "{{.State.StartedAt}}", &app.play.name("db")]), before);
         if let Some(folder) = std::env::var_os("LIFEBOAT_WRITE_PAGES") {
@@ -414,7 +414,7 @@ fn open(parts: &Parts) {
         let report = drill(Ok(&engine), folders, &plan(COUNT)).await;
         assert_eq!((report.verdict, report.booted), (Verdict::CouldNotVerify, false));
 
-        // A plan that speaks of a service that is not there is refused before anything is restored.
+        // A plan that names a service that does not exist is refused before anything is restored.
         let (mistyped, folder) = (plan(&COUNT.replace("\"web\"", "\"wbe\"")), tempfile::tempdir().unwrap());
         let never = CancellationToken::new();
         let error = drill_in(Ok(&engine), again(), &mistyped, folder.path(), &never).await.unwrap_err();
@@ -450,7 +450,7 @@ fn interrupted(parts: &Parts) {
             let cancel = cancel.clone();
             let prefix = app.play.prefix.clone();
             tokio::task::spawn_blocking(move || {
-                // The scratch copy of the second service runs: the drill is in its midst, at the check that fails.
+                // The scratch copy of the second service is running: the drill is at the check that fails.
                 eventually("the drill has started the application", || {
                     let running =
                         docker(&["ps", "--format", "{{.Names}}", "--filter", "label=io.lifeboat.rehearsal"]);

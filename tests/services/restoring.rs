@@ -1,5 +1,5 @@
-//! Restores as other users, on disks that fill, and beside somebody who exchanges files: what needs root, or a file system
-//! of its own.
+//! Restores as other users, on disks that fill up, and while somebody exchanges files: tests that need root, or a
+//! separate file system.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -38,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.collect()
 }
 
-/// Runs a script in namespaces of its own, where it may mount.
+/// Runs a script in separate namespaces, where it may mount.
 fn in_own_namespace(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-ec", script]);
@@ -63,7 +63,7 @@ fn yard(fill: impl FnOnce(&Path)) -> Yard {
     yard
 }
 
-/// Restores as nobody, with a copy of the key and a home of nobody's own.
+/// Restores as nobody, with a copy of the key and a separate home.
 fn restore_as_nobody(yard: &Yard, to: &Path, more: &[&str]) -> Said {
     let home = yard.path("nobody");
     fs::create_dir_all(&home).unwrap();
@@ -103,7 +103,7 @@ fn set_ids() -> Result<(), Failed> {
     Ok(())
 }
 
-/// An ordinary user can set no owner: that is told and no failure, and no program runs as somebody else.
+/// An ordinary user can set no owner: that is reported, not a failure, and no program runs as somebody else.
 #[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn owners() -> Result<(), Failed> {
     let yard = yard(|source| {
@@ -119,7 +119,7 @@ fn owners() -> Result<(), Failed> {
             (found.mode() & 0o7777, found.uid())
         })
     };
-    // Root can, unless told not to; missing folders on the way are made.
+    // Root can, unless told not to; missing parent folders are created.
     let (with, without) = (yard.path("a/b/with"), yard.path("without"));
     let said = yard.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
     assert!(!said.stdout.contains("owners"), "{said:?}");
@@ -181,7 +181,7 @@ fn exchanged() -> Result<(), Failed> {
     hostile.kill().unwrap();
     hostile.wait().unwrap();
     assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o7777, 0o600);
-    // The exchanger was there first at most: then the target was not empty, and nothing was restored into it.
+    // The exchanger may have been first: then the target was not empty, and nothing was restored into it.
     if said.code == Some(0) {
         let all_files = fs::read_dir(&target).unwrap().all(|e| e.unwrap().file_type().unwrap().is_file());
         assert!(all_files, "nothing was exchanged");

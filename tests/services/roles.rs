@@ -1,4 +1,4 @@
-//! The roles as people have them, on a real S3 server: a host whose credentials only put and read, a keeper who prunes
+//! The roles in practice, on a real S3 server: a host whose credentials can only put and read, a keeper who prunes
 //! while that host backs up, and a bare machine with a recovery file and a URL.
 
 use std::fs;
@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What stands in the bucket below a folder of the repository.
+/// The objects in the bucket below a folder of the repository.
 fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
     let prefix = yard.location.rsplit('/').next().unwrap();
     let path = format!("/{}?list-type=2&prefix={prefix}%2F{folder}", server.bucket);
@@ -35,7 +35,7 @@ fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
     keys.map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
 }
 
-/// Fills the folder that is captured with what does not compress.
+/// Fills the captured folder with incompressible data.
 fn fill(yard: &Yard, seed: u32) {
     let source = yard.path("source");
     fs::create_dir_all(&source).unwrap();
@@ -95,7 +95,7 @@ fn few_rights(server: &S3) {
         2
     );
 
-    // What it may not: enrol someone, or delete, even with the keys that would do for it.
+    // It may not enrol anyone or delete anything, even with the keys that would suffice for it.
     let refused = yard.backup(
         ["key", "add", "writer", yard.path("other.key").to_str().unwrap()].into_iter().chain(identity),
     );
@@ -131,7 +131,7 @@ fn keeper(server: &S3) {
     }
     let before = yard.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
 
-    // A backup that is in the middle: it has registered and waits for what it is to capture.
+    // A backup in progress: it has registered and waits for its input.
     let runs = stored(&yard, server, "runs").len();
     let mut backup = yard
         .backup_command(["run", "--stdin", "dump"])

@@ -1,4 +1,4 @@
-//! Scratch sandboxes for real: cut off, limited, and gone afterwards.
+//! Real scratch sandboxes: isolated, limited, and removed afterwards.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -22,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![test("sandbox::it_is_cut_off_and_leaves_nothing", cut_off)]
 }
 
-/// The most that the containers of these tests take together.
+/// The most that the containers of these tests use together.
 pub(crate) const TOGETHER: Together = Together { memory_bytes: 1 << 30, processes: 1024, containers: 4 };
 
 pub(crate) fn owner(lifetime: Duration, key: &MachineKey) -> Ownership {
@@ -31,7 +31,7 @@ pub(crate) fn owner(lifetime: Duration, key: &MachineKey) -> Ownership {
     Ownership::new(RehearsalId::random(&OsEntropy), expires, key.clone())
 }
 
-/// A sandbox that has shown that it is cut off.
+/// A sandbox that has proved its isolation.
 pub(crate) async fn proven(found: &Docker, owner: &Ownership, together: Together) -> (Engine, Sandbox) {
     let engine = found.engine().await.unwrap();
     let mut sandbox = engine.sandbox(owner.clone(), together).await.unwrap();
@@ -154,7 +154,7 @@ fn cut_off(found: &Docker) {
             .await
             .unwrap();
         assert_eq!((said.exit_code, said.stdout.as_slice()), (Some(0), &b"yes"[..]));
-        // No name of the outside is answered, and quickly so.
+        // No outside name is resolved, and the refusal is quick.
         let started = Instant::now();
         let said = sandbox
             .exec(&container, &run(&["nslookup", "example.com"]), Duration::from_secs(30))
@@ -170,7 +170,7 @@ fn cut_off(found: &Docker) {
         assert_eq!(endless.exit_code, None);
         assert!(sandbox.accepts_tcp(&container, 8080, Duration::from_secs(2)).await.unwrap());
         assert!(!sandbox.accepts_tcp(&container, 8081, Duration::from_secs(2)).await.unwrap());
-        // The original is as it was.
+        // The original is unchanged.
         assert_eq!(state(&play.name("web")), "running");
         let cleared = sandbox.tear_down().await.unwrap();
         assert!(cleared.leftovers.is_empty(), "{cleared:?}");

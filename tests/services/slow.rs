@@ -1,4 +1,5 @@
-//! A storage behind a slow line: a container that is stopped for its backup is down no longer than its data takes to read.
+//! A storage behind a slow line: a container that is stopped for its backup is down only as long as its data takes to
+//! read.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// How many bytes go out in a second.
 const RATE: u32 = 2_000_000;
 
-/// Listens on loopback and hands what comes on to `server`, at [`RATE`]; gives its address.
+/// Listens on loopback and forwards to `server`, at [`RATE`]; returns its address.
 fn slow_line(server: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -83,6 +84,6 @@ fn down(found: &Docker, s3: &S3) {
     }
     let (down, whole) = rested(&mut far);
     assert!(whole > f64::from(mib) * 0.4, "the line is slow: {whole} s for {mib} MiB");
-    // A stop and a start take some tenths of a second, now more and now less.
+    // A stop and a start take some tenths of a second, sometimes more and sometimes less.
     assert!(down <= 1.2 * quick + 1.0, "down {down} s of {whole}, and {quick} s where the storage is near");
 }

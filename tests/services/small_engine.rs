@@ -1,4 +1,4 @@
-//! Drills by an engine whose own disk is small, beside the engine that all other tests use.
+//! Drills with an engine whose own disk is small, separate from the engine of all other tests.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A second engine of this machine, with its data on a disk of its own.
+/// A second engine on this machine, with its data on a separate disk.
 struct SmallEngine {
     process: Child,
     host: String,
@@ -30,7 +30,7 @@ struct SmallEngine {
     _disk: LoopDisk,
 }
 
-/// How many engines were started: each has a bridge of its own.
+/// How many engines were started: each has its own bridge.
 static STARTED: AtomicU8 = AtomicU8::new(0);
 
 fn ip(args: &[&str]) {
@@ -39,7 +39,7 @@ fn ip(args: &[&str]) {
 }
 
 impl SmallEngine {
-    /// Starts it, by the words of `how` before its name.
+    /// Starts it with the command prefix `how`.
     fn start(how: &[&str], bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
@@ -47,7 +47,7 @@ impl SmallEngine {
         let disk = LoopDisk::new(bytes);
         disk.mount(at("data").as_ref());
         let host = format!("unix://{}", at("socket"));
-        // Without a bridge of its own it would take the other engine's, and with none it would remove it.
+        // Without its own bridge it would use the other engine's, and with none it would remove it.
         let number = STARTED.fetch_add(1, Ordering::SeqCst) % 4;
         let bridge = format!("lbt{}-{number}", std::process::id());
         let address = format!("203.0.113.{}/26", 64 * number + 1);
@@ -75,7 +75,7 @@ impl SmallEngine {
         Command::new("docker").env("DOCKER_HOST", &self.host).args(args).output().unwrap()
     }
 
-    /// Gives it an image of the other engine.
+    /// Loads an image of the other engine.
     fn load(&self, image: &str) {
         let archive = self.folder.path().join("image.tar").display().to_string();
         docker(&["save", "--output", &archive, image]);
@@ -91,7 +91,7 @@ impl SmallEngine {
 
 impl Drop for SmallEngine {
     fn drop(&mut self) {
-        // It ends its containers and its containerd.
+        // This also ends its containers and its containerd.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
         ip(&["link", "delete", &self.bridge]);
@@ -116,7 +116,7 @@ fn fills(found: &Docker) {
     assert_eq!(said["verdict"], "could-not-verify", "{said}");
     assert!(said["reason"].as_str().unwrap().contains("192 MiB must stay free"), "{said}");
     assert_eq!(said["leftovers"], serde_json::json!([]), "{said}");
-    // The application itself runs on, and has room again.
+    // The application itself goes on running, and has room again.
     assert_eq!(engine.docker(&["ps", "--all", "--format", "{{.Names}} {{.State}}"]), "app running");
     engine.docker(&["exec", "app", "sh", "-c", "dd if=/dev/zero of=/data/more bs=1M count=100"]);
 }

@@ -15,7 +15,7 @@ use lifeboat_tests::tree;
 
 use crate::BINARIES;
 
-/// rsync that compares everything it knows of, contents too, and changes nothing.
+/// rsync, comparing everything that it can, including contents, and changing nothing.
 fn find_rsync() -> Result<(), Missing> {
     let answer = Command::new("rsync").arg("--version").output();
     match answer {
@@ -68,11 +68,11 @@ fn whole_tree(yard: &Yard) {
     yard.snapshot(&source).expect_code(0);
     yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
     assert_eq!(differences(&source, &target), "");
-    // What rsync does not look at: that holes are holes.
+    // rsync does not check that holes are holes.
     let sparse = fs::metadata(target.join("sparse")).unwrap();
     assert_eq!(sparse.size(), 5 << 30);
     assert!(sparse.blocks() * 512 < 1 << 20, "{} blocks", sparse.blocks());
-    // That it would have found something.
+    // Make sure that it would have found a difference.
     fs::set_permissions(target.join("program"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     assert_ne!(differences(&source, &target), "");
 }
@@ -98,7 +98,7 @@ fn several(s3: &S3) {
     assert!(again.stdout.contains("0 B new"), "{}", again.stdout);
 }
 
-/// The exit code and standard error, without what differs from run to run.
+/// The exit code and standard error, without what differs between runs.
 fn told(yard: &Yard, said: &Said) -> String {
     let stderr = yard.plain(&said.stderr).replace(&yard.location, "LOCATION");
     format!("exit code {:?}\n{}", said.code, stderr.trim_end())
@@ -156,7 +156,7 @@ fn recovery_sheet(s3: &S3) {
     let args = ["key", "sheet", page.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
     yard.backup(args).expect_code(0);
     let page = fs::read_to_string(page).unwrap();
-    // The endpoint and the region stand in the sheet, the credentials are asked for there and stand nowhere.
+    // The sheet contains the endpoint and the region; it asks for the credentials and contains none.
     let is_credential = |name: &str| ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].contains(&name);
     let (credentials, settings): (Vec<_>, Vec<_>) =
         yard.variables.clone().into_iter().partition(|(name, _)| is_credential(name));
@@ -171,7 +171,7 @@ fn recovery_sheet(s3: &S3) {
     assert_eq!(said.code, Some(0), "{typed}\n{said:?}");
     let host = fs::read_dir(machine.path().join("restored")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_to_string(host.join("source/file")).unwrap(), "content");
-    // The clock is that of the server.
+    // The server's clock is used.
     let said = yard.backup(["doctor"]);
     assert!(
         said.stdout.contains("ok       clock        this host's clock and the storage's agree"),

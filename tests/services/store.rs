@@ -1,4 +1,4 @@
-//! Stores for real: the contract on four servers, Object Lock, credentials that may do little, full and read-only file
+//! Real stores: the contract on four servers, Object Lock, credentials with few rights, full and read-only file
 //! systems, and what reaches the disk when.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
@@ -21,7 +21,7 @@ use crate::docker::runtime;
 
 const BYTES: Bytes = Bytes::from_static(b"bytes");
 
-/// A store on a server, below a prefix that no other run has.
+/// A store on a server, below a prefix that no other run uses.
 #[derive(Debug, Clone)]
 struct Remote {
     location: String,
@@ -158,7 +158,7 @@ fn few_rights(server: &S3) {
     });
 }
 
-/// A file system of one MiB in memory, while the value lives.
+/// A file system of one MiB in memory, as long as the value lives.
 struct Tmpfs {
     folder: tempfile::TempDir,
 }
@@ -206,7 +206,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: whatever still looks at it must not keep the test's folder from going.
+        // Lazily: an open handle must not keep the test's folder from being removed.
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
     }
 }
@@ -222,7 +222,7 @@ fn full_disk(tmpfs: &Tmpfs) {
             assert_eq!(error.kind(), Kind::Refused);
             assert!(error.advice().unwrap().contains("nothing was lost"));
         }
-        // No partial object, and no staging file that keeps the disk full.
+        // Neither a partial object nor a staging file keeps the disk full.
         assert_eq!(tmpfs.files(), [tmpfs.folder.path().join("store/packs/first")]);
         assert_eq!(store.entry("packs/second").await.unwrap(), None);
         assert_eq!(store.list("").await.unwrap().len(), 1);
@@ -247,7 +247,7 @@ fn read_only_folder(tmpfs: &Tmpfs) {
             assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
             assert!(error.advice().unwrap().contains("mounted read-only"), "{error:?}");
         }
-        // Writers that find it there need not write.
+        // Writers that find it need not write.
         assert_eq!(store.read("a/object", 5).await.unwrap(), BYTES);
         assert_eq!(store.list("").await.unwrap().len(), 1);
         tmpfs.remount("rw");
@@ -275,7 +275,7 @@ fn flushed_to_the_disk() {
         ["init", "--recovery-key", "one.key", "--recovery-key", "two.key", "--writer-key", "writer.key"],
     );
     let mut strace = Command::new("strace");
-    // Each thread has its file, so that calls stand in their order and none is cut in two.
+    // Each thread has its file, so that calls are in order and none is split.
     strace
         .args(["-ff", "-y", "-s", "4096", "-e", "trace=link,linkat,fsync,mkdir,mkdirat", "-o"])
         .arg(traces.join("of"));
@@ -293,7 +293,7 @@ fn flushed_to_the_disk() {
                 let path = format!("<{}>", path.display());
                 calls.iter().any(|call| call.starts_with("fsync(") && call.contains(&path))
             };
-            // A call names a folder by its handle, which strace shows with its path, and what is in it.
+            // A call refers to a folder by its handle, which strace shows with its path, and to what is in it by name.
             let pieces: Vec<&str> = call.split('"').collect();
             let mut paths = pieces.chunks(2).filter_map(|piece| {
                 let [before, name] = piece else { return None };

@@ -122,7 +122,7 @@ impl Bench {
 }
 
 fn says(said: &Said, text: &str) {
-    // Reports break long lines between words.
+    // Reports wrap long lines between words.
     let words: Vec<&str> = said.stdout.split_whitespace().chain(said.stderr.split_whitespace()).collect();
     assert!(words.join(" ").contains(text), "`{text}` is not in {said:?}");
 }
@@ -141,7 +141,7 @@ fn verdicts(bench: &Bench) -> Result<(), Failed> {
         verify(&reference).expect_code(0);
     }
 
-    // The same bundle beside another image.
+    // The same bundle attached to another image.
     let manifest = sign["bundle"]["manifest"].as_str().ok_or("a manifest")?;
     let manifest = bench.repository.get(&format!("manifests/{manifest}")).ok_or("the manifest")?;
     let manifest: serde_json::Value = serde_json::from_slice(&manifest)?;
@@ -218,7 +218,7 @@ fn cosign_verifies_ours(bench: &Bench) -> Result<(), Failed> {
     let sbom =
         ["attest", &bench.tagged(), "--type", "spdxjson", "--predicate", "sbom.json", "--key", "release.key"];
     bench.sign(&sbom).expect_code(0);
-    fs::write(bench.path("note.txt"), "a note that is no JSON")?;
+    fs::write(bench.path("note.txt"), "a note that is not JSON")?;
     let note =
         ["attest", &bench.tagged(), "--type", "custom", "--predicate", "note.txt", "--key", "release.key"];
     bench.sign(&note).expect_code(0);
@@ -226,7 +226,7 @@ fn cosign_verifies_ours(bench: &Bench) -> Result<(), Failed> {
         let verify = ["verify-attestation", "--type", kind, "--key", "release.pub"];
         bench.cosign(&[&verify[..], &loopback].concat()).expect_code(0);
     }
-    // Our encrypted key file in cosign's hands.
+    // cosign uses our encrypted key file.
     let public = bench.cosign(&["public-key", "--key", "release.key"]).expect_code(0);
     assert_eq!(public.stdout.trim(), fs::read_to_string(bench.path("release.pub"))?.trim());
     Ok(())
@@ -248,7 +248,7 @@ fn we_verify_cosigns(bench: &Bench) -> Result<(), Failed> {
     bench.verify(&[&attestation[..], &["--output", "verified.json"]].concat()).expect_code(0);
     let verified: serde_json::Value = serde_json::from_slice(&fs::read(bench.path("verified.json"))?)?;
     assert_eq!(verified, serde_json::from_str::<serde_json::Value>(SBOM)?);
-    // cosign's encrypted key file in our hands, its passphrase and all.
+    // We use cosign's encrypted key file, with its passphrase.
     let another = bench.repository.image("2.0", "another image");
     bench.sign(&["image", &bench.pinned(another), "--key", "cosign.key"]).expect_code(0);
     bench.verify(&["image", &bench.pinned(another), "--key", "cosign.pub"]).expect_code(0);
@@ -278,7 +278,7 @@ fn files(bench: &Bench) -> Result<(), Failed> {
         let flags = ["--bundle", "ours.json", "--insecure-ignore-tlog=true", "--key", key, "app.tar"];
         bench.cosign(&[verb, &flags].concat())
     };
-    // A statement about the file, and its bytes alone.
+    // A statement about the file, and only its bytes.
     for (verb, flags) in [
         (&["verify-blob-attestation", "--type", "urn:lifeboat:file:v0"][..], &[][..]),
         (&["verify-blob"], &["--plain"]),

@@ -1,4 +1,4 @@
-//! Volumes through the binaries: what a run of a real engine's volume leaves out.
+//! Volumes through the binaries: what a run leaves out of a real engine's volume.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ fn left_out(parts: &Docker) {
     assert!(!target.join("keep/b.tmp").exists() && !target.join("cache/x").exists());
 }
 
-/// A volume whose mount goes with its user.
+/// A volume that is unmounted with its last user.
 fn with_options(play: &Playground, name: &str, options: &[&str]) -> String {
     let name = play.name(name);
     let mut args = vec!["volume", "create"];
@@ -61,7 +61,7 @@ fn with_options(play: &Playground, name: &str, options: &[&str]) -> String {
 const FILL: &str = "test -e /v/a || { mkdir -p /v/sub; echo one > /v/a; head -c 300000 /dev/urandom > /v/sub/b; ln -s a /v/l; }; \
                     touch /tmp/ready; trap 'exit 0' TERM; while true; do sleep 0.1; done";
 
-/// Waits until a container has said that it is ready.
+/// Waits until a container has printed that it is ready.
 fn ready(id: &str) {
     eventually("the container is ready", || {
         docker(&["exec", id, "sh", "-c", "test -e /tmp/ready && echo yes || true"]) == "yes"
@@ -82,13 +82,13 @@ fn users(play: &Playground, parts: &Docker, volume: &str, others: &[&str]) {
     }
 }
 
-/// What the first user sees: every file with its hash.
+/// The first user's view: every file with its hash.
 fn seen(play: &Playground, volume: &str) -> String {
     let script = "cd /v && find . | sort && find . -type f | sort | xargs sha256sum";
     docker(&["exec", &play.name(&format!("{volume}-first")), "sh", "-c", script])
 }
 
-/// The same of a restored folder.
+/// The same for a restored folder.
 fn restored(folder: &std::path::Path) -> String {
     let script = "find . | sort && find . -type f | sort | xargs sha256sum";
     let output = std::process::Command::new("sh")
@@ -100,11 +100,11 @@ fn restored(folder: &std::path::Path) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// How many cases, and how many by `scripts/test --long`.
+/// The number of cases, and the number for `scripts/test --long`.
 const CASES: (usize, usize) = (12, 100);
 
-/// Volumes of every kind, with users of every kind, in every mode: a snapshot that calls itself whole holds what was in the
-/// volume when the run began, and the volume holds it afterwards.
+/// Volumes of every kind, with users of every kind, in every mode: a complete snapshot holds what was in the volume
+/// when the run began, and the volume still holds it afterwards.
 fn any(parts: &Docker) {
     let mut course = Course::new(41);
     let mut ends = BTreeMap::<i32, usize>::new();
@@ -157,7 +157,7 @@ fn any(parts: &Docker) {
                 yard.restore(["volume", "latest", &volume, "--to-dir", target]).expect_code(0);
                 assert_eq!(restored(target.as_ref()), before, "{what}");
             }
-            // Refused before anything was stopped, or said to lack something that is gone.
+            // Refused before anything was stopped, or reported as incomplete.
             2 => assert_eq!(seen(&play, "v"), before, "{what}"),
             3 => assert!(empties && mode == "stop", "{what}: {}{}", said.stdout, said.stderr),
             other => panic!("{what}: {other}: {}{}", said.stdout, said.stderr),
@@ -219,7 +219,7 @@ fn held_mounts(parts: &Docker) {
 fn emptied(parts: &Docker) {
     let play = Playground::new();
     let yard = Yard::in_folder(BINARIES);
-    // An application that takes everything away when it stops: as if its mount had gone.
+    // An application that deletes everything when it stops, as if it had been unmounted.
     let volume = play.volume("data");
     let script =
         "echo x > /v/a; touch /tmp/ready; trap 'rm /v/a; exit 0' TERM; while true; do sleep 0.1; done";
@@ -235,13 +235,13 @@ fn emptied(parts: &Docker) {
         said.stderr
     );
     assert!(said.stdout.contains("INCOMPLETE"), "{}", said.stdout);
-    // A volume that was empty all the time is whole.
+    // A volume that was always empty is complete.
     let empty = play.volume("empty");
     command::run(yard.backup_command(["run", "--volume", &empty]).env("DOCKER_HOST", &parts.host))
         .expect_code(0);
 }
 
-/// Somebody starts the writer while its volume is read, as restart policies and deploy tools do.
+/// Somebody starts the writer while its volume is being read, as restart policies and deploy tools do.
 fn woken(parts: &Docker) {
     let play = Playground::new();
     let yard = parts.yard();

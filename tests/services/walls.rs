@@ -1,4 +1,5 @@
-//! The walls around a sandbox, attacked: each alone, both gone, and from inside a container that a hostile snapshot asks for.
+//! The barriers around a sandbox under attack: each alone, both removed, and from inside a container that a hostile
+//! snapshot defines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +48,7 @@ fn bridge(owner: &Ownership) -> String {
     format!("lb-{}", &owner.id.to_string()[..12])
 }
 
-/// What an attacker would find on a host that does not guard the bridge.
+/// Makes the host look like one that does not guard the bridge.
 fn undo_settings(owner: &Ownership) {
     let set = |setting: &str, value: &str| {
         fs::write(format!("/proc/sys/net/{}", setting.replace("BR", &bridge(owner))), value).unwrap();
@@ -55,7 +56,7 @@ fn undo_settings(owner: &Ownership) {
     set("ipv4/conf/BR/arp_ignore", "0");
     set("ipv4/conf/BR/rp_filter", "0");
     set("ipv4/conf/BR/forwarding", "1");
-    // Without the wait for others with the same address.
+    // Skip the wait for others with the same address.
     set("ipv6/conf/BR/accept_dad", "0");
     set("ipv6/conf/BR/disable_ipv6", "0");
 }
@@ -75,7 +76,7 @@ fn undo_filter(owner: &Ownership) {
     assert_eq!(rules_of(&id), "");
 }
 
-/// A sandbox, after `change`, as the proof sees it.
+/// The result of the proof for a sandbox after `change`.
 fn proof(found: &Docker, change: impl Fn(&Ownership)) -> Result<Isolation, EngineError> {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
@@ -117,7 +118,7 @@ fn neither(found: &Docker) {
     ];
     let mut heard: Vec<String> = Vec::new();
     let is_heard = |heard: &[String], way: &str| heard.iter().any(|said| said.contains(way));
-    // An address of IPv6 takes its time on a busy machine, so a way that is not heard at once is tried again.
+    // An IPv6 address takes its time on a busy machine, so a way that is not noticed at once is tried again.
     for _ in 0..3 {
         heard.extend(reached(proof(found, |owner| {
             undo_settings(owner);
@@ -133,7 +134,7 @@ fn neither(found: &Docker) {
     assert!(proof(found, |_| ()).is_ok());
 }
 
-/// The engine puts rules of its own before all others whenever it makes a network: here a rule comes before those of a
+/// The engine inserts its own rules first whenever it creates a network: here a rule is inserted before those of a
 /// sandbox while they are being set.
 fn overtaken(found: &Docker) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
@@ -162,17 +163,17 @@ fn overtaken(found: &Docker) {
 
 fn filter_alone(found: &Docker) {
     let reached = reached(proof(found, undo_settings));
-    // ARP does not go by IP: it tells where the host is, and nothing follows from that.
+    // ARP does not go over IP: it reveals where the host is, but nothing follows from that.
     assert!(reached.iter().all(|said| said.contains("by ARP")), "{reached:#?}");
 }
 
 fn bridge_alone(found: &Docker) {
     let reached = reached(proof(found, undo_filter));
-    // A sender of 0.0.0.0 takes a packet socket, which no container of a sandbox can open.
+    // A sender of 0.0.0.0 needs a packet socket, which no container of a sandbox can open.
     assert!(reached.iter().all(|said| said.contains("0.0.0.0")), "{reached:#?}");
 }
 
-/// A container that asks for everything by which one could get out.
+/// A container that asks for everything that could let it out.
 fn wants_out(found: &Docker) -> (ContainerParts, ImageParts) {
     let image = docker(&["inspect", "--format", "{{.Id}}", &found.busybox]);
     let document = json!({
@@ -249,7 +250,7 @@ fn hostile(found: &Docker) {
         let again = sandbox.prove_again().await.unwrap();
         assert_eq!(again.networks, 2, "the probe's and the container's");
 
-        // Somebody switches IPv6 on in the container's own network.
+        // Somebody enables IPv6 in the container's own network.
         let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
         let inside = |script: &str| {
             assert!(Command::new("nsenter").args(["-t", &pid, "-n", "sh", "-c", script]).status().unwrap().success());
@@ -260,7 +261,7 @@ fn hostile(found: &Docker) {
         inside("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
         sandbox.prove_again().await.unwrap();
 
-        // The firewall is flushed meanwhile.
+        // The firewall is flushed in the meantime.
         undo_filter(&owner);
         let error = sandbox.prove_again().await.unwrap_err();
         assert!(matches!(error, EngineError::WallFell { .. } | EngineError::NotIsolated { .. }), "{error}");
@@ -270,8 +271,8 @@ fn hostile(found: &Docker) {
     assert_eq!(scratch_objects(&owner.id), "");
 }
 
-/// The kernel keeps a row for each connection, of containers among themselves as well where bridged packets are shown to
-/// the packet filter, and has room for so many only, for the whole host.
+/// The kernel keeps an entry for each connection, even between containers if bridged packets go through the packet
+/// filter, and the whole host has a limited number of them.
 fn untracked(found: &Docker) {
     let owner = owner(Duration::from_mins(10), &MachineKey::random(&OsEntropy));
     let _sweep = Sweep(found, owner.clone());
@@ -287,7 +288,7 @@ fn untracked(found: &Docker) {
         let (own, probe) = (address(true), address(false));
         let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
         let rows = || {
-            // A row of a packet that nobody answers stays for half a minute.
+            // The entry of an unanswered packet stays for half a minute.
             let send = format!("echo word > /dev/udp/{probe}/9");
             let mut inside = Command::new("nsenter");
             inside.args(["-t", &pid, "-n", "bash", "-c", &send]);
@@ -302,7 +303,7 @@ fn untracked(found: &Docker) {
     });
 }
 
-/// A machine beside this host, in a network namespace; this host forwards to it.
+/// A machine next to this host, in a network namespace; this host forwards to it.
 struct Outside {
     namespace: String,
     before: Vec<(String, String)>,
@@ -343,7 +344,7 @@ impl Outside {
         made
     }
 
-    /// What the machine hears while `work` is done, in the order in which it came.
+    /// What the machine receives while `work` runs, in order.
     fn hears(&self, python: &Path, word: &str, work: impl FnOnce()) -> Vec<String> {
         let mut listener = Command::new("/usr/sbin/ip")
             .args(["netns", "exec", &self.namespace])
@@ -355,7 +356,7 @@ impl Outside {
         let mut lines = BufReader::new(listener.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
         work();
-        // What this host sends itself comes last.
+        // This host's own packet comes last.
         let socket = UdpSocket::bind("198.51.100.1:0").unwrap();
         socket.send_to(format!("{word} end").as_bytes(), "198.51.100.7:4001").unwrap();
         let heard: Vec<String> = lines.map(|line| line.unwrap()).collect();
@@ -417,7 +418,7 @@ fn no_filter(found: &Docker) {
     let yard = found.yard();
     yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
 
-    // A host whose `iptables` does not work, seen by this process only.
+    // A host whose `iptables` does not work, as seen by this process only.
     let plain = yard.restore_command(["rehearse", "latest"]);
     let mut command = Command::new("unshare");
     command.args([
@@ -448,7 +449,7 @@ fn images(found: &Docker) {
     runtime().block_on(async {
         let engine = found.engine().await.unwrap();
         assert_eq!(engine.resolve_image(&parts, Some(&image)).await.unwrap().parts.id, parts.image_id);
-        // A tag, a search of the engine's, and the like: as id and as digest.
+        // A tag, a search of the engine's, and the like, in place of an id and of a digest.
         for asked in [
             found.busybox.as_str(),
             "search?term=127.0.0.1:19999/x&limit=1&x=",

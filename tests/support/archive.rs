@@ -1,16 +1,16 @@
-//! Writes tar archives by hand, good ones and bad ones.
+//! Writes valid and invalid tar archives by hand.
 
 use std::fs;
 use std::path::Path;
 
-/// A member of an archive, with the headers before its own.
+/// A member of an archive, with its extension headers.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The type in its header.
     pub kind: u8,
     /// The name in its header.
     pub name: String,
-    /// What it leads to, if it is a link.
+    /// Its target, if it is a link.
     pub link: String,
     /// Its content.
     pub content: Vec<u8>,
@@ -93,7 +93,7 @@ fn block(kind: u8, name: &str, link: &str, content: &[u8]) -> Vec<u8> {
     [&block[..], content, &padding].concat()
 }
 
-/// Makes the checksum of a header right.
+/// Corrects the checksum of a header.
 pub fn set_checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();

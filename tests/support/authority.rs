@@ -1,5 +1,4 @@
-//! A certificate authority for identities, made by hand: what it issues is as long-lived as a test likes, and names
-//! whomever a test likes.
+//! A certificate authority for identities, made by hand: its certificates have whatever lifetime and name a test needs.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -18,10 +17,10 @@ use crate::log::TestLog;
 /// Fulcio's extension for the issuer of an identity, in its first form.
 const ISSUER: &[u64] = &[1, 3, 6, 1, 4, 1, 57264, 1, 1];
 
-/// Who vouches for everybody whom this authority names.
+/// The issuer of everybody whom this authority names.
 pub const VOUCHER: &str = "https://issuer.example";
 
-/// An authority of one root certificate. Everything that it issues is valid in November 2023.
+/// An authority with one root certificate. Everything that it issues is valid in November 2023.
 pub struct TestAuthority {
     params: CertificateParams,
     key: KeyPair,
@@ -29,7 +28,7 @@ pub struct TestAuthority {
     pub root: Vec<u8>,
 }
 
-/// Someone with a certificate.
+/// A key holder with a certificate.
 pub struct Certified {
     /// The private key.
     pub key: SigningKey,
@@ -65,12 +64,12 @@ impl TestAuthority {
         issue(identity, None, &Issuer::from_params(&self.params, &self.key))
     }
 
-    /// A certificate for a key that is there already.
+    /// A certificate for an existing key.
     pub fn certify_key(&self, identity: &str, key: &SigningKey) -> Certified {
         issue(identity, Some(key), &Issuer::from_params(&self.params, &self.key))
     }
 
-    /// A trusted root that knows this authority by `chain`, and this log.
+    /// A trusted root with this authority as `chain`, and this log.
     pub fn trusted_root(&self, chain: &[&[u8]], log: &TestLog) -> Value {
         let certificates: Vec<Value> =
             chain.iter().map(|der| json!({"rawBytes": STANDARD.encode(der)})).collect();
@@ -100,18 +99,18 @@ fn issue(identity: &str, key: Option<&SigningKey>, by: &Issuer<'_, &KeyPair>) ->
 }
 
 impl Certified {
-    /// Someone whom this one certifies, which no authority allows.
+    /// A key certified by this one, which no authority permits.
     #[must_use]
     pub fn certify(&self, identity: &str) -> Certified {
         issue(identity, None, &Issuer::from_params(&self.params, &self.pair))
     }
 
-    /// A bundle of the signature of `content`, which `log` took in at `time`.
+    /// A bundle with a signature of `content`, which `log` received at `time`.
     pub fn sign(&self, content: &[u8], log: &TestLog, time: i64) -> Value {
         self.bundle(content, &self.key.sign(content), log, time)
     }
 
-    /// The same with a signature that is there already.
+    /// The same with an existing signature.
     pub fn bundle(&self, content: &[u8], signature: &[u8], log: &TestLog, time: i64) -> Value {
         let digest = Sha256Digest::of(content);
         let pem = pem::encode(&pem::Pem::new("CERTIFICATE", self.certificate.clone()));

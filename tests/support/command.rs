@@ -1,4 +1,4 @@
-//! Runs a binary and keeps what it said.
+//! Runs a binary and keeps its output.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use crate::documents;
 
-/// What a finished process said.
+/// The output of a finished process.
 #[derive(Debug)]
 pub struct Said {
-    /// The exit code; a process that a signal ended has none.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     /// Standard output, as text.
     pub stdout: String,
@@ -17,10 +17,9 @@ pub struct Said {
     pub stderr: String,
 }
 
-/// Runs `command` to its end. What one of our programs says for other programs must be as its schema says.
+/// Runs `command` to its end. The documents that our programs print must match their schemas.
 ///
-/// # Panics
-/// When the program cannot be started, or a document is not as its schema says.
+/// # Panics When the program cannot be started, or a document does not match its schema.
 pub fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let said = Said {
@@ -53,8 +52,7 @@ pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsR
 impl Said {
     /// The document on standard output.
     ///
-    /// # Panics
-    /// When there is none, or it is not as its schema says.
+    /// # Panics When there is none, or it does not match its schema.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let document = serde_json::from_str(&self.stdout);
@@ -63,10 +61,9 @@ impl Said {
         document
     }
 
-    /// The documents on standard error, a line each.
+    /// The documents on standard error, one per line.
     ///
-    /// # Panics
-    /// When a line is none, or is not as its schema says.
+    /// # Panics When a line is not a document, or does not match its schema.
     #[must_use]
     pub fn json_lines(&self) -> Vec<serde_json::Value> {
         let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in\n{line}"));
@@ -77,10 +74,9 @@ impl Said {
         documents
     }
 
-    /// Fails the test unless the process ended with `code`; gives the output back for more checks.
+    /// Fails the test unless the process ended with `code`; returns the output for more checks.
     ///
-    /// # Panics
-    /// When the exit code is another.
+    /// # Panics When the exit code is another.
     #[track_caller]
     #[expect(
         clippy::must_use_candidate,

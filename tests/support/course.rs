@@ -1,11 +1,11 @@
-//! A course of numbers that looks like chance and is the same every time.
+//! A reproducible sequence of pseudo-random numbers.
 
-/// The course.
+/// The sequence.
 #[derive(Debug, Clone)]
 pub struct Course(u64);
 
 impl Course {
-    /// The course that begins here.
+    /// The sequence with this seed.
     #[must_use]
     pub fn new(start: u64) -> Self {
         Self(start)

@@ -1,4 +1,4 @@
-//! What the programs print for other programs, held against its schema in `docs/json`.
+//! Validates the documents that the programs print against the schemas in `docs/json`.
 
 #![expect(clippy::unwrap_used, reason = "a schema that cannot be read fails the test")]
 
@@ -21,10 +21,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     schemas().keys().map(String::as_str)
 }
 
-/// Fails the test unless `document` is as its schema says, and has no field besides; gives the schema's name.
+/// Fails the test unless `document` matches its schema, without additional fields; returns the schema's name.
 ///
-/// # Panics
-/// When it is not, or when it names no schema of `docs/json`.
+/// # Panics When it does not match, or names no schema of `docs/json`.
 pub fn check(document: &Value) -> &str {
     let Some(name) = document["schema"].as_str() else { panic!("a document without a schema: {document:#}") };
     let Some(validator) = schemas().get(name) else {
@@ -36,15 +35,15 @@ pub fn check(document: &Value) -> &str {
     name
 }
 
-/// Checks what one of the programs said: with `--json` there is one document on standard output, with `--progress json`
-/// every line on standard error is one.
+/// Checks the output of one of the programs: with `--json` there is one document on standard output, with `--progress
+/// json` every line on standard error is one.
 pub(crate) fn check_said(command: &Command, said: &Said) {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     if !program.to_string_lossy().starts_with("tested-") {
         return;
     }
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-    // A process that was ended, or that met a fault of its own, says what it can.
+    // A process that was killed, or that hit an internal error, prints what it can.
     let has_ended = said.code.is_some_and(|code| code != 4);
     let is_document = !words.iter().any(|word| NO_DOCUMENT.contains(&&**word));
     if words.iter().any(|word| word == "--json") && is_document && has_ended {
@@ -80,7 +79,7 @@ fn schemas() -> &'static BTreeMap<String, Validator> {
     })
 }
 
-/// The schemas let readers meet fields that they do not know. This version prints none that its schemas do not know.
+/// The schemas permit unknown fields. This version must print only those in its schemas.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

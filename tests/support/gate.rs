@@ -1,5 +1,5 @@
-//! Gates for tests that need a real service: without it a test is *ignored* with the reason in its name, and where
-//! services are required (`CI`, `LIFEBOAT_REQUIRE_SERVICES`) it fails.
+//! Gates for tests that need a real service: without it a test is *ignored* with the reason in its name, or fails where
+//! services are required (`CI`, `LIFEBOAT_REQUIRE_SERVICES`).
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -26,17 +26,18 @@ pub fn trial<S: Send + 'static>(
     }
 }
 
-/// A trial that is left out, with the reason.
+/// A trial that is ignored, with the reason.
 pub fn skipped(name: &str, reason: impl Into<String>) -> Trial {
     Trial::test(name, || Ok(())).with_kind(reason.into()).with_ignored_flag(true)
 }
 
-/// The folder outside of this project that the variable `name` names. Where it names none, what lies there is not needed.
+/// The folder outside of this project that the variable `name` names. If it is not set, the folder's content is not
+/// needed.
 pub fn corpus(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Makes trials of functions that need one service.
+/// Makes trials from functions that need one service.
 pub fn trials_with<S: Clone + Send + 'static>(service: Result<S, Missing>) -> impl Fn(&str, fn(&S)) -> Trial {
     move |name, test| {
         trial(name, service.clone(), move |service| {
@@ -46,19 +47,19 @@ pub fn trials_with<S: Clone + Send + 'static>(service: Result<S, Missing>) -> im
     }
 }
 
-/// Whether a missing service fails a test instead of leaving it out.
+/// Whether a missing service fails a test instead of ignoring it.
 pub fn services_are_required() -> bool {
     ["CI", "LIFEBOAT_REQUIRE_SERVICES"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
 }
 
-/// The value of an environment variable that `scripts/setup` writes, such as the address of a test registry.
+/// The value of an environment variable written by `scripts/setup`, such as the address of a test registry.
 pub fn setting(name: &str) -> Result<String, Missing> {
     std::env::var(name).map_err(|_| Missing(format!("{name} is not set; run scripts/setup")))
 }
 
-/// The Python that has the packages of the programs that the tests compare with.
+/// The Python with the packages of the programs that the tests compare with.
 pub fn interpreter() -> Result<PathBuf, Missing> {
     let python = PathBuf::from(setting("LIFEBOAT_TEST_PYTHON")?);
     if python.exists() {

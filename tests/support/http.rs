@@ -1,4 +1,4 @@
-//! A server on loopback that answers every request as the test says: for what no real registry would do.
+//! A server on loopback that answers every request as the test says, for behaviour that no real registry has.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -10,9 +10,9 @@ use std::net::{TcpListener, TcpStream};
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Headers, besides the length and the connection's end.
+    /// Headers, besides the length and `Connection`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body, which is sent over and over until `times` are sent.
+    /// The body, which is sent `times` times.
     pub body: Vec<u8>,
     /// How often the body is sent.
     pub times: usize,
@@ -32,19 +32,17 @@ impl Answer {
     }
 }
 
-/// Starts a server that asks `answer` about each request's method and path, until the test's process ends. Gives the
+/// Starts a server that calls `answer` with each request's method and path, until the test's process ends. Returns the
 /// address and port.
 ///
-/// # Panics
-/// When there is no free port.
+/// # Panics When no port is free.
 pub fn serve(answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
     listen(move |stream| respond(stream, |_, _| Ok(Vec::new()), |method, path, _| answer(method, path)))
 }
 
-/// The same for requests with a body, which is the third that `answer` is given.
+/// The same for requests with a body, which is passed to `answer` as the third argument.
 ///
-/// # Panics
-/// When there is no free port.
+/// # Panics When no port is free.
 pub fn serve_bodies(answer: impl Fn(&str, &str, &[u8]) -> Answer + Send + 'static) -> String {
     listen(move |stream| respond(stream, read_body, &answer))
 }
@@ -54,7 +52,7 @@ fn listen(respond: impl Fn(TcpStream) -> std::io::Result<()> + Send + 'static) -
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that hangs up early is what some tests are about.
+            // Some tests are about clients that hang up early.
             let _ = respond(stream);
         }
     });
@@ -87,7 +85,7 @@ fn respond(
     let body = read_body(&mut reader, length)?;
     let mut words = request.split(' ');
     let answer = answer(words.next().unwrap_or_default(), words.next().unwrap_or_default(), &body);
-    // Without a length the body ends with the connection, so that a client cannot know how much will come.
+    // Without a length the body ends with the connection, so a client cannot know how much will come.
     write!(stream, "HTTP/1.1 {} It\r\nConnection: close\r\n", answer.status)?;
     for (name, value) in &answer.headers {
         write!(stream, "{name}: {value}\r\n")?;

@@ -1,4 +1,4 @@
-//! Builds OCI image layouts for tests, good ones and bad ones.
+//! Builds valid and invalid OCI image layouts for tests.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -18,7 +18,7 @@ pub struct LayoutBuilder {
 }
 
 impl LayoutBuilder {
-    /// An empty layout in the folder `path`, which is made.
+    /// An empty layout in the new folder `path`.
     ///
     /// # Panics
     /// When the folder cannot be written.
@@ -45,7 +45,7 @@ impl LayoutBuilder {
         digest
     }
 
-    /// Adds an image under a tag that no other image has any more afterwards; `content` tells images apart.
+    /// Adds an image under a tag, which is removed from other images; `content` distinguishes images.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -119,7 +119,7 @@ impl LayoutBuilder {
         digest
     }
 
-    /// The layout's index as it is now.
+    /// The layout's present index.
     ///
     /// # Panics
     /// When it cannot be read.

@@ -1,4 +1,4 @@
-//! What the test suites share: running the binaries, and gates for real services.
+//! Shared code of the test suites: running the binaries, and gates for real services.
 
 pub mod archive;
 pub mod authority;

@@ -1,5 +1,5 @@
-//! A transparency log of the first generation, made by hand: its promises, its proofs and its trusted root. No such log
-//! runs without a database and a tree server beside it.
+//! A transparency log of the first generation, made by hand: its promises, its proofs and its trusted root. A real one
+//! needs a database and a tree server.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, serve_bodies};
 
-/// A log of one entry: its tree is that entry.
+/// A log with one entry, which is its whole tree.
 #[derive(Debug, Clone)]
 pub struct TestLog {
     key: Arc<SigningKey>,
@@ -44,7 +44,7 @@ impl TestLog {
         self.key.sign(payload.as_bytes())
     }
 
-    /// What the checkpoint says of the log whose only entry is `body`.
+    /// The checkpoint of the log whose only entry is `body`.
     pub fn checkpoint_body(body: &[u8]) -> String {
         format!("log.example - 1\n1\n{}\n", STANDARD.encode(root(body).as_bytes()))
     }
@@ -55,8 +55,8 @@ impl TestLog {
         format!("— log.example {}", STANDARD.encode(signature))
     }
 
-    /// The log entry of `body` with its promise and its proof, under a checkpoint that bears `cosignatures` besides the
-    /// log's own signature.
+    /// The log entry of `body` with its promise and its proof, under a checkpoint with `cosignatures` in addition to
+    /// the log's own signature.
     pub fn entry(&self, kind: [&str; 2], body: &[u8], time: i64, cosignatures: &[String]) -> Value {
         let id = self.id();
         let checkpoint = Self::checkpoint_body(body);
@@ -79,11 +79,10 @@ impl TestLog {
         })
     }
 
-    /// Starts a server that takes entries as such a log does (Rekor, `/api/v1/log/entries`) and promises to log them, until
-    /// the test's process ends. Gives its URL.
+    /// Starts a server that receives entries like such a log (Rekor, `/api/v1/log/entries`) and promises to log them,
+    /// until the test's process ends. Returns its URL.
     ///
-    /// # Panics
-    /// When there is no free port.
+    /// # Panics When no port is free.
     pub fn serve(&self) -> String {
         let log = self.clone();
         let address = serve_bodies(move |method, path, body| {
@@ -113,7 +112,7 @@ impl TestLog {
             .header("Location", place)
     }
 
-    /// A trusted root that knows this log and nobody else.
+    /// A trusted root with only this log.
     pub fn trusted_root(&self) -> Value {
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
@@ -136,7 +135,8 @@ fn root(body: &[u8]) -> Sha256Digest {
     Sha256Digest::of(&[&[0], body].concat())
 }
 
-/// What a log keeps of a proposed entry: all of a signature of a file, and only hashes and signatures of an envelope.
+/// The part of a proposed entry that a log keeps: all of a file's signature, but only hashes and signatures of an
+/// envelope.
 fn logged_form(proposed: &Value) -> Option<Value> {
     match proposed["kind"].as_str()? {
         "hashedrekord" => Some(proposed.clone()),

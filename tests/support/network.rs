@@ -1,5 +1,5 @@
-//! A network of its own for a program under test: a proxy on loopback that stands for every host there is, behind TLS or
-//! not, and keeps every request with all of its headers.
+//! A separate network for a program under test: a proxy on loopback that plays every host, behind TLS or not, and
+//! records every request with all of its headers.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -19,7 +19,7 @@ use crate::http::Answer;
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Scheme, host and port of the server that was meant.
+    /// Scheme, host and port of the intended server.
     pub origin: String,
     /// The method.
     pub method: String,
@@ -38,20 +38,19 @@ impl Request {
 
 type Answering = dyn Fn(&Request) -> Answer + Send + Sync;
 
-/// The network: its hosts exist as soon as they are spoken to.
+/// The network: its hosts exist as soon as they are contacted.
 pub struct Network {
-    /// Address and port at which the network listens. A request that is sent there without a proxy is answered like one
-    /// for a host of that name.
+    /// The address and port of the network. A request that is sent there without a proxy is answered like one for a
+    /// host with that name.
     pub address: String,
     folder: TempDir,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Network {
-    /// Starts a network whose hosts answer like this, until the test's process ends.
+    /// Starts a network whose hosts answer with `answer`, until the test's process ends.
     ///
-    /// # Panics
-    /// When there is no free port, or no certificate can be made.
+    /// # Panics When no port is free, or no certificate can be made.
     pub fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::default();
@@ -74,14 +73,14 @@ impl Network {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let host = Arc::clone(&host);
-                // A client that hangs up early is what some tests are about.
+                // Some tests are about clients that hang up early.
                 std::thread::spawn(move || host.accept(stream));
             }
         });
         Self { address, folder, requests }
     }
 
-    /// Has the program reach every host through this network, and trust the certificates of its hosts.
+    /// Makes the program reach every host through this network, and trust the certificates of its hosts.
     pub fn lead<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let proxy = format!("http://{}", self.address);
         for variable in
@@ -97,7 +96,7 @@ impl Network {
         self.folder.path().join("authority.pem")
     }
 
-    /// What has arrived since the last time that this was asked.
+    /// The requests since the last call.
     ///
     /// # Panics
     /// When a server's thread has panicked.
@@ -134,7 +133,7 @@ impl Host {
         self.respond(&mut reader, format!("https://{target}"), method, path, headers)
     }
 
-    /// How a host of this name speaks TLS.
+    /// The TLS settings of a host with this name.
     fn tls(&self, name: &str) -> Arc<ServerConfig> {
         let certificate =
             CertificateParams::new([name.to_owned()]).unwrap().signed_by(&self.key, &self.issuer).unwrap();
@@ -178,7 +177,7 @@ impl Host {
 
 type Head = (String, String, Vec<(String, String)>);
 
-/// Method, target and headers; nothing where the connection ends before them.
+/// Method, target and headers; `None` if the connection ends before them.
 fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<Head>> {
     let mut line = String::new();
     reader.read_line(&mut line)?;

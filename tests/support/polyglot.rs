@@ -1,5 +1,5 @@
-//! Archives and layouts that are one image to one program and another to the next: of a `good` image, which is signed, and
-//! an `evil` one. A verifier must not accept any in which a program finds the evil one.
+//! Archives and layouts that are one image to one program and another to the next: built from a `good` image, which is
+//! signed, and an `evil` one. A verifier must not accept any in which a program finds the evil one.
 
 use std::io::Write as _;
 
@@ -15,12 +15,12 @@ pub struct Image {
     pub name: &'static str,
     /// The config.
     pub config: Vec<u8>,
-    /// The layer, an archive with one file that bears the name.
+    /// The layer, an archive with one file that contains the name.
     pub layer: Vec<u8>,
 }
 
 impl Image {
-    /// The image of this name; `salt` tells those of different tests apart.
+    /// The image with this name; `salt` distinguishes those of different tests.
     #[must_use]
     pub fn new(name: &'static str, salt: &str) -> Self {
         let layer = archive(&[Entry::file(name, salt.as_bytes())]);
@@ -45,13 +45,13 @@ impl Image {
         format!("{}/layer.tar", self.name)
     }
 
-    /// What `manifest.json` says of it.
+    /// Its entry in `manifest.json`.
     #[must_use]
     pub fn saved(&self, tag: &str) -> Value {
         json!({"Config": self.config_name(), "RepoTags": [tag], "Layers": [self.layer_name()]})
     }
 
-    /// Its manifest, of the OCI image specification.
+    /// Its manifest by the OCI image specification.
     #[must_use]
     pub fn manifest(&self) -> Vec<u8> {
         let descriptor = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Sha256Digest::of(bytes).to_oci(), "size": bytes.len()});
@@ -84,31 +84,30 @@ impl Image {
     }
 }
 
-/// The bytes, packed by gzip.
+/// The bytes, compressed with gzip.
 ///
-/// # Errors
-/// When they cannot be packed.
+/// # Errors When they cannot be compressed.
 pub fn packed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes)?;
     encoder.finish()
 }
 
-/// An archive, and what it is an instance of.
+/// An archive, and the attack that it is an instance of.
 #[derive(Debug)]
 pub struct Polyglot {
-    /// What is done to it.
+    /// The modification.
     pub name: String,
     /// Its members.
     pub entries: Vec<Entry>,
 }
 
-/// The two images, and the name that the good one is saved under.
+/// The two images, and the name under which the good one is saved.
 #[derive(Debug)]
 pub struct Pair {
-    /// The image that is signed.
+    /// The signed image.
     pub good: Image,
-    /// The image that is not.
+    /// The other image.
     pub evil: Image,
     /// `NAME:TAG`
     pub reference: String,
@@ -126,7 +125,7 @@ fn index(entries: &Value) -> Entry {
     Entry::file("index.json", json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes())
 }
 
-/// All members but that of this name.
+/// All members except the one with this name.
 fn without(entries: &[Entry], name: &str) -> Vec<Entry> {
     entries.iter().filter(|entry| entry.name != name).cloned().collect()
 }
@@ -147,7 +146,7 @@ impl Pair {
         json!([image.saved(&self.reference)]).to_string().into_bytes()
     }
 
-    /// The good image alone.
+    /// Only the good image.
     #[must_use]
     pub fn plain(&self) -> Vec<Entry> {
         self.with_list(&self.list(&self.good))
@@ -157,7 +156,7 @@ impl Pair {
         [vec![Entry::file(MANIFEST, list)], self.good.files(), self.evil.files()].concat()
     }
 
-    /// Archives in Docker's form that nobody finds the evil image in.
+    /// Archives in Docker's form in which no program finds the evil image.
     #[must_use]
     pub fn harmless(&self) -> Vec<Polyglot> {
         let rename = |prefix: &str| {
@@ -229,7 +228,7 @@ impl Pair {
                 }
             }
         }
-        // The order in which config and layer are found differs from program to program.
+        // Programs find config and layer in different orders.
         let both: Vec<Entry> = [self.good.config_name(), self.good.layer_name()]
             .into_iter()
             .zip([&self.evil.config, &self.evil.layer])
@@ -239,12 +238,11 @@ impl Pair {
         all
     }
 
-    /// Archives of the good image that are the evil one to whoever looks for compression first, by the method of it: the
-    /// name of the first member begins a compressed file, which passes over the rest of the header to the evil archive in
-    /// the member's content.
+    /// Archives of the good image that are the evil one to programs that first look for compression, by compression
+    /// method. The name of the first member starts a compressed file, which skips the rest of the header up to the evil
+    /// archive in the member's content.
     ///
-    /// # Errors
-    /// When something cannot be packed.
+    /// # Errors When something cannot be compressed.
     pub fn compressed(&self, signed: &[Entry]) -> std::io::Result<[(&'static str, Vec<u8>); 2]> {
         const BLOCK: usize = 512;
         const SKIPPED: [u8; 4] = *b"P*M\x18";
@@ -257,8 +255,8 @@ impl Pair {
         };
         let inside =
             archive(&[vec![Entry::file(MANIFEST, &self.list(&self.evil))], self.evil.files()].concat());
-        // Without a name the header of gzip has 10 bytes (RFC 1952); one with an extra field passes over that field. What
-        // follows is a file of nothing, whose field is the rest of the archive and whose end lies behind it.
+        // Without a name the gzip header has 10 bytes (RFC 1952); an extra field is skipped. An empty file follows,
+        // whose extra field is the rest of the archive and whose end comes after it.
         let packed = packed(&inside)?;
         let passing_over =
             |length: u16| [&[0x1f, 0x8b, 8, 4][..], &packed[4..10], &length.to_le_bytes()].concat();
@@ -268,7 +266,7 @@ impl Pair {
         let rest = u16::try_from(by_gzip.len() - behind).map_err(std::io::Error::other)?;
         by_gzip[behind - 2..behind].copy_from_slice(&rest.to_le_bytes());
         by_gzip.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        // A skippable frame (RFC 8878) before and another one behind.
+        // A skippable frame (RFC 8878) before, and another one after.
         let frame = zstd::encode_all(&inside[..], 3)?;
         let head = [&SKIPPED[..], &504_u32.to_le_bytes()].concat();
         let behind = BLOCK + frame.len();
@@ -278,7 +276,7 @@ impl Pair {
         Ok([("gzip", by_gzip), ("zstd", by_zstd)])
     }
 
-    /// Lists that programs read in two ways.
+    /// Lists that programs read differently.
     fn lists(&self) -> Vec<(String, String)> {
         let (good, evil) = (self.good.saved(&self.reference), self.evil.saved(&self.reference));
         let members = |image: &Value, names: [&str; 3]| {
@@ -434,14 +432,14 @@ impl Pair {
         .into()
     }
 
-    /// The files of a layout of the good image, beside which the evil one lies.
+    /// The files of a layout of the good image that also contains the evil one.
     #[must_use]
     pub fn layout(&self) -> Vec<Entry> {
         let files = vec![marker(), index(&json!([self.good.index_entry(self.tag())]))];
         [files, self.good.blobs(), self.evil.blobs()].concat()
     }
 
-    /// Indexes of a layout that programs read in two ways, by name. `others` are the entries for signatures.
+    /// Indexes of a layout that programs read differently, by name. `others` are the entries for signatures.
     #[must_use]
     pub fn indexes(&self, others: &[Value]) -> Vec<(String, String)> {
         let (good, evil) = (self.good.index_entry(self.tag()), self.evil.index_entry(self.tag()));
@@ -491,8 +489,8 @@ impl Pair {
     }
 }
 
-/// Members that may stand in the place of `target` for one program and not for another. A file `source` with the content
-/// is in the archive.
+/// Members that some programs take in place of `target` and others do not. The archive contains a file `source` with
+/// the content.
 fn seconds(target: &str, content: &[u8], source: &str) -> Vec<(String, Vec<Entry>)> {
     let file = |name: &str| Entry::file(name, content);
     let (folder, base) = target.rsplit_once('/').map_or(("", target), |(folder, base)| (folder, base));

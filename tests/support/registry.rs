@@ -1,4 +1,4 @@
-//! Puts images into a real registry, in the plainest way there is.
+//! Puts images into a real registry, in the simplest way.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -28,12 +28,12 @@ impl TestRepository {
         Self { address: address.to_owned(), name: format!("lifeboat-test/{topic}-{unique}") }
     }
 
-    /// The name as a reference begins.
+    /// The start of references to it.
     pub fn name(&self) -> String {
         format!("{}/{}", self.address, self.name)
     }
 
-    /// Pushes an image under a tag; `content` tells images apart.
+    /// Pushes an image under a tag; `content` distinguishes images.
     ///
     /// # Panics
     /// When the registry does not take it.
@@ -90,7 +90,7 @@ impl TestRepository {
         digest
     }
 
-    /// Puts a manifest under a tag, whatever is in it.
+    /// Puts a manifest under a tag, whatever its content.
     ///
     /// # Panics
     /// When the registry does not take it.
@@ -124,7 +124,7 @@ impl TestRepository {
         json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
     }
 
-    /// The bytes of a manifest or blob below the repository, such as `manifests/1.0`; `None` where there is none.
+    /// The bytes of a manifest or blob in the repository, such as `manifests/1.0`; `None` if it does not exist.
     ///
     /// # Panics
     /// When the registry cannot be reached.

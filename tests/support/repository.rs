@@ -1,4 +1,4 @@
-//! A repository made by the binaries under test, for tests that use it from outside.
+//! A repository created by the binaries under test, for tests that use it from outside.
 
 #![expect(clippy::unwrap_used, reason = "a test whose surroundings cannot be made has failed")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::command::{Said, lifeboat, run};
 use crate::s3::S3;
 
-/// Where the binaries under test are. Only a test target knows: `env!("CARGO_BIN_EXE_tested-backup")`.
+/// The paths of the binaries under test. Only a test target knows them: `env!("CARGO_BIN_EXE_tested-backup")`.
 #[derive(Debug, Clone, Copy)]
 pub struct Binaries {
     /// `lifeboat-backup`.
@@ -22,21 +22,21 @@ pub struct Binaries {
 pub struct Yard {
     binaries: Binaries,
     home: tempfile::TempDir,
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
-    /// Variables that the binaries are given, such as credentials.
+    /// Environment variables for the binaries, such as credentials.
     pub variables: Vec<(String, String)>,
 }
 
 impl Yard {
-    /// Makes a repository in a folder.
+    /// Creates a repository in a folder.
     pub fn in_folder(binaries: Binaries) -> Self {
         let yard = Self::without_repository(binaries);
         yard.init().expect_code(0);
         yard
     }
 
-    /// A home without a repository; `location` names a folder in it that is not there yet.
+    /// A home without a repository; `location` is a folder in it that does not exist yet.
     ///
     /// # Panics
     /// When no temporary folder can be made.
@@ -46,7 +46,7 @@ impl Yard {
         Self { binaries, home, location, variables: Vec::new() }
     }
 
-    /// A home whose repository will lie in a part of a bucket of its own; nothing is made there yet.
+    /// A home whose repository will be in a separate part of a bucket; nothing is created there yet.
     ///
     /// # Panics
     /// When no temporary folder can be made.
@@ -58,7 +58,7 @@ impl Yard {
         yard
     }
 
-    /// A copy of everything: the repository, the keys, the cache, the state, and what else lies in the home.
+    /// A copy of everything: the repository, the keys, the cache, the state, and everything else in the home.
     ///
     /// # Panics
     /// When it cannot be copied.
@@ -69,7 +69,7 @@ impl Yard {
         twin
     }
 
-    /// Makes the repository at `location` with two recovery keys, and with a floor that lets tests forget at once.
+    /// Creates the repository at `location` with two recovery keys, and with a floor that lets tests forget at once.
     pub fn init(&self) -> Said {
         let (one, two, writer) = (self.path("one.key"), self.path("two.key"), self.path("writer.key"));
         let args = ["init", "--keep-days-at-least", "0", "--recovery-key"]
@@ -80,17 +80,17 @@ impl Yard {
         self.backup(args.chain([OsStr::new("--writer-key"), writer.as_os_str()]))
     }
 
-    /// A path in the yard's home.
+    /// A path in the home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// Runs `lifeboat-backup` on the repository, with the writer key and no other.
+    /// Runs `lifeboat-backup` on the repository, with only the writer key.
     pub fn backup(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
         run(&mut self.backup_command(args))
     }
 
-    /// The same as a command that was not started.
+    /// The same as a command that is not started yet.
     pub fn backup_command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> std::process::Command {
         let mut command = lifeboat(self.binaries.backup, self.home.path(), args);
         self.surroundings(&mut command);
@@ -98,7 +98,7 @@ impl Yard {
         command
     }
 
-    /// Enrols a keeper, whose key then lies in `keeper.key`; gives its path.
+    /// Enrols a keeper and writes its key to `keeper.key`; returns the path.
     pub fn add_keeper(&self) -> String {
         let (keeper, identity) = (self.path("keeper.key"), self.path("one.key"));
         let keeper = keeper.display().to_string();
@@ -107,7 +107,7 @@ impl Yard {
         keeper
     }
 
-    /// Runs `lifeboat-backup` with the keeper key and no other.
+    /// Runs `lifeboat-backup` with only the keeper key.
     pub fn as_keeper(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
         let mut command = self.backup_command(args);
         command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", self.path("keeper.key"));
@@ -119,7 +119,7 @@ impl Yard {
         run(&mut self.restore_command(args))
     }
 
-    /// The same as a command that was not started.
+    /// The same as a command that is not started yet.
     pub fn restore_command(
         &self,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -135,7 +135,7 @@ impl Yard {
         run(&mut self.restore_command_without_key(args))
     }
 
-    /// The same as a command that was not started.
+    /// The same as a command that is not started yet.
     pub fn restore_command_without_key(
         &self,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -172,13 +172,13 @@ impl Yard {
         files
     }
 
-    /// What the binaries said, with what differs from run to run replaced.
+    /// The output of the binaries, with what differs between runs replaced.
     pub fn plain(&self, text: &str) -> String {
         let mut plain = text.replace(&self.home.path().display().to_string(), "HOME");
         for (long, name) in [(64, "HASH"), (32, "ID")] {
             plain = replace_hex(&plain, long, name);
         }
-        // A pack's folder is named after the beginning of its hash.
+        // A pack's folder is named after the start of its hash.
         plain
             .split('/')
             .map(|part| if is_pack_folder(part) { "XX" } else { part })
@@ -191,8 +191,8 @@ fn is_pack_folder(part: &str) -> bool {
     part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Copies the files and folders of a folder into another one that is there, with their times: a store tells by them
-/// when an object was stored.
+/// Copies the files and folders of a folder into another, existing one, with their times, which show a store when an
+/// object was stored.
 ///
 /// # Panics
 /// When something cannot be copied.

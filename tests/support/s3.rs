@@ -1,4 +1,4 @@
-//! A real S3 server: where it is, and what is asked of it besides what a store asks, by curl.
+//! A real S3 server: its address, and requests besides a store's, made with curl.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use lifeboat_core::Sha256Digest;
 
 use crate::gate::{Missing, listening, setting};
 
-/// A server, a bucket on it, and keys that may do everything.
+/// A server, a bucket on it, and keys with all rights.
 #[derive(Debug, Clone)]
 pub struct S3 {
     /// Its URL.
@@ -31,12 +31,12 @@ pub struct Keys {
 pub struct Answer {
     /// The HTTP status.
     pub status: String,
-    /// What came with it.
+    /// The body of the answer.
     pub body: String,
 }
 
 impl S3 {
-    /// The server of the variables that begin with `name`, such as `LIFEBOAT_TEST_S3`.
+    /// The server in the variables with the prefix `name`, such as `LIFEBOAT_TEST_S3`.
     pub fn find(name: &str) -> Result<Self, Missing> {
         let of = |part: &str| setting(&format!("{name}_{part}"));
         let keys =
@@ -45,7 +45,7 @@ impl S3 {
         Ok(Self { endpoint: listening(&format!("{name}_ENDPOINT"))?, bucket, region, keys })
     }
 
-    /// The variables that lead a store there, with all rights.
+    /// The variables that select it for a store, with all rights.
     pub fn variables(&self) -> Vec<(String, String)> {
         self.variables_with(&self.keys)
     }
@@ -62,10 +62,9 @@ impl S3 {
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Keys for an hour that may do only what an IAM policy (JSON) allows.
+    /// Keys for an hour with only the rights in an IAM policy (JSON).
     ///
-    /// # Panics
-    /// When the server gives none.
+    /// # Panics When the server returns none.
     pub fn keys_with_policy(&self, policy: &str) -> Keys {
         let form = [
             ("Action", "AssumeRole"),
@@ -90,10 +89,9 @@ impl S3 {
         }
     }
 
-    /// Makes a bucket with Object Lock on, whose objects cannot be removed for a day; or finds it there.
+    /// Creates a bucket with Object Lock enabled, whose objects cannot be removed for a day, unless it exists.
     ///
-    /// # Panics
-    /// When the server does not make it.
+    /// # Panics When the server does not create it.
     pub fn make_locked_bucket(&self, bucket: &str) {
         let path = format!("/{bucket}");
         let made = self.request("PUT", &path, &["x-amz-bucket-object-lock-enabled: true"], "");

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::command::{Said, run};
 
-/// What a sheet says is to be typed, as people read it.
+/// The commands that a sheet says to type, as people read them.
 pub fn commands(sheet: &str) -> String {
     let blocks = sheet.split("<pre class=\"run\">").skip(1);
     let lines = blocks.filter_map(|block| Some(block.split_once("</pre>")?.0));
@@ -20,11 +20,10 @@ pub fn commands(sheet: &str) -> String {
     entities.iter().fold(typed, |typed, (entity, letter)| typed.replace(entity, letter))
 }
 
-/// Types `typed` on a machine that has the program at `restore`, a recovery key from the safe, the storage's
-/// `credentials`, and nothing else.
+/// Types `typed` on a machine that has only the program at `restore`, a recovery key from the safe, and the storage's
+/// `credentials`.
 ///
-/// # Panics
-/// When the machine cannot be made.
+/// # Panics When the machine cannot be made.
 pub fn bare_machine(
     restore: &str,
     key: &Path,
@@ -36,7 +35,7 @@ pub fn bare_machine(
     fs::create_dir(&programs).unwrap();
     symlink(restore, programs.join("lifeboat-restore")).unwrap();
     fs::copy(key, machine.path().join("recovery.key")).unwrap();
-    // As copied from a stick that knows no modes.
+    // As copied from a memory stick without modes.
     fs::set_permissions(machine.path().join("recovery.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", typed]).current_dir(machine.path()).env_clear();

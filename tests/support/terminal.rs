@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::command::Said;
 
-/// Runs `command` on a terminal of its own, where each of `lines` is typed. What it prints to either output comes as
+/// Runs `command` on a separate terminal, where each of `lines` is typed. Its output to either stream is returned in
 /// `stdout`, as a terminal shows it.
 ///
 /// # Panics
@@ -26,7 +26,7 @@ pub fn run_on_terminal(command: &Command, lines: &[&str]) -> Said {
     let mut child = script.spawn().unwrap_or_else(|error| panic!("script does not start: {error}"));
     let mut keyboard = child.stdin.take().expect("it is piped");
     for line in lines {
-        // A program that asks for less has ended, and is judged by what it said.
+        // A program that asks less has ended, and is judged by its output.
         let _ = writeln!(keyboard, "{line}");
     }
     drop(keyboard);

@@ -1,4 +1,4 @@
-//! Trees with everything that a folder can hold, and looking at one without the code under test.
+//! Trees with everything that a folder can hold, and inspecting one without the code under test.
 
 #![expect(clippy::unwrap_used, reason = "a test whose surroundings cannot be made has failed")]
 
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
-/// Whether the tests may make devices and give files away.
+/// Whether the tests may create devices and give files away.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes a folder at `root` with one of everything: file types, hard and symbolic links, odd names and modes, deep
+/// Creates a folder at `root` with one of everything: file types, hard and symbolic links, odd names and modes, deep
 /// folders, sparse files, times before 1970, attributes and, for root, owners, devices, ACLs and capabilities.
 ///
 /// # Panics
@@ -65,7 +65,7 @@ pub fn build(root: &Path) {
         give(&at("two"), 42, 43);
         make_node(&at("block"), FileType::BlockDevice, rustix::fs::makedev(7, 200));
         make_node(&at("character"), FileType::CharacterDevice, rustix::fs::makedev(1, 3));
-        // A version 2 capability set that permits and lets take effect CAP_NET_BIND_SERVICE (linux/capability.h).
+        // A version 2 capability set with CAP_NET_BIND_SERVICE, permitted and effective (linux/capability.h).
         let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         set_xattr(&at("one/linked"), "security.capability", &capability);
         // rw for user 1234 (linux/posix_acl_xattr.h): version 2, then tag, permissions and id of each entry.
@@ -92,7 +92,7 @@ pub fn build(root: &Path) {
     set_times(root, 999_999_999, 999_999_999);
 }
 
-/// What lies at one path, as the system tells it.
+/// The metadata at one path, according to the system.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Facts {
     kind: String,
@@ -106,14 +106,13 @@ pub struct Facts {
     /// The first path that shares this path's inode.
     shared_with: Option<PathBuf>,
     content: Option<blake3::Hash>,
-    /// Whether the file takes much less room than it has bytes.
+    /// Whether the file uses much less space than it has bytes.
     sparse: bool,
 }
 
-/// Looks at everything below `root`, and at `root` itself under the empty path.
+/// Inspects everything below `root`, and `root` itself under the empty path.
 ///
-/// # Panics
-/// When something cannot be looked at.
+/// # Panics When something cannot be inspected.
 pub fn look(root: &Path) -> BTreeMap<PathBuf, Facts> {
     let mut found = BTreeMap::new();
     let mut inodes = HashMap::new();
@@ -177,7 +176,7 @@ fn look_below(
     }
 }
 
-/// The content's hash; of a sparse file, of its data and where it lies, so that five empty GiB take no time.
+/// The content's hash; for a sparse file, of its data and their positions, so that five empty GiB take no time.
 fn content(path: &Path) -> blake3::Hash {
     let mut file = File::open(path).unwrap();
     let size = file.metadata().unwrap().len();
@@ -206,7 +205,7 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()).map(|n| (n.to_vec(), get(n))).collect()
 }
 
-/// The folder that is `depth` times `name` below `root`, reached step by step, and made on the way if asked.
+/// The folder that is `depth` times `name` below `root`, reached step by step, and created on the way if requested.
 ///
 /// # Panics
 /// When a step fails.
@@ -266,7 +265,7 @@ fn set_times(path: &Path, seconds: i64, nanos: i64) {
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Bytes that do not compress and that `seed` tells apart.
+/// Incompressible bytes, different for each `seed`.
 pub fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! How the files lie: what stands at the top, how long they are, and what they are called.
+//! The layout of the files: what is at the top, how long they are, and their names.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::tree::{Fault, Tree, has_extension};
 const MAX_MAIN_LINES: usize = 10;
 const MAX_FILE_LINES: usize = 600;
 
-/// Files that are long, each with the reason why it still has one job.
+/// Long files, each with the reason why it still has one job.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// What may stand at the top besides files whose name begins with a dot.
+/// What may be at the top, besides files whose name starts with a dot.
 const TOP_FOLDERS: &[&str] = &["backup", "common", "docs", "restore", "scripts", "sign", "tests", "verify"];
 const TOP_FILES: &[&str] = &[
     "ARCHITECTURE.md",
@@ -26,7 +26,7 @@ const TOP_FILES: &[&str] = &[
     "rustfmt.toml",
 ];
 
-/// Names that say nothing, and so collect everything.
+/// Names that mean nothing, and so collect everything.
 const JUNK_DRAWERS: &[&str] = &["helper", "helpers", "misc", "util", "utils"];
 
 pub(crate) fn strangers_at_the_top(tree: &Tree) -> Vec<Fault> {
@@ -80,7 +80,7 @@ fn long_files_except(tree: &Tree, exceptions: &[(&str, &str)]) -> Vec<Fault> {
                 format!("has {} lines, more than {MAX_FILE_LINES}: does it still have one job?", lines(text));
             Fault::of_file(path, what)
         });
-    // An exception that is no longer needed would hide the next long file of that name.
+    // An exception that is not needed any more would hide the next long file with that name.
     let needless = exceptions
         .iter()
         .filter(|(path, _)| tree.text(path).is_none_or(|text| lines(text) <= MAX_FILE_LINES))

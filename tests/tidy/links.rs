@@ -2,7 +2,7 @@
 
 use crate::tree::{Fault, Tree, has_extension};
 
-/// Links to files that are not there. Links to other sites are not followed.
+/// Links to files that do not exist. Links to other sites are not followed.
 pub(crate) fn dead_links(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (path, text) in tree.files().filter(|(path, _)| has_extension(path, "md")) {
@@ -20,7 +20,7 @@ pub(crate) fn dead_links(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// What stands in the parentheses of `[text](target)`.
+/// The targets in the parentheses of `[text](target)`.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next())
 }
@@ -31,7 +31,7 @@ fn leads_somewhere(tree: &Tree, document: &str, target: &str) -> bool {
     is_elsewhere || file.is_empty() || resolved(document, file).is_some_and(|path| tree.holds(&path))
 }
 
-/// The path that a link in `document` means, from the top; `None` where it leads out of the workspace.
+/// The path of a link in `document`, from the top; `None` if it leads out of the workspace.
 fn resolved(document: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = document.split('/').collect();
     parts.pop();

@@ -1,7 +1,7 @@
-//! Tests of the house itself: that the workspace is laid out, named and worded as it should be.
+//! Tests of the workspace itself: that it is laid out, named and worded as it should be.
 //!
-//! Every check is a function from the files to the faults that it finds, and shows by tests of its own that it finds
-//! them. The tests here run each check on the real tree.
+//! Every check is a function from the files to the faults that it finds, and has tests of its own that it finds them.
+//! The tests here run each check on the real tree.
 
 mod layout;
 mod links;

@@ -1,10 +1,10 @@
-//! The manifests: which crate may stand on which, and what each one must say.
+//! The manifests: which crate may depend on which, and what each one must contain.
 
 use toml::{Table, Value};
 
 use crate::tree::{Fault, Tree};
 
-/// Which of our crates each one may depend on. The arrows of the layout point downwards: what is listed first stands
+/// Which of our crates each one may depend on. Dependencies point downwards: the first crate in the list is the
 /// highest.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-backup", &["core", "docker", "report", "shell", "vault"]),
@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lifeboat-scripts", &[]),
 ];
 
-/// Crates that may use any other: they are for tests only, and nothing that users run stands on them.
+/// Crates that may use any other: they are for tests only, and nothing that users run depends on them.
 const FOR_TESTS: &[&str] = &["lifeboat-testkit", "lifeboat-tests"];
 
 const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
@@ -44,7 +44,7 @@ impl Manifest<'_> {
             .unwrap_or("")
     }
 
-    /// Every dependency, with its kind; those for one target are of the same kinds.
+    /// Every dependency, with its kind; those for one target have the same kinds.
     fn dependencies(&self) -> impl Iterator<Item = (&'static str, &str, &Value)> {
         let targets = self.table.get("target").and_then(Value::as_table);
         let tables = std::iter::once(&self.table)
@@ -58,15 +58,15 @@ impl Manifest<'_> {
     }
 }
 
-/// Every crate's manifest; one that is no TOML is a fault.
+/// Every crate's manifest; invalid TOML is a fault.
 fn manifests(tree: &Tree) -> (Vec<Manifest<'_>>, Vec<Fault>) {
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
-    // Fuzz targets stand outside of the workspace: they inherit nothing from it.
+    // Fuzz targets are outside of the workspace, and inherit nothing from it.
     let is_ours = |path: &str| path.ends_with("/Cargo.toml") && !path.contains("/fuzz/");
     for (path, text) in tree.files().filter(|(path, _)| is_ours(path)) {
         match text.parse::<Table>() {
             Ok(table) => manifests.push(Manifest { path, table }),
-            Err(error) => faults.push(Fault::of_file(path, format!("is no TOML: {error}"))),
+            Err(error) => faults.push(Fault::of_file(path, format!("is not TOML: {error}"))),
         }
     }
     (manifests, faults)
@@ -95,7 +95,7 @@ pub(crate) fn stray_dependencies(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// Rows of the table that no manifest needs: what is allowed and not used hides the next arrow.
+/// Rows of the table that no manifest needs: an unused permission would hide the next dependency.
 pub(crate) fn needless_arrows(tree: &Tree) -> Vec<Fault> {
     let (manifests, mut faults) = manifests(tree);
     for (name, allowed) in ALLOWED {
@@ -136,7 +136,7 @@ pub(crate) fn bare_manifests(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// Versions stand in one place, grouped by what they serve.
+/// Versions are in one place, grouped by purpose.
 pub(crate) fn private_dependencies(tree: &Tree) -> Vec<Fault> {
     let (manifests, mut faults) = manifests(tree);
     for manifest in &manifests {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_table_has_no_circle() {
-        // A crate stands above all that it depends on, so the table's own order proves it.
+        // A crate comes before all its dependencies, so the order of the table proves it.
         for (place, (name, allowed)) in ALLOWED.iter().enumerate() {
             for lower in *allowed {
                 let full = format!("lifeboat-{lower}");

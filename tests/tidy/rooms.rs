@@ -1,4 +1,4 @@
-//! The rooms of the vault: which may use which, and that a type's methods stand in its own room.
+//! The rooms of the vault: which may use which, and that a type's methods are in its own room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::tree::{Fault, Tree, has_extension};
 
 const SOURCE: &str = "common/vault/src/";
 
-/// Each room with the rooms that it uses. Arrows point downwards: what is listed first is the highest.
+/// Each room with the rooms that it uses. Dependencies point downwards: the first room in the list is the highest.
 const ROOMS: &[(&str, &[&str])] = &[
     ("maintenance", &["restore", "snapshots", "repository", "keys", "error", "format", "ids"]),
     ("copy", &["backup", "restore", "snapshots", "repository", "keys", "tree", "error", "format", "ids"]),
@@ -47,7 +47,7 @@ fn code(text: &str) -> Vec<CodeLine<'_>> {
     kept
 }
 
-/// The files of the vault by room, as far as users run them: `lib.rs` belongs to no room.
+/// The files of the vault that users run, by room: `lib.rs` belongs to no room.
 fn files(tree: &Tree) -> impl Iterator<Item = (&str, &str, &str)> {
     tree.files().filter_map(|(path, text)| {
         let inside = path.strip_prefix(SOURCE).filter(|_| has_extension(path, "rs"))?;
@@ -67,7 +67,7 @@ fn used_rooms(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Arrows between rooms that the table does not list, and rows of the table that no file needs.
+/// Dependencies between rooms that are not in the table, and rows of the table that no file needs.
 pub(crate) fn stray_arrows(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -116,7 +116,7 @@ fn defined_type(line: &str) -> Option<&str> {
     name.split(|character: char| !character.is_alphanumeric() && character != '_').next()
 }
 
-/// The type whose inherent methods begin at a line.
+/// The type whose inherent methods start at a line.
 fn type_with_methods(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("impl")?;
     let rest = match rest.strip_prefix('<') {
@@ -131,7 +131,7 @@ fn type_with_methods(line: &str) -> Option<&str> {
     (!subject.contains(" for ")).then(|| path.rsplit("::").next().unwrap_or(path))
 }
 
-/// Methods of types that another room defines: all of a type's methods stand in its own room.
+/// Methods outside the room that defines their type.
 pub(crate) fn scattered_methods(tree: &Tree) -> Vec<Fault> {
     let mut types: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (room, _, text) in files(tree) {
@@ -160,7 +160,7 @@ mod tests {
         faults.iter().map(ToString::to_string).collect()
     }
 
-    /// A tree in which every arrow of the table is used, with some files more.
+    /// A tree that uses every dependency of the table, with some more files.
     fn with<'t>(more: &[(&'t str, &'t str)]) -> Tree {
         let rooms = ROOMS.iter().map(|(room, allowed)| {
             let uses: Vec<String> = allowed.iter().map(|other| format!("use crate::{other}::x;\n")).collect();

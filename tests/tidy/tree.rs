@@ -9,11 +9,11 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub(crate) struct Tree(BTreeMap<String, String>);
 
-/// Something that a check found.
+/// A fault that a check found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) path: String,
-    /// From 1; `None` when the whole file is meant.
+    /// From 1; `None` for the whole file.
     pub(crate) line: Option<usize>,
     pub(crate) what: String,
 }
@@ -43,7 +43,7 @@ impl Tree {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut tree = Self::default();
         tree.add(&top, "");
-        assert!(tree.text("Cargo.toml").is_some(), "{} is no workspace", top.display());
+        assert!(tree.text("Cargo.toml").is_some(), "{} is not a workspace", top.display());
         tree
     }
 
@@ -53,7 +53,7 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type().expect("an entry of the workspace has a type");
-            // Cargo marks its output as a cache; version control keeps its own house, in a worktree behind a file.
+            // Cargo marks its output as a cache; in a worktree, version control is behind a file.
             let is_output = name == ".git" || entry.path().join("CACHEDIR.TAG").exists();
             if is_output {
                 continue;

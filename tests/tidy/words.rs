@@ -1,14 +1,15 @@
-//! What the text says: nothing that is to be done without an owner, and nothing about the place where it was written.
+//! What the text must not contain: tasks without an owner, and anything about the place where it was written.
 
 use crate::tree::{Fault, Tree};
 
-/// Words that mark a task. They are assembled here, as all forbidden words below, so that this file has none of them.
+/// Words that mark a task. Like all forbidden words below, they are assembled here so that this file does not contain
+/// them.
 const NOTES: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
-/// Paths of one machine. Only a path from the root is meant, not a folder of that name somewhere below.
+/// Paths of one machine. Only a path from the root is meant, not a folder with that name somewhere below.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("../sha", "red")];
 
-/// How a text came to be is not what it is about.
+/// How a text was made is not its subject.
 const MAKING: &[&str] = &[
     concat!("sub", "agent"),
     concat!("language ", "model"),
@@ -19,7 +20,7 @@ const MAKING: &[&str] = &[
     concat!("chat", "gpt"),
 ];
 
-/// Where a path of the machine may stand: (file, path, reason).
+/// Where a path of the machine is permitted: (file, path, reason).
 const ALLOWED: &[(&str, &str, &str)] =
     &[(".ci/run", concat!("../sha", "red"), "the conformance suite may lie beside the workspace")];
 

@@ -1,4 +1,4 @@
-//! The newest snapshots that were seen: what may not be taken back.
+//! The newest snapshots seen so far, which must not disappear.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 const SCHEMA: &str = "lifeboat.checkpoint/v1";
 
-/// The heads of a repository as they were seen.
+/// The heads of a repository when they were last seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkpoint {
@@ -30,7 +30,7 @@ struct Head {
 }
 
 impl Checkpoint {
-    /// The heads as they are now.
+    /// The present heads.
     pub(crate) fn of(repository: RepositoryId, chain: &ManifestChain) -> Self {
         let heads = chain.heads().map(|manifest| Head {
             writer: manifest.writer().to_string(),
@@ -40,7 +40,7 @@ impl Checkpoint {
         Self { schema: SCHEMA.to_owned(), repository, heads: heads.collect() }
     }
 
-    /// Reads a checkpoint; one that is not there yet says nothing.
+    /// Reads a checkpoint. A missing file says nothing.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, Failure> {
         let unusable = |reason: String| {
             let path = path.display();
@@ -62,7 +62,7 @@ impl Checkpoint {
         }
     }
 
-    /// Why the repository has gone back behind this checkpoint, if it has.
+    /// Checks that the repository was not rolled back behind this checkpoint.
     pub(crate) fn check(&self, repository: RepositoryId, chain: &ManifestChain) -> Result<(), String> {
         if self.repository != repository {
             return Err(format!(
@@ -76,7 +76,7 @@ impl Checkpoint {
             if newest.is_none_or(|newest| newest < *sequence) {
                 return Err(format!("snapshot {sequence} of writer {writer} was seen before, and is gone"));
             }
-            // What was forgotten in good order is gone, with newer ones after it.
+            // A snapshot that was forgotten properly is missing, and has newer ones after it.
             if let Some(found) = chain.at(writer, *sequence)
                 && found.id() != *id
             {
@@ -89,7 +89,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the checkpoint, whole or not at all.
+    /// Writes the checkpoint atomically.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let json = serde_json::to_vec_pretty(self).expect("strings and numbers always serialise");

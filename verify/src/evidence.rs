@@ -1,4 +1,4 @@
-//! What is attached to an image, collected and judged one by one.
+//! Collects what is attached to an image, and judges each piece.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,20 +25,20 @@ use crate::question::{Question, Unjudged, Unread};
 use crate::record::Record;
 use crate::verdict::{self, MAX_EVIDENCE_BYTES};
 
-/// How many bundles are fetched at a time, of the small ones and of those that may be large.
+/// How many bundles are fetched concurrently: small ones, and those that may be large.
 const CONCURRENCY: (usize, usize) = (8, 1);
 
 /// Bundles up to this size are small.
 const SMALL_BYTES: u64 = 4 << 20;
 
-/// An image whose reference has been resolved: from here on its digest is its name.
+/// An image whose reference has been resolved. From here on, it is identified by its digest.
 pub(crate) struct Image {
     reference: Reference,
     repository: Repository,
     resolved: Resolved,
     /// The index that was resolved, if it was one.
     index: Option<Index>,
-    /// The platform of the image that was found through the index; without it the index is what is asked about.
+    /// The platform of the image that was found through the index; if `None`, the index itself is verified.
     platform: Option<String>,
 }
 
@@ -53,17 +53,17 @@ pub(crate) enum Forms {
     Both,
 }
 
-/// How the evidence is gone through.
+/// How to search for evidence.
 pub(crate) struct Search {
-    /// In which forms it counts.
+    /// The forms that count.
     pub(crate) forms: Forms,
     /// The largest bundle that is read.
     pub(crate) max_bundle_bytes: u64,
-    /// Whether to look no further once so many signers are found as the policy wants.
+    /// Whether to stop as soon as the policy is met.
     pub(crate) stop_when_met: bool,
-    /// The only bundle that is looked at, by the digest of its manifest.
+    /// The only bundle to consider, by the digest of its manifest.
     pub(crate) only: Option<Sha256Digest>,
-    /// What is expected of a build, where the statement is of one.
+    /// Expectations of a build, for provenance.
     pub(crate) expectations: Option<Expectations>,
 }
 
@@ -83,9 +83,9 @@ pub(crate) struct Findings<'p> {
     unread: Vec<RefusedBundle>,
     others: usize,
     truncated: bool,
-    /// Whether signatures of the index were looked at for the image.
+    /// Whether signatures of the index were considered for the image.
     leans_on_index: bool,
-    /// What was judged.
+    /// The evidence that was judged.
     record: Record,
 }
 
@@ -113,7 +113,7 @@ impl<'p> Findings<'p> {
 
     fn fail(&mut self, place: String, error: &RegistryError, repository: &Repository) {
         let said = RefusedBundle { bundle: place, reason: chain(error), step: None };
-        // What a registry lists and does not give may have been a signature. A layout is all that there is.
+        // Something that a registry lists but does not serve may have been a signature. A layout is complete as it is.
         let is_lost =
             matches!((error, repository), (RegistryError::NotFound { .. }, Repository::Registry(_)));
         if is_lost || error.kind() == Kind::Undetermined {
@@ -139,13 +139,13 @@ impl Image {
         if let Some(platform) = platform {
             let children = index.as_ref().map_or(&[][..], |index| &index.children);
             let child = choose(children, platform, &reference)?;
-            // What is served in its place would be noticed by whoever pulls it; better here.
+            // A puller would notice if something else is served in its place; better to notice it here.
             resolved.descriptor = repository.stat(child.digest).await?;
         }
         Ok(Self { reference, repository, resolved, index, platform: platform.map(str::to_owned) })
     }
 
-    /// The claim that the predicate of this type was stated of the image.
+    /// The claim that a predicate of this type was stated about the image.
     pub(crate) fn claim(&self, predicate_type: PredicateType) -> Claim {
         Claim { subject: self.resolved.descriptor.digest, predicate_type }
     }
@@ -155,12 +155,12 @@ impl Image {
         self.resolved.descriptor.digest
     }
 
-    /// Where the image lies.
+    /// The repository that holds the image.
     pub(crate) fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// What the user calls it.
+    /// The reference as the user gave it.
     pub(crate) fn reference(&self) -> &Reference {
         &self.reference
     }
@@ -180,8 +180,8 @@ impl Image {
         self.index.as_ref().filter(|_| self.platform.is_some())
     }
 
-    /// Goes through what is attached to the image. An image that was found through an index is covered by a signature of
-    /// that index as well: its digest stands in it.
+    /// Searches everything attached to the image. An image that was found through an index is covered by a signature of
+    /// that index as well, because the index contains its digest.
     pub(crate) async fn search<'p>(
         &self,
         claim: &Claim,
@@ -215,7 +215,7 @@ impl Image {
             Ok(referrers) => referrers,
             Err(error) if search.forms == Forms::Bundle => return Err(error),
             Err(error) => {
-                // A registry that cannot list what refers to an image may hold its signatures under the older tag.
+                // A registry that cannot list referrers may hold the image's signatures under the older tag.
                 self.search_legacy(claim, policy, search, findings).await;
                 return if findings.meets(policy) { Ok(()) } else { Err(error) };
             }
@@ -265,7 +265,7 @@ impl Image {
         Ok(())
     }
 
-    /// Goes through the layers under the legacy tag.
+    /// Searches the layers under the legacy tag.
     async fn search_legacy<'p>(
         &self,
         claim: &Claim,
@@ -278,7 +278,7 @@ impl Image {
         let (layers, truncated) = match self.repository.legacy(claim.subject, kind).await {
             Ok(found) => found,
             Err(error) => {
-                // What somebody put under the tag must not hide what was found elsewhere.
+                // Whatever somebody pushed under the tag must not hide what was found elsewhere.
                 findings.fail(kind.tag(claim.subject), &error, &self.repository);
                 return;
             }
@@ -298,7 +298,7 @@ impl Image {
             }
             let cap = search.max_bundle_bytes.min(budget);
             let place = digest.to_oci();
-            // The layers of several signatures of one image have one content.
+            // Several signatures of one image are layers with the same content.
             let content = match contents.entry(digest) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place_for) => match self.repository.blob(descriptor, cap).await {
@@ -327,7 +327,7 @@ impl Image {
         }
     }
 
-    /// What was asked of the image, and the evidence that it was judged by.
+    /// The question about the image, and the evidence that it was judged by.
     pub(crate) fn asked<'a>(
         &'a self,
         claim: &Claim,
@@ -337,7 +337,7 @@ impl Image {
     ) -> (verdict::Asked<'a>, Record) {
         let unread = |all: &[RefusedBundle]| {
             all.iter()
-                // What was judged names the step in which it failed.
+                // Evidence that was judged names the step in which it failed.
                 .filter(|one| one.step.is_none())
                 .map(|one| Unread { place: one.bundle.clone(), reason: one.reason.clone() })
                 .collect()
@@ -403,7 +403,7 @@ impl Image {
         }
     }
 
-    /// Whoever pulls by the index trusts the index, which its image's signature does not cover.
+    /// Pulling by the index means trusting the index, which its image's signature does not cover.
     fn advice_on_pulling(&self, findings: &Findings<'_>) -> Option<String> {
         let is_by_index = self.platform.is_some() && matches!(self.reference, Reference::Registry(_));
         (is_by_index && !findings.leans_on_index).then(|| {

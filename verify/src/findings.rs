@@ -1,4 +1,4 @@
-//! From what was judged to the report on it.
+//! Converts what was judged into the report.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn cosignature(cosignature: &witness::Cosignature) -> Cosignature {
     Cosignature { witness: cosignature.witness.clone(), time: cosignature.time }
 }
 
-/// A signature that counts, as reports show it.
+/// A signature that counts, in the form that reports show.
 pub(crate) fn accepted_bundle(
     bundle: String,
     format: &'static str,
@@ -47,12 +47,12 @@ pub(crate) fn accepted_bundle(
     }
 }
 
-/// A signature that does not count, as reports show it.
+/// A signature that does not count, in the form that reports show.
 pub(crate) fn refused_bundle(bundle: String, refusal: &Refusal) -> RefusedBundle {
     RefusedBundle { bundle, reason: refusal.to_string(), step: Some(step(&refusal.step())) }
 }
 
-/// Compares what a manifest's annotations say of a bundle with what was signed; says what differs.
+/// Checks that a manifest's annotations about a bundle agree with what was signed.
 pub(crate) fn check_annotations(
     annotations: &BTreeMap<String, String>,
     accepted: &Accepted<'_>,
@@ -70,8 +70,8 @@ pub(crate) fn check_annotations(
     Ok(())
 }
 
-/// Which of the bundles fills which signer's slot; marks them, and says how many slots are filled. The votes are those of
-/// the bundles, in the same order.
+/// Matches bundles to signers' slots, marks the bundles that fill one, and returns how many are filled. The votes are
+/// those of the bundles, in the same order.
 pub(crate) fn fill_slots(
     policy: &Policy,
     votes: &[Vote],
@@ -95,7 +95,7 @@ pub(crate) fn fill_slots(
     (slots, count)
 }
 
-/// The answer that these votes give; `is_whole` says whether everything was looked at.
+/// The verdict for these votes; `is_whole` says whether all evidence could be considered.
 pub(crate) fn verdict<'v>(
     policy: &Policy,
     votes: impl IntoIterator<Item = &'v Vote>,
@@ -108,7 +108,7 @@ pub(crate) fn verdict<'v>(
     }
 }
 
-/// What has to be shown, as a sentence.
+/// The claim to verify, as a sentence.
 pub(crate) fn claim(what: &str, policy: &Policy) -> String {
     let names = policy.names();
     match policy.threshold {

@@ -1,4 +1,4 @@
-//! A piece of evidence as it was found, with everything around it that decides about it.
+//! A piece of evidence as it was found, with everything around it that affects the decision.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::findings;
 
-/// In which form evidence is attached.
+/// The form in which evidence is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Form {
     /// A bundle whose manifest refers to an image.
     Bundle,
-    /// A bundle beside a file.
+    /// A bundle next to a file.
     FileBundle,
     /// A layer under an image's `.sig` tag.
     LegacySignature,
     /// A layer under an image's `.att` tag.
     LegacyAttestation,
-    /// An object of a repository, which proves nothing but with others.
+    /// An object of a repository, which proves something only together with others.
     RepositoryObject,
 }
 
 impl Form {
-    /// The most bytes that evidence of this form can have.
+    /// The most bytes that evidence in this form may have.
     pub(crate) const fn most_bytes(self) -> u64 {
         match self {
             Self::Bundle | Self::FileBundle | Self::LegacySignature | Self::LegacyAttestation => {
@@ -44,7 +44,7 @@ impl Form {
         }
     }
 
-    /// What reports call it.
+    /// Its name in reports.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bundle | Self::FileBundle => "bundle",
@@ -61,9 +61,9 @@ pub(crate) struct Item {
     /// Where it was found: the digest of its manifest or layer, or its file.
     pub(crate) place: String,
     pub(crate) form: Form,
-    /// What it is looked at for: an image, an index that names the image, or a file.
+    /// What it should be about: an image, an index that names the image, or a file.
     pub(crate) subject: Sha256Digest,
-    /// What its manifest says that it refers to.
+    /// The digest that its manifest refers to.
     pub(crate) refers_to: Option<Sha256Digest>,
     /// The annotations of its manifest or layer.
     pub(crate) annotations: BTreeMap<String, String>,
@@ -71,11 +71,11 @@ pub(crate) struct Item {
     pub(crate) content: Sha256Digest,
 }
 
-/// What is asked of each piece of evidence.
+/// The question about each piece of evidence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'q> {
     pub(crate) predicate_type: Option<&'q PredicateType>,
-    /// The file that is asked about, where a key needs it whole.
+    /// The complete file, if a key needs it.
     pub(crate) whole: Option<&'q [u8]>,
     pub(crate) expectations: Option<&'q Expectations>,
 }
@@ -94,7 +94,7 @@ impl Item {
             Form::FileBundle => {
                 judge_file(content, File { digest: self.subject, content: whole, predicate_type }, policy)
             }
-            // It says that an image was signed, and nothing else of it.
+            // It says that an image was signed, and nothing else about it.
             Form::LegacySignature
                 if predicate_type.is_some_and(|kind| *kind != PredicateType::image_signature()) =>
             {
@@ -116,8 +116,8 @@ impl Item {
         }
     }
 
-    /// Judges a bundle, and the manifest that holds it: what nobody signed must not contradict what somebody did, for
-    /// whoever reads the manifest alone would be misled.
+    /// Judges a bundle, and the manifest that holds it: the unsigned manifest must not contradict what was signed,
+    /// because it would mislead a reader of the manifest alone.
     fn judge_attached<'p>(
         &self,
         content: &[u8],

@@ -1,9 +1,9 @@
 //! Verifies images, SBOMs, files and snapshots.
 //!
-//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` makes the policy of those
-//! whose word counts, `evidence` collects what is attached to an image, and has each `item` judged, `findings` turns what
-//! was judged into the report, `checkpoint` remembers which snapshots were seen. A `question` answered from a `record` of
-//! the evidence is a `verdict`, which can be written to a file and derived again.
+//! One way through: parse (`cli`), run one verb (`commands`), report, exit code. `signers` turns the flags into the
+//! policy of trusted signers, `evidence` collects what is attached to an image and has each `item` judged, `findings`
+//! turns the results into the report, and `checkpoint` remembers which snapshots were seen. A `question` answered from
+//! a `record` of the evidence is a `verdict`, which can be written to a file and derived again.
 
 mod checkpoint;
 mod cli;

@@ -1,4 +1,5 @@
-//! What was asked, apart from where the evidence lies: whoever asks the same of the same evidence gets the same answer.
+//! The question, independent of where the evidence is stored: the same question about the same evidence has the same
+//! answer.
 
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
@@ -14,43 +15,43 @@ use crate::checkpoint::Checkpoint;
 use crate::findings;
 use crate::item::{Asked, Item};
 
-/// What was asked.
+/// The question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// The URI of the type of statement that is wanted; of a file any may do.
+    /// The URI of the required type of statement; `None` if any is accepted for a file.
     pub(crate) predicate_type: Option<String>,
     pub(crate) policy: PolicyDocument,
-    /// What is expected of a build.
+    /// Expectations of a build.
     pub(crate) expectations: Option<Expectations>,
-    /// Whether everything is judged by itself: nothing is counted, and everything must be looked at.
+    /// Whether each piece is judged by itself: nothing is counted, and all evidence must be considered.
     pub(crate) each_by_itself: bool,
-    /// Which snapshot is asked about, if one is.
+    /// The snapshot in question, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<OfSnapshot>,
 }
 
-/// A snapshot that is asked about.
+/// A question about a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfSnapshot {
     pub(crate) repository: RepositoryId,
     pub(crate) snapshot: Sha256Digest,
-    /// What was seen of the repository before.
+    /// What was seen of the repository earlier.
     pub(crate) before: Option<Checkpoint>,
 }
 
-/// What could not be judged. Nobody can look at it again.
+/// Evidence that could not be judged, and cannot be considered again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Unjudged {
-    /// What could not be read, such as for want of an answer.
+    /// What could not be read, for example because nothing answered.
     pub(crate) unread: Vec<Unread>,
-    /// What was read and is not what it should be, such as of another digest.
+    /// What was read but is malformed, for example with another digest.
     pub(crate) damaged: Vec<Unread>,
-    /// How many manifests refer to the subject that are no bundles.
+    /// How many manifests that refer to the subject are not bundles.
     pub(crate) others: usize,
-    /// Whether more refers to the subject than was looked at.
+    /// Whether more manifests refer to the subject than were considered.
     pub(crate) truncated: bool,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct Unread {
     pub(crate) reason: String,
 }
 
-/// The answer, with the way to it.
+/// The answer, with its derivation.
 #[derive(Debug, Serialize)]
 pub(crate) struct Derivation {
     pub(crate) verdict: Verdict,
@@ -88,17 +89,17 @@ impl Question {
         }
     }
 
-    /// The question whether anything at all is said by those whose word counts.
+    /// The question whether trusted signers say anything at all.
     pub(crate) fn of_each(policy: &Policy) -> Self {
         Self { each_by_itself: true, ..Self::new(policy, None, None) }
     }
 
-    /// The question who made a snapshot, and who vouches for it.
+    /// The question of who made a snapshot, and who vouches for it.
     pub(crate) fn of_snapshot(policy: &Policy, snapshot: OfSnapshot) -> Self {
         Self { snapshot: Some(snapshot), ..Self::new(policy, None, None) }
     }
 
-    /// The policy in it, under a trusted root, at a time.
+    /// Its policy, with a trusted root and a time.
     pub(crate) fn policy(&self, root: TrustedRoot, now: Timestamp) -> Result<Policy, NotAPolicy> {
         let kind = self.predicate_type.as_deref().map(PredicateType::of_uri);
         let is_of_a_build = kind.is_some_and(|kind| kind.is_provenance());
@@ -109,7 +110,7 @@ impl Question {
         self.policy.clone().policy(root, now)
     }
 
-    /// Answers it from evidence alone. Each item comes with its content; `whole` is the file, where a key needs it.
+    /// Answers it from evidence alone. Each item comes with its content; `whole` is the file, if a key needs it.
     pub(crate) fn answer(
         &self,
         policy: &Policy,

@@ -1,4 +1,4 @@
-//! Evidence as it was read, kept for whoever wants to look at it again.
+//! Evidence as it was read, kept so that it can be examined again.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::item::Item;
 pub(crate) struct Record {
     is_kept: bool,
     pub(crate) items: Vec<Item>,
-    /// The bytes of the items, and of whatever else decides, by their digests.
+    /// The bytes of the items, and of everything else that affects the decision, by digest.
     pub(crate) contents: BTreeMap<Sha256Digest, Vec<u8>>,
 }
 
 impl Record {
-    /// A record that keeps what it is given, if anybody wants it.
+    /// A record that keeps what it is given only if `is_kept`.
     pub(crate) fn new(is_kept: bool) -> Self {
         Self { is_kept, ..Self::default() }
     }
@@ -29,7 +29,7 @@ impl Record {
         }
     }
 
-    /// Keeps other bytes, and gives their digest.
+    /// Keeps other bytes, and returns their digest.
     pub(crate) fn keep(&mut self, content: &[u8]) -> Sha256Digest {
         let digest = Sha256Digest::of(content);
         if self.is_kept {

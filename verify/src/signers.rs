@@ -1,4 +1,4 @@
-//! Whose word counts, and what it must bring: the flags that say so, and the policy that they make.
+//! The flags that say which signers are trusted and what their signatures need, and the policy made from them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -94,7 +94,7 @@ pub(crate) struct EvidenceFlags {
 }
 
 impl SignerFlags {
-    /// Refuses `--threshold`, which a verb that counts nothing cannot apply.
+    /// Refuses `--threshold` for a verb that counts nothing.
     pub(crate) fn refuse_threshold(&self, why: &'static str) -> Result<(), SignersError> {
         match self.threshold {
             Some(_) => Err(SignersError::NotApplied { flag: "--threshold", why }),
@@ -104,7 +104,7 @@ impl SignerFlags {
 }
 
 impl EvidenceFlags {
-    /// Refuses `--annotation`, where what is signed cannot bear any.
+    /// Refuses `--annotation` for signatures that cannot have any.
     pub(crate) fn refuse_annotations(&self, why: &'static str) -> Result<(), SignersError> {
         match self.annotations.as_slice() {
             [] => Ok(()),
@@ -127,7 +127,7 @@ impl EvidenceFlags {
     }
 }
 
-/// Refuses a name that is given twice: of two values for it only one could hold.
+/// Refuses a name that is given twice, because only one of its two values could hold.
 pub(crate) fn once<V>(
     flag: &'static str,
     pairs: impl IntoIterator<Item = (String, V)>,
@@ -141,7 +141,7 @@ pub(crate) fn once<V>(
     Ok(named)
 }
 
-/// Reads `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 pub(crate) fn parse_annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -155,34 +155,34 @@ pub(crate) enum SignersError {
     /// The file cannot be read.
     #[error("the {what} {} cannot be read", path.display())]
     Read { what: &'static str, path: PathBuf, source: io::Error },
-    /// The file is no public key.
+    /// The file is not a public key.
     #[error("the key file {} cannot be used", path.display())]
     Key { path: PathBuf, source: KeyFileError },
-    /// The file is no trusted root.
+    /// The file is not a trusted root.
     #[error("the trusted root {} cannot be used", path.display())]
     Root { path: PathBuf, source: NotATrustedRoot },
-    /// The file names no witness.
+    /// The file is not a witness's key.
     #[error("the witness's key {} cannot be used", path.display())]
     Witness { path: PathBuf, source: NotAWitness },
-    /// No quorum can come from the witnesses.
+    /// The witnesses cannot form a quorum.
     #[error(transparent)]
     Quorum(NoQuorum),
-    /// The identity or issuer cannot be matched with.
+    /// The identity or issuer is not a usable pattern.
     #[error(transparent)]
     Pattern(BadPattern),
-    /// Nobody's word counts.
+    /// No signer is trusted.
     #[error("no signer was named, so that nobody's word counts")]
     NoSigner,
-    /// More signers are wanted than are named.
+    /// More signers are required than are named.
     #[error("{threshold} signers must have signed, and only {named} are named{}", if *is_twice { ": one of them twice" } else { "" })]
     Unreachable { threshold: u16, named: usize, is_twice: bool },
-    /// The flag would decide nothing.
+    /// The flag would have no effect.
     #[error("`{flag}` cannot be applied here: {why}")]
     NotApplied { flag: &'static str, why: &'static str },
     /// A name is given twice.
     #[error("`{flag}` names `{}` twice", name.escape_default())]
     Twice { flag: &'static str, name: String },
-    /// No signature is wanted, which verifies everything.
+    /// The threshold is 0, which anything would meet.
     #[error("a threshold of 0 would accept what nobody signed")]
     NoThreshold,
 }
@@ -219,7 +219,7 @@ fn read(what: &'static str, path: &Path, cap: u64) -> Result<Vec<u8>, SignersErr
     read_file_capped(path, cap).map_err(|source| SignersError::Read { what, path: path.to_owned(), source })
 }
 
-/// The policy that the flags make. A key that cannot be used fails the whole call, so that nobody believes it counted.
+/// Makes the policy from the flags. A key that cannot be used fails the whole call, so that nobody believes it counted.
 pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
     if flags.keys.is_empty() && flags.identity.is_none() && flags.identity_regexp.is_none() {
         return Err(SignersError::NoSigner);
@@ -227,8 +227,8 @@ pub(crate) fn policy(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Po
     policy_or_none(flags, evidence)
 }
 
-/// The same where no signer need be named. A policy without signers accepts nothing, so that nothing can be demanded of
-/// their signatures.
+/// The same for verbs that need no signer. A policy without signers accepts nothing, so it can demand nothing of their
+/// signatures.
 pub(crate) fn policy_or_none(flags: &SignerFlags, evidence: &EvidenceFlags) -> Result<Policy, SignersError> {
     let signers = named(flags)?;
     if signers.is_empty() {
@@ -276,7 +276,7 @@ fn keys(paths: &[PathBuf]) -> Result<Vec<Signer>, SignersError> {
 fn witnesses(paths: &[PathBuf]) -> Result<Vec<Witness>, SignersError> {
     let read = |path: &PathBuf| {
         let file = read("witness's key", path, SMALL_FILE_BYTES)?;
-        // Bytes that are no text are no key either: what stands in their place is refused.
+        // Bytes that are not UTF-8 are not a key either: the replacement characters are refused.
         Witness::from_vkey(&String::from_utf8_lossy(&file))
             .map_err(|source| SignersError::Witness { path: path.clone(), source })
     };

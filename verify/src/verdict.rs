@@ -1,7 +1,7 @@
-//! A verdict with everything that it was derived from, as a file: `--report` writes it, `replay` derives it again.
+//! A verdict with everything that it was derived from, as a file: `--report` writes it, and `replay` derives it again.
 //!
-//! The file is one JSON object: the verdict, and the digest of its bytes. What is read for it lies in it up to 1 MiB; the
-//! rest lies beside it, in `FILE.d`, each piece under the name of its digest.
+//! The file is one JSON object: the verdict, and the digest of its bytes. The file contains up to 1 MiB of the
+//! evidence; the rest goes next to it into `FILE.d`, each piece under the name of its digest.
 
 mod beside;
 
@@ -32,16 +32,16 @@ use crate::signers::MAX_ROOT_BYTES;
 
 const SCHEMA: &str = "lifeboat.verdict/v1";
 
-/// How many bytes of what was read lie in the file itself.
+/// How many bytes of evidence the file itself contains.
 const MAX_INLINE_BYTES: usize = 1 << 20;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// How many bytes of evidence of one form are looked at for one verdict. What goes beyond is not, and that is said.
+/// How many bytes of evidence of one form are considered for one verdict. More is left out, and reported.
 pub(crate) const MAX_EVIDENCE_BYTES: u64 = 512 << 20;
 
-/// The largest file that is read whole, as an Ed25519 key demands it, in bytes.
+/// The largest file that is read into memory, as an Ed25519 key requires, in bytes.
 pub(crate) const MAX_WHOLE_BYTES: u64 = 1 << 30;
 
 /// Where a verdict is written to.
@@ -71,32 +71,33 @@ struct Outer<'d> {
 pub(crate) struct Document {
     /// The version of the program that derived it.
     pub(crate) version: String,
-    /// The present time that was used.
+    /// The time that was used as the present.
     pub(crate) now: Timestamp,
     pub(crate) subject: Subject,
     pub(crate) question: Question,
-    /// The digest of the question, whose policy decides.
+    /// The digest of the question, which contains the policy.
     pub(crate) policy_digest: Sha256Digest,
     pub(crate) trusted_root: Root,
-    /// The file that was asked about, where a key needs it whole.
+    /// The file in question, if a key needs it whole.
     whole: Option<Sha256Digest>,
     evidence: Vec<Item>,
     pub(crate) unjudged: Unjudged,
     pub(crate) derivation: Value,
-    /// What lies in the file itself, in base64.
+    /// The evidence in the file itself, in base64.
     contents: BTreeMap<Sha256Digest, String>,
 }
 
-/// What was verified.
+/// The subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subject {
-    /// What the user called it: a reference or a file.
+    /// The user's name for it: a reference or a file.
     pub(crate) name: String,
     pub(crate) digest: Sha256Digest,
     /// The tag that was resolved to the digest.
     pub(crate) tag: Option<String>,
-    /// An index whose evidence and whose images' evidence was looked at: what was asked about, or what names it.
+    /// An index whose evidence, or whose images' evidence, was considered: the subject itself, or an index that names
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<Sha256Digest>,
 }
@@ -105,27 +106,27 @@ pub(crate) struct Subject {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Root {
-    /// What the user called it.
+    /// The user's name for it.
     pub(crate) name: String,
     pub(crate) digest: Sha256Digest,
 }
 
-/// What was asked, of what, by whom.
+/// The question, and the subject it is about.
 pub(crate) struct Asked<'a> {
     pub(crate) subject: Subject,
     pub(crate) question: Question,
     pub(crate) policy: &'a Policy,
-    /// An index whose evidence and whose images' evidence was looked at.
+    /// An index whose evidence, or whose images' evidence, was considered.
     pub(crate) index: Option<&'a Index>,
     pub(crate) whole: Option<&'a [u8]>,
     pub(crate) unjudged: Unjudged,
 }
 
-/// A file that says something else than was written.
+/// A file whose content was changed after it was written.
 #[derive(Debug)]
 pub(crate) struct Altered(pub(crate) String);
 
-/// What stands in a verdict beside what the user chose and what comes of it.
+/// The parts of a verdict other than the user's choices and the result.
 #[derive(Serialize)]
 pub(crate) struct Recorded<'d> {
     pub(crate) subject: &'d Subject,
@@ -144,12 +145,12 @@ pub(crate) struct Unusable {
 /// All bytes that a verdict was derived from.
 pub(crate) struct Contents(BTreeMap<Sha256Digest, Vec<u8>>);
 
-/// What there is of the bytes that a verdict was derived from.
+/// Which of the bytes that a verdict was derived from are available.
 pub(crate) enum Gathered {
     All(Contents),
-    /// These are not there.
+    /// These are missing.
     Missing(Vec<Sha256Digest>),
-    /// These are not what they were.
+    /// These have changed.
     Altered(Vec<Sha256Digest>),
 }
 
@@ -159,12 +160,12 @@ impl ReportFlags {
         self.report.is_some()
     }
 
-    /// A record for the evidence, if it is wanted.
+    /// A record for the evidence, if requested.
     pub(crate) fn record(&self) -> Record {
         Record::new(self.is_wanted())
     }
 
-    /// Writes the verdict, if it is wanted, and sees that it is the one that was reached.
+    /// Writes the verdict, if requested, and makes sure that it is the one that was reached.
     pub(crate) fn write(&self, asked: Asked<'_>, record: Record, reached: Verdict) -> Result<(), Failure> {
         if !self.is_wanted() {
             return Ok(());
@@ -176,7 +177,7 @@ impl ReportFlags {
         self.write_derived(asked, record, reached, (derivation.verdict, to_value(&derivation)))
     }
 
-    /// Writes the verdict with what was derived again from the record, if it is wanted.
+    /// Writes the verdict with what was derived again from the record, if requested.
     pub(crate) fn write_derived(
         &self,
         asked: Asked<'_>,
@@ -222,7 +223,7 @@ enum NotWritten {
     Beside(#[from] NotBeside),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// What the evidence brought along is more than is read again.
+    /// The evidence is larger than what would be read again.
     #[error("it has {0} bytes, more than {MAX_BYTES}")]
     TooLarge(u64),
 }
@@ -251,7 +252,7 @@ pub(crate) fn digest_of(question: &Question) -> Sha256Digest {
 }
 
 impl Document {
-    /// Writes what lies beside the file, and then the file, so that it never names what is not there.
+    /// Writes the folder next to the file first, then the file, so that it never refers to missing evidence.
     fn write(mut self, path: &Path, contents: BTreeMap<Sha256Digest, Vec<u8>>) -> Result<(), NotWritten> {
         let mut room = MAX_INLINE_BYTES;
         let mut beside = None;
@@ -284,7 +285,7 @@ impl Document {
         to_json(&Outer { schema: SCHEMA.to_owned(), digest, verdict: &verdict }) + "\n"
     }
 
-    /// Reads a file. One that is no verdict at all is an error of whoever names it.
+    /// Reads a file. A file that is not a verdict at all is a usage error.
     pub(crate) fn read(path: &Path) -> Result<Result<Self, Altered>, Failure> {
         let unusable = |reason: String| {
             let path = path.display();
@@ -315,7 +316,7 @@ impl Document {
         Ok(Ok(document))
     }
 
-    /// What the verdict was derived from, with the most bytes that each can have.
+    /// The digests that the verdict was derived from, with the most bytes that each can have.
     fn wanted(&self) -> Vec<(Sha256Digest, u64)> {
         let of_item = |item: &Item| (item.content, item.form.most_bytes());
         let mut wanted: Vec<_> = self.evidence.iter().map(of_item).collect();
@@ -325,7 +326,7 @@ impl Document {
         wanted
     }
 
-    /// Everything that the verdict was derived from: what lies in the file, and what lies beside it.
+    /// Everything that the verdict was derived from, from the file and from the folder next to it.
     pub(crate) fn contents(&self, path: &Path) -> Result<Gathered, Failure> {
         let unusable = |what: String| {
             Failure::usage(format!("{what} beside the verdict"), "give a file that `--report` wrote")
@@ -345,7 +346,7 @@ impl Document {
                         missing.push(digest);
                         continue;
                     }
-                    // What was looked at had no more.
+                    // The evidence that was considered was no larger.
                     Err(error) if error.kind() == ErrorKind::FileTooLarge && most <= room => None,
                     Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                         return Err(unusable("more evidence than a verdict is derived from lies".to_owned()));
@@ -380,9 +381,9 @@ impl Document {
         self.question.policy(root, self.now).map_err(|error| unusable("policy", &error))
     }
 
-    /// What the evidence at these places is about, which must be the subject: the image itself, or the index that names
-    /// it; of an index where each piece counts by itself also an image that it names. Evidence about anything else shows
-    /// nothing of the subject.
+    /// The subject of the evidence at these places. It must be the image itself or the index that names it; for an
+    /// index where each piece counts by itself, it may also be an image that the index names. Evidence about anything
+    /// else shows nothing about the subject.
     pub(crate) fn shown(&self, places: &[&str], contents: &Contents) -> Result<Sha256Digest, String> {
         let index = match self.subject.index {
             None => None,
@@ -410,19 +411,19 @@ impl Document {
         Ok(shown)
     }
 
-    /// What is recorded of what was asked about and of what there was to look at.
+    /// What is recorded about the subject and the available evidence.
     pub(crate) fn recorded(&self) -> Recorded<'_> {
         let Self { subject, question, whole, evidence, unjudged, .. } = self;
         Recorded { subject, question, whole: *whole, evidence, unjudged }
     }
 
-    /// The objects of a repository among the evidence, by their names.
+    /// The repository objects among the evidence, by name.
     pub(crate) fn objects(&self, contents: &Contents) -> Vec<(String, Bytes)> {
         let objects = self.evidence.iter().filter(|item| item.form == Form::RepositoryObject);
         objects.map(|item| (item.place.clone(), Bytes::copy_from_slice(contents.get(item.content)))).collect()
     }
 
-    /// Answers the question anew, if it is not about a snapshot.
+    /// Answers the question again, if it is not about a snapshot.
     pub(crate) fn answer(&self, policy: &Policy, contents: &Contents) -> Value {
         let items: Vec<(&Item, &[u8])> =
             self.evidence.iter().map(|item| (item, contents.get(item.content))).collect();
@@ -431,22 +432,21 @@ impl Document {
     }
 }
 
-/// An answer that was derived again.
+/// An answer derived again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// `verified`, `refused` or `undetermined`.
     pub verdict: String,
-    /// Where the evidence lies that counts.
+    /// The places of the evidence that counts.
     pub accepted: Vec<String>,
     /// How many signers' slots are filled.
     pub filled: usize,
 }
 
-/// Derives an answer again as `replay` does, from a verdict as `--report` writes it and whatever answer it records. All
-/// bytes must lie in it; its digests of policy and verdict are not looked at.
+/// Derives an answer again as `replay` does, from a verdict that `--report` wrote, regardless of the answer that it
+/// records. The verdict must contain all bytes; its digests of policy and verdict are not checked.
 ///
-/// # Errors
-/// When it is no verdict, or its policy or trusted root cannot be used.
+/// # Errors If it is not a verdict, or its policy or trusted root cannot be used.
 pub fn derive_again(verdict: &str) -> Result<Answer, String> {
     let document: Document = serde_json::from_str(verdict).map_err(|error| error.to_string())?;
     let nowhere = Path::new("");
@@ -465,8 +465,7 @@ pub fn derive_again(verdict: &str) -> Result<Answer, String> {
 }
 
 impl Contents {
-    /// # Panics
-    /// When the content is of nothing that the verdict names.
+    /// # Panics If the verdict does not name content with this digest.
     pub(crate) fn get(&self, digest: Sha256Digest) -> &[u8] {
         &self.0[&digest]
     }

@@ -69,7 +69,7 @@ fn read_data(text: &str, seed: Option<u64>, entropy: &dyn Entropy) -> Result<Rea
             Ok(ReadData::Sample(Sample { percent, seed }))
         }
         _ => Err(Failure::usage(
-            format!("`{}` is no share of the packs", text.escape_debug()),
+            format!("`{}` is not a share of the packs", text.escape_debug()),
             "give a share above 0 % and at most 100 %, such as --read-data=5%, or --read-data alone for all",
         )),
     }
@@ -88,7 +88,7 @@ fn read_data_line(read_data: ReadData) -> ReadDataLine {
     }
 }
 
-/// One damage as reports show it.
+/// One finding in the form that reports show.
 pub(crate) fn damage_line(damage: Damage) -> DamageLine {
     DamageLine {
         object: damage.key,

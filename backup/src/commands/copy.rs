@@ -16,7 +16,7 @@ use lifeboat_vault::{
 
 /// Copy snapshots into another repository
 ///
-/// What the recovery key opens here is sealed anew there, under the other repository's keys, and stored once. A copy
+/// What the recovery key opens here is sealed again there, under the other repository's keys, and stored once. A copy
 /// keeps the time, host, tags and all that was captured; one that is there already is not made again. Nothing is
 /// decrypted to disk. The oldest snapshot comes first, and each one stands as soon as it is whole.
 #[derive(Debug, clap::Args)]
@@ -127,7 +127,7 @@ async fn copy(
     copier.copy(&open, &SystemClock, &OsEntropy, &ui.progress(), ui.cancellation()).await
 }
 
-/// Damage costs one snapshot; anything else ends the command.
+/// Damage affects only one snapshot; any other error ends the command.
 fn take(line: &mut CopyLine, copied: Result<Copied, VaultError>) -> Result<(), VaultError> {
     match copied {
         Ok(copied) => {

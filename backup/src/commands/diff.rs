@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// What was found so far.
+/// The differences found so far.
 struct Comparison<'u> {
     ui: &'u Ui,
     counts: ChangeCounts,

@@ -1,4 +1,4 @@
-//! `doctor`: sees that this host can back up and does so, and brings back containers that a killed run left at rest.
+//! `doctor`: checks that this host can back up and does so, and starts containers that a killed run left stopped.
 
 mod damage;
 mod newest;
@@ -44,10 +44,10 @@ pub(crate) struct Args {
     max_age: SignedDuration,
 }
 
-/// Clocks that differ by less than this are taken to agree: storages refuse requests from 15 minutes on.
+/// A smaller clock difference counts as agreement: storages refuse requests from 15 minutes on.
 const MOST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// One check that found something wrong makes the answer negative. One that could not be made leaves it incomplete.
+/// If one check finds a problem, the answer is negative. If one cannot be made, the answer is incomplete.
 fn outcome(states: impl Iterator<Item = DoctorState>) -> Outcome {
     states.fold(Outcome::Done, |outcome, state| match (outcome, state) {
         (Outcome::Negative, _) | (_, DoctorState::Wrong) => Outcome::Negative,
@@ -105,7 +105,7 @@ async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
     Ok(vec![check("engine", (DoctorState::Ok, answers)), check("containers", at_rest)])
 }
 
-/// Looks at the snapshots. Flags that this key cannot answer end the command.
+/// Checks the snapshots. Flags that this key cannot answer end the command.
 async fn snapshots(
     viewer: &Viewer,
     restorer: Option<&Restorer>,
@@ -141,10 +141,10 @@ fn readable(listing: &Listing) -> (DoctorState, String) {
     }
 }
 
-/// The fewest bytes that should be free where a repository lies: the next run needs some.
+/// The least free space that a repository's disk should have: the next run needs some.
 const LEAST_FREE: u64 = 256 << 20;
 
-/// Whether a folder repository has room to go on.
+/// Whether a folder repository has enough space left.
 fn room(free: u64) -> (DoctorState, String) {
     let free_mib = free >> 20;
     if free < LEAST_FREE {
@@ -154,7 +154,7 @@ fn room(free: u64) -> (DoctorState, String) {
     (DoctorState::Ok, format!("{free_mib} MiB are free where the repository lies"))
 }
 
-/// Whether this host can remember whom it stops, without which it stops nobody.
+/// Whether this host can record which containers it stops; if not, a run stops none.
 fn state(folder: &Path) -> (DoctorState, String) {
     let try_it = || {
         private_folder::own(folder)?;
@@ -174,7 +174,7 @@ fn state(folder: &Path) -> (DoctorState, String) {
     }
 }
 
-/// What could not be reached is not known to be wrong.
+/// Something out of reach is unknown, not wrong.
 fn failed(failure: &Failure) -> (DoctorState, String) {
     let state = match failure.kind() {
         Kind::Undetermined => DoctorState::Unknown,
@@ -184,8 +184,8 @@ fn failed(failure: &Failure) -> (DoctorState, String) {
     (state, failure.message() + &advice.unwrap_or_default())
 }
 
-/// Compares this host's clock with the storage's; where the storage has none, with the newest snapshot, which cannot be
-/// stored later than now.
+/// Compares this host's clock with the storage's or, if the storage has none, with the newest snapshot, which cannot
+/// have been stored in the future.
 fn clock(now: Timestamp, there: Option<Timestamp>, newest: Option<Timestamp>) -> (DoctorState, String) {
     let Some(there) = there else {
         return match newest.map(|newest| newest.duration_since(now)) {
@@ -211,7 +211,7 @@ fn clock(now: Timestamp, there: Option<Timestamp>, newest: Option<Timestamp>) ->
     (DoctorState::Ok, "this host's clock and the storage's agree".to_owned())
 }
 
-/// A duration as people say it, in the largest unit that has at least two.
+/// Formats a duration for people, in the largest unit of which there are at least two.
 fn span(duration: SignedDuration) -> String {
     let minutes = duration.as_mins();
     match minutes {
@@ -245,7 +245,7 @@ mod tests {
         {
             assert_eq!(room(free).0, expected, "{free}");
         }
-        // Where not even root makes a folder.
+        // Not even root can create a folder there.
         assert_eq!(state(Path::new("/proc/self/no-such-folder")).0, DoctorState::Wrong);
     }
 

@@ -6,7 +6,7 @@ use lifeboat_shell::{Failure, FindArgs, Outcome, Ui};
 ///
 /// This takes a recovery key: paths are not for the hosts that back up. Every line tells the snapshot's time, what was
 /// found, its size, and where: `SNAP:NAME/PATH`, as `lifeboat-restore ls` and `lifeboat-restore dump` take it. Finding
-/// nothing is no failure.
+/// nothing is fine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup find '*.sql' -r s3://bucket/backups --identity safe-1.key

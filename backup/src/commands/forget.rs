@@ -1,4 +1,4 @@
-//! `forget`: asks that snapshots be forgotten, by rules or by name.
+//! `forget`: requests that snapshots be forgotten, by rules or by id.
 
 use jiff::SignedDuration;
 use lifeboat_core::clock::SystemClock;
@@ -124,7 +124,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     })
 }
 
-/// Rules that keep nothing of something are mistyped more often than they are meant.
+/// Rules that would keep none of a series of snapshots are usually a mistake.
 fn refuse_to_empty(left_without: &[usize], snapshots: &[Snapshot]) -> Result<(), Failure> {
     let Some(newest) = left_without.first().map(|number| &snapshots[*number]) else { return Ok(()) };
     let what: Vec<&str> = newest.streams().map(|stream| stream.name).collect();

@@ -67,7 +67,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            // The keys open nothing: no repository came to be. What stood there before was found out above.
+            // Creating the repository failed, so the keys open nothing. `check_free` made sure that these files did not
+            // exist before.
             for path in &files {
                 let _ = std::fs::remove_file(path);
             }
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     match made.repository.has_conditional_writes().await {
         Ok(true) => {}
         Ok(false) => warnings.push(NO_CONDITIONAL_WRITES.to_owned()),
-        // The repository is there and its keys are written: every run tries this again.
+        // The repository and its keys exist, and every run tries this again.
         Err(error) => ui.warn(&format!("whether the storage knows conditional writes is not known: {error}")),
     }
     let shown = |path: &PathBuf| path.display().to_string();
@@ -94,8 +95,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Reads the recipients and finds out before anything is made whether they can be used. One that is given twice would
-/// pass for two.
+/// Reads the recipients, and checks that they can be used before anything is created. A recipient that is given twice
+/// would count as two.
 fn read_recipients(texts: &[String]) -> Result<Vec<Recipient>, Failure> {
     let mut recipients: Vec<Recipient> = Vec::new();
     for text in texts {
@@ -118,7 +119,7 @@ fn named_twice(what: &str) -> Failure {
     Failure::usage(format!("{what} is named twice"), "name each recipient once")
 }
 
-/// Finds out before anything is made that a key file could not be written.
+/// Checks before anything is created that the key files can be written.
 fn check_free(files: &[&Path]) -> Result<(), VaultError> {
     let refuse = |path: &Path, reason: &str| {
         Err(VaultError::KeyFile { path: path.to_owned(), reason: reason.to_owned() })

@@ -1,4 +1,4 @@
-//! `key`: who may do what in a repository, and changing it.
+//! `key`: lists and changes who may do what in a repository.
 
 mod list;
 mod remove;
@@ -270,7 +270,8 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A floor of no days is left as someone set it, and who adds a key that can be stolen is warned.
+/// Warns someone who adds a key that can be stolen if the floor is zero days; a floor that somebody chose stays as it
+/// is.
 fn advise_on_floor(restorer: &Restorer, ui: &Ui) {
     if restorer.viewer().repository().roster().floor().days == 0 {
         ui.warn(&format!(
@@ -281,7 +282,7 @@ fn advise_on_floor(restorer: &Restorer, ui: &Ui) {
     }
 }
 
-/// An existing file is refused before anything is changed, and never removed.
+/// Refuses an existing file before anything is changed; it is never removed.
 fn see_that_it_is_free(file: &Path) -> Result<(), Failure> {
     if file.symlink_metadata().is_ok() {
         return Err(Failure::usage(

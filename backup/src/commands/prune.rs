@@ -1,4 +1,4 @@
-//! `prune`: deletes what no snapshot needs any more, without locks and without reading any content.
+//! `prune`: deletes what snapshots no longer need, without locks and without reading any content.
 
 use jiff::SignedDuration;
 use lifeboat_core::random::OsEntropy;

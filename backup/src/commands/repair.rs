@@ -1,4 +1,4 @@
-//! `repair`: mend what can be mended, and say exactly what is lost.
+//! `repair`: rebuilds what can be rebuilt, and reports exactly what is lost.
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
@@ -13,12 +13,12 @@ use lifeboat_vault::repair::{HurtFile, HurtSnapshot, RepairOptions};
 
 use crate::commands::check::damage_line;
 
-/// Mend a damaged repository
+/// Repair a damaged repository
 ///
 /// Reads everything, rebuilds lost index objects from packs, and marks what is lost, so that the next backup stores it
-/// again where it still exists: then older snapshots restore whole as well. A writer key mends its own group and
-/// removes nothing; a keeper key removes what was replaced; a recovery key names every hurt file and seals lost keys
-/// anew.
+/// again where it still exists: then older snapshots restore whole as well. A writer key fixes its own group and
+/// removes nothing; a keeper key removes what was replaced; a recovery key names every damaged file and reseals
+/// lost keys.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  lifeboat-backup repair --dry-run\n  lifeboat-backup repair -r s3://bucket/backups \
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Give up snapshots that nothing mends, so that prune can go on; takes a keeper key or a recovery key
+    /// Give up snapshots beyond repair, so that prune can go on; takes a keeper key or a recovery key
     #[arg(long)]
     forget_damaged: bool,
 }

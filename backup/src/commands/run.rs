@@ -121,8 +121,8 @@ enum Mode {
     Stop,
 }
 
-/// How long a capture that is asked to stop may take to notice. One that waits for a silent pipe, or for a disk that does not
-/// answer, ends with the process.
+/// How long a cancelled capture may take to notice. If it waits for a silent pipe, or for a disk that does not answer,
+/// it ends with the process.
 const NOTICE: Duration = Duration::from_millis(300);
 
 /// What has been captured so far.
@@ -137,7 +137,7 @@ struct Captured {
 struct CapturedStream {
     outcome: StreamOutcome,
     consistency: Consistency,
-    /// The folder that was captured, where it is one of this host.
+    /// The captured folder, if it is one of this host's.
     source: Option<PathBuf>,
 }
 
@@ -180,7 +180,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let Taken { committed, streams, disturbed } = match taken {
         Ok(taken) => taken,
         Err(failure) => {
-            // Containers were asked to come back by now. What landed serves the next run.
+            // The containers have been asked to start by now. The next run reuses what was uploaded.
             open.end().await;
             at_rest.tell_of_failure(ui).await;
             return Err(failure);
@@ -245,7 +245,7 @@ async fn take(
     }
     progress.phase("storing", Unit::Items, None);
     let Captured { writer, streams, disturbed } = captured;
-    // Much may wait for a slow storage. What has landed serves the next run, whenever this one ends.
+    // A lot may still be waiting for a slow storage. Whenever this run ends, the next one reuses what was uploaded.
     let committed = tokio::select! {
         committed = writer.commit(&progress) => committed?,
         () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
@@ -254,13 +254,13 @@ async fn take(
 }
 
 impl Args {
-    /// What an empty stream is.
+    /// How to treat an empty stream.
     fn empty(&self) -> Empty {
         if self.allow_empty { Empty::Stored } else { Empty::Refused }
     }
 }
 
-/// What readers would refuse is refused before anything is stored or stopped.
+/// Refuses what readers would refuse, before anything is stored or stopped.
 fn check(args: &Args) -> Result<(), Failure> {
     for name in args.what.stdin.iter().chain(&args.what.stdin_from_command) {
         check_name(name).map_err(|reason| {
@@ -281,7 +281,7 @@ fn check(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens every folder first, so that a mistyped one is found before anything is stored or stopped.
+/// Opens every folder first, so that a typo fails before anything is stored or stopped.
 fn open_folders(
     paths: &[PathBuf],
     excludes: &Arc<Excludes>,
@@ -302,7 +302,7 @@ fn host_name() -> String {
 }
 
 impl Captured {
-    /// Captures one more stream, where blocking is allowed.
+    /// Captures one more stream, on a thread that may block.
     async fn add(mut self, stream: Stream, ui: &Ui) -> Result<Self, VaultError> {
         let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
         let consistency = stream.consistency;
@@ -324,7 +324,7 @@ impl Captured {
         }
     }
 
-    /// Notes that nothing kept writers off a volume while it was read; says whether more was promised.
+    /// Records that writers were not kept off a volume while it was read. Returns whether more was promised.
     fn weaken(&mut self, volume: &str) -> bool {
         let is_it = |stream: &&mut CapturedStream| {
             stream.outcome.kind == StreamKind::Volume && stream.outcome.name == volume
@@ -340,7 +340,7 @@ impl Captured {
         promised
     }
 
-    /// Stores a document beside the streams.
+    /// Stores a document with the streams.
     async fn document(mut self, name: &'static str, bytes: Vec<u8>) -> Result<Self, VaultError> {
         let store = move || {
             self.writer.document(name, &bytes)?;

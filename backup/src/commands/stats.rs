@@ -1,4 +1,4 @@
-//! `stats`: what a repository holds and what it saves.
+//! `stats`: what a repository holds, and how much it saves.
 
 use lifeboat_report::statistics::{CapturedLine, ObjectLine, StatisticsReport};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-/// Tells the time. Product code takes one; only [`SystemClock`] asks the operating system.
+/// The source of time. Product code takes one as a parameter; only [`SystemClock`] asks the operating system.
 pub trait Clock: Send + Sync {
-    /// The time now, as this host believes it.
+    /// The present time as this host knows it.
     fn now(&self) -> Timestamp;
 }
 

@@ -1,4 +1,4 @@
-//! SHA-256 digests, the names of stored bytes and of OCI content.
+//! SHA-256 digests, which name stored bytes and OCI content.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// A SHA-256 digest (FIPS 180-4). Shown as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest (FIPS 180-4), displayed as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256Digest([u8; 32]);
 
-/// A text that is no SHA-256 digest.
+/// The text is not a SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a SHA-256 digest (64 lower-case hexadecimal digits)")]
 pub struct NotADigest {
-    /// The text as it came, cut to a printable length.
+    /// The original text, cut to a printable length.
     pub text: String,
 }
 
@@ -24,7 +24,7 @@ impl Sha256Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of everything that `reader` gives, which is not kept.
+    /// The digest of everything that `reader` returns, without keeping it.
     pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 16];
@@ -48,12 +48,12 @@ impl Sha256Digest {
         &self.0
     }
 
-    /// The form that OCI uses: `sha256:` and the hexadecimal digits.
+    /// The OCI form: `sha256:` and the hexadecimal digits.
     pub fn to_oci(self) -> String {
         format!("sha256:{self}")
     }
 
-    /// Reads the form that OCI uses; no other algorithm is accepted.
+    /// Parses the OCI form; no other algorithm is accepted.
     pub fn from_oci(text: &str) -> Result<Self, NotADigest> {
         text.strip_prefix("sha256:").ok_or_else(|| NotADigest::new(text))?.parse()
     }

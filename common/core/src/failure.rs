@@ -1,17 +1,17 @@
-//! Kinds of failure, by what the caller does next, and the trait that every error of the house implements.
+//! Kinds of failure, by what the caller should do next, and the trait that every Lifeboat error implements.
 
-/// What a failure means to the one who called. Each kind has one exit code, the same in all four binaries.
+/// What a failure means to the caller. Each kind has one exit code, the same in all four binaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The answer is no, or the operation failed: damage, a wrong key, a signature that does not verify. Exit code 1.
     Refused,
-    /// The call, the configuration or a named input must be mended first. Exit code 2.
+    /// The call, the configuration or a named input must be fixed first. Exit code 2.
     Usage,
-    /// Nothing was found wrong, but not everything could be looked at: try again when the evidence can be
-    /// reached. Exit code 3.
+    /// Nothing was found wrong, but not everything could be examined: try again when the evidence can be reached. Exit
+    /// code 3.
     Undetermined,
-    /// A fault of Lifeboat's own: report it. Exit code 4.
+    /// A bug in Lifeboat: report it. Exit code 4.
     Internal,
     /// Someone asked the process to stop. Exit code 130.
     Interrupted,
@@ -30,13 +30,13 @@ impl Kind {
     }
 }
 
-/// An error of the house: its `Display` says what happened, with the evidence and without repeating its source;
+/// A Lifeboat error. Its `Display` says what happened, with the evidence and without repeating its source;
 /// [`Fault::kind`] says what it means to the caller, and [`Fault::advice`] what to do next.
 pub trait Fault: std::error::Error + Send + Sync + 'static {
     /// What this failure means to the caller.
     fn kind(&self) -> Kind;
 
-    /// What to do next, as one or two sentences to the user; `None` where the message says it all.
+    /// What to do next, as one or two sentences to the user; `None` if the message is enough.
     fn advice(&self) -> Option<String> {
         None
     }

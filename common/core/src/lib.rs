@@ -1,9 +1,8 @@
-//! The vocabulary of Lifeboat: what two crates that cannot depend on each other both need to say.
+//! The vocabulary of Lifeboat: what two crates that cannot depend on each other both need.
 //!
-//! Nothing here does input or output, except the two seams ([`clock`] and [`random`]) through which every
-//! crate reads the time and draws randomness, so that tests can stand in for both, and the two careful ways to
-//! the file system that every crate needs: reading under a ceiling ([`limits`]) and private folders
-//! ([`private_folder`]).
+//! Nothing here does input or output, with two exceptions: the seams ([`clock`] and [`random`]) through which every
+//! crate reads the time and draws randomness, so that tests can replace both; and the two careful ways to use the file
+//! system that every crate needs, reading under a ceiling ([`limits`]) and private folders ([`private_folder`]).
 
 pub mod clock;
 pub mod digest;

@@ -1,4 +1,4 @@
-//! Ceilings for what comes from outside: read with a cap first, parse afterwards.
+//! Ceilings for input from outside: read with a cap first, parse afterwards.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,20 +1,19 @@
-//! Folders that only their owner may look into: for state, caches and what is being restored.
+//! Folders that only their owner may access: for state, caches and data that is being restored.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes the folder at `path` and the missing ones above it, each with mode 0700. A folder that exists stays as it is.
+/// Creates the folder at `path` and its missing parents, each with mode 0700. A folder that exists stays as it is.
 pub fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes it as [`make`] does, or takes one that exists: it must be this user's own and no link, and it is closed to others.
-/// What lies in it, nobody else has put there.
+/// Creates it like [`make`], or takes over one that exists: it must belong to this user and not be a link, and it is
+/// closed to others. Nobody else can have put anything into it.
 ///
-/// # Errors
-/// It is a link or another user's, or it cannot be made.
+/// # Errors If it is a link or belongs to another user, or cannot be created.
 pub fn own(path: &Path) -> io::Result<()> {
     make(path)?;
     let found = fs::symlink_metadata(path)?;

@@ -1,4 +1,4 @@
-//! How long work tells how far it has come. Libraries report here; only the shell draws.
+//! Progress of long operations. Libraries report here; only the shell draws.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +12,17 @@ pub enum Unit {
     Items,
 }
 
-/// The ear of a long operation. Every method may be called from any thread and must return at once.
+/// Receives the progress of a long operation. Every method may be called from any thread and must return at once.
 pub trait Progress: Send + Sync {
     /// A new phase begins; `total` is given when it is known.
     fn phase(&self, name: &str, unit: Unit, total: Option<u64>);
     /// `amount` more of the phase's unit is done.
     fn advance(&self, amount: u64);
-    /// Something that the user should hear about now, although the work goes on.
+    /// Something that the user should know now, although the operation goes on.
     fn warn(&self, message: &str);
 }
 
-/// Hears nothing.
+/// Ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -32,23 +32,23 @@ impl Progress for Silent {
     fn warn(&self, _message: &str) {}
 }
 
-/// So many warnings of one kind are given.
+/// How many warnings of one kind are reported.
 const MOST_OF_A_KIND: u64 = 20;
 
-/// Warnings of one kind, such as of objects that are damaged: the first ones are given, then that there are more. Who may
-/// store objects can bring about any number of them, and none must hide a warning of another kind.
+/// Warnings of one kind, such as about damaged objects: reports the first ones, and then that there are more. Anyone
+/// who may store objects can cause any number of them, and they must not bury a warning of another kind.
 pub struct WarningsOfAKind {
     progress: Arc<dyn Progress>,
     given: AtomicU64,
 }
 
 impl WarningsOfAKind {
-    /// Warnings that go to `progress`.
+    /// Warnings for `progress`.
     pub fn new(progress: &Arc<dyn Progress>) -> Self {
         Self { progress: Arc::clone(progress), given: AtomicU64::new(0) }
     }
 
-    /// Gives a warning, if it is one of the first.
+    /// Reports a warning, if it is one of the first.
     pub fn warn(&self, message: &str) {
         match self.given.fetch_add(1, Ordering::Relaxed) {
             0..MOST_OF_A_KIND => self.progress.warn(message),

@@ -2,10 +2,9 @@
 
 /// A source of cryptographically secure random bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills `buffer` whole.
+    /// Fills all of `buffer`.
     ///
-    /// # Panics
-    /// When the operating system has no randomness to give: no key may be made then, and no caller could go on.
+    /// # Panics If the operating system has no randomness: then no key may be made, and no caller could go on.
     fn fill(&self, buffer: &mut [u8]);
 }
 

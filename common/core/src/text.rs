@@ -1,4 +1,4 @@
-//! Text that comes from others: which characters deceive the eye or command a terminal, and how such text is shown.
+//! Untrusted text: which characters deceive a reader or control a terminal, and how to display such text.
 
 use std::fmt::Write as _;
 
@@ -32,15 +32,15 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// The same for a message of several lines: line ends stay.
+/// The same for a message of several lines: newlines are kept.
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// A path as text that can be given back as an argument: [`path_bytes`] turns it into the same bytes.
+/// A path as text that can be passed back as an argument: [`path_bytes`] turns it into the same bytes.
 ///
-/// A backslash is doubled; a byte that is not part of UTF-8, or that is part of a deceptive character, is `\xHH` with two
-/// hexadecimal digits; all else stays.
+/// Backslashes are doubled. A byte that is not part of UTF-8, or is part of a deceptive character, becomes `\xHH` with
+/// two hexadecimal digits; everything else stays.
 pub fn path_text(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
     let escape = |text: &mut String, bytes: &[u8]| {
@@ -62,8 +62,8 @@ pub fn path_text(path: &[u8]) -> String {
     text
 }
 
-/// The bytes that a path given as an argument stands for: `\\` is a backslash, `\xHH` the byte of these hexadecimal digits. Any
-/// other backslash, and any other byte, stands for itself.
+/// The bytes of a path that is given as an argument: `\\` is a backslash, and `\xHH` the byte with these hexadecimal
+/// digits. Any other backslash, and any other byte, means itself.
 pub fn path_bytes(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -79,7 +79,7 @@ pub fn path_bytes(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The byte that `\xHH` at the beginning of a text stands for, and what follows it.
+/// The byte that `\xHH` at the start of a text means, and the rest of the text.
 pub fn escaped_byte(text: &[u8]) -> Option<(u8, &[u8])> {
     let [b'\\', b'x', high, low, after @ ..] = text else { return None };
     let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();

@@ -1,4 +1,4 @@
-//! What Compose says of a container by its labels: which service it is, and what that depends on.
+//! A container's Compose labels: which service it is, and what that depends on.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ pub struct Service {
 pub struct Dependency {
     /// The other service, of the same project.
     pub service: String,
-    /// What the other one must have reached.
+    /// The state that the other one must have reached.
     pub condition: Condition,
 }
 
-/// What a dependency must have reached before its dependants start.
+/// The state that a dependency must have reached before its dependants start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
@@ -32,7 +32,7 @@ pub enum Condition {
     Started,
     /// Its health check passes.
     Healthy,
-    /// It ran to its end with exit code 0.
+    /// It ran to completion with exit code 0.
     CompletedSuccessfully,
 }
 

@@ -1,7 +1,8 @@
-//! What an application consists of besides bytes: the engine's descriptions of its containers, images, networks and
-//! volumes, kept word for word, and the parts of them that a rehearsal needs.
+//! What an application consists of besides its data: the engine's descriptions of its containers, images, networks and
+//! volumes, kept verbatim, and the parts of them that a rehearsal needs.
 //!
-//! These documents hold secrets (environment variables, labels). They are stored encrypted, and `Debug` shows names only.
+//! These documents contain secrets (environment variables, labels). They are stored encrypted, and `Debug` shows names
+//! only.
 
 mod secrets;
 
@@ -25,7 +26,7 @@ use crate::selection::{Dependency, Selection, Service};
 /// The version of the stored document that this code writes and reads.
 const VERSION: u32 = 1;
 
-/// The length, in bytes, from which a value is redacted. A shorter one would also be found in the middle of words.
+/// The minimum length of redacted values, in bytes. A shorter one would also be found in the middle of words.
 pub(crate) const SHORTEST_SECRET: usize = 4;
 
 /// The largest stored document that is read, in bytes.
@@ -50,34 +51,34 @@ pub struct Definitions {
     pub volumes: Vec<Value>,
 }
 
-/// The parts of a container that make it what it is, without what belonged to one run of it.
+/// The parts of a container that define it, without what belonged to one run of it.
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerParts {
     /// Its id at capture.
     pub id: String,
     /// Its name, without the leading slash.
     pub name: String,
-    /// Whether it ran at capture.
+    /// Whether it was running at capture.
     pub running: bool,
     /// Its place in a compose project.
     pub service: Option<Service>,
     /// What must be up before it.
     pub depends_on: Vec<Dependency>,
-    /// The name under which its image was used; a tag may mean another image by now.
+    /// The name under which its image was used; the tag may point to another image by now.
     pub image_reference: String,
     /// The id of its image at capture.
     pub image_id: String,
-    /// Its environment, the image's and the user's together, as `NAME=value`.
+    /// Its environment, both the image's and the user's, as `NAME=value`.
     pub env: Vec<String>,
-    /// Its command, where it has one.
+    /// Its command, if it has one.
     pub cmd: Option<Vec<String>>,
-    /// Its entry point, where it has one.
+    /// Its entry point, if it has one.
     pub entrypoint: Option<Vec<String>>,
     /// The user that it runs as; empty for the image's.
     pub user: String,
     /// Its working directory; empty for the image's.
     pub working_dir: String,
-    /// The host name that the user gave it; none where the engine chose one.
+    /// The host name that the user gave it; `None` if the engine chose one.
     pub hostname: Option<String>,
     /// Its domain name.
     pub domain_name: String,
@@ -85,7 +86,7 @@ pub struct ContainerParts {
     pub tty: bool,
     /// Whether its standard input stays open.
     pub open_stdin: bool,
-    /// How its health is probed, as the engine keeps it.
+    /// Its health check, in the engine's form.
     pub healthcheck: Option<Value>,
     /// The signal that stops it.
     pub stop_signal: Option<String>,
@@ -101,22 +102,22 @@ pub struct ContainerParts {
     pub networks: BTreeMap<String, NetworkPart>,
     /// The engine's network mode: a network's name, `host`, `none`, or `container:<id>`.
     pub network_mode: String,
-    /// The engine's host settings, word for word.
+    /// The engine's host settings, verbatim.
     pub host: Value,
 }
 
 /// Something mounted into a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPart {
-    /// What it is.
+    /// Its kind.
     pub kind: MountKind,
-    /// Where the container sees it.
+    /// Its path in the container.
     pub destination: String,
     /// Whether the container may write to it.
     pub read_write: bool,
 }
 
-/// What kind of thing is mounted.
+/// The kinds of mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
     /// A volume, by name.
@@ -125,27 +126,27 @@ pub enum MountKind {
     Bind(String),
     /// A folder in memory.
     Memory,
-    /// Something else, by the engine's word for it.
+    /// Something else, by the engine's name for it.
     Other(String),
 }
 
 /// A container in a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPart {
-    /// The names under which others find it there, without the engine's own.
+    /// Its names there, without the engine's own.
     pub aliases: Vec<String>,
-    /// The addresses that it was given to keep.
+    /// Its fixed addresses.
     pub fixed_addresses: Vec<String>,
 }
 
-/// What of an image a rehearsal needs.
+/// The parts of an image that a rehearsal needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageParts {
     /// Its id.
     pub id: String,
-    /// The names with digests under which registries know it; none for an image that was never pushed or pulled.
+    /// The names with digests that registries have for it; empty for an image that was never pushed or pulled.
     pub digests: Vec<String>,
-    /// The paths that the image says are volumes.
+    /// The paths that the image declares as volumes.
     pub volumes: Vec<String>,
     /// The image's own environment.
     pub env: Vec<String>,
@@ -179,7 +180,7 @@ impl fmt::Debug for ContainerParts {
 }
 
 impl Definitions {
-    /// The name of the document under which a snapshot holds them.
+    /// The name of the document in a snapshot.
     pub const DOCUMENT: &'static str = "definitions";
 
     /// The stored form.
@@ -190,10 +191,9 @@ impl Definitions {
         serde_json::to_vec(self).expect("JSON values always serialise")
     }
 
-    /// Reads the stored form.
+    /// Parses the stored form.
     ///
-    /// # Errors
-    /// [`EngineError::Definitions`] when it is too large, not of this form, or of a newer version.
+    /// # Errors [`EngineError::Definitions`] if it is too large, malformed, or of a newer version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         if bytes.len() > DEFINITIONS_BYTES {
             return Err(EngineError::Definitions { reason: format!("they are {} bytes long", bytes.len()) });
@@ -220,7 +220,7 @@ impl Definitions {
         self.containers.iter().map(parts).collect()
     }
 
-    /// The Compose projects that the containers belong to, as people name an application.
+    /// The Compose projects of the containers, which people use as the application's name.
     pub fn application(&self) -> Option<String> {
         let parts = self.container_parts().unwrap_or_default();
         let projects = parts.into_iter().filter_map(|parts| Some(parts.service?.project));
@@ -235,17 +235,16 @@ impl Definitions {
 }
 
 impl ContainerParts {
-    /// Reads the engine's description of a container, whose image this is, if it is known.
+    /// Parses the engine's description of a container; `image` is its image, if that is known.
     ///
-    /// # Errors
-    /// [`EngineError::Definitions`] when it has no id or no image.
+    /// # Errors [`EngineError::Definitions`] if it has no id or no image.
     pub fn from_document(document: &Value, image: Option<&ImageParts>) -> Result<Self, EngineError> {
         let (config, host) = (&document["Config"], &document["HostConfig"]);
         let missing = |what: &str| EngineError::Definitions { reason: format!("a container has no {what}") };
         let id = some_text(&document["Id"]).ok_or_else(|| missing("id"))?;
         let name = text(&document["Name"]).trim_start_matches('/').to_owned();
         let labels = own(pairs(&config["Labels"]), image.map(|image| &image.labels));
-        // Where the user gives no host name the engine takes the first twelve digits of the id.
+        // If the user gave no host name, the engine uses the first twelve digits of the id.
         let hostname = some_text(&config["Hostname"]).filter(|name| !id.starts_with(name.as_str()));
         Ok(Self {
             running: document["State"]["Running"].as_bool().unwrap_or(false),
@@ -276,7 +275,7 @@ impl ContainerParts {
         })
     }
 
-    /// The name under which plans and reports speak of it: the compose service, or else the container's name.
+    /// Its name in plans and reports: the compose service, or else the container's name.
     pub fn service_name(&self) -> &str {
         self.service.as_ref().map_or(self.name.as_str(), |s| s.service.as_str())
     }
@@ -286,8 +285,8 @@ impl ContainerParts {
         self.network_mode.strip_prefix("container:")
     }
 
-    /// What may be secret: the values of environment variables that the user set, not the image, but for plain paths and words, and
-    /// what stands in a command or a health check where a password would.
+    /// Values that may be secret: those of environment variables that were set by the user and not the image, except
+    /// plain paths and words; and whatever is in the place of a password in a command or a health check.
     pub fn secret_values(&self, image: Option<&ImageParts>) -> Vec<String> {
         let public: BTreeSet<&String> = image.map(|image| image.env.iter().collect()).unwrap_or_default();
         let set: Vec<&str> = self
@@ -351,7 +350,7 @@ impl MountPart {
 }
 
 impl ImageParts {
-    /// Reads the engine's description of an image.
+    /// Parses the engine's description of an image.
     pub fn from_document(document: &Value) -> Self {
         Self {
             id: text(&document["Id"]),
@@ -368,7 +367,7 @@ fn networks(document: &Value, id: &str) -> BTreeMap<String, NetworkPart> {
     let Some(map) = document.as_object() else { return BTreeMap::new() };
     map.iter()
         .map(|(name, endpoint)| {
-            // The engine adds the short id as an alias; it belongs to one run.
+            // The engine adds the short id as an alias, which belongs to one run.
             let aliases =
                 texts(&endpoint["Aliases"]).into_iter().filter(|a| !id.starts_with(a.as_str())).collect();
             let fixed = &endpoint["IPAMConfig"];
@@ -396,7 +395,7 @@ impl Engine {
         for container in &selection.containers {
             let document = match self.container_document(&container.id).await {
                 Ok(document) => document,
-                // It ended and was removed since it was selected.
+                // It ended and was removed after it was selected.
                 Err(error) if error.is_absent() => continue,
                 Err(error) => return Err(error),
             };
@@ -409,7 +408,7 @@ impl Engine {
         for id in images {
             match self.get(&format!("/images/{id}/json"), "describe an image").await {
                 Ok(document) => definitions.images.push(document),
-                // A container outlives the removal of its image; its id stands in the container's own document.
+                // A container outlives the removal of its image; the container's own document has the image's id.
                 Err(error) if error.is_absent() => tracing::warn!("image {id} is not on this host any more"),
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,5 @@
-//! What wrote to a volume while it was read, although nothing should have: told from what was there before and after.
+//! Finds out what wrote to a volume while it was read, by comparing the containers before and after, and from the
+//! engine's events.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +17,14 @@ use crate::quiesce::Rested;
 use crate::reach::Places;
 use crate::selection::{Activity, Container, Selection, Volume};
 
-/// What the engine says of a container that was never started (Go's zero time), and all that sorts before it.
+/// The engine's start time for a container that was never started (Go's zero time), and everything that sorts before
+/// it.
 pub(crate) const NEVER_STARTED: &str = "0001-01-01T00:00:00Z";
 
 impl Selection {
-    /// Which containers could write to which volume while it was read, given what is there now: those that write now
-    /// though they did not when the selection was made or were at rest since, and those that were started meanwhile.
-    /// Volume and container, each by name.
+    /// Which containers could write to which volume while it was read, given the present state: those that write now
+    /// although they did not when the selection was made or were stopped since, and those that were started in the
+    /// meantime. Volume and container, each by name.
     pub fn disturbed(&self, now: &Self, rested: &[Rested]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for container in &now.containers {
@@ -46,25 +48,26 @@ impl Selection {
     }
 }
 
-/// Listens to what the engine says while volumes are read: who mounts one of them, who is started, and who is thawed.
+/// Listens to the engine's events while volumes are read: which containers mount one of them, are started, or are
+/// unpaused.
 #[derive(Debug)]
 pub struct Watch {
     since: Timestamp,
     heard: Arc<Mutex<Vec<Heard>>>,
-    /// Whether the engine stopped talking.
+    /// Whether the stream of events broke.
     is_deaf: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
-/// Something that the engine said.
+/// An event of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Heard {
-    /// A container that is being started has mounted a volume, to write to it.
+    /// A container that is being started has mounted a volume, with the right to write to it.
     Mounted {
         volume: String,
         container: String,
     },
-    /// A container was started. It is looked at right then, since it may be gone soon.
+    /// A container was started. It is inspected at once, because it may soon be gone.
     Started {
         id: String,
         container: Option<Box<Container>>,
@@ -89,7 +92,7 @@ impl Heard {
         }
     }
 
-    /// Whether it says what `other` does, of which more may be known.
+    /// Whether it is the same event as `other`, about which more may be known.
     fn is_the_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Started { id, .. }, Self::Started { id: other, .. }) => id == other,
@@ -98,10 +101,10 @@ impl Heard {
     }
 }
 
-/// The most events that are kept: more say nothing new.
+/// The most events that are kept: more add nothing new.
 const MOST_HEARD: usize = 10_000;
 
-/// What the engine is asked to say.
+/// The events to ask for.
 const OF_INTEREST: [(&str, &[&str]); 2] =
     [("type", &["volume", "container"]), ("event", &["mount", "start", "unpause"])];
 
@@ -126,7 +129,7 @@ impl Engine {
         Watch { since, heard, is_deaf, task }
     }
 
-    /// What an event says, with the container as it is now.
+    /// The meaning of an event, with the container as it is now.
     async fn looked_at(&self, event: EventMessage) -> Option<Heard> {
         let heard = Heard::from_event(event)?;
         Some(match heard {
@@ -138,11 +141,10 @@ impl Engine {
         })
     }
 
-    /// Ends listening. Gives what could write to a volume of `selection` meanwhile though it was at rest or was not there:
-    /// volume and container, each by name or id.
+    /// Stops listening. Returns the containers that could write to a volume of `selection` in the meantime although
+    /// they were stopped or did not exist: volume and container, each by name or id.
     ///
-    /// # Errors
-    /// When the engine has not been heard the whole time.
+    /// # Errors If the stream of events was interrupted.
     pub async fn overheard(
         &self,
         watch: Watch,
@@ -151,7 +153,7 @@ impl Engine {
         clock: &dyn Clock,
     ) -> Result<Vec<(String, String)>, EngineError> {
         watch.task.abort();
-        // What was said last may not have come through yet: the engine remembers some hundred of its last words.
+        // The last events may not have arrived yet: the engine remembers some hundred of them.
         let mut last =
             std::pin::pin!(self.client().events(Some(events(watch.since, Some(clock.now()), &OF_INTEREST))));
         let mut heard = watch.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -185,7 +187,7 @@ impl Engine {
 }
 
 impl Selection {
-    /// What these containers may write to: volume and container, each by name.
+    /// The volumes that these containers may write to: volume and container, each by name.
     pub fn volumes_of(&self, containers: &[Rested]) -> Vec<(String, String)> {
         let known = |rested: &Rested| self.containers.iter().find(|known| known.id == rested.id);
         let mut found = Vec::new();
@@ -196,7 +198,7 @@ impl Selection {
         found
     }
 
-    /// Who could write to which of the volumes, by what the engine said.
+    /// Which containers could write to which of the volumes, according to the events.
     fn wrote(&self, heard: &[Heard], rested: &[Rested]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let short = |id: &str| id.chars().take(12).collect::<String>();
@@ -215,7 +217,8 @@ impl Selection {
                     let volumes = self.volumes.iter().filter(|volume| container.may_write_to(volume));
                     found.extend(volumes.map(|volume| (volume.name.clone(), container.name.clone())));
                 }
-                // It came and went: nobody knows what it had. A volume by its name would have been heard.
+                // It came and went, and what it mounted is unknown. The mount of a volume by name would have been an
+                // event.
                 Heard::Started { id, container: None } => {
                     found.extend(self.volumes.iter().map(|volume| (volume.name.clone(), short(id))));
                 }
@@ -259,7 +262,7 @@ mod tests {
             ..Selection::default()
         };
         let app = |state, started| container("app", state, started, true);
-        // Before, what was at rest, afterwards, and whether it was disturbed.
+        // Before, stopped containers, afterwards, and whether the volume was disturbed.
         for (name, before, rested, after, disturbed) in [
             ("at rest", Some(app("running", "1")), true, Some(app("stopped", "1")), false),
             ("frozen", Some(app("running", "1")), true, Some(app("paused", "1")), false),
@@ -329,7 +332,7 @@ mod tests {
             (event("unpause", "live", &[]), None),
             (event("unpause", "stranger", &[]), None),
             (event("die", "rested", &[]), None),
-            // It was gone before anybody could look.
+            // It was gone before it could be inspected.
             (event("start", "fleeting", &[]), Some("fleeting")),
         ] {
             let said = format!("{event:?}");

@@ -1,10 +1,10 @@
-//! Reading the engine's JSON answers without insisting on fields that one version has and another has not.
+//! Reads the engine's JSON answers without requiring fields that only some versions have.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The text at `value`, empty where there is none.
+/// The text at `value`; empty if there is none.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -19,7 +19,7 @@ pub(crate) fn texts(value: &Value) -> Vec<String> {
     some_texts(value).unwrap_or_default()
 }
 
-/// The texts in the list at `value`, where there is a list.
+/// The texts in the list at `value`, if there is a list.
 pub(crate) fn some_texts(value: &Value) -> Option<Vec<String>> {
     value.as_array().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -40,7 +40,7 @@ pub(crate) fn keys(value: &Value) -> Vec<String> {
     keys
 }
 
-/// The list at `value`, empty where there is none.
+/// The list at `value`; empty if there is none.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -19,16 +19,16 @@ use crate::EngineError;
 use crate::means::EngineMeans;
 use crate::reach::KnownPlaces;
 
-/// Where the engine listens when nothing else is said.
+/// The engine's default socket.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// The oldest API version whose answers Lifeboat understands (engine 20.10).
 const OLDEST_API: (u32, u32) = (1, 41);
 
-/// How long the engine has for a first answer: short, so that a missing engine is said quickly.
+/// How long the engine has for a first answer: short, so that a missing engine is reported quickly.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long an ordinary call may take until its answer begins.
+/// How long an ordinary call may take until its answer starts.
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The largest answer that is read, in bytes.
@@ -41,11 +41,11 @@ pub struct Engine {
     client: Docker,
     facts: Arc<EngineFacts>,
     means: Arc<EngineMeans>,
-    /// Folders of containers that were looked at before.
+    /// Folders of containers that were examined before.
     pub(crate) places: KnownPlaces,
 }
 
-/// What an engine says of itself, as it is kept with captured definitions and in reports.
+/// An engine's facts about itself, as stored with captured definitions and in reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFacts {
     /// The engine's own id.
@@ -94,7 +94,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Address {
-    /// Reads the value of `DOCKER_HOST`; none or an empty one means the default socket.
+    /// Parses the value of `DOCKER_HOST`; without one, or if it is empty, the default socket is used.
     fn parse(host: Option<&str>) -> Result<Self, EngineError> {
         let refuse = |address: &str, reason: &str| {
             Err(EngineError::Address { address: address.to_owned(), reason: reason.to_owned() })
@@ -124,12 +124,11 @@ impl Address {
 }
 
 impl Engine {
-    /// Connects to the engine at `host` (the value of `DOCKER_HOST`, which the caller reads), or at the default
-    /// socket, and asks it what it is.
+    /// Connects to the engine at `host` (the value of `DOCKER_HOST`, which the caller reads), or at the default socket,
+    /// and asks for its facts.
     ///
-    /// # Errors
-    /// [`EngineError::Unreachable`] when nothing answers within some seconds, and [`EngineError::Denied`],
-    /// [`EngineError::Address`] or [`EngineError::TooOld`] when nothing could.
+    /// # Errors [`EngineError::Unreachable`] if nothing answers within some seconds, and [`EngineError::Denied`],
+    /// [`EngineError::Address`] or [`EngineError::TooOld`] if no answer is possible.
     pub async fn connect(host: Option<&str>) -> Result<Self, EngineError> {
         let address = Address::parse(host)?;
         let unreachable = |source| EngineError::Unreachable { address: address.to_string(), source };
@@ -176,7 +175,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What the engine says of itself.
+    /// The engine's facts about itself.
     pub fn facts(&self) -> &EngineFacts {
         &self.facts
     }
@@ -191,7 +190,7 @@ impl Engine {
         self.address.to_string()
     }
 
-    /// The socket where the engine was reached, where it is one of this host.
+    /// The engine's socket, if it is one of this host.
     pub(crate) fn socket(&self) -> Option<&Path> {
         match &self.address {
             Address::Unix(path) => Some(path),
@@ -199,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Whether the engine speaks at least this API version.
+    /// Whether the engine supports at least this API version.
     pub fn speaks(&self, major: u32, minor: u32) -> bool {
         let mut parts = self.facts.api_version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
@@ -210,14 +209,13 @@ impl Engine {
         &self.client
     }
 
-    /// A connection whose calls may wait `longer` than ordinary ones: for stops, whose answer comes when the
-    /// container has stopped.
+    /// A connection whose calls may take `longer` than ordinary ones: for stops, which are answered when the container
+    /// has stopped.
     pub(crate) fn patient_client(&self, longer: Duration) -> Docker {
         self.client.clone().with_timeout(CALL_TIMEOUT + longer)
     }
 
-    /// The answer to a GET of `path`, word for word as JSON. `operation` completes the sentence "the engine
-    /// refused to …".
+    /// The answer to a GET of `path`, verbatim as JSON. `operation` completes the sentence "the engine refused to …".
     pub(crate) async fn get(&self, path: &str, operation: &str) -> Result<Value, EngineError> {
         match tokio::time::timeout(CALL_TIMEOUT, get(&self.address, path, operation)).await {
             Ok(answer) => answer,
@@ -229,7 +227,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// A header of the answer to a HEAD of `path`. `None` if the engine answers that nothing is there.
+    /// A header of the answer to a HEAD of `path`; `None` if the engine answers that it does not exist.
     pub(crate) async fn head(
         &self,
         path: &str,
@@ -258,12 +256,12 @@ impl Engine {
     }
 }
 
-/// `text` as one segment of a request's path: whatever it holds, it changes nothing else of the request.
+/// `text` as one segment of a request's path: whatever it contains, it affects nothing else in the request.
 pub(crate) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// What asks the engine for its events from a moment on, up to another one or without an end.
+/// The request for the engine's events from one moment on, until another one or without an end.
 pub(crate) fn events(
     since: Timestamp,
     until: Option<Timestamp>,
@@ -318,7 +316,7 @@ async fn get(address: &Address, path: &str, operation: &str) -> Result<Value, En
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the engine answered.
+/// The engine's answer.
 struct Answer {
     status: u16,
     headers: hyper::HeaderMap,

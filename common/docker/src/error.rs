@@ -1,11 +1,11 @@
-//! What can go wrong between Lifeboat and the Docker Engine.
+//! Errors of calls to the Docker Engine.
 
 use std::io;
 use std::path::PathBuf;
 
 use lifeboat_core::{Fault, Kind};
 
-/// A failure of a call to the engine, or of what stands around it.
+/// A failure of a call to the engine, or of something around it.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The engine's address cannot be used.
@@ -21,37 +21,37 @@ pub enum EngineError {
     Unreachable {
         /// The address that was tried.
         address: String,
-        /// What the attempt met.
+        /// The error of the attempt.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The engine's socket is there, but this user may not use it.
+    /// The engine's socket exists, but this user may not use it.
     #[error("this user may not use the Docker Engine's socket {address}")]
     Denied {
         /// The address that was tried.
         address: String,
     },
-    /// The engine is older than what Lifeboat's calls need.
+    /// The engine is too old for Lifeboat's calls.
     #[error("the Docker Engine at {address} speaks API {found}; {needed} or newer is needed")]
     TooOld {
         /// The engine's address.
         address: String,
         /// The newest API version that the engine speaks.
         found: String,
-        /// The oldest one that is enough.
+        /// The oldest version that is sufficient.
         needed: &'static str,
     },
-    /// A thing that was named is not there.
+    /// Something that was named does not exist.
     #[error("there is no {thing} `{name}`")]
     NotFound {
         /// What kind of thing: volume, container, project.
         thing: &'static str,
         /// The name as it was given.
         name: String,
-        /// Names that are there and look alike, best first.
+        /// Similar names that exist, best first.
         near: Vec<String>,
     },
-    /// A name that the engine could not mean.
+    /// A name that is not valid.
     #[error("`{name}` cannot be the name of a {thing}")]
     BadName {
         /// What kind of thing: volume, container, project.
@@ -59,31 +59,31 @@ pub enum EngineError {
         /// The name as it was given.
         name: String,
     },
-    /// The engine said no.
+    /// The engine refused.
     #[error("the Docker Engine refused to {operation} (status {status}): {message}")]
     Answer {
-        /// What was asked of it.
+        /// The operation.
         operation: String,
         /// The HTTP status.
         status: u16,
-        /// The engine's own words.
+        /// The engine's own error text.
         message: String,
     },
     /// The connection broke, or no answer came in time.
     #[error("the connection to the Docker Engine was lost while it should {operation}")]
     Lost {
-        /// What was asked of it.
+        /// The operation.
         operation: String,
-        /// What broke.
+        /// The error of the connection.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An answer that does not have the form it should have.
+    /// A malformed answer.
     #[error("the Docker Engine's answer to `{operation}` is not understood")]
     Malformed {
-        /// What was asked of it.
+        /// The operation.
         operation: String,
-        /// What does not fit.
+        /// The parser's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -97,12 +97,12 @@ pub enum EngineError {
         /// What to do about it.
         advice: String,
     },
-    /// A volume that should be new exists and is not free.
+    /// A volume that should be new exists and is in use or not empty.
     #[error("volume `{volume}` already exists and {reason}")]
     VolumeTaken {
         /// The volume's name.
         volume: String,
-        /// What keeps it from being used.
+        /// Why it cannot be used.
         reason: String,
     },
     /// A container that cannot be stopped or paused without harm.
@@ -115,7 +115,7 @@ pub enum EngineError {
         /// What to do about it.
         advice: String,
     },
-    /// A container did not come back after it had been stopped or paused.
+    /// A container did not start again after it had been stopped or paused.
     #[error("{} of the containers that were stopped did not come back: {}", containers.len(), containers.join(", "))]
     NotReleased {
         /// The containers' names, each with the reason.
@@ -123,24 +123,24 @@ pub enum EngineError {
         /// The journal that the next run replays.
         journal: PathBuf,
     },
-    /// A file of ours beside the engine's could not be read or written.
+    /// A file of ours cannot be read or written.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
     /// Captured definitions that this version cannot read.
     #[error("the captured definitions cannot be used: {reason}")]
     Definitions {
-        /// What does not fit.
+        /// What is wrong with them.
         reason: String,
     },
-    /// An image that the drill needs is neither here nor to be had by its digest.
+    /// An image that the drill needs is not here, and cannot be found by its digest.
     #[error("image `{reference}` ({id}) is not on this host")]
     ImageMissing {
         /// The name under which it was used.
@@ -148,7 +148,7 @@ pub enum EngineError {
         /// Its id when it was captured.
         id: String,
     },
-    /// The sandbox could not be shown to be cut off from this host and its networks.
+    /// The sandbox could not be proved to be isolated from this host and its networks.
     #[error("the scratch network could not be shown to be isolated: {reason}")]
     IsolationUnproven {
         /// What is missing for the proof.
@@ -160,23 +160,23 @@ pub enum EngineError {
         /// The addresses of this host that were reached from inside.
         reached: Vec<String>,
     },
-    /// A wall around a sandbox cannot be set, so nothing is begun.
+    /// A barrier around a sandbox cannot be set up, so nothing is started.
     #[error("the sandbox cannot be cut off from this host: the wall `{wall}` cannot be set ({reason})")]
     WallMissing {
-        /// Which wall.
+        /// Which barrier.
         wall: &'static str,
         /// Why.
         reason: String,
         /// What to do about it.
         advice: String,
     },
-    /// The volumes of a drill cannot be given a file system of their own, so nothing is begun.
+    /// The volumes of a drill cannot get a file system of their own, so nothing is started.
     #[error("the volumes of the drill cannot have a disk of their own ({reason})")]
     NoDisk {
         /// Why.
         reason: String,
     },
-    /// A wall around a sandbox that was set does not stand any more.
+    /// A barrier around a sandbox that was set up has been removed.
     #[error("a wall around the sandbox does not stand any more: {}", faults.join(", "))]
     WallFell {
         /// What is missing.
@@ -291,7 +291,7 @@ fn is_full_or_closed(kind: io::ErrorKind) -> bool {
 }
 
 impl EngineError {
-    /// Turns what the client library met during `operation` into one of ours.
+    /// Converts the client library's error during `operation` into one of ours.
     pub(crate) fn call(operation: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         use bollard::errors::Error;
         let operation = operation.into();
@@ -307,7 +307,7 @@ impl EngineError {
         }
     }
 
-    /// Whether the engine said that the thing asked about does not exist.
+    /// Whether the engine answered that something does not exist.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Answer { status: 404, .. } | Self::NotFound { .. })
     }

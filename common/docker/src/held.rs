@@ -1,6 +1,7 @@
-//! Volumes whose mount goes with their user. A volume with driver options (a bind, NFS, a disk, memory) is mounted at its
-//! mountpoint only while a container uses it: the engine takes the mount away when the last one stops, and what is left
-//! there is an empty folder. So before anything stops, the mount is held open, and it is read through what is held.
+//! Volumes that are unmounted with their last user. A volume with driver options (a bind, NFS, a disk, memory) is
+//! mounted at its mountpoint only while a container uses it: when the last one stops, the engine unmounts it, and what
+//! is left there is an empty folder. So the mount is held open before anything stops, and the volume is read through
+//! it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +14,7 @@ use crate::EngineError;
 use crate::engine::Engine;
 use crate::selection::{Activity, Container, Selection, Volume};
 
-/// Kinds of file systems that are gone with their mount.
+/// File systems whose content is lost when they are unmounted.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
 /// A volume's folder that stays readable, whatever the engine does to its mount.
@@ -21,11 +22,11 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 pub struct Held {
     /// Where the volume is mounted.
     mountpoint: PathBuf,
-    /// Where its bytes are read.
+    /// The path for reading its bytes.
     readable: PathBuf,
-    /// Whether there was something in it when it was taken.
+    /// Whether it was not empty when it was taken.
     was_filled: bool,
-    /// The mount of our own, where the volume's would go; it goes with this value.
+    /// Our own mount, if the engine would unmount the volume; dropped with this value.
     _mount: Option<OwnedFd>,
 }
 
@@ -35,22 +36,21 @@ impl Held {
         &self.mountpoint
     }
 
-    /// Where its bytes are read. Good only as long as this value lives.
+    /// The path for reading its bytes. Valid only as long as this value lives.
     pub fn readable(&self) -> &Path {
         &self.readable
     }
 
-    /// Whether it held something when it was taken and holds nothing now.
+    /// Whether it was not empty when it was taken and is empty now.
     pub fn was_emptied(&self) -> bool {
         self.was_filled && !open(&self.readable).is_ok_and(|fd| holds_something(fd.as_fd()).unwrap_or(true))
     }
 }
 
 impl Engine {
-    /// The folder on this host that holds the volume's bytes, held open where its mount goes with its user.
+    /// The folder on this host that holds the volume's bytes, held open if it is unmounted with its last user.
     ///
-    /// # Errors
-    /// As those of [`Engine::volume_directory`].
+    /// # Errors Those of [`Engine::volume_directory`].
     pub async fn hold_volume(&self, volume: &Volume) -> Result<Held, EngineError> {
         let mountpoint = self.volume_directory(volume).await?;
         let failed =
@@ -59,7 +59,7 @@ impl Engine {
             None
         } else {
             let mount = clone_mount(&mountpoint).or_else(|_| open(&mountpoint)).map_err(failed)?;
-            // Was it still there when it was taken? Otherwise the empty folder below it is what is held.
+            // Make sure that it was still mounted when it was taken; otherwise we hold the empty folder below it.
             self.volume_directory(volume).await?;
             Some(mount)
         };
@@ -73,7 +73,7 @@ impl Engine {
     }
 }
 
-/// A mount of our own of what is mounted at `path`, without a place in the tree: it goes when it is closed.
+/// A mount of our own of what is mounted at `path`, detached from the tree: it disappears when it is closed.
 fn clone_mount(path: &Path) -> io::Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -85,7 +85,8 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, flags, FileMode::empty())?)
 }
 
-/// Whether a folder holds anything that keeps data or leads to it. Sockets and pipes go with the process that made them.
+/// Whether a folder contains data, or anything that leads to it. Sockets and pipes disappear with the process that made
+/// them.
 fn holds_something(folder: BorrowedFd<'_>) -> io::Result<bool> {
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -97,12 +98,12 @@ fn holds_something(folder: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether what the volume holds is gone with its mount.
+/// Whether the volume's content is lost when it is unmounted.
 fn is_in_memory(volume: &Volume) -> bool {
     volume.options.get("type").is_some_and(|kind| IN_MEMORY.contains(&kind.as_str()))
 }
 
-/// The volumes that lie in memory and whose every running user is among `stopped`: their content would be gone.
+/// The volumes in memory all of whose running users are among `stopped`: their content would be lost.
 pub(crate) fn lost_volumes<'a>(
     selection: &'a Selection,
     stopped: &[&Container],
@@ -156,7 +157,7 @@ mod tests {
         let other = || container("other", true, &[("m", true)]);
         let reader = || container("reader", true, &[("m", false)]);
         let idle = || container("idle", false, &[("m", true)]);
-        // Volumes, containers, those that are stopped, and whether something is lost.
+        // Volumes, containers, the stopped ones, and whether something is lost.
         let cases: [Case; 6] = [
             (vec![memory()], vec![writer()], &["writer"], true),
             (vec![memory()], vec![writer(), other()], &["writer", "other"], true),

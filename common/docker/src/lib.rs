@@ -1,11 +1,11 @@
-//! The Docker Engine, as Lifeboat uses it: which volumes there are and who mounts them ([`selection`]), where their
-//! bytes lie ([`volume`]), what an application consists of ([`definitions`]), bringing it to rest and back
-//! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]), each of
-//! which says whose it is ([`ownership`]).
+//! The Docker Engine as Lifeboat uses it: which volumes exist and who mounts them ([`selection`]), where their bytes
+//! are ([`volume`]), what an application consists of ([`definitions`]), stopping it and starting it again
+//! ([`quiesce`]), and scratch copies of it for rehearsals ([`scratch`]), each of which is marked with its owner
+//! ([`ownership`]).
 //!
 //! Everything here works with engines from 20.10 (API 1.41) on. Answers that are kept or judged are read as the engine
-//! sent them (`Engine::get`); changes go through the client library. Nothing here is ever created by accident: what
-//! is named must exist, and every object that Lifeboat makes for itself carries its labels.
+//! sent them (`Engine::get`); changes go through the client library. Nothing is ever created by accident: what is named
+//! must exist, and every object that Lifeboat creates for itself has its labels.
 
 mod compose;
 pub mod definitions;

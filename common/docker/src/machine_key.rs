@@ -1,4 +1,4 @@
-//! The key by which this machine knows what it has made itself.
+//! The key by which this machine recognises what it has created itself.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,7 +15,7 @@ use crate::ownership::ScratchKind;
 /// The file's name in the state folder.
 const FILE: &str = "machine.key";
 
-/// What the hash is for, so that the same key could serve something else.
+/// The purpose of the hash, so that the same key could also serve another.
 const PURPOSE: &[u8] = b"lifeboat scratch object 1";
 
 /// A secret of this machine, 32 random bytes in a file that only its user can read.
@@ -29,15 +29,15 @@ impl fmt::Debug for MachineKey {
 }
 
 impl MachineKey {
-    /// A key that lives no longer than this value.
+    /// A key that is stored nowhere.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(entropy.array())
     }
 
-    /// The key in `folder`. Folder and key are made at the first use.
+    /// The key in `folder`. Folder and key are created at the first use.
     ///
-    /// # Errors
-    /// [`EngineError::MachineKey`] when the file is another's, when others can read it, or when it has another form.
+    /// # Errors [`EngineError::MachineKey`] if the file belongs to another user, can be read by others, or is
+    /// malformed.
     pub fn in_folder(folder: &Path, entropy: &dyn Entropy) -> Result<Self, EngineError> {
         let path = folder.join(FILE);
         let failed = |operation: &'static str| {
@@ -53,7 +53,7 @@ impl MachineKey {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
             file.write_all(&Self::random(entropy).0)?;
             file.sync_all()?;
-            // A link never replaces a key that another process has made meanwhile.
+            // Unlike a rename, a link never replaces a key that another process has created in the meantime.
             match fs::hard_link(&draft, &path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 linked => linked,
@@ -90,7 +90,7 @@ impl MachineKey {
     }
 }
 
-/// The key at `path`, or why it cannot be used; none when there is nothing.
+/// The key at `path`, or why it cannot be used; `None` if the file does not exist.
 fn read(path: &Path) -> io::Result<Option<Result<MachineKey, String>>> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

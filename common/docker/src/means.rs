@@ -1,4 +1,5 @@
-//! What an engine can do for scratch containers, by its own word: it holds at this moment, and no snapshot keeps it.
+//! What an engine says that it can do for scratch containers. This is true only at the moment, and not stored in
+//! snapshots.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +7,10 @@ use serde_json::Value;
 
 use crate::document::{keys, list, text, texts};
 
-/// What an engine can do.
+/// An engine's capabilities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineMeans {
-    /// How it makes control groups. None where it makes none.
+    /// How it makes control groups; `None` if it makes none.
     pub cgroups: Option<Cgroups>,
     /// The runtimes that it can start containers with.
     pub runtimes: BTreeSet<String>,
@@ -39,7 +40,7 @@ pub enum CgroupDriver {
     Systemd,
 }
 
-/// Releases of runc that let a container out, each with the first release of its line that does not.
+/// Releases of runc with a container escape, each with the first fixed release of its line.
 const HOLES: &[(&str, &[[u32; 3]])] = &[
     ("by its working folder (CVE-2024-21626)", &[[1, 1, 12]]),
     (
@@ -49,14 +50,14 @@ const HOLES: &[(&str, &[[u32; 3]])] = &[
 ];
 
 impl EngineMeans {
-    /// Reads the answers to `/version` and `/info`.
+    /// Parses the answers to `/version` and `/info`.
     pub(crate) fn from_documents(version: &Value, info: &Value) -> Self {
         let driver = match text(&info["CgroupDriver"]).as_str() {
             "cgroupfs" => Some(CgroupDriver::Cgroupfs),
             "systemd" => Some(CgroupDriver::Systemd),
             _ => None,
         };
-        // Engines that know no other version name none.
+        // Engines that support only one version do not name it.
         let cgroups = driver
             .map(|driver| Cgroups { driver, version: if info["CgroupVersion"] == "2" { 2 } else { 1 } });
         let components = list(&version["Components"]);
@@ -74,12 +75,12 @@ impl EngineMeans {
         }
     }
 
-    /// Ways out of a container that this release of runc is known to have, in words. Distributions mend releases and leave
-    /// their numbers, so this is a question and no verdict.
+    /// Known container escapes in this release of runc, in words. Distributions patch releases without changing their
+    /// numbers, so this is a question and not a verdict.
     pub fn known_holes(&self) -> Vec<&'static str> {
         let Some(version) = self.runc.as_deref().and_then(release) else { return Vec::new() };
         let is_closed = |closed: &[[u32; 3]]| {
-            // A line is closed from its own release on, and every line after the last that is named.
+            // A line is fixed from its own release on, and so is every line after the last one that is listed.
             closed.iter().any(|first| first[..2] == version[..2] && version >= *first)
                 || closed.last().is_some_and(|last| version[..2] > last[..2])
         };

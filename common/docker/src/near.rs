@@ -1,6 +1,6 @@
-//! Names that look like one that was mistyped.
+//! Finds names that are similar to a mistyped one.
 
-/// Up to three of `names` that look like `name`, best first.
+/// Up to three of `names` that are similar to `name`, best first.
 pub(crate) fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut ranked: Vec<(usize, &str)> = names
         .filter_map(|candidate| {

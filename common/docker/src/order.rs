@@ -1,18 +1,18 @@
-//! The order in which containers start, by what each needs to be up before it.
+//! The order in which containers start, according to their dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that needs others to be up before it.
+/// Something that depends on others.
 pub trait Depends {
-    /// The names by which others may call this one.
+    /// The names by which others may refer to this one.
     fn names(&self) -> Vec<String>;
-    /// The names of what this one needs.
+    /// The names of its dependencies.
     fn needs(&self) -> Vec<String>;
 }
 
-/// The places of `items` in starting order: everything comes after what it needs, and otherwise as it stood. Needs
-/// that are not among the items do not count, and a circle is cut where it is entered, because a container that was
-/// running must come back even if its labels contradict each other. Stop in the reverse order.
+/// The indices of `items` in starting order: everything comes after its dependencies, and otherwise in the original
+/// order. Dependencies that are not among the items are ignored, and a cycle is broken where it is entered, because a
+/// container that was running must be started again even if its labels contradict each other. Stop in reverse order.
 pub fn starting_order<T: Depends>(items: &[T]) -> Vec<usize> {
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (place, item) in items.iter().enumerate() {
@@ -35,7 +35,7 @@ fn visit<T: Depends>(
     seen: &mut BTreeSet<usize>,
     order: &mut Vec<usize>,
 ) {
-    // An explicit stack: a chain as long as the list must not exhaust the thread's.
+    // An explicit stack: a chain as long as the list must not overflow the thread's.
     let needs = |place: usize| -> Vec<usize> {
         items[place].needs().iter().rev().filter_map(|name| places.get(name)).flatten().copied().collect()
     };

@@ -1,29 +1,29 @@
-//! Which labels of a container count: those that somebody gave to it. An engine gives a container the labels of its image as
-//! well, and the author of an image can write any label.
+//! Decides which labels of a container count: those that somebody gave to it. An engine also gives a container the
+//! labels of its image, whose author can write any label.
 
 use std::collections::BTreeMap;
 
-/// What Compose writes on containers. `docker compose build` writes project and service on images too, so these alone show
-/// that a container is Compose's.
+/// The labels that Compose writes only on containers. `docker compose build` also writes project and service on images,
+/// so only these show that a container is Compose's.
 const OF_COMPOSE: [&str; 3] =
     ["com.docker.compose.config-hash", "com.docker.compose.container-number", "com.docker.compose.oneoff"];
 
-/// What all labels of Compose begin with.
+/// The prefix of all Compose labels.
 const COMPOSE: &str = "com.docker.compose.";
 
-/// What the labels begin with that change what is done with a container.
+/// The prefixes of labels that affect how a container is treated.
 const READ: [&str; 2] = ["com.docker.", "io.kubernetes."];
 
 /// The labels of a container, or of its image.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// Whether any of these labels changes what is done with their container.
+/// Whether any of these labels affects how their container is treated.
 pub(crate) fn any_is_read(labels: &Labels) -> bool {
     labels.keys().any(|name| READ.iter().any(|read| name.starts_with(read)))
 }
 
-/// Those of a container's labels that its image did not bring. Where Compose made the container, all of Compose's count.
-/// Without an image, which may be gone, all do.
+/// Those of a container's labels that do not come from its image. If Compose created the container, all of Compose's
+/// count. Without the image, which may have been removed, all do.
 pub(crate) fn own(container: Labels, image: Option<&Labels>) -> Labels {
     let Some(image) = image else { return container };
     let is_own = |name: &str, value: &str| image.get(name).is_none_or(|brought| brought != value);

@@ -1,8 +1,8 @@
-//! Whose a scratch object is, and until when: the labels by which what a rehearsal makes is told from all else.
+//! Who owns a scratch object, and until when: the labels that distinguish a rehearsal's objects from all others.
 //!
 //! Labels alone prove nothing: anybody can write them, and a container inherits those of its image. So each object also
-//! carries a mark, a keyed hash of its kind, its name, its rehearsal and its date, under a key that only this machine has
-//! ([`MachineKey`]). What [`MachineKey::claim`] does not recognise is never removed.
+//! carries a mark, a keyed hash of its kind, its name, its rehearsal and its date, under a key that only this machine
+//! has ([`MachineKey`]). An object that [`MachineKey::claim`] does not recognise is never removed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,10 +18,10 @@ pub const REHEARSAL_LABEL: &str = "io.lifeboat.rehearsal";
 /// The label that holds the moment after which the object may be removed (RFC 3339).
 pub const EXPIRES_LABEL: &str = "io.lifeboat.expires";
 
-/// The label that names what the object stands for: the original volume or service.
+/// The label that names the original volume or service.
 pub const STANDS_FOR_LABEL: &str = "io.lifeboat.stands-for";
 
-/// The label that holds the mark of the machine that made the object.
+/// The label with the mark of the machine that created the object.
 pub const MARK_LABEL: &str = "io.lifeboat.mark";
 
 /// The id of one rehearsal: 16 hexadecimal digits.
@@ -34,7 +34,7 @@ impl RehearsalId {
         Self(hex::encode(entropy.array::<8>()))
     }
 
-    /// Reads an id; none where `text` has another form.
+    /// Parses an id; `None` if `text` is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         (text.len() == 16 && text.bytes().all(digits)).then(|| Self(text.to_owned()))
@@ -47,7 +47,7 @@ impl fmt::Display for RehearsalId {
     }
 }
 
-/// What kind of thing a rehearsal made.
+/// The kinds of objects that a rehearsal creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ScratchKind {
     /// A container.
@@ -63,7 +63,7 @@ pub enum ScratchKind {
 }
 
 impl ScratchKind {
-    /// The kind as people read it.
+    /// The name of the kind.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Container => "container",
@@ -75,7 +75,7 @@ impl ScratchKind {
     }
 }
 
-/// Whose a scratch object is, and until when.
+/// Who owns a scratch object, and until when.
 #[derive(Debug, Clone)]
 pub struct Ownership {
     /// The rehearsal.
@@ -85,7 +85,7 @@ pub struct Ownership {
     key: MachineKey,
 }
 
-/// A scratch object that this machine made, as its mark proves.
+/// A scratch object that this machine created, as its mark proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The rehearsal.
@@ -95,12 +95,12 @@ pub struct Claim {
 }
 
 impl Ownership {
-    /// What the rehearsal `id` makes until `expires`, marked with this machine's key.
+    /// The owner of what the rehearsal `id` creates until `expires`, marked with this machine's key.
     pub fn new(id: RehearsalId, expires: Timestamp, key: MachineKey) -> Self {
         Self { id, expires, key }
     }
 
-    /// The labels of the object `name` that stands for `original`.
+    /// The labels of the object `name`, a copy of `original`.
     pub fn labels(&self, kind: ScratchKind, name: &str, original: &str) -> BTreeMap<String, String> {
         BTreeMap::from([
             (REHEARSAL_LABEL.to_owned(), self.id.to_string()),
@@ -120,13 +120,13 @@ impl Ownership {
         &self.key
     }
 
-    /// The name of the scratch volume that stands for the volume `original`.
+    /// The name of the scratch volume for the volume `original`.
     pub fn volume_name(&self, original: &str) -> String {
         let anonymous = original.len() == 64 && original.bytes().all(|b| b.is_ascii_hexdigit());
         format!("lifeboat-{}-{}", self.id, if anonymous { &original[..12] } else { original })
     }
 
-    /// The name of the scratch container that stands for the container `original`.
+    /// The name of the scratch container for the container `original`.
     pub fn container_name(&self, original: &str) -> String {
         format!("lifeboat-{}-{original}", self.id)
     }
@@ -135,18 +135,18 @@ impl Ownership {
         format!("lifeboat-{}", self.id)
     }
 
-    /// The tag of the image that the probe is started from.
+    /// The tag of the probe's image.
     pub(crate) fn image_tag(&self) -> String {
         format!("lifeboat-rehearsal:{}", self.id)
     }
 
-    /// The name of the network's bridge on the host; an interface has at most 15 letters.
+    /// The name of the network's bridge on the host; interface names have at most 15 characters.
     pub(crate) fn bridge_name(&self) -> String {
         format!("lb-{}", &self.id.0[..12])
     }
 }
 
-/// Whether `name` is one that a rehearsal `id` gives to objects of this kind.
+/// Whether `name` is one that the rehearsal `id` gives to objects of this kind.
 pub(crate) fn is_named_after(id: &RehearsalId, kind: ScratchKind, name: &str) -> bool {
     match kind {
         ScratchKind::Image => name == format!("lifeboat-rehearsal:{id}"),
@@ -156,10 +156,9 @@ pub(crate) fn is_named_after(id: &RehearsalId, kind: ScratchKind, name: &str) ->
 }
 
 impl MachineKey {
-    /// Recognises what this machine has made.
+    /// Recognises what this machine has created.
     ///
-    /// # Errors
-    /// Says in words why the object is not one of those.
+    /// # Errors Why the object is not one of those, in words.
     pub fn claim(
         &self,
         kind: ScratchKind,

@@ -1,10 +1,10 @@
-//! Bringing containers to rest around a snapshot, and surely back.
+//! Stops or pauses containers around a snapshot, and reliably starts them again.
 //!
-//! Before any container is touched, a journal of what is about to happen is on disk ([`journal`]). Containers stop in the
-//! reverse of their starting order, each with its own timeout, and come back in starting order (`bring_back`). When this
-//! process dies at any point, the next run or `doctor` replays the journal ([`Engine::settle`](crate::Engine::settle)): it
-//! starts what we stopped and unpauses what we paused, and leaves alone whatever someone else has started since. Who is
-//! brought to rest is decided beforehand (`plan`).
+//! Before any container is touched, a journal of what is about to happen is on disk ([`journal`]). Containers stop in
+//! the reverse of their starting order, each with its own timeout, and are started again in starting order
+//! (`bring_back`). If this process dies at any point, the next run or `doctor` replays the journal
+//! ([`Engine::settle`](crate::Engine::settle)): it starts what we stopped and unpauses what we paused, and leaves alone
+//! whatever someone else has started since. `plan` decides beforehand which containers to stop.
 
 mod bring_back;
 pub mod journal;
@@ -32,68 +32,69 @@ use crate::document::{list, text};
 use crate::engine::{Engine, events};
 use crate::selection::{Activity, Container, Selection};
 
-/// What is done to the containers that write to the volumes while these are read.
+/// What happens to the containers that write to the volumes while these are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Nothing: what is read may mix several moments.
     None,
-    /// They are frozen: what is read is what a crash would have left.
+    /// They are paused: what is read is what a crash would have left.
     Pause,
     /// They are stopped: what is read is what a clean shutdown left.
     #[default]
     Stop,
 }
 
-/// Where a run notes whom it brings to rest.
+/// Where a run records the containers that it stops.
 #[derive(Clone, Copy)]
 pub struct QuiesceOptions<'a> {
-    /// The folder of the journals; it is made if need be, and must survive the process.
+    /// The folder of the journals, created if necessary; it must survive the process.
     pub journal_folder: &'a Path,
-    /// Tells the time.
+    /// The source of time.
     pub clock: &'a dyn Clock,
-    /// Names the journal.
+    /// The source of the journal's random name.
     pub entropy: &'a dyn Entropy,
 }
 
-/// A container that is at rest while volumes are read.
+/// A container that is stopped or paused while volumes are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rested {
     /// Its id.
     pub id: String,
     /// Its name.
     pub container: String,
-    /// When its run began that was brought to rest, as the engine says it.
+    /// When the interrupted run of the container began, according to the engine.
     pub started_at: String,
-    /// What was done; none where it was found at rest when its turn came.
+    /// What was done; `None` if it was at rest already when its turn came.
     pub action: Option<Action>,
 }
 
-/// Containers at rest. [`Quiesced::release`] brings them back; if it is never called, the journal stays and the next run
-/// does it.
+/// Stopped or paused containers. [`Quiesced::release`] starts them again; if it is never called, the journal stays and
+/// the next run does it.
 #[derive(Debug)]
 #[must_use = "the containers stay at rest until `release` is called"]
 pub struct Quiesced {
     engine: Engine,
     journal: Option<Journal>,
-    /// Who was at rest when its turn came: frozen by somebody else, or ended.
+    /// Containers that were at rest when their turn came: paused by somebody else, or ended.
     found_at_rest: Vec<Rested>,
-    /// Who could not be frozen, because it ends again and again.
+    /// Containers that could not be paused, because they keep restarting.
     kept_running: Vec<Rested>,
 }
 
-/// The signals that end a container, as the engine's events name them. Others ask it to read its settings again and the like.
+/// The signals that end a container, as named in the engine's events. Others have other purposes, such as reloading
+/// settings.
 const ENDING: [&str; 8] = ["2", "3", "9", "15", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM"];
 
-/// How many containers the engine is asked about at once.
+/// How many containers are inspected concurrently.
 const LOOKS_AT_ONCE: usize = 8;
 
 impl Engine {
-    /// Whom `mode` brings to rest so that nothing writes to the volumes of `selection`: every running container that may, and
-    /// where it is stopped, those that live in its network, processes or memory.
+    /// Decides which containers `mode` brings to rest so that nothing writes to the volumes of `selection`: every
+    /// running container that may and, when stopping, those that live in its network, processes or memory.
     ///
-    /// # Errors
-    /// When none of the volumes could be read at rest, because of containers that cannot be stopped without harm.
+    /// # Errors If none of the volumes could be read at rest, because of containers that cannot be stopped without
+    /// harm.
     pub async fn plan_rest(&self, selection: &Selection, mode: Mode) -> Result<RestPlan, EngineError> {
         let action = match mode {
             Mode::None => return Ok(RestPlan::default()),
@@ -109,7 +110,7 @@ impl Engine {
         RestPlan::new(selection, &beside, action, own_container_id().as_deref())
     }
 
-    /// Every container of the engine, but for those whose ids are known.
+    /// Every container of the engine, except those with known ids.
     async fn containers_beside(
         &self,
         is_known: impl Fn(&str) -> bool,
@@ -121,18 +122,17 @@ impl Engine {
         let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).collect().await;
         let of_interest = found.into_iter().filter_map(|(found, runs)| match found {
             Err(error) if error.is_absent() => None,
-            // What the engine cannot describe and does not run is of no interest.
+            // A container that is not running and that the engine cannot describe does not matter.
             Err(_) if !runs => None,
             found => Some(found),
         });
         of_interest.collect()
     }
 
-    /// Brings to rest whom `plan` names.
+    /// Brings the containers of `plan` to rest.
     ///
-    /// # Errors
-    /// When another run holds one of them, or when the engine refuses: what had been stopped until then is running again, or
-    /// the error says what is not.
+    /// # Errors If another run holds one of them, or if the engine refuses. In that case what had been stopped is
+    /// running again, or the error names what is not.
     pub async fn quiesce(
         &self,
         plan: &RestPlan,
@@ -186,7 +186,7 @@ impl Engine {
                 for trouble in released.lost.iter().chain(&released.unmet).chain(&fallen) {
                     tracing::warn!("{trouble}");
                 }
-                // If they do not come back, that is the worse news.
+                // If they cannot be started again, that is the more important error.
                 all_back.and(Err(error))
             }
         }
@@ -198,7 +198,7 @@ impl Quiesced {
         Self { engine, journal, found_at_rest: Vec::new(), kept_running: Vec::new() }
     }
 
-    /// What was brought to rest, in that order.
+    /// The containers that were brought to rest, in that order.
     pub fn rested(&self) -> Vec<Rested> {
         self.journal
             .iter()
@@ -208,12 +208,12 @@ impl Quiesced {
             .collect()
     }
 
-    /// Who keeps running, although the plan was to bring it to rest.
+    /// The containers that keep running although the plan was to stop them.
     pub fn kept_running(&self) -> &[Rested] {
         &self.kept_running
     }
 
-    /// Who was at rest when its turn came, and whom nobody brings back therefore.
+    /// The containers that were at rest when their turn came, and that are therefore not started again.
     pub fn found_at_rest(&self) -> &[Rested] {
         &self.found_at_rest
     }
@@ -233,18 +233,19 @@ impl Quiesced {
         Ok(())
     }
 
-    /// Stops those that came to live in one that has stopped when it was decided already who stops: they come back with it.
+    /// Stops containers that began to share a stopped one's namespaces after the plan was made; they are started again
+    /// with it.
     async fn rest_late_sharers(&mut self, clock: &dyn Clock) {
         let Some(journal) = &mut self.journal else { return };
-        // Who cannot be stopped, or is not found now, is looked for again when all are brought back.
+        // Those that cannot be stopped, or are not found now, are looked for again when all are started.
         if let Err(error) = self.engine.rest_late_sharers(journal, clock).await {
             tracing::info!("who came to live in a container that was stopped is not known yet: {error}");
         }
     }
 
-    /// Brings the containers back, in starting order, and removes the journal. What depends on another one's health is started
-    /// when that one is healthy; once `hurry` is cancelled, at once. Beside those that are back it says whether all are:
-    /// [`EngineError::NotReleased`] names the others, and the journal stays for the next run.
+    /// Starts the containers again, in starting order, and removes the journal. A container that depends on another's
+    /// health is started when that one is healthy; once `hurry` is cancelled, at once. Besides those that are back,
+    /// returns whether all are: [`EngineError::NotReleased`] names the others, and the journal stays for the next run.
     pub async fn release(
         mut self,
         clock: &dyn Clock,
@@ -261,17 +262,17 @@ impl Quiesced {
     }
 }
 
-/// What is done about a container when its turn to be brought to rest comes.
+/// What to do with a container when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Rest,
-    /// It failed since it was selected, and is brought back.
+    /// It failed after it was selected, and will be started again.
     Fell,
-    /// Somebody has frozen it, or it has ended by itself.
+    /// Somebody has paused it, or it has ended by itself.
     IsAtRest,
 }
 
-/// Decides by what it is like `now`; `others_stopped` says whether others were brought to rest before it.
+/// Decides by its state `now`; `others_stopped` says whether others were stopped before it.
 fn at_its_turn(now: &Container, entry: &Entry, others_stopped: bool) -> Turn {
     match now.activity {
         Activity::Running | Activity::Restarting => Turn::Rest,
@@ -298,20 +299,20 @@ impl Drop for Quiesced {
     }
 }
 
-/// What became of a container at its turn.
+/// The outcome for a container when its turn came.
 enum AtItsTurn {
-    /// It is at rest, or fell because of others, and comes back with them.
+    /// It is at rest, or failed because of others, and will be started again with them.
     Rests,
-    /// It was at rest.
+    /// It was at rest already.
     IsAtRest(Rested),
-    /// It ends again and again, and could not be frozen.
+    /// It keeps restarting, and could not be paused.
     KeepsRunning(Rested),
     /// It ended and was removed.
     IsGone,
 }
 
 impl Engine {
-    /// Brings the container at `place` of the journal to rest, as far as it needs to be.
+    /// Brings the container at `place` in the journal to rest, if necessary.
     async fn rest_at(
         &self,
         journal: &mut Journal,
@@ -321,7 +322,7 @@ impl Engine {
         let mut entry = journal.entries()[place].clone();
         let now = match self.container(&entry.id).await {
             Ok(container) => container,
-            // It ended and was removed since it was selected: there is nothing to stop.
+            // It ended and was removed after it was selected: there is nothing to stop.
             Err(error) if error.is_absent() => return Ok(AtItsTurn::IsGone),
             Err(error) => return Err(error),
         };
@@ -329,7 +330,7 @@ impl Engine {
         let others_stopped = journal.entries().iter().any(is_stopped);
         match at_its_turn(&now, &entry, others_stopped) {
             Turn::Rest => {
-                // It may have been started again since it was selected, also because of those that have stopped.
+                // It may have restarted since it was selected, possibly because of those that have stopped.
                 entry.started_at = now.started_at;
                 journal.renew(place, entry.clone());
                 journal.record(place, Step::Asked { since: clock.now() })?;
@@ -343,7 +344,7 @@ impl Engine {
                 }
                 Ok(AtItsTurn::Rests)
             }
-            // Those that have stopped before may have taken it down: it comes back with them.
+            // Containers that were stopped before may have taken it down, so it is started again.
             Turn::Fell if !self.was_killed(&entry.id, journal.made_at(), clock).await => {
                 journal.record(place, Step::Held)?;
                 Ok(AtItsTurn::Rests)
@@ -358,8 +359,8 @@ impl Engine {
         }
     }
 
-    /// Whether somebody has stopped or killed the container since then, as far as the engine remembers. Nothing of ours has: it
-    /// is asked before its turn.
+    /// Whether somebody has stopped or killed the container since then, as far as the engine remembers. It was not us,
+    /// because this is called before its turn.
     async fn was_killed(&self, id: &str, since: Timestamp, clock: &dyn Clock) -> bool {
         let filters: [(&str, &[&str]); 3] =
             [("type", &["container"]), ("event", &["kill"]), ("container", &[id])];
@@ -374,8 +375,8 @@ impl Engine {
         false
     }
 
-    /// Stops those that came to live in one of the journal that has stopped, after it was decided who stops, and puts them into the
-    /// journal: they come back after it. Gives those that cannot be stopped, each with the reason.
+    /// Stops containers that began to share the namespaces of a stopped one after the plan was made, and adds them to
+    /// the journal: they are started after it. Returns those that cannot be stopped, each with the reason.
     async fn rest_late_sharers(
         &self,
         journal: &mut Journal,
@@ -388,7 +389,7 @@ impl Engine {
         for entry in journal.entries() {
             stopped.extend(self.stopped(entry).await);
         }
-        // Others may come to live in one of these while that is being stopped.
+        // Others may begin to share the namespaces of one of these while it is being stopped.
         while !stopped.is_empty() {
             let is_known = |id: &str| {
                 Some(id) == ourselves.as_deref()
@@ -412,7 +413,7 @@ impl Engine {
                     );
                     continue;
                 }
-                // What lives in one that is lost is not helped by another start.
+                // If the container that it lives in is lost, starting it again does not help.
                 if !stopped.iter().any(|other| container.lives_in(&other.id, &other.name)) {
                     continue;
                 }
@@ -424,8 +425,8 @@ impl Engine {
         Ok(lost.into_values().collect())
     }
 
-    /// What `entry` names, if it is stopped and comes back. One that somebody else
-    /// has started again has what it lives in.
+    /// The container of `entry`, if it is stopped and will be started again. `None` if somebody else has started it
+    /// again: then nothing that lives in it is lost.
     async fn stopped(&self, entry: &Entry) -> Option<Stopped> {
         let is_asked = entry.action == Action::Stop && entry.step != Step::Planned;
         let now = if is_asked { self.container(&entry.id).await.ok()? } else { return None };
@@ -433,7 +434,7 @@ impl Engine {
         is_still.then_some(Stopped { id: now.id, name: now.name, finished_at: now.finished_at })
     }
 
-    /// Whether the engine is about to start a container that it would not freeze.
+    /// Whether the engine is about to restart a container that it could not pause.
     async fn is_restarting(&self, entry: &Entry) -> bool {
         let now = self.container(&entry.id).await;
         entry.action == Action::Pause
@@ -448,7 +449,7 @@ impl Engine {
                 .await
                 .map_err(EngineError::call(format!("pause container `{}`", entry.name))),
             Action::Stop => {
-                // The container's own timeout stands in its configuration; asking for none would use the engine's.
+                // Pass the container's own timeout explicitly: without one, the engine would use its default.
                 let timeout = Duration::from_secs(entry.stop_timeout_seconds);
                 let options = StopContainerOptions {
                     t: Some(i32::try_from(entry.stop_timeout_seconds).unwrap_or(3600)),
@@ -463,7 +464,7 @@ impl Engine {
     }
 }
 
-/// The id of the container that this process runs in, if it does: it must never stop itself.
+/// The id of the container that this process runs in, if any: it must never stop itself.
 fn own_container_id() -> Option<String> {
     // The engine mounts /etc/hostname from the container's own folder.
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -492,7 +493,7 @@ mod tests {
         let selected = container("running", 0, "1");
         for (name, now, action, others_stopped, expected) in [
             ("it runs", container("running", 0, "1"), Action::Stop, false, Turn::Rest),
-            ("it was started anew", container("running", 0, "2"), Action::Stop, true, Turn::Rest),
+            ("it was started again", container("running", 0, "2"), Action::Stop, true, Turn::Rest),
             (
                 "it is started again and again",
                 container("restarting", 1, "2"),

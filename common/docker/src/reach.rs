@@ -1,5 +1,5 @@
-//! Whether a folder of the host is a volume's, lies in it, or has it inside, whatever the paths are called: links, bind mounts
-//! and volumes of one device lead to the same folder by many names.
+//! Decides whether a folder of the host is a volume's, is inside it, or contains it, whatever their paths: links, bind
+//! mounts and volumes of one device lead to the same folder by many names.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,14 +12,13 @@ use crate::selection::Volume;
 /// How a container reaches a volume that it does not mount by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// It has the volume's folder, or one that lies in it.
+    /// It has the volume's folder, or one inside it.
     Into,
-    /// It has a folder in which the volume's lies.
+    /// It has a folder that contains the volume's.
     Above,
 }
 
-/// A folder and those that it lies in, innermost first: their paths and, where they can be looked at, what tells each from every
-/// other one.
+/// A folder and its parents, innermost first: their paths and, if they can be examined, their identities.
 #[derive(Debug, Clone)]
 struct Place {
     path: PathBuf,
@@ -31,7 +30,7 @@ impl Place {
         Self { path: path.to_owned(), ids: Vec::new() }
     }
 
-    /// Asks the file systems, which may take for ever.
+    /// Asks the file systems, which may block for ever.
     fn of(path: &Path) -> Self {
         let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let id = |folder: &Path| std::fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()));
@@ -39,25 +38,25 @@ impl Place {
         Self { path: resolved, ids }
     }
 
-    /// Whether it is `other` or lies in it.
+    /// Whether it is `other` or inside it.
     fn lies_in(&self, other: &Self) -> bool {
         self.path.starts_with(&other.path) || other.ids.first().is_some_and(|id| self.ids.contains(id))
     }
 }
 
-/// How long all folders together have to answer. One may lie on a mount of somebody else's that never does; then its path alone
-/// tells where it lies.
+/// How long all folders together have to answer. One may be on somebody else's mount that never does; then only its
+/// path counts.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many folders are looked at in one go; of more, the paths alone are compared.
+/// How many folders are examined at once; beyond that only the paths are compared.
 const MOST_LOOKS: usize = 512;
 
-/// Folders that were looked at before, also those that did not answer: nothing waits for one of them twice.
+/// Folders that were examined before, including those that did not answer: nothing waits twice for one of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KnownPlaces(Arc<Mutex<HashMap<PathBuf, Place>>>);
 
 impl KnownPlaces {
-    /// Looks at the folders that are not known yet.
+    /// Examines the folders that are not known yet.
     async fn look_at(&self, folders: &[PathBuf]) {
         let known = |folder: &PathBuf| self.lock().contains_key(folder);
         let fresh: Vec<PathBuf> = folders.iter().filter(|folder| !known(folder)).cloned().collect();
@@ -75,15 +74,15 @@ impl KnownPlaces {
     }
 }
 
-/// Where folders lie. They are looked at by a thread of their own, which may never come back.
+/// Where folders are. A thread of its own examines them, which may never return.
 async fn places_of(folders: &[PathBuf], look: fn(&Path) -> Place) -> Vec<(PathBuf, Place)> {
     let (found, mut finds) = tokio::sync::mpsc::unbounded_channel();
     for folder in folders.iter().take(MOST_LOOKS) {
         let (folder, found) = (folder.clone(), found.clone());
-        // One that hangs must not keep the others, the runtime or the end of the process.
+        // A folder that hangs must not block the others, the runtime or the end of the process.
         let look = move || {
             let place = look(&folder);
-            // Nobody waits for one that comes late.
+            // Nobody waits for a late answer.
             let _ = found.send((folder, place));
         };
         if std::thread::Builder::new().spawn(look).is_err() {
@@ -97,23 +96,23 @@ async fn places_of(folders: &[PathBuf], look: fn(&Path) -> Place) -> Vec<(PathBu
             places.insert(folder, place);
         }
     };
-    // What did not answer is told by its path.
+    // For folders that did not answer, the path counts.
     let _ = tokio::time::timeout(PATIENCE, all).await;
     let of =
         |folder: &PathBuf| (folder.clone(), places.remove(folder).unwrap_or_else(|| Place::by_path(folder)));
     folders.iter().map(of).collect()
 }
 
-/// Where volumes lie, for many questions.
+/// Where volumes are, for many queries.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// Each volume's name with its folder, and the one that a bind option names.
+    /// Each volume's name with its folder, and the one in its bind option.
     volumes: Vec<(String, Vec<Place>)>,
     known: KnownPlaces,
 }
 
 impl Places {
-    /// Looks at the volumes, and at `folders`, of which [`Places::reached_by`] is asked then.
+    /// Examines the volumes, and `folders`, for later calls of [`Places::reached_by`].
     pub(crate) async fn of(volumes: &[&Volume], folders: &[PathBuf], known: &KnownPlaces) -> Self {
         known.look_at(folders).await;
         let paths = |volume: &Volume| -> Vec<PathBuf> {
@@ -121,7 +120,8 @@ impl Places {
             paths.filter(|path| path.is_absolute()).collect()
         };
         let all: Vec<PathBuf> = volumes.iter().flat_map(|volume| paths(volume)).collect();
-        // Not those that were known: what a volume's folder is depends on what is mounted there now.
+        // The volumes are examined again even if they are known: a volume's folder depends on what is mounted there
+        // now.
         let found: HashMap<PathBuf, Place> = places_of(&all, Place::of).await.into_iter().collect();
         let of_volume = |volume: &&Volume| {
             let places = paths(volume).iter().filter_map(|path| found.get(path).cloned()).collect();

@@ -1,4 +1,4 @@
-//! What a report may show: texts without the secrets of an application, in whatever form a program writes them.
+//! Removes an application's secrets from the texts of a report, in whatever form a program writes them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,22 +9,22 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use crate::definitions::{SHORTEST_SECRET, secrets_within};
 
-/// What stands where a secret was.
+/// The replacement for a secret.
 const STRUCK: &str = "[redacted]";
 
-/// The fewest characters of a secret's base64 that are struck out: fewer would be found in other words, too.
+/// The fewest characters of a secret's base64 that are removed: fewer would be found in other words, too.
 const SHORTEST_ENCODED: usize = 6;
 
-/// A form of so many characters or more is found although lines are broken within it.
+/// A form with at least this many characters is found even if line breaks interrupt it.
 const SHORTEST_BROKEN: usize = 12;
 
-/// A form of at most so many characters is struck out only where it is a word of its own.
+/// A form with at most this many characters is removed only if it is a word of its own.
 const LONGEST_WORD: usize = 8;
 
-/// `text` with every one of `secrets` struck out: as it is and without the space around it, each line of those that have
-/// several (a log begins anywhere, and a terminal ends its lines in its own way), in base64 at any place of what was encoded,
-/// with lines broken within it, escaped for a URL, for JSON, for a shell or for HTML; and what it holds, if it is base64 or
-/// escaped itself.
+/// `text` without `secrets`. It finds a secret as it is and without surrounding white space; each line of one with
+/// several (a log can start anywhere, and a terminal has its own line ends); in base64 at any offset of the encoded
+/// data; interrupted by line breaks; escaped for URLs, JSON, shells or HTML; and the content of a secret that is itself
+/// base64 or escaped.
 pub fn redacted(text: &str, secrets: &[String]) -> String {
     let mut forms: BTreeSet<String> = BTreeSet::new();
     for secret in secrets.iter().filter(|secret| !secret.trim().is_empty()) {
@@ -46,7 +46,7 @@ pub fn redacted(text: &str, secrets: &[String]) -> String {
     struck(text, ranges)
 }
 
-/// Replaces these parts of `text`; those that touch or overlap are one.
+/// Replaces these parts of `text`, merging those that touch or overlap.
 fn struck(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     ranges.sort_by_key(|range| (range.start, range.end));
     let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
@@ -63,7 +63,7 @@ fn struck(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     shown
 }
 
-/// Where `form` stands in `text`; a short one only as a word of its own.
+/// The places of `form` in `text`; a short one only as a word of its own.
 fn found<'t>(text: &'t str, form: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let is_short = form.len() <= LONGEST_WORD;
     let joins = |c: Option<char>, edge: Option<char>| {
@@ -76,7 +76,7 @@ fn found<'t>(text: &'t str, form: &'t str) -> impl Iterator<Item = Range<usize>>
     })
 }
 
-/// A text without white space, and where each byte of it stood.
+/// A text without white space, and the original position of each byte.
 struct Unbroken {
     text: String,
     places: Vec<usize>,
@@ -112,7 +112,7 @@ fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
     }
 }
 
-/// As it stands in base64, whatever is before it, and in hexadecimal digits.
+/// The secret's forms in base64, whatever precedes it, and in hexadecimal digits.
 fn encodings(secret: &str) -> impl Iterator<Item = String> + '_ {
     let base64 = (0..3).flat_map(|before| {
         [encoded(secret, before, &STANDARD_NO_PAD), encoded(secret, before, &URL_SAFE_NO_PAD)]
@@ -121,7 +121,7 @@ fn encodings(secret: &str) -> impl Iterator<Item = String> + '_ {
     base64.flatten().chain(hexadecimal.into_iter().filter(|text| text.len() >= SHORTEST_ENCODED))
 }
 
-/// As programs write it where some characters have a meaning.
+/// The secret's forms where some characters have a special meaning.
 fn written(secret: &str) -> Vec<String> {
     let escaped = escaped(secret, "-._~");
     let small = |escaped: &str| {
@@ -147,7 +147,7 @@ fn written(secret: &str) -> Vec<String> {
         escaped,
         json.to_owned(),
         json.chars().flat_map(unicode).collect(),
-        // Go and PHP write more in escapes than they must.
+        // Go and PHP escape more than they must.
         json.replace('&', r"\u0026").replace('<', r"\u003c").replace('>', r"\u003e"),
         json.replace('/', r"\/"),
         self::escaped(&self::escaped(secret, "-._~"), "-._~"),
@@ -188,16 +188,16 @@ fn unicode(c: char) -> Vec<char> {
     written.chars().collect()
 }
 
-/// The characters of base64 (RFC 4648) that stand for `secret` alone when `before` bytes stand before it, up to threes.
+/// The characters of base64 (RFC 4648) that represent only `secret` if `before` bytes precede it, modulo three.
 fn encoded(secret: &str, before: usize, alphabet: &impl base64::Engine) -> Option<String> {
     let text = alphabet.encode([&vec![0; before], secret.as_bytes()].concat());
-    // A character holds six bits; those at the ends hold bits of what stands beside the secret, too.
+    // A character holds six bits; those at the ends also hold bits of the secret's neighbours.
     let (first, last) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
     let own = text.get(first..last)?;
     (own.len() >= SHORTEST_ENCODED).then(|| own.to_owned())
 }
 
-/// As it stands in a URL (RFC 3986, section 2.1), where `plain` characters stand for themselves, with capitals.
+/// The form in a URL (RFC 3986, section 2.1), where `plain` characters are not escaped, with capitals.
 fn escaped(secret: &str, plain: &str) -> String {
     let mut escaped = String::new();
     for byte in secret.bytes() {
@@ -210,7 +210,7 @@ fn escaped(secret: &str, plain: &str) -> String {
     escaped
 }
 
-/// What `secret` stands for, if it is escaped as in a URL.
+/// The unescaped `secret`, if it is escaped as in a URL.
 fn unescaped(secret: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = secret.as_bytes();
@@ -228,7 +228,7 @@ fn unescaped(secret: &str) -> Option<String> {
     (plain != secret).then_some(plain)
 }
 
-/// The text that `secret` holds, if it is base64 of one.
+/// The text in `secret`, if it is base64 of one.
 fn held_in_base64(secret: &str) -> Option<String> {
     let compact: String = secret.split_whitespace().collect();
     let held = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD]
@@ -263,7 +263,7 @@ mod tests {
                 for text in [STANDARD.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)] {
                     let shown = redacted(&format!("Authorization: Basic {text}"), &secrets);
                     assert!(shown.contains(STRUCK), "{whole}: {shown}");
-                    // What is left of the encoding gives at most the edges away.
+                    // What remains of the encoding reveals at most the edges.
                     let left = shown.replace("Authorization: Basic ", "").replace(STRUCK, "").len();
                     assert!(left <= (before.len() + after.len()) * 4 / 3 + 8, "{whole}: {shown}");
                 }

@@ -1,12 +1,12 @@
-//! Scratch copies of an application, for rehearsals: cut off from every network of this host, made without anything that
-//! reaches out of a container, labelled, limited in size and in time, and removed to the last object.
+//! Scratch copies of an application, for rehearsals: isolated from every network of this host, created without anything
+//! that reaches out of a container, labelled, limited in size and time, and removed completely.
 //!
-//! A [`Sandbox`] is one rehearsal's: a network of its own, named volumes, containers that [`sanitise`] has made harmless.
-//! Two walls stand between its network and this host, either of which is enough against a container without rights of
-//! its own: settings of the bridge (`bridge`) and rules of the packet filter (`filter`). Before the first container
-//! starts, [`Sandbox::prove_isolation`] shows from inside the network that this host cannot be reached, and
-//! [`Sandbox::prove_again`] shows it later from every container's own. Every object carries the marks of
-//! [`ownership`](crate::ownership), so that what a killed process leaves is found and removed by the next run
+//! A [`Sandbox`] belongs to one rehearsal: a network of its own, named volumes, containers that [`sanitise`] has made
+//! harmless. Two barriers separate its network from this host, either of which is enough against a container without
+//! special rights: settings of the bridge (`bridge`) and rules of the packet filter (`filter`). Before the first
+//! container starts, [`Sandbox::prove_isolation`] proves from inside the network that this host cannot be reached, and
+//! [`Sandbox::prove_again`] proves it later from every container's own. Every object carries the marks of
+//! [`ownership`](crate::ownership), so that the next run finds and removes what a killed process leaves
 //! ([`Engine::gc`]).
 
 mod attack;
@@ -54,7 +54,7 @@ use crate::engine::Engine;
 use crate::ownership::{Ownership, ScratchKind};
 use crate::selection::Volume;
 
-/// A resolver that nobody can reach (RFC 5737), so that no name of the outside is ever asked for.
+/// A resolver that nobody can reach (RFC 5737), so that no outside name is ever looked up.
 pub const NO_RESOLVER: &str = "192.0.2.1";
 
 /// One rehearsal's network, volumes and containers.
@@ -82,18 +82,17 @@ pub struct Sandbox {
 pub struct ScratchVolume {
     /// Its name.
     pub name: String,
-    /// The volume that it stands for.
+    /// The original volume.
     pub stands_for: String,
     /// The folder on this host that holds its bytes.
     pub directory: PathBuf,
 }
 
 impl Engine {
-    /// Makes the network of a new sandbox: internal, without an address of this host on it, without IPv6, and behind two
-    /// walls. All that is started in it takes `together` at most.
+    /// Creates the network of a new sandbox: internal, without an address of this host on it, without IPv6, and behind
+    /// two barriers. Everything in it uses at most `together`.
     ///
-    /// # Errors
-    /// [`EngineError::WallMissing`] when a wall cannot be set; nothing is left then.
+    /// # Errors [`EngineError::WallMissing`] if a barrier cannot be set up; nothing is left then.
     pub async fn sandbox(&self, owner: Ownership, together: Together) -> Result<Sandbox, EngineError> {
         Filter::available().await?;
         let wanting = |wall, reason: &str, advice: &str| EngineError::WallMissing {
@@ -126,7 +125,7 @@ impl Engine {
             attachable: Some(false),
             enable_ipv6: Some(false),
             ipam: Some(Ipam { driver: Some("default".to_owned()), ..Default::default() }),
-            // Internal alone lets containers reach this host at the bridge's own address. Without an address there,
+            // "Internal" alone lets containers reach this host at the bridge's own address. Without an address there,
             // nothing on this host can be reached through it over IPv4.
             options: Some(HashMap::from([option("inhibit_ipv4", "true"), option("name", &bridge)])),
             labels: Some(owner.labels(ScratchKind::Network, &name, "network").into_iter().collect()),
@@ -175,7 +174,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// What does not stand any more of the two walls.
+    /// What is missing from the two barriers.
     async fn faults(&self) -> Result<Vec<String>, EngineError> {
         let mut faults = self.bridge.faults();
         faults.extend(self.cgroup.faults(self.together));
@@ -186,17 +185,17 @@ impl Sandbox {
         Ok(faults)
     }
 
-    /// Of what its containers have wanted more than they may have together or each: `memory`, `processes`.
+    /// The resources of which its containers wanted more than they may have, each or together: `memory`, `processes`.
     pub fn limits_reached(&self) -> Vec<&'static str> {
         self.cgroup.reached()
     }
 
-    /// Whose it is.
+    /// Its owner.
     pub fn owner(&self) -> &Ownership {
         &self.owner
     }
 
-    /// What stands around every container of this sandbox, started with the engine's own runtime or with `runtime`.
+    /// The restrictions of every container in this sandbox, started with the engine's own runtime or with `runtime`.
     pub fn walls(&self, runtime: Option<&str>) -> Walls {
         let (cgroup, calls) = (self.cgroup.parent(), seccomp::profile());
         Walls { cgroup, calls, runtime: runtime.map(str::to_owned) }
@@ -207,17 +206,16 @@ impl Sandbox {
         &self.network
     }
 
-    /// Gives the volumes that are made from now on a file system of `bytes` together, in `folder`, which nobody else gets
-    /// into. Says where it is mounted.
+    /// Gives the volumes that are created from now on a common file system of `bytes`, in `folder`, which nobody else
+    /// can access. Returns where it is mounted.
     ///
-    /// # Errors
-    /// [`EngineError::NoDisk`] when it cannot be made, or when the engine does not see it.
+    /// # Errors [`EngineError::NoDisk`] if it cannot be created, or if the engine does not see it.
     pub async fn limit_volumes(&mut self, folder: &Path, bytes: u64) -> Result<PathBuf, EngineError> {
         let disk = Disk::make(&self.engine, folder, bytes).await?;
         Ok(self.disk.insert(disk).mounted().to_owned())
     }
 
-    /// Makes an empty volume that stands for the volume `original`.
+    /// Creates an empty volume for the volume `original`.
     pub async fn volume(&self, original: &str) -> Result<ScratchVolume, EngineError> {
         let name = self.owner.volume_name(original);
         let (volume, folder) = self.make_volume(&name, original).await?;
@@ -228,8 +226,8 @@ impl Sandbox {
         Ok(ScratchVolume { name, stands_for: original.to_owned(), directory })
     }
 
-    /// Makes the scratch volume `name`; gives the folder that it is made of, where it is not one of the engine's own. Making
-    /// one that exists gives the one that exists: two containers may share it.
+    /// Creates the scratch volume `name`, and returns its folder, if that is not one of the engine's own. If it exists,
+    /// returns the existing one: two containers may share it.
     async fn make_volume(
         &self,
         name: &str,
@@ -240,12 +238,11 @@ impl Sandbox {
         Ok((self.engine.create_volume(name, &labels, folder.as_deref()).await?, folder))
     }
 
-    /// Makes a container, not started, and the empty volumes that it needs. Gives its id.
+    /// Creates a container without starting it, and the empty volumes that it needs. Returns its id.
     ///
-    /// # Errors
-    /// [`EngineError::IsolationUnproven`] before [`Sandbox::prove_isolation`] has succeeded: nothing of an application
-    /// is made in a network that may leak. The same once one has been started: the engine fills volumes and looks at paths
-    /// from this host, and a program that runs could change meanwhile where they lead.
+    /// # Errors [`EngineError::IsolationUnproven`] before [`Sandbox::prove_isolation`] has succeeded: nothing of an
+    /// application is created in a network that may leak. The same once one has been started: the engine fills volumes
+    /// and resolves paths from this host, and a running program could change where they lead.
     pub async fn create_container(&self, container: Sanitised) -> Result<String, EngineError> {
         if self.isolation.is_none() {
             return Err(EngineError::IsolationUnproven { reason: "it was not tried".to_owned() });
@@ -315,7 +312,7 @@ impl Sandbox {
         knock(namespace::Door::open(&probe)?, SocketAddr::new(address, port), timeout).await
     }
 
-    /// Removes everything of this sandbox, and says what could not be removed.
+    /// Removes everything of this sandbox, and returns what could not be removed.
     pub async fn tear_down(mut self) -> Result<Cleared, EngineError> {
         self.torn_down = true;
         let mut cleared = self.engine.clear(&self.owner).await?;
@@ -328,7 +325,7 @@ impl Sandbox {
     }
 }
 
-/// Whether `target` accepts a connection from behind the door.
+/// Whether `target` accepts a connection from inside the namespace.
 async fn knock(door: namespace::Door, target: SocketAddr, timeout: Duration) -> Result<bool, EngineError> {
     let reached = tokio::task::spawn_blocking(move || door.reaches(&[target], timeout))
         .await

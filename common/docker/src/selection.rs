@@ -1,4 +1,4 @@
-//! Which volumes are meant, and which containers mount them.
+//! Resolves which volumes are selected, and which containers mount them.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::own_labels::{Labels, any_is_read, own};
 use crate::ownership::{self, RehearsalId, ScratchKind};
 use crate::reach::{Places, Reach};
 
-/// What the user asked for. Several wishes add up.
+/// What the user asked for. Several selections add up.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Volumes by name.
@@ -35,10 +35,11 @@ pub struct Wanted {
 pub struct Selection {
     /// The volumes, sorted by name.
     pub volumes: Vec<Volume>,
-    /// The containers that mount at least one of them, have a folder of the host that lies in one, or were named, sorted by name.
+    /// The containers that mount at least one of them, have a folder of the host inside one, or were named, sorted by
+    /// name.
     pub containers: Vec<Container>,
-    /// Running containers that have a folder of the host in which volumes lie, by name, each with these volumes. They are like the
-    /// host's own programs: nothing tells whether they write there.
+    /// Running containers that have a folder of the host which contains volumes, by name, each with these volumes. They
+    /// are like the host's own programs: nothing shows whether they write there.
     pub above: BTreeMap<String, Vec<String>>,
 }
 
@@ -49,15 +50,15 @@ pub struct Volume {
     pub name: String,
     /// Its driver; `local` is the engine's own.
     pub driver: String,
-    /// Where the driver says that the bytes lie, on the engine's host.
+    /// The path of its bytes on the engine's host, according to the driver.
     pub mountpoint: PathBuf,
     /// The driver's options, such as an NFS address.
     pub options: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The time that the engine gives for its making, as it came.
+    /// Its time of creation, as the engine reports it.
     pub created_at: String,
-    /// The engine's description, word for word.
+    /// The engine's description, verbatim.
     pub document: Value,
 }
 
@@ -68,15 +69,15 @@ pub struct Container {
     pub id: String,
     /// Its name, without the leading slash.
     pub name: String,
-    /// Whether it runs.
+    /// Whether it is running.
     pub activity: Activity,
-    /// When it was last started, as the engine says it.
+    /// When it was last started, according to the engine.
     pub started_at: String,
-    /// What its health check says.
+    /// The state of its health check.
     pub health: Health,
     /// The exit code of its last run, if that has ended.
     pub exit_code: i64,
-    /// When that ended, as the engine says it.
+    /// When that ended, according to the engine.
     pub finished_at: String,
     /// The compose service that it is an instance of.
     pub service: Option<Service>,
@@ -88,11 +89,11 @@ pub struct Container {
     pub stop_timeout: Duration,
     /// The containers, by id or name, whose network, processes or memory it shares: it can start only while they run.
     pub shares_with: Vec<String>,
-    /// The containers, by name, that it calls by links: it can start only while they run.
+    /// The containers, by name, that it links to: it can start only while they run.
     pub links: Vec<String>,
-    /// Folders of the host that it may write to: binds, and where its volumes lie.
+    /// Folders of the host that it may write to: binds, and its volumes' folders.
     pub host_folders: Vec<PathBuf>,
-    /// How it reaches volumes that it does not mount by name, by these folders.
+    /// How it reaches volumes that it does not mount by name, through these folders.
     pub reaches: BTreeMap<String, Reach>,
     /// Whether the engine removes it as soon as it stops.
     pub removed_on_stop: bool,
@@ -100,25 +101,25 @@ pub struct Container {
     pub orchestrated: bool,
 }
 
-/// Whether a container runs.
+/// Whether a container is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// It has no processes: never started, or ended.
     Stopped,
-    /// It runs.
+    /// It is running.
     Running,
-    /// Its processes are frozen.
+    /// Its processes are paused.
     Paused,
-    /// It ended, and the engine is about to start it again.
+    /// It ended, and the engine is about to restart it.
     Restarting,
 }
 
-/// What a container's health check says.
+/// The state of a container's health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// It has none.
     Unchecked,
-    /// It has not passed yet, and may still.
+    /// It has not passed yet, but still may.
     Starting,
     /// It passes.
     Healthy,
@@ -131,14 +132,14 @@ pub enum Health {
 pub struct VolumeMount {
     /// The volume's name.
     pub volume: String,
-    /// Where the container sees it.
+    /// Its path in the container.
     pub destination: String,
     /// Whether the container may write to it.
     pub read_write: bool,
 }
 
 impl Volume {
-    /// Reads the engine's description of a volume.
+    /// Parses the engine's description of a volume.
     pub(crate) fn from_document(document: Value) -> Self {
         Self {
             name: text(&document["Name"]),
@@ -151,19 +152,20 @@ impl Volume {
         }
     }
 
-    /// The folder of the host that it is, where its options bind it to one.
+    /// The folder of the host that its options bind it to, if any.
     pub(crate) fn bound_folder(&self) -> Option<PathBuf> {
         let is_bound =
             self.options.get("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));
         self.options.get("device").filter(|_| is_bound).map(PathBuf::from)
     }
 
-    /// Whether nobody gave it a name: the engine made one of 64 hexadecimal digits.
+    /// Whether nobody gave it a name: the engine generated one of 64 hexadecimal digits.
     pub fn is_anonymous(&self) -> bool {
         is_engine_id(&self.name)
     }
 
-    /// Whether a rehearsal made it, by its name as well as by its label: what is taken for scratch is in no backup.
+    /// Whether a rehearsal created it. This needs the right name as well as the label, because scratch volumes are not
+    /// backed up.
     pub fn is_scratch(&self) -> bool {
         let id = self.labels.get(ownership::REHEARSAL_LABEL).and_then(|id| RehearsalId::parse(id));
         id.is_some_and(|id| ownership::is_named_after(&id, ScratchKind::Volume, &self.name))
@@ -171,7 +173,7 @@ impl Volume {
 }
 
 impl Container {
-    /// Reads the engine's description of a container, whose image has these labels if it is there.
+    /// Parses the engine's description of a container; `image` has the labels of its image, if that exists.
     pub(crate) fn from_document(document: &Value, image: Option<&Labels>) -> Self {
         let (config, host, state) = (&document["Config"], &document["HostConfig"], &document["State"]);
         let labels = own(pairs(&config["Labels"]), image);
@@ -196,7 +198,7 @@ impl Container {
             service: Service::from_labels(&labels),
             depends_on: Dependency::from_labels(&labels),
             mounts: volume_mounts(&document["Mounts"]),
-            // The engine's own default is 10 seconds; a negative value means to wait for ever, which an hour is.
+            // The engine's own default is 10 seconds; a negative value means for ever, which becomes an hour here.
             stop_timeout: match config["StopTimeout"].as_i64() {
                 None => Duration::from_secs(10),
                 Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(3600).min(3600)),
@@ -227,7 +229,7 @@ impl Container {
         !self.shares_with.is_empty()
     }
 
-    /// Whether it lives in the network, the processes or the memory of the container that has this id and this name.
+    /// Whether it lives in the network, the processes or the memory of the container with this id and this name.
     pub(crate) fn lives_in(&self, id: &str, name: &str) -> bool {
         self.shares_with.iter().any(|shared| shared == id || shared == name)
     }
@@ -235,20 +237,20 @@ impl Container {
     /// Finds out which of the volumes it reaches by folders of the host.
     pub(crate) fn find_reach(&mut self, places: &Places) {
         for (volume, reach) in self.host_folders.iter().flat_map(|folder| places.reached_by(folder)) {
-            // What leads into it says more than what lies above it.
+            // A folder inside the volume says more than one that contains it.
             if reach == Reach::Into || !self.reaches.contains_key(&volume) {
                 self.reaches.insert(volume, reach);
             }
         }
     }
 
-    /// Whether it has `volume`, or a folder of the host that lies in it, and may write there when it runs.
+    /// Whether it has `volume`, or a folder of the host inside it, and may write there when it runs.
     pub fn may_write_to(&self, volume: &Volume) -> bool {
         self.mounts.iter().any(|mount| mount.read_write && mount.volume == volume.name)
             || self.reaches.get(&volume.name) == Some(&Reach::Into)
     }
 
-    /// Whether it may write to `volume` now: it runs, or is about to.
+    /// Whether it may write to `volume` now: it is running, or about to.
     pub fn writes_to(&self, volume: &Volume) -> bool {
         matches!(self.activity, Activity::Running | Activity::Restarting) && self.may_write_to(volume)
     }
@@ -284,7 +286,7 @@ fn volume_mounts(mounts: &Value) -> Vec<VolumeMount> {
         .collect()
 }
 
-/// The folder of the host that a mount lets its container write to.
+/// The folder of the host that a container may write to through this mount.
 fn writable_folder(mount: &Value) -> Option<PathBuf> {
     let is_one = mount["Type"] == "bind" || mount["Type"] == "volume";
     (is_one && mount["RW"].as_bool().unwrap_or(true)).then(|| text(&mount["Source"]).into())
@@ -294,7 +296,7 @@ fn is_engine_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// The engine's rule for names. What breaks it would also break the path of a request.
+/// The engine's rule for names. An invalid name would also break the path of a request.
 pub(crate) fn checked_name<'a>(thing: &'static str, name: &'a str) -> Result<&'a str, EngineError> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -318,7 +320,7 @@ impl Engine {
         Ok(volumes)
     }
 
-    /// The volume `name`; it is never created by asking.
+    /// The volume `name`. Asking for it never creates it.
     pub async fn volume(&self, name: &str) -> Result<Volume, EngineError> {
         checked_name("volume", name)?;
         match self.get(&format!("/volumes/{name}"), "describe a volume").await {
@@ -332,7 +334,7 @@ impl Engine {
         }
     }
 
-    /// The engine's description of the container with this name or id, word for word.
+    /// The engine's description of the container with this name or id, verbatim.
     pub(crate) async fn container_document(&self, name_or_id: &str) -> Result<Value, EngineError> {
         checked_name("container", name_or_id)?;
         match self.get(&format!("/containers/{name_or_id}/json"), "describe a container").await {
@@ -357,7 +359,7 @@ impl Engine {
         Ok(Container::from_document(&document, image.as_ref()))
     }
 
-    /// The labels that an image gives to its containers; none if it is gone.
+    /// The labels that an image gives to its containers; `None` if it was removed.
     async fn image_labels(&self, id: &str) -> Result<Option<Labels>, EngineError> {
         match self.image_document(id).await {
             Ok(document) => Ok(Some(pairs(&document["Config"]["Labels"]))),
@@ -366,11 +368,10 @@ impl Engine {
         }
     }
 
-    /// What `wanted` means: the volumes, and every container that mounts one of them. Scratch objects of rehearsals
-    /// are never meant by a project or by all.
+    /// Resolves `wanted`: the volumes, and every container that mounts one of them. Scratch objects of rehearsals are
+    /// never selected by a project or by "all".
     ///
-    /// # Errors
-    /// [`EngineError::NotFound`] for a name that is not there, with names that look alike.
+    /// # Errors [`EngineError::NotFound`] for a name that does not exist, with similar names.
     pub async fn select(&self, wanted: &Wanted) -> Result<Selection, EngineError> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut containers: BTreeMap<String, Container> = BTreeMap::new();
@@ -394,7 +395,7 @@ impl Engine {
             if let Entry::Vacant(place) = volumes.entry(name) {
                 match self.volume(place.key()).await {
                     Ok(volume) => _ = place.insert(volume),
-                    // It went with its container. One that was named is looked up above.
+                    // It was removed with its container. Named volumes are looked up above.
                     Err(error) if error.is_absent() => {}
                     Err(error) => return Err(error),
                 }
@@ -430,7 +431,7 @@ impl Engine {
                 Ok(container) => {
                     containers.insert(id, container);
                 }
-                // It went away between the list and the question.
+                // It was removed after it was listed.
                 Err(error) if error.is_absent() => {}
                 Err(error) => return Err(error),
             }
@@ -462,7 +463,7 @@ impl Engine {
                 Err(error) if error.is_absent() => continue,
                 Err(error) => return Err(error),
             };
-            // Its image may have said so.
+            // The label may come from its image.
             if container.service.as_ref().is_none_or(|service| service.project != project) {
                 continue;
             }

@@ -1,8 +1,8 @@
-//! Where the bytes of a volume lie, and volumes that a restore makes.
+//! Where the bytes of a volume are, and volumes that a restore creates.
 //!
-//! Bytes are read and written in place, at the volume's mountpoint on this host. That is right only when the engine runs
-//! on this very host and the mountpoint really holds what containers see, so both are shown before the path is handed
-//! out, without creating anything: see [`Engine::volume_directory`].
+//! Bytes are read and written in place, at the volume's mountpoint on this host. That is right only if the engine runs
+//! on this very host and the mountpoint really holds what containers see. Both are proved before the path is returned,
+//! without creating anything: see [`Engine::volume_directory`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -19,10 +19,10 @@ use crate::document::list;
 use crate::engine::{Engine, filtered};
 use crate::selection::{Volume, checked_name};
 
-/// How often the engine's clock mark is compared before the host counts as another: the folder may change in between.
+/// How often the engine's time mark is compared before the host counts as another: the folder may change in between.
 const PROOF_ATTEMPTS: u32 = 5;
 
-/// A volume that a restore has made and that vanishes again unless the restore says that it is whole.
+/// A volume created by a restore, which is removed again unless the restore completes.
 #[derive(Debug)]
 pub struct FreshVolume {
     engine: Engine,
@@ -34,14 +34,13 @@ pub struct FreshVolume {
 impl Engine {
     /// The folder on this host that holds the volume's bytes.
     ///
-    /// The engine gives a volume's `CreatedAt` by looking at the volume's folder when it is asked (the change time of the
-    /// folder, in engines from 24 on of the folder above it). If the folder of that path here bears the same mark, it
-    /// is the folder that the engine sees: same host, same file system. A volume with driver options (NFS, a bind, a
-    /// disk) lies somewhere else and is mounted at its mountpoint only while a container uses it; it is taken only when
-    /// this process sees that mount.
+    /// The engine computes a volume's `CreatedAt` on request from the volume's folder (the change time of the folder
+    /// or, in engines from 24 on, of its parent). If the folder with that path here has the same time, it is the folder
+    /// that the engine sees: same host, same file system. A volume with driver options (NFS, a bind, a disk) is
+    /// somewhere else, and mounted at its mountpoint only while a container uses it; it is accepted only if this
+    /// process sees that mount.
     ///
-    /// # Errors
-    /// [`EngineError::VolumeOutOfReach`] with the reason and what to do.
+    /// # Errors [`EngineError::VolumeOutOfReach`] with the reason and what to do.
     pub async fn volume_directory(&self, volume: &Volume) -> Result<PathBuf, EngineError> {
         let out_of_reach = |reason: String, advice: &str| EngineError::VolumeOutOfReach {
             volume: volume.name.clone(),
@@ -62,7 +61,7 @@ impl Engine {
             Ok(found) if found.is_dir() => {}
             Ok(_) => {
                 return Err(out_of_reach(
-                    format!("{} is no folder", directory.display()),
+                    format!("{} is not a folder", directory.display()),
                     "look at the engine's data folder: a link in place of a volume is never followed",
                 ));
             }
@@ -115,7 +114,7 @@ impl Engine {
         let answer = self
             .get(&filtered("/containers/json?all=true", &[("volume", name)]), "list a volume's containers")
             .await?;
-        // The filter also matches mount paths; the name decides.
+        // The filter also matches mount paths, so compare the name.
         Ok(list(&answer)
             .iter()
             .filter(|c| list(&c["Mounts"]).iter().any(|m| m["Name"] == name))
@@ -124,10 +123,9 @@ impl Engine {
             .collect())
     }
 
-    /// Makes the volume `name` for a restore, or takes an existing one that is empty and that no container uses.
+    /// Creates the volume `name` for a restore, or takes an existing one that is empty and that no container uses.
     ///
-    /// # Errors
-    /// [`EngineError::VolumeTaken`] when a volume of that name holds something or is used.
+    /// # Errors [`EngineError::VolumeTaken`] if a volume with that name is not empty or is in use.
     pub async fn fresh_volume(
         &self,
         name: &str,
@@ -166,7 +164,7 @@ impl Engine {
         Ok(fresh)
     }
 
-    /// Makes a volume of the engine's own driver; where `folder` is given, its bytes lie in that folder of this host.
+    /// Creates a volume of the engine's own driver; if `folder` is given, its bytes are in that folder of this host.
     pub(crate) async fn create_volume(
         &self,
         name: &str,
@@ -192,7 +190,7 @@ impl Engine {
         self.volume(name).await
     }
 
-    /// Removes the volume `name`; one that is already gone is fine.
+    /// Removes the volume `name`. If it is already gone, that is fine.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         let removed = self
             .client()
@@ -217,12 +215,12 @@ impl FreshVolume {
         &self.directory
     }
 
-    /// Keeps the volume: the restore is whole.
+    /// Keeps the volume: the restore is complete.
     pub fn keep(mut self) {
         self.created = false;
     }
 
-    /// Removes the volume again if it was made for this restore. One that was there before stays as it is now.
+    /// Removes the volume again if it was created for this restore. One that existed before stays as it is now.
     pub async fn discard(mut self) -> Result<(), EngineError> {
         if std::mem::take(&mut self.created) { self.engine.remove_volume(&self.name).await } else { Ok(()) }
     }
@@ -239,7 +237,7 @@ impl Drop for FreshVolume {
     }
 }
 
-/// Whether the folder, or the one above it, was last changed in the second that the engine speaks of.
+/// Whether the folder, or its parent, was last changed in the second that the engine reports.
 fn bears_mark(directory: &Path, created_at: &str) -> bool {
     let Ok(said) = created_at.parse::<Timestamp>() else { return false };
     [Some(directory), directory.parent()]

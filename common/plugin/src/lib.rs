@@ -1,5 +1,5 @@
-//! Programs of others that hold keys or passwords: one deadline for all that such a program does, nothing of it left behind,
-//! and no secret of ours among what it is given.
+//! Runs external programs that hold keys or passwords: with one deadline for everything that such a program does, no
+//! processes left behind, and none of our secrets in its environment.
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// The variables that hold passphrases of ours.
+/// The variables that hold our own passphrases.
 const SECRET_VARIABLES: [&str; 2] = ["COSIGN_PASSWORD", "LIFEBOAT_PASSPHRASE"];
 
 /// The largest answer of a command, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Words beyond these help nobody.
+/// More of a program's error output than this is useless.
 const MAX_WORDS_BYTES: usize = 4096;
 
-/// How long is waited for the last words of a command that has ended. What is written lies in the pipe; only a process
-/// that it left behind keeps that open longer.
+/// How long to wait for the last output of a command that has ended. Its output is in the pipe already; only a process
+/// that it left behind keeps the pipe open longer.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How often a command is looked at.
+/// How often to check whether a command has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a program gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoAnswer {
-    /// The reason in words, with what the program said on standard error.
+    /// The reason in words, with the program's output on standard error.
     pub reason: String,
-    /// What it printed all the same, if it ended with a failure. It may be a secret.
+    /// What it printed on standard output before it failed. This may be a secret.
     pub printed: Vec<u8>,
 }
 
@@ -42,14 +42,13 @@ impl From<String> for NoAnswer {
     }
 }
 
-/// Runs a program with `input` on its standard input, and gives what it printed, 64 KiB at most. It blocks until the
-/// program has ended, `timeout` has passed or `is_cancelled` says so.
+/// Runs a program with `input` on its standard input, and returns what it printed, at most 64 KiB. Blocks until the
+/// program has ended, `timeout` has passed or `is_cancelled` returns true.
 ///
-/// The program is a process group of its own, which is killed at the end, whatever the end is. It gets no passphrase of
-/// ours: it has secrets of its own.
+/// The program runs in a process group of its own, which is always killed at the end. Our passphrases are removed from
+/// its environment: it has secrets of its own.
 ///
-/// # Errors
-/// The program cannot be started, ends with a failure, prints too much, takes too long or is cancelled.
+/// # Errors If the program cannot be started, fails, prints too much, takes too long or is cancelled.
 pub fn ask(
     program: &Path,
     args: &[&str],
@@ -73,7 +72,7 @@ pub fn ask(
     let mut group = Group { child, has_ended: false };
     if let Some(mut pipe) = group.child.stdin.take() {
         let input = input.to_vec();
-        // A program that does not read holds up this thread alone; one that ends without reading is judged by its end.
+        // A program that does not read blocks only this thread; one that ends without reading is judged by its exit.
         thread::spawn(move || drop(pipe.write_all(&input)));
     }
     let answer = Pipe::read(group.child.stdout.take(), MAX_ANSWER_BYTES);
@@ -110,7 +109,7 @@ fn judge(status: ExitStatus, answer: &[u8], said: &[u8]) -> Result<Vec<u8>, NoAn
     Err(NoAnswer { reason, printed: answer.to_vec() })
 }
 
-/// A process and those that it started.
+/// A process and all processes that it started.
 struct Group {
     child: Child,
     has_ended: bool,
@@ -121,16 +120,16 @@ impl Group {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
-    /// Whether the leader has ended. It is not taken from the list of processes yet: its number is that of the group.
+    /// Whether the leader has ended. It is not reaped yet, because its process id is that of the group.
     fn has_ended(&self) -> io::Result<bool> {
         let Some(leader) = self.leader() else { return Ok(true) };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(waitid(WaitId::Pid(leader), options)?.is_some())
     }
 
-    /// Ends all of it.
+    /// Kills all of it.
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // There may be none left.
+        // There may be no process left.
         let _ = self.leader().map(|leader| kill_process_group(leader, Signal::KILL));
         self.has_ended = true;
         self.child.wait()
@@ -145,7 +144,7 @@ impl Drop for Group {
     }
 }
 
-/// What comes out of a pipe, at most one byte more than is wanted. The rest is read and dropped.
+/// The output of a pipe, at most one byte more than is wanted. The rest is read and dropped.
 struct Pipe {
     bytes: Arc<Mutex<Vec<u8>>>,
     cap: usize,
@@ -179,7 +178,7 @@ impl Pipe {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).len() > self.cap
     }
 
-    /// What came, once nobody can write any more or has had the time to.
+    /// The output, once nobody can write any more or the deadline has passed.
     fn text(self, deadline: Instant) -> Vec<u8> {
         let until = (Instant::now() + GRACE).min(deadline);
         while !self.reader.is_finished() && Instant::now() < until {
@@ -196,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks a shell script, and says how long it took.
+    /// Runs a shell script, and returns how long it took.
     fn asked(script: &str, timeout: Duration) -> (Result<String, String>, Duration) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("command");
@@ -253,11 +252,11 @@ mod tests {
             assert!(took < Duration::from_secs(20), "{agent}: {took:?}");
             assert!(!lives(&fs::read_to_string(&pid).unwrap()), "{agent}");
         }
-        // One that left the group holds nobody up.
+        // A process that left the group delays nobody.
         let (answer, took) = asked("setsid sleep 3 & echo key", Duration::from_mins(1));
         assert_eq!(answer.unwrap(), "key\n");
         assert!(took < Duration::from_secs(3), "{took:?}");
-        // One that times out is ended with all that it started.
+        // A program that times out is killed with everything that it started.
         let script = format!("sleep 300 & echo $! >{}; wait", pid.display());
         asked(&script, Duration::from_secs(1)).0.unwrap_err();
         assert!(!lives(&fs::read_to_string(&pid).unwrap()));
@@ -277,7 +276,7 @@ mod tests {
         let large = vec![b'x'; 1 << 20];
         let deaf = ask(Path::new("/bin/echo"), &["deaf"], &large, Duration::from_mins(1), || false);
         assert_eq!(deaf.unwrap(), b"deaf\n");
-        // What a program prints before it fails is kept apart from what it says.
+        // The output before a failure is kept separate from the error text.
         let args = ["-c", "echo out; echo err >&2; exit 1"];
         let failed = ask(Path::new("/bin/sh"), &args, b"", Duration::from_mins(1), || false).unwrap_err();
         assert_eq!(failed.printed, b"out\n");

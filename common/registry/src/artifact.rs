@@ -13,7 +13,7 @@ use crate::content::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST};
 /// The content of the empty config.
 pub(crate) const EMPTY: &[u8] = b"{}";
 
-/// Something to be attached to an image.
+/// An artifact to attach to an image.
 #[derive(Debug)]
 pub struct Artifact {
     /// The media type of the layer, and the artifact type of the manifest.
@@ -22,16 +22,16 @@ pub struct Artifact {
     pub content: Vec<u8>,
     /// The manifest's annotations, besides the time of creation.
     pub annotations: BTreeMap<String, String>,
-    /// The time of creation, which the manifest tells.
+    /// The time of creation, which goes into the manifest.
     pub created: Timestamp,
 }
 
-/// How readers will find what was attached.
+/// How readers will find an attached artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovery {
     /// The registry lists referrers.
     ReferrersApi,
-    /// The registry does not; the entry stands in the index under this tag.
+    /// The registry does not; the entry is in the index under this tag.
     FallbackTag(String),
     /// `index.json` of the layout names it.
     LayoutIndex,
@@ -39,7 +39,7 @@ pub enum Discovery {
     LegacyTag(String),
 }
 
-/// What was attached.
+/// The result of attaching an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The digest of the manifest that refers to the image.
@@ -48,14 +48,14 @@ pub struct Attached {
     pub discovery: Discovery,
 }
 
-/// What says that it refers to an image. Anyone who may write to the repository may have put it there.
+/// Manifests that claim to refer to an image. Anyone who may write to the repository may have put them there.
 #[derive(Debug, Default)]
 pub struct Referrers {
     /// The manifests, each once.
     pub manifests: Vec<Descriptor>,
-    /// Whether there were more than anyone should have to look at, and the rest was left out.
+    /// Whether there were more than a reader should have to examine, so that the rest was left out.
     pub truncated: bool,
-    /// The lists that could not be read, by what they are: what stands in them may refer to the image as well.
+    /// The lists that could not be read, by name: their entries may refer to the image as well.
     pub unread: Vec<(String, RegistryError)>,
 }
 
@@ -63,7 +63,7 @@ pub struct Referrers {
 const MAX_REFERRERS: usize = 1024;
 
 impl Referrers {
-    /// Takes in what another list names besides.
+    /// Adds what another list names.
     pub(crate) fn merge(&mut self, descriptors: impl IntoIterator<Item = Descriptor>) {
         for descriptor in descriptors {
             if self.manifests.iter().any(|known| known.digest == descriptor.digest) {
@@ -122,7 +122,7 @@ impl Artifact {
     }
 }
 
-/// What was found attached. Nothing of it is vouched for but its content, which has the digest that was asked for.
+/// An attached artifact. Only its content is verified, against the digest that was requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The content of the layer.
@@ -133,15 +133,15 @@ pub struct Found {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a manifest says of its single layer.
+/// A manifest's description of its single layer.
 pub(crate) struct SingleLayer {
     pub(crate) layer: Descriptor,
     pub(crate) subject: Option<Sha256Digest>,
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
-/// The layer of an artifact's manifest, if there is exactly one and its media type begins with `prefix`. The artifact
-/// type is not looked at: not every tool sets it, and none of it is vouched for.
+/// The layer of an artifact's manifest, if there is exactly one and its media type starts with `prefix`. The artifact
+/// type is ignored: not every tool sets it, and nobody vouches for it.
 pub(crate) fn single_layer(
     what: &str,
     manifest: &[u8],

@@ -1,4 +1,4 @@
-//! Descriptors and manifests (OCI image specification 1.1), read strictly where it matters and no further.
+//! Descriptors and manifests (OCI image specification 1.1), parsed strictly only where it matters.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::RegistryError;
 use crate::platform::Platform;
 
-/// The largest manifest or index that is read, in bytes: what registries themselves accept.
+/// The largest manifest or index that is read, in bytes: the limit of registries themselves.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -20,7 +20,7 @@ pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.ma
 pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(crate) const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// Every kind of manifest that an image may be.
+/// Every media type that an image's manifest may have.
 pub(crate) const MANIFEST_TYPES: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 
 /// A descriptor (OCI image specification, "Descriptor").
@@ -35,7 +35,7 @@ pub(crate) const DESCRIPTOR: Shape = Shape::Structure(&Structure::open(&[
     ("platform", PLATFORM),
 ]));
 
-/// What an image is for (OCI image specification, "Image Index").
+/// The platform of an image (OCI image specification, "Image Index").
 const PLATFORM: Shape = Shape::Structure(&Structure::open(&[
     ("architecture", Shape::Any),
     ("os", Shape::Any),
@@ -45,8 +45,8 @@ const PLATFORM: Shape = Shape::Structure(&Structure::open(&[
     ("features", Shape::List(&Shape::Any, MAX_ENTRIES)),
 ]));
 
-/// A manifest or an index (OCI image specification, "Image Manifest" and "Image Index"), with the members by which the
-/// first schema of Docker and the configuration of an image are known.
+/// A manifest or an index (OCI image specification, "Image Manifest" and "Image Index"), with the members that identify
+/// Docker's first schema and the configuration of an image.
 pub(crate) const MANIFEST: Shape = Shape::Structure(&Structure::open(&[
     ("schemaVersion", Shape::Any),
     ("mediaType", Shape::Any),
@@ -63,17 +63,17 @@ pub(crate) const MANIFEST: Shape = Shape::Structure(&Structure::open(&[
 /// How many entries of a list are read.
 pub(crate) const MAX_ENTRIES: usize = 16_384;
 
-/// Ceilings of lists of manifests, which are longer than any one manifest.
+/// Limits for lists of manifests, which are longer than any single manifest.
 pub(crate) const LIST: Limits = Limits { values: 1 << 18, ..Limits::UNSIGNED };
 
-/// Those of them that name other images.
+/// The media types that name other images.
 pub(crate) const INDEX_TYPES: [&str; 2] = [OCI_INDEX, DOCKER_LIST];
 
-/// What names a piece of content: kind, digest and size (OCI image specification, "Descriptor").
+/// Identifies a piece of content: media type, digest and size (OCI image specification, "Descriptor").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The kind of content.
+    /// The media type.
     pub media_type: String,
     /// Its digest.
     #[serde(serialize_with = "oci_digest")]
@@ -93,7 +93,7 @@ impl Descriptor {
     }
 }
 
-/// Compares bytes that came from outside with the digest in their name.
+/// Compares bytes from outside with the digest in their name.
 pub(crate) fn check(what: &str, expected: Sha256Digest, bytes: Vec<u8>) -> Result<Vec<u8>, RegistryError> {
     let found = Sha256Digest::of(&bytes);
     if found == expected {
@@ -103,7 +103,7 @@ pub(crate) fn check(what: &str, expected: Sha256Digest, bytes: Vec<u8>) -> Resul
     }
 }
 
-/// A descriptor as it came.
+/// A descriptor as received.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawDescriptor {
@@ -116,29 +116,29 @@ pub(crate) struct RawDescriptor {
     pub(crate) platform: Option<Platform>,
 }
 
-/// An image of an index.
+/// An image in an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
     /// The image's manifest.
     pub descriptor: Descriptor,
-    /// What it is for, such as `linux/arm64/v8`, if the index says so.
+    /// Its platform, such as `linux/arm64/v8`, if the index says so.
     pub platform: Option<String>,
-    /// The same, as the index has it.
+    /// The same in the index's own form.
     pub(crate) target: Option<Platform>,
 }
 
-/// How many images of an index are looked at.
+/// How many images of an index are considered.
 const MAX_CHILDREN: usize = 256;
 
 impl RawDescriptor {
-    /// The typed form; `None` for a digest of another algorithm than SHA-256, which is the only one read.
+    /// The typed form; `None` for a digest with an algorithm other than SHA-256, which is the only one supported.
     pub(crate) fn typed(&self) -> Option<Descriptor> {
         let digest = Sha256Digest::from_oci(&self.digest).ok()?;
         Some(Descriptor { media_type: self.media_type.clone(), digest, size: self.size })
     }
 }
 
-/// What is looked at in a manifest or index.
+/// The members of a manifest or index that matter here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -163,12 +163,12 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest or an index of images.
+    /// Parses a manifest or an index of images.
     pub(crate) fn parse(what: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
         Self::read(what, bytes, Limits::UNSIGNED)
     }
 
-    /// Reads an index that lists what refers to an image.
+    /// Parses an index that lists referrers.
     pub(crate) fn parse_list(what: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
         Self::read(what, bytes, LIST)
     }
@@ -193,8 +193,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The images of an index; none for any other manifest. Entries that are for no platform, such as the attestations
-    /// that build tools put there, are no images.
+    /// The images of an index; empty for any other manifest. Entries that are for no platform, such as the attestations
+    /// that build tools add, are not images.
     pub(crate) fn children(&self, what: &str) -> Result<Vec<Child>, RegistryError> {
         let entries = self.manifests.as_deref().unwrap_or_default();
         if entries.len() > MAX_CHILDREN {
@@ -219,7 +219,7 @@ impl Manifest {
         Ok(children)
     }
 
-    /// The kind that the document says it is, which must be the kind that whoever served it says.
+    /// The media type that the document declares, which must agree with the one it was served as.
     pub(crate) fn media_type(&self, what: &str, served_as: Option<&str>) -> Result<String, RegistryError> {
         let media_type = match (self.media_type.as_deref(), served_as) {
             (Some(own), Some(served)) if own != served => {
@@ -237,7 +237,7 @@ impl Manifest {
             }
         };
         if !MANIFEST_TYPES.contains(&media_type) {
-            let reason = format!("`{}` is no kind of image", media_type.escape_default());
+            let reason = format!("`{}` is not a kind of image", media_type.escape_default());
             return Err(RegistryError::Malformed { what: what.to_owned(), reason });
         }
         if INDEX_TYPES.contains(&media_type) != self.manifests.is_some() {
@@ -248,7 +248,7 @@ impl Manifest {
     }
 }
 
-/// Whether these bytes are a manifest or index that would be read.
+/// Checks that these bytes are a manifest or index that this crate would accept.
 pub fn check_manifest(bytes: &[u8]) -> Result<(), RegistryError> {
     let what = "the manifest";
     let manifest = Manifest::parse(what, bytes)?;

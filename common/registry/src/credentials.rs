@@ -1,4 +1,4 @@
-//! Registry credentials, from where `docker login` and `podman login` put them.
+//! Registry credentials, from the files of `docker login` and `podman login`.
 
 mod config;
 
@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 use self::config::Config;
 use crate::{AllowedRealm, Reference, RegistryError};
 
-/// What to show a registry that asks who is calling.
+/// The credentials for a registry that asks for them.
 #[derive(Default)]
 pub enum Credentials {
     /// Nothing.
     #[default]
     Anonymous,
-    /// A name and a password, or a token in its place.
+    /// A name and a password, or a token instead.
     Password {
         /// The name.
         user: String,
@@ -26,20 +26,20 @@ pub enum Credentials {
     },
 }
 
-/// How registries are spoken to.
+/// How registries are accessed.
 #[derive(Debug, Default)]
 pub struct Access {
     /// Whether to speak plain HTTP to a registry that is not on loopback.
     pub allow_http: bool,
-    /// Token services that may be shown the credentials, besides those that the rules allow.
+    /// Token services that may receive the credentials, in addition to those that the rules allow.
     pub allowed_realms: Vec<AllowedRealm>,
     /// Who is calling.
     pub credentials: Credentials,
 }
 
 impl Access {
-    /// The access to where the reference points with the user's login ([`Credentials::from_login`]). `allowed_realms` are
-    /// texts as [`AllowedRealm`] reads them; empty ones, such as those of an empty variable, name nothing.
+    /// Access to the registry in the reference with the user's login ([`Credentials::from_login`]). `allowed_realms`
+    /// are texts that [`AllowedRealm`] parses; empty ones, as from an empty variable, are ignored.
     pub fn from_login(
         reference: &Reference,
         allow_http: bool,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Credentials {
     /// Looks for the credentials of `registry` in the files that `docker login` and `podman login` write, and in the
-    /// helpers that they name. It reads the user's environment and may start a helper, so it belongs at the edge; it
+    /// helpers that they name. It reads the user's environment and may start a helper, so call it only at the edge. It
     /// blocks.
     pub fn from_login(registry: &str) -> Result<Self, RegistryError> {
         let folder =
@@ -83,12 +83,12 @@ impl Credentials {
         Self::from_files(registry, files.into_iter().flatten())
     }
 
-    /// The same from these files, of which the first that knows the registry counts. One that is not there is left out.
+    /// The same from these files; the first that knows the registry wins. Missing files are skipped.
     pub fn from_files(
         registry: &str,
         files: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Self, RegistryError> {
-        // Docker Hub is filed under the address of its first API.
+        // Docker Hub is stored under the address of its first API.
         let hub = ["https://index.docker.io/v1/", "index.docker.io", "docker.io"];
         let names: &[&str] =
             if ["docker.io", "index.docker.io"].contains(&registry) { &hub } else { &[registry] };
@@ -150,7 +150,7 @@ mod tests {
         let broken = file("broken.json", "{");
         let error = Credentials::from_files("registry.example", [broken]).unwrap_err().to_string();
         assert!(error.ends_with("broken.json is not Docker's JSON"), "{error}");
-        // A helper that is not there, named for one registry, and for all of them.
+        // A helper that does not exist, named for one registry, and for all of them.
         let helpers = file(
             "helpers.json",
             r#"{"credHelpers":{"own.example":"absent-0"},"credsStore":"absent-1",

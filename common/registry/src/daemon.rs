@@ -1,4 +1,4 @@
-//! What the local Docker Engine knows of an image: where it was pulled from or pushed to, by digest.
+//! Asks the local Docker Engine where an image was pulled from or pushed to, by digest.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,8 +28,8 @@ struct Inspected {
 }
 
 impl Reference {
-    /// The same reference, unless it names an image of the local engine: then the one, by digest, that the engine
-    /// exchanged the image under. `engine` is the engine's address as Docker's own client takes it.
+    /// The same reference; for an image of the local engine, the reference, by digest, from which the engine pulled it
+    /// or to which it pushed it. `engine` is the engine's address in the form that Docker's own client takes.
     pub async fn locate(self, engine: Option<&str>) -> Result<Self, RegistryError> {
         match self {
             Self::Daemon(name) => locate(&name, engine).await,
@@ -38,8 +38,8 @@ impl Reference {
     }
 }
 
-/// The digest of the image `name` in the registry that the engine exchanged it with. `engine` is the engine's address as
-/// Docker's own client takes it.
+/// The digest of the image `name` in the registry that the engine pulled it from or pushed it to. `engine` is the
+/// engine's address in the form that Docker's own client takes.
 async fn locate(name: &str, engine: Option<&str>) -> Result<Reference, RegistryError> {
     let address = engine.unwrap_or(SOCKET);
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| RegistryError::Unreachable {

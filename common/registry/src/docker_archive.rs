@@ -1,8 +1,8 @@
 //! Archives in the format of `docker save`: a `manifest.json` that names a config and layers (Docker Image Specification
 //! v1.2, "Combined Image JSON + Filesystem Changeset Format").
 //!
-//! Such an archive need not have an OCI manifest; what names an image is the digest of its config, the image's id. The
-//! config names the digest of every layer, so that comparing those binds the layers to the id.
+//! Such an archive need not have an OCI manifest; an image is identified by the digest of its config, the image's id.
+//! The config contains the digest of every layer, so comparing those binds the layers to the id.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,16 +19,16 @@ use crate::content::{DESCRIPTOR, Descriptor, MAX_ENTRIES, MAX_MANIFEST_BYTES, Ra
 use crate::files::Files;
 use crate::layout::two_of_one_tag;
 
-/// The file that tells this format from others.
+/// The file that identifies this format.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
-/// The file that tells the format before this one.
+/// The file that identifies the previous format.
 const REPOSITORIES: &str = "repositories";
 
 /// The media type of an image's config.
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
-/// The media types of layers that are not compressed, for which a digest of a layer is the one that the config names.
+/// The media types of uncompressed layers, whose own digest is the one in the config.
 const PLAIN_LAYERS: [&str; 2] =
     ["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"];
 
@@ -43,7 +43,7 @@ const IMAGES: Shape = Shape::List(
     MAX_ENTRIES,
 );
 
-/// The config of an image (OCI image specification, "Image Configuration"), with the members by which a manifest is known.
+/// The config of an image (OCI image specification, "Image Configuration"), with the members that identify a manifest.
 const CONFIGURATION: Shape = Shape::Structure(&Structure::open(&[
     ("created", Shape::Any),
     ("author", Shape::Any),
@@ -67,7 +67,7 @@ const CONFIGURATION: Shape = Shape::Structure(&Structure::open(&[
     ("fsLayers", Shape::Any),
 ]));
 
-/// An image as `manifest.json` has it.
+/// An image in `manifest.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Image {
@@ -102,7 +102,7 @@ fn malformed(path: &Path, reason: String) -> RegistryError {
     RegistryError::Malformed { what: path.display().to_string(), reason }
 }
 
-/// Why a file of the archive cannot be had: an archive that is not whole is no trouble with the disk.
+/// The error for a file of the archive that cannot be read: an incomplete archive is not a problem with the disk.
 pub(crate) fn failed(path: &Path, name: &str, source: io::Error) -> RegistryError {
     if let Some(refusal) = tar::refusal(&source) {
         return RegistryError::refused(&path.display().to_string(), refusal.clone());
@@ -116,8 +116,8 @@ pub(crate) fn failed(path: &Path, name: &str, source: io::Error) -> RegistryErro
     }
 }
 
-/// Whether the archive is one in the format before this one, which has an image in every folder and no `manifest.json`.
-/// Docker reads it so where it finds no `manifest.json`, whatever else the archive holds.
+/// Whether the archive is in the previous format, which has an image in every folder and no `manifest.json`. Docker
+/// falls back to that format if it finds no `manifest.json`, whatever else the archive contains.
 pub(crate) fn is_of_the_oldest_form(files: &Files) -> bool {
     let is_image = |name: &str| name.split_once('/').is_some_and(|(_, file)| file == "json");
     !files.exists(MANIFEST) && (files.exists(REPOSITORIES) || files.names().any(is_image))
@@ -133,12 +133,12 @@ pub(crate) fn images(files: &Files, path: &Path) -> Result<Vec<Image>, RegistryE
 }
 
 impl Image {
-    /// The tags under which the image is saved, without the names of repositories.
+    /// The tags under which the image was saved, without the names of repositories.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
         self.repo_tags.iter().flatten().filter_map(|name| name.rsplit(':').next())
     }
 
-    /// The digest and the size of the config, and the layers that it names.
+    /// The digest and the size of the config, and the layers in it.
     fn config(&self, files: &Files, path: &Path) -> Result<(Descriptor, Vec<Sha256Digest>), RegistryError> {
         let bytes = files
             .read(&self.config, MAX_MANIFEST_BYTES)
@@ -150,7 +150,7 @@ impl Image {
         Ok((Descriptor::of(CONFIG, &bytes), diff_ids))
     }
 
-    /// Programs that push an archive put what is named here in the place of its layers.
+    /// Programs that push an archive use what is named here instead of its layers.
     fn check_sources(&self, path: &Path) -> Result<(), RegistryError> {
         let is_plain = |(id, source): (&String, &RawDescriptor)| {
             PLAIN_LAYERS.contains(&source.media_type.as_str()) && *id == source.digest
@@ -168,7 +168,7 @@ impl Image {
     }
 }
 
-/// The layers that the config of an image names.
+/// The layers in the config of an image.
 pub(crate) fn diff_ids(what: &str, config: &[u8]) -> Result<Vec<Sha256Digest>, RegistryError> {
     let refused = |reason: String| RegistryError::Malformed {
         what: what.to_owned(),
@@ -187,7 +187,7 @@ pub(crate) fn diff_ids(what: &str, config: &[u8]) -> Result<Vec<Sha256Digest>, R
     ids.collect::<Result<_, _>>().map_err(|error| refused(error.to_string()))
 }
 
-/// The image of the tag; without one, the only image that there is.
+/// The image of the tag; without a tag, the only image in the archive.
 pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<Descriptor, RegistryError> {
     let images = images(files, path)?;
     let names: Vec<String> =
@@ -214,7 +214,7 @@ pub(crate) fn look_up(files: &Files, path: &Path, tag: Option<&str>) -> Result<D
     }
 }
 
-/// The image of this id.
+/// The image with this id.
 pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descriptor, RegistryError> {
     for image in images(files, path)? {
         let (descriptor, _) = describe(files, path, &image)?;
@@ -225,7 +225,7 @@ pub(crate) fn stat(files: &Files, path: &Path, id: Sha256Digest) -> Result<Descr
     Err(RegistryError::NotFound { what: format!("image {} in {}", id.to_oci(), path.display()) })
 }
 
-/// The descriptor of an image whose layers unpack to those that its config names, and what they unpack to.
+/// The descriptor of an image, and its unpacked layers, which must match those in its config.
 pub(crate) fn describe(
     files: &Files,
     path: &Path,
@@ -240,7 +240,7 @@ pub(crate) fn describe(
             let what = format!("the layer {} in {}", layer.escape_default(), path.display());
             return Err(RegistryError::DigestMismatch { what, expected: *expected, found });
         }
-        // Some programs look at the first layer, and pack all of them again where that one is not packed.
+        // Some programs check only the first layer, and compress all layers again if it is not compressed.
         if *are_packed.get_or_insert(is_packed) != is_packed {
             return Err(RegistryError::ambiguous(path, "some of its layers are packed, and some are not"));
         }
@@ -248,13 +248,13 @@ pub(crate) fn describe(
     Ok((descriptor, diff_ids))
 }
 
-/// What those who load an image make of a layer.
+/// A layer as programs that load the image see it.
 pub(crate) struct Unpacked {
     pub(crate) digest: Sha256Digest,
     pub(crate) is_packed: bool,
 }
 
-/// Unpacks a layer, if gzip packed it.
+/// Unpacks a layer if it is compressed with gzip.
 pub(crate) fn unpacked(files: &Files, path: &Path, layer: &str) -> Result<Unpacked, RegistryError> {
     let unpacked = files.unpacked_digest(layer).and_then(|unpacked| match unpacked {
         Some(digest) => Ok(Unpacked { digest, is_packed: true }),

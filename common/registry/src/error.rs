@@ -1,4 +1,4 @@
-//! What can go wrong between here and an image.
+//! Errors of registries and layouts.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use lifeboat_strict::Refusal;
 
 use crate::RealmRefusal;
 
-/// Why a registry or layout did not give, or take, what was asked of it.
+/// Why a registry or layout failed to read or write something.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The text names no image.
+    /// The text is not an image reference.
     #[error("`{text}` is not an image reference: {reason}")]
     BadReference {
         /// The text, cut to a printable length.
@@ -25,10 +25,10 @@ pub enum RegistryError {
     Unreachable {
         /// The registry's host and port.
         registry: String,
-        /// What the connection said.
+        /// The error of the connection.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The registry answered that it cannot answer.
+    /// The registry answered that it cannot serve the request.
     #[error("the registry {registry} answers with status {status} when asked for {what}")]
     Unavailable {
         /// The registry's host and port.
@@ -38,29 +38,29 @@ pub enum RegistryError {
         /// The HTTP status.
         status: u16,
     },
-    /// The registry sends a request where it is not followed.
+    /// The registry redirects to a place that is not followed.
     #[error("the registry {registry} redirects, when asked for {what}, {fault}")]
     Redirected {
         /// The registry's host and port.
         registry: String,
         /// What was asked for.
         what: String,
-        /// Why that is not followed: where to, or how often.
+        /// Why the redirect is not followed: its target, or the number of redirects.
         fault: &'static str,
     },
-    /// A challenge or a redirect names a token service that must not be asked.
+    /// A challenge or a redirect names a token service that must not be contacted.
     #[error("{asker} names {realm} as the token service, {}: nothing was sent there", refusal.as_clause())]
     RealmRefused {
-        /// Which server names it.
+        /// The server that names it.
         asker: String,
         /// Scheme, host and port of the token service.
         realm: String,
-        /// Its host and port alone.
+        /// Its host and port only.
         host: String,
-        /// Why it must not be asked.
+        /// Why it must not be contacted.
         refusal: RealmRefusal,
     },
-    /// A token service that may be asked gives no token.
+    /// A token service that may be contacted returned no token.
     #[error("the token service {service} of the registry {registry} {said}")]
     TokenService {
         /// The registry's host and port.
@@ -69,16 +69,16 @@ pub enum RegistryError {
         service: String,
         /// What it did.
         said: String,
-        /// What the connection said.
+        /// The error of the connection.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// The text names no token service.
+    /// The text is not the host of a token service.
     #[error("`{text}` is not a host for `--allow-realm`")]
     BadRealm {
         /// The text, cut to a printable length.
         text: String,
     },
-    /// The registry wants other credentials than it was given.
+    /// The registry refused the credentials, or demands some.
     #[error("the registry {registry} refuses {what}: {}", if *.anonymous { "it wants credentials, and there are none" } else { "the credentials are not enough" })]
     Unauthorized {
         /// The registry's host and port.
@@ -87,24 +87,24 @@ pub enum RegistryError {
         what: String,
         /// Whether no credentials were given.
         anonymous: bool,
-        /// Whether something was to be written.
+        /// Whether it was a write.
         writing: bool,
     },
-    /// The credentials that the user configured cannot be had.
+    /// The credentials that the user configured cannot be read.
     #[error("the credentials for {registry} cannot be read: {reason}")]
     Credentials {
         /// The registry's host and port.
         registry: String,
-        /// What the helper or the file said.
+        /// The error of the helper or the file.
         reason: String,
     },
-    /// There is no such thing.
+    /// It does not exist.
     #[error("there is no {what}")]
     NotFound {
         /// What was asked for, and where.
         what: String,
     },
-    /// More bytes came than anything of this kind needs.
+    /// The answer is larger than anything of this kind needs to be.
     #[error("{what} is larger than {cap} bytes")]
     TooLarge {
         /// What was read.
@@ -112,7 +112,7 @@ pub enum RegistryError {
         /// The ceiling.
         cap: u64,
     },
-    /// The bytes are not the ones that their name says.
+    /// The bytes do not match the digest in their name.
     #[error("{what} has the digest {}, not {}: it was damaged or exchanged", found.to_oci(), expected.to_oci())]
     DigestMismatch {
         /// What was read.
@@ -122,7 +122,7 @@ pub enum RegistryError {
         /// The digest of the bytes.
         found: Sha256Digest,
     },
-    /// The bytes are whole but do not follow the specification.
+    /// The bytes are complete but do not follow the specification.
     #[error("{what} is malformed: {reason}")]
     Malformed {
         /// What was read.
@@ -130,15 +130,15 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Programs differ in what they read in the bytes.
+    /// Programs interpret the bytes differently.
     #[error("{what} is ambiguous: {reason}")]
     Ambiguous {
         /// What was read.
         what: String,
-        /// What is read in two ways.
+        /// What is interpreted in two ways.
         reason: String,
     },
-    /// A reference gives a tag and a digest, and the tag names something else.
+    /// A reference gives a tag and a digest, and the tag points to something else.
     #[error("the tag `{tag}` points to {} now, not to {}", found.to_oci(), expected.to_oci())]
     TagMoved {
         /// The tag.
@@ -160,7 +160,7 @@ pub enum RegistryError {
         /// How often it was tried.
         attempts: u32,
     },
-    /// The folder is no OCI layout.
+    /// The folder is not an OCI layout.
     #[error("{} is not an OCI image layout: {reason}", path.display())]
     NotALayout {
         /// The folder.
@@ -176,18 +176,18 @@ pub enum RegistryError {
         /// The images that it holds.
         known: Vec<String>,
     },
-    /// The local engine never exchanged the image with a registry.
+    /// The local engine never pulled the image from a registry, nor pushed it to one.
     #[error("the image `{name}` of the Docker Engine was never pushed or pulled, so that it has no digest")]
     NeverPushed {
         /// The image's name.
         name: String,
     },
-    /// The local engine exchanged the image with several registries.
+    /// The local engine pulled the image from, or pushed it to, several registries.
     #[error("the image `{name}` of the Docker Engine lies in several registries: {}", known.join(", "))]
     WhichRegistry {
         /// The image's name.
         name: String,
-        /// The names under which it lies there.
+        /// The image's names there.
         known: Vec<String>,
     },
     /// A file of a layout cannot be read or written.
@@ -197,18 +197,18 @@ pub enum RegistryError {
         path: PathBuf,
         /// `read` or `written`.
         action: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
 impl RegistryError {
-    /// What programs read in different ways, at this place on disk.
+    /// The error for something on disk that programs interpret differently.
     pub(crate) fn ambiguous(path: &Path, reason: impl Into<String>) -> Self {
         Self::Ambiguous { what: path.display().to_string(), reason: reason.into() }
     }
 
-    /// What the strict reader did not read.
+    /// The error for something that the strict reader refused.
     pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
         let (what, reason) = (what.to_owned(), refusal.reason);
         match refusal.fault {
@@ -286,7 +286,7 @@ impl Fault for RegistryError {
                 format!("run `docker login {registry}` with an account that may do this")
             }
             Self::Credentials { registry, .. } => {
-                format!("run `docker login {registry}` again, or mend the helper named in Docker's config.json")
+                format!("run `docker login {registry}` again, or fix the helper named in Docker's config.json")
             }
             Self::NotFound { .. } => "check the name, and that it was put there".to_owned(),
             Self::TooLarge { .. } | Self::DigestMismatch { .. } | Self::Malformed { .. } => {

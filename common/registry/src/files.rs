@@ -14,12 +14,12 @@ use lifeboat_strict::tar::{Archive, normalise};
 pub(crate) enum Files {
     /// In a folder.
     Folder(PathBuf),
-    /// In a tar archive, which is open from the first look to the last.
+    /// In a tar archive, which stays open for all reads.
     Archive(PathBuf, Archive),
 }
 
 impl Files {
-    /// A folder or an archive, whatever lies at `path`. An archive that programs could read in different ways is an error
+    /// Opens the folder or archive at `path`. An archive that programs could read differently is an error
     /// (`lifeboat_strict::tar::refusal`).
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if path.is_file() {
@@ -56,7 +56,7 @@ impl Files {
         }
     }
 
-    /// The digest of what gzip packed into a file of an archive; nothing where it did not.
+    /// The digest of the unpacked content of a file of an archive; `None` if it is not compressed with gzip.
     pub(crate) fn unpacked_digest(&self, name: &str) -> io::Result<Option<Sha256Digest>> {
         match self {
             Self::Folder(_) => Ok(None),
@@ -79,7 +79,7 @@ impl Files {
         }
     }
 
-    /// Keeps other writers of this house out until the file is dropped.
+    /// Excludes other Lifeboat writers until the returned file is dropped.
     pub(crate) fn lock(&self) -> io::Result<File> {
         let path = match self {
             Self::Folder(folder) => folder.join("oci-layout"),
@@ -88,7 +88,7 @@ impl Files {
         loop {
             let file = File::open(&path)?;
             file.lock()?;
-            // A writer who held the lock of an archive has put another file in its place.
+            // Another writer, which held the lock of the archive, has replaced the file.
             let (locked, there) = (file.metadata()?, fs::metadata(&path)?);
             if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
                 return Ok(file);
@@ -96,7 +96,7 @@ impl Files {
         }
     }
 
-    /// Writes files in this order; each is there whole or not at all. An archive is written anew.
+    /// Writes files in this order, each one atomically. An archive is rewritten.
     pub(crate) fn write(&self, changes: &[(String, Vec<u8>)]) -> io::Result<()> {
         match self {
             Self::Folder(folder) => {
@@ -110,13 +110,13 @@ impl Files {
     }
 }
 
-/// A name that a document gives, within the folder.
+/// A name from a document, which must stay within the folder.
 fn within(name: &str) -> io::Result<String> {
     normalise(name)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a name leads out of the folder"))
 }
 
-/// Writes the archive anew: what stays is copied byte for byte.
+/// Rewrites the archive; unchanged files are copied byte for byte.
 fn rewrite(path: &Path, archive: &Archive, changes: &[(String, Vec<u8>)]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut target = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
@@ -143,7 +143,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;
     file.write_all(bytes)?;
-    // Temporary files are private; the files of a layout are as readable as those beside them.
+    // Temporary files are private; the files of a layout get the permissions of those next to them.
     let mode = fs::metadata(path)
         .or_else(|_| fs::metadata(folder))
         .map_or(0o644, |m| m.permissions().mode() & 0o666);
@@ -198,7 +198,7 @@ mod tests {
             builder.append_link(&mut header, name, target).unwrap();
         }
         let links = builder.into_inner().unwrap();
-        // The links come first: what they stand for may come later.
+        // The links come first: their targets may come later.
         let links = &links[..links.len() - 1024];
         fs::write(&path, [links, &bytes].concat()).unwrap();
         (folder, path)
@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(files.read(name, 9).unwrap(), b"layer", "{name}");
             assert_eq!(files.digest(name).unwrap(), Sha256Digest::of(b"layer"), "{name}");
         }
-        // Written anew, they are the same.
+        // They survive a rewrite.
         files.write(&[("more".to_owned(), b"more".to_vec())]).unwrap();
         let files = Files::open(&path).unwrap();
         assert_eq!(files.read("layers/c/layer.tar", 9).unwrap(), b"layer");
@@ -240,13 +240,13 @@ mod tests {
             let (_folder, path) = linked(&[(kind, name, target)]);
             let error = Files::open(&path).unwrap().read(name, 9).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name} -> {target}: {error}");
-            // What else the archive holds is none the worse.
+            // The other files of the archive are not affected.
             assert_eq!(Files::open(&path).unwrap().read("layers/a/layer.tar", 9).unwrap(), b"layer");
         }
         let (_folder, path) = linked(&[(Symlink, "x", "y"), (Symlink, "y", "x")]);
         let error = Files::open(&path).unwrap().digest("x").unwrap_err().to_string();
         assert_eq!(error, "`x` is a link that leads from link to link");
-        // A link beside a file of the same name is two things at once.
+        // A link and a file with the same name are ambiguous.
         let (_folder, path) = linked(&[(Symlink, "layers/a/layer.tar", "b")]);
         let error = Files::open(&path).unwrap_err().to_string();
         assert!(error.ends_with("twice"), "{error}");

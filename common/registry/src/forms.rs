@@ -1,5 +1,5 @@
-//! Archives of two forms at once: a layout's `index.json` beside the `manifest.json` of `docker save`, as Docker writes
-//! them since version 25. Each program reads one of the two, so that both must hold the same images.
+//! Archives in two forms at once: a layout's `index.json` next to the `manifest.json` of `docker save`, as Docker
+//! writes them since version 25. Each program reads one of the two, so both must hold the same images.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ use crate::layout::blob_in;
 pub(crate) struct IndexImage {
     /// Its manifest or index.
     pub(crate) descriptor: Descriptor,
-    /// The tags that its entry bears.
+    /// The tags of its entry.
     pub(crate) tags: Vec<String>,
 }
 
-/// An image of `manifest.json`, whose layers unpack to those that its config names.
+/// An image of `manifest.json`, whose unpacked layers match those in its config.
 #[derive(Debug, Clone)]
 struct SavedImage {
     config: Sha256Digest,
@@ -28,7 +28,7 @@ struct SavedImage {
     diff_ids: Vec<Sha256Digest>,
 }
 
-/// What an entry of `index.json` leads to: each manifest that is there.
+/// Everything that an entry of `index.json` leads to: each manifest that exists.
 #[derive(Debug, Clone)]
 struct Manifests {
     digest: Sha256Digest,
@@ -36,7 +36,7 @@ struct Manifests {
     images: Vec<OciImage>,
 }
 
-/// A manifest: its config, and what its layers unpack to; nothing for a layer that is not there, so that nobody takes it.
+/// A manifest: its config, and its unpacked layers; `None` for a missing layer, in which case no program can use it.
 #[derive(Debug, Clone)]
 struct OciImage {
     config: Sha256Digest,
@@ -59,7 +59,7 @@ pub(crate) fn compare(files: &Files, path: &Path, index: &[IndexImage]) -> Resul
     contradiction(&saved, &entries).map_or(Ok(()), |reason| Err(RegistryError::ambiguous(path, reason)))
 }
 
-/// The manifests of an entry: its own, or those that its index names, as far as the archive holds them.
+/// The manifests of an entry: its own, or those that its index names, as far as the archive contains them.
 fn manifests(files: &Files, path: &Path, digest: Sha256Digest) -> Result<Vec<OciImage>, RegistryError> {
     let read = |digest: Sha256Digest| {
         let bytes = blob_in(files, path, "", digest, MAX_MANIFEST_BYTES)?;
@@ -100,7 +100,7 @@ fn image(files: &Files, path: &Path, manifest: &Manifest) -> Result<Option<OciIm
     Ok(Some(OciImage { config: config.digest, layers }))
 }
 
-/// How the two forms contradict each other, if they do.
+/// Describes how the two forms contradict each other, if they do.
 fn contradiction(saved: &[SavedImage], index: &[Manifests]) -> Option<String> {
     const SAVED: &str = docker_archive::MANIFEST;
     let is_it = |image: &SavedImage, manifest: &OciImage| {
@@ -123,7 +123,7 @@ fn contradiction(saved: &[SavedImage], index: &[Manifests]) -> Option<String> {
         if entry.images.is_empty() || !entry.images.iter().all(is_saved) {
             return Some(format!("its `index.json` holds {digest}, which its `{SAVED}` does not hold"));
         }
-        // Whichever image of the entry a program takes, it is the one that bears the tag.
+        // Whichever image of the entry a program chooses, it has the tag.
         for tag in &entry.tags {
             let bearing: Vec<_> = saved.iter().filter(|image| image.tags.contains(tag)).collect();
             let Some(first) = bearing.first() else { continue };
@@ -153,7 +153,7 @@ mod tests {
         SavedImage { config: digest(config), tags: vec![tag.to_owned()], diff_ids: vec![digest("layer")] }
     }
 
-    /// An entry of manifests, each with its config and what its layers are.
+    /// An entry with manifests, each with its config and layers.
     fn of(images: &[(&str, &[&str])], tag: &str) -> Manifests {
         let manifest = |(config, layers): &(&str, &[&str])| OciImage {
             config: digest(config),
@@ -185,12 +185,12 @@ mod tests {
             (vec![saved("evil", "1")], vec![entry(&["good"], "1")], Some(its_saved)),
             (vec![good(), saved("evil", "2")], vec![entry(&["good"], "1")], Some(its_saved)),
             (vec![good()], vec![], Some(its_saved)),
-            // Its config is the same, and its layers are others, more or fewer.
+            // The same config with different, more or fewer layers.
             (vec![good()], vec![of(&[("good", &["evil"])], "1")], Some(its_saved)),
             (vec![good()], vec![of(&[("good", &["layer", "evil"])], "1")], Some(its_saved)),
             (vec![good()], vec![of(&[("good", &[])], "1")], Some(its_saved)),
             (vec![good()], vec![of(&[("good", &["layer"]), ("good", &["evil"])], "1")], Some(its_index)),
-            // One of several that programs choose from.
+            // One of several images that programs choose from.
             (vec![good()], vec![entry(&["evil", "good"], "1")], Some(its_index)),
             (vec![good()], vec![entry(&["good"], "1"), entry(&["evil"], "2")], Some(its_index)),
             (vec![good()], vec![entry(&["good"], "1"), entry(&[], "2")], Some(its_index)),

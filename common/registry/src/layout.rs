@@ -2,7 +2,7 @@
 //! archives of `docker save`.
 //!
 //! Blobs are written under a temporary name, synced and renamed, and `index.json` after them, so that a crash leaves
-//! either the old layout or the new one. Writers of this house take a lock on the file `oci-layout`.
+//! either the old layout or the new one. Lifeboat's own writers lock the file `oci-layout`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::{Form, RegistryError, docker_archive, forms};
 /// The annotation that holds a tag (OCI image specification, "Pre-Defined Annotation Keys").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The annotation by which `cosign save` tells what it saved.
+/// The annotation in which `cosign save` records what it saved.
 const SAVED_KIND: &str = "kind";
 
 /// A layout on disk.
@@ -33,13 +33,13 @@ pub struct Layout {
     path: PathBuf,
     form: Form,
     files: Files,
-    /// Whether this is an archive of Docker's own older format, which keeps what refers to its images in a corner.
+    /// Whether this is an archive in Docker's own older format, which keeps referrers of its images in [`CORNER`].
     is_docker: bool,
-    /// What the index held when the layout was opened.
+    /// The index as it was when the layout was opened.
     index: Index,
 }
 
-/// Where an archive in Docker's format keeps what was attached to its images; `docker load` passes it over.
+/// Where an archive in Docker's format keeps what was attached to its images; `docker load` ignores it.
 const CORNER: &str = "lifeboat/";
 
 /// The file that names the images of a layout.
@@ -58,8 +58,8 @@ struct Index {
     manifests: Vec<RawDescriptor>,
 }
 
-/// What entries bear the names of images in (OCI image specification, "Pre-Defined Annotation Keys"; containerd,
-/// `images/annotations.go`). containerd prefers its own.
+/// The annotations of entries that contain names of images (OCI image specification, "Pre-Defined Annotation Keys";
+/// containerd, `images/annotations.go`). containerd prefers its own.
 const NAMES: [&str; 2] = [REF_NAME, "io.containerd.image.name"];
 
 impl Layout {
@@ -73,7 +73,7 @@ impl Layout {
         })?;
         if form != Form::Shown && !files.is_archive() {
             let is_there =
-                if path.is_dir() { "it is a folder, not an archive" } else { "there is no such archive" };
+                if path.is_dir() { "it is a folder, not an archive" } else { "the archive does not exist" };
             return Err(not(is_there.to_owned()));
         }
         let has_index = files.exists("oci-layout") || files.exists(INDEX);
@@ -103,7 +103,7 @@ impl Layout {
         let not = |reason: String| RegistryError::NotALayout { path: path.clone(), reason };
         let marker = match self.files.read("oci-layout", 4096) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.files.is_archive() => {
-                return Err(not("it is no archive of an image".to_owned()));
+                return Err(not("it is not an archive of an image".to_owned()));
             }
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_dir() => {
@@ -122,11 +122,11 @@ impl Layout {
         Ok(())
     }
 
-    /// Refuses what is an image of another form at once, unless it is the same one.
+    /// Refuses a layout that is also an image in another form, unless it is the same one.
     fn check_forms(&self) -> Result<(), RegistryError> {
         if !self.files.is_archive() {
-            // A list is what is left of an archive, which nobody reads in a folder. Anything else is an image to whoever
-            // reads the folder as containers-transports(5), `dir:`.
+            // A list is left over from an archive, and no program reads it in a folder. Anything else is an image to
+            // programs that read the folder as `dir:` (containers-transports(5)).
             let bytes = self.files.read(docker_archive::MANIFEST, MAX_MANIFEST_BYTES);
             let is_list = bytes.is_ok_and(|bytes| bytes.trim_ascii_start().starts_with(b"["));
             return if is_list {
@@ -143,7 +143,7 @@ impl Layout {
         let mut images = Vec::new();
         for entry in &index.manifests {
             let descriptor = self.typed(entry)?;
-            // Whatever bears a tag is an image to those who read it by that.
+            // Anything with a tag is an image to programs that read by tag.
             let is_named = tags(entry).any(|tag| !legacy::is_tag(tag));
             let is_beside =
                 is_legacy(entry) || subject_in(&self.files, &self.path, "", &descriptor)?.is_some();
@@ -154,7 +154,7 @@ impl Layout {
         forms::compare(&self.files, &self.path, &images)
     }
 
-    /// The descriptor of an entry that is an image, or may be one.
+    /// The descriptor of an entry that is, or may be, an image.
     fn typed(&self, entry: &RawDescriptor) -> Result<Descriptor, RegistryError> {
         entry.typed().ok_or_else(|| {
             let digest = printable(&entry.digest);
@@ -171,7 +171,7 @@ impl Layout {
         format!("{}{INDEX}", self.corner())
     }
 
-    /// The bytes of the index; nothing where an archive in Docker's format has none yet.
+    /// The bytes of the index; `None` if an archive in Docker's format has none yet.
     fn index_bytes(&self, in_corner: bool) -> io::Result<Option<Vec<u8>>> {
         let name = format!("{}{INDEX}", if in_corner { CORNER } else { "" });
         match self.files.read(&name, MAX_MANIFEST_BYTES) {
@@ -194,7 +194,7 @@ impl Layout {
         })
     }
 
-    /// The image of the tag; without one, the only image that there is.
+    /// The image of the tag; without a tag, the only image in the layout.
     pub(crate) fn look_up(&self, tag: Option<&str>) -> Result<Descriptor, RegistryError> {
         if self.is_docker {
             return docker_archive::look_up(&self.files, &self.path, tag);
@@ -204,7 +204,7 @@ impl Layout {
             |entry: &RawDescriptor| entry.annotations.as_ref().and_then(|a| a.get(REF_NAME).cloned());
         let mut images = Vec::new();
         for entry in entries {
-            // What refers to another image is no image of its own. A tag is an image whatever it holds.
+            // A referrer of another image does not count as an image. A tag does, whatever it points to.
             let is_meant = match tag {
                 Some(tag) => tags(entry).any(|own| own == tag),
                 None if is_legacy(entry) => false,
@@ -242,12 +242,12 @@ impl Layout {
         }
     }
 
-    /// The descriptor of a manifest that lies in the layout.
+    /// The descriptor of a manifest in the layout.
     pub(crate) fn stat(&self, digest: Sha256Digest) -> Result<Descriptor, RegistryError> {
         if self.is_docker {
             return docker_archive::stat(&self.files, &self.path, digest);
         }
-        // What the index says that it is, where the index names it, is what programs take it for.
+        // If the index names it, programs use the media type in the index.
         let named = self.index.manifests.iter().filter(|entry| entry.digest == digest.to_oci());
         let mut kinds = named.map(|entry| entry.media_type.as_str());
         let kind = kinds.next();
@@ -269,13 +269,14 @@ impl Layout {
         subject_in(&self.files, &self.path, self.corner(), manifest)
     }
 
-    /// What refers to `subject`, and what cannot be read: that may refer to it, and whoever reads it gets the error.
+    /// The referrers of `subject`, and entries that cannot be read: they may be referrers, and reading one returns the
+    /// error.
     pub(crate) fn referrers(&self, subject: Sha256Digest) -> Referrers {
         let descriptors = self.index.manifests.iter().filter_map(RawDescriptor::typed);
         let mut referrers = Referrers::default();
         referrers.merge(descriptors.filter(|descriptor| match self.subject_of(descriptor) {
             Ok(found) => found == Some(subject),
-            // A layout need not hold everything that its index names.
+            // A layout need not contain everything that its index names.
             Err(RegistryError::NotFound { .. }) => false,
             Err(_) => descriptor.digest != subject,
         }));
@@ -287,7 +288,7 @@ impl Layout {
         blob_in(&self.files, &self.path, self.corner(), digest, cap)
     }
 
-    /// The layers under a legacy tag, of the layout's own tag or as cosign saves them.
+    /// The layers under a legacy tag, either the layout's own tag or in cosign's saved form.
     pub(crate) fn legacy(
         &self,
         subject: Sha256Digest,
@@ -360,8 +361,8 @@ impl Layout {
         Ok(Attached { manifest, discovery: Discovery::LegacyTag(tag) })
     }
 
-    /// Changes the entries of the index as it is now, and writes the blobs that the change gives before it; everything
-    /// else in the index stays, known or not.
+    /// Changes the entries of the present index, after writing the blobs that `change` returns. Everything else in the
+    /// index is kept, known or not.
     fn update(
         &self,
         change: impl FnOnce(&Self, &mut Vec<Value>) -> Result<Vec<Vec<u8>>, RegistryError>,
@@ -398,7 +399,7 @@ impl Layout {
     }
 }
 
-/// Programs differ in which of several images under one tag they take.
+/// Programs differ in which of several images with one tag they choose.
 pub(crate) fn two_of_one_tag(path: &Path, tag: &str, digests: impl Iterator<Item = String>) -> RegistryError {
     let digests: Vec<String> = digests.collect();
     let reason = format!("several images bear the tag `{}`: {}", printable(tag), digests.join(", "));
@@ -409,7 +410,7 @@ fn blob_name(corner: &str, digest: Sha256Digest) -> String {
     format!("{corner}blobs/sha256/{digest}")
 }
 
-/// The bytes of a blob in one of the corners, compared with its digest.
+/// The bytes of a blob in the given folder, compared with its digest.
 pub(crate) fn blob_in(
     files: &Files,
     path: &Path,
@@ -441,7 +442,7 @@ fn subject_in(
     Ok(subject.and_then(|subject| subject.typed()).map(|subject| subject.digest))
 }
 
-/// The tags that an entry bears. An annotation may hold a tag, or a whole name with one.
+/// The tags of an entry. An annotation may hold a tag, or a whole name with one.
 fn tags(entry: &RawDescriptor) -> impl Iterator<Item = &str> {
     let names = NAMES.into_iter().filter_map(|name| entry.annotations.as_ref()?.get(name));
     names.flat_map(|name| {
@@ -451,7 +452,7 @@ fn tags(entry: &RawDescriptor) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether an entry holds signatures or attestations of another one, in cosign's older form.
+/// Whether an entry holds signatures or attestations of another entry, in cosign's older form.
 fn is_legacy(entry: &RawDescriptor) -> bool {
     let annotation = |name: &str| entry.annotations.as_ref().and_then(|annotations| annotations.get(name));
     let kinds = [LegacyKind::Signatures, LegacyKind::Attestations];

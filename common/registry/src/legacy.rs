@@ -1,5 +1,5 @@
-//! cosign's older way of attaching signatures: a tag `sha256-<digest>.sig` or `.att` of a manifest with a layer for each
-//! (Cosign, "Signature specification", section Discovery and Storage).
+//! cosign's older way of attaching signatures: a tag `sha256-<digest>.sig` or `.att` for a manifest with a layer for
+//! each (Cosign, "Signature specification", section Discovery and Storage).
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::content::{Descriptor, LIST, MANIFEST, Manifest, OCI_MANIFEST};
 /// The media type of the config of such a manifest.
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// How many layers of one manifest are looked at.
+/// How many layers of one manifest are considered.
 const MAX_LAYERS: usize = 1024;
 
-/// What stands under a legacy tag.
+/// The kinds of legacy tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegacyKind {
     /// Signatures.
@@ -36,7 +36,7 @@ impl LegacyKind {
         format!("sha256-{subject}.{suffix}")
     }
 
-    /// What cosign calls it in a layout that it saved.
+    /// cosign's name for it in a layout that it saved.
     pub(crate) fn saved_as(self) -> &'static str {
         match self {
             Self::Signatures => "dev.cosignproject.cosign/sigs",
@@ -45,7 +45,7 @@ impl LegacyKind {
     }
 }
 
-/// Whether this is a legacy tag, of whatever image.
+/// Whether this is a legacy tag, of any image.
 pub(crate) fn is_tag(text: &str) -> bool {
     let subject = text.strip_prefix("sha256-").and_then(|rest| rest.split_once('.'));
     subject.is_some_and(|(digest, suffix)| {
@@ -62,10 +62,10 @@ pub struct LegacyLayer {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Something to be attached under a legacy tag.
+/// Something to attach under a legacy tag.
 #[derive(Debug)]
 pub struct LegacyArtifact {
-    /// Under which tag.
+    /// The kind of tag.
     pub kind: LegacyKind,
     /// The media type of the layer.
     pub media_type: String,
@@ -84,7 +84,7 @@ struct Layer<'a> {
 }
 
 impl LegacyArtifact {
-    /// The layer as the manifest names it.
+    /// The layer's descriptor in the manifest.
     pub(crate) fn layer(&self) -> Value {
         let descriptor = Descriptor::of(&self.media_type, &self.content);
         serde_json::to_value(Layer { descriptor, annotations: &self.annotations })
@@ -92,7 +92,7 @@ impl LegacyArtifact {
     }
 }
 
-/// The layers of a manifest under a legacy tag, and whether there are more than anyone should have to look at.
+/// The layers of a manifest under a legacy tag, and whether there are more than a reader should have to examine.
 pub(crate) fn layers(what: &str, manifest: &[u8]) -> Result<(Vec<LegacyLayer>, bool), RegistryError> {
     let layers = Manifest::parse_list(what, manifest)?.layers.unwrap_or_default();
     let found = layers.iter().take(MAX_LAYERS).filter_map(|layer| {
@@ -102,7 +102,7 @@ pub(crate) fn layers(what: &str, manifest: &[u8]) -> Result<(Vec<LegacyLayer>, b
     Ok((found.collect(), layers.len() > MAX_LAYERS))
 }
 
-/// The manifest under a legacy tag, while it is added to.
+/// The manifest under a legacy tag while layers are added to it.
 #[derive(Debug, Default)]
 pub(crate) struct LegacyManifest {
     layers: Vec<Value>,
@@ -119,8 +119,8 @@ impl LegacyManifest {
         }
     }
 
-    /// Takes in the layers of `seen` that are missing here, and shows `seen` those that it does not know. Says whether
-    /// any was missing here. Two layers may have one content, and differ in the signature that annotates them.
+    /// Adds the layers of `seen` that are missing here, and adds to `seen` those that it does not have. Returns whether
+    /// any was missing here. Two layers may have the same content and differ in the signature that annotates them.
     pub(crate) fn add(&mut self, seen: &mut Vec<Value>) -> bool {
         for layer in &self.layers {
             if !seen.contains(layer) {
@@ -136,7 +136,7 @@ impl LegacyManifest {
         self.layers.len() > before
     }
 
-    /// The config and the manifest, in the shape that cosign gives them and needs to add to them.
+    /// The config and the manifest, in the shape that cosign writes, and needs in order to add to them.
     pub(crate) fn to_json(&self) -> (Vec<u8>, Vec<u8>) {
         const NEVER: &str = "0001-01-01T00:00:00Z";
         let digests: Vec<_> = self.layers.iter().map(|layer| layer["digest"].clone()).collect();

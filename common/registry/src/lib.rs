@@ -1,14 +1,16 @@
 //! OCI registries and OCI layouts on disk: verified bytes out.
 //!
-//! A [`Reference`] names an image, a [`Repository`] is where it lies. What is read is capped, then compared with its
-//! digest, then handed out; nothing here decides what to trust. The two kinds of repository answer alike:
+//! A [`Reference`] names an image, and a [`Repository`] is the place that holds it. Everything that is read is capped,
+//! then compared with its digest, then returned; nothing here decides what to trust. Both kinds of repository behave
+//! alike:
 //!
 //! * a registry (`remote`), by the OCI distribution specification 1.1, with the fallback tag for registries that do
 //!   not list referrers;
 //! * a layout (`layout`), by the OCI image specification's "Image Layout", where the referrers of an image are the
 //!   manifests of `index.json` that have it as their `subject`; the layout may be a folder or an archive.
 //!
-//! An image of the local Docker Engine is looked up where the engine exchanged it ([`Reference::locate`]).
+//! [`Reference::locate`] finds the registry from which the local Docker Engine pulled an image, or to which it pushed
+//! it.
 
 mod artifact;
 mod content;

@@ -1,7 +1,7 @@
-//! Which image of an index is meant by a platform: the one that every program pulls.
+//! Chooses an index's image for a platform: the one that every program pulls.
 //!
-//! The OCI image specification ("Image Index") says what an entry may state of its platform, and leaves the choice to the
-//! programs, which differ:
+//! The OCI image specification ("Image Index") says what an entry may state about its platform, and leaves the choice
+//! to the programs, which differ:
 //!
 //! * Docker and containerd normalise names (`containerd/platforms`, `Normalize`) and go down the variants that the wanted
 //!   one can run (`Only`), the best one first.
@@ -11,7 +11,7 @@
 //!   (`go-containerregistry`, `matchesPlatform`); an entry without a platform is for `linux/amd64`.
 //! * oras does the same (`oras-go`, `platform.Match`), without entries that have no platform.
 //!
-//! An image that one of them pulls and another refuses is no contradiction; two images are.
+//! It is not a contradiction if one of them pulls an image and another refuses; two different images are.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use crate::content::Child;
 
-/// What an image is for, as an index says (OCI image specification, "Image Index").
+/// A platform in an index (OCI image specification, "Image Index").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 pub(crate) struct Platform {
     #[serde(default)]
@@ -46,16 +46,16 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Why an index has no image for a platform that is everybody's.
+/// Why an index has no image for a platform that all programs agree on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoChild {
-    /// There is none.
+    /// No image is for this platform.
     #[error("no image is for it")]
     Absent,
-    /// Which one it is depends on who pulls.
+    /// Programs choose different images.
     #[error("{reason}")]
     Ambiguous {
-        /// Who pulls which.
+        /// Which program chooses which.
         reason: String,
     },
 }
@@ -74,7 +74,7 @@ impl Platform {
         self.variant.as_deref().unwrap_or_default()
     }
 
-    /// As `containerd/platforms` normalises it.
+    /// The form that `containerd/platforms` normalises it to.
     fn normalised(&self) -> Self {
         let lower = |text: &str| text.to_ascii_lowercase();
         let os = match lower(&self.os).as_str() {
@@ -97,12 +97,12 @@ impl Platform {
         Self { os, architecture, variant: (!variant.is_empty()).then_some(variant), ..self.clone() }
     }
 
-    /// Whether system, architecture and variant are the same, and nothing else is compared.
+    /// Whether system, architecture and variant are equal; nothing else is compared.
     fn is_as(&self, other: &Self, variant: &str) -> bool {
         self.os == other.os && self.architecture == other.architecture && self.variant() == variant
     }
 
-    /// The variants that Docker and containerd try for this platform, which is normalised, in their order.
+    /// The variants that Docker and containerd try for this normalised platform, in order.
     fn variants_of_containerd(&self) -> Vec<String> {
         let down_to = |lowest: u32| {
             let number = self.variant().trim_start_matches('v').parse::<u32>().unwrap_or_default();
@@ -116,7 +116,7 @@ impl Platform {
         }
     }
 
-    /// The variants that skopeo and podman try for this platform, in their order.
+    /// The variants that skopeo and podman try for this platform, in order.
     fn variants_of_containers(&self) -> Vec<String> {
         let known: &[&str] = match self.architecture.as_str() {
             "arm" => &["v8", "v7", "v6", "v5"],
@@ -173,7 +173,7 @@ pub fn choose<'c>(children: &'c [Child], platform: &str) -> Result<&'c Child, No
         let platform = child.platform.as_deref().unwrap_or("no platform");
         format!("{} ({})", child.descriptor.digest.to_oci(), lifeboat_strict::printable(platform))
     };
-    // Windows images of one architecture differ in the version of the system, by which programs choose the one for the
+    // Windows images of one architecture differ in the system's version, by which programs choose the one for the
     // machine that they run on.
     let mut alike: BTreeMap<Platform, &Child> = BTreeMap::new();
     for child in children {
@@ -209,7 +209,7 @@ mod tests {
     use crate::content::Descriptor;
 
     fn child(text: &str) -> Child {
-        // What stands after a blank tells children of one platform apart.
+        // The text after a blank distinguishes children for one platform.
         let platform = text.split(' ').next().filter(|platform| *platform != "-").map(str::to_owned);
         let target = platform.as_deref().map(|platform| Platform::parse(platform).unwrap());
         let descriptor = Descriptor::of("application/vnd.oci.image.manifest.v1+json", text.as_bytes());
@@ -260,7 +260,7 @@ mod tests {
             (&["linux/amd64/v3", "linux/amd64"], "linux/amd64"),
             // Docker goes down the variants of amd64, skopeo knows none.
             (&["linux/amd64", "linux/amd64/v3"], "linux/amd64/v4"),
-            // An entry without a platform is for everybody, or for linux/amd64.
+            // An entry without a platform is for every platform, or for linux/amd64.
             (&["-", "linux/amd64"], "linux/amd64"),
             (&["linux/arm64", "-"], "linux/arm64"),
         ] {

@@ -1,4 +1,4 @@
-//! References: how an image is named on the command line.
+//! References: the names of images on the command line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use oci_spec::distribution::Reference as OciReference;
 
 use crate::RegistryError;
 
-/// The longest reference that is looked at, in bytes.
+/// The longest reference that is parsed, in bytes.
 const MAX_LENGTH: usize = 4096;
 
 /// An image in a registry or in a layout on disk.
@@ -19,7 +19,7 @@ pub enum Reference {
     Registry(RegistryReference),
     /// `oci:DIR[:tag][@sha256:…]`, or an archive in place of the folder
     Layout(LayoutReference),
-    /// `docker:NAME`: whatever the local engine calls so. [`Reference::locate`] says where it came from.
+    /// `docker:NAME`: an image of the local engine. [`Reference::locate`] finds out where it came from.
     Daemon(String),
 }
 
@@ -30,10 +30,10 @@ pub struct RegistryReference {
     pub(crate) digest: Option<Sha256Digest>,
 }
 
-/// In which form an image on disk is read.
+/// The form in which an image on disk is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// `oci:`, as what lies there shows: a layout, or an archive of either form.
+    /// `oci:`, whichever is there: a layout, or an archive of either form.
     Shown,
     /// `oci-archive:`, an archive of a layout (containers-transports(5)).
     LayoutArchive,
@@ -44,7 +44,7 @@ pub enum Form {
 impl Form {
     const ALL: [Self; 3] = [Self::Shown, Self::LayoutArchive, Self::DockerArchive];
 
-    /// What a reference of this form begins with.
+    /// The prefix of references in this form.
     fn prefix(self) -> &'static str {
         match self {
             Self::Shown => "oci:",
@@ -76,7 +76,7 @@ impl RegistryReference {
 }
 
 impl LayoutReference {
-    /// In which form it is read.
+    /// The form in which it is read.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -88,7 +88,7 @@ impl LayoutReference {
 }
 
 impl Reference {
-    /// The tag, where one is given or meant.
+    /// The tag, if one is given or implied.
     pub fn tag(&self) -> Option<&str> {
         match self {
             Self::Registry(reference) => reference.inner.tag(),
@@ -97,7 +97,7 @@ impl Reference {
         }
     }
 
-    /// The digest, where one is given.
+    /// The digest, if one is given.
     pub fn digest(&self) -> Option<Sha256Digest> {
         match self {
             Self::Registry(reference) => reference.digest,
@@ -106,7 +106,7 @@ impl Reference {
         }
     }
 
-    /// The name without tag and digest: what an attestation calls its subject.
+    /// The name without tag and digest, which attestations use for their subject.
     pub fn name(&self) -> String {
         match self {
             Self::Registry(reference) => format!("{}/{}", reference.registry(), reference.repository()),
@@ -124,7 +124,7 @@ fn refused(text: &str, reason: &str, meant: Option<String>) -> RegistryError {
     RegistryError::BadReference { text, reason: reason.to_owned(), meant }
 }
 
-/// Whether the text may be a tag (OCI distribution specification, "Pulling manifests").
+/// Whether the text is a valid tag (OCI distribution specification, "Pulling manifests").
 fn is_tag(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -193,7 +193,7 @@ fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
         return Err(refused(whole, "it is a URL", Some(rest.to_owned())));
     }
     let (rest, digest) = split_digest(whole, whole)?;
-    // Without a registry some tools mean Docker Hub, others the machine itself: the user says which.
+    // Without a registry, some tools mean Docker Hub and others the local machine, so the user must say which.
     let registry = rest.split_once('/').map(|(registry, _)| registry);
     if !registry.is_some_and(|host| host.contains(['.', ':']) || host == "localhost") {
         let library = if registry.is_some() { "" } else { "library/" };
@@ -207,13 +207,13 @@ fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
         None => (rest, None),
     };
     if !is_registry(registry) {
-        return Err(refused(whole, "what stands before the first `/` is no host and port", None));
+        return Err(refused(whole, "what stands before the first `/` is not a host and port", None));
     }
     if !is_repository(repository) {
         let reason = if repository.bytes().any(|b| b.is_ascii_uppercase()) {
             "repository names are lower-case"
         } else {
-            "what stands after the first `/` is no name of a repository"
+            "what stands after the first `/` is not a repository's name"
         };
         return Err(refused(whole, reason, None));
     }
@@ -222,7 +222,7 @@ fn parse_registry(whole: &str) -> Result<RegistryReference, RegistryError> {
     {
         return Err(refused(whole, "what follows the `:` is not a tag", None));
     }
-    // Docker Hub has two names, and a folder of its own for images without one.
+    // Docker Hub has two names, and a namespace of its own for images without one.
     let is_hub = HUB.contains(&registry);
     let registry = if is_hub { HUB[0] } else { registry }.to_owned();
     let repository = if is_hub && !repository.contains('/') {
@@ -263,8 +263,8 @@ fn is_registry(text: &str) -> bool {
     host.len() <= 253 && host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-/// Whether the text may name a repository (OCI distribution specification, "Pulling manifests"). Written out, because the
-/// usual regular expression for it takes longer to compile than everything else that a verification does.
+/// Whether the text is a valid name of a repository (OCI distribution specification, "Pulling manifests"). Written by
+/// hand, because the usual regular expression takes longer to compile than everything else in a verification.
 fn is_repository(text: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let is_component = |component: &str| {

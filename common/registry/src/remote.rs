@@ -27,10 +27,10 @@ use authorize::Challenge;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long one answer may take in all: a server that sends a byte now and then must not hold anyone up for ever.
+/// How long one answer may take in all: a server that sends a byte now and then must not block a caller for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
-/// How long all that is asked about images may take together: a list of many pages, or many redirections, each of which
-/// takes long, must not either.
+/// How long all reads about images may take together: nor may a list of many pages, or many redirects, each of which
+/// takes long.
 const ALL_ANSWERS_TIMEOUT: Duration = Duration::from_mins(10);
 const USER_AGENT: &str = concat!("lifeboat/", env!("CARGO_PKG_VERSION"));
 
@@ -40,18 +40,18 @@ const MAX_REDIRECTS: usize = 10;
 /// How much of the body of an error is read, in bytes.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
 
-/// How often a request that changes nothing is sent before its failure counts, and the pause after the first.
+/// How often a request that changes nothing is sent before its failure counts, and the pause after the first attempt.
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// One repository of a registry.
 pub struct Remote {
     http: reqwest::Client,
-    /// For what a registry on loopback keeps elsewhere behind TLS. Reading the system's certificates costs more than all
-    /// the rest of a verification there, so that this is made when it is needed.
+    /// For what a registry on loopback keeps elsewhere behind TLS. Created only when needed, because reading the
+    /// system's certificates costs more than the rest of a verification there.
     secure_http: OnceCell<reqwest::Client>,
     reference: OciReference,
-    /// Whether plain HTTP is spoken.
+    /// Whether plain HTTP is used.
     plain: bool,
     /// Whether the registry is on this machine.
     loopback: bool,
@@ -61,13 +61,13 @@ pub struct Remote {
     base: Url,
     credentials: Credentials,
     allowed_realms: Vec<AllowedRealm>,
-    /// What the registry wants to see in the `Authorization` header, once it has asked, by operation.
+    /// The value of the `Authorization` header that the registry has asked for, by operation.
     authorization: Mutex<[Option<HeaderValue>; 2]>,
-    /// When all answers to reads must be there; set by the first of them.
+    /// The deadline for all reads together, set by the first of them.
     deadline: OnceLock<Instant>,
 }
 
-/// What a request is for, which decides the rights that its token must carry.
+/// The purpose of a request, which determines the rights that its token needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Read,
@@ -87,7 +87,7 @@ impl Remote {
         let base = Url::parse(&format!("{scheme}://{registry}/v2/{}/", reference.repository()))
             .map_err(|error| unreachable(Box::new(error)))?;
         let builder = client().https_only(!plain);
-        // A proxy has no way to this machine's own loopback, and a plain connection needs no certificates.
+        // A proxy cannot reach this machine's own loopback, and a plain connection needs no certificates.
         let builder = if loopback { builder.no_proxy().tls_certs_only([]) } else { builder };
         let http = builder.build().map_err(|error| unreachable(Box::new(error)))?;
         Ok(Self {
@@ -113,7 +113,7 @@ impl Remote {
         RegistryError::Unreachable { registry: self.registry.clone(), source: Box::new(source) }
     }
 
-    /// Whether the credentials may be shown to whoever answers at `url`.
+    /// Whether `url` is the registry's own host and port, so that credentials may be sent there.
     fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }
@@ -127,9 +127,9 @@ impl Remote {
         self.secure_http.get_or_try_init(make).await.map_err(|error| self.unreachable(error))
     }
 
-    /// Sends a request, with a token once the registry has asked for one, and follows where the registry sends it. Only the
-    /// registry's own host and port are shown the token, and only their challenges are answered. Any status comes back,
-    /// except those by which the registry says who may do what.
+    /// Sends a request, with a token once the registry has asked for one, and follows redirects. Only the registry's
+    /// own host and port receive the token, and only their challenges are answered. Returns any status, except those by
+    /// which the registry asks for, or denies, authorization.
     async fn send(
         &self,
         purpose: Purpose,
@@ -178,7 +178,7 @@ impl Remote {
         }
     }
 
-    /// Where an answer from `url` sends the request on.
+    /// The target of the redirect in an answer from `url`.
     fn next(
         &self,
         what: &str,
@@ -189,7 +189,7 @@ impl Remote {
         let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let fault = match target.and_then(|text| url.join(text).ok()) {
             _ if redirects > MAX_REDIRECTS => "more often than is followed",
-            None => "to a place that is no URL",
+            None => "to a place that is not a URL",
             Some(next) if next.scheme() == "https" || (self.plain && next.scheme() == "http") => {
                 return Ok(next);
             }
@@ -198,7 +198,7 @@ impl Remote {
         Err(RegistryError::Redirected { registry: self.registry.clone(), what: what.to_owned(), fault })
     }
 
-    /// Sends a request that changes nothing, again after a failure that may pass.
+    /// Sends a request that changes nothing, and retries after a transient failure.
     async fn get(&self, what: &str, url: &Url, accept: &[&str]) -> Result<Response, RegistryError> {
         let accept = accept.join(", ");
         let mut pause = FIRST_PAUSE;
@@ -247,10 +247,10 @@ impl Remote {
         Ok(bytes)
     }
 
-    /// An answer that should have been `200 OK`.
+    /// Expects `200 OK`.
     ///
-    /// A registry that knows no such thing says so in a body of its own (distribution specification, "Error Codes"). Any
-    /// other `404` may come from whatever stands in its place, and says nothing about the image.
+    /// A registry that does not have something says so in a body of its own (distribution specification, "Error
+    /// Codes"). Any other `404` may come from a different server in its place, and says nothing about the image.
     async fn expect_ok(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::OK => Ok(response),
@@ -268,7 +268,7 @@ impl Remote {
         }
     }
 
-    /// What stands under a tag, where the absence of the tag is an answer like any other.
+    /// The manifest under a tag; `None` if the tag does not exist.
     pub(super) async fn optional_manifest_by_tag(
         &self,
         tag: &str,
@@ -305,7 +305,7 @@ impl Remote {
         let served_as =
             served_as.and_then(|value| value.split(';').next()).map(|value| value.trim().to_owned());
         let bytes = self.read(what, response, MAX_MANIFEST_BYTES).await?;
-        // Compared before it is parsed.
+        // Verify the digest before parsing.
         let bytes = match expected {
             Some(expected) => check(what, expected, bytes)?,
             None => bytes,
@@ -324,8 +324,8 @@ impl Remote {
     }
 }
 
-/// A client that follows no redirect by itself and does not say where it comes from: what may be followed with what is
-/// decided here.
+/// A client that follows no redirects and sends no `Referer`: this module decides what to follow, and with which
+/// headers.
 fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -336,7 +336,7 @@ fn client() -> reqwest::ClientBuilder {
         .referer(false)
 }
 
-/// Whether an answer sends the same request elsewhere (RFC 9110, section 15.4). The older statuses turn a write into a
+/// Whether an answer redirects the unchanged request (RFC 9110, section 15.4). The older statuses turn a write into a
 /// read, which is never what was meant.
 fn is_followed(status: StatusCode, method: &Method, headers: &HeaderMap) -> bool {
     let is_read = [Method::GET, Method::HEAD].contains(method);
@@ -348,7 +348,7 @@ fn is_followed(status: StatusCode, method: &Method, headers: &HeaderMap) -> bool
     is_redirect && headers.contains_key(LOCATION)
 }
 
-/// Whether the body of a `404` is a registry's own word that there is no such thing.
+/// Whether the body of a `404` is a registry's own statement that something does not exist.
 fn says_unknown(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Body {
@@ -387,7 +387,7 @@ mod tests {
         }
     }
 
-    /// A registry on this machine that answers every request with a body that comes byte by byte and never ends.
+    /// A registry on this machine that answers every request with an endless body, byte by byte.
     fn dribbling() -> String {
         use std::io::{Read as _, Write as _};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -423,7 +423,7 @@ mod tests {
         assert!(deadline >= began + ALL_ANSWERS_TIMEOUT && deadline <= Instant::now() + ALL_ANSWERS_TIMEOUT);
         drop(first);
 
-        // As if these ten minutes were nearly over.
+        // The ten minutes are nearly over.
         let remote = Remote { deadline: OnceLock::new(), ..remote };
         remote.deadline.set(began + Duration::from_millis(500)).unwrap();
         for _ in 0..3 {
@@ -434,7 +434,7 @@ mod tests {
             };
             assert!(matches!(read, Err(RegistryError::Unreachable { .. })), "{read:?}");
         }
-        // Each byte comes in time, and the body alone would take hours.
+        // Each byte arrives in time, but the whole body would take hours.
         assert!(began.elapsed() < READ_TIMEOUT, "{:?}", began.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! The one face of registries and layouts.
+//! The common interface of registries and layouts.
 
 use lifeboat_core::Sha256Digest;
 
@@ -9,7 +9,7 @@ use crate::legacy::{LegacyArtifact, LegacyKind, LegacyLayer};
 use crate::remote::Remote;
 use crate::{Access, Reference, Referrers, RegistryError};
 
-/// Where an image lies.
+/// The place that holds an image.
 pub enum Repository {
     /// In a registry.
     Registry(Box<Remote>),
@@ -17,7 +17,7 @@ pub enum Repository {
     Layout(Layout),
 }
 
-/// An image, resolved once: from here on the digest is its name.
+/// An image, resolved once. From here on it is identified by its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The image's manifest or index.
@@ -38,7 +38,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads an index whose bytes have this digest.
+    /// Parses an index whose bytes have this digest.
     pub fn parse(digest: Sha256Digest, bytes: Vec<u8>) -> Result<Self, RegistryError> {
         let what = format!("the index {}", digest.to_oci());
         let children = Manifest::parse(&what, &bytes)?.children(&what)?;
@@ -52,7 +52,7 @@ impl Index {
 }
 
 impl Repository {
-    /// The repository that the reference names. A layout is opened, a registry is not spoken to yet.
+    /// Opens the repository that the reference names. A registry is not contacted yet.
     pub fn open(reference: &Reference, access: Access) -> Result<Self, RegistryError> {
         Ok(match reference {
             Reference::Registry(reference) => Self::Registry(Box::new(Remote::new(reference, access)?)),
@@ -61,8 +61,8 @@ impl Repository {
         })
     }
 
-    /// Resolves the reference to a digest: the only time that a tag is looked at. A reference with tag and digest is
-    /// refused when the tag names another digest.
+    /// Resolves the reference to a digest: the only time that a tag is read. A reference with tag and digest is refused
+    /// if the tag points to another digest.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
         let tag = reference.tag();
         let tagged = match (tag, reference.digest()) {
@@ -89,7 +89,7 @@ impl Repository {
         }
     }
 
-    /// The descriptor of a manifest that is there, and whose bytes have this digest.
+    /// The descriptor of an existing manifest, whose bytes have this digest.
     pub async fn stat(&self, digest: Sha256Digest) -> Result<Descriptor, RegistryError> {
         match self {
             Self::Registry(remote) => remote.manifest_by_digest(digest).await.map(|(d, _)| d),
@@ -97,7 +97,7 @@ impl Repository {
         }
     }
 
-    /// The manifests that say they refer to `subject`.
+    /// The manifests that claim to refer to `subject`.
     pub async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
         match self {
             Self::Registry(remote) => remote.referrers(subject).await,
@@ -113,7 +113,7 @@ impl Repository {
         }
     }
 
-    /// The index with the images that it names; nothing for an image.
+    /// The index with the images that it names; `None` for an image.
     pub async fn index(&self, image: &Descriptor) -> Result<Option<Index>, RegistryError> {
         if ![OCI_INDEX, DOCKER_LIST].contains(&image.media_type.as_str()) {
             return Ok(None);
@@ -121,8 +121,8 @@ impl Repository {
         Index::parse(image.digest, self.manifest(image.digest).await?).map(Some)
     }
 
-    /// The artifact whose manifest is `manifest`: its single layer, at most `cap` bytes of it, if that layer's media type
-    /// begins with `prefix`; `None` for every other kind of manifest.
+    /// The artifact with the manifest `manifest`: its single layer, at most `cap` bytes of it, if that layer's media
+    /// type starts with `prefix`; `None` for every other kind of manifest.
     pub async fn artifact(
         &self,
         manifest: &Descriptor,
@@ -162,7 +162,7 @@ impl Repository {
         }
     }
 
-    /// Adds `artifact` to what stands under the legacy tag of the image `subject`.
+    /// Adds `artifact` under the legacy tag of the image `subject`.
     pub async fn attach_legacy(
         &self,
         subject: Sha256Digest,
@@ -174,7 +174,7 @@ impl Repository {
         }
     }
 
-    /// Attaches `artifact` to the image `subject`. What is attached already stays.
+    /// Attaches `artifact` to the image `subject`, keeping what is attached already.
     pub async fn attach(&self, subject: &Descriptor, artifact: &Artifact) -> Result<Attached, RegistryError> {
         match self {
             Self::Registry(remote) => remote.attach(subject, artifact).await,

@@ -1,4 +1,4 @@
-//! What `lifeboat-backup init`, `run` and `doctor` tell.
+//! Reports of `lifeboat-backup init`, `run` and `doctor`.
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ pub struct RecipientLine {
 impl RecipientLine {
     pub(crate) fn text(&self) -> String {
         let recipient = printable(&self.recipient);
-        // Keys of one kind begin alike, and post-quantum ones would fill the screen.
+        // Keys of one kind start alike, and post-quantum ones would fill the screen.
         let letters: Vec<char> = recipient.chars().collect();
         let shown = if letters.len() > 60 {
             let (start, end) = (&letters[..24], &letters[letters.len() - 24..]);
@@ -56,7 +56,7 @@ impl RecipientLine {
     }
 }
 
-/// What to know about recipients of these kinds.
+/// Warnings about recipients of these kinds.
 pub fn recipient_warnings(recipients: &[RecipientLine]) -> Vec<String> {
     let classical: Vec<&str> =
         recipients.iter().filter(|r| r.protection == "classical").map(|r| r.id.as_str()).collect();
@@ -64,14 +64,14 @@ pub fn recipient_warnings(recipients: &[RecipientLine]) -> Vec<String> {
     if !classical.is_empty() {
         let (are, them) = if let [_] = classical[..] { ("is", "it") } else { ("are", "them") };
         warnings.push(format!(
-            "{} {are} classical: whoever copies the repository today can open it through {them} once quantum \
+            "{} {are} classical: anyone who copies the repository today can open it through {them} once quantum \
              computers break such keys. Keys made with --recovery-key and age1pq1… recipients withstand that.",
             classical.join(", ")
         ));
     }
     if recipients.iter().any(|r| r.kind == "passphrase") {
         warnings.push(
-            "Whoever copies the repository can try passphrases on the copy for as long as they like: only a long \
+            "Anyone who copies the repository can try passphrases on the copy for as long as they like: only a long \
              random one protects it."
                 .to_owned(),
         );
@@ -248,7 +248,7 @@ impl Report for RunReport {
     }
 }
 
-/// What `doctor` found and mended.
+/// What `doctor` found and put right.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DoctorReport {

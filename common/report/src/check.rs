@@ -1,4 +1,4 @@
-//! What a check of a repository tells.
+//! The report of `lifeboat-backup check`.
 
 use std::fmt::Write as _;
 
@@ -70,8 +70,8 @@ pub struct DamageLine {
     pub reason: String,
     /// The snapshots that cannot be restored whole because of it.
     pub snapshots: Vec<String>,
-    /// What mends it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`, `forget-damaged`,
-    /// `end-of-word` (of the host that is named in the reason) or `no`.
+    /// How to fix it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`,
+    /// `forget-damaged`, `end-of-word` (of the host that is named in the reason) or `no`.
     pub mend: String,
 }
 
@@ -107,7 +107,7 @@ impl DamageLine {
             // Writing to a String cannot fail, here and below.
             let _ = writeln!(text, "  hurts: {}{more}", printable(&ids.join(", ")));
         }
-        let _ = writeln!(text, "  mend: {}", self.advice());
+        let _ = writeln!(text, "  fix: {}", self.advice());
         text
     }
 
@@ -118,7 +118,7 @@ impl DamageLine {
             "repair-by-writer" => "`lifeboat-backup repair` with the writer key of a host of the group",
             "repair-by-root" => "`lifeboat-backup repair` with a recovery key",
             "next-backup" => {
-                "`lifeboat-backup repair`, then back up again: what is lost is stored anew where it still exists"
+                "`lifeboat-backup repair`, then back up again: what is lost is stored again where it still exists"
             }
             "forget-damaged" => {
                 "put the object back from a mirror, or give the snapshot up with `lifeboat-backup repair \
@@ -135,7 +135,7 @@ impl DamageLine {
 }
 
 impl CheckReport {
-    /// What was checked, in a line.
+    /// What was checked, on one line.
     fn extent(&self) -> String {
         let mut text = format!(
             "checked {} of {} and {} read",
@@ -165,7 +165,7 @@ impl Report for CheckReport {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        // Of a flood of worthless objects, what costs a snapshot comes first.
+        // A flood of worthless objects must not bury damage that affects a snapshot.
         let (hurting, others): (Vec<_>, Vec<_>) =
             self.damage.iter().partition(|line| !line.snapshots.is_empty());
         hurting.iter().chain(&others).take(TOLD).for_each(|line| text.push_str(&line.text()));

@@ -1,4 +1,4 @@
-//! What `lifeboat-backup diff` tells of two snapshots.
+//! The report of `lifeboat-backup diff` on two snapshots.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What `lifeboat-backup copy` tells.
+//! The report of `lifeboat-backup copy`.
 
 use std::fmt::Write as _;
 
@@ -67,7 +67,7 @@ pub struct CopyReport {
 }
 
 impl CopyReport {
-    /// How many snapshots fared so.
+    /// How many snapshots ended in this state.
     pub fn count(&self, what: CopyState) -> u64 {
         self.snapshots.iter().filter(|line| line.what == what).count() as u64
     }

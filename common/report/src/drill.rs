@@ -1,5 +1,4 @@
-//! The report of a rehearsed restore: what was brought back, what was shown with it, how long it took, and what was not
-//! tested.
+//! The report of a rehearsed restore: what was restored, what that proved, how long it took, and what was not tested.
 
 mod html;
 mod tidy;
@@ -212,7 +211,7 @@ pub struct DrillReport {
 }
 
 impl Verdict {
-    /// The verdict as people read it.
+    /// The verdict in words.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Verified => "verified",
@@ -231,12 +230,12 @@ impl Objective {
 }
 
 impl DrillReport {
-    /// The report as one HTML page without any reference to another file: for the archive, the auditor and the printer.
+    /// The report as one self-contained HTML page, for archives, auditors and printers.
     pub fn html(&self) -> String {
         html::page(self)
     }
 
-    /// What the drill came to, in a few words. Only where the data is not as it was is it the restore that failed.
+    /// The outcome of the drill in a few words. The restore itself failed only if the data differs.
     fn headline(&self) -> &'static str {
         match self.verdict {
             Verdict::Verified => "Restore verified",
@@ -260,7 +259,7 @@ impl DrillReport {
         }
     }
 
-    /// What was rehearsed, as people name it: the application and its host, as far as they are known.
+    /// The subject as people name it: the application and its host, as far as they are known.
     fn subject(&self) -> Option<String> {
         match (&self.application, &self.host) {
             (Some(application), Some(host)) => Some(format!("{application} on {host}")),

@@ -1,4 +1,4 @@
-//! Why a command stopped early: the document that stands in place of the report.
+//! Why a command stopped early: the document that is printed in place of the report.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use crate::Report;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailureReport {
-    /// `refused`: the answer is no, or the operation failed. `usage`: the call, the configuration or a named input must be
-    /// mended first. `undetermined`: try again when everything can be reached. `internal`: a fault of Lifeboat's own.
+    /// `refused`: the answer is no, or the operation failed. `usage`: the call, the configuration or a named input must
+    /// be fixed first. `undetermined`: try again when everything can be reached. `internal`: a fault of Lifeboat's own.
     /// `interrupted`: somebody asked the process to stop.
     #[cfg_attr(test, schemars(with = "crate::schemas::FailureKind"))]
     pub kind: Kind,

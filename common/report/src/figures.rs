@@ -1,4 +1,4 @@
-//! How figures and names stand in text.
+//! How numbers and names are formatted in text.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use jiff::Timestamp;
 pub(crate) use lifeboat_core::text::printable;
 
-/// So many lines of one kind stand in text, of which a hostile host may bring about any number; the JSON form has all.
+/// How many lines of one kind the text shows, because a hostile host may cause any number; the JSON form has all.
 pub(crate) const TOLD: usize = 50;
 
 /// A number of bytes with a binary prefix.
@@ -24,18 +24,18 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// A path as it can be given back as an argument; `hex` has its bytes where they are not UTF-8. The folder itself is `.`.
+/// A path in the form that commands accept; `hex` has its bytes where they are not UTF-8. The folder itself is `.`.
 pub(crate) fn path_text(path: &str, hex: Option<&str>) -> String {
     let bytes = hex.and_then(|hex| hex::decode(hex).ok()).unwrap_or_else(|| path.as_bytes().to_vec());
     if bytes.is_empty() { ".".to_owned() } else { lifeboat_core::text::path_text(&bytes) }
 }
 
-/// Seconds as people say them.
+/// Seconds in words.
 pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
 }
 
-/// The first of a list's lines, and how many were left out.
+/// The first lines of a list, and how many were left out.
 pub(crate) fn first_lines(lines: &[String], most: usize) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.

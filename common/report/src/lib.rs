@@ -1,4 +1,4 @@
-//! Versioned report types: what the four binaries tell, as data first and as text, JSON or HTML from it.
+//! Versioned report types: the output of the four binaries, as data first, and as text, JSON or HTML made from it.
 //!
 //! A report is a plain struct with a schema id. It never decides anything and never reads anything.
 
@@ -32,8 +32,8 @@ use serde::Serialize;
 
 /// A document that a command prints: JSON under `--json`, text otherwise.
 pub trait Report: Serialize {
-    /// The schema id that stands in the JSON form, such as `lifeboat.run/v1`; the schema itself lies in `docs/json`. A
-    /// change that breaks readers gets a new number.
+    /// The schema id in the JSON form, such as `lifeboat.run/v1`; the schema itself is in `docs/json`. A change that
+    /// breaks readers gets a new number.
     const SCHEMA: &'static str;
 
     /// The form for people: lines that fit a narrow terminal.

@@ -1,4 +1,4 @@
-//! What stands on standard error under `--progress json`, one document a line, beside errors and held-back reports.
+//! The output on standard error with `--progress json`, one document per line, besides errors and held-back reports.
 
 use lifeboat_core::text::printable_lines;
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// A line of a phase that has come so far.
+    /// A line about a phase that has progressed this far.
     #[expect(clippy::cast_precision_loss, reason = "a rate is not that exact")]
     pub fn new(phase: &str, unit: &'static str, done: u64, total: Option<u64>, elapsed_seconds: f64) -> Self {
         let rate = (done > 0 && elapsed_seconds > 0.0).then(|| done as f64 / elapsed_seconds);

@@ -1,4 +1,4 @@
-//! What `lifeboat-backup key` tells.
+//! Reports of `lifeboat-backup key`.
 
 use std::fmt::Write as _;
 

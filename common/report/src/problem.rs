@@ -1,4 +1,4 @@
-//! Paths, and what is wrong with each.
+//! Paths with problems.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct PathProblem {
 }
 
 impl PathProblem {
-    /// The path as it can be given back, and the reason.
+    /// The path in the form that commands accept, and the reason.
     pub(crate) fn text(&self) -> String {
         format!("{}: {}", path_text(&self.path, self.path_hex.as_deref()), self.reason)
     }

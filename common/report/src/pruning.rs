@@ -1,4 +1,4 @@
-//! What `lifeboat-backup forget` and `prune` tell.
+//! Reports of `lifeboat-backup forget` and `prune`.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What a repair of a repository tells.
+//! The report of `lifeboat-backup repair`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::search::short_address;
 pub struct RepairReport {
     /// Where the repository lies.
     pub location: String,
-    /// Whose key it was mended with: `writer`, `keeper` or `recovery`.
+    /// Whose key it was repaired with: `writer`, `keeper` or `recovery`.
     pub key: String,
     /// Nothing was changed: this is what would be.
     pub dry_run: bool,
@@ -29,7 +29,7 @@ pub struct RepairReport {
     pub hurt: Vec<HurtLine>,
     /// What is still damaged.
     pub remaining: Vec<DamageLine>,
-    /// What could not be read. What cannot be read before anything is mended leaves all as it is.
+    /// What could not be read. If anything cannot be read before the repair begins, nothing is changed.
     pub unread: Vec<UnreadLine>,
     /// How long it took, in seconds.
     pub elapsed_seconds: f64,
@@ -156,11 +156,13 @@ impl Report for RepairReport {
             text.push_str(&first_lines(&lines.collect::<Vec<_>>(), 20));
         }
         let verdict = match (self.actions.len() as u64, self.remaining.len() as u64) {
-            (0, 0) => "nothing to mend".to_owned(),
-            (0, left) => format!("nothing that this key mends; DAMAGE left in {}", count(left, "object")),
-            (n, 0) if !self.dry_run => format!("mended with {}; no damage is left", count(n, "change")),
+            (0, 0) => "nothing to repair".to_owned(),
+            (0, left) => {
+                format!("nothing that this key can repair; DAMAGE left in {}", count(left, "object"))
+            }
+            (n, 0) if !self.dry_run => format!("repaired with {}; no damage is left", count(n, "change")),
             (n, left) if !self.dry_run => {
-                format!("mended with {}; DAMAGE left in {}", count(n, "change"), count(left, "object"))
+                format!("repaired with {}; DAMAGE left in {}", count(n, "change"), count(left, "object"))
             }
             (n, left) => format!("{} for damage in {}", count(n, "change"), count(left, "object")),
         };

@@ -1,4 +1,4 @@
-//! What came of deriving a verdict again.
+//! The result of deriving a verdict again.
 
 use std::fmt::Write as _;
 
@@ -62,14 +62,14 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Says that another verdict came of it, or that the file was altered.
+    /// Records that the derived verdict differs, or that the file was altered.
     pub fn differs(&mut self, differences: Vec<String>) {
         self.replayed = Replayed::Differs;
         self.differences = differences;
         self.advice = Some("do not rely on the file; verify the subject again".to_owned());
     }
 
-    /// Says what is not there.
+    /// Records what is missing.
     pub fn incomplete(&mut self, missing: Vec<String>) {
         self.replayed = Replayed::Incomplete;
         self.missing = missing;

@@ -1,4 +1,4 @@
-//! What restores and comparisons tell.
+//! Reports of restores and comparisons.
 
 use std::fmt::Write as _;
 
@@ -129,10 +129,10 @@ impl Report for RestoreReport {
     }
 }
 
-/// So many names of what was left out stand in a line.
+/// How many names of streams that were left out are on one line.
 const NAMED: usize = 10;
 
-/// What else the snapshot holds, and which verb brings it back.
+/// What else the snapshot holds, and which verb restores it.
 fn left_out(snapshot: &str, streams: &[LeftOutStream]) -> String {
     let mut text = String::new();
     for (kinds, noun, verb) in

@@ -1,4 +1,4 @@
-//! The schemas in `docs/json`: made from the report types, so that they say what is printed.
+//! The schemas in `docs/json`, generated from the report types so that they match the output.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Report;
 
-/// A time as documents have it.
+/// A time in the form that documents have.
 pub(crate) struct Moment;
 
 impl JsonSchema for Moment {
@@ -30,7 +30,7 @@ impl JsonSchema for Moment {
     }
 }
 
-/// The kinds of failure, whose type lies below this crate.
+/// The kinds of failure, whose type is in a crate below this one.
 pub(crate) struct FailureKind;
 
 impl JsonSchema for FailureKind {
@@ -44,7 +44,7 @@ impl JsonSchema for FailureKind {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let kinds = [Kind::Refused, Kind::Usage, Kind::Undetermined, Kind::Internal, Kind::Interrupted];
-        // A kind that is new fails to compile here, and then belongs in the list.
+        // A new kind fails to compile here; add it to the list.
         let word = |kind: &Kind| match kind {
             Kind::Refused | Kind::Usage | Kind::Undetermined | Kind::Internal | Kind::Interrupted => {
                 json!(kind)
@@ -59,7 +59,7 @@ fn of<R: Report + JsonSchema>() -> (&'static str, Value) {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.transforms.push(Box::new(RecursiveTransform(plain)));
     let mut generator = settings.into_generator();
-    // Only the document itself says which it is, also where others of its type lie in it.
+    // Only the document itself names its schema, even if it contains others of its type.
     generator.subschema_for::<R>();
     let mut types = generator.take_definitions(true);
     let mut document = types.remove(&*R::schema_name()).expect("a report is a type of its own");
@@ -82,14 +82,14 @@ fn of<R: Report + JsonSchema>() -> (&'static str, Value) {
     (R::SCHEMA, document)
 }
 
-/// Leaves out what is Rust's and not JSON's: the widths of numbers, line breaks, and null where a field is left out in its
-/// place.
+/// Removes what concerns Rust and not JSON: the widths of numbers, line breaks, and null for fields that are omitted
+/// instead.
 fn plain(schema: &mut Schema) {
     let is_width = |format: &Value| format.as_str().is_some_and(|f| f.starts_with("uint") || f == "double");
     if schema.get("format").is_some_and(is_width) {
         schema.remove("format");
     }
-    // The sources break lines where they are full.
+    // Doc comments are wrapped.
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
     }
@@ -157,7 +157,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/json")
 }
 
-/// `lifeboat.run/v1` lies in `lifeboat.run.v1.schema.json`.
+/// The schema of `lifeboat.run/v1` is in `lifeboat.run.v1.schema.json`.
 fn file_name(schema: &str) -> String {
     format!("{}.schema.json", schema.replace('/', "."))
 }
@@ -168,7 +168,7 @@ fn text(schema: &Value) -> String {
 
 #[test]
 fn the_schemas_are_those_of_the_types() {
-    let again = "write them anew: cargo test -p lifeboat-report write_the_schemas -- --ignored";
+    let again = "write them again: cargo test -p lifeboat-report write_the_schemas -- --ignored";
     let stored =
         fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut stored: Vec<String> = stored.filter(|name| name != "README.md").collect();
@@ -200,7 +200,7 @@ fn write_the_schemas() {
     }
 }
 
-/// The list above is written by hand; what implements [`Report`] is found in the sources.
+/// Compares the list above, which is written by hand, with the implementations of [`Report`] in the sources.
 #[test]
 fn every_document_has_a_schema() {
     let mut found = 0;
@@ -224,7 +224,7 @@ fn every_document_has_a_schema() {
     assert_eq!(found, all().len(), "two documents have one name");
 }
 
-/// Every field says what it is, a time has the shape of times, and how long something takes is in seconds.
+/// Every field has a description, times have the format of times, and durations are in seconds.
 #[test]
 fn documents_speak_alike() {
     let moment = Moment::json_schema(&mut SchemaGenerator::default());

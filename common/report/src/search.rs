@@ -1,4 +1,4 @@
-//! What `find` tells.
+//! The report of `find`.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ pub struct FoundLine {
 }
 
 impl FoundLine {
-    /// Where an item is, as `lifeboat-restore` takes it.
+    /// The address of an item, as `lifeboat-restore` takes it.
     pub fn address(snapshot: &str, stream: &str, path: &[u8]) -> String {
         let slash = if path.is_empty() { "" } else { "/" };
         format!("{snapshot}:{}{slash}{}", path_text(stream.as_bytes()), path_text(path))

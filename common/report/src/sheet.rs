@@ -37,7 +37,7 @@ pub struct RecoverySheet {
     pub file: String,
 }
 
-/// A variable of the environment and its value, which is no secret.
+/// A variable of the environment and its value, which is not secret.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SettingLine {
@@ -80,7 +80,7 @@ impl Report for RecoverySheet {
     }
 }
 
-/// A word as a shell reads it: in quotes, unless it needs none. What would move a terminal's cursor is shown escaped.
+/// A word quoted for a shell, if necessary. Characters that control a terminal are escaped.
 pub fn shell_word(word: &str) -> String {
     let word = printable(word);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
@@ -90,7 +90,7 @@ pub fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// How a key of this kind is given on the command line.
+/// The option for a key of this kind on the command line.
 fn typed(kind: &str) -> &'static str {
     match kind {
         "ssh" => "the SSH private key: copy its file to the machine as recovery.key; it needs --root",
@@ -106,8 +106,8 @@ fn typed(kind: &str) -> &'static str {
 }
 
 impl RecoverySheet {
-    /// The page: it loads and runs nothing. What stands in `pre` with the class `run` is typed as it is, in order, in one
-    /// shell.
+    /// The page, which loads and runs nothing. The text of each `pre` with the class `run` can be typed as it is, in
+    /// order, in one shell.
     pub fn html(&self) -> String {
         let groups: Vec<&str> =
             self.repository.as_bytes().chunks(8).filter_map(|g| str::from_utf8(g).ok()).collect();
@@ -214,7 +214,7 @@ impl RecoverySheet {
         }
     }
 
-    /// What is brought back, and how that is checked.
+    /// What to restore, and how to check it.
     fn recovery(&self) -> Markup {
         html! {
             @if self.steps.is_empty() {

@@ -1,4 +1,4 @@
-//! What `lifeboat-sign` made.
+//! Reports of `lifeboat-sign`.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What the listings of snapshots and of what is in them tell.
+//! Listings of snapshots and of their content.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -43,7 +43,7 @@ impl SnapshotLine {
         self.streams.iter().map(|stream| stream.data_bytes).sum()
     }
 
-    /// What it holds, in a line.
+    /// What it holds, on one line.
     pub(crate) fn what(&self) -> String {
         let names: Vec<_> = self
             .streams
@@ -74,7 +74,7 @@ pub struct SnapshotList {
 }
 
 impl SnapshotList {
-    /// Whether several writers have snapshots of one host, as when it was enrolled again.
+    /// Whether one host has snapshots of several writers, as when it was enrolled again.
     fn has_hosts_of_several_writers(&self) -> bool {
         let mut first: HashMap<&str, &str> = HashMap::new();
         self.snapshots.iter().any(|s| *first.entry(&s.host).or_insert(&s.writer) != s.writer)
@@ -183,7 +183,7 @@ pub struct ItemLine {
 }
 
 impl ItemLine {
-    /// The kind as `ls -l` gives it.
+    /// The kind as the letter that `ls -l` shows.
     fn letter(&self) -> char {
         match self.kind.as_str() {
             "folder" => 'd',

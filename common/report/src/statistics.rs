@@ -1,4 +1,4 @@
-//! What `lifeboat-backup stats` tells.
+//! The report of `lifeboat-backup stats`.
 
 use std::fmt::Write as _;
 

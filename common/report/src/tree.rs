@@ -1,4 +1,4 @@
-//! What `lifeboat-verify tree` shows.
+//! The report of `lifeboat-verify tree`.
 
 use std::fmt::Write as _;
 

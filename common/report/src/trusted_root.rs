@@ -1,4 +1,4 @@
-//! What `lifeboat-verify trusted-root check` found.
+//! The report of `lifeboat-verify trusted-root check`.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What `lifeboat-verify` found.
+//! Reports of `lifeboat-verify`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -57,7 +57,7 @@ pub struct Verification {
     pub refused: Vec<RefusedBundle>,
     /// The bundles that could not be read, and why.
     pub unread: Vec<RefusedBundle>,
-    /// How many manifests refer to the subject that are no bundles.
+    /// How many manifests that refer to the subject are not bundles.
     pub others: usize,
     /// Whether more refers to the subject than was looked at.
     pub truncated: bool,
@@ -386,7 +386,7 @@ impl AcceptedBundle {
         }
     }
 
-    /// Who besides the log signed its checkpoint, as far as anyone knows.
+    /// Who besides the log signed its checkpoint, as far as it is known.
     fn witnesses(&self) -> String {
         let mut words = String::new();
         let names: BTreeSet<&str> = self.cosignatures.iter().map(|one| one.witness.as_str()).collect();
@@ -436,7 +436,7 @@ fn line(text: &mut String, label: &str, content: &str) {
     let _ = writeln!(text, "{label:<10}{content}");
 }
 
-/// Lines below another, broken between words so that they fit a terminal of 80 columns.
+/// Indented lines below another, wrapped between words for a terminal of 80 columns.
 fn detail(text: &mut String, content: &str) {
     const WIDTH: usize = 78;
     let mut column = 0;
@@ -453,7 +453,7 @@ fn detail(text: &mut String, content: &str) {
     text.push('\n');
 }
 
-/// The beginning of an id, enough to tell keys apart by eye.
+/// The start of an id, enough to distinguish keys by eye.
 fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }

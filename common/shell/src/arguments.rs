@@ -1,5 +1,5 @@
-//! From the process's arguments to a parsed command line: flags that may stand before the verb, and errors that a script or
-//! somebody who is used to another tool can use.
+//! Parses the process's arguments: accepts flags before the verb, and makes errors useful to scripts and to users of
+//! other tools.
 
 use std::ffi::{OsStr, OsString};
 
@@ -8,13 +8,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{Failure, Program, help, tip};
 
-/// Flags that the verbs have, which may also stand before the verb, and whether a value follows.
+/// Flags of the verbs that may also come before the verb, and whether they take a value.
 const BEFORE_THE_VERB: [(&str, bool); 3] = [("-r", true), ("--repository", true), ("--allow-http", false)];
 
-/// Flags of all verbs that are followed by a value, which is not the verb.
+/// Flags of all verbs that take a value; the value is not the verb.
 const WITH_A_VALUE: [&str; 2] = ["--state-dir", "--progress"];
 
-/// Verbs of other tools, each with ours.
+/// Verbs of other tools, each with our equivalents.
 const ELSEWHERE: [(&str, &[&str]); 10] = [
     ("snapshots", &["list"]),
     ("backup", &["run"]),
@@ -37,7 +37,7 @@ pub(crate) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut P::command()))
 }
 
-/// The arguments, with those of [`BEFORE_THE_VERB`] that come first moved behind the verb.
+/// The arguments, with leading [`BEFORE_THE_VERB`] flags moved behind the verb.
 fn verb_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let mut moved = Vec::new();
     let mut at = 1;
@@ -71,13 +71,13 @@ fn holds_value(argument: &OsStr, name: &str) -> bool {
     rest.is_some_and(|rest| !name.starts_with("--") && !rest.is_empty() || rest.starts_with(b"="))
 }
 
-/// Whether a command line that cannot be understood asks for JSON lines on standard error.
+/// Whether an invalid command line asks for JSON lines on standard error.
 pub(crate) fn wants_json_lines(arguments: &[OsString]) -> bool {
     let in_two = arguments.windows(2).any(|pair| pair[0] == "--progress" && pair[1] == "json");
     in_two || arguments.iter().any(|argument| argument == "--progress=json")
 }
 
-/// The error as a document for scripts and one line more for people.
+/// The error as a document for scripts, and one more line for people.
 pub(crate) fn failure<P: CommandFactory>(error: &clap::Error) -> Failure {
     let rendered = error.render().to_string();
     let said = rendered.trim().trim_start_matches("error: ");
@@ -87,7 +87,7 @@ pub(crate) fn failure<P: CommandFactory>(error: &clap::Error) -> Failure {
     Failure::usage(message.join(" "), advice)
 }
 
-/// What somebody means who writes a verb of another tool.
+/// A hint for someone who uses a verb of another tool.
 pub(crate) fn hint<P: CommandFactory>(error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;

@@ -1,4 +1,4 @@
-//! Questions to the person at the terminal. Answers that are secret are not shown while they are typed.
+//! Questions to the person at the terminal. Secret answers are not echoed.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub(crate) fn line(question: &str) -> io::Result<String> {
     Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Asks for a line that is not shown.
+/// Asks for a line without echo.
 pub(crate) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
     rpassword::prompt_password(question).map(Zeroizing::new)
 }
 
-/// Asks for a yes, which must be written out.
+/// Asks for confirmation; the answer must be a full "yes".
 pub(crate) fn yes(question: &str) -> io::Result<bool> {
     Ok(line(&format!("{question} [yes/no] "))?.eq_ignore_ascii_case("yes"))
 }
@@ -38,7 +38,7 @@ pub(crate) fn yes(question: &str) -> io::Result<bool> {
 /// The terminal as age's plugins see it.
 struct Terminal;
 
-/// How plugins reach the person at the terminal; without one, what they ask stays open.
+/// Lets plugins ask the person at the terminal; without a terminal their questions remain unanswered.
 pub(crate) fn plugin_dialog() -> Arc<dyn PluginDialog> {
     Arc::new(Terminal)
 }
@@ -72,7 +72,7 @@ fn line_if_possible(question: &str) -> Option<String> {
     if is_possible() { line(question).ok() } else { None }
 }
 
-/// What a plugin says must not move the cursor or colour the terminal.
+/// Text from a plugin must not move the cursor or colour the terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }

@@ -1,4 +1,4 @@
-//! From the vault's view of a snapshot and of what is in it to the report's.
+//! Converts the vault's description of a snapshot and its content to the report's.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use lifeboat_vault::item::ItemKind;
 use lifeboat_vault::source::Unreadable;
 use lifeboat_vault::{Listing, NamedStream, Recipient, RecipientMember, Repository, Snapshot};
 
-/// A recipient as reports show it.
+/// A recipient in the form that reports show.
 pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
     RecipientLine {
         id: recipient.id(),
@@ -23,7 +23,7 @@ pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
     }
 }
 
-/// A recipient of the roster as reports show it. One of a kind that this version does not know is shown as it stands.
+/// A recipient from the roster in the form that reports show. A kind that this version does not know is shown verbatim.
 pub fn listed_recipient(listed: &RecipientMember) -> RecipientLine {
     let known = listed.recipient.parse::<Recipient>().map(|recipient| recipient_line(&recipient));
     known.unwrap_or_else(|_| RecipientLine {
@@ -34,7 +34,7 @@ pub fn listed_recipient(listed: &RecipientMember) -> RecipientLine {
     })
 }
 
-/// Where a repository lies, in a form that holds wherever a program is started.
+/// A repository's location in a form that is valid in any working directory.
 pub fn lasting_location(repository: &Repository) -> String {
     let location = repository.location();
     if location.contains("://") {
@@ -43,7 +43,7 @@ pub fn lasting_location(repository: &Repository) -> String {
     std::path::absolute(location).map_or(location.to_owned(), |path| path.display().to_string())
 }
 
-/// A snapshot as reports show it.
+/// A snapshot in the form that reports show.
 pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
     SnapshotLine {
         id: snapshot.id().to_string(),
@@ -69,17 +69,17 @@ pub fn snapshot_line(snapshot: &Snapshot) -> SnapshotLine {
     }
 }
 
-/// A path of this machine as reports show it.
+/// A path of this machine in the form that reports show.
 pub fn path(path: &Path) -> String {
     path_text(path.as_os_str().as_bytes())
 }
 
-/// The path of a captured folder on its host as reports show it, where it is known.
+/// The path of a captured folder on its host in the form that reports show, if it is known.
 pub fn source(stream: &NamedStream) -> Option<String> {
     stream.origin.as_deref().map(path_text)
 }
 
-/// The same with the names of folders and their paths on the host, which only a recovery key shows.
+/// The same with the names of folders and their paths on the host, which need a recovery key.
 pub fn named_snapshot_line(snapshot: &Snapshot, streams: &[NamedStream]) -> SnapshotLine {
     let mut line = snapshot_line(snapshot);
     for (shown, named) in line.streams.iter_mut().zip(streams) {
@@ -89,7 +89,7 @@ pub fn named_snapshot_line(snapshot: &Snapshot, streams: &[NamedStream]) -> Snap
     line
 }
 
-/// A listing as reports show it: the snapshots of `host`, where one is given.
+/// A listing in the form that reports show: all snapshots, or those of `host`.
 pub(crate) fn snapshot_list(location: &str, listing: &Listing, host: Option<&str>) -> SnapshotList {
     let wanted = |s: &&Snapshot| s.is_of(host, &[]);
     SnapshotList {
@@ -99,7 +99,7 @@ pub(crate) fn snapshot_list(location: &str, listing: &Listing, host: Option<&str
     }
 }
 
-/// Bytes as reports show them: a path, or what a link says, as text, and in hexadecimal where it is not UTF-8.
+/// Bytes in the form that reports show: a path or the target of a link, as text, and in hexadecimal if it is not UTF-8.
 pub fn bytes(bytes: &[u8]) -> (String, Option<String>) {
     let text = String::from_utf8_lossy(bytes);
     let hex = matches!(text, Cow::Owned(_)).then(|| {
@@ -124,7 +124,7 @@ pub fn unreadable(stream: String, lost: &Unreadable) -> StreamProblem {
     StreamProblem { stream, problem: problem(&lost.path, lost.error.to_string()) }
 }
 
-/// What an item is, in a word.
+/// The kind of an item, in one word.
 pub fn item_kind(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::File => "file",

@@ -1,11 +1,11 @@
-//! Failures as the user meets them: what happened, why, and what to do.
+//! Failures as the user sees them: what happened, why, and what to do.
 
 use std::error::Error;
 
 use lifeboat_core::{Fault, Kind};
 use lifeboat_report::failure::FailureReport;
 
-/// How a command that ran to its end came out.
+/// The outcome of a command that ran to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Done, or verified: exit code 0.
@@ -26,7 +26,7 @@ impl Outcome {
     }
 }
 
-/// Why a command stopped early. Made from any [`Fault`] by `?`.
+/// Why a command stopped early. `?` makes it from any [`Fault`].
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
@@ -41,17 +41,17 @@ impl<F: Fault> From<F> for Failure {
 }
 
 impl Failure {
-    /// A fault of Lifeboat's own, or of the machine below it.
+    /// A bug in Lifeboat, or a fault of the machine underneath.
     pub(crate) fn internal(message: impl Into<String>, advice: Option<&str>) -> Self {
         Self { kind: Kind::Internal, error: message.into().into(), advice: advice.map(str::to_owned) }
     }
 
-    /// Two signals: the process ends before it has put things back. `left` says which.
+    /// Two signals: the process ends before it has restored what it changed, which `left` describes.
     pub(crate) fn interrupted_again(left: Option<String>) -> Self {
         Self { kind: Kind::Interrupted, error: "interrupted twice: ended at once".into(), advice: left }
     }
 
-    /// A call that cannot be carried out as it was made.
+    /// A call that cannot be carried out as given.
     pub fn usage(message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, error: message.into().into(), advice: Some(advice.into()) }
     }
@@ -82,7 +82,7 @@ impl Failure {
         let mut next = self.error.source();
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Libraries often repeat their source in their own text; saying it once is enough.
+            // Libraries often repeat their source in their own text; print it only once.
             if causes.last().is_none_or(|above| !above.contains(&text)) {
                 causes.push(text);
             }
@@ -91,7 +91,7 @@ impl Failure {
         causes
     }
 
-    /// The document that tells it.
+    /// The document for this failure.
     pub(crate) fn report(&self) -> FailureReport {
         FailureReport {
             kind: self.kind,

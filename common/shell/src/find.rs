@@ -1,4 +1,4 @@
-//! `find`, which two of the programs have: items by their paths, in all snapshots.
+//! `find`, shared by two of the programs: items by path, in all snapshots.
 
 use std::ffi::OsString;
 
@@ -33,7 +33,7 @@ pub struct FindArgs {
     snapshot: Vec<String>,
 }
 
-/// Searches all snapshots, or those that are asked for.
+/// Searches all snapshots, or the ones that were named.
 pub async fn find(args: FindArgs, ui: &Ui) -> Result<Outcome, Failure> {
     if args.pattern.as_encoded_bytes().starts_with(b"!") {
         return Err(Failure::usage(

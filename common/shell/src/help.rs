@@ -1,19 +1,19 @@
-//! Help at the width of the terminal. Examples keep their lines, so that they can be copied.
+//! Lays out help for the terminal's width. Examples keep their lines, so that they can be copied.
 
 use std::io::{self, Write as _};
 
 use clap::Command;
 
-/// The widest that help is laid out: longer lines are hard to read.
+/// The maximum width of help: longer lines are hard to read.
 const WIDEST: usize = 100;
 
-/// The narrowest.
+/// The minimum width.
 const NARROWEST: usize = 20;
 
-/// Stands for a space at which clap breaks no line.
+/// Represents a space at which clap must not break the line.
 const KEPT_SPACE: &str = "\u{a0}";
 
-/// How wide help is: as the terminal, or else as `COLUMNS` says.
+/// The width of help: the terminal's, or else the one in `COLUMNS`.
 pub(crate) fn width() -> usize {
     let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     let named = || std::env::var("COLUMNS").ok()?.parse().ok();
@@ -30,8 +30,7 @@ pub(crate) fn laid_out(command: Command, width: usize) -> Command {
     command.term_width(width).mut_subcommands(|verb| laid_out(verb, width))
 }
 
-/// Lines that begin with two spaces are examples and lists, and stay as they are. Other lines that follow each other are
-/// one paragraph.
+/// Lines that start with two spaces are examples and lists, and are kept. Other consecutive lines form one paragraph.
 fn with_kept_lines(text: &str) -> String {
     let mut laid_out = String::new();
     let mut in_paragraph = false;
@@ -47,7 +46,7 @@ fn with_kept_lines(text: &str) -> String {
     laid_out
 }
 
-/// Prints help, or what is wrong with a command line, where clap wants it to stand.
+/// Prints help, or an error about the command line, to the stream that clap chose for it.
 pub(crate) fn print(error: &clap::Error) -> io::Result<()> {
     let text = finished(&error.render().ansi().to_string(), width());
     if error.use_stderr() {
@@ -59,7 +58,7 @@ pub(crate) fn print(error: &clap::Error) -> io::Result<()> {
     }
 }
 
-/// The text with its spaces, and with a usage that fits the width.
+/// The text with normal spaces, and with a usage that fits the width.
 fn finished(text: &str, width: usize) -> String {
     let lines = text.split_inclusive('\n').map(|line| {
         if is_usage(line) && shown_width(line.trim_end()) > width {
@@ -136,7 +135,7 @@ mod tests {
             narrow.contains("copy\n         --destination-of-the-copy <PLACE>\n         --repo"),
             "{narrow}"
         );
-        // Where the column of what options mean begins is clap's.
+        // Clap decides in which column the descriptions of options start.
         let fits = |line: &str| line.len() <= 46 || line.contains("program copy -");
         assert!(narrow.lines().all(fits), "{narrow}");
         let wide = help(100);

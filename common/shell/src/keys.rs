@@ -1,4 +1,4 @@
-//! The flags that name keys, and what the keys open.
+//! The flags that name keys, and opening repositories with them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use lifeboat_vault::{
 
 use crate::{Failure, RepositoryFlags, Ui, ask, passphrase, state_folder};
 
-/// What stands for a passphrase in place of a recipient or of an identity's file.
+/// Names a passphrase in place of a recipient or of an identity's file.
 const PASSPHRASE: &str = "passphrase";
 
 /// The key to list snapshots with: whichever there is.
@@ -50,15 +50,15 @@ pub struct RecoveryFlags {
     pub root: Option<String>,
 }
 
-/// What a command does with a repository. One that only reads also takes storage that was put back to an older state: a listing
-/// says so, and what is named by its id can be had.
+/// What a command does with a repository. A command that only reads accepts storage that was rolled back to an older
+/// state: a listing reports that, and snapshots can be read by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Read,
     Change,
 }
 
-/// The key that a command is run with.
+/// The key that a command uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Chosen {
     Identity(PathBuf),
@@ -66,8 +66,8 @@ enum Chosen {
     Writer(PathBuf),
 }
 
-/// Of several keys the one that sees most: the recovery key, then the keeper key. A key on the command line comes before
-/// every one in the environment, also one that sees less.
+/// Of several keys, the one that sees most: the recovery key, then the keeper key. A key on the command line takes
+/// precedence over all in the environment, even if it sees less.
 fn choose(given: [Option<PathBuf>; 3], environment: [Option<PathBuf>; 3]) -> Option<Chosen> {
     let of = |[identity, keeper, writer]: [Option<PathBuf>; 3]| {
         let identity = identity.map(Chosen::Identity);
@@ -88,7 +88,8 @@ impl ViewerFlags {
         choose(given, environment)
     }
 
-    /// Opens a repository to check or mend it, with whichever key [`ViewerFlags::open`] would take; gives whose it is.
+    /// Opens a repository to check or repair it, with the key that [`ViewerFlags::open`] would use, and returns whose
+    /// key it is.
     pub async fn checker(
         &self,
         repository: &RepositoryFlags,
@@ -115,7 +116,8 @@ impl ViewerFlags {
         Ok(self.opened(repository, Purpose::Change).await?.0)
     }
 
-    /// The same for a command that changes nothing there, and what reads everything where the key is a recovery key.
+    /// The same for a command that changes nothing there. If the key is a recovery key, also returns what reads
+    /// everything.
     pub async fn open_to_read(
         &self,
         repository: &RepositoryFlags,
@@ -180,8 +182,8 @@ impl RecoveryFlags {
     }
 }
 
-/// Reads a recipient as it is given on the command line: age's text of it, an SSH public key, or `passphrase`, whose
-/// passphrase comes from the environment or the terminal.
+/// Parses a recipient from the command line: an age recipient, an SSH public key, or `passphrase`, which is then taken
+/// from the environment or the terminal.
 pub fn recipient(text: &str) -> Result<Recipient, Failure> {
     if text == PASSPHRASE {
         return Ok(Recipient::of_passphrase(&passphrase::new("the new recipient")?, &OsEntropy));
@@ -189,8 +191,8 @@ pub fn recipient(text: &str) -> Result<Recipient, Failure> {
     Ok(text.parse()?)
 }
 
-/// Reads a recovery key as `--identity` names it. What locks it is opened with the passphrase from the environment or
-/// the terminal.
+/// Reads the recovery key that `--identity` names, and unlocks it with the passphrase from the environment or the
+/// terminal if necessary.
 pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
     if identity == Path::new(PASSPHRASE) {
         return Ok(RecoveryKey::of_passphrase(&passphrase::existing("the repository")?));
@@ -202,7 +204,7 @@ pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
     Ok(file.key(&ask::plugin_dialog())?)
 }
 
-/// The passphrase of the recipient that has one, where there is one: a new data identity is wrapped to it as well.
+/// The passphrase, if one of the recipients is a passphrase: a new data identity is wrapped to it as well.
 pub fn passphrase_for(restorer: &Restorer) -> Result<Option<Passphrase>, Failure> {
     Membership::of(restorer).has_passphrase().then(|| passphrase::existing("the repository")).transpose()
 }
@@ -238,7 +240,7 @@ async fn open_with_identity(
     Ok((restorer, key))
 }
 
-/// Neither the key nor the command line says which repository is meant: a person has to.
+/// Neither the key nor the command line says which repository is meant, so a person has to.
 async fn confirmed_root(store: &Store) -> Result<RepositoryId, Failure> {
     if !ask::is_possible() {
         return Err(VaultError::UnboundIdentity.into());
@@ -262,7 +264,7 @@ async fn confirmed_root(store: &Store) -> Result<RepositoryId, Failure> {
     }
 }
 
-/// What this machine has seen of a repository lies in its state folder.
+/// The state folder holds what this machine has seen of a repository.
 fn pins_of(repository: &RepositoryId) -> PinFile {
     PinFile::in_state_folder(&state_folder(), repository)
 }
@@ -287,8 +289,8 @@ async fn opened_for(
     })
 }
 
-/// Opens a repository whose id the user gives, for those who hold none of its keys. Without an id whatever repository lies
-/// there is opened, and that is said.
+/// Opens a repository by the id that the user gives, for those who hold none of its keys. Without an id, opens any
+/// repository, and warns about that.
 pub async fn open_public_repository(
     flags: &RepositoryFlags,
     root: Option<&str>,
@@ -298,13 +300,13 @@ pub async fn open_public_repository(
     let root = if let Some(text) = root {
         text.parse().map_err(NotARepositoryId)?
     } else {
-        ui.warn("no --root was given: whoever made this repository vouches for itself");
+        ui.warn("no --root was given: anyone could have made this repository");
         Repository::probe(&store).await?
     };
     Repository::open(store, &root, pins_of(&root)).await.map_err(not_the_root)
 }
 
-/// The same failure, where the repository was named by `--root` and not by a key.
+/// The same failure, if the repository was named by `--root` and not by a key.
 fn not_the_root(error: VaultError) -> Failure {
     match error {
         VaultError::OtherRepository { store, expected, found } => Failure::refused(

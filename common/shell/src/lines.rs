@@ -1,4 +1,4 @@
-//! Progress as JSON lines on standard error, for programs, and what is logged in the form of what is told.
+//! Progress as JSON lines on standard error, for programs, and log events in the same form.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::terminal::{Warnings, on_stderr, tell};
 
-/// So much time passes between two lines of a phase, at least.
+/// The minimum time between two lines of a phase.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tells each phase's beginning, how it goes, and its end.
+/// Reports the start, the progress and the end of each phase.
 pub(crate) struct Lines {
     warnings: Warnings,
     phase: Mutex<Option<Phase>>,
@@ -42,7 +42,7 @@ impl Lines {
         Self { warnings, phase: Mutex::default() }
     }
 
-    /// Ends the phase that is under way.
+    /// Ends the current phase.
     pub(crate) fn end(&self) {
         if let Some(phase) = self.lock().take() {
             tell(&ProgressLine { ended: true, ..phase.line() });
@@ -82,7 +82,7 @@ impl Progress for Lines {
     }
 }
 
-/// What is logged, in the same form as what is told. Warnings go where all warnings go.
+/// Log events, in the same form as messages. Warnings go where all warnings go.
 pub(crate) struct Events {
     pub(crate) warnings: Warnings,
 }

@@ -1,4 +1,4 @@
-//! `list`, which two of the programs have: the snapshots that a key shows.
+//! `list`, shared by two of the programs: the snapshots that a key shows.
 
 use crate::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
 use lifeboat_vault::Listing;

@@ -1,30 +1,30 @@
-//! Folders that a command makes, and takes away again where it comes to nothing.
+//! Folders that a command creates, and removes again if it fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders on the way to a path that were not there before, the deepest first.
+/// The folders on the way to a path that did not exist before, the deepest first.
 #[derive(Debug)]
 pub struct NewFolders(Vec<PathBuf>);
 
 impl NewFolders {
-    /// Looks which folders are not there yet.
+    /// Finds out which folders do not exist yet.
     pub(crate) fn on_the_way_to(path: &Path) -> Self {
         let is_absent = |folder: &&Path| !folder.as_os_str().is_empty() && folder.symlink_metadata().is_err();
         Self(path.ancestors().take_while(is_absent).map(Path::to_owned).collect())
     }
 
-    /// None of them: what is made lies in no folder.
+    /// No folders, for a repository that is not in a folder.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// Takes away those that are empty, or hold empty folders only: nothing that somebody put there goes.
+    /// Removes those that are empty, or contain only empty folders: nothing that somebody put there is removed.
     pub fn take_away(&self) {
         let [deepest, above @ ..] = &self.0[..] else { return };
         remove_empty(deepest);
         for folder in above {
-            // One that holds something stays, and those above it.
+            // A folder that contains something stays, and so do those above it.
             if fs::remove_dir(folder).is_err() {
                 break;
             }

@@ -1,15 +1,14 @@
-//! A file that a command makes for its user.
+//! Writes a file that the user asked for.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes a file as [`replace_file`] does. Anything else under the name, such as `/dev/stdout`, `/dev/null` or a link, stays
-/// what it is and is written to.
+/// Writes a file as [`replace_file`] does. Anything else with that name, such as `/dev/stdout`, `/dev/null` or a link,
+/// stays what it is and is written to.
 ///
-/// # Errors
-/// The folder does not exist or cannot be written to, or the disk is full.
+/// # Errors If the folder does not exist or cannot be written to, or the disk is full.
 pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let is_plain = match fs::symlink_metadata(path) {
         Ok(found) => found.is_file(),
@@ -21,10 +20,10 @@ pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
     replace_file(path, bytes, mode)
 }
 
-/// Puts a file with these permissions in the place of whatever has the name. Readers see the old file or the whole new one.
+/// Atomically replaces whatever has the name by a file with these permissions: readers see the old file or the complete
+/// new one.
 ///
-/// # Errors
-/// The folder does not exist or cannot be written to, or the disk is full.
+/// # Errors If the folder does not exist or cannot be written to, or the disk is full.
 pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;

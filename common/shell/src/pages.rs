@@ -1,4 +1,4 @@
-//! The verbs that every binary has for its own documentation: shell completions and the manual page.
+//! The verbs of every binary for its own documentation: shell completions and the manual page.
 
 use std::io;
 
@@ -36,8 +36,8 @@ pub fn completions<P: CommandFactory>(args: &CompletionsArgs, ui: &Ui) -> Result
     Ok(Outcome::Done)
 }
 
-/// The generator writes a program's name with a hyphen in two ways, one where it sets the verb and one where it asks for it,
-/// so that no verb has options (`clap_complete` 4.6).
+/// The generator spells a program's name with a hyphen in two ways, one where it sets the verb and one where it reads
+/// it, so that verbs would have no options (`clap_complete` 4.6).
 fn with_one_name(script: &str, name: &str) -> String {
     script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }

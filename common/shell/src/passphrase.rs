@@ -10,7 +10,7 @@ use crate::{Failure, ask};
 /// The environment variable that holds the passphrase of a recovery key.
 const VARIABLE: &str = "LIFEBOAT_PASSPHRASE";
 
-/// The passphrase of something that is there; `what` names it.
+/// The passphrase of something that exists; `what` names it.
 pub(crate) fn existing(what: &str) -> Result<Passphrase, Failure> {
     if let Some(passphrase) = from_environment()? {
         return Ok(passphrase);

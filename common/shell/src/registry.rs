@@ -1,4 +1,4 @@
-//! The flags that say how a registry is spoken to.
+//! The flags for access to registries.
 
 use clap::Args;
 

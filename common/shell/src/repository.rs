@@ -20,7 +20,7 @@ pub struct RepositoryFlags {
     pub allow_http: bool,
 }
 
-/// Takes a location. A folder whose name is not UTF-8 is one as well: it becomes an address of it.
+/// Parses a location. A folder whose name is not UTF-8 is accepted too, and becomes a `file://` address.
 fn location() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|given| match given.into_string() {
         Ok(text) => text,
@@ -34,13 +34,13 @@ impl RepositoryFlags {
         self.open_or(None).await
     }
 
-    /// The same. Where no repository is named it is the one at `known`, which a key file says.
+    /// The same. If no repository is named, opens the one at `known`, which comes from a key file.
     pub(crate) async fn open_or(&self, known: Option<&str>) -> Result<Store, Failure> {
         self.open_with(&Location::parse(self.named_or(known)?)?, false).await
     }
 
-    /// Opens the store for a new repository; a folder that is missing is made. Its location is one that holds wherever the
-    /// program is started. The folders that were made are given back, for the case that no repository comes to be.
+    /// Opens the store for a new repository, and creates a missing folder. Its location is valid in any working
+    /// directory. Also returns the folders that were created, in case creating the repository fails.
     pub async fn create(&self) -> Result<(Store, NewFolders), Failure> {
         let (location, new) = match Location::parse(self.named_or(None)?)? {
             Location::Folder(path) => {

@@ -20,8 +20,8 @@ pub trait Program: Parser {
 
 /// Parses the process's arguments and runs `command` with them, until it ends or the process is asked to stop.
 ///
-/// A first SIGINT, SIGTERM or SIGHUP cancels the token in [`Ui::cancellation`], so that the command can put back what it
-/// moved (a stopped container, a scratch network); a second one ends the process at once.
+/// The first SIGINT, SIGTERM or SIGHUP cancels the token in [`Ui::cancellation`], so that the command can restore what
+/// it changed (a stopped container, a scratch network); a second one ends the process at once.
 pub fn run<P, F>(command: F) -> ExitCode
 where
     P: Program,
@@ -68,19 +68,19 @@ where
         })
     }))
     .unwrap_or(Kind::Internal.exit_code());
-    // A blocking task that still waits for a dead server must not keep the process.
+    // A blocking task that still waits for a dead server must not keep the process alive.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
-/// Prints what is wrong with the command line, or the help that was asked for. Returns the exit code.
+/// Prints the error about the command line, or the help that was asked for. Returns the exit code.
 fn misused<P: Program>(error: &clap::Error) -> u8 {
     let arguments: Vec<_> = std::env::args_os().collect();
     let is_json = arguments::wants_json_lines(&arguments);
     if is_json {
         speak_json();
     }
-    // Help and version are no errors and go to standard output; clap knows which is which.
+    // Help and version are not errors and go to standard output; clap knows which is which.
     if !error.use_stderr() {
         let Some(unwritten) = output::unwritten(&help::print(error)) else { return 0 };
         tell(&unwritten.report());
@@ -115,13 +115,13 @@ impl Fault for Interrupted {
     }
 }
 
-/// How long a command that has nothing to put back may take to notice that it is to stop.
+/// How long a command with nothing to restore may take to notice that it should stop.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// Runs a command that has nothing to put back until it ends or the process is asked to stop; `before` says what was not
+/// Runs a command that has nothing to restore until it ends or the process is asked to stop; `before` says what was not
 /// reached then.
 ///
-/// A command that does not notice, such as one that waits for a pipe that nobody writes to or unpacks a large layer, ends
+/// A command that does not notice, such as one that waits for a pipe without a writer or unpacks a large layer, ends
 /// with the process.
 #[expect(clippy::disallowed_methods, reason = "nothing else ends a thread that waits for a file")]
 pub async fn unless_interrupted(
@@ -144,7 +144,7 @@ pub async fn unless_interrupted(
     outcome
 }
 
-/// Logs in the form of what is told. Warnings that `--quiet` holds back are logged all the same.
+/// Logs in the same form as messages. Warnings that `--quiet` holds back are logged anyway.
 fn log_to_stderr(flags: &GlobalFlags, warnings: &Warnings) {
     let level = match flags.verbose {
         0 => "warn,object_store=error",
@@ -159,7 +159,7 @@ fn log_to_stderr(flags: &GlobalFlags, warnings: &Warnings) {
         .with_ansi(false)
         .log_internal_errors(false)
         .event_format(lines::Events { warnings: warnings.clone() });
-    // In a test process a subscriber may already be there; the first one stays.
+    // In a test process there may be a subscriber already; the first one stays.
     let _ = to_stderr.try_init();
 }
 
@@ -170,8 +170,8 @@ fn tell_of_panics() {
     }));
 }
 
-/// Watches signals from now on: before it returns, one that comes ends the process at once, and afterwards no more. One that
-/// the parent process has set to be ignored, as `nohup` does, stays ignored.
+/// Watches signals from now on: until this returns, a signal ends the process at once, and afterwards no longer. A
+/// signal that the parent process has set to be ignored, as `nohup` does, stays ignored.
 #[expect(clippy::disallowed_methods, reason = "a second signal asks for no more waiting")]
 fn watch_signals(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
@@ -192,7 +192,7 @@ fn watch_signals(cancel: CancellationToken) {
         if signals.recv().await.is_some() {
             cancel.cancel();
         }
-        // `timeout` signals the process and then its group: both are one wish.
+        // `timeout` signals the process and then its group: both are one request.
         let one_wish = tokio::time::sleep(ONE_WISH);
         tokio::pin!(one_wish);
         loop {
@@ -209,13 +209,13 @@ fn watch_signals(cancel: CancellationToken) {
     });
 }
 
-/// How long after the first signal others are taken for the same wish.
+/// Signals within this time after the first count as the same request.
 const ONE_WISH: Duration = Duration::from_millis(500);
 
-/// What is left undone if the process ends at once, and what to do about it.
+/// What remains undone if the process ends at once, and what to do about it.
 static LEFT_UNDONE: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on, a user who interrupts twice is told that this is left undone. `None` ends that.
+/// From now on, a user who interrupts twice is told that this remains undone. `None` ends that.
 pub fn left_undone_if_ended_at_once(what: Option<String>) {
     *LEFT_UNDONE.lock().unwrap_or_else(PoisonError::into_inner) = what;
 }

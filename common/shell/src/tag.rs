@@ -1,6 +1,6 @@
 //! Tags as they are given on the command line.
 
-/// Reads a tag. An empty one, as of a variable that is not set, would mean none or all.
+/// Parses a tag. An empty one, as from an unset variable, could mean none or all, and is refused.
 pub fn tag(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a tag has at least one letter; leave --tag out where none is meant".to_owned());

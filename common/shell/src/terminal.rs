@@ -1,4 +1,4 @@
-//! Standard error: what is told there, and progress bars, drawn only on a terminal.
+//! Standard error: messages, and progress bars, which are drawn only on a terminal.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +19,12 @@ pub(crate) fn speak_json() {
     JSON_LINES.store(true, Ordering::Relaxed);
 }
 
-/// Tells `report` on standard error, as text or as a line of JSON.
+/// Prints `report` on standard error, as text or as a line of JSON.
 pub(crate) fn tell<R: Report>(report: &R) {
     complain(&on_stderr(report));
 }
 
-/// `report` as it stands on standard error.
+/// The text of `report` on standard error.
 ///
 /// # Panics
 /// Never: report types are strings, numbers and lists of them.
@@ -36,15 +36,15 @@ pub(crate) fn on_stderr<R: Report>(report: &R) -> String {
     }
 }
 
-/// Prints on standard error. Where that goes nowhere, as into a full disk, nothing can be told.
+/// Prints on standard error. If that fails, as on a full disk, there is nowhere to report it.
 pub(crate) fn complain(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// So many warnings are withheld at most.
+/// How many warnings are withheld at most.
 const MOST_WITHHELD: usize = 1000;
 
-/// What becomes of warnings: they are told as they come; with `--quiet`, once it is known that the command did not end well.
+/// Decides when warnings are printed: at once or, with `--quiet`, when the command turns out not to end well.
 #[derive(Clone)]
 pub(crate) struct Warnings {
     withheld: Option<Arc<Mutex<Vec<MessageLine>>>>,
@@ -72,7 +72,7 @@ impl Warnings {
         }
     }
 
-    /// Tells what was withheld.
+    /// Prints what was withheld.
     pub(crate) fn tell_withheld(&self) {
         let withheld = self.withheld.iter().flat_map(|withheld| {
             std::mem::take(&mut *withheld.lock().unwrap_or_else(PoisonError::into_inner))
@@ -81,7 +81,7 @@ impl Warnings {
     }
 }
 
-/// One bar that each phase takes over from the one before.
+/// One bar, reused by each phase.
 pub(crate) struct Bar {
     visible: bool,
     warnings: Warnings,

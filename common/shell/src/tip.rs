@@ -1,4 +1,4 @@
-//! What to write in place of a value that begins with a dash and was taken for a flag.
+//! Suggests what to write instead of a value that starts with a dash and was taken for a flag.
 
 use std::ffi::OsString;
 
@@ -6,15 +6,15 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
-/// The error with a tip that works in the place of the parser's, which is the same wherever the value stands; with none where
-/// nothing takes such a value there. `arguments` are those that were parsed.
+/// The error with a tip that works, in place of the parser's, which ignores where the value is; without a tip if
+/// nothing accepts such a value there. `arguments` are the ones that were parsed.
 pub(crate) fn that_works(mut error: clap::Error, command: &Command, arguments: &[OsString]) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
     error.remove(ContextKind::Suggested);
     let tip = match error.get(ContextKind::InvalidArg) {
-        // A flag that is nearly right was meant as one.
+        // A flag with a small typo was meant as a flag.
         Some(ContextValue::String(unknown)) if error.get(ContextKind::SuggestedArg).is_none() => {
             tip(unknown, command, arguments)
         }
@@ -26,7 +26,7 @@ pub(crate) fn that_works(mut error: clap::Error, command: &Command, arguments: &
     error
 }
 
-/// The tip of an error, for those who read no text of the parser's.
+/// The tip of an error, for output that does not include the parser's text.
 pub(crate) fn of(error: &clap::Error) -> Option<String> {
     match error.get(ContextKind::Suggested) {
         Some(ContextValue::StyledStrs(tips)) => tips.first().map(ToString::to_string),

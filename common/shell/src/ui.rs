@@ -1,4 +1,4 @@
-//! What a command may say, and where it goes: reports to standard output, everything else to standard error.
+//! A command's output and where it goes: reports to standard output, everything else to standard error.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,18 +13,18 @@ use crate::lines::Lines;
 use crate::terminal::{Bar, Warnings, complain, on_stderr, tell};
 use crate::{Failure, GlobalFlags, ProgressForm, ask, output};
 
-/// The user's side of a running command. Copies of it are of the same command.
+/// The user interface of a running command. Clones share it.
 #[derive(Clone)]
 pub struct Ui {
     flags: GlobalFlags,
     bar: Arc<Bar>,
-    /// What tells progress in place of the bar.
+    /// Reports progress in place of the bar.
     lines: Option<Arc<Lines>>,
     warnings: Warnings,
     cancel: CancellationToken,
-    /// Why standard output could not be written, the first time that it could not.
+    /// The first error of writing to standard output.
     unwritten: Arc<OnceLock<String>>,
-    /// The report that `--quiet` holds back, until it is known how the command ends.
+    /// The report that `--quiet` holds back until the command's outcome is known.
     held: Arc<Mutex<Option<String>>>,
 }
 
@@ -37,7 +37,7 @@ impl Ui {
         Self { flags, bar, lines, warnings, cancel, unwritten: Arc::default(), held: Arc::default() }
     }
 
-    /// Where long work reports how far it has come.
+    /// The receiver for the progress of long work.
     pub fn progress(&self) -> Arc<dyn Progress> {
         match &self.lines {
             Some(lines) => Arc::<Lines>::clone(lines),
@@ -45,12 +45,12 @@ impl Ui {
         }
     }
 
-    /// What becomes of warnings.
+    /// Handles warnings.
     pub(crate) fn warnings(&self) -> &Warnings {
         &self.warnings
     }
 
-    /// Ends the progress that is told or drawn.
+    /// Ends the progress output.
     fn end_progress(&self) {
         self.bar.clear();
         if let Some(lines) = &self.lines {
@@ -58,7 +58,7 @@ impl Ui {
         }
     }
 
-    /// Cancelled when the user or the system asks the process to stop. Long work must look at it.
+    /// Cancelled when the user or the system asks the process to stop. Long work must check it.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancel
     }
@@ -73,8 +73,8 @@ impl Ui {
         ask::is_possible()
     }
 
-    /// Asks whether what `consequence` says is meant, unless the command line says so already. Without a terminal it is
-    /// not.
+    /// Asks for confirmation of `consequence`, unless the command line gave it already. Without a terminal there is
+    /// none.
     pub fn confirm(&self, consequence: &str, is_given: bool) -> Result<(), Failure> {
         if is_given {
             return Ok(());
@@ -98,8 +98,8 @@ impl Ui {
         }
     }
 
-    /// Prints the command's report on standard output, in the form that was asked for. With `--quiet` it comes on standard
-    /// error, and only if the command does not end well: what a timer has to mail.
+    /// Prints the command's report on standard output, in the requested form. With `--quiet` it goes to standard error,
+    /// and only if the command does not end well: what a timer should mail.
     ///
     /// # Panics
     /// Never: report types are strings, numbers and lists of them.
@@ -121,8 +121,8 @@ impl Ui {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prints one line of a long answer on standard output as soon as it is known. Under `--json` the line stands in
-    /// the document instead; `--quiet` leaves it out.
+    /// Prints one line of a long answer on standard output as soon as it is known. With `--json` the line is in the
+    /// document instead; `--quiet` omits it.
     pub fn line(&self, text: &str) {
         if !self.flags.json && !self.flags.quiet {
             self.bar.suspended(|| self.print_line(&printable_lines(text)));
@@ -135,7 +135,7 @@ impl Ui {
         output::write(bytes).map_err(|error| output::failed(&error))
     }
 
-    /// Prints a page of documentation on standard output. Who reads only its beginning may.
+    /// Prints a page of documentation on standard output. A reader may stop early.
     pub fn page(&self, page: &[u8]) -> Result<(), Failure> {
         match output::unwritten(&output::write(page)) {
             Some(unwritten) => Err(unwritten),
@@ -143,7 +143,7 @@ impl Ui {
         }
     }
 
-    /// Tells the user something on standard error, unless `--quiet` was given.
+    /// Prints a note on standard error, unless `--quiet` was given.
     pub fn note(&self, message: &str) {
         if !self.flags.quiet {
             let line = MessageLine { level: Level::Note, message: message.to_owned() };
@@ -151,7 +151,7 @@ impl Ui {
         }
     }
 
-    /// Warns the user on standard error. With `--quiet` that comes at the end, and only if the command does not end well.
+    /// Prints a warning on standard error; with `--quiet`, at the end, and only if the command does not end well.
     pub fn warn(&self, message: &str) {
         self.progress().warn(message);
     }
@@ -165,8 +165,8 @@ impl Ui {
         tell(&report);
     }
 
-    /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other
-    /// failure to write is: the user did not get the report.
+    /// A reader that went away, as in `lifeboat-backup list | head`, is not an error. Any other write error is: the
+    /// user did not get the report.
     fn print_line(&self, text: &str) {
         match output::write(format!("{text}\n").as_bytes()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -183,7 +183,7 @@ impl Ui {
         Some(Failure::refused(said, "see where it goes; what the command did is done"))
     }
 
-    /// Ends what is drawn, and tells what `--quiet` held back of a command that did not end well.
+    /// Ends the progress output, and prints what `--quiet` held back if the command did not end well.
     pub(crate) fn close(&self, is_well: bool) {
         self.end_progress();
         if is_well {

@@ -1,4 +1,4 @@
-//! The flags that say which snapshot is meant where a name alone does not.
+//! The flags that choose a snapshot where a name alone is ambiguous.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,7 +60,7 @@ impl From<Kind> for StreamKind {
     }
 }
 
-/// The flags as they were given, none where there are none.
+/// The flags as they were given; empty if there are none.
 impl fmt::Display for WhichFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.and_then(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
@@ -81,8 +81,8 @@ impl fmt::Display for WhichFlags {
 }
 
 impl WhichFlags {
-    /// Leaves out what is not meant. The paths of folders are sealed: where one is asked for, and only the latest is (`name`), the
-    /// search ends with it.
+    /// Drops the snapshots that the flags exclude. The paths of folders are sealed: if one is given and only the latest
+    /// snapshot is needed (`name`), the search stops at the first match.
     pub async fn narrow(
         &self,
         listing: Listing,
@@ -141,7 +141,7 @@ impl WhichFlags {
     }
 }
 
-/// The one name of a folder, however it is spelt: absolute, without `.`, doubled slashes or one at its end.
+/// The canonical spelling of a folder's path: absolute, without `.`, repeated slashes or a trailing one.
 pub fn one_name(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }

@@ -1,4 +1,4 @@
-//! What a server answers when it does not do what it was asked.
+//! A server's answer to a request that it did not carry out.
 
 use std::error::Error;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The answer of a server that is overloaded or broken, lacks what was asked, or refuses it and says why. It stands in the
-/// chain of sources of the error that a client gives.
+/// The answer of a server that is overloaded or broken, lacks the object, or refuses the request and says why. It is in
+/// the chain of sources of the client's error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// How long the server asks to be left alone.
+    /// How long the server asks clients to wait.
     pub retry_after: Option<Duration>,
-    /// The server's word for what is wrong, such as `SlowDown`.
+    /// The server's error code, such as `SlowDown`.
     pub code: Option<String>,
-    /// What time it is at the server.
+    /// The server's time.
     pub date: Option<Timestamp>,
-    /// The beginning of what it said.
+    /// The start of its error text.
     pub message: String,
 }
 

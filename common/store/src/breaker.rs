@@ -1,14 +1,14 @@
-//! A circuit breaker: a store that fails again and again is left alone for a while, so that whoever goes on with other
-//! work is told at once instead of waiting each time.
+//! A circuit breaker: a store that keeps failing is left alone for a while, so that callers with other work fail at
+//! once instead of waiting each time.
 //!
-//! It counts operations that used up their patience, not attempts: a server that is started anew is waited for.
+//! It counts operations that used up their retry budget, not attempts: a server that is being restarted is waited for.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many operations in a row must fail.
+/// How many operations in a row must fail.
 pub(crate) const THRESHOLD: u32 = 3;
 /// How long the store is left alone the first time; each failed probe doubles it.
 const FIRST_REST: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ pub(crate) struct Breaker(Mutex<State>);
 struct State {
     /// Operations that failed in a row.
     failures: u32,
-    /// What the last of them said.
+    /// The error of the last of them.
     last: String,
     open: Option<Open>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct LeftAlone {
     pub(crate) last: String,
 }
 
-/// The right to try an operation, to be told how it went. Dropped untold, it changes nothing.
+/// Permission to try an operation; its result must be reported here. Dropping it changes nothing.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     breaker: &'a Breaker,
@@ -52,7 +52,7 @@ pub(crate) struct Admission<'a> {
 }
 
 impl Breaker {
-    /// Lets an operation begin, unless the store is left alone. After the rest, one operation is let through as a probe.
+    /// Admits an operation, unless the store is being left alone. After the rest, one operation is admitted as a probe.
     pub(crate) fn admit(&self) -> Result<Admission<'_>, LeftAlone> {
         let mut state = self.lock();
         let (failures, now) = (state.failures, Instant::now());
@@ -83,12 +83,12 @@ impl Admission<'_> {
         self.is_probe
     }
 
-    /// The store answered: it works, whatever it said.
+    /// The store answered, so it works, whatever the answer was.
     pub(crate) fn answered(self) {
         *self.breaker.lock() = State::default();
     }
 
-    /// The operation was given up. Says for how long the store is left alone if it is so from now on.
+    /// The operation failed for good. Returns for how long the store is left alone, if it is from now on.
     pub(crate) fn gave_up(self, said: &str) -> Option<Duration> {
         let mut state = self.breaker.lock();
         let now = Instant::now();
@@ -110,7 +110,7 @@ impl Drop for Admission<'_> {
         if self.is_probe
             && let Some(open) = &mut self.breaker.lock().open
         {
-            // A probe that was called off leaves its place to the next operation.
+            // If a probe is cancelled, the next operation takes its place.
             open.is_probed = false;
         }
     }

@@ -1,4 +1,4 @@
-//! Creating objects: once, whatever happens on the way.
+//! Creates objects exactly once, whatever happens on the way.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -11,25 +11,26 @@ use crate::patience::pause;
 use crate::store::{Store, deadline};
 use crate::{StoreError, name};
 
-/// So often a store may say that an object exists, and then that it does not.
+/// How often a store may report that an object exists, and then that it does not.
 const MOST_CONFLICTS: u32 = 5;
 
-/// Whether [`Store::create`] wrote the object or found it there with the same bytes.
+/// Whether [`Store::create`] wrote the object or found it with the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     /// The object was written now.
     Now,
-    /// The same bytes already stood under that name: another's, or those of a first try whose answer was lost.
+    /// The same bytes were already stored under that name, by another writer or by an earlier attempt whose answer was
+    /// lost.
     Before,
 }
 
-/// What came of a put.
+/// The result of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Put {
     Landed,
-    /// Something stands there, or is on its way.
+    /// An object exists, or is being written.
     Stands,
-    /// The store knows no conditions.
+    /// The store does not support conditions.
     Unknown,
 }
 
@@ -40,10 +41,10 @@ enum Found {
 }
 
 impl Store {
-    /// Writes an object that must not be there yet, or be there with the same bytes.
+    /// Writes an object that must not exist yet, or must exist with the same bytes.
     ///
-    /// What counts is what stands there in the end: a retried request may meet its own first try, and S3 answers 409 to
-    /// a race of which nothing landed.
+    /// The final content decides: a retried request may meet its own first attempt, and S3 answers 409 to a race that
+    /// nobody won.
     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let path = name::path(key)?;
         let exists = || StoreError::AlreadyExists { store: self.name().to_owned(), key: key.to_owned() };
@@ -61,8 +62,8 @@ impl Store {
         Err(self.failed("write", key, Effort::default(), said))
     }
 
-    /// The same, unless less than `leaving` bytes would stay free on the file system of a folder: what is written there last
-    /// must find room.
+    /// The same, unless less than `leaving` bytes would stay free on the file system of a folder: the last objects of a
+    /// run must find room.
     pub async fn create_leaving(&self, key: &str, bytes: Bytes, leaving: u64) -> Result<Created, StoreError> {
         if let Some(folder) = self.folder()
             && !folder.has_room(leaving.saturating_add(bytes.len() as u64))
@@ -72,8 +73,8 @@ impl Store {
         self.create(key, bytes).await
     }
 
-    /// The same for a name that another machine may choose at the same moment. On a store that knows no conditions, what
-    /// is there is read back after the write: a machine that was overwritten in that moment learns of it.
+    /// The same for a name that another machine may choose at the same moment. On a store without conditional writes,
+    /// reads the object back after writing it: a machine that was overwritten in that moment finds out.
     pub async fn create_alone(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let created = self.create(key, bytes.clone()).await?;
         if created == Created::Before || self.is_conditional() {
@@ -91,10 +92,10 @@ impl Store {
         }
     }
 
-    /// Whether the store keeps the promise that a conditional write never replaces an object, tried on one that stands
-    /// there with these bytes. A store that does not is looked at before each write from now on.
+    /// Tests whether the store honours conditional writes, on an existing object with these bytes. If it does not,
+    /// every write checks for an existing object first from now on.
     ///
-    /// The try is harmless: a store that ignores the condition replaces the object by its own bytes.
+    /// The test is harmless: a store that ignores the condition replaces the object by its own bytes.
     pub async fn keeps_conditions(&self, key: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let path = name::path(key)?;
         if self.is_conditional() && self.put_on_condition(key, &path, &bytes).await? != Put::Stands {
@@ -130,7 +131,7 @@ impl Store {
         .await
     }
 
-    /// Every attempt looks first: the one before may have landed.
+    /// Every attempt checks first, because an earlier one may have succeeded.
     async fn put_after_a_look(&self, key: &str, path: &Path, bytes: &Bytes) -> Result<Put, StoreError> {
         self.attempt("write", key, || async move {
             match within(deadline(0), self.backend().head(path)).await {
@@ -145,7 +146,8 @@ impl Store {
         .await
     }
 
-    /// What stands under the name. The size is asked first: an object of another size need not be read.
+    /// Compares the object under this name. The size is requested first, because an object of another size need not be
+    /// read.
     async fn compare(&self, key: &str, bytes: &Bytes) -> Result<Found, StoreError> {
         let size = bytes.len() as u64;
         match self.entry(key).await? {

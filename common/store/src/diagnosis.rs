@@ -1,4 +1,4 @@
-//! What an attempt's failure means: whether to ask again, and what to say in the end.
+//! Classifies an attempt's failure: whether to retry, and which error to return in the end.
 
 use std::error::Error;
 use std::future::Future;
@@ -14,24 +14,24 @@ use crate::{ServerAnswer, StoreError};
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The client gave an error.
+    /// The client's error.
     Client(object_store::Error),
-    /// Nothing came within this time.
+    /// No answer within this time.
     Late(Duration),
-    /// Another number of bytes came than the store had announced.
+    /// The store sent a different number of bytes than it had announced.
     Uneven { announced: u64, came: u64 },
-    /// The answer is clear, and stays the same.
+    /// The answer is definite.
     Settled(StoreError),
 }
 
-/// How trouble is met.
+/// How to handle a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Course {
-    /// Asking again will not help.
+    /// A retry does not help.
     Settled,
-    /// It may pass; the server may have said when.
+    /// It may be transient; the server may have said when to retry.
     Passing(Option<Duration>),
-    /// It may pass, but if not at once, then the store is at fault and not the way to it.
+    /// It may be transient, but if it persists for a few attempts, the store is at fault and not the connection.
     Doubtful,
 }
 
@@ -52,7 +52,7 @@ impl Trouble {
         }
     }
 
-    /// Whether this came from the other end, which therefore can be reached.
+    /// Whether this came from the server, which is therefore reachable.
     pub(crate) fn is_an_answer(&self) -> bool {
         match self {
             Self::Late(_) => false,
@@ -64,7 +64,7 @@ impl Trouble {
     }
 }
 
-/// Waits for a request, but no longer than `deadline`. The wait is by monotonic time, which no clock jump changes.
+/// Waits for a request, at most until `deadline`. It uses monotonic time, which no change of the clock affects.
 pub(crate) async fn within<T>(
     deadline: Duration,
     request: impl Future<Output = object_store::Result<T>>,
@@ -75,10 +75,11 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Whether the store says that it cannot write on a condition: HTTP's 501, a client that is told not to try, or a file
-/// system without hard links.
+/// Whether the store cannot write conditionally: HTTP's 501, a client that was told not to try, or a file system
+/// without hard links.
 pub(crate) fn lacks_conditions(error: &object_store::Error) -> bool {
-    // Linux's EPERM (which `link` gives where a file system has no links; missing rights are EACCES), ENOSYS, EOPNOTSUPP.
+    // Linux's EPERM (which `link` returns on a file system without links; missing rights are EACCES), ENOSYS,
+    // EOPNOTSUPP.
     const NO_LINKS: [i32; 3] = [1, 38, 95];
     let is_local = find::<HttpError>(error).is_none();
     let system = find::<io::Error>(error).and_then(io::Error::raw_os_error);

@@ -1,4 +1,4 @@
-//! What can go wrong with a store, by what the caller does next.
+//! A store's errors, by what the caller should do next.
 
 use std::error::Error;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::{Obstacle, Refusal, Unreached};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a store could not do what it was asked.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The location is not one that can be opened.
+    /// The location cannot be opened.
     #[error("`{location}` is not a repository location ({reason})")]
     BadLocation {
         /// The location as it was given.
@@ -23,7 +23,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No object can have this name.
+    /// The name is not valid for an object.
     #[error("`{key}` cannot be the name of an object ({reason})")]
     BadName {
         /// The name.
@@ -31,8 +31,8 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store has no object of that name.
-    #[error("there is no object `{key}` in {store}")]
+    /// The object does not exist.
+    #[error("{store} has no object `{key}`")]
     NotFound {
         /// The store's location.
         store: String,
@@ -51,7 +51,7 @@ pub enum StoreError {
         /// What is there.
         obstacle: Obstacle,
     },
-    /// An object of that name stands there already, with other bytes.
+    /// An object of that name exists already, with other bytes.
     #[error("an object `{key}` with other content already stands in {store}")]
     AlreadyExists {
         /// The store's location.
@@ -59,7 +59,7 @@ pub enum StoreError {
         /// The object's name.
         key: String,
     },
-    /// An object is larger than anything that can stand under its name.
+    /// An object is larger than anything that may have its name.
     #[error("the object `{key}` in {store} has {found} bytes, where at most {cap} can be right")]
     TooLarge {
         /// The store's location.
@@ -71,7 +71,7 @@ pub enum StoreError {
         /// The ceiling in bytes.
         cap: u64,
     },
-    /// An object ends before the range that was asked for does.
+    /// An object ends before the requested range does.
     #[error("the object `{key}` in {store} has {size} bytes, too few for the bytes {range:?}")]
     OutOfRange {
         /// The store's location.
@@ -88,32 +88,32 @@ pub enum StoreError {
     NoCredentials {
         /// The store's location.
         store: String,
-        /// Which settings would give them.
+        /// The settings that would provide them.
         wanted: &'static str,
-        /// What the store's client said, if anything.
+        /// The error of the store's client, if any.
         #[source]
         source: Option<Source>,
     },
-    /// The server refuses the request, and it is clear what is wrong with the settings.
+    /// The server refuses the request, and the answer shows what is wrong with the settings.
     #[error("{store} {refusal} ({code})")]
     Refused {
         /// The store's location.
         store: String,
         /// What is wrong.
         refusal: Refusal,
-        /// The server's word for it.
+        /// The server's error code.
         code: String,
     },
-    /// No connection to the server comes about.
+    /// The connection to the server fails.
     #[error("{store} cannot be reached{}: {reason}{effort}", at(endpoint.as_deref()))]
     Unreachable {
         /// The store's location.
         store: String,
-        /// The URL of the server, where one was named.
+        /// The URL of the server, if one was given.
         endpoint: Option<String>,
         /// Why.
         reason: Unreached,
-        /// How hard it was tried.
+        /// How many attempts were made.
         effort: Effort,
     },
     /// The store refuses the access, or the system does.
@@ -123,17 +123,17 @@ pub enum StoreError {
         store: String,
         /// The object's name.
         key: String,
-        /// What the store said.
+        /// The store's error.
         source: Source,
     },
-    /// The store has no room left.
+    /// The store is full.
     #[error("{store} is full; `{key}` was not written")]
     Full {
         /// The store's location.
         store: String,
         /// The object's name.
         key: String,
-        /// What the system said.
+        /// The system's error.
         source: Source,
     },
     /// The store did not answer in time.
@@ -141,30 +141,30 @@ pub enum StoreError {
     Deadline {
         /// The store's location.
         store: String,
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
         /// The object's name.
         key: String,
-        /// How long was waited, the last time.
+        /// The deadline of the last attempt.
         deadline: Duration,
-        /// How hard it was tried.
+        /// How many attempts were made.
         effort: Effort,
     },
-    /// The store cannot be reached or does not work.
+    /// The store cannot be reached, or is broken.
     #[error("{store} failed to {operation} `{key}`{effort}")]
     Failed {
         /// The store's location.
         store: String,
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
         /// The object's name.
         key: String,
-        /// How hard it was tried.
+        /// How many attempts were made.
         effort: Effort,
-        /// What the client said.
+        /// The client's error.
         source: Source,
     },
-    /// The store failed so often in a row that it is left alone for a while.
+    /// The store failed so often in a row that it is being left alone for a while.
     #[error(
         "{store} is left alone since {} ago, after {failures} operations in a row failed, and is tried again in {}",
         Rounded(*opened), Rounded(*retry)
@@ -174,16 +174,16 @@ pub enum StoreError {
         store: String,
         /// How many operations failed in a row.
         failures: u32,
-        /// How long ago it was given up.
+        /// How long ago that began.
         opened: Duration,
         /// When the next operation may try it.
         retry: Duration,
-        /// What the last failure said.
+        /// The last failure.
         source: Source,
     },
 }
 
-/// How hard an operation was tried before it was given up.
+/// The attempts at an operation before it failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effort {
     /// How often it was tried.
@@ -266,7 +266,7 @@ impl Fault for StoreError {
     }
 }
 
-/// Where the server is, as a part of a sentence.
+/// The server's address, as a part of a sentence.
 fn at(endpoint: Option<&str>) -> String {
     endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
 }
@@ -278,7 +278,7 @@ pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error shows the source of what it wraps, not what it wraps.
+        // An I/O error's source is the source of the error that it wraps, not that error itself.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped as &(dyn Error + 'static)));
     }

@@ -1,9 +1,9 @@
 //! Stores in a local folder.
 //!
-//! The folder of the repository is opened once, through whatever links its owner gave; everything below is reached from
-//! that handle and through no link, and what is done to an object is done from the handle of the folder that it lies in.
-//! So what is listed is what is read and deleted, whatever others who may write there exchange in between. An object is
-//! a regular file: nothing else is opened to be read, nor waited for.
+//! The repository's folder is opened once, following any links that its owner used. Everything below is reached from
+//! that handle without following links, and operations on an object use the handle of the folder that contains it. So
+//! what is listed is what is read and deleted, no matter what others who may write there exchange in between. An object
+//! is a regular file: nothing else is opened for reading, or waited for.
 
 mod client;
 mod objects;
@@ -34,19 +34,19 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Whether its file system has room for so many bytes, as far as that can be told.
+    /// Whether its file system has room for that many bytes, as far as this can be determined.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.free_bytes().is_none_or(|free| free >= bytes)
     }
 
-    /// How many bytes are free on its file system, where that can be told.
+    /// How many bytes are free on its file system, if this can be determined.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         let found = rustix::fs::fstatvfs(&*self.root).ok()?;
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 
-/// Why something could not be done in a folder.
+/// Why an operation in a folder failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Wrong {
     #[error("nothing stands there")]
@@ -55,7 +55,7 @@ pub(crate) enum Wrong {
     Exists,
     #[error(transparent)]
     InTheWay(#[from] InTheWay),
-    /// The system refuses or fails.
+    /// The system call failed.
     #[error("cannot {doing} `{place}`")]
     System { doing: &'static str, place: String, source: io::Error },
 }
@@ -70,12 +70,12 @@ impl Wrong {
         }
     }
 
-    /// There is not as much room as is wanted.
+    /// The error for a lack of space.
     pub(crate) fn full(place: &str) -> Self {
         Self::System { doing: "write", place: place.to_owned(), source: io::ErrorKind::StorageFull.into() }
     }
 
-    /// A folder that is missing while an object is written is a failure, and not a missing object.
+    /// If a folder is missing while an object is being written, that is a failure and not a missing object.
     fn in_making(self) -> Self {
         match self {
             Self::Missing => {
@@ -91,7 +91,7 @@ impl Wrong {
         matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// The same as an error of a client of object storage.
+    /// The same as an error of an object storage client.
     pub(crate) fn told(self, key: &str) -> object_store::Error {
         use object_store::Error as E;
         let path = key.to_owned();
@@ -104,7 +104,7 @@ impl Wrong {
     }
 }
 
-/// Opens a folder, made first if `create` says so.
+/// Opens a folder, creating it first if `create` is set.
 pub(crate) fn open(path: &Path, name: &str, create: bool) -> Result<Store, StoreError> {
     let bad = |reason: String| StoreError::BadLocation { location: name.to_owned(), reason };
     if create {
@@ -116,13 +116,14 @@ pub(crate) fn open(path: &Path, name: &str, create: bool) -> Result<Store, Store
             let folder = Folder { root: Arc::new(root) };
             Ok(Store::new(Arc::new(folder.clone()), name.to_owned(), Some(folder), Site::default()))
         }
-        Err(Errno::NOENT) => Err(bad("there is no such folder".to_owned())),
+        Err(Errno::NOENT) => Err(bad("the folder does not exist".to_owned())),
         Err(Errno::NOTDIR) => Err(bad("it is not a folder".to_owned())),
         Err(error) => Err(bad(format!("the folder cannot be opened: {}", io::Error::from(error)))),
     }
 }
 
-/// Makes a folder and those above it, this user's alone, each flushed to the disk: else a power cut could take the whole repository.
+/// Creates a folder and its parents, for this user alone, and flushes each to disk: otherwise a power cut could take
+/// the whole repository.
 fn make(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -131,7 +132,7 @@ fn make(folder: &Path) -> io::Result<()> {
     if let Some(above) = above {
         make(above)?;
     }
-    // Who runs other programs on this machine has no business with the sealed keys.
+    // Other users of this machine have no business with the sealed keys.
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -139,7 +140,7 @@ fn make(folder: &Path) -> io::Result<()> {
     File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Does what waits for a disk where it keeps nobody waiting.
+/// Runs blocking file system calls on a thread that may block.
 pub(crate) async fn unblocked<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Wrong> + Send + 'static,
 ) -> Result<T, Wrong> {

@@ -1,22 +1,22 @@
 //! Object storage: a folder, S3, GCS, Azure, or memory, behind one small set of promises.
 //!
-//! - Objects are immutable. [`Store::create`] never overwrites: where an object of that name already stands, it succeeds
-//!   only if the bytes are the same ones, so a retried request whose first answer was lost is no error. Of several who
-//!   create one name at the same time, exactly one is told [`Created::Now`].
-//! - Names are plain ASCII: letters, digits, `-`, `_`, `.`, in at most 16 parts between `/`. What is listed has such a
-//!   name, and is what is read and deleted by it.
-//! - [`Store::read`] has a ceiling, [`Store::read_range`] gives exactly the bytes of its range, [`Store::list`] is
-//!   complete and sorted, [`Store::delete`] of what is not there succeeds, and times are the storage's.
-//! - One odd thing among the objects (a link, a pipe, a folder that this user may not open, a name that no object can
-//!   have) is passed over by listings, which say so ([`Store::listing`]), and is an error of its own where it stands in
-//!   the place of an object ([`StoreError::NotAnObject`]). In a folder no link below the root is followed by anything.
-//! - What was created stands after a crash of this host: a folder's files and folders are flushed to the disk. A delete
-//!   may be undone by one.
+//! * Objects are immutable. [`Store::create`] never overwrites: if an object of that name exists, it succeeds only if
+//!   the bytes are the same, so a retried request whose first answer was lost is not an error. If several callers
+//!   create one name at the same time, exactly one gets [`Created::Now`].
+//! * Names are plain ASCII: letters, digits, `-`, `_`, `.`, in at most 16 parts between `/`. Every listed object has
+//!   such a name, and can be read and deleted by it.
+//! * [`Store::read`] has a ceiling, [`Store::read_range`] returns exactly the bytes of its range, [`Store::list`] is
+//!   complete and sorted, [`Store::delete`] of a missing object succeeds, and times are the storage's.
+//! * An odd thing among the objects (a link, a pipe, a folder that this user may not open, an invalid name) is skipped
+//!   and reported by listings ([`Store::listing`]), and is an error of its own if it is in the place of an object
+//!   ([`StoreError::NotAnObject`]). In a folder, no operation follows a link below the root.
+//! * Objects survive a crash of this host once they are created: a folder's files and folders are flushed to disk. A
+//!   crash may undo a delete.
 //!
-//! Every attempt at an operation has a deadline that grows with its size, by a clock that nothing sets; trouble that may
-//! pass is met by trying again within one budget for the whole operation, and a store that fails again and again is
-//! left alone for a while ([`StoreError::Suspended`]). Credentials that can put, get and list below the prefix suffice
-//! for everything but `delete`. This crate knows no packs and no keys.
+//! Every attempt at an operation has a deadline that grows with its size, by a monotonic clock. Transient failures are
+//! retried within one budget for the whole operation, and a store that keeps failing is left alone for a while
+//! ([`StoreError::Suspended`]). Credentials that can put, get and list below the prefix are enough for everything but
+//! `delete`. This crate knows no packs and no keys.
 
 mod answer;
 mod breaker;

@@ -1,4 +1,4 @@
-//! Listings: what is there, and what they had to pass over.
+//! Listings: the objects, and what was passed over.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,33 +13,33 @@ use crate::obstacle::InTheWay;
 use crate::store::BASE_DEADLINE;
 use crate::{Entry, Obstacle, Store, StoreError, name};
 
-/// No listing is longer; one that is would fill the memory, or never end.
+/// The longest listing: a longer one would fill the memory, or never end.
 const MOST_ENTRIES: usize = 10_000_000;
 
-/// So many places are named in warnings, for as long as a store is open.
+/// How many places warnings name while a store is open.
 const MOST_WARNINGS: usize = 20;
 
-/// The objects below a prefix, and what else was met there.
+/// The objects below a prefix, and what else was found there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     /// The objects, sorted by name.
     pub entries: Vec<Entry>,
-    /// What is no object, and folders that could not be looked into; sorted by place.
+    /// Things that are not objects, and folders that could not be read; sorted by place.
     pub passed_over: Vec<PassedOver>,
 }
 
 /// Something that a listing passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver {
-    /// Where it is. What no name of an object can have is shown escaped.
+    /// Its place, escaped where it is not valid in an object's name.
     pub place: String,
     /// Why it was passed over.
     pub obstacle: Obstacle,
 }
 
 impl Listing {
-    /// A place in, at or above `folder` that may hide objects below it: where there is one, an object that is not listed
-    /// may exist all the same.
+    /// A place in, at or above `folder` that may hide objects below it: if there is one, an object that is not listed
+    /// may still exist.
     pub fn gap_in(&self, folder: &str) -> Option<&PassedOver> {
         self.passed_over.iter().find(|passed| passed.may_hide_below(folder))
     }
@@ -68,7 +68,7 @@ fn is_within(place: &str, folder: &str) -> bool {
         || place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A name that anybody may have chosen, on one line.
+/// A name that anybody may have chosen, made safe to print on one line.
 fn shown(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for c in name.chars() {
@@ -79,16 +79,16 @@ fn shown(name: &str) -> String {
 
 impl Store {
     /// All objects below `prefix` (a whole number of path parts), sorted by name: those that can be read, deleted and
-    /// created by the names that they are listed under. What is passed over is told in warnings, of which there are not
-    /// many however much it is; see [`Store::listing`].
+    /// created by the names under which they are listed. Warns about what is passed over, with a limited number of
+    /// warnings; see [`Store::listing`].
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let listing = self.listing(prefix).await?;
         self.warnings().of(self.name(), &listing.passed_over);
         Ok(listing.entries)
     }
 
-    /// The same, with what was passed over. One odd thing costs nobody the rest of the listing; who concludes from it
-    /// that an object does not exist asks [`Listing::gap_in`] first.
+    /// The same, together with what was passed over. One odd thing does not prevent the rest of the listing. Before
+    /// concluding from it that an object does not exist, ask [`Listing::gap_in`].
     pub async fn listing(&self, prefix: &str) -> Result<Listing, StoreError> {
         let path = if prefix.is_empty() { None } else { Some(name::path(prefix)?) };
         let mut listing = match self.folder() {
@@ -96,7 +96,7 @@ impl Store {
             None => self.list_bucket(path.as_ref(), prefix).await?,
         };
         listing.entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        // Where objects come and go, a page can begin before the last one ended.
+        // While objects come and go, a page can start before the previous one ended.
         listing.entries.dedup_by(|later, earlier| later.key == earlier.key);
         listing.passed_over.sort_unstable_by(|a, b| a.place.cmp(&b.place));
         listing.passed_over.dedup();
@@ -115,7 +115,7 @@ impl Store {
         self.attempt("list", prefix, || async move {
             let mut pages = self.backend().list(path);
             let mut listing = Listing::default();
-            // How long a listing is is not known beforehand: each page gets its own time.
+            // The length of a listing is not known in advance, so each page has a deadline of its own.
             while let Some(meta) = within(BASE_DEADLINE, pages.try_next()).await? {
                 if path.is_some_and(|path| !is_below(&meta.location, path)) {
                     return Err(refused(format!("it lists `{}`, which does not lie there", meta.location)));
@@ -138,7 +138,7 @@ fn is_below(location: &Path, prefix: &Path) -> bool {
     location.prefix_match(prefix).is_some_and(|mut rest| rest.next().is_some())
 }
 
-/// The places that were warned of.
+/// The places about which a warning was given.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(Mutex<HashSet<String>>);
 
@@ -199,7 +199,7 @@ mod tests {
         warnings.of("store", &many[..3]);
         assert_eq!(warnings.0.lock().unwrap().len(), 3);
         warnings.of("store", &many);
-        // One more says that there are more.
+        // The last warning says that there are more.
         assert_eq!(warnings.0.lock().unwrap().len(), MOST_WARNINGS + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a repository lies, as the user writes it.
+//! Locations of repositories, as the user writes them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::StoreError;
 pub enum Location {
     /// A folder on this machine.
     Folder(PathBuf),
-    /// A bucket or container in object storage, with the prefix below which the repository lies.
+    /// A bucket or container in object storage, with the repository's prefix.
     Bucket {
-        /// Which kind of storage.
+        /// The kind of storage.
         provider: Provider,
         /// The bucket's, or container's, name.
         bucket: String,
@@ -27,7 +27,7 @@ pub enum Location {
 /// The kinds of object storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
-    /// Amazon S3 and what speaks its protocol.
+    /// Amazon S3, and compatible storage.
     S3,
     /// Google Cloud Storage.
     Gcs,
@@ -46,14 +46,14 @@ impl Provider {
 }
 
 impl Location {
-    /// Reads a location: a path, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`.
+    /// Parses a location: a path, `file://PATH`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let bad =
             |reason: &str| StoreError::BadLocation { location: text.to_owned(), reason: reason.to_owned() };
         let Some((scheme, _)) = text.split_once("://") else {
             return match text.split('/').next().unwrap_or_default().split_once(':') {
                 _ if text.is_empty() => Err(bad("it is empty")),
-                // Other tools write so what lies elsewhere; a folder of that name is not what is meant.
+                // Other tools use this form for remote locations, so a folder of that name is not what is meant.
                 Some((before, _)) => Err(bad(&format!(
                     "before its first slash stands a colon: object storage is written `s3://bucket/prefix` (gs, az), and a \
                      folder `./{before}:…`"
@@ -98,12 +98,13 @@ impl Location {
     }
 }
 
-/// A folder whose name is not plain text, as text that names it all the same: `file://…` (RFC 8089).
+/// A folder whose name is not plain text, in the form `file://…` (RFC 8089).
 fn address(path: &Path) -> Option<Url> {
     Url::from_file_path(std::path::absolute(path).ok()?).ok()
 }
 
-/// Text that [`Location::parse`] reads as the same location, but for a relative folder, which depends on where one stands.
+/// Text that [`Location::parse`] parses as the same location, except that a relative folder depends on the working
+/// directory.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

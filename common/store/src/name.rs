@@ -1,24 +1,24 @@
-//! The names of objects: only what is the same everywhere. File systems and providers differ in case, normal forms and
-//! escapes of anything but plain ASCII.
+//! The names of objects, restricted to what is the same everywhere: file systems and providers differ in case,
+//! normalisation and escapes of anything but plain ASCII.
 
 use object_store::path::Path;
 
 use crate::StoreError;
 
-/// The longest name that every storage takes.
+/// The longest name that every storage supports.
 const LONGEST: usize = 1024;
 
-/// The most parts of a name, more than twice as many as any object has: so deep folders are looked for.
+/// The most parts of a name, more than twice as many as any object has; folders are searched to this depth.
 const MOST_PARTS: usize = 16;
 
-/// The name as a backend takes it.
+/// The name in the form that backends take.
 pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
     let bad = |reason: &str| StoreError::BadName { key: key.to_owned(), reason: reason.to_owned() };
     check(key).map_err(bad)?;
     Path::parse(key).map_err(|error| bad(&error.to_string()))
 }
 
-/// The one rule of names: what is created, read and deleted keeps it, and what is listed.
+/// The rule for names that are created, read, deleted and listed.
 pub(crate) fn check(key: &str) -> Result<(), &'static str> {
     if key.len() > LONGEST {
         return Err("it is longer than 1024 bytes");

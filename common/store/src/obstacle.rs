@@ -1,14 +1,14 @@
-//! What can stand in a store where only objects, and folders of objects, belong.
+//! Things that may be found in a store where only objects, and folders of objects, belong.
 
 use std::fmt;
 
-/// Why something in a store is no object, and no folder with objects.
+/// Why something in a store is neither an object nor a folder of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// No object can have its name.
+    /// Its name is not valid for an object.
     Name,
-    /// A symbolic link: none below the root of a folder store is followed.
+    /// A symbolic link: a folder store follows none below its root.
     Link,
     /// A named pipe.
     Pipe,
@@ -16,20 +16,20 @@ pub enum Obstacle {
     Socket,
     /// A device.
     Device,
-    /// A file where the name of an object has a folder.
+    /// A file in place of a folder in an object's name.
     File,
-    /// A folder where the object itself should be.
+    /// A folder in place of the object itself.
     Folder,
     /// This user may not open it.
     Denied,
-    /// The file system has no names so long.
+    /// The file system does not support such long names.
     TooLong,
-    /// Another program holds it in a way that nobody else can open it now.
+    /// Another program holds it so that nobody else can open it now.
     Held,
 }
 
 impl Obstacle {
-    /// Whether there may be objects in or behind it that this host does not see, and another one may.
+    /// Whether it may hide objects that this host does not see but another one may.
     pub fn may_hide_objects(self) -> bool {
         match self {
             Self::Link | Self::Denied | Self::TooLong | Self::Held => true,
@@ -53,7 +53,7 @@ impl Obstacle {
     }
 }
 
-/// The end of a sentence that begins with its place.
+/// The end of a sentence that starts with the place.
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -21,31 +21,31 @@ use crate::location::{Provider, is_loopback};
 use crate::site::{ServerClock, Site};
 use crate::{Location, Store, StoreError, folder};
 
-/// The cloud settings that stores know: names such as `AWS_ACCESS_KEY_ID` and their values.
+/// The cloud settings that stores understand: names such as `AWS_ACCESS_KEY_ID` and their values.
 ///
-/// Besides what `object_store` reads: `STORAGE_EMULATOR_HOST` for Google's, `AZURE_STORAGE_CONNECTION_STRING`,
+/// In addition to what `object_store` reads: `STORAGE_EMULATOR_HOST` for Google's, `AZURE_STORAGE_CONNECTION_STRING`,
 /// `AZURE_STORAGE_ACCOUNT` and `AZURE_STORAGE_KEY` for Azure's.
 pub type Settings = HashMap<String, String>;
 
-/// Whether an environment variable of this name may be one of them.
+/// Whether an environment variable with this name may be one of them.
 pub fn is_setting(name: &str) -> bool {
     name == "STORAGE_EMULATOR_HOST"
         || ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenOptions {
     /// Allow plain HTTP to endpoints that are not on this machine.
     pub allow_http: bool,
-    /// Make the folder if it is missing. Buckets are never made.
+    /// Create the folder if it is missing. Buckets are never created.
     pub create_folder: bool,
 }
 
-/// How long to look for credentials that a cloud's metadata service may hold before saying that there are none.
+/// How long to look for credentials in a cloud's metadata service before reporting that there are none.
 const CREDENTIAL_DEADLINE: Duration = Duration::from_secs(6);
 
-/// A client that cannot connect within this time will not.
+/// A client that cannot connect within this time never will.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Store {
@@ -80,7 +80,7 @@ impl Store {
     }
 }
 
-/// A client, and what is known of where it leads.
+/// A client, and what is known about its server.
 type Opened = (Arc<dyn ObjectStore>, Site);
 
 /// A bucket that is being opened.
@@ -102,8 +102,8 @@ impl<'a> Opening<'a> {
         self.setting(names).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     }
 
-    /// What is to be known of the storage: its server, and the variables that lead there. Credentials do not belong into an
-    /// address, and one that holds some is not shown.
+    /// What is known about the storage: its server, and the variables that select it. An address should not contain
+    /// credentials; one that does is not shown.
     fn site(
         &self,
         endpoint: Option<(&'static str, &str)>,
@@ -121,8 +121,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// The settings that the builder of a client knows. What concerns the connection is not among them: it would
-    /// get round the rule on plain HTTP.
+    /// The settings that the client's builder knows, except those about the connection, which would bypass the rule on
+    /// plain HTTP.
     fn known<K: FromStr>(&self) -> impl Iterator<Item = (K, &'a str)> {
         self.settings.iter().filter_map(|(name, value)| {
             let key = name.to_ascii_lowercase().parse().ok()?;
@@ -130,7 +130,7 @@ impl<'a> Opening<'a> {
         })
     }
 
-    /// How a client connects. Plain HTTP is for this machine only, unless the caller asks for more.
+    /// How a client connects. Plain HTTP is for this machine only, unless the caller allows more.
     fn client(&self, endpoint: Option<&str>) -> Result<ClientOptions, StoreError> {
         let plain = match endpoint {
             Some(endpoint) => {
@@ -145,7 +145,7 @@ impl<'a> Opening<'a> {
             }
             None => false,
         };
-        // The whole-request deadline stands in `Store`, where it grows with the size of the request.
+        // `Store` sets the deadline for the whole request, which grows with its size.
         Ok(ClientOptions::new()
             .with_allow_http(plain)
             .with_timeout_disabled()
@@ -161,8 +161,8 @@ impl<'a> Opening<'a> {
         StoreError::NoCredentials { store: self.name.to_owned(), wanted, source }
     }
 
-    /// Finds out now, and not after minutes in the middle of the work, that there are no credentials. A metadata service
-    /// may stumble once.
+    /// Finds out now whether credentials exist, and not after minutes in the middle of the work. A metadata service may
+    /// fail once.
     async fn credentials<T, F>(
         &self,
         wanted: &'static str,
@@ -185,7 +185,7 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// The client tries once: `Store` tries again, as it knows what for.
+/// The client tries once; `Store` does the retries, because it knows what the request is for.
 fn once() -> RetryConfig {
     RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: Duration::ZERO }
 }

@@ -1,4 +1,4 @@
-//! How long an operation is tried: one budget for all of its attempts, with growing pauses between them.
+//! How long an operation is retried: one budget for all of its attempts, with growing pauses between them.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use tokio::time::Instant;
 use crate::diagnosis::Course;
 use crate::error::Effort;
 
-/// No attempt begins later than this after the first failure: long enough for a server to be started anew.
+/// No attempt starts later than this after the first failure: long enough for a server to be restarted.
 const BUDGET: Duration = Duration::from_mins(2);
-/// The same as long as the store never answered at all: more likely its address is wrong.
+/// The same while the store has never answered: its address is probably wrong.
 const FIRST_CONTACT_BUDGET: Duration = Duration::from_secs(10);
-/// And so many attempts.
+/// The number of attempts in that case.
 const FIRST_CONTACT_ATTEMPTS: u32 = 3;
-/// So many attempts at what the store itself seems to do wrong.
+/// The number of attempts if the store itself seems to be at fault.
 const DOUBTFUL_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What is left of the patience for one operation.
+/// What is left of one operation's retry budget.
 #[derive(Debug)]
 pub(crate) struct Patience {
     started: Instant,
     first_failure: Option<Instant>,
     attempts: u32,
-    /// A probe of a store that is left alone gets one attempt.
+    /// A probe of a store that is being left alone gets one attempt.
     is_probe: bool,
 }
 
@@ -34,7 +34,7 @@ impl Patience {
         Self { started: Instant::now(), first_failure: None, attempts: 0, is_probe }
     }
 
-    /// Counts a failed attempt. Gives the pause before the next one, or nothing if the patience is at its end.
+    /// Counts a failed attempt. Returns the pause before the next one, or `None` if the budget is used up.
     pub(crate) fn after(&mut self, course: Course, has_answered: bool) -> Option<Duration> {
         self.attempts += 1;
         let since_failure = self.first_failure.get_or_insert_with(Instant::now).elapsed();
@@ -58,8 +58,8 @@ impl Patience {
     }
 }
 
-/// The pause after so many attempts: it doubles each time, and up to half of it is left to chance, so that hosts that
-/// failed together do not come back together.
+/// The pause after that many attempts. It doubles each time, and up to half of it is random, so that hosts that failed
+/// together do not return together.
 pub(crate) fn pause(attempts: u32) -> Duration {
     let whole = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     let entropy: &dyn Entropy = &OsEntropy;
@@ -71,7 +71,7 @@ pub(crate) fn pause(attempts: u32) -> Duration {
 mod tests {
     use super::*;
 
-    /// Fails until the patience ends; the number of attempts and the time that they took.
+    /// Fails until the budget is used up; returns the number of attempts and the time that they took.
     async fn exhaust(course: Course, has_answered: bool) -> Effort {
         let mut patience = Patience::new(false);
         while let Some(pause) = patience.after(course, has_answered) {

@@ -1,4 +1,4 @@
-//! Why a server refuses a request, where its answer tells: what is wrong with the settings that somebody gave.
+//! Why a server refuses a request, if its answer shows what is wrong with the user's settings.
 
 use std::fmt;
 
@@ -14,22 +14,22 @@ pub enum Refusal {
     UnknownKey,
     /// The secret is not that of the access key.
     WrongSecret,
-    /// The credentials were for a time that is over.
+    /// The credentials have expired.
     Expired,
-    /// The session token is not one that the storage gave for this key.
+    /// The session token does not belong to this key.
     BadToken,
-    /// The clocks differ by too much. The storage's clock, where it told.
+    /// The clocks differ by too much. Contains the storage's time, if it gave one.
     Skewed(Option<Timestamp>),
-    /// There is no such bucket or container.
+    /// The bucket or container does not exist.
     NoBucket,
     /// The bucket is in another region than the one that was named.
     OtherRegion,
-    /// The credentials are none that the storage takes.
+    /// The storage does not accept the credentials.
     BadCredentials,
 }
 
 impl Refusal {
-    /// What an answer says, if it says one of these. That a right is missing is none of them.
+    /// The refusal in an answer, if it is one of these. A missing right is not.
     pub(crate) fn of(answer: &ServerAnswer) -> Option<Self> {
         Some(match answer.code.as_deref()? {
             "InvalidAccessKeyId" | "InvalidAccessKey" => Self::UnknownKey,
@@ -49,7 +49,7 @@ impl Refusal {
         })
     }
 
-    /// What to do about it. `is_s3` says whose settings are meant.
+    /// What to do about it. `is_s3` says whose settings are concerned.
     pub(crate) fn advice(self, is_s3: bool) -> String {
         let s3 = match self {
             Self::UnknownKey => {
@@ -87,7 +87,7 @@ impl Refusal {
     }
 }
 
-/// The end of a sentence that begins with the store.
+/// The end of a sentence that starts with the store.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -113,20 +113,20 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreached {
-    /// The name of its host is not known.
+    /// The name of its host is unknown.
     NoHost,
     /// The host refuses the connection.
     Refused,
-    /// No connection came about in time.
+    /// The connection timed out.
     Late,
-    /// The server cannot show that it is the one that is meant.
+    /// The server cannot prove its identity.
     Certificate(String),
-    /// What the system said, in its own words.
+    /// The system's own error text.
     Other(String),
 }
 
 impl Unreached {
-    /// Reads it off what the client said, the outermost words first.
+    /// Derives it from the client's error texts, the outermost first.
     pub(crate) fn of(chain: &[String], is_refused: bool, is_late: bool) -> Self {
         let says = |words: &[&str]| {
             chain.iter().find(|said| words.iter().any(|word| said.to_lowercase().contains(word)))
@@ -167,7 +167,7 @@ impl Unreached {
     }
 }
 
-/// The end of a sentence that begins with the address.
+/// The end of a sentence that starts with the address.
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

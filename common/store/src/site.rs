@@ -1,36 +1,36 @@
-//! What is known of where a store lies besides its location: the settings that are no secret, and what time it is there.
+//! What is known about a store besides its location: the settings that are not secret, and the server's time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Settings that lead to a storage, by the names of their variables.
+/// Settings that select a storage, by the names of their variables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
-    /// The URL of the server, where one is named.
+    /// The URL of the server, if one is given.
     pub(crate) endpoint: Option<String>,
     /// Variables and their values, none of them secret.
     pub(crate) settings: Vec<(&'static str, String)>,
-    /// The variables that hold credentials, as people set them.
+    /// The variables that usually hold credentials.
     pub(crate) credentials: &'static [&'static str],
     /// The server's clock.
     pub(crate) clock: ServerClock,
 }
 
-/// The clock of a server, as its answers tell. Clones are of the same one.
+/// The clock of a server, from its answers. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerClock(Arc<Mutex<Option<(Timestamp, Instant)>>>);
 
 impl ServerClock {
-    /// Takes the value of a `Date` header.
+    /// Sets it from the value of a `Date` header.
     pub(crate) fn hear(&self, date: &str) -> Option<Timestamp> {
         let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
         Some(date)
     }
 
-    /// What time it is there now: the last that was heard, and what has passed since.
+    /// The present time there: the last value that was received, plus the time since then.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         let (date, heard) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = SignedDuration::try_from(heard.elapsed()).ok()?;

@@ -1,4 +1,4 @@
-//! An open store: reading, listing, deleting, and how every operation is tried.
+//! An open store: reading, listing, deleting, and how every operation is retried.
 
 use std::fmt;
 use std::future::Future;
@@ -25,19 +25,19 @@ use crate::refusal::{Refusal, Unreached};
 use crate::site::Site;
 use crate::{ServerAnswer, StoreError, name};
 
-/// The slowest link that a request may take its time on, in bytes a second.
+/// The slowest link for which deadlines allow enough time, in bytes per second.
 const SLOWEST_LINK: u64 = 64 * 1024;
 
-/// What every attempt is given whatever its size.
+/// The part of every deadline that does not depend on size.
 pub(crate) const BASE_DEADLINE: Duration = Duration::from_secs(45);
 
-/// A body of which nothing more comes for so long is not waited for.
+/// A body is given up if nothing arrives for this long.
 const STALL_DEADLINE: Duration = Duration::from_mins(1);
 
-/// A buffer is never made larger than this on the word of the store alone.
+/// The largest buffer that is allocated on the store's word alone.
 const TRUSTED_CAPACITY: u64 = 16 << 20;
 
-/// An open store. Cheap to clone; clones share one client, and what is known of the store.
+/// An open store. Cheap to clone; clones share one client, and what is known about the store.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ struct Shared {
     warnings: Warnings,
     /// Whether the store ever answered.
     has_answered: AtomicBool,
-    /// Whether it writes on the condition that nothing stands there.
+    /// Whether it honours conditional creates.
     is_conditional: AtomicBool,
 }
 
@@ -68,7 +68,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Times are kept to the microsecond, which every storage tells, and within what a timestamp can say: some file
+    /// Times are kept to the microsecond, which every storage provides, and within the range of a timestamp: some file
     /// systems keep any time that a file's owner sets.
     pub(crate) fn new(key: String, size: u64, modified_micros: i64) -> Self {
         let (first, last) = (Timestamp::MIN, Timestamp::MAX);
@@ -84,7 +84,7 @@ impl From<ObjectMeta> for Entry {
 }
 
 impl Store {
-    /// A store over any backend; `name` is how errors call it.
+    /// A store over any backend; `name` is its name in errors.
     pub fn over(backend: Arc<dyn ObjectStore>, name: String) -> Self {
         Self::new(backend, name, None, Site::default())
     }
@@ -108,32 +108,32 @@ impl Store {
         Self { shared: Arc::new(shared) }
     }
 
-    /// How errors call this store.
+    /// The store's name in errors.
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
-    /// Settings that lead to the storage besides its location, as variables and their values; no secret is among them.
+    /// Settings that select the storage besides its location, as variables and their values. None is secret.
     pub fn settings(&self) -> &[(&'static str, String)] {
         &self.shared.site.settings
     }
 
-    /// The variables that hold credentials for the storage, as people set them; none for a folder.
+    /// The variables that usually hold credentials for the storage; empty for a folder.
     pub fn credential_variables(&self) -> &'static [&'static str] {
         self.shared.site.credentials
     }
 
-    /// What time it is at the storage, where its answers tell.
+    /// The storage's present time, if its answers contain it.
     pub fn server_time(&self) -> Option<Timestamp> {
         self.shared.site.clock.now()
     }
 
-    /// How many bytes are free where it lies, if that is a folder and can be told.
+    /// How many bytes are free, if the store is a folder and this can be determined.
     pub fn free_bytes(&self) -> Option<u64> {
         self.folder()?.free_bytes()
     }
 
-    /// Reads an object of at most `cap` bytes whole.
+    /// Reads a whole object of at most `cap` bytes.
     pub async fn read(&self, key: &str, cap: u64) -> Result<Bytes, StoreError> {
         let path = &name::path(key)?;
         self.attempt("read", key, || async move {
@@ -148,7 +148,7 @@ impl Store {
         .await
     }
 
-    /// Reads a part of an object, exactly as many bytes as the range has.
+    /// Reads part of an object: exactly as many bytes as the range has.
     pub async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let path = &name::path(key)?;
         let wanted = &range;
@@ -169,7 +169,7 @@ impl Store {
             collect(found, wanted.end - wanted.start).await
         });
         match read.await {
-            // A range that begins past the end is answered with an error, each storage's own: the size tells.
+            // For a range that starts past the end, each storage has an error of its own, so look at the size.
             Err(error @ StoreError::Failed { .. }) => match self.entry(key).await {
                 Ok(Some(entry)) if entry.size < range.end => Err(too_short(entry.size)),
                 _ => Err(error),
@@ -178,7 +178,7 @@ impl Store {
         }
     }
 
-    /// The size and time of an object, or `None` where there is none.
+    /// The size and time of an object, or `None` if it does not exist.
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let path = &name::path(key)?;
         let found = self.attempt("look up", key, || async move {
@@ -191,7 +191,7 @@ impl Store {
         }
     }
 
-    /// Removes an object; one that is not there is removed already.
+    /// Removes an object. Removing a missing object succeeds.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let path = &name::path(key)?;
         let done = self.attempt("delete", key, || within(BASE_DEADLINE, self.backend().delete(path)));
@@ -205,7 +205,7 @@ impl Store {
         &*self.shared.backend
     }
 
-    /// Whether the store is a folder, where the times of objects are what the owners of the files say.
+    /// Whether the store is a folder, where the owners of files can set their times.
     pub fn is_folder(&self) -> bool {
         self.shared.folder.is_some()
     }
@@ -222,12 +222,12 @@ impl Store {
         self.shared.is_conditional.load(Ordering::Relaxed)
     }
 
-    /// From now on nothing is written on a condition. Says whether that is news.
+    /// From now on, writes are not conditional. Returns whether this is a change.
     pub(crate) fn give_up_conditions(&self) -> bool {
         self.shared.is_conditional.swap(false, Ordering::Relaxed)
     }
 
-    /// Tries an operation until it succeeds, its answer is clear, or the patience is used up.
+    /// Tries an operation until it succeeds, its answer is definite, or the retry budget is used up.
     pub(crate) async fn attempt<T, F>(
         &self,
         operation: &'static str,
@@ -269,7 +269,7 @@ impl Store {
         }
     }
 
-    /// What is said of an operation in the folder that had one try.
+    /// The error of a folder operation, which is tried only once.
     pub(crate) fn told(&self, operation: &'static str, key: &str, wrong: Wrong) -> StoreError {
         self.explain(operation, key, Trouble::Client(wrong.told(key)), Effort::default())
     }
@@ -344,12 +344,12 @@ impl fmt::Debug for Store {
     }
 }
 
-/// What one attempt may take for so many bytes.
+/// The deadline of one attempt for that many bytes.
 pub(crate) fn deadline(size: u64) -> Duration {
     BASE_DEADLINE + Duration::from_secs(size / SLOWEST_LINK)
 }
 
-/// The body of an answer, which must have exactly `size` bytes. No more are kept, whatever comes.
+/// The body of an answer, which must have exactly `size` bytes. No more are kept, however many arrive.
 async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
     let mut stream = found.into_stream();
     let whole = async {
@@ -373,7 +373,7 @@ fn uneven(announced: u64, came: u64) -> Trouble {
     Trouble::Uneven { announced, came }
 }
 
-/// What the server's answer says of the settings, and its word for it.
+/// The refusal in the server's answer, and its error code.
 fn refusal(error: &object_store::Error) -> Option<(Refusal, String)> {
     let answer = find::<ServerAnswer>(error)?;
     Some((Refusal::of(answer)?, answer.code.clone().unwrap_or_default()))
@@ -383,7 +383,7 @@ fn has_status(error: &object_store::Error, statuses: &[u16]) -> bool {
     find::<ServerAnswer>(error).is_some_and(|answer| statuses.contains(&answer.status))
 }
 
-/// Why no connection came about, if that is what failed.
+/// Why the connection failed, if that is what failed.
 fn unreached(error: &object_store::Error) -> Option<Unreached> {
     let http = find::<HttpError>(error).filter(|_| find::<ServerAnswer>(error).is_none())?;
     if http.kind() != HttpErrorKind::Connect {
@@ -395,7 +395,7 @@ fn unreached(error: &object_store::Error) -> Option<Unreached> {
     Some(Unreached::of(&sayings(error), is(refused), is(late)))
 }
 
-/// Everything that the chain of sources says, the outermost first.
+/// The texts in the chain of sources, the outermost first.
 fn sayings(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
     let mut said = Vec::new();
     let mut next = Some(error);
@@ -406,8 +406,8 @@ fn sayings(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
     said
 }
 
-/// What a client said, without the layers that it wraps around: the server's answer, or the innermost cause. What the
-/// system said of a folder stays as it is.
+/// A client's error without its wrappers: the server's answer, or the innermost cause. An error of the system about a
+/// folder stays as it is.
 fn plainly(error: object_store::Error) -> Box<dyn std::error::Error + Send + Sync> {
     if let Some(answer) = find::<ServerAnswer>(&error) {
         return answer.clone().into();

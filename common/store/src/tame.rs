@@ -1,9 +1,10 @@
-//! Listings of buckets, looked over before their client reads them.
+//! Cleans up listings of buckets before their client reads them.
 //!
-//! Whoever may put objects chooses their names, and `object_store` gives up a whole listing over one name that it cannot
-//! hold: with a control character, an empty part, `.` or `..`; and it cuts slashes and white space off the ends of others, so
-//! that they look like names that they are not. Here the parts of such names are escaped in the answer, into what the client takes
-//! and no object of ours is called, so that they are passed over like all that have such names.
+//! Anyone who may put objects chooses their names. `object_store` fails a whole listing because of one name that it
+//! cannot represent: with a control character, an empty part, `.` or `..`. It also trims slashes and white space off
+//! the ends of others, so that they look like names that they are not. This module escapes the parts of such names in
+//! the answer, into something that the client accepts and that no object of ours is called, so that they are passed
+//! over like all invalid names.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,14 +13,14 @@ use object_store::client::HttpRequest;
 use quick_xml::events::{BytesText, Event};
 use quick_xml::{Reader, Writer};
 
-/// Whether the answer is a list of objects: S3 and Google ask with the one parameter, Azure with the other.
+/// Whether the answer is a list of objects: S3 and Google use one parameter, Azure the other.
 pub(crate) fn is_listing(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method().as_str() == "GET"
         && query.split('&').any(|parameter| matches!(parameter, "list-type=2" | "comp=list"))
 }
 
-/// The same list, with names that the client can hold. What is no XML is left to the client to refuse.
+/// The same list, with names that the client can represent. If it is not XML, the client will refuse it.
 pub(crate) fn names(xml: &str) -> Cow<'_, str> {
     match rewritten(xml) {
         Ok(Some(tame)) => Cow::Owned(tame),
@@ -57,7 +58,7 @@ fn rewritten(xml: &str) -> Result<Option<String>, quick_xml::Error> {
 }
 
 fn tame(name: &str) -> Cow<'_, str> {
-    // The client's parser cuts white space off both ends.
+    // The client's parser trims white space off both ends.
     let is_odd = |part: &str| {
         matches!(part, "" | "." | "..") || part.trim() != part || part.chars().any(char::is_control)
     };

@@ -1,7 +1,7 @@
-//! The HTTP client of a store: one pool of connections, and answers that say that the server is in trouble turned into
-//! errors that keep what it said.
+//! The HTTP client of a store: one pool of connections, and error answers turned into errors that keep the server's
+//! text.
 //!
-//! The retries of `object_store` are off: they know neither Retry-After nor that a 501 stays one, and would multiply
+//! The retries of `object_store` are off: they know neither Retry-After nor that a 501 is permanent, and would multiply
 //! ours.
 
 use std::borrow::Cow;
@@ -65,16 +65,16 @@ impl HttpService for Watched {
             return Ok(response);
         }
         let retry_after = header("retry-after").and_then(seconds);
-        // Of a HEAD there is no body; some servers give the code in a header.
+        // A HEAD has no body; some servers put the code into a header.
         let code = header("x-ms-error-code").or(header("x-minio-error-code")).map(str::to_owned);
         let (head, body) = response.into_parts();
         let body = beginning(body).await;
         let (said, message) = gist(&String::from_utf8_lossy(&body));
         let answer = ServerAnswer { status, retry_after, code: said.or(code), date, message };
         let is_clear = match status {
-            // What is not there is for the client to say, unless it is the bucket.
+            // The client reports a missing object itself; a missing bucket is reported here.
             404 => Refusal::of(&answer).is_some(),
-            // A metadata service says no in its own way, which the client knows.
+            // A metadata service refuses in its own way, which the client understands.
             ..=403 => answer.code.is_some() || is_signed,
             _ => true,
         };
@@ -85,7 +85,7 @@ impl HttpService for Watched {
     }
 }
 
-/// A list of objects. The client would read the whole of it at once as well.
+/// A list of objects. The client would also read all of it at once.
 async fn tamed(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (head, body) = response.into_parts();
     let body = body.bytes().await?;
@@ -99,7 +99,7 @@ async fn tamed(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     Ok(HttpResponse::from_parts(head, body.into()))
 }
 
-/// Retry-After as a number of seconds. Its other form, a date, would be by a clock that is not ours.
+/// Retry-After as a number of seconds. Its other form, a date, would refer to the server's clock.
 fn seconds(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
@@ -117,7 +117,7 @@ async fn beginning(body: HttpResponseBody) -> Vec<u8> {
     bytes
 }
 
-/// The code and message of an XML error, or else the title of a page or the beginning of the text, on one line.
+/// The code and message of an XML error, or else the title of a page or the start of the text, on one line.
 fn gist(text: &str) -> (Option<String>, String) {
     let field = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;

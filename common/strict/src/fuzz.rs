@@ -1,5 +1,5 @@
-//! What the fuzz targets beside this crate call. Each function says whether its bytes were read, and panics where another
-//! reader finds something else in what was read.
+//! The functions that this crate's fuzz targets call. Each returns whether its bytes were accepted, and panics if
+//! another reader finds something different in them.
 //!
 //! None of this is in the product: it is built for tests, and for the fuzz targets by the feature `fuzz`.
 
@@ -16,7 +16,7 @@ use crate::tar::{Archive, normalise, refusal};
 /// The largest member that is read.
 const CAP: u64 = 1 << 20;
 
-/// An archive that holds an image. The crate `tar`, which runs through an archive, finds the same files in it.
+/// An archive that holds an image. The crate `tar`, which reads an archive sequentially, must find the same files.
 pub fn archive(bytes: &[u8]) -> bool {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(bytes).expect("room for it");
@@ -42,7 +42,7 @@ pub fn archive(bytes: &[u8]) -> bool {
     true
 }
 
-/// The files that stand in the archive under a name of their own.
+/// The files that a sequential reader finds, by name.
 fn files_found_by_running_through(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut other = tar::Archive::new(bytes);
@@ -59,7 +59,7 @@ fn files_found_by_running_through(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// A document that is a structure to those who read it. What passes is read by serde with the same names.
+/// A document, checked against one of several shapes. If it is accepted, serde must read it with the same names.
 pub fn document(bytes: &[u8]) -> bool {
     const INNER: Shape = Shape::Structure(&Structure::open(&[("digest", Shape::Map(&Shape::Any))]));
     const SHAPES: [Shape; 4] = [
@@ -73,7 +73,7 @@ pub fn document(bytes: &[u8]) -> bool {
     assert!(any || !(lists || open || closed), "what has a shape is a document");
     assert!(open || !closed, "what has no other members has no ambiguous ones");
     if any && let Err(error) = serde_json::from_slice::<serde_json::Value>(bytes) {
-        // Numbers may be written that no machine holds.
+        // A document may contain numbers that no machine type can hold.
         assert!(error.to_string().contains("out of range"), "{error}");
     }
     any

@@ -2,12 +2,14 @@
 //!
 //! Two differences between parsers are closed off:
 //!
-//! * Of two members of one name some take the first, some the last. No name may stand twice, however it is written.
-//! * Go's `encoding/json`, which most container tools use, finds the members of a structure "preferring exact matches but
-//!   also accepting case-insensitive matches" (its documentation of `Unmarshal`), by Unicode simple case folding, and the
-//!   last one wins. In what a [`Shape`] calls a structure no two names may be equal after folding, and none may be written
-//!   like a known one but for its case. The names of a map are free: `a` and `A` are two annotations.
+//! * Of two members with the same name, some parsers take the first and some the last. No name may occur twice, however
+//!   it is written.
+//! * Go's `encoding/json`, which most container tools use, finds the members of a structure "preferring exact matches
+//!   but also accepting case-insensitive matches" (its documentation of `Unmarshal`), by Unicode simple case folding,
+//!   and the last one wins. In what a [`Shape`] calls a structure, no two names may be equal after folding, and none
+//!   may differ from a known one only in case. The names of a map are free: `a` and `A` are two annotations.
 //!
+//! The whole document is checked, without copying it and under ceilings, before any of it is parsed into a type.
 //! The whole document is looked at before any of it is parsed into a type, without a copy of it, under ceilings.
 
 mod fold;
@@ -19,33 +21,33 @@ use serde_json::de::from_slice;
 pub use self::fold::fold;
 use crate::Refusal;
 
-/// What a value of a document is to be.
+/// The expected value at a place in a document.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// Anything. Its objects are free maps.
     Any,
-    /// A list, or nothing: of values of one shape, at most so many.
+    /// A list, or null: of values of one shape, at most this many.
     List(&'static Shape, usize),
-    /// An object whose names are free, or nothing.
+    /// An object with arbitrary names, or null.
     Map(&'static Shape),
-    /// An object whose names mean something, or nothing.
+    /// An object whose names have a meaning, or null.
     Structure(&'static Structure),
-    /// An object, text, number or nothing. Lists stand as members of these names alone, and hold no lists themselves:
-    /// where a type is read from the document, a list could stand for the members of an object in their order.
+    /// An object, text, number or null. Lists may be the values of these members only, and may not contain lists: where
+    /// a type is deserialised from the document, a list could replace an object, with its members in order.
     ListsAt(&'static [&'static str]),
 }
 
-/// An object whose names mean something.
+/// An object whose names have a meaning.
 #[derive(Debug)]
 pub struct Structure {
-    /// The members that are known.
+    /// The known members.
     pub members: &'static [(&'static str, Shape)],
     /// Whether the format has no others.
     pub closed: bool,
 }
 
 impl Structure {
-    /// A structure that may have members that are not known.
+    /// A structure that may have unknown members.
     pub const fn open(members: &'static [(&'static str, Shape)]) -> Self {
         Self { members, closed: false }
     }
@@ -56,34 +58,34 @@ impl Structure {
     }
 }
 
-/// Ceilings of a document. Its bytes are capped by whoever reads them.
+/// Ceilings for a document. The caller caps its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How deeply values may be nested.
     pub depth: usize,
     /// How many members and list items there may be in all.
     pub values: usize,
-    /// How many bytes a string may have that is written with escapes, which must be copied to be read.
+    /// How many bytes a string with escapes may have, because it must be copied.
     pub escaped: usize,
 }
 
 impl Limits {
-    /// How deeply values may be nested. The deepest documents that are signed, SBOMs, stay below half of it.
+    /// How deeply values may be nested. The deepest signed documents, SBOMs, need less than half of it.
     pub const MAX_DEPTH: usize = 64;
 
-    /// For what no signature covers yet: manifests, bundles, lists.
+    /// For what is not covered by a signature yet: manifests, bundles, lists.
     pub const UNSIGNED: Self = Self { depth: Self::MAX_DEPTH, values: 1 << 16, escaped: 1 << 20 };
 
-    /// For what a signature covers: an SBOM of the largest size that is attested has fewer.
+    /// For what a signature covers: an SBOM of the largest supported size has fewer.
     pub const SIGNED: Self = Self { depth: Self::MAX_DEPTH, values: 1 << 23, escaped: usize::MAX };
 }
 
-/// Looks at all of a document, and says why it is not read, if it is not.
+/// Checks a whole document, and returns why it is refused, if it is.
 pub fn check(document: &[u8], shape: &Shape, limits: Limits) -> Result<(), Refusal> {
     scan::scan(document, shape, limits)
 }
 
-/// Reads a document of this shape.
+/// Parses a document of this shape.
 pub fn read<'d, T: Deserialize<'d>>(document: &'d [u8], shape: &Shape, limits: Limits) -> Result<T, Refusal> {
     check(document, shape, limits)?;
     from_slice(document).map_err(|error| Refusal::malformed(error.to_string()))

@@ -1,11 +1,10 @@
 //! Tar archives that hold an image, read strictly (POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Interchange
 //! Format"; GNU tar manual, "Basic Tar Format").
 //!
-//! Container tools read such an archive in two ways: some unpack it into a folder and open files there, others run
-//! through it for the first, or the last, member of a name. An [`Archive`] is one in which both find the same bytes: each
-//! name stands once after normalising, nothing but files, links and folders has a name, no member lies beyond a link, and
-//! no header says two things. It is opened once and read from that open file; whoever puts another in its place is not
-//! read.
+//! Container tools read such an archive in two ways: some unpack it into a folder and open files there, others scan it
+//! for the first, or the last, member with a name. An [`Archive`] is one in which both find the same bytes: each name
+//! occurs once after normalising, only files, links and folders have names, no member is reached through a link, and no
+//! header is ambiguous. The archive is opened once and read from that open file, so replacing it has no effect.
 
 mod gzip;
 mod header;
@@ -35,10 +34,10 @@ const MAX_MEMBERS: usize = 1 << 16;
 /// How many bytes the names of all members may have.
 const MAX_NAMES: usize = 16 << 20;
 
-/// The longest header beside a header, in bytes: what Go's `archive/tar` reads.
+/// The longest extension header, in bytes: the limit of Go's `archive/tar`.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// How many links in a row are followed to a member.
+/// How many links in a row are followed.
 const MAX_LINKS: usize = 4;
 
 /// An open archive.
@@ -46,15 +45,15 @@ const MAX_LINKS: usize = 4;
 pub struct Archive {
     file: File,
     members: BTreeMap<String, Member>,
-    /// The names that headers for the whole archive have: some programs show those as members without content.
+    /// The names of global headers: some programs show those as members without content.
     global: Vec<String>,
-    /// The digests of what was read whole, by where it lies: many names may lead to it.
+    /// The digests of everything that was read completely, by position: many names may lead to it.
     digests: Mutex<BTreeMap<(u64, As), Sha256Digest>>,
-    /// How many bytes its packed members may still unpack to.
+    /// How many bytes its compressed members may still unpack to.
     room: AtomicU64,
 }
 
-/// Of which bytes a digest is.
+/// Which bytes a digest covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum As {
     Stored,
@@ -63,7 +62,7 @@ enum As {
 
 #[derive(Debug)]
 struct Member {
-    /// Where it stands, with its headers and padding.
+    /// Its position, including headers and padding.
     place: Range<u64>,
     content: Content,
 }
@@ -71,9 +70,9 @@ struct Member {
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     Folder,
-    /// Where its content begins, and how long it is.
+    /// The start and length of its content.
     File(u64, u64),
-    /// What it leads to, as it is written.
+    /// Its target, as written.
     Link {
         target: String,
         is_symbolic: bool,
@@ -92,7 +91,7 @@ pub fn refusal(error: &io::Error) -> Option<&Refusal> {
 }
 
 impl Archive {
-    /// Opens the archive at `path` and looks at all of its headers. What is refused is an error with a [`refusal`].
+    /// Opens the archive at `path` and checks all of its headers. A refusal is an error with a [`refusal`].
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::of(File::open(path)?)
     }
@@ -113,7 +112,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Whether the archive has a member of this name, of whatever kind.
+    /// Whether the archive has a member with this name, of any kind.
     pub fn contains(&self, name: &str) -> bool {
         normalise(name).is_some_and(|name| self.members.contains_key(&name))
     }
@@ -134,8 +133,8 @@ impl Archive {
         self.digest_of((section.at, As::Stored), || Sha256Digest::of_reader(section))
     }
 
-    /// The digest of what gzip packed into a file, as those who load an image unpack its layers; nothing for a file that
-    /// does not begin as one of gzip.
+    /// The digest of a gzip file's content, unpacked the way image loaders unpack layers; `None` for a file that does
+    /// not start like gzip.
     pub fn unpacked_digest(&self, name: &str) -> io::Result<Option<Sha256Digest>> {
         let section = self.section(name)?;
         if !gzip::begins(&section)? {
@@ -158,7 +157,7 @@ impl Archive {
         Ok(digest)
     }
 
-    /// All members but those that are named, in their order, byte for byte, without the blocks that end an archive.
+    /// All members except the named ones, in order, byte for byte, without the blocks that end an archive.
     pub fn without<'a>(&'a self, left_out: &[&str]) -> impl Read + use<'a> {
         let is_kept = |(name, _): &(&String, &Member)| !left_out.contains(&name.as_str());
         let mut places: Vec<Range<u64>> =
@@ -187,7 +186,7 @@ impl Archive {
         Ok(Section { file: &self.file, at, left })
     }
 
-    /// Where the content of a member is, of whatever it leads to if it is a link.
+    /// The position of a member's content, following links.
     fn resolve(&self, asked: &str, name: &str, links: usize) -> io::Result<(u64, u64)> {
         let nowhere = || {
             Refusal::malformed(format!("`{}` is a link to what the archive does not hold", printable(asked)))
@@ -207,14 +206,14 @@ impl Archive {
             return Err(Refusal::malformed(reason).into());
         }
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        // A symbolic link begins where it lies, a hard link at the archive's root.
+        // A symbolic link is relative to its folder, a hard link to the archive's root.
         let from_folder = self.follow(folder, target);
         let meant = if is_symbolic { from_folder.clone() } else { self.follow("", target) };
         let meant = meant.filter(|meant| self.members.contains_key(meant)).ok_or_else(nowhere)?;
         let found = self.resolve(asked, &meant, links - 1)?;
         if !is_symbolic {
-            // Programs that run through an archive begin at the link's folder for both, and one that unpacks it has the
-            // symbolic link itself under the hard link's name.
+            // Programs that scan an archive resolve both relative to the link's folder, and one that unpacks it creates
+            // another symbolic link under the hard link's name.
             let other = from_folder.filter(|other| self.members.contains_key(other));
             let other = other.map(|other| self.resolve(asked, &other, links - 1)).transpose()?;
             let is_file = matches!(self.members[&meant].content, Content::File(..));
@@ -226,7 +225,7 @@ impl Archive {
         Ok(found)
     }
 
-    /// Where `target` leads from `folder`, if nothing on the way is a link and it stays in the archive.
+    /// The path that `target` leads to from `folder`, if it stays in the archive and passes through no link.
     fn follow(&self, folder: &str, target: &str) -> Option<String> {
         if target.starts_with('/') {
             return None;
@@ -248,7 +247,7 @@ impl Archive {
         Some(way.join("/"))
     }
 
-    /// Whoever unpacks the archive puts a member that lies beyond a link where the link leads.
+    /// A program that unpacks the archive follows a link on the path of a member.
     fn check_names(&self) -> Result<(), Refusal> {
         if let Some(name) = self.global.iter().find(|name| self.contains(name)) {
             let name = printable(name);
@@ -256,7 +255,7 @@ impl Archive {
                 "the archive holds `{name}` twice, once as a header for all of it"
             )));
         }
-        // In an order in which what lies in a folder comes right after it, before any other name that begins alike.
+        // Sorted so that the content of a folder comes right after it, before any other name with the same prefix.
         let in_order =
             |name: &str| name.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect::<Vec<_>>();
         let mut names: Vec<_> = self.members.iter().collect();
@@ -272,7 +271,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Container tools unpack what begins as a compressed file does, whatever else it is.
+    /// Container tools unpack anything that starts like a compressed file.
     fn check_beginning(&self, length: u64) -> io::Result<()> {
         let mut first = [0; 6];
         let count = first.len().min(usize::try_from(length).unwrap_or(usize::MAX));
@@ -335,7 +334,7 @@ impl Archive {
             return Err(Refusal::ambiguous(format!("`{shown}` has the name of a folder and is none")));
         }
         if header.kind != Kind::File && header.size != 0 {
-            return Err(Refusal::ambiguous(format!("`{shown}` is no file and has content")));
+            return Err(Refusal::ambiguous(format!("`{shown}` is not a file and has content")));
         }
         let content = match header.kind {
             Kind::File => Content::File(data, header.size),
@@ -345,14 +344,14 @@ impl Archive {
             }
             Kind::Extension(_) => unreachable!("the headers before a member's own were taken before"),
         };
-        // Which of the two counts depends on who unpacks it.
+        // Programs differ in which of the two they use.
         match self.members.insert(name, Member { place, content }) {
             Some(_) => Err(Refusal::ambiguous(format!("the archive holds `{shown}` twice"))),
             None => Ok(()),
         }
     }
 
-    /// Where the content that begins at `data` ends, with what makes its last block whole, which is nothing.
+    /// The end of the content that starts at `data`, including the padding of its last block, which must be zero.
     fn check_padding(&self, data: u64, header: &Header, length: u64) -> io::Result<u64> {
         let end = data
             .checked_add(padded(header.size))
@@ -378,7 +377,7 @@ impl Archive {
         Ok(block)
     }
 
-    /// The header at `at`; nothing where the archive ends.
+    /// The header at `at`; `None` at the end of the archive.
     fn header(&self, at: u64, length: u64) -> io::Result<Option<Header>> {
         if at == length {
             return Ok(None);
@@ -415,7 +414,7 @@ impl Archive {
     }
 }
 
-/// The program whose compressed files begin like this.
+/// The program whose compressed files start like this.
 fn compressed_format(first: &[u8]) -> Option<&'static str> {
     const MAGICS: [(&str, &[u8]); 12] = [
         ("gzip", b"\x1f\x8b"),
@@ -431,7 +430,7 @@ fn compressed_format(first: &[u8]) -> Option<&'static str> {
         ("lzop", b"\x89LZO"),
         ("zip", b"PK\x03\x04"),
     ];
-    // A frame that zstd and lz4 pass over (RFC 8878, section 3.1.2).
+    // A frame that zstd and lz4 skip (RFC 8878, section 3.1.2).
     let is_skippable = first.len() >= 4 && first[0] & 0xf0 == 0x50 && first[1..4] == *b"\x2a\x4d\x18";
     let magic = MAGICS.iter().find(|(_, magic)| first.starts_with(magic)).map(|(format, _)| *format);
     magic.or(is_skippable.then_some("zstd"))
@@ -442,7 +441,7 @@ fn padded(size: u64) -> u64 {
     size.div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
-/// A part of a file, read without moving the file's own position.
+/// Part of a file, read without moving the file's own position.
 #[derive(Debug, Clone)]
 struct Section<'f> {
     file: &'f File,

@@ -1,4 +1,4 @@
-//! A clock that goes only when it is told to.
+//! A clock that moves only when a test moves it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use lifeboat_core::clock::Clock;
 pub struct FakeClock(Arc<Mutex<Timestamp>>);
 
 impl FakeClock {
-    /// Where a new clock stands: the first moment of 2026.
+    /// The time of a new clock: the first moment of 2026.
     pub const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
-    /// A clock that stands at [`FakeClock::START`].
+    /// A clock at [`FakeClock::START`].
     pub fn new() -> Self {
         Self::at(Self::START)
     }
 
-    /// A clock that stands at `time`.
+    /// A clock at `time`.
     pub fn at(time: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(time)))
     }
@@ -29,18 +29,16 @@ impl FakeClock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
-    /// Lets time pass.
+    /// Advances it.
     ///
-    /// # Panics
-    /// When the time that comes of it cannot be told.
+    /// # Panics If the new time is out of range.
     pub fn advance(&self, by: Duration) {
         self.jump(SignedDuration::try_from(by).expect("a test does not wait that long"));
     }
 
-    /// Moves it by `by`, which may be negative, as a clock that is set right or wrong.
+    /// Moves it by `by`, which may be negative, like a clock that is set.
     ///
-    /// # Panics
-    /// When the time that comes of it cannot be told.
+    /// # Panics If the new time is out of range.
     pub fn jump(&self, by: SignedDuration) {
         let mut time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *time = time.checked_add(by).expect("a test stays within the calendar");

@@ -1,4 +1,4 @@
-//! The contract of stores: every promise that `lifeboat_store` makes, checked on an open store of any kind.
+//! The contract of stores: checks every promise of `lifeboat_store` on an open store of any kind.
 
 #![expect(clippy::unwrap_used, reason = "what fails here is a promise that the store breaks")]
 
@@ -11,16 +11,15 @@ use lifeboat_store::{Created, Store, StoreError};
 
 /// More than a page of any provider's listing.
 const MANY: usize = 1_050;
-/// How many ask at once.
+/// How many requests race.
 const RACERS: usize = 16;
 const AT_ONCE: usize = 32;
-/// Times are told in whole seconds by some, and the clocks of two machines differ.
+/// Some stores have times in whole seconds, and the clocks of two machines differ.
 const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 
 /// Checks all promises on an empty store, and leaves it empty.
 ///
-/// # Panics
-/// When one is broken.
+/// # Panics If one is broken.
 pub async fn check(store: &Store) {
     assert_eq!(store.list("").await.unwrap(), [], "the store must be empty");
     objects_are_created_once(store).await;
@@ -37,8 +36,7 @@ pub async fn check(store: &Store) {
 
 /// Removes everything from a store.
 ///
-/// # Panics
-/// When something cannot be removed.
+/// # Panics If something cannot be removed.
 pub async fn clear(store: &Store) {
     let entries = store.list("").await.unwrap();
     let deletes = stream::iter(entries).map(|entry| async move { store.delete(&entry.key).await });
@@ -152,7 +150,7 @@ async fn listings_are_complete_and_sorted(store: &Store) {
     assert!(whole.is_sorted_by(|a, b| a.key < b.key));
     assert!(whole.len() > MANY);
     assert_eq!(store.list("nowhere/at/all").await.unwrap(), []);
-    // Only whole parts of names count, and an object does not lie below itself.
+    // Only whole path components count, and an object is not below itself.
     assert_eq!(store.list("man").await.unwrap(), []);
     assert_eq!(store.list("many-more/object").await.unwrap(), []);
 }
@@ -181,7 +179,7 @@ async fn deletes_can_be_repeated(store: &Store) {
     assert_eq!(store.read("delete/object", 3).await.unwrap(), "new");
 }
 
-/// Bytes that differ from place to place.
+/// Bytes that differ by position.
 fn pattern(size: usize) -> Bytes {
     let mut bytes = vec![0; size];
     blake3::Hasher::new().update(b"pattern").finalize_xof().fill(&mut bytes);

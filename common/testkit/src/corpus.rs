@@ -1,4 +1,4 @@
-//! The committed corpus of a crate's fuzz targets: replayed by ordinary tests, and held against the targets.
+//! The committed corpus of a crate's fuzz targets: ordinary tests replay it, and check that targets and corpus match.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,25 +7,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Corpus(PathBuf);
 
-/// Which files of a target's corpus were read.
+/// The files of a target's corpus, by result.
 #[derive(Debug)]
 pub struct Replayed {
-    /// What was read.
+    /// Accepted files.
     pub read: Vec<String>,
-    /// What was refused.
+    /// Refused files.
     pub refused: Vec<String>,
 }
 
 impl Corpus {
-    /// The corpus of the crate whose manifest lies in this folder: `env!("CARGO_MANIFEST_DIR")`.
+    /// The corpus of the crate with its manifest in this folder: `env!("CARGO_MANIFEST_DIR")`.
     pub fn of_crate(folder: &str) -> Self {
         Self(Path::new(folder).join("fuzz"))
     }
 
     /// Calls `read` with every file of a target's corpus.
     ///
-    /// # Panics
-    /// When the corpus cannot be read.
+    /// # Panics If the corpus cannot be read.
     pub fn replay(&self, target: &str, read: impl Fn(&[u8]) -> bool) -> Replayed {
         let folder = Path::new("corpus").join(target);
         let bytes =
@@ -34,11 +33,10 @@ impl Corpus {
         Replayed { read, refused }
     }
 
-    /// Sees that these targets, sorted by name, are all that there are, that each is built and calls the function that
-    /// stands beside its name, and that each has a corpus.
+    /// Checks that these targets, sorted by name, are all that exist, that each is built and calls the function named
+    /// next to it, and that each has a corpus.
     ///
-    /// # Panics
-    /// When one is not or has none.
+    /// # Panics If that is not so.
     pub fn check_targets(&self, targets: &[(&str, &str)]) {
         let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
         assert_eq!(self.names_in(Path::new("corpus")), names);

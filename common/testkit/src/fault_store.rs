@@ -1,8 +1,8 @@
-//! An object store that fails as a test tells it to.
+//! An object store that fails on demand.
 //!
-//! A [`FaultStore`] wraps any store, a fresh one in memory unless told otherwise. It dies at a chosen operation, answers
-//! by a script of [`Rule`]s, keeps a log of every call, and dates objects by a clock that the test moves. Clones are the
-//! same store. Objects can be planted and taken away behind the callers' back, and the whole content forked.
+//! A [`FaultStore`] wraps any store, by default a new one in memory. It can die at a chosen operation, answer by a
+//! script of [`Rule`]s, log every call, and date objects by a clock that the test moves. Clones are the same store.
+//! Tests can add and remove objects behind the callers' back, and fork the whole content.
 
 mod fault;
 mod log;
@@ -31,7 +31,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::FakeClock;
 use script::Script;
 
-/// A store that fails as told. Clones are the same store.
+/// A store that fails on demand. Clones are the same store.
 #[derive(Clone)]
 pub struct FaultStore(Arc<Shared>);
 
@@ -56,7 +56,7 @@ impl FaultStore {
         Self::over(Arc::new(InMemory::new()))
     }
 
-    /// A wrapper of `inner`. What lies there already keeps its time.
+    /// A wrapper of `inner`. Objects that exist already keep their time.
     pub fn over(inner: Arc<dyn ObjectStore>) -> Self {
         Self::over_with(inner, FakeClock::new())
     }
@@ -66,7 +66,7 @@ impl FaultStore {
         Self::over_with(Arc::new(InMemory::new()), clock)
     }
 
-    /// A wrapper of `inner` that dates by `clock` what is written from now on.
+    /// A wrapper of `inner` that uses `clock` to date what is written from now on.
     pub fn over_with(inner: Arc<dyn ObjectStore>, clock: FakeClock) -> Self {
         Self(Arc::new(Shared { inner, clock, state: Mutex::default() }))
     }
@@ -80,8 +80,8 @@ impl FaultStore {
         store
     }
 
-    /// A store in memory with the same objects, their times, and a clock of its own that stands where this one's does;
-    /// without script and log.
+    /// A store in memory with the same objects and times, and a clock of its own set to the same time, but without
+    /// script and log.
     #[must_use]
     pub fn fork(&self) -> Self {
         let fork = Self::with_clock(FakeClock::at(self.0.clock.now()));
@@ -93,10 +93,9 @@ impl FaultStore {
         fork
     }
 
-    /// Everything that lies in the store now, past script and log.
+    /// Everything in the store now, bypassing script and log.
     ///
-    /// # Panics
-    /// When the wrapped store cannot be read.
+    /// # Panics If the wrapped store cannot be read.
     pub fn contents(&self) -> BTreeMap<String, Bytes> {
         let inner = Arc::clone(&self.0.inner);
         block_on(async move {
@@ -111,10 +110,9 @@ impl FaultStore {
         })
     }
 
-    /// Puts an object in place, whatever stands there, past script and log.
+    /// Writes an object, replacing any existing one, bypassing script and log.
     ///
-    /// # Panics
-    /// When the wrapped store cannot be written.
+    /// # Panics If the wrapped store cannot be written.
     pub fn plant(&self, key: &str, bytes: impl Into<Bytes>) {
         let path = path(key);
         let bytes: Bytes = bytes.into();
@@ -123,17 +121,16 @@ impl FaultStore {
         self.state().times.insert(path, now);
     }
 
-    /// Takes an object away, past script and log.
+    /// Removes an object, bypassing script and log.
     ///
-    /// # Panics
-    /// When the wrapped store cannot be written.
+    /// # Panics If the wrapped store cannot be written.
     pub fn take_away(&self, key: &str) {
         let path = path(key);
         block_on(self.0.inner.delete(&path)).expect("the wrapped store can be written");
         self.state().times.remove(&path);
     }
 
-    /// Dates an object.
+    /// Sets an object's time.
     pub fn set_modified(&self, key: &str, time: Timestamp) {
         self.state().times.insert(path(key), time);
     }
@@ -143,13 +140,13 @@ impl FaultStore {
         &self.0.clock
     }
 
-    /// Lets time pass at the storage.
+    /// Advances the storage's clock.
     pub fn advance(&self, by: Duration) {
         self.0.clock.advance(by);
     }
 
     /// From the `n`-th operation on, counted from this call and from 1, everything fails as if the process were gone.
-    /// `landing` says whether that operation itself still took effect.
+    /// `landing` says whether that operation itself still takes effect.
     pub fn die_at(&self, n: u64, landing: Landing) {
         self.state().script.die_at(n, landing);
     }
@@ -159,37 +156,37 @@ impl FaultStore {
         self.state().script.is_dead()
     }
 
-    /// Lives again: what landed is there, and no death is planned any more.
+    /// Revives the store: what was written is there, and no further death is planned.
     pub fn revive(&self) {
         self.state().script.revive();
     }
 
-    /// Adds a rule to the script. Where several rules fit an operation, the one added first answers.
+    /// Adds a rule to the script. If several rules match an operation, the one added first applies.
     pub fn script(&self, rule: Rule) {
         self.state().script.add(rule);
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub fn clear_script(&self) {
         self.state().script.clear();
     }
 
-    /// From now on every write overwrites, as on stores that do not know conditional writes and do not say so.
+    /// From now on every write overwrites, as on stores that silently ignore conditional writes.
     pub fn ignore_conditions(&self) {
         self.state().ignores_conditions = true;
     }
 
-    /// How many operations were asked for since the store was made; those after death count too.
+    /// How many operations were requested since the store was made, including those after its death.
     pub fn operations(&self) -> u64 {
         self.state().script.count()
     }
 
-    /// The calls since the log was cleared, in the order in which they came.
+    /// The calls since the log was cleared, in order.
     pub fn log(&self) -> Vec<Call> {
         self.state().log.clone()
     }
 
-    /// How many calls of the log are of this operation and below `prefix`.
+    /// How many logged calls are of this operation and below `prefix`.
     pub fn count(&self, operation: Operation, prefix: &str) -> usize {
         let state = self.state();
         state.log.iter().filter(|call| call.operation == operation && call.key.starts_with(prefix)).count()
@@ -229,7 +226,7 @@ impl fmt::Display for FaultStore {
 }
 
 fn path(key: &str) -> Path {
-    Path::parse(key).unwrap_or_else(|error| panic!("`{key}` is no object's name: {error}"))
+    Path::parse(key).unwrap_or_else(|error| panic!("`{key}` is not an object's name: {error}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! For tests only: a store that fails as told, a clock and randomness that do as told, the contract of stores, the
-//! corpus of fuzz targets, and bytes to back up.
+//! For tests only: a store that fails on demand, a fake clock and seeded randomness, the contract of stores, the corpus
+//! of fuzz targets, and data to back up.
 
 mod clock;
 pub mod contract;

@@ -1,5 +1,5 @@
-//! An HTTP server on loopback that answers as a test says, keeps connections open, and tells what was asked: for what no
-//! real storage would do.
+//! An HTTP server on loopback that answers as a test says, keeps connections open, and records requests, for behaviour
+//! that no real storage has.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// Which connection brought it, from 0.
+    /// The connection that it came on, from 0.
     pub connection: usize,
 }
 
@@ -46,7 +46,7 @@ impl Response {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// None at all: the connection closes.
+    /// No answer: the connection closes.
     pub fn none() -> Self {
         Self::new(0, "")
     }
@@ -68,10 +68,9 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Starts a server that asks `answer` about each request.
+    /// Starts a server that calls `answer` for each request.
     ///
-    /// # Panics
-    /// When there is no free port.
+    /// # Panics If no port is free.
     pub fn serve(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address").to_string();
@@ -80,7 +79,7 @@ impl Loopback {
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().flatten().enumerate() {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&all));
-                // A client that hangs up early is what some tests are about.
+                // Some tests are about clients that hang up early.
                 thread::spawn(move || drop(converse(&stream, connection, &*answer, &log)));
             }
         });

@@ -1,9 +1,9 @@
 //! Sigstore bundles, versions 0.1 to 0.3 (Sigstore protobuf specs, `sigstore_bundle.proto`): a signature with what is
 //! needed to verify it, as one JSON document.
 //!
-//! The parser is strict: an unknown member, a member that stands twice, both members of a choice, or fields that
-//! contradict each other refuse the bundle. Version 0.3 is written. What may be large stays where it is in the document
-//! ([`enclosed`](crate::enclosed)).
+//! The parser is strict: it refuses a bundle with an unknown member, a member that occurs twice, both members of a
+//! choice, or fields that contradict each other. It writes version 0.3. Parts that may be large stay where they are in
+//! the document ([`enclosed`](crate::enclosed)).
 
 mod checkpoint;
 mod wire;
@@ -24,10 +24,11 @@ use crate::key::{Sign, SignError, VerificationKey};
 /// The media type of a bundle, and of the layer and artifact that carry it in a registry.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// What the media type of every bundle, of whatever version, begins with.
+/// The prefix of the media type of every bundle, in any version.
 pub const MEDIA_TYPE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
 
-/// The annotation of an artifact that holds a bundle: what its statement states, as cosign writes it. Nobody vouches for it.
+/// The annotation of an artifact that holds a bundle: the predicate type of its statement, as cosign writes it. Nobody
+/// vouches for it.
 pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
 
 /// The largest bundle that holds a plain signature, in bytes.
@@ -39,7 +40,8 @@ pub const MAX_ATTESTATION_BYTES: u64 = 88 << 20;
 /// The largest predicate that is attested, in bytes.
 pub const MAX_PREDICATE_BYTES: u64 = 64 << 20;
 
-/// How much may stand in a bundle beside the payload of its envelope, in bytes. The largest that is known has a hundredth.
+/// How much a bundle may contain besides the payload of its envelope, in bytes. The largest known bundle has a
+/// hundredth.
 const MAX_BESIDE_BYTES: usize = 4 << 20;
 
 /// How many log entries and timestamps a bundle may carry.
@@ -49,7 +51,7 @@ const MAX_TIMESTAMPS: usize = 16;
 /// The version of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// 0.1, whose log entries prove themselves by a promise.
+    /// 0.1, whose log entries come with a promise.
     V0_1,
     /// 0.2, whose log entries come with a proof.
     V0_2,
@@ -62,32 +64,32 @@ impl Version {
         Some(match media_type {
             "application/vnd.dev.sigstore.bundle+json;version=0.1" => Self::V0_1,
             "application/vnd.dev.sigstore.bundle+json;version=0.2" => Self::V0_2,
-            // The second name is the one that came first.
+            // The second name is the older one.
             MEDIA_TYPE | "application/vnd.dev.sigstore.bundle+json;version=0.3" => Self::V0_3,
             _ => return None,
         })
     }
 }
 
-/// A bundle, parsed.
+/// A parsed bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle<'b> {
     /// The version of the format.
     pub version: Version,
-    /// What the signer says can verify the signature.
+    /// The signer's claim about what verifies the signature.
     pub material: Material,
     /// What was signed, and the signature.
     pub content: Content<'b>,
-    /// The transparency log entries that it carries. What they show is not known from here.
+    /// Its transparency log entries, not verified yet.
     pub log_entries: Vec<LogEntry>,
-    /// The timestamps that it carries (RFC 3161), in DER.
+    /// Its timestamps (RFC 3161), in DER.
     pub timestamps: Vec<Vec<u8>>,
 }
 
-/// What the signer says can verify the signature.
+/// The signer's claim about what verifies the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Material {
-    /// A key that the verifier must have from elsewhere, and a hint at which; never trusted.
+    /// A key that the verifier must get elsewhere, with a hint at which; never trusted.
     PublicKey {
         /// By custom the base64 of the SHA-256 of the key's `SubjectPublicKeyInfo`.
         hint: String,
@@ -96,12 +98,13 @@ pub enum Material {
     Certificates(Vec<Vec<u8>>),
 }
 
-/// The kinds of log entries that are read.
+/// The supported kinds of log entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// `hashedrekord` 0.0.1: a file.
     HashedRekord,
-    /// `hashedrekord` 0.0.2, of Rekor's second generation, which promises nothing and tells no time: a file, or an envelope.
+    /// `hashedrekord` 0.0.2, of Rekor's second generation, which gives neither a promise nor a time: a file, or an
+    /// envelope.
     HashedRekordV2,
     /// `dsse` 0.0.1: an envelope.
     Dsse,
@@ -131,18 +134,18 @@ impl EntryKind {
     }
 }
 
-/// What a log entry says of itself.
+/// A log entry's claims about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// The log, by the digest of its key.
     pub log: Option<Sha256Digest>,
-    /// Its kind, as the bundle presents it.
+    /// Its kind, according to the bundle.
     pub kind: EntryKind,
-    /// What the log holds: the bytes that its proofs and promises are about.
+    /// The logged bytes, which its proofs and promises are about.
     pub body: Vec<u8>,
-    /// The log's promise to take it, a signature, if there is one.
+    /// The log's promise to include it, a signature, if there is one.
     pub promise: Option<Vec<u8>>,
-    /// When the log took it, in seconds since 1970. Only the promise covers it.
+    /// When the log received it, in seconds since 1970. Only the promise covers it.
     pub integrated_time: u64,
     /// Its place in the log.
     pub index: u64,
@@ -159,9 +162,9 @@ pub struct Proof {
     pub size: u64,
     /// The root of the tree.
     pub root: Sha256Digest,
-    /// The hashes beside the way from the entry to the root.
+    /// The sibling hashes on the path from the entry to the root.
     pub hashes: Vec<Sha256Digest>,
-    /// What states size and root, signed by the log.
+    /// The statement of size and root, signed by the log.
     pub checkpoint: Option<Checkpoint>,
 }
 
@@ -172,7 +175,7 @@ pub enum Content<'b> {
     Envelope(Enclosed<'b>),
     /// A file, which is not in the bundle.
     Message {
-        /// The digest that the signer gives for it; never trusted.
+        /// The signer's claim about its digest; never trusted.
         digest: Option<Sha256Digest>,
         /// The signature over the file.
         signature: Vec<u8>,
@@ -189,7 +192,7 @@ impl Content<'_> {
     }
 }
 
-/// Bytes that are no bundle.
+/// Bytes that are not a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a Sigstore bundle ({reason})")]
 pub struct NotABundle {
@@ -197,7 +200,7 @@ pub struct NotABundle {
     pub reason: String,
 }
 
-/// The hint that names `key` in a bundle, as cosign writes it.
+/// The hint for `key` in a bundle, as cosign writes it.
 fn hint(key: &VerificationKey) -> String {
     STANDARD.encode(key.id().as_bytes())
 }
@@ -221,10 +224,9 @@ impl Bundle<'static> {
 }
 
 impl Content<'static> {
-    /// The content that an envelope with a signature is.
+    /// The content made from an envelope with a signature.
     ///
-    /// # Panics
-    /// When the envelope has no signature.
+    /// # Panics If the envelope has no signature.
     fn of_envelope(envelope: &dsse::Envelope) -> Self {
         let signature = envelope.signatures.first().expect("an envelope is signed").bytes.clone();
         let text = STANDARD.encode(&envelope.payload);
@@ -234,7 +236,7 @@ impl Content<'static> {
 }
 
 impl<'b> Bundle<'b> {
-    /// Reads the JSON form, in both spellings of members that protocol buffers allow. The caller has capped its size.
+    /// Parses the JSON form, in both spellings of members that protocol buffers allow. The caller has capped its size.
     pub fn parse(document: &'b [u8]) -> Result<Self, NotABundle> {
         check_closed(document, wire::LISTS).map_err(refused)?;
         let json: Json<'b> = serde_json::from_slice(document).map_err(|error| refused(error.to_string()))?;
@@ -256,7 +258,7 @@ impl<'b> Bundle<'b> {
         Ok(Self { version, material, content, log_entries, timestamps })
     }
 
-    /// The JSON form of a bundle that was signed here, with a key; log entries and timestamps are not kept.
+    /// The JSON form of a bundle that was signed here with a key, without log entries and timestamps.
     ///
     /// # Panics
     /// Never: the form is strings only.

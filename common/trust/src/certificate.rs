@@ -1,6 +1,6 @@
-//! Signing certificates (Fulcio's profile of RFC 5280): who is named in one, and which build it was made for.
+//! Signing certificates (Fulcio's profile of RFC 5280): whom a certificate names, and which build it was issued for.
 //!
-//! The chain is verified elsewhere; this is read from the same bytes, and refused when it could be read in two ways.
+//! The chain is verified elsewhere. This module reads the same bytes, and refuses what could be read in two ways.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use x509_cert::time::Time;
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 /// Fulcio's arc of extensions (Fulcio, "OID information"): 1.3.6.1.4.1.57264.1.N.
 const FULCIO: &str = "1.3.6.1.4.1.57264.1.";
-/// The issuer as raw text, in certificates before 2023 and beside the newer form.
+/// The issuer as raw text, in certificates before 2023 and next to the newer form.
 const ISSUER_V1: u32 = 1;
 /// The issuer in DER.
 const ISSUER_V2: u32 = 8;
@@ -25,14 +25,14 @@ const ISSUER_V2: u32 = 8;
 /// The largest certificate that is read, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 
-/// What a certificate says of whom it was issued to. Worth something only after its chain was verified.
+/// A certificate's claims about its holder. They are worth something only after its chain was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The key that it was issued for: SHA-256 of its `SubjectPublicKeyInfo`.
     pub key: Sha256Digest,
-    /// Since when it is valid. Nobody was vouched for before.
+    /// The start of its validity. Nobody was vouched for before.
     pub not_before: Timestamp,
-    /// Until when it is valid.
+    /// The end of its validity.
     pub not_after: Timestamp,
     /// The one subject alternative name: an e-mail address or a URI.
     pub identity: String,
@@ -48,18 +48,18 @@ pub struct Claims {
     pub source_repository_digest: Option<String>,
     /// The ref that was built (extension 14).
     pub source_repository_ref: Option<String>,
-    /// The build configuration that the build began with, with its ref (extension 18).
+    /// The build configuration that the build started with, with its ref (extension 18).
     pub build_config_uri: Option<String>,
 }
 
 impl Claims {
-    /// Reads a certificate in DER, and says why it could be read in two ways, if it could.
+    /// Parses a certificate in DER. The error says why it could be read in two ways.
     pub fn read(der: &[u8]) -> Result<Self, String> {
         if der.len() > MAX_BYTES {
             return Err(format!("it has {} bytes", der.len()));
         }
         let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
-        // One certificate has one encoding (X.690): else two readers may see two.
+        // A certificate has one encoding (X.690); otherwise two readers might see two.
         if certificate.to_der().ok().as_deref() != Some(der) {
             return Err("it is not in DER".to_owned());
         }
@@ -128,12 +128,12 @@ impl Claims {
     }
 }
 
-/// The key that a certificate is for: its `SubjectPublicKeyInfo` in DER.
+/// The key in a certificate: its `SubjectPublicKeyInfo` in DER.
 pub(crate) fn key_of(der: &[u8]) -> Option<Vec<u8>> {
     Certificate::from_der(der).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
 }
 
-/// A time in a certificate. Those that certificates can name lie within what a timestamp holds.
+/// A time in a certificate. All times that certificates can express are within a timestamp's range.
 pub(crate) fn timestamp(time: Time) -> Timestamp {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
@@ -144,7 +144,7 @@ fn identity(value: &[u8]) -> Result<String, String> {
     let names =
         SubjectAltName::from_der(value).map_err(|error| format!("its names cannot be read: {error}"))?;
     match names.0.as_slice() {
-        // Nobody who asks for one kind may be given the other.
+        // Someone who asks for one kind must not get the other.
         [GeneralName::Rfc822Name(name)] if name.as_str().contains('@') && !has_scheme(name.as_str()) => {
             Ok(name.to_string())
         }
@@ -156,7 +156,7 @@ fn identity(value: &[u8]) -> Result<String, String> {
     }
 }
 
-/// Whether a name begins with a scheme (RFC 3986, section 3.1).
+/// Whether a name starts with a scheme (RFC 3986, section 3.1).
 fn has_scheme(name: &str) -> bool {
     let Some((scheme, _)) = name.split_once(':') else { return false };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())

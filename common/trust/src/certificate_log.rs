@@ -1,4 +1,4 @@
-//! Certificate transparency logs (RFC 6962): whether one promised to take a certificate.
+//! Certificate transparency logs (RFC 6962): whether one promised to include a certificate.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::trusted_root::wire;
 /// The extension that holds the promises of logs (RFC 6962, section 3.3).
 const PROMISES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 
-/// The ways in which logs sign, by their numbers (RFC 5246, section 7.4.1.4.1).
+/// The signature schemes of logs, by their numbers (RFC 5246, section 7.4.1.4.1).
 const SCHEMES: [([u8; 2], SigningScheme); 5] = [
     ([4, 3], SigningScheme::EcdsaP256Sha256),
     ([5, 3], SigningScheme::EcdsaP384Sha384),
@@ -30,13 +30,13 @@ const SCHEMES: [([u8; 2], SigningScheme); 5] = [
 
 /// The logs of a trusted root.
 pub(crate) struct CertificateLogs {
-    /// Their keys, by the way in which they sign.
+    /// Their keys, by signature scheme.
     keys: Vec<Keyring>,
-    /// When they are believed.
+    /// The windows in which they are trusted.
     windows: BTreeMap<Sha256Digest, Option<Window>>,
 }
 
-/// A log's promise to take a certificate (RFC 6962, section 3.2, `SignedCertificateTimestamp`).
+/// A log's promise to include a certificate (RFC 6962, section 3.2, `SignedCertificateTimestamp`).
 struct Promise<'a> {
     log: [u8; 32],
     /// In milliseconds since 1970.
@@ -47,21 +47,21 @@ struct Promise<'a> {
 }
 
 impl CertificateLogs {
-    /// The logs of `root`, which the library read as `parsed`.
+    /// The logs of `root`, which the library parsed into `parsed`.
     pub(crate) fn read(root: &wire::Root, parsed: &TrustedRoot) -> Result<Self, String> {
         let keys = SCHEMES.map(|(_, scheme)| parsed.ctfe_keys(scheme));
         let keys = keys.into_iter().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         let mut windows = BTreeMap::new();
         for log in &root.ctlogs {
             let window = wire::window(log.public_key.valid_for.as_ref())?;
-            // The library reads other forms of base64 as well.
+            // The library also accepts other forms of base64.
             wire::decode("the key of a log", &log.public_key.raw_bytes)?;
             windows.insert(wire::log_id(&log.log_id)?, window);
         }
         Ok(Self { keys, windows })
     }
 
-    /// Checks that a log of the trusted root promised to take `certificate`, which the holder of `issuer` issued.
+    /// Checks that a log of the trusted root promised to include `certificate`, issued by the holder of `issuer`.
     pub(crate) fn check(&self, certificate: &[u8], issuer: &[u8]) -> Result<(), Refusal> {
         self.check_promise(certificate, issuer)
             .map_err(|reason| Refusal::unproven(step::CERTIFICATE_LOG, format!("its certificate {reason}")))
@@ -108,14 +108,14 @@ impl CertificateLogs {
     }
 }
 
-/// Takes so many bytes.
+/// Consumes this many bytes.
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
     Some(taken)
 }
 
-/// Takes a vector with a length of two bytes before it (RFC 5246, section 4.3).
+/// Consumes a vector prefixed by its length in two bytes (RFC 5246, section 4.3).
 fn take_vector<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = u16::from_be_bytes(take(bytes, 2)?.try_into().ok()?);
     take(bytes, usize::from(length))
@@ -139,8 +139,8 @@ impl<'a> Promise<'a> {
         promise.is_empty().then_some(found)
     }
 
-    /// What the log signed: the certificate without the promise, and the key that issued it (`digitally-signed` for a
-    /// `precert_entry`).
+    /// The bytes that the log signed: the certificate without the promise, and the key that issued it
+    /// (`digitally-signed` for a `precert_entry`).
     fn signed(&self, issuer_key: &Sha256Digest, certificate: &[u8]) -> Vec<u8> {
         let length = u32::try_from(certificate.len()).unwrap_or(u32::MAX).to_be_bytes();
         let extensions =

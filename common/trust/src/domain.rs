@@ -1,7 +1,7 @@
-//! Domain separation: the signature of a file must be nothing else's.
+//! Domain separation: the signature of a file must not be a signature of anything else.
 //!
-//! A signature over a file covers the file's bytes and nothing that says "a file". Where those bytes are what another
-//! form of signature covers, whoever may have a file signed may have anything signed: an envelope's pre-authentication
+//! A signature over a file covers the file's bytes and nothing that says "a file". If these bytes are what another form
+//! of signature covers, anyone who can have a file signed can have anything signed: an envelope's pre-authentication
 //! encoding (DSSE protocol 1.0.2, "Signature Definition") or the payload of a simple signature of an image (Cosign,
 //! "Signature specification"). Such files are not signed as files.
 
@@ -12,24 +12,24 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_strict::json::fold;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What the encoding of an envelope begins with.
+/// The prefix of an envelope's encoding.
 const ENVELOPE: &[u8] = b"DSSEv1 ";
 
-/// The names under which a simple signature names its image, from the outside in.
+/// The path of members in a simple signature that names its image.
 const PATH: [&str; 3] = ["critical", "image", "docker-manifest-digest"];
 
-/// The largest payload of a simple signature that other tools read: cosign's default for what is attached to an image.
+/// The largest payload of a simple signature that other tools read: cosign's default limit for attachments of an image.
 const MAX_PAYLOAD_BYTES: u64 = 128 << 20;
 
-/// How much of a file is looked at first.
+/// How much of a file is examined first.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// What a file is besides a file.
+/// What a file's bytes are besides a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookAlike {
-    /// What the signature of an envelope covers.
+    /// The bytes that an envelope's signature covers.
     Envelope,
-    /// What a simple signature of an image covers.
+    /// The bytes that a simple signature of an image covers.
     ImageSignature,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for LookAlike {
     }
 }
 
-/// Reads a file of any size once: its digest, and what else it is.
+/// Reads a file of any size once, and returns its digest and what else it is.
 pub fn digest(mut file: impl Read) -> io::Result<(Sha256Digest, Option<LookAlike>)> {
     let mut head = Vec::new();
     file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -62,7 +62,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether any reader may take the text for the payload of a simple signature.
+/// Whether any reader might accept the text as the payload of a simple signature.
 fn is_image_signature(text: &[u8]) -> bool {
     let start = text.iter().position(|byte| !is_space(*byte)).unwrap_or(text.len());
     if text.get(start) != Some(&b'{') {
@@ -74,12 +74,12 @@ fn is_image_signature(text: &[u8]) -> bool {
     if walked.and_then(|()| deserializer.end()).is_ok() {
         return found;
     }
-    // More lenient readers may get through where this one does not.
+    // More lenient readers may succeed where this one does not.
     let text = fold(&unescaped(&String::from_utf8_lossy(text))).into_owned();
     PATH.iter().all(|name| text.contains(name))
 }
 
-/// The text with escapes of JSON that stand for a whole character replaced by it.
+/// The text with JSON escapes that represent a whole character replaced by it.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -97,7 +97,7 @@ fn unescaped(text: &str) -> String {
     plain + rest
 }
 
-/// Looks for a member below members, whatever stands twice and in whatever case.
+/// Searches for a nested member, including duplicates and any case.
 struct Walk<'a> {
     path: &'a [&'static str],
     found: &'a mut bool,
@@ -194,7 +194,7 @@ mod tests {
             payload.replace("docker-manifest-digest", "doc\u{212a}er-manifest-digest"),
             payload.replace(r#""critical":"#, r#""critical":1,"critical":"#),
             payload.replace(r#""type":"#, r#""image":{},"type":"#),
-            // What this parser does not read, and others may.
+            // This parser rejects it, but others may not.
             payload.replace("null", r#"{"a":"\ud800"}"#),
             payload.replace("null", "1e999"),
             payload.replace("null", "01"),
@@ -222,7 +222,7 @@ mod tests {
             r#"{"critical":true,"image":{"docker-manifest-digest":1}}"#.to_owned(),
             format!("[{payload}]"),
             format!(r#"{{"signatures":[{payload}]}}"#),
-            "{ this is no JSON".to_owned(),
+            "{ this is not JSON".to_owned(),
             "x".repeat(200_000),
         ] {
             assert_eq!(found(text.as_bytes()), None, "{text:.300}");

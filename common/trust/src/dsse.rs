@@ -1,6 +1,6 @@
 //! DSSE envelopes (Dead Simple Signing Envelope, protocol 1.0.2): a typed payload and signatures over both.
 //!
-//! What is signed is the pre-authentication encoding of the payload's own bytes; they are never re-serialised.
+//! Signatures cover the pre-authentication encoding of the payload's own bytes, which are never re-serialised.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// How many signatures an envelope may carry before it is refused unread.
 const MAX_SIGNATURES: usize = 64;
 
-/// An envelope as it was read or made.
+/// An envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The media type of the payload.
@@ -38,13 +38,13 @@ pub struct Signature {
 /// Why an envelope is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// The bytes are no DSSE envelope.
+    /// The bytes are not a DSSE envelope.
     #[error("this is not a DSSE envelope ({reason})")]
     Malformed {
-        /// What the decoder said.
+        /// The decoder's error.
         reason: String,
     },
-    /// The payload is of another type than the caller asked for.
+    /// The payload has another type than the caller asked for.
     #[error("the envelope holds `{found}` where `{expected}` was expected")]
     OtherType {
         /// The type that was asked for.
@@ -52,7 +52,7 @@ pub enum EnvelopeError {
         /// The type in the envelope.
         found: String,
     },
-    /// No signature of the envelope was made by the key.
+    /// The key made none of the envelope's signatures.
     #[error("no signature of the envelope was made by key {key}")]
     NotSignedBy {
         /// The key that was tried.
@@ -97,7 +97,7 @@ impl Envelope {
         Ok(Self { payload_type: payload_type.to_owned(), payload, signatures: vec![signature] })
     }
 
-    /// Reads the JSON form. The caller has capped its size.
+    /// Parses the JSON form. The caller has capped its size.
     pub fn from_json(json: &[u8]) -> Result<Self, EnvelopeError> {
         let malformed = |reason: String| EnvelopeError::Malformed { reason };
         let json: Json = serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?;

@@ -1,8 +1,8 @@
-//! An envelope as it stands in a document (DSSE protocol 1.0.2): its payload stays in base64 until somebody whose word
-//! counts is known to have signed it.
+//! An envelope inside a document (DSSE protocol 1.0.2). Its payload stays in base64 until it is known that a trusted
+//! signer signed it.
 //!
-//! A payload may be an SBOM of 64 MiB, and anyone may attach one that nobody signed. What signatures and log
-//! entries cover is therefore computed in one pass over the text, a piece at a time, and nothing is kept but digests.
+//! A payload may be an SBOM of 64 MiB, and anyone can attach one that nobody signed. The bytes that signatures and log
+//! entries cover are therefore computed in one pass over the text, piece by piece, and only digests are kept.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ use crate::key::VerificationKey;
 /// How much of the text is decoded at a time.
 const PIECE: usize = 48 << 10;
 
-/// The largest payload that is made whole before its signature is verified, as an Ed25519 key demands it, in bytes.
+/// The largest payload that is decoded completely before its signature is verified, as an Ed25519 key requires, in
+/// bytes.
 pub const MAX_WHOLE_BYTES: usize = 24 << 20;
 
 /// An envelope with one signature, whose payload is in base64.
@@ -29,7 +30,7 @@ pub struct Enclosed<'b> {
     digests: Digests,
 }
 
-/// What others refer to an envelope by.
+/// The digests by which others refer to an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Digests {
     /// Of the payload.
@@ -40,12 +41,12 @@ struct Digests {
     signed_384: [u8; 48],
 }
 
-/// Why a key did not make the signature, or why that cannot be told.
+/// Why a key did not make the signature, or why this is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsigned {
     /// It did not.
     ByOther,
-    /// The key's algorithm needs the payload whole, which is too large.
+    /// The key's algorithm needs the whole payload, which is too large.
     TooLarge,
 }
 
@@ -86,7 +87,7 @@ impl<'b> Enclosed<'b> {
         &self.payload_type
     }
 
-    /// The payload in base64, as it stands there.
+    /// The payload in base64, verbatim.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -101,7 +102,7 @@ impl<'b> Enclosed<'b> {
         self.digests.payload
     }
 
-    /// SHA-256 of what is signed.
+    /// SHA-256 of the signed bytes.
     pub(crate) fn signed_digest(&self) -> Sha256Digest {
         self.digests.signed
     }
@@ -123,8 +124,7 @@ impl<'b> Enclosed<'b> {
 
     /// The payload.
     ///
-    /// # Panics
-    /// Never: it was decoded before, a piece at a time.
+    /// # Panics Never: it was decoded before, piece by piece.
     pub fn payload(&self) -> Vec<u8> {
         STANDARD.decode(self.text.as_bytes()).expect("it was decoded before")
     }
@@ -134,7 +134,7 @@ fn sha256(context: Context) -> Sha256Digest {
     Sha256Digest::from_bytes(context.finish().as_ref().try_into().expect("a SHA-256 digest has 32 bytes"))
 }
 
-/// Decodes a text a piece at a time; what is refused, and where, is what decoding it at once would refuse.
+/// Decodes a text piece by piece, with the same errors at the same places as decoding it at once.
 fn pieces(text: &str, mut take: impl FnMut(&[u8])) -> Result<(), DecodeError> {
     let mut decoded = vec![0; PIECE / 4 * 3];
     let bytes = text.as_bytes();
@@ -145,7 +145,7 @@ fn pieces(text: &str, mut take: impl FnMut(&[u8])) -> Result<(), DecodeError> {
             base64::DecodeSliceError::DecodeError(error) => moved(&error, start),
             base64::DecodeSliceError::OutputSliceTooSmall => unreachable!("three bytes come of four"),
         })?;
-        // Padding ends a text, and a piece of it is not its end.
+        // Padding is allowed only at the end of the text, not at the end of a piece.
         if !is_last && length < decoded.len() {
             let place = piece.iter().position(|byte| *byte == b'=').unwrap_or_default();
             return Err(DecodeError::InvalidByte(start + place, b'='));
@@ -155,7 +155,7 @@ fn pieces(text: &str, mut take: impl FnMut(&[u8])) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// The same error, in the text as a whole.
+/// The same error with its position in the whole text.
 fn moved(error: &DecodeError, start: usize) -> DecodeError {
     match *error {
         DecodeError::InvalidByte(place, byte) => DecodeError::InvalidByte(start + place, byte),
@@ -225,7 +225,7 @@ mod tests {
             text in "[A-Za-z0-9+/]{0,40}={0,3}[ A-Za-z=]{0,3}",
             before in 0..3_usize,
         ) {
-            // The same behind pieces that are good.
+            // The same after good pieces.
             let text = "AAAA".repeat(before * PIECE / 4) + &text;
             let (whole, found) = (STANDARD.decode(&text), enclosed(&text));
             prop_assert_eq!(whole.map_err(|e| e.to_string()), found.map(|e| e.payload()).map_err(|e| e.to_string()));

@@ -1,15 +1,15 @@
-//! The one way from bytes to a claim that counts.
+//! The only way from bytes to a claim that counts.
 //!
 //! ```text
 //! bytes → Parsed → Authenticated → Bound → Accepted
 //! ```
 //!
-//! * [`Parsed`]: it is read in one way by everybody. Nothing is vouched for.
-//! * [`Authenticated`]: somebody whose word counts signed it, as certificates, logs and timestamps show.
+//! * [`Parsed`]: it reads the same for everybody. Nothing is vouched for.
+//! * [`Authenticated`]: a trusted signer signed it, as certificates, logs and timestamps show.
 //! * [`Bound`]: what was signed is about the subject in question.
-//! * [`Accepted`]: it says what was asked for.
+//! * [`Accepted`]: it makes the claim that was asked for.
 //!
-//! Each is made by the one before it and by nothing else, so that whatever is accepted has gone through all of them:
+//! Each type can be made only from the one before it, so everything that is accepted has passed all of them:
 //!
 //! ```
 //! # use lifeboat_core::Sha256Digest;
@@ -28,7 +28,7 @@
 //! }
 //! ```
 //!
-//! A step that is left out does not compile:
+//! Skipping a step does not compile:
 //!
 //! ```compile_fail,E0599
 //! # use lifeboat_core::Sha256Digest;
@@ -63,20 +63,20 @@ pub use self::parsed::Parsed;
 use crate::step::Step;
 use crate::witness::Cosignature;
 
-/// What the certificates, logs and timestamps of one signature show.
+/// The findings from the certificates, logs and timestamps of one signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// When it was witnessed that the signature was there: by logs and by timestamp authorities.
+    /// The times at which logs and timestamp authorities witnessed the signature.
     pub times: Vec<Timestamp>,
-    /// How many log entries were shown to be in their log, by a proof under a signed checkpoint.
+    /// How many log entries were proved to be in their log, under a signed checkpoint.
     pub log_entries: usize,
-    /// How many log entries their logs only promised to take.
+    /// How many log entries their logs only promised to include.
     pub log_promises: usize,
-    /// How many log entries were not: those of logs that the trusted root does not know.
+    /// How many log entries are from logs that the trusted root does not know, and so were not checked.
     pub unknown_log_entries: usize,
-    /// The cosignatures of witnesses under the checkpoints of the logs that were verified.
+    /// The cosignatures of witnesses under the verified checkpoints.
     pub cosignatures: Vec<Cosignature>,
-    /// How many other signatures stand under these checkpoints: of nobody that the policy names.
+    /// How many other signatures are under these checkpoints, by nobody that the policy names.
     pub unchecked_cosignatures: usize,
     /// How many timestamps were verified.
     pub timestamps: usize,
@@ -84,11 +84,11 @@ pub struct Evidence {
     pub steps: Vec<Step>,
 }
 
-/// What is signed, where it does not come with its signature: a file. An envelope brings it along.
+/// The signed content, if it does not come with its signature: a file. An envelope contains its content.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
     /// The digest of the file.
     pub digest: Sha256Digest,
-    /// The file itself, where it is at hand: some keys sign nothing less.
+    /// The file itself, if available: some keys can verify only the whole file.
     pub content: Option<&'a [u8]>,
 }

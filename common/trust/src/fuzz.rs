@@ -1,7 +1,7 @@
-//! What the fuzz targets beside this crate call, one function for each kind of bytes that comes from outside.
+//! The functions that this crate's fuzz targets call, one for each kind of bytes from outside.
 //!
-//! Every function says whether its bytes were read, and panics where what was read shows what it must not: nothing may
-//! count that nobody signed, whoever may sign and however little is demanded.
+//! Every function returns whether its bytes were accepted, and panics if the result is wrong: nothing that nobody
+//! signed may count, no matter who may sign and how little is demanded.
 //!
 //! None of this is in the product: it is built for tests, and for the fuzz targets by the feature `fuzz`.
 
@@ -24,7 +24,7 @@ use crate::legacy;
 use crate::policy::{Demands, Policy, Signer};
 use crate::statement::Statement;
 
-/// Policies that take anyone's word: with all evidence that can be demanded, and with none.
+/// Policies that trust anyone: one that demands all evidence, and one that demands none.
 static ANYONE: LazyLock<[Policy; 2]> = LazyLock::new(|| {
     let pattern = || Pattern::regex("identity", "(?s).*").expect("it is one");
     let policy = |log| Policy {
@@ -39,7 +39,7 @@ static ANYONE: LazyLock<[Policy; 2]> = LazyLock::new(|| {
 const LEGACY_ANNOTATIONS: [&str; 4] =
     [legacy::SIGNATURE, legacy::CERTIFICATE, legacy::LOG_BUNDLE, legacy::TIMESTAMP];
 
-/// A bundle, and whatever it claims to be signed with: certificates and timestamps that anyone can make are read.
+/// A bundle, with whatever it claims to be signed with: certificates and timestamps that anyone can make are parsed.
 pub fn bundle(bytes: &[u8]) -> bool {
     let file = File { digest: Sha256Digest::of(b""), content: Some(b""), predicate_type: None };
     for policy in &*ANYONE {
@@ -66,8 +66,9 @@ pub fn envelope(bytes: &[u8]) -> bool {
     })
 }
 
-/// A layer under a legacy tag: its content, and its annotations, one a line: signature, certificate, what a log answered,
-/// timestamp. Line feeds of a certificate are written as tabs. It is read when it has more than a key's signature.
+/// A layer under a legacy tag: its content, and its annotations, one per line: signature, certificate, the log's
+/// answer, timestamp. Newlines of a certificate are written as tabs. It counts as accepted if it has more than a key's
+/// signature.
 pub fn legacy(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut lines = text.split('\n');

@@ -1,4 +1,4 @@
-//! Who signed, by the certificate: an identity, and who vouches for it.
+//! The identity in a signer's certificate, and who vouches for it.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use regex::Regex;
 
 use crate::json::printable;
 
-/// What an identity or an issuer must be, whole: a pattern never matches a part.
+/// A pattern for an identity or an issuer. It always matches the whole, never a part.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// This text.
     Exact(String),
-    /// What the regular expression matches from beginning to end.
+    /// A regular expression that matches from start to end.
     Regex {
-        /// The expression as it was given.
+        /// The expression as given.
         source: String,
         /// The same, anchored.
         anchored: Regex,
     },
 }
 
-/// A text that is no pattern.
+/// Why a text is not a pattern.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPattern {
     /// It matches everything or nothing, which nobody means.
@@ -35,7 +35,7 @@ pub enum BadPattern {
     NotARegex {
         /// The text.
         text: String,
-        /// What the compiler said.
+        /// The compiler's error.
         source: Box<regex::Error>,
     },
 }
@@ -67,13 +67,13 @@ impl Pattern {
             return Err(BadPattern::Empty { what });
         }
         let not = |error| BadPattern::NotARegex { text: text.to_owned(), source: Box::new(error) };
-        // Compiled alone first: a text such as `a)|(b` must not break out of the group that anchors it.
+        // Compiled alone first: a text such as `a)|(b` must not escape from the group that anchors it.
         Regex::new(text).map_err(not)?;
         let anchored = Regex::new(&format!(r"\A(?:{text})\z")).map_err(not)?;
         Ok(Self::Regex { source: text.to_owned(), anchored })
     }
 
-    /// Whether the whole of `text` is what is expected.
+    /// Whether the pattern matches the whole of `text`.
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(expected) => expected == text,

@@ -1,10 +1,10 @@
-//! JSON that reads the same everywhere: the shapes and ceilings of what is read here.
+//! JSON that reads the same everywhere: the shapes and limits of the documents in this crate.
 
 use lifeboat_strict::json::{self, Limits, Shape, Structure};
 pub(crate) use lifeboat_strict::printable;
 
-/// A statement (in-toto Attestation Framework, "Statement" and `ResourceDescriptor`). Members that are not known are left
-/// alone, as the framework demands. What a predicate holds is its own affair.
+/// A statement (in-toto Attestation Framework, "Statement" and `ResourceDescriptor`). Unknown members are ignored, as
+/// the framework requires, and the content of a predicate is not restricted.
 pub(crate) const STATEMENT: Shape = Shape::Structure(&Structure::open(&[
     ("_type", Shape::Any),
     ("subject", Shape::List(&SUBJECT, MAX_SUBJECTS)),
@@ -22,7 +22,7 @@ const SUBJECT: Shape = Shape::Structure(&Structure::open(&[
     ("annotations", Shape::Map(&Shape::Any)),
 ]));
 
-/// How many subjects are looked at before anything is made of them.
+/// How many subjects are scanned before parsing.
 const MAX_SUBJECTS: usize = 4096;
 
 /// An envelope (DSSE, `envelope.md`).
@@ -34,23 +34,23 @@ pub(crate) const ENVELOPE: Shape = Shape::Structure(&Structure::open(&[
 
 const SIGNATURE: Shape = Shape::Structure(&Structure::open(&[("keyid", Shape::Any), ("sig", Shape::Any)]));
 
-/// How many signatures are looked at before anything is made of them.
+/// How many signatures are scanned before parsing.
 const MAX_SIGNATURES: usize = 4096;
 
-/// Looks at all of a document that no signature covers yet, and says why it is not read, if it is not.
+/// Scans a whole document that no signature covers yet, and returns why it is refused, if it is.
 pub(crate) fn check(document: &[u8]) -> Result<(), String> {
     check_shape(document, &Shape::Any, Limits::UNSIGNED)
 }
 
-/// The same for a document whose outermost value must be an object. serde reads structs from arrays as well, which no
-/// other reader does.
+/// The same for a document whose outermost value must be an object. serde also deserialises structs from arrays, which
+/// no other reader does.
 pub(crate) fn check_object(document: &[u8]) -> Result<(), String> {
     must_be_object(document)?;
     check(document)
 }
 
-/// The same for a document whose objects a format closes, which has lists as members of these names only. serde would read
-/// the objects inside from arrays as well.
+/// The same for a document in a closed format, in which only these members are lists. serde would also deserialise the
+/// objects inside from arrays.
 pub(crate) fn check_closed(document: &[u8], lists: &'static [&'static str]) -> Result<(), String> {
     must_be_object(document)?;
     check_shape(document, &Shape::ListsAt(lists), Limits::UNSIGNED)
@@ -62,7 +62,7 @@ pub(crate) fn check_envelope(document: &[u8]) -> Result<(), String> {
     check_shape(document, &ENVELOPE, Limits::UNSIGNED)
 }
 
-/// The same for a statement, which may be as large as what it states.
+/// The same for a statement, which may be as large as its predicate.
 pub(crate) fn check_statement(document: &[u8]) -> Result<(), String> {
     must_be_object(document)?;
     check_shape(document, &STATEMENT, Limits::SIGNED)

@@ -1,7 +1,7 @@
-//! From evidence to verdict: does a bundle show that one of the policy's signers said this of that subject?
+//! From evidence to verdict: does a bundle show that one of the policy's signers made this claim about that subject?
 //!
-//! Each candidate is judged alone, by the way that [`evidence`](crate::evidence) lays down. What is not covered by a
-//! signature decides nothing, except that a contradiction refuses.
+//! Each candidate is judged alone, in the steps of [`evidence`](crate::evidence). Anything that is not covered by a
+//! signature has no effect, except that a contradiction refuses.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::statement::PredicateType;
 
-/// What must have been said.
+/// The required claim.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Of what: the digest that the reference was resolved to.
+    /// The subject: the digest that the reference was resolved to.
     pub subject: Sha256Digest,
-    /// What: a plain signature, or a statement of this type. One never stands in for another.
+    /// A plain signature, or a statement of this type. Neither can replace the other.
     pub predicate_type: PredicateType,
 }
 
@@ -27,9 +27,9 @@ pub struct Claim {
 pub struct File<'a> {
     /// Its digest.
     pub digest: Sha256Digest,
-    /// Its content, where it is at hand: an Ed25519 key signs nothing less.
+    /// Its content, if available: an Ed25519 key can verify only the whole file.
     pub content: Option<&'a [u8]>,
-    /// What kind of statement about it is wanted, if one is.
+    /// The required type of statement about it, if any.
     pub predicate_type: Option<&'a PredicateType>,
 }
 
@@ -38,7 +38,7 @@ pub fn judge<'p>(bundle: &[u8], claim: &Claim, policy: &'p Policy) -> Result<Acc
     judge_any(bundle, claim.subject, Some(&claim.predicate_type), policy)
 }
 
-/// Judges one bundle for a statement about `subject`, of whatever type unless one is wanted.
+/// Judges one bundle for a statement about `subject`, of any type unless one is required.
 pub fn judge_any<'p>(
     bundle: &[u8],
     subject: Sha256Digest,
@@ -52,7 +52,7 @@ pub fn judge_any<'p>(
 pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
     let File { digest, content, predicate_type } = file;
     let parsed = Parsed::bundle(bundle)?;
-    // What was signed instead can be said for certain where the signature is good for it.
+    // What was signed instead is known for certain if the signature is good for it.
     let signed = match parsed.stated_digest().filter(|stated| *stated != digest) {
         Some(other) => Signed { digest: other, content: None },
         None => Signed { digest, content },
@@ -61,7 +61,7 @@ pub fn judge_file<'p>(bundle: &[u8], file: File<'_>, policy: &'p Policy) -> Resu
     parsed.authenticate(signed, policy)?.bind(digest)?.claim(wanted, policy)
 }
 
-/// Judges a legacy signature: a payload whose signature stands in `annotations`.
+/// Judges a legacy signature: a payload with its signature in `annotations`.
 pub fn judge_legacy_signature<'p>(
     payload: &[u8],
     annotations: &BTreeMap<String, String>,
@@ -74,7 +74,7 @@ pub fn judge_legacy_signature<'p>(
     parsed.authenticate(signed, policy)?.bind(subject)?.claim(Wanted::Statement(&wanted), policy)
 }
 
-/// Judges a legacy attestation: an envelope whose certificate and log entry, if it has them, stand in `annotations`.
+/// Judges a legacy attestation: an envelope with its certificate and log entry, if any, in `annotations`.
 pub fn judge_legacy_attestation<'p>(
     envelope: &[u8],
     annotations: &BTreeMap<String, String>,

@@ -1,8 +1,8 @@
 //! Signing and verification keys.
 //!
-//! Everything that Lifeboat signs (rosters, snapshots, index objects, images) is signed with ECDSA over P-256 and
-//! SHA-256 (FIPS 186-5), the algorithm that every tool around Sigstore reads. What others signed may also be verified
-//! with the other kinds of keys that they use ([`Algorithm`]).
+//! Lifeboat signs everything (rosters, snapshots, index objects, images) with ECDSA over P-256 and SHA-256 (FIPS
+//! 186-5), the algorithm that every Sigstore tool supports. Signatures of others may also be verified with the other
+//! kinds of keys that they use ([`Algorithm`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{
 use lifeboat_core::{Fault, Kind, Sha256Digest};
 use zeroize::Zeroizing;
 
-/// A private ECDSA P-256 key. Never shown, never cloned out; `Debug` names the public half only.
+/// A private ECDSA P-256 key. It is never displayed: `Debug` shows only the public half.
 #[derive(Clone)]
 pub struct SigningKey {
     pair: Arc<EcdsaKeyPair>,
@@ -27,16 +27,16 @@ pub struct SigningKey {
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The bytes are no P-256 private key in PKCS#8 (RFC 5958).
+    /// The bytes are not a P-256 private key in PKCS#8 (RFC 5958).
     #[error("this is not a P-256 private key in PKCS#8 form ({reason})")]
     NotAPrivateKey {
-        /// What the decoder said.
+        /// The decoder's error.
         reason: String,
     },
-    /// The bytes are no public key of a kind that is supported.
+    /// The bytes are not a public key of a supported kind.
     #[error("this is not a public key that can be used ({reason})")]
     NotAPublicKey {
-        /// What the decoder said.
+        /// The decoder's error.
         reason: String,
     },
 }
@@ -55,13 +55,13 @@ pub struct BadSignature {
     pub key: Sha256Digest,
 }
 
-/// A key that signs digests, wherever it is held.
+/// A key that signs digests, held here or elsewhere.
 pub trait Sign: Send + Sync {
     /// The public half.
     fn verification_key(&self) -> &VerificationKey;
 
-    /// Signs the message whose SHA-256 is `digest`, in the way of the key's algorithm: an ASN.1 DER `ECDSA-Sig-Value`
-    /// (RFC 3279), or RSASSA-PKCS1-v1_5.
+    /// Signs the message with the SHA-256 `digest`, with the key's algorithm: the result is an ASN.1 DER
+    /// `ECDSA-Sig-Value` (RFC 3279), or RSASSA-PKCS1-v1_5.
     fn sign_digest(&self, digest: Sha256Digest) -> Result<Vec<u8>, SignError>;
 }
 
@@ -79,7 +79,7 @@ impl Sign for SigningKey {
 #[derive(Debug, thiserror::Error)]
 #[error("the key did not sign: {reason}")]
 pub struct SignError {
-    /// What its holder said.
+    /// Its holder's error.
     pub reason: String,
     /// What to do next.
     pub advice: String,
@@ -105,7 +105,7 @@ impl SigningKey {
         Self::from_pair(pair).expect("a key that was just made has a public half")
     }
 
-    /// Reads a PKCS#8 DER document (RFC 5958) that holds a P-256 key.
+    /// Parses a PKCS#8 DER document (RFC 5958) that holds a P-256 key.
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der)
             .map_err(|error| KeyError::NotAPrivateKey { reason: error.to_string() })?;
@@ -163,12 +163,12 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The algorithms of the public keys that verify.
+/// The supported algorithms of public keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// ECDSA over P-256 with SHA-256: what Lifeboat and cosign make.
+    /// ECDSA over P-256 with SHA-256, which Lifeboat and cosign use.
     EcdsaP256,
-    /// ECDSA over P-384, with SHA-384 or, as older tools sign with it, SHA-256.
+    /// ECDSA over P-384, with SHA-384 or, by older tools, SHA-256.
     EcdsaP384,
     /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 to 8192 bits.
     Rsa,
@@ -177,7 +177,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name that people know.
+    /// The usual name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EcdsaP256 => "ECDSA P-256",
@@ -197,7 +197,7 @@ impl Algorithm {
         }
     }
 
-    /// The scheme that signs a SHA-256 digest made beforehand, where there is one.
+    /// The scheme that signs an existing SHA-256 digest, if there is one.
     fn digest_scheme(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
             Self::EcdsaP256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
@@ -234,13 +234,13 @@ pub struct VerificationKey {
 }
 
 /// The DER prefix of every P-256 `SubjectPublicKeyInfo` with an uncompressed point (RFC 5480): the algorithm
-/// `id-ecPublicKey`, the curve `prime256v1`, a bit string of 65 bytes that begins with 4.
+/// `id-ecPublicKey`, the curve `prime256v1`, a bit string of 65 bytes that starts with 4.
 const P256_SPKI_PREFIX: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
-/// The same for P-384: the curve `secp384r1`, a bit string of 97 bytes that begins with 4.
+/// The same for P-384: the curve `secp384r1`, a bit string of 97 bytes that starts with 4.
 const P384_SPKI_PREFIX: [u8; 24] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
     0x04, 0x00, 0x22, 0x03, 0x62, 0x00, 0x04,
@@ -251,7 +251,7 @@ const ED25519_SPKI_PREFIX: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 impl VerificationKey {
-    /// Reads a `SubjectPublicKeyInfo` in DER; P-256 with an uncompressed point only, as Lifeboat makes them.
+    /// Parses a `SubjectPublicKeyInfo` in DER; only P-256 with an uncompressed point, as Lifeboat writes it.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         let key = Self::from_any_spki_der(der)?;
         if key.algorithm != Algorithm::EcdsaP256 {
@@ -260,7 +260,7 @@ impl VerificationKey {
         Ok(key)
     }
 
-    /// Reads a `SubjectPublicKeyInfo` in DER of any [`Algorithm`]: a key that others sign images with.
+    /// Parses a `SubjectPublicKeyInfo` in DER with any [`Algorithm`]: a key with which others sign images.
     pub fn from_any_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         let refused = |reason: &str| KeyError::NotAPublicKey { reason: reason.to_owned() };
         let algorithm = Algorithm::of_spki(der)
@@ -273,7 +273,7 @@ impl VerificationKey {
         Ok(Self { spki: der.to_vec(), algorithm })
     }
 
-    /// The key whose raw form (RFC 8032) these bytes are.
+    /// The key with these bytes as its raw form (RFC 8032).
     pub(crate) fn from_ed25519(raw: [u8; 32]) -> Result<Self, KeyError> {
         Self::from_any_spki_der(&[&ED25519_SPKI_PREFIX[..], &raw].concat())
     }
@@ -284,7 +284,7 @@ impl VerificationKey {
         (self.algorithm == Algorithm::Ed25519).then(|| raw.try_into().ok())?
     }
 
-    /// What kind of key this is.
+    /// The key's algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -299,7 +299,7 @@ impl VerificationKey {
         Sha256Digest::of(&self.spki)
     }
 
-    /// Checks a signature over `message`; one of an ECDSA key is an ASN.1 DER `ECDSA-Sig-Value`.
+    /// Checks a signature over `message`. That of an ECDSA key is an ASN.1 DER `ECDSA-Sig-Value`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         let verifies = |scheme: &&'static dyn VerificationAlgorithm| {
             UnparsedPublicKey::new(*scheme, &self.spki).verify(message, signature).is_ok()
@@ -313,8 +313,8 @@ impl VerificationKey {
 
     /// Checks a signature over the message whose SHA-256 is `digest`.
     ///
-    /// An Ed25519 signature covers the message itself, so that no digest is enough: such a key never verifies here;
-    /// see [`VerificationKey::verifies_digests`].
+    /// An Ed25519 signature covers the message itself, so a digest is not enough: such a key never verifies here; see
+    /// [`VerificationKey::verifies_digests`].
     pub fn verify_digest(&self, digest: Sha256Digest, signature: &[u8]) -> Result<(), BadSignature> {
         let bad = || BadSignature { key: self.id() };
         let scheme = self.algorithm.digest_scheme().ok_or_else(bad)?;
@@ -322,7 +322,7 @@ impl VerificationKey {
         UnparsedPublicKey::new(scheme, &self.spki).verify_digest(&digest, signature).map_err(|_| bad())
     }
 
-    /// Checks a signature over the message that has these digests. For a key that signs messages whole it never succeeds.
+    /// Checks a signature over the message with these digests. Never succeeds for a key that signs whole messages.
     pub(crate) fn verify_digests(
         &self,
         sha256: Sha256Digest,

@@ -1,8 +1,8 @@
 //! Key files: cosign's encrypted private key, and public keys, both as PEM.
 //!
-//! A private key file is PEM of the label `ENCRYPTED SIGSTORE PRIVATE KEY` (before 2023 `ENCRYPTED COSIGN PRIVATE
-//! KEY`) around a JSON document: scrypt over the passphrase gives the key of a `NaCl` secret box around PKCS#8. cosign
-//! reads what is written here, and the other way round.
+//! A private key file is PEM with the label `ENCRYPTED SIGSTORE PRIVATE KEY` (before 2023 `ENCRYPTED COSIGN PRIVATE
+//! KEY`) around a JSON document: scrypt of the passphrase gives the key of a `NaCl` secret box around PKCS#8. Lifeboat
+//! and cosign read each other's files.
 
 use std::fmt;
 
@@ -24,19 +24,19 @@ const PRIVATE_LABELS: [&str; 2] = [PRIVATE_LABEL, "ENCRYPTED COSIGN PRIVATE KEY"
 /// The label of a public key (RFC 7468, section 13).
 const PUBLIC_LABEL: &str = "PUBLIC KEY";
 
-/// What every PEM block begins with (RFC 7468, section 2).
+/// The start of every PEM block (RFC 7468, section 2).
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-/// What protects a private key file. Never shown.
+/// The passphrase of a private key file. It is never displayed.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
-    /// Takes over the bytes of a passphrase; an empty one is allowed, as cosign allows it.
+    /// Takes over the bytes of a passphrase. An empty one is allowed, as in cosign.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Whether it protects nothing.
+    /// Whether it is empty and thus protects nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -57,7 +57,7 @@ impl PartialEq for Passphrase {
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// The file is no PEM, or PEM of something else.
+    /// The file is not PEM, or PEM of something else.
     #[error("this is not a {expected} key file ({reason})")]
     NotAKeyFile {
         /// `private` or `public`.
@@ -77,7 +77,7 @@ pub enum KeyFileError {
     /// The file holds a private key where a public one is needed.
     #[error("this is a private key, and verifying needs the public one")]
     Private,
-    /// The file holds a private key that nothing protects, or that another scheme protects.
+    /// The file holds a private key that is not protected, or protected by another scheme.
     #[error("this private key is not in cosign's encrypted form but `{label}`")]
     Foreign {
         /// The PEM label.
@@ -86,15 +86,15 @@ pub enum KeyFileError {
     /// The file is encrypted in a way that no cosign release writes.
     #[error("the key file is encrypted with {found}, where {expected} is expected")]
     Scheme {
-        /// What cosign writes.
+        /// The parameters that cosign writes.
         expected: &'static str,
-        /// What the file says.
+        /// The parameters in the file.
         found: String,
     },
     /// The passphrase does not open the file, or the file was changed.
     #[error("the passphrase does not open the key file")]
     WrongPassphrase,
-    /// The key is of a kind that Lifeboat does not sign with.
+    /// The key has an algorithm that Lifeboat does not sign with.
     #[error("the key file holds a private key of another kind than ECDSA P-256 or RSA")]
     OtherAlgorithm,
     /// The key inside the file cannot be used.
@@ -133,8 +133,8 @@ impl Fault for KeyFileError {
     }
 }
 
-/// The parts of the JSON document that must be looked at before a library takes it over: whoever wrote the file may
-/// have chosen parameters that cost gigabytes, or lengths that the library does not check.
+/// The parts of the JSON document that must be checked before a library parses it: the author of the file may have
+/// chosen parameters that cost gigabytes, or lengths that the library does not check.
 #[derive(Deserialize)]
 struct Sealed {
     kdf: Kdf,
@@ -214,14 +214,14 @@ pub fn open_private(file: &[u8], passphrase: &Passphrase) -> Result<PrivateKey, 
     let pem = parse_pem("private", file)?;
     let der = kdf::decrypt(pem.contents(), &passphrase.0).map(Zeroizing::new);
     let der = der.map_err(|_| KeyFileError::WrongPassphrase)?;
-    // The box is authenticated: from here on the content is what the key's maker put in.
+    // The box is authenticated: from here on, the content is what the key's maker wrote.
     PrivateKey::from_pkcs8_der(&der).map_err(|error| match error {
         KeyError::NotAPrivateKey { .. } => KeyFileError::OtherAlgorithm,
         other @ KeyError::NotAPublicKey { .. } => KeyFileError::Key(other),
     })
 }
 
-/// Reads a private key that nothing protects, to be sealed in cosign's form: PEM of PKCS#8, SEC 1 or PKCS#1.
+/// Reads an unencrypted private key, to be sealed in cosign's form: PEM of PKCS#8, SEC 1 or PKCS#1.
 pub fn import_private(file: &[u8]) -> Result<PrivateKey, KeyFileError> {
     // Tools write the parameters of a curve before the key.
     let blocks = pem::parse_many(file).map_err(|error| KeyFileError::NotAKeyFile {
@@ -243,7 +243,7 @@ pub fn import_private(file: &[u8]) -> Result<PrivateKey, KeyFileError> {
     }
 }
 
-/// Whether the file is a private key in cosign's form; no passphrase is needed to tell.
+/// Checks, without a passphrase, that the file is a private key in cosign's form.
 pub fn check_private(file: &[u8]) -> Result<(), KeyFileError> {
     let pem = parse_pem("private", file)?;
     match pem.tag() {
@@ -270,7 +270,7 @@ pub fn seal_private(key: &PrivateKey, passphrase: &Passphrase) -> Result<Zeroizi
 /// Reads a public key file of any [`Algorithm`](crate::key::Algorithm).
 pub fn read_public(file: &[u8]) -> Result<VerificationKey, KeyFileError> {
     let pem = parse_pem("public", file)?;
-    // A second block counts also where it cannot be read: the file was to say more than its first block does.
+    // A second block counts even if it cannot be parsed: the file was meant to contain more than its first block.
     let blocks = file.windows(BEGIN.len()).filter(|text| *text == BEGIN).count();
     if blocks > 1 {
         return Err(KeyFileError::Several { blocks });

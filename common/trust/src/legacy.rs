@@ -1,8 +1,8 @@
 //! cosign's older forms (Cosign, "Signature specification"): a "simple signing" payload with its signature in
 //! annotations, and a bare envelope for attestations.
 //!
-//! Both are read as a bundle of an older version, so that signatures, certificates and log entries take the one way
-//! through.
+//! Both are converted to a bundle of an older version, so that signatures, certificates and log entries are verified in
+//! the same way.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub fn payload(digest: Sha256Digest, name: &str, annotations: &BTreeMap<String, 
     serde_json::to_vec(&payload).expect("strings always serialise")
 }
 
-/// The signature of a payload, which stands in `annotations`.
+/// The signature of a payload, from `annotations`.
 pub(crate) fn signature(
     payload: &[u8],
     annotations: &BTreeMap<String, String>,
@@ -112,7 +112,7 @@ struct BareSignature<'b> {
     sig: Cow<'b, str>,
 }
 
-/// The envelope of an attestation, whose certificate and log entry, if it has them, stand in `annotations`.
+/// The envelope of an attestation, with its certificate and log entry, if any, from `annotations`.
 pub(crate) fn attestation<'b>(
     envelope: &'b [u8],
     annotations: &BTreeMap<String, String>,
@@ -137,15 +137,15 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
     STANDARD.decode(text).map_err(|error| refused(format!("{what} is not base64: {error}")))
 }
 
-/// What a payload says.
+/// The content of a payload.
 pub(crate) struct Said {
-    /// The digest of the image, as it stands there.
+    /// The digest of the image, verbatim.
     pub(crate) image: String,
-    /// What the signer adds to it.
+    /// The signer's additional members.
     pub(crate) optional: BTreeMap<String, Value>,
 }
 
-/// Reads a payload whose signature has been verified.
+/// Parses a payload whose signature has been verified.
 pub(crate) fn parse(payload: &[u8]) -> Result<Said, Refusal> {
     check_object(payload).map_err(refused)?;
     let parsed: Payload = serde_json::from_slice(payload).map_err(|error| refused(error.to_string()))?;
@@ -155,7 +155,7 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Said, Refusal> {
     Ok(Said { image: parsed.critical.image.digest, optional: parsed.optional.unwrap_or_default() })
 }
 
-/// The annotation of a legacy layer that holds what a log answered.
+/// The annotation of a legacy layer with the log's answer.
 #[derive(Deserialize)]
 struct LogBundle {
     #[serde(rename = "SignedEntryTimestamp")]
@@ -188,7 +188,7 @@ struct Timestamp {
     signed: String,
 }
 
-/// The bundle that says what a legacy layer says.
+/// The bundle that is equivalent to a legacy layer.
 fn bundle<'b>(content: Content<'b>, annotations: &BTreeMap<String, String>) -> Result<Bundle<'b>, Refusal> {
     let material = match annotations.get(CERTIFICATE) {
         None => Material::PublicKey { hint: String::new() },
@@ -203,7 +203,8 @@ fn bundle<'b>(content: Content<'b>, annotations: &BTreeMap<String, String>) -> R
         let timestamp: Timestamp = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
         timestamps.push(decode("its timestamp", &timestamp.signed)?);
     }
-    // Version 0.1 demands a promise, which is all that these forms know of a log. 0.2 does without: a timestamp is enough.
+    // Version 0.1 requires a promise, which is all that these forms contain from a log. 0.2 does not: a timestamp is
+    // enough.
     let version = if entry.is_some() { Version::V0_1 } else { Version::V0_2 };
     Ok(Bundle { version, material, content, log_entries: entry.into_iter().collect(), timestamps })
 }

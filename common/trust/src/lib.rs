@@ -1,11 +1,12 @@
 //! Keys, envelopes, bundles, statements and policy: evidence in, verdict out.
 //!
-//! Pure: no network, no files, no clock of its own. What it is given it checks; what it cannot check it says.
+//! This crate is pure: no network, no files, no clock of its own. It checks what it is given, and reports what it
+//! cannot check.
 //!
-//! One way through: a [`key_file`] gives a key, a [`policy`] names whose word counts, a [`bundle`] (or a [`legacy`] layer)
-//! holds the signature, [`evidence`] leads from its bytes to a claim that counts, by what its certificates, logs and
-//! timestamps show under a [`trusted_root`], with a [`witness`] or more beside the log, and [`judge`](judge::judge) says what
-//! it shows of a subject, or why not ([`refusal`]), step by step ([`step`]).
+//! One way through: a [`key_file`] holds a key; a [`policy`] names the trusted signers; a [`bundle`] (or a [`legacy`]
+//! layer) holds the signature; [`evidence`] leads from its bytes to a claim that counts, by its certificates, logs and
+//! timestamps under a [`trusted_root`], with [`witness`]es besides the log; and [`judge`](judge::judge) returns what it
+//! shows about a subject, or why not ([`refusal`]), step by step ([`step`]).
 
 pub mod bundle;
 pub mod certificate;

@@ -1,7 +1,7 @@
 //! Transparency logs: whether an entry is in exactly the log that it names.
 //!
-//! Each entry is looked at with the key and the name of its own log; the hashes of a proof are `sigstore-merkle`'s. Whether
-//! an entry is about the signature that it came with is `body`'s matter.
+//! Each entry is checked with the key and the name of its own log; `sigstore-merkle` computes the hashes of a proof.
+//! Whether an entry is about the signature that it came with is checked in `body`.
 
 pub(crate) mod body;
 
@@ -23,21 +23,21 @@ use crate::step;
 use crate::trusted_root::{TrustedRoot, wire};
 use crate::witness::{Cosignature, Quorum};
 
-/// The byte of a log's own Ed25519 signatures under a checkpoint (C2SP, "Note", section "Signature types").
+/// The signature type of a log's own Ed25519 signatures under a checkpoint (C2SP, "Note", section "Signature types").
 const NOTE: u8 = 1;
 
 /// A log of the trusted root.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
-    /// Its id: what entries name it by.
+    /// Its id, by which entries name it.
     pub(crate) id: Sha256Digest,
-    /// What its signatures under checkpoints are named by, where the trusted root says it.
+    /// The key id of its signatures under checkpoints, if the trusted root gives it.
     checkpoint_id: Option<[u8; 4]>,
-    /// Its key. None for a key of a kind that is not read, whose log proves nothing.
+    /// Its key. `None` for a key of an unsupported kind, whose log proves nothing.
     key: Option<VerificationKey>,
-    /// Host and port of its URL.
+    /// The host and port of its URL.
     authority: String,
-    /// When it is believed.
+    /// When it is trusted.
     window: Option<Window>,
 }
 
@@ -64,50 +64,50 @@ impl Log {
         })
     }
 
-    /// Whether it goes by this name: its host, with or without the port, or the name that its id was made from.
+    /// Whether this is its name: its host, with or without the port, or the name that its id was made from.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
         let by_id = || {
             let Some(raw) = self.key.as_ref().and_then(VerificationKey::to_ed25519) else { return false };
-            // C2SP, "Note": the id of a key holds the name.
+            // C2SP, "Note": a key's id depends on the name.
             Sha256Digest::of(&[name.as_bytes(), b"\n", &[NOTE], &raw[..]].concat()) == self.id
         };
         !name.is_empty() && (name == self.authority || name == host || by_id())
     }
 }
 
-/// What an entry shows of its log.
+/// What an entry proves about its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shows {
-    /// That it is in the log, whose checkpoint is signed.
+    /// The entry is in the log, whose checkpoint is signed.
     Inclusion,
-    /// That the log promised to take it.
+    /// The log promised to include it.
     Promise,
 }
 
-/// What is asked of the log entries of a signature.
+/// The rules for the log entries of a signature.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'p> {
     pub(crate) root: &'p TrustedRoot,
     /// Whether an entry of a known log is needed.
     pub(crate) is_needed: bool,
-    /// Since when the signer's certificate is valid, if there is one. The signature cannot be older.
+    /// The start of the validity of the signer's certificate, if there is one. The signature cannot be older.
     pub(crate) certified: Option<Timestamp>,
     pub(crate) now: Timestamp,
 }
 
-/// What the log entries of a signature show.
+/// The findings from the log entries of a signature.
 #[derive(Debug, Default)]
 pub(crate) struct Shown<'b> {
-    /// The entries of known logs, with what each shows and when its log is believed.
+    /// The entries of known logs, with what each proves and when its log is trusted.
     known: Vec<(&'b LogEntry, Shows, Option<Window>)>,
     /// How many entries are of logs that the trusted root does not know.
     pub(crate) unknown: usize,
-    /// When logs took the signature in, by their promises.
+    /// When logs received the signature, according to their promises.
     pub(crate) times: Vec<Timestamp>,
 }
 
-/// What witnesses signed under the checkpoints.
+/// The witnesses' signatures under the checkpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Witnessed {
     pub(crate) cosignatures: Vec<Cosignature>,
@@ -115,7 +115,7 @@ pub(crate) struct Witnessed {
 }
 
 impl<'b> Shown<'b> {
-    /// Looks at each entry by itself. One of a known log that is not good refuses the signature; one of another log says
+    /// Checks each entry by itself. A bad entry of a known log refuses the signature; an entry of an unknown log says
     /// nothing.
     pub(crate) fn of(bundle: &'b Bundle<'_>, rules: Rules<'_>) -> Result<Self, Refusal> {
         let Rules { root, is_needed, certified, now } = rules;
@@ -133,7 +133,7 @@ impl<'b> Shown<'b> {
                 Version::V0_1 => entry.promise.is_some(),
                 Version::V0_2 | Version::V0_3 => entry.proof.is_some(),
             };
-            // A certificate needs the time that a promise bears, also where no log is demanded.
+            // A certificate needs the time in a promise, even if no log is demanded.
             let is_time = certified.is_some() && entry.promise.is_some() && !is_needed;
             if !proves && !is_time {
                 let reason = "one of its log entries does not prove that it is in the log";
@@ -150,7 +150,7 @@ impl<'b> Shown<'b> {
             };
             return Err(Refusal::unproven(step::INCLUSION, reason));
         }
-        // Version 0.1 rests on logs: what it carries besides counts only together with one.
+        // Version 0.1 relies on logs: its other evidence counts only together with one.
         let rests = certified.is_some() || !bundle.timestamps.is_empty();
         if bundle.version == Version::V0_1 && rests && shown.known.is_empty() {
             let reason = "no known log promised to take it, as its version demands";
@@ -159,9 +159,8 @@ impl<'b> Shown<'b> {
         Ok(shown)
     }
 
-    /// Whether a log that is no longer believed took the signature in while it was. A proof says nothing about when it was
-    /// made, and someone who has since stolen the log's key can make one. What saw the signature within the log's time are
-    /// `times`.
+    /// Checks that a log whose window has ended received the signature before that. A proof does not show when it was
+    /// made, and someone who has since stolen the log's key can make one. `times` are when the signature was seen.
     pub(crate) fn check_times(&self, times: &BTreeSet<Timestamp>) -> Result<(), Refusal> {
         for (.., window) in &self.known {
             let Some((window, end)) = window.and_then(|window| Some((window, window.end?))) else { continue };
@@ -180,17 +179,17 @@ impl<'b> Shown<'b> {
         !self.known.is_empty()
     }
 
-    /// Whether a known log promised anything.
+    /// Whether a known log gave a promise.
     pub(crate) fn is_promised(&self) -> bool {
         self.known.iter().any(|(entry, ..)| entry.promise.is_some())
     }
 
-    /// How many entries of known logs show this.
+    /// How many entries of known logs prove this.
     pub(crate) fn count(&self, shows: Shows) -> usize {
         self.known.iter().filter(|(_, found, _)| *found == shows).count()
     }
 
-    /// What witnesses signed under the checkpoints, which were verified: enough of them under each.
+    /// The witnesses' signatures under the checkpoints. They were verified, and each checkpoint has enough of them.
     pub(crate) fn witnessed(&self, quorum: &Quorum) -> Result<Witnessed, Refusal> {
         let mut all = Witnessed::default();
         for (entry, ..) in &self.known {
@@ -202,7 +201,7 @@ impl<'b> Shown<'b> {
     }
 }
 
-/// Checks what an entry says of itself against its log; gives what it shows, and when the log took it, if it says so.
+/// Checks an entry's claims against its log. Returns what it proves, and when the log received it, if it says so.
 ///
 /// `signed_after` is a time before which the signature cannot have been made, if one is known.
 fn check_entry(
@@ -244,8 +243,8 @@ fn check_proof(entry: &LogEntry, proof: &Proof, log: &Log) -> Result<(), String>
         .map_err(|error| format!("its proof of inclusion is wrong: {error}"))
 }
 
-/// Verifies a log's promise to take an entry, and gives the time that it bears (Rekor, "Signed Entry Timestamp"). Logs of the
-/// second generation tell no time, and neither does a zero.
+/// Verifies a log's promise to include an entry, and returns the time in it (Rekor, "Signed Entry Timestamp"). Logs of
+/// the second generation give no time, and a zero does not count as one.
 fn check_promise(
     entry: &LogEntry,
     promise: &[u8],
@@ -258,7 +257,7 @@ fn check_promise(
         return Err(format!("its log is not believed at {time}, when it took the entry"));
     }
     let (body, id) = (STANDARD.encode(&entry.body), log.id);
-    // Canonical JSON (RFC 8785): the members in the order of their names, and nothing between them.
+    // Canonical JSON (RFC 8785): members sorted by name, without white space.
     let promised = format!(
         r#"{{"body":"{body}","integratedTime":{},"logID":"{id}","logIndex":{}}}"#,
         entry.integrated_time, entry.index
@@ -287,7 +286,7 @@ fn check_checkpoint(checkpoint: &Checkpoint, log: &Log) -> Result<(), String> {
         ));
     }
     let origin = checkpoint.body.lines().next().unwrap_or_default();
-    // A log of the first generation adds the number of its present tree.
+    // A log of the first generation appends the number of its present tree.
     let is_own = |rest: &str| {
         rest.is_empty()
             || rest

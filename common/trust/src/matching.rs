@@ -1,23 +1,23 @@
-//! Which evidence fills which slot of a policy: a maximum matching.
+//! Decides which evidence fills which slot of a policy: a maximum matching.
 //!
-//! Every signer of a policy is a slot. One piece of evidence fills at most one slot and a slot is filled at most once. Two
-//! pieces of evidence never count together when they share a key, the bytes of a signature, or an identity: then one
-//! party could have made both.
+//! Every signer of a policy is a slot. One piece of evidence fills at most one slot, and a slot is filled at most once.
+//! Two pieces of evidence never count together if they share a key, the bytes of a signature, or an identity, because
+//! one party could have made both.
 //!
-//! With these conditions the problem is one of three-dimensional matching, which has no known fast solution. The search is
-//! exact up to a ceiling of steps that no honest evidence comes near, and beyond it finds fewer, never more.
+//! With these conditions the problem is three-dimensional matching, which has no known fast solution. The search is
+//! exact up to a limit of steps that no honest evidence comes near; beyond it, it finds fewer, never more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_core::Sha256Digest;
 
-/// How many steps the search takes at most.
+/// The most steps of the search.
 const MAX_STEPS: usize = 1 << 16;
 
-/// What one piece of evidence brings to a policy.
+/// One piece of evidence, as far as it matters for a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vote {
-    /// The slots that it can fill, as places in the policy's list of signers.
+    /// The slots that it can fill, as indices into the policy's list of signers.
     pub slots: Vec<usize>,
     /// The key that signed, or the key in the certificate: SHA-256 of its `SubjectPublicKeyInfo`.
     pub key: Sha256Digest,
@@ -36,7 +36,7 @@ impl Vote {
     }
 }
 
-/// Fills as many of `slots` slots as can be filled. Gives for each slot the place of the vote that fills it.
+/// Fills as many of `slots` slots as possible. Returns for each slot the index of the vote that fills it.
 pub fn fill(slots: usize, votes: &[Vote]) -> Vec<Option<usize>> {
     let kept = distinct(votes);
     let mut search = Search { votes, candidates: Vec::new(), best: Vec::new(), steps: 0 };
@@ -47,7 +47,7 @@ pub fn fill(slots: usize, votes: &[Vote]) -> Vec<Option<usize>> {
             search.candidates.push((slot, able));
         }
     }
-    // The slots with the least choice first.
+    // Start with the slots that have the fewest candidates.
     search.candidates.sort_by_key(|(slot, able)| (able.len(), *slot));
     search.go(0, &mut Vec::new());
     let mut filled = vec![None; slots];
@@ -57,7 +57,7 @@ pub fn fill(slots: usize, votes: &[Vote]) -> Vec<Option<usize>> {
     filled
 }
 
-/// The votes without those that can change nothing: a second one of the same party for the same slots.
+/// The votes without redundant ones: a second vote of the same party for the same slots.
 fn distinct(votes: &[Vote]) -> Vec<usize> {
     let mut parties: BTreeMap<&Sha256Digest, BTreeSet<_>> = BTreeMap::new();
     let mut signatures: BTreeMap<&Sha256Digest, BTreeSet<_>> = BTreeMap::new();
@@ -70,7 +70,7 @@ fn distinct(votes: &[Vote]) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for (place, vote) in votes.iter().enumerate() {
-        // An identity has a new key for each signature. Only keys that others use as well tell them apart.
+        // An identity has a new key for each signature. Only keys that others use as well make a difference.
         let own = match &vote.identity {
             Some(_) if is_alone(vote) => None,
             _ => Some((vote.key, vote.signature)),

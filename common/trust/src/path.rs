@@ -1,12 +1,12 @@
 //! Certification paths (RFC 5280, section 6.1), anchors included.
 //!
-//! `webpki` finds the path and checks what section 6.1.3 asks of it: signatures, names, validity periods, the CA bit,
-//! extended key usages, name constraints, unknown critical extensions. It takes an anchor at its word and looks at no key
-//! usage. Here each path that it finds is looked at again as a whole: a trusted root names its anchors as certificates, and
-//! what such a certificate says of its own limits holds.
+//! `webpki` finds the path and makes the checks of section 6.1.3: signatures, names, validity periods, the CA bit,
+//! extended key usages, name constraints, unknown critical extensions. It does not check anchors, and ignores key
+//! usages. This module checks each path that it finds again as a whole: a trusted root gives its anchors as
+//! certificates, and the limits in such a certificate hold.
 //!
-//! Not processed, and therefore refused: `policyConstraints`, name constraints on forms that `webpki` does not compare
-//! (URIs, e-mail addresses, directory names) where such a name occurs.
+//! Not processed, and therefore refused: `policyConstraints`, and name constraints on forms that `webpki` does not
+//! compare (URIs, e-mail addresses, directory names) if such a name occurs.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -31,8 +31,8 @@ const POLICY_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.2
 static CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 static TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 
-/// The critical extensions of an anchor that are processed: key usage, subject alternative name, basic constraints, name
-/// constraints, extended key usage.
+/// The critical extensions of an anchor that are processed: key usage, subject alternative name, basic constraints,
+/// name constraints, extended key usage.
 const PROCESSED: [ObjectIdentifier; 5] = [
     KEY_USAGE,
     ObjectIdentifier::new_unwrap("2.5.29.17"),
@@ -41,7 +41,7 @@ const PROCESSED: [ObjectIdentifier; 5] = [
     EXTENDED_KEY_USAGE,
 ];
 
-/// What a certificate must be good for.
+/// The purpose that a certificate must be good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Signing files, images and statements (`id-kp-codeSigning`).
@@ -66,7 +66,7 @@ impl Purpose {
     }
 }
 
-/// When something is valid; both ends belong to it.
+/// A period of validity, including both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) start: Timestamp,
@@ -84,15 +84,14 @@ impl Window {
 pub(crate) struct Authority {
     /// Its certificates in DER, each issued by the next. The last one is the anchor.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// When it is believed.
+    /// When it is trusted.
     pub(crate) window: Option<Window>,
 }
 
-/// Checks that `leaf` is good for `purpose` at `time` by the word of one of `authorities`. Gives the certificate that issued
-/// it.
+/// Checks that one of `authorities` vouches for `leaf` for `purpose` at `time`. Returns the certificate that issued it.
 ///
-/// `brought` are the certificates that came with the evidence. They are believed only as far as the path proves them, and
-/// looked at only for an authority of which the trusted root knows nothing but the root certificate.
+/// `brought` are the certificates that came with the evidence. They are trusted only as far as the path proves them,
+/// and considered only for an authority of which the trusted root has nothing but the root certificate.
 pub(crate) fn validate(
     leaf: &[u8],
     authorities: &[Authority],
@@ -104,7 +103,7 @@ pub(crate) fn validate(
     for authority in authorities {
         match validate_under(leaf, authority, brought, time, purpose) {
             Ok(issuer) => return Ok(issuer),
-            // What a path fails for says more than that there is none.
+            // The reason why a path fails says more than that there is none.
             Err(Unproven { is_path: true, reason: found }) => reason = Some(found),
             Err(Unproven { reason: found, .. }) => {
                 reason.get_or_insert(found);
@@ -116,7 +115,7 @@ pub(crate) fn validate(
 
 /// Why an authority does not vouch for a certificate.
 struct Unproven {
-    /// Whether there is a path to the authority, which is not good.
+    /// Whether there is a path to the authority, which is bad.
     is_path: bool,
     reason: String,
 }
@@ -139,7 +138,7 @@ fn validate_under(
     let anchors = [anchor_from_trusted_cert(&anchor_der).map_err(|error| none(error.to_string()))?];
     let is_root = || Facts::read(anchor).is_ok_and(|facts| facts.is_self_issued);
     let brought = if own.is_empty() && is_root() { brought } else { &[] };
-    // A certificate that cannot be read issues nothing, and must not stand in the way of those that can.
+    // A certificate that cannot be parsed issues nothing, and must not get in the way of those that can.
     let between = own.iter().chain(brought).filter(|der| is_read(der));
     let between: Vec<_> = between.map(|der| CertificateDer::from(der.as_slice())).collect();
     let leaf_der = CertificateDer::from(leaf);
@@ -158,7 +157,7 @@ fn validate_under(
         Ok(())
     };
     let algorithms: &[&dyn SignatureVerificationAlgorithm] = WEBPKI_VERIFICATION_ALGS;
-    // Asked of the signer below: an authority without this extension may issue for any purpose.
+    // The signer's own usage is checked below: an authority without this extension may issue for any purpose.
     let usage = Usage::required_if_present(purpose.oid().as_bytes());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let found = end.verify_for_usage(algorithms, &anchors, &between, now, usage, None, Some(&look));
@@ -210,17 +209,17 @@ pub(crate) fn is_issued_by(der: &[u8], issuer: &[u8]) -> Result<(), String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PathLength(pub(crate) Option<u8>);
 
-/// A certificate with what decides about a path.
+/// A certificate, with everything that affects a path.
 pub(crate) struct Facts {
-    /// Its subject, as people write it.
+    /// Its subject, in the usual text form.
     pub(crate) subject: String,
     /// Whether its issuer is its subject (RFC 5280, section 6.1).
     pub(crate) is_self_issued: bool,
-    /// When it is valid.
+    /// Its period of validity.
     pub(crate) window: Window,
     /// Whether it may issue certificates at all (`basicConstraints`), and how many may follow below those.
     pub(crate) ca: Option<PathLength>,
-    /// Whether it may sign certificates, if it says what it may do (`keyUsage`).
+    /// Whether it may sign certificates, if it lists its usages (`keyUsage`).
     pub(crate) signs_certificates: Option<bool>,
     /// Whether it may sign anything else, likewise.
     pub(crate) signs_data: Option<bool>,
@@ -229,7 +228,7 @@ pub(crate) struct Facts {
     has_policy_constraints: bool,
 }
 
-/// A certificate in DER.
+/// Parses a certificate in DER.
 fn certificate(der: &[u8]) -> Result<Certificate, String> {
     let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
     if certificate.to_der().ok().as_deref() != Some(der) {
@@ -238,8 +237,8 @@ fn certificate(der: &[u8]) -> Result<Certificate, String> {
     Ok(certificate)
 }
 
-/// Whether this is a certificate as an authority has one: of version 3, and with one algorithm in both of its places (RFC
-/// 5280, sections 4.1.1.2 and 4.1.2.1).
+/// Checks that this has the form of an authority's certificate: version 3, with the same algorithm in both of its
+/// places (RFC 5280, sections 4.1.1.2 and 4.1.2.1).
 pub(crate) fn check_form(der: &[u8]) -> Result<(), String> {
     let certificate = certificate(der)?;
     if certificate.tbs_certificate.version != Version::V3 {
@@ -300,7 +299,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Why it may not issue certificates for `purpose`, if it may not.
+    /// Checks that it may issue certificates for `purpose`.
     pub(crate) fn issues(&self, purpose: Purpose) -> Result<(), String> {
         if self.ca.is_none() {
             return Err("is not a certificate authority (basicConstraints)".to_owned());
@@ -329,7 +328,7 @@ fn check_path(path: &[Vec<u8>], time: Timestamp, purpose: Purpose) -> Result<(),
     if leaf.signs_data == Some(false) {
         return Err("it may not sign data (keyUsage lacks digitalSignature)".to_owned());
     }
-    // Section 4.2.1.12: a signer must say what its key is for.
+    // Section 4.2.1.12: a signer must declare what its key is for.
     if !leaf.usages.as_ref().is_some_and(|usages| usages.contains(purpose.oid())) {
         return Err(format!("it is not for {} (extendedKeyUsage)", purpose.name()));
     }

@@ -1,7 +1,7 @@
-//! Whose word counts: keys and identities, how many of them, and what their signatures must bring.
+//! The trusted keys and identities, how many of them must sign, and what their signatures need.
 //!
-//! A policy is taken apart in one place, into what each step of a verification consumes. No flag can be added to it that no
-//! step looks at: this compiles, since every flag is named,
+//! A policy is split in one place into what each step of a verification consumes. A new flag cannot be ignored by all
+//! steps: this compiles, because every flag is named,
 //!
 //! ```
 //! # use lifeboat_trust::policy::Policy;
@@ -13,7 +13,7 @@
 //! }
 //! ```
 //!
-//! and this does not, since one of them is forgotten:
+//! and this does not, because one is missing:
 //!
 //! ```compile_fail,E0027
 //! # use lifeboat_trust::policy::Policy;
@@ -25,7 +25,7 @@
 //! }
 //! ```
 //!
-//! In the crate itself a flag that is named and not used does not compile either (`unused_variables`, `dead_code`).
+//! In the crate itself, a flag that is named and not used does not compile either (`unused_variables`, `dead_code`).
 
 #![deny(unused_variables, dead_code)]
 
@@ -44,7 +44,7 @@ use crate::signed_time;
 use crate::trusted_root::TrustedRoot;
 use crate::witness::Quorum;
 
-/// What evidence a signature with a certificate must bring.
+/// The evidence that a signature with a certificate needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demands {
     /// Whether an entry in a transparency log is needed.
@@ -59,26 +59,26 @@ impl Default for Demands {
     }
 }
 
-/// Whose word counts, and what it must bring.
+/// The trusted signers, and what their signatures need.
 #[derive(Debug)]
 pub struct Policy {
     /// The signers; each is a slot that one piece of evidence fills ([`matching`]).
     pub signers: Vec<Signer>,
     /// How many slots must be filled; at least one.
     pub threshold: usize,
-    /// Whom to believe about certificates, logs and times.
+    /// Whom to trust about certificates, logs and times.
     pub root: TrustedRoot,
-    /// What a signature with a certificate must bring.
+    /// What a signature with a certificate needs.
     pub demands: Demands,
     /// Whether a signature with a key needs an entry in a transparency log as well.
     pub keys_need_log: bool,
-    /// Which witnesses must have signed the checkpoints of the logs. Where any must, every signature needs a log entry.
+    /// Which witnesses must have signed the checkpoints of the logs. If any must, every signature needs a log entry.
     pub quorum: Quorum,
-    /// What the signed subject must be annotated with.
+    /// The required annotations of the signed subject.
     pub annotations: BTreeMap<String, String>,
-    /// No signature counts that may have been made before this.
+    /// Signatures that may have been made before this do not count.
     pub minimum_time: Option<Timestamp>,
-    /// The present time. By default the beginning of 1970, at which nothing counts that bears a time.
+    /// The present time. By default the start of 1970, when nothing with a time counts.
     pub now: Timestamp,
 }
 
@@ -98,17 +98,17 @@ impl Default for Policy {
     }
 }
 
-/// One whose word counts.
+/// A trusted signer.
 #[derive(Debug, Clone)]
 pub enum Signer {
     /// The holder of a private key.
     Key {
-        /// What the user calls the key, such as its file.
+        /// The user's name for the key, such as its file.
         name: String,
         /// The public half.
         key: VerificationKey,
     },
-    /// Whoever a certificate names.
+    /// A party that a certificate names.
     Identity {
         /// The identity in the certificate.
         identity: Pattern,
@@ -118,7 +118,7 @@ pub enum Signer {
 }
 
 impl Signer {
-    /// What the user calls this signer.
+    /// The user's name for this signer.
     pub fn name(&self) -> String {
         match self {
             Self::Key { name, .. } => name.clone(),
@@ -127,14 +127,14 @@ impl Signer {
     }
 }
 
-/// A policy, taken apart into what each step consumes.
+/// A policy, split into what each step consumes.
 pub(crate) struct Steps<'p> {
     pub(crate) authentication: Authentication<'p>,
     pub(crate) demands: ClaimDemands<'p>,
     counting: Counting<'p>,
 }
 
-/// What decides whether somebody whose word counts made a signature.
+/// Decides whether a trusted signer made a signature.
 #[derive(Clone, Copy)]
 pub(crate) struct Authentication<'p> {
     pub(crate) signers: &'p [Signer],
@@ -148,7 +148,7 @@ pub(crate) struct Authentication<'p> {
     pub(crate) now: Timestamp,
 }
 
-/// What decides whether that which was said is enough.
+/// Decides whether the signed content is sufficient.
 #[derive(Clone, Copy)]
 pub(crate) struct ClaimDemands<'p> {
     pub(crate) annotations: &'p BTreeMap<String, String>,
@@ -156,14 +156,14 @@ pub(crate) struct ClaimDemands<'p> {
     pub(crate) now: Timestamp,
 }
 
-/// What decides how many signatures are enough.
+/// Decides how many signatures are sufficient.
 struct Counting<'p> {
     signers: &'p [Signer],
     threshold: usize,
 }
 
 impl Policy {
-    /// The only place where a policy is taken apart.
+    /// The only place where a policy is split.
     pub(crate) fn steps(&self) -> Steps<'_> {
         let Self {
             signers,
@@ -191,7 +191,7 @@ impl Policy {
         }
     }
 
-    /// Whether a time that was signed meets the minimum, if one is demanded: it is not before that, and not ahead of now.
+    /// Checks a signed time against the minimum, if one is demanded: it must not be before that, and not in the future.
     pub fn check_signed_time(&self, time: Timestamp) -> Result<(), Refusal> {
         let ClaimDemands { minimum_time, now, annotations: _ } = self.steps().demands;
         let Some(minimum) = minimum_time else { return Ok(()) };
@@ -202,18 +202,18 @@ impl Policy {
         Ok(())
     }
 
-    /// The signers' names, as a sentence has them.
+    /// The signers' names, for use in a sentence.
     pub fn names(&self) -> Vec<String> {
         self.signers.iter().map(Signer::name).collect()
     }
 
-    /// Whether a signature counts only with an entry in a transparency log, also one with a key.
+    /// Whether every signature, even one with a key, needs an entry in a transparency log.
     pub fn keys_need_log(&self) -> bool {
         self.steps().authentication.keys_need_log
     }
 
     /// The most slots that can be filled together: two signers with one key, or with one identity, are one party. A
-    /// pattern is one slot, whoever it matches.
+    /// pattern is one slot, no matter whom it matches.
     pub fn distinct_signers(&self) -> usize {
         let mut keys = BTreeSet::new();
         let mut identities = BTreeSet::new();
@@ -232,14 +232,14 @@ impl Policy {
         keys.len() + identities.len() + patterns
     }
 
-    /// Which of these votes fills which signer's slot, as many as can be filled together.
+    /// Assigns votes to signers' slots, filling as many as possible.
     pub fn fill<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> Vec<Option<usize>> {
         let Counting { signers, threshold: _ } = self.steps().counting;
         let votes: Vec<Vote> = votes.into_iter().cloned().collect();
         matching::fill(signers.len(), &votes)
     }
 
-    /// Whether these votes fill as many slots as the threshold wants.
+    /// Whether these votes fill as many slots as the threshold demands.
     pub fn is_met_by<'v>(&self, votes: impl IntoIterator<Item = &'v Vote>) -> bool {
         self.fill(votes).iter().flatten().count() >= self.steps().counting.threshold
     }
@@ -249,7 +249,7 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// Where parts of a policy are taken apart, with what the pattern begins with.
+    /// The places where parts of a policy are split, with the start of each pattern.
     const PLACES: [(&str, &str, usize); 5] = [
         (include_str!("policy.rs"), "let Self {", 1),
         (include_str!("policy/document.rs"), "let Self {", 2),

@@ -1,4 +1,4 @@
-//! Private keys of others' making: ECDSA P-256 and RSA, in the PEM forms that tools write.
+//! Private keys from other tools: ECDSA P-256 and RSA, in the PEM forms that these write.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ use crate::key::{KeyError, Sign, SignError, SigningKey, VerificationKey};
 /// The smallest RSA key that signs, in bits.
 const MIN_RSA_BITS: usize = 2048;
 
-/// A private key that signs here. Never shown.
+/// A private key for signing. It is never displayed.
 pub enum PrivateKey {
-    /// ECDSA over P-256, as Lifeboat makes them.
+    /// ECDSA over P-256, the kind that Lifeboat makes.
     EcdsaP256(SigningKey),
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rsa {
@@ -28,7 +28,7 @@ pub enum PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads a PKCS#8 DER document (RFC 5958).
+    /// Parses a PKCS#8 DER document (RFC 5958).
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         match SigningKey::from_pkcs8_der(der) {
             Ok(key) => Ok(Self::EcdsaP256(key)),
@@ -39,7 +39,8 @@ impl PrivateKey {
         }
     }
 
-    /// Reads what stands under the PEM `label`: PKCS#8, SEC 1 (RFC 5915) or PKCS#1 (RFC 8017); `None` for another label.
+    /// Parses the content of a PEM block with `label`: PKCS#8, SEC 1 (RFC 5915) or PKCS#1 (RFC 8017); `None` for
+    /// another label.
     pub fn from_pem(label: &str, der: &[u8]) -> Option<Result<Self, KeyError>> {
         let refused =
             |error: aws_lc_rs::error::KeyRejected| KeyError::NotAPrivateKey { reason: error.to_string() };

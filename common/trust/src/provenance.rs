@@ -1,8 +1,8 @@
 //! SLSA provenance (SLSA 1.0, "Provenance" and "Verifying artifacts"): where an artifact was built, by whom, from what.
 //!
-//! The build type decides where source, ref, commit and parameters stand (`build_type`). Dependencies may confirm what
-//! stands there, and are never the only place that names a source. Where a certificate speaks of the build as well, it must
-//! say the same as the statement, whatever else is expected.
+//! The build type determines where source, ref, commit and parameters are found (`build_type`). Dependencies may
+//! confirm these, but are never the only place that names a source. If a certificate describes the build as well, it
+//! must agree with the statement, whatever else is expected.
 
 mod build_type;
 
@@ -26,7 +26,7 @@ const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// The builder that names nothing but the kind of machine (npm, "Provenance").
 const RUNNER: &str = "https://github.com/actions/runner/";
 
-/// What the caller expects of a build.
+/// The caller's expectations of a build.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
@@ -36,20 +36,20 @@ pub struct Expectations {
     pub source: Option<Source>,
     /// The ref that was built, such as `refs/tags/v1.0`.
     pub git_ref: Option<String>,
-    /// Parameters that the build was started with, by name. A name that begins with a slash is a JSON pointer (RFC 6901)
-    /// into the predicate.
+    /// Parameters that the build was started with, by name. A name that starts with a slash is a JSON pointer (RFC
+    /// 6901) into the predicate.
     pub parameters: BTreeMap<String, Parameter>,
-    /// Where the source repository stands, for build types that are not known here: a JSON pointer into the predicate.
+    /// The place of the source repository, for unknown build types: a JSON pointer into the predicate.
     pub source_at: Option<String>,
-    /// Where the ref stands, likewise.
+    /// The place of the ref, likewise.
     pub git_ref_at: Option<String>,
 }
 
-/// What a parameter must be.
+/// The expected value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parameter {
-    /// This text, and no number or truth value that is written alike.
+    /// This text, but not a number or boolean with the same spelling.
     Text(String),
     /// This JSON value.
     Json(Value),
@@ -71,7 +71,7 @@ impl Parameter {
     }
 }
 
-/// A source repository, in the one form that is compared: `https://host/path`.
+/// A source repository, in the one form in which it is compared: `https://host/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Source(String);
@@ -80,7 +80,7 @@ impl TryFrom<String> for Source {
     type Error = NotASource;
 
     fn try_from(text: String) -> Result<Self, NotASource> {
-        // It is in the form that is compared already, which loses nothing more at its end.
+        // It is normalised already; adding `.git` keeps the parser from removing another suffix.
         let source: Self = format!("{text}.git").parse()?;
         if source.0 == text { Ok(source) } else { Err(NotASource { text }) }
     }
@@ -92,7 +92,7 @@ impl From<Source> for String {
     }
 }
 
-/// A text that names no source repository.
+/// A text that is not a source repository.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` names no source repository", printable(text))]
 pub struct NotASource {
@@ -140,7 +140,7 @@ impl Expectations {
             && git_ref_at.is_none()
     }
 
-    /// Compares the provenance of a statement that counts with what is expected.
+    /// Compares the provenance in an accepted statement with the expectations.
     pub fn check<'p>(&self, mut accepted: Accepted<'p>) -> Result<Accepted<'p>, Refusal> {
         if self.is_empty() {
             return Ok(accepted);
@@ -242,8 +242,7 @@ impl Expectations {
         Ok(())
     }
 
-    /// Everywhere that the source is named: where the build type has it, where the caller says that it stands, and in the
-    /// certificate.
+    /// All places that name the source: the build type's, the one that the caller gives, and the certificate.
     fn origins(
         &self,
         predicate: &Value,
@@ -268,8 +267,8 @@ impl Expectations {
     }
 }
 
-/// Compares what provenance says of a build with what the certificate of its signer says. Whether there was anything to
-/// compare: another kind of statement, and a build type that is not known here, have nothing.
+/// Compares what provenance says about a build with what the certificate of its signer says. Returns whether there was
+/// anything to compare; other kinds of statements, and unknown build types, have nothing.
 pub(crate) fn check_certificate(statement: &Statement, claims: &Claims) -> Result<bool, Refusal> {
     if statement.predicate_type != PREDICATE_TYPE {
         return Ok(false);
@@ -327,7 +326,7 @@ fn predicate(statement: &Statement) -> Option<Value> {
     serde_json::from_str(statement.predicate.as_ref()?.get()).ok()
 }
 
-/// Whether `id` is the expected builder: the same text, or a release of it where no ref was expected.
+/// Whether `id` is the expected builder: the same text, or a release of it if no ref was expected.
 fn is_builder(expected: &str, id: &str) -> bool {
     if expected == id {
         return true;

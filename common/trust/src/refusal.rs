@@ -4,7 +4,7 @@ use crate::bundle::NotABundle;
 use crate::statement::NotAStatement;
 use crate::step::{self, Step};
 
-/// Why a bundle does not show what was asked for.
+/// Why a bundle does not prove the required claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It cannot be parsed.
@@ -27,7 +27,7 @@ pub enum Refusal {
         /// The hint in the bundle, which nobody vouches for.
         hint: String,
     },
-    /// The certificate is good, and names someone else.
+    /// The certificate is good, but names someone else.
     #[error("it was signed by {identity}, for whom {issuer} vouches, not by {expected}")]
     OtherIdentity {
         /// The identity in the certificate.
@@ -37,24 +37,24 @@ pub enum Refusal {
         /// Who was expected.
         expected: String,
     },
-    /// A step that certificates, logs, timestamps or consistency demand failed.
+    /// A step that certificates, logs, timestamps or consistency require failed.
     #[error("{reason}")]
     Unproven {
         /// The step.
         step: Step,
-        /// What failed in it.
+        /// Why it failed.
         reason: String,
     },
     /// It holds the signature of a file instead of a statement.
     #[error("it holds the signature of a file, not a statement about an image")]
     NotAnEnvelope,
-    /// The envelope's payload is of another type than in-toto statements.
+    /// The envelope's payload is not an in-toto statement.
     #[error("its signed payload is `{found}`, not an in-toto statement")]
     OtherPayload {
         /// The payload type.
         found: String,
     },
-    /// The signature is good, but what is signed is no statement.
+    /// The signature is good, but the signed payload is not a statement.
     #[error(transparent)]
     NotAStatement(#[from] NotAStatement),
     /// The signature is good, but for something else.
@@ -62,12 +62,12 @@ pub enum Refusal {
     OtherSubject {
         /// Who signed.
         signer: String,
-        /// The digest that was asked about.
+        /// The digest in question.
         expected: String,
         /// The first subject of the statement.
         found: String,
     },
-    /// The signature is good, but says something else.
+    /// The signature is good, but makes another claim.
     #[error("its signature by {signer} is good, but it is {found}, not {expected}")]
     OtherPredicate {
         /// Who signed.
@@ -77,23 +77,23 @@ pub enum Refusal {
         /// The predicate type that was signed.
         found: String,
     },
-    /// A key of this kind signs files whole, and only a digest is at hand.
+    /// A key of this kind can verify only whole files, and only a digest is available.
     #[error("{signer} is an Ed25519 key, which cannot verify the signature of a file by its digest")]
     DigestIsNotEnough {
         /// Whose key it is.
         signer: String,
     },
-    /// What was signed lacks an annotation that the caller wants.
+    /// The signed content lacks an annotation that the caller requires.
     #[error("it does not bear the annotation {name}={expected}{}", found.as_ref().map_or(String::new(), |v| format!(", but {name}={v}")))]
     OtherAnnotation {
         /// The annotation's name.
         name: String,
-        /// The value that was asked for.
+        /// The required value.
         expected: String,
-        /// The value that was signed, if there is one.
+        /// The signed value, if there is one.
         found: Option<String>,
     },
-    /// A minimum time is wanted, and nothing shows that the signature was not made before it.
+    /// A minimum time is required, and nothing shows that the signature was not made before it.
     #[error(
         "nothing in it shows when it was signed, and a minimum time was given: a timestamp or a log shows that a \
          signature was there, not since when"
@@ -102,7 +102,7 @@ pub enum Refusal {
     /// The signature may be older than the caller allows.
     #[error("it was signed at {time} or soon after, before {minimum}")]
     Stale {
-        /// The time that was signed, or since when its certificate is valid.
+        /// The signed time, or the start of its certificate's validity.
         time: String,
         /// The minimum.
         minimum: String,

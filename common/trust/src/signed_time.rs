@@ -1,7 +1,7 @@
-//! When a statement says that it was made.
+//! The time at which a statement claims to have been made.
 //!
-//! A log or a timestamp authority shows that a signature was there at a time, never that it was not there before: an old
-//! one can be shown to them anew. What shows that it is not older is a time that was signed with it.
+//! A log or a timestamp authority shows that a signature existed at a time, never that it did not exist before: an old
+//! one can be submitted to them again. What shows that it is not older is a time that was signed with it.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,15 +10,15 @@ use crate::refusal::Refusal;
 use crate::statement::Statement;
 use crate::step;
 
-/// How far a time may lie ahead of this machine's clock, in seconds.
+/// How far a time may be ahead of this machine's clock, in seconds.
 const MAX_AHEAD: i64 = 60;
 
-/// Whether somebody's time is further ahead of this machine's than clocks differ.
+/// Whether a time is further ahead of this machine's clock than clocks usually differ.
 pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.as_second() > now.as_second().saturating_add(MAX_AHEAD)
 }
 
-/// Refuses a time that was signed and that cannot be: it shows no youth.
+/// Refuses a signed time in the future, which does not prove that the signature is recent.
 pub(crate) fn check(stated: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     if is_ahead(stated, now) {
         let reason = format!("it says that it was made at {stated}, and now is {now}");
@@ -27,8 +27,8 @@ pub(crate) fn check(stated: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Where the kinds of predicates have the time at which they were made, as JSON pointers (RFC 6901) into the predicate. Of
-/// several that are there, the first counts.
+/// Where each kind of predicate records when it was made, as JSON pointers (RFC 6901) into the predicate. The first one
+/// that exists counts.
 const PLACES: [(&str, &[&str]); 7] = [
     // SLSA 1.0, "Provenance", `BuildMetadata`.
     (
@@ -49,11 +49,11 @@ const PLACES: [(&str, &[&str]); 7] = [
     ("urn:lifeboat:snapshot:v0", &["/time"]),
 ];
 
-/// The time in a statement, where its kind has one.
+/// The time in a statement, if its kind has one.
 pub(crate) fn of_statement(statement: &Statement) -> Option<Timestamp> {
     let (_, places) = PLACES.iter().find(|(kind, _)| *kind == statement.predicate_type)?;
     let predicate: Value = serde_json::from_str(statement.predicate.as_ref()?.get()).ok()?;
-    // One that is there and is no time does not give way to the next.
+    // If the first one is not a valid time, the next one is not used instead.
     places.iter().find_map(|place| predicate.pointer(place))?.as_str()?.parse().ok()
 }
 

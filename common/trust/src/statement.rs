@@ -1,6 +1,6 @@
 //! In-toto statements: a predicate about subjects that are named by digest (in-toto Attestation Framework, "Statement").
 //!
-//! A payload is parsed once, from the bytes that were signed, and refused when two parsers could read it differently.
+//! A payload is parsed once, from the bytes that were signed, and refused if two parsers could read it differently.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,12 +25,12 @@ const MAX_SUBJECTS: usize = 1024;
 /// How many digests a subject may have before its statement is refused.
 const MAX_DIGESTS: usize = 32;
 
-/// What a statement says of its subject: the URI that names the predicate's format.
+/// The type of a statement's predicate: the URI of its format.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct PredicateType(String);
 
-/// The short names of predicate types, as cosign's `--type` has them.
+/// The short names of predicate types, the same as in cosign's `--type`.
 const SHORT_NAMES: [(&str, &str); 6] = [
     ("spdxjson", "https://spdx.dev/Document"),
     ("cyclonedx", "https://cyclonedx.org/bom"),
@@ -40,7 +40,7 @@ const SHORT_NAMES: [(&str, &str); 6] = [
     ("custom", "https://cosign.sigstore.dev/attestation/v1"),
 ];
 
-/// A text that names no predicate type.
+/// A text that is not a predicate type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no type of attestation: neither a known short name nor an absolute URI")]
 pub struct UnknownPredicateType {
@@ -60,23 +60,23 @@ impl Fault for UnknownPredicateType {
 }
 
 impl PredicateType {
-    /// The predicate of a plain signature of an image: it says nothing but "this one".
+    /// The predicate type of a plain signature of an image, which says nothing but "this one".
     pub fn image_signature() -> Self {
         Self("https://sigstore.dev/cosign/sign/v1".to_owned())
     }
 
-    /// The predicate of the signature of a file, which says no more than "this one" either. It is another than that of an
-    /// image: the digest of a file may be that of a manifest.
+    /// The predicate type of the signature of a file, which says no more than "this one" either. It differs from that
+    /// of an image, because the digest of a file may be that of a manifest.
     pub fn file_signature() -> Self {
         Self("urn:lifeboat:file:v0".to_owned())
     }
 
-    /// Whether it is provenance, which says how something was built.
+    /// Whether it is provenance, which describes how something was built.
     pub fn is_provenance(&self) -> bool {
         self.short_name() == Some("slsaprovenance1")
     }
 
-    /// The type of this URI, which a program knows to be one.
+    /// The type with this URI, which the program knows to be valid.
     pub fn of_uri(uri: &str) -> Self {
         Self(uri.to_owned())
     }
@@ -86,7 +86,7 @@ impl PredicateType {
         &self.0
     }
 
-    /// The short name, where there is one.
+    /// The short name, if there is one.
     pub fn short_name(&self) -> Option<&'static str> {
         SHORT_NAMES.iter().find(|(_, uri)| *uri == self.0).map(|(name, _)| *name)
     }
@@ -130,14 +130,14 @@ impl fmt::Display for PredicateType {
     }
 }
 
-/// A statement, parsed.
+/// A parsed statement.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// What it is about; at least one.
     pub subjects: Vec<Subject>,
-    /// What kind of thing it says.
+    /// The type of its predicate.
     pub predicate_type: String,
-    /// What it says: one JSON value, byte for byte as it was signed. A plain signature may have none.
+    /// The predicate: one JSON value, byte for byte as it was signed. A plain signature may have none.
     pub predicate: Option<Box<RawValue>>,
 }
 
@@ -149,7 +149,7 @@ pub struct Subject {
     pub name: String,
     /// Digests by algorithm, in lower-case hexadecimal.
     pub digest: DigestSet,
-    /// What the signer adds to it.
+    /// The signer's annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, serde_json::Value>>,
 }
@@ -167,17 +167,17 @@ impl Subject {
     }
 }
 
-/// Digests by algorithm. An algorithm that stands twice is refused.
+/// Digests by algorithm. An algorithm that occurs twice is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DigestSet(BTreeMap<String, String>);
 
 impl DigestSet {
-    /// The set's `sha256`, if it is one.
+    /// The set's `sha256`, if it is valid.
     pub fn sha256(&self) -> Option<Sha256Digest> {
         self.0.get("sha256")?.parse().ok()
     }
 
-    /// The digest of another algorithm, as it stands there.
+    /// The digest with another algorithm, verbatim.
     pub fn get(&self, algorithm: &str) -> Option<&str> {
         self.0.get(algorithm).map(String::as_str)
     }
@@ -187,8 +187,8 @@ impl DigestSet {
         self.0.get("sha256").is_some_and(|text| *text == digest.to_string())
     }
 
-    /// The first digest by a known algorithm that cannot be one (in-toto, "DigestSet"): it is lower-case hexadecimal, of
-    /// the algorithm's length.
+    /// The first digest with a known algorithm that is not valid (in-toto, "DigestSet"): it must be lower-case
+    /// hexadecimal of the algorithm's length.
     fn malformed(&self) -> Option<(&str, &str)> {
         let is_malformed = |(algorithm, digest): &(&String, &String)| {
             let lengths: &[usize] = match algorithm.as_str() {
@@ -207,8 +207,7 @@ impl DigestSet {
         self.0.iter().find(is_malformed).map(|(algorithm, digest)| (algorithm.as_str(), digest.as_str()))
     }
 
-    /// The `sha256` as it stands in the statement, or the algorithms that stand there instead; cut to a printable
-    /// length.
+    /// The `sha256` in the statement, or the algorithms that it has instead; cut to a printable length.
     pub fn shown(&self) -> String {
         match self.0.get("sha256") {
             Some(text) => format!("sha256:{}", printable(text)),
@@ -256,7 +255,7 @@ impl<'de> Deserialize<'de> for DigestSet {
     }
 }
 
-/// A payload that is no statement.
+/// A payload that is not a statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the signed payload is not an in-toto statement ({reason})")]
 pub struct NotAStatement {
@@ -264,7 +263,7 @@ pub struct NotAStatement {
     pub reason: String,
 }
 
-/// The JSON form. Fields that are not known are left alone, as the framework demands; known ones may stand once.
+/// The JSON form. Unknown fields are ignored, as the framework requires; known ones may occur once.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Json {
@@ -277,7 +276,7 @@ struct Json {
 }
 
 impl Statement {
-    /// Reads a payload whose signature has been verified.
+    /// Parses a payload whose signature has been verified.
     pub fn parse(payload: &[u8]) -> Result<Self, NotAStatement> {
         let refused = |reason: String| NotAStatement { reason };
         check_statement(payload).map_err(refused)?;
@@ -302,14 +301,14 @@ impl Statement {
         to_payload(V1, subject, &PredicateType::image_signature(), empty_object())
     }
 
-    /// The payload of the signature of the file `name` whose digest is `digest`: a statement about it, so that it covers
-    /// more than the file's bytes, which could be what another signature covers.
+    /// The payload of the signature of the file `name` with the digest `digest`: a statement about it, so that the
+    /// signature covers more than the file's bytes, which could be what another signature covers.
     pub fn file(digest: Sha256Digest, name: &str) -> Vec<u8> {
         let subject = Subject::of(name.to_owned(), digest, &BTreeMap::new());
         to_payload(V1, subject, &PredicateType::file_signature(), empty_object())
     }
 
-    /// The payload of an attestation that `predicate` holds for the image `digest` of the repository `name`.
+    /// The payload of an attestation that states `predicate` about the image `digest` of the repository `name`.
     pub fn attestation(
         digest: Sha256Digest,
         name: &str,
@@ -325,7 +324,7 @@ impl Statement {
         self.place_of(digest).is_some()
     }
 
-    /// The place of the subject that is `digest`; of several, of the first.
+    /// The index of the subject that is `digest`; if there are several, the first.
     pub(crate) fn place_of(&self, digest: Sha256Digest) -> Option<usize> {
         self.subjects.iter().position(|subject| subject.digest.matches(digest))
     }
@@ -345,17 +344,17 @@ fn to_payload(layer: &str, subject: Subject, kind: &PredicateType, predicate: Bo
     serde_json::to_vec(&json).expect("strings and JSON always serialise")
 }
 
-/// The content of a predicate file, checked to be what its type says as far as a look at its head can tell.
+/// The content of a predicate file, whose first members were checked to match its type.
 #[derive(Debug)]
 pub struct Predicate(Box<RawValue>);
 
-/// A predicate file that does not hold what its type says.
+/// Why a predicate file does not match its type.
 #[derive(Debug, thiserror::Error)]
 pub enum PredicateError {
-    /// The file is no JSON.
+    /// The file is not JSON.
     #[error("the predicate is not JSON ({reason})")]
     NotJson {
-        /// What the decoder said.
+        /// The decoder's error.
         reason: String,
     },
     /// The file is JSON of another kind.
@@ -378,7 +377,7 @@ impl Fault for PredicateError {
     }
 }
 
-/// cosign's wrapping of what it calls a custom predicate.
+/// cosign's wrapper around what it calls a custom predicate.
 #[derive(Serialize)]
 struct Custom<'a> {
     #[serde(rename = "Data")]
@@ -389,8 +388,8 @@ struct Custom<'a> {
 
 impl Predicate {
     /// Takes the file's content as a predicate of type `kind`. The type `custom` takes any text and wraps it with the
-    /// time `now`, as cosign does; every other type is a JSON document, kept byte for byte. White space
-    /// around it is none of it: a statement holds one JSON value.
+    /// time `now`, as cosign does; every other type is a JSON document, kept byte for byte. White space around it is
+    /// dropped, because a statement holds one JSON value.
     ///
     /// # Panics
     /// Never: strings always serialise.

@@ -1,13 +1,13 @@
-//! The steps of a verification, each with the section of the specification that it serves.
+//! The steps of a verification, each with the section of the specification that requires it.
 
 use serde::Serialize;
 
 /// A step that was taken, or that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What is done in it.
+    /// Its name.
     pub name: &'static str,
-    /// Where it is demanded.
+    /// The specification that requires it.
     pub specification: &'static str,
 }
 
@@ -17,16 +17,16 @@ impl Step {
     }
 }
 
-/// The bundle is read.
+/// The bundle is parsed.
 pub const FORMAT: Step =
     Step::new("format", "Sigstore client specification, section 5: Serialization and Wire Format");
-/// A legacy signature is read.
+/// A legacy signature is parsed.
 pub const LEGACY_FORMAT: Step =
     Step::new("format", "Cosign signature specification, section Payloads: Simple Signing");
-/// A timestamp of an authority is verified.
+/// An authority's timestamp is verified.
 pub const TIMESTAMP: Step =
     Step::new("timestamp", "Sigstore client specification, section 4.2.1: Timestamping Service; RFC 3161");
-/// A log's promise, which bears a time, is verified.
+/// A log's promise, which contains a time, is verified.
 pub const LOG_TIME: Step =
     Step::new("log time", "Sigstore client specification, section 4.2.2: Transparency Service Timestamp");
 /// The certificate's chain is verified at the time of the signature.
@@ -37,22 +37,22 @@ pub const CERTIFICATE_LOG: Step = Step::new(
     "certificate log",
     "Sigstore client specification, section 4.3: Certificate; RFC 6962, section 3.2",
 );
-/// The certificate names one whose word counts.
+/// The certificate names a trusted signer.
 pub const IDENTITY: Step = Step::new("identity", "Sigstore client specification, section 4.3: Certificate");
 /// The entry is in the log, whose checkpoint is signed.
 pub const INCLUSION: Step = Step::new(
     "log inclusion",
     "Sigstore client specification, section 4.4: Transparency Log Entry; RFC 6962, section 2.1.1",
 );
-/// The log promised to take the entry. Whether it did is not shown.
+/// The log promised to include the entry. This does not show whether it did.
 pub const PROMISE: Step = Step::new(
     "log promise",
     "Sigstore client specification, section 4.4: Transparency Log Entry; Rekor, signed entry timestamp",
 );
-/// The log entry speaks of this signature.
+/// The log entry is about this signature.
 pub const LOG_ENTRY: Step =
     Step::new("log entry", "Sigstore client specification, section 4.4: Transparency Log Entry");
-/// Enough witnesses signed the checkpoint that the entry stands under.
+/// Enough witnesses signed the entry's checkpoint.
 pub const WITNESSES: Step =
     Step::new("witnesses", "C2SP Transparency Log Cosignatures 1.0: Ed25519 signed message; --witness");
 /// The signature is verified.
@@ -73,7 +73,7 @@ pub const LEGACY_SUBJECT: Step =
 /// The statement is of the kind in question.
 pub const PREDICATE_TYPE: Step =
     Step::new("predicate type", "in-toto Attestation Framework 1.0: Statement, predicateType");
-/// The statement bears the annotations that the caller wants.
+/// The statement has the annotations that the caller requires.
 pub const ANNOTATIONS: Step = Step::new("annotations", "policy of the caller: --annotation");
 /// The signature is not older than the caller allows.
 pub const MINIMUM_TIME: Step = Step::new("minimum time", "policy of the caller: --min-time");

@@ -1,8 +1,8 @@
-//! Timestamps (RFC 3161). `sigstore-tsa` verifies the signature of one; the rest is asked here.
+//! Timestamps (RFC 3161). `sigstore-tsa` verifies a timestamp's signature; this module checks the rest.
 //!
-//! A token must say by signed attributes what it is and which certificate signed it (RFC 3161, section 2.4.2; RFC 5652,
-//! section 11.1; RFC 5816), the authority's certificates must form a path that is good at that time, and the time must have
-//! come.
+//! A token's signed attributes must state what it is and which certificate signed it (RFC 3161, section 2.4.2; RFC
+//! 5652, section 11.1; RFC 5816), the authority's certificates must form a path that is good at that time, and the time
+//! must not be in the future.
 
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
 use cms::content_info::ContentInfo;
@@ -33,7 +33,7 @@ const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3
 const SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 const SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 
-/// When an authority saw the signature, by this token.
+/// The time at which an authority saw the signature, according to this token.
 pub(crate) fn verify(
     token: &[u8],
     signature: &[u8],
@@ -100,7 +100,7 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
     }
     let digest = attribute(signer, MESSAGE_DIGEST)?.ok_or("it has no signed digest")?;
     one_value(digest)?;
-    // The authorities whose certificate it names. That one of them signed it was verified before.
+    // The authorities whose certificate it names. It is already verified that one of them signed it.
     let named: Vec<Authority> =
         authorities.iter().filter(|authority| is_named(signer, authority)).cloned().collect();
     let Some(leaf) = named.first().and_then(|authority| authority.chain.first()) else {
@@ -110,14 +110,14 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
     let issuers: Vec<Authority> = named
         .iter()
         .map(|authority| {
-            // A chain of one is a certificate that vouches for itself.
+            // A chain with one certificate vouches for itself.
             let chain = if authority.chain.len() == 1 { &authority.chain[..] } else { &authority.chain[1..] };
             Authority { chain: chain.to_vec(), window: authority.window }
         })
         .collect();
     if named.iter().all(|authority| authority.chain.len() == 1) {
-        // All that the trusted root holds of the authority is the certificate that signs. It is the anchor itself, and
-        // there is no path (RFC 5280, section 6.1).
+        // The trusted root holds only the authority's signing certificate. It is the anchor itself, and there is no
+        // path (RFC 5280, section 6.1).
         let window = Facts::read(leaf)?.window;
         return if window.contains(time) {
             Ok(())
@@ -128,7 +128,7 @@ fn check_token(token: &[u8], authorities: &[Authority], now: Timestamp) -> Resul
     validate(leaf, &issuers, &[], time, Purpose::TimeStamping).map(drop)
 }
 
-/// The signed data in a token, or in the answer of an authority that holds one (RFC 3161, section 2.4.2).
+/// The signed data in a token, or in an authority's response that contains one (RFC 3161, section 2.4.2).
 fn signed_data(token: &[u8]) -> Result<SignedData, String> {
     let malformed = |error: x509_cert::der::Error| format!("it is malformed: {error}");
     let content = if let Ok(content) = ContentInfo::from_der(token) {
@@ -146,7 +146,7 @@ fn signed_data(token: &[u8]) -> Result<SignedData, String> {
     SignedData::from_der(&content.content.to_der().map_err(malformed)?).map_err(malformed)
 }
 
-/// When the authority says that it was (RFC 3161, section 2.4.2, `genTime`).
+/// The time that the authority states (RFC 3161, section 2.4.2, `genTime`).
 fn time(signed: &SignedData) -> Result<Timestamp, String> {
     let malformed = |error: x509_cert::der::Error| format!("it is malformed: {error}");
     let content = signed.encap_content_info.econtent.as_ref().ok_or("it states nothing")?;
@@ -168,7 +168,7 @@ fn time(signed: &SignedData) -> Result<Timestamp, String> {
     Ok(timestamp(Time::GeneralTime(time.map_err(malformed)?)))
 }
 
-/// The signed attribute of this kind. One that occurs twice may be read in two ways.
+/// The signed attribute of this kind. One that occurs twice could be read in two ways.
 fn attribute(signer: &SignerInfo, kind: ObjectIdentifier) -> Result<Option<&Attribute>, String> {
     let attributes = signer.signed_attrs.iter().flat_map(|all| all.iter());
     let found: Vec<&Attribute> = attributes.filter(|attribute| attribute.oid == kind).collect();
@@ -179,14 +179,14 @@ fn attribute(signer: &SignerInfo, kind: ObjectIdentifier) -> Result<Option<&Attr
     }
 }
 
-/// The value of an attribute that must have one, in DER.
+/// The single value of an attribute, in DER.
 fn one_value(attribute: &Attribute) -> Result<Vec<u8>, String> {
     let value = attribute.values.get(0).filter(|_| attribute.values.len() == 1);
     let value = value.ok_or_else(|| format!("its signed attribute {} has not one value", attribute.oid))?;
     value.to_der().map_err(|error| error.to_string())
 }
 
-/// Whether the signer is the one whose certificate the authority's chain begins with.
+/// Whether the signer is the first certificate of the authority's chain.
 fn is_named(signer: &SignerInfo, authority: &Authority) -> bool {
     let Some(Ok(leaf)) = authority.chain.first().map(|der| Certificate::from_der(der)) else { return false };
     let leaf = leaf.tbs_certificate;
@@ -203,8 +203,8 @@ fn is_named(signer: &SignerInfo, authority: &Authority) -> bool {
 
 /// Compares the certificate that the token names with the one that signed (RFC 2634, section 5.4; RFC 5035).
 ///
-/// The digest, or the issuer and the serial number, must be its: there are authorities that hash something else than the
-/// certificate, and that the signature is by this very certificate was verified before.
+/// The digest, or the issuer and the serial number, must match: there are authorities that hash something other than
+/// the certificate, and it is already verified that this very certificate made the signature.
 fn check_signing_certificate(signer: &SignerInfo, leaf: &[u8]) -> Result<(), String> {
     let newer = attribute(signer, SIGNING_CERTIFICATE_V2)?;
     let attribute = match newer {
@@ -232,7 +232,7 @@ fn check_signing_certificate(signer: &SignerInfo, leaf: &[u8]) -> Result<(), Str
 
 /// An `ESSCertID` or `ESSCertIDv2`.
 struct Named {
-    /// How the certificate was hashed; none means SHA-1.
+    /// The certificate's hash algorithm; `None` means SHA-1.
     algorithm: Option<ObjectIdentifier>,
     digest: Vec<u8>,
     /// The names of its issuer and its serial number, in DER, if they are there.
@@ -240,12 +240,12 @@ struct Named {
 }
 
 impl Named {
-    /// The first one in the attribute, which is the certificate that signed.
+    /// The first one in the attribute, which is the signing certificate.
     fn read(value: &[u8], is_v2: bool) -> x509_cert::der::Result<Self> {
         let mut reader = SliceReader::new(value)?;
         reader.sequence(|outer| {
             let certificates = AnyRef::decode(outer)?;
-            // The policies that may follow say nothing about the certificate.
+            // Policies that may follow say nothing about the certificate.
             while !outer.is_finished() {
                 outer.tlv_bytes()?;
             }
@@ -253,7 +253,7 @@ impl Named {
             let first = AnyRef::decode(&mut list)?;
             let mut fields = SliceReader::new(first.value())?;
             let mut next = AnyRef::decode(&mut fields)?;
-            // SHA-256 is the default of the second version, and is not written then.
+            // SHA-256 is the default of the second version, and is omitted then.
             let mut algorithm = is_v2.then_some(SHA_256);
             if is_v2 && next.tag() == Tag::Sequence {
                 let mut identifier = SliceReader::new(next.value())?;

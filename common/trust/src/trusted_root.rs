@@ -1,4 +1,4 @@
-//! Whom a verifier believes about certificates, logs and times (Sigstore protobuf specs, `sigstore_trustroot.proto`).
+//! Whom a verifier trusts about certificates, logs and times (Sigstore protobuf specs, `sigstore_trustroot.proto`).
 
 mod lint;
 pub(crate) mod wire;
@@ -18,10 +18,10 @@ use crate::certificate_log::CertificateLogs;
 use crate::log::Log;
 use crate::path::{Authority, check_form};
 
-/// The certificate authorities, logs and timestamp authorities whose word counts.
+/// The trusted certificate authorities, logs and timestamp authorities.
 ///
-/// The public-good instance's root is built in, as it stood when this version was made. It is prepared when it is first
-/// needed: most verifications with keys never do.
+/// The public-good instance's root is built in, as it was when this version was made. It is prepared only when it is
+/// first needed, because most verifications with keys never need it.
 pub struct TrustedRoot {
     name: String,
     json: Cow<'static, [u8]>,
@@ -35,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) logs: BTreeMap<Sha256Digest, Log>,
     /// The authorities that issue signing certificates.
     pub(crate) certificate_authorities: Vec<Authority>,
-    /// The timestamp authorities; each chain begins with the certificate that signs.
+    /// The timestamp authorities; each chain starts with the signing certificate.
     pub(crate) timestamp_authorities: Vec<Authority>,
 }
 
@@ -68,19 +68,19 @@ impl TrustedRoot {
         Self { name: "Sigstore's public-good instance".to_owned(), json, prepared: OnceLock::new() }
     }
 
-    /// Reads the JSON form. The caller has capped its size; `name` is what the user calls it.
+    /// Parses the JSON form. The caller has capped its size; `name` is the user's name for it.
     pub fn from_json(name: &str, json: &[u8]) -> Result<Self, NotATrustedRoot> {
         let prepared = prepare(json).map_err(|reason| NotATrustedRoot { reason })?;
         let json = json.to_vec().into();
         Ok(Self { name: name.to_owned(), json, prepared: OnceLock::from(prepared) })
     }
 
-    /// What the user calls it.
+    /// The user's name for it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its JSON form, as it was read.
+    /// Its JSON form, verbatim.
     pub fn json(&self) -> &[u8] {
         &self.json
     }
@@ -111,9 +111,9 @@ fn prepare(json: &[u8]) -> Result<Prepared, String> {
     for der in certificate_authorities.iter().chain(&timestamp_authorities).flat_map(|one| &one.chain) {
         check_form(der).map_err(|reason| format!("a certificate of an authority: {reason}"))?;
     }
-    // The library reads one spelling of each member and passes over all others.
+    // The library reads one spelling of each member and ignores all others.
     let parsed = Parsed::from_json(&root.to_json()).map_err(|error| error.to_string())?;
-    // Whatever is no key and no certificate, it says so.
+    // It reports everything that is not a valid key or certificate.
     Verifier::new(&parsed).map_err(|error| error.to_string())?;
     let certificate_logs = CertificateLogs::read(&root, &parsed)?;
     Ok(Prepared { certificate_logs, logs, certificate_authorities, timestamp_authorities })

@@ -1,10 +1,10 @@
 //! Witnesses of transparency logs (C2SP, "Transparency Log Cosignatures", the Ed25519 form).
 //!
-//! A log shows by a signed checkpoint that it holds an entry. A log that lies could show everyone a history of their own.
-//! A witness signs a checkpoint only if it continues all those that it signed before, so that an entry under a checkpoint
-//! with enough cosignatures stands in the one history that the witnesses saw as well.
+//! A log proves with a signed checkpoint that it contains an entry. A log that lies could show everyone a different
+//! history. A witness signs a checkpoint only if it continues all those that it signed before, so an entry under a
+//! checkpoint with enough cosignatures is in the one history that the witnesses saw as well.
 //!
-//! Sigstore's trusted root has no place for witnesses: the verifier names them apart.
+//! Sigstore's trusted root has no place for witnesses, so the verifier names them separately.
 
 use std::fmt;
 
@@ -19,17 +19,17 @@ use crate::key::VerificationKey;
 use crate::refusal::Refusal;
 use crate::step;
 
-/// The byte that stands for this kind of signature in keys and key ids.
+/// The type of this kind of signature in keys and key ids.
 const COSIGNATURE: u8 = 4;
-/// The byte of a log's own Ed25519 signatures.
+/// The type of a log's own Ed25519 signatures.
 const NOTE: u8 = 1;
-/// The byte of cosignatures with ML-DSA-44.
+/// The type of cosignatures with ML-DSA-44.
 const ML_DSA: u8 = 6;
 
 /// The longest name of a witness, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
-/// A witness whose word counts.
+/// A trusted witness.
 #[derive(Clone)]
 pub struct Witness {
     name: String,
@@ -37,7 +37,7 @@ pub struct Witness {
     key: VerificationKey,
 }
 
-/// A text that names no witness.
+/// A text that is not a witness's key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not the key of a witness ({reason})")]
 pub struct NotAWitness {
@@ -58,13 +58,13 @@ impl Fault for NotAWitness {
     }
 }
 
-/// Witnesses from whom no quorum can come.
+/// Why witnesses cannot form a quorum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoQuorum {
-    /// None is wanted, which every log fulfils.
+    /// None is required, which every log fulfils.
     #[error("a threshold of 0 witnesses would accept what none of them saw")]
     None,
-    /// More are wanted than there are.
+    /// More are required than there are.
     #[error("{threshold} witnesses must have signed, and the keys of {named} are given")]
     Unreachable {
         /// How many must have signed.
@@ -84,7 +84,7 @@ impl Fault for NoQuorum {
     }
 }
 
-/// A cosignature that was verified.
+/// A verified cosignature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cosignature {
     /// The witness's name.
@@ -93,14 +93,14 @@ pub struct Cosignature {
     pub time: Timestamp,
 }
 
-/// The witnesses whose word counts, and how many of them must have signed a checkpoint. By default none.
+/// The trusted witnesses, and how many of them must have signed a checkpoint. By default none.
 #[derive(Debug, Clone, Default)]
 pub struct Quorum {
     witnesses: Vec<Witness>,
     threshold: usize,
 }
 
-/// What the signatures under a checkpoint show.
+/// The signatures under a checkpoint, after checking.
 #[derive(Debug, Default)]
 pub(crate) struct Witnessed {
     /// By the quorum's witnesses; each once.
@@ -110,8 +110,8 @@ pub(crate) struct Witnessed {
 }
 
 impl Witness {
-    /// Reads a verifier key (C2SP, "Note", section "Verifier keys"): the name, its key id in hexadecimal, and the kind and
-    /// key in base64, joined by `+`.
+    /// Parses a verifier key (C2SP, "Note", section "Verifier keys"): the name, its key id in hexadecimal, and the kind
+    /// and key in base64, joined by `+`.
     pub fn from_vkey(text: &str) -> Result<Self, NotAWitness> {
         let refused = |reason: String| NotAWitness { reason };
         let text = text.trim();
@@ -145,7 +145,7 @@ impl Witness {
         Ok(Self { name: (*name).to_owned(), id, key })
     }
 
-    /// The verifier key, as [`Witness::from_vkey`] reads it.
+    /// The verifier key in the form that [`Witness::from_vkey`] parses.
     pub fn to_vkey(&self) -> String {
         let raw = self.key.to_ed25519().unwrap_or_default();
         let key = STANDARD.encode([&[COSIGNATURE], &raw[..]].concat());
@@ -157,7 +157,7 @@ impl Witness {
         &self.name
     }
 
-    /// Whether a signature says that it is this witness's. A name or an id alone may be another's.
+    /// Whether a signature claims to be this witness's. A name or an id alone may be another's.
     fn is_named_by(&self, signature: &NoteSignature) -> bool {
         signature.id == self.id && signature.name == self.name
     }
@@ -210,7 +210,7 @@ impl Quorum {
         self.threshold > 0
     }
 
-    /// Checks the signatures under the checkpoint of a log entry. The log's own was verified before.
+    /// Checks the signatures under the checkpoint of a log entry. The log's own is verified already.
     pub(crate) fn check(&self, checkpoint: Option<&Checkpoint>) -> Result<Witnessed, Refusal> {
         let refused = |reason: String| Refusal::unproven(step::WITNESSES, reason);
         let wrong = |name: &str| refused(format!("the cosignature of {name} under its checkpoint is wrong"));
@@ -243,7 +243,7 @@ impl Quorum {
     }
 }
 
-/// The first four bytes of the digest of name and key, which tell keys apart and prove nothing.
+/// The first four bytes of the digest of name and key, which distinguish keys and prove nothing.
 fn key_id(name: &str, kind_and_key: &[u8]) -> [u8; 4] {
     let digest = Sha256Digest::of(&[name.as_bytes(), b"\n", kind_and_key].concat());
     let mut id = [0; 4];
@@ -348,7 +348,7 @@ mod tests {
         short.bytes.truncate(7);
         let mut long = one.cosign(BODY, 7);
         long.bytes.push(0);
-        // What a log signs bears no time, and is no cosignature.
+        // A log's own signature contains no time, and is not a cosignature.
         let mut plain = one.cosign(BODY, 7);
         plain.bytes = one.pair.sign(BODY.as_bytes()).as_ref().to_vec();
         let bad = [one.cosign("log.example\n8\nAA==\n", 7), other_time, by_another, short, long, plain];
@@ -356,7 +356,7 @@ mod tests {
             let refusal = quorum.check(Some(&checkpoint(vec![good.clone(), bad.clone()]))).unwrap_err();
             assert_eq!(refusal.step(), step::WITNESSES, "{bad:?}");
             assert!(refusal.to_string().contains("one.example"), "{refusal}");
-            // Neither does a good one beside it mend it.
+            // A good one next to it does not make up for it.
             let beside = vec![good.clone(), one.cosign(BODY, 7), bad.clone(), one.cosign(BODY, 8)];
             quorum.check(Some(&checkpoint(beside))).unwrap_err();
         }

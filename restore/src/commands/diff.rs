@@ -85,7 +85,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(if report.differences.is_empty() { Outcome::Done } else { Outcome::Negative })
 }
 
-/// A file that is compared with the file `target` lies in a folder under its name. Says whether it is so.
+/// A file compared with the file `target` is compared as an item of `target`'s folder. Returns whether that is the
+/// case.
 fn beside(part: Option<Subtree>, target: PathBuf) -> (Option<Subtree>, PathBuf, bool) {
     let is_file = part.as_ref().is_some_and(|part| part.file_name().is_some()) && !target.is_dir();
     match (target.file_name(), target.parent()) {

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Err(place.lacks(&path).into())
 }
 
-/// The streams in which `path` may lie, and what it is there.
+/// The streams that may contain `path`, and its path in each.
 fn meant<'p>(streams: &[NamedStream], path: &'p [u8]) -> Vec<(usize, &'p [u8])> {
     let mut wanted = Vec::new();
     for stream in streams {
@@ -82,7 +82,7 @@ fn meant<'p>(streams: &[NamedStream], path: &'p [u8]) -> Vec<(usize, &'p [u8])> 
     wanted
 }
 
-/// Finds an item, a file by way of its first name where it has several.
+/// Finds an item. A file with several names is found by its first one.
 async fn find(
     snapshot: &lifeboat_vault::OpenSnapshot,
     index: usize,
@@ -129,7 +129,7 @@ async fn write(snapshot: &lifeboat_vault::OpenSnapshot, item: &Item, ui: &Ui) ->
     zeros(ui, item.size.unwrap_or(0).saturating_sub(at))
 }
 
-/// What a hole reads as.
+/// Writes the zeros that a hole reads as.
 fn zeros(ui: &Ui, mut count: u64) -> Result<(), Failure> {
     let zeros = [0; 4 << 10];
     while count > 0 {

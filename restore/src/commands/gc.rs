@@ -21,7 +21,7 @@ pub(crate) struct Args {}
 pub(crate) async fn run(_args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let grounds = Grounds::open(&lifeboat_shell::machine_folder(), None, &OsEntropy)?;
     let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await;
-    // Folders go even where no engine answers.
+    // Folders are removed even if no engine answers.
     let swept = grounds.sweep(engine.as_ref().ok(), SystemClock.now(), &BTreeSet::new()).await?;
     engine?;
     let report =

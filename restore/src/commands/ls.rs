@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// What `path` may mean in a stream: a path there, or one that begins with the stream's name.
+/// What `path` may mean in a stream: a path in it, or one that starts with the stream's name.
 fn in_stream(name: &str, path: &[u8]) -> Vec<Vec<u8>> {
     let below = path.strip_prefix(name.as_bytes()).filter(|rest| rest.is_empty() || rest[0] == b'/');
     let below = below.map(|rest| rest.strip_prefix(b"/").unwrap_or(rest).to_vec());

@@ -1,4 +1,4 @@
-//! `path`: captured folders back into a folder.
+//! `path`: restores captured folders into a folder.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let place = open::place(&args.snapshot).await?;
-    // Read before the folder for it is made.
+    // Resolve this before creating the folder for it.
     let part = place.part().await?;
     let Place { snapshot, mut streams, stream: only, path } = place;
     let is_wanted = |stream: &NamedStream| match &only {

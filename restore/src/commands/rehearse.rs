@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         progress: &*progress,
         cancel: ui.cancellation(),
     };
-    // Where it cannot be started, the next command clears away after a drill that died.
+    // If the watchdog cannot be started, the next command cleans up after a drill that died.
     let watchdog = engine
         .is_ok()
         .then(|| Watchdog::start(lifeboat_shell::machine_variables()))
@@ -111,7 +111,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     })
 }
 
-/// Removes what drills that died have left: their containers may still run.
+/// Removes what dead drills left: their containers may still be running.
 async fn clean_up(grounds: &Grounds, engine: Option<&Engine>, ui: &Ui) -> Result<(), Failure> {
     let swept = grounds.sweep(engine, SystemClock.now(), &BTreeSet::new()).await?;
     if swept.removed > 0 {
@@ -130,7 +130,7 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
     let bad = |reason: String| {
         Failure::usage(
             format!("the plan {} cannot be used ({reason})", path.display()),
-            "mend it, or give another",
+            "fix it, or give another",
         )
     };
     let bytes = read_file_capped(path, SMALL_FILE_BYTES).map_err(|error| bad(error.to_string()))?;
@@ -151,12 +151,12 @@ async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
     Ok(OpenSnapshot::open(&restorer, snapshot).await?)
 }
 
-/// Any snapshot with the same chance, so that old ones are rehearsed too.
+/// Picks any snapshot with equal probability, so that old ones are rehearsed too.
 fn random(listing: Listing, host: Option<&str>) -> Result<Snapshot, Failure> {
     let mut snapshots = listing.snapshots;
     snapshots.retain(|snapshot| host.is_none_or(|host| snapshot.host() == host));
     if snapshots.is_empty() {
-        return Err(Failure::usage("there is no snapshot to rehearse", "see `lifeboat-restore list`"));
+        return Err(Failure::usage("no snapshot to rehearse", "see `lifeboat-restore list`"));
     }
     let entropy: &dyn Entropy = &OsEntropy;
     // 64 random bits make the remainder's bias too small to measure.
@@ -164,13 +164,14 @@ fn random(listing: Listing, host: Option<&str>) -> Result<Snapshot, Failure> {
     Ok(snapshots.swap_remove(usize::try_from(number).unwrap_or(0)))
 }
 
-/// Writes the report in both forms and gives the page's path.
+/// Writes the report in both forms and returns the path of the page.
 fn write(folder: &Path, report: &DrillReport) -> Result<PathBuf, Failure> {
     let id = &report.snapshot[..12.min(report.snapshot.len())];
     let base = folder.join(format!("drill-{}-{id}", report.started_at.strftime("%Y%m%dT%H%M%SZ")));
     let json = report.json().expect("report types always serialise");
     let (json_path, page_path) = (base.with_extension("json"), base.with_extension("html"));
-    // Only this user reads what the snapshot's programs said, and nothing of this name is followed or written into.
+    // Only this user may read what the snapshot's programs said, and existing files and links of this name are not
+    // written to.
     let write = |path: &Path, bytes: &[u8]| {
         replace_file(path, bytes, 0o600).map_err(|error| cannot_write(path, &error))
     };

@@ -1,4 +1,4 @@
-//! `volume`: a captured volume back into a Docker volume or a folder.
+//! `volume`: restores a captured volume into a Docker volume or a folder.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `watchdog`: what a drill starts beside itself. See `rehearsal::watchdog`.
+//! `watchdog`: the process that a drill starts alongside itself. See `rehearsal::watchdog`.
 
 use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
@@ -11,7 +11,8 @@ use crate::rehearsal::{Grounds, watchdog};
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args) -> Result<Outcome, Failure> {
-    // The terminal may go with the drill. Who leads a session already stays where it is.
+    // The terminal may close together with the drill. This fails for a process that leads a session already, which is
+    // fine.
     let _ = rustix::process::setsid();
     let ended = tokio::task::spawn_blocking(|| watchdog::wait_for_end(std::io::stdin().lock())).await;
     if ended.is_ok_and(|has_cleared_away| has_cleared_away) {

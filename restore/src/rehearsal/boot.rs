@@ -20,7 +20,7 @@ use super::plan::{Action, Plan};
 /// The containers that a drill starts, in starting order, each with its image.
 pub(super) struct Crew {
     pub(super) members: Vec<Member>,
-    /// What was captured and is not started, in words.
+    /// Captured containers that are not started, in words.
     pub(super) left_out: Vec<String>,
     /// The values that no report may show.
     secrets: Vec<String>,
@@ -30,11 +30,12 @@ pub(super) struct Crew {
 pub(super) struct Member {
     pub(super) parts: ContainerParts,
     pub(super) image: ResolvedImage,
-    /// Whether others expect it to run to its end.
+    /// Whether others depend on it running to completion.
     completes: bool,
 }
 
-/// Who is started: what ran when the definitions were captured, and what ran to its end because others needed that.
+/// Chooses which containers to start: those that ran when the definitions were captured, and those that had run to
+/// completion for others.
 fn chosen(all: Vec<ContainerParts>) -> (Vec<(ContainerParts, bool)>, Vec<String>) {
     let expected_to_complete: BTreeSet<String> = all
         .iter()
@@ -71,7 +72,7 @@ impl Crew {
     /// Chooses the containers of `definitions` and finds their images on this host.
     pub(super) async fn muster(engine: &Engine, definitions: &Definitions) -> Result<Self, EngineError> {
         let all = definitions.container_parts()?;
-        // Also of those that are not started: what they are told may lie in the volumes.
+        // Includes those that are not started, because the volumes may contain their settings.
         let of =
             |parts: &ContainerParts| parts.secret_values(definitions.image_parts(&parts.image_id).as_ref());
         let secrets = all.iter().flat_map(of).collect();
@@ -120,12 +121,12 @@ impl Crew {
             .collect()
     }
 
-    /// The networks that the application had, which one scratch network stands for.
+    /// The application's networks, all replaced by one scratch network.
     pub(super) fn networks(&self) -> BTreeSet<&str> {
         self.members.iter().flat_map(|member| member.parts.networks.keys().map(String::as_str)).collect()
     }
 
-    /// Services that the plan changes or asks and that are not aboard.
+    /// Services that the plan changes or checks and that are not among these containers.
     pub(super) fn unknown_services<'a>(&self, plan: &'a Plan) -> BTreeSet<&'a str> {
         let known =
             |name: &str| self.members.iter().any(|m| m.parts.service_name() == name || m.parts.name == name);
@@ -134,7 +135,7 @@ impl Crew {
         changed.chain(asked).filter(|name| !known(name)).collect()
     }
 
-    /// What is asked of the engine for each member, in order.
+    /// The engine's request for each container, in order.
     pub(super) fn sanitised(
         &self,
         sandbox: &Sandbox,
@@ -172,16 +173,16 @@ impl Crew {
     }
 }
 
-/// What came of starting the crew.
+/// The result of starting the containers.
 pub(super) struct Booted {
     pub(super) services: Vec<DrilledService>,
     pub(super) targets: BTreeMap<String, Target>,
-    /// Those that were up: their places among the services, their ids, and how they were up.
+    /// The containers that came up: index among the services, id, and how they were ready.
     standing: Vec<(usize, String, Ready)>,
 }
 
 impl Booted {
-    /// Looks once more whether all that were up are up still.
+    /// Checks once more that everything that came up is still up.
     pub(super) async fn look_again(
         &mut self,
         sandbox: &Sandbox,
@@ -209,7 +210,7 @@ struct Started {
 }
 
 impl Started {
-    /// One that was not started before the time of all was up.
+    /// A container that was not started before the time for all ran out.
     fn too_late(place: usize) -> Self {
         let reason = "the time for all services was up before it was started".to_owned();
         let outcome = Some((Err(NotReady { reason, log: String::new() }), 0.0));
@@ -228,11 +229,12 @@ pub(super) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Makes every container, and then starts each when what it needs has reached what it needs, and waits until all are up
-    /// and have stayed up. A service that does not come up ends the boot: its report says why.
+    /// Creates all containers, then starts each one once its dependencies are ready, and waits until all are up and
+    /// have stayed up. If a service does not come up, the boot ends, and the service's report says why.
     ///
-    /// All are made before the first one starts: the engine works on their volumes by path then, and one that runs could
-    /// lead it elsewhere. `look` is waited for while they must stay up: what is to be seen of them then.
+    /// All are created before the first one starts, because the engine works on their volumes by path at that point,
+    /// and a running container could redirect it. `look` is awaited during the time in which the containers must stay
+    /// up.
     pub(super) async fn run<T>(
         &self,
         sanitised: Vec<Sanitised>,
@@ -293,7 +295,7 @@ impl Boot<'_> {
         let since = Instant::now();
         let outcome = match cancellable(self.cancel, self.sandbox.start(&id)).await? {
             Ok(()) => None,
-            // The engine could not start it: its command is missing, or its data is not as it needs it.
+            // The engine could not start it: its command is missing, or its data is not what it needs.
             Err(EngineError::Answer { message, .. }) => {
                 Some((Err(NotReady { reason: message, log: String::new() }), since.elapsed().as_secs_f64()))
             }
@@ -302,7 +304,7 @@ impl Boot<'_> {
         Ok(Started { place, id, since, outcome })
     }
 
-    /// Waits for those that the container at `place` needs to be healthy or complete.
+    /// Waits until the dependencies of the container at `place` are healthy or have completed.
     async fn await_needs(
         &self,
         place: usize,
@@ -324,7 +326,7 @@ impl Boot<'_> {
         Ok(true)
     }
 
-    /// Waits until one container is up; says whether it is.
+    /// Waits until one container is up, and returns whether it is.
     async fn settle(&self, one: &mut Started, deadline: Instant) -> Result<bool, EngineError> {
         if one.outcome.is_none() {
             let completes = self.crew.members[one.place].completes;
@@ -357,7 +359,7 @@ impl Boot<'_> {
             let (state, seconds, problem, log) = match one.outcome {
                 Some((Ok(ready), seconds)) => (state(ready), seconds, None, None),
                 Some((Err(not), seconds)) => ("not up", seconds, Some(not.reason), Some(not.log)),
-                // Another one did not come up before it was waited for.
+                // Another container failed to come up before this one was waited for.
                 None => ("started", one.since.elapsed().as_secs_f64(), None, None),
             };
             let env = member.parts.env.iter().filter_map(|pair| pair.split_once('='));

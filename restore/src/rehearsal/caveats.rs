@@ -1,4 +1,4 @@
-//! What a report says besides what was found: what this drill did not test, and what no drill can show.
+//! Caveats in a report: what this drill did not test, and what no drill can show.
 
 use lifeboat_docker::Engine;
 use lifeboat_docker::definitions::Definitions;
@@ -8,7 +8,7 @@ use lifeboat_report::drill::DrillReport;
 use super::boot::Crew;
 use super::plan::Plan;
 
-/// Notes what a drill of this crew on this engine leaves untested, and what no drill can show.
+/// Records what a drill of these containers on this engine leaves untested, and what no drill can show.
 pub(super) fn note(
     report: &mut DrillReport,
     plan: &Plan,
@@ -44,7 +44,7 @@ pub(super) fn note(
         "Services ran without set-user-id programs that win rights, and without the capabilities {}.",
         TAKEN.join(", ")
     ));
-    let who_answered = "Whoever wrote the snapshot also wrote the programs that answered the checks: an answer shows \
+    let who_answered = "The snapshot's writer also wrote the programs that answered the checks: an answer shows \
                         that the data is what that host had, and not that the host was honest.";
     limits.push(who_answered.to_owned());
     let means = engine.means();
@@ -57,7 +57,7 @@ pub(super) fn note(
         for hole in means.known_holes() {
             let runc = means.runc.as_deref().unwrap_or_default();
             limits.push(format!(
-                "runc {runc} is of a release that lets a container out {hole}, unless the distribution has mended it."
+                "runc {runc} is of a release that lets a container out {hole}, unless the distribution has patched it."
             ));
         }
     }

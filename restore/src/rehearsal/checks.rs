@@ -1,4 +1,4 @@
-//! Asking the running copy what the plan asks.
+//! Runs the plan's checks against the running copy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::halt::cancellable;
 use super::plan::{Action, Check, Expectation, SqlEngine};
 
-/// How long between attempts.
+/// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long one attempt to connect may take.
@@ -50,7 +50,7 @@ pub(super) async fn run(
     let started = Instant::now();
     let deadline = started + check.timeout;
     let mut attempts = 0;
-    // What an earlier attempt was told says more than that a later one ran out of time.
+    // An earlier attempt's answer says more than the fact that a later one ran out of time.
     let mut answered = None;
     let last = loop {
         attempts += 1;
@@ -59,7 +59,7 @@ pub(super) async fn run(
             cancellable(cancel, attempt(sandbox, check, target, left, secrets)).await??
         } else {
             let known: Vec<&str> = targets.keys().map(String::as_str).collect();
-            let problem = format!("there is no service of this name; there are: {}", known.join(", "));
+            let problem = format!("no service has this name; there are: {}", known.join(", "));
             break Attempt { passed: false, problem: Some(problem), output: None };
         };
         let cut_off = Instant::now() >= deadline;
@@ -71,7 +71,7 @@ pub(super) async fn run(
     };
     let text = last.output.as_deref().map(String::from_utf8_lossy);
     let shown = text.as_deref().map(|text| redacted(text, secrets));
-    // The hash of an output with a secret in it would let the secret be guessed.
+    // From the hash of an output that contains a secret, the secret could be guessed.
     let is_whole = text.as_deref() == shown.as_deref();
     Ok(DrilledCheck {
         name: check.name.clone(),
@@ -93,7 +93,7 @@ pub(super) async fn run(
     })
 }
 
-/// The beginning of a text from which everything secret was struck out already: a part of a secret is not found.
+/// The start of a text. Secrets must have been removed already: half a secret would not be recognised.
 fn cut(redacted: &str, most: usize) -> String {
     redacted.chars().take(most).collect()
 }
@@ -134,7 +134,7 @@ async fn ask(
 ) -> Result<Attempt, EngineError> {
     let said = match sandbox.exec(&target.id, command, left).await {
         Ok(said) => said,
-        // The engine will not run a command in a container that has ended or is just starting.
+        // The engine does not run commands in a container that has ended or is just starting.
         Err(EngineError::Answer { message, .. }) => {
             return Ok(Attempt { passed: false, problem: Some(message), output: None });
         }
@@ -145,7 +145,7 @@ async fn ask(
         None => Some("it was not done when its time was up".to_owned()),
         Some(code) if code != exit => {
             let stderr = String::from_utf8_lossy(&said.stderr);
-            // A program that does not exist is told on standard output.
+            // The error for a missing program comes on standard output.
             let words = if stderr.trim().is_empty() { text.trim() } else { stderr.trim() };
             Some(format!("it ended with exit code {code}: {}", cut(&redacted(words, secrets), SHOWN)))
         }
@@ -162,7 +162,7 @@ async fn ask(
     Ok(Attempt { passed: problem.is_none(), problem, output: Some(said.stdout) })
 }
 
-/// The database's own client, set to print bare rows. The password goes by the environment, never as an argument.
+/// The database's own client, set to print bare rows. The password is passed in the environment, never as an argument.
 fn client(action: &Action, target: &Target) -> ExecCommand {
     let Action::Sql { engine, user, database, query, password_env, run_as, .. } = action else {
         return ExecCommand::default();

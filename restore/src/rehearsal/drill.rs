@@ -1,4 +1,4 @@
-//! One drill from its first step to its last: choose, restore, compare, prove isolation, boot, ask, clear away.
+//! One drill from its first step to its last: choose, restore, compare, prove isolation, boot, check, clean up.
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -36,37 +36,37 @@ use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, So
 use super::room::{disk_holds, enough_space};
 use super::verdict::{Stopped, decide};
 
-/// How long after its deadline what a drill has made is there for anyone to remove.
+/// How long after its deadline a drill's objects expire: then any clean-up may remove them.
 const SPARE_TIME: Duration = Duration::from_hours(1);
 
 /// How many containers are started, and how many volumes are made, at most.
 const MOST_CONTAINERS: usize = 64;
 const MOST_VOLUMES: usize = 512;
 
-/// What a drill runs with.
+/// The inputs of a drill.
 #[derive(Clone, Copy)]
 pub struct DrillOptions<'a> {
     /// What to do and to expect.
     pub plan: &'a Plan,
-    /// The engine, or why there is none: then data is restored and compared, and nothing is started.
+    /// The engine, or why there isn't one: then data is restored and compared, and nothing is started.
     pub engine: Result<&'a Engine, &'a str>,
     /// Where it works on this machine: its entry in the register, and a folder for what is not restored into volumes.
     pub grounds: &'a Grounds,
-    /// Tells the time.
+    /// The source of time.
     pub clock: &'a dyn Clock,
-    /// Names the drill.
+    /// The source of the drill's random name.
     pub entropy: &'a dyn Entropy,
-    /// Hears how far the drill has come.
+    /// Receives progress.
     pub progress: &'a dyn Progress,
-    /// Asks the drill to clear away and stop.
+    /// Cancelled to make the drill clean up and stop.
     pub cancel: &'a CancellationToken,
 }
 
 /// Runs a drill of `point`.
 ///
 /// # Errors
-/// [`DrillError`] only when it was interrupted, when its folder cannot be used, or when the sandbox cannot be cut off.
-/// Everything else, an unreachable snapshot included, is a report with its verdict.
+/// [`DrillError`] only if it was interrupted, its folder cannot be used, or the sandbox cannot be isolated. Everything
+/// else, an unreachable snapshot included, is a report with its verdict.
 pub async fn rehearse(
     point: Arc<dyn RecoveryPoint>,
     options: &DrillOptions<'_>,
@@ -103,7 +103,7 @@ struct Drill<'a> {
     sandbox: Option<Sandbox>,
     berth: Option<Berth>,
     guard: Guard,
-    /// Of what the scratch containers wanted more than there was for them.
+    /// The limits that the scratch containers reached.
     reached: Vec<&'static str>,
     asked: bool,
 }
@@ -180,8 +180,8 @@ impl<'a> Drill<'a> {
         });
     }
 
-    /// Runs a blocking call of the snapshot's. It is waited for even when the drill is interrupted: it may be writing into
-    /// what is about to be removed, and it ends soon by the token.
+    /// Runs a blocking call of the snapshot's. Waits for it even when the drill is interrupted, because it may be
+    /// writing into folders that are about to be removed; the token makes it end soon.
     async fn ask<T, F>(&self, what: &str, call: F) -> Result<T, Halt>
     where
         T: Send + 'static,
@@ -196,7 +196,7 @@ impl<'a> Drill<'a> {
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if error.kind() == Kind::Interrupted => Err(Halt::Interrupted),
-            // What was refused for want of space is no fault of what was to be written.
+            // A failure for lack of space is not the snapshot's fault.
             Ok(Err(_)) if self.guard.look() => Err(Halt::Interrupted),
             Ok(Err(error)) => {
                 let reason = format!("{what} failed: {error}.");
@@ -249,14 +249,14 @@ impl<'a> Drill<'a> {
         self.prove_at_the_end().await
     }
 
-    /// Decides what is started, finds its images, looks at the space, and makes the sandbox. None: nothing is started.
+    /// Decides what to start, finds the images, checks the space, and makes the sandbox. `None`: nothing is started.
     async fn prepare(
         &mut self,
         definitions: Option<Definitions>,
         volumes: &[SnapshotVolume],
     ) -> Result<Option<(&'a Engine, Crew)>, Halt> {
         let bytes: u64 = volumes.iter().map(|volume| volume.bytes).sum();
-        // The data is restored and compared all the same.
+        // The data is restored and compared anyway.
         let not_tested = &mut self.report.not_tested;
         let folders = self.options.grounds.folders();
         let mut start_nothing = |reason: String| {
@@ -306,7 +306,8 @@ impl<'a> Drill<'a> {
             }));
         }
         caveats::note(&mut self.report, self.options.plan, &crew, &definitions, engine);
-        // What is no volume lies in the drill's folder; the volumes as well, where the plan gives them a disk of their own.
+        // Everything but volumes goes into the drill's folder, and volumes as well if the plan gives them a disk of
+        // their own.
         let in_volumes = volumes.iter().filter(|volume| volume.kind == SourceKind::Volume);
         let in_volumes: u64 = in_volumes.map(|volume| volume.bytes).sum();
         let of_engine = if self.options.plan.volumes_bytes.is_some() { 0 } else { in_volumes };
@@ -335,7 +336,7 @@ impl<'a> Drill<'a> {
         self.options.plan.memory_bytes.map_or(half, |own| own.max(half))
     }
 
-    /// Where each volume goes, and what was written there.
+    /// Restores each volume, and returns where it is.
     async fn restore(&mut self, volumes: &[SnapshotVolume]) -> Result<Vec<Place>, Halt> {
         let total: u64 = volumes.iter().map(|volume| volume.bytes).sum();
         self.options.progress.phase("restore", Unit::Bytes, Some(total));
@@ -379,8 +380,8 @@ impl<'a> Drill<'a> {
         Ok(Place { directory, scratch: None })
     }
 
-    /// Compares every volume with the snapshot. One that differs ends the drill: what would be started is not what was
-    /// captured.
+    /// Compares every volume with the snapshot. A difference ends the drill, because it would start something other
+    /// than what was captured.
     async fn compare(&mut self, volumes: &[SnapshotVolume], places: &[Place]) -> Result<(), Halt> {
         self.options.progress.phase("compare", Unit::Items, Some(volumes.len() as u64));
         let since = Instant::now();
@@ -411,7 +412,7 @@ impl<'a> Drill<'a> {
         self.note_isolation("before the boot", shown)
     }
 
-    /// Shows it again at the end, from the network of every container that runs.
+    /// Proves the isolation again at the end, from the network of every running container.
     async fn prove_at_the_end(&mut self) -> Result<(), Halt> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let since = Instant::now();
@@ -451,7 +452,7 @@ impl<'a> Drill<'a> {
         crew: &Crew,
         places: &[Place],
     ) -> Result<(Booted, Result<Isolation, EngineError>), Halt> {
-        let Some(sandbox) = &self.sandbox else { return Err(open("There is no sandbox.")) };
+        let Some(sandbox) = &self.sandbox else { return Err(open("The sandbox is missing.")) };
         let plan = self.options.plan;
         let facts = engine.facts();
         let limits = Limits {
@@ -494,7 +495,7 @@ impl<'a> Drill<'a> {
             cancel: self.guard.token(),
             progress: self.options.progress,
         };
-        // Once all of them run it is shown again that they reach nothing.
+        // Once all are running, prove again that they reach nothing.
         Ok(boot.run(sanitised, sandbox.prove_again()).await?)
     }
 
@@ -520,7 +521,7 @@ impl<'a> Drill<'a> {
         Ok(())
     }
 
-    /// Removes everything, whatever happened before. What cannot be removed is named.
+    /// Removes everything, no matter what happened before, and names what cannot be removed.
     async fn clear_away(&mut self) {
         let since = Instant::now();
         if let Some(sandbox) = self.sandbox.take() {
@@ -537,7 +538,7 @@ impl<'a> Drill<'a> {
             let cleared = self.report.leftovers.is_empty();
             let removed = tokio::task::spawn_blocking(move || {
                 let removed = berth.remove_folder();
-                // What could not be removed is left to the next drill's clean-up, which finds it by the entry.
+                // The next drill's clean-up finds what could not be removed by this entry.
                 if removed.is_ok() && cleared {
                     berth.leave();
                     return None;
@@ -577,7 +578,7 @@ impl<'a> Drill<'a> {
 /// Where a volume was restored.
 struct Place {
     directory: PathBuf,
-    /// Its name and its scratch volume's, if it is one that containers can mount.
+    /// Its name and the name of its scratch volume, if containers can mount it.
     scratch: Option<(String, String)>,
 }
 

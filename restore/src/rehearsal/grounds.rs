@@ -1,5 +1,5 @@
-//! Where drills leave their marks on this machine: the folder that they restore into, and a register in which every drill
-//! that is under way holds a lock. What belongs to a drill whose lock is free has been left by a process that died.
+//! A drill's traces on this machine: the folder that it restores into, and a register in which every running drill
+//! holds a lock. If a drill's lock is free, its process died, and its objects are leftovers.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -28,15 +28,15 @@ const FOLDERS: &str = "rehearsals";
 /// The longest path that an entry of the register can hold.
 const PATH_BYTES: u64 = 4096;
 
-/// A folder of ours that cannot be used.
+/// One of our folders cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}", path.display())]
 pub struct FolderError {
-    /// What was tried.
+    /// The operation that failed.
     pub operation: &'static str,
     /// The folder or file.
     pub path: PathBuf,
-    /// What the operating system said.
+    /// The operating system's error.
     #[source]
     pub source: io::Error,
 }
@@ -46,7 +46,7 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Fol
     move |source| FolderError { operation, path, source }
 }
 
-/// Where drills work on this machine, and the key by which it knows what they made.
+/// Where drills work on this machine, and the key by which it recognises their objects.
 #[derive(Debug)]
 pub struct Grounds {
     key: MachineKey,
@@ -63,16 +63,16 @@ pub(super) struct Berth {
     _lock: File,
 }
 
-/// What was found of drills that have died, and removed.
+/// What was found of dead drills, and removed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Swept {
     /// How many objects of the engine, and how many folders.
     pub removed: u64,
-    /// What is still there.
+    /// What could not be removed.
     pub leftovers: Vec<String>,
-    /// The drills that have died.
+    /// The dead drills.
     pub dead: BTreeSet<RehearsalId>,
-    /// What looks like a drill's and cannot be shown to be one's of this machine, with the reason. It stays.
+    /// What looks like a drill's object but is not provably from this machine, with the reason. It is left alone.
     pub left_alone: Vec<String>,
 }
 
@@ -84,8 +84,8 @@ struct Dead {
 }
 
 impl Grounds {
-    /// Opens the register and the key in the state folder `state`, made at the first use. Drills restore into a folder there,
-    /// or into `folders`, which must exist then.
+    /// Opens the register and the key in the state folder `state`, creating them if necessary. Drills restore into a
+    /// folder there, or into `folders`, which must exist then.
     ///
     /// # Errors
     /// When a folder cannot be made or is another user's, and those of [`MachineKey::in_folder`].
@@ -107,12 +107,12 @@ impl Grounds {
         &self.key
     }
 
-    /// The folder in which drills make theirs.
+    /// The folder in which drills make their own.
     pub fn folders(&self) -> &Path {
         &self.folders
     }
 
-    /// Enters a drill, before it makes anything.
+    /// Enters a drill into the register, before it creates anything.
     pub(super) fn enter(&self, id: &RehearsalId) -> Result<Berth, FolderError> {
         let folder = self.folders.join(folder_name(id));
         let entry = self.register.join(format!("{id}.lock"));
@@ -120,7 +120,7 @@ impl Grounds {
             let write = || {
                 let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&entry)?;
                 flock(&file, FlockOperation::LockExclusive)?;
-                // A clean-up may have taken the entry for a dead one's in between.
+                // A clean-up may have taken the entry for a dead drill's in between.
                 if file.metadata()?.nlink() == 0 {
                     return Ok(None);
                 }
@@ -134,8 +134,8 @@ impl Grounds {
         }
     }
 
-    /// Removes what dead drills have left, and what has expired: containers, volumes, networks and images of `engine`, rules
-    /// of the packet filter, control groups, folders. `also` names drills that are known to have died.
+    /// Removes leftovers of dead drills, and what has expired: containers, volumes, networks and images of `engine`,
+    /// packet filter rules, control groups, folders. `also` names drills that are known to have died.
     ///
     /// # Errors
     /// When the register cannot be read or the engine does not answer. What cannot be removed is named, not an error.
@@ -149,7 +149,7 @@ impl Grounds {
         let ids: BTreeSet<RehearsalId> = dead.iter().map(|dead| &dead.id).chain(also).cloned().collect();
         let mut swept = Swept { dead: ids.clone(), ..Swept::default() };
         if let Some(engine) = engine {
-            // What may still run goes first.
+            // What may still be running goes first.
             let collected = engine.gc(&self.key, now, &ids).await?;
             swept.removed = collected.removed_objects;
             swept.leftovers = collected.leftovers;
@@ -165,7 +165,8 @@ impl Grounds {
             }
             swept.removed += u64::from(there);
             let name = format!("lifeboat-{}", dead.id);
-            // Without an engine nobody knows whether something of the drill still runs: the entry stays for the next time.
+            // Without an engine we cannot know whether something of the drill is still running: keep the entry for the
+            // next time.
             if engine.is_some() && !swept.leftovers.iter().any(|left| left.contains(&name)) {
                 fs::remove_file(&dead.entry).map_err(failed("remove", &dead.entry))?;
             }
@@ -173,7 +174,7 @@ impl Grounds {
         Ok(swept)
     }
 
-    /// The entries whose lock is free. Each is locked from now on.
+    /// The entries whose lock was free. They are locked from now on.
     fn dead(&self) -> Result<Vec<Dead>, FolderError> {
         let mut dead = Vec::new();
         let entries = fs::read_dir(&self.register).map_err(failed("read", &self.register))?;
@@ -188,7 +189,7 @@ impl Grounds {
                 .open(&entry);
             let lock = match open {
                 Ok(lock) => lock,
-                // It ended while we looked.
+                // It ended in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed("open", &entry)(error)),
             };
@@ -203,7 +204,7 @@ impl Grounds {
             let mut said = Vec::new();
             (&lock).take(PATH_BYTES).read_to_end(&mut said).map_err(failed("read", &entry))?;
             let said = PathBuf::from(std::ffi::OsString::from_vec(said));
-            // A drill that died before it had written where its folder would be has made none.
+            // A drill that died before it recorded its folder has not created one.
             let folder = if is_folder_of(&id, &said) { said } else { self.folders.join(folder_name(&id)) };
             dead.push(Dead { id, folder, entry, _lock: lock });
         }
@@ -212,13 +213,13 @@ impl Grounds {
 }
 
 impl Berth {
-    /// Makes the drill's folder: nobody but this user gets below it, whatever the snapshot puts there.
+    /// Creates the drill's folder. Only this user can get below it, whatever the snapshot puts there.
     pub(super) fn make_folder(&self) -> Result<&Path, FolderError> {
         match DirBuilder::new().mode(0o700).create(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(failed("create", &self.folder)(error))
             }
-            // It is named after a random number and in the register: what is there is ours.
+            // The name is random and in the register, so an existing folder is ours.
             made => {
                 if made.is_err() {
                     own_folder(&self.folder)?;
@@ -234,7 +235,7 @@ impl Berth {
         take_down(&self.folder)
     }
 
-    /// Takes the drill out of the register: nothing of it is left.
+    /// Removes the drill from the register: nothing of it is left.
     pub(super) fn leave(self) {
         if let Err(error) = fs::remove_file(&self.entry) {
             tracing::warn!("{} cannot be removed: {error}", self.entry.display());
@@ -242,9 +243,8 @@ impl Berth {
     }
 }
 
-/// Puts a mount of its own over a folder, on which no program wins rights, no device can be opened and nothing is run,
-/// whatever is restored there. Nobody but this user gets there without it, too: where it cannot be set, as by one who is not
-/// root, the folder's mode must do.
+/// Mounts the folder over itself with nosuid, nodev and noexec, whatever is restored there. Even without that mount
+/// only this user gets in: if it cannot be set up, as for anyone but root, the folder's mode must do.
 fn fence(folder: &Path) {
     let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let fenced = mount_bind(folder, folder).and_then(|()| mount_remount(folder, flags, c""));
@@ -253,7 +253,8 @@ fn fence(folder: &Path) {
     }
 }
 
-/// Takes such a folder down, with the mounts over it and that of its disk, which the folder under the mount may have, too.
+/// Removes such a folder, with the mounts over it and its disk's mount, which may also be on the folder under the
+/// mount.
 fn take_down(folder: &Path) -> io::Result<()> {
     let disk = folder.join(disk::VOLUMES);
     for mounted in [&disk, folder, &disk] {
@@ -266,7 +267,7 @@ fn folder_name(id: &RehearsalId) -> String {
     format!("lifeboat-rehearsal-{id}")
 }
 
-/// Whether `path` is one that the drill `id` can have made: what an entry says is followed no further.
+/// Whether the drill `id` can have made `path`; other paths in an entry are not trusted.
 fn is_folder_of(id: &RehearsalId, path: &Path) -> bool {
     path.is_absolute() && path.file_name().is_some_and(|name| *name == *folder_name(id))
 }
@@ -275,7 +276,7 @@ fn own_folder(path: &Path) -> Result<(), FolderError> {
     private_folder::own(path).map_err(failed("use", path))
 }
 
-/// The grounds that cannot be used.
+/// Why the grounds cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GroundsError {
     /// A folder.
@@ -330,7 +331,7 @@ mod tests {
             assert_eq!((mode(folder), mode(folder.parent().unwrap())), (0o700, 0o700));
         }
         let left = dead.folder.clone();
-        // The process ended without clearing away.
+        // The process ended without cleaning up.
         drop(dead);
         let swept = grounds.sweep(None, Timestamp::UNIX_EPOCH, &BTreeSet::new()).await.unwrap();
         assert_eq!((swept.removed, swept.leftovers.len()), (1, 0), "{swept:?}");

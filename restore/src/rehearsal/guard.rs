@@ -1,4 +1,4 @@
-//! What ends a drill before its end, apart from its user: its deadline, and this host's want of space.
+//! Ends a drill early for reasons other than its user: its deadline, or a lack of space on this host.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,10 +8,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::room::{FLOOR, Room};
 
-/// How often the space is looked at: a fast disk takes some 100 MiB in this time.
+/// How often the space is checked: a fast disk writes some 100 MiB in this time.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The reason for which a drill has to stop, if there is one, and the token that tells everybody.
+/// The reason why a drill has to stop, if there is one, and the token that announces it.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     token: CancellationToken,
@@ -21,7 +21,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// A guard of the disks that hold `folders`, whose token is cancelled with that of the user, too.
+    /// A guard of the disks that hold `folders`. Its token is also cancelled with the user's.
     pub(super) fn new(user: &CancellationToken, folders: Vec<PathBuf>) -> Self {
         let folders = folders.into_iter().map(|folder| (folder, FLOOR)).collect();
         Self { token: user.child_token(), reason: Arc::default(), folders: Arc::new(Mutex::new(folders)) }
@@ -36,23 +36,23 @@ impl Guard {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cancelled when the drill has to stop, whoever wants it.
+    /// Cancelled when the drill has to stop, for any reason.
     pub(super) fn token(&self) -> &CancellationToken {
         &self.token
     }
 
-    /// Why the drill had to stop, unless its user asked for it.
+    /// Why the drill had to stop, unless the user asked for it.
     pub(super) fn reason(&self) -> Option<&str> {
         self.reason.get().map(String::as_str)
     }
 
     fn stop(&self, reason: String) {
-        // The first reason is the one that counts.
+        // The first reason counts.
         let _ = self.reason.set(reason);
         self.token.cancel();
     }
 
-    /// Stops the drill if one of its disks has less room than [`FLOOR`]; says whether it has to stop.
+    /// Stops the drill if one of its disks has less space than [`FLOOR`]; returns whether it has to stop.
     pub(super) fn look(&self) -> bool {
         let folders = self.folders().clone();
         if let Some(reason) =
@@ -63,8 +63,8 @@ impl Guard {
         self.reason().is_some()
     }
 
-    /// Watches until what is given back is dropped: stops the drill `deadline` from now, or when one of its disks has less
-    /// room than [`FLOOR`].
+    /// Watches until the returned guard is dropped: stops the drill after `deadline`, or when one of its disks has less
+    /// space than [`FLOOR`].
     pub(super) fn watch(&self, deadline: Duration) -> DropGuard {
         let (guard, done) = (self.clone(), CancellationToken::new());
         let over = done.clone();
@@ -80,7 +80,7 @@ impl Guard {
                     }
                     () = tokio::time::sleep(LOOK) => {
                         let looking = guard.clone();
-                        // A file system on the network may take its time.
+                        // A network file system may be slow to answer.
                         if let Ok(true) = tokio::task::spawn_blocking(move || looking.look()).await {
                             return;
                         }
@@ -104,7 +104,7 @@ mod tests {
         guard.token().cancelled().await;
         assert!(guard.reason().unwrap().contains("90 seconds"));
         assert!(!user.is_cancelled());
-        // A user who stops it gives no reason.
+        // A user who stops it leaves no reason.
         let guard = Guard::new(&user, Vec::new());
         user.cancel();
         guard.token().cancelled().await;

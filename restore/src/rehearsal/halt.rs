@@ -1,4 +1,4 @@
-//! How a drill ends before its end: with a report that says why, or without one.
+//! How a drill ends early: with a report that says why, or without one.
 
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::EngineError;
@@ -7,19 +7,20 @@ use tokio_util::sync::CancellationToken;
 use super::grounds::FolderError;
 use super::verdict::Stopped;
 
-/// A drill that gives no report.
+/// A drill that ends without a report.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// It was asked to stop.
     #[error("the drill was interrupted{}", left(leftovers))]
     Interrupted {
-        /// What could not be cleared away.
+        /// What could not be cleaned up.
         leftovers: Vec<String>,
     },
     /// A folder of the drill's cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The sandbox cannot be cut off from this host, or its volumes not from its disk, so nothing was restored.
+    /// The sandbox cannot be isolated from this host, or its volumes cannot get a disk of their own, so nothing was
+    /// restored.
     #[error(transparent)]
     NoWall(EngineError),
     /// The plan asks for a runtime that the engine does not have, so nothing was restored.
@@ -27,15 +28,15 @@ pub enum DrillError {
     NoRuntime {
         /// The runtime.
         runtime: String,
-        /// Those that there are.
+        /// The runtimes that the engine has.
         known: String,
     },
-    /// The plan speaks of services that the snapshot does not have, so nothing was restored.
+    /// The plan names services that the snapshot does not have, so nothing was restored.
     #[error("the plan speaks of {unknown}, and the snapshot starts only {known}")]
     UnknownService {
         /// The services.
         unknown: String,
-        /// Those that there are.
+        /// The services that the snapshot has.
         known: String,
     },
 }
@@ -59,8 +60,7 @@ impl Fault for DrillError {
             Self::Interrupted { .. } => Some("run `lifeboat-restore gc`".to_owned()),
             Self::NoWall(error) => error.advice(),
             Self::UnknownService { .. } => Some(
-                "mend the plan: services are called as in Compose, other containers by their names"
-                    .to_owned(),
+                "fix the plan: services are called as in Compose, other containers by their names".to_owned(),
             ),
             Self::NoRuntime { .. } => {
                 Some("set it up in the engine (gVisor: `runsc install`), or name another one".to_owned())
@@ -84,7 +84,7 @@ pub(super) async fn cancellable<T>(
     }
 }
 
-/// Why a drill did not come to its end.
+/// Why a drill did not run to its end.
 pub(super) enum Halt {
     Stopped(Stopped),
     Interrupted,

@@ -12,51 +12,52 @@ use serde::{Deserialize, Deserializer};
 /// The version that this code reads.
 const VERSION: u32 = 1;
 
-/// The size that the disk of a drill's volumes may have, in MiB: what ext4 needs for itself, and 16 TiB less a little.
+/// The allowed size of a disk for a drill's volumes, in MiB: what ext4 needs for itself, up to a little less than 16
+/// TiB.
 const DISK_MIB: std::ops::RangeInclusive<u64> = 8..=16_000_000;
 
 /// What a drill does and expects.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The longest time in which the application should be back.
+    /// The longest time in which the application should be running again.
     pub rto: Option<Duration>,
-    /// The oldest that the newest snapshot may be.
+    /// The maximum age of the newest snapshot.
     pub rpo: Option<Duration>,
     /// How long all services together may take to come up.
     pub boot_timeout: Duration,
     /// How long they must then stay up.
     pub stability: Duration,
-    /// How long the drill may take, from its start until it is cleared away.
+    /// How long the drill may take, including its clean-up.
     pub deadline: Duration,
-    /// The runtime that starts the scratch containers, such as `runsc`; none for the engine's own.
+    /// The runtime that starts the scratch containers, such as `runsc`; `None` for the engine's default.
     pub runtime: Option<String>,
-    /// The services whose programs may win rights, as set-user-id programs do.
+    /// The services whose programs may gain rights, as set-user-id programs do.
     pub may_win_rights: BTreeSet<String>,
-    /// The memory that one scratch container may use, in bytes; none for half of the host's. All together have half of the
-    /// host's, or this if it is more.
+    /// The memory that one scratch container may use, in bytes; `None` for half of the host's. All together get half of
+    /// the host's, or this if it is more.
     pub memory_bytes: Option<u64>,
     /// The processes and threads that all scratch containers may have together.
     pub processes: u64,
-    /// The size of the file system that the drill's volumes lie in, in bytes; none for the engine's own folder.
+    /// The size of the file system for the drill's volumes, in bytes; `None` for the engine's own folder.
     pub volumes_bytes: Option<u64>,
     /// Environment variables that are changed, by service.
     pub env: BTreeMap<String, BTreeMap<String, String>>,
-    /// What is asked of the running copy, in this order.
+    /// The checks of the running copy, in this order.
     pub checks: Vec<Check>,
     /// The hash of the file, if there was one.
     pub sha256: Option<Sha256Digest>,
 }
 
-/// One question to the running copy.
+/// A check of the running copy.
 #[derive(Debug, Clone)]
 pub struct Check {
     /// Its name, for people.
     pub name: String,
-    /// The service that it asks: a compose service, or a container's name.
+    /// The service to check: a compose service, or a container's name.
     pub service: String,
-    /// How long it may be tried again.
+    /// How long it may be retried.
     pub timeout: Duration,
-    /// What is done.
+    /// What it does.
     pub action: Action,
 }
 
@@ -71,12 +72,12 @@ pub enum Action {
         user: Option<String>,
         /// The exit code that is expected.
         exit: i64,
-        /// What standard output must be, if that is asked for.
+        /// The expected standard output, if any.
         stdout: Option<Expectation>,
-        /// Whether it says something about the data, whatever it reads.
+        /// Declares that it proves something about the data, whatever it reads.
         proves_data: bool,
     },
-    /// Asks a database with its own client in the service's container.
+    /// Queries a database with its own client in the service's container.
     Sql {
         /// The kind of database.
         engine: SqlEngine,
@@ -86,9 +87,9 @@ pub enum Action {
         database: String,
         /// The query; it should change nothing.
         query: String,
-        /// The rows that are expected, as the client prints them: columns divided by tabs, rows by line ends.
+        /// The expected rows, as the client prints them: columns separated by tabs, rows by newlines.
         rows: String,
-        /// Whether it says something about the data, whatever it reads.
+        /// Declares that it proves something about the data, whatever it reads.
         proves_data: bool,
         /// The variable of the container's environment that holds the password.
         password_env: Option<String>,
@@ -102,10 +103,10 @@ pub enum Action {
     },
 }
 
-/// What an output must be.
+/// What an output is expected to be.
 #[derive(Debug, Clone)]
 pub enum Expectation {
-    /// This text, without the line end at its end.
+    /// This text, ignoring a final newline.
     Equals(String),
     /// A text that contains this one.
     Contains(String),
@@ -113,7 +114,7 @@ pub enum Expectation {
     Matches(Regex),
 }
 
-/// Databases that can be asked.
+/// Supported databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SqlEngine {
@@ -123,19 +124,19 @@ pub enum SqlEngine {
     Mysql,
 }
 
-/// A plan that cannot be used.
+/// Why a plan cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It is not TOML, or has keys or values that no plan has.
+    /// It is not TOML, or has unknown keys or invalid values.
     #[error("the plan cannot be read")]
     Syntax(#[source] Box<toml::de::Error>),
     /// It is of another version.
     #[error("the plan is of version {found}, and this program reads version {VERSION}")]
     Version {
-        /// The version that it names.
+        /// The version in the plan.
         found: u32,
     },
-    /// A disk of a size that none has.
+    /// The size of the disk is out of range.
     #[error("`volumes_mib` must lie between {} and {}", DISK_MIB.start(), DISK_MIB.end())]
     Disk,
     /// A check that makes no sense.
@@ -165,8 +166,8 @@ impl Fault for PlanError {
 }
 
 impl Default for Plan {
-    /// The plan when none is given: everything must come up and stay up. No check proves data, so such a drill never
-    /// verifies.
+    /// The plan if none is given: everything must come up and stay up. No check proves anything about the data, so such
+    /// a drill is never verified.
     fn default() -> Self {
         Self {
             rto: None,
@@ -226,7 +227,7 @@ impl Plan {
 }
 
 impl Expectation {
-    /// Whether `output` is as expected. The line end that most programs add does not count.
+    /// Whether `output` is as expected, ignoring the newline that most programs add.
     pub fn is_met(&self, output: &str) -> bool {
         let output = output.strip_suffix('\n').unwrap_or(output);
         match self {
@@ -244,7 +245,7 @@ impl<'de> Deserialize<'de> for Friendly {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let refuse =
-            || serde::de::Error::custom(format!("`{text}` is no duration such as `90s`, `15m` or `24h`"));
+            || serde::de::Error::custom(format!("`{text}` is not a duration such as `90s`, `15m` or `24h`"));
         let duration: SignedDuration = text.parse().map_err(|_| refuse())?;
         Duration::try_from(duration).map(Self).map_err(|_| refuse())
     }
@@ -294,11 +295,11 @@ struct Signatures {
     policy: SignaturePolicy,
 }
 
-/// What is asked of the images' signatures.
+/// The requirements on the images' signatures.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum SignaturePolicy {
-    /// Nothing; the report says what each image was pinned by.
+    /// None; the report says how each image was pinned.
     #[default]
     Report,
 }
@@ -320,7 +321,7 @@ enum CheckKind {
     Tcp,
 }
 
-/// A number or a text; a count is written either way.
+/// A number or a text: a count may be written as either.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Cell {
@@ -379,7 +380,7 @@ impl RawCheck {
         }
     }
 
-    /// Refuses what another kind would need: it would be ignored otherwise.
+    /// Refuses fields of another kind of check, which would otherwise be ignored.
     fn refuse(strangers: &[(&str, bool)], kind: &str) -> Result<(), String> {
         match strangers.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(format!("`{key}` means nothing to a check of kind `{kind}`")),
@@ -420,8 +421,8 @@ impl RawCheck {
         expectations.extend(self.equals.map(Expectation::Equals));
         expectations.extend(self.contains.map(Expectation::Contains));
         if let Some(expression) = self.matches {
-            let compiled =
-                Regex::new(&expression).map_err(|error| format!("`matches` is no expression: {error}"))?;
+            let compiled = Regex::new(&expression)
+                .map_err(|error| format!("`matches` is not an expression: {error}"))?;
             expectations.push(Expectation::Matches(compiled));
         }
         if expectations.len() > 1 {

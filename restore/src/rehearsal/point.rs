@@ -1,4 +1,4 @@
-//! What a drill needs of a snapshot.
+//! The trait through which a drill sees a snapshot.
 
 use std::fmt;
 use std::path::Path;
@@ -18,22 +18,22 @@ pub trait RecoveryPoint: Send + Sync + 'static {
     /// When it was taken.
     fn taken_at(&self) -> Timestamp;
 
-    /// The host that it is of, where that was recorded.
+    /// The host that it was taken on, if that was recorded.
     fn host(&self) -> Option<String> {
         None
     }
 
-    /// How its containers had been brought to rest, where that was recorded.
+    /// How its containers had been brought to rest, if that was recorded.
     fn consistency(&self) -> Option<Mode>;
 
     /// The volumes and folders that it holds.
     fn volumes(&self) -> Vec<SnapshotVolume>;
 
-    /// The definitions that were captured with it; none for a snapshot of folders alone.
+    /// The definitions that were captured with it; `None` for a snapshot of folders only.
     fn definitions(&self) -> Result<Option<Definitions>, PointError>;
 
-    /// Brings back the volume `name` into the existing, empty folder `to`: its content lies directly in `to`, which takes
-    /// the owner, mode and times of the volume's root. Ends soon with an error when `cancel` is cancelled.
+    /// Restores the volume `name` into the existing, empty folder `to`. The content goes directly into `to`, which gets
+    /// the owner, mode and times of the volume's root. Returns soon with an error when `cancel` is cancelled.
     fn restore_volume(
         &self,
         name: &str,
@@ -41,8 +41,8 @@ pub trait RecoveryPoint: Send + Sync + 'static {
         cancel: &CancellationToken,
     ) -> Result<RestoredVolume, PointError>;
 
-    /// Compares what lies in `at` with the snapshot, byte for byte and with all metadata, against the snapshot's own
-    /// hashes and not against what the restore believed to write. Gives the first few hundred differences.
+    /// Compares what is in `at` with the snapshot, byte for byte and with all metadata, using the snapshot's own hashes
+    /// and not what the restore believes it wrote. Returns the first few hundred differences.
     fn compare_volume(
         &self,
         name: &str,
@@ -56,7 +56,7 @@ pub trait RecoveryPoint: Send + Sync + 'static {
 pub struct SnapshotVolume {
     /// Its name: a volume's name, or the captured folder's path.
     pub name: String,
-    /// What it was.
+    /// What kind of tree was captured.
     pub kind: SourceKind,
     /// How many files it holds.
     pub files: u64,
@@ -64,7 +64,7 @@ pub struct SnapshotVolume {
     pub bytes: u64,
 }
 
-/// What a captured tree was.
+/// The kind of a captured tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// A container volume.
@@ -82,7 +82,7 @@ pub struct RestoredVolume {
     pub bytes: u64,
 }
 
-/// A failure of the snapshot's side, with its causes in one line. Made from any [`Fault`] by `?`.
+/// A failure on the snapshot's side, with its causes in one line. `?` makes it from any [`Fault`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointError {
     kind: Kind,
@@ -95,7 +95,7 @@ impl<F: Fault> From<F> for PointError {
         let mut next = fault.source();
         while let Some(cause) = next {
             message = format!("{message}: {cause}");
-            // A disk that is full says nothing about what was to be written to it.
+            // A full disk says nothing about what was to be written to it.
             if cause.downcast_ref().is_some_and(is_full) {
                 kind = Kind::Undetermined;
             }
@@ -111,7 +111,7 @@ fn is_full(error: &std::io::Error) -> bool {
 }
 
 impl PointError {
-    /// What it means: [`Kind::Refused`] makes the drill a failure, everything else leaves it open.
+    /// The kind of failure: [`Kind::Refused`] fails the drill, everything else leaves it undecided.
     pub fn kind(&self) -> Kind {
         self.kind
     }

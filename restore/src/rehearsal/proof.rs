@@ -1,7 +1,7 @@
-//! Which checks say something about the restored data, and not only that something answers.
+//! Decides which checks prove something about the restored data, and not only that something answers.
 //!
-//! Nobody can tell from a command what it reads. These rules take away what surely reads nothing, or what an application without
-//! any data would answer as well; `proves_data` in the plan stands above them.
+//! A command does not reveal what it reads. These rules exclude what certainly reads nothing, or what an application
+//! without any data would answer as well; `proves_data` in the plan overrides them.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use regex::Regex;
 use super::plan::{Action, Check, Expectation};
 
 impl Check {
-    /// Whether it says something about the data, not only that something answers.
+    /// Whether it proves something about the data, and not only that something answers.
     pub fn proves_data(&self) -> bool {
         match &self.action {
             Action::Sql { query, rows, proves_data, .. } => {
@@ -24,20 +24,20 @@ impl Check {
     }
 }
 
-/// Strings and comments of SQL, in which no table is named.
+/// SQL strings and comments, in which no table is named.
 static NO_SQL: LazyLock<Regex> = LazyLock::new(|| {
     let quoted = r"(?s)'(?:[^']|'')*'|\$\$.*?\$\$|--[^\n]*|/\*.*?\*/";
     Regex::new(quoted).expect("a fixed expression is one")
 });
 
-/// What stands behind `from`, `join`, `table` or `call`, with the bracket that makes it a function.
+/// The word after `from`, `join`, `table` or `call`, with the bracket that would make it a function.
 static SOURCE: LazyLock<Regex> = LazyLock::new(|| {
     let source = r#"(?i)\b(from|join|table|call)\s+(?:only\s+)?([\w.$"`\[\]]+)\s*(\()?"#;
     Regex::new(source).expect("a fixed expression is one")
 });
 
-/// Whether a query asks about something that is stored: `select 1` is answered by any database, and so is what only asks the
-/// database about itself.
+/// Whether a query reads something that is stored. Any database answers `select 1`, and queries about the database
+/// itself.
 fn reads_a_table(query: &str) -> bool {
     let query = NO_SQL.replace_all(query, " ");
     SOURCE.captures_iter(&query).any(|found| {
@@ -48,20 +48,20 @@ fn reads_a_table(query: &str) -> bool {
     })
 }
 
-/// Whether an empty table gives these rows as well: none, or counts and sums of nothing.
+/// Whether an empty table would give these rows as well: none, or counts and sums of nothing.
 fn is_nothing(rows: &str) -> bool {
     let is_zero = |value: &str| value.parse::<f64>().is_ok_and(|number| number == 0.0);
     rows.split_whitespace().all(|value| is_zero(value) || ["f", "false", "null", "NULL"].contains(&value))
 }
 
-/// Programs that only tell what runs, and not what it holds.
+/// Programs that only show what is running, not what it holds.
 const TELL_NO_DATA: [&str; 10] =
     ["pg_isready", "mysqladmin", "mariadb-admin", "hostname", "date", "uname", "whoami", "id", "pwd", "env"];
 
-/// Clients of databases that take a query as an argument.
+/// Database clients that take a query as an argument.
 const SQL_CLIENTS: [&str; 4] = ["psql", "mysql", "mariadb", "sqlite3"];
 
-/// Whether what a command prints, as it is expected, may come from the data.
+/// Whether the expected output of a command may come from the data.
 fn may_read(command: &[String], expected: &Expectation) -> bool {
     let says_nothing = match expected {
         Expectation::Equals(text) => is_nothing(text),
@@ -70,7 +70,7 @@ fn may_read(command: &[String], expected: &Expectation) -> bool {
     !says_nothing && !says_itself(command)
 }
 
-/// Whether a command prints the same whatever is stored: what its own words say, or what the system is.
+/// Whether a command prints the same whatever is stored: its own arguments, or what the system is.
 fn says_itself(command: &[String]) -> bool {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let words = match words[..] {
@@ -89,7 +89,7 @@ fn says_itself(command: &[String]) -> bool {
         return script.is_some_and(|script| script_says_itself(script));
     }
     if SQL_CLIENTS.contains(&name) {
-        // What a query is cannot be told from other words for sure: one that reads a table is enough.
+        // A query cannot be told reliably from other arguments: one that reads a table is enough.
         let reads = |word: &&str| reads_a_table(word) || word.starts_with('.');
         let asks = arguments.iter().any(|word| word.to_ascii_lowercase().contains("select"));
         return asks && !arguments.iter().any(reads);
@@ -101,7 +101,7 @@ fn is_itself(name: &str) -> bool {
     ["echo", "printf", "true", ":"].contains(&name) || TELL_NO_DATA.contains(&name)
 }
 
-/// Whether every command of a shell's script says itself, and nothing is put in from elsewhere.
+/// Whether every command of a shell script only repeats itself, and nothing is piped in from elsewhere.
 fn script_says_itself(script: &str) -> bool {
     let is_plain = !script.contains(['$', '`', '<', '*', '?', '[']);
     let mut commands =

@@ -1,4 +1,4 @@
-//! Room on the disks that a drill writes to: what there is, and what must stay.
+//! Space on the disks that a drill writes to: how much there is, and how much must stay free.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,40 +7,40 @@ use std::path::Path;
 use super::grounds::FolderError;
 use super::halt::{Halt, open};
 
-/// Free space that is asked for beyond the snapshot's size, in bytes.
+/// Free space that is required beyond the snapshot's size, in bytes.
 const SPARE_BYTES: u64 = 256 << 20;
 
-/// How much is always left on the disks that a drill writes to.
+/// How much always stays free on the disks that a drill writes to.
 pub(super) const FLOOR: Room = Room { bytes: 192 << 20, files: 1000 };
 
-/// How much is left on a disk of fixed size when it counts as full: a part of it, and files.
+/// A disk of fixed size counts as full when less than one in this many bytes is free, or fewer than `DISK_FILES` files.
 const DISK_PART: u64 = 50;
 const DISK_FILES: u64 = 16;
 
-/// What a file system has room for.
+/// The free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     /// Bytes.
     pub(super) bytes: u64,
-    /// Files, where it counts them.
+    /// Files, if the file system counts them.
     pub(super) files: u64,
 }
 
 impl Room {
-    /// Of the file system that holds `folder`.
+    /// The free space of the file system that holds `folder`.
     pub(super) fn below(folder: &Path) -> io::Result<Self> {
         let found = rustix::fs::statvfs(folder)?;
-        // A file system that makes room for files as it goes counts none.
+        // A file system that allocates inodes on demand reports zero.
         let files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
         Ok(Self { bytes: found.f_bavail.saturating_mul(found.f_frsize), files })
     }
 
-    /// What is left on a disk of fixed size, of `bytes`, when it counts as full.
+    /// The free space of a disk of `bytes` at which it counts as full.
     pub(super) fn when_full(bytes: u64) -> Self {
         Self { bytes: bytes / DISK_PART, files: DISK_FILES }
     }
 
-    /// What is wanting below `folder`, where `floor` must stay free.
+    /// Describes what is lacking below `folder` if `floor` must stay free.
     pub(super) fn want(self, floor: Self, folder: &Path) -> Option<String> {
         let folder = folder.display();
         if self.bytes < floor.bytes {
@@ -63,7 +63,7 @@ fn below(folder: &Path) -> Result<Room, Halt> {
     Room::below(folder).map_err(|source| Halt::NoReport(failed(source).into()))
 }
 
-/// Whether the disk that the plan asks for holds what is restored, and a little more.
+/// Checks that the disk that the plan asks for holds what is restored, and a little more.
 pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Halt> {
     let free = below(mounted)?.bytes;
     if free.saturating_sub(size / 20) >= bytes {
@@ -77,8 +77,8 @@ pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Ha
     )))
 }
 
-/// Whether there is room below each folder for what goes there, in bytes, and something more. Folders of one file system share
-/// its room.
+/// Checks that each folder has room for the given number of bytes, and some more. Folders of one file system share its
+/// space.
 pub(super) fn enough_space(folders: &[(&Path, u64)]) -> Result<(), Halt> {
     for (folder, _) in folders {
         let device = device(folder)?;
@@ -99,7 +99,7 @@ fn device(folder: &Path) -> Result<u64, Halt> {
     Ok(found.dev())
 }
 
-/// Whether there is room for `bytes` below `folder`, and something more.
+/// Checks that there is room for `bytes` below `folder`, and some more.
 fn room_for(folder: &Path, bytes: u64) -> Result<(), Halt> {
     let free = below(folder)?.bytes;
     let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);

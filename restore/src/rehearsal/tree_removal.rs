@@ -1,5 +1,5 @@
-//! Removing a tree of any depth, as a hostile snapshot may have made it: with two open folders and without recursion, and
-//! following no link.
+//! Removes a tree of any depth, even one that a hostile snapshot made: with two open folders, without recursion, and
+//! without following links.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Removes the folder at `path` and everything below it. One that is not there is fine.
+/// Removes the folder at `path` and everything below it. A missing folder is fine.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     match open_folder(CWD, path) {
         Ok(root) => empty(root.as_fd())?,
@@ -19,8 +19,8 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)?)
 }
 
-/// Empties `root`. The folders in a folder of `root` are moved up into `root` before it is removed, so that nothing is ever
-/// deeper than two; each folder moves once.
+/// Empties `root`. Before a folder of `root` is removed, the folders in it are moved up into `root`, so the removal is
+/// never deeper than two levels; each folder moves once.
 fn empty(root: BorrowedFd<'_>) -> io::Result<()> {
     let mut number = 0_u64;
     loop {
@@ -56,7 +56,7 @@ fn move_up(folder: BorrowedFd<'_>, name: &CStr, root: BorrowedFd<'_>, number: &m
             Ok(()) => return Ok(()),
             // The snapshot may have used the name.
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            // Moving a folder writes into it; its owner may have taken that right from himself.
+            // Moving a folder writes into it, and its owner may have removed that right.
             Err(Errno::ACCESS | Errno::PERM) if !opened => {
                 rustix::fs::chmodat(folder, name, Mode::RWXU, AtFlags::empty())?;
                 opened = true;
@@ -76,7 +76,7 @@ fn open_folder<P: rustix::path::Arg + Copy>(at: BorrowedFd<'_>, path: P) -> Resu
         }
         other => other?,
     };
-    // What cannot be written to cannot be emptied.
+    // A folder that is not writable cannot be emptied.
     let mode = Mode::from_raw_mode(rustix::fs::fstat(&folder)?.st_mode);
     if !mode.contains(Mode::RWXU) {
         rustix::fs::fchmod(&folder, Mode::RWXU)?;
@@ -121,14 +121,14 @@ mod tests {
         let tree = place.path().join("tree");
         fs::create_dir(&tree).unwrap();
         symlink(&outside, tree.join("link")).unwrap();
-        // Names that the removal itself would give.
+        // Names that the removal itself would use.
         fs::create_dir_all(tree.join(".moved-1/full")).unwrap();
         fs::write(tree.join(".moved-2"), "x").unwrap();
         fs::create_dir_all(tree.join("closed/below")).unwrap();
         fs::set_permissions(tree.join("closed/below"), fs::Permissions::from_mode(0o0)).unwrap();
         fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o500)).unwrap();
         let mut at = open_folder(CWD, tree.as_path()).unwrap();
-        // Far more levels than open files are allowed, and longer than a path may be.
+        // Far more levels than open files are allowed, and a longer path than is possible.
         for _ in 0..5000 {
             rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
             at = open_folder(at.as_fd(), "d").unwrap();

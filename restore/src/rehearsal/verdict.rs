@@ -1,20 +1,21 @@
-//! From what a drill has seen to its verdict.
+//! Derives the verdict from what a drill observed.
 
 use lifeboat_report::drill::{DrillReport, Verdict};
 
-/// Why a drill stopped before its end.
+/// Why a drill stopped early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// Something that was tested is wrong.
     Wrong(String),
-    /// Something was missing that the drill needs; it says nothing about the snapshot.
+    /// The drill lacked something that it needs, which says nothing about the snapshot.
     Open(String),
-    /// This host's limits were reached. What went wrong meanwhile, the lack of space among it, says nothing either.
+    /// This host's limits were reached. Failures in the meantime, for lack of space or otherwise, say nothing about the
+    /// snapshot.
     Limit(String),
 }
 
-/// Words of programs that run against what stands around a scratch container and not around the application at home. What is
-/// wrong with the data does not bring them about: its owners and modes were compared.
+/// Error texts of programs that hit a restriction of the scratch container which the application does not have at home.
+/// Wrong data does not cause them, because its owners and modes were compared.
 const WALLS: &[(&str, &str)] = &[
     ("no new privileges", "the wall against set-user-id programs (`new_privileges` in the plan lifts it)"),
     (
@@ -41,19 +42,19 @@ const WALLS: &[(&str, &str)] = &[
     ("disk quota exceeded", "the limit of space"),
 ];
 
-/// The wall that one of these texts speaks of.
+/// The restriction that one of these texts is about.
 fn wall_in(texts: &[&str]) -> Option<&'static str> {
     let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
     WALLS.iter().find(|(words, _)| texts.iter().any(|text| text.contains(words))).map(|(_, wall)| *wall)
 }
 
-/// The folders of the host that a service had and ran without: nobody knows what it would have done with them.
+/// The host folders that a service had and now runs without; its behaviour with them is unknown.
 fn lacks<'r>(report: &'r DrillReport, service: &str) -> Option<&'r str> {
     let beginning = format!("{service} ran without the host's ");
     report.not_tested.iter().find_map(|line| line.strip_prefix(&beginning))
 }
 
-/// The wall or the limit that all failed checks seem to have run against.
+/// The restriction or limit that seems to explain all failed checks.
 fn failures_of_the_walls(report: &DrillReport, reached: &[&str]) -> Option<String> {
     let mut failed = report.checks.iter().filter(|check| !check.passed).peekable();
     failed.peek()?;
@@ -67,11 +68,11 @@ fn failures_of_the_walls(report: &DrillReport, reached: &[&str]) -> Option<Strin
 }
 
 /// Decides. The first rule that applies wins:
-/// 1. a limit of this host that was reached leaves it open,
-/// 2. what was found wrong fails the drill, unless a wall of the sandbox is what it ran against,
-/// 3. what stopped it early leaves it open,
-/// 4. so does an application that was not started, data that was not compared, and a plan that asks nothing about the data,
-/// 5. a target that was missed fails it,
+/// 1. a limit of this host that was reached leaves it undecided,
+/// 2. a problem that was found fails the drill, unless a restriction of the sandbox seems to be the cause,
+/// 3. whatever stopped it early leaves it undecided,
+/// 4. so does an application that was not started, data that was not compared, and a plan without checks of the data,
+/// 5. a missed target fails it,
 /// 6. otherwise it is verified.
 pub(super) fn decide(report: &DrillReport, stopped: Option<&Stopped>, reached: &[&str]) -> (Verdict, String) {
     let failed = |reason: String| (Verdict::Failed, reason);

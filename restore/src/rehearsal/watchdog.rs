@@ -1,5 +1,5 @@
-//! A process beside the drill's, which outlives it: if the drill dies without clearing away, as by `kill -9` or for want of
-//! memory, the watchdog stops what the drill has started and removes what it has left.
+//! A process that outlives the drill's: if the drill dies without cleaning up, as by `kill -9` or when out of memory,
+//! the watchdog stops what the drill started and removes what it left.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,26 +13,27 @@ use lifeboat_docker::Engine;
 
 use super::grounds::{Grounds, GroundsError};
 
-/// The verb by which the program is a watchdog.
+/// The verb that runs the program as a watchdog.
 pub const VERB: &str = "watchdog";
 
-/// What a drill says that has cleared away.
+/// What a drill sends when it has cleaned up.
 const DONE: &[u8] = b"done";
 
-/// How long between two rounds of clearing away, in seconds. The engine may still be about to do what it was asked for last.
+/// Pauses between rounds of cleaning up, in seconds: the engine may still be about to carry out its last request.
 const PAUSES: [u64; 8] = [1, 2, 4, 8, 15, 30, 60, 120];
 
-/// How many rounds in a row must find nothing, and how long after the drill's end the engine may still answer a call of its.
+/// How many rounds in a row must find nothing before the watchdog ends, and how long after the drill's end the engine
+/// may still answer a request.
 const QUIET_ROUNDS: usize = 3;
 const LAST_CALL: Duration = Duration::from_secs(125);
 
-/// A watchdog that waits for its drill to end. When it is dropped, it clears away after the drill.
+/// A watchdog that waits for its drill to end. When this is dropped, it cleans up after the drill.
 #[derive(Debug)]
 pub struct Watchdog(Child);
 
 impl Watchdog {
-    /// Starts this very program as a watchdog, away from the terminal's signals. `variables` are its environment, in which it
-    /// finds the engine and the register.
+    /// Starts this very program as a watchdog, detached from the terminal's signals. `variables` become its
+    /// environment, which locates the engine and the register.
     pub fn start(variables: Vec<(&'static str, OsString)>) -> io::Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("lifeboat-restore").arg(VERB).env_clear().envs(variables);
@@ -40,7 +41,7 @@ impl Watchdog {
         command.current_dir("/").spawn().map(Self)
     }
 
-    /// Sends it away: the drill has left nothing behind.
+    /// Dismisses it: the drill has left nothing behind.
     pub fn dismiss(mut self) {
         let said = self.0.stdin.take().map(|mut stdin| stdin.write_all(DONE));
         if !matches!(said, Some(Ok(()))) {
@@ -50,14 +51,14 @@ impl Watchdog {
     }
 }
 
-/// Waits until the drill ends, whose end of `word` closes then; says whether it has cleared away.
+/// Waits until the drill ends, which closes its end of `word`. Returns whether the drill has cleaned up.
 pub fn wait_for_end(word: impl io::Read) -> bool {
     let mut said = Vec::new();
     let read = word.take(DONE.len() as u64).read_to_end(&mut said);
     read.is_ok() && said == DONE
 }
 
-/// Clears away after drills that have died, until nothing more is found.
+/// Cleans up after drills that have died, until nothing more is found.
 ///
 /// # Errors
 /// When the grounds cannot be used, or when the engine never answers.

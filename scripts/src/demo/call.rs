@@ -9,7 +9,7 @@ const CONTINUED: &str = "      ";
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     words: Vec<String>,
-    /// Shown as it is and run by a shell.
+    /// Shown as it is, and run by a shell.
     is_script: bool,
     expected: Expected,
 }
@@ -18,7 +18,7 @@ pub(super) struct Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) code: i32,
-    /// Why that is no failure; said when the code is not 0.
+    /// Why that is not a failure; shown when the code is not 0.
     pub(super) because: &'static str,
 }
 
@@ -62,7 +62,7 @@ impl Call {
         let mut text = PROMPT.to_owned();
         let mut column = PROMPT.len();
         for (place, piece) in pieces(&self.words).iter().enumerate() {
-            // The first line of what is quoted over several lines decides whether it still fits.
+            // Only the first line of a quoted text of several lines counts for the width.
             let width = piece.lines().next().map_or(0, |line| line.chars().count());
             if place > 0 && column + 1 + width + " \\".len() > WIDTH {
                 text.push_str(" \\\n");

@@ -1,4 +1,5 @@
-//! Removes what a demo made: containers, volumes, networks and images by its label, manifests in the registry, its folder.
+//! Removes everything that a demo created: containers, volumes, networks and images by its label, manifests in the
+//! registry, its folder.
 
 use super::call::Call;
 use super::image::REPOSITORY;
@@ -8,7 +9,7 @@ use crate::problem::Problem;
 use crate::process::ask;
 use crate::setup::REGISTRY;
 
-/// Removes everything of one demo, and sees that it is gone.
+/// Removes everything of one demo, and makes sure that it is gone.
 pub(super) fn clean(narrator: &Narrator<'_>, demo: &Leftover) -> Result<(), Problem> {
     if demo.had_containers() {
         clean_engine(narrator, demo)?;
@@ -60,7 +61,7 @@ fn clean_registry(narrator: &Narrator<'_>, images: &str) {
         let prefix = format!("{REGISTRY}/{REPOSITORY}@");
         let digests = names.split(['[', ']', ' ']).filter_map(|name| name.strip_prefix(&prefix));
         for digest in digests {
-            // What refers to an image is listed under a tag made from its digest.
+            // Referrers of an image are listed under a tag made from its digest.
             let tag = digest.replace(':', "-");
             let listed = fetch(&tag, &["--request", "GET"]);
             let index = fetch(&tag, &["--head"]);

@@ -1,4 +1,4 @@
-//! The story's data where there are no containers: a folder; and whose files a folder's are.
+//! The story's data without containers: a folder; and the ownership of a folder's files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -58,7 +58,7 @@ fn orders(from: u32, to: u32) -> String {
     text
 }
 
-/// Gives the files in `folder` to the owner of `other`: what root made for a user shall be the user's.
+/// Gives the files in `folder` to the owner of `other`: a user should own what root created for them.
 pub(super) fn give_to_owner_of(other: &Path, folder: &Path) -> Result<(), Problem> {
     let give = || -> io::Result<()> {
         let owner = fs::metadata(other)?;

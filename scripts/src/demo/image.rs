@@ -9,7 +9,7 @@ use crate::setup::{BUSYBOX, REGISTRY};
 /// The repository of every demo's image; the tag is the demo's own.
 pub(super) const REPOSITORY: &str = "lifeboat-demo/shop";
 
-/// What the image greets with, and what the tampered one asks for.
+/// The image's greeting, and the tampered one.
 pub(super) const GREETING: &str = "Welcome to the shop!";
 pub(super) const FORGED: &str = "Card number, please?";
 
@@ -59,7 +59,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// The one program of our own in the image.
+/// Writes the one program of our own in the image.
 pub(super) fn write_greeting(work: &Work, greeting: &str) -> Result<(), Problem> {
     work.make_dir("image/bin")?;
     work.write_program("image/bin/greet", &format!("#!/bin/sh\necho '{greeting}'\n"))

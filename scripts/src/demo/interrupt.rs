@@ -1,7 +1,7 @@
 //! Notices Ctrl-C although the demo itself ignores it.
 //!
-//! A watcher that sleeps in the same group of processes does not ignore it: when it is gone, the user wants to stop. It
-//! also ends by itself once the demo has ended in whatever way, because it waits for the end of a pipe from the demo.
+//! A watcher that sleeps in the same process group does not ignore it: when the watcher is gone, the user wants to
+//! stop. It also ends when the demo ends, in whatever way, because it reads from a pipe that the demo holds open.
 
 use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use crate::problem::Problem;
 use crate::process::not_started;
 
-/// Makes a command's process take Ctrl-C and a lost terminal as usual, whatever the demo does with them.
+/// Makes a command react to Ctrl-C and a lost terminal as usual, although the demo ignores them.
 pub(super) fn interruptible() -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=INT,HUP");
@@ -34,7 +34,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let child = self.0.get_mut();
         drop(child.stdin.take());
-        // It has nothing more to wait for and ends at once.
+        // It has nothing left to wait for and ends at once.
         let _ = child.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! The story's image as an OCI layout on disk, written as any build tool writes one.
+//! The story's image as an OCI layout on disk, written the way a build tool writes one.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ pub(super) struct Layout<'a> {
     work: &'a Work,
 }
 
-/// A blob that lies in the layout.
+/// A blob in the layout.
 struct Blob {
     hash: String,
     bytes: u64,
@@ -46,7 +46,7 @@ impl<'a> Layout<'a> {
         self.narrator.run(self.work, &Call::new(&format!("find {FOLDER} -type f"))).map(drop)
     }
 
-    /// Points the tag at another image. Both manifests are of one length, so that only the digest changes.
+    /// Points the tag at another image. Both manifests have the same length, so only the digest changes.
     pub(super) fn tamper(&self) -> Result<(), Problem> {
         let signed = self.work.read("image-digest")?;
         let forged = self.write_image(FORGED)?.hash;

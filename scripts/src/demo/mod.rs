@@ -1,7 +1,8 @@
-//! `scripts/demo`: Lifeboat's main job, told in numbered steps with the commands that a person would type.
+//! `scripts/demo`: Lifeboat's main job, shown in numbered steps with the commands that a person would type.
 //!
-//! Setup and build come first. Then the process becomes one that ignores Ctrl-C, while its commands do not: the command
-//! under way ends, the story fails with it, and what was made is removed before the demo ends too.
+//! Setup and build come first. Then the process starts itself again, now ignoring Ctrl-C, which its commands do not
+//! ignore: an interrupt ends the current command, the story fails with it, and everything is removed before the demo
+//! ends too.
 
 mod call;
 mod cleaning;
@@ -31,16 +32,17 @@ use crate::setup;
 use crate::terminal::Terminal;
 use crate::workspace;
 
-/// What the first build took on a machine with two cores.
+/// How long the first build took on a machine with two cores.
 const FIRST_BUILD: &str = "\nThe programs are not built yet: that takes about 10 minutes on two cores, and the demo itself about 2.";
 
-/// Set for the second half of the demo, which ignores Ctrl-C: how many steps were told.
+/// Set for the second half of the demo, which ignores Ctrl-C: how many steps were shown.
 const SECOND_HALF: &str = "LIFEBOAT_DEMO_SECOND_HALF";
 
 /// The parts of setup that the demo needs, and through them the engine and the registry.
 const PARTS: [&str; 2] = ["postgres-image", "busybox-image"];
 
-/// Reads the command line and shows: 0 every step came out as expected, 1 one did not, 2 usage, 130 interrupted.
+/// Parses the command line and runs the demo: 0 if every step came out as expected, 1 if one did not, 2 usage, 130
+/// interrupted.
 pub fn main() -> ExitCode {
     let terminal = Terminal::new();
     let done = match options::parse(std::env::args().skip(1)) {
@@ -68,7 +70,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The first half: what needs no cleaning up.
+/// The first half, which needs no cleaning up.
 fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
     terminal.line(if options.no_docker { INTRODUCTION_WITHOUT_DOCKER } else { INTRODUCTION });
     let narrator = Narrator::new(terminal);
@@ -81,7 +83,7 @@ fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
                 return Err(Problem::new("something that the demo needs is missing: see above")
                     .advise("scripts/demo --no-docker needs none of it"));
             }
-            // Volumes lie in folders of root's.
+            // Volumes are in folders that belong to root.
             need_root("reading volumes")
         })?;
     }
@@ -89,7 +91,7 @@ fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
         terminal.line(FIRST_BUILD);
     }
     narrator.step("Build the four programs", || {
-        // As the README says to install them, so that it is built once for both.
+        // Built the way the README says, so that one build serves both.
         let call = Call::new("cargo build --release --locked");
         let mut command = Command::new("cargo");
         command.args(&call.words()[1..]).current_dir(workspace()).env("CARGO_TARGET_DIR", target());
@@ -98,8 +100,8 @@ fn prepare(terminal: &Terminal, options: Options) -> Result<(), Problem> {
     Err(become_second_half(narrator.steps(), options))
 }
 
-/// Goes on in this process as one that ignores Ctrl-C and a lost terminal; as root where there are containers.
-/// Gives back only what kept it from doing so.
+/// Replaces this process by one that ignores Ctrl-C and a lost terminal, and that runs as root if there are containers.
+/// Returns only if that fails, with the reason.
 fn become_second_half(steps: u32, options: Options) -> Problem {
     let mut command = if options.no_docker { Command::new("env") } else { as_root() };
     command.arg(format!("{SECOND_HALF}={steps}"));
@@ -107,7 +109,7 @@ fn become_second_half(steps: u32, options: Options) -> Problem {
     become_myself(command)
 }
 
-/// A command that runs another one as root, with what this process needs of its environment.
+/// A command that runs another one as root, with the part of this process's environment that it needs.
 fn as_root() -> Command {
     let mut command = privileged("env");
     for name in ["PATH", "HOME", "TMPDIR", "DOCKER_HOST", "CARGO_TARGET_DIR"] {
@@ -116,7 +118,7 @@ fn as_root() -> Command {
     command
 }
 
-/// Replaces this process by `command`, given this program and its arguments; comes back only if that fails.
+/// Replaces this process by `command`, given this program and its arguments. Returns only if that fails.
 fn become_myself(mut command: Command) -> Problem {
     let error = match std::env::current_exe() {
         Ok(me) => command.arg(me).args(std::env::args().skip(1)).exec(),
@@ -125,7 +127,7 @@ fn become_myself(mut command: Command) -> Problem {
     Problem::new(format!("the demo cannot go on: {error}"))
 }
 
-/// The second half: the story, and in any case the cleaning up.
+/// The second half: the story, and in any case the clean-up.
 fn tell(terminal: &Terminal, options: Options, steps: u32) -> Result<(), Problem> {
     let narrator = Narrator::watching(terminal, steps)?;
     let work = Work::create(&target().join("release"))?;
@@ -151,14 +153,14 @@ fn tell(terminal: &Terminal, options: Options, steps: u32) -> Result<(), Problem
     Ok(())
 }
 
-/// Removes what demos left that no longer run.
+/// Removes the leftovers of demos that no longer run.
 fn clean(terminal: &Terminal) -> Result<(), Problem> {
     let narrator = Narrator::new(terminal);
     for leftover in Leftover::mine() {
         let sentence = format!("Remove what demo {} left", leftover.id);
         narrator.step(&sentence, || cleaning::clean(&narrator, &leftover))?;
     }
-    // With containers a demo works as root, and so must whoever cleans up after it.
+    // With containers a demo runs as root, so its clean-up must as well.
     if !is_root() && Leftover::is_there_any_of_root() {
         return Err(become_myself(as_root()));
     }
@@ -166,7 +168,7 @@ fn clean(terminal: &Terminal) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's output folder.
 fn target() -> PathBuf {
     let told = std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let target = told.unwrap_or_else(|| workspace().join("target"));

@@ -1,4 +1,4 @@
-//! Tells the story: a numbered sentence for each step, its commands, what they say, and the time they took.
+//! Tells the story: a numbered sentence for each step, its commands, their output, and the time they took.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
@@ -14,25 +14,25 @@ use crate::problem::Problem;
 use crate::process::not_started;
 use crate::terminal::{Terminal, duration, wrapped};
 
-/// What stands before each line that a command says.
+/// The indent of a command's output.
 const OUTPUT: &str = "    ";
 /// How many of a quiet command's last lines a failure shows.
 const TAIL_LINES: usize = 20;
-/// Between two questions to something that offers no event to wait for, and for how long they are asked.
+/// The interval and the time limit for polling something that offers no event to wait for.
 const PAUSE: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_mins(1);
-/// SIGHUP, as a terminal that goes away sends it, and SIGINT, as Ctrl-C does.
+/// SIGHUP, sent by a terminal that goes away, and SIGINT, sent by Ctrl-C.
 const HANGUP: i32 = 1;
 const INTERRUPT: i32 = 2;
-/// What a program that handled SIGINT itself ends with.
+/// The exit code of a program that handled SIGINT itself.
 pub(super) const INTERRUPTED: i32 = 130;
 
-/// What a command says on its way.
+/// How much of a command's output is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voice {
-    /// Every line is shown.
+    /// Every line.
     Full,
-    /// The line of the moment is shown on a terminal, and the last line stays.
+    /// The current line on a terminal; only the last line stays.
     Last,
 }
 
@@ -47,7 +47,7 @@ impl<'t> Narrator<'t> {
         Self { terminal, steps: Cell::new(0), watcher: None }
     }
 
-    /// One that has told `steps` steps already, in a process that ignores Ctrl-C.
+    /// A narrator that continues after `steps` steps, in a process that ignores Ctrl-C.
     pub(super) fn watching(terminal: &'t Terminal, steps: u32) -> Result<Self, Problem> {
         Ok(Self { terminal, steps: Cell::new(steps), watcher: Some(Watcher::start()?) })
     }
@@ -81,18 +81,18 @@ impl<'t> Narrator<'t> {
         self.terminal.line(&wrapped(&format!("  {text}")));
     }
 
-    /// Shows a command that is not run by itself: what it does is done in another way.
+    /// Shows a command that is not run itself, because its work is done in another way.
     pub(super) fn show(&self, call: &Call) {
         self.terminal.line(&call.typed());
     }
 
-    /// Runs a command in the work folder and shows everything that it says. Gives its output.
+    /// Runs a command in the work folder and shows all of its output. Returns the output.
     pub(super) fn run(&self, work: &Work, call: &Call) -> Result<String, Problem> {
         let said = self.execute(work.command(call), call, Voice::Full)?;
         self.go_on().map(|()| said)
     }
 
-    /// Runs a command that talks a lot, and shows its last line.
+    /// Runs a verbose command, and shows its last line.
     pub(super) fn run_quietly(&self, command: Command, call: &Call) -> Result<String, Problem> {
         self.execute(command, call, Voice::Last)
     }
@@ -105,7 +105,7 @@ impl<'t> Narrator<'t> {
         self.execute(command, call, Voice::Last).map(drop)
     }
 
-    /// What a command answers, without a word to the reader.
+    /// Returns the output of a command without showing it.
     pub(super) fn ask(&self, work: &Work, call: &Call) -> Result<String, Problem> {
         let words = call.words();
         let program = words.first().copied().unwrap_or_default();
@@ -115,7 +115,7 @@ impl<'t> Narrator<'t> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Shows a command once, and runs it again and again until it answers `wanted`.
+    /// Shows a command once, and repeats it until it prints `wanted`.
     pub(super) fn run_until(&self, work: &Work, call: &Call, wanted: &str) -> Result<(), Problem> {
         self.show(call);
         let started = Instant::now();
@@ -140,12 +140,12 @@ impl<'t> Narrator<'t> {
         let words = call.words();
         let program = words.first().copied().unwrap_or_default();
         let cannot_start = |error: &std::io::Error| not_started(program, error);
-        // One pipe for both, so that the lines come in the order in which they were said.
+        // One pipe for both, to keep the lines in order.
         let (reader, writer) = std::io::pipe().map_err(|error| cannot_start(&error))?;
         let errors = writer.try_clone().map_err(|error| cannot_start(&error))?;
         command.stdin(Stdio::null()).stdout(writer).stderr(errors);
         let mut child = command.spawn().map_err(|error| cannot_start(&error))?;
-        // The command holds the pipe's writing ends: without them the reading below comes to an end.
+        // The command holds the pipe's writing ends: drop it, so that the loop below comes to an end.
         drop(command);
 
         let mut said = String::new();
@@ -171,7 +171,7 @@ impl<'t> Narrator<'t> {
         Ok(said)
     }
 
-    /// Also a command that ends well may have been the one that Ctrl-C was meant for.
+    /// Ctrl-C may also have been meant for a command that ended well.
     fn go_on(&self) -> Result<(), Problem> {
         let is_over = self.watcher.as_ref().is_some_and(Watcher::saw_interruption);
         if is_over { Err(Problem::interrupted()) } else { Ok(()) }

@@ -2,9 +2,9 @@
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Options {
-    /// On a folder and an OCI layout, without containers.
+    /// Use a folder and an OCI layout, without containers.
     pub(super) no_docker: bool,
-    /// What the demo made stays there to be looked at.
+    /// Keep what the demo created, to look at it.
     pub(super) keep: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A small and honest SBOM of the story's image: every file that is in it, and the package that one came from.
+//! A small and honest SBOM of the story's image: every file in it, and the package that one came from.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::work::Work;
 use crate::problem::Problem;
 use crate::process::ask;
 
-/// Writes `sbom.json` (`CycloneDX`) about the folder `image`; gives what it says, in lines for people.
+/// Writes `sbom.json` (`CycloneDX`) about the folder `image`; returns a summary for people.
 pub(super) fn write(work: &Work) -> Result<Vec<String>, Problem> {
     let folder = work.path("image");
     let mut files = Vec::new();
@@ -74,7 +74,7 @@ pub(super) fn sha256(path: &Path) -> Result<String, Problem> {
         .ok_or_else(|| Problem::new(format!("sha256sum gives no hash of {}", path.display())))
 }
 
-/// The version of Debian's package, as the program itself tells it.
+/// The version of Debian's package, as the program itself prints it.
 fn busybox_version(program: &Path) -> Option<String> {
     let help = ask(&program.to_string_lossy(), &["--help"])?;
     let (_, rest) = help.lines().next()?.split_once("(Debian ")?;

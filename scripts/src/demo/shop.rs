@@ -9,7 +9,7 @@ use crate::setup::POSTGRES;
 /// How many orders the database holds at the first snapshot.
 pub(super) const ORDERS: u32 = 100_000;
 
-/// What the client does, twice a second: it writes a visit, and counts the orders.
+/// The client's loop: twice a second it writes a visit, and counts the orders.
 const CLIENT: &str = "\
 trap 'exit 0' INT
 while sleep 0.5; do
@@ -75,7 +75,7 @@ insert into orders
         self.run(&Call::new(&format!("docker logs --tail 1 {name}-client"))).map(drop)
     }
 
-    /// Loses half of the orders and takes others.
+    /// Deletes half of the orders and changes others.
     pub(super) fn change(&self) -> Result<(), Problem> {
         let (from, to) = (ORDERS + 1, ORDERS + 20_000);
         self.psql(

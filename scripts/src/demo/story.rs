@@ -25,7 +25,7 @@ impl<'a> Story<'a> {
         Self { narrator, work, reports }
     }
 
-    /// Tells it all; gives the path of the drill report.
+    /// Tells all of it; returns the path of the drill report.
     pub(super) fn tell(&self, no_docker: bool) -> Result<PathBuf, Problem> {
         let Self { narrator, work, .. } = *self;
         narrator.step("Make a folder to work in; all further commands run there", || {
@@ -104,7 +104,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Lists the snapshots; gives the short id of the first.
+    /// Lists the snapshots; returns the short id of the first.
     fn list(&self) -> Result<String, Problem> {
         let list = "lifeboat-backup list -r repository --writer-key writer.key";
         self.narrator.step("List the snapshots, with the key that cannot read them back", || {
@@ -117,7 +117,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Rehearses; gives the path of the report for people.
+    /// Rehearses; returns the path of the report for people.
     fn rehearse(
         &self,
         sentence: &str,
@@ -214,7 +214,7 @@ port = 5432
     )
 }
 
-/// The first member of that name in a JSON document, if it is a plain text.
+/// The first member of that name in a JSON document, if it is a string without escapes.
 fn text_member(document: &str, name: &str) -> Option<String> {
     let (_, rest) = document.split_once(&format!("\"{name}\""))?;
     let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;

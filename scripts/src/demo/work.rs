@@ -1,6 +1,6 @@
-//! The folder that a demo works in: its name, its environment, and the lock that says that the demo still runs.
+//! The folder that a demo works in: its name, its environment, and the lock that shows that the demo is still running.
 //!
-//! Every object that a demo makes elsewhere carries the label `io.lifeboat.demo` with the demo's id, so that the folder's
+//! Every object that a demo creates elsewhere has the label `io.lifeboat.demo` with the demo's id, so that the folder's
 //! name is enough to find and remove them.
 
 use std::ffi::OsString;
@@ -13,10 +13,10 @@ use super::call::Call;
 use super::interrupt::interruptible;
 use crate::problem::Problem;
 
-/// The label of everything that a demo makes in the engine.
+/// The label of everything that a demo creates in the engine.
 pub(super) const LABEL: &str = "io.lifeboat.demo";
 
-/// What the names of a demo's folder, containers, volumes and networks begin with.
+/// The prefix of the names of a demo's folder, containers, volumes and networks.
 const PREFIX: &str = "lifeboat-demo-";
 const LOCK: &str = "demo.lock";
 /// The folder with the labels of the demo's containers.
@@ -32,13 +32,13 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Makes the folder, below the system's own for temporary files. `programs` is where the four binaries are.
+    /// Creates the folder, in the system's folder for temporary files. `programs` is where the four binaries are.
     pub(super) fn create(programs: &Path) -> Result<Self, Problem> {
         let random = random()?;
         let id = random[..6].to_owned();
         let dir = std::env::temp_dir().join(format!("{PREFIX}{id}"));
         let cannot_make = |error: &std::io::Error| Problem::io("cannot make", &dir, error);
-        // Nobody else may look inside, or have made it before: keys go there.
+        // Keys go there, so nobody else may be able to look inside, or to have created it before.
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|error| cannot_make(&error))?;
         let lock = File::create(dir.join(LOCK)).map_err(|error| cannot_make(&error))?;
         lock.lock().map_err(|error| cannot_make(&error))?;
@@ -52,7 +52,7 @@ impl Work {
         &self.id
     }
 
-    /// The name of the demo, and what the names of its objects begin with.
+    /// The name of the demo, which is the prefix of its objects' names.
     pub(super) fn name(&self) -> String {
         format!("{PREFIX}{}", self.id)
     }
@@ -96,7 +96,7 @@ impl Work {
         fs::read_to_string(&path).map_err(|error| Problem::io("cannot read", &path, &error))
     }
 
-    /// What a person types to run the story's commands by hand.
+    /// What a person types first to run the story's commands by hand.
     pub(super) fn preparations(&self) -> Vec<String> {
         vec![
             format!("cd {}", self.dir.display()),
@@ -106,7 +106,7 @@ impl Work {
         ]
     }
 
-    /// The command of a call: in the folder, with the binaries just built, and without the user's own settings.
+    /// The process for a call: in the folder, with the binaries just built, and without the user's own settings.
     pub(super) fn command(&self, call: &Call) -> Command {
         let mut command = interruptible();
         command.args(call.words()).current_dir(&self.dir);
@@ -125,7 +125,7 @@ impl Work {
     }
 }
 
-/// Variables that would steer the four binaries.
+/// Variables that would affect the four binaries.
 fn is_users_setting(name: &std::ffi::OsStr) -> bool {
     let name = name.to_string_lossy();
     ["LIFEBOAT_", "COSIGN_", "AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
@@ -138,7 +138,7 @@ pub(super) fn random() -> Result<String, Problem> {
     Ok(uuid.chars().filter(char::is_ascii_hexdigit).collect())
 }
 
-/// The folder of a demo that no longer runs, and with it the name of all that it made.
+/// The folder of a demo that no longer runs, whose name is also that of everything it created.
 #[derive(Debug)]
 pub(super) struct Leftover {
     pub(super) id: String,
@@ -146,23 +146,23 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
-    /// A demo's own, at its end.
+    /// A demo's own leftovers, at its end.
     pub(super) fn of(work: &Work) -> Self {
         Self { id: work.id.clone(), dir: work.dir.clone() }
     }
 
-    /// Whether anything of it can lie in the engine. The folder is removed last, so that it can be asked again.
+    /// Whether it may have left anything in the engine. The folder is removed last, so this can be asked again.
     pub(super) fn had_containers(&self) -> bool {
         self.dir.join(CONTAINERS).exists()
     }
 
-    /// Those of this user's demos that ended without removing them, or were told to keep them.
+    /// Those of this user's demos that ended without cleaning up, or were told to keep everything.
     pub(super) fn mine() -> Vec<Self> {
         let me = fs::metadata("/proc/self").map_or(0, |process| process.uid());
         Self::of_user(me)
             .into_iter()
             .filter(|demo| {
-                // A demo that runs holds its lock.
+                // A running demo holds its lock.
                 File::open(demo.dir.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
             })
             .collect()
@@ -172,7 +172,7 @@ impl Leftover {
         !Self::of_user(0).is_empty()
     }
 
-    /// Every folder of a demo of that user, whether the demo runs or not.
+    /// Every demo folder of that user, whether the demo is running or not.
     fn of_user(user: u32) -> Vec<Self> {
         let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
         entries

@@ -1,4 +1,4 @@
-//! The Docker Engine: one that answers is left alone; else Debian's is installed and started.
+//! The Docker Engine: a working one is left alone; otherwise Debian's is installed and started.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ pub(super) fn ensure(state: &State) -> Outcome {
     let installed =
         !packages::ensure(state, &[("dockerd", "docker.io"), ("iptables", "iptables"), ("ip", "iproute2")])?
             .is_empty();
-    // Newer suites package the client by itself.
+    // Newer suites have the client in a package of its own.
     packages::ensure(state, &[("docker", "docker-cli")])?;
 
     if Path::new("/run/systemd/system").exists() {
@@ -41,7 +41,7 @@ pub(super) fn ensure(state: &State) -> Outcome {
     Ok(Ready::new(installed, format!("engine {version}")))
 }
 
-/// The version of an engine that answers this user.
+/// The engine's version, if it answers this user.
 fn engine() -> Option<String> {
     ask("docker", &VERSION)
 }
@@ -58,7 +58,8 @@ fn start_by_hand(state: &State) -> Result<(), Problem> {
     })
 }
 
-/// An engine that we installed is opened to the user who ran setup; another's engine is not ours to open.
+/// Gives the user who ran setup access to an engine that setup installed; another engine's access is not ours to
+/// change.
 fn open_to_this_user(state: &State, installed: bool) -> Result<(), Problem> {
     if is_root() || !answers_root() {
         return Ok(());

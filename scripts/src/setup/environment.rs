@@ -8,12 +8,12 @@ use crate::problem::Problem;
 
 pub(crate) type Variables = BTreeMap<String, String>;
 
-/// Reads the file; one that is not there says nothing.
+/// Reads the file; a missing one is empty.
 pub(super) fn read(path: &Path) -> Variables {
     parse(&fs::read_to_string(path).unwrap_or_default())
 }
 
-/// Writes the file, if that changes anything.
+/// Writes the file if its content changes.
 pub(super) fn write(path: &Path, variables: &Variables) -> Result<(), Problem> {
     if path.exists() && read(path) == *variables {
         return Ok(());

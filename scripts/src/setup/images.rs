@@ -17,14 +17,14 @@ use crate::process::{ask, privileged, run};
 pub(crate) const POSTGRES: &str = "lifeboat-test/postgres:15";
 pub(crate) const BUSYBOX: &str = "lifeboat-test/busybox:1";
 
-/// How an image is made from a file system. Its hash is a label of the image: a changed recipe makes it anew.
+/// How an image is made from a file system. Its hash is a label of the image, so a changed recipe rebuilds it.
 #[derive(Hash)]
 struct Recipe {
     image: &'static str,
     config: &'static [&'static str],
     stop_signal: Option<&'static str>,
     entrypoint: &'static str,
-    /// Folders of the service's own user, who starts it and may not make them.
+    /// Folders for the service's user, who starts it and may not create them.
     dirs: &'static [&'static str],
 }
 
@@ -131,7 +131,7 @@ fn inspect(image: &str, format: &str) -> Option<String> {
     ask("docker", &["image", "inspect", "--format", format, image])
 }
 
-/// `docker import` cannot set the signal; a container that is committed can, and need not run for it.
+/// `docker import` cannot set the signal, but committing a container can, and the container need not run for it.
 fn set_stop_signal(image: &str, signal: &str, log: &Path) -> Result<(), Problem> {
     let container = ask("docker", &["create", "--stop-signal", signal, image])
         .ok_or_else(|| Problem::new(format!("docker does not create a container of {image}")))?;

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 pub(super) const ADDRESS: &str = "127.0.0.1:7071";
 pub(super) const BUCKET: &str = "lifeboat-test";
 pub(super) const REGION: &str = "us-east-1";
-/// Known to all, and good for nothing but a test server on loopback.
+/// Public, and good for nothing but a test server on loopback.
 pub(super) const ACCESS_KEY: &str = "lifeboat-test";
 pub(super) const SECRET_KEY: &str = "lifeboat-test-secret";
 
@@ -29,7 +29,7 @@ pub(super) fn ensure(state: &State) -> Outcome {
     let mut command = Command::new(state.program("minio"));
     command.args(["server", "--quiet", "--address", ADDRESS]).arg(state.dir("data/minio")?);
     command.env("MINIO_ROOT_USER", ACCESS_KEY).env("MINIO_ROOT_PASSWORD", SECRET_KEY);
-    // No web console, which would listen on every interface, and no look for a newer version.
+    // No web console, which would listen on every interface, and no check for a newer version.
     command.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");
     services::start(state, "minio", &command, is_ready)?;
     ensure_bucket()?;
@@ -44,7 +44,7 @@ fn ensure_bucket() -> Result<(), Problem> {
     put_bucket("MinIO", ADDRESS, BUCKET, (ACCESS_KEY, SECRET_KEY), REGION)
 }
 
-/// Makes a bucket on an S3 server, or finds it there.
+/// Creates a bucket on an S3 server, unless it exists.
 pub(super) fn put_bucket(
     server: &str,
     address: &str,
@@ -63,11 +63,11 @@ pub(super) fn put_bucket(
     }
 }
 
-/// The SHA-256 of nothing, which versitygw wants to be told.
+/// The SHA-256 of the empty body, which versitygw requires.
 const NOTHING: &str =
     "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Sends a signed PUT without a body; gives the status.
+/// Sends a signed PUT without a body; returns the status.
 fn s3_put(url: &str, (access_key, secret_key): (&str, &str), region: &str) -> Option<String> {
     let mut curl = Command::new("curl")
         .args(["--silent", "--config", "-", "--request", "PUT", "--output", "/dev/null"])

@@ -1,4 +1,4 @@
-//! `scripts/setup`: installs and starts what the tests and the demo need, and says so line by line.
+//! `scripts/setup`: installs and starts what the tests and the demo need, and reports it line by line.
 
 mod docker;
 mod environment;
@@ -35,7 +35,7 @@ use crate::terminal::{Terminal, duration, hanging};
 /// Where the text of a line starts, after "  installed  ".
 const INDENT: usize = 13;
 
-/// Reads the command line and does what it asks: 0 done, 1 something is missing or failed, 2 usage.
+/// Parses the command line and does what it asks: 0 done, 1 something is missing or failed, 2 usage.
 pub fn main() -> ExitCode {
     let terminal = Terminal::new();
     let done = match options::parse(std::env::args().skip(1)) {
@@ -62,22 +62,22 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What setup leaves behind for tests and demo.
+/// What setup provides for tests and demo.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    /// How many of the wanted parts could not be had.
+    /// How many of the wanted parts could not be provided.
     pub(crate) missing: usize,
-    /// What the `env` file says.
+    /// The variables of the `env` file.
     pub(crate) variables: Variables,
 }
 
-/// Where a program is: among those that setup installed, or on the PATH.
+/// The path of a program: from setup, or on the PATH.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let ours = State::open().ok().map(|state| state.program(name)).filter(|path| is_executable(path));
     ours.or_else(|| which(name))
 }
 
-/// Ensures the parts named in `only`, or all, one line for each.
+/// Ensures the parts named in `only`, or all, and prints a line for each.
 pub(crate) fn ensure(terminal: &Terminal, only: &[String]) -> Result<Readiness, Problem> {
     let started = Instant::now();
     let state = State::open()?;
@@ -102,7 +102,7 @@ pub(crate) fn ensure(terminal: &Terminal, only: &[String]) -> Result<Readiness, 
     Ok(Readiness { missing: results.values().filter(|how| how.is_none()).count(), variables })
 }
 
-/// The parts of that name and those that they need, in the table's order.
+/// The parts with these names and those that they need, in the table's order.
 fn chosen(only: &[String]) -> Vec<&'static Part> {
     let mut names: Vec<&str> = only.iter().map(String::as_str).collect();
     let mut next = 0;
@@ -163,7 +163,7 @@ fn summary(results: &Results, time: Duration) -> String {
     )
 }
 
-/// What earlier runs wrote of other parts stays; what is missing now goes.
+/// Keeps what earlier runs wrote about other parts, and removes what is missing now.
 fn write_environment(state: &State, chosen: &[&Part], results: &Results) -> Result<Variables, Problem> {
     let mut variables = environment::read(&state.env_file());
     for part in chosen {
@@ -201,7 +201,7 @@ fn stop(terminal: &Terminal) -> Result<bool, Problem> {
     Ok(all_stopped)
 }
 
-/// How each part came to be ready; `None` for one that is missing.
+/// How each part was provided; `None` for one that is missing.
 type Results = BTreeMap<&'static str, Option<How>>;
 
 /// Where lanes post results for each other.

@@ -25,7 +25,7 @@ pub(super) fn parse(args: impl Iterator<Item = String>) -> Result<Request, Strin
         }
     }
     if let Some(name) = only.iter().find(|name| parts::find(name).is_none()) {
-        return Err(format!("there is no part called {name:?}"));
+        return Err(format!("no part is called {name:?}"));
     }
     match (stop, only.is_empty() && !require_all) {
         (true, true) => Ok(Request::Stop),

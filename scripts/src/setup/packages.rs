@@ -1,4 +1,4 @@
-//! Debian packages: installed on the system, or only unpacked where we need one program out of them.
+//! Debian packages: installed on the system, or only unpacked if we need one program out of them.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use super::state::State;
 use crate::problem::Problem;
 use crate::process::{need_root, privileged, run, which};
 
-/// One apt at a time, and the lists brought up to date once.
+/// Only one apt runs at a time, and the package lists are updated once.
 static UPDATED: Mutex<bool> = Mutex::new(false);
 
-/// Installs the packages whose program is absent; gives the names of those installed.
+/// Installs the packages whose program is absent; returns the names of those installed.
 pub(super) fn ensure<'a>(state: &State, wanted: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Problem> {
     let missing: Vec<&str> =
         wanted.iter().filter(|(program, _)| which(program).is_none()).map(|&(_, package)| package).collect();
@@ -21,7 +21,7 @@ pub(super) fn ensure<'a>(state: &State, wanted: &[(&str, &'a str)]) -> Result<Ve
     Ok(missing)
 }
 
-/// Installs packages, there or not.
+/// Installs packages, whether or not they are installed.
 pub(super) fn install(state: &State, packages: &[&str]) -> Result<(), Problem> {
     let names = packages.join(" ");
     need_root(&format!("installing {names}"))?;
@@ -58,14 +58,14 @@ fn update(state: &State, updated: &mut bool) -> Result<(), Problem> {
         return Err(Problem::new("this system has no apt-get").advise("use Debian or Ubuntu"));
     }
     if !*updated {
-        // One broken list among many is no reason to stop: what is needed may still be had.
+        // One broken list among many need not matter: the packages may still be available.
         let _ = run(apt_get().arg("update"), &state.log("apt"));
         *updated = true;
     }
     Ok(())
 }
 
-/// apt-get that asks nothing and waits for another apt to end.
+/// apt-get without questions, which waits for another apt to end.
 fn apt_get() -> Command {
     let mut command = privileged("env");
     command.args(["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "apt-get"]);

@@ -1,10 +1,10 @@
-//! The parts: what each one is, what it needs, what it gives to the tests, and what is lost without it.
+//! The parts: what each one is, what it needs, what it provides for the tests, and what is not tested without it.
 
 use super::state::State;
 use super::{docker, images, minio, python, registry, stores, tools};
 use crate::problem::Problem;
 
-/// Parts of one lane follow each other; the lanes run side by side.
+/// Parts in one lane are set up one after the other; the lanes run in parallel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
     System,
@@ -34,7 +34,7 @@ impl Ready {
         Self { how: How::Found, detail: detail.into() }
     }
 
-    /// A service that was started, and before that perhaps installed.
+    /// A service that was started, perhaps after it was installed.
     pub(super) fn new(installed: bool, detail: impl Into<String>) -> Self {
         Self { how: if installed { How::Installed } else { How::Started }, detail: detail.into() }
     }
@@ -53,7 +53,7 @@ pub(super) struct Part {
     pub(super) lane: Lane,
     pub(super) needs: &'static [&'static str],
     pub(super) ensure: fn(&State) -> Outcome,
-    /// The variables that tell the tests of it.
+    /// The variables that point the tests to it.
     pub(super) variables: fn(&State) -> Vec<(&'static str, String)>,
 }
 
@@ -69,7 +69,7 @@ fn program(state: &State, name: &'static str, program: &str) -> (&'static str, S
     (name, state.program(program).to_string_lossy().into_owned())
 }
 
-/// In the order in which each lane takes them: a part stands after those of its lane that it needs.
+/// In the order of setup within each lane: a part comes after those of its lane that it needs.
 pub(super) const ALL: &[Part] = &[
     Part {
         name: "file-tools",

@@ -1,4 +1,4 @@
-//! A Python of our own with the packages that the independent reader of repositories and the oracle of signatures stand on.
+//! A Python of our own with the packages that the independent reader of repositories and the oracle of signatures need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::state::State;
 use crate::problem::Problem;
 use crate::process::{ask, run};
 
-/// The packages at their pinned versions, as the reader itself names them.
+/// The packages at the versions that the reader pins.
 const REQUIREMENTS: &str = include_str!("../../../tests/reader/requirements.txt");
-/// The packages that the reader is written for need at least this Python.
+/// The reader's packages need at least this Python.
 const IS_NEW_ENOUGH: &str = "import sys; sys.exit(sys.version_info < (3, 11))";
 const CAN_INSTALL: &str = "import ensurepip, venv";
 
-/// The interpreter that has the packages.
+/// The interpreter with the packages.
 pub(super) fn interpreter(state: &State) -> PathBuf {
     environment(state).join("bin/python")
 }
@@ -52,7 +52,7 @@ pub(super) fn ensure(state: &State) -> Outcome {
         "--only-binary=:all:",
     ]);
     run(install.arg("--requirement").arg(requirements), &log)?;
-    // Noted last: an installation that was cut short is made anew.
+    // Written last, so that an interrupted installation is repeated.
     fs::write(&noted, REQUIREMENTS).map_err(|error| Problem::io("cannot write", &noted, &error))?;
     Ok(Ready::new(true, versions()))
 }

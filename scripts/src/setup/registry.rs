@@ -51,7 +51,7 @@ http: {{addr: '{PLAIN}'}}
     )
 }
 
-/// Builds the registry from `scripts/referrers-registry`; a changed source is built and started anew.
+/// Builds the registry from `scripts/referrers-registry`; a changed source is rebuilt and restarted.
 pub(super) fn ensure_with_referrers(state: &State) -> Outcome {
     if which("go").is_none() && is_registry(REFERRERS) {
         return Ok(Ready::found(REFERRERS));
@@ -78,7 +78,7 @@ fn is_registry(address: &str) -> bool {
 
 /// Whether the plain registry holds an image under this name and tag.
 pub(super) fn holds(name: &str, tag: &str) -> bool {
-    // Asked by curl, for the Accept header: without it an old registry converts what it stores.
+    // Uses curl, for the Accept header: without it an old registry converts what it stores.
     let url = format!("http://{PLAIN}/v2/{name}/manifests/{tag}");
     let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
     Command::new("curl")

@@ -1,6 +1,6 @@
-//! Servers that setup starts: in a session of their own, so that they outlive it, and stopped by record.
+//! Servers that setup starts: in a session of their own, so that they outlive it, and stopped by a record.
 //!
-//! The record is a file `run/NAME.pid` with the process id and its start time, because ids are used again.
+//! The record is a file `run/NAME.pid` with the process id and its start time, because ids are reused.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use super::state::State;
 use crate::problem::Problem;
 use crate::process::{self, open_log, privileged};
 
-/// Between two looks at a server that is starting or stopping: it has no event to wait for.
+/// The polling interval for a server that is starting or stopping, which offers no event to wait for.
 const PAUSE: Duration = Duration::from_millis(50);
 const START_DEADLINE: Duration = Duration::from_mins(1);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub(super) fn start(
     let output = open_log(&log, command)?;
     let errors = output.try_clone().map_err(|error| Problem::io("cannot write", &log, &error))?;
     let program = process::name(command);
-    // setsid replaces itself by the program, so the child's id is the server's.
+    // setsid executes the program in its own process, so the child's id is the server's.
     let mut child = Command::new("setsid")
         .arg(command.get_program())
         .args(command.get_args())
@@ -57,7 +57,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// The names of the services that setup started and that still run.
+/// The services that setup started and that are still running.
 pub(super) fn running(state: &State) -> Vec<String> {
     let entries = fs::read_dir(state.run_dir()).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
@@ -68,7 +68,7 @@ pub(super) fn running(state: &State) -> Vec<String> {
     names
 }
 
-/// Stops a service if setup started it, and waits until it is gone. Says whether there was one.
+/// Stops a service if setup started it, and waits until it is gone. Returns whether there was one.
 pub(super) fn stop(state: &State, name: &str) -> Result<bool, Problem> {
     let Some(id) = recorded(state, name) else { return Ok(false) };
     let is_ours = fs::metadata(format!("/proc/{id}"))
@@ -89,7 +89,7 @@ pub(super) fn stop(state: &State, name: &str) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// The status of a GET over plain HTTP, or `None` where nothing answers.
+/// The status of a GET over plain HTTP, or `None` if nothing answers.
 pub(super) fn http_status(address: &str, path: &str) -> Option<u16> {
     let address: SocketAddr = address.parse().ok()?;
     let limit = Duration::from_secs(5);
@@ -124,7 +124,7 @@ fn record(state: &State, name: &str, id: u32) -> Result<(), Problem> {
     fs::write(&path, format!("{id} {time}")).map_err(|error| Problem::io("cannot write", &path, &error))
 }
 
-/// The process id of a service that setup started and that still runs.
+/// The process id of a service that setup started and that is still running.
 fn recorded(state: &State, name: &str) -> Option<u32> {
     let text = fs::read_to_string(record_path(state, name)).ok()?;
     let (id, time) = text.split_once(' ')?;
@@ -135,8 +135,8 @@ fn recorded(state: &State, name: &str) -> Option<u32> {
 /// When a process started, in the kernel's own unit; `None` once it has ended.
 fn start_time(id: u32) -> Option<String> {
     let stat = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
-    // The program's name in parentheses may hold spaces; the fields after it are plain.
-    // The state is the first of them, the start time the twentieth.
+    // The program's name in parentheses may contain spaces; the fields after it don't. The state is the first of them,
+    // the start time the twentieth.
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let has_ended = matches!(fields.first(), Some(&("Z" | "X")));

@@ -1,4 +1,4 @@
-//! The folder that holds what setup makes: programs, logs, data, running services and the `env` file.
+//! The folder of setup's output: programs, logs, data, running services and the `env` file.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Opens the folder at `$XDG_CACHE_HOME/lifeboat-dev` or `~/.cache/lifeboat-dev`, made if need be.
+    /// Opens the folder at `$XDG_CACHE_HOME/lifeboat-dev` or `~/.cache/lifeboat-dev`, and creates it if necessary.
     pub(super) fn open() -> Result<Self, Problem> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache =
@@ -33,14 +33,14 @@ impl State {
         &self.root
     }
 
-    /// A folder inside, made if need be.
+    /// A subfolder, created if necessary.
     pub(super) fn dir(&self, name: &str) -> Result<PathBuf, Problem> {
         let dir = self.root.join(name);
         fs::create_dir_all(&dir).map_err(|error| Problem::io("cannot make", &dir, &error))?;
         Ok(dir)
     }
 
-    /// An empty folder for work that is thrown away.
+    /// An empty temporary folder.
     pub(super) fn scratch(&self, name: &str) -> Result<Scratch, Problem> {
         let dir = self.root.join("scratch").join(name);
         if dir.exists() {
@@ -66,7 +66,7 @@ impl State {
         self.root.join("env")
     }
 
-    /// Waits for any other setup to end; the lock is let go when the file closes.
+    /// Waits for any other setup to end; the lock is released when the file is closed.
     pub(super) fn lock(&self, waiting: impl FnOnce()) -> Result<File, Problem> {
         let path = self.root.join("lock");
         let cannot_lock = |error| Problem::io("cannot lock", &path, &error);
@@ -102,7 +102,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays behind is cleared by the next run.
+        // If anything is left, the next run removes it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

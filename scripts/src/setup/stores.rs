@@ -18,7 +18,7 @@ pub(super) const GCS: &str = "127.0.0.1:4443";
 pub(super) const AZURITE: &str = "127.0.0.1:10000";
 /// The bucket, or container, in each of them.
 pub(super) const BUCKET: &str = "lifeboat-test";
-/// Known to all, and good for nothing but a test server on loopback.
+/// Public, and good for nothing but a test server on loopback.
 pub(super) const VERSITYGW_KEY: &str = "lifeboat-test";
 pub(super) const VERSITYGW_SECRET: &str = "lifeboat-test-secret";
 /// The account of every emulator, with the key that Microsoft published for it.
@@ -32,7 +32,7 @@ pub(super) fn ensure_versitygw(state: &State) -> Outcome {
     packages::ensure(state, &[("curl", "curl")])?;
     let make_bucket =
         || put_bucket("versitygw", VERSITYGW, BUCKET, (VERSITYGW_KEY, VERSITYGW_SECRET), REGION);
-    // It refuses requests without a signature, in words of S3's.
+    // It refuses unsigned requests with an S3 error.
     let is_ready = || matches!(http_status(VERSITYGW, "/"), Some(200 | 403));
     if is_ready() {
         make_bucket()?;
@@ -50,7 +50,7 @@ pub(super) fn ensure_versitygw(state: &State) -> Outcome {
     Ok(Ready::new(installed, VERSITYGW))
 }
 
-/// Builds the server from `scripts/gcs-server`; a changed source is built and started anew. It makes its bucket.
+/// Builds the server from `scripts/gcs-server`; a changed source is rebuilt and restarted. It creates its bucket.
 pub(super) fn ensure_gcs(state: &State) -> Outcome {
     let installed = tools::go_build(state, "gcs-server")?;
     if installed {
@@ -72,7 +72,7 @@ fn is_gcs() -> bool {
     http_status(GCS, &format!("/storage/v1/b/{BUCKET}")) == Some(200)
 }
 
-/// A Node program: installed with npm into a folder of its own.
+/// A Node program, installed with npm into a folder of its own.
 pub(super) fn ensure_azurite(state: &State) -> Outcome {
     let node = which("node").filter(|_| which("npm").is_some()).ok_or_else(|| {
         Problem::new("Node.js with npm is not installed")
@@ -114,7 +114,7 @@ pub(super) fn ensure_azurite(state: &State) -> Outcome {
     Ok(Ready::new(installed, AZURITE))
 }
 
-/// It refuses requests without a signature.
+/// It refuses unsigned requests.
 fn is_azurite() -> bool {
     matches!(http_status(AZURITE, "/devstoreaccount1?comp=list"), Some(400 | 403))
 }
@@ -125,7 +125,7 @@ fn ensure_container(node: &Path) -> Result<(), Problem> {
     let (node, script) = (node.to_string_lossy(), script.to_string_lossy());
     let status = ask(&node, &[&script, &endpoint, AZURITE_ACCOUNT, AZURITE_KEY, BUCKET]);
     match status.as_deref() {
-        // 409: the container is there.
+        // 409: the container exists.
         Some("201" | "409") => Ok(()),
         other => Err(Problem::new(format!(
             "Azurite does not make the container {BUCKET}: it answers {}",

@@ -10,7 +10,7 @@ use super::state::State;
 use crate::problem::Problem;
 use crate::process::{ask, run, which};
 
-/// A Go program: the package that is built, and the name that the program gets here.
+/// A Go program: its package, and its name here.
 #[derive(Debug)]
 pub(super) struct GoTool {
     name: &'static str,
@@ -58,7 +58,7 @@ const AGE_PLUGINS: [GoTool; 2] = [
 ];
 const CARGO_DENY: &str = "0.20.2";
 
-/// Debian's small tools that tests compare with.
+/// Small Debian tools that tests compare with.
 pub(super) fn ensure_file_tools(state: &State) -> Outcome {
     let wanted = [
         ("rsync", "rsync"),
@@ -111,7 +111,7 @@ pub(super) fn ensure_oras(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(go_install(state, &ORAS)?, ORAS.version))
 }
 
-/// Two more of those, as the system has them.
+/// Two more of those, from the system's packages.
 pub(super) fn ensure_containers(state: &State) -> Outcome {
     let installed = packages::ensure(state, &[("skopeo", "skopeo"), ("podman", "podman")])?;
     Ok(Ready::installed_or_found(!installed.is_empty(), "skopeo, podman"))
@@ -125,7 +125,7 @@ pub(super) fn ensure_age(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(is_installed, AGE.version))
 }
 
-/// Any cargo-deny on the PATH will do; else the pinned one is built.
+/// Any cargo-deny on the PATH will do; otherwise the pinned one is built.
 pub(super) fn ensure_cargo_deny(state: &State) -> Outcome {
     if which("cargo-deny").is_some()
         && let Some(version) = ask("cargo", &["deny", "--version"])
@@ -137,19 +137,19 @@ pub(super) fn ensure_cargo_deny(state: &State) -> Outcome {
     }
     let mut install = Command::new("cargo");
     install.args(["install", "--locked", "--force", "--version", CARGO_DENY, "cargo-deny", "--root"]);
-    // Built in a folder that cargo throws away, not among this project's own output.
+    // Built in a temporary folder of cargo's, not among this project's own output.
     install.arg(state.root()).env_remove("CARGO_TARGET_DIR");
     run(&mut install, &state.log("cargo-deny"))?;
     state.note_installed("cargo-deny", CARGO_DENY)?;
     Ok(Ready::new(true, CARGO_DENY))
 }
 
-/// Builds a Go program unless the pinned version is here; says whether it did.
+/// Builds a Go program unless the pinned version is installed; returns whether it did.
 pub(super) fn go_install(state: &State, tool: &GoTool) -> Result<bool, Problem> {
     if state.is_installed(tool.name, tool.version) {
         return Ok(false);
     }
-    // Go names the program after its package, so it is built aside and then renamed.
+    // Go names the program after its package, so it is built elsewhere and then renamed.
     let scratch = state.scratch(&format!("go-{}", tool.name))?;
     let mut install = go("install")?;
     install.env("GOBIN", scratch.path()).arg(format!("{}@{}", tool.package, tool.version));
@@ -161,7 +161,7 @@ pub(super) fn go_install(state: &State, tool: &GoTool) -> Result<bool, Problem> 
     Ok(true)
 }
 
-/// Builds the Go program in `scripts/NAME` unless it is here as its sources are now; says whether it did.
+/// Builds the Go program in `scripts/NAME` unless it was built from the present sources; returns whether it did.
 pub(super) fn go_build(state: &State, name: &str) -> Result<bool, Problem> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let origin = ["go.mod", "go.sum", "main.go"]

@@ -1,4 +1,4 @@
-//! Counts tests from what the test programs print, and why some were left out.
+//! Counts tests from the output of the test programs, and why some were ignored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`; any other line is `None`.
+    /// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; …`; `None` for any other line.
     pub(super) fn of_line(line: &str) -> Option<Self> {
         let (_, numbers) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
         let mut count = Self::default();
@@ -30,13 +30,13 @@ impl Count {
     }
 }
 
-/// Why tests were left out, with how many for each reason.
+/// Why tests were ignored, and how many for each reason.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Skips(BTreeMap<String, u64>);
 
 impl Skips {
-    /// Reads `test [REASON] NAME ... ignored`, and `test NAME ... ignored, REASON`, as test programs of the two kinds
-    /// write it; any other line says nothing.
+    /// Parses `test [REASON] NAME ... ignored`, and `test NAME ... ignored, REASON`, which the two kinds of test
+    /// programs print; ignores any other line.
     pub(super) fn read(&mut self, line: &str) {
         let Some(said) = line.trim().strip_prefix("test ") else { return };
         let reason = match said.strip_prefix('[') {

@@ -12,7 +12,7 @@ use self::steps::Ending;
 use crate::setup;
 use crate::terminal::{Terminal, duration};
 
-/// Reads the command line and tests: 0 all passed, 1 something failed, 2 usage.
+/// Parses the command line and tests: 0 all passed, 1 something failed, 2 usage.
 pub fn main() -> ExitCode {
     let terminal = Terminal::new();
     match options::parse(std::env::args().skip(1)) {
@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What everything took on a machine with two cores, from a fresh clone; about half of it is building.
+/// How long everything took on a machine with two cores, from a fresh clone; about half of it is building.
 const HOW_LONG: &str =
     "Everything takes about 35 minutes on two cores from a fresh clone, and about 20 once it is built.";
 
@@ -64,7 +64,7 @@ fn test(terminal: &Terminal, options: &Options) -> ExitCode {
     if journal.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Makes the services ready; under CI a part that cannot be had ends the run.
+/// Sets up the services; under CI a missing part ends the run.
 fn set_up(terminal: &Terminal) -> (Ending, Option<setup::Readiness>) {
     match setup::ensure(terminal, &[]) {
         Ok(ready) if ready.missing > 0 && steps::is_ci() => {

@@ -8,13 +8,13 @@ pub(super) enum Tier {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
-    /// Nothing is installed or started, and no test is given a service.
+    /// Install and start nothing, and give no test a service.
     pub(super) hermetic: bool,
-    /// The tests of one tier only, without the other checks.
+    /// Only the tests of one tier, without the other checks.
     pub(super) tier: Option<Tier>,
-    /// Measurements run with as much as they are meant for, and not with a sample.
+    /// Run measurements in full, not with a sample.
     pub(super) long: bool,
-    /// Tests whose name contains this, without the other checks.
+    /// Only tests whose name contains this, without the other checks.
     pub(super) name: Option<String>,
 }
 

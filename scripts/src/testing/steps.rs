@@ -1,4 +1,4 @@
-//! The steps of `scripts/test`, each a command whose output goes through.
+//! The steps of `scripts/test`, each a command whose output is passed through.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::setup::{self, Readiness};
 use crate::terminal::Terminal;
 use crate::workspace;
 
-/// What runs each test program: one that hangs fails after half an hour, which is many times what the longest takes.
+/// Runs each test program: one that hangs fails after half an hour, many times what the longest takes.
 const DEADLINE: &str = "target.'cfg(unix)'.runner=['timeout','--foreground','--verbose','30m']";
 
 /// How a step ended.
@@ -19,7 +19,7 @@ const DEADLINE: &str = "target.'cfg(unix)'.runner=['timeout','--foreground','--v
 pub(super) enum Ending {
     Passed,
     Failed,
-    /// Left out, for this reason.
+    /// Skipped, for this reason.
     Skipped(String),
 }
 
@@ -39,7 +39,7 @@ pub(super) fn licences(terminal: &Terminal) -> Ending {
     }
 }
 
-/// Known vulnerabilities of dependencies, where the database of them can be fetched.
+/// Checks dependencies for known vulnerabilities, if the database can be fetched.
 pub(super) fn advisories(terminal: &Terminal) -> Ending {
     let Some(program) = cargo_deny() else { return without_cargo_deny() };
     let mut fetch = deny(&program, ["fetch", "db"]);
@@ -56,7 +56,7 @@ pub(super) fn documentation(terminal: &Terminal) -> Ending {
     run(terminal, command)
 }
 
-/// Runs the tests that the options choose, counts them, and hears why some are left out.
+/// Runs the tests that the options choose, counts them, and collects why some are ignored.
 pub(super) fn tests(
     terminal: &Terminal,
     options: &Options,
@@ -97,7 +97,7 @@ fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
-/// Whether this is a machine of continuous integration, where nothing may be missing.
+/// Whether this is a continuous integration machine, where nothing may be missing.
 pub(super) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty())
 }
@@ -120,7 +120,7 @@ fn run(terminal: &Terminal, command: Command) -> Ending {
     run_reading(terminal, command, |_| ())
 }
 
-/// Runs a command whose output goes through line by line, and shows each line to `read`.
+/// Runs a command, passes its output through line by line, and calls `read` with each line.
 fn run_reading(terminal: &Terminal, mut command: Command, mut read: impl FnMut(&str)) -> Ending {
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     let program = crate::process::name(&command);

@@ -27,7 +27,7 @@ Examples:
   lifeboat-sign attest registry.example/app:1.0 --type https://example.com/review/v1 \\
       --predicate review.json --key release.key
 
-An attestation is no signature of the image: `lifeboat-verify image` does not accept it as one.")]
+Attestations do not sign the image: `lifeboat-verify image` does not accept them as signatures.")]
 pub(crate) struct Args {
     /// registry/name[:tag][@sha256:…], oci:DIR[:tag] for a layout or archive on disk, or docker:NAME
     #[arg(value_name = "REF")]

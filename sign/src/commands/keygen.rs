@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         PathBuf::from(path)
     };
     let (private_path, public_path) = (with(".key"), with(".pub"));
-    // Asked before the passphrase is, so that nobody types one in vain.
+    // Check this before asking for a passphrase, so that nobody types one in vain.
     for path in [&private_path, &public_path] {
         if path.symlink_metadata().is_ok() {
             return Err(SecretError::Exists { path: path.clone() }.into());
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     }
     let passphrase = secret::new_passphrase(ui)?;
     if passphrase.is_empty() {
-        ui.warn("the passphrase is empty: whoever reads the private key's file can sign with it");
+        ui.warn("the passphrase is empty: anyone who reads the private key's file can sign with it");
     }
     let key = match &args.import {
         Some(path) => secret::import(path)?,

@@ -1,4 +1,4 @@
-//! Archives as older engines save them: layers that are links to the same layer of another image.
+//! Archives as older engines save them, with layers that are links to the same layer of another image.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Desk, told};
 
-/// Two images, `app:1` and `app:2`, of the same two layers; the second's are links to the first's.
+/// Two images, `app:1` and `app:2`, with the same two layers; the second's are links to the first's.
 fn saved(desk: &Desk) -> PathBuf {
     let folder = desk.path("saved");
     let layers = ["base", "program"];
@@ -53,7 +53,7 @@ fn an_image_whose_layers_are_links_is_signed_and_verified() {
     saved(&desk);
     pack(&desk);
     desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(0);
-    // The archive was written anew, its links with it.
+    // The archive was rewritten, including its links.
     desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(0);
     desk.verify(&["image", "oci:app.tar:2", "--key", "other.pub"]).expect_code(1);
     desk.verify(&["image", "oci:app.tar:1", "--key", "release.pub"]).expect_code(1);
@@ -74,7 +74,7 @@ fn links_that_lead_elsewhere_are_refused_before_anything_is_signed() {
         desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(1);
         assert_eq!(fs::read(desk.path("app.tar")).unwrap(), before);
         desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(1);
-        // What does not lean on the link is as it was.
+        // What does not depend on the link is not affected.
         desk.sign(&["image", "oci:app.tar:1", "--key", "release.key"]).expect_code(0);
         desk.verify(&["image", "oci:app.tar:1", "--key", "release.pub"]).expect_code(0);
     }
@@ -99,7 +99,7 @@ fn an_image_whose_layers_are_packed_is_signed_and_verified_by_what_they_unpack_t
     let layer = folder.join("base-1/layer.tar");
     fs::write(&layer, packed(b"base").unwrap()).unwrap();
     pack(&desk);
-    // A program that looks at one layer alone would pack the others again.
+    // A program that checks only one layer would compress the others again.
     let said = desk.sign(&["image", "oci:app.tar:2", "--key", "release.key"]).expect_code(1);
     assert!(said.stderr.contains("some of its layers are packed, and some are not"), "{said:?}");
     fs::write(folder.join("program-1/layer.tar"), packed(b"program").unwrap()).unwrap();

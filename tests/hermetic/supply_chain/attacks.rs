@@ -1,4 +1,4 @@
-//! Attacks on those who verify images: each is refused for its own reason.
+//! Attacks on verifiers of images: each is refused for its own reason.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -61,7 +61,7 @@ fn annotations_that_contradict_the_bundle() {
         fs::write(desk.path("app/index.json"), index.to_string()).unwrap();
         layout.manifest(&manifest, None);
     };
-    // It says that it is a signature, and is an SBOM: neither of the two.
+    // It claims to be a signature, but is an SBOM: it counts as neither.
     let kind = json!({"dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1"});
     lie(kind, image);
     says(&refused(&desk, "oci:app:1.0"), "it is an attestation `spdxjson`, not an image signature");
@@ -114,7 +114,7 @@ fn a_child_of_a_signed_index_that_was_exchanged() {
     assert_eq!(json["digest"], arm64.to_oci());
     assert_eq!(json["index"]["platform"], "linux/arm64");
     verify(&["--platform", "linux/riscv64"]).expect_code(2);
-    // The signature of the index is none of the child's own, until it is signed as well.
+    // The signature of the index does not count as the child's own, until the child is signed as well.
     let child = format!("oci:app@{}", arm64.to_oci());
     refused(&desk, &child);
     desk.sign(&["image", "oci:app:1.0", "--recursive", "--key", "release.key"]).expect_code(0);
@@ -135,7 +135,7 @@ fn documents_that_say_two_things_at_once() {
     let (layout, _, bundle) = signed(&desk);
     let other = layout.image("2.0", "another image");
     let text = String::from_utf8(bundle).unwrap();
-    // A second envelope for whoever reads the first, or the last.
+    // A second envelope, for readers that take the first, or the last.
     let twice = text.replacen(r#""dsseEnvelope":"#, r#""dsseEnvelope":null,"dsseEnvelope":"#, 1);
     layout.referrer(other, BUNDLE, twice.as_bytes());
     says(&refused(&desk, "oci:app:2.0"), "the member `dsseEnvelope` stands twice");
@@ -197,7 +197,7 @@ fn one_signer_who_signs_twice_is_one_signer() {
         &verify(&["release.pub", "other.pub"]).expect_code(1),
         "1 of the 2 signers that must have said it did",
     );
-    // No signature can make two signers of one key.
+    // No signature makes one key count as two signers.
     verify(&["release.pub", "copy.pub"]).expect_code(2);
     verify(&["release.pub", "release.pub"]).expect_code(2);
     says(&verify(&["release.pub"]).expect_code(2), "2 signers must have signed, and only 1 are named");
@@ -261,7 +261,7 @@ fn annotations_that_were_not_signed() {
         ];
         desk.sign(&sign).expect_code(0);
     }
-    // What stands under a legacy tag is no image of its own.
+    // The manifest under a legacy tag does not count as an image.
     desk.verify(&["image", "oci:app", "--key", "release.pub"]).expect_code(0);
     let verify = |annotation: &str| {
         desk.verify(&["image", "oci:app:1.0", "--key", "release.pub", "--annotation", annotation])
@@ -271,7 +271,7 @@ fn annotations_that_were_not_signed() {
     verify("other=x").expect_code(1);
 }
 
-/// A registry with one image, and whatever else `more` answers.
+/// A registry with one image, and the other answers of `more`.
 fn registry(image: &'static str, more: impl Fn(&str) -> Answer + Send + 'static) -> String {
     serve(move |_, path| match path {
         "/v2/app/manifests/1.0" => Answer::new(200, image).header("Content-Type", MANIFEST),
@@ -307,7 +307,7 @@ fn ten_thousand_referrers_are_not_all_looked_at() {
 #[test]
 fn a_bundle_of_a_gibibyte_is_not_read() {
     let desk = Desk::new();
-    // One that says so, and one that does not.
+    // One that declares its size, and one that lies.
     for size in [1_u64 << 30, 100] {
         let layer = json!({"mediaType": BUNDLE, "digest": Sha256Digest::of(b"big").to_oci(), "size": size});
         let referrer = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}).to_string();
@@ -334,7 +334,7 @@ fn a_bundle_of_a_gibibyte_is_not_read() {
 #[test]
 fn a_tag_that_moves_while_it_is_looked_at() {
     let desk = Desk::new();
-    // Every time that the tag is asked for, it names another image.
+    // Every request for the tag returns another image.
     let times = Mutex::new(0);
     let address = serve(move |_, path| match path {
         "/v2/app/manifests/1.0" => {
@@ -385,7 +385,7 @@ fn a_listing_without_signers_reads_no_large_payload() {
     let layout = desk.layout();
     let image = layout.image("1.0", "an image");
     let key = SigningKey::generate();
-    // The payload of each is a list, which is no statement: what its manifest says shows whether it was read.
+    // The payload of each is a list, which is not a statement: the reported type shows whether it was parsed.
     for (name, items) in [("small", 10), ("large", 1 << 20)] {
         let payload = format!("[{}0]", "0,".repeat(items));
         let bundle = Bundle::sign_statement(payload.into_bytes(), &key).unwrap().to_json();

@@ -1,4 +1,4 @@
-//! The corpus of the fuzz target of manifests, replayed; the targets of what is verified are replayed beside them.
+//! Replays the corpus of the manifest fuzz target; the other targets' corpora are replayed in their own crate.
 
 use lifeboat_testkit::corpus::Corpus;
 

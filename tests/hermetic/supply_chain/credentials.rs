@@ -1,5 +1,5 @@
-//! Registries that try for what is not theirs: the hosts of a network keep every header, and no credential arrives at the
-//! wrong place.
+//! Registries that try to get other registries' credentials: the hosts of a network record every header, and no
+//! credential arrives at the wrong place.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -34,7 +34,7 @@ fn token() -> Answer {
     Answer::new(200, r#"{"token":"issued-token"}"#)
 }
 
-/// A registry that wants a token from `realm`, and otherwise answers like this.
+/// A registry that demands a token from `realm`, and otherwise answers with `answer`.
 fn guarded<F: Fn(&Request) -> Answer>(realm: &str, answer: F) -> impl Fn(&Request) -> Answer + use<F> {
     let realm = realm.to_owned();
     move |request| {
@@ -64,7 +64,7 @@ fn sign_at(desk: &Desk, network: &Network, reference: &str) -> Said {
     run(network.lead(&mut command).current_dir(&desk.folder).env("COSIGN_PASSWORD", "correct horse"))
 }
 
-/// The origins that were shown the password or the token, in whatever header or query, each once.
+/// The origins that received the password or the token, in any header or query, each once.
 fn shown(requests: &[Request]) -> Vec<String> {
     let is_shown = |request: &&Request| {
         let texts = request.headers.iter().map(|(_, value)| value).chain([&request.path]);
@@ -79,7 +79,7 @@ fn shown(requests: &[Request]) -> Vec<String> {
     origins
 }
 
-/// The origins that were spoken to at all, each once.
+/// The origins that were contacted at all, each once.
 fn asked(requests: &[Request]) -> Vec<String> {
     let mut origins: Vec<_> = requests.iter().map(|request| request.origin.clone()).collect();
     origins.sort();
@@ -136,7 +136,7 @@ fn a_challenge_that_leads_elsewhere_gets_nothing() {
             _ => token(),
         });
         let mut said = vec![verify_at(&desk, &network, "registry.example.com/app:1.0", &[])];
-        // Signing asks in the same way; opening the key is slow on purpose, so that it tries one realm of each kind.
+        // Signing behaves the same; opening the key is deliberately slow, so only one realm of each kind is tried.
         if ["http://auth.example.com/token", "https://auth.example.net/token", "https://192.0.2.1/token"]
             .contains(&realm)
         {
@@ -197,7 +197,7 @@ fn another_domain_is_asked_where_the_user_allows_it() {
     assert_eq!(shown(&network.take_requests()), [""; 0]);
     verify(&["--allow-realm", "elsewhere.example.org", "--allow-realm", "auth.example.net"]).expect_code(0);
     assert_eq!(shown(&network.take_requests()), ["https://auth.example.net:443", REGISTRY]);
-    // By the environment as well.
+    // The same through the environment.
     let args = ["image", "registry.example.com/app:1.0", "--key", "release.pub"];
     let mut command = lifeboat(VERIFY, desk.folder.path(), args);
     network.lead(&mut command).current_dir(&desk.folder);
@@ -245,7 +245,7 @@ fn a_token_service_that_redirects_takes_nothing_along() {
         assert_eq!(asked(&requests), [AUTH, REGISTRY], "{target}");
         assert_eq!(shown(&requests), [AUTH], "{target}");
     }
-    // Within the domain it is followed, for ever it is not.
+    // Redirects within the domain are followed, but not for ever.
     let network = at("https://tokens.example.com/token");
     verify_at(&desk, &network, "registry.example.com/app:1.0", &[]).expect_code(0);
     let network = at("/token");
@@ -423,7 +423,7 @@ fn a_registry_on_this_machine_has_its_token_service_on_its_own_port_or_on_an_all
         assert_eq!(shown(&tokens.take_requests()), [format!("http://{}", tokens.address)]);
     }
 
-    // On its own port nothing need be allowed.
+    // Its own port needs no permission.
     let stored = stored(&desk);
     let own = Network::start(move |request| match request.header("authorization") {
         Some(TOKEN) => stored(&request.path),
@@ -496,7 +496,7 @@ fn without_credentials_another_domain_may_be_asked_and_an_address_may_not() {
 fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
     let desk = signed_desk();
     log_in(&desk, "registry.example.com");
-    // What the token service answers, `failures` times before it gives a token.
+    // The token service fails `failures` times before it returns a token.
     let at = |failures: usize, failure: Answer| {
         let asked = Arc::new(AtomicUsize::new(0));
         let registry = guarded("https://auth.example.com/token", {
@@ -531,7 +531,7 @@ fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
         let stderr = verify(&at(usize::MAX, failure)).expect_code(3).stderr;
         assert!(stderr.contains(said), "{stderr}");
     }
-    // A password that does not suffice is another matter.
+    // A password that is not sufficient is different.
     for status in [401, 403] {
         let stderr = verify(&at(usize::MAX, Answer::new(status, "secret"))).expect_code(3).stderr;
         assert!(stderr.contains("the credentials are not enough"), "{stderr}");
@@ -539,7 +539,7 @@ fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
     }
 }
 
-/// A helper of `docker login` that does `script`, and the login that names it for a registry that nobody serves.
+/// A `docker login` helper that runs `script`, and the login that names it for a registry that does not exist.
 fn with_helper(desk: &Desk, script: &str) -> Said {
     use std::os::unix::fs::PermissionsExt as _;
     let program = desk.path("bin/docker-credential-spy");

@@ -1,4 +1,4 @@
-//! Identities: certificates of an authority of the test's own, counted against keys and against each other.
+//! Identities: certificates from the test's own authority, counted against keys and against each other.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -83,7 +83,7 @@ fn one_workflow_on_two_branches_does_not_stand_in_for_an_auditor() {
     let slots: Vec<_> =
         report["slots"].as_array().unwrap().iter().map(|slot| slot["filled_by"].clone()).collect();
     assert_eq!(slots, [json!("audit"), json!("main")]);
-    // A pattern is one signer, so that two of it cannot be asked for.
+    // A pattern is one signer, so a threshold of two cannot be met.
     world.by_pattern(&["main", "x"], &["--threshold", "2"]).expect_code(2);
 }
 
@@ -106,7 +106,7 @@ fn one_private_key_is_one_signer_in_whatever_form_it_signs() {
     bare["verificationMaterial"] = json!({"publicKey": {}});
     world.store("bare", &bare);
     world.by_pattern(&["same", "bare"], &flags).expect_code(1);
-    // Another key beside the same identity is a second one.
+    // Another key with the same identity is a second signer.
     world.sign("another", &world.workflow("refs/heads/main"));
     world.by_pattern(&["by-key", "another"], &flags).expect_code(0);
 }
@@ -164,7 +164,8 @@ fn the_end_of_an_authority_counts_however_it_is_spelled_and_an_unknown_member_is
 fn a_stamp_of_today_makes_no_old_signature_young() {
     let world = World::new();
     world.sign("main", &world.workflow("refs/heads/main"));
-    // The log saw it on the 14th, the certificate is valid from the 1st for a month: nobody knows when it was signed.
+    // The log saw it on the 14th, and the certificate is valid from the 1st for a month: the time of signing is
+    // unknown.
     world.by_pattern(&["main"], &["--min-time", "2023-11-01T00:00:00Z"]).expect_code(0);
     let said = world.by_pattern(&["main"], &["--min-time", "2023-11-02T00:00:00Z"]).expect_code(1);
     assert!(said.stdout.contains("nothing in it shows when it was signed"), "{said:?}");
@@ -189,7 +190,7 @@ fn a_promise_is_called_one_and_members_are_read_in_both_spellings() {
         (&report["accepted"][0]["log_entries"], &report["accepted"][0]["log_promises"]),
         (&json!(1), &json!(0))
     );
-    // Version 0.1 has the promise alone.
+    // Version 0.1 has only the promise.
     let mut old = bundle.clone();
     old["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.1".into();
     let material = &mut old["verificationMaterial"];
@@ -207,7 +208,7 @@ fn a_promise_is_called_one_and_members_are_read_in_both_spellings() {
     let said = world.by_pattern(&["old"], &[]).expect_code(0);
     let words: Vec<&str> = said.stdout.split_whitespace().collect();
     assert!(words.join(" ").contains("a log promised to take its entry"), "{said:?}");
-    // Superfluous certificates change nothing: the root, and one that issued nothing here.
+    // Superfluous certificates have no effect: the root, and one that issued nothing here.
     let chain = &mut old["verificationMaterial"]["x509CertificateChain"]["certificates"];
     let other = TestAuthority::default();
     for der in [&world.workflow("refs/heads/x").certificate, &other.root] {

@@ -1,4 +1,4 @@
-//! Key files: made, imported, refused, and keys that a command holds.
+//! Key files: created, imported, refused, and keys held by a command.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 

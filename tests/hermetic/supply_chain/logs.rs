@@ -1,4 +1,4 @@
-//! Log entries that are not what they seem: another log's checkpoint, another kind, entries of logs that nobody knows.
+//! Log entries that are not what they claim: another log's checkpoint, another kind, entries of unknown logs.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -17,8 +17,8 @@ const CONTENT: &str = "content";
 const TIME: i64 = 1_700_000_000;
 
 impl Desk {
-    /// Signs a file with these contents by `release.key`, its bytes and no statement about it. Gives the bundle, which is in
-    /// `FILE.json` as well, and the body of the entry that a log would make of it.
+    /// Signs a file with these contents with `release.key`: its bytes, not a statement about it. Returns the bundle,
+    /// which is in `FILE.json` as well, and the body of the entry that a log would make from it.
     pub(super) fn plain_signature(&self, file: &str, contents: &str) -> (Value, Value) {
         fs::write(self.path(file), contents).unwrap();
         let name = format!("{file}.json");
@@ -83,7 +83,7 @@ fn a_checkpoint_of_another_log_or_another_origin_proves_nothing() {
     let good = Signed::entry(&own, &signed.body);
     signed.verify(std::slice::from_ref(&good), &[&own, &other], &["--require-log"]).expect_code(0);
     let checkpoint = TestLog::checkpoint_body(signed.body.to_string().as_bytes());
-    // Signed by another log of the trusted root, with a line that only bears the id of the right one.
+    // Signed by another log of the trusted root, with a line that only has the right log's id.
     let mut foreign = good.clone();
     let garbage =
         format!("— log.example {}", STANDARD.encode([&own.id().as_bytes()[..4], &[0; 64]].concat()));
@@ -93,7 +93,7 @@ fn a_checkpoint_of_another_log_or_another_origin_proves_nothing() {
     );
     let said = signed.verify(&[foreign], &[&own, &other], &["--require-log"]).expect_code(1);
     assert!(said.stdout.contains("is not signed by the log that the entry names"), "{said:?}");
-    // Signed by the right one, for another origin.
+    // Signed by the right log, for another origin.
     let mut origin = good.clone();
     let evil = checkpoint.replace("log.example - 1", "evil-origin");
     note(&mut origin, format!("{evil}\n{}\n", own.sign_checkpoint(&evil, own.id())));
@@ -133,7 +133,7 @@ fn an_entry_of_an_unknown_log_excuses_no_other() {
     for entries in [[forged.clone(), stranger.clone()], [stranger.clone(), forged]] {
         signed.verify(&entries, &[&own], &[]).expect_code(1);
     }
-    // One entry is one, however often it is given.
+    // One entry counts once, however often it is given.
     let said = signed.verify(&[good.clone(), good.clone()], &[&own], &[]).expect_code(1);
     assert!(said.stdout.contains("one log entry twice"), "{said:?}");
     for flags in [&["--json"][..], &["--json", "--require-log"]] {

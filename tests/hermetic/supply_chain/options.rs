@@ -1,4 +1,4 @@
-//! Options that would decide nothing are refused, so that nobody believes that they did.
+//! Options without effect are refused, so that nobody believes that they had one.
 
 use std::fs;
 

@@ -37,14 +37,14 @@ fn signed_archive(desk: &Desk) -> (Pair, Vec<Entry>) {
     (pair, corner)
 }
 
-/// The files of a layout whose good image is signed.
+/// The files of a layout with the good image signed.
 fn signed_layout(desk: &Desk, pair: &Pair) -> Vec<Entry> {
     write(&desk.path("layout"), &pair.layout());
     desk.sign(&["image", "oci:layout:1", "--key", "release.key"]).expect_code(0);
     entries_of(&desk.path("layout"), "")
 }
 
-/// The exit code of a verification of the archive by each form of its name.
+/// The exit code of a verification of the archive, with each prefix.
 fn codes(desk: &Desk, polyglot: &Polyglot, more: &[Entry], prefixes: &[&str]) -> Vec<Option<i32>> {
     fs::write(desk.path("it.tar"), archive(&[&polyglot.entries, more].concat())).unwrap();
     let verify =
@@ -81,7 +81,7 @@ fn an_archive_of_two_forms_holds_one_image_or_is_refused() {
         let codes = codes(&desk, &polyglot, &corner, &prefixes);
         assert!(codes.iter().all(|code| matches!(code, Some(1 | 2))), "{}: {codes:?}", polyglot.name);
     }
-    // Each form is read by its own name.
+    // Each form is read with its own prefix.
     let saved = Polyglot { name: String::new(), entries: pair.plain() };
     assert_eq!(codes(&desk, &saved, &corner, &prefixes), [Some(0), Some(2), Some(0)]);
     let layout = Polyglot { name: String::new(), entries: layout };
@@ -105,7 +105,7 @@ fn a_layout_whose_index_reads_in_two_ways_is_refused() {
     }
     fs::write(desk.path("layout/index.json"), index.to_string()).unwrap();
     verify().expect_code(0);
-    // A folder that is an image of the form `dir:` as well; what is left of an archive is none.
+    // A folder that is also an image in the form `dir:`; the remains of an archive are not.
     fs::write(desk.path("layout/manifest.json"), pair.evil.manifest()).unwrap();
     let said = verify().expect_code(1);
     assert!(said.stderr.contains("makes it an image of the form `dir:` at once"), "{}", said.stderr);
@@ -205,7 +205,7 @@ fn a_list_of_referrers_that_cannot_be_read_hides_nothing_elsewhere() {
 fn a_signed_manifest_is_no_config_of_an_archive() {
     let desk = Desk::new();
     let pair = Pair::new(REFERENCE);
-    // What may be signed by somebody who signs what others built: a manifest with members that mean nothing in it.
+    // A manifest with meaningless members, which somebody who signs what others built might sign.
     let mut manifest: Value = serde_json::from_slice(&pair.good.manifest()).unwrap();
     let evil: Value = serde_json::from_slice(&pair.evil.config).unwrap();
     for member in ["rootfs", "architecture", "os"] {

@@ -1,4 +1,4 @@
-//! What holds of acceptance whatever is asked: docs/acceptance.md, section "Properties".
+//! Properties of acceptance that hold for any question: docs/acceptance.md, section "Properties".
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -105,7 +105,7 @@ impl World {
     }
 }
 
-/// What is asked. Each number is a degree of strictness.
+/// The question. Each number is a degree of strictness.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Asked {
@@ -120,7 +120,7 @@ struct Asked {
     typed: bool,
 }
 
-/// Each is before or after the time since when the certificates here are valid.
+/// One is before and one after the start of validity of the certificates here.
 const MINIMUM_TIMES: [&str; 2] = ["2023-10-01T00:00:00Z", "2024-01-01T00:00:00Z"];
 
 impl Asked {
@@ -155,7 +155,7 @@ impl Asked {
         }
     }
 
-    /// The same, stricter in one point; the same where it is as strict as can be there.
+    /// The same question, stricter in one point; unchanged if it cannot be stricter there.
     fn stricter(&self, point: usize) -> Self {
         let mut stricter = self.clone();
         match point % 9 {
@@ -203,7 +203,7 @@ fn asked() -> impl Strategy<Value = Asked> {
                 certificate_log,
                 keys_need_log,
                 witnessed,
-                // Most questions are answered with yes, so that there is something that could be lost.
+                // Most questions should be answered with yes, so that there is something to lose.
                 annotations: annotations.saturating_sub(1),
                 minimum_time: minimum_time.saturating_sub(1),
                 typed,
@@ -221,7 +221,7 @@ fn of(places: &[usize]) -> Vec<&'static Value> {
     places.iter().map(|place| &World::get().evidence[*place]).collect()
 }
 
-/// The places in a bundle that hold signed bytes, or the signature, or what shows that it counts; all in base64.
+/// The places in a bundle that hold signed bytes, the signature, or evidence for it; all in base64.
 const SIGNED: [&str; 8] = [
     "/messageSignature/signature",
     "/messageSignature/messageDigest/digest",
@@ -233,7 +233,7 @@ const SIGNED: [&str; 8] = [
     "/verificationMaterial/tlogEntries/0/inclusionProof/rootHash",
 ];
 
-/// The most lenient question: everything in the world that is good is accepted.
+/// The most lenient question: it accepts everything in the world that is good.
 fn lenient() -> Asked {
     Asked {
         signers: (0..5).collect(),
@@ -253,7 +253,7 @@ fn there_is_something_to_lose() {
     let world = World::get();
     let all: Vec<usize> = (0..world.evidence.len()).collect();
     let (accepted, filled, _) = lenient().answer(&of(&all));
-    // Not counted are what is of another file, and certificates whose log nobody knows.
+    // Evidence about another file, and certificates without a known log, do not count.
     assert_eq!(accepted.iter().filter(|is_accepted| **is_accepted).count(), all.len() - 4);
     assert_eq!(filled, 4, "one key is named twice");
 }
@@ -309,7 +309,7 @@ proptest! {
         let there: Vec<&str> =
             SIGNED.into_iter().filter(|place| evidence.pointer(place).is_some_and(Value::is_string)).collect();
         let mut changed = evidence.clone();
-        // The first entry of some is of a log that nobody knows, which shows nothing that could be wrong.
+        // The first entry of some is from an unknown log, which proves nothing that could be wrong.
         let place = place.get(&there);
         let logged = asked.stricter(4);
         let is_logged = || logged.judge(evidence, CONTENT, &logged.policy()).is_some();

@@ -1,4 +1,4 @@
-//! Registries that misbehave: what is not known is never taken for yes or no.
+//! Registries that misbehave: the unknown is never taken for yes or no.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -9,7 +9,7 @@ use lifeboat_tests::http::{Answer, serve};
 
 use super::{Desk, told};
 
-/// What verifying says to a registry that answers like this.
+/// The output of a verification with a registry that answers like this.
 fn verdict_at(desk: &Desk, code: i32, answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
     let address = serve(answer);
     let reference = format!("{address}/app:1.0");
@@ -36,7 +36,7 @@ fn a_registry_that_gives_no_answer_leaves_it_undetermined() {
     error: the registry ADDRESS refuses the tag `1.0`: it wants credentials, and there are none
       help: run `docker login ADDRESS` with an account that may do this
     ");
-    // A registry that knows no such tag says so itself; any other 404 may come from whatever stands in its place.
+    // A registry without such a tag says so itself; any other 404 may come from a different server in its place.
     let unknown = |_: &str, _: &str| Answer::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
     insta::assert_snapshot!(verdict_at(&desk, 2, unknown), @r"
     error: there is no tag `1.0` in ADDRESS/app
@@ -64,7 +64,7 @@ fn list(entries: &str) -> Answer {
 #[test]
 fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
     let desk = Desk::new();
-    // The image is there, its referrers cannot be listed.
+    // The image exists, but its referrers cannot be listed.
     let failing = |_: &str, path: &str| match path {
         "/v2/app/manifests/1.0" => image(),
         path if path.contains("/referrers/") => Answer::new(502, ""),
@@ -74,7 +74,7 @@ fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
     error: the registry ADDRESS answers with status 502 when asked for the list of referrers
       help: try again later; nothing was decided
     ");
-    // The list is there, the bundle cannot be read.
+    // The list exists, but the bundle cannot be read.
     let failing = |_: &str, path: &str| match path {
         "/v2/app/manifests/1.0" => image(),
         path if path.contains("/referrers/") => {
@@ -102,14 +102,14 @@ fn a_registry_that_fails_half_way_is_not_taken_for_one_without_signatures() {
 #[test]
 fn a_registry_that_lies_is_refused() {
     let desk = Desk::new();
-    // Without end.
+    // An endless body.
     let endless =
         |_: &str, _: &str| Answer { body: vec![b' '; 1 << 20], times: 1 << 20, ..Answer::new(200, "") };
     insta::assert_snapshot!(verdict_at(&desk, 1, endless), @r"
     error: the tag `1.0` is larger than 4194304 bytes
       help: do not use it; compare with another copy, and tell whoever runs the registry
     ");
-    // Something else than was asked for.
+    // Something other than what was requested.
     let address = serve(|_, _| image());
     let reference = format!("{address}/app@{}", Sha256Digest::of(b"another").to_oci());
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
@@ -139,7 +139,7 @@ fn a_registry_that_lies_is_refused() {
     note      more refers to it than was looked at
     do        try again; until then do not use it
     ");
-    // Pages that lead elsewhere are not followed, and what stands there may have been a signature.
+    // Pages that lead elsewhere are not followed, and they might have contained a signature.
     let elsewhere = |_: &str, path: &str| match path {
         "/v2/app/manifests/1.0" => image(),
         path if path.contains("/referrers/") => {
@@ -153,8 +153,8 @@ fn a_registry_that_lies_is_refused() {
 #[test]
 fn plain_http_is_not_spoken_beyond_loopback() {
     let desk = Desk::new();
-    // An address for documentation, which nothing answers at; the refusal must not depend on the network's mood, so
-    // only the scheme is looked at: a TLS connection to a plain server fails, and nothing is sent in the clear.
+    // A documentation address, at which nothing answers. The refusal must not depend on the state of the network, so
+    // only the scheme matters: a TLS connection to a plain server fails, and nothing is sent in the clear.
     let said = desk.verify(&["image", "registry.invalid/app:1.0", "--key", "release.pub"]).expect_code(3);
     assert!(said.stderr.contains("plain HTTP is spoken on loopback only"), "{}", said.stderr);
 }
@@ -179,7 +179,7 @@ fn credentials_of_a_login_are_shown_to_the_registry_that_asks_and_to_no_other() 
     assert!(said.stderr.contains("is not Docker's JSON"), "{}", said.stderr);
 }
 
-/// What a registry with the signed image of the desk's layout in it answers for a path.
+/// The answer for a path of a registry that holds the desk's signed image.
 pub(super) fn stored(desk: &Desk) -> impl Fn(&str) -> Answer + Send + Sync + use<> {
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -205,7 +205,7 @@ pub(super) fn stored(desk: &Desk) -> impl Fn(&str) -> Answer + Send + Sync + use
     }
 }
 
-/// A registry with a signed image in it, which answers `fault` wherever `place` stands in the path.
+/// A registry with a signed image, which answers with `fault` for paths that contain `place`.
 fn faulty(desk: &Desk, place: &'static str, fault: impl Fn(&[u8]) -> Answer + Send + 'static) -> String {
     let stored = stored(desk);
     serve(move |_, path| {
@@ -232,7 +232,7 @@ fn no_status_at_any_place_is_taken_for_yes_or_for_no() {
     for place in PLACES {
         for status in [401, 403, 404, 429, 500, 503] {
             let said = verify(&faulty(&desk, place, move |_| Answer::new(status, "")));
-            // A registry that does not list referrers says 404, and then nothing refers to the image.
+            // A registry that does not list referrers answers 404, and then nothing refers to the image.
             let expected = if (place, status) == ("/referrers/", 404) { 1 } else { 3 };
             assert_eq!(said.code, Some(expected), "{status} at {place}: {said:?}");
         }
@@ -288,10 +288,10 @@ fn bytes_that_are_not_the_ones_in_the_name_are_never_taken_for_yes() {
         };
         let said = verify(&faulty(&desk, place, half));
         assert_eq!(said.code, Some(3), "half at {place}: {said:?}");
-        // Half of the bytes, as if they were all.
+        // Half of the bytes, presented as all.
         let said = verify(&faulty(&desk, place, |good: &[u8]| Answer::new(200, &good[..good.len() / 2])));
         assert!(matches!(said.code, Some(1 | 3)), "cut at {place}: {said:?}");
-        // Other bytes. The list of referrers has no digest: what it leads to has.
+        // Other bytes. The list of referrers has no digest, but what it leads to has.
         if place == "/referrers/" {
             continue;
         }

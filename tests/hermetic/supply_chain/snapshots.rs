@@ -1,4 +1,4 @@
-//! Snapshots under the same trust as images: countersigned, verified, and never taken back unnoticed.
+//! Snapshots verified like images: countersigned, verified, and never rolled back unnoticed.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -78,24 +78,24 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     // The host's own key is a signer like any other.
     fs::write(case.yard.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
     case.verify(&["--key", "host.pub"]).expect_code(0);
-    // It is as young as the time that it signed, and so is whoever signed the same.
+    // The signed time determines its age, also for others who signed the same.
     for key in ["host.pub", "release.pub"] {
         case.verify(&["--key", key, "--min-time", "2020-01-01T00:00:00Z"]).expect_code(0);
         let said = case.verify(&["--key", key, "--min-time", "2100-01-01T00:00:00Z"]).expect_code(1);
         let words: Vec<&str> = said.stdout.split_whitespace().collect();
         assert!(words.join(" ").contains("before 2100"), "{}", said.stdout);
     }
-    // It stands in no log.
+    // It is in no log.
     case.verify(&["--key", "host.pub", "--require-log"]).expect_code(1);
     case.verify(&["--key", "host.pub", "--key", "release.pub", "--key", "other.pub", "--threshold", "3"])
         .expect_code(0);
-    // Backups go on, and countersignatures are no snapshots.
+    // Backups go on, and countersignatures do not count as snapshots.
     case.yard.snapshot(&case.yard.path("data")).expect_code(0);
     case.verify(&["--key", "release.pub"]).expect_code(1);
     assert_eq!(case.manifests().len(), 3);
 }
 
-/// Of several writers the one that was not removed is meant, or the one that is named.
+/// Of several writers, the one that was not removed is used, or the one that is named.
 #[test]
 fn the_latest_is_that_of_the_writer_who_is_meant() {
     let case = Case::new();
@@ -167,7 +167,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     replay(&[]).expect_code(0);
     assert_eq!(verdict()["derivation"]["verdict"], "verified");
     assert_eq!(verdict()["question"]["snapshot"]["before"], serde_json::Value::Null);
-    // What was seen before is part of the question, and a negative verdict is one.
+    // The checkpoint is part of the question, and a negative verdict is a verdict.
     case.verify(&[&keys[..], &report, &["--threshold", "2", "--checkpoint", "seen.json"]].concat())
         .expect_code(1);
     replay(&[]).expect_code(0);
@@ -183,7 +183,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     fs::remove_dir_all(&case.yard.location).unwrap();
     replay(&[]).expect_code(0);
     let text = verdict_in(&case.yard.path("verdict.json"));
-    // What is said of the objects beside their names and bytes decides nothing, and cannot be changed.
+    // Values next to the objects' names and bytes have no effect, and cannot be changed.
     for (from, to) in [
         (r#""refers_to":null"#, format!(r#""refers_to":"{}""#, "e".repeat(64))),
         (r#""annotations":{}"#, r#""annotations":{"a":"b"}"#.to_owned()),
@@ -198,7 +198,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
         let said = replay(&[]);
         assert!(matches!(said.code, Some(1 | 2)), "{from}: {said:?}");
     }
-    // Any other object, and it is another verdict.
+    // With any other object the verdict differs.
     let changed = text.replace("\"sequence\":0", "\"sequence\":1");
     assert_ne!(changed, text);
     write_verdict(&case.yard.path("verdict.json"), &changed);
@@ -208,7 +208,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
 #[test]
 fn damage_gaps_and_going_back_are_refused() {
     let case = Case::new();
-    // A name that was mistyped is told: nothing was compared.
+    // A mistyped name is reported: nothing was compared.
     let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
     assert!(said.stdout.contains("seen.json was not there: compared with nothing"), "{said:?}");
     let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
@@ -217,7 +217,7 @@ fn damage_gaps_and_going_back_are_refused() {
     case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
     let manifests = case.manifests();
     let newest = fs::read(&manifests[2]).unwrap();
-    // The newest is taken back.
+    // The newest is removed.
     fs::remove_file(&manifests[2]).unwrap();
     case.verify(&[]).expect_code(0);
     let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(1);
@@ -235,7 +235,7 @@ fn damage_gaps_and_going_back_are_refused() {
     text.replace_range(20..21, if &text[20..21] == "A" { "B" } else { "A" });
     fs::write(&manifests[1], text).unwrap();
     case.verify(&[]).expect_code(1);
-    // Very many requests that are worth nothing: text names some, and JSON all.
+    // Very many worthless requests: the text names some, and JSON all.
     let writer = manifests[0].parent().unwrap().file_name().unwrap().to_owned();
     let forget = Path::new(&case.yard.location).join("forget").join(writer);
     fs::create_dir_all(&forget).unwrap();

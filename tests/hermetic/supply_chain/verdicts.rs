@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::{Desk, told};
 
-/// When the logs of these tests took in what they hold.
+/// When the logs of these tests received their entries.
 const TIME: i64 = 1_700_000_000;
 
 impl Desk {
-    /// Verifies with `--report verdict.json`, and expects that `replay` comes to the same verdict.
+    /// Verifies with `--report verdict.json`, and expects the same verdict from `replay`.
     fn replayed(&self, args: &[&str], code: i32) -> Value {
         let said = self.verify(&[args, &["--report", "verdict.json"]].concat()).expect_code(code);
         let without = self.verify(args).expect_code(code);
@@ -42,21 +42,21 @@ impl Desk {
         verdict_in(&self.path("verdict.json"))
     }
 
-    /// Writes another verdict, with a digest that fits it, and derives it again.
+    /// Writes another verdict, with a matching digest, and derives it again.
     fn forge(&self, verdict: &str) -> Said {
         write_verdict(&self.path("verdict.json"), verdict);
         self.replay()
     }
 }
 
-/// The verdict in a file, as it is written there.
+/// The verdict in a file, verbatim.
 pub(super) fn verdict_in(path: &Path) -> String {
     let file = fs::read_to_string(path).unwrap();
     let (_, verdict) = file.split_once(r#","verdict":"#).unwrap();
     verdict.strip_suffix("}\n").unwrap().to_owned()
 }
 
-/// Writes a verdict to a file, with a digest that fits it.
+/// Writes a verdict to a file, with a matching digest.
 pub(super) fn write_verdict(path: &Path, verdict: &str) {
     let digest = Sha256Digest::of(verdict.as_bytes()).to_oci();
     let file =
@@ -64,7 +64,7 @@ pub(super) fn write_verdict(path: &Path, verdict: &str) {
     fs::write(path, file).unwrap();
 }
 
-/// What stands between two texts.
+/// The text between two others.
 fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
     let (_, rest) = text.split_once(before).unwrap();
     rest.split_once(after).unwrap().0
@@ -135,13 +135,13 @@ fn attestations_files_legacy_forms_identities_and_logs_are_replayed() {
         desk.replayed(&["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub"], 0);
     assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
 
-    // All that hangs on it, each by itself.
+    // Everything attached to it, each by itself.
     let verdict = desk.replayed(&["tree", "oci:app:1.0", "--key", "release.pub"], 0);
     assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
     desk.replayed(&["tree", "oci:app:1.0", "--key", "other.pub"], 1);
     desk.verify(&["tree", "oci:app:1.0", "--report", "verdict.json"]).expect_code(2);
 
-    // An identity, whose certificate is long out of date, and a log.
+    // An identity with a certificate that expired long ago, and a log.
     let (log, authority) = (TestLog::default(), TestAuthority::default());
     let content = b"content";
     fs::write(desk.path("file"), content).unwrap();
@@ -212,11 +212,11 @@ fn the_index_of_an_image_is_part_of_its_verdict() {
     let moved = subject.replace(&arm64.to_string(), &other.to_string());
     let said = desk.forge(&text.replace(&subject, &moved)).expect_code(1);
     assert!(said.stdout.contains("is recorded for"), "{said:?}");
-    // Another image of it is covered by the signature of the index as well.
+    // Another image in the index is covered by the signature of the index as well.
     desk.forge(&text.replace(&subject, &subject.replace(&arm64.to_string(), &amd64.to_string())))
         .expect_code(0);
 
-    // What hangs on an index hangs on its images as well, and on no others.
+    // What is attached to an index counts for its images as well, and for no others.
     desk.sign(&["image", &format!("oci:app@{}", arm64.to_oci()), "--key", "release.key"]).expect_code(0);
     let verdict = desk.replayed(&["tree", "oci:app:1.0", "--key", "release.pub"], 0);
     assert_eq!(verdict["derivation"]["accepted"].as_array().map(Vec::len), Some(2));
@@ -259,7 +259,7 @@ fn a_verdict_is_written_to_whatever_bears_its_name() {
     desk.verify(&["replay", "elsewhere"]).expect_code(0);
     let said = desk.verify(&[&image[..], &["/dev/stdout", "--quiet"]].concat()).expect_code(1);
     assert!(said.stdout.contains("lifeboat.verdict/v1"), "{said:?}");
-    // Nothing is put beside what is no file.
+    // Nothing is put next to something that is not a file.
     let document = format!(r#"{{"spdxVersion":"SPDX-2.3","x":"{}"}}"#, "x".repeat(2 << 20));
     fs::write(desk.path("sbom.json"), document).unwrap();
     let attest = ["attest", "oci:app:1.0", "--type", "spdxjson", "--predicate", "sbom.json"];
@@ -296,14 +296,14 @@ fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     assert_eq!(mode(file), 0o600);
     assert!(fs::metadata(desk.path("verdict.json")).unwrap().len() < 2 << 20);
 
-    // A byte that is changed is noticed, and so is what is not there.
+    // A changed byte is noticed, and so is a missing file.
     let good = fs::read(file).unwrap();
     let mut changed = good.clone();
     changed[1000] ^= 1;
     fs::write(file, changed).unwrap();
     let said = desk.replay().expect_code(1);
     assert!(said.stdout.contains("are not what they were"), "{said:?}");
-    // No bundle is so large, and none is read to such an end.
+    // No bundle is this large, and none is read this far.
     fs::File::create(file).unwrap().set_len(1 << 40).unwrap();
     let said = desk.replay().expect_code(1);
     assert!(said.stdout.contains("are not what they were"), "{said:?}");
@@ -317,7 +317,7 @@ fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     fs::remove_dir_all(&folder).unwrap();
     desk.replay().expect_code(3);
 
-    // A link in the place of the folder is not followed, nor is the verdict written.
+    // A link in place of the folder is not followed, and the verdict is not written.
     fs::create_dir(desk.path("else")).unwrap();
     symlink(desk.path("else"), &folder).unwrap();
     desk.replay().expect_code(3);
@@ -335,7 +335,7 @@ fn any_change_of_the_file_is_noticed() {
     desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
     desk.replayed(&["image", "oci:app:1.0", "--key", "release.pub"], 0);
     let good = fs::read(desk.path("verdict.json")).unwrap();
-    // Flipped bits: not the same, or no verdict at all.
+    // Flipped bits: a different verdict, or not a verdict at all.
     let step = (good.len() / 40).max(1);
     for place in (0..good.len()).step_by(step) {
         let mut changed = good.clone();
@@ -375,15 +375,15 @@ fn another_verdict_than_the_evidence_leads_to_is_noticed_however_well_it_is_made
         text.replace(from, to)
     };
     desk.forge(&accepted).expect_code(0);
-    // The derivation of one under the policy of the other.
+    // The derivation of one with the policy of the other.
     let derivation = |text: &str| part(text, "derivation", "contents");
     let said = desk.forge(&replace(&refused, &derivation(&refused), &derivation(&accepted))).expect_code(1);
     assert!(said.stdout.contains("/verdict is recorded as \"verified\", and is \"refused\""), "{said:?}");
-    // A policy that is not the one whose digest is recorded.
+    // A policy other than the one whose digest is recorded.
     let policy = |text: &str| part(text, "policy_digest", "trusted_root");
     let said = desk.forge(&replace(&accepted, &policy(&accepted), &policy(&refused))).expect_code(1);
     assert!(said.stdout.contains("the policy has the digest"), "{said:?}");
-    // Evidence that is left out, without its bytes and with them.
+    // Missing evidence, without its bytes and with them.
     let content = between(&accepted, r#""content":""#, "\"").to_owned();
     let held = between(&accepted, &format!("\"{content}\":\""), "\"").to_owned();
     let without = replace(&accepted, &part(&accepted, "evidence", "unjudged"), "[]");
@@ -401,7 +401,7 @@ fn another_verdict_than_the_evidence_leads_to_is_noticed_however_well_it_is_made
     // Bytes under the digest of others.
     let said = desk.forge(&replace(&accepted, &held, "AAAA")).expect_code(1);
     assert!(said.stdout.contains("are not what they were"), "{said:?}");
-    // What is no verdict, and what nobody knows.
+    // Files that are not verdicts, and unknown members.
     for (from, to) in [
         (r#""threshold":1"#, r#""threshold":"1""#),
         (r#""unjudged":"#, r#""more":1,"unjudged":"#),

@@ -1,4 +1,4 @@
-//! Cosignatures of witnesses under a log's checkpoint: a file that was signed with a key and entered into a log.
+//! Witnesses' cosignatures under a log's checkpoint: a file that was signed with a key and entered into a log.
 
 #![expect(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
 
@@ -23,7 +23,7 @@ struct Witness {
 }
 
 impl Witness {
-    /// Makes a witness and writes its verifier key to a file of its name.
+    /// Creates a witness and writes its verifier key to a file with its name.
     fn new(desk: &Desk, name: &'static str) -> Self {
         let witness = Self { pair: Ed25519KeyPair::generate().unwrap(), name };
         let key = STANDARD.encode(witness.kind_and_key());
@@ -126,12 +126,12 @@ fn what_the_named_witnesses_signed_verifies_and_what_they_did_not_is_refused() {
     logged.verify(&[by(&other)], &[&both[..], &["--witness-threshold", "1"]].concat()).expect_code(1);
     logged.verify(&[], &both).expect_code(1);
 
-    // A cosignature over another history, under a good one of another witness.
+    // A cosignature over another history, under another witness's good one.
     let forked = one.cosign(&logged.checkpoint().replace("log.example - 1\n1\n", "log.example - 1\n2\n"));
     let lax = [&both[..], &["--witness-threshold", "1"]].concat();
     let said = logged.verify(&[by(&two), forked.clone()], &lax).expect_code(1);
     assert!(said.stdout.contains("the cosignature of one.example under its checkpoint is wrong"), "{said:?}");
-    // To those who name no witness it says nothing, and that is said.
+    // If no witness is named, it says nothing, and the output says so.
     let said = logged.verify(&[by(&two), forked], &[]).expect_code(0);
     insta::assert_snapshot!(told(&said.stdout), @r"
     VERIFIED  app
@@ -154,7 +154,7 @@ fn with_a_witness_every_signature_needs_a_log_entry() {
     let mut bundle = logged.bundle.clone();
     let mut entry =
         logged.log.entry(["hashedrekord", "0.0.1"], &logged.body, TIME, &[one.cosign(&logged.checkpoint())]);
-    // A log that nobody knows, whatever its witnesses say.
+    // An unknown log, whatever its witnesses say.
     bundle["verificationMaterial"]["tlogEntries"] = json!([entry]);
     fs::write(logged.desk.path("app.json"), bundle.to_string()).unwrap();
     logged.verify_as_it_is(&["--witness", "one.example"]).expect_code(0);
@@ -162,7 +162,7 @@ fn with_a_witness_every_signature_needs_a_log_entry() {
     fs::write(logged.desk.path("root.json"), stranger.trusted_root().to_string()).unwrap();
     logged.verify_as_it_is(&[]).expect_code(0);
     logged.verify_as_it_is(&["--witness", "one.example"]).expect_code(1);
-    // A promise alone is under no checkpoint.
+    // A promise alone has no checkpoint.
     fs::write(logged.desk.path("root.json"), logged.log.trusted_root().to_string()).unwrap();
     entry = logged.log.entry(["hashedrekord", "0.0.1"], &logged.body, TIME, &[]);
     entry.as_object_mut().unwrap().remove("inclusionProof");

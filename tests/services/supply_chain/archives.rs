@@ -52,7 +52,7 @@ fn saved(bench: &Bench, image: &str) -> Result<(), Failed> {
     bench.verify(&["tree", "oci:app.tar", "--key", "release.pub"]).expect_code(0);
     // The engine loads it as before.
     docker(bench, &["load", "-i", "app.tar"]).expect_code(0);
-    // A layer that is not the one that the image names.
+    // A layer other than the one in the image.
     let archive = fs::read(bench.path("app.tar"))?;
     let text = b"BusyBox v1";
     let at = archive.windows(text.len()).position(|window| window == text).ok_or("text of busybox")?;
@@ -84,11 +84,11 @@ fn engine(bench: &Bench, image: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Nothing can be attached to an image in the engine. What the refusal advises is done here, word for word.
+/// Nothing can be attached to an image in the engine. This follows the advice of the refusal literally.
 fn never_pushed(bench: &Bench) -> Result<(), Failed> {
     fs::create_dir(bench.path("content"))?;
     fs::write(bench.path("content/hello"), bench.repository.name())?;
-    // By the engine's own name for it: nobody else calls it so.
+    // By the engine's own name for it, which nobody else uses.
     let import = "tar -C content -c . | docker import -";
     let id = run(Command::new("sh").args(["-ec", import]).current_dir(bench.path(""))).expect_code(0);
     let id = id.stdout.trim();
@@ -102,7 +102,7 @@ fn never_pushed(bench: &Bench) -> Result<(), Failed> {
     bench.sign(&["image", archive, "--key", "release.key"]).expect_code(0);
     says(&bench.verify(&["image", archive, "--key", "release.pub"]).expect_code(0), id);
     bench.verify(&["image", archive, "--key", "other.pub"]).expect_code(1);
-    // The signed archive is still one that the engine takes, and the image is the one that was signed.
+    // The engine still accepts the signed archive, and the image is the one that was signed.
     docker(bench, &["image", "rm", id]).expect_code(0);
     docker(bench, &["load", "--quiet", "--input", "image.tar"]).expect_code(0);
     docker(bench, &["image", "rm", id]).expect_code(0);

@@ -1,5 +1,5 @@
-//! The offline cases of the public sigstore-conformance suite, which lies in the folder that `SIGSTORE_CONFORMANCE`
-//! names: a clone of the suite, or its folder of bundles alone. The project holds no copy.
+//! The offline cases of the public sigstore-conformance suite in the folder that `SIGSTORE_CONFORMANCE` names: a clone
+//! of the suite, or only its folder of bundles. The project holds no copy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use serde_json::Value;
 
 const VERIFY: &str = env!("CARGO_BIN_EXE_tested-verify");
 
-/// Who signed, where a case does not say.
+/// The signer, if a case does not name one.
 const IDENTITY: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
-/// The variables that name the suite's folder, and one that holds trusted roots of other verifiers' tests.
+/// The variables that name the suite's folder, and one with trusted roots of other verifiers' tests.
 const SUITE: &str = "SIGSTORE_CONFORMANCE";
 pub(super) const ROOTS: &str = "LIFEBOAT_TEST_ROOTS";
 
-/// How many folders the suite holds at least.
+/// The minimum number of folders in the suite.
 const FOLDERS: usize = 70;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -62,14 +62,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// What a case's trusted root is called.
+/// The file name of a case's trusted root.
 const ROOT: &str = "trusted_root.json";
 
 fn is_bad(case: &Path) -> bool {
     case.to_string_lossy().ends_with("_fail")
 }
 
-/// Trusted roots of other verifiers' tests, at whatever depth of their folder.
+/// Trusted roots of other verifiers' tests, at any depth of their folder.
 fn roots_of_others() -> Trial {
     let name = "supply_chain::trusted_roots_have_no_errors";
     let Some(folder) = corpus(ROOTS) else {
@@ -86,7 +86,7 @@ fn roots_of_others() -> Trial {
     })
 }
 
-/// Finds files that say that they are trusted roots.
+/// Finds files that declare to be trusted roots.
 fn find_roots(folder: &Path, roots: &mut Vec<PathBuf>) -> Result<(), Failed> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -113,7 +113,7 @@ fn no_errors(roots: &[PathBuf]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The folders of the suite's cases; nothing where the suite is not there.
+/// The folders of the suite's cases; `None` if the suite is missing.
 pub(super) fn suite() -> Result<Option<Vec<PathBuf>>, Failed> {
     let Some(root) = corpus(SUITE) else { return Ok(None) };
     let places = ["test/assets/bundle-verify", "assets", "."];
@@ -126,14 +126,14 @@ pub(super) fn suite() -> Result<Option<Vec<PathBuf>>, Failed> {
     Ok(Some(cases))
 }
 
-/// A case whose checkpoint bears the cosignatures of three witnesses, and the keys that two of them publish.
+/// A case whose checkpoint has the cosignatures of three witnesses, and the published keys of two of them.
 const COSIGNED: &str = "rekor2-dsse-happy-path";
 const WITNESSES: [&str; 2] = [
     "witness.navigli.sunlight.geomys.org+a3e00fe2+BNy/co4C1Hn1p+INwJrfUlgz7W55dSZReusH/GhUhJ/G",
     "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv",
 ];
 
-/// The two witnesses count, and so does none whose cosignature was changed.
+/// Both witnesses count, but not one whose cosignature was changed.
 fn cosignatures(case: &Path) -> Result<(), Failed> {
     let home = tempfile::tempdir()?;
     let path = |name: &str| home.path().join(name).display().to_string();
@@ -152,7 +152,7 @@ fn cosignatures(case: &Path) -> Result<(), Failed> {
     let found = &report["accepted"][0];
     assert_eq!(found["cosignatures"].as_array().map(Vec::len), Some(2), "{found}");
     assert_eq!(found["unchecked_cosignatures"], 1);
-    // The last bytes of a cosignature exchanged: it is refused, also where the other witness would be enough.
+    // With the last bytes of a cosignature changed, it is refused, even if the other witness would be enough.
     let bundle = fs::read_to_string(&good)?;
     let changed = bundle.replace("9tlCg==", "9tlCw==");
     assert_ne!(bundle, changed);
@@ -170,12 +170,12 @@ fn judge(case: &Path, by_digest: bool) -> Result<(), Failed> {
     let bundle = case.join("bundle.sigstore.json");
     let said = run(&mut lifeboat(VERIFY, home.path(), arguments(case, &bundle, by_digest)?));
     let must_fail = is_bad(case);
-    // A malformed trusted root is a wrong input; everything else is a verdict.
+    // A malformed trusted root is a usage error; everything else is a verdict.
     let is_right = if must_fail { matches!(said.code, Some(1 | 2)) } else { said.code == Some(0) };
     if is_right { Ok(()) } else { Err(Failed::from(format!("{said:?}"))) }
 }
 
-/// The command line that verifies a bundle as the case demands.
+/// The command line that verifies a bundle as the case requires.
 pub(super) fn arguments(case: &Path, bundle: &Path, by_digest: bool) -> Result<Vec<String>, Failed> {
     let own = |name: &str| Some(case.join(name)).filter(|path| path.is_file());
     let text = |name: &str, default: &str| {

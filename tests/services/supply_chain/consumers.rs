@@ -1,6 +1,8 @@
-//! What is verified beside what other programs take: Docker, containerd, skopeo, podman, crane and oras on the same bytes.
+//! Compares our verdicts with what other programs take: Docker, containerd, skopeo, podman, crane and oras on the same
+//! bytes.
 //!
-//! Exit 0 promises that none of them finds another image than the one that was named. One that refuses is no contradiction.
+//! Exit code 0 promises that none of them finds another image than the one that was named. It is not a contradiction if
+//! one refuses.
 
 mod programs;
 
@@ -56,7 +58,7 @@ struct Desk {
 impl Desk {
     fn new(programs: Programs) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
-        // The engine is shared: nobody else has an image of this name.
+        // The engine is shared, so the image's name must be unique.
         let unique = folder.path().file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
         let desk = Self { programs, pair: Pair::new(&format!("lifeboat-test/{unique}:1")), folder };
@@ -73,7 +75,7 @@ impl Desk {
         run(command.current_dir(&self.folder).env("COSIGN_PASSWORD", PASSPHRASE)).expect_code(0);
     }
 
-    /// The digest that is verified, if it is.
+    /// The verified digest, if verification succeeds.
     fn verified(&self, reference: &str, more: &[&str]) -> Option<Sha256Digest> {
         let args = [&["--json", "image", reference, "--key", "release.pub"], more].concat();
         let said = run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder));
@@ -91,7 +93,7 @@ impl Desk {
         Ok(entries_of(&self.path("lifeboat"), "lifeboat/"))
     }
 
-    /// The files of a layout whose good image is signed.
+    /// The files of a layout with the good image signed.
     fn layout(&self) -> Result<Vec<Entry>, Failed> {
         write(&self.path("layout"), &self.pair.layout())?;
         self.sign(&["image", "oci:layout:1", "--key", "release.key"]);
@@ -103,14 +105,14 @@ impl Desk {
         self.programs.load_docker_archive(file, &self.pair.reference, self.folder.path())
     }
 
-    /// Which of the two an image is; nothing for any other.
+    /// Which of the two an image is; `None` for any other.
     fn name_of(&self, taken: &Taken) -> Option<&'static str> {
         let is =
             |image: &Image| taken.config == image.id() && taken.layers == [Sha256Digest::of(&image.layer)];
         [&self.pair.good, &self.pair.evil].into_iter().find(|image| is(image)).map(|image| image.name)
     }
 
-    /// Verifies the archive; where that says yes, every program that takes an image takes the one that was named.
+    /// Verifies the archive; if it is verified, every program that takes an image must take the one that was named.
     fn judge(&self, name: &str, prefixes: &[&str]) -> Result<bool, Failed> {
         let digest = prefixes.iter().find_map(|prefix| self.verified(&format!("{prefix}:it.tar:1"), &[]));
         let Some(digest) = digest else { return Ok(false) };
@@ -142,7 +144,7 @@ fn archives_that_are_verified(desk: &Desk) -> Result<(), Failed> {
             *programs.entry(program).or_default() += 1;
         }
     }
-    // That each of them takes something shows that the comparison compares.
+    // Make sure that each of them takes something, so that the comparison is not empty.
     for program in ["docker", "skopeo", "podman", "crane"] {
         assert!(programs.get(program).is_some_and(|count| *count >= 5), "{program}: {programs:?}");
     }
@@ -168,7 +170,7 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
         fs::write(desk.path("it.tar"), archive(&[&polyglot.entries[..], &corner].concat()))?;
         let is_verified = desk.judge(&polyglot.name, &["oci", "docker-archive", "oci-archive"])?;
         assert!(!is_verified, "{}", polyglot.name);
-        // podman makes a storage of its own for each, which takes a while, and reads as skopeo does.
+        // podman creates a storage for each, which takes a while, and reads like skopeo.
         for (program, taken) in desk.programs.fast_load_docker_archive(
             &desk.path("it.tar"),
             &desk.pair.reference,
@@ -191,16 +193,16 @@ fn archives_that_deceive(desk: &Desk) -> Result<(), Failed> {
             }
         }
     }
-    // Newer engines pass over zstd's frames as well.
+    // Newer engines skip zstd's frames as well.
     assert!(inside.contains(&("gzip", "docker")), "{inside:?}");
-    // What is refused is refused for a reason: each of them takes the other image from some.
+    // The refusals are justified: each of them takes the other image from some.
     for program in ["docker", "skopeo", "crane"] {
         assert!(deceived.get(program).is_some_and(|names| names.len() >= 5), "{program}: {deceived:?}");
     }
     Ok(())
 }
 
-/// How many mutants are verified, and for how many that are verified the other programs are asked.
+/// How many mutants are verified, and for how many verified ones the other programs are asked.
 const MUTANTS: (usize, usize) = (400, 40);
 
 fn mutants_of_an_archive(desk: &Desk) -> Result<(), Failed> {
@@ -251,7 +253,7 @@ fn mutate(entries: &mut Vec<Entry>, course: &mut Course) {
     }
 }
 
-/// Changes a field of a header and makes its checksum right again.
+/// Changes a field of a header and corrects its checksum.
 fn reshape(bytes: &mut [u8], course: &mut Course) {
     let blocks: Vec<usize> =
         (0..bytes.len() / 512).filter(|n| bytes[n * 512 + 257..].starts_with(b"ustar")).collect();
@@ -298,7 +300,7 @@ fn layouts(desk: &Desk) -> Result<(), Failed> {
     Ok(())
 }
 
-/// An index of two images for platforms that programs order differently, in a registry.
+/// An index in a registry with two images for platforms that programs order differently.
 fn platforms(desk: &Desk) -> Result<(), Failed> {
     let platforms = [
         "linux/arm64",
@@ -325,7 +327,7 @@ fn platforms(desk: &Desk) -> Result<(), Failed> {
         let reference = format!("{repository}:{}", image.name);
         desk.programs.push(&desk.path("it.tar"), &reference)?;
         images.insert(image.name, desk.programs.manifest(&reference)?);
-        // Whichever is chosen, it is signed: only the choice is looked at.
+        // Whichever is chosen is signed: only the choice matters.
         desk.sign(&["image", &reference, "--key", "release.key"]);
     }
     let of_config: Vec<_> = [&desk.pair.good, &desk.pair.evil]
@@ -355,7 +357,7 @@ fn platforms(desk: &Desk) -> Result<(), Failed> {
                     continue;
                 };
                 agreed += 1;
-                // The engines take a while, so they are asked about every fourth.
+                // The engines take a while, so only every fourth is tried with them.
                 if agreed % 4 == 0 {
                     for (program, taken) in
                         desk.programs.pulled_for_platform(&reference, asked, &of_config)?

@@ -1,5 +1,5 @@
-//! The matrix: what cosign 3 and cosign 2 sign we verify, and what we sign they verify; an image, an index, attestations
-//! of each type; as referrers, under the fallback tag and under legacy tags; in both kinds of registries.
+//! The matrix: we verify what cosign 3 and cosign 2 sign, and they verify what we sign; an image, an index,
+//! attestations of each type; as referrers, under the fallback tag and under legacy tags; in both kinds of registries.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Bench;
 
-/// The types of attestations, each with a predicate that its tools would write.
+/// The types of attestations, each with a realistic predicate.
 const TYPES: [(&str, &str); 6] = [
     ("spdxjson", r#"{"spdxVersion":"SPDX-2.3","name":"app"}"#),
     ("cyclonedx", r#"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#),
@@ -60,7 +60,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// The forms that this cosign writes, and the flags that make it do so.
+    /// The forms that this cosign writes, with the flags for each.
     fn forms(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         match self.version {
             3 => vec![
@@ -76,7 +76,7 @@ impl Matrix {
         self.bench.cosign(&[verb, form, &flags, &[reference]].concat())
     }
 
-    /// Verifies by cosign, told which form to look for.
+    /// Verifies with cosign, which is told the form to look for.
     fn they_verify(&self, verb: &[&str], form: &str, reference: &str) -> Said {
         let flags = ["--key", "release.pub", "--insecure-ignore-tlog=true", "--allow-http-registry"];
         let new = match (self.version, form) {
@@ -94,7 +94,7 @@ impl Matrix {
 
 fn images(matrix: &Matrix) -> Result<(), Failed> {
     for (form, flags) in matrix.forms() {
-        // Theirs.
+        // Signed by cosign.
         let image = matrix.image(&format!("an image that they sign: {form}"));
         let reference = matrix.bench.pinned(image);
         matrix.theirs(&["sign"], &flags, &reference).expect_code(0);
@@ -103,15 +103,15 @@ fn images(matrix: &Matrix) -> Result<(), Failed> {
         let report: Value = serde_json::from_str(&said.stdout)?;
         assert_eq!(report["accepted"][0]["format"], form);
         matrix.bench.verify(&["image", &reference, "--key", "other.pub"]).expect_code(1);
-        // Ours.
+        // Signed by us.
         let image = matrix.image(&format!("an image that we sign: {form}"));
         let reference = matrix.bench.pinned(image);
         matrix.bench.sign(&["image", &reference, "--key", "release.key", "--format", form]).expect_code(0);
         matrix.they_verify(&["verify"], form, &reference).expect_code(0);
         matrix.bench.verify(&["image", &reference, "--key", "release.pub"]).expect_code(0);
     }
-    // Both forms at once, whichever of the two cosign looks for. cosign 2 wants a trusted root as soon as it sees a
-    // bundle, also beside a legacy tag.
+    // Both forms at once, whichever cosign looks for. cosign 2 needs a trusted root as soon as it sees a bundle, even
+    // next to a legacy tag.
     if matrix.version == 2 {
         return Ok(());
     }
@@ -172,7 +172,7 @@ fn attestations(matrix: &Matrix) -> Result<(), Failed> {
             verify(&ours, "release.pub").expect_code(0);
             matrix.they_verify(&["verify-attestation", "--type", kind], form, &ours).expect_code(0);
         }
-        // What cosign lets pass is refused here: none of these is a signature.
+        // We refuse what cosign accepts here: none of these is a signature.
         matrix.bench.verify(&["image", &theirs, "--key", "release.pub"]).expect_code(1);
         let provenance = |source: &str, git_ref: &str| {
             matrix.bench.verify(&[
@@ -217,7 +217,7 @@ fn annotations(matrix: &Matrix) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Under one legacy tag both add, and neither loses what the other added.
+/// Both add to one legacy tag, and neither loses what the other added.
 fn one_tag_for_both(matrix: &Matrix) -> Result<(), Failed> {
     let image = matrix.image("an image that both sign");
     let reference = matrix.bench.pinned(image);

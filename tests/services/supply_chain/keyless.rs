@@ -1,5 +1,5 @@
-//! Signatures by an identity, made by the real cosign with a real Fulcio, Rekor 2 and timestamp authority that this test
-//! starts on loopback, and verified here offline.
+//! Signatures by an identity, made by the real cosign with a real Fulcio, Rekor 2 and timestamp authority that this
+//! test starts on loopback, and verified here offline.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -76,14 +76,14 @@ fn start(folder: &Path, program: &str, args: &[&str], port: u16) -> Result<Servi
             let log = fs::read_to_string(folder.join(format!("{port}.log")))?;
             return Err(format!("{program} does not listen at {port}: {log}").into());
         }
-        // There is no event for a port of another process.
+        // A port of another process offers no event to wait for.
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(service)
 }
 
-/// A port that nobody listens at, below those that the system gives to whoever asks for any: other tests do, and one of them
-/// could get it before the service that is meant to.
+/// An unused port below those that the system assigns automatically: other tests use those, and one of them could get
+/// it before the service that it is meant for.
 fn free_port() -> Result<u16, Failed> {
     static NEXT: AtomicU16 = AtomicU16::new(21_000);
     let mut ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).take(1000);
@@ -99,7 +99,7 @@ fn shell(folder: &Path, script: &str) -> Result<String, Failed> {
     }
 }
 
-/// An issuer of identities, and a token of it for Ann.
+/// An issuer of identities, and a token from it for Ann.
 pub(super) fn issuer(folder: &Path) -> Result<(String, String), Failed> {
     const URL_SAFE: &str = "base64 -w0 | tr '+/' '-_' | tr -d '='";
     shell(folder, "openssl genrsa -out issuer.pem 2048 2>/dev/null")?;
@@ -147,7 +147,7 @@ pub(super) fn issuer(folder: &Path) -> Result<(String, String), Failed> {
     Ok((url, token))
 }
 
-/// The services of an instance, and where they listen.
+/// The services of an instance, and their addresses.
 pub(super) struct Instance {
     pub(super) fulcio: String,
     pub(super) timestamp: String,
@@ -247,7 +247,7 @@ pub(super) fn instance(bench: &Bench, programs: &Programs, issuer: &str) -> Resu
     })
 }
 
-/// The timestamp authority's metrics listen at a fixed port, so that there is only one of it at a time.
+/// The timestamp authority serves its metrics at a fixed port, so only one can run at a time.
 pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
 fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
@@ -272,7 +272,7 @@ fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
 
     let ann = ["--certificate-identity", IDENTITY, "--certificate-oidc-issuer", &url];
     let root = ["--trusted-root", "trusted_root.json"];
-    // There is no certificate transparency log on loopback; without it nothing verifies unless one says so aloud.
+    // Loopback has no certificate transparency log; without one, nothing verifies unless a flag permits that.
     let verify = |flags: &[&str]| -> Said { bench.verify(&[&["image", &reference], &root, flags].concat()) };
     let lax = ["--insecure-ignore-sct"];
     let said = verify(&[&ann[..], &lax, &["--json"]].concat()).expect_code(0);
@@ -312,13 +312,13 @@ fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
     // A pattern matches all of an identity or nothing.
     pattern("example\\.com").expect_code(1);
     pattern("ann@example").expect_code(1);
-    // Time: when the authority saw it.
+    // The time is when the authority saw it.
     verify(&[&ann[..], &lax, &["--min-time", "2020-01-01T00:00:00Z"]].concat()).expect_code(0);
     says(
         &verify(&[&ann[..], &lax, &["--min-time", "2100-01-01T00:00:00Z"]].concat()).expect_code(1),
         "before 2100",
     );
-    // Another trusted root, and none but keys.
+    // Another trusted root, and then keys only.
     let public_good = bench.verify(&[&["image", &reference], &ann[..], &lax].concat()).expect_code(1);
     says(&public_good, "not of a log that Sigstore's public-good instance knows");
     says(&verify(&["--key", "release.pub"]).expect_code(1), "only keys were given");

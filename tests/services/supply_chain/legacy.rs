@@ -1,5 +1,5 @@
-//! Signatures by an identity in the older form: cosign 2 puts a certificate of a real Fulcio and the promise of a log, or a
-//! timestamp, into the annotations under a legacy tag.
+//! Signatures by an identity in the older form: cosign 2 puts a certificate from a real Fulcio and the promise of a
+//! log, or a timestamp, into the annotations under a legacy tag.
 
 use std::process::Command;
 
@@ -57,12 +57,12 @@ impl Case {
     fn cosign2(&self, args: &[&str]) -> Said {
         let mut command = Command::new(&self.cosign2);
         command.args(args).arg("--allow-http-registry").current_dir(self.bench.path(""));
-        // Whom cosign 2 believes when it verifies.
+        // Whom cosign 2 trusts when it verifies.
         command.env("SIGSTORE_ROOT_FILE", "fulcio.pem").env("SIGSTORE_REKOR_PUBLIC_KEY", "log.pub");
         run(command.env("HOME", self.bench.path("")).env("COSIGN_PASSWORD", PASSPHRASE))
     }
 
-    /// Signs or attests; there is no certificate transparency log on loopback.
+    /// Signs or attests, without the certificate transparency log that loopback lacks.
     fn signs(&self, verb: &[&str], how: &[&str], reference: &str) {
         let by = ["--fulcio-url", &self.instance.fulcio, "--identity-token", &self.token];
         let there = ["--insecure-skip-verify", "-y", reference];
@@ -87,7 +87,7 @@ fn tag(image: Sha256Digest) -> String {
     format!("sha256-{image}.sig")
 }
 
-/// The annotations of the one signature in a manifest.
+/// The annotations of the only signature in a manifest.
 fn annotations(manifest: &Value) -> Value {
     manifest["layers"][0]["annotations"].clone()
 }
@@ -101,7 +101,7 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
         (case.bench.repository.image("1.0", "an image"), case.bench.repository.image("2.0", "another image"));
     let reference = case.bench.pinned(image);
     let logged = ["--rekor-url", &case.log_url];
-    // The other first: its certificate is valid when the log knows of this one.
+    // The other one first: its certificate is valid when the log receives this one.
     case.signs(&["sign"], &logged, &case.bench.pinned(other));
     case.signs(&["sign"], &logged, &reference);
 
@@ -112,7 +112,7 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
     let report: Value = serde_json::from_str(&said.stdout)?;
     let found = &report["accepted"][0];
     assert_eq!((found["format"].as_str(), found["identity"].as_str()), (Some("legacy"), Some(IDENTITY)));
-    // A legacy signature has no more of its log than a promise.
+    // A legacy signature has only a promise from its log.
     assert_eq!((found["log_entries"].as_u64(), found["log_promises"].as_u64()), (Some(0), Some(1)));
     assert_eq!(found["timestamps"].as_u64(), Some(0));
     let steps: Vec<&str> =
@@ -120,11 +120,11 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
     let expected =
         ["format", "log time", "certificate", "log promise", "log entry", "signature", "identity", "subject"];
     assert_eq!(steps, expected);
-    // What the log promises here, cosign believes as well.
+    // cosign also accepts the log's promise.
     let theirs = ["--certificate-identity", IDENTITY, "--certificate-oidc-issuer", &case.issuer];
     case.cosign2(&[&["verify", "--offline"], &theirs[..], &lax, &[&reference]].concat()).expect_code(0);
 
-    // Someone else, another issuer, another instance, and a certificate that no log knows.
+    // Someone else, another issuer, another instance, and a certificate without a log.
     let by = |identity: &str, issuer: &str| case.verify(&["image", &reference], [identity, issuer], &lax);
     says(&by("eve@example.com", &case.issuer).expect_code(1), "it was signed by ann@example.com");
     says(&by(IDENTITY, "https://accounts.example.com").expect_code(1), "it was signed by ann@example.com");
@@ -142,7 +142,7 @@ fn by_an_identity(case: &Case) -> Result<(), Failed> {
     timestamp(case, &lax)
 }
 
-/// Every annotation that does not belong to the others is refused.
+/// Every annotation that does not match the others is refused.
 fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<(), Failed> {
     let (good, of_other) = (case.manifest(image)?, annotations(&case.manifest(other)?));
     let (own, mut others) = (log_bundle(&annotations(&good))?, log_bundle(&of_other)?);
@@ -150,7 +150,7 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
         Ok(STANDARD.decode(bundle["Payload"]["body"].as_str().ok_or("a text")?)?)
     };
     let now = own["Payload"]["integratedTime"].as_i64().ok_or("a time")?;
-    // The log promises the other at a time when both certificates are valid, whatever second each began in.
+    // The log promises the other at a time when both certificates are valid, regardless of their exact start.
     others["SignedEntryTimestamp"] = STANDARD.encode(case.log.promise(&body(&others)?, now, 0)).into();
     others["Payload"]["integratedTime"] = now.into();
     let body = body(&own)?;
@@ -160,7 +160,7 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
         *place = value;
         bundle
     };
-    // What this or another log promises for the same entry.
+    // The promise of this or another log for the same entry.
     let promised = |log: &TestLog, time: i64| {
         let mut bundle = own.clone();
         bundle["SignedEntryTimestamp"] = STANDARD.encode(log.promise(&body, time, 0)).into();
@@ -196,10 +196,10 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     let mut borrowed = promised(&stranger, now);
     borrowed["Payload"]["logID"] = case.log.id().to_string().into();
     refused(&[(LOG_BUNDLE, borrowed)], "SET")?;
-    // It is good, and speaks of another signature.
+    // It is good, but about another signature.
     refused(&[(LOG_BUNDLE, others.clone())], "about another file")?;
     refused(&[(LOG_BUNDLE, others), certificate.clone()], "did not make its signature")?;
-    // It is good, and the certificate was not valid then.
+    // It is good, but the certificate was not valid then.
     for (time, reason) in [
         (now - 3600, "no path leads from it to the authority"),
         (now + 1800, "and now is"),
@@ -207,7 +207,7 @@ fn forgeries(case: &Case, image: Sha256Digest, other: Sha256Digest) -> Result<()
     ] {
         refused(&[(LOG_BUNDLE, promised(&case.log, time))], reason)?;
     }
-    // The certificate is of another signature, none, or no certificate.
+    // Another signature's certificate, none, or something that is not a certificate.
     refused(&[certificate], "did not make its signature")?;
     refused(&[(CERTIFICATE, Value::Null)], "only an identity was given")?;
     refused(&[(CERTIFICATE, "x".into())], "its certificate is not PEM")?;

@@ -1,5 +1,5 @@
-//! The oracle of tests/oracle, a second implementation of docs/acceptance.md in another language: it and the program come
-//! to the same answer on what verifiers are shown, and on what becomes of that when it is changed.
+//! The oracle of tests/oracle, a second implementation of docs/acceptance.md in another language: it and the program
+//! must give the same answer for real evidence, and for mutants of it.
 
 mod documents;
 mod mutants;
@@ -30,14 +30,14 @@ struct Oracle {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// Each is kept in a file, for a look at it.
+    /// Each is kept in a file for inspection.
     disagreements: Vec<String>,
 }
 
-/// So many are found before the test ends.
+/// The test ends after this many.
 const MOST_DISAGREEMENTS: usize = 20;
 
-/// What one of the two says of a document.
+/// One implementation's answer for a document.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     verdict: String,
@@ -75,7 +75,7 @@ impl Oracle {
         Ok((answer, said))
     }
 
-    /// Asks both, and gives the answer that they agree on.
+    /// Asks both, and returns the answer if they agree.
     fn compare(&mut self, what: &str, document: &Value) -> Result<Answer, Failed> {
         let text = document.to_string();
         let program = match derive_again(&text) {
@@ -100,7 +100,7 @@ impl Oracle {
 }
 
 impl Oracle {
-    /// Fails with what the two did not agree on.
+    /// Fails if there was any disagreement.
     fn agreed(&self) -> Result<(), Failed> {
         if self.disagreements.is_empty() { Ok(()) } else { Err(self.disagreements.join("\n").into()) }
     }
@@ -126,7 +126,7 @@ fn agrees_on_what_is_there(oracle: &mut Oracle) -> Result<(), Failed> {
     oracle.agreed()
 }
 
-/// How many mutants are judged; with `scripts/test --long` the second number.
+/// How many mutants are judged; the second number is for `scripts/test --long`.
 const MUTANTS: (usize, usize) = (2_000, 100_000);
 
 fn agrees_on_mutants(oracle: &mut Oracle) -> Result<(), Failed> {
@@ -143,7 +143,7 @@ fn agrees_on_mutants(oracle: &mut Oracle) -> Result<(), Failed> {
             accepted += 1;
         }
     }
-    // A change that touches nothing which decides is accepted; most do not.
+    // A change without effect on the decision is accepted; most have one.
     assert!(accepted >= 100 && refused >= 800, "{accepted} {refused}");
     oracle.agreed()
 }

@@ -1,5 +1,5 @@
-//! The release step in its three forms, against the real engine and a real registry: the shell script, and the steps of
-//! the two pipelines as they stand in their files, with the environment that the platforms give them.
+//! The release step in its three forms, with the real engine and a real registry: the shell script, and the steps of
+//! the two pipelines as written in their files, with the environment that the platforms provide.
 
 mod pipelines;
 
@@ -71,16 +71,16 @@ impl Release {
         Ok(Self { bench, path, commit })
     }
 
-    /// A command in the source tree, with what every form has in its environment.
+    /// A command in the source tree, with the common environment of all forms.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.bench.path("tree")).env("PATH", &self.path).env("HOME", self.bench.path(""));
-        // The builder that comes with the engine, and no update checks.
+        // The engine's own builder, and no update checks.
         command.env("DOCKER_BUILDKIT", "0").env("SYFT_CHECK_FOR_APP_UPDATE", "false");
         command
     }
 
-    /// cosign accepts what was released, all three signatures of it.
+    /// cosign accepts all three signatures of the release.
     fn cosign_accepts(&self, pinned: &str) {
         assert!(pinned.starts_with(&format!("{}@sha256:", self.bench.repository.name())), "{pinned}");
         let cosign = ["--key", "release.pub", "--insecure-ignore-tlog=true", "--allow-http-registry", pinned];
@@ -119,7 +119,7 @@ fn plain_shell(release: &Release) -> Result<(), Failed> {
     let said = run_with(&[]).expect_code(0);
     release.cosign_accepts(said.stdout.trim());
 
-    // Whatever goes wrong, no digest is announced.
+    // If anything fails, no digest is printed.
     for (changes, reason) in [
         (("RELEASE_PUB", "../other.pub"), ""),
         (("COSIGN_PASSWORD", "wrong"), "the passphrase does not open the key file"),

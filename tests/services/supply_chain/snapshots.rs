@@ -1,4 +1,4 @@
-//! One trust for snapshots: cosign accepts a manifest's envelope and a countersignature as they lie in the repository.
+//! Snapshots and cosign: it accepts a manifest's envelope and a countersignature exactly as they are in the repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn cosign_accepts(cosign: &str) -> Result<(), Failed> {
     let report: Value = serde_json::from_str(&report.stdout)?;
     fs::write(yard.path("host.pub"), report["writer_key"].as_str().ok_or("the host's key")?)?;
 
-    // The subject of the statement is the sealed part, an object of its own.
+    // The subject of the statement is the sealed part, a separate object.
     let (manifest, part) = (only("snapshots", 10)?, only("parts", 64)?);
     let countersignature = only("snapshots", 64)?;
     let verify = |how: [&str; 2], key: &str, part: &Path| {

@@ -86,7 +86,7 @@ struct BuildFlags {
     ref_at: Option<String>,
 }
 
-/// Reads `NAME=TEXT` or `NAME:=JSON`.
+/// Parses `NAME=TEXT` or `NAME:=JSON`.
 fn parse_parameter(text: &str) -> Result<(String, Parameter), String> {
     let (name, value) =
         signers::parse_annotation(text).map_err(|_| "write NAME=TEXT or NAME:=JSON".to_owned())?;
@@ -94,14 +94,14 @@ fn parse_parameter(text: &str) -> Result<(String, Parameter), String> {
         Some("") => Err("write NAME=TEXT or NAME:=JSON".to_owned()),
         Some(name) => {
             let json = serde_json::from_str(&value)
-                .map_err(|error| format!("what follows `:=` is no JSON: {error}"))?;
+                .map_err(|error| format!("what follows `:=` is not JSON: {error}"))?;
             Ok((name.to_owned(), Parameter::Json(json)))
         }
         None => Ok((name, Parameter::Text(value))),
     }
 }
 
-/// Reads a JSON pointer (RFC 6901) to something inside.
+/// Parses a JSON pointer (RFC 6901) other than the one to the whole document.
 fn parse_pointer(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         Ok(text.to_owned())
@@ -181,7 +181,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(outcome(report.verdict))
 }
 
-/// What was stated.
+/// The predicate of the statement.
 fn predicate<'a>(accepted: &'a Accepted<'_>) -> &'a str {
     let predicate = accepted.statement.as_ref().and_then(|statement| statement.predicate.as_ref());
     predicate.map_or("null", |json| json.get())

@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     args.output.write(asked, record, verdict)?;
     let (slots, distinct_signers) = findings::fill_slots(&policy, &votes, &mut accepted);
     let signers = policy.names();
-    // Whoever asks for no type may get any statement: what was signed is not always that the file is good.
+    // Without `--type`, any statement is accepted, and not every signed statement says that the file is good.
     let file_signature = PredicateType::file_signature();
     let stated: BTreeSet<&str> = accepted
         .iter()
@@ -155,14 +155,14 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(outcome(verdict))
 }
 
-/// Whether one of the keys verifies nothing less than the whole file.
+/// Whether one of the keys can verify only the complete file.
 fn needs_it_whole(policy: &Policy) -> bool {
     let is_whole =
         |signer: &Signer| matches!(signer, Signer::Key { key, .. } if key.algorithm() == Algorithm::Ed25519);
     policy.signers.iter().any(is_whole)
 }
 
-/// The file's digest, and its content where it is wanted whole.
+/// The file's digest, and its content if a key needs it.
 fn read(path: &Path, is_whole: bool) -> io::Result<(Sha256Digest, Option<Vec<u8>>)> {
     let file = File::open(path)?;
     if is_whole {

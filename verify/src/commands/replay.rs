@@ -90,7 +90,7 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
         None => document.answer(&policy, &contents),
         Some(asked) => match snapshot::judge_again(document.objects(&contents), asked, &policy).await {
             Ok(Derived { subject, report, evidence }) => {
-                // Everything in it is derived, so that nothing else can stand there.
+                // Everything in it is derived, so nothing else can be there.
                 let evidence: Vec<Item> = evidence.into_iter().map(|(item, _)| item).collect();
                 let question = Question::of_snapshot(&policy, asked.clone());
                 let derived = Recorded {
@@ -126,7 +126,7 @@ async fn replay(document: &Document, args: &Args, report: &mut Replay) -> Result
     Ok(())
 }
 
-/// Says where two values differ.
+/// Reports where two values differ.
 fn compare(place: &str, recorded: &Value, derived: &Value, differences: &mut Vec<String>) {
     if differences.len() >= MAX_DIFFERENCES || recorded == derived {
         return;

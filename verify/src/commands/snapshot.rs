@@ -91,7 +91,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
     Ok(outcome(report.verdict))
 }
 
-/// A snapshot as the public objects of its repository alone show it.
+/// A snapshot as seen through the repository's public objects alone.
 pub(crate) struct Derived {
     pub(crate) subject: verdict::Subject,
     pub(crate) report: SnapshotVerification,
@@ -99,7 +99,7 @@ pub(crate) struct Derived {
     pub(crate) evidence: Vec<(Item, Bytes)>,
 }
 
-/// Writes the verdict with the public objects of the repository, from which it is derived again.
+/// Writes the verdict together with the repository's public objects, so that it can be derived again.
 fn write_verdict(
     output: &ReportFlags,
     asked: OfSnapshot,
@@ -117,7 +117,7 @@ fn write_verdict(
     output.write_derived(asked, record, reached, (report.verdict, verdict::to_value(&report)))
 }
 
-/// Judges a snapshot from the public objects of its repository alone.
+/// Judges a snapshot from the repository's public objects alone.
 pub(crate) async fn judge_again(
     objects: impl IntoIterator<Item = (String, Bytes)>,
     asked: &OfSnapshot,
@@ -145,7 +145,7 @@ pub(crate) async fn judge_again(
     Ok(Derived { subject, report, evidence })
 }
 
-/// Who made a snapshot, whether none before it was exchanged, and who vouches for it.
+/// Who made a snapshot, whether an earlier one was exchanged, and who vouches for it.
 async fn judge_snapshot(
     repository: &Repository,
     chain: &ManifestChain,
@@ -186,10 +186,10 @@ async fn judge_snapshot(
     Ok(report)
 }
 
-/// What is wrong with the order of the writer's snapshots, and with any of them that cannot be read.
+/// Problems in the order of the writer's snapshots, and snapshots that cannot be read.
 fn problems(chain: &ManifestChain, snapshot: &SignedManifest) -> Vec<String> {
     let broken = chain.check(snapshot.writer()).err().map(|broken| broken.to_string());
-    // A damaged manifest of another writer is no matter of this snapshot, but nobody can tell whose name it bears.
+    // A damaged manifest of another writer does not concern this snapshot, but its name cannot be trusted.
     broken.into_iter().chain(chain.unreadable.iter().map(ToString::to_string)).collect()
 }
 
@@ -204,7 +204,7 @@ async fn judge_signers(
     let is_host = |signer: &&Signer| matches!(signer, Signer::Key { key, .. } if key == snapshot.key());
     let slots = policy.signers.iter().enumerate().filter(|(_, signer)| is_host(signer)).map(|(slot, _)| slot);
     let slots: Vec<usize> = slots.collect();
-    // The host's own signature stands in no log, and is as young as the time that it signed.
+    // The host's own signature is in no log, and is as recent as the time in it.
     let host = policy.signers.iter().find(is_host).filter(|_| !policy.keys_need_log());
     if let (Some(_), Err(refusal)) = (host, policy.check_signed_time(snapshot.time())) {
         report.refused.push(findings::refused_bundle("the host's own signature".to_owned(), &refusal));

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     registry: RegistryFlags,
 }
 
-/// Someone who goes through what hangs on an image.
+/// The walk over everything attached to an image.
 struct Look<'a> {
     image: &'a Image,
     policy: &'a Policy,
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 impl Look<'_> {
-    /// What hangs on the image of this digest.
+    /// Everything attached to the image with this digest.
     async fn hanging(&mut self, digest: Sha256Digest) -> Result<Vec<Hanging>, RegistryError> {
         let repository = self.image.repository();
         let referrers = repository.referrers(digest).await?;
@@ -207,8 +207,8 @@ impl Look<'_> {
     }
 }
 
-/// What a bundle claims to state; nobody vouches for it. A payload may take a hundred times as long to read as a
-/// signature, so that of a large bundle the word of its manifest is taken.
+/// The type that a bundle claims; nobody vouches for it. Parsing a payload can take a hundred times as long as parsing
+/// a signature, so for a large bundle this uses the manifest's claim.
 fn states(artifact: &Found) -> Option<String> {
     if artifact.content.len() as u64 > MAX_SIGNATURE_BYTES {
         return artifact.annotations.get(PREDICATE_TYPE).map(|uri| shown(uri));

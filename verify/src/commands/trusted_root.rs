@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Outcome, Failure> {
         errors,
         warnings: count(Level::Warning),
         findings: findings.into_iter().map(shown).collect(),
-        advice: (errors > 0).then(|| "do not verify with it; ask whoever made it for a right one".to_owned()),
+        advice: (errors > 0).then(|| "do not verify with it; ask its maker for a correct one".to_owned()),
     });
     Ok(if errors == 0 { Outcome::Done } else { Outcome::Negative })
 }

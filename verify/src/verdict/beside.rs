@@ -1,5 +1,5 @@
-//! The folder beside a verdict: files that are named by their digests, behind a handle of the folder. Nothing is followed
-//! that somebody may have put there.
+//! The folder next to a verdict: files named by their digests, accessed through a handle of the folder. Links that
+//! somebody may have put there are not followed.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,16 +11,16 @@ use lifeboat_core::limits::read_capped;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// The folder; none if there is no such folder.
+/// The folder; `None` if it does not exist.
 pub(super) struct Beside(Option<OwnedFd>);
 
-/// Why there is no such folder.
+/// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotBeside {
     /// Something else has its name.
     #[error("{} is no folder", path.display())]
     Occupied { path: PathBuf },
-    /// The verdict goes to a pipe or a device, beside which nothing is put.
+    /// The verdict goes to a pipe or a device, which cannot have a folder next to it.
     #[error("{} is no file, and more than 1 MiB of evidence belongs beside it", path.display())]
     NoFile { path: PathBuf },
     /// It cannot be made or opened.
@@ -39,7 +39,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 impl Beside {
-    /// The folder of the verdict at `path`, which is made if it is not there.
+    /// The folder of the verdict at `path`, created if necessary.
     pub(super) fn make(path: &Path) -> Result<Self, NotBeside> {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(NotBeside::NoFile { path: path.to_owned() });
@@ -56,16 +56,16 @@ impl Beside {
         open_folder(&folder).map(|folder| Self(Some(folder))).map_err(failed)
     }
 
-    /// The same, if it is there.
+    /// The same if it exists.
     pub(super) fn open(path: &Path) -> Self {
         Self(open_folder(&folder_of(path)).ok())
     }
 
-    /// Writes a file whole, in place of one of its name.
+    /// Writes a file atomically, replacing one of that name.
     pub(super) fn write(&self, digest: Sha256Digest, content: &[u8]) -> io::Result<()> {
         let Some(folder) = &self.0 else { return Err(io::ErrorKind::NotFound.into()) };
         let (name, temporary) = (digest.to_string(), format!(".{digest}.part"));
-        // What another run left under this name goes first; a link itself and not where it leads.
+        // Remove what another run left under this name, without following a link.
         match unlinkat(folder, &temporary, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -81,11 +81,11 @@ impl Beside {
     /// Reads a file of at most `most` bytes.
     pub(super) fn read(&self, digest: Sha256Digest, most: u64) -> io::Result<Vec<u8>> {
         let Some(folder) = &self.0 else { return Err(io::ErrorKind::NotFound.into()) };
-        // A pipe would keep whoever opens it waiting.
+        // Without NONBLOCK, opening a pipe would block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(folder, digest.to_string(), flags, Mode::empty())?);
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
+            return Err(io::Error::other("it is not a file"));
         }
         read_capped(file, most)
     }

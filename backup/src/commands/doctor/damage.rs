@@ -1,4 +1,4 @@
-//! What is known of damage in the repository.
+//! What is known about damage in the repository.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use lifeboat_shell::{Failure, Ui};
 use lifeboat_vault::Viewer;
 use lifeboat_vault::check::{CheckOptions, Checker, Findings, KnownDamage, ReadData, Shard};
 
-/// So many snapshots are named.
+/// How many snapshots are named at most.
 const NAMED: usize = 5;
 
-/// Looks at what earlier repairs marked as lost. Only where a snapshot needs some of it the index is read, which says whether
-/// other frames make up for it.
+/// Looks at what earlier repairs marked as lost. Reads the index, to see whether other frames replace the lost ones,
+/// only if a snapshot needs some of them.
 pub(super) async fn look(viewer: &Viewer, ui: &Ui) -> (DoctorState, String) {
     let known = match KnownDamage::read(viewer).await {
         Ok(known) => known,
@@ -57,7 +57,7 @@ fn marked(findings: &Findings) -> (DoctorState, String) {
     }
 }
 
-/// The first digits of a snapshot's id; what is none stays.
+/// The first digits of a snapshot's id. A text that is not an id is returned as it is.
 fn short(id: &str) -> &str {
     id.get(..12).filter(|_| id.len() == 64).unwrap_or(id)
 }

@@ -14,14 +14,14 @@ struct Newest<'l> {
     time: Timestamp,
 }
 
-/// The snapshots that count, and what narrows them.
+/// The snapshots that count, and the flags that narrow them.
 pub(super) struct Narrowed {
     listing: Listing,
-    /// The flags that say which are meant, as they were given; empty where all are.
+    /// The narrowing flags as they were given; empty if there are none.
     meant: String,
 }
 
-/// Leaves out the snapshots that are not meant.
+/// Drops the snapshots that the flags exclude.
 pub(super) async fn narrow(
     listing: Listing,
     which: &WhichFlags,
@@ -32,8 +32,8 @@ pub(super) async fn narrow(
     Ok(Narrowed { listing, meant: which.to_string() })
 }
 
-/// Looks at the newest snapshot of this host's writer, or of every writer that was not removed where the key is not a
-/// writer's. Of what is asked for, every one of these need not have a snapshot, but some must.
+/// Judges the newest snapshot of this host's writer or, for another kind of key, of every writer that was not removed.
+/// With narrowing flags, some of these writers must have such a snapshot, but not all.
 pub(super) fn judge(
     viewer: &Viewer,
     narrowed: &Narrowed,

@@ -1,10 +1,10 @@
-//! `key list`: everyone on the roster, and what is known of each.
+//! `key list`: everyone on the roster, and what is known about each.
 
 use lifeboat_report::members::{KeeperLine, KeyListReport, WriterLine};
 use lifeboat_shell::{Ui, describe};
 use lifeboat_vault::{Listing, Members, Snapshot, Viewer, WriterId};
 
-/// Reads who is on the roster, and from the snapshots which host each writer is.
+/// Lists who is on the roster, and takes each writer's host name from its snapshots.
 pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
     let listing = Listing::read(viewer).await.unwrap_or_else(|error| {
         ui.warn(&format!("the snapshots cannot be read, so that no host is named: {error}"));
@@ -43,7 +43,7 @@ pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
     }
 }
 
-/// The last snapshot that a writer took, of those that the key shows.
+/// The last snapshot that a writer took, among those that the key shows.
 pub(super) fn newest_of(listing: &Listing, writer: WriterId) -> Option<&Snapshot> {
     let of_writer = listing.snapshots.iter().filter(|snapshot| snapshot.writer() == writer);
     of_writer.max_by_key(|snapshot| snapshot.sequence())

@@ -36,7 +36,7 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
             format!("this removes keeper {id}: what it asks to forget or marks for deletion counts no more")
         }
     };
-    // A script has named the key; a person may have mistyped it.
+    // A script names the key on purpose; a person may have mistyped it.
     if ui.can_ask() {
         ui.confirm(&consequence, args.confirmation.yes)?;
     }

@@ -1,4 +1,4 @@
-//! `key sheet`: works out which commands bring back what the newest snapshots hold, and writes them on a page.
+//! `key sheet`: works out which commands restore what the newest snapshots hold, and writes them on a page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use lifeboat_vault::{
 
 use super::ListArgs;
 
-/// So many of a host's snapshots of folders are opened to learn which folders they are of.
+/// How many of a host's snapshots of folders are opened, at most, to learn the folders' paths.
 const MOST_OPENED: usize = 16;
 
 #[derive(Debug, clap::Args)]
@@ -92,10 +92,10 @@ pub(super) async fn write(args: &SheetArgs) -> Result<RecoverySheet, Failure> {
     Ok(sheet)
 }
 
-/// A stream as a person knows it: two of one name on one host are the same thing at two times.
+/// A stream as people know it: two with one name on one host are the same data at two times.
 type Known = (String, String);
 
-/// One step for everything that was ever captured, from the newest snapshot that holds it.
+/// One step for each thing that was ever captured, from the newest snapshot that holds it.
 async fn steps(
     listing: &Listing,
     removed: &BTreeSet<WriterId>,
@@ -108,7 +108,7 @@ async fn steps(
     let mut steps = Vec::new();
     let mut taken = BTreeSet::new();
     for (host, mut snapshots) in hosts {
-        // Of a host that was enrolled again `latest` is its new writer's.
+        // For a host that was enrolled again, `latest` means its new writer's.
         snapshots.sort_by_key(|snapshot| removed.contains(&snapshot.writer()));
         let mut seen: BTreeSet<Known> = BTreeSet::new();
         let mut of_folders: Vec<(&Snapshot, Option<Folders>)> = Vec::new();
@@ -185,7 +185,7 @@ struct Writer<'a> {
     listing: &'a Listing,
     snapshot: &'a Snapshot,
     host: &'a str,
-    /// Targets that other steps have.
+    /// Targets that other steps use.
     taken: &'a mut BTreeSet<String>,
     steps: &'a mut Vec<SheetStep>,
 }
@@ -249,8 +249,9 @@ impl Writer<'_> {
         });
     }
 
-    /// The words that name the snapshot now and, where that can be said, its successors: the latest of the host that holds this
-    /// stream, or anything of the kind, with the snapshot's tags where `others` hold something else of the kind.
+    /// The words that name the snapshot now and, if possible, its successors: the latest of the host that holds this
+    /// stream, or that holds anything of the kind, with the snapshot's tags if `others` hold something else of the
+    /// kind.
     fn which(&self, kind: StreamKind, stream: Option<&str>, others: &[&Snapshot]) -> String {
         let of_stream =
             stream.map_or_else(String::new, |stream| format!(":{}", path_text(stream.as_bytes())));
@@ -272,12 +273,12 @@ impl Writer<'_> {
         format!("{} --kind {kind}", shell_word(&format!("{}{of_stream}", self.snapshot.short_id())))
     }
 
-    /// The folder that the host's targets lie in.
+    /// The folder that contains the host's targets.
     fn folder(&self) -> String {
         format!("mkdir -p {}", shell_word(&format!("restored/{}", plain(self.host))))
     }
 
-    /// A path for what is brought back that no other step has.
+    /// A restore target that no other step uses.
     fn target(&mut self, name: &str) -> String {
         let base = format!("restored/{}/{}", plain(self.host), plain(name));
         let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
@@ -288,7 +289,7 @@ impl Writer<'_> {
     }
 }
 
-/// A name as one part of a path that needs no care.
+/// Turns a name into one path component that needs no quoting.
 fn plain(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();

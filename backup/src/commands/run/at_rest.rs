@@ -1,27 +1,27 @@
-//! Who was at rest while volumes were read, and what became of them.
+//! Which containers were stopped while volumes were read, and whether they came back.
 
 use lifeboat_docker::Engine;
 use lifeboat_docker::quiesce::{LeftRunning, Released};
 use lifeboat_shell::{Failure, Ui};
 
-/// Who was at rest, how long, and what became of them.
+/// The containers that were stopped, for how long, and whether they came back.
 #[derive(Default)]
 pub(super) struct AtRest {
-    /// The containers that were brought to rest, by name; in a dry run, those that would be.
+    /// The names of the containers that were stopped or paused; in a dry run, of those that would be.
     pub(super) containers: Vec<String>,
-    /// How long they were, in seconds; none if nobody was.
+    /// For how long, in seconds; `None` if none was.
     pub(super) seconds: Option<f64>,
-    /// The containers that kept writing although they were to be at rest.
+    /// The containers that kept running although they should have been stopped.
     pub(super) left_running: Vec<String>,
-    /// What is wrong with containers that were brought back, and with volumes.
+    /// Problems with containers that were started again, and with volumes.
     pub(super) troubles: Vec<String>,
-    /// Why some of them are not back.
+    /// Why some containers are not running again.
     pub(super) unreleased: Option<Failure>,
     released: Option<(Engine, Released)>,
 }
 
 impl AtRest {
-    /// Says who keeps running, and what follows from it.
+    /// Reports which containers keep running, and the consequences.
     pub(super) fn tell_left_running(&mut self, left_running: &[LeftRunning], ui: &Ui) {
         for LeftRunning { container, reason, advice, volumes } in left_running {
             let volumes = volumes.iter().map(|volume| format!("`{volume}`")).collect::<Vec<_>>().join(", ");
@@ -32,20 +32,20 @@ impl AtRest {
         }
     }
 
-    /// Notes who is back, and says what was started too early.
+    /// Records which containers are running again, and reports those that somebody started too early.
     pub(super) fn note_released(&mut self, engine: Engine, released: Released, ui: &Ui) {
         self.trouble(released.unmet.iter().chain(&released.lost).cloned(), ui);
         self.released = Some((engine, released));
     }
 
-    /// Says who of those that are back does not stay up.
+    /// Reports which of the restarted containers do not stay up.
     pub(super) async fn look_after(&mut self, ui: &Ui) {
         let Some((engine, released)) = self.released.take() else { return };
         let fallen = engine.fallen(&released.back, ui.cancellation()).await;
         self.trouble(fallen, ui);
     }
 
-    /// Says what is wrong with containers or volumes, and remembers it.
+    /// Reports problems with containers or volumes, and records them.
     pub(super) fn trouble(&mut self, said: impl IntoIterator<Item = String>, ui: &Ui) {
         for trouble in said {
             ui.warn(&trouble);
@@ -53,7 +53,7 @@ impl AtRest {
         }
     }
 
-    /// For a run that failed for another reason: says who is not back.
+    /// For a run that failed for another reason: reports which containers are not running again.
     pub(super) async fn tell_of_failure(&mut self, ui: &Ui) {
         if let Some(failure) = self.unreleased.take() {
             ui.warn(&failure.message());
@@ -62,7 +62,7 @@ impl AtRest {
         self.look_after(ui).await;
     }
 
-    /// Whether something is not as the run was asked to have it.
+    /// Whether something is not as the run was asked to leave it.
     pub(super) fn is_troubled(&self) -> bool {
         !(self.left_running.is_empty() && self.troubles.is_empty())
     }

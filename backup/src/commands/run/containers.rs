@@ -1,4 +1,4 @@
-//! The part of a run that concerns containers: which volumes, at rest how, and brought back as soon as they are read.
+//! The part of a run that deals with containers: which volumes to read, how to stop writers, and starting them again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::volume_source::{VolumeSource, is_loss};
 use super::{Args, Captured, Mode};
 use crate::quiesce;
 
-/// What the run captures of an engine.
+/// What the run captures from an engine.
 pub(super) struct Containers {
     engine: Engine,
     selection: Selection,
@@ -29,7 +29,7 @@ pub(super) struct Containers {
     definitions: Definitions,
 }
 
-/// A folder of the host that a container has, and that no volume holds.
+/// A folder of the host that a container mounts and that is not in a volume.
 struct HostFolder {
     path: String,
     said: String,
@@ -41,8 +41,8 @@ impl HostFolder {
     }
 }
 
-/// The folders of the host that containers have mounted, without those that are captured as folders and what the system
-/// makes up.
+/// The folders of the host that containers mount, except those that are captured as folders and those that the system
+/// generates.
 fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<HostFolder>, EngineError> {
     let captured: Vec<PathBuf> = captured.iter().map(|path| one_name(path)).collect();
     let mut found: Vec<HostFolder> = Vec::new();
@@ -65,7 +65,7 @@ fn host_folders(definitions: &Definitions, captured: &[PathBuf]) -> Result<Vec<H
     Ok(found)
 }
 
-/// Brings back what killed runs left at rest.
+/// Starts the containers that killed runs left stopped.
 async fn settle(engine: &Engine, journals: &Path, at_rest: &mut AtRest, ui: &Ui) -> Result<(), EngineError> {
     let settled = engine.settle(journals, &SystemClock, ui.cancellation()).await?;
     for container in &settled.brought_back {
@@ -77,7 +77,7 @@ async fn settle(engine: &Engine, journals: &Path, at_rest: &mut AtRest, ui: &Ui)
     Ok(())
 }
 
-/// The same for a run that needs no engine, which is asked only where there is something to bring back.
+/// The same for a run that needs no engine. It contacts the engine only if there is something to start.
 async fn bring_back_leftovers(journals: &Path, at_rest: &mut AtRest, ui: &Ui) {
     let is_needed = rest::journal::shelf(journals).map(|shelf| !shelf.left_over.is_empty());
     let done = match is_needed {
@@ -105,7 +105,7 @@ impl From<Mode> for rest::Mode {
 }
 
 impl Containers {
-    /// Finds everything that was asked for before anything is stopped. `None` when nothing of an engine was.
+    /// Resolves everything that was asked for before anything is stopped. `None` if no engine is needed.
     pub(super) async fn find(args: &Args, at_rest: &mut AtRest, ui: &Ui) -> Result<Option<Self>, Failure> {
         let what = &args.what;
         let wanted = Wanted {
@@ -122,10 +122,10 @@ impl Containers {
             return Ok(None);
         }
         let engine = Engine::connect(lifeboat_shell::engine_address().as_deref()).await?;
-        // What a killed run left stopped comes back before anything else.
+        // First of all, start what a killed run left stopped.
         settle(&engine, &journals, at_rest, ui).await?;
         let mut selection = engine.select(&wanted).await?;
-        // As they run, not as they are once they have been stopped.
+        // The definitions while the containers run, not after they were stopped.
         let definitions = engine.capture(&selection, SystemClock.now()).await?;
         let asks_for_containers = wanted.all || !(wanted.containers.is_empty() && wanted.projects.is_empty());
         let folders_of_host =
@@ -143,7 +143,7 @@ impl Containers {
         for folder in &folders_of_host {
             ui.warn(&format!("{}, and it is not in the snapshot: {}", folder.said, folder.advice()));
         }
-        // What cannot be read at rest as it was asked for is refused before anything is begun.
+        // If a volume cannot be read at rest as requested, refuse before starting anything.
         engine.plan_rest(&selection, args.mode.into()).await?;
         let mut folders = Vec::new();
         let mut within_reach = Vec::new();
@@ -166,7 +166,7 @@ impl Containers {
         Ok(Some(Self { engine, selection, folders, definitions }))
     }
 
-    /// Brings writers to rest, reads the volumes, and brings the writers back, whatever happened between.
+    /// Stops writers, reads the volumes, and starts the writers again, no matter what happened in between.
     pub(super) async fn capture(
         mut self,
         captured: Captured,
@@ -175,7 +175,7 @@ impl Containers {
         excludes: &Arc<Excludes>,
         ui: &Ui,
     ) -> Result<Captured, Failure> {
-        // As things are now: containers may have come and gone while the repository was opened.
+        // The present state: containers may have come and gone while the repository was opened.
         if let Ok(now) = self.users().await {
             self.selection.containers = now.containers;
             self.selection.above = now.above;
@@ -198,7 +198,7 @@ impl Containers {
         let watch = self.engine.watch(&SystemClock);
         let rested = quiesced.rested();
         let still: Vec<Rested> = rested.iter().chain(quiesced.found_at_rest()).cloned().collect();
-        // What was started while others were being stopped runs now, or is heard from here on.
+        // Containers that were started while others were being stopped are running now, or are noticed from here on.
         let at_first = self.users().await;
         let mut read = self.read_volumes(captured, args.mode, &plan, excludes, ui).await;
         if let Ok(captured) = &mut read {
@@ -210,17 +210,17 @@ impl Containers {
         at_rest.containers = rested.into_iter().map(|r| r.container).collect();
         at_rest.note_released(self.engine, released, ui);
         at_rest.unreleased = all_back.err().map(Failure::from);
-        // What was read is stored, whatever became of the containers.
+        // Store what was read even if the containers could not be started.
         Ok(read?.document(Definitions::DOCUMENT, self.definitions.to_bytes()).await?)
     }
 
-    /// Who uses the volumes now.
+    /// Which containers use the volumes now.
     async fn users(&self) -> Result<Selection, EngineError> {
         let volumes = self.selection.volumes.iter().map(|volume| volume.name.clone()).collect();
         self.engine.select(&Wanted { volumes, ..Wanted::default() }).await
     }
 
-    /// Names the containers that see a folder of the host in which a volume lies.
+    /// Names the containers that mount a folder of the host which contains a volume.
     fn tell_who_reaches_above(&self, ui: &Ui) {
         for (container, volumes) in &self.selection.above {
             let volumes: Vec<String> = volumes.iter().map(|volume| format!("`{volume}`")).collect();
@@ -232,7 +232,7 @@ impl Containers {
         }
     }
 
-    /// Says of which volumes something else wrote while they were read, and keeps the snapshot from promising more.
+    /// Reports the volumes that something else wrote to while they were read, and weakens what the snapshot promises.
     async fn notice_writers(
         &self,
         captured: &mut Captured,
@@ -280,11 +280,11 @@ impl Containers {
             let consistency = match mode {
                 _ if is_live => Consistency::None,
                 _ if users().all(|user| user.activity == Activity::Stopped) => Consistency::Idle,
-                // Somebody else has frozen them all.
+                // Somebody else has paused them all.
                 _ if !users().any(|user| user.writes_to(volume)) => Consistency::Paused,
                 Mode::None => Consistency::None,
                 Mode::Pause => Consistency::Paused,
-                // One that was frozen before leaves what a crash would.
+                // A container that was paused before leaves its data as after a crash.
                 Mode::Stop if users().any(|user| user.activity == Activity::Paused) => Consistency::Paused,
                 Mode::Stop => Consistency::Stopped,
             };

@@ -1,4 +1,4 @@
-//! The part of a run that concerns what is left out: the flags, the files of patterns, and what is said of both.
+//! The part of a run that deals with excludes: the flags, the pattern files, and the report about both.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -35,7 +35,7 @@ pub(super) struct LeaveOut {
 }
 
 impl LeaveOut {
-    /// Reads the patterns, so that a malformed one is found before anything is stored or stopped.
+    /// Reads the patterns, so that a malformed one fails before anything is stored or stopped.
     pub(super) fn read(&self) -> Result<Arc<Excludes>, Failure> {
         let mut patterns = Vec::new();
         for file in &self.exclude_from {
@@ -47,7 +47,7 @@ impl LeaveOut {
         Ok(Arc::new(Excludes::new(Patterns::parse(patterns, false)?, options)))
     }
 
-    /// Tells of patterns that made no difference; gives what the report says, where something was to be left out.
+    /// Warns about patterns without effect. Returns what the report says, if anything was to be left out.
     pub(super) fn tell(&self, excludes: &Excludes, ui: &Ui) -> Option<LeftOutLine> {
         for pattern in excludes.unused_patterns() {
             ui.warn(&match pattern.strip_prefix('!') {
@@ -89,7 +89,7 @@ fn read_file(path: &Path) -> Result<Vec<OsString>, Failure> {
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let is_pattern = |line: &&[u8]| line.iter().any(|byte| *byte != b' ') && !line.starts_with(b"#");
-    // Each line is parsed by itself first, to tell where a malformed one stands.
+    // Each line is parsed by itself first, to report where a malformed one is.
     lines
         .zip(1..)
         .filter(|(line, _)| is_pattern(line))

@@ -1,4 +1,4 @@
-//! Streams that come once: standard input, and what a command prints.
+//! Streams that can be read only once: standard input, and the output of a command.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, Read};
@@ -10,7 +10,7 @@ use lifeboat_vault::{Consistency, Stream, StreamKind, StreamOutcome, VaultError}
 
 use super::Captured;
 
-/// Whether an empty stream is stored, too.
+/// Whether an empty stream is stored as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Empty {
     Stored,
@@ -18,7 +18,7 @@ pub(super) enum Empty {
 }
 
 impl Empty {
-    /// A dump that is empty is a dump that failed, more often than not, and would count as the newest.
+    /// An empty dump is usually a failed dump, and would count as the newest.
     fn check(self, outcome: Option<&StreamOutcome>) -> Result<(), Failure> {
         match outcome {
             Some(outcome) if outcome.data_bytes == 0 && self == Self::Refused => Err(is_empty(&outcome.name)),
@@ -39,7 +39,7 @@ pub(super) async fn wait_for_input(name: &str, empty: Empty, ui: &Ui) -> Result<
     if empty == Empty::Stored {
         return Ok(());
     }
-    // The byte stays in the buffer of this process's standard input.
+    // The byte stays in this process's buffer for standard input.
     let first = tokio::task::spawn_blocking(|| std::io::stdin().lock().fill_buf().map(<[u8]>::len));
     let first = tokio::select! {
         first = first => first.map_err(|_| VaultError::Internal("the reading thread panicked"))?,
@@ -55,7 +55,7 @@ pub(super) async fn wait_for_input(name: &str, empty: Empty, ui: &Ui) -> Result<
     }
 }
 
-/// Captures what `reader` gives as a file called `name`.
+/// Captures the output of `reader` as a file called `name`.
 async fn capture(
     captured: Captured,
     name: &str,
@@ -85,7 +85,7 @@ pub(super) async fn input(
     Ok(captured)
 }
 
-/// A command that is ended with this value, unless it has ended.
+/// A command that is killed when this value is dropped, unless it has ended.
 struct Running(Child);
 
 impl Drop for Running {
@@ -95,7 +95,7 @@ impl Drop for Running {
     }
 }
 
-/// Captures what `command` prints. Where it fails, nothing is stored.
+/// Captures what `command` prints. If the command fails, nothing is stored.
 pub(super) async fn output(
     captured: Captured,
     name: &str,

@@ -1,4 +1,4 @@
-//! A volume as it is read: through the mount that is held, and never taken for empty when it was not.
+//! Reads a volume through the mount that is held, so that a volume that was unmounted is not taken for an empty one.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -9,12 +9,12 @@ use lifeboat_docker::held::Held;
 use lifeboat_vault::source::{Found, Source, Unreadable};
 use lifeboat_vault::{Excludes, FolderSource, VaultError};
 
-/// What is said of a volume whose content went away.
+/// The error for a volume whose content disappeared.
 #[derive(Debug, thiserror::Error)]
 #[error("it held data when the run began, and there was none when it was read; its mount may have gone")]
 struct Emptied;
 
-/// Whether `unreadable` stands for a volume whose content went away.
+/// Whether `unreadable` is this error.
 pub(super) fn is_loss(unreadable: &Unreadable) -> bool {
     unreadable.error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Emptied>)
 }
@@ -23,9 +23,9 @@ pub(super) fn is_loss(unreadable: &Unreadable) -> bool {
 pub(super) struct VolumeSource {
     inner: FolderSource,
     held: Arc<Held>,
-    /// Items below the folder itself.
+    /// How many items were seen below the folder itself.
     items: u64,
-    /// Whether the end was looked at.
+    /// Whether the end was checked.
     over: bool,
 }
 
@@ -35,7 +35,7 @@ impl VolumeSource {
         Ok(Self { inner, held, items: 0, over: false })
     }
 
-    /// `path` as people know it: below the mountpoint, not below the mount of our own.
+    /// `path` as users know it: below the volume's mountpoint, not below our own mount.
     fn known(&self, path: &Path) -> std::path::PathBuf {
         path.strip_prefix(self.held.readable())
             .map_or(path.to_owned(), |below| self.held.mountpoint().join(below))
@@ -61,7 +61,7 @@ impl Source for VolumeSource {
             None if self.over => None,
             None => {
                 self.over = true;
-                // With items left out on purpose a stream may be empty though the volume is not; then the volume tells.
+                // With excludes, a stream may be empty although the volume is not, so look at the volume itself.
                 let lost = self.items == 0 && self.held.was_emptied();
                 lost.then(|| {
                     Err(Unreadable {

@@ -1,4 +1,4 @@
-//! Where passwords stand in what people write: behind the name of an option or a variable, and in a URL.
+//! Finds passwords in text that people write: after the name of an option or a variable, and in URLs.
 
 use std::sync::LazyLock;
 
@@ -6,25 +6,25 @@ use regex::Regex;
 
 use super::SHORTEST_SECRET;
 
-/// The words that speak of a secret in the names of options, variables and members.
+/// The words that indicate a secret in the names of options, variables and members.
 const WORDS: &str = "(?:pass|pwd|secret|token|api-?_?key|credential|(?:private|encryption|signing|access|master|secret)[-_]?key)";
 
-/// What stands for a value: quoted, or up to the next space.
+/// A value: quoted, or up to the next space.
 const VALUE: &str = r#"(?:"([^"]+)"|'([^']+)'|([^\s"']+))"#;
 
 fn expression(text: &str) -> Regex {
     Regex::new(text).expect("a fixed expression is one")
 }
 
-/// `--password=…`, `PGPASSWORD=…`, `api_key: …`, `"password": …`: a name that speaks of a secret, and what follows it.
+/// `--password=…`, `PGPASSWORD=…`, `api_key: …`, `"password": …`: a name that indicates a secret, and its value.
 static NAMED: LazyLock<Regex> =
     LazyLock::new(|| expression(&format!(r#"(?i)[\w-]*{WORDS}[\w-]*["']?\s*[=:]\s*{VALUE}"#)));
 
-/// `password=…&…`, `password=…;…`: the same where it ends with the next pair.
+/// `password=…&…`, `password=…;…`: the same if it ends at the next pair.
 static IN_A_LIST: LazyLock<Regex> =
     LazyLock::new(|| expression(&format!(r#"(?i)[\w-]*{WORDS}[\w-]*["']?\s*[=:]\s*["']?([^\s"'&;,}}]+)"#)));
 
-/// `--requirepass …`: the name of an option that speaks of a secret, and what stands after it.
+/// `--requirepass …`: an option whose name indicates a secret, and its value.
 static BEHIND_AN_OPTION: LazyLock<Regex> =
     LazyLock::new(|| expression(&format!(r"(?i)(?:^|\s)--?[\w-]*{WORDS}[\w-]*\s+{VALUE}")));
 
@@ -32,13 +32,13 @@ static BEHIND_AN_OPTION: LazyLock<Regex> =
 static IN_A_HEADER: LazyLock<Regex> =
     LazyLock::new(|| expression(r#"(?i)\b(?:bearer|basic)\s+([^\s"']{6,})"#));
 
-/// The user information of a URL (RFC 3986, section 3.2.1) or of the name of a data source, without the user's name; and what
-/// `--user NAME:…` gives.
+/// The user information of a URL (RFC 3986, section 3.2.1) or of a data source's name, without the user's name; and the
+/// value in `--user NAME:…`.
 static OF_A_USER: LazyLock<Regex> = LazyLock::new(|| {
     expression(r#"(?:://|[\s"'=]|^)[^\s/:@"'=]*:([^\s/@"']+)@|(?:--user|-u)[\s=]["']?[^\s:"']+:([^\s"']+)"#)
 });
 
-/// What programs take as a password behind an option of one letter: `mysql -pX`, `redis-cli -a X`, `sshpass -p X`.
+/// Passwords in options of one letter: `mysql -pX`, `redis-cli -a X`, `sshpass -p X`.
 static OF_A_PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
     let programs = [
         r"(?:mysql|mariadb)[\w-]*\s(?:[^|;&]*?\s)?-p",
@@ -52,7 +52,7 @@ static OF_A_PROGRAM: LazyLock<Regex> = LazyLock::new(|| {
     expression(&format!(r"\b(?:{}){VALUE}", programs.join("|")))
 });
 
-/// What stands in `text` where a secret would.
+/// The parts of `text` that are in the place of a secret.
 pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
     [&*NAMED, &*IN_A_LIST, &*BEHIND_AN_OPTION, &*IN_A_HEADER, &*OF_A_USER, &*OF_A_PROGRAM]
         .into_iter()
@@ -60,34 +60,34 @@ pub fn secrets_within(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|found| found.iter().skip(1).flatten().map(|group| group.as_str()).collect::<Vec<_>>())
 }
 
-/// A name that speaks of a secret.
+/// A name that indicates a secret.
 static A_NAME: LazyLock<Regex> = LazyLock::new(|| {
     expression("(?i)pass|pwd|(?:^|_)pw(?:_|$)|secret|token|key|cred|auth|pin$|salt|private|dsn|ur[il]")
 });
 
-/// A name that speaks of something beside a secret: how long it holds, where it is asked for.
+/// A name about a property of a secret: how long it is valid, where to get it.
 static BESIDE_A_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     expression(
         "(?i)_(?:ttl|port|timeout|expiry|expires(?:_in)?|length|size|lifetime|max_age|interval|retries)$",
     )
 });
 
-/// A path as programs are told one: absolute, of two parts or more, of small letters and digits.
+/// A typical path: absolute, with at least two parts, of small letters and digits.
 static A_PATH: LazyLock<Regex> = LazyLock::new(|| expression("^(?:/[a-z0-9][a-z0-9._-]{0,30}){2,}/?$"));
 
 /// A switch, a number such as a port's, or a short word of small letters.
 static A_PLAIN_VALUE: LazyLock<Regex> =
     LazyLock::new(|| expression(r"^(?:(?i:true|false|yes|no|on|off)|[0-9]{1,5}|[a-z]{1,12}|\s*)$"));
 
-/// Whether the value of a variable tells no secret: it is a plain path, a switch, a number or a word, and the variable's name
-/// speaks of no secret.
+/// Whether the value of a variable is not secret: it is a plain path, a switch, a number or a word, and the variable's
+/// name does not indicate a secret.
 fn is_plain(name: &str, value: &str) -> bool {
     let is_number = value.bytes().all(|digit| digit.is_ascii_digit());
     let speaks_of_a_secret = A_NAME.is_match(name) && !(is_number && BESIDE_A_SECRET.is_match(name));
     (A_PATH.is_match(value) || A_PLAIN_VALUE.is_match(value)) && !speaks_of_a_secret
 }
 
-/// The words of a command as one would type them: each that has a space in quotes, unless it is a script of its own.
+/// The words of a command as one would type them: those with a space in quotes, unless they are scripts themselves.
 pub fn as_typed(words: &[String]) -> String {
     let typed = |word: &String| {
         let is_value = word.contains(' ') && !word.contains(['"', '\'', '=', ';', '|', '&', '\n']);
@@ -96,7 +96,8 @@ pub fn as_typed(words: &[String]) -> String {
     words.iter().map(typed).collect::<Vec<_>>().join(" ")
 }
 
-/// What may be secret of a variable: its value, and the parts of a list if its name speaks of secrets; nothing if it is plain.
+/// The parts of a variable that may be secret: its value, and the items of a list if its name indicates secrets; empty
+/// if it is plain.
 pub(super) fn of_a_variable<'v>(name: &str, value: &'v str) -> Vec<&'v str> {
     if is_plain(name, value) {
         return Vec::new();

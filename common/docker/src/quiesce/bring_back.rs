@@ -1,5 +1,4 @@
-//! Bringing containers back: in starting order, each when what it depends on is as far as it must be, and a look whether they
-//! stay up.
+//! Starts containers again: in starting order, each one when its dependencies are ready, and checks that they stay up.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,13 +17,13 @@ use crate::engine::{Engine, filtered};
 use crate::order::Depends as _;
 use crate::selection::{Activity, Condition, Container, Health, Service};
 
-/// How often a container that does not start is tried again.
+/// How often starting a container is attempted.
 const START_ATTEMPTS: u32 = 3;
 
-/// How long between looks at a container that changes its state.
+/// The polling interval for a container that changes its state.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long all together wait for what they depend on before they are started anyway.
+/// How long all containers together wait for their dependencies before they are started anyway.
 const CONDITION_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a container must have been up to count as back.
@@ -37,14 +36,14 @@ pub struct BroughtBack {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// When it was.
+    /// When this happened.
     since: Instant,
-    /// When its run began that it was brought back to, as the engine says it; it is unknown when it could not be asked.
+    /// When its new run began, according to the engine; `None` if the engine could not be asked.
     started_at: Option<String>,
 }
 
 impl BroughtBack {
-    /// What became of it, if it is not up any more.
+    /// What happened to it, if it is not up any more.
     fn fall(&self, now: &Container) -> Option<String> {
         match &self.started_at {
             _ if now.activity == Activity::Stopped => Some(format!("ended with exit code {}", now.exit_code)),
@@ -56,29 +55,29 @@ impl BroughtBack {
     }
 }
 
-/// One that was brought back and is not up.
+/// A container that was started again and is not up.
 struct Fallen {
     /// Whether it ended with an error, so that another start may help.
     has_failed: bool,
-    /// What became of it.
+    /// What happened to it.
     how: String,
 }
 
-/// Containers that are back.
+/// Containers that were started again.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Released {
     /// Those that were started or unpaused, in that order.
     pub back: Vec<BroughtBack>,
-    /// What was started although something that it depends on is not as far as it must be, with the reason.
+    /// Containers that were started although a dependency is not ready, with the reason.
     pub unmet: Vec<String>,
-    /// Who has lost what it lived in and could not be stopped to be started again, with the reason.
+    /// Containers that have lost the one they live in and could not be stopped to be restarted, with the reason.
     pub lost: Vec<String>,
 }
 
-/// What settling left-over journals did.
+/// The result of settling left-over journals.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Settled {
-    /// Journals that were replayed and are gone.
+    /// Journals that were replayed and removed.
     pub journals: Vec<PathBuf>,
     /// Containers that were started or unpaused, by name.
     pub brought_back: Vec<String>,
@@ -86,16 +85,16 @@ pub struct Settled {
     pub problems: Vec<String>,
 }
 
-/// How far a dependency has come.
+/// The state of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Met,
     Waiting,
-    /// It will not get there by itself; what became of it.
+    /// It will not become ready by itself; what happened to it.
     Failed(&'static str),
 }
 
-/// How far `other`, on which something depends under `condition`, has come.
+/// The state of `other`, on which something depends under `condition`.
 fn progress(condition: Condition, other: &Container) -> Progress {
     let is_up = other.activity == Activity::Running;
     match (condition, other.health) {
@@ -109,7 +108,7 @@ fn progress(condition: Condition, other: &Container) -> Progress {
     }
 }
 
-/// Those of `entries` that `container` depends on, with what each must have reached.
+/// Those of `entries` that `container` depends on, with the required state of each.
 fn needed<'e>(container: &Container, entries: &'e [Entry]) -> Vec<(&'e Entry, Condition)> {
     let Some(Service { project, .. }) = &container.service else { return Vec::new() };
     let mut needed = Vec::new();
@@ -124,11 +123,11 @@ fn needed<'e>(container: &Container, entries: &'e [Entry]) -> Vec<(&'e Entry, Co
     needed
 }
 
-/// What has to be done so that a container is as it was before the run.
+/// What must be done to restore a container's state before the run.
 enum Due {
     Nothing,
     Start(Box<Container>),
-    /// The one that Compose made in its place is to be started.
+    /// Start the container that Compose created in its place.
     StartAnother(String),
     Unpause,
 }
@@ -158,7 +157,7 @@ impl Engine {
                 ));
             }
         }
-        // What one journal brings back may be what containers of another one need.
+        // The containers of one journal may depend on those of another.
         loop {
             let (count, mut still_left) = (left.len(), Vec::new());
             for (mut journal, _) in left {
@@ -183,8 +182,9 @@ impl Engine {
         Ok(settled)
     }
 
-    /// Which of those that were brought back are not up some seconds later, and what became of each. One that ended is started
-    /// once more: it may have needed another one that came after it. Once `hurry` is cancelled, as it is at that moment.
+    /// Which of the containers that were started again are not up some seconds later, and what happened to each. One
+    /// that ended is started once more: it may have needed another one that came after it. Once `hurry` is cancelled,
+    /// uses their state at that moment.
     pub async fn fallen(&self, back: &[BroughtBack], hurry: &CancellationToken) -> Vec<String> {
         let mut again = Vec::new();
         let mut fallen = Vec::new();
@@ -206,8 +206,8 @@ impl Engine {
         fallen
     }
 
-    /// Looks at one that was brought back when it should have been up for a while; says what it is like if it is not, or if that
-    /// is not known.
+    /// Checks a container that was started again when it should have been up for a while. Returns its state if it is
+    /// not up, or if that is unknown.
     async fn look_after(&self, one: &BroughtBack, hurry: &CancellationToken) -> Option<Fallen> {
         tokio::select! {
             () = tokio::time::sleep_until(one.since + STAYS_UP) => {}
@@ -215,7 +215,7 @@ impl Engine {
         }
         match self.container(&one.id).await {
             Ok(now) => one.fall(&now).map(|how| Fallen {
-                // What ends well is done, and doing it twice may do harm.
+                // One that ended well is done, and running it twice may do harm.
                 has_failed: now.activity == Activity::Stopped && now.exit_code != 0,
                 how: format!(
                     "`{0}` was started again and does not stay up: it {how}; see `docker logs {0}`",
@@ -231,7 +231,8 @@ impl Engine {
         }
     }
 
-    /// Brings back whom `journal` names. The second part are those that are not back, each with the reason.
+    /// Starts the containers of `journal` again. The second part of the result are those that are not back, each with
+    /// the reason.
     pub(super) async fn bring_back(
         &self,
         journal: &mut Journal,
@@ -240,7 +241,7 @@ impl Engine {
     ) -> (Released, Vec<String>) {
         let mut released = Released::default();
         let mut failed = Vec::new();
-        // What is still being stopped for a run that died is waited for: who lives in it is not found before.
+        // Wait for what is still being stopped for a dead run: containers that live in it are not found before.
         for entry in journal.entries().iter().filter(|entry| matches!(entry.step, Step::Asked { .. })) {
             let _ = self.remedy(entry, clock).await;
         }
@@ -251,7 +252,7 @@ impl Engine {
             )),
         }
         let journal = &*journal;
-        // What stopped last starts first. What must wait for another one lets those come first that need not.
+        // What stopped last starts first. Containers that must wait for another one let the others go first.
         let in_order: Vec<&Entry> = journal.entries().iter().rev().collect();
         let mut deferred: Vec<&Entry> = Vec::new();
         let mut awaited: BTreeSet<String> = BTreeSet::new();
@@ -287,7 +288,7 @@ impl Engine {
                     released.unmet.extend(unmet);
                     self.start(entry, &entry.id, &mut released, &mut failed).await;
                 }
-                // Somebody else started or removed it meanwhile.
+                // Somebody else has started or removed it in the meantime.
                 Ok(_) => {}
                 Err(error) if error.is_absent() => {}
                 Err(error) => failed.push(format!("{}: {error}", entry.name)),
@@ -309,7 +310,7 @@ impl Engine {
         }
     }
 
-    /// What has to be done so that a container is as it was before the run.
+    /// What must be done to restore a container's state before the run.
     async fn remedy(&self, entry: &Entry, clock: &dyn Clock) -> Result<Due, EngineError> {
         loop {
             let container = match self.container(&entry.id).await {
@@ -327,11 +328,11 @@ impl Engine {
         }
     }
 
-    /// Whether something that `container` depends on is not yet as far as it must be.
+    /// Whether a dependency of `container` is not ready yet.
     async fn has_to_wait(&self, container: &Container, entries: &[Entry]) -> bool {
         for (instance, condition) in needed(container, entries) {
             let other = self.container(&instance.id).await;
-            // One that is still to be started itself is waited for as well.
+            // A dependency that must still be started counts as well.
             if other.is_ok_and(|other| progress(condition, &other) != Progress::Met) {
                 return true;
             }
@@ -339,8 +340,8 @@ impl Engine {
         false
     }
 
-    /// Waits, no longer than `deadline`, until those of `entries` that `container` depends on are as far as they must be; says
-    /// which are not, and why.
+    /// Waits, at most until `deadline`, for those of `entries` that `container` depends on. Returns those that are not
+    /// ready, with the reasons.
     async fn await_needs(
         &self,
         container: &Container,
@@ -360,7 +361,7 @@ impl Engine {
         unmet
     }
 
-    /// Waits for one dependency; says what is wrong with it, if anything is.
+    /// Waits for one dependency. Returns what is wrong with it, if anything.
     async fn await_one(
         &self,
         instance: &Entry,
@@ -382,14 +383,15 @@ impl Engine {
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
                     () = hurry.cancelled() => {}
                 },
-                // Another one has its place by now.
+                // Another container has taken its place.
                 Err(error) if error.is_absent() => return None,
                 Err(error) => return Some(format!("cannot be looked at: {error}")),
             }
         }
     }
 
-    /// The container is gone. If compose made another one in its place, that one runs; if it does not, it is to be started.
+    /// The container is gone. If Compose created another one in its place, that one should run; if it does not, it must
+    /// be started.
     async fn successor(&self, entry: &Entry) -> Result<Due, EngineError> {
         let Some(service) = entry.service.as_ref().filter(|_| entry.step != Step::Planned) else {
             return Ok(Due::Nothing);

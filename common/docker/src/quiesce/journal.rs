@@ -1,8 +1,8 @@
 //! The intent journal: which containers are about to be stopped or paused, on disk before any of them is touched.
 //!
-//! One file per run, `quiesce-<id>.json`, replaced as a whole and synced at each step, beside `quiesce-<id>.lock`, which the
-//! running process holds. A journal whose lock is free belongs to a process that died. States go forward only:
-//! planned → stopping → held; the journal vanishes when everything is back.
+//! One file per run, `quiesce-<id>.json`, replaced atomically and synced at each step, next to `quiesce-<id>.lock`,
+//! which the running process locks. A journal whose lock is free belongs to a dead process. States only move forward:
+//! planned → stopping → held; the journal is removed when everything is back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,34 +25,34 @@ use crate::selection::{Activity, Container, Service};
 /// The version of the journal that this code writes and reads.
 const VERSION: u32 = 1;
 
-/// Nothing in the folder is a link, unless somebody else has put it there.
+/// We create no links in the folder, so any link there was put there by somebody else.
 const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
-/// How long after its own timeout a stop that the engine still carries out may end.
+/// How long after its own timeout a stop that the engine is still carrying out may end.
 const STOP_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 
-/// What is done to a container.
+/// The action on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Its processes are frozen.
+    /// Its processes are paused.
     Pause,
     /// It is stopped.
     Stop,
 }
 
-/// How far the action on one container has come.
+/// The progress of the action on one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Step {
-    /// Nothing was asked of the engine yet.
+    /// The engine was not asked yet.
     Planned,
-    /// The engine was asked, from this moment on; it may still be at it, even if the asking process died.
+    /// The engine was asked at this moment. It may still be carrying this out, even if the process that asked has died.
     Asked {
         /// When the engine was asked.
         since: Timestamp,
     },
-    /// The engine said that it is done.
+    /// The engine answered that it is done.
     Held,
 }
 
@@ -63,20 +63,20 @@ pub struct Entry {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Its place in a compose project, by which it is found again when it was made anew.
+    /// Its place in a compose project, by which it is found if it was recreated.
     pub service: Option<Service>,
-    /// When it had been started, as the engine said it. Another start means that someone else has taken over.
+    /// When it had been started, according to the engine. Another start means that someone else has taken over.
     pub started_at: String,
     /// How long it has to stop.
     pub stop_timeout_seconds: u64,
-    /// What is done to it.
+    /// The action on it.
     pub action: Action,
-    /// How far that has come.
+    /// The progress of the action.
     #[serde(flatten)]
     pub step: Step,
 }
 
-/// What a container is like when a left-over journal is settled.
+/// The state of a container when a left-over journal is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found<'a> {
     /// Whether it runs.
@@ -85,7 +85,7 @@ pub struct Found<'a> {
     pub started_at: &'a str,
 }
 
-/// What settling does about a container.
+/// What settling does with a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
     /// It is as it should be, or someone else has taken over.
@@ -94,7 +94,7 @@ pub enum Remedy {
     Start,
     /// Unpause it.
     Unpause,
-    /// The engine may still be stopping it: look again, until this moment.
+    /// The engine may still be stopping it: check again, until this moment.
     Await(Timestamp),
 }
 
@@ -111,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// It at rest, after `action`.
+    /// The container at rest, after `action`.
     pub(crate) fn rested(&self, action: Option<Action>) -> Rested {
         Rested {
             id: self.id.clone(),
@@ -121,11 +121,11 @@ impl Entry {
         }
     }
 
-    /// What must be done so that the container is as it was before the run.
+    /// What must be done to restore the container's state before the run.
     pub fn remedy(&self, found: &Found<'_>, now: Timestamp) -> Remedy {
         let same_run = found.started_at == self.started_at;
         match (self.action, self.step) {
-            // Before anything was asked of the engine, nothing of ours can have happened.
+            // Before the engine was asked, nothing of ours can have happened.
             (_, Step::Planned) => Remedy::Leave,
             _ if !same_run => Remedy::Leave,
             (Action::Pause, _) if found.activity == Activity::Paused => Remedy::Unpause,
@@ -153,8 +153,8 @@ struct Document {
     made_at: Timestamp,
     engine: String,
     containers: Vec<Entry>,
-    /// When each container had been started that lived in another one when it was decided who stops, by id. Journals of earlier
-    /// releases lack it, and containers come back without it.
+    /// When each container that lived in another one had been started, by id, at the time of the plan. Journals of
+    /// earlier releases lack it, and containers are started again without it.
     #[serde(default, deserialize_with = "known_or_none")]
     known: Option<BTreeMap<String, String>>,
 }
@@ -169,7 +169,7 @@ fn known_or_none<'de, D: Deserializer<'de>>(text: D) -> Result<Option<BTreeMap<S
 pub struct Journal {
     path: PathBuf,
     document: Document,
-    // Held until the journal is gone; the system frees it when the process dies.
+    // Locked until the journal is removed; the system releases it if the process dies.
     _lock: File,
 }
 
@@ -182,7 +182,7 @@ fn lock_path(journal: &Path) -> PathBuf {
     journal.with_extension("lock")
 }
 
-/// Opens and takes the lock beside `journal`; none when another process holds it.
+/// Opens and takes the lock next to `journal`; `None` if another process holds it.
 fn take_lock(journal: &Path) -> Result<Option<File>, EngineError> {
     let path = lock_path(journal);
     let file = OpenOptions::new()
@@ -201,7 +201,7 @@ fn take_lock(journal: &Path) -> Result<Option<File>, EngineError> {
 }
 
 impl Journal {
-    /// Writes a new journal into `folder`, which is made if need be.
+    /// Writes a new journal into `folder`, which is created if necessary.
     pub(crate) fn create(
         folder: &Path,
         engine: &str,
@@ -228,42 +228,43 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Where it lies.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its containers, in the order in which they are stopped.
+    /// Its containers, in the order in which they stop.
     pub fn entries(&self) -> &[Entry] {
         &self.document.containers
     }
 
-    /// When each container had been started that lived in another one when it was decided who stops, by id, if that is known.
+    /// When each container that lived in another one had been started, by id, at the time of the plan, if that is
+    /// known.
     pub(crate) fn known(&self) -> Option<&BTreeMap<String, String>> {
         self.document.known.as_ref()
     }
 
-    /// When it was begun.
+    /// When it was created.
     pub(crate) fn made_at(&self) -> Timestamp {
         self.document.made_at
     }
 
-    /// The id of the engine that it speaks of.
+    /// The id of the engine that it is about.
     pub fn engine(&self) -> &str {
         &self.document.engine
     }
 
-    /// Replaces one container's entry; [`Journal::record`] writes it down.
+    /// Replaces one container's entry; [`Journal::record`] writes it to disk.
     pub(crate) fn renew(&mut self, place: usize, entry: Entry) {
         self.document.containers[place] = entry;
     }
 
-    /// Puts a container before all others, so that it comes back after them; [`Journal::record`] writes it down.
+    /// Puts a container before all others, so that it is started after them; [`Journal::record`] writes it to disk.
     pub(crate) fn put_first(&mut self, entry: Entry) {
         self.document.containers.insert(0, entry);
     }
 
-    /// Records how far a container has come.
+    /// Records a container's progress.
     pub(crate) fn record(&mut self, place: usize, step: Step) -> Result<(), EngineError> {
         self.document.containers[place].step = step;
         self.write()
@@ -273,7 +274,7 @@ impl Journal {
         let bytes = serde_json::to_vec_pretty(&self.document).expect("texts and numbers always serialise");
         let fresh = self.path.with_extension("new");
         let write = || {
-            // What a process that died has left goes first, a link itself and not where it leads.
+            // First remove what a dead process has left; if it is a link, the link itself and not its target.
             match fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -282,17 +283,17 @@ impl Journal {
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&fresh, &self.path)?;
-            // The name must be on disk before the engine is asked for anything.
+            // The name must be durable before the engine is asked for anything.
             File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(|error| {
-            // Nobody would find what was half written.
+            // Nobody would find the incomplete file.
             let _ = fs::remove_file(&fresh);
             failed("write", &self.path)(error)
         })
     }
 
-    /// Removes the journal: everything is as it was.
+    /// Removes the journal: everything is as it was before.
     pub(crate) fn finish(self) -> Result<(), EngineError> {
         fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
         let lock = lock_path(&self.path);
@@ -300,12 +301,12 @@ impl Journal {
     }
 }
 
-/// What lies in a journal folder.
+/// The content of a journal folder.
 #[derive(Debug, Default)]
 pub struct Shelf {
-    /// Journals of processes that died; they are ours now.
+    /// Journals of dead processes, now locked by us.
     pub left_over: Vec<Journal>,
-    /// The containers in journals of processes that are at work.
+    /// The containers in journals of running processes.
     pub busy: Vec<(PathBuf, Entry)>,
     /// Files that cannot be read as journals, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
@@ -319,7 +320,7 @@ pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(shelf),
         Err(error) => return Err(failed("read", folder)(error)),
     };
-    // Before anything in it is believed: containers are started by what it says.
+    // Check this before believing anything in it, because its content decides which containers are started.
     private_folder::own(folder).map_err(failed("use", folder))?;
     let mut paths = Vec::new();
     for entry in entries {
@@ -345,7 +346,7 @@ pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
             (None, Ok(document)) => {
                 shelf.busy.extend(document.containers.into_iter().map(|entry| (path.clone(), entry)));
             }
-            // It was finished while we looked.
+            // It was removed in the meantime.
             (_, Err(_)) if !path.exists() => {}
             (_, Err(reason)) => shelf.unreadable.push((path, reason)),
         }

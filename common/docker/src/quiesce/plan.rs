@@ -1,4 +1,5 @@
-//! Whom a run brings to rest, whom it leaves running because stopping would do harm, and when nothing is left to do well.
+//! Decides which containers a run stops, which it leaves running because stopping would do harm, and when it should
+//! refuse.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,13 @@ use crate::held::lost_volumes;
 use crate::order::starting_order;
 use crate::selection::{Activity, Container, Selection};
 
-/// Whom a run brings to rest.
+/// The containers that a run brings to rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestPlan {
     action: Option<Action>,
     to_rest: Vec<Container>,
     left_running: Vec<LeftRunning>,
-    /// When each container had been started that lived in another one when this was decided, by id.
+    /// When each container that lived in another one had been started, by id, at the time of this decision.
     known: BTreeMap<String, String>,
 }
 
@@ -48,10 +49,10 @@ fn volumes_of(container: &Container, selection: &Selection) -> Vec<String> {
     written.map(|volume| volume.name.clone()).collect()
 }
 
-/// Why a container that ends again and again cannot be frozen.
+/// Why a container that keeps restarting cannot be paused.
 const RESTARTS: &str = "it has ended, and the engine is about to start it again, so it could not be frozen";
 
-/// What keeps a container from being stopped, whatever else runs.
+/// Why a container cannot be stopped, regardless of the others.
 pub(super) fn own_harm(container: &Container) -> Option<Harm> {
     if container.activity == Activity::Paused {
         return Some((
@@ -99,7 +100,7 @@ impl RestPlan {
                 }
                 writers.iter().filter(|writer| !harms.contains_key(writer.id.as_str())).copied().collect()
             }
-            // Each turn leaves one more container running, so there are no more turns than containers.
+            // Each round leaves one more container running, so there are at most as many rounds as containers.
             Action::Stop => loop {
                 let stopped = with_sharers(&writers, &everyone, &harms);
                 match harm(selection, &stopped, &harms) {
@@ -139,28 +140,28 @@ impl RestPlan {
         Ok(Self { action: Some(action), to_rest, left_running, known })
     }
 
-    /// When each container had been started that lived in another one when this was decided, by id.
+    /// When each container that lived in another one had been started, by id, at the time of this decision.
     pub(super) fn known(&self) -> &BTreeMap<String, String> {
         &self.known
     }
 
-    /// What is done to them; none where nothing is done to anybody.
+    /// The action on them; `None` if there is nothing to do.
     pub fn action(&self) -> Option<Action> {
         self.action
     }
 
-    /// The containers that are brought to rest, in that order: what starts first stops last.
+    /// The containers that are brought to rest, in order: what starts first stops last.
     pub fn to_rest(&self) -> &[Container] {
         &self.to_rest
     }
 
-    /// The containers that keep writing although they were to be at rest.
+    /// The containers that keep running although they should have been stopped.
     pub fn left_running(&self) -> &[LeftRunning] {
         &self.left_running
     }
 }
 
-/// A container that was stopped, or fell, and comes back.
+/// A container that was stopped, or failed, and will be started again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stopped {
     pub(super) id: String,
@@ -169,12 +170,12 @@ pub(super) struct Stopped {
     pub(super) finished_at: String,
 }
 
-/// How far apart the ends of two containers may be that end together: the engine notes each when it hears of it.
+/// How far apart the ends of two containers may be that end together: the engine records each when it learns of it.
 const TOGETHER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Who has come to live in one of `stopped` since it was decided who stops, when those that lived in others had been started as
-/// `known` says: it has lost what it lived in, whether it still runs or fell at the same moment. `now` are the containers as
-/// they are.
+/// The containers that began to live in one of `stopped` after the plan was made; `known` has the start times of those
+/// that lived in others then. Such a container has lost what it lived in, whether it is still running or failed at the
+/// same moment. `now` are the present containers.
 pub(super) fn late_sharers<'a>(
     known: &BTreeMap<String, String>,
     stopped: &[Stopped],
@@ -190,7 +191,7 @@ pub(super) fn late_sharers<'a>(
             && (container.activity != Activity::Stopped || fell_with(container, other))
     };
     let is_new = |container: &Container| {
-        // What the engine refused to start has lost nothing.
+        // A container that the engine refused to start has lost nothing.
         container.started_at.as_str() > NEVER_STARTED
             && stopped.iter().all(|entry| entry.id != container.id)
             && known.get(&container.id).is_none_or(|before| *before != container.started_at)
@@ -213,7 +214,8 @@ pub(super) fn late_sharers<'a>(
     }
 }
 
-/// The writers that may be stopped, and all that lives in the network, processes or memory of one that is: it would lose them.
+/// The writers that may be stopped, and all containers that live in the network, processes or memory of one of them,
+/// which they would lose.
 fn with_sharers<'a>(
     writers: &[&'a Container],
     everyone: &[&'a Container],
@@ -271,8 +273,8 @@ mod tests {
     use super::*;
     use crate::selection::Volume;
 
-    /// A running container: its name, which is its id as well, the volumes that it writes to, what it lives in, and whether the
-    /// engine removes it when it stops.
+    /// A running container: its name, which is its id as well, the volumes that it writes to, the container that it
+    /// lives in, and whether the engine removes it when it stops.
     fn container(name: &str, volumes: &[&str], lives_in: &str, removed_on_stop: bool) -> Container {
         let mounts: Vec<_> = volumes
             .iter()
@@ -309,7 +311,8 @@ mod tests {
         Ok((names(plan.to_rest()), plan.left_running().iter().map(|left| left.container.clone()).collect()))
     }
 
-    /// Volumes, containers that mount them, others that run, then who stops in which order and who is left; none for a refusal.
+    /// Volumes, containers that mount them, other running ones, then which are stopped in which order and which are
+    /// left running; `None` for a refusal.
     type Case = (
         &'static str,
         &'static [&'static str],

@@ -1,5 +1,5 @@
-//! What an attacker inside a sandbox tries, tried from inside: by this process's own code on a thread that has entered the
-//! network of a container, with the rights of root there, which is more than any container of a sandbox has.
+//! Tries what an attacker inside a sandbox would try: this process's own code on a thread that has entered a
+//! container's network, with the rights of root there, which are more than any container of a sandbox has.
 
 use std::fs;
 use std::io;
@@ -13,45 +13,45 @@ use smoltcp::time::Instant as Tick;
 use super::frames::{self, EVERYBODY, Mac};
 use super::isolation::local_ipv4;
 
-/// How long answers are waited for.
+/// How long to wait for answers.
 const WINDOW: Duration = Duration::from_millis(600);
 
-/// How long between looks for an answer.
+/// The polling interval for answers.
 const TICK: Duration = Duration::from_millis(5);
 
-/// An address of the outside (RFC 5737): a packet from inside that bears it would be answered over the host's own ways.
+/// An outside address (RFC 5737): a packet from inside with this source would be answered over the host's own routes.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 /// Everybody on the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// The host as it can be aimed at.
+/// The host as a target.
 #[derive(Debug, Clone)]
 pub(super) struct Aim {
-    /// The hardware address of the host's end of the wire.
+    /// The hardware address of the bridge.
     pub(super) bridge: Mac,
-    /// Where the host listens, each address of its own with the port of a listener.
+    /// The addresses of the host, each with a listener's port.
     pub(super) listeners: Vec<SocketAddr>,
-    /// The port of the listener for datagrams.
+    /// The port of the datagram listener.
     pub(super) udp_port: u16,
-    /// The port of the listener for datagrams of IPv6.
+    /// The port of the IPv6 datagram listener.
     pub(super) udp_six_port: u16,
-    /// The port of the listener for connections of IPv6.
+    /// The port of the IPv6 connection listener.
     pub(super) tcp_six_port: u16,
-    /// The first word of every datagram, by which the listener knows it.
+    /// The first word of every datagram, by which the listener recognises it.
     pub(super) word: String,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// What answered, in words.
     pub(super) answers: Vec<String>,
-    /// How many frames were sent to the host's end of the wire.
+    /// How many frames were sent to the bridge.
     pub(super) frames: u64,
 }
 
-/// A hardware address that nobody has: its second bit says that it was made up.
+/// A hardware address that nobody has: its second bit marks it as locally administered.
 fn made_up(place: usize) -> Mac {
     let [.., a, b] = place.to_be_bytes();
     [0x02, 0x6c, 0x62, 0xfe, a, b]
@@ -62,7 +62,7 @@ fn interfaces() -> io::Result<Vec<String>> {
     Ok(wired(&fs::read_to_string("/proc/thread-self/net/dev")?))
 }
 
-/// `/proc/net/dev`: two lines of headings, then a name and a colon.
+/// Parses `/proc/net/dev`: two header lines, then a name and a colon.
 fn wired(table: &str) -> Vec<String> {
     table
         .lines()
@@ -73,7 +73,7 @@ fn wired(table: &str) -> Vec<String> {
         .collect()
 }
 
-/// An address of IPv4 that this thread's network has, for the sender.
+/// An IPv4 address of this thread's network, for use as the sender.
 fn own_address() -> Ipv4Addr {
     let table = fs::read_to_string("/proc/thread-self/net/fib_trie").unwrap_or_default();
     let own = local_ipv4(&table).into_iter().find_map(|address| match address {
@@ -83,7 +83,7 @@ fn own_address() -> Ipv4Addr {
     own.unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Every frame that is sent to the host's end of the wire by one who calls himself `me`.
+/// Every frame that a sender with the address `me` sends to the bridge.
 fn questions(me: Mac, own: Ipv4Addr, aim: &Aim) -> Vec<Vec<u8>> {
     let say = |way: &str| format!("{} {way}", aim.word);
     let port = aim.udp_port;
@@ -116,7 +116,7 @@ fn questions(me: Mac, own: Ipv4Addr, aim: &Aim) -> Vec<Vec<u8>> {
                 questions.push(frames::syn(me, aim.bridge, own.into(), to, target.port()));
             }
             IpAddr::V6(address) => {
-                // The question also tells the host where its answers go.
+                // The question also tells the host where to send its answers.
                 questions.push(frames::solicit(me, address));
                 questions.push(frames::echo(me, Some(aim.bridge), address));
                 let way = format!("UDP for {address}");
@@ -128,8 +128,8 @@ fn questions(me: Mac, own: Ipv4Addr, aim: &Aim) -> Vec<Vec<u8>> {
     questions
 }
 
-/// Sends the frames on every wire of this thread's network and listens for answers. `place` tells the senders apart when
-/// several networks are looked at together.
+/// Sends the frames on every interface of this thread's network and listens for answers. `place` distinguishes the
+/// senders when several networks are tested together.
 pub(super) fn by_frames(aim: &Aim, place: usize) -> io::Result<Heard> {
     let mut heard = Heard::default();
     let own = own_address();
@@ -163,9 +163,9 @@ pub(super) fn by_frames(aim: &Aim, place: usize) -> io::Result<Heard> {
     Ok(heard)
 }
 
-/// Sends a broadcast as any process can.
+/// Sends a broadcast the way any process can.
 pub(super) fn by_broadcast(aim: &Aim) {
-    // Where there is no way out, the system refuses: then nothing was sent.
+    // Without a route the system refuses: then nothing was sent.
     let _ = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.set_broadcast(true)?;
         let text = format!("{} a broadcast of a plain socket", aim.word);
@@ -173,8 +173,8 @@ pub(super) fn by_broadcast(aim: &Aim) {
     });
 }
 
-/// Switches IPv6 on in this thread's network, knocks at the host's link-local address with plain sockets, and switches
-/// it off again. Gives what answered.
+/// Enables IPv6 in this thread's network, connects to the host's link-local address with plain sockets, and disables it
+/// again. Returns what answered.
 pub(super) fn by_own_ipv6(aim: &Aim, attempt: Duration) -> io::Result<Vec<String>> {
     let mut answers = Vec::new();
     for interface in interfaces()? {
@@ -184,7 +184,7 @@ pub(super) fn by_own_ipv6(aim: &Aim, attempt: Duration) -> io::Result<Vec<String
             continue;
         }
         let before = fs::read_to_string(setting("disable_ipv6"))?;
-        // Without the wait for others who might have the same address.
+        // Skip the wait for others that might have the same address.
         fs::write(setting("accept_dad"), "0")?;
         fs::write(setting("disable_ipv6"), "0")?;
         answers.extend(knock(aim, &interface, attempt));
@@ -206,7 +206,7 @@ fn knock(aim: &Aim, interface: &str, attempt: Duration) -> Option<String> {
     let target = frames::link_local(aim.bridge);
     let address = SocketAddrV6::new(target, aim.tcp_six_port, 0, scope);
     let deadline = Instant::now() + attempt;
-    // A route may come after the address, and a first packet is lost while the neighbour is looked for.
+    // A route may appear after the address, and a first packet is lost while the neighbour is being resolved.
     while Instant::now() < deadline {
         if let Ok(socket) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
             for (to, way) in
@@ -224,11 +224,11 @@ fn knock(aim: &Aim, interface: &str, attempt: Duration) -> Option<String> {
     None
 }
 
-/// The set bit of an address that the kernel still asks about, and does not send from (`IFA_F_TENTATIVE`).
+/// The flag of an address that the kernel is still checking, and does not send from (`IFA_F_TENTATIVE`).
 const TENTATIVE: u8 = 0x40;
 
-/// The index of an interface that has a link-local address to send from. `/proc/net/if_inet6`: address, index, length,
-/// scope and flags in hexadecimal, and last the interface.
+/// The index of an interface with a link-local address to send from. `/proc/net/if_inet6` has address, index, length,
+/// scope and flags in hexadecimal, and then the interface.
 fn link_index(table: &str, interface: &str) -> Option<u32> {
     table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();

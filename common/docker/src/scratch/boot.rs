@@ -1,4 +1,4 @@
-//! Waiting until a scratch container is up, and what it says when it is not.
+//! Waits until a scratch container is up, and collects its output if it is not.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::EngineError;
 use crate::document::{list, some_text, text};
 use crate::redaction::redacted;
 
-/// How often a container's state is asked for. Health events can be missed; the state cannot.
+/// How often a container's state is polled. Health events can be missed; the state cannot.
 const POLL: Duration = Duration::from_millis(250);
 
 /// How many of a container's last lines are kept.
 const LOG_LINES: usize = 40;
 
-/// How much of a log is read before secrets are struck out of it, in lines and bytes.
+/// How much of a log is read before secrets are removed from it, in lines and bytes.
 const READ_LINES: usize = 2000;
 const READ_BYTES: usize = 256 << 10;
 
@@ -30,9 +30,9 @@ const LOG_BYTES: usize = 8 << 10;
 pub enum Ready {
     /// Its health check passes.
     Healthy,
-    /// It runs, and it has no health check.
+    /// It is running, and has no health check.
     Running,
-    /// It ran to its end with exit code 0, as its dependants expect.
+    /// It ran to completion with exit code 0, as its dependants expect.
     Completed,
 }
 
@@ -47,10 +47,10 @@ pub struct NotReady {
 
 impl Sandbox {
     /// Waits until the container `id` is up, or the deadline has passed. `completes` says that it is expected to run to
-    /// its end.
+    /// completion.
     ///
-    /// # Errors
-    /// The engine's; that the container is not up is the inner result. `secrets` are struck from what it said.
+    /// # Errors The engine's; the inner result says that the container is not up. `secrets` are removed from its
+    /// output.
     pub async fn wait_ready(
         &self,
         id: &str,
@@ -91,8 +91,8 @@ impl Sandbox {
         Ok(Err(NotReady { reason: redacted(&fallen, secrets), log }))
     }
 
-    /// The container's last lines without `secrets`, as far as they can be had. More is read than is kept: a secret of many lines is
-    /// found only whole.
+    /// The container's last lines without `secrets`, if available. Reads more than it keeps, because a secret with many
+    /// lines is only found whole.
     async fn last_lines(&self, id: &str, secrets: &[String]) -> String {
         let mut is_cut = false;
         let tail = READ_LINES.to_string();
@@ -101,7 +101,7 @@ impl Sandbox {
         let mut log = Vec::new();
         while let Some(Ok(piece)) = pieces.next().await {
             log.extend_from_slice(&piece.into_bytes());
-            // The last bytes are those that tell; a line may be endless.
+            // The last bytes matter most; a line may be endless.
             if log.len() > 2 * READ_BYTES {
                 log.drain(..log.len() - READ_BYTES);
                 is_cut = true;
@@ -128,8 +128,8 @@ enum Readiness {
     Down(String),
 }
 
-/// The lines of a log, without the first one where its beginning is missing: a secret may have been cut there, and what is
-/// left of one is not found.
+/// The lines of a log, without the first one if its beginning is missing: it may contain part of a secret, which would
+/// not be recognised.
 fn whole_lines(log: &str, is_cut: bool) -> &str {
     if is_cut { log.split_once('\n').map_or("", |(_, rest)| rest) } else { log }
 }
@@ -144,7 +144,7 @@ fn readiness(state: &Value, completes: bool, secrets: &[String]) -> Readiness {
                 None | Some("" | "none") => Readiness::Up(Ready::Running),
                 Some("healthy") => Readiness::Up(Ready::Healthy),
                 Some(status) => {
-                    // Unhealthy is not the end: a database that recovers after a crash becomes healthy late.
+                    // Unhealthy is not final: a database that recovers after a crash becomes healthy late.
                     let last = list(&health["Log"]).last().map(|entry| text(&entry["Output"]));
                     let said = redacted(last.unwrap_or_default().trim(), secrets);
                     let said: String = said.chars().take(300).collect();

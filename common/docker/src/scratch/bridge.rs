@@ -1,5 +1,5 @@
-//! The first wall: settings of a sandbox's bridge on this host, by which the host has no address there, answers nobody
-//! there, believes no sender there and forwards nothing from there.
+//! The first barrier: settings of a sandbox's bridge on this host, because of which the host has no address there,
+//! answers nobody there, believes no sender there and forwards nothing from there.
 
 use std::fs;
 use std::io;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use super::frames::Mac;
 use crate::EngineError;
 
-/// Settings below `/proc/sys/net`, `{}` being the bridge.
+/// Settings below `/proc/sys/net`; `{}` is the bridge.
 const SETTINGS: &[(&str, &str)] = &[
-    // The kernel gives every interface a link-local address by itself.
+    // By default the kernel gives every interface a link-local address.
     ("ipv6/conf/{}/disable_ipv6", "1"),
-    // No answer to questions for any address of this host.
+    // Answer no ARP requests, for any address of this host.
     ("ipv4/conf/{}/arp_ignore", "8"),
-    // A packet counts only if the way back leads through the interface that it came from: none leads there.
+    // Accept a packet only if its sender is reached through the interface that it came from; no sender is.
     ("ipv4/conf/{}/rp_filter", "1"),
     ("ipv4/conf/{}/accept_local", "0"),
     ("ipv4/conf/{}/accept_source_route", "0"),
@@ -42,17 +42,17 @@ impl Bridge {
     }
 
     fn paths(&self) -> impl Iterator<Item = (PathBuf, &'static str)> {
-        // A kernel without IPv6 has no such settings, and nothing to switch off.
+        // A kernel without IPv6 has no such settings, and nothing to disable.
         let six = self.settings.join("ipv6").exists();
         SETTINGS
             .iter()
             .filter(move |(path, _)| six || !path.starts_with("ipv6/"))
             .map(|(path, value)| (self.settings.join(path.replace("{}", &self.name)), *value))
-            // Younger kernels know settings that older ones do not.
+            // Newer kernels have settings that older ones lack.
             .filter(|(path, _)| path.exists() || !path.ends_with("bc_forwarding"))
     }
 
-    /// Sets everything and looks whether it stands.
+    /// Sets everything and verifies it.
     pub(super) fn raise(&self) -> Result<(), EngineError> {
         if !self.interfaces.join(&self.name).join("bridge").exists() {
             return Err(cannot(
@@ -78,7 +78,7 @@ impl Bridge {
         }
     }
 
-    /// The settings that are not as they were set, and addresses that this host has on the bridge.
+    /// The settings that have changed, and addresses that this host has on the bridge.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self
             .paths()
@@ -102,7 +102,7 @@ impl Bridge {
         parse_mac(text.trim()).ok_or_else(|| unproven(&path, "it holds no hardware address"))
     }
 
-    /// How many packets this host has got from the bridge.
+    /// How many packets this host has received from the bridge.
     pub(super) fn packets_received(&self) -> Result<u64, EngineError> {
         let path = self.interfaces.join(&self.name).join("statistics/rx_packets");
         let text = fs::read_to_string(&path).map_err(|error| unproven(&path, &error.to_string()))?;

@@ -1,8 +1,8 @@
-//! What all containers of a sandbox may take of this host together: one control group that is above all of theirs.
+//! Limits what all containers of a sandbox may use of this host together: one control group above all of theirs.
 //!
-//! Both versions of the kernel's control groups are served (kernel documentation, `admin-guide/cgroup-v1` and
-//! `admin-guide/cgroup-v2`), and both ways in which engines make theirs: by themselves (`cgroupfs`), or by asking systemd, whose
-//! groups have limits of their own that it sets again.
+//! Both versions of the kernel's control groups are supported (kernel documentation, `admin-guide/cgroup-v1` and
+//! `admin-guide/cgroup-v2`), and both ways in which engines create theirs: by themselves (`cgroupfs`), or through
+//! systemd, whose groups have limits of their own that it sets again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,17 +16,17 @@ use crate::EngineError;
 use crate::means::{CgroupDriver, Cgroups};
 use crate::ownership::RehearsalId;
 
-/// Where the kernel shows its control groups.
+/// Where the kernel mounts its control groups.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The file that says which controllers the groups below have (version 2).
+/// The file that enables controllers for the groups below (version 2).
 const CONTROL: &str = "cgroup.subtree_control";
 
-/// How often what is in a group is killed.
+/// How often everything in a group is killed.
 const KILL_ROUNDS: usize = 20;
 
-/// The share of the processors and of the disks that a drill gets where others want them too: half of what any other gets by
-/// default, in the units of each version.
+/// A drill's share of the processors and disks when others want them too: half of anyone else's default, in the units
+/// of each version.
 const CPU_SHARES_V1: u64 = 512;
 const CPU_WEIGHT_V2: u64 = 50;
 const BLKIO_WEIGHT_V1: u64 = 250;
@@ -51,16 +51,16 @@ pub(super) struct Cgroup {
     root: PathBuf,
 }
 
-/// One thing to do for the group to stand.
+/// One step in creating the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    /// Make a folder.
+    /// Create a folder.
     Make(PathBuf),
     /// Write a value to a file.
     Write(PathBuf, String),
-    /// The same where the kernel has the file: not each has every controller.
+    /// The same if the file exists: not every kernel has every controller.
     WriteIfThere(PathBuf, String),
-    /// Ask systemd.
+    /// Call systemd.
     Ask(Vec<String>),
 }
 
@@ -76,13 +76,13 @@ impl Cgroup {
     pub(super) fn new(id: &RehearsalId, cgroups: Cgroups) -> Self {
         let name = match cgroups.driver {
             CgroupDriver::Cgroupfs => format!("lifeboat-{id}"),
-            // A dash in the name of a slice makes it one within another.
+            // A dash in the name of a slice would nest it in another one.
             CgroupDriver::Systemd => format!("lifeboat_{id}.slice"),
         };
         Self { name, cgroups, root: ROOT.into() }
     }
 
-    /// What the engine is told to put containers below.
+    /// The parent group for the engine's containers.
     pub(super) fn parent(&self) -> String {
         match self.cgroups.driver {
             CgroupDriver::Cgroupfs => format!("/{}", self.name),
@@ -119,7 +119,7 @@ impl Cgroup {
             Step::Write(of("memory", "memory.limit_in_bytes"), memory_bytes.to_string()),
             // Memory and swap together.
             Step::WriteIfThere(of("memory", "memory.memsw.limit_in_bytes"), memory_bytes.to_string()),
-            // What the kernel keeps for connections is counted apart.
+            // The kernel's memory for connections is counted separately.
             Step::WriteIfThere(
                 of("memory", "memory.kmem.tcp.limit_in_bytes"),
                 (memory_bytes / 8).to_string(),
@@ -138,7 +138,7 @@ impl Cgroup {
         let folder = self.root.join(&self.name);
         let of = |file: &str| folder.join(file);
         vec![
-            // What the groups of containers need must be on in every group above them.
+            // Controllers of the containers' groups must be enabled in every group above them.
             Step::Write(self.root.join(CONTROL), "+memory +pids +cpu".to_owned()),
             Step::Make(folder.clone()),
             Step::Write(of(CONTROL), "+memory +pids +cpu".to_owned()),
@@ -150,7 +150,7 @@ impl Cgroup {
         ]
     }
 
-    /// Makes the group with its limits.
+    /// Creates the group with its limits.
     pub(super) async fn raise(&self, together: Together) -> Result<(), EngineError> {
         for step in self.steps(together) {
             take(&step).await.map_err(cannot)?;
@@ -158,7 +158,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The limits that are not as they were set. Those of a slice are systemd's to keep.
+    /// The limits that have changed. Those of a slice are systemd's responsibility.
     pub(super) fn faults(&self, together: Together) -> Vec<String> {
         let steps = self.steps(together);
         let is_limit_of_ours = |path: &Path| {
@@ -178,7 +178,7 @@ impl Cgroup {
     }
 }
 
-/// What a group says of how often a limit was reached: the file, the word before the number, and what the limit is of.
+/// Where a group counts how often a limit was reached: the file, the word before the number, and the resource.
 const REACHED: [(&str, &str, &str); 3] = [
     ("memory.oom_control", "oom_kill", "memory"),
     ("memory.events", "oom_kill", "memory"),
@@ -186,7 +186,7 @@ const REACHED: [(&str, &str, &str); 3] = [
 ];
 
 impl Cgroup {
-    /// Of what its containers have wanted more than there was.
+    /// The resources of which its containers wanted more than they may have.
     pub(super) fn reached(&self) -> Vec<&'static str> {
         let mut reached: Vec<&'static str> = self
             .folders()
@@ -223,10 +223,10 @@ fn with_those_below(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::iter::once(folder.to_owned()).chain(folders_in(folder))
 }
 
-/// Kills whatever is in the groups of the rehearsals that `goes` names: also what the engine waits for itself.
+/// Kills everything in the groups of the rehearsals that `goes` selects, even what the engine itself is waiting for.
 pub(super) fn kill(goes: impl Fn(&RehearsalId) -> bool) {
     let folders = folders_of(left(), goes);
-    // What forks meanwhile is caught in the next round.
+    // Processes that fork in the meantime are killed in the next round.
     for _ in 0..KILL_ROUNDS {
         let files = folders.iter().flat_map(|folder| with_those_below(folder));
         let pids: BTreeSet<i32> = files
@@ -239,13 +239,13 @@ pub(super) fn kill(goes: impl Fn(&RehearsalId) -> bool) {
             return;
         }
         for pid in pids.into_iter().filter_map(Pid::from_raw) {
-            // One that has ended since needs no more.
+            // A process that has ended in the meantime needs nothing more.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
 
-/// Whether the kernel shows the value that was written: it rounds memory down to whole pages.
+/// Whether the kernel reports the value that was written: it rounds memory down to whole pages.
 fn is_limit(found: &str, wanted: &str) -> bool {
     const PAGE: u64 = 64 << 10;
     match (found.parse::<u64>(), wanted.parse::<u64>()) {
@@ -281,7 +281,7 @@ async fn take(step: &Step) -> Result<(), String> {
     }
 }
 
-/// The groups that rehearsals have made and that still stand, each with its folders.
+/// The groups that rehearsals have created and that still exist, each with its folders.
 pub(super) fn left() -> Vec<(RehearsalId, Vec<PathBuf>)> {
     left_below(Path::new(ROOT))
 }
@@ -299,7 +299,7 @@ fn left_below(root: &Path) -> Vec<(RehearsalId, Vec<PathBuf>)> {
     found
 }
 
-/// The folders of those rehearsals that `is_wanted` names.
+/// The folders of the rehearsals that `is_wanted` selects.
 fn folders_of(
     left: Vec<(RehearsalId, Vec<PathBuf>)>,
     is_wanted: impl Fn(&RehearsalId) -> bool,
@@ -312,25 +312,25 @@ fn id_in(name: &str) -> Option<RehearsalId> {
     RehearsalId::parse(id.or_else(|| name.strip_prefix("lifeboat_")?.strip_suffix(".slice"))?)
 }
 
-/// Takes a group away. Only one without processes goes.
+/// Removes a group. Only one without processes can be removed.
 pub(super) async fn remove(folder: &Path) -> io::Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if folder.extension().is_some_and(|kind| kind == "slice") {
-        // systemd takes the folder away with the slice, and what was set for it with `revert`.
+        // systemd removes the folder with the slice, and its settings with `revert`.
         for verb in ["stop", "revert"] {
             let asked = Command::new("systemctl").args([verb, &name]).kill_on_drop(true).output().await;
             asked.map(drop)?;
         }
     }
     match remove_folder(folder) {
-        // Two names may lead to one group, as those of joined controllers do.
+        // Two names may lead to one group, like those of joined controllers.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
 fn remove_folder(folder: &Path) -> io::Result<()> {
-    // What the engine made below for containers that are gone is empty too.
+    // Groups that the engine created below for removed containers are empty too.
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -353,7 +353,7 @@ mod tests {
         Cgroup { root: root.to_owned(), ..Cgroup::new(&id, Cgroups { driver, version }) }
     }
 
-    /// A kernel's files, as plain ones.
+    /// A kernel's files as regular ones.
     fn kernel(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for file in files {

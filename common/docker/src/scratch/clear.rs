@@ -1,5 +1,5 @@
-//! Removing every object of a rehearsal, and those that dead ones left. What this machine did not make stays, whatever its
-//! labels say: see [`MachineKey::claim`].
+//! Removes every object of a rehearsal, and those that dead ones left. Objects that this machine did not create stay,
+//! whatever their labels: see [`MachineKey::claim`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::document::{list, pairs, text};
 use crate::engine::{Engine, filtered};
 use crate::ownership::{Claim, MARK_LABEL, MachineKey, Ownership, REHEARSAL_LABEL, RehearsalId, ScratchKind};
 
-/// How often everything is gone over: an object can be busy for a moment after what used it has gone.
+/// How many rounds are made: an object can be busy for a moment after its user has gone.
 const ROUNDS: u32 = 6;
 
-/// How long between rounds.
+/// The pause between rounds.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What clearing one rehearsal away came to.
+/// The result of clearing one rehearsal away.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cleared {
     /// How many objects were removed.
     pub removed_objects: u64,
-    /// What is still there, each with its kind.
+    /// What could not be removed, each with its kind.
     pub leftovers: Vec<String>,
 }
 
@@ -37,9 +37,10 @@ pub struct Collected {
     pub rehearsals: Vec<String>,
     /// How many objects were removed.
     pub removed_objects: u64,
-    /// What is still there although it has expired.
+    /// Expired objects that could not be removed.
     pub leftovers: Vec<String>,
-    /// Objects with a rehearsal's label that this machine cannot be shown to have made, each with the reason. They stay.
+    /// Objects with a rehearsal's label that were not provably created by this machine, each with the reason. They
+    /// stay.
     pub left_alone: Vec<String>,
 }
 
@@ -57,7 +58,7 @@ impl Object {
     }
 }
 
-/// The objects of a listing that are to go, and those that are left alone with the reason.
+/// The objects of a listing that should be removed, and those that are left alone with the reason.
 fn sorted(objects: Vec<Object>, goes: impl Fn(&Claim) -> bool) -> (Vec<(Object, RehearsalId)>, Vec<String>) {
     let (mut doomed, mut left_alone) = (Vec::new(), Vec::new());
     for object in objects {
@@ -74,17 +75,17 @@ fn sorted(objects: Vec<Object>, goes: impl Fn(&Claim) -> bool) -> (Vec<(Object, 
 }
 
 impl Engine {
-    /// Removes every object that `owner` has made. What cannot be removed is named, not an error.
+    /// Removes every object of `owner`. What cannot be removed is listed, not an error.
     pub async fn clear(&self, owner: &Ownership) -> Result<Cleared, EngineError> {
         let label = format!("{REHEARSAL_LABEL}={}", owner.id);
-        // What hangs in a start would keep the engine from removing its container.
+        // A process that hangs while starting would keep the engine from removing its container.
         cgroup::kill(|id| *id == owner.id);
         let mut collected = self.remove(&label, owner.key(), |claim| claim.id == owner.id).await?;
         collected.leftovers.extend(remove_groups(|id| *id == owner.id).await);
         Ok(Cleared { removed_objects: collected.removed_objects, leftovers: collected.leftovers })
     }
 
-    /// Removes what this machine's rehearsals have left whose time is up at `now`, or that `dead` names.
+    /// Removes leftovers of this machine's rehearsals that have expired at `now`, or that `dead` names.
     pub async fn gc(
         &self,
         key: &MachineKey,
@@ -120,14 +121,14 @@ impl Engine {
             for (object, id) in &left {
                 rehearsals.insert(id.to_string());
                 if object.kind == ScratchKind::Filter {
-                    // The wall stands until nothing is behind it any more.
+                    // Keep the barrier until nothing is behind it any more.
                     if guarded.contains(id) {
                         continue;
                     }
                 } else {
                     seen.insert((object.kind, object.id.clone()));
                 }
-                // The list of the next round tells whether it worked.
+                // The next round's listing shows whether it worked.
                 if let Err(error) = self.remove_object(object).await {
                     tracing::debug!("{}: {error}", object.shown());
                     if matches!(object.kind, ScratchKind::Container | ScratchKind::Network) {
@@ -152,8 +153,8 @@ impl Engine {
         let client = self.client();
         match object.kind {
             ScratchKind::Container => {
-                // `v` also takes the nameless volumes that the engine made for it. Only a container that bears our mark
-                // comes here, and it mounts nothing but scratch volumes.
+                // `v` also removes the anonymous volumes that the engine created for it. Only containers with our mark
+                // get here, and they mount only scratch volumes.
                 let options = RemoveContainerOptions { force: true, v: true, link: false };
                 client.remove_container(&object.id, Some(options)).await.map_err(EngineError::call(operation))
             }
@@ -162,7 +163,7 @@ impl Engine {
                 client.remove_network(&object.id).await.map_err(EngineError::call(operation))
             }
             ScratchKind::Image => {
-                // By our tag: should the image have another name as well, it stays under that one.
+                // By our tag: if the image has another name as well, it stays under that one.
                 let options = RemoveImageOptions { force: false, ..Default::default() };
                 client
                     .remove_image(&object.name, Some(options), None)
@@ -174,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// Every object with `label`, in the order in which they can be removed, each judged under `key`.
+    /// Every object with `label`, in the order in which they can be removed, each judged with `key`.
     async fn scratch_objects(&self, label: &str, key: &MachineKey) -> Result<Vec<Object>, EngineError> {
         let mut objects = Vec::new();
         let filters = [("label", label)];
@@ -208,7 +209,7 @@ impl Engine {
             object(key, ScratchKind::Image, text(&i["Id"]), tag, &i["Labels"])
         }));
         for rule in filter::left().await? {
-            // The filter is asked for no label: only a rehearsal's own rules belong to what was asked for.
+            // The packet filter cannot be queried by label, so select the rules of the rehearsal in question.
             if label == REHEARSAL_LABEL || label.ends_with(rule.labels[REHEARSAL_LABEL].as_str()) {
                 let claim = key.claim(ScratchKind::Filter, &rule.name, &rule.labels);
                 objects.push(Object { kind: ScratchKind::Filter, id: rule.line, name: rule.name, claim });
@@ -217,7 +218,7 @@ impl Engine {
         Ok(objects)
     }
 
-    /// Whether the mark of a listed container is one that its image has, too.
+    /// Whether a listed container's mark comes from its image.
     async fn inherits_its_mark(&self, container: &Value) -> Result<bool, EngineError> {
         let image = match self.image_document(&text(&container["ImageID"])).await {
             Ok(image) => image,
@@ -229,8 +230,8 @@ impl Engine {
     }
 }
 
-/// Takes the control groups of rehearsals away; names those that stay. An empty one is worth nothing to anybody, and one
-/// with processes does not go.
+/// Removes the control groups of rehearsals, and returns those that stay. An empty one is useless to anybody, and one
+/// with processes cannot be removed.
 async fn remove_groups(goes: impl Fn(&RehearsalId) -> bool) -> Vec<String> {
     let mut stay = Vec::new();
     for round in 0..ROUNDS {
@@ -252,7 +253,7 @@ async fn remove_groups(goes: impl Fn(&RehearsalId) -> bool) -> Vec<String> {
     stay
 }
 
-/// The tag among an image's that a rehearsal would give.
+/// The tag among an image's that a rehearsal would have given it.
 fn our_tag(tags: &Value) -> Option<String> {
     list(tags)
         .iter()

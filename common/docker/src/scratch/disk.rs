@@ -1,4 +1,4 @@
-//! A file system of fixed size for the volumes of one drill, so that what fills them takes no more of this host's disk: a
+//! A file system of fixed size for the volumes of one drill, so that filling them takes no more of this host's disk: a
 //! sparse file in the drill's folder, mounted there.
 
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -14,13 +14,13 @@ use crate::EngineError;
 use crate::engine::Engine;
 use crate::volume::is_mountpoint;
 
-/// Where it is mounted, in the drill's folder.
+/// The mount point, in the drill's folder.
 pub const VOLUMES: &str = "volumes";
 
-/// The file that it lies in, in the drill's folder.
+/// The image file, in the drill's folder.
 const IMAGE: &str = "volumes.ext4";
 
-/// A file system of fixed size that is mounted.
+/// A mounted file system of fixed size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disk {
     mounted: PathBuf,
@@ -31,10 +31,9 @@ fn cannot(reason: String) -> EngineError {
 }
 
 impl Disk {
-    /// Makes one of `bytes` in `folder`, which nobody else gets into, for volumes of `engine`.
+    /// Creates one of `bytes` in `folder`, which nobody else can access, for volumes of `engine`.
     ///
-    /// # Errors
-    /// [`EngineError::NoDisk`] when it cannot be made or mounted, or when the engine does not see it.
+    /// # Errors [`EngineError::NoDisk`] if it cannot be created or mounted, or if the engine does not see it.
     pub(super) async fn make(engine: &Engine, folder: &Path, bytes: u64) -> Result<Self, EngineError> {
         if folder.to_str().is_none() {
             let reason = format!("the engine takes no path that is not UTF-8, such as {}", folder.display());
@@ -47,12 +46,12 @@ impl Disk {
         };
         prepare().map_err(|error| cannot(format!("{}: {error}", image.display())))?;
         let (at, to) = (image.display().to_string(), mounted.display().to_string());
-        // Nothing is kept back for root, and nothing is written that is not needed.
-        // Blocks and inodes as on a disk of any size: small ones would hold less of a file's extended attributes.
+        // Reserve nothing for root, and write nothing that is not needed. Blocks and inodes have the sizes of a large
+        // disk: smaller ones would hold less of a file's extended attributes.
         let sizes = ["-b", "4096", "-I", "256", "-i", "16384"];
         let options = [&["-q", "-F", "-m", "0", "-O", "^has_journal"], &sizes[..], &[&at]].concat();
         host_program::call("mkfs.ext4", &options, "-q").await.map_err(cannot)?;
-        // No program in a volume wins rights, and no device there can be opened.
+        // No program in a volume gains rights, and no device there can be opened.
         let options = ["-t", "ext4", "-o", "loop,nosuid,nodev", &at, &to];
         host_program::call("mount", &options, "-o loop").await.map_err(cannot)?;
         let disk = Self { mounted };
@@ -64,12 +63,12 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub(super) fn mounted(&self) -> &Path {
         &self.mounted
     }
 
-    /// The folder of the scratch volume `name` on it, made at the first call.
+    /// The folder of the scratch volume `name` on it, created at the first call.
     pub(super) fn folder_of(&self, name: &str) -> Result<PathBuf, EngineError> {
         let folder = self.mounted.join(name);
         match DirBuilder::new().mode(0o755).create(&folder) {
@@ -87,7 +86,7 @@ impl Disk {
     }
 }
 
-/// Whether the process that listens at `socket` has what is mounted at `mounted` as well; none where it cannot be looked at.
+/// Whether the process that listens at `socket` sees the file system at `mounted`; `None` if that cannot be determined.
 fn is_seen(socket: &Path, mounted: &Path) -> Option<bool> {
     let listener = socket_peercred(UnixStream::connect(socket).ok()?).ok()?.pid.as_raw_nonzero();
     let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use super::Sandbox;
 use crate::EngineError;
 
-/// The largest output that is kept, of each stream, in bytes.
+/// The most output that is kept from each stream, in bytes.
 const OUTPUT_BYTES: usize = 1 << 20;
 
 /// A command to run.
@@ -18,28 +18,28 @@ const OUTPUT_BYTES: usize = 1 << 20;
 pub struct ExecCommand {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// The user inside the container; none for the container's own.
+    /// The user inside the container; `None` for the container's own.
     pub user: Option<String>,
     /// Environment variables besides the container's, as `NAME=value`.
     pub env: Vec<String>,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExecOutput {
-    /// Its exit code; none if it had not ended when its time was up.
+    /// Its exit code; `None` if it had not ended in time.
     pub exit_code: Option<i64>,
     /// Its standard output.
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
-    /// Whether it said more than was kept.
+    /// Whether there was more output than was kept.
     pub truncated: bool,
 }
 
 impl Sandbox {
-    /// Runs `command` in the container `id` for at most `timeout`. A command that is not done then is not waited for
-    /// any longer; it ends with the sandbox, for the engine has no way to stop it alone.
+    /// Runs `command` in the container `id` for at most `timeout`. A command that is not done by then is
+    /// abandoned; it ends with the sandbox, because the engine cannot stop it alone.
     pub async fn exec(
         &self,
         id: &str,
@@ -90,7 +90,7 @@ impl Sandbox {
                 said.truncated |= bytes.len() > room;
             }
         }
-        // Only after the stream has ended is the exit code there.
+        // The exit code is available only after the stream has ended.
         let ended =
             client.inspect_exec(&exec).await.map_err(EngineError::call("tell how a command ended"))?;
         said.exit_code = ended.exit_code;

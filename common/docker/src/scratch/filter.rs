@@ -1,10 +1,10 @@
-//! The second wall: rules of the host's packet filter that drop every packet between a sandbox's bridge and the host, or
-//! any other network of the host's.
+//! The second barrier: packet filter rules on the host that drop every packet between a sandbox's bridge and the host,
+//! or any other network of the host's.
 //!
-//! One rule more keeps what containers say to each other out of the host's table of connections, which one of them could
-//! fill: then the host's own services would get no new ones (netfilter, `nf_conntrack: table full, dropping packet`).
+//! One more rule keeps traffic between containers out of the host's connection table, which a container could fill:
+//! then the host's own services would get no new connections (netfilter, `nf_conntrack: table full, dropping packet`).
 //!
-//! Each rule carries a comment with the rehearsal's name, its date and this machine's mark, by which [`left`] finds it.
+//! Each rule has a comment with the rehearsal's name, its date and this machine's mark, by which [`left`] finds it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +13,13 @@ use super::host_program;
 use crate::EngineError;
 use crate::ownership::{EXPIRES_LABEL, MARK_LABEL, Ownership, REHEARSAL_LABEL, ScratchKind};
 
-/// The programs, each with the family of addresses that it filters.
+/// The programs, each with the address family that it filters.
 const PROGRAMS: [(&str, Family); 2] = [("iptables", Family::V4), ("ip6tables", Family::V6)];
 
 /// How long another program may hold the filter's lock, in seconds.
 const LOCK_SECONDS: &str = "10";
 
-/// How often rules are set again when the engine's own came before them.
+/// How often rules are set again if the engine's own came before them.
 const RAISES: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +38,11 @@ pub(super) struct Filter {
 /// A rule that a rehearsal has set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LeftRule {
-    /// The program that lists it, and the rule as that program writes it.
+    /// The program that lists it, and the rule in that program's form.
     pub(super) line: String,
     /// The rehearsal's name.
     pub(super) name: String,
-    /// What its comment says, as labels.
+    /// The content of its comment, as labels.
     pub(super) labels: BTreeMap<String, String>,
 }
 
@@ -57,7 +57,7 @@ fn cannot(reason: String) -> EngineError {
     }
 }
 
-/// Whether the kernel has IPv6 at all; where it has not, there is nothing to filter.
+/// Whether the kernel has IPv6 at all; if not, there is nothing to filter.
 fn has_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
@@ -66,25 +66,25 @@ fn programs() -> impl Iterator<Item = &'static str> {
     PROGRAMS.into_iter().filter(|(_, family)| *family == Family::V4 || has_ipv6()).map(|(program, _)| program)
 }
 
-/// Runs a program that must succeed; its output.
+/// Runs a program that must succeed; returns its output.
 async fn call(program: &str, args: &[&str]) -> Result<String, EngineError> {
     let waiting = [&["-w", LOCK_SECONDS], args].concat();
     host_program::call(program, &waiting, &args.join(" ")).await.map_err(cannot)
 }
 
-/// The tables of the packet filter that rules are set in.
+/// The tables of the packet filter that have our rules.
 const TABLES: [&str; 2] = ["filter", "raw"];
 
 /// One rule of a sandbox.
 struct Rule<'a> {
     table: &'static str,
     chain: &'static str,
-    /// What it matches, and what it does.
+    /// Its match and action.
     words: Vec<&'a str>,
 }
 
-/// The rules that cut `bridge` off, and the one by which no packet from it is tracked. What goes from one container of the
-/// sandbox to another passes, also where bridged packets are shown to the filter.
+/// The rules that isolate `bridge`, and the one that disables connection tracking for its packets. Traffic between the
+/// sandbox's containers passes, even if bridged packets go through the filter.
 fn rules<'a>(bridge: &'a str, comment: &'a str) -> Vec<Rule<'a>> {
     let rule = |table, chain, matches: &[&'a str], target: &[&'a str]| Rule {
         table,
@@ -100,13 +100,13 @@ fn rules<'a>(bridge: &'a str, comment: &'a str) -> Vec<Rule<'a>> {
     ]
 }
 
-/// The words of a listed rule, without the quotes that some versions put around a comment.
+/// The words of a listed rule, without the quotation marks that some versions put around a comment.
 fn words(line: &str) -> Vec<&str> {
     line.split_ascii_whitespace().map(|word| word.trim_matches('"')).collect()
 }
 
-/// What is wrong with the listing (`-S`) of a table, given the rules that should be in it. `first` also asks that no rule of
-/// another's stands before ours in its chain.
+/// Compares the listing (`-S`) of a table with the rules that should be in it. `first` also requires that no other rule
+/// precedes ours in its chain.
 fn faults(table: &str, listing: &str, bridge: &str, comment: &str, first: bool) -> Vec<String> {
     let lines: Vec<Vec<&str>> = listing.lines().map(words).collect();
     let mut faults = Vec::new();
@@ -124,7 +124,7 @@ fn faults(table: &str, listing: &str, bridge: &str, comment: &str, first: bool) 
     faults
 }
 
-/// The comment of one of our rules: name, date, mark.
+/// Parses the comment of one of our rules: name, date, mark.
 fn read_comment(line: &[&str]) -> Option<(String, BTreeMap<String, String>)> {
     let place = line.iter().position(|word| *word == "--comment")?;
     let mut parts = line.get(place + 1)?.split('/');
@@ -141,7 +141,7 @@ impl Filter {
         Self { bridge: owner.bridge_name(), comment: format!("{name}/{}/{mark}", owner.expires) }
     }
 
-    /// Whether rules can be set at all: asked before anything is made.
+    /// Checks that rules can be set at all, before anything is created.
     pub(super) async fn available() -> Result<(), EngineError> {
         for program in programs() {
             for table in TABLES {
@@ -151,8 +151,8 @@ impl Filter {
         Ok(())
     }
 
-    /// Sets the rules, before those of all others, and looks whether they stand. The engine puts rules of its own first
-    /// whenever it makes a network, so ours are set again if that happens meanwhile.
+    /// Sets the rules before all others, and verifies them. The engine inserts its own rules first whenever it creates
+    /// a network, so ours are set again if that happens in the meantime.
     pub(super) async fn raise(&self) -> Result<(), EngineError> {
         self.set("-I").await?;
         for _ in 0..RAISES {
@@ -176,7 +176,7 @@ impl Filter {
         Ok(())
     }
 
-    /// What is missing of the rules.
+    /// The rules that are missing.
     pub(super) async fn faults(&self) -> Result<Vec<String>, EngineError> {
         self.look(false).await
     }
@@ -194,12 +194,12 @@ impl Filter {
     }
 }
 
-/// The rules that rehearsals have set and that still stand. A host without a packet filter has none.
+/// The rules that rehearsals have set and that still exist. A host without a packet filter has none.
 pub(super) async fn left() -> Result<Vec<LeftRule>, EngineError> {
     let mut left = Vec::new();
     for program in programs() {
         for table in TABLES {
-            // Where it may not be asked, by one who is not root, no rule was set by this user either.
+            // A user who may not list rules, because it is not root, has not set any either.
             let Ok(listing) = call(program, &["-t", table, "-S"]).await else { continue };
             left.extend(left_in(program, table, &listing));
         }
@@ -218,7 +218,7 @@ fn left_in(program: &str, table: &str, listing: &str) -> Vec<LeftRule> {
         .collect()
 }
 
-/// Takes away one rule that [`left`] has found.
+/// Removes a rule that [`left`] has found.
 pub(super) async fn remove(line: &str) -> Result<(), EngineError> {
     let mut words = line.split(' ');
     let program = words.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Frames on a sandbox's wire, made by hand as a process with a packet socket makes them, and what answers to them say.
+//! Builds frames by hand, as a process with a packet socket does, and interprets the answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,7 +31,7 @@ fn framed(source: Mac, target: Mac, ethertype: EthernetProtocol, content: &[u8])
     bytes
 }
 
-/// Who has `wanted`? Asked of everybody.
+/// Who has `wanted`? Sent to everybody.
 pub(super) fn arp(source: Mac, own: Ipv4Addr, wanted: Ipv4Addr) -> Vec<u8> {
     let question = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,
@@ -96,19 +96,19 @@ fn icmpv6(source: Mac, target: Mac, from: Ipv6Addr, to: Ipv6Addr, message: &Icmp
     ipv6(source, target, from, to, IpProtocol::Icmpv6, &content)
 }
 
-/// The hardware address under which a group of IPv6 hears (RFC 2464).
+/// The hardware address of an IPv6 multicast group (RFC 2464).
 fn group_mac(group: Ipv6Addr) -> Mac {
     let [.., a, b, c, d] = group.octets();
     [0x33, 0x33, a, b, c, d]
 }
 
-/// Is anybody there? Asked of `to`, which may be a group.
+/// Is anybody there? Sent to `to`, which may be a group.
 pub(super) fn echo(source: Mac, target: Option<Mac>, to: Ipv6Addr) -> Vec<u8> {
     let message = Icmpv6Repr::EchoRequest { ident: 0x6c62, seq_no: 1, data: b"lifeboat" };
     icmpv6(source, target.unwrap_or_else(|| group_mac(to)), link_local(source), to, &message)
 }
 
-/// Who has `wanted`? Asked of the group that its owner listens to (RFC 4861).
+/// Who has `wanted`? Sent to the group that its owner listens to (RFC 4861).
 pub(super) fn solicit(source: Mac, wanted: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = wanted.octets();
     let group =
@@ -120,7 +120,7 @@ pub(super) fn solicit(source: Mac, wanted: Ipv6Addr) -> Vec<u8> {
     icmpv6(source, group_mac(group), link_local(source), group, &message)
 }
 
-/// A datagram. The addresses are of one family.
+/// A datagram. The addresses must have the same family.
 pub(super) fn udp(source: Mac, target: Mac, from: IpAddr, to: IpAddr, port: u16, text: &str) -> Vec<u8> {
     let header = UdpRepr { src_port: port, dst_port: port };
     let mut content = vec![0; header.header_len() + text.len()];
@@ -135,7 +135,7 @@ pub(super) fn udp(source: Mac, target: Mac, from: IpAddr, to: IpAddr, port: u16,
     ip(source, target, from, to, IpProtocol::Udp, &content)
 }
 
-/// The beginning of a connection. The addresses are of one family.
+/// The first packet of a connection. The addresses must have the same family.
 pub(super) fn syn(source: Mac, target: Mac, from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     let header = TcpRepr {
         src_port: 40_000,
@@ -172,8 +172,8 @@ fn ip(source: Mac, target: Mac, from: IpAddr, to: IpAddr, protocol: IpProtocol, 
     }
 }
 
-/// Whether `frame` is an answer of the host's to one who calls itself `own`: one from the bridge's own hardware address to
-/// that one, or one that gives away where an address of the host's is. Says in words what it is.
+/// Whether `frame` is an answer of the host's to `own`: one from the bridge's own hardware address to `own`, or one
+/// that reveals where one of the host's addresses is. Returns a description.
 pub(super) fn answer(frame: &[u8], own: Mac, bridge: Mac, host: &[Ipv4Addr]) -> Option<String> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     if frame.ethertype() == EthernetProtocol::Arp {
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(hear(&echo(neighbour, Some(OWN), link_local(OWN))), None);
         let syn = syn(BRIDGE, OWN, HOST.into(), Ipv4Addr::new(172, 20, 0, 2).into(), 80);
         assert!(hear(&syn).unwrap().contains("IPv4"));
-        // Our own questions come back to a packet socket.
+        // A packet socket also receives our own questions.
         assert_eq!(hear(&arp(OWN, Ipv4Addr::new(172, 20, 0, 2), HOST)), None);
         assert_eq!(hear(&[0; 3]), None);
     }

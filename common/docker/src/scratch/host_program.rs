@@ -1,14 +1,14 @@
-//! Programs of this host that a drill asks for what the kernel has no better interface for: packet filter, file systems.
+//! Programs of this host that a drill calls where the kernel has no better interface: packet filter, file systems.
 
 use std::io;
 use std::process::Output;
 
 use tokio::process::Command;
 
-/// Where the programs lie when the search path does not name the folder, as under cron.
+/// Where the programs are if the search path lacks the folder, as under cron.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// The most that is shown of what a program said, in characters.
+/// How much of a program's output is shown, in characters.
 const MOST_SAID: usize = 300;
 
 /// Runs `program` to its end.
@@ -27,7 +27,8 @@ async fn ask(program: &str, args: &[&str]) -> io::Result<Output> {
     answer
 }
 
-/// Runs `program`, which must succeed; its output, or in words why there is none. `what` names the call in these words.
+/// Runs `program`, which must succeed. Returns its output, or a description of the failure; `what` names the call in
+/// it.
 pub(super) async fn call(program: &str, args: &[&str], what: &str) -> Result<String, String> {
     let output = ask(program, args).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("`{program}` is not on this host"),

@@ -1,5 +1,5 @@
-//! Which image of this host a captured container was made from. What a snapshot says is asked for only where it has the
-//! form of an id or of a digest, and the answer is compared with what was asked for.
+//! Finds the image of this host that a captured container was made from. A snapshot's value is used only if it has the
+//! form of an id or a digest, and the answer is compared with the request.
 
 use crate::EngineError;
 use crate::definitions::{ContainerParts, ImageParts};
@@ -10,9 +10,9 @@ use crate::engine::Engine;
 pub struct ResolvedImage {
     /// The name under which the application used it.
     pub reference: String,
-    /// What the engine says of it now.
+    /// The engine's present description of it.
     pub parts: ImageParts,
-    /// The digest by which a registry knows it, as this host's engine has it, if it was ever in one.
+    /// The digest by which a registry knows it, according to this host's engine, if it was ever in one.
     pub digest: Option<String>,
 }
 
@@ -21,7 +21,7 @@ fn is_hash(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hash| hash.len() == 64 && hash.bytes().all(digits))
 }
 
-/// `name@sha256:…`, the name being one that a registry could have.
+/// Whether this is `name@sha256:…` with a name that a registry could have.
 fn is_digest(text: &str) -> bool {
     let Some((name, hash)) = text.split_once('@') else { return false };
     let part = |part: &str| {
@@ -31,7 +31,7 @@ fn is_digest(text: &str) -> bool {
     is_hash(hash) && name.len() <= 255 && name.split('/').all(part)
 }
 
-/// Whether the engine's answer speaks of the image that was asked for.
+/// Whether the engine's answer is about the image that was requested.
 fn is_the_one(asked: &str, found: &ImageParts) -> bool {
     found.id == asked || found.digests.iter().any(|digest| digest == asked)
 }

@@ -1,6 +1,6 @@
-//! The proof that a sandbox is cut off: what an attacker inside would try is tried, and listeners of ours on this host, which
-//! everyone on this host reaches, must hear nothing. It is shown before anything is started, from a probe, and again
-//! afterwards from the network of every container.
+//! Proves that a sandbox is isolated: it tries what an attacker inside would try, and our listeners on this host, which
+//! everyone on this host can reach, must receive nothing. The proof is made before anything is started, from a probe,
+//! and again afterwards from the network of every container.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,35 +19,34 @@ use crate::document::{list, text};
 use crate::engine::filtered;
 use crate::ownership::REHEARSAL_LABEL;
 
-/// How long a connection attempt may take. Inside a sandbox most fail at once, because there is no way out; one that succeeds
-/// stays within this host.
+/// How long a connection attempt may take. Inside a sandbox most fail at once, without a route; one that
+/// succeeds stays within this host.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// What was shown about a sandbox's network.
+/// The findings about a sandbox's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Isolation {
-    /// Addresses of this host where a listener of ours answered this host itself, and no one inside.
+    /// Addresses of this host where our listener answered this host itself, and no one inside.
     pub unreachable_from_inside: Vec<String>,
-    /// From how many containers' networks it was tried.
+    /// From how many containers' networks this was tried.
     pub networks: usize,
 }
 
-/// What a look needs to know of the sandbox.
+/// What a test needs to know about the sandbox.
 struct Wire {
     bridge: Bridge,
     gateways: Vec<String>,
-    /// Begins every datagram of ours.
+    /// The prefix of all our datagrams.
     word: String,
 }
 
 impl Sandbox {
-    /// Starts the probe and shows from inside the network that this host cannot be reached: by connections, datagrams,
-    /// broadcasts, ARP and IPv6, with the rights of root; that no gateway answers, and that both walls stand.
+    /// Starts the probe and proves from inside the network that this host cannot be reached: by connections, datagrams,
+    /// broadcasts, ARP and IPv6, with the rights of root; that no gateway answers, and that both barriers are in place.
     ///
-    /// # Errors
-    /// [`EngineError::NotIsolated`] when something was reached, [`EngineError::WallFell`] when a wall does not stand, and
-    /// [`EngineError::IsolationUnproven`] when it could not be tried. In all cases no container can be made in this
-    /// sandbox.
+    /// # Errors [`EngineError::NotIsolated`] if something was reached, [`EngineError::WallFell`] if a barrier is
+    /// missing, and [`EngineError::IsolationUnproven`] if it could not be tried. In all cases no container can be
+    /// created in this sandbox.
     pub async fn prove_isolation(&mut self) -> Result<Isolation, EngineError> {
         let image = probe::load(&self.engine, &self.owner).await?;
         let body = probe::container(&image, &self.owner, &self.network);
@@ -71,11 +70,10 @@ impl Sandbox {
         Ok(isolation)
     }
 
-    /// Shows the same again from the network of every container of the sandbox that runs now. Nothing in these networks
-    /// is changed.
+    /// Proves the same again from the network of every container of the sandbox that is running now. Changes nothing in
+    /// these networks.
     ///
-    /// # Errors
-    /// As those of [`Sandbox::prove_isolation`].
+    /// # Errors Those of [`Sandbox::prove_isolation`].
     pub async fn prove_again(&self) -> Result<Isolation, EngineError> {
         let mut doors: Vec<Door> = Vec::new();
         let label = format!("{REHEARSAL_LABEL}={}", self.owner.id);
@@ -89,7 +87,7 @@ impl Sandbox {
                 Err(error) if error.is_absent() => continue,
                 Err(error) => return Err(error),
             };
-            // One that has ended since is in no network any more.
+            // A container that has ended is in no network any more.
             if document["State"]["Running"] != true {
                 continue;
             }
@@ -119,7 +117,7 @@ fn unproven(reason: impl Into<String>) -> EngineError {
     EngineError::IsolationUnproven { reason: reason.into() }
 }
 
-/// Listeners of ours on this host.
+/// Our listeners on this host.
 struct Listeners {
     tcp: TcpListener,
     tcp_six: Option<TcpListener>,
@@ -131,7 +129,7 @@ impl Listeners {
     fn open() -> std::io::Result<Self> {
         let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         udp.set_nonblocking(true)?;
-        // A host without IPv6 has nothing to reach there.
+        // A host without IPv6 cannot be reached there.
         let udp_six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok();
         if let Some(udp_six) = &udp_six {
             udp_six.set_nonblocking(true)?;
@@ -144,7 +142,7 @@ impl Listeners {
         })
     }
 
-    /// The datagrams that have come and begin with `word`: what follows it.
+    /// The received datagrams that start with `word`: the rest of each.
     fn datagrams(&self, word: &str) -> BTreeSet<String> {
         let mut heard = BTreeSet::new();
         for socket in std::iter::once(&self.udp).chain(&self.udp_six) {
@@ -158,18 +156,18 @@ impl Listeners {
     }
 }
 
-/// What was tried, and what came of it.
+/// What was tried, and the outcome.
 struct Seen {
     answered: Vec<SocketAddr>,
     views: Vec<View>,
     heard: Vec<Heard>,
     datagrams: BTreeSet<String>,
-    /// How many packets came to this host from the bridge meanwhile.
+    /// How many packets this host received from the bridge in the meantime.
     packets: u64,
 }
 
 /// Tries every way out, from every network together. `alone` says that nothing of the application runs in there: then
-/// IPv6 is also switched on inside.
+/// IPv6 is also enabled inside.
 fn try_everything(wire: &Wire, doors: &[Door], alone: bool) -> Result<Seen, EngineError> {
     let failed = |error: std::io::Error| unproven(format!("no listener can be opened on this host: {error}"));
     let listeners = Listeners::open().map_err(failed)?;
@@ -183,8 +181,8 @@ fn try_everything(wire: &Wire, doors: &[Door], alone: bool) -> Result<Seen, Engi
             IpAddr::V6(_) => port_six.map(|port| SocketAddr::new(address, port)),
         })
         .collect();
-    // The control: the listeners hear this host. Without it, silence from inside would prove nothing. The system accepts
-    // connections into the queue, so nobody needs to take them.
+    // The control: this host reaches the listeners. Without it, silence from inside would prove nothing. The system
+    // accepts connections into the queue, so nobody needs to take them.
     let answered: Vec<SocketAddr> =
         own.into_iter().filter(|address| TcpStream::connect_timeout(address, ATTEMPT).is_ok()).collect();
     if !answered.iter().any(|address| !address.ip().is_loopback()) {
@@ -248,7 +246,7 @@ fn try_inside(
         let view = looking.join().unwrap_or_else(|_| Err(unproven("a look from inside ended in a panic")));
         Ok((view?, heard?))
     })?;
-    // After the look, which takes an address of IPv6 for a way out.
+    // After the test, which would take an IPv6 address for a way out.
     if alone {
         heard.answers.extend(attack::by_own_ipv6(aim, ATTEMPT).map_err(failed)?);
     }
@@ -273,7 +271,7 @@ fn judge(seen: &Seen, faults: &[String]) -> Result<Isolation, EngineError> {
     if !faults.is_empty() {
         return Err(EngineError::WallFell { faults: faults.to_vec() });
     }
-    // The other control: what was sent did come to this host's end of the wire, where the walls stopped it.
+    // The other control: what was sent did arrive at the bridge, where the barriers stopped it.
     let frames: u64 = seen.heard.iter().map(|heard| heard.frames).sum();
     if seen.packets < frames {
         return Err(unproven(format!(
@@ -287,14 +285,14 @@ fn judge(seen: &Seen, faults: &[String]) -> Result<Isolation, EngineError> {
     })
 }
 
-/// The addresses of this host, without the link-local ones of IPv6, which need an interface to be reached.
+/// The addresses of this host, without IPv6 link-local ones, which need an interface to be reached.
 fn host_addresses() -> BTreeSet<IpAddr> {
     let mut addresses = local_ipv4(&fs::read_to_string("/proc/net/fib_trie").unwrap_or_default());
     addresses.extend(global_ipv6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default()));
     addresses
 }
 
-/// `/proc/net/fib_trie`: an address stands in a line of its own, above the line that says what it is.
+/// Parses `/proc/net/fib_trie`: an address is on a line of its own, above the line that says what it is.
 pub(super) fn local_ipv4(trie: &str) -> BTreeSet<IpAddr> {
     let mut last = None;
     let mut found = BTreeSet::new();

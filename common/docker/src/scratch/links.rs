@@ -1,5 +1,5 @@
-//! Where the paths of a container lead through the links of its image. A container that is told to work or to mount in a
-//! folder of the system by way of a link is not started.
+//! Resolves a container's paths through the links of its image. A container whose working folder or mounts would be in
+//! a system folder by way of a link is not started.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,24 +12,24 @@ use super::permitted::{is_of_the_system, parts};
 use crate::EngineError;
 use crate::engine::{Engine, segment};
 
-/// The header in which the engine tells what lies at a path.
+/// The header in which the engine describes the file at a path.
 const STAT: &str = "x-docker-container-path-stat";
 
 /// How many parts of a path are followed.
 const MAX_PARTS: usize = 64;
 
-/// The bit of Go's `fs.FileMode` that tells a symbolic link.
+/// The bit of Go's `fs.FileMode` for a symbolic link.
 const LINK: u64 = 1 << 27;
 
-/// A way of a container that leads to a folder of the system.
+/// A path of a container that leads to a system folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LeadsOut {
     pub(super) path: String,
     pub(super) to: String,
 }
 
-/// The target of the link that a [`STAT`] header describes; none for anything else. The engine has followed it to its end,
-/// within the container.
+/// The target of the link that a [`STAT`] header describes; `None` for anything else. The engine has resolved it
+/// completely, within the container.
 fn target(stat: &str) -> Option<String> {
     let stat: Value = serde_json::from_slice(&STANDARD.decode(stat).ok()?).ok()?;
     let is_link = stat["mode"].as_u64().is_some_and(|mode| mode & LINK != 0);
@@ -37,13 +37,13 @@ fn target(stat: &str) -> Option<String> {
 }
 
 impl Engine {
-    /// Looks whether one of `paths` of a container that is not started leads to a folder of the system.
+    /// Checks whether one of `paths` of a container that was not started leads to a system folder.
     pub(super) async fn leads_out(
         &self,
         container: &str,
         paths: impl IntoIterator<Item = &str>,
     ) -> Result<Option<LeadsOut>, EngineError> {
-        // Paths share folders: each is asked for once.
+        // Paths share folders: request each only once.
         let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
         for path in paths {
             let mut at = String::new();

@@ -1,6 +1,6 @@
-//! A look from inside a container's network: this process's own code on a thread that has entered it.
+//! Looks around inside a container's network: this process's own code on a thread that has entered it.
 //!
-//! No program of ours runs in the container and nothing is written into it; the thread ends with the look.
+//! No program of ours runs in the container, and nothing is written into it; the thread ends afterwards.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::EngineError;
 use crate::document::text;
 
-/// The way into one container's network namespace.
+/// A handle of one container's network namespace.
 #[derive(Debug)]
 pub(crate) struct Door {
     namespace: File,
@@ -26,8 +26,8 @@ pub(crate) struct Door {
 pub(crate) struct View {
     /// The addresses that accepted a connection.
     pub(crate) reached: Vec<SocketAddr>,
-    /// Gateways of default routes that somebody answers for. An engine sets a default route even where it gives the
-    /// gateway's address to nobody; that one leads nowhere.
+    /// Gateways of default routes that somebody answers for. An engine sets a default route even if nobody has the
+    /// gateway's address; such a route leads nowhere.
     pub(crate) gateways: Vec<Ipv4Addr>,
     /// IPv6 addresses other than the loopback's.
     pub(crate) ipv6: Vec<String>,
@@ -45,8 +45,8 @@ impl Door {
         let pid = pid.ok_or_else(|| unproven("the container does not run"))?;
         let namespace = File::open(format!("/proc/{pid}/ns/net"))
             .map_err(|error| unproven(format!("the container's network cannot be entered: {error}")))?;
-        // The pid is the engine's word. Only if the process of that number here is the container's are we on the
-        // engine's host; a namespace that is our own would show us ourselves.
+        // The pid comes from the engine. Only if the process with that number here is the container's are we on the
+        // engine's host; if the namespace were our own, we would test ourselves.
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         if id.is_empty() || !groups.contains(&id) {
             return Err(unproven(format!("process {pid} on this host does not belong to the container")));
@@ -68,18 +68,18 @@ impl Door {
         Ok(self.look(addresses, timeout)?.reached)
     }
 
-    /// Which network it leads to: two containers that share one have the same.
+    /// The network's identity: two containers that share one have the same.
     pub(super) fn network(&self) -> Option<u64> {
         self.namespace.metadata().map(|found| found.ino()).ok()
     }
 
-    /// Does `work` on a thread that has entered the network.
+    /// Runs `work` on a thread that has entered the network.
     pub(super) fn enter<T: Send>(
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
-        // A thread of its own: it stays in the namespace, so it must not go back to a pool. Threads that it starts
-        // are born in the same namespace.
+        // A thread of its own: it stays in the namespace, so it must not go back to a pool. Threads that it starts are
+        // in the same namespace.
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
@@ -97,7 +97,7 @@ impl Door {
     }
 }
 
-/// The same, on a thread that is inside already.
+/// The same on a thread that is already inside.
 pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
     let read = |name: &str| {
         fs::read_to_string(format!("/proc/thread-self/net/{name}"))
@@ -110,7 +110,7 @@ pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result
     reached.dedup();
     let neighbours = neighbours(&read("arp")?);
     let gateways = ways.into_iter().filter(|way| neighbours.contains(way)).collect();
-    // Where the kernel has no IPv6 the file is missing.
+    // The file is missing if the kernel has no IPv6.
     let ipv6 = foreign_ipv6(&read("if_inet6").unwrap_or_default());
     Ok(View { reached, gateways, ipv6 })
 }
@@ -130,8 +130,8 @@ fn reachable(addresses: impl Iterator<Item = SocketAddr>, timeout: Duration) -> 
     })
 }
 
-/// `/proc/net/route`: interface, destination, gateway, the latter two in hexadecimal as the machine stores them; all
-/// zeros is the destination of a default route. One without a gateway sends to anybody on the wire.
+/// Parses `/proc/net/route`: interface, destination, gateway, the latter two in hexadecimal in the machine's byte
+/// order; all zeros is the destination of a default route. One without a gateway sends directly to the link.
 fn default_gateways(table: &str) -> Vec<Ipv4Addr> {
     table
         .lines()
@@ -145,7 +145,7 @@ fn default_gateways(table: &str) -> Vec<Ipv4Addr> {
         .collect()
 }
 
-/// `/proc/net/arp`: the addresses for which a machine has answered (flag 0x2, complete).
+/// Parses `/proc/net/arp`: the addresses for which a machine has answered (flag 0x2, complete).
 fn neighbours(table: &str) -> Vec<Ipv4Addr> {
     table
         .lines()
@@ -159,7 +159,7 @@ fn neighbours(table: &str) -> Vec<Ipv4Addr> {
         .collect()
 }
 
-/// `/proc/net/if_inet6`: the address, and last the interface.
+/// Parses `/proc/net/if_inet6`: first the address, and last the interface.
 fn foreign_ipv6(table: &str) -> Vec<String> {
     table
         .lines()

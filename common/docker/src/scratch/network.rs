@@ -9,12 +9,12 @@ use crate::EngineError;
 use crate::engine::Engine;
 use crate::ownership::Ownership;
 
-/// How many subnets are tried, should others overlap.
+/// How many subnets are tried, in case they overlap with others.
 const SUBNETS_TRIED: u32 = 8;
 
 impl Engine {
-    /// Makes a network with as few addresses as so many containers need. The kernel remembers neighbours in one table for all
-    /// networks of this host, and who is in a large one can fill it.
+    /// Creates a network with only as many addresses as this many containers need. The kernel has one neighbour table
+    /// for all networks of this host, and a container in a large network could fill it.
     pub(super) async fn create_small_network(
         &self,
         request: NetworkCreateRequest,
@@ -30,7 +30,7 @@ impl Engine {
             let made = self.client().create_network(request).await;
             match made.map_err(EngineError::call("create a scratch network")) {
                 Ok(network) => return Ok(network.id),
-                // It overlaps another network of the engine's.
+                // It overlaps with another network of the engine's.
                 Err(error @ EngineError::Answer { .. }) => outcome = Some(error),
                 Err(error) => return Err(error),
             }
@@ -40,10 +40,10 @@ impl Engine {
     }
 }
 
-/// The `attempt`th subnet for so many containers and the probe: of the range that is set aside for tests of networks
-/// (RFC 2544, 198.18.0.0/15), at a place that follows from the rehearsal's random id.
+/// The `attempt`th subnet for this many containers and the probe: in the range that is reserved for network tests (RFC
+/// 2544, 198.18.0.0/15), at a position derived from the rehearsal's random id.
 fn subnet(owner: &Ownership, containers: usize, attempt: u32) -> String {
-    // Besides theirs there are the network's own address, the gateway's and that of a broadcast.
+    // In addition there are the network's own address, the gateway's and the broadcast address.
     let needed = u32::try_from(containers + 4).unwrap_or(u32::MAX).clamp(16, 256).next_power_of_two();
     let digest = Sha256Digest::of(owner.id.to_string().as_bytes());
     let random = u32::from_be_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 4]));

@@ -1,4 +1,5 @@
-//! What a scratch container may have of what was captured: named lists, so that what nobody thought of is left out.
+//! The parts of a captured container that a scratch container may have: allow-lists, so that anything unforeseen is
+//! left out.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use serde_json::Value;
 
 use crate::document::{list, pairs, some_text, texts};
 
-/// Capabilities that stay inside the container: the engine's own default set, without those of [`TAKEN`], and one that
-/// databases ask for.
+/// Capabilities whose effect stays inside the container: the engine's default set, without those of [`TAKEN`], and one
+/// that databases need.
 const CAPABILITIES: &[&str] = &[
     "CHOWN",
     "DAC_OVERRIDE",
@@ -27,8 +28,8 @@ const CAPABILITIES: &[&str] = &[
 /// on files, the host's scheduler.
 pub const TAKEN: &[&str] = &["NET_RAW", "MKNOD", "AUDIT_WRITE", "SETFCAP", "SYS_NICE"];
 
-/// Kernel settings of the container's own namespaces that change how an application works and not whom it reaches. One
-/// that ends in `.` or `_` or `shm` stands for all that begin with it.
+/// Kernel settings of the container's own namespaces that affect how an application works, but not what it can reach.
+/// An entry that ends in `.` or `_` or `shm` is a prefix.
 const SYSCTLS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
@@ -40,19 +41,19 @@ const SYSCTLS: &[&str] = &[
     "fs.mqueue.",
 ];
 
-/// Of these the ones that are left out: how much memory of the kernel's each connection takes.
+/// Exceptions that are left out: how much kernel memory each connection uses.
 const OF_THE_KERNELS_MEMORY: [&str; 3] = ["net.ipv4.tcp_mem", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"];
 
-/// Limits of the process that bind it alone. Left out are those that let it take more of the host (`memlock`, `nice`,
-/// `rtprio`, …).
+/// Limits that only restrict the process itself. Those that let it take more of the host (`memlock`, `nice`, `rtprio`,
+/// …) are left out.
 const ULIMITS: &[&str] = &["cpu", "data", "fsize", "nofile", "nproc", "stack"];
 
-/// Options of a folder in memory (tmpfs(5)): those with a value, and those without. Left out are those that make a mount of
-/// another kind of it (`bind`, `shared`, …) and device nodes.
+/// Options of a folder in memory (tmpfs(5)): those with a value, and those without. Options that would make it another
+/// kind of mount (`bind`, `shared`, …) and device nodes are left out.
 const MEMORY_VALUES: &[&str] = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
 const MEMORY_FLAGS: &[&str] = &["ro", "rw", "exec", "noexec", "suid", "nosuid", "nodev"];
 
-/// Folders of the system, in which nothing of an application has a place.
+/// System folders, where an application's data does not belong.
 const SYSTEM: [&str; 3] = ["proc", "sys", "dev"];
 
 fn capability(name: &str) -> &str {
@@ -94,7 +95,8 @@ pub(super) fn sysctls(host: &Value, removed: &mut Vec<String>) -> BTreeMap<Strin
     kept
 }
 
-/// The captured limits that are kept; no scratch container leaves a core, which a program of the host's may take.
+/// The captured limits that are kept. No scratch container may dump core, because a program of the host's may process
+/// it.
 pub(super) fn ulimits(host: &Value, removed: &mut Vec<String>) -> Vec<ResourcesUlimits> {
     let mut kept = vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }];
     for limit in list(&host["Ulimits"]) {
@@ -125,7 +127,7 @@ pub(super) fn memory_options(target: &str, options: &str, removed: &mut Vec<Stri
     kept.join(",")
 }
 
-/// The parts of a path of a container, `..` worked out as the engine does. What is not absolute begins at the root.
+/// The parts of a path in a container, with `..` resolved as the engine does. A relative path starts at the root.
 pub(super) fn parts(path: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for part in path.split('/') {
@@ -138,7 +140,7 @@ pub(super) fn parts(path: &str) -> Vec<&str> {
     parts
 }
 
-/// Whether `path` of a container lies at or below `/proc`, `/sys` or `/dev`.
+/// Whether `path` in a container is at or below `/proc`, `/sys` or `/dev`.
 pub(crate) fn is_of_the_system(path: &str) -> bool {
     parts(path).first().is_some_and(|first| SYSTEM.contains(first))
 }

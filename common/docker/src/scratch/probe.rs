@@ -1,8 +1,8 @@
-//! The probe: the smallest container there can be, which does nothing but keep a place in the sandbox's network, so that
-//! the network can be looked at from inside before anything of the application runs, and checked from inside after.
+//! The probe: the smallest possible container, which only occupies a place in the sandbox's network, so that the
+//! network can be tested from inside before anything of the application runs, and again afterwards.
 //!
-//! Its image is made here, from one program of a few machine instructions that waits for ever. It carries the rehearsal's
-//! labels and goes with the rest.
+//! Its image is built here, from one program of a few machine instructions that waits for ever. It has the rehearsal's
+//! labels and is removed with the rest.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::EngineError;
 use crate::engine::Engine;
 use crate::ownership::{MARK_LABEL, Ownership, ScratchKind};
 
-/// The name under which the probe is created; no service of an application has a blank-free name with this dot.
+/// The probe's name; no service of an application has a name with this dot.
 pub(super) const NAME: &str = "probe.lifeboat";
 
-/// Where the program lies in memory (ELF, `p_vaddr`).
+/// The program's load address (ELF, `p_vaddr`).
 const LOAD_ADDRESS: u64 = 0x40_0000;
 
 /// Instructions that wait for ever: `pause()` in a loop.
@@ -31,7 +31,7 @@ const WAIT_X86_64: &[u8] = &[
     0xeb, 0xf9, // jump to the start
 ];
 
-/// The same where there is no `pause`: `ppoll(NULL, 0, NULL, NULL)` in a loop.
+/// The same for a platform without `pause`: `ppoll(NULL, 0, NULL, NULL)` in a loop.
 const WAIT_AARCH64: &[u8] = &[
     0x00, 0x00, 0x80, 0xd2, // mov x0, 0
     0x01, 0x00, 0x80, 0xd2, // mov x1, 0
@@ -48,7 +48,7 @@ struct Platform {
     code: &'static [u8],
 }
 
-/// The platform of an engine that calls itself `platform`, such as `linux/x86_64`.
+/// The platform of an engine that reports `platform`, such as `linux/x86_64`.
 fn platform(platform: &str) -> Option<Platform> {
     match platform.rsplit('/').next() {
         Some("x86_64" | "amd64") => Some(Platform { name: "amd64", machine: 62, code: WAIT_X86_64 }),
@@ -93,7 +93,7 @@ fn entry(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, bytes: &[u8
     archive.append_data(&mut header, path, bytes)
 }
 
-/// The image as an archive that `docker load` takes.
+/// The image as an archive for `docker load`.
 fn archive(platform: &Platform, tag: &str, labels: &BTreeMap<String, String>) -> std::io::Result<Vec<u8>> {
     let mut layer = tar::Builder::new(Vec::new());
     entry(&mut layer, "probe", 0o755, &executable(platform))?;
@@ -114,11 +114,11 @@ fn archive(platform: &Platform, tag: &str, labels: &BTreeMap<String, String>) ->
     image.into_inner()
 }
 
-/// Loads the probe's image and gives its id.
+/// Loads the probe's image and returns its id.
 pub(super) async fn load(engine: &Engine, owner: &Ownership) -> Result<String, EngineError> {
     let unproven = |reason: String| EngineError::IsolationUnproven { reason };
     let platform = platform(&engine.facts().platform)
-        .ok_or_else(|| unproven(format!("there is no probe for {}", engine.facts().platform)))?;
+        .ok_or_else(|| unproven(format!("no probe exists for {}", engine.facts().platform)))?;
     let tag = owner.image_tag();
     let archive = archive(&platform, &tag, &owner.labels(ScratchKind::Image, &tag, NAME))
         .map_err(|error| unproven(format!("the probe's image cannot be made: {error}")))?;
@@ -127,7 +127,7 @@ pub(super) async fn load(engine: &Engine, owner: &Ownership) -> Result<String, E
     while let Some(answer) = answers.next().await {
         answer.map_err(EngineError::call("load the probe's image"))?;
     }
-    // The tag is random and ours; the mark shows that it was not taken by another.
+    // The tag is random and ours; the mark proves that nobody else has taken it.
     let document = engine.image_document(&tag).await?;
     if document["Config"]["Labels"][MARK_LABEL] != owner.mark(ScratchKind::Image, &tag) {
         return Err(unproven("another image bears the probe's name".to_owned()));
@@ -135,7 +135,7 @@ pub(super) async fn load(engine: &Engine, owner: &Ownership) -> Result<String, E
     Ok(crate::document::text(&document["Id"]))
 }
 
-/// The probe's container: no rights, no writable place, almost no memory.
+/// The probe's container: no rights, nothing writable, almost no memory.
 pub(super) fn container(image: &str, owner: &Ownership, network: &str) -> ContainerCreateBody {
     let name = owner.container_name(NAME);
     ContainerCreateBody {

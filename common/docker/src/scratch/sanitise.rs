@@ -1,10 +1,10 @@
-//! From a captured container to one that can do no harm: the same image, command, environment and data, and nothing that
-//! reaches out of it. A pure function, so that what it lets through can be read and tested.
+//! Turns a captured container into a harmless one: the same image, command, environment and data, and nothing that
+//! reaches out of it. A pure function, so that what it permits can be read and tested.
 //!
-//! Kept: command, entry point, environment, user, working directory, host name, health check, stop signal, memory folders,
-//! shared memory size, dropped capabilities, read-only root; of capabilities, kernel settings and limits of the process
-//! those that `permitted` names. Everything else is left out; what would have made a difference to the application is
-//! named in [`Sanitised::removed`].
+//! It keeps the command, entry point, environment, user, working directory, host name, health check, stop signal,
+//! memory folders, shared memory size, dropped capabilities and read-only root; and the capabilities, kernel settings
+//! and limits that `permitted` names. Everything else is left out; what could make a difference to the application is
+//! listed in [`Sanitised::removed`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,13 +21,13 @@ use crate::definitions::{ContainerParts, MountKind};
 use crate::document::{list, some_text, texts};
 use crate::ownership::{Ownership, ScratchKind};
 
-/// Where the engine mounts files of its own into every container.
+/// Where the engine mounts its own files into every container.
 const OF_THE_ENGINE: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
-/// How often a health check is run at most, in billionths of a second.
+/// The shortest interval of health checks, in nanoseconds.
 const SHORTEST_INTERVAL: i64 = 1_000_000_000;
 
-/// The most that one scratch container may use of this host.
+/// The most that one scratch container may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Memory, in bytes.
@@ -38,52 +38,52 @@ pub struct Limits {
     pub processes: u64,
 }
 
-/// What stands around every scratch container besides its network.
+/// The restrictions of every scratch container besides its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walls {
-    /// The control group that is above those of all.
+    /// The control group above those of all.
     pub(super) cgroup: String,
-    /// The system calls that they may make, as the engine takes them.
+    /// The permitted system calls, in the engine's form.
     pub(super) calls: String,
-    /// The runtime that starts them; none for the engine's own.
+    /// The runtime that starts them; `None` for the engine's own.
     pub(super) runtime: Option<String>,
 }
 
-/// What a scratch container is made with.
+/// The settings for creating a scratch container.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting<'a> {
-    /// Whose it is.
+    /// Its owner.
     pub owner: &'a Ownership,
     /// The sandbox's network, by id.
     pub network: &'a str,
-    /// The volumes that were restored: original name to scratch name.
+    /// The restored volumes: original name to scratch name.
     pub restored: &'a BTreeMap<String, String>,
     /// The containers of the application: original id and original name to scratch name.
     pub containers: &'a BTreeMap<String, String>,
     /// The most that it may use.
     pub limits: Limits,
-    /// What all containers of the drill are started with.
+    /// The common restrictions of the drill's containers.
     pub walls: &'a Walls,
-    /// Whether it is the only one: then it needs no network.
+    /// Whether it is the only one, which needs no network.
     pub is_alone: bool,
-    /// Whether its programs may win rights, as the plan allows it.
+    /// Whether its programs may gain rights, as the plan allows it.
     pub may_win_rights: bool,
     /// Environment variables that the plan changes.
     pub env: &'a BTreeMap<String, String>,
 }
 
-/// A container that can be made in a sandbox.
+/// A container that can be created in a sandbox.
 #[derive(Clone, PartialEq)]
 pub struct Sanitised {
     /// Its scratch name.
     pub name: String,
-    /// What the engine is asked for. It holds the environment.
+    /// The request to the engine. It contains the environment.
     pub(super) body: Box<ContainerCreateBody>,
     /// Volumes that the snapshot does not hold: they start empty.
     pub empty_volumes: Vec<EmptyVolume>,
     /// What was left out and could make a difference, in words.
     pub removed: Vec<String>,
-    /// The folders in the container where something is mounted, and in which it begins to work.
+    /// The container's mount targets, and its working folder.
     pub(super) paths: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ pub struct Sanitised {
 pub struct EmptyVolume {
     /// Its scratch name.
     pub name: String,
-    /// The volume, or the path of the image, that it stands for.
+    /// The original volume, or the path of the image.
     pub stands_for: String,
 }
 
@@ -142,13 +142,13 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
         }
     }
     let name = setting.owner.container_name(&container.name);
-    // A container inherits the labels of its image, unless it has its own.
+    // A container inherits the labels of its image, unless it overrides them.
     let mut labels: HashMap<String, String> =
         image.parts.labels.keys().map(|name| (name.clone(), String::new())).collect();
     labels.extend(setting.owner.labels(ScratchKind::Container, &name, container.service_name()));
     let body = ContainerCreateBody {
         image: Some(image.parts.id.clone()),
-        // A container in another one's network cannot have a host name of its own.
+        // A container in another's network cannot have a host name of its own.
         hostname: container.hostname.clone().filter(|_| !shares_network),
         domainname: Some(container.domain_name.clone()).filter(|name| !name.is_empty() && !shares_network),
         user: some(&container.user),
@@ -157,12 +157,12 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
         open_stdin: Some(container.open_stdin),
         env: Some(environment(&container.env, setting.env)),
         cmd: container.cmd.clone(),
-        // The engine notes the image's entry point at its containers, so that one without any has cleared it, which takes
-        // an empty word to say: with nothing it would get the image's again.
+        // The engine records the image's entry point in its containers, so a container without one has cleared it. That
+        // takes an empty word: with nothing, it would get the image's again.
         entrypoint: Some(container.entrypoint.clone().unwrap_or_else(|| vec![String::new()])),
         healthcheck: container.healthcheck.clone().and_then(health),
         stop_signal: container.stop_signal.clone(),
-        // Labels steer other programs (proxies, updaters, schedulers): none is carried over.
+        // Labels control other programs (proxies, updaters, schedulers), so none is kept.
         labels: Some(labels),
         host_config: Some(host),
         networking_config: networking,
@@ -171,7 +171,7 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
     Sanitised { name, body: Box::new(body), empty_volumes, removed, paths }
 }
 
-/// The health check, which does not keep the engine busy with itself.
+/// The health check, limited so that it does not keep the engine busy.
 fn health(captured: Value) -> Option<HealthConfig> {
     let mut health: HealthConfig = serde_json::from_value(captured).ok()?;
     for every in [&mut health.interval, &mut health.start_interval].into_iter().flatten() {
@@ -182,12 +182,12 @@ fn health(captured: Value) -> Option<HealthConfig> {
     Some(health)
 }
 
-/// The folder in which the command begins. One of the system's could lead out of the container by what the runtime has
-/// open at that moment.
+/// The working folder of the command. A system folder could lead out of the container through files that the runtime
+/// has open at that moment.
 fn working_folder(container: &ContainerParts, removed: &mut Vec<String>) -> Option<String> {
     if is_of_the_system(&container.working_dir) {
         removed.push(format!("the working folder {}", container.working_dir));
-        // With none, the engine takes the image's.
+        // With none, the engine would use the image's.
         return Some("/".to_owned());
     }
     some(&container.working_dir)
@@ -197,7 +197,7 @@ fn some(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Where a scratch container stands.
+/// The network of a scratch container.
 enum Place {
     /// In the sandbox's network, under these names.
     Sandbox(Vec<String>),
@@ -214,7 +214,7 @@ fn network(container: &ContainerParts, setting: &Setting<'_>) -> Place {
     if let Some(other) = container.shares_network_of().and_then(|id| setting.containers.get(id)) {
         return Place::With(other.clone());
     }
-    // One network stands for all: whoever could find it before can find it now, under every name that it had.
+    // One network replaces all: every container that could be found before is found now, under every name that it had.
     let mut aliases: BTreeSet<String> =
         container.networks.values().flat_map(|n| n.aliases.iter().cloned()).collect();
     aliases.insert(container.name.clone());
@@ -268,7 +268,8 @@ fn mounts(
             MountKind::Other(kind) => removed.push(format!("the {kind} mount at {target}")),
         }
     }
-    // A path that the image calls a volume would get a nameless one, which carries no labels and would be left behind.
+    // A path that the image declares as a volume would get an anonymous one, which has no labels and would be left
+    // behind.
     for (number, path) in image.parts.volumes.iter().enumerate() {
         let path = path.trim_end_matches('/');
         if !covered.contains(path) {
@@ -280,7 +281,7 @@ fn mounts(
     (mounts, empty.into_iter().collect())
 }
 
-/// A restored volume stays as it was restored, even if that is empty; a new one is filled from the image, as at a first
+/// A restored volume stays as it was restored, even if it is empty; a new one is filled from the image, as at a first
 /// start.
 fn volume(name: &str, target: &str, read_write: bool, restored: bool) -> Mount {
     Mount {
@@ -306,9 +307,9 @@ fn host_config(container: &ContainerParts, setting: &Setting<'_>, removed: &mut 
             maximum_retry_count: None,
         }),
         memory: at_most("Memory", limits.memory_bytes),
-        // Memory and swap together: it is not swapped out to the host's disk.
+        // Memory and swap together: nothing is swapped out to the host's disk.
         memory_swap: at_most("Memory", limits.memory_bytes),
-        // For want of memory on this host a scratch container goes first.
+        // When this host runs out of memory, scratch containers are killed first.
         oom_score_adj: Some(1000),
         cgroup_parent: Some(walls.cgroup.clone()),
         runtime: walls.runtime.clone(),

@@ -1,14 +1,14 @@
-//! The system calls that a scratch container may make (`seccomp(2)`; the form is the OCI runtime specification's, section
-//! "Seccomp", as the engine takes it).
+//! The system calls that a scratch container may make (`seccomp(2)`; in the form of the OCI runtime specification,
+//! section "Seccomp", which the engine takes).
 //!
-//! An allow-list: what nobody named fails with `EPERM`. Beside the engine's own list, these are left out: sockets that reach
-//! past the container's network (`AF_VSOCK` leads to the hypervisor, `AF_PACKET` to the wire, `AF_ALG` and most of
-//! `AF_NETLINK` into the kernel), `io_uring`, which makes system calls that no filter sees, namespaces, mounts, keys, `bpf`,
-//! `ptrace` and its like.
+//! This is an allow-list: everything else fails with `EPERM`. Compared with the engine's own list, these are left out:
+//! sockets that reach past the container's network (`AF_VSOCK` leads to the hypervisor, `AF_PACKET` to the wire,
+//! `AF_ALG` and most of `AF_NETLINK` into the kernel), `io_uring`, which makes system calls that no filter sees,
+//! namespaces, mounts, keys, `bpf`, `ptrace` and the like.
 
 use serde_json::{Value, json};
 
-/// Files, folders and what is written to them.
+/// Files, folders and writing to them.
 const FILES: &[&str] = &[
     "access",
     "chdir",
@@ -161,7 +161,7 @@ const MEMORY: &[&str] = &[
     "riscv_flush_icache",
 ];
 
-/// Processes, threads, whose they are, and what waits for them.
+/// Processes, threads, their owners, and waiting for them.
 const PROCESSES: &[&str] = &[
     "alarm",
     "arch_prctl",
@@ -335,7 +335,7 @@ const TIME: &[&str] = &[
     "times",
 ];
 
-/// Messages between processes, and over sockets that were made.
+/// Messages between processes, and over existing sockets.
 const MESSAGES: &[&str] = &[
     "accept",
     "accept4",
@@ -384,11 +384,11 @@ const MESSAGES: &[&str] = &[
 /// Families of sockets that stay inside: `AF_UNIX`, `AF_INET`, `AF_INET6`.
 const INSIDE: [u64; 3] = [1, 2, 10];
 
-/// `AF_NETLINK`, of which only the protocol 0 is let through: routes and addresses of the container's own network.
+/// `AF_NETLINK`, of which only protocol 0 is permitted: routes and addresses of the container's own network.
 const NETLINK: u64 = 16;
 
-/// The families that `include/linux/socket.h` numbers. Those that are not let through are told as families that this kernel
-/// does not have, for which programs are prepared.
+/// The families that `include/linux/socket.h` numbers. Those that are not permitted are reported as families that this
+/// kernel does not have, which programs are prepared for.
 const FAMILIES: std::ops::RangeInclusive<u64> = 3..=45;
 
 /// `EAFNOSUPPORT` and `ENOSYS` (`include/uapi/asm-generic`).
@@ -398,8 +398,8 @@ const NO_SUCH_CALL: u64 = 38;
 /// The `CLONE_NEW…` flags, none of which a clone may have.
 const NAMESPACES: u64 = 0x7E02_0000;
 
-/// What `personality` may be set to: Linux and 32 bits of it, each with the release number of old kernels or without; or
-/// asked for.
+/// The permitted values of `personality`: Linux and its 32-bit variant, each with or without the release number of old
+/// kernels; or a query.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
 
 fn allow(name: &str, args: &Value) -> Value {
@@ -414,7 +414,7 @@ fn is(index: u8, value: u64) -> Value {
     json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"})
 }
 
-/// The profile, as the engine takes it after `seccomp=`.
+/// The profile, in the form that the engine takes after `seccomp=`.
 pub(super) fn profile() -> String {
     let named: Vec<&str> =
         [FILES, MEMORY, PROCESSES, TIME, MESSAGES].into_iter().flatten().copied().collect();
@@ -423,16 +423,16 @@ pub(super) fn profile() -> String {
     rules.push(allow("socket", &json!([is(0, NETLINK), is(2, 0)])));
     let outside = FAMILIES.filter(|family| !INSIDE.contains(family) && *family != NETLINK);
     rules.extend(outside.map(|family| fail("socket", NO_SUCH_FAMILY, &json!([is(0, family)]))));
-    // s390 has the flags of a clone in its second argument; there is no probe program for s390, so no drill runs on it.
+    // s390 has the flags of a clone in its second argument; without a probe program for s390, no drill runs on it.
     let no_namespace = json!([{"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]);
     rules.push(allow("clone", &no_namespace));
-    // Its flags lie in memory, where no filter sees them. Programs fall back to `clone`.
+    // Its flags are in memory, where no filter sees them. Programs fall back to `clone`.
     rules.push(fail("clone3", NO_SUCH_CALL, &json!([])));
     rules.extend(PERSONALITIES.map(|value| allow("personality", &json!([is(0, value)]))));
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,
-        // Programs of 32 bits do not run: those of x86 make sockets by `socketcall`, whose arguments no filter sees.
+        // 32-bit programs do not run: those of x86 create sockets with `socketcall`, whose arguments no filter sees.
         "archMap": [
             {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []},
             {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": []},

@@ -15,13 +15,13 @@ use super::Credentials;
 /// How long a helper may take.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What a helper prints when it knows no such registry, by the helpers' protocol.
+/// What a helper prints for an unknown registry, by the helpers' protocol.
 const NOT_FOUND: &str = "credentials not found";
 
-/// What helpers call a token that stands in the place of a password.
+/// The user name that helpers return for a token instead of a password.
 const TOKEN_USER: &str = "<token>";
 
-/// The file, without the helpers, and the helpers.
+/// The file without the helpers, and the helpers.
 pub(super) struct Config {
     /// The file's own credentials.
     own: Vec<u8>,
@@ -39,7 +39,7 @@ struct Answer {
 }
 
 impl Config {
-    /// Reads the file's content; `None` where it is not Docker's JSON.
+    /// Parses the file's content; `None` if it is not Docker's JSON.
     pub(super) fn parse(content: &[u8]) -> Option<Self> {
         let mut file: Map<String, Value> = serde_json::from_slice(content).ok()?;
         let mut taken = |name: &str| file.remove(name).filter(|value| !value.is_null());
@@ -49,8 +49,8 @@ impl Config {
         Some(Self { own, helpers, store: store.filter(|store| !store.is_empty()) })
     }
 
-    /// The credentials of the registry that the file calls `name`: those of its own helper, of the file itself, or of the
-    /// helper of all registries, in this order. The error is the reason in words.
+    /// The credentials of the registry that the file calls `name`: from its own helper, the file itself, or the helper
+    /// of all registries, in this order. The error is the reason in words.
     pub(super) fn find(&self, name: &str) -> Result<Option<Credentials>, String> {
         if let Some(helper) = self.helpers.get(name) {
             return ask(helper, name);
@@ -74,7 +74,7 @@ fn identity_token() -> String {
         .to_owned()
 }
 
-/// Asks a helper. What it prints may be the secret itself, and is shown to nobody.
+/// Calls a helper. Its output may be the secret itself, and is never shown.
 fn ask(helper: &str, name: &str) -> Result<Option<Credentials>, String> {
     let program = format!("docker-credential-{helper}");
     let failed = |reason: &str| format!("the helper `{program}` failed: {reason}");

@@ -1,8 +1,8 @@
-//! What a registry's challenge asks for (distribution specification, "Token authentication"): a token from the token
-//! service that it names, or the password itself.
+//! Answers a registry's challenge (distribution specification, "Token authentication"): with a token from the token
+//! service that it names, or with the password itself.
 //!
-//! Nothing here follows a redirect by itself: every place that a challenge or a token service names is judged by
-//! [`decide`] before a request goes there.
+//! Nothing here follows a redirect by itself: [`decide`] judges every place that a challenge or a token service names
+//! before a request goes there.
 
 use http_auth::parser::ChallengeParser;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
@@ -13,13 +13,13 @@ use super::realm::{Decision, RealmRefusal, decide};
 use super::{ATTEMPTS, FIRST_PAUSE, Purpose, Remote};
 use crate::{Credentials, RegistryError};
 
-/// How often a token service may send its caller on.
+/// How often a token service may redirect.
 const MAX_HOPS: usize = 5;
 
 /// How much of a token service's answer is read, in bytes.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
-/// What a registry asks of its caller.
+/// A registry's challenge.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// A token, from the service at `realm`.
@@ -29,8 +29,8 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The challenge among these headers that can be answered; a token is preferred. What is asked for in another scheme
-    /// is not answered with a password.
+    /// The challenge among these headers that can be answered; a token is preferred. A challenge with another scheme is
+    /// never answered with a password.
     pub(super) fn among(headers: &HeaderMap) -> Option<Self> {
         let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenges = texts.flat_map(|text| ChallengeParser::new(text).map_while(Result::ok));
@@ -53,8 +53,8 @@ impl Challenge {
 }
 
 impl Remote {
-    /// What the registry wants to see in the `Authorization` header; `None` where the user's credentials, or having none,
-    /// do not suffice.
+    /// The value for the `Authorization` header; `None` if the user's credentials, or the lack of any, are not
+    /// sufficient.
     pub(super) async fn authorize(
         &self,
         challenge: Challenge,
@@ -70,7 +70,7 @@ impl Remote {
         Ok(header)
     }
 
-    /// Name and password as a header for `url`, if there are any.
+    /// Name and password as a header for `url`, if the user has any.
     fn password(&self, url: &Url) -> Result<Option<HeaderValue>, RegistryError> {
         let Credentials::Password { user, password } = &self.credentials else { return Ok(None) };
         let request = self.http.get(url.clone()).basic_auth(user, Some(password.as_str()));
@@ -78,7 +78,7 @@ impl Remote {
         Ok(request.headers().get(AUTHORIZATION).cloned())
     }
 
-    /// A token for this repository from the service at `realm`, or from where that service sends its caller.
+    /// A token for this repository from the service at `realm`, or from where that service redirects.
     async fn token(
         &self,
         realm: String,
@@ -102,7 +102,7 @@ impl Remote {
             let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             match (status, location) {
                 (StatusCode::OK, _) => return self.read_token(&url, answer).await.map(Some),
-                // Its own words about a failed login are not repeated: they may echo what was sent.
+                // Its error text about a failed login is not repeated: it may echo what was sent.
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => return Ok(None),
                 (status, Some(location)) if status.is_redirection() => {
                     let next = url.join(location).map_or_else(|_| location.to_owned(), String::from);
@@ -118,7 +118,7 @@ impl Remote {
         Err(self.no_token(&url, &format!("was reached by more than {MAX_HOPS} redirects"), None))
     }
 
-    /// The realm as a URL, if it may be asked.
+    /// The realm as a URL, if it may be contacted.
     fn permitted(&self, asker: &str, realm: &str) -> Result<Url, RegistryError> {
         let refusal = match decide(&self.base, realm, &self.allowed_realms) {
             Decision::Send(url) => return Ok(url),
@@ -126,9 +126,9 @@ impl Remote {
         };
         let url = Url::parse(realm).ok();
         match url {
-            // Without credentials there is nothing to lose to another domain, and public images lie in registries with all
-            // kinds of token services. An address is not asked for the registry's sake all the same: what answers there
-            // may be meant for this machine only, and the registry would be shown it as a token.
+            // Without credentials there is nothing to leak to another domain, and registries with public images use all
+            // kinds of token services. Addresses are still not contacted on a registry's behalf: a service there may be
+            // meant for this machine only, and the registry would receive its answer as a token.
             Some(url) if refusal == RealmRefusal::OtherDomain && self.credentials.is_anonymous() => Ok(url),
             url => Err(RegistryError::RealmRefused {
                 asker: asker.to_owned(),
@@ -139,7 +139,7 @@ impl Remote {
         }
     }
 
-    /// Asks a token service that may be asked, again after a failure that may pass.
+    /// Contacts a permitted token service, and retries after a transient failure.
     async fn ask_for_token(&self, url: &Url) -> Result<Response, RegistryError> {
         let client = self.client_for(url).await?;
         let password = self.password(url)?;
@@ -195,13 +195,13 @@ impl Remote {
     }
 }
 
-/// Host and port, as they may be given to `--allow-realm`.
+/// Host and port in the form that `--allow-realm` takes.
 fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The URL without what may be secret or long.
+/// The URL without parts that may be secret or long.
 fn origin(url: &Url) -> String {
     format!("{}://{}", url.scheme(), place(url))
 }

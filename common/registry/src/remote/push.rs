@@ -13,9 +13,8 @@ use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
 use crate::content::{Descriptor, OCI_MANIFEST};
 use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer};
 
-/// How long to wait, again and again, before a manifest is offered once more to a registry that answers 400: where
-/// several clients upload one blob at the same time, it is said to be there before it is in place, and a manifest that
-/// names it is refused.
+/// Pauses before a manifest is sent again to a registry that answers 400. If several clients upload one blob at the
+/// same time, registries report it as present before it is in place, and refuse a manifest that names it.
 const BLOB_WAITS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -33,8 +32,8 @@ impl Remote {
         let bytes = artifact.manifest(subject);
         let manifest = Descriptor::of(OCI_MANIFEST, &bytes);
         let headers = self.push_manifest(&manifest.digest.to_oci(), OCI_MANIFEST, bytes).await?;
-        // "If the registry supports the referrers API, it MUST respond with OCI-Subject". Some that do support it keep
-        // silent, so one that is silent is asked.
+        // "If the registry supports the referrers API, it MUST respond with OCI-Subject". Some that do support it
+        // don't, so without that header, ask.
         let listed = headers.contains_key("OCI-Subject")
             || self.referrers_by_api(subject.digest).await?.is_some_and(|list| {
                 list.manifests.iter().any(|descriptor| descriptor.digest == manifest.digest)
@@ -73,7 +72,7 @@ impl Remote {
         }
     }
 
-    /// Uploads a blob in one piece, unless it is there.
+    /// Uploads a blob in one piece, unless it exists.
     pub(super) async fn push_blob(&self, bytes: &[u8]) -> Result<(), RegistryError> {
         let digest = Sha256Digest::of(bytes).to_oci();
         let what = format!("the blob {digest}");
@@ -107,7 +106,8 @@ impl Remote {
         let malformed =
             |reason: &str| RegistryError::Malformed { what: what.to_owned(), reason: reason.to_owned() };
         let location = location.ok_or_else(|| malformed("the registry names no place for it"))?;
-        let url = base.join(location).map_err(|_| malformed("the registry names a place that is no URL"))?;
+        let url =
+            base.join(location).map_err(|_| malformed("the registry names a place that is not a URL"))?;
         if self.base.scheme() == "https" && url.scheme() != "https" {
             return Err(malformed("the registry names a place without TLS"));
         }

@@ -1,9 +1,9 @@
-//! Where the credentials for a registry may go.
+//! Decides where the credentials for a registry may go.
 //!
-//! A registry that wants to know its caller names a token service by URL, the realm of its challenge (distribution
-//! specification, "Token authentication"), and the token service may send its caller on. Either can name any place, and
-//! what stands there would learn the user's password. [`decide`] is the only place where it is decided whether a realm
-//! is asked; the table in its tests is the specification.
+//! A registry that wants to authenticate its caller names a token service by URL, the realm of its challenge
+//! (distribution specification, "Token authentication"), and the token service may redirect. Either can name any place,
+//! and whatever is there would learn the user's password. [`decide`] is the only place that decides whether to contact
+//! a realm; the table in its tests is the specification.
 
 use std::str::FromStr;
 
@@ -12,25 +12,25 @@ use url::Host;
 
 use crate::RegistryError;
 
-/// Token services in another place than their registry, each with the source that says so. The rule for one registrable
-/// domain covers the first four as well; they stand here so that a change of the public suffix list cannot part them.
+/// Token services in another place than their registry, each with the source for that. The rule for one registrable
+/// domain covers the first four as well; they are here so that a change of the public suffix list cannot separate them.
 const KNOWN: &[(&str, &str, &str)] = &[
     // (registry, token service, source)
     ("index.docker.io", "auth.docker.io", DISTRIBUTION),
     ("registry-1.docker.io", "auth.docker.io", DISTRIBUTION),
     ("docker.io", "auth.docker.io", DISTRIBUTION),
     ("registry.gitlab.com", "gitlab.com", "https://metacpan.org/pod/Docker::Registry::Auth::Gitlab"),
-    // LinuxServer's name for its images in GitHub's registry: the challenge is that of ghcr.io.
+    // LinuxServer's name for its images in GitHub's registry: its challenge is that of ghcr.io.
     ("lscr.io", "ghcr.io", "https://github.com/getwud/wud/issues/143"),
 ];
 
 const DISTRIBUTION: &str = "https://distribution.github.io/distribution/spec/auth/token/";
 
-/// A token service that the user allows, whatever the registry.
+/// A token service that the user allows for any registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedRealm {
     host: Host<String>,
-    /// Any port where none is given.
+    /// `None` for any port.
     port: Option<u16>,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for AllowedRealm {
     /// Reads `HOST` or `HOST:PORT`.
     fn from_str(text: &str) -> Result<Self, RegistryError> {
         let is_bare = !text.contains(['/', '\\', '@', '?', '#', '*']) && !text.contains(char::is_whitespace);
-        // Each scheme leaves its own default port out.
+        // Each scheme omits its own default port.
         let parsed = ["https", "http"].map(|scheme| {
             Url::parse(&format!("{scheme}://{text}/")).ok().filter(|_| is_bare && !text.ends_with(':'))
         });
@@ -59,25 +59,25 @@ impl AllowedRealm {
     }
 }
 
-/// Whether a realm may be asked for a token with the user's credentials.
+/// Whether to request a token from a realm with the user's credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// It may, at exactly this URL.
+    /// Yes, at exactly this URL.
     Send(Url),
-    /// It may not.
+    /// No.
     Refuse(RealmRefusal),
 }
 
-/// Why a realm may not be asked.
+/// Why a realm may not be contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RealmRefusal {
     /// It is not an absolute URL.
     NoUrl,
     /// Its scheme is neither `https` nor `http`.
     OtherScheme,
-    /// It holds a name or a password.
+    /// It contains a user name or a password.
     UserInfo,
-    /// It has no TLS.
+    /// It does not use TLS.
     PlainHttp,
     /// It is an IP address, or a name of the machine itself, and not the registry's own host and port.
     Address,
@@ -88,7 +88,7 @@ pub enum RealmRefusal {
 }
 
 impl RealmRefusal {
-    /// Whether the option `--allow-realm` allows such a realm.
+    /// Whether `--allow-realm` can allow such a realm.
     pub(crate) fn can_be_allowed(self) -> bool {
         matches!(self, Self::OtherPort | Self::OtherDomain)
     }
@@ -110,8 +110,8 @@ impl RealmRefusal {
     }
 }
 
-/// Decides whether the credentials for the registry at `registry` (its scheme says how it is spoken to) may be shown to
-/// the token service at `realm`.
+/// Decides whether the credentials for the registry at `registry` (with the scheme that is used to access it) may be
+/// sent to the token service at `realm`.
 pub(super) fn decide(registry: &Url, realm: &str, allowed: &[AllowedRealm]) -> Decision {
     let Ok(url) = Url::parse(realm) else { return Decision::Refuse(RealmRefusal::NoUrl) };
     match refusal(registry, &url, allowed) {
@@ -132,8 +132,8 @@ fn refusal(registry: &Url, realm: &Url, allowed: &[AllowedRealm]) -> Option<Real
     let is_allowed = allowed.iter().any(|entry| entry.names(realm));
     let both_are_local = is_local(registry) && is_local(realm);
     if realm.scheme() == "http" {
-        // Plain HTTP is spoken to a registry on loopback, or with `--allow-http`: the credentials go in the clear to that
-        // host and port, and no further than this machine's other ports.
+        // Plain HTTP is used for a registry on loopback, or with `--allow-http`: the credentials go in the clear to
+        // that host and port, and no further than this machine's other ports.
         return match registry.scheme() == "http" {
             true if is_own || (both_are_local && is_allowed) => None,
             true if both_are_local => Some(RealmRefusal::OtherPort),
@@ -156,7 +156,7 @@ fn refusal(registry: &Url, realm: &Url, allowed: &[AllowedRealm]) -> Option<Real
     Some(RealmRefusal::OtherDomain)
 }
 
-/// The host as it is compared: a dot at the end of a name changes nothing.
+/// The host as it is compared: a trailing dot changes nothing.
 fn host(url: &Url) -> Option<Host<String>> {
     Some(match url.host()? {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name).to_owned()),
@@ -174,8 +174,8 @@ fn is_local(url: &Url) -> bool {
     }
 }
 
-/// The part of the host that its owner registered, by the public suffix list. Addresses have none, and neither have names
-/// under a suffix that is not on the list: who may register below `.internal` is not known.
+/// The part of the host that its owner registered, by the public suffix list. Addresses have none, and neither have
+/// names under a suffix that is not on the list: we don't know who may register below `.internal`.
 fn registrable(url: &Url) -> Option<String> {
     let Some(Host::Domain(name)) = host(url) else { return None };
     let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().is_known())?;
@@ -191,7 +191,7 @@ fn is_known(registry: &Url, realm: &Url) -> bool {
 mod tests {
     use super::*;
 
-    /// What a line of the table expects.
+    /// The expectation of a line of the table.
     const SEND: Option<RealmRefusal> = None;
     const NO_URL: Option<RealmRefusal> = Some(RealmRefusal::NoUrl);
     const SCHEME: Option<RealmRefusal> = Some(RealmRefusal::OtherScheme);
@@ -201,7 +201,7 @@ mod tests {
     const PORT: Option<RealmRefusal> = Some(RealmRefusal::OtherPort);
     const DOMAIN: Option<RealmRefusal> = Some(RealmRefusal::OtherDomain);
 
-    /// (registry, realm, hosts allowed by the user, what is decided)
+    /// (registry, realm, hosts allowed by the user, decision)
     type Line = (&'static str, &'static str, &'static [&'static str], Option<RealmRefusal>);
 
     /// The specification.
@@ -211,7 +211,7 @@ mod tests {
         ("https://registry.example.com", "https://registry.example.com/token", &[], SEND),
         ("https://registry.example.com", "https://registry.example.com:443/token?a=b", &[], SEND),
         ("https://registry.example.com:5000", "https://registry.example.com:5000/token", &[], SEND),
-        // Written otherwise, it is the same host: letters' case, a dot at the end, punycode.
+        // The same host written differently: case, trailing dot, punycode.
         ("https://registry.example.com", "HTTPS://REGISTRY.EXAMPLE.COM/token", &[], SEND),
         ("https://registry.example.com", "https://registry.example.com./token", &[], SEND),
         ("https://registry.example.com.", "https://registry.example.com/token", &[], SEND),
@@ -225,14 +225,14 @@ mod tests {
         ("https://registry.b\u{fc}cher.de", "https://auth.xn--bcher-kva.de/token", &[], SEND),
         ("https://registry.acme.co.uk", "https://auth.acme.co.uk/token", &[], SEND),
         ("https://registry.acme.xn--55qx5d.cn", "https://auth.acme.\u{516c}\u{53f8}.cn/token", &[], SEND),
-        // Another registrable domain, also where the names look alike.
+        // Another registrable domain, even if the names look alike.
         ("https://registry.example.com", "https://auth.example.net/token", &[], DOMAIN),
         ("https://registry.example.com", "https://registry.example.com.evil.net/token", &[], DOMAIN),
         ("https://registry.example.com", "https://evilexample.com/token", &[], DOMAIN),
         ("https://registry.example.com", "https://registry.ex\u{e4}mple.com/token", &[], DOMAIN),
         ("https://registry.example.com", "https://registry.example.com../token", &[], DOMAIN),
         ("https://registry.example.com", "https://com/token", &[], DOMAIN),
-        // What stands before a public suffix belongs to different owners.
+        // Labels in front of a public suffix belong to different owners.
         ("https://registry.acme.co.uk", "https://auth.evil.co.uk/token", &[], DOMAIN),
         ("https://registry.acme.co.uk", "https://co.uk/token", &[], DOMAIN),
         ("https://registry.acme.xn--55qx5d.cn", "https://auth.evil.xn--55qx5d.cn/token", &[], DOMAIN),
@@ -259,7 +259,7 @@ mod tests {
         ("https://lscr.io:5000", "https://ghcr.io/token", &[], DOMAIN),
         ("https://lscr.io", "http://ghcr.io/token", &[], PLAIN),
         ("https://index.docker.io", "https://auth.docker.com/token", &[], DOMAIN),
-        // What the user allows: that host, on any port unless one is said.
+        // Allowed by the user: that host, on any port unless one is given.
         ("https://registry.example.com", "https://auth.example.net/token", &["auth.example.net"], SEND),
         ("https://registry.example.com", "https://auth.example.net:8443/token", &["auth.example.net"], SEND),
         ("https://registry.example.com", "https://auth.example.net/token", &["AUTH.example.net."], SEND),
@@ -272,7 +272,7 @@ mod tests {
         ("https://registry.example.com", "http://registry.example.com:443/token", &[], PLAIN),
         ("https://registry.example.com", "http://auth.example.com/token", &["auth.example.com"], PLAIN),
         ("https://registry.example.com", "http://127.0.0.1/token", &["127.0.0.1"], PLAIN),
-        // With `--allow-http` the registry's own host and port hear it in the clear, and no other.
+        // With `--allow-http`, only the registry's own host and port receive it in the clear.
         ("http://registry.example.com:5000", "http://registry.example.com:5000/token", &[], SEND),
         ("http://registry.example.com:5000", "http://registry.example.com:5001/token", &[], PLAIN),
         ("http://registry.example.com:5000", "http://registry.example.com:5001/token", &["registry.example.com"], PLAIN),
@@ -281,7 +281,7 @@ mod tests {
         ("http://registry.example.com:5000", "http://127.0.0.1:5000/token", &["127.0.0.1"], PLAIN),
         ("http://10.0.0.5:5000", "http://10.0.0.5:5000/token", &[], SEND),
         ("http://10.0.0.5:5000", "http://10.0.0.5:5001/token", &["10.0.0.5"], PLAIN),
-        // Addresses, in every way of writing them, and names of the machine itself.
+        // Addresses, in every notation, and names of the machine itself.
         ("https://registry.example.com", "https://192.0.2.1/token", &[], ADDRESS),
         ("https://registry.example.com", "https://192.0.2.1/token", &["192.0.2.1"], ADDRESS),
         ("https://registry.example.com", "https://[2001:db8::1]/token", &[], ADDRESS),
@@ -325,14 +325,14 @@ mod tests {
         ("http://127.0.0.1:5000", "http://auth.example.com/token", &["auth.example.com"], PLAIN),
         ("http://127.0.0.1:5000", "https://auth.example.com/token", &[], DOMAIN),
         ("http://127.0.0.1:5000", "https://auth.example.com/token", &["auth.example.com"], SEND),
-        // A name or password in the realm, which parsers take for the host or the other way round.
+        // A name or password in the realm, which parsers may confuse with the host.
         ("https://registry.example.com", "https://alice@registry.example.com/token", &[], USERINFO),
         ("https://registry.example.com", "https://:secret@registry.example.com/token", &[], USERINFO),
         ("https://registry.example.com", "https://registry.example.com@evil.net/token", &[], USERINFO),
         ("https://registry.example.com", "https://registry.example.com\\@evil.net/token", &[], SEND),
         ("https://registry.example.com", "https://evil.net#@registry.example.com/token", &[], DOMAIN),
         ("https://registry.example.com", "https://evil.net?@registry.example.com/token", &[], DOMAIN),
-        // No URL, or none of the web.
+        // Not a URL, or not one of the web.
         ("https://registry.example.com", "", &[], NO_URL),
         ("https://registry.example.com", "registry", &[], NO_URL),
         ("https://registry.example.com", "/token", &[], NO_URL),

@@ -1,5 +1,5 @@
 //! Referrers of an image: the registry's list (distribution specification, "Listing Referrers"), and the fallback tag
-//! for registries that keep none ("Referrers Tag Schema").
+//! for registries without one ("Referrers Tag Schema").
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_strict::json;
@@ -31,11 +31,11 @@ fn next_page(url: &Url, link: Option<&str>) -> Option<Url> {
 }
 
 impl Remote {
-    /// Every manifest that either list names. Both are read: a registry that learned to list referrers does not list
-    /// those that were pushed before.
+    /// Every manifest in either list. Both are read, because a registry that was upgraded to list referrers does not
+    /// list those that were pushed before.
     pub(crate) async fn referrers(&self, subject: Sha256Digest) -> Result<Referrers, RegistryError> {
         let (listed, fallback) = tokio::join!(self.referrers_by_api(subject), self.fallback_index(subject));
-        // What cannot be read in one place hides nothing in the other.
+        // What cannot be read in one list must not hide anything in the other.
         let mut unread = Vec::new();
         let listed = match (listed, &fallback) {
             (Ok(listed), _) => listed,
@@ -57,7 +57,7 @@ impl Remote {
         Ok(referrers)
     }
 
-    /// The registry's own list; `None` where it keeps none.
+    /// The registry's own list; `None` if it has none.
     pub(super) async fn referrers_by_api(
         &self,
         subject: Sha256Digest,
@@ -79,7 +79,7 @@ impl Remote {
             }
             let response = self.expect_ok(what, response).await?;
             page = match next_page(&url, response.headers().get(LINK).and_then(|value| value.to_str().ok())) {
-                // Nobody else speaks for the registry; what stands there was not looked at.
+                // Nobody else speaks for the registry, so that page is not read.
                 Some(next) if !self.is_own(&next) => {
                     referrers.truncated = true;
                     None
@@ -98,14 +98,14 @@ impl Remote {
     async fn fallback_index(&self, subject: Sha256Digest) -> Result<Option<FallbackIndex>, RegistryError> {
         let tag = fallback_tag(subject);
         match self.optional_manifest_by_tag(&tag).await? {
-            // Some registries resolve such a tag to the image of the digest itself.
+            // Some registries resolve such a tag to the image with that digest.
             Some((found, _)) if !INDEX_TYPES.contains(&found.media_type.as_str()) => Ok(None),
             Some((_, bytes)) => FallbackIndex::parse(&tag, &bytes).map(Some),
             None => Ok(None),
         }
     }
 
-    /// Adds an entry to the index under the fallback tag and loses none.
+    /// Adds an entry to the index under the fallback tag without losing any.
     pub(super) async fn add_to_fallback(
         &self,
         subject: Sha256Digest,
@@ -118,7 +118,7 @@ impl Remote {
     }
 }
 
-/// The index under a fallback tag, with whatever else stands in it.
+/// The index under a fallback tag, including unknown members.
 pub(super) struct FallbackIndex {
     document: serde_json::Map<String, Value>,
     entries: Vec<Value>,
@@ -143,12 +143,12 @@ impl FallbackIndex {
         match document.remove("manifests") {
             Some(Value::Array(entries)) => Ok(Self { document, entries }),
             Some(Value::Null) | None => Err(malformed("it has no `manifests`")),
-            Some(_) => Err(malformed("its `manifests` are no list")),
+            Some(_) => Err(malformed("its `manifests` are not a list")),
         }
     }
 
-    /// Takes in the entries of `seen` that are missing here, and shows `seen` those that it does not know. Says whether
-    /// any was missing here.
+    /// Adds the entries of `seen` that are missing here, and adds to `seen` those that it does not have. Returns
+    /// whether any was missing here.
     pub(super) fn add(&mut self, seen: &mut Vec<Value>) -> bool {
         let same = |a: &Value, b: &Value| a["digest"] == b["digest"];
         for entry in &self.entries {
@@ -199,7 +199,7 @@ mod tests {
             json!([{"digest": "sha256:1", "extra": true}, {"digest": "sha256:2"}])
         );
 
-        // Another writer, who had read the empty index, overwrites it.
+        // Another writer, which had read the empty index, overwrites it.
         let mut overwritten =
             FallbackIndex { entries: vec![json!({"digest": "sha256:3"})], ..Default::default() };
         assert!(overwritten.add(&mut seen));

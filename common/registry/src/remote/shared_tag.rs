@@ -1,8 +1,8 @@
-//! Adding to what a tag names without losing what others add at the same time.
+//! Adds to the document under a tag without losing what others add at the same time.
 //!
-//! Registries have no conditional write for a tag, so another writer may overwrite this one's document with one that it
-//! read earlier. A writer therefore looks again after its write, and once more after a pause that is long against the
-//! time between its own reading and writing, and starts over when an entry that it has seen is gone.
+//! Registries have no conditional write for a tag, so another writer may overwrite this one's document with one based
+//! on an earlier read. A writer therefore reads again after its write, and once more after a pause that is long
+//! compared with the time between its own reading and writing, and starts over if an entry that it has seen is gone.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::legacy::LegacyManifest;
 /// How often the document is written before giving up.
 const MAX_WRITES: u32 = 12;
 
-/// How long an entry must survive in the document before it counts as written, at least and at most.
+/// How long an entry must survive in the document before it counts as written: minimum and maximum.
 const SETTLE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(2));
 
 /// A document that several writers add to.
@@ -30,7 +30,7 @@ pub(super) enum Shared {
     Legacy(LegacyManifest),
 }
 
-/// Which of them stands under a tag.
+/// The kind of document under a tag.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Index,
@@ -47,7 +47,7 @@ impl Shared {
 }
 
 impl Remote {
-    /// The document under the tag; an empty one where there is none.
+    /// The document under the tag; an empty one if there isn't one.
     async fn shared(&self, tag: &str, kind: Kind) -> Result<Shared, RegistryError> {
         let bytes = self.optional_manifest_by_tag(tag).await?.map(|(_, bytes)| bytes);
         let what = format!("the manifest under the tag `{tag}`");
@@ -70,7 +70,7 @@ impl Remote {
         }
     }
 
-    /// Adds an entry to the document under the tag and loses none. `id` spreads writers that collide.
+    /// Adds an entry to the document under the tag without losing any. `id` spreads writers that collide.
     pub(super) async fn add_to_tag(
         &self,
         tag: &str,

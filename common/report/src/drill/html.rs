@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{DrillReport, DrilledCheck, DrilledService, Objective, Verdict, words};
 
-/// The shown length of an identifier; the whole one stands in its title and in the JSON form.
+/// The shown length of an identifier; the title and the JSON form have all of it.
 const SHORT_ID: usize = 19;
 
 pub(super) fn page(report: &DrillReport) -> String {
@@ -16,7 +16,7 @@ pub(super) fn page(report: &DrillReport) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Nothing may be loaded or run, even if something should slip through.
+                // Even if some text escaped the template, nothing may be loaded or run.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
                 title {
@@ -152,7 +152,7 @@ fn tested(report: &DrillReport) -> Markup {
     }
 }
 
-/// What the drill found wrong, in short lines.
+/// The problems that the drill found, in short lines.
 fn wrong(report: &DrillReport) -> Vec<String> {
     let volumes = report.volumes.iter().filter_map(|volume| {
         let first = volume.differences.as_ref()?.first()?;

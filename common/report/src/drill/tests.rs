@@ -67,7 +67,7 @@ fn difference(path: &str, what: &str, aspects: &[&str]) -> DifferenceLine {
     DifferenceLine { path: path.to_owned(), path_hex: None, what: what.to_owned(), aspects }
 }
 
-/// People read a sentence with the path as it can be given back; programs have the path itself, and hear of what was cut.
+/// Text shows a sentence with an escaped path that can be given back; JSON has the path itself, and says what was cut.
 #[test]
 fn differences_have_paths_and_are_told_in_words() {
     let mut report = example();

@@ -1,4 +1,4 @@
-//! A report that nobody is flooded or deceived by: the snapshot words much of what stands in it.
+//! Keeps a report from flooding or deceiving its reader, because much of its text comes from the snapshot.
 
 use lifeboat_core::text::{printable, printable_lines};
 
@@ -14,7 +14,7 @@ const MAX_LOG: usize = 16 << 10;
 /// The longest list.
 const MAX_LIST: usize = 100;
 
-/// Makes one line of a text, printable, and cuts it.
+/// Turns a text into one printable line, and cuts it.
 fn line(text: &mut String) {
     let shown = printable(text);
     *text = cut(&shown, MAX_TEXT);
@@ -36,7 +36,7 @@ fn lines(list: &mut Vec<String>) {
     }
 }
 
-/// A path stays as it is, whole or cut: what shows it escapes it.
+/// Cuts a path but does not escape it: that is done where it is displayed.
 fn difference(DifferenceLine { path, path_hex, aspects, .. }: &mut DifferenceLine) {
     *path = cut(path, MAX_TEXT);
     if let Some(hex) = path_hex {
@@ -46,8 +46,8 @@ fn difference(DifferenceLine { path, path_hex, aspects, .. }: &mut DifferenceLin
 }
 
 impl DrillReport {
-    /// Makes every text printable and no longer than a reader bears, and every list as well. The verdict stands before: it
-    /// goes by everything.
+    /// Makes every text printable, and limits the length of texts and lists. Call this after the verdict is decided,
+    /// which depends on everything.
     pub fn tidy(&mut self) {
         let of_lists = [
             ("volume", shorten(&mut self.volumes)),
@@ -97,7 +97,7 @@ impl DrillReport {
     }
 }
 
-/// Cuts a list, and says how many it left out.
+/// Cuts a list, and returns how many items it removed.
 fn shorten<T>(list: &mut Vec<T>) -> usize {
     let left_out = list.len().saturating_sub(MAX_LIST);
     list.truncate(MAX_LIST);

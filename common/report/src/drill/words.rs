@@ -45,17 +45,17 @@ pub(super) fn bytes(bytes: u64) -> String {
     if unit == "B" || value >= 99.5 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
-/// A number with its thing: `1 file`, `12,040 files`.
+/// A number with its noun: `1 file`, `12,040 files`.
 pub(super) fn count(number: u64, thing: &str) -> String {
     counted(number, thing, &format!("{thing}s"))
 }
 
-/// The same where the plural is not regular.
+/// The same for an irregular plural.
 pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
-/// A number whose digits are told apart: `12,040`.
+/// A number with its digits grouped: `12,040`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -73,7 +73,7 @@ pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A measurement and its target, in one line.
+/// A measurement and its target, on one line.
 pub(super) fn objective(objective: &Objective) -> String {
     let Some(measured) = objective.measured_seconds else { return "not measured".to_owned() };
     let measured = seconds(measured);
@@ -84,7 +84,7 @@ pub(super) fn objective(objective: &Objective) -> String {
     }
 }
 
-/// How the application was brought to rest, in words.
+/// How the application was stopped, in words.
 pub(super) fn consistency(mode: &str) -> &str {
     match mode {
         "stop" => "stopped while it was taken",

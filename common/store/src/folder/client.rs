@@ -1,4 +1,4 @@
-//! A folder as a client of object storage, so that a store tries and tells every operation in one way.
+//! A folder as an object storage client, so that a store retries and reports all operations in the same way.
 
 use std::fmt;
 use std::fs::File;
@@ -19,7 +19,7 @@ use object_store::{
 use super::walk::{meta, size};
 use super::{Folder, Wrong, unblocked};
 
-/// So much is read at once.
+/// How much is read at once.
 const READ_BYTES: u64 = 1 << 20;
 
 impl Folder {
@@ -122,7 +122,7 @@ impl ObjectStore for Folder {
         deleted.boxed()
     }
 
-    /// A store lists a folder with what was passed over, which this cannot tell.
+    /// A store lists a folder together with what was passed over, which this interface cannot express.
     fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         stream::iter([Err(self.does_not("list"))]).boxed()
     }

@@ -1,4 +1,4 @@
-//! Objects in a folder: writing one so that it stands after a crash, and removing one.
+//! Objects in a folder: writing one so that it survives a crash, and removing one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,12 +13,12 @@ use super::reach::{OPEN, PASS, join, object_only, split, step};
 use super::staging::Staged;
 use super::{Folder, Wrong};
 
-/// As other programs make files and folders: the user's mask takes from it.
+/// The mode with which other programs create files and folders; the user's umask applies.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 
 impl Folder {
-    /// Writes an object to a staging file beside its place, and gives it its name when its bytes are on the disk. With
-    /// [`PutMode::Create`] nothing may stand there yet.
+    /// Writes an object to a staging file next to its final place, and gives it its name once its bytes are on disk.
+    /// With [`PutMode::Create`], the name must not exist yet.
     pub(super) fn write(&self, key: &str, parts: &[Bytes], mode: &PutMode) -> Result<(), Wrong> {
         let (above, name) = split(key);
         let write = || {
@@ -40,7 +40,7 @@ impl Folder {
         write().map_err(Wrong::in_making)
     }
 
-    /// Removes an object. Anything else under the name stays.
+    /// Removes an object. Anything else with that name stays.
     pub(super) fn remove(&self, key: &str) -> Result<(), Wrong> {
         let (above, name) = split(key);
         let look = || {
@@ -53,7 +53,7 @@ impl Folder {
         rustix::fs::unlinkat(folder, name, AtFlags::empty()).map_err(|error| Wrong::at("delete", key, error))
     }
 
-    /// The folder at `place`, made where it is missing. Each folder with a new one in it is flushed to the disk.
+    /// The folder at `place`, created if necessary. Each folder that gets a new one is flushed to disk.
     fn make_folders(&self, place: &str) -> Result<OwnedFd, Wrong> {
         match self.enter(place, OPEN) {
             Err(Wrong::Missing) => {}
@@ -85,7 +85,7 @@ impl Folder {
     }
 }
 
-/// The staging file keeps its first name until the folder has the last one for good.
+/// The staging file keeps its first name until the final name is durable.
 fn link(folder: &OwnedFd, staged: &Staged<'_, ()>, name: &str, key: &str) -> Result<(), Wrong> {
     match rustix::fs::linkat(folder, staged.name(), folder, name, AtFlags::empty()) {
         Ok(()) => Ok(()),

@@ -1,4 +1,4 @@
-//! The ways from the root to a folder or a file: open handles, and never a link.
+//! Ways from the root to a folder or a file: through open handles, and never through a link.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,15 +11,15 @@ use super::{Folder, Wrong};
 use crate::Obstacle;
 use crate::obstacle::InTheWay;
 
-/// A folder to go through.
+/// A folder to pass through.
 pub(super) const PASS: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A folder to list, or to flush to the disk.
+/// A folder to list, or to flush to disk.
 pub(super) const OPEN: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// An object to read. A pipe that stands there is not waited for.
+/// An object to read. If there is a pipe instead, opening it does not block.
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOFOLLOW)
@@ -29,11 +29,11 @@ const READ: OFlags = OFlags::RDONLY
 const NO_LINKS: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// File servers give a file that a client holds open to others as soon as they have told the client.
+/// File servers open a file that a client holds for others as soon as they have notified that client.
 const HELD_FOR_MOST: u32 = 50;
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 
-/// The folder in a name, and what comes after it.
+/// The folder in a name, and the rest.
 pub(super) fn split(key: &str) -> (&str, &str) {
     key.rsplit_once('/').unwrap_or(("", key))
 }
@@ -47,13 +47,14 @@ pub(super) fn kind(stat: &Stat) -> FileType {
 }
 
 impl Folder {
-    /// The folder at `place`; the root where that is empty.
+    /// The folder at `place`; the root if that is empty.
     pub(super) fn enter(&self, place: &str, flags: OFlags) -> Result<OwnedFd, Wrong> {
         let at = if place.is_empty() { "." } else { place };
         match rustix::fs::openat2(&self.root, at, flags, Mode::empty(), NO_LINKS) {
             Ok(folder) => Ok(folder),
             Err(Errno::NOENT) => Err(Wrong::Missing),
-            // The same step by step: it says where it ends and why, and kernels and sandboxes without that call have it.
+            // The same step by step: this shows where and why it fails, and works on kernels and sandboxes without that
+            // call.
             Err(_) => self.walk_to(place, flags),
         }
     }
@@ -70,7 +71,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// An object opened to be read.
+    /// Opens an object for reading.
     pub(super) fn open_object(&self, key: &str) -> Result<(File, Stat), Wrong> {
         let (above, name) = split(key);
         let open = || {
@@ -87,7 +88,7 @@ impl Folder {
         open().map_err(|wrong| self.of_one(wrong))
     }
 
-    /// What is known of an object that need not be open to anyone.
+    /// The metadata of an object, which need not be readable.
     pub(super) fn look_at(&self, key: &str) -> Result<Stat, Wrong> {
         let (above, name) = split(key);
         let look = || {
@@ -100,8 +101,8 @@ impl Folder {
         look().map_err(|wrong| self.of_one(wrong))
     }
 
-    /// What goes wrong with one object or folder, told apart from what is wrong with the storage. Where a plain file or
-    /// folder is in the way, the object does not exist, as in a bucket.
+    /// Distinguishes a problem with one object or folder from a problem with the storage. If a regular file or a folder
+    /// is in the way, the object does not exist, as in a bucket.
     pub(super) fn of_one(&self, wrong: Wrong) -> Wrong {
         match wrong {
             Wrong::InTheWay(InTheWay { obstacle: Obstacle::File | Obstacle::Folder, .. }) => Wrong::Missing,
@@ -114,7 +115,7 @@ impl Folder {
         }
     }
 
-    /// Whether this user may look for anything in the root at all.
+    /// Whether this user may access the root at all.
     fn can_be_entered(&self) -> bool {
         rustix::fs::statat(&self.root, ".", AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
@@ -129,7 +130,7 @@ pub(super) fn step(folder: impl AsFd, name: &str, place: &str, flags: OFlags) ->
     }
 }
 
-/// What stands where something else was expected.
+/// What is there instead of the expected file or folder.
 pub(super) fn what_stands(folder: impl AsFd, name: &str, place: &str) -> Wrong {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => {
@@ -140,7 +141,7 @@ pub(super) fn what_stands(folder: impl AsFd, name: &str, place: &str) -> Wrong {
     }
 }
 
-/// What anything but a regular file is.
+/// The obstacle that anything but a regular file is.
 pub(super) fn obstacle(kind: FileType) -> Option<Obstacle> {
     match kind {
         FileType::RegularFile => None,

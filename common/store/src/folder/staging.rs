@@ -1,5 +1,5 @@
-//! Staging files: an object is written to a file `NAME#1` beside its place first. A listing never shows one; one that a
-//! crash left behind takes room and nothing else, until it is swept.
+//! Staging files: an object is first written to a file `NAME#1` next to its final place. Listings never show one; one
+//! that a crash left behind only takes space, until it is swept.
 
 use std::fs::File;
 use std::io;
@@ -14,24 +14,24 @@ use super::walk::{Found, size};
 use super::{Folder, Wrong};
 use crate::{Store, StoreError, name};
 
-/// As other programs make files: the user's mask takes from it.
+/// The mode with which other programs create files; the user's umask applies.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
 const STAGE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What [`Store::sweep_staging`] cleared away.
+/// What [`Store::sweep_staging`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Staging files removed.
     pub files: u64,
-    /// The bytes that they had.
+    /// Their size.
     pub swept_bytes: u64,
 }
 
 impl Store {
     /// Removes the staging files that have not been written to for `older_than`, by the file system's own clock; those
-    /// that this user may not remove stay. Stores that are no folders have none.
+    /// that this user may not remove stay. Only folders have any.
     pub async fn sweep_staging(&self, older_than: Duration) -> Result<Swept, StoreError> {
         let Some(folder) = self.folder().cloned() else { return Ok(Swept::default()) };
         let swept = super::unblocked(move || folder.sweep(older_than).map_err(Wrong::in_making)).await;
@@ -53,7 +53,8 @@ impl Folder {
                         swept.files += 1;
                         swept.swept_bytes += size(&stat);
                     }
-                    // A writer may be done with it in this moment; another's folder may be closed to this user.
+                    // A writer may have finished with it at this moment, and another user's folder may be closed to
+                    // this one.
                     Err(error @ (Errno::NOENT | Errno::ACCESS | Errno::PERM)) => {
                         tracing::debug!("the staging file `{key}` is not removed: {error}");
                     }
@@ -65,7 +66,7 @@ impl Folder {
         Ok(swept)
     }
 
-    /// The time by the clock of the file system, which need not be this host's.
+    /// The time by the file system's clock, which may differ from this host's.
     fn clock(&self) -> Result<i128, Wrong> {
         let entropy: &dyn Entropy = &OsEntropy;
         let name = format!("clock#{}", u64::from_le_bytes(entropy.array::<8>()));
@@ -82,9 +83,9 @@ fn written(stat: &Stat) -> i128 {
     i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec)
 }
 
-/// A new staging file, whose name goes with this value. `Open` is the file, until it is closed.
+/// A new staging file, removed when this value is dropped. `Open` is the file until it is closed.
 pub(super) struct Staged<'a, Open = File> {
-    /// Kept first, so that no file is removed while it is open: some network file systems would keep it by another name.
+    /// First, so that it is dropped first: some network file systems rename a file that is removed while it is open.
     open: Open,
     beside: Beside<'a>,
 }
@@ -114,7 +115,7 @@ impl<'a> Staged<'a> {
         &self.open
     }
 
-    /// Closes the file: what it says then may be the first word of a write that failed.
+    /// Closes the file. This may return the first error of a failed write.
     pub(super) fn close(self) -> io::Result<Staged<'a, ()>> {
         let Self { open, beside } = self;
         nix::unistd::close(open)?;
@@ -123,7 +124,7 @@ impl<'a> Staged<'a> {
 }
 
 impl Staged<'_, ()> {
-    /// The file has another name now: who has this one by now is another writer.
+    /// The file has its final name now: a file with the staging name belongs to another writer.
     pub(super) fn let_go(mut self) {
         self.beside.is_gone = true;
     }
@@ -138,13 +139,13 @@ impl<Open> Staged<'_, Open> {
 impl Drop for Beside<'_> {
     fn drop(&mut self) {
         if !self.is_gone {
-            // If it stays, it is swept one day.
+            // If this fails, a later sweep removes it.
             let _ = rustix::fs::unlinkat(self.folder, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// Whether a name is one that an object's staging file has.
+/// Whether this is a staging file's name.
 pub(super) fn is_staging(key: &str) -> bool {
     key.rsplit_once('#').is_some_and(|(object, number)| {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && name::check(object).is_ok()

@@ -44,7 +44,7 @@ fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Does something as a user whom files of others are closed to, in a thread of its own.
+/// Runs a closure as a user who cannot access other users' files, on a thread of its own.
 fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let work = move || {
         if rustix::process::geteuid().is_root() {
@@ -286,12 +286,12 @@ fn what_this_user_may_not_open_costs_nobody_the_rest() {
         }
         denied(folder.look_at("packs/G2/xx/object").unwrap_err());
         denied(folder.remove("packs/G2/xx/object").unwrap_err());
-        // To write is another matter: this user must be able to.
+        // Writing is different: this user must be allowed to.
         let wrong = folder.write("packs/G2/xx/new", &[BYTES], &object_store::PutMode::Create).unwrap_err();
         assert!(wrong.is_denied(), "{wrong:?}");
     });
 
-    // A root that is closed is a failure of the storage, and no empty one.
+    // An inaccessible root is a failure of the storage, not an empty store.
     close("");
     as_nobody(|| {
         assert!(folder.list("").unwrap_err().is_denied());
@@ -364,7 +364,7 @@ async fn times_that_nothing_can_say_are_the_next_ones_that_can_be_said() {
         assert!(off(&looked_up) < jiff::SignedDuration::from_secs(1), "{seconds}: {looked_up:?}");
         assert_eq!(looked_up.modified, listed.modified, "{seconds}");
     }
-    // As far as the file system of this folder goes.
+    // As far as this folder's file system supports it.
     let touched =
         Command::new("touch").args(["-d", "@400000000000"]).arg(home.path().join("object")).status();
     assert!(touched.unwrap().success());
@@ -386,7 +386,7 @@ async fn a_file_that_ends_while_it_is_read_is_not_waited_for() {
     assert_eq!(parts.try_next().await.unwrap(), None);
 }
 
-/// File systems without hard links get their objects by renaming.
+/// On file systems without hard links, objects get their name by renaming.
 #[test]
 fn a_renamed_staging_file_replaces_objects_only_and_leaves_nothing() {
     let home = TempDir::new().unwrap();
@@ -416,7 +416,7 @@ async fn a_root_that_is_gone_is_a_failure_to_write_and_to_sweep() {
 
 const CHILD: &str = "LIFEBOAT_STORE_TEST_FOLDER";
 
-/// The limit is the whole process's: the test runs itself once more.
+/// The limit applies to the whole process, so the test starts itself again as a child.
 #[test]
 fn a_listing_needs_no_open_file_for_each_folder() {
     if let Some(path) = std::env::var_os(CHILD) {

@@ -1,4 +1,4 @@
-//! What is in a folder: every file below a prefix, each folder from the handle of the one above it.
+//! Walks a folder: every file below a prefix, each folder from the handle of its parent.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,16 +16,16 @@ use super::{Folder, Wrong};
 use crate::listing::{Listing, PassedOver};
 use crate::{Entry, name};
 
-/// File systems put it into their root themselves, and nobody but root can look into it.
+/// File systems create it in their root, and only root can read it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What a walk comes by.
+/// What a walk finds.
 pub(super) enum Found<'a> {
     Object {
         key: String,
         stat: Stat,
     },
-    /// A file that an object is, or was, being written to, and the folder that it lies in.
+    /// A staging file, and the folder that contains it.
     Staged {
         folder: BorrowedFd<'a>,
         name: &'a str,
@@ -61,7 +61,7 @@ impl Folder {
         }
     }
 
-    /// No deeper than names have parts, and with one open folder for each.
+    /// Goes no deeper than names have parts, and keeps one folder open per level.
     fn walk_below(&self, folder: &OwnedFd, above: &str, visit: Visit<'_>) -> Result<(), Wrong> {
         let names = match names(folder) {
             Ok(names) => names,
@@ -113,10 +113,10 @@ impl Folder {
         }
     }
 
-    /// Goes on where only one file or folder is at fault.
+    /// Continues if only one file or folder is at fault.
     fn pass_over(&self, wrong: Wrong, visit: Visit<'_>) -> Result<(), Wrong> {
         match self.of_one(wrong) {
-            // Gone since its folder was listed.
+            // It was removed after its folder was listed.
             Wrong::Missing => Ok(()),
             Wrong::InTheWay(found) => visit(Found::PassedOver(found.into())),
             wrong => Err(wrong),
@@ -124,7 +124,7 @@ impl Folder {
     }
 }
 
-/// The names in a folder, read to the end so that no second handle stays open while what they name is looked at.
+/// The names in a folder, read completely, so that no second handle stays open while they are visited.
 fn names(folder: &OwnedFd) -> Result<Vec<(CString, FileType)>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -146,7 +146,7 @@ pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// What is known of a file, as clients of object storage say it. Its time may be anything: file systems keep what a
+/// A file's metadata in the form of object storage clients. Its time may be anything: file systems keep whatever a
 /// file's owner sets.
 pub(super) fn meta(stat: &Stat, location: Path) -> ObjectMeta {
     let bound = if stat.st_mtime < 0 { Timestamp::MIN } else { Timestamp::MAX };

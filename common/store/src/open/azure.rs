@@ -12,13 +12,13 @@ use crate::transport::Transport;
 const WANTED: &str =
     "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY";
 
-/// The account that every emulator has, and the key that Microsoft published for it.
+/// The account of every emulator, and the key that Microsoft published for it.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
-/// The settings by other names: Azure's own command line, and the parts of a connection string.
+/// Other names of the settings: from Azure's own command line, and in connection strings.
 const ALIASES: &[(&str, AzureConfigKey)] = &[
     ("AZURE_STORAGE_ACCOUNT", AzureConfigKey::AccountName),
     ("AZURE_STORAGE_KEY", AzureConfigKey::AccessKey),
@@ -41,7 +41,7 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
             builder = builder.with_config(*key, value);
         }
     }
-    // The client's own emulator mode takes its address, and plain HTTP, past our rule: it is not passed on.
+    // The client's own emulator mode would bypass our rules for its address and plain HTTP, so it is not passed on.
     for (key, value) in opening.known().filter(|(key, _)| *key != AzureConfigKey::UseEmulator) {
         builder = builder.with_config(key, value);
     }

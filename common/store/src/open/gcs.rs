@@ -12,7 +12,7 @@ use crate::transport::Transport;
 const WANTED: &str = "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT to a file of credentials";
 
 pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
-    // Google's own clients take the emulator's host with or without a scheme, and ask for no credentials there.
+    // Google's own clients take the emulator's host with or without a scheme, and need no credentials there.
     let emulator = opening
         .setting(&["STORAGE_EMULATOR_HOST"])
         .map(|host| if host.contains("://") { host.to_owned() } else { format!("http://{host}") });
@@ -29,7 +29,7 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
         .with_http_connector(Transport::telling(&opening.clock))
         .with_skip_signature(is_unsigned);
     if is_unsigned {
-        // Some of the client's requests would look for credentials all the same.
+        // Some of the client's requests would look for credentials anyway.
         let nobody = GcpCredential { bearer: String::new() };
         builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
     }

@@ -1,4 +1,4 @@
-//! S3, and what speaks its protocol.
+//! S3, and compatible storage.
 
 use std::sync::Arc;
 
@@ -11,13 +11,14 @@ use crate::transport::Transport;
 const WANTED: &str =
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)";
 
-/// The region that is meant where none is named.
+/// The default region.
 const REGION: &str = "us-east-1";
 
 pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
     let endpoint = opening.setting(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
-    // One request a delete: objects are removed one by one, and refusals of a bulk request hide in its body.
-    // Every upload carries its SHA-256: the server refuses what arrives damaged, and buckets with Object Lock demand it.
+    // One request per delete: objects are removed one by one, and a bulk request hides refusals in its body. Every
+    // upload carries its SHA-256: the server then refuses data that was damaged in transit, and buckets with Object
+    // Lock require it.
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(opening.bucket)
         .with_region(REGION)
@@ -47,7 +48,7 @@ pub(super) async fn open(opening: &Opening<'_>) -> Result<Opened, StoreError> {
     if is_unsigned {
         return Ok((Arc::new(store), site));
     }
-    // The AWS tools' own switch for machines that have no instance role to ask for.
+    // The AWS tools' own switch for machines without an instance role.
     if opening.is_on(&["AWS_EC2_METADATA_DISABLED"]) {
         let others = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
         let tasks = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The name without its case. Names that are equal after Unicode simple case folding, by which Go's `encoding/json`
-/// compares them, are equal here; a few more are, such as `ß` and `ss`.
+/// The name after case folding. Names that are equal after Unicode simple case folding, which Go's `encoding/json`
+/// uses, are equal here; so are a few more, such as `ß` and `ss`.
 pub fn fold(name: &str) -> Cow<'_, str> {
     if name.is_ascii() {
         return if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -30,7 +30,7 @@ mod tests {
         assert_ne!(fold("dige\u{455}t"), "digest");
     }
 
-    /// Against the tables of Unicode's simple case folding, every character.
+    /// Compares every character with Unicode's tables of simple case folding.
     #[test]
     fn whatever_simple_case_folding_takes_together_is_taken_together() {
         for c in '\0'..=char::MAX {

@@ -1,4 +1,4 @@
-//! One pass over a document, which copies nothing but names that are written with escapes.
+//! One pass over a document, which copies only names that are written with escapes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ pub(super) fn scan(document: &[u8], shape: &Shape, limits: Limits) -> Result<(),
     match done {
         Ok(()) => Ok(()),
         Err(Stop::Refused(refusal)) => Err(refusal),
-        // The parser's words are the better ones.
+        // The parser's message is better.
         Err(Stop::Syntax) => Err(Refusal::malformed(match serde_json::from_slice::<IgnoredAny>(document) {
             Err(error) => error.to_string(),
             Ok(IgnoredAny) => format!("it is not JSON{}", scanner.place()),
@@ -57,7 +57,7 @@ impl<'d> Scanner<'d> {
         }
     }
 
-    /// Takes a byte after white space.
+    /// Skips white space and consumes this byte, if it is next.
     fn take(&mut self, byte: u8) -> bool {
         self.skip_space();
         let is_there = self.peek() == Some(byte);
@@ -69,7 +69,7 @@ impl<'d> Scanner<'d> {
         if self.take(byte) { Ok(()) } else { Err(Stop::Syntax) }
     }
 
-    /// Where the scanner stands, for messages.
+    /// The scanner's position, for messages.
     fn place(&self) -> String {
         let before = &self.text.as_bytes()[..self.at];
         let mut lines = before.split(|byte| *byte == b'\n');
@@ -101,7 +101,7 @@ impl<'d> Scanner<'d> {
             Shape::List(..) => Some((b'[', "a list")),
             Shape::Map(_) | Shape::Structure(_) => Some((b'{', "an object")),
         };
-        // Readers differ in what they make of a list where an object belongs.
+        // Readers handle a list in place of an object differently.
         if let Some((byte, kind)) = expected
             && first != byte
             && first != b'n'
@@ -167,8 +167,8 @@ impl<'d> Scanner<'d> {
         if self.at == start { Err(Stop::Syntax) } else { Ok(()) }
     }
 
-    /// Passes a string, which begins here, and gives it with its quotation marks, and whether it has escapes (RFC 8259,
-    /// section 7).
+    /// Skips the string that starts here, and returns it with its quotation marks, and whether it has escapes (RFC
+    /// 8259, section 7).
     fn string(&mut self) -> Result<(&'d str, bool), Stop> {
         let start = self.at;
         self.at += 1;
@@ -195,7 +195,7 @@ impl<'d> Scanner<'d> {
         Ok((text, has_escapes))
     }
 
-    /// Refuses a string with escapes, begun at `start`, that is too long to be copied.
+    /// Refuses a string with escapes, starting at `start`, that is too long to copy.
     fn check_length(&self, start: usize) -> Result<(), Stop> {
         if self.at - start > self.limits.escaped {
             let reason =
@@ -210,7 +210,7 @@ impl<'d> Scanner<'d> {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
             b'u' => {
                 let unit = self.unit()?;
-                // Half of a pair means nothing; programs put different characters in its place.
+                // Half of a surrogate pair means nothing, and programs replace it by different characters.
                 if (0xdc00..0xe000).contains(&unit) {
                     return Err(Stop::Syntax);
                 }
@@ -271,7 +271,7 @@ impl<'d> Scanner<'d> {
         self.expect(b']')
     }
 
-    /// An object with free names. A list may stand as the value of `lists`, whatever shape other values have.
+    /// An object with arbitrary names. Members named in `lists` may be lists, whatever shape other values have.
     fn map(&mut self, of: &Shape, lists: &[&str], depth: usize) -> Result<(), Stop> {
         let mut names = Names::default();
         self.members(|scanner| {
@@ -323,7 +323,7 @@ impl<'d> Scanner<'d> {
         })
     }
 
-    /// The members of an object whose opening brace was taken.
+    /// The members of an object whose opening brace was consumed.
     fn members(&mut self, mut member: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
         if self.take(b'}') {
             return Ok(());
@@ -337,18 +337,18 @@ impl<'d> Scanner<'d> {
     }
 }
 
-/// The names of an object. Most objects have few, for which a look at each is the fastest.
+/// The names of an object. Most objects have few, for which a linear search is fastest.
 #[derive(Default)]
 struct Names<'d> {
     few: Vec<Cow<'d, str>>,
     many: HashSet<Cow<'d, str>>,
 }
 
-/// How many names are looked at one by one.
+/// Up to how many names are searched linearly.
 const FEW: usize = 12;
 
 impl<'d> Names<'d> {
-    /// Adds a name, and gives it back if it is there already.
+    /// Adds a name, or returns it if it is there already.
     fn add(&mut self, name: Cow<'d, str>) -> Option<Cow<'d, str>> {
         if self.few.contains(&name) {
             return Some(name);

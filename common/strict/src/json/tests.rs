@@ -147,7 +147,7 @@ fn what_is_no_json_is_refused() {
 }
 
 proptest! {
-    /// What the scanner passes, the parser reads, and the other way round but for what is refused on purpose.
+    /// The parser accepts whatever the scanner accepts, and the other way round, except for what is refused on purpose.
     #[test]
     fn the_scanner_and_the_parser_agree(text in r#"[\[\]\{\},:"\\a-cu0-9eE+.\- \n]{0,24}|(\{("[ab]{1,2}":(1|"x"|null|\[\])[,:]?){0,4}\}?)"#) {
         let parsed = serde_json::from_str::<serde_json::Value>(&text);

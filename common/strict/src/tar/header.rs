@@ -5,14 +5,14 @@ use crate::{Refusal, printable};
 /// The size of a block, in bytes.
 pub(super) const BLOCK: u64 = 512;
 
-/// What a header stands for.
+/// The meaning of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
     Folder,
     Symbolic,
     Hard,
-    /// What belongs to the header after it.
+    /// An extension of the next header.
     Extension(Extension),
 }
 
@@ -22,13 +22,13 @@ pub(super) enum Extension {
     Records,
     /// GNU's long name.
     Name,
-    /// GNU's long name of what a link leads to.
+    /// GNU's long link target.
     Link,
     /// Records of the pax format for the whole archive.
     Global,
 }
 
-/// What a header says, as far as it matters here.
+/// The parts of a header that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) name: String,
@@ -38,17 +38,17 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a block that is not empty.
+    /// Parses a block that is not empty.
     pub(super) fn parse(block: &[u8; 512]) -> Result<Self, Refusal> {
-        let sum = octal(&block[148..156]).ok_or_else(|| Refusal::malformed("it is no tar archive"))?;
+        let sum = octal(&block[148..156]).ok_or_else(|| Refusal::malformed("it is not a tar archive"))?;
         let blank = [b' '; 8];
         let parts = block[..148].iter().chain(&blank).chain(&block[156..]);
         if parts.map(|byte| u64::from(*byte)).sum::<u64>() != sum {
-            return Err(Refusal::malformed("it is no tar archive, or a header of it is damaged"));
+            return Err(Refusal::malformed("it is not a tar archive, or a header of it is damaged"));
         }
         let name = field(&block[..100])?;
         let shown = printable(name);
-        // Bytes that no program looks at have room for a second archive of another format.
+        // Bytes that no program reads could hold a second archive in another format.
         let numbers = [("mode", &block[100..108]), ("owner", &block[108..116]), ("group", &block[116..124])];
         for (what, field) in numbers.into_iter().chain([("time", &block[136..148])]) {
             if octal(field).is_none() && !is_binary(field) {
@@ -71,7 +71,7 @@ impl Header {
                     prefix => format!("{prefix}/{name}"),
                 }
             }
-            // Where others have a prefix of the name, GNU has times, and the pieces of sparse files.
+            // Where other forms have a prefix of the name, GNU has times, and the pieces of sparse files.
             b"ustar  \0" => {
                 check_rest(block, &shown)?;
                 let times = [&block[345..357], &block[357..369]];
@@ -111,7 +111,7 @@ impl Header {
     }
 }
 
-/// The names of owner and group, and the numbers of a device, of forms that have them.
+/// The names of owner and group, and the device numbers, in forms that have them.
 fn check_rest(block: &[u8; 512], shown: &str) -> Result<(), Refusal> {
     field(&block[265..297])?;
     field(&block[297..329])?;
@@ -122,7 +122,7 @@ fn check_rest(block: &[u8; 512], shown: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A number in GNU's base 256 that is not out of proportion, such as a large owner or a time before 1970.
+/// A plausible number in GNU's base 256, such as a large owner or a time before 1970.
 fn is_binary(bytes: &[u8]) -> bool {
     match bytes {
         [0x80, front @ .., _, _, _, _] => front.iter().all(|byte| *byte == 0),
@@ -131,7 +131,7 @@ fn is_binary(bytes: &[u8]) -> bool {
     }
 }
 
-/// The text of a field, which ends at the first NUL. After it there is nothing.
+/// The text of a field, which ends at the first NUL. Everything after it must be NUL.
 fn field(bytes: &[u8]) -> Result<&str, Refusal> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     if bytes[end..].iter().any(|byte| *byte != 0) {
@@ -144,7 +144,8 @@ fn field(bytes: &[u8]) -> Result<&str, Refusal> {
         .map_err(|_| Refusal::ambiguous(format!("the name `{}` is not UTF-8", bytes[..end].escape_ascii())))
 }
 
-/// A number in octal digits, with spaces before and spaces or NULs after it, or in GNU's base 256; nothing is 0.
+/// A number in octal digits, with leading spaces and trailing spaces or NULs, or in GNU's base 256; an empty field is
+/// 0.
 fn number(bytes: &[u8]) -> Option<u64> {
     match bytes {
         [0x80, zeros @ .., _, _, _, _, _, _, _, _] if zeros.iter().all(|byte| *byte == 0) => {

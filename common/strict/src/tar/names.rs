@@ -1,6 +1,6 @@
 //! Names of members.
 
-/// The name without empty parts and `.`; `None` for one that is absolute or has a part `..`.
+/// The name without empty parts and `.`; `None` if it is absolute or contains `..`.
 pub fn normalise(name: &str) -> Option<String> {
     if name.starts_with('/') {
         return None;

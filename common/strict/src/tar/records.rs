@@ -1,9 +1,9 @@
-//! Headers that belong to the one after them: records of the pax format, and GNU's long names.
+//! Extension headers: records of the pax format, and GNU's long names.
 
 use super::header::{Extension, Header, Kind};
 use crate::{Refusal, printable};
 
-/// What the headers before a member's own say about it.
+/// What the extension headers of a member say about it.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     seen: Vec<Extension>,
@@ -18,7 +18,7 @@ impl Records {
     }
 
     pub(super) fn add(&mut self, kind: Extension, content: &[u8]) -> Result<(), Refusal> {
-        // Go's reader forgets what stands before a header for the whole archive.
+        // Go's reader forgets extension headers that precede a global one.
         if self.seen.contains(&kind) || (kind == Extension::Global && !self.seen.is_empty()) {
             return Err(Refusal::ambiguous("the headers before a member's own can be read in two ways"));
         }
@@ -39,7 +39,7 @@ impl Records {
         }
     }
 
-    /// The header with what was said before it.
+    /// Applies the extensions to the header.
     pub(super) fn complete(self, header: Header) -> Result<Header, Refusal> {
         let size = self.size.unwrap_or(header.size);
         let is_link = matches!(header.kind, Kind::Symbolic | Kind::Hard);
@@ -83,7 +83,7 @@ impl Records {
     }
 }
 
-/// Programs differ in which of two such values they take.
+/// Programs differ in which of two such values they use.
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {
     match place.replace(value) {
         None => Ok(()),
@@ -91,7 +91,7 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {
     }
 }
 
-/// The name in a header of its own. Most programs end it with one NUL; of more some take only the last one away.
+/// The content of a long name header. Most programs end it with one NUL; given more, some remove only the last one.
 fn long(content: &[u8]) -> Result<String, Refusal> {
     let name = content.strip_suffix(&[0]).unwrap_or(content);
     let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.contains('\0'));
@@ -99,10 +99,10 @@ fn long(content: &[u8]) -> Result<String, Refusal> {
         .ok_or_else(|| Refusal::ambiguous("a long name of the GNU format can be read in two ways"))
 }
 
-/// A record's key and its value.
+/// A record's key and value.
 type Record<'c> = (&'c str, &'c [u8]);
 
-/// The first record, and what follows.
+/// The first record, and the rest.
 fn split(content: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let space = content.iter().position(|byte| *byte == b' ')?;
     let digits = std::str::from_utf8(&content[..space]).ok()?;

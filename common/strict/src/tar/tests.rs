@@ -126,7 +126,7 @@ fn names_that_can_be_taken_for_another_refuse_the_archive() {
         for entries in [[file("a", b"good"), file(name, b"evil")], [file(name, b"evil"), file("a", b"good")]]
         {
             let (_, reason) = refused(&entries);
-            // Which of two is the second depends on the order.
+            // Which of the two comes second depends on the order.
             let is_same =
                 reason == said || (said.ends_with("twice") && reason == "the archive holds `a` twice");
             assert!(is_same, "{name}: {reason}");
@@ -134,14 +134,14 @@ fn names_that_can_be_taken_for_another_refuse_the_archive() {
     }
     let (fault, _) = refused(&[file("a", b""), file("./a", b"")]);
     assert_eq!(fault, Fault::Ambiguous);
-    // A folder that is a link takes what lies in it elsewhere.
+    // The content of a folder that is a link ends up elsewhere.
     let link = entry(b'2', b"f", b".", b"");
     assert_eq!(refused(&[link, file("f/a", b"evil")]).1, "`f/a` lies in `f`, which is no folder");
     assert_eq!(
         refused(&[entry(b'5', b"f/", b"", b""), entry(b'5', b"f", b"", b"")]).1,
         "the archive holds `f` twice"
     );
-    // Other names that begin alike stand between the two.
+    // Other names with the same prefix sort between the two.
     let between = [file("a", b""), file("a-b", b""), file("a.b", b""), file("a/b", b"evil"), file("a0", b"")];
     assert_eq!(refused(&between).1, "`a/b` lies in `a`, which is no folder");
     open(&[file("a-b", b""), file("a.b/c", b""), file("a/b", b""), file("a0", b"")]).unwrap();
@@ -215,14 +215,14 @@ fn wherever_an_archive_is_cut_off_it_is_told_from_a_disk_that_does_not_read() {
         let mut cut = tempfile::tempfile().unwrap();
         cut.write_all(&whole[..length]).unwrap();
         match Archive::of(cut) {
-            // Between two members nobody can see it.
+            // Between two members the cut cannot be detected.
             Ok(_) => assert_eq!(length % 512, 0, "{length}"),
             Err(error) => assert!(refusal(&error).is_some(), "{length}: {error}"),
         }
     }
 }
 
-/// What no program looks at has room for an archive of another format.
+/// Bytes that no program reads could hold an archive in another format.
 #[test]
 fn bytes_that_mean_nothing_are_none() {
     let with = |shape: fn(&mut [u8; 512])| refused(&[shaped(b'0', b"a", b"", b"x", shape)]).1;
@@ -313,12 +313,12 @@ fn links_are_followed_where_every_program_finds_the_same() {
         (symbolic("x", "layers/a"), vec![], "x"),
         (hard("layers/x", "../layers/a/layer.tar"), vec![], "layers/x"),
         (hard("layers/x", "a/layer.tar"), vec![], "layers/x"),
-        // The folder on the way is a link, and `..` after it leads elsewhere than it seems.
+        // The folder on the path is a link, and `..` after it leads somewhere unexpected.
         (symbolic("x", "d/../layers/a/layer.tar"), vec![symbolic("d", "layers")], "x"),
         (symbolic("x", "d/layer.tar"), vec![symbolic("d", "layers/a")], "x"),
-        // From the root one file, from the link's folder another.
+        // One file from the root, another from the link's folder.
         (hard("f/x", "layers/a/layer.tar"), vec![file("f/layers/a/layer.tar", b"evil")], "f/x"),
-        // Unpacked, the hard link is a symbolic link in another folder.
+        // When unpacked, the hard link is a symbolic link in another folder.
         (hard("f/x", "s"), vec![symbolic("s", "layers/a/layer.tar")], "f/x"),
     ] {
         let error = read(link, &more, name).unwrap_err();
@@ -376,7 +376,7 @@ fn what_is_kept_is_kept_byte_for_byte() {
 }
 
 proptest::proptest! {
-    /// Whatever the bytes are, they are read or refused.
+    /// Any bytes are either accepted or refused.
     #[test]
     fn damaged_archives_are_read_or_refused(
         changes in proptest::collection::vec((0_usize..4096, proptest::num::u8::ANY), 0..6),
@@ -387,7 +387,7 @@ proptest::proptest! {
         for (place, byte) in changes {
             let place = place % bytes.len();
             bytes[place] = byte;
-            // The checksum is made right, so that more than it is tried.
+            // The checksum is corrected, so that more than the checksum is tested.
             let start = place / 512 * 512;
             let block = &mut bytes[start..start + 512];
             block[148..156].copy_from_slice(b"        ");
@@ -403,7 +403,7 @@ proptest::proptest! {
     }
 }
 
-/// Packs bytes as gzip does.
+/// Compresses bytes with gzip.
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -446,7 +446,7 @@ fn a_bomb_is_not_unpacked_to_its_end() {
     let archive = open(&[file("bomb", &bomb)]).unwrap();
     let error = archive.unpacked_digest("bomb").unwrap_err();
     assert!(refusal(&error).unwrap().reason.contains("more than 256 times"), "{error}");
-    // Neither are many, each of which would be let pass alone.
+    // Nor may many members, each of which would be accepted alone.
     let packed = packed(&vec![0; 30 << 20]);
     let members: Vec<_> = (0..6).map(|number| file(&format!("layer-{number}"), &packed)).collect();
     let archive = open(&members).unwrap();

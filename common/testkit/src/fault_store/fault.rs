@@ -1,4 +1,4 @@
-//! What can happen to an operation.
+//! The faults that an operation can have.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,24 +17,24 @@ use super::path;
 
 const STORE: &str = "FaultStore";
 
-/// An error that a store's client can give.
+/// An error that a store's client can return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// The object exists already (S3's 412 to `If-None-Match`, a folder's hard link).
     AlreadyExists,
-    /// S3's 409: another write of the same name is under way. Its client calls it by the same error.
+    /// S3's 409: another write of the same name is in progress. Its client maps it to the same error.
     Conflict,
     /// A condition of the request does not hold (412).
     Precondition,
-    /// 501, as stores answer that know no conditional writes.
+    /// 501, the answer of stores without conditional writes.
     NotImplemented,
-    /// 503 `SlowDown`, perhaps with the time after which to try again.
+    /// 503 `SlowDown`, optionally with the time after which to retry.
     Throttled(Option<Duration>),
     /// Any other HTTP status.
     Status(u16),
-    /// There is no such object.
+    /// The object does not exist.
     NotFound,
-    /// The credentials are no good for this.
+    /// The credentials do not permit this.
     Denied,
     /// Nothing listens there.
     Unreachable,
@@ -42,11 +42,11 @@ pub enum Answer {
     Interrupted,
     /// The client gave up waiting.
     Timeout,
-    /// No room is left.
+    /// The disk is full.
     Full,
-    /// The operating system's error of that number.
+    /// The operating system's error with that number.
     Os(i32),
-    /// The process that asked is gone; no retry helps.
+    /// The process is gone; no retry helps.
     Gone,
 }
 
@@ -108,52 +108,52 @@ pub(super) enum Ending {
 }
 
 impl Fault {
-    /// It takes no effect and is answered so.
+    /// It has no effect, and returns this error.
     pub fn answer(answer: Answer) -> Self {
         Self(Effect::Answer(answer))
     }
 
-    /// It takes effect, and is answered so all the same.
+    /// It takes effect, but returns this error.
     pub fn lost_response(answer: Answer) -> Self {
         Self(Effect::LostResponse(answer))
     }
 
-    /// It takes no effect and is never answered.
+    /// It has no effect and never returns.
     pub fn hang() -> Self {
         Self(Effect::Hang)
     }
 
-    /// It takes effect and is never answered.
+    /// It takes effect and never returns.
     pub fn land_and_hang() -> Self {
         Self(Effect::LandAndHang)
     }
 
-    /// It waits until the gate is opened, then takes its course.
+    /// It waits until the gate is opened, and then proceeds normally.
     pub fn wait(gate: &Gate) -> Self {
         Self(Effect::Wait(gate.clone()))
     }
 
-    /// The bytes that are read come changed; the size that the store claims stays.
+    /// Reads return changed bytes; the size that the store reports stays.
     pub fn change_body(change: impl Fn(Bytes) -> Bytes + Send + Sync + 'static) -> Self {
         Self(Effect::Body(Arc::new(change), Ending::Quietly))
     }
 
-    /// Only the first `keep` bytes of what is read come, without an error.
+    /// Reads return only the first `keep` bytes, without an error.
     pub fn cut_body(keep: usize) -> Self {
         Self(Effect::Body(Arc::new(move |bytes| first(&bytes, keep)), Ending::Quietly))
     }
 
-    /// The connection breaks after `keep` bytes of what is read.
+    /// The connection breaks after `keep` bytes of a read.
     pub fn broken_body(keep: usize) -> Self {
         Self(Effect::Body(Arc::new(move |bytes| first(&bytes, keep)), Ending::Broken))
     }
 
-    /// Nothing more comes after `keep` bytes of what is read.
+    /// A read stalls after `keep` bytes.
     pub fn stalled_body(keep: usize) -> Self {
         Self(Effect::Body(Arc::new(move |bytes| first(&bytes, keep)), Ending::Never))
     }
 
-    /// One bit of the byte at `at` (modulo the length) comes flipped.
+    /// One bit of the byte at `at` (modulo the length) is flipped.
     pub fn flipped_bit(at: usize) -> Self {
         Self::change_body(move |bytes| {
             let mut bytes = bytes.to_vec();
@@ -165,14 +165,14 @@ impl Fault {
         })
     }
 
-    /// The entries of a listing come changed.
+    /// The entries of a listing are changed.
     pub fn change_listing(
         change: impl Fn(Vec<ObjectMeta>) -> Vec<ObjectMeta> + Send + Sync + 'static,
     ) -> Self {
         Self(Effect::Listing(Arc::new(change)))
     }
 
-    /// A listing comes backwards.
+    /// A listing is in reverse order.
     pub fn reversed_listing() -> Self {
         Self::change_listing(|entries| entries.into_iter().rev().collect())
     }
@@ -182,7 +182,7 @@ impl Fault {
         Self::change_listing(move |entries| entries.into_iter().take(count).collect())
     }
 
-    /// A listing withholds what begins with `prefix`.
+    /// A listing withholds names that start with `prefix`.
     pub fn listing_without(prefix: &str) -> Self {
         let prefix = prefix.to_owned();
         Self::change_listing(move |entries| {
@@ -190,7 +190,7 @@ impl Fault {
         })
     }
 
-    /// A listing shows only what was in the store when `contents` was taken.
+    /// A listing shows only objects that existed when `contents` was taken.
     pub fn stale_listing(contents: &BTreeMap<String, Bytes>) -> Self {
         let keys: Vec<String> = contents.keys().cloned().collect();
         Self::change_listing(move |entries| {
@@ -199,7 +199,7 @@ impl Fault {
         })
     }
 
-    /// A listing shows one entry more, of an object that is not there.
+    /// A listing shows one more entry, for an object that does not exist.
     pub fn forged_entry(key: &str, size: u64) -> Self {
         let location = path(key);
         Self::change_listing(move |mut entries| {
@@ -210,7 +210,7 @@ impl Fault {
         })
     }
 
-    /// Whether it can happen to such an operation.
+    /// Whether it can happen to this kind of operation.
     pub(super) fn suits(&self, operation: Operation) -> bool {
         match self.0 {
             Effect::Body(..) => matches!(operation, Operation::Get | Operation::GetRange),
@@ -238,10 +238,10 @@ fn first(bytes: &Bytes, keep: usize) -> Bytes {
     bytes.slice(..keep.min(bytes.len()))
 }
 
-/// How long a test waits for what it expects before it fails: an end for tests that would wait for ever.
+/// How long a test waits for what it expects before it fails, so that no test waits for ever.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Holds operations until a test lets them go.
+/// Holds operations until a test releases them.
 #[derive(Debug, Clone)]
 pub struct Gate {
     arrived: watch::Sender<u64>,
@@ -254,17 +254,16 @@ impl Gate {
         Self { arrived: watch::Sender::new(0), open: watch::Sender::new(false) }
     }
 
-    /// Waits until `count` operations stand at the gate, or have gone through.
+    /// Waits until `count` operations are waiting at the gate, or have passed it.
     ///
-    /// # Panics
-    /// If they do not arrive within five minutes.
+    /// # Panics If they do not arrive within five minutes.
     pub async fn arrivals(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let all = tokio::time::timeout(PATIENCE, arrived.wait_for(|arrived| *arrived >= count)).await;
         assert!(all.is_ok(), "{} of {count} operations arrived within {PATIENCE:?}", *self.arrived.borrow());
     }
 
-    /// Lets everything through, now and later.
+    /// Releases everything, now and later.
     pub fn open(&self) {
         self.open.send_replace(true);
     }

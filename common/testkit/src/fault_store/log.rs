@@ -1,11 +1,11 @@
-//! The log of what was asked of a store.
+//! The log of a store's calls.
 
-/// What a store can be asked.
+/// A store's operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Write an object.
     Put,
-    /// Read an object whole.
+    /// Read a whole object.
     Get,
     /// Read a part of an object.
     GetRange,
@@ -23,18 +23,18 @@ pub enum Operation {
     Multipart,
 }
 
-/// One call, whatever came of it.
+/// One call, whether or not it succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Its place among all calls since the store was made, from 1.
+    /// Its number among all calls since the store was made, from 1.
     pub number: u64,
-    /// What was asked.
+    /// The operation.
     pub operation: Operation,
     /// The object's name, or the prefix of a listing.
     pub key: String,
-    /// Bytes sent by a put, or given by a get; the number of entries of a listing.
+    /// Bytes sent by a put, or returned by a get; the number of entries of a listing.
     pub bytes: u64,
-    /// Whether it was a write on the condition that nothing stands there.
+    /// Whether it was a write on the condition that the object does not exist.
     pub is_conditional: bool,
     /// Whether a rule or the store's death changed the answer.
     pub is_faulted: bool,

@@ -1,4 +1,4 @@
-//! The operations of a store, each of which meets the script first.
+//! The store's operations, each of which consults the script first.
 
 #![deny(clippy::missing_trait_methods)]
 
@@ -23,14 +23,14 @@ use super::fault::{Answer, Effect, Ending};
 use super::log::{Call, Operation};
 use super::script::{Landing, Verdict};
 
-/// What is left of a fault for the one who carries an operation out.
+/// The part of a fault that is left to the code that carries out the operation.
 enum Change {
     Nothing,
     Effect(Effect),
 }
 
 impl FaultStore {
-    /// Notes a call and lets the script decide: passes it, carries it out without telling, or fails it.
+    /// Logs a call and lets the script decide: carries it out, carries it out but loses the answer, or fails it.
     async fn meet<T>(
         &self,
         operation: Operation,
@@ -72,7 +72,7 @@ impl FaultStore {
             },
         };
         if is_landing {
-            // What came of it is what the caller never learns.
+            // The caller never learns the result.
             let _ = act.await;
         }
         match answer {

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::log::Operation;
 
-/// Whether an operation that is answered with an error took effect all the same.
+/// Whether an operation that returns an error took effect anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landing {
     /// Nothing happened.
@@ -12,16 +12,16 @@ pub enum Landing {
     Landed,
 }
 
-/// Which operations meet a fault: by default the first that can, and no other.
+/// Which operations have a fault: by default only the first that can.
 #[derive(Debug, Clone)]
 pub struct Rule {
     operation: Option<Operation>,
     is_conditional: bool,
     prefix: String,
     fault: Fault,
-    /// How many fitting operations pass before the fault begins.
+    /// How many matching operations pass before the fault starts.
     skip: u64,
-    /// How many meet it from then on; `None` is all of them.
+    /// How many have the fault from then on; `None` is all of them.
     times: Option<u64>,
 }
 
@@ -38,42 +38,42 @@ impl Rule {
         self
     }
 
-    /// Only for writes on the condition that nothing stands there.
+    /// Only for writes on the condition that the object does not exist.
     #[must_use]
     pub fn conditional(mut self) -> Self {
         self.is_conditional = true;
         self
     }
 
-    /// Only for objects whose names, or listings whose prefixes, begin with `prefix`.
+    /// Only for objects whose names, or listings whose prefixes, start with `prefix`.
     #[must_use]
     pub fn below(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
-    /// The `n`-th fitting operation is the first that meets the fault, counted from 1.
+    /// The `n`-th matching operation, counted from 1, is the first with the fault.
     #[must_use]
     pub fn nth(mut self, n: u64) -> Self {
         self.skip = n.saturating_sub(1);
         self
     }
 
-    /// So many operations in a row meet the fault.
+    /// How many operations in a row have the fault.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// All operations meet the fault from then on.
+    /// All operations have the fault from then on.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.times = None;
         self
     }
 
-    /// Whether the operation meets the fault; counts it.
+    /// Whether the operation has the fault; counts it.
     fn strikes(&mut self, operation: Operation, key: &str, is_conditional: bool) -> bool {
         let is_meant = self.operation.is_none_or(|wanted| wanted == operation)
             && (is_conditional || !self.is_conditional)
@@ -97,7 +97,7 @@ impl Rule {
     }
 }
 
-/// What a script says of one operation.
+/// The script's decision about one operation.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Pass,
@@ -139,7 +139,7 @@ impl Script {
         (self.death, self.is_dead) = (None, false);
     }
 
-    /// Counts the operation and says what happens to it.
+    /// Counts the operation and decides what happens to it.
     pub(super) fn judge(&mut self, operation: Operation, key: &str, is_conditional: bool) -> Verdict {
         self.count += 1;
         if self.is_dead {

@@ -10,18 +10,18 @@ use super::wire::refused;
 /// How many signatures may stand under a checkpoint.
 const MAX_SIGNATURES: usize = 64;
 
-/// A checkpoint that says the same as the proof that it stands in, and bears a signature that claims to be of the log that
+/// A checkpoint that agrees with the proof that contains it, and has a signature that claims to be from the log that
 /// the entry names. No signature is verified here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// What is signed, with the newline at its end. Its first line is the origin: the log, and for one of the first
-    /// generation the number of its tree.
+    /// The signed text, including its final newline. Its first line is the origin: the log and, for a log of the first
+    /// generation, the number of its tree.
     pub body: String,
     /// The name of the key that claims to be the log's.
     pub log_name: String,
-    /// The signatures in that name.
+    /// The signatures with that name.
     pub log_signatures: Vec<NoteSignature>,
-    /// The signatures that do not claim to be of the log.
+    /// The signatures that do not claim to be from the log.
     pub cosignatures: Vec<NoteSignature>,
 }
 
@@ -32,17 +32,17 @@ pub struct NoteSignature {
     pub name: String,
     /// The id of that key.
     pub id: [u8; 4],
-    /// The signature, in the form of its kind.
+    /// The signature, in its kind's own form.
     pub bytes: Vec<u8>,
 }
 
-/// Whether a character may not stand in the name of a key.
+/// Whether a character is not allowed in the name of a key.
 pub(crate) fn is_no_part_of_a_name(character: char) -> bool {
     character.is_whitespace() || character.is_control() || character == '+'
 }
 
 impl NoteSignature {
-    /// A line of an em dash, a name, and the id and the signature in base64.
+    /// Parses a line with an em dash, a name, and the id and the signature in base64.
     fn parse(line: &str) -> Option<Self> {
         let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
         if name.is_empty() || name.contains(is_no_part_of_a_name) {
@@ -55,7 +55,7 @@ impl NoteSignature {
 }
 
 impl Checkpoint {
-    /// Reads the checkpoint in the proof for a tree of this size and root; `log` is the id that the entry gives.
+    /// Parses the checkpoint in the proof for a tree of this size and root; `log` is the id in the entry.
     pub(super) fn parse(note: &str, size: u64, root_hash: &str, log: &[u8]) -> Result<Self, NotABundle> {
         let (body, signatures) =
             note.split_once("\n\n").ok_or_else(|| refused("its checkpoint is not a signed note"))?;
@@ -74,10 +74,11 @@ impl Checkpoint {
         let signatures = signatures
             .lines()
             .map(|line| {
-                NoteSignature::parse(line).ok_or_else(|| refused("its checkpoint bears what is no signature"))
+                NoteSignature::parse(line)
+                    .ok_or_else(|| refused("its checkpoint bears what is not a signature"))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        // The id of a log's key is longer in an entry than under a checkpoint, and another's key may have the same one.
+        // A log's key id is longer in an entry than under a checkpoint, and another key may have the same one.
         let origin = body.lines().next().unwrap_or_default();
         let is_origin = |name: &str| {
             origin.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "))
@@ -87,7 +88,7 @@ impl Checkpoint {
         let Some(log_name) = named.or_else(|| claimed.next()).map(|signature| signature.name.clone()) else {
             return Err(refused("its checkpoint bears no signature of the log that it names"));
         };
-        // A log may sign with several keys, under its one name.
+        // A log may sign with several keys, all under its one name.
         let (log_signatures, cosignatures) =
             signatures.into_iter().partition(|signature| signature.name == log_name);
         Ok(Self { body: format!("{body}\n"), log_name, log_signatures, cosignatures })

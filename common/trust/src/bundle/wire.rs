@@ -32,7 +32,7 @@ const MAX_CERTIFICATES: usize = 10;
 /// The name of SHA-256 in the format's `HashAlgorithm`.
 const SHA2_256: &str = "SHA2_256";
 
-/// A text that stays in the document where it can.
+/// A text that is borrowed from the document if possible.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
@@ -259,7 +259,7 @@ pub(super) fn decode(what: &str, text: &str) -> Result<Vec<u8>, NotABundle> {
 }
 
 impl JsonMaterial<'_> {
-    /// What the signer says can verify the signature: exactly one of the three kinds, and one that the version knows.
+    /// The verification material: exactly one of the three kinds, and one that the version has.
     pub(super) fn material(&self, version: Version) -> Result<Material, NotABundle> {
         match (&self.public_key, &self.certificate, &self.x509_certificate_chain) {
             (Some(key), None, None) => Ok(Material::PublicKey { hint: key.hint.to_string() }),
@@ -289,7 +289,7 @@ impl JsonMaterial<'_> {
             return Err(refused(format!("it has {} log entries", entries.len())));
         }
         let entries = entries.iter().map(JsonLogEntry::parse).collect::<Result<Vec<_>, _>>()?;
-        // Version 0.1 is of a time when a promise was all that a log gave.
+        // Version 0.1 dates from a time when logs gave only a promise.
         if version == Version::V0_1 && entries.iter().any(|entry| entry.promise.is_none()) {
             return Err(refused("its log entry has no promise, which version 0.1 demands"));
         }
@@ -306,7 +306,7 @@ impl JsonMaterial<'_> {
     }
 }
 
-/// Reads a digest of 32 bytes.
+/// Parses a digest of 32 bytes.
 fn decode_hash(what: &str, text: &str) -> Result<Sha256Digest, NotABundle> {
     let bytes = decode(what, text)?;
     let bytes = bytes.try_into().map_err(|_| refused(format!("{what} is not 32 bytes long")))?;
@@ -324,7 +324,7 @@ impl JsonLogEntry<'_> {
         let log = decode("the log id", &self.log_id.key_id)?;
         let kind = EntryKind::of(&self.kind_version.kind, &self.kind_version.version)?;
         let proof = self.inclusion_proof.as_ref().map(|proof| proof.parse(&log)).transpose()?;
-        // A log of the first generation is several trees in a row, so that the entry has two indices; one of the
+        // A log of the first generation consists of several trees in sequence, so the entry has two indices. One of the
         // second is a single tree, and its two fields must agree.
         if let Some(inner) = proof.as_ref().map(|proof| proof.index)
             && kind == EntryKind::HashedRekordV2
@@ -345,7 +345,7 @@ impl JsonLogEntry<'_> {
 }
 
 impl JsonProof<'_> {
-    /// `log` is the id that the entry gives.
+    /// `log` is the id in the entry.
     fn parse(&self, log: &[u8]) -> Result<Proof, NotABundle> {
         let size = self.tree_size.value("tree size")?;
         let note = self.checkpoint.as_ref();

@@ -1,4 +1,4 @@
-//! Evidence that says what was asked for.
+//! Evidence that makes the claim that was asked for.
 
 #![deny(unused_variables, dead_code)]
 
@@ -19,15 +19,15 @@ use crate::signed_time;
 use crate::statement::{PredicateType, Statement};
 use crate::step;
 
-/// What must have been said of the subject.
+/// The claim that is required about the subject.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'q> {
-    /// A statement of this type; of an image also its plain signature in the older form.
+    /// A statement of this type; for an image also its plain signature in the older form.
     Statement(&'q PredicateType),
-    /// A statement of whatever type. What it says must be looked at: a signature that is good for something is not good for
-    /// everything.
+    /// A statement of any type. The caller must examine what it says: a signature that is good for something is not
+    /// good for everything.
     AnyStatement,
-    /// That it is this file: its signature, or a statement about it. Nobody reads what a statement says besides.
+    /// That it is this file: its signature, or a statement about it. Whatever else a statement says is ignored.
     File,
     /// A statement of this type about a file.
     FileStatement(&'q PredicateType),
@@ -41,7 +41,7 @@ impl<'q> Wanted<'q> {
         }
     }
 
-    /// Whether the plain signature of an image in the older form is what is wanted.
+    /// Whether the plain signature of an image in the older form is required.
     fn is_legacy(self) -> bool {
         match self {
             Self::Statement(kind) => *kind == PredicateType::image_signature(),
@@ -54,22 +54,22 @@ impl<'q> Wanted<'q> {
 /// A signature that counts.
 #[derive(Debug)]
 pub struct Accepted<'p> {
-    /// Which of the policy's signers it is; of several, the first.
+    /// The policy's signer who made it; if it matches several, the first.
     pub signer: &'p Signer,
-    /// Which slots of the policy it can fill, and what tells it apart from other signatures.
+    /// The slots of the policy that it can fill, and what distinguishes it from other signatures.
     pub vote: Vote,
-    /// What the certificate says, if there is one.
+    /// The certificate's claims, if there is one.
     pub certificate: Option<Claims>,
-    /// What logs and timestamps show, and the steps that were taken.
+    /// The findings from logs and timestamps, and the steps that were taken.
     pub evidence: Evidence,
-    /// What was said, word for word; nothing for the signature of a file.
+    /// The signed payload, byte for byte; empty for the signature of a file.
     pub payload: Vec<u8>,
-    /// The same, parsed, where it is a statement.
+    /// The parsed payload, if it is a statement.
     pub statement: Option<Statement>,
     _seal: Seal,
 }
 
-/// Without it nobody else makes an [`Accepted`].
+/// Prevents other code from making an [`Accepted`].
 #[derive(Debug)]
 struct Seal;
 
@@ -121,7 +121,7 @@ impl<'p> Accepted<'p> {
         self.evidence.steps.extend((!wanted.is_empty()).then_some(step::ANNOTATIONS));
     }
 
-    /// Where a certificate speaks of a build as well, it says the same as the statement.
+    /// If a certificate describes a build as well, it must agree with the statement.
     fn check_consistency(&mut self, statement: &Statement, wanted: Wanted<'_>) -> Result<(), Refusal> {
         let is_read = !matches!(wanted, Wanted::File);
         if let Some(claims) = self.certificate.as_ref().filter(|_| is_read)
@@ -132,8 +132,9 @@ impl<'p> Accepted<'p> {
         Ok(())
     }
 
-    /// Whether it was signed after the minimum. A witness shows that a signature was there, and not since when: an old one
-    /// can be witnessed anew. It is as young as its certificate, and as the time that was signed with it.
+    /// Checks that it was not signed before the minimum. A witness shows that a signature existed, but not since when,
+    /// because an old signature can be witnessed again. What limits its age is its certificate, or a time that was
+    /// signed with it.
     fn check_time(&mut self, minimum: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
         let Some(minimum) = minimum else { return Ok(()) };
         let stated = self.statement.as_ref().and_then(signed_time::of_statement);
@@ -156,10 +157,10 @@ impl<'p> Accepted<'p> {
     }
 }
 
-/// How long a certificate is valid at most that binds the time of its signatures, in seconds.
+/// The longest validity of a certificate that limits the time of its signatures, in seconds.
 const SHORT_LIVED: i64 = 24 * 60 * 60;
 
-/// Compares the annotations that are signed with those that the caller wants.
+/// Compares the signed annotations with those that the caller requires.
 fn check_annotations(
     wanted: &BTreeMap<String, String>,
     signed: impl Fn(&str) -> Option<String>,
@@ -174,7 +175,7 @@ fn check_annotations(
     Ok(())
 }
 
-/// A predicate type as people know it.
+/// A predicate type in words.
 pub fn describe(uri: &str) -> String {
     match uri.parse::<PredicateType>() {
         Ok(kind) if kind == PredicateType::image_signature() => "an image signature".to_owned(),

@@ -1,4 +1,4 @@
-//! Evidence that somebody whose word counts signed, as certificates, logs and timestamps show.
+//! Evidence that a trusted signer signed, as certificates, logs and timestamps show.
 
 #![deny(unused_variables, dead_code)]
 
@@ -25,7 +25,7 @@ use crate::refusal::Refusal;
 use crate::step::{self, Step};
 use crate::timestamp;
 
-/// What was signed.
+/// The signed content.
 #[derive(Debug)]
 pub(super) enum Said<'b> {
     /// A payload, in its envelope.
@@ -36,7 +36,7 @@ pub(super) enum Said<'b> {
     LegacyPayload(&'b [u8]),
 }
 
-/// Who signed, with everything that shows it. It is handed on from here to what is accepted.
+/// The signer, with all supporting evidence. It is passed on to what is accepted.
 #[derive(Debug)]
 pub(super) struct By<'p> {
     pub(super) signer: &'p Signer,
@@ -45,7 +45,7 @@ pub(super) struct By<'p> {
     pub(super) evidence: Evidence,
 }
 
-/// Evidence that somebody whose word counts signed. What it is about is not known yet.
+/// Evidence that a trusted signer signed. What it is about is not known yet.
 #[derive(Debug)]
 #[must_use = "a signature that is good for something is not good for everything"]
 pub struct Authenticated<'b, 'p> {
@@ -74,16 +74,16 @@ impl<'b, 'p> Authenticated<'b, 'p> {
         Ok(Self { said, by })
     }
 
-    /// Shows that what was signed is about `subject`.
+    /// Checks that the signed content is about `subject`.
     pub fn bind(self, subject: Sha256Digest) -> Result<Bound<'p>, Refusal> {
         Bound::of(self.said, self.by, subject)
     }
 }
 
-/// Shows that the holder of a key of the policy signed.
+/// Checks that the holder of one of the policy's keys signed.
 ///
-/// A key's signature stands without logs and timestamps. What comes with it must be true all the same, unless it is the
-/// entry of a log that the trusted root does not know: that one says nothing, and is counted apart.
+/// A key's signature needs no logs and timestamps. Those that come with it must still be true, except for the entries
+/// of logs that the trusted root does not know: these prove nothing, and are counted separately.
 fn by_key<'p>(
     bundle: &Bundle<'_>,
     hint: &str,
@@ -94,7 +94,7 @@ fn by_key<'p>(
         signers,
         root,
         keys_need_log,
-        // What is asked of certificates.
+        // Demands on certificates.
         certificates_need_log: _,
         certificate_log: _,
         quorum,
@@ -114,7 +114,7 @@ fn by_key<'p>(
     Ok(By { signer, vote, certificate: None, evidence })
 }
 
-/// Shows that somebody signed whom a certificate names, and the policy with it.
+/// Checks that somebody signed whom a certificate names and the policy accepts.
 fn by_certificate<'p>(
     bundle: &Bundle<'_>,
     chain: &[Vec<u8>],
@@ -124,7 +124,7 @@ fn by_certificate<'p>(
     let Authentication {
         signers,
         root,
-        // What is asked of keys.
+        // Demands on keys.
         keys_need_log: _,
         certificates_need_log,
         certificate_log,
@@ -170,7 +170,7 @@ fn by_certificate<'p>(
     Ok(By { signer, vote, certificate: Some(claims), evidence })
 }
 
-/// What the log entries show, and when logs and timestamp authorities saw the signature. All of them must hold.
+/// The findings from the log entries, and when logs and timestamp authorities saw the signature. All of them must hold.
 fn witnessed<'b>(
     bundle: &'b Bundle<'_>,
     rules: log::Rules<'_>,
@@ -192,9 +192,9 @@ fn no_certificate(reason: &str) -> Refusal {
     Refusal::unproven(step::CERTIFICATE, format!("the certificate cannot be used: {reason}"))
 }
 
-/// The certificates beside the signer's that may be part of a path. All others change nothing: those of an authority of
-/// which the trusted root has the whole chain, and roots, which are believed only from there (Sigstore protobuf specs,
-/// `sigstore_bundle.proto`, `VerificationMaterial`).
+/// The certificates besides the signer's that may be part of a path. All others have no effect: those of an authority
+/// whose whole chain is in the trusted root, and roots, which are trusted only if they come from there (Sigstore
+/// protobuf specs, `sigstore_bundle.proto`, `VerificationMaterial`).
 fn brought_certificates(
     brought: &[Vec<u8>],
     authorities: &[path::Authority],
@@ -237,7 +237,7 @@ fn too_large() -> Refusal {
 enum Verified {
     Yes,
     No,
-    /// It needs to see more than there is, or more than is looked at.
+    /// It needs more than there is, or more than is read.
     Blind,
 }
 
@@ -276,7 +276,7 @@ impl Evidence {
         Self { times: times.into_iter().collect(), timestamps, steps, ..Self::default() }
     }
 
-    /// Adds what the log entries of known logs show.
+    /// Adds the findings from the log entries of known logs.
     fn add_entries(&mut self, shown: &Shown<'_>, quorum: &crate::witness::Quorum) -> Result<(), Refusal> {
         self.log_entries = shown.count(Shows::Inclusion);
         self.log_promises = shown.count(Shows::Promise);
@@ -309,7 +309,7 @@ fn find_identity<'p>(claims: &Claims, signers: &'p [Signer]) -> Result<(Vec<usiz
     })
 }
 
-/// All the slots of such a signer, and the signer of the first.
+/// All slots of such a signer, and the first one's signer.
 fn slots(signers: &[Signer], is_one: impl Fn(&Signer) -> bool) -> Option<(Vec<usize>, &Signer)> {
     let all = signers.iter().enumerate();
     let slots: Vec<usize> = all.filter(|(_, signer)| is_one(signer)).map(|(slot, _)| slot).collect();
@@ -347,7 +347,7 @@ fn find_key<'p>(
     })
 }
 
-/// Whether the hint is of the customary form and names another key than the one that signed.
+/// Refuses a hint in the customary form that names another key than the one that signed.
 fn check_hint(hint: &str, key: &VerificationKey) -> Result<(), Refusal> {
     match named_by(hint) {
         Some(named) if named != key.id() => Err(Refusal::unproven(
@@ -358,13 +358,13 @@ fn check_hint(hint: &str, key: &VerificationKey) -> Result<(), Refusal> {
     }
 }
 
-/// The key that a hint names. By custom it is the key's id in base64.
+/// The key id in a hint. By custom a hint is the key's id in base64.
 fn named_by(hint: &str) -> Option<Sha256Digest> {
     let bytes = STANDARD.decode(hint).ok()?;
     Some(Sha256Digest::from_bytes(bytes.try_into().ok()?))
 }
 
-/// People know the id of a key as it stands in reports.
+/// The hint in the form in which reports show a key's id.
 fn readable_hint(hint: &str) -> String {
     match named_by(hint) {
         Some(named) => short(named),
@@ -373,7 +373,7 @@ fn readable_hint(hint: &str) -> String {
     }
 }
 
-/// The beginning of a key's id, as reports show it.
+/// The start of a key's id, as reports show it.
 fn short(id: Sha256Digest) -> String {
     id.to_string()[..16].to_owned()
 }

@@ -14,10 +14,10 @@ use crate::refusal::Refusal;
 use crate::statement::Statement;
 use crate::step;
 
-/// What was said about the subject.
+/// The claim about the subject.
 #[derive(Debug)]
 pub(super) enum About {
-    /// A statement, with the bytes that it was parsed from, and the place of the subject among its subjects.
+    /// A statement, with the bytes that it was parsed from, and the index of the subject among its subjects.
     Statement { payload: Vec<u8>, statement: Box<Statement>, place: usize },
     /// That this is the file.
     File,
@@ -25,7 +25,7 @@ pub(super) enum About {
     Image { optional: BTreeMap<String, Value> },
 }
 
-/// Evidence by somebody whose word counts, about the subject. What it says is not known yet.
+/// Evidence by a trusted signer, about the subject. Its claim is not checked yet.
 #[derive(Debug)]
 #[must_use = "what was said of the subject is not looked at yet"]
 pub struct Bound<'p> {
@@ -67,7 +67,7 @@ impl<'p> Bound<'p> {
         Ok(Self { about, by })
     }
 
-    /// Shows that it says what is wanted, as the policy demands it.
+    /// Checks that it makes the required claim, as the policy demands.
     pub fn claim(self, wanted: Wanted<'_>, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
         Accepted::of(self.about, self.by, wanted, policy.steps().demands)
     }

@@ -1,5 +1,5 @@
-//! What the largest evidence costs before anybody whose word counts is known to have signed it: each document is judged in
-//! a process of its own.
+//! Measures the cost of the largest evidence before a trusted signer is known: each document is judged in a process of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,10 +18,10 @@ use crate::judge::{File, judge_any, judge_file, judge_legacy_attestation};
 use crate::key::{SigningKey, VerificationKey};
 use crate::policy::{Demands, Policy, Signer};
 
-/// Set for a process that is to judge one document: the name of the row and the file, with a blank between them.
+/// Set for a process that should judge one document: the name of the row and the file, separated by a blank.
 const TASK: &str = "LIFEBOAT_COST_OF";
 
-/// The most memory that a process may have had, with the document in it, and its processor time.
+/// The most memory that a process may use, including the document, and its processor time.
 const MAX_BYTES: u64 = 128 << 20;
 const MAX_MILLIS: u64 = 2000;
 
@@ -36,7 +36,7 @@ fn subject() -> Sha256Digest {
     Sha256Digest::of(b"image")
 }
 
-/// A policy of keys of each kind that verifies in its own way, and of whomever a certificate names.
+/// A policy with keys of each kind that verifies in its own way, and with any identity.
 fn policy() -> Policy {
     let ed25519 = VerificationKey::from_ed25519([
         0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e,
@@ -70,7 +70,7 @@ fn judge_legacy(document: &[u8]) -> String {
         .to_string()
 }
 
-/// How many characters of base64 fit, with something else beside them.
+/// How many characters of base64 fit, given how much else there is.
 fn room(beside: usize) -> usize {
     (usize::try_from(MAX_ATTESTATION_BYTES).unwrap() - beside - 4096) / 4 * 4
 }
@@ -88,7 +88,7 @@ fn envelope(payload: &str, signature: &[u8]) -> String {
     )
 }
 
-/// A statement as large as fits, whose predicate is costly to look at.
+/// A statement of maximal size, whose predicate is expensive to parse.
 fn statement(length: usize) -> Vec<u8> {
     let head = format!(
         r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha256":"{}"}}}}],"predicateType":"x","predicate":["#,
@@ -215,7 +215,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// In a process that was started for one row: judges it, and says what it took.
+/// In a process that was started for one row: judges it, and prints the cost.
 fn run_if_asked() -> bool {
     let Ok(task) = std::env::var(TASK) else { return false };
     let (row, path) = task.split_once('/').unwrap();

@@ -1,4 +1,4 @@
-//! Evidence that is read. Nothing of it is vouched for.
+//! Parsed evidence. Nothing in it is vouched for.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::step::{self, Step};
 
-/// Evidence that everybody reads in one way.
+/// Evidence that reads the same for everybody.
 #[derive(Debug)]
 #[must_use = "what is read is not vouched for"]
 pub struct Parsed<'b> {
@@ -21,12 +21,12 @@ pub struct Parsed<'b> {
 }
 
 impl<'b> Parsed<'b> {
-    /// Reads a bundle.
+    /// Parses a bundle.
     pub fn bundle(document: &'b [u8]) -> Result<Self, Refusal> {
         Ok(Self { bundle: Bundle::parse(document)?, payload: None })
     }
 
-    /// Reads a legacy signature: a payload, and what the annotations of its layer say.
+    /// Parses a legacy signature: a payload, and the annotations of its layer.
     pub fn legacy_signature(
         payload: &'b [u8],
         annotations: &BTreeMap<String, String>,
@@ -34,7 +34,7 @@ impl<'b> Parsed<'b> {
         Ok(Self { bundle: legacy::signature(payload, annotations)?, payload: Some(payload) })
     }
 
-    /// Reads a legacy attestation: an envelope, and what the annotations of its layer say.
+    /// Parses a legacy attestation: an envelope, and the annotations of its layer.
     pub fn legacy_attestation(
         envelope: &'b [u8],
         annotations: &BTreeMap<String, String>,
@@ -42,7 +42,7 @@ impl<'b> Parsed<'b> {
         Ok(Self { bundle: legacy::attestation(envelope, annotations)?, payload: None })
     }
 
-    /// Shows that somebody whose word counts signed it; `signed` is the file, where it is the signature of one.
+    /// Checks that a trusted signer signed it; `signed` is the file, if it is the signature of one.
     pub fn authenticate<'p>(
         self,
         signed: Signed<'_>,
@@ -62,7 +62,7 @@ impl<'b> Parsed<'b> {
         matches!(self.bundle.content, Content::Envelope(_))
     }
 
-    /// The digest that it states of a file that it is the signature of.
+    /// The claimed digest of the file, if it is the signature of one.
     pub(crate) fn stated_digest(&self) -> Option<Sha256Digest> {
         match &self.bundle.content {
             Content::Message { digest, .. } => *digest,

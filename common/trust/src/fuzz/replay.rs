@@ -1,8 +1,8 @@
-//! The corpus of the fuzz targets, replayed: nothing in it panics, hangs, or is believed.
+//! Replays the corpus of the fuzz targets: nothing in it panics, hangs, or is believed.
 
 use lifeboat_testkit::corpus::Corpus;
 
-/// A target's name, what it runs, and how many of its files are read at the least.
+/// A target's name, its function, and the minimum number of its files that are accepted.
 type Target = (&'static str, fn(&[u8]) -> bool, usize);
 
 const TARGETS: &[Target] = &[

@@ -215,7 +215,7 @@ fn every_flip_of_a_byte_that_changes_what_is_signed_is_refused() {
             let mut flipped = good.clone();
             flipped[at] ^= 1 << bit;
             let verdict = judge(&flipped, &claim, &policy);
-            // A flip that is accepted left the signature and what it covers as they were.
+            // An accepted flip did not change the signature or the bytes that it covers.
             if verdict.is_ok() {
                 let after = Bundle::parse(&flipped).unwrap().content;
                 assert_eq!(before, after, "byte {at}, bit {bit}");

@@ -1,8 +1,8 @@
-//! What a log holds: whether an entry is about the very signature that it came with.
+//! The body of a log entry: whether it is about the very signature that it came with.
 //!
-//! A log answers for the body of an entry only. An entry about another signature would lend that one's time, and would hide
-//! this one from whoever watches the log. No trusted root is needed to compare, so that entries of unknown logs are compared
-//! as well.
+//! A log vouches only for the body of an entry. An entry about another signature would lend that one's time, and would
+//! hide this one from those who monitor the log. The comparison needs no trusted root, so the entries of unknown logs
+//! are compared as well.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,20 +19,20 @@ use crate::key::VerificationKey;
 use crate::refusal::Refusal;
 use crate::step;
 
-/// Who made a signature.
+/// The maker of a signature.
 #[derive(Clone, Copy)]
 pub(crate) enum Maker<'a> {
     /// The holder of a key.
     Key(&'a VerificationKey),
-    /// Whoever this certificate is for.
+    /// The holder of this certificate.
     Certificate(&'a [u8], &'a Claims),
 }
 
-/// A signature, as log entries describe one.
+/// A signature in the terms of log entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Logged<'a> {
     pub(crate) content: &'a Content<'a>,
-    /// The file that was signed, where it is one.
+    /// The signed file, if it is one.
     pub(crate) file: Sha256Digest,
     pub(crate) maker: Maker<'a>,
 }
@@ -130,7 +130,8 @@ impl Logged<'_> {
         }
     }
 
-    /// The log says that it took the entry while the certificate was valid, whether or not it signed that.
+    /// Checks that, by the entry's own time, the log received it while the certificate was valid, whether or not the log
+    /// signed that time.
     fn check_time(&self, entry: &LogEntry) -> Result<(), String> {
         let Maker::Certificate(_, claims) = self.maker else { return Ok(()) };
         if entry.kind != EntryKind::HashedRekord || entry.integrated_time == 0 {
@@ -144,15 +145,15 @@ impl Logged<'_> {
         }
     }
 
-    /// Checks that the signature in the log was made by the same one, whom the log knows in PEM.
+    /// Checks that the signature in the log was made by the same party, which the log gives in PEM.
     fn must_be_by_pem(&self, pem: &[u8], is_certificate_enough: bool) -> Result<(), String> {
         let pem = pem::parse(pem).map_err(|error| format!("its log entry is malformed: {error}"))?;
         let of = |label: &str| (pem.tag() == label).then(|| pem.contents());
         self.must_be_by(of("CERTIFICATE"), of("PUBLIC KEY"), is_certificate_enough)
     }
 
-    /// The same, whom the log knows by a certificate or a key; `is_certificate_enough` says whether a certificate for a key
-    /// stands for the key.
+    /// The same for a party that the log gives as a certificate or a key; `is_certificate_enough` says whether a
+    /// certificate for a key may replace the key.
     fn must_be_by(
         &self,
         certificate: Option<&[u8]>,

@@ -28,7 +28,7 @@ fn log(key: &SigningKey) -> Log {
     log_of(key, "https://log.example", &json!({"start": "2020-01-01T00:00:00Z"}))
 }
 
-/// An entry under a checkpoint of this origin, signed in this name by `key` with the id of `named`.
+/// An entry under a checkpoint with this origin, signed with this name by `key` with the id of `named`.
 fn entry(origin: &str, name: &str, key: &SigningKey, named: &SigningKey) -> LogEntry {
     let root = Sha256Digest::of(&[&[0], BODY].concat());
     let body = format!("{origin}\n1\n{}\n", STANDARD.encode(root.as_bytes()));
@@ -80,7 +80,7 @@ fn a_checkpoint_counts_with_the_key_and_the_name_of_its_log_only() {
     ] {
         shows(&entry(origin, name, &own, &own), &log).unwrap_err();
     }
-    // The signature stands beside one that only bears the log's id.
+    // The signature is next to one that only has the log's id.
     let mut both = entry("log.example", "log.example", &own, &own);
     let garbage = entry("log.example", "log.example", &other, &own);
     let garbage = garbage.proof.unwrap().checkpoint.unwrap().log_signatures.remove(0);
@@ -89,7 +89,7 @@ fn a_checkpoint_counts_with_the_key_and_the_name_of_its_log_only() {
     let mut none = entry("log.example", "log.example", &own, &own);
     none.proof.as_mut().unwrap().checkpoint = None;
     shows(&none, &log).unwrap_err();
-    // What the log holds is another entry.
+    // The log contains another entry.
     let mut other = entry("log.example", "log.example", &own, &own);
     other.body.push(b' ');
     shows(&other, &log).unwrap_err();
@@ -140,7 +140,7 @@ fn a_promise_is_no_inclusion_and_is_by_the_log_that_is_named() {
     shows(&promised(&own, 1_700_000_001), &log).unwrap_err();
     let ended = json!({"start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z"});
     shows(&promised(&own, 1_700_000_000), &log_of(&own, "https://log.example", &ended)).unwrap_err();
-    // It bears the time, which has come.
+    // It contains a time, which must not be in the future.
     let time = |time: u64| {
         let entry = LogEntry { integrated_time: time, ..promised(&own, time) };
         check_entry(&entry, &log, None, now()).map(|(_, time)| time)

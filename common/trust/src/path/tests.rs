@@ -1,4 +1,4 @@
-//! A table of authorities and chains: what is good at a time, and what is not.
+//! A table of authorities and chains: which are good at a time, and which are not.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose as Eku,
@@ -14,7 +14,7 @@ struct Made {
     der: Vec<u8>,
 }
 
-/// What a certificate is made with.
+/// A change to a certificate's parameters.
 type Change = fn(&mut CertificateParams);
 
 fn params(name: &str) -> CertificateParams {
@@ -92,13 +92,13 @@ fn a_good_path_leads_to_the_last_certificate_of_a_chain() {
     world.under(&[&world.sub, &world.root], &[], NOW).unwrap();
     // An authority below a root may itself be the anchor.
     world.under(&[&world.sub], &[], NOW).unwrap();
-    // A chain of one root allows what the evidence brings, others in between change nothing.
+    // A chain with only a root allows certificates from the evidence; others in between have no effect.
     world.under(&[&world.root], &[&world.sub], NOW).unwrap();
     world.under(&[&world.root], &[&world.other, &world.sub, &world.root], NOW).unwrap();
     world.under(&[&world.root], &[], NOW).unwrap_err();
-    // A chain that says which authority it is allows no other, and its first certificate is no anchor.
+    // A chain that names its authority allows no other, and its first certificate is not an anchor.
     world.under(&[&world.other, &world.root], &[&world.sub], NOW).unwrap_err();
-    // One that is no root allows none either.
+    // A single certificate that is not a root allows none either.
     let below = made(authority("below"), nothing, Some(&world.sub));
     let leaf = made(signer(), nothing, Some(&below));
     let under = |chain: &[&Made]| {
@@ -116,11 +116,11 @@ fn a_good_path_leads_to_the_last_certificate_of_a_chain() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn every_limit_of_every_certificate_of_a_path_holds() {
-    /// What is changed in the root, in the authority below it, and in the signer's certificate, and what is said.
+    /// The changes to the root, to the authority below it, and to the signer's certificate, and the expected error.
     type Row = (&'static str, Change, Change, Change, &'static str);
     let table: &[Row] = &[
         (
-            "a root that is no authority",
+            "a root that is not an authority",
             |p| p.is_ca = IsCa::ExplicitNoCa,
             nothing,
             nothing,
@@ -201,7 +201,7 @@ fn every_limit_of_every_certificate_of_a_path_holds() {
             "NameConstraintViolation",
         ),
         (
-            "an intermediate that is no authority",
+            "an intermediate that is not an authority",
             nothing,
             |p| p.is_ca = IsCa::NoCa,
             nothing,

@@ -1,4 +1,4 @@
-//! A policy as a document: everything that the caller demands, so that another can demand the same.
+//! A policy as a document: all of the caller's demands, so that somebody else can make the same demands.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::key::VerificationKey;
 use crate::trusted_root::TrustedRoot;
 use crate::witness::{Quorum, Witness};
 
-/// A policy, but for the trusted root and the present time, which are given apart.
+/// A policy without the trusted root and the present time, which are given separately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyDocument {
@@ -50,7 +50,7 @@ enum PatternDocument {
     Regex(String),
 }
 
-/// A document that is no policy.
+/// A document that is not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a policy ({reason})")]
 pub struct NotAPolicy {
@@ -64,7 +64,7 @@ impl Policy {
         let Self {
             signers,
             threshold,
-            // Given apart.
+            // Given separately.
             root: _,
             demands: Demands { log, certificate_log },
             keys_need_log,
@@ -88,7 +88,7 @@ impl Policy {
 }
 
 impl PolicyDocument {
-    /// The policy that the document says, under a trusted root, at a time.
+    /// The policy in the document, with a trusted root and a time.
     pub fn policy(self, root: TrustedRoot, now: Timestamp) -> Result<Policy, NotAPolicy> {
         let Self {
             signers,

@@ -1,5 +1,5 @@
-//! Build types: where each of them says what was built, from where, and with which parameters (SLSA 1.0, "Provenance",
-//! `buildType`: it decides what the parameters mean).
+//! Build types: where each of them records what was built, from where, and with which parameters (SLSA 1.0,
+//! "Provenance", `buildType`, which determines what the parameters mean).
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::Source;
 use crate::json::printable;
 
-/// Where a kind of build says what it was made of. All places are JSON pointers (RFC 6901) into the predicate.
+/// Where a build type records its inputs. All places are JSON pointers (RFC 6901) into the predicate.
 struct Layout {
     is_of: fn(&str) -> bool,
-    /// The repository, with or without its ref behind an `@` or a `#`.
+    /// The repository, optionally followed by `@` or `#` and its ref.
     repository: &'static str,
     git_ref: Option<&'static str>,
     /// The workflow in the repository.
@@ -29,8 +29,9 @@ struct Layout {
 const EXTERNAL: &str = "/buildDefinition/externalParameters";
 
 const LAYOUTS: [Layout; 5] = [
-    // https://actions.github.io/buildtypes/workflow/v1, https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1
-    // and the delegated builds of slsa-github-generator, which take its form.
+    // https://actions.github.io/buildtypes/workflow/v1,
+    // https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1 and the delegated builds of
+    // slsa-github-generator, which use the same form.
     Layout {
         is_of: |kind| {
             [
@@ -108,11 +109,11 @@ const LAYOUTS: [Layout; 5] = [
     },
 ];
 
-/// A place where a source is named, and what it says.
+/// A place that names a source, and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) place: String,
-    /// The repository as it stands there.
+    /// The repository, verbatim.
     pub(super) text: String,
     pub(super) source: Option<Source>,
     pub(super) git_ref: Option<String>,
@@ -126,9 +127,10 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// Reads a repository with a ref beside it, or in it: `repository@ref`, or `repository#ref` as `BuildKit` has it.
+    /// Parses a repository with a ref next to it, or in it: `repository@ref`, or `repository#ref` as `BuildKit` writes
+    /// it.
     pub(super) fn new(place: &str, uri: &str, git_ref: Option<&str>) -> Result<Self, String> {
-        // A `@` before the host would be a user's name.
+        // A `@` before the host would follow a user name.
         let (repository, inner) = match uri.rsplit_once(['@', '#']) {
             Some((repository, inner)) if inner.starts_with("refs/") => (repository, Some(inner)),
             _ => (uri, None),
@@ -145,7 +147,7 @@ impl Origin {
     }
 }
 
-/// What provenance of a known build type says.
+/// The content of provenance with a known build type.
 pub(super) struct Build<'v> {
     predicate: &'v Value,
     layout: &'static Layout,
@@ -157,13 +159,13 @@ pub(super) struct Build<'v> {
     pub(super) runner: Option<&'v str>,
 }
 
-/// A place as people read it.
+/// A place in readable form.
 fn shown(pointer: &str) -> String {
     let place = pointer.strip_prefix("/buildDefinition/").unwrap_or(pointer);
     place.trim_start_matches('/').replace('/', ".")
 }
 
-/// The text at a place; another value there is refused, and nothing, or null, is nothing.
+/// The text at a place; `None` if it is missing or null. Any other value is refused.
 pub(super) fn text<'v>(predicate: &'v Value, pointer: &str) -> Result<Option<&'v str>, String> {
     match predicate.pointer(pointer) {
         None | Some(Value::Null) => Ok(None),
@@ -182,7 +184,7 @@ fn commit(digests: Option<&Value>) -> Result<Option<String>, String> {
 }
 
 impl<'v> Build<'v> {
-    /// Reads provenance by its build type; None where that is not known here.
+    /// Parses provenance by its build type; `None` if that is unknown.
     pub(super) fn read(predicate: &'v Value) -> Result<Option<Self>, String> {
         let kind = text(predicate, "/buildDefinition/buildType")?.unwrap_or_default();
         let Some(layout) = LAYOUTS.iter().find(|layout| (layout.is_of)(kind)) else { return Ok(None) };
@@ -198,8 +200,8 @@ impl<'v> Build<'v> {
         Ok(Some(build))
     }
 
-    /// Compares the source with the dependencies that are of the same repository. They may say which commit it was, and
-    /// must not say anything else.
+    /// Compares the source with the dependencies on the same repository. They may supply the commit, but must not
+    /// contradict anything.
     fn confirm(&self, origin: &mut Origin) -> Result<(), String> {
         let dependencies = self.predicate.pointer("/buildDefinition/resolvedDependencies");
         for dependency in dependencies.and_then(Value::as_array).into_iter().flatten() {
@@ -224,8 +226,8 @@ impl<'v> Build<'v> {
         Ok(())
     }
 
-    /// Refuses external parameters that the build type does not define: nobody knows what they did (SLSA 1.0, "Verifying
-    /// artifacts", step 2).
+    /// Refuses external parameters that the build type does not define, because their effect is unknown (SLSA 1.0,
+    /// "Verifying artifacts", step 2).
     pub(super) fn check_members(&self) -> Result<(), String> {
         let external = self.predicate.pointer(EXTERNAL).and_then(Value::as_object);
         let unknown =

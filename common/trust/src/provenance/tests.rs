@@ -124,7 +124,7 @@ fn each_build_type_has_its_source_in_its_own_place() {
         let branch = external.replace("refs/tags/v1", "refs/heads/evil");
         check(&built(kind, &branch, "[]"), &source_and_ref()).unwrap_err();
     }
-    // GitLab names no ref.
+    // GitLab gives no ref.
     let external =
         r#"{"entryPoint":"build","source":"https://gitlab.com/acme/app","variables":{"RELEASE":"1"}}"#;
     let source =
@@ -166,7 +166,7 @@ fn a_dependency_is_no_origin_and_a_source_in_another_place_is_none() {
     for (what, kind, external) in table {
         check(&built(kind, &external, GOOD_DEPENDENCY), &source_and_ref()).expect_err(what);
     }
-    // Two dependencies of the one repository, of which one contradicts.
+    // Two dependencies on the same repository, one of which contradicts the source.
     let both = r#"[{"uri":"git+https://github.com/acme/app@refs/tags/v1","digest":{"gitCommit":"a"}},{"uri":"git+https://github.com/acme/app@refs/tags/v1","digest":{"gitCommit":"b"}}]"#;
     let reason = check(&built(GITHUB, &format!("{{{workflow}}}"), both), &source_and_ref()).unwrap_err();
     assert!(reason.contains("different commits"), "{reason}");
@@ -178,7 +178,7 @@ fn a_build_type_that_is_not_known_needs_a_pointer() {
     let tekton = built("https://tekton.dev/chains/v2/slsa", external, GOOD_DEPENDENCY);
     let reason = check(&tekton, &source_and_ref()).unwrap_err();
     assert!(reason.contains("is not known here"), "{reason}");
-    // Who built it can be told without.
+    // The builder can be checked without them.
     check(&tekton, &Expectations { builder: Some(BUILDER.to_owned()), ..Expectations::default() }).unwrap();
     let pointing = |source: &str, at: &str| Expectations {
         source_at: Some(source.to_owned()),
@@ -282,7 +282,7 @@ fn a_certificate_and_a_statement_that_contradict_each_other_are_refused_whatever
             Err(reason) => assert!(reason.contains(what) && !what.is_empty(), "{reason}"),
         }
     }
-    // Of a type that is not known here nothing can be compared.
+    // For an unknown build type nothing can be compared.
     assert!(!compared(&good.replace(GITHUB, "https://example.com/x")).unwrap());
 }
 

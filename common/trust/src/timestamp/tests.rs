@@ -1,4 +1,4 @@
-//! Tokens made by hand. Their signatures are not looked at here: the library verified them before.
+//! Tokens made by hand. Their signatures are not checked here, because the library verifies them first.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer, KeyPair,
@@ -47,7 +47,7 @@ fn signing_certificate(der: &[u8]) -> Vec<u8> {
     attribute_of(SIGNING_CERTIFICATE_V2, &tlv(0x30, &[&tlv(0x30, &[&certificate])]))
 }
 
-/// The first version, which knows SHA-1 only.
+/// The first version, which supports only SHA-1.
 fn signing_certificate_v1(der: &[u8]) -> Vec<u8> {
     let digest = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, der);
     let certificate = tlv(0x30, &[&tlv(0x04, &[digest.as_ref()])]);
@@ -63,7 +63,7 @@ fn named_by_serial(der: &[u8]) -> Vec<u8> {
     attribute_of(SIGNING_CERTIFICATE_V2, &tlv(0x30, &[&tlv(0x30, &[&certificate])]))
 }
 
-/// An authority's chain, the certificate that signs first.
+/// An authority's chain, the signing certificate first.
 struct World {
     chain: Vec<Vec<u8>>,
 }
@@ -134,7 +134,7 @@ fn a_token_says_what_it_is_and_by_whom() {
     let reason =
         World::check(&world.token(TIME, &[content_type(), named_by_serial(&world.chain[1])]), &world.chain);
     assert!(reason.unwrap_err().contains("for another certificate"));
-    // The answer of an authority that holds the token, as it comes over the wire.
+    // An authority's response that contains the token, as it comes over the wire.
     let answer = tlv(0x30, &[&tlv(0x30, &[&[2, 1, 0]]), &world.token(TIME, &good)]);
     World::check(&answer, &world.chain).unwrap();
 
@@ -188,7 +188,7 @@ fn a_token_of_the_future_or_outside_of_its_authority_counts_for_nothing() {
     let stranger = World::new(|_| {});
     let reason = World::check(&world.token(TIME, &good), &stranger.chain).unwrap_err();
     assert!(reason.contains("names no certificate of an authority"), "{reason}");
-    // The authority's only certificate may be the one that signs.
+    // The authority's only certificate may be the signing one.
     World::check(&world.token(TIME, &good), &world.chain[..1]).unwrap();
     assert!(World::check(&world.token("20191231000000Z", &good), &world.chain[..1]).is_err());
     for change in [

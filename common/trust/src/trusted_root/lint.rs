@@ -1,4 +1,4 @@
-//! What is wrong with a trusted root, and what is worth knowing about it.
+//! Problems with a trusted root, and what else is worth knowing about it.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use crate::path::{Facts, Purpose, Window, is_issued_by};
 pub enum Level {
     /// Nothing is wrong.
     Information,
-    /// It works, and says more than its maker may have meant.
+    /// It works, but permits more than its maker may have meant.
     Warning,
-    /// Something in it is not what the place where it stands is for.
+    /// Something in it does not belong in its place.
     Error,
 }
 
-/// One thing that is found in a trusted root.
+/// A finding about a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// How much it matters.
@@ -39,7 +39,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at everything in a trusted root, as it is at `now`. The caller has capped its size.
+/// Checks everything in a trusted root, as of `now`. The caller has capped its size.
 pub fn lint(json: &[u8], now: Timestamp) -> Vec<Finding> {
     let mut lint = Lint { now, findings: Vec::new() };
     match Root::parse(json) {
@@ -55,7 +55,7 @@ struct Lint {
     findings: Vec<Finding>,
 }
 
-/// An instance of an operator: what stands under one name, with when it is valid.
+/// An instance of an operator, by name, and its period of validity.
 struct Instance {
     place: String,
     operator: String,
@@ -100,7 +100,7 @@ impl Lint {
             }
             self.open_windows(&instances);
         }
-        // What is fine so far may still be of a kind that the library does not take.
+        // It may still contain something of a kind that the library does not support.
         if !self.findings.iter().any(|finding| finding.level == Level::Error) {
             let verifier = Parsed::from_json(&root.to_json()).map(|root| Verifier::new(&root).map(drop));
             let problem = match verifier {
@@ -114,7 +114,7 @@ impl Lint {
         }
     }
 
-    /// Looks at the window of an instance.
+    /// Checks the window of an instance.
     fn window(
         &mut self,
         place: &str,
@@ -137,7 +137,7 @@ impl Lint {
         }
     }
 
-    /// An instance that was followed by another one and is believed for ever may have been forgotten.
+    /// An instance that was replaced by another one, but is trusted for ever, may have been forgotten.
     fn open_windows(&mut self, instances: &[Instance]) {
         for one in instances {
             let start = one.window.map_or(Timestamp::MIN, |window| window.start);
@@ -157,7 +157,7 @@ impl Lint {
         }
     }
 
-    /// Looks at the certificates of an authority.
+    /// Checks the certificates of an authority.
     fn chain(&mut self, place: &str, authority: &CertificateAuthority, purpose: Purpose) {
         let certificates = &authority.cert_chain.certificates;
         if certificates.is_empty() {
@@ -200,7 +200,7 @@ impl Lint {
 
     fn certificate(&mut self, place: &str, facts: &Facts, is_first: bool, purpose: Purpose) {
         let subject = printable(&facts.subject);
-        // A timestamp authority's chain begins with the certificate that signs.
+        // A timestamp authority's chain starts with the signing certificate.
         let is_leaf = purpose == Purpose::TimeStamping && is_first && facts.ca.is_none();
         if !is_leaf && let Err(reason) = facts.issues(purpose) {
             self.error(place, format!("`{subject}` {reason}"));
@@ -213,7 +213,7 @@ impl Lint {
     }
 }
 
-/// The host of a URL, which stands for the operator where none is named.
+/// The host of a URL, used as the operator if none is named.
 fn host(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', ':']).next().unwrap_or_default().to_owned()

@@ -1,6 +1,6 @@
 //! The JSON form of trusted roots (Sigstore protobuf specs 0.5, `sigstore_trustroot.proto`), in both spellings that the
-//! JSON form of protocol buffers allows. A member that the format does not know, or that occurs twice, refuses the root:
-//! another reader would see another root in it.
+//! JSON form of protocol buffers allows. A root with an unknown member, or one that occurs twice, is refused, because
+//! another reader would see a different root.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::json::{check_closed, printable};
 use crate::path::{Authority, Window};
 
-/// The media types of a trusted root: the present one, and the two that came before.
+/// The media types of a trusted root: the present one, and its two predecessors.
 const MEDIA_TYPES: [&str; 3] = [
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
     "application/vnd.dev.sigstore.trustedroot.v0.1+json",
@@ -133,7 +133,7 @@ pub(crate) struct Certificate {
 }
 
 impl Root {
-    /// Reads the JSON form.
+    /// Parses the JSON form.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         check_closed(json, LISTS)?;
         let root: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
@@ -149,7 +149,7 @@ impl Root {
         Ok(root)
     }
 
-    /// The JSON form with one spelling of each member, for readers that know no other.
+    /// The JSON form with one spelling of each member, for readers that know only that one.
     ///
     /// # Panics
     /// Never: the form is strings only.
@@ -165,12 +165,12 @@ impl CertificateAuthority {
     }
 }
 
-/// Reads base64.
+/// Decodes base64.
 pub(crate) fn decode(what: &str, text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| format!("{what} is not base64: {error}"))
 }
 
-/// Reads the id of a log.
+/// Parses the id of a log.
 pub(crate) fn log_id(id: &LogId) -> Result<Sha256Digest, String> {
     let id = decode("the id of a log", &id.key_id)?;
     let id =
@@ -178,7 +178,7 @@ pub(crate) fn log_id(id: &LogId) -> Result<Sha256Digest, String> {
     Ok(Sha256Digest::from_bytes(id))
 }
 
-/// Reads a time range. One that ends before it begins is refused.
+/// Parses a time range. One that ends before it begins is refused.
 pub(crate) fn window(range: Option<&TimeRange>) -> Result<Option<Window>, String> {
     let Some(range) = range else { return Ok(None) };
     let time = |text: &str| {

@@ -90,17 +90,17 @@ fn check(service: &str, problem: Option<&str>) -> DrilledCheck {
     }
 }
 
-/// A drill that differs from one that went well.
+/// A drill that differs from one in which everything went well.
 struct Case {
     name: &'static str,
     /// How it differs.
     change: fn(&mut DrillReport),
-    /// What stopped it before its end.
+    /// What stopped it early.
     stopped: Option<fn(String) -> Stopped>,
     /// The limits that were reached.
     reached: &'static [&'static str],
     verdict: Verdict,
-    /// What the reason speaks of.
+    /// A word that the reason must contain.
     word: &'static str,
 }
 
@@ -196,7 +196,7 @@ const CASES: &[Case] = &[
     ),
     Case { stopped: Some(Stopped::Wrong), ..case("what is wrong ended it", |_| {}, Failed, "STOPPED") },
     Case { stopped: Some(Stopped::Open), ..case("a lack ended it", |_| {}, CouldNotVerify, "STOPPED") },
-    case("there is no data", |r| r.volumes.clear(), CouldNotVerify, "no data"),
+    case("it holds no data", |r| r.volumes.clear(), CouldNotVerify, "no data"),
     case("nothing was compared", |r| r.volumes[0].differences = None, CouldNotVerify, "compared"),
     case("nothing was started", |r| r.booted = false, CouldNotVerify, "nothing was started"),
     case("nothing was asked", |r| r.checks[0].proves_data = false, CouldNotVerify, "no check"),

@@ -1,4 +1,4 @@
-//! The programs that take images, and what each takes.
+//! The programs that take images, and which image each takes.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,23 +11,23 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_tests::command::{Said, run};
 use serde_json::{Value, json};
 
-/// The socket of the containerd that Docker starts.
+/// The socket of Docker's containerd.
 const CONTAINERD: &str = "/var/run/docker/containerd/containerd.sock";
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Where each program is, and a registry that may be written to.
+/// The path of each program, and a writable registry.
 pub(super) struct Programs {
     pub(super) registry: String,
     pub(super) crane: String,
     pub(super) oras: String,
     pub(super) skopeo: String,
     pub(super) podman: String,
-    /// Whether containerd can be asked.
+    /// Whether containerd is available.
     pub(super) containerd: bool,
 }
 
-/// Whether containerd and its client are there. It comes with Docker, but not everywhere.
+/// Whether containerd and its client are available. It comes with Docker, but not everywhere.
 pub(super) fn containerd() -> bool {
     let version = Command::new("ctr").args(["-a", CONTAINERD, "version"]).output();
     version.is_ok_and(|output| output.status.success())
@@ -51,7 +51,7 @@ fn call(program: &str, args: &[&str], folder: &Path) -> Said {
     run(Command::new(program).args(args).current_dir(folder).env("HOME", folder))
 }
 
-/// The bytes, unpacked if they are packed.
+/// The bytes, unpacked if they are compressed.
 fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
@@ -66,7 +66,7 @@ fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
     Ok(plain)
 }
 
-/// What skopeo left in a folder of the form `dir:`.
+/// The image that skopeo wrote to a folder in the form `dir:`.
 fn taken_in(folder: &Path) -> Result<Taken, Failed> {
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
     let blob = |descriptor: &Value| -> Result<Vec<u8>, Failed> {
@@ -82,7 +82,7 @@ fn taken_in(folder: &Path) -> Result<Taken, Failed> {
 }
 
 impl Programs {
-    /// What the programs take from an archive in Docker's form, by the name that its image was saved under.
+    /// The images that the programs take from an archive in Docker's form, by the name under which its image was saved.
     pub(super) fn load_docker_archive(
         &self,
         file: &Path,
@@ -101,7 +101,7 @@ impl Programs {
         Ok(answers)
     }
 
-    /// The same, of those that are quick.
+    /// The same for the quick programs only.
     pub(super) fn fast_load_docker_archive(
         &self,
         file: &Path,
@@ -124,12 +124,12 @@ impl Programs {
         Ok(answers)
     }
 
-    /// What the programs take from a layout in a folder.
+    /// The images that the programs take from a layout in a folder.
     pub(super) fn load_layout(&self, layout: &Path, tag: &str, folder: &Path) -> Result<Answers, Failed> {
         let mut answers = Vec::new();
         let source = format!("oci:{}:{tag}", layout.display());
         answers.extend(self.skopeo(&[], &source, folder)?.map(|taken| ("skopeo", taken)));
-        // podman names the image after the folder, which must be in lower case.
+        // podman names the image after the folder, which must be lower-case.
         let link = std::env::temp_dir().join(format!("{}-layout", namespace(folder).to_lowercase()));
         symlink(layout, &link)?;
         let linked = format!("oci:{}:{tag}", link.display());
@@ -170,7 +170,7 @@ impl Programs {
         Ok(done(&said))
     }
 
-    /// What podman has after a load or a pull into an empty storage.
+    /// The image that podman has after a load or a pull into an empty storage.
     fn podman(&self, verb: &[&str], reference: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
         let storage = tempfile::tempdir_in(folder)?;
         let (root, run_root) = (storage.path().join("root"), storage.path().join("run"));
@@ -194,7 +194,7 @@ impl Programs {
         let listed = podman(&["images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]);
         let mut ids = listed.stdout.lines().filter(|line| line.ends_with(reference));
         let Some(id) = ids.next().and_then(|line| line.split(' ').next()) else { return Ok(None) };
-        // What it stored, made into layers again: its configuration says only what the layers ought to be.
+        // The layers that it stored, exported again: its configuration only says what the layers should be.
         let stored = storage.path().join("stored");
         podman(&["push", id, &format!("dir:{}", stored.display())]).expect_code(0);
         let taken = taken_in(&stored)?;
@@ -202,7 +202,7 @@ impl Programs {
         Ok(Some(taken))
     }
 
-    /// What containerd has after an import into a namespace of its own.
+    /// The image that containerd has after an import into a separate namespace.
     fn containerd_import(file: &Path, reference: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
         let space = namespace(folder);
         let ctr =
@@ -259,7 +259,7 @@ impl Programs {
     /// The digest and the size of a manifest in the registry.
     pub(super) fn manifest(&self, reference: &str) -> Result<Pushed, Failed> {
         let said = call(&self.crane, &["manifest", "--insecure", reference], Path::new("/")).expect_code(0);
-        // The program ends its output with a line end of its own.
+        // The program ends its output with a newline.
         let digest = call(&self.crane, &["digest", "--insecure", reference], Path::new("/")).expect_code(0);
         let manifest: Value = serde_json::from_str(&said.stdout)?;
         Ok(Pushed {
@@ -332,8 +332,8 @@ impl Programs {
 }
 
 impl Programs {
-    /// The one of two images that the engines pull for a platform, which takes a while. They tell its config or its
-    /// manifest: `images` are both of each.
+    /// Which of two images the engines pull for a platform, which takes a while. They report its config or its
+    /// manifest, so `images` has both for each.
     pub(super) fn pulled_for_platform(
         &self,
         reference: &str,
@@ -384,7 +384,7 @@ fn digests(list: &Value) -> Result<Vec<Sha256Digest>, Failed> {
     list.iter().map(|digest| Ok(Sha256Digest::from_oci(digest.as_str().ok_or("a digest")?)?)).collect()
 }
 
-/// What a manifest names, whose layers are not packed.
+/// The image of a manifest whose layers are not compressed.
 fn by_manifest(manifest: &Value) -> Result<Taken, Failed> {
     let digest = |descriptor: &Value| -> Result<Sha256Digest, Failed> {
         Ok(Sha256Digest::from_oci(descriptor["digest"].as_str().ok_or("a digest")?)?)
@@ -396,7 +396,7 @@ fn by_manifest(manifest: &Value) -> Result<Taken, Failed> {
     })
 }
 
-/// What the engine has under the name after a load. It had nothing before.
+/// The image that the engine has under the name after a load. It had none before.
 fn docker_load(file: &Path, reference: &str, folder: &Path) -> Result<Option<Taken>, Failed> {
     let docker = |args: &[&str]| call("docker", args, folder);
     let loaded = docker(&["load", "--quiet", "--input", &file.display().to_string()]);

@@ -1,4 +1,4 @@
-//! What verifiers are shown: documents as `lifeboat-verify --report` writes them, of evidence of our own, of the public
+//! Input for verifiers: documents that `lifeboat-verify --report` writes, with our own evidence, and that of the public
 //! conformance suite and of other verifiers' tests.
 
 use std::fs;
@@ -19,7 +19,7 @@ const TIME: i64 = 1_700_000_000;
 const IDENTITY: &str = "https://ci.example/acme/app/release.yml@refs/tags/v1";
 const BUILD: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
-/// Where evidence is made.
+/// The place where evidence is made.
 pub(super) struct Bench {
     folder: TempDir,
 }
@@ -53,7 +53,7 @@ impl Bench {
         Ok(all)
     }
 
-    /// What `--report` writes of a verification, without the answer; nothing where it was not gone into.
+    /// The `--report` document of a verification, without the answer; `None` if nothing was verified.
     fn document(&self, at: &Path, args: &[String]) -> Result<Option<Value>, Failed> {
         let report = self.path("report.json");
         let _ = fs::remove_file(&report);
@@ -63,11 +63,11 @@ impl Bench {
         let Ok(text) = fs::read(&report) else { return Ok(None) };
         let mut document = serde_json::from_slice::<Value>(&text)?["verdict"].take();
         document["derivation"] = Value::Null;
-        // Nothing is decided by where evidence lies. Its number tells it apart.
+        // The place of evidence has no effect. Its number identifies it.
         for (number, item) in document["evidence"].as_array_mut().ok_or("evidence")?.iter_mut().enumerate() {
             item["place"] = number.to_string().into();
         }
-        // What lies beside the file would have to be brought along.
+        // Evidence next to the file would have to be included.
         let is_whole = document["evidence"].as_array().ok_or("evidence")?.iter().all(|item| {
             item["content"].as_str().is_some_and(|digest| !document["contents"][digest].is_null())
         });
@@ -196,7 +196,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Documents of the vectors that other verifiers' tests hold, as an index of command lines beside them names them.
+    /// Documents for the vectors of other verifiers' tests, using the index of command lines next to them.
     fn of_others(&self, folder: &Path) -> Result<Vec<(String, Value)>, Failed> {
         let mut all = Vec::new();
         for line in fs::read_to_string(folder.join("index.jsonl")).unwrap_or_default().lines() {

@@ -1,4 +1,4 @@
-//! Mutants of documents: evidence, trusted roots and policies with one or a few things changed, in the ways in which parsers
+//! Mutants of documents: evidence, trusted roots and policies with one or a few changes, of the kinds in which parsers
 //! and rules have been seen to differ.
 
 use base64::Engine as _;
@@ -7,14 +7,14 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_tests::course::Course;
 use serde_json::{Map, Value, json};
 
-/// Stands for what JSON values cannot hold, until the text is written: the same name twice, numbers as they are written.
+/// Marks what JSON values cannot represent until the text is written: duplicate names, and numbers as written.
 const MARK: &str = "\u{1}raw\u{1}";
 
 /// A source of mutants.
 pub(super) struct Mutator {
     course: Course,
     documents: Vec<Value>,
-    /// Texts that stand in the place of marks.
+    /// The texts that replace the marks.
     raw: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl Mutator {
         Self { course: Course::new(start), documents, raw: Vec::new() }
     }
 
-    /// A mutant, and the number of the document that it is of.
+    /// A mutant, and the number of its original document.
     pub(super) fn next(&mut self) -> (usize, Value) {
         let of = self.course.below(self.documents.len());
         let mut document = self.documents[of].clone();
@@ -63,7 +63,7 @@ impl Mutator {
         match self.course.below(10) {
             0 => policy["threshold"] = json!(self.course.below(4)),
             1..=3 => policy[flag] = json!(policy[flag] != json!(true)),
-            // A verdict that counts has signers, and at most one identity.
+            // A valid verdict has signers, and at most one identity.
             4 if other["policy"]["signers"].as_array().is_some_and(|signers| !signers.is_empty()) => {
                 policy["signers"] = other["policy"]["signers"].clone();
             }
@@ -85,7 +85,7 @@ impl Mutator {
         }
     }
 
-    /// Changes what is around the evidence: its order and number, what it is about, and the time.
+    /// Changes what surrounds the evidence: its order and number, its subject, and the time.
     fn change_surroundings(&mut self, document: &mut Value) {
         let Some(number) = self.any_item(document) else { return };
         let other = document["trusted_root"]["digest"].clone();
@@ -98,7 +98,7 @@ impl Mutator {
             1 => evidence[number]["subject"] = other,
             2 => evidence[number]["refers_to"] = other,
             3 => evidence[number]["annotations"]["dev.sigstore.bundle.content"] = json!("message-signature"),
-            // Of a file any statement may be asked for, of an image never.
+            // Any statement may be requested for a file, but never for an image.
             4 if is_typed => {
                 let forms = ["bundle", "file-bundle", "legacy-signature", "legacy-attestation"];
                 evidence[number]["form"] = json!(self.course.one_of(&forms));
@@ -124,7 +124,7 @@ impl Mutator {
         (count > 0).then(|| self.course.below(count))
     }
 
-    /// Changes bytes, by what is in them.
+    /// Changes bytes, depending on their content.
     fn change_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
         let json = serde_json::from_slice::<Value>(bytes).ok().filter(Value::is_object);
         match json {
@@ -136,7 +136,7 @@ impl Mutator {
         }
     }
 
-    /// The text of a value, with what its marks stand for.
+    /// The text of a value, with its marks replaced.
     fn written(&mut self, value: &Value) -> String {
         let mut text = value.to_string();
         for (number, raw) in self.raw.drain(..).enumerate() {
@@ -150,7 +150,7 @@ impl Mutator {
         mark(self.raw.len() - 1)
     }
 
-    /// Changes one bit or byte, or how many there are.
+    /// Changes one bit or byte, or the length.
     fn flip(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut changed = bytes.to_vec();
         let at = self.course.below(changed.len());
@@ -165,7 +165,7 @@ impl Mutator {
         changed
     }
 
-    /// Changes something in a value, wherever it is.
+    /// Changes something in a value, at any depth.
     fn change_value(&mut self, value: &mut Value, depth: usize) {
         let goes_deeper = depth < 12 && self.course.below(8) > 0;
         match value {
@@ -288,7 +288,7 @@ impl Mutator {
         }
     }
 
-    /// Changes bytes within a text of base64, whose marks are written before those around it.
+    /// Changes bytes inside base64, whose marks are replaced before those outside.
     fn change_bytes_within(&mut self, bytes: &[u8]) -> Vec<u8> {
         let outer = std::mem::take(&mut self.raw);
         let changed = self.change_bytes(bytes);
@@ -342,7 +342,7 @@ fn content(document: &Value, digest: &Value) -> Option<Vec<u8>> {
     STANDARD.decode(document["contents"][digest.as_str()?].as_str()?).ok()
 }
 
-/// Keeps bytes in the document, and gives their digest.
+/// Adds bytes to the document, and returns their digest.
 fn keep(document: &mut Value, bytes: &[u8]) -> Value {
     let digest = Sha256Digest::of(bytes).to_string();
     document["contents"][&digest] = STANDARD.encode(bytes).into();

@@ -1,4 +1,4 @@
-//! The pipelines of docs/release: every shell step is taken out of its file and run in order, in the shell that the
+//! The pipelines of docs/release: every shell step is extracted from its file and run in order, in the shell that the
 //! platform would use.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ fn list(yaml: &Yaml) -> Result<&Vec<Yaml>, Failed> {
     yaml.as_vec().ok_or_else(|| format!("a list in place of {yaml:?}").into())
 }
 
-/// The variables in a mapping, each value put through `expand`; none where there is no mapping.
+/// The variables in a mapping, each value passed through `expand`; empty without a mapping.
 fn variables(yaml: &Yaml, expand: impl Fn(&str) -> Result<String, Failed>) -> Result<Variables, Failed> {
     let pairs = yaml.as_hash().into_iter().flatten();
     pairs.map(|(name, value)| Ok((text(name)?.to_owned(), expand(text(value)?)?))).collect()
@@ -54,7 +54,7 @@ fn provenance_holds(release: &Release, pinned: &str, builder: &str, source: &str
 
 pub(super) fn github_actions(release: &Release) -> Result<(), Failed> {
     let (registry, repository) = place(release)?;
-    // Names of repositories there have capitals, those of images have none.
+    // Repository names there have capitals, but image names must not.
     let project = repository.replace("lifeboat-test", "Lifeboat-Test");
     let workflow = format!("{project}/.github/workflows/release.yml@refs/tags/v1.0");
     let (token, key) = ("a token".to_owned(), fs::read_to_string(release.bench.path("release.key"))?);
@@ -107,7 +107,7 @@ pub(super) fn gitlab_ci(release: &Release) -> Result<(), Failed> {
     let (registry, repository) = place(release)?;
     let job = &read(GITLAB)?["release"];
     let run_with = |passphrase: &str| -> Result<Said, Failed> {
-        // A variable of the type File, as the platform writes it: anyone may read it.
+        // A variable of the type File, as the platform writes it, readable by anyone.
         let key = release.bench.path("key-variable");
         fs::copy(release.bench.path("release.key"), &key)?;
         fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
@@ -144,8 +144,8 @@ pub(super) fn gitlab_ci(release: &Release) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs a script as the platforms do: from a file, in the checked-out tree. What it leaves in the folder for temporary
-/// files is a fault, for keys pass through there.
+/// Runs a script as the platforms do: from a file, in the checked-out tree. It must leave nothing in the folder for
+/// temporary files, because keys pass through there.
 fn shell(release: &Release, flags: &[&str], script: &str, variables: &[&Variables]) -> Result<Said, Failed> {
     let file: PathBuf = release.bench.path("step.sh");
     fs::write(&file, script)?;
@@ -165,7 +165,7 @@ fn is_empty(folder: &Path) -> Result<bool, Failed> {
     Ok(fs::read_dir(folder)?.next().is_none())
 }
 
-/// Replaces `${{ NAME }}` by what GitHub puts there.
+/// Replaces `${{ NAME }}` by GitHub's value.
 fn expressions(text: &str, known: &BTreeMap<&str, &str>) -> Result<String, Failed> {
     let (mut expanded, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("${{") {
@@ -178,7 +178,7 @@ fn expressions(text: &str, known: &BTreeMap<&str, &str>) -> Result<String, Faile
     Ok(expanded + rest)
 }
 
-/// Replaces `$NAME` by what GitLab puts there.
+/// Replaces `$NAME` by GitLab's value.
 fn references(text: &str, known: &Variables) -> Result<String, Failed> {
     let (mut expanded, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('$') {

@@ -191,7 +191,7 @@ fn what_stands_around_all_containers_stands_around_each() {
     assert_eq!((host.oom_score_adj, host.cgroup_parent.as_deref()), (Some(1000), Some("/lifeboat-x")));
     assert_eq!(host.shm_size, Some(1 << 30), "no more than the memory");
     assert_eq!(container.body.healthcheck.as_ref().unwrap().interval, Some(SHORTEST_INTERVAL));
-    // The image's labels steer nobody, and the drill's own are there.
+    // The image's labels are overridden, and the drill's own are there.
     let labels = container.body.labels.as_ref().unwrap();
     assert_eq!(labels["watchtower.enable"], "");
     assert_eq!(labels[REHEARSAL_LABEL], owner.id.to_string());

@@ -8,7 +8,7 @@ use crate::key::SigningKey;
 const FILE: &[u8] = b"content";
 const PAYLOAD: &[u8] = b"{}";
 
-/// Someone with a key and, where it says so, a certificate; and what is signed.
+/// A holder of a key and, optionally, a certificate; and the signed content.
 struct Signed {
     key: SigningKey,
     certificate: Option<(Vec<u8>, Claims)>,
@@ -47,7 +47,7 @@ impl Signed {
         }
     }
 
-    /// The maker as logs write one: base64 of PEM.
+    /// The maker in the form that logs use: base64 of PEM.
     fn pem(&self) -> String {
         let (label, der) = match &self.certificate {
             Some((der, _)) => ("CERTIFICATE", der.clone()),
@@ -134,7 +134,7 @@ fn an_entry_of_each_kind_is_about_the_signature_that_it_was_made_of_and_no_other
                 (Signed::new(is_envelope, is_certified), Signed::new(is_envelope, is_certified));
             let body = own.body(kind).to_string();
             assert_eq!(own.check(kind, &body, 0), Ok(()), "{kind:?}");
-            // By somebody else, with another signature, of something else.
+            // By another maker, with another signature, of other content.
             let maker = body.replace(&own.pem(), &other.pem());
             let maker = match &own.certificate {
                 Some((der, _)) => maker
@@ -190,7 +190,7 @@ fn an_entry_is_of_the_kind_that_it_is_presented_as_and_fits_what_was_signed() {
         }
         own.check(kind, &body.replace("\"spec\"", "\"spec\":1,\"spec\""), 0).unwrap_err();
     }
-    // More signatures than one, or none.
+    // More than one signature, or none.
     for (kind, pointer) in
         [(EntryKind::Dsse, "/spec/signatures"), (EntryKind::Intoto, "/spec/content/envelope/signatures")]
     {
@@ -229,7 +229,7 @@ fn a_certificate_for_a_key_stands_for_it_in_the_log_of_an_envelope() {
         let logged = Signed { key: key.clone(), certificate: by(&stranger), content: content.clone() };
         own.check(kind, &logged.body(kind).to_string(), 0).unwrap_err();
     }
-    // A file's entry says the key.
+    // An entry for a file contains the key.
     let content = Bundle::sign_file(Sha256Digest::of(FILE), &key).unwrap().content;
     let own = Signed { key: key.clone(), certificate: None, content: content.clone() };
     let logged = Signed { key, certificate: by(&pair), content };

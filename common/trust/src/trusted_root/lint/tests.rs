@@ -20,7 +20,7 @@ fn found(root: &Value, level: Level) -> Vec<String> {
     findings.iter().filter(|finding| finding.level == level).map(ToString::to_string).collect()
 }
 
-/// A root certificate, an authority below it, and a certificate that signs, in DER.
+/// A root certificate, an authority below it, and a signing certificate, in DER.
 fn certificates(change: fn(&mut CertificateParams)) -> [String; 3] {
     let params = |name: &str| {
         let mut params = CertificateParams::default();
@@ -96,7 +96,7 @@ fn certificates_that_may_not_issue_and_broken_chains_are_errors() {
     assert!(one(&[&other]).join("\n").contains("is not for code signing"));
     let [_, foreign, _] = certificates(|_| {});
     assert!(one(&[&foreign, &top]).join("\n").contains("its signature is wrong"));
-    // A leaf is at its place as the first of a timestamp authority only.
+    // Only as the first of a timestamp authority is a leaf in its proper place.
     assert!(errors(&[], &[authority(&[&sub, &leaf], &open)]).join("\n").contains("`CN=leaf` is not"));
 }
 
