@@ -160,8 +160,8 @@ mod tests {
     /// A tree in which every arrow of the table is used, with some files more.
     fn with<'t>(more: &[(&'t str, &'t str)]) -> Tree {
         let rooms = ROOMS.iter().map(|(room, allowed)| {
-            let uses: String = allowed.iter().map(|other| format!("use crate::{other}::x;\n")).collect();
-            (format!("{SOURCE}{room}.rs"), uses)
+            let uses: Vec<String> = allowed.iter().map(|other| format!("use crate::{other}::x;\n")).collect();
+            (format!("{SOURCE}{room}.rs"), uses.concat())
         });
         let rooms: Vec<(String, String)> = rooms.collect();
         let mut files: Vec<(&str, &str)> = rooms.iter().map(|(path, text)| (&**path, &**text)).collect();
