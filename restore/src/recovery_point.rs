@@ -8,7 +8,9 @@ use lifeboat_core::progress::Progress;
 use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
-use lifeboat_vault::{Consistency, Difference, OpenSnapshot, StreamKind, TargetFolder, VaultError, What};
+use lifeboat_vault::{
+    Consistency, Difference, ObjectError, OpenSnapshot, StreamKind, TargetFolder, VaultError, What,
+};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +103,8 @@ impl RecoveryPoint for VaultPoint {
             self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.progress, cancel))?;
         if let Some(first) = restored.damaged.first() {
             let key = format!("{} (and {} more)", first.path.display(), restored.damaged.len() - 1);
-            return Err(VaultError::Damaged { key, reason: first.reason.clone() }.into());
+            let damaged = ObjectError::Damaged { key, reason: first.reason.clone() };
+            return Err(VaultError::from(damaged).into());
         }
         // Metadata that could not be set is told by the comparison, which looks at what stands there.
         Ok(RestoredVolume { files: restored.items, bytes: restored.data_bytes })

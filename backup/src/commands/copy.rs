@@ -138,9 +138,7 @@ fn take(line: &mut CopyLine, copied: Result<Copied, VaultError>) -> Result<(), V
                 lost.map(|(stream, u)| format!("{stream} {}: {}", u.path.display(), u.error)).collect();
             Ok(())
         }
-        Err(
-            error @ (VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. }),
-        ) => {
+        Err(VaultError::Object(error)) => {
             line.what = CopyState::Failed;
             line.problems.push(error.to_string());
             Ok(())

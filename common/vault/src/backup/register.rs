@@ -7,7 +7,7 @@ use lifeboat_core::progress::Progress;
 use lifeboat_core::random::Entropy;
 use minicbor::bytes::ByteVec;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::FORMAT_VERSION;
 use crate::format::layout::{self, cap};
 use crate::format::pack::WrappedRunKey;
@@ -65,9 +65,8 @@ pub(crate) async fn register(
         check_size(&name, &registration, cap::KEY)?;
         repository.store.create(&name, registration.clone()).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
-        let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        if found != registration {
-            return Err(VaultError::damaged(name, "it reads back otherwise than it was written"));
+        if repository.read(&name, cap::KEY).await?? != registration {
+            return Err(ObjectError::damaged(name, "it reads back otherwise than it was written").into());
         }
         // A manifest that takes another's place would lose a snapshot.
         if !repository.store.keeps_conditions(&name, registration).await? {

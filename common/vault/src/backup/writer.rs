@@ -21,7 +21,7 @@ use crate::backup::pipeline::{PackSizes, Pipeline};
 use crate::backup::register::{RunKeys, register};
 use crate::backup::run_end::{OpenRun, mark_the_dead};
 use crate::backup::spool::Spool;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::FORMAT_VERSION;
 use crate::format::chunk::{ChunkSizes, Chunker};
 use crate::format::frame_set::bitmap;
@@ -175,9 +175,8 @@ impl SnapshotWriter {
             let unusable = WarningsOfAKind::new(progress);
             excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
             let last_part = match &newest {
-                Some(head) => match repository.part(head, &group).await {
+                Some(head) => match repository.part(head, &group).await? {
                     Ok(part) => Some(part),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     // The part is damaged: that hurts the snapshot before, not this one.
                     Err(error) => {
                         progress.warn(&error.to_string());
@@ -396,7 +395,7 @@ impl SnapshotWriter {
                          this one comes after it"
                     ));
                     let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
-                    let other = repository.manifest(writer, sequence).await?;
+                    let other = repository.manifest(writer, sequence).await??;
                     (sequence, previous) = (sequence + 1, Some(other.id));
                 }
                 Err(error) => return Err(error.into()),
@@ -421,16 +420,15 @@ async fn heads_of_others(
     repository: &Repository,
     key: &WriterKey,
     progress: &Arc<dyn Progress>,
-) -> Result<Vec<Seen>, VaultError> {
+) -> Result<Vec<Seen>, StoreError> {
     let mut seen = Vec::new();
     let others = repository.roster.writers.iter().filter(|w| w.id != key.writer && w.revoked.is_none());
     for writer in others {
-        match Tip::newest(repository, writer).await {
+        match Tip::newest(repository, writer).await? {
             Ok(Some(head)) => {
                 seen.push(Seen { writer: writer.id, sequence: head.predicate.sequence, snapshot: head.id });
             }
             Ok(None) => {}
-            Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => progress.warn(&error.to_string()),
         }
     }
@@ -506,7 +504,7 @@ async fn store_part(
     check_size(&name, &bytes, cap::INDEX)?;
     match repository.store.create(&name, bytes.into()).await {
         Ok(_) => Ok((hash, size)),
-        Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
+        Err(error @ StoreError::AlreadyExists { .. }) => Err(ObjectError::damaged("parts", error).into()),
         Err(error) => Err(error.into()),
     }
 }

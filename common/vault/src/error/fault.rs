@@ -48,9 +48,7 @@ impl Fault for VaultError {
             | Self::NotWhole { .. }
             | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
-            | Self::Damaged { .. }
-            | Self::Missing { .. }
-            | Self::LostFrame { .. }
+            | Self::Object(_)
             | Self::Unreadable { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
@@ -100,7 +98,7 @@ impl Fault for VaultError {
                 };
                 format!("make another one first, with `lifeboat-backup key add recovery FILE`{instead}")
             }
-            Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
+            Self::Object(_) => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
             Self::RolledBack { .. } | Self::Withheld { .. } => self.advice_on_older_state(),

@@ -27,7 +27,7 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{Contents, StoredPack};
@@ -213,7 +213,7 @@ async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestam
     store.create(&key, bytes::Bytes::from_static(b"now")).await?;
     let entry = store.entry(&key).await?;
     store.delete(&key).await?;
-    entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
+    entry.map(|entry| entry.modified).ok_or_else(|| ObjectError::Missing { key }.into())
 }
 
 /// After so many objects that cannot be deleted no others are tried.
@@ -268,7 +268,7 @@ impl Round<'_> {
     /// New packs, then locations, then contents: whoever finds the new index finds what it names.
     async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
         self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
-        let moved = self.repository.move_frames(self.group, &plan.moves).await?;
+        let moved = self.repository.move_frames(self.group, &plan.moves).await??;
         for pack in &moved {
             plan.rehome(self.group, pack);
         }

@@ -104,7 +104,7 @@ impl Mender<'_> {
         let hash = Sha256Digest::of(&bytes);
         self.write(key.clone(), bytes, what).await?;
         if !self.dry_run {
-            self.repository.read_hashed(&key, &hash, MAX_PACK).await?;
+            self.repository.read_hashed(&key, &hash, MAX_PACK).await??;
         }
         Ok(())
     }

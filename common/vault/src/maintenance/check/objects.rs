@@ -5,6 +5,7 @@ use lifeboat_store::{Entry, StoreError};
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::SigningKey;
 
+use crate::error::ObjectError;
 use crate::format::authority::{Belief, Word, belief};
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::index::{Contents, Locations};
@@ -55,18 +56,17 @@ pub(crate) struct Objects<'a> {
 impl Objects<'_> {
     /// Reads an object whole and checks it.
     pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, Trouble> {
-        let bytes = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { .. }) => return Err(Trouble::Gone),
-            Err(StoreError::TooLarge { found, cap, .. }) => {
-                let reason = format!("it has {found} bytes, where at most {cap} can be right");
-                return Err(Trouble::Altered(reason));
-            }
+        let read = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
             // What only this user cannot open is not damaged.
-            Err(StoreError::NotAnObject { place, obstacle, .. }) if !obstacle.may_hide_objects() => {
-                return Err(Trouble::Altered(format!("`{place}` {obstacle}")));
+            Err(error @ StoreError::NotAnObject { obstacle, .. }) if obstacle.may_hide_objects() => {
+                return Err(Trouble::Unread(error));
             }
-            Err(error) => return Err(Trouble::Unread(error)),
+            read => ObjectError::split(read).map_err(Trouble::Unread)?,
+        };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(ObjectError::Damaged { reason, .. }) => return Err(Trouble::Altered(reason)),
+            Err(ObjectError::Missing { .. } | ObjectError::LostFrame { .. }) => return Err(Trouble::Gone),
         };
         if let Some(hash) = name.hash() {
             let found = Sha256Digest::of(&bytes);

@@ -31,12 +31,11 @@ impl Planner<'_> {
                 continue;
             };
             let part_key = layout::part(self.group.id, &manifest.part);
-            let part = self.repository.part(manifest, self.group).await;
+            let part = self.repository.part(manifest, self.group).await?;
             if recorded.is_live() {
                 let part = match part {
                     Ok(part) => part,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(error) => match self.repository.unnamed_part(&part_key, self.group).await {
+                    Err(error) => match self.repository.unnamed_part(&part_key, self.group).await? {
                         // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
                         Ok(_) => {
                             self.plan
@@ -44,19 +43,14 @@ impl Planner<'_> {
                                 .push(format!("`{key}` names a part of another writer: {error}"));
                             continue;
                         }
-                        Err(error @ VaultError::Store(_)) => return Err(error),
-                        Err(_) => return Err(not_whole(error)),
+                        Err(_) => return Err(not_whole(&error)),
                     },
                 };
                 runs.note_snapshot(part.run, recorded.writer);
                 kept_parts.insert(part_key);
                 self.need(&part);
             } else {
-                let run = match part {
-                    Ok(part) => Some(part.run),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => None,
-                };
+                let run = part.ok().map(|part| part.run);
                 if let Some(run) = run {
                     runs.note_snapshot(run, recorded.writer);
                 }
@@ -108,12 +102,11 @@ impl Planner<'_> {
                 self.plan.dead.insert(key.clone());
                 continue;
             }
-            match self.repository.unnamed_part(key, self.group).await {
+            match self.repository.unnamed_part(key, self.group).await? {
                 Ok(part) if runs.has_ended(self.repository, self.group, part.run).await? => {
                     self.plan.dead.insert(key.clone());
                 }
                 Ok(part) => self.need(&part),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.plan.warnings.push(error.to_string()),
             }
         }

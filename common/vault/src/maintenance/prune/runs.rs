@@ -54,9 +54,8 @@ impl Runs {
             if is_old(entry, now) || self.is_over(repository, group, run).await? {
                 continue;
             }
-            match repository.registration(group, run, Word::RunUnderWay).await {
+            match repository.registration(group, run, Word::RunUnderWay).await? {
                 Ok((signer, _)) => self.note_under_way(run, Some(signer), entry.modified),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 // Damaged, it may still be of a run that goes on; by someone who may not, it is of none.
                 Err(_) if self.registrant(repository, group, run).await?.is_none() => {
                     self.note_under_way(run, None, entry.modified);
@@ -146,11 +145,8 @@ impl Runs {
         if let Some(known) = self.registrants.get(&run) {
             return Ok(*known);
         }
-        let registrant = match repository.registration(group, run, Word::RunKey).await {
-            Ok((signer, _)) => Some(signer),
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => None,
-        };
+        let registration = repository.registration(group, run, Word::RunKey).await?;
+        let registrant = registration.ok().map(|(signer, _)| signer);
         self.registrants.insert(run, registrant);
         Ok(registrant)
     }

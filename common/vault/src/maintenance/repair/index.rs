@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
@@ -36,9 +37,8 @@ impl Checker {
             let mut stored = Vec::new();
             for hash in round {
                 let Some(size) = survey.packs.get(hash).copied() else { continue };
-                match self.viewer.repository().pack_facts(&survey.view, hash, size).await {
+                match self.viewer.repository().pack_facts(&survey.view, hash, size).await? {
                     Ok(facts) => stored.push(StoredPack { hash: *hash, size, frames: facts.frames }),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => tracing::info!("{error}"),
                 }
             }
@@ -53,7 +53,7 @@ impl Checker {
         &self,
         survey: &GroupSurvey,
         findings: &Findings,
-    ) -> Result<BTreeSet<Sha256Digest>, VaultError> {
+    ) -> Result<BTreeSet<Sha256Digest>, StoreError> {
         let mut packs = BTreeSet::new();
         let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
         let unplaced = survey.needed.minus(&survey.whole()).minus(&placed);
@@ -201,17 +201,13 @@ impl Checker {
         &self,
         group: &GroupSurvey,
         run: RunId,
-    ) -> Result<Option<(Vec<u8>, u32)>, VaultError> {
+    ) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
         let repository = self.viewer.repository();
         let current = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
         let holding = group.located.iter().filter(|(_, frames)| frames.iter().any(|l| l.name.run == run));
         for (pack, _) in holding {
             let Some(size) = group.packs.get(pack) else { continue };
-            let facts = match repository.pack_facts(&group.view, pack, *size).await {
-                Ok(facts) => facts,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
-            };
+            let Ok(facts) = repository.pack_facts(&group.view, pack, *size).await? else { continue };
             for key in facts.run_keys.iter().filter(|key| key.run == run) {
                 let Some(restorer) = &self.restorer else {
                     return Ok(Some((key.wrapped.to_vec(), current)));

@@ -35,18 +35,8 @@ impl Checker {
         for pack in damaged_packs(survey, findings) {
             self.stop_if_asked()?;
             let key = layout::pack(survey.view.id, &pack);
-            let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
-                Ok(bytes) => bytes,
-                // Of one that is longer than any pack nothing is read, and nothing is taken away.
-                Err(
-                    StoreError::NotFound { .. }
-                    | StoreError::TooLarge { .. }
-                    | StoreError::NotAnObject { .. },
-                ) => {
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
+            // Of one that is longer than any pack nothing is read, and nothing is taken away.
+            let Ok(bytes) = self.viewer.repository().read(&key, MAX_PACK).await? else { continue };
             // Read right the second time, it is the line that is damaged, or the memory.
             if Sha256Digest::of(&bytes) == pack {
                 continue;
@@ -153,7 +143,7 @@ impl Checker {
         &self,
         survey: &GroupSurvey,
         frames: &FrameSet,
-    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, VaultError> {
+    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, StoreError> {
         let repository = self.viewer.repository();
         let mut chunks = HashMap::new();
         let tell = |_, run: RunContents| {
@@ -175,16 +165,15 @@ impl Checker {
         survey: &GroupSurvey,
         bytes: &[u8],
         frames: &[TrailerFrame],
-    ) -> Result<(PackKind, Vec<WrappedRunKey>), VaultError> {
+    ) -> Result<(PackKind, Vec<WrappedRunKey>), StoreError> {
         let repository = self.viewer.repository();
         let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
             .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
         let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();
         let mut keys = Vec::new();
         for run in runs.runs() {
-            match repository.registration(&survey.view, run, Word::RunKey).await {
+            match repository.registration(&survey.view, run, Word::RunKey).await? {
                 Ok((_, registration)) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
             }
         }
