@@ -14,6 +14,7 @@ pub use self::object::ObjectError;
 pub(crate) use self::object::Read;
 
 use crate::format::name::{BadName, TextTooLong};
+use crate::format::signed::Unstorable;
 use crate::ids::{RepositoryId, WriterId};
 
 /// Why the vault could not do what it was asked.
@@ -183,6 +184,14 @@ pub enum VaultError {
         size: u64,
         /// The ceiling.
         most: u64,
+    },
+    /// An object would say what every reader refuses; it was not stored.
+    #[error("`{key}` cannot be stored so that it can be read: {reason}; nothing was stored")]
+    Unsound {
+        /// The object's name.
+        key: String,
+        /// What readers would refuse.
+        reason: String,
     },
     /// The storage shows an older state than the writer key knows.
     #[error(
@@ -482,5 +491,14 @@ impl From<StoreError> for VaultError {
 impl From<ObjectError> for VaultError {
     fn from(error: ObjectError) -> Self {
         Self::Object(error)
+    }
+}
+
+impl From<Unstorable> for VaultError {
+    fn from(error: Unstorable) -> Self {
+        match error {
+            Unstorable::TooLarge { name, size, most } => Self::TooLarge { key: name, size, most },
+            Unstorable::Unsound { name, reason } => Self::Unsound { key: name, reason },
+        }
     }
 }

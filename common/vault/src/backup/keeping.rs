@@ -18,9 +18,8 @@ use crate::backup::contents_cache::KnownContents;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
 use crate::format::roster::Head;
-use crate::format::signed::Pen;
 use crate::format::{index, layout};
-use crate::ids::{FrameName, RunId, Signer};
+use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::condemnations::Excluded;
@@ -128,10 +127,9 @@ impl Keeping<'_> {
                 moves.entry(place.pack).or_default().push((*name, place));
             }
         }
-        let pen = Pen { signer: Signer::Writer(self.key.writer), key: &self.key.signing_key };
         let moved = self.repository.move_frames(&group, &moves).await?;
         let packs = moved.map_err(|error| gone(error.to_string()))?;
-        self.repository.write_locations(&group, pen, &index::locations_of(&packs)).await
+        self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }
 
     /// The first place at which the frame lies whole.

@@ -41,6 +41,7 @@ impl Fault for VaultError {
             | Self::Doubtful { .. }
             | Self::NoMoreNumbers { .. }
             | Self::TooLarge { .. }
+            | Self::Unsound { .. }
             | Self::Removed(_)
             | Self::PastLease { .. }
             | Self::PrunedUnderWay { .. }
@@ -152,7 +153,8 @@ impl Fault for VaultError {
             }
             Self::Store(error) => return error.advice(),
             Self::NotInSnapshot { .. } => "see `lifeboat-restore ls SNAP`, or `find` in all snapshots".to_owned(),
-            Self::KeyFile { .. }
+            Self::Unsound { .. }
+            | Self::KeyFile { .. }
             | Self::Source { .. }
             | Self::Local { .. }
             | Self::Interrupted

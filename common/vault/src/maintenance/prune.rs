@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
@@ -30,10 +29,9 @@ use self::plan::GroupPlan;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
 use crate::format::frame_set::FrameSet;
-use crate::format::index::{Contents, StoredPack};
+use crate::format::index::StoredPack;
 use crate::format::layout;
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
+use crate::format::signed::Pen;
 use crate::ids::Signer;
 use crate::keys::GroupView;
 use crate::repository::access::Viewer;
@@ -274,17 +272,8 @@ impl Round<'_> {
         }
         self.repository.write_locations(self.group, self.pen, &plan.new_locations()).await?;
         for contents in &plan.new_contents {
-            self.write_contents(contents).await?;
+            self.repository.store_signed(self.group, self.pen, contents).await?;
         }
-        Ok(())
-    }
-
-    async fn write_contents(&self, contents: &Contents) -> Result<(), VaultError> {
-        let (repository, group) = (self.repository, self.group);
-        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: group.id };
-        let bytes = signed::write(place, self.pen, &group.index_key, contents);
-        let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
-        repository.store.create(&name, bytes.into()).await?;
         Ok(())
     }
 
@@ -335,12 +324,8 @@ impl Round<'_> {
     }
 
     async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
-        let (repository, group) = (self.repository, self.group);
-        let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
-        let bytes = signed::write(place, self.pen, &group.index_key, &body);
-        let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
-        repository.store.create(&key, bytes.into()).await?;
-        let entry = repository.store.entry(&key).await?;
+        let key = self.repository.store_signed(self.group, self.pen, &body).await?.name;
+        let entry = self.repository.store.entry(&key).await?;
         let stored = entry.map_or(self.now, |entry| entry.modified);
         Ok(FoundCondemnation { key, stored, body })
     }

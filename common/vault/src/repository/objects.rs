@@ -13,7 +13,7 @@ use crate::format::registration::Registration;
 use crate::format::request::Request;
 use crate::format::roster::Writer;
 use crate::format::run_end::RunEnd;
-use crate::format::signed::{self, Body, Place, SignedObjectError};
+use crate::format::signed::{self, Body, Pen, SignedObject, SignedObjectError};
 use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::listing;
@@ -44,7 +44,7 @@ impl Repository {
         group: &GroupView,
         word: Word,
     ) -> Read<(Signer, T)> {
-        let read = self.read_named(key).await?;
+        let read = self.read_named::<T>(key).await?;
         Ok(read.and_then(|bytes| self.open_signed(key, group, word, &bytes)))
     }
 
@@ -55,7 +55,7 @@ impl Repository {
         group: &GroupView,
         word: Word,
     ) -> Read<Result<(Signer, T), SignedObjectError>> {
-        let read = self.read_named(key).await?;
+        let read = self.read_named::<T>(key).await?;
         Ok(read.and_then(|bytes| match self.opened(group, word, &bytes) {
             Err(reason) if !matches!(reason, SignedObjectError::Unsound(..)) => {
                 Err(ObjectError::damaged(key, reason))
@@ -72,11 +72,10 @@ impl Repository {
         group: &GroupView,
         word: Word,
     ) -> Read<(Belief, T)> {
-        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
         let key_of = |signer| self.roster.knows(group.id, signer);
-        let read = self.read_named(key).await?;
+        let read = self.read_named::<T>(key).await?;
         Ok(read.and_then(|bytes| {
-            let (signer, body) = signed::read(place, &group.index_key, key_of, &bytes)
+            let (signer, body) = signed::read::<T>(&self.id, group.id, &group.index_key, key_of, &bytes)
                 .map_err(|reason| ObjectError::damaged(key, reason))?;
             Ok((belief(word, signer, self.roster.standing(signer, group.id)), body))
         }))
@@ -99,9 +98,9 @@ impl Repository {
         word: Word,
         bytes: &[u8],
     ) -> Result<(Signer, T), SignedObjectError> {
-        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        debug_assert_eq!(word.purpose(), T::PURPOSE, "a word is about one kind of object");
         let key_of = |signer| self.roster.believes(word, group.id, signer);
-        signed::read(place, &group.index_key, key_of, bytes)
+        signed::read(&self.id, group.id, &group.index_key, key_of, bytes)
     }
 
     /// Reads an object of at most `most` bytes.
@@ -109,12 +108,34 @@ impl Repository {
         ObjectError::split(self.store.read(key, most).await)
     }
 
-    /// Reads an object of the index, which the hash of its bytes names.
-    async fn read_named(&self, key: &str) -> Read<Bytes> {
+    /// Reads the bytes of a signed object, which their hash names.
+    async fn read_named<T: Body>(&self, key: &str) -> Read<Bytes> {
         match hash_in(key) {
-            Ok(hash) => self.read_hashed(key, &hash, cap::INDEX).await,
+            Ok(hash) => self.read_hashed(key, &hash, T::CAP).await,
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Signs an object of a group, and sees that readers take it.
+    pub(crate) fn sign<T: Body>(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        body: &T,
+    ) -> Result<SignedObject, VaultError> {
+        Ok(signed::sign(&self.id, group.id, &group.index_key, pen, body)?)
+    }
+
+    /// The same, and stores it under its name.
+    pub(crate) async fn store_signed<T: Body>(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        body: &T,
+    ) -> Result<SignedObject, VaultError> {
+        let object = self.sign(group, pen, body)?;
+        self.store.create(&object.name, object.bytes.clone()).await?;
+        Ok(object)
     }
 
     /// Stores an object, unless it is larger than any reader takes.
@@ -141,7 +162,7 @@ impl Repository {
         word: Word,
     ) -> Read<(Signer, Registration)> {
         let name = layout::run(group.id, run);
-        let read = self.read(&name, cap::KEY).await?;
+        let read = self.read(&name, Registration::CAP).await?;
         Ok(read.and_then(|bytes| {
             let (signer, registration): (_, Registration) = self.open_signed(&name, group, word, &bytes)?;
             if registration.run == run {
@@ -160,7 +181,7 @@ impl Repository {
         registrant: Signer,
     ) -> Result<bool, StoreError> {
         let name = layout::run_end(group.id, run);
-        let read = self.read(&name, cap::KEY).await?;
+        let read = self.read(&name, RunEnd::CAP).await?;
         let word = Word::RunEnded { registrant };
         let read = read.and_then(|bytes| self.open_signed::<RunEnd>(&name, group, word, &bytes));
         Ok(read.is_ok_and(|(_, end)| end.run == run))
@@ -198,7 +219,7 @@ impl Repository {
     /// The bytes of the part that a manifest names, as they are stored.
     pub(crate) async fn sealed_part(&self, manifest: &Manifest) -> Read<Bytes> {
         let key = layout::part(manifest.predicate.group, &manifest.part);
-        let most = manifest.predicate.part_bytes.min(cap::INDEX);
+        let most = manifest.predicate.part_bytes.min(Part::CAP);
         self.read_hashed(&key, &manifest.part, most).await
     }
 

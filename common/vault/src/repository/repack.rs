@@ -14,8 +14,7 @@ use crate::format::pack::{
     Fill, MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
     trailer_length,
 };
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
+use crate::format::signed::Pen;
 use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
 use crate::repository::locate::FramePlace;
@@ -139,11 +138,8 @@ impl Repository {
         pen: Pen<'_>,
         locations: &[Locations],
     ) -> Result<(), VaultError> {
-        let place = Place { purpose: Purpose::Locations, repository: &self.id, group: group.id };
         for locations in locations {
-            let bytes = signed::write(place, pen, &group.index_key, locations);
-            let name = layout::locations_object(group.id, locations.run, &Sha256Digest::of(&bytes));
-            self.store.create(&name, bytes.into()).await?;
+            self.store_signed(group, pen, locations).await?;
         }
         Ok(())
     }

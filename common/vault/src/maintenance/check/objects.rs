@@ -14,7 +14,6 @@ use crate::format::object_name::{KeyFolder, Name};
 use crate::format::registration::Registration;
 use crate::format::request::Request;
 use crate::format::run_end::RunEnd;
-use crate::format::seal::Purpose;
 use crate::format::signed::{self, Place};
 use crate::ids::{GroupId, Signer};
 use crate::keys::GroupKeys;
@@ -93,8 +92,7 @@ impl Objects<'_> {
             Name::Roster(_) => sole_signature(bytes),
             Name::Key { folder, .. } => self.sealed_key(*folder, bytes),
             Name::Run { group, run } => {
-                let Some(registration) = self.signed::<Registration>(*group, Purpose::Registration, bytes)?
-                else {
+                let Some(registration) = self.signed::<Registration>(*group, bytes)? else {
                     return Ok(Body::Other);
                 };
                 let (signer, registration) = registration;
@@ -103,28 +101,22 @@ impl Objects<'_> {
                 }
                 Ok(Body::Registration(signer, registration))
             }
-            Name::RunEnd { group, run } => match self.signed::<RunEnd>(*group, Purpose::RunEnd, bytes)? {
+            Name::RunEnd { group, run } => match self.signed::<RunEnd>(*group, bytes)? {
                 Some((_, end)) if end.run != *run => Err("it belongs to another run".to_owned()),
                 _ => Ok(Body::Other),
             },
             // Packs are not read here.
             Name::Pack { .. } => Ok(Body::Other),
-            Name::Contents { group, .. } => {
-                match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
-                    Some((signer, contents)) => Ok(Body::Contents(signer, contents)),
-                    None => Ok(Body::Other),
-                }
-            }
-            Name::Locations { group, run, .. } => {
-                match self.signed::<Locations>(*group, Purpose::Locations, bytes)? {
-                    Some((signer, locations)) if locations.run == *run => {
-                        Ok(Body::Locations(signer, locations))
-                    }
-                    Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
-                    None => Ok(Body::Other),
-                }
-            }
-            Name::Part { group, .. } => match self.signed::<Part>(*group, Purpose::Part, bytes)? {
+            Name::Contents { group, .. } => match self.signed::<Contents>(*group, bytes)? {
+                Some((signer, contents)) => Ok(Body::Contents(signer, contents)),
+                None => Ok(Body::Other),
+            },
+            Name::Locations { group, run, .. } => match self.signed::<Locations>(*group, bytes)? {
+                Some((signer, locations)) if locations.run == *run => Ok(Body::Locations(signer, locations)),
+                Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
+                None => Ok(Body::Other),
+            },
+            Name::Part { group, .. } => match self.signed::<Part>(*group, bytes)? {
                 Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
                     Err(format!("it is signed by {signer}, who takes no snapshots"))
                 }
@@ -152,15 +144,13 @@ impl Objects<'_> {
                     .map_err(|error| error.to_string())?;
                 sole_signature(bytes)
             }
-            Name::Condemnation { group, .. } => {
-                match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
-                    Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
-                        Ok(Body::Condemnation(condemnation))
-                    }
-                    _ => Ok(Body::Other),
+            Name::Condemnation { group, .. } => match self.signed::<Condemnation>(*group, bytes)? {
+                Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
+                    Ok(Body::Condemnation(condemnation))
                 }
-            }
-            Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
+                _ => Ok(Body::Other),
+            },
+            Name::Loss { group, .. } => match self.signed::<Loss>(*group, bytes)? {
                 Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
                 _ => Ok(Body::Other),
             },
@@ -168,18 +158,15 @@ impl Objects<'_> {
     }
 
     /// Checks the signature of a sealed object, and opens it where its group's index key is at hand.
-    fn signed<T: signed::Body>(
-        &self,
-        group: GroupId,
-        purpose: Purpose,
-        bytes: &[u8],
-    ) -> Result<Option<(Signer, T)>, String> {
+    fn signed<T: signed::Body>(&self, group: GroupId, bytes: &[u8]) -> Result<Option<(Signer, T)>, String> {
         let repository = self.viewer.repository();
-        let place = Place { purpose, repository: &repository.id, group };
         let key_of = |signer| repository.roster.knows(group, signer);
         match self.viewer.group(group) {
-            Some(view) => signed::read(place, &view.index_key, key_of, bytes).map(Some),
-            None => signed::verify(place, key_of, bytes).map(|_| None),
+            Some(view) => signed::read(&repository.id, group, &view.index_key, key_of, bytes).map(Some),
+            None => {
+                let place = Place { purpose: T::PURPOSE, repository: &repository.id, group };
+                signed::verify(place, key_of, bytes).map(|_| None)
+            }
         }
         .map_err(|error| error.to_string())
     }
