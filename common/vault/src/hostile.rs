@@ -6,6 +6,7 @@ mod cost;
 pub(crate) mod crafted;
 mod hiding;
 mod kinds;
+mod reach;
 mod statements;
 
 use std::collections::BTreeMap;
