@@ -152,19 +152,7 @@ impl Scene {
                 }
                 Said::damage(chain.unreadable)
             }
-            "restore" => {
-                let restorer = restorer().await?;
-                let listing = Listing::read(restorer.viewer()).await?;
-                let mut said = Said::damage(listing.unreadable);
-                for snapshot in listing.snapshots {
-                    let open = OpenSnapshot::open(&restorer, snapshot).await?;
-                    let target = tempfile::tempdir().unwrap();
-                    let to = TargetFolder::take(target.path())?;
-                    let restored = open.restore(0, to, &silent(), &cancel).await?;
-                    said.damage.extend(restored.damaged.into_iter().map(|problem| problem.reason));
-                }
-                said
-            }
+            "restore" => restore_all(&restorer().await?).await?,
             "check" | "check as a keeper" => {
                 let checker = match verb {
                     "check" => {
@@ -212,21 +200,7 @@ impl Scene {
                 back_up(open().await?, &on.writer, &files(9), &on.clock).await?;
                 Said::default()
             }
-            "copy" => {
-                let restorer = restorer().await?;
-                let listing = Listing::read(restorer.viewer()).await?;
-                let (target, key) = elsewhere().await;
-                let options =
-                    CopyOptions { compression_level: 1, threads: 1, cache: None, keeps_damaged: true };
-                let mut copier = Copier::new(target, Arc::new(key), options).await?;
-                let mut said = Said::damage(listing.unreadable);
-                for snapshot in listing.snapshots {
-                    let open = OpenSnapshot::open(&restorer, snapshot).await?;
-                    let copied = copier.copy(&open, &on.clock, &OsEntropy, &silent(), &cancel).await?;
-                    said.damage.extend(copied.lost.into_iter().map(|(_, lost)| lost.error.to_string()));
-                }
-                said
-            }
+            "copy" => copy_all(&restorer().await?, &on.clock).await?,
             "remove a keeper" => {
                 let (restorer, id) = (restorer().await?, self.keeper.keeper.to_string());
                 Membership::of(&restorer).remove(&id, None, false, None, &on.clock, &OsEntropy).await?;
@@ -237,10 +211,33 @@ impl Scene {
     }
 }
 
-/// A repository to copy into, and the key to do so.
-async fn elsewhere() -> (Repository, WriterKey) {
-    let crafted = Crafted::new().await;
-    (crafted.open().await, crafted.writer)
+async fn restore_all(restorer: &Restorer) -> Result<Said, VaultError> {
+    let listing = Listing::read(restorer.viewer()).await?;
+    let mut said = Said::damage(listing.unreadable);
+    for snapshot in listing.snapshots {
+        let open = OpenSnapshot::open(restorer, snapshot).await?;
+        let target = tempfile::tempdir().unwrap();
+        let to = TargetFolder::take(target.path())?;
+        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        said.damage.extend(restored.damaged.into_iter().map(|problem| problem.reason));
+    }
+    Ok(said)
+}
+
+/// Copies everything into a new repository, without what is damaged.
+async fn copy_all(restorer: &Restorer, clock: &FakeClock) -> Result<Said, VaultError> {
+    let listing = Listing::read(restorer.viewer()).await?;
+    let elsewhere = Crafted::new().await;
+    let target = elsewhere.open().await;
+    let options = CopyOptions { compression_level: 1, threads: 1, cache: None, keeps_damaged: true };
+    let mut copier = Copier::new(target, Arc::new(elsewhere.writer), options).await?;
+    let mut said = Said::damage(listing.unreadable);
+    for snapshot in listing.snapshots {
+        let open = OpenSnapshot::open(restorer, snapshot).await?;
+        let copied = copier.copy(&open, clock, &OsEntropy, &silent(), &CancellationToken::new()).await?;
+        said.damage.extend(copied.lost.into_iter().map(|(_, lost)| lost.error.to_string()));
+    }
+    Ok(said)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +245,7 @@ async fn what_is_out_of_reach_is_called_neither_damaged_nor_missing() {
     let scene = scene().await;
     scene.complete().await;
     for verb in VERBS {
-        let said = scene.run(verb, &scene.without(None, Answer::Gone)).await;
+        let said = Box::pin(scene.run(verb, &scene.without(None, Answer::Gone))).await;
         let Said { damage, is_unread } = said.unwrap_or_else(|error| panic!("{verb}: {error}"));
         assert!(damage.is_empty() && !is_unread, "{verb}, of a whole repository: {damage:?}");
     }
@@ -262,7 +259,7 @@ async fn what_is_out_of_reach_is_called_neither_damaged_nor_missing() {
             let mut met = Vec::new();
             for verb in VERBS {
                 let when = format!("{verb}, without any object like {name:?} ({answer:?})");
-                match scene.run(verb, &scene.without(Some(kind), answer)).await {
+                match Box::pin(scene.run(verb, &scene.without(Some(kind), answer))).await {
                     Ok(Said { damage, is_unread }) => {
                         assert!(damage.is_empty(), "{when}: {damage:?}");
                         met.extend(is_unread.then_some(verb));

@@ -161,14 +161,13 @@ impl Objects<'_> {
     fn signed<T: signed::Body>(&self, group: GroupId, bytes: &[u8]) -> Result<Option<(Signer, T)>, String> {
         let repository = self.viewer.repository();
         let key_of = |signer| repository.roster.knows(group, signer);
-        match self.viewer.group(group) {
-            Some(view) => signed::read(&repository.id, group, &view.index_key, key_of, bytes).map(Some),
-            None => {
-                let place = Place { purpose: T::PURPOSE, repository: &repository.id, group };
-                signed::verify(place, key_of, bytes).map(|_| None)
-            }
-        }
-        .map_err(|error| error.to_string())
+        let read = if let Some(view) = self.viewer.group(group) {
+            signed::read(&repository.id, group, &view.index_key, key_of, bytes).map(Some)
+        } else {
+            let place = Place { purpose: T::PURPOSE, repository: &repository.id, group };
+            signed::verify(place, key_of, bytes).map(|_| None)
+        };
+        read.map_err(|error| error.to_string())
     }
 
     /// An age file; its secret is compared with what the roster says where this key opens it.
