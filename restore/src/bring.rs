@@ -55,25 +55,23 @@ pub(crate) fn none_of(
     error: VaultError,
 ) -> Result<RestoredTarget, VaultError> {
     match error {
-        VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. } => {
-            Ok(RestoredTarget {
-                kind: stream.kind.to_string(),
-                name: stream.name.clone(),
-                part: None,
-                source: describe::source(stream),
-                to: to.display().to_string(),
-                items: 0,
-                files: 0,
-                data_bytes: 0,
-                damaged: vec![describe::problem(
-                    to,
-                    format!("the list of what is in it cannot be read: {error}"),
-                )],
-                unfinished: Vec::new(),
-                owners_left: 0,
-                set_ids_cleared: 0,
-            })
-        }
+        VaultError::Object(error) => Ok(RestoredTarget {
+            kind: stream.kind.to_string(),
+            name: stream.name.clone(),
+            part: None,
+            source: describe::source(stream),
+            to: to.display().to_string(),
+            items: 0,
+            files: 0,
+            data_bytes: 0,
+            damaged: vec![describe::problem(
+                to,
+                format!("the list of what is in it cannot be read: {error}"),
+            )],
+            unfinished: Vec::new(),
+            owners_left: 0,
+            set_ids_cleared: 0,
+        }),
         other => Err(other),
     }
 }

@@ -10,7 +10,9 @@ use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::quiesce::Mode;
 use lifeboat_report::restore::DifferenceLine;
-use lifeboat_vault::{Compared, Consistency, OpenSnapshot, StreamKind, TargetFolder, VaultError};
+use lifeboat_vault::{
+    Compared, Consistency, ObjectError, OpenSnapshot, StreamKind, TargetFolder, VaultError,
+};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +107,8 @@ impl RecoveryPoint for VaultPoint {
         if let Some(first) = restored.damaged.first() {
             let path = path_text(first.path.as_os_str().as_bytes());
             let key = format!("{path} (and {} more)", restored.damaged.len() - 1);
-            return Err(VaultError::Damaged { key, reason: first.reason.clone() }.into());
+            let damaged = ObjectError::Damaged { key, reason: first.reason.clone() };
+            return Err(VaultError::from(damaged).into());
         }
         // The comparison reports metadata that could not be set, because it looks at the restored tree.
         Ok(RestoredVolume { files: restored.items, bytes: restored.data_bytes })

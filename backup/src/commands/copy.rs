@@ -139,9 +139,7 @@ fn take(line: &mut CopyLine, copied: Result<Copied, VaultError>) -> Result<(), V
             line.lost = lost.map(|(stream, lost)| describe::unreadable(stream, &lost)).collect();
             Ok(())
         }
-        Err(
-            error @ (VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. }),
-        ) => {
+        Err(VaultError::Object(error)) => {
             line.what = CopyState::Failed;
             line.reason = Some(error.to_string());
             Ok(())

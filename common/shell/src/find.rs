@@ -56,11 +56,7 @@ pub async fn find(args: FindArgs, ui: &Ui) -> Result<Outcome, Failure> {
         let name = snapshot.short_id();
         match search(&restorer, snapshot, &patterns, &mut report, ui).await {
             Ok(()) => report.snapshots += 1,
-            Err(
-                error @ (VaultError::Damaged { .. }
-                | VaultError::Missing { .. }
-                | VaultError::LostFrame { .. }),
-            ) => report.unreadable.push(format!("snapshot {name}: {error}")),
+            Err(VaultError::Object(error)) => report.unreadable.push(format!("snapshot {name}: {error}")),
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong in a repository, with the evidence and what to do next.
 
 mod fault;
+mod object;
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +10,11 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::text::printable;
 use lifeboat_store::StoreError;
 
+pub use self::object::ObjectError;
+pub(crate) use self::object::Read;
+
 use crate::format::name::{BadName, TextTooLong};
+use crate::format::signed::Unstorable;
 use crate::ids::{RepositoryId, WriterId};
 
 /// Why the vault could not do what it was asked.
@@ -87,20 +92,9 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A stored object is not what it must be: it was damaged, cut, exchanged or forged.
-    #[error("the object `{key}` of the repository is damaged: {reason}")]
-    Damaged {
-        /// The object's name.
-        key: String,
-        /// What does not hold.
-        reason: String,
-    },
-    /// An object that others refer to is not there.
-    #[error("the object `{key}` of the repository is missing")]
-    Missing {
-        /// The object's name.
-        key: String,
-    },
+    /// An object is not there whole, though the storage answered.
+    #[error(transparent)]
+    Object(ObjectError),
     /// The storage shows an older state than this machine has seen.
     #[error("{store} shows roster {found}, and this machine has seen roster {seen}")]
     RolledBack {
@@ -191,6 +185,14 @@ pub enum VaultError {
         /// The ceiling.
         most: u64,
     },
+    /// An object would say what every reader refuses; it was not stored.
+    #[error("`{key}` cannot be stored so that it can be read: {reason}; nothing was stored")]
+    Unsound {
+        /// The object's name.
+        key: String,
+        /// What readers would refuse.
+        reason: String,
+    },
     /// The storage shows an older state than the writer key knows.
     #[error(
         "{store} shows a roster whose data identity is of epoch {found}, and this writer key was made in epoch {made}"
@@ -261,14 +263,6 @@ pub enum VaultError {
         first: String,
         /// How many more there are.
         others: usize,
-    },
-    /// Nothing says where a frame lies.
-    #[error("no index object says where frame {ordinal} of run {run} lies")]
-    LostFrame {
-        /// The run.
-        run: crate::ids::RunId,
-        /// The frame's place in it.
-        ordinal: u32,
     },
     /// No snapshot answers to the name.
     #[error("there is no snapshot `{wanted}`{among}")]
@@ -410,19 +404,10 @@ fn near(candidates: &[String]) -> String {
 }
 
 impl VaultError {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a reason is most often a literal or an error at its end"
-    )]
-    pub(crate) fn damaged(key: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Damaged { key: key.into(), reason: reason.to_string() }
-    }
-
     /// The same finding, told once more.
     pub(crate) fn again(&self) -> Self {
         match self {
-            Self::Missing { key } => Self::Missing { key: key.clone() },
-            Self::Damaged { key, reason } => Self::damaged(key, reason),
+            Self::Object(error) => Self::Object(error.clone()),
             Self::RolledBack { store, found, seen, pins } => {
                 Self::RolledBack { store: store.clone(), found: *found, seen: *seen, pins: pins.clone() }
             }
@@ -442,8 +427,7 @@ impl VaultError {
             Self::Disproved { claimant, writer, claimed, found } => {
                 Self::Disproved { claimant: *claimant, writer: *writer, claimed: *claimed, found: *found }
             }
-            Self::LostFrame { run, ordinal } => Self::LostFrame { run: *run, ordinal: *ordinal },
-            other => Self::damaged("the repository", other),
+            other => ObjectError::damaged("the repository", other).into(),
         }
     }
 
@@ -496,30 +480,25 @@ impl VaultError {
     pub(crate) fn first_reason(&self) -> String {
         if let Self::NotWhole { first, .. } = self { first.clone() } else { self.to_string() }
     }
-
-    /// A named object that must be there was not, or is otherwise than a reader can take.
-    pub(crate) fn reading(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound { key, .. } => Self::Missing { key },
-            StoreError::TooLarge { key, found, cap, .. } => Self::Damaged {
-                key,
-                reason: format!("it has {found} bytes, where at most {cap} can be right"),
-            },
-            StoreError::NotAnObject { key, place, obstacle, .. } => {
-                Self::Damaged { key, reason: format!("`{place}` {obstacle}") }
-            }
-            error => Self::Store(error),
-        }
-    }
-
-    /// The stored bytes do not have the hash that names them.
-    pub(crate) fn other_hash(key: &str, expected: &Sha256Digest, found: &Sha256Digest) -> Self {
-        Self::damaged(key, format!("its SHA-256 is {found}, not {expected}"))
-    }
 }
 
 impl From<StoreError> for VaultError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<ObjectError> for VaultError {
+    fn from(error: ObjectError) -> Self {
+        Self::Object(error)
+    }
+}
+
+impl From<Unstorable> for VaultError {
+    fn from(error: Unstorable) -> Self {
+        match error {
+            Unstorable::TooLarge { name, size, most } => Self::TooLarge { key: name, size, most },
+            Unstorable::Unsound { name, reason } => Self::Unsound { key: name, reason },
+        }
     }
 }

@@ -6,6 +6,7 @@ mod cost;
 pub(crate) mod crafted;
 mod hiding;
 mod kinds;
+mod reach;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -244,7 +245,8 @@ impl Member {
         let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
         for entry in repository.store.list(&layout::locations_of(self.group())).await.unwrap() {
             let run: RunId = entry.key.split('/').nth(2).unwrap().parse().unwrap();
-            let (_, locations) = repository.locations_object(&self.view, run, &entry.key).await.unwrap();
+            let (_, locations) =
+                repository.locations_object(&self.view, run, &entry.key).await.unwrap().unwrap();
             frames.entry(run).or_default().extend(locations.packs.into_iter().flat_map(|pack| pack.frames));
         }
         frames

@@ -34,7 +34,7 @@ pub use backup::register::NO_CONDITIONAL_WRITES;
 pub use backup::run_end::OpenRun;
 pub use backup::writer::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
 pub use copy::copier::{Copied, Copier, CopyOptions};
-pub use error::VaultError;
+pub use error::{ObjectError, VaultError};
 pub use format::condemnation::{GRACE_DAYS, LEASE_DAYS};
 pub use format::floor::Floor;
 pub use format::item;

@@ -163,8 +163,8 @@ impl Folders {
         let opened = OpenSnapshot::open(restorer, snapshot.clone()).await;
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error @ VaultError::Store(_)) => return Err(error.into()),
-            Err(_) => return Ok(Self { named: Vec::new(), paths: Vec::new() }),
+            Err(VaultError::Object(_)) => return Ok(Self { named: Vec::new(), paths: Vec::new() }),
+            Err(error) => return Err(error.into()),
         };
         let named = opened.named_streams().await?;
         let mut paths = Vec::new();

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, WarningsOfAKind};
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::ObjectError;
 use crate::format::authority::Word;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{Contents, ContentsIndex, Locations};
@@ -52,7 +53,7 @@ impl<'a> KnownContents<'a> {
     }
 
     /// The frames that have a place in a pack that is there and is not among the `condemned` ones.
-    pub(crate) async fn placed(&self, condemned: &HashSet<Sha256Digest>) -> Result<FrameSet, VaultError> {
+    pub(crate) async fn placed(&self, condemned: &HashSet<Sha256Digest>) -> Result<FrameSet, StoreError> {
         let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
         for entry in self.repository.objects_below(&layout::packs(self.group.id)).await? {
             if let Some(pack) = hash_of(&entry.key).filter(|pack| !condemned.contains(pack)) {
@@ -67,7 +68,7 @@ impl<'a> KnownContents<'a> {
         for batch in batches(entries, |entry| entry.size) {
             let reads = batch.iter().map(|entry| self.locations.read(self.repository, &entry.key));
             for (bytes, entry) in join_all(reads).await.into_iter().zip(&batch) {
-                let read = bytes.and_then(|bytes| {
+                let read = bytes?.and_then(|bytes| {
                     self.repository.open_signed::<Locations>(&entry.key, self.group, Word::Places, &bytes)
                 });
                 match read {
@@ -75,16 +76,15 @@ impl<'a> KnownContents<'a> {
                         place(&mut placed, (signer, &locations), &packs, &mut claimed);
                     }
                     // Swept between the listing and the reading.
-                    Err(VaultError::Missing { .. }) => {}
-                    Err(error @ VaultError::Damaged { .. }) => self.leave_out(&error),
-                    Err(error) => return Err(error),
+                    Err(ObjectError::Missing { .. }) => {}
+                    Err(error) => self.leave_out(&error),
                 }
             }
         }
         Ok(placed)
     }
 
-    fn leave_out(&self, error: &VaultError) {
+    fn leave_out(&self, error: &ObjectError) {
         self.left_out.warn(&format!("{error}; what it lists is stored again"));
     }
 
@@ -97,7 +97,7 @@ impl<'a> KnownContents<'a> {
         placed: &FrameSet,
         excluded: &FrameSet,
         used: &HashMap<FrameName, u16>,
-    ) -> Result<ContentsIndex, VaultError> {
+    ) -> Result<ContentsIndex, StoreError> {
         let mut index = ContentsIndex::default();
         let mut believable = Believable::new(self.repository, self.group);
         let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
@@ -110,7 +110,7 @@ impl<'a> KnownContents<'a> {
             for batch in batches(turn, |entry| entry.size) {
                 let reads = batch.iter().map(|entry| self.contents.read(self.repository, &entry.key));
                 for (bytes, entry) in join_all(reads).await.into_iter().zip(&batch) {
-                    let key = &entry.key;
+                    let (bytes, key) = (bytes?, &entry.key);
                     if is_own_turn
                         && bytes
                             .as_ref()
@@ -124,12 +124,11 @@ impl<'a> KnownContents<'a> {
                         .and_then(|b| self.repository.open_signed::<Contents>(key, self.group, word, &b));
                     let (signer, contents) = match read {
                         Ok(read) => read,
-                        Err(VaultError::Missing { .. }) => continue,
-                        Err(error @ VaultError::Damaged { .. }) => {
+                        Err(ObjectError::Missing { .. }) => continue,
+                        Err(error) => {
                             self.leave_out(&error);
                             continue;
                         }
-                        Err(error) => return Err(error),
                     };
                     let Some(hash) = hash_of(key) else { continue };
                     if believable.is(signer, &hash).await? {
@@ -161,12 +160,9 @@ impl<'a> KnownContents<'a> {
     }
 
     /// Who registered a run; `None` where that cannot be read.
-    async fn registrant(&self, run: RunId) -> Result<Option<Signer>, VaultError> {
-        match self.repository.registration(self.group, run, Word::RunKey).await {
-            Ok((signer, _)) => Ok(Some(signer)),
-            Err(error @ VaultError::Store(_)) => Err(error),
-            Err(_) => Ok(None),
-        }
+    async fn registrant(&self, run: RunId) -> Result<Option<Signer>, StoreError> {
+        let read = self.repository.registration(self.group, run, Word::RunKey).await?;
+        Ok(read.ok().map(|(signer, _)| signer))
     }
 }
 

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::Progress;
+use lifeboat_store::StoreError;
 
 use crate::backup::contents_cache::KnownContents;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
 use crate::format::roster::Head;
-use crate::format::signed::Pen;
 use crate::format::{index, layout};
-use crate::ids::{FrameName, RunId, Signer};
+use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::condemnations::Excluded;
@@ -73,7 +73,7 @@ impl Keeping<'_> {
         let key = layout::snapshot(self.key.writer, head.sequence);
         let stored = match self.repository.store.entry(&key).await {
             Ok(Some(entry)) => entry.modified,
-            Ok(None) => return Err(VaultError::Missing { key }),
+            Ok(None) => return Err(ObjectError::Missing { key }.into()),
             Err(error) => {
                 progress.warn(&format!("`{key}` is stored, and when is not known: {error}"));
                 return Ok(());
@@ -127,16 +127,9 @@ impl Keeping<'_> {
                 moves.entry(place.pack).or_default().push((*name, place));
             }
         }
-        let pen = Pen { signer: Signer::Writer(self.key.writer), key: &self.key.signing_key };
-        let moved = async {
-            let packs = self.repository.move_frames(&group, &moves).await?;
-            self.repository.write_locations(&group, pen, &index::locations_of(&packs)).await
-        };
-        match moved.await {
-            Ok(()) => Ok(()),
-            Err(error @ VaultError::Store(_)) => Err(error),
-            Err(error) => Err(gone(error.to_string())),
-        }
+        let moved = self.repository.move_frames(&group, &moves).await?;
+        let packs = moved.map_err(|error| gone(error.to_string()))?;
+        self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }
 
     /// The first place at which the frame lies whole.
@@ -144,12 +137,10 @@ impl Keeping<'_> {
         &self,
         group: &GroupView,
         places: &[FramePlace],
-    ) -> Result<Option<FramePlace>, VaultError> {
+    ) -> Result<Option<FramePlace>, StoreError> {
         for place in places {
-            match self.repository.frame_at(group.id, place).await {
-                Ok(_) => return Ok(Some(*place)),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => {}
+            if self.repository.frame_at(group.id, place).await?.is_ok() {
+                return Ok(Some(*place));
             }
         }
         Ok(None)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::{Created, Store};
+use lifeboat_store::Created;
 use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
@@ -29,9 +29,8 @@ use crate::format::frame::{PackKind, RawFrame, SealedFrame};
 use crate::format::index::{self, StoredPack};
 use crate::format::layout;
 use crate::format::pack::{FinishedPack, PackBuilder};
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
-use crate::ids::Signer;
+use crate::keys::GroupView;
+use crate::repository::open::Repository;
 
 /// How many packs may be on their way to the store at once.
 const UPLOADS: usize = 2;
@@ -115,12 +114,12 @@ pub(crate) struct Packed {
 }
 
 impl Pipeline {
-    /// Starts the threads. Without a store frames are compressed, counted and dropped. They stop when `open` says so, or
+    /// Starts the threads. Without a repository frames are compressed, counted and dropped. They stop when `open` says so, or
     /// where something fails; what has landed is written down even then.
     pub(crate) fn start(
         keys: Arc<RunKeys>,
         open: &OpenRun,
-        store: Option<Store>,
+        repository: Option<Repository>,
         (sizes, spool): (PackSizes, Spool),
         level: i32,
         threads: usize,
@@ -143,7 +142,7 @@ impl Pipeline {
             let _settled = settled;
             let mut packer = Packer {
                 keys,
-                store,
+                repository,
                 sizes,
                 runtime,
                 uploads: JoinSet::new(),
@@ -240,7 +239,8 @@ type Upload = Result<(StoredPack, Created), VaultError>;
 /// The thread that fills packs.
 struct Packer {
     keys: Arc<RunKeys>,
-    store: Option<Store>,
+    /// None for a dry run.
+    repository: Option<Repository>,
     sizes: PackSizes,
     runtime: Handle,
     uploads: JoinSet<Upload>,
@@ -326,7 +326,7 @@ impl Packer {
         let FinishedPack { bytes, hash, frames } =
             pack.finish(&group.index_key, &self.keys.repository, group.id);
         let stored = StoredPack { hash, size: bytes.len() as u64, frames };
-        if self.store.is_none() {
+        if self.repository.is_none() {
             self.packed.stored_bytes += stored.size;
             return Ok(());
         }
@@ -362,7 +362,7 @@ impl Packer {
     }
 
     fn start(&mut self, (stored, bytes): Pending) {
-        let Some(store) = self.store.clone() else { return };
+        let Some(store) = self.repository.as_ref().map(|repository| repository.store.clone()) else { return };
         let key = layout::pack(self.keys.writer.group.id, &stored.hash);
         let upload = async move {
             let created = store.create_leaving(&key, bytes, RESERVE).await?;
@@ -396,21 +396,14 @@ impl Packer {
     /// contents of a frame thus finds its place as well.
     async fn write_down_what_arrived(&mut self) -> Result<(), VaultError> {
         self.written_down = Instant::now();
-        let Some(store) = self.store.clone().filter(|_| !self.arrived.is_empty()) else { return Ok(()) };
-        let (keys, writer) = (Arc::clone(&self.keys), Arc::clone(&self.keys.writer));
-        let group = writer.group.id;
-        let pen = Pen { signer: Signer::Writer(writer.writer), key: &writer.signing_key };
-        let place = |purpose| Place { purpose, repository: &keys.repository, group };
-        for locations in index::locations_of(&self.arrived) {
-            let bytes = signed::write(place(Purpose::Locations), pen, &writer.group.index_key, &locations);
-            let name = layout::locations_object(group, keys.run, &Sha256Digest::of(&bytes));
-            store.create(&name, bytes.into()).await?;
-        }
+        let Some(repository) = self.repository.as_ref().filter(|_| !self.arrived.is_empty()) else {
+            return Ok(());
+        };
+        let (keys, pen) = (&self.keys, self.keys.writer.pen());
+        let group = GroupView::from(&keys.writer.group);
+        repository.write_locations(&group, pen, &index::locations_of(&self.arrived)).await?;
         for contents in index::contents_of(keys.run, keys.key.commitment(), &self.arrived) {
-            let bytes = signed::write(place(Purpose::Contents), pen, &writer.group.index_key, &contents);
-            let hash = Sha256Digest::of(&bytes);
-            store.create(&layout::contents_object(group, &hash), bytes.into()).await?;
-            self.packed.contents.push(hash);
+            self.packed.contents.push(repository.store_signed(&group, pen, &contents).await?.hash);
         }
         self.landed.add(&self.arrived);
         self.arrived.clear();

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lifeboat_core::progress::Progress;
 use lifeboat_core::random::Entropy;
 use minicbor::bytes::ByteVec;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::FORMAT_VERSION;
-use crate::format::layout::{self, cap};
 use crate::format::pack::WrappedRunKey;
 use crate::format::registration::Registration;
-use crate::format::seal::{Purpose, SealKey};
-use crate::format::signed::{self, Pen, Place};
-use crate::ids::{RepositoryId, RunId, Signer};
-use crate::keys::Recipient;
+use crate::format::seal::SealKey;
+use crate::format::signed::{Body, SignedObject};
+use crate::ids::{RepositoryId, RunId};
 use crate::keys::key_file::WriterKey;
-use crate::repository::objects::check_size;
+use crate::keys::{GroupView, Recipient};
 use crate::repository::open::Repository;
 
 /// What to tell of a storage that replaces what stands, whatever is asked of it.
@@ -58,19 +55,14 @@ pub(crate) async fn register(
             epoch: epoch.epoch,
             wrapped_key: wrapped.clone(),
         };
-        let place = Place { purpose: Purpose::Registration, repository: &repository.id, group: key.group.id };
-        let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-        let registration = Bytes::from(signed::write(place, pen, &key.group.index_key, &registration));
-        let name = layout::run(key.group.id, run);
-        check_size(&name, &registration, cap::KEY)?;
-        repository.store.create(&name, registration.clone()).await?;
+        let SignedObject { name, bytes, .. } =
+            repository.store_signed(&GroupView::from(&key.group), key.pen(), &registration).await?;
         // Without this key nothing that the run writes can ever be read: see that it is there.
-        let found = repository.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        if found != registration {
-            return Err(VaultError::damaged(name, "it reads back otherwise than it was written"));
+        if repository.read(&name, Registration::CAP).await?? != bytes {
+            return Err(ObjectError::damaged(name, "it reads back otherwise than it was written").into());
         }
         // A manifest that takes another's place would lose a snapshot.
-        if !repository.store.keeps_conditions(&name, registration).await? {
+        if !repository.store.keeps_conditions(&name, bytes).await? {
             progress.warn(NO_CONDITIONAL_WRITES);
         }
     }

@@ -12,17 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lifeboat_core::private_folder;
-use lifeboat_store::{Store, StoreError};
+use lifeboat_store::StoreError;
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
-use crate::format::layout;
 use crate::format::run_end::RunEnd;
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
-use crate::ids::{RepositoryId, RunId, Signer};
+use crate::ids::RunId;
+use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::open::Repository;
 
@@ -32,8 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A run that is not over, and how it ends if it leaves no snapshot.
 pub struct OpenRun {
     /// None for a dry run, which leaves nothing.
-    store: Option<Store>,
-    repository: RepositoryId,
+    repository: Option<Repository>,
     writer: Arc<WriterKey>,
     run: RunId,
     /// Tells those who store packs to stop.
@@ -59,18 +56,13 @@ impl OpenRun {
                 .inspect_err(|error| tracing::debug!("{}: {error}", folder.display()))
                 .ok()
         });
-        Self {
-            store: Some(repository.store.clone()),
-            note: Mutex::new(note),
-            ..Self::dry(repository, writer, run)
-        }
+        Self { repository: Some(repository.clone()), note: Mutex::new(note), ..Self::dry(writer, run) }
     }
 
     /// A run that stores nothing.
-    pub(crate) fn dry(repository: &Repository, writer: &Arc<WriterKey>, run: RunId) -> Self {
+    pub(crate) fn dry(writer: &Arc<WriterKey>, run: RunId) -> Self {
         Self {
-            store: None,
-            repository: repository.id,
+            repository: None,
             writer: Arc::clone(writer),
             run,
             stop: CancellationToken::new(),
@@ -101,13 +93,13 @@ impl OpenRun {
     /// takes at most ten seconds. What could not be stored, the next run of this writer on this host stores.
     pub async fn end(&self) {
         self.stop.cancel();
-        let Some(store) = &self.store else { return };
+        let Some(repository) = &self.repository else { return };
         let end = async {
             self.settled.cancelled().await;
             if self.may_have_manifest.load(Ordering::SeqCst) {
                 return Ok(false);
             }
-            store_mark(store, &self.repository, &self.writer, self.run).await.map(|()| true)
+            store_mark(repository, &self.writer, self.run).await.map(|()| true)
         };
         match timeout(PATIENCE, end).await {
             Ok(Ok(true)) => self.is_committed(),
@@ -118,20 +110,12 @@ impl OpenRun {
     }
 }
 
-async fn store_mark(
-    store: &Store,
-    repository: &RepositoryId,
-    writer: &WriterKey,
-    run: RunId,
-) -> Result<(), VaultError> {
-    let group = writer.group.id;
-    let place = Place { purpose: Purpose::RunEnd, repository, group };
-    let pen = Pen { signer: Signer::Writer(writer.writer), key: &writer.signing_key };
-    let bytes = signed::write(place, pen, &writer.group.index_key, &RunEnd { run });
-    match store.create(&layout::run_end(group, run), bytes.into()).await {
+async fn store_mark(repository: &Repository, writer: &WriterKey, run: RunId) -> Result<(), VaultError> {
+    let group = GroupView::from(&writer.group);
+    match repository.store_signed(&group, writer.pen(), &RunEnd { run }).await {
         // Another one of this run: it is as good.
-        Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(VaultError::Store(StoreError::AlreadyExists { .. })) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -139,7 +123,7 @@ async fn store_mark(
 pub(crate) async fn mark_the_dead(repository: &Repository, writer: &WriterKey, cache: &Path) {
     let folder = Note::folder(cache, writer);
     for note in Note::of_the_dead(&folder) {
-        match store_mark(&repository.store, &repository.id, writer, note.run).await {
+        match store_mark(repository, writer, note.run).await {
             Ok(()) => note.remove(),
             Err(error) => {
                 tracing::debug!("the end of run {} is not marked: {error}", note.run);

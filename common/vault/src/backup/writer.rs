@@ -21,7 +21,7 @@ use crate::backup::pipeline::{PackSizes, Pipeline};
 use crate::backup::register::{RunKeys, register};
 use crate::backup::run_end::{OpenRun, mark_the_dead};
 use crate::backup::spool::Spool;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::FORMAT_VERSION;
 use crate::format::chunk::{ChunkSizes, Chunker};
 use crate::format::frame_set::bitmap;
@@ -31,11 +31,9 @@ use crate::format::manifest::{
     self, Consistency, DocumentRecord, Part, Predicate, RunRecord, Seen, StreamKind, StreamRecord,
 };
 use crate::format::name::{check_name, check_text};
-use crate::format::pack::MAX_PLAIN;
 use crate::format::roster::Head;
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
-use crate::ids::{RunId, Signer, to_cbor};
+use crate::format::signed::SignedObject;
+use crate::ids::RunId;
 use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::objects::check_size;
@@ -164,7 +162,7 @@ impl SnapshotWriter {
         }
         let run = RunId::random(entropy);
         let open = Arc::new(if options.dry_run {
-            OpenRun::dry(&repository, &key, run)
+            OpenRun::dry(&key, run)
         } else {
             OpenRun::begin(&repository, &key, run, options.cache.as_deref())
         });
@@ -175,9 +173,8 @@ impl SnapshotWriter {
             let unusable = WarningsOfAKind::new(progress);
             excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
             let last_part = match &newest {
-                Some(head) => match repository.part(head, &group).await {
+                Some(head) => match repository.part(head, &group).await? {
                     Ok(part) => Some(part),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     // The part is damaged: that hurts the snapshot before, not this one.
                     Err(error) => {
                         progress.warn(&error.to_string());
@@ -193,12 +190,12 @@ impl SnapshotWriter {
             let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
             let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
             let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
-            let store = (!options.dry_run).then(|| repository.store.clone());
+            let target = (!options.dry_run).then(|| repository.clone());
             let threads = options.threads.max(1);
             let sizes = options.pack_sizes;
             let spool = Spool::new(options.cache.as_deref(), sizes.spool_bytes, progress);
             let level = options.compression_level;
-            let pipeline = Pipeline::start(Arc::clone(&keys), &open, store, (sizes, spool), level, threads);
+            let pipeline = Pipeline::start(Arc::clone(&keys), &open, target, (sizes, spool), level, threads);
             let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
             let condemned = excluded.packs;
             let part = Part {
@@ -396,7 +393,7 @@ impl SnapshotWriter {
                          this one comes after it"
                     ));
                     let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
-                    let other = repository.manifest(writer, sequence).await?;
+                    let other = repository.manifest(writer, sequence).await??;
                     (sequence, previous) = (sequence + 1, Some(other.id));
                 }
                 Err(error) => return Err(error.into()),
@@ -421,16 +418,15 @@ async fn heads_of_others(
     repository: &Repository,
     key: &WriterKey,
     progress: &Arc<dyn Progress>,
-) -> Result<Vec<Seen>, VaultError> {
+) -> Result<Vec<Seen>, StoreError> {
     let mut seen = Vec::new();
     let others = repository.roster.writers.iter().filter(|w| w.id != key.writer && w.revoked.is_none());
     for writer in others {
-        match Tip::newest(repository, writer).await {
+        match Tip::newest(repository, writer).await? {
             Ok(Some(head)) => {
                 seen.push(Seen { writer: writer.id, sequence: head.predicate.sequence, snapshot: head.id });
             }
             Ok(None) => {}
-            Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => progress.warn(&error.to_string()),
         }
     }
@@ -496,17 +492,11 @@ async fn store_part(
     part: &Part,
 ) -> Result<(Sha256Digest, u64), VaultError> {
     part.check().map_err(|reason| VaultError::Unreadable { reason: reason.to_string() })?;
-    let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
-    let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
-    let plain = to_cbor(part);
-    check_size("parts", &plain, MAX_PLAIN as u64)?;
-    let bytes = signed::seal(place, pen, &key.group.index_key, &signed::compressed(plain));
-    let (hash, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-    let name = layout::part(key.group.id, &hash);
-    check_size(&name, &bytes, cap::INDEX)?;
-    match repository.store.create(&name, bytes.into()).await {
-        Ok(_) => Ok((hash, size)),
-        Err(error @ StoreError::AlreadyExists { .. }) => Err(VaultError::damaged("parts", error)),
-        Err(error) => Err(error.into()),
+    match repository.store_signed(&GroupView::from(&key.group), key.pen(), part).await {
+        Ok(SignedObject { hash, bytes, .. }) => Ok((hash, bytes.len() as u64)),
+        Err(VaultError::Store(error @ StoreError::AlreadyExists { .. })) => {
+            Err(ObjectError::damaged("parts", error).into())
+        }
+        Err(error) => Err(error),
     }
 }

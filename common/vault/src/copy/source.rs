@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::item::{Content, Item};
 use crate::ids::FrameName;
 use crate::restore::open::OpenSnapshot;
@@ -163,10 +163,6 @@ impl Source for SnapshotSource {
     }
 }
 
-fn is_damage(error: &VaultError) -> bool {
-    matches!(error, VaultError::Damaged { .. } | VaultError::Missing { .. } | VaultError::LostFrame { .. })
-}
-
 /// Half of the content's hash stands where a file of the local system has its device and inode: a file whose content
 /// is the same as in the snapshot copied before need not be read again.
 fn fingerprint(content: &Content) -> Fingerprint {
@@ -201,7 +197,7 @@ impl ContentBody {
         if self.start == self.bytes.len() {
             let next = self.reading.runtime.block_on(contents.next())?;
             self.bytes =
-                next.ok_or_else(|| VaultError::damaged("a stream", "a content ends before its end"))?;
+                next.ok_or_else(|| ObjectError::damaged("a stream", "a content ends before its end"))?;
             self.start = 0;
         }
         let count = buffer.len().min(self.bytes.len() - self.start);
@@ -210,7 +206,7 @@ impl ContentBody {
         self.left = self.left.saturating_sub(count as u64);
         // The last bytes are handed on only once the hash of all was found right.
         if self.left == 0 && self.reading.runtime.block_on(contents.next())?.is_some() {
-            return Err(VaultError::damaged("a stream", "a content goes on past its end"));
+            return Err(ObjectError::damaged("a stream", "a content goes on past its end").into());
         }
         Ok(count)
     }
@@ -230,7 +226,7 @@ impl Body for ContentBody {
         }
         self.read(buffer).map_err(|error| {
             let told = io::Error::other(error.to_string());
-            if !(self.reading.keeps_damaged && is_damage(&error)) {
+            if !(self.reading.keeps_damaged && matches!(error, VaultError::Object(_))) {
                 self.reading.failure.set(error);
             }
             told

@@ -41,6 +41,7 @@ impl Fault for VaultError {
             | Self::Doubtful { .. }
             | Self::NoMoreNumbers { .. }
             | Self::TooLarge { .. }
+            | Self::Unsound { .. }
             | Self::Removed(_)
             | Self::PastLease { .. }
             | Self::PrunedUnderWay { .. }
@@ -48,9 +49,7 @@ impl Fault for VaultError {
             | Self::NotWhole { .. }
             | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
-            | Self::Damaged { .. }
-            | Self::Missing { .. }
-            | Self::LostFrame { .. }
+            | Self::Object(_)
             | Self::Unreadable { .. }
             | Self::Target { .. }
             | Self::Local { .. } => Kind::Refused,
@@ -100,7 +99,7 @@ impl Fault for VaultError {
                 };
                 format!("make another one first, with `lifeboat-backup key add recovery FILE`{instead}")
             }
-            Self::Damaged { .. } | Self::Missing { .. } | Self::LostFrame { .. } => {
+            Self::Object(_) => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
             Self::RolledBack { .. } | Self::Withheld { .. } => self.advice_on_older_state(),
@@ -154,7 +153,8 @@ impl Fault for VaultError {
             }
             Self::Store(error) => return error.advice(),
             Self::NotInSnapshot { .. } => "see `lifeboat-restore ls SNAP`, or `find` in all snapshots".to_owned(),
-            Self::KeyFile { .. }
+            Self::Unsound { .. }
+            | Self::KeyFile { .. }
             | Self::Source { .. }
             | Self::Local { .. }
             | Self::Interrupted

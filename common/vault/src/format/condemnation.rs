@@ -4,11 +4,14 @@
 //! no sooner than a day after the lease of any run that may not have seen it, and only what is then still unneeded.
 
 use jiff::SignedDuration;
+use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};
 
 use crate::format::frame_set::RunFrames;
+use crate::format::layout::{self, cap};
+use crate::format::seal::Purpose;
 use crate::format::signed::Body;
-use crate::ids::at_most;
+use crate::ids::{GroupId, Signer, at_most};
 
 /// A day, in which leases, graces and floors are counted.
 pub(crate) const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -59,12 +62,26 @@ fn has_room_for(frames: &[RunFrames], stored: usize) -> Result<(), String> {
 }
 
 impl Body for Condemnation {
+    const PURPOSE: Purpose = Purpose::Condemnation;
+    const CAP: u64 = cap::INDEX;
+
+    fn name(&self, group: GroupId, signer: Signer, hash: &Sha256Digest) -> String {
+        layout::condemnation(signer, group, hash)
+    }
+
     fn check_stored(&self, stored: usize) -> Result<(), String> {
         has_room_for(&self.frames, stored)
     }
 }
 
 impl Body for Loss {
+    const PURPOSE: Purpose = Purpose::Loss;
+    const CAP: u64 = cap::INDEX;
+
+    fn name(&self, group: GroupId, _: Signer, hash: &Sha256Digest) -> String {
+        layout::loss(group, hash)
+    }
+
     fn check_stored(&self, stored: usize) -> Result<(), String> {
         has_room_for(&self.frames, stored)
     }

@@ -10,9 +10,11 @@ use minicbor::{Decode, Decoder, Encode};
 
 use crate::format::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME};
 use crate::format::frame_set::MAX_FRAMES;
+use crate::format::layout::{self, cap};
 use crate::format::pack::TrailerFrame;
+use crate::format::seal::Purpose;
 use crate::format::signed::Body;
-use crate::ids::{ChunkId, FrameName, RunId, at_most, digest_in_cbor};
+use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, at_most, digest_in_cbor};
 
 /// About how many frames one locations object names: some 13 MiB of it.
 pub(crate) const LOCATIONS_FRAMES: usize = 1 << 18;
@@ -184,12 +186,26 @@ impl Locations {
 }
 
 impl Body for Contents {
+    const PURPOSE: Purpose = Purpose::Contents;
+    const CAP: u64 = cap::INDEX;
+
+    fn name(&self, group: GroupId, _: Signer, hash: &Sha256Digest) -> String {
+        layout::contents_object(group, hash)
+    }
+
     fn check_stored(&self, _: usize) -> Result<(), String> {
         if self.is_sane() { Ok(()) } else { Err("it lists frames that cannot be".to_owned()) }
     }
 }
 
 impl Body for Locations {
+    const PURPOSE: Purpose = Purpose::Locations;
+    const CAP: u64 = cap::INDEX;
+
+    fn name(&self, group: GroupId, _: Signer, hash: &Sha256Digest) -> String {
+        layout::locations_object(group, self.run, hash)
+    }
+
     fn check_stored(&self, _: usize) -> Result<(), String> {
         if self.is_sane() {
             return Ok(());

@@ -19,10 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::format::chunk::ChunkSizes;
 use crate::format::frame_set::{FrameSet, ordinals};
 use crate::format::item::Content;
-use crate::format::layout::MOST_NUMBER;
+use crate::format::layout::{self, MOST_NUMBER, cap};
 use crate::format::name::{BadName, TextTooLong, check_name, check_text};
+use crate::format::seal::Purpose;
 use crate::format::signed::Body;
-use crate::ids::{FrameName, GroupId, RepositoryId, RunId, WriterId, at_most, counted, digest_in_cbor};
+use crate::ids::{
+    FrameName, GroupId, RepositoryId, RunId, Signer, WriterId, at_most, counted, digest_in_cbor,
+};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate type of snapshot manifests.
@@ -297,6 +300,13 @@ impl Part {
 }
 
 impl Body for Part {
+    const PURPOSE: Purpose = Purpose::Part;
+    const CAP: u64 = cap::INDEX;
+
+    fn name(&self, group: GroupId, _: Signer, hash: &Sha256Digest) -> String {
+        layout::part(group, hash)
+    }
+
     fn check_stored(&self, _: usize) -> Result<(), String> {
         self.check().map_err(|malformed| malformed.to_string())
     }

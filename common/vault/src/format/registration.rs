@@ -1,11 +1,14 @@
 //! A run's registration: its key, wrapped, stands in the store before anything that is sealed under it, and the storage's
 //! time of that object begins the run's lease.
 
+use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::format::layout::{self, cap};
+use crate::format::seal::Purpose;
 use crate::format::signed::Body;
-use crate::ids::{GroupId, RepositoryId, RunId, WriterId, digest_in_cbor};
+use crate::ids::{GroupId, RepositoryId, RunId, Signer, WriterId, digest_in_cbor};
 
 /// A run's registration in the store.
 #[derive(Encode, Decode)]
@@ -30,6 +33,13 @@ pub(crate) struct Registration {
 }
 
 impl Body for Registration {
+    const PURPOSE: Purpose = Purpose::Registration;
+    const CAP: u64 = cap::KEY;
+
+    fn name(&self, group: GroupId, _: Signer, _: &Sha256Digest) -> String {
+        layout::run(group, self.run)
+    }
+
     fn check_stored(&self, _: usize) -> Result<(), String> {
         Ok(())
     }

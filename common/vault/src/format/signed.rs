@@ -1,11 +1,13 @@
 //! Signed objects (registrations, contents, locations, parts, condemnations, losses): sealed under the group's index
 //! key, signed over the sealed bytes, so that who wrote an object can be checked before anything in it is believed.
 
+use bytes::Bytes;
+use lifeboat_core::Sha256Digest;
 use lifeboat_trust::dsse::pre_authentication_encoding;
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use minicbor::{Decode, Encode};
 
-use crate::format::pack::{compress, decompress, plain_cap};
+use crate::format::pack::{MAX_PLAIN, compress, decompress, plain_cap};
 use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{GroupId, RepositoryId, Signer, from_cbor, to_cbor};
 
@@ -15,8 +17,16 @@ const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.sealed-object.v0";
 /// The key in a body's map under which padding stands. Readers skip it.
 const PADDING_KEY: u8 = 255;
 
-/// What a signed object holds.
-pub(crate) trait Body: for<'b> Decode<'b, ()> {
+/// What a signed object holds, and where such an object is stored.
+pub(crate) trait Body: Encode<()> + for<'b> Decode<'b, ()> {
+    /// What such an object is sealed and signed as.
+    const PURPOSE: Purpose;
+    /// The most bytes that such an object can have.
+    const CAP: u64;
+
+    /// The name of the object of `group` that holds this, if `signer` signed it and its bytes have this hash.
+    fn name(&self, group: GroupId, signer: Signer, hash: &Sha256Digest) -> String;
+
     /// Checks everything that readers take for granted of what was decoded from an object of `stored` bytes. An error says
     /// why no honest signer stores it.
     fn check_stored(&self, stored: usize) -> Result<(), String>;
@@ -53,7 +63,52 @@ pub(crate) enum SignedObjectError {
     Unsound(Signer, String),
 }
 
-/// Encodes, compresses, seals and signs `body`.
+/// A signed object as it is to be stored.
+pub(crate) struct SignedObject {
+    pub(crate) name: String,
+    pub(crate) hash: Sha256Digest,
+    pub(crate) bytes: Bytes,
+}
+
+/// Why an object must not be stored: nobody could read it again, and what may not be replaced would be in the way for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unstorable {
+    /// It is larger than any reader takes.
+    TooLarge { name: String, size: u64, most: u64 },
+    /// It says what readers refuse.
+    Unsound { name: String, reason: String },
+}
+
+/// Seals and signs a body, and sees that readers take the object.
+pub(crate) fn sign<T: Body>(
+    repository: &RepositoryId,
+    group: GroupId,
+    index_key: &SealKey,
+    pen: Pen<'_>,
+    body: &T,
+) -> Result<SignedObject, Unstorable> {
+    let place = Place { purpose: T::PURPOSE, repository, group };
+    let plain = to_cbor(body);
+    let plain_size = plain.len() as u64;
+    let bytes = Bytes::from(seal(place, pen, index_key, &compressed(plain)));
+    let hash = Sha256Digest::of(&bytes);
+    let name = body.name(group, pen.signer, &hash);
+    if plain_size > MAX_PLAIN as u64 {
+        let folder = name.split('/').next().unwrap_or_default().to_owned();
+        return Err(Unstorable::TooLarge { name: folder, size: plain_size, most: MAX_PLAIN as u64 });
+    }
+    let size = bytes.len() as u64;
+    if size > T::CAP {
+        return Err(Unstorable::TooLarge { name, size, most: T::CAP });
+    }
+    match body.check_stored(bytes.len()) {
+        Ok(()) => Ok(SignedObject { name, hash, bytes }),
+        Err(reason) => Err(Unstorable::Unsound { name, reason }),
+    }
+}
+
+/// Encodes, compresses, seals and signs anything, also what no reader takes.
+#[cfg(test)]
 pub(crate) fn write<T: Encode<()>>(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, body: &T) -> Vec<u8> {
     seal(place, pen, index_key, &compressed(to_cbor(body)))
 }
@@ -92,12 +147,14 @@ pub(crate) fn seal(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, compress
 
 /// Checks who signed an object, opens it, decodes it and checks what it says.
 pub(crate) fn read<T: Body>(
-    place: Place<'_>,
+    repository: &RepositoryId,
+    group: GroupId,
     index_key: &SealKey,
     key_of: impl Fn(Signer) -> Option<VerificationKey>,
     bytes: &[u8],
 ) -> Result<(Signer, T), SignedObjectError> {
     use SignedObjectError as E;
+    let place = Place { purpose: T::PURPOSE, repository, group };
     let (signer, sealed) = verify(place, key_of, bytes)?;
     let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
     let plain = decompress(&plain, plain_cap(plain.len())).ok_or(E::Malformed)?;
@@ -154,8 +211,13 @@ mod tests {
     use minicbor::bytes::ByteVec;
 
     use super::*;
-    use crate::format::condemnation::Loss;
+    use crate::format::condemnation::{Condemnation, Loss};
     use crate::format::frame_set::RunFrames;
+    use crate::format::index::{Contents, FrameContents, Locations, RunContents};
+    use crate::format::manifest::Part;
+    use crate::format::object_name::Name;
+    use crate::format::registration::Registration;
+    use crate::format::run_end::RunEnd;
     use crate::ids::{RunId, WriterId};
 
     const SIGNER: Signer = Signer::Writer(WriterId::from_bytes([3; 16]));
@@ -175,12 +237,73 @@ mod tests {
         for length in [0, 1 << 10, 300 << 10, 4 << 20] {
             let body = loss(vec![0xFF; length]);
             let object = write(place, pen, &index_key, &body);
-            let (_, read): (_, Loss) = read(place, &index_key, key_of, &object).unwrap();
+            let (_, read): (_, Loss) = read(&repository, place.group, &index_key, key_of, &object).unwrap();
             assert_eq!(read.frames[0].frames, body.frames[0].frames);
             let bare = seal(place, pen, &index_key, &compress(&to_cbor(&body)));
-            let is_refused = super::read::<Loss>(place, &index_key, key_of, &bare).is_err();
+            let is_refused =
+                super::read::<Loss>(&repository, place.group, &index_key, key_of, &bare).is_err();
             assert_eq!(is_refused, length > 256 << 10, "{length} bytes");
         }
+    }
+
+    /// What names and ceilings of a kind say is the same for writers and for those who list objects.
+    fn assert_is_its_name<T: Body>(body: &T) {
+        let (repository, group) = (Sha256Digest::of(b"r"), GroupId::from_bytes([2; 16]));
+        let (key, index_key) = (SigningKey::generate(), SealKey::random(&OsEntropy));
+        let pen = Pen { signer: Signer::Root, key: &key };
+        let object = sign(&repository, group, &index_key, pen, body).unwrap();
+        let name = Name::parse(&object.name).unwrap_or_else(|| panic!("{}", object.name));
+        assert_eq!(name.cap(), T::CAP, "{name:?}");
+        assert!(name.hash().is_none_or(|hash| *hash == Sha256Digest::of(&object.bytes)), "{name:?}");
+        let key_of = |_| Some(key.verification_key().clone());
+        assert!(read::<T>(&repository, group, &index_key, key_of, &object.bytes).is_ok(), "{name:?}");
+    }
+
+    #[test]
+    fn every_body_has_the_name_and_the_ceiling_of_its_kind() {
+        let (run, group) = (RunId::from_bytes([1; 16]), GroupId::from_bytes([2; 16]));
+        assert_is_its_name(&Registration {
+            format: crate::format::FORMAT_VERSION,
+            repository: Sha256Digest::of(b"r"),
+            group,
+            writer: WriterId::from_bytes([3; 16]),
+            run,
+            epoch: 0,
+            wrapped_key: ByteVec::from(vec![1]),
+        });
+        assert_is_its_name(&RunEnd { run });
+        assert_is_its_name(&Contents::default());
+        assert_is_its_name(&Locations { run, packs: Vec::new() });
+        assert_is_its_name(&Part::of_nothing());
+        assert_is_its_name(&Condemnation::default());
+        assert_is_its_name(&loss(vec![1]));
+    }
+
+    #[test]
+    fn what_readers_refuse_is_not_signed() {
+        let (repository, group) = (Sha256Digest::of(b"r"), GroupId::from_bytes([2; 16]));
+        let (key, index_key) = (SigningKey::generate(), SealKey::random(&OsEntropy));
+        let pen = Pen { signer: SIGNER, key: &key };
+        let frames = vec![FrameContents { ordinal: 0, chunks: Vec::new() }];
+        let run = RunContents { run: RunId::from_bytes([1; 16]), frames, commitment: [0; 32] };
+        let refused = sign(&repository, group, &index_key, pen, &Contents { runs: vec![run] }).err();
+        assert!(matches!(refused, Some(Unstorable::Unsound { .. })), "{refused:?}");
+        let mut noise = vec![0; 64 << 10];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let large = Registration {
+            format: crate::format::FORMAT_VERSION,
+            repository,
+            group,
+            writer: WriterId::from_bytes([3; 16]),
+            run: RunId::from_bytes([1; 16]),
+            epoch: 0,
+            wrapped_key: ByteVec::from(noise),
+        };
+        let refused = sign(&repository, group, &index_key, pen, &large).err();
+        assert!(matches!(refused, Some(Unstorable::TooLarge { .. })), "{refused:?}");
+        let refused = sign(&repository, group, &index_key, pen, &loss(vec![0; MAX_PLAIN])).err();
+        let Some(Unstorable::TooLarge { name, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(name, "lost", "what comes out of it is too large, whatever its name would be");
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use minicbor::Encode;
-
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE, WRITER};
 use crate::format::condemnation::{Condemnation, Loss};
@@ -23,22 +21,22 @@ pub fn signed_object(bytes: &[u8]) -> bool {
     let key_of = |_| Some(STAGE.key.verification_key().clone());
     let place = Place { purpose: Purpose::Part, repository: &STAGE.repository, group: GROUP };
     let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
-    let _ = signed::read::<Part>(place, &STAGE.group.index_key, key_of, bytes);
+    let _ = signed::read::<Part>(&STAGE.repository, GROUP, &STAGE.group.index_key, key_of, bytes);
     let object = signed::seal(place, pen, &STAGE.group.index_key, bytes);
-    let read = signed::read::<Part>(place, &STAGE.group.index_key, key_of, &object);
+    let read = signed::read::<Part>(&STAGE.repository, GROUP, &STAGE.group.index_key, key_of, &object);
     let elsewhere = Place { purpose: Purpose::Contents, ..place };
     assert!(signed::verify(elsewhere, key_of, &object).is_err(), "an object is of one kind only");
     read.is_ok()
 }
 
 /// Reads a body as it is read from storage, and compares that with decoding it alone.
-fn body<T: Encode<()> + Body>(purpose: Purpose, cbor: &[u8]) -> Option<T> {
-    let place = Place { purpose, repository: &STAGE.repository, group: GROUP };
+fn body<T: Body>(cbor: &[u8]) -> Option<T> {
+    let place = Place { purpose: T::PURPOSE, repository: &STAGE.repository, group: GROUP };
     let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
     let value = decoded::<T>(cbor)?;
     let object = signed::seal(place, pen, &STAGE.group.index_key, &compress(cbor));
     let key_of = |signer| STAGE.roster.key_of(signer);
-    let read = signed::read::<T>(place, &STAGE.group.index_key, key_of, &object);
+    let read = signed::read::<T>(&STAGE.repository, GROUP, &STAGE.group.index_key, key_of, &object);
     if value.check_stored(object.len()).is_err() {
         assert!(matches!(read, Err(SignedObjectError::Unsound(..))), "what cannot be right is refused");
         return None;
@@ -49,14 +47,14 @@ fn body<T: Encode<()> + Body>(purpose: Purpose, cbor: &[u8]) -> Option<T> {
 
 /// A run's registration.
 pub fn registration(cbor: &[u8]) -> bool {
-    let Some(registration) = body::<Registration>(Purpose::Registration, cbor) else { return false };
+    let Some(registration) = body::<Registration>(cbor) else { return false };
     let _ = STAGE.identity.unwrap(&registration.wrapped_key);
     true
 }
 
 /// What a contents object says.
 pub fn contents(cbor: &[u8]) -> bool {
-    let Some(contents) = body::<Contents>(Purpose::Contents, cbor) else { return false };
+    let Some(contents) = body::<Contents>(cbor) else { return false };
     let frames = contents.runs.iter().flat_map(|run| {
         run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
     });
@@ -79,7 +77,7 @@ pub fn contents(cbor: &[u8]) -> bool {
 
 /// What a locations object says.
 pub fn locations(cbor: &[u8]) -> bool {
-    let Some(locations) = body::<Locations>(Purpose::Locations, cbor) else { return false };
+    let Some(locations) = body::<Locations>(cbor) else { return false };
     let mut collected = Collector::new(|_| true);
     collected.add(Signer::Root, &locations);
     for (name, places) in collected.places {
@@ -94,7 +92,7 @@ pub fn locations(cbor: &[u8]) -> bool {
 
 /// What the group can read of a snapshot.
 pub fn part(cbor: &[u8]) -> bool {
-    let Some(part) = body::<Part>(Purpose::Part, cbor) else { return false };
+    let Some(part) = body::<Part>(cbor) else { return false };
     if part.check().is_err() {
         return false;
     }
@@ -120,14 +118,14 @@ pub fn part(cbor: &[u8]) -> bool {
 
 /// A keeper's condemnation.
 pub fn condemnation(cbor: &[u8]) -> bool {
-    let Some(condemnation) = body::<Condemnation>(Purpose::Condemnation, cbor) else { return false };
+    let Some(condemnation) = body::<Condemnation>(cbor) else { return false };
     frames(&condemnation.frames);
     true
 }
 
 /// Frames that a repair found lost.
 pub fn loss(cbor: &[u8]) -> bool {
-    let Some(loss) = body::<Loss>(Purpose::Loss, cbor) else { return false };
+    let Some(loss) = body::<Loss>(cbor) else { return false };
     frames(&loss.frames);
     true
 }

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::VaultError;
-use crate::ids::{GroupId, RepositoryId, WriterId};
+use crate::format::signed::Pen;
+use crate::ids::{GroupId, RepositoryId, Signer, WriterId};
 use crate::keys::{GroupKeys, Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Recipient};
 
 /// What a backup host holds: it can add snapshots and list them, and read none back.
@@ -71,6 +72,11 @@ const REPOSITORY_COMMENT: &str = "# repository id: ";
 const LOCATION_COMMENT: &str = "# repository: ";
 
 impl WriterKey {
+    /// What its holder signs with.
+    pub(crate) fn pen(&self) -> Pen<'_> {
+        Pen { signer: Signer::Writer(self.writer), key: &self.signing_key }
+    }
+
     /// The group that it deduplicates in.
     pub fn group_id(&self) -> GroupId {
         self.group.id

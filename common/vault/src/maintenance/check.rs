@@ -303,7 +303,7 @@ impl Checker {
         while let Some((entry, group, hash, outcome)) = packs.next().await {
             self.stop_if_asked()?;
             self.progress.advance(entry.size);
-            match outcome {
+            match outcome? {
                 Ok(reading) => {
                     read.count += 1;
                     read.bytes += entry.size;
@@ -314,14 +314,14 @@ impl Checker {
                     }
                 }
                 // Swept since it was listed; if it is needed, that is found by the listing that follows.
-                Err(VaultError::Store(StoreError::NotFound { .. })) => {}
-                Err(VaultError::Store(error)) => read.unread.push((entry.key, error)),
-                Err(error) => return Err(error),
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => read.unread.push((entry.key, error)),
             }
         }
         Ok(read)
     }
 
+    /// Reads and checks one pack. The inner error says why the store did not give it, or what opens it.
     async fn read_pack(
         &self,
         survey: &Survey,
@@ -329,15 +329,15 @@ impl Checker {
         group: GroupId,
         hash: Sha256Digest,
         keyring: &tokio::sync::Mutex<HashMap<RunId, Vec<SealKey>>>,
-    ) -> Result<PackReading, VaultError> {
+    ) -> Result<Result<PackReading, StoreError>, VaultError> {
         let repository = self.viewer.repository();
         let bytes = match repository.store.read(&entry.key, MAX_PACK).await {
             Ok(bytes) => bytes,
             Err(StoreError::TooLarge { found, cap, .. }) => {
                 let altered = Some(format!("it has {found} bytes, where at most {cap} can be right"));
-                return Ok(PackReading { altered, ..PackReading::default() });
+                return Ok(Ok(PackReading { altered, ..PackReading::default() }));
             }
-            Err(error) => return Err(VaultError::Store(error)),
+            Err(error) => return Ok(Err(error)),
         };
         let group_survey = survey.groups.iter().find(|survey| survey.view.id == group);
         let located = group_survey.and_then(|s| s.located.get(&hash)).cloned().unwrap_or_default();
@@ -356,14 +356,16 @@ impl Checker {
             let mut run_keys = HashMap::new();
             for run in job.located.iter().map(|located| located.name.run) {
                 if let hash_map::Entry::Vacant(unopened) = run_keys.entry(run) {
-                    unopened.insert(self.run_keys(restorer, survey, run, &job, keyring).await?);
+                    match self.run_keys(restorer, survey, run, &job, keyring).await {
+                        Ok(keys) => unopened.insert(keys),
+                        Err(error) => return Ok(Err(error)),
+                    };
                 }
             }
             job.opening = Some(Opening { chunk_id_key: keys.chunk_id_key.clone(), run_keys });
         }
-        tokio::task::spawn_blocking(move || examine(&job, &bytes))
-            .await
-            .map_err(|_| VaultError::Internal("a checking thread panicked"))
+        let examined = tokio::task::spawn_blocking(move || examine(&job, &bytes)).await;
+        examined.map(Ok).map_err(|_| VaultError::Internal("a checking thread panicked"))
     }
 
     /// The keys of a run: the one that its snapshots commit to and any that the contents index commits to.
@@ -374,7 +376,7 @@ impl Checker {
         run: RunId,
         job: &PackJob,
         keyring: &tokio::sync::Mutex<HashMap<RunId, Vec<SealKey>>>,
-    ) -> Result<Vec<SealKey>, VaultError> {
+    ) -> Result<Vec<SealKey>, StoreError> {
         if let Some(keys) = keyring.lock().await.get(&run) {
             return Ok(keys.clone());
         }
@@ -385,9 +387,8 @@ impl Checker {
         }
         let mut keys = Vec::new();
         for commitment in survey.commitments(run) {
-            match restorer.run_key(&survey.view, run, &commitment, &places).await {
+            match restorer.run_key(&survey.view, run, &commitment, &places).await? {
                 Ok(key) => keys.push(key),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => {
                     tracing::info!("{}: {error}", layout::run(survey.view.id, run));
                 }

@@ -143,9 +143,9 @@ async fn why_without_effect(
     sequence: u64,
     snapshot: &Sha256Digest,
     floored: Option<Floored>,
-) -> Result<Option<String>, VaultError> {
+) -> Result<Option<String>, StoreError> {
     let repository = viewer.repository();
-    Ok(match repository.request(writer, sequence).await {
+    Ok(match repository.request(writer, sequence).await? {
         Ok(request) if floored.is_some() && request.by != By::Root => {
             let signer = Signer::from(request.by);
             Some(format!(
@@ -153,7 +153,6 @@ async fn why_without_effect(
             ))
         }
         Ok(request) => why_void(&request, Some(snapshot), &repository.roster),
-        Err(error @ VaultError::Store(_)) => return Err(error),
         Err(error) => Some(error.to_string()),
     })
 }

@@ -426,7 +426,7 @@ impl<'a> Membership<'a> {
         let Repository { roster_pin, holes, .. } = self.restorer.repository();
         if let Some(hole) = holes.above.first() {
             // What follows another roster than the newest would take back what that one says.
-            return Err(hole.to_error());
+            return Err(hole.to_error().into());
         }
         let number = roster_pin.number + 1;
         let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };

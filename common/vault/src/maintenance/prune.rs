@@ -22,19 +22,17 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
 use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift};
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{Condemnation, GRACE};
-use crate::format::index::{Contents, StoredPack};
+use crate::format::index::StoredPack;
 use crate::format::layout;
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
+use crate::format::signed::Pen;
 use crate::ids::Signer;
 use crate::keys::GroupView;
 use crate::repository::access::Viewer;
@@ -214,7 +212,7 @@ async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestam
     store.create(&key, bytes::Bytes::from_static(b"now")).await?;
     let entry = store.entry(&key).await?;
     store.delete(&key).await?;
-    entry.map(|entry| entry.modified).ok_or(VaultError::Missing { key })
+    entry.map(|entry| entry.modified).ok_or_else(|| ObjectError::Missing { key }.into())
 }
 
 /// After so many objects that cannot be deleted no others are tried.
@@ -271,23 +269,14 @@ impl Round<'_> {
     /// New packs, then locations, then contents: whoever finds the new index finds what it names.
     async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
         self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
-        let moved = self.repository.move_frames(self.group, &plan.moves).await?;
+        let moved = self.repository.move_frames(self.group, &plan.moves).await??;
         for pack in &moved {
             plan.rehome(self.group, pack);
         }
         self.repository.write_locations(self.group, self.pen, &plan.new_locations()).await?;
         for contents in &plan.new_contents {
-            self.write_contents(contents).await?;
+            self.repository.store_signed(self.group, self.pen, contents).await?;
         }
-        Ok(())
-    }
-
-    async fn write_contents(&self, contents: &Contents) -> Result<(), VaultError> {
-        let (repository, group) = (self.repository, self.group);
-        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: group.id };
-        let bytes = signed::write(place, self.pen, &group.index_key, contents);
-        let name = layout::contents_object(group.id, &Sha256Digest::of(&bytes));
-        repository.store.create(&name, bytes.into()).await?;
         Ok(())
     }
 
@@ -314,12 +303,8 @@ impl Round<'_> {
     }
 
     async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
-        let (repository, group) = (self.repository, self.group);
-        let place = Place { purpose: Purpose::Condemnation, repository: &repository.id, group: group.id };
-        let bytes = signed::write(place, self.pen, &group.index_key, &body);
-        let key = layout::condemnation(self.pen.signer, group.id, &Sha256Digest::of(&bytes));
-        repository.store.create(&key, bytes.into()).await?;
-        let entry = repository.store.entry(&key).await?;
+        let key = self.repository.store_signed(self.group, self.pen, &body).await?.name;
+        let entry = self.repository.store.entry(&key).await?;
         let stored = entry.map_or(self.now, |entry| entry.modified);
         Ok(FoundCondemnation { key, stored, body })
     }

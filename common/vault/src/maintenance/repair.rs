@@ -24,15 +24,16 @@ use crate::format::condemnation::Loss;
 use crate::format::layout;
 use crate::format::object_name::Name;
 use crate::format::pack::MAX_PACK;
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Place};
+use crate::format::signed::{Body, Pen, SignedObject};
 use crate::ids::{RunId, Signer, WriterId};
+use crate::keys::GroupView;
 use crate::maintenance::check::claims::is_all_denied;
 use crate::maintenance::check::objects::{Objects, Trouble};
 use crate::maintenance::check::survey::{GroupSurvey, Survey};
 use crate::maintenance::check::{
     CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread,
 };
+use crate::repository::objects::check_size;
 use crate::repository::open::{Repository, marker_of};
 
 pub use files::{HurtFile, HurtSnapshot};
@@ -75,23 +76,55 @@ pub(crate) struct Mender<'a> {
     repository: &'a Repository,
     dry_run: bool,
     may_remove: bool,
-    signer: Signer,
+    pen: Pen<'a>,
     now: Timestamp,
     actions: Vec<Action>,
 }
 
 impl Mender<'_> {
+    /// Writes an object, unless it is larger than any reader takes.
     pub(crate) async fn write(
         &mut self,
         key: String,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
         what: String,
     ) -> Result<(), VaultError> {
+        let bytes = bytes.into();
+        let name = Name::parse(&key).ok_or(VaultError::Internal("a repair writes objects of the format"))?;
+        check_size(&key, &bytes, name.cap())?;
         if !self.dry_run {
-            self.repository.store.create(&key, Bytes::from(bytes)).await?;
+            self.repository.store.create(&key, bytes).await?;
         }
         self.actions.push(Action { key, what });
         Ok(())
+    }
+
+    /// Signs an object of a group. A hostile member's pack may list what no reader takes: of that there is none, and all
+    /// else can still be mended.
+    pub(crate) fn sign<T: Body>(
+        &self,
+        group: &GroupView,
+        body: &T,
+    ) -> Result<Option<SignedObject>, VaultError> {
+        match self.repository.sign(group, self.pen, body) {
+            Err(error @ VaultError::Unsound { .. }) => {
+                tracing::warn!("{error}");
+                Ok(None)
+            }
+            signed => signed.map(Some),
+        }
+    }
+
+    /// The same, and writes it. Says whether there is one.
+    pub(crate) async fn write_signed<T: Body>(
+        &mut self,
+        group: &GroupView,
+        body: &T,
+        what: String,
+    ) -> Result<bool, VaultError> {
+        let Some(object) = self.sign(group, body)? else { return Ok(false) };
+        self.write(object.name, object.bytes, what).await?;
+        Ok(true)
     }
 
     /// Writes an object, and compares what the storage gives back: what it replaces is about to go.
@@ -104,7 +137,7 @@ impl Mender<'_> {
         let hash = Sha256Digest::of(&bytes);
         self.write(key.clone(), bytes, what).await?;
         if !self.dry_run {
-            self.repository.read_hashed(&key, &hash, MAX_PACK).await?;
+            self.repository.read_hashed(&key, &hash, MAX_PACK).await??;
         }
         Ok(())
     }
@@ -136,7 +169,7 @@ impl Checker {
             repository,
             dry_run: options.dry_run,
             may_remove: !matches!(pen.signer, Signer::Writer(_)),
-            signer: pen.signer,
+            pen,
             now: clock.now(),
             actions: Vec::new(),
         };
@@ -188,14 +221,9 @@ impl Checker {
         if lost.is_empty() {
             return Ok(0);
         }
-        let repository = self.viewer.repository();
-        let place = Place { purpose: Purpose::Loss, repository: &repository.id, group: survey.view.id };
-        let loss = Loss { frames: lost.to_records() };
-        let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &loss);
-        let key = layout::loss(survey.view.id, &Sha256Digest::of(&bytes));
         let what = format!("marks {} frames as lost, so that backups store their chunks anew", lost.len());
-        mender.write(key, bytes, what).await?;
-        Ok(lost.len())
+        let is_written = mender.write_signed(&survey.view, &Loss { frames: lost.to_records() }, what).await?;
+        Ok(if is_written { lost.len() } else { 0 })
     }
 
     /// Removes damaged objects that were replaced, or that nobody needs. Each is read once more before.

@@ -3,12 +3,10 @@
 //! A writer reads its own group's index and signs as itself; a keeper reads every group's index and signs
 //! condemnations; a recovery key reads everything and opens the root key.
 
-use std::sync::Arc;
-
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::key::SigningKey;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::{GroupId, Signer, WriterId};
@@ -18,7 +16,7 @@ use crate::keys::{GroupKeys, GroupView, index_key_from_cbor};
 use crate::repository::open::{Repository, check_writer};
 
 /// Groups whose keys a key should open and does not, and why.
-pub(crate) type Closed = Vec<(GroupId, Arc<VaultError>)>;
+pub(crate) type Closed = Vec<(GroupId, ObjectError)>;
 
 /// A repository as one key shows it.
 #[derive(Clone)]
@@ -51,7 +49,7 @@ impl Viewer {
         }
         let mut opened = Opened::default();
         for group in &repository.roster.groups {
-            opened.add(group.id, index_key_of(&repository, key, group.id, &group.index_commitment).await)?;
+            opened.add(group.id, index_key_of(&repository, key, group.id, &group.index_commitment).await?);
         }
         let (groups, closed) = opened.some()?;
         let signing = Some((Signer::Keeper(key.keeper), key.signing_key.clone()));
@@ -83,12 +81,10 @@ impl Viewer {
 
     /// What to sign with.
     pub(crate) fn pen(&self) -> Result<Pen<'_>, VaultError> {
-        match &self.signing {
-            Some((signer, key)) => Ok(Pen { signer: *signer, key }),
-            None => {
-                Err(VaultError::Missing { key: format!("{}/ (for this recovery key)", layout::ROOT_KEYS) })
-            }
-        }
+        let missing =
+            || ObjectError::Missing { key: format!("{}/ (for this recovery key)", layout::ROOT_KEYS) };
+        let (signer, key) = self.signing.as_ref().ok_or_else(missing)?;
+        Ok(Pen { signer: *signer, key })
     }
 
     /// The root key, which a recovery key has opened.
@@ -121,8 +117,8 @@ impl Viewer {
     }
 
     /// Why a group is closed that this key should open.
-    pub(crate) fn closed(&self, id: GroupId) -> Option<&VaultError> {
-        self.closed.iter().find(|(group, _)| *group == id).map(|(_, reason)| &**reason)
+    pub(crate) fn closed(&self, id: GroupId) -> Option<&ObjectError> {
+        self.closed.iter().find(|(group, _)| *group == id).map(|(_, reason)| reason)
     }
 }
 
@@ -139,20 +135,18 @@ impl<T> Default for Opened<T> {
 }
 
 impl<T> Opened<T> {
-    /// Takes in what came of opening a group. A storage that is out of reach says nothing of the group.
-    pub(crate) fn add(&mut self, group: GroupId, opened: Result<T, VaultError>) -> Result<(), VaultError> {
+    /// Takes in what came of opening a group.
+    pub(crate) fn add(&mut self, group: GroupId, opened: Result<T, ObjectError>) {
         match opened {
             Ok(opened) => self.groups.push(opened),
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(error) => self.closed.push((group, Arc::new(error))),
+            Err(error) => self.closed.push((group, error)),
         }
-        Ok(())
     }
 
     /// Both, unless nothing opened at all: then the key is of no use, and the first reason says why.
-    pub(crate) fn some(self) -> Result<(Vec<T>, Closed), VaultError> {
+    pub(crate) fn some(self) -> Result<(Vec<T>, Closed), ObjectError> {
         match self.closed.first() {
-            Some((_, first)) if self.groups.is_empty() => Err(first.again()),
+            Some((_, first)) if self.groups.is_empty() => Err(first.clone()),
             _ => {
                 for (group, reason) in &self.closed {
                     tracing::warn!("group {group} stays closed: {reason}");
@@ -175,7 +169,7 @@ async fn index_key_of(
     keeper: &KeeperKey,
     group: GroupId,
     commitment: &Sha256Digest,
-) -> Result<GroupView, VaultError> {
+) -> Read<GroupView> {
     let folder = layout::group_keys(group);
     let opened = repository.first_that_opens(&folder, |key, sealed| {
         let secret = keeper.identity.unwrap(sealed)?;
@@ -186,9 +180,9 @@ async fn index_key_of(
                 Ok(GroupView { id, index_key })
             }
             // Anyone who may write there can seal what he likes to a keeper.
-            _ => Err(VaultError::damaged(key, "it holds another key than the roster commits to")),
+            _ => Err(ObjectError::damaged(key, "it holds another key than the roster commits to")),
         })
     });
-    let missing = || VaultError::Missing { key: format!("{folder}/ (wrapped to this keeper)") };
-    opened.await?.map_err(|refused| refused.unwrap_or_else(missing))
+    let missing = || ObjectError::Missing { key: format!("{folder}/ (wrapped to this keeper)") };
+    Ok(opened.await?.map_err(|refused| refused.unwrap_or_else(missing)))
 }

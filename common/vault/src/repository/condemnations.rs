@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::ObjectError;
 use crate::format::authority::Word;
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::frame_set::FrameSet;
@@ -30,7 +31,7 @@ pub(crate) struct Excluded {
     /// The packs that are condemned: what lies in these only will be gone.
     pub(crate) packs: HashSet<Sha256Digest>,
     /// Condemnations and losses that are damaged.
-    pub(crate) unusable: Vec<VaultError>,
+    pub(crate) unusable: Vec<ObjectError>,
 }
 
 impl Repository {
@@ -41,7 +42,7 @@ impl Repository {
         &self,
         group: &GroupView,
         there: impl Fn(&str) -> bool,
-    ) -> Result<(Vec<FoundCondemnation>, Vec<VaultError>), VaultError> {
+    ) -> Result<(Vec<FoundCondemnation>, Vec<ObjectError>), StoreError> {
         let mut found = Vec::new();
         let unusable = self
             .each_condemnation(group, |mut condemnation| {
@@ -58,7 +59,7 @@ impl Repository {
         &self,
         group: &GroupView,
         mut each: impl FnMut(FoundCondemnation),
-    ) -> Result<Vec<VaultError>, VaultError> {
+    ) -> Result<Vec<ObjectError>, StoreError> {
         let mut unusable = Vec::new();
         for entry in self.objects_below(layout::CONDEMNED).await? {
             let mut parts = entry.key.split('/').skip(1);
@@ -66,17 +67,16 @@ impl Repository {
             if of != group.id.to_string() {
                 continue;
             }
-            match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await {
+            match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await? {
                 Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
                     each(FoundCondemnation { key: entry.key, stored: entry.modified, body });
                 }
                 Ok((signer, _)) => {
                     let reason = format!("it is signed by {signer}, and lies in another signer's folder");
-                    unusable.push(VaultError::damaged(entry.key, reason));
+                    unusable.push(ObjectError::damaged(entry.key, reason));
                 }
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 // Swept between the listing and the reading.
-                Err(VaultError::Missing { .. }) => {}
+                Err(ObjectError::Missing { .. }) => {}
                 Err(error) => unusable.push(error),
             }
         }
@@ -88,13 +88,12 @@ impl Repository {
         &self,
         group: &GroupView,
         word: Word,
-    ) -> Result<(FrameSet, Vec<VaultError>), VaultError> {
+    ) -> Result<(FrameSet, Vec<ObjectError>), StoreError> {
         let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
         for entry in self.objects_below(&layout::losses(group.id)).await? {
-            match self.read_signed::<Loss>(&entry.key, group, word).await {
+            match self.read_signed::<Loss>(&entry.key, group, word).await? {
                 Ok((_, loss)) => lost.add_records(&loss.frames),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(VaultError::Missing { .. }) => {}
+                Err(ObjectError::Missing { .. }) => {}
                 Err(error) => unusable.push(error),
             }
         }
@@ -107,7 +106,7 @@ impl Repository {
         &self,
         group: &GroupView,
         writer: WriterId,
-    ) -> Result<FrameSet, VaultError> {
+    ) -> Result<FrameSet, StoreError> {
         let (lost, unusable) = self.losses(group, Word::LostToRestore { writer }).await?;
         for error in &unusable {
             tracing::info!("{error}");
@@ -116,7 +115,7 @@ impl Repository {
     }
 
     /// What a new snapshot must not refer to.
-    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
+    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, StoreError> {
         let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
         let mut packs = HashSet::new();
         let folder = layout::packs(group.id);

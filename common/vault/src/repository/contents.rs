@@ -1,6 +1,7 @@
 //! Reading a group's contents index, one object after the other, for those who look for what was lost.
 
-use crate::error::VaultError;
+use lifeboat_store::StoreError;
+
 use crate::format::authority::Word;
 use crate::format::index::{Contents, RunContents};
 use crate::format::layout;
@@ -20,7 +21,7 @@ impl Repository {
     pub(crate) async fn listed_contents<'a>(
         &'a self,
         group: &'a GroupView,
-    ) -> Result<ListedContents<'a>, VaultError> {
+    ) -> Result<ListedContents<'a>, StoreError> {
         let entries = self.objects_below(&layout::contents(group.id)).await?;
         let names = entries.into_iter().map(|entry| entry.key).collect();
         Ok(ListedContents { repository: self, group, names })
@@ -30,11 +31,10 @@ impl Repository {
 impl ListedContents<'_> {
     /// Reads each object, and says of each run in it what its signer lists. An object that is damaged or gone is passed
     /// over. No more than one is in memory.
-    pub(crate) async fn each_run(&self, mut tell: impl FnMut(Signer, RunContents)) -> Result<(), VaultError> {
+    pub(crate) async fn each_run(&self, mut tell: impl FnMut(Signer, RunContents)) -> Result<(), StoreError> {
         for name in &self.names {
-            match self.repository.read_signed::<Contents>(name, self.group, Word::ChunksToRecover).await {
+            match self.repository.read_signed::<Contents>(name, self.group, Word::ChunksToRecover).await? {
                 Ok((signer, contents)) => contents.runs.into_iter().for_each(|run| tell(signer, run)),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => tracing::info!("passed over: {error}"),
             }
         }

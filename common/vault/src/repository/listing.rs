@@ -1,8 +1,7 @@
 //! Listing the objects of the format.
 
-use lifeboat_store::{Entry, Listing, Store};
+use lifeboat_store::{Entry, Listing, Store, StoreError};
 
-use crate::error::VaultError;
 use crate::format::object_name::Name;
 
 fn is_of_the_format(entry: &Entry) -> bool {
@@ -10,14 +9,14 @@ fn is_of_the_format(entry: &Entry) -> bool {
 }
 
 /// The objects of the format below a folder, in no order.
-pub(crate) async fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, VaultError> {
+pub(crate) async fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, StoreError> {
     let mut entries = store.list(folder).await?;
     entries.retain(is_of_the_format);
     Ok(entries)
 }
 
 /// The same, with what the listing passed over.
-pub(crate) async fn listing(store: &Store, folder: &str) -> Result<Listing, VaultError> {
+pub(crate) async fn listing(store: &Store, folder: &str) -> Result<Listing, StoreError> {
     let mut listing = store.listing(folder).await?;
     listing.entries.retain(is_of_the_format);
     Ok(listing)

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read};
 use crate::format::authority::Word;
 use crate::format::index::{FrameLocation, Locations};
 use crate::format::layout;
@@ -90,25 +90,18 @@ impl Repository {
         group: GroupId,
         pack: &Sha256Digest,
         range: Range<u64>,
-    ) -> Result<Bytes, VaultError> {
-        let key = layout::pack(group, pack);
-        match self.store.read_range(&key, range.clone()).await {
-            Ok(bytes) => Ok(bytes),
-            Err(StoreError::OutOfRange { size, .. }) => {
-                Err(VaultError::damaged(key, format!("it has {size} bytes, and something lies at {range:?}")))
-            }
-            Err(error) => Err(VaultError::reading(error)),
-        }
+    ) -> Read<Bytes> {
+        ObjectError::split(self.store.read_range(&layout::pack(group, pack), range).await)
     }
 
     /// Reads the sealed frame that lies in a place; what lies there instead is damage.
-    pub(crate) async fn frame_at(&self, group: GroupId, place: &FramePlace) -> Result<Bytes, VaultError> {
+    pub(crate) async fn frame_at(&self, group: GroupId, place: &FramePlace) -> Read<Bytes> {
         let end = place.frame.offset.saturating_add(place.frame.length.into());
-        let sealed = self.pack_range(group, &place.pack, place.frame.offset..end).await?;
-        match place.check(&sealed) {
+        let read = self.pack_range(group, &place.pack, place.frame.offset..end).await?;
+        Ok(read.and_then(|sealed| match place.check(&sealed) {
             Ok(()) => Ok(sealed),
-            Err(reason) => Err(VaultError::damaged(layout::pack(group, &place.pack), reason)),
-        }
+            Err(reason) => Err(ObjectError::damaged(layout::pack(group, &place.pack), reason)),
+        }))
     }
 
     /// Reads one locations object.
@@ -117,9 +110,15 @@ impl Repository {
         group: &GroupView,
         run: RunId,
         key: &str,
-    ) -> Result<(Signer, Locations), VaultError> {
-        let (signer, object): (_, Locations) = self.read_signed(key, group, Word::Places).await?;
-        if object.run == run { Ok((signer, object)) } else { Err(VaultError::damaged(key, OF_ANOTHER_RUN)) }
+    ) -> Read<(Signer, Locations)> {
+        let read = self.read_signed::<Locations>(key, group, Word::Places).await?;
+        Ok(read.and_then(|(signer, object)| {
+            if object.run == run {
+                Ok((signer, object))
+            } else {
+                Err(ObjectError::damaged(key, OF_ANOTHER_RUN))
+            }
+        }))
     }
 
     /// Where the wanted frames of a run lie, the newest word first. A damaged object is passed over with a warning: what
@@ -129,16 +128,15 @@ impl Repository {
         group: &GroupView,
         run: RunId,
         is_wanted: impl Fn(u32) -> bool,
-    ) -> Result<FramePlaces, VaultError> {
+    ) -> Result<FramePlaces, StoreError> {
         let mut entries = self.objects_below(&layout::locations(group.id, run)).await?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
         let mut collector = Collector::new(is_wanted);
         for batch in batches(entries, |entry| entry.size) {
             let read = batch.iter().map(|entry| self.locations_object(group, run, &entry.key));
             for read in join_all(read).await {
-                match read {
+                match read? {
                     Ok((signer, locations)) => collector.add(signer, &locations),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => tracing::warn!("{error}"),
                 }
             }

@@ -13,10 +13,10 @@ use lifeboat_core::limits::read_file_capped;
 use lifeboat_core::private_folder;
 use lifeboat_core::progress::Progress;
 
-use crate::error::VaultError;
+use crate::error::Read;
 use crate::format::layout::cap;
 use crate::ids::GroupId;
-use crate::repository::objects::hash_of;
+use crate::repository::objects::hash_in;
 use crate::repository::open::Repository;
 
 /// The cached objects of one kind and group.
@@ -39,14 +39,16 @@ impl ObjectCache {
     }
 
     /// Reads an object that is named by its hash, from the cache if it is there.
-    pub(crate) async fn read(&self, repository: &Repository, key: &str) -> Result<Bytes, VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
+    pub(crate) async fn read(&self, repository: &Repository, key: &str) -> Read<Bytes> {
+        let hash = match hash_in(key) {
+            Ok(hash) => hash,
+            Err(error) => return Ok(Err(error)),
+        };
         if let Some(bytes) = self.cached(&hash) {
-            return Ok(bytes);
+            return Ok(Ok(bytes));
         }
-        let bytes = repository.read_hashed(key, &hash, cap::INDEX).await?;
-        self.keep(&hash, &bytes);
-        Ok(bytes)
+        let read = repository.read_hashed(key, &hash, cap::INDEX).await?;
+        Ok(read.inspect(|bytes| self.keep(&hash, bytes)))
     }
 
     fn cached(&self, hash: &Sha256Digest) -> Option<Bytes> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Entry, StoreError};
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::authority::{Belief, Word, belief};
 use crate::format::layout::{self, cap};
 use crate::format::manifest::{self, Manifest, Part};
@@ -13,7 +13,7 @@ use crate::format::registration::Registration;
 use crate::format::request::Request;
 use crate::format::roster::Writer;
 use crate::format::run_end::RunEnd;
-use crate::format::signed::{self, Body, Place, SignedObjectError};
+use crate::format::signed::{self, Body, Pen, SignedObject, SignedObjectError};
 use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::listing;
@@ -24,15 +24,16 @@ impl Repository {
     pub(crate) async fn objects_and_gap(
         &self,
         folder: &str,
-    ) -> Result<(Vec<Entry>, Option<VaultError>), VaultError> {
+    ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
         let listing = listing::listing(&self.store, folder).await?;
-        let gap =
-            listing.gap_in(folder).map(|gap| VaultError::damaged(&gap.place, format!("it {}", gap.obstacle)));
+        let gap = listing
+            .gap_in(folder)
+            .map(|gap| ObjectError::damaged(&gap.place, format!("it {}", gap.obstacle)));
         Ok((listing.entries, gap))
     }
 
     /// The objects below a folder, in no order. What has no name of the format is none of them.
-    pub(crate) async fn objects_below(&self, folder: &str) -> Result<Vec<Entry>, VaultError> {
+    pub(crate) async fn objects_below(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
         listing::listed(&self.store, folder).await
     }
 
@@ -42,9 +43,9 @@ impl Repository {
         key: &str,
         group: &GroupView,
         word: Word,
-    ) -> Result<(Signer, T), VaultError> {
-        let bytes = self.read_named(key).await?;
-        self.open_signed(key, group, word, &bytes)
+    ) -> Read<(Signer, T)> {
+        let read = self.read_named::<T>(key).await?;
+        Ok(read.and_then(|bytes| self.open_signed(key, group, word, &bytes)))
     }
 
     /// The same, where what its signer stored and cannot be right is told from what the storage damaged.
@@ -53,14 +54,14 @@ impl Repository {
         key: &str,
         group: &GroupView,
         word: Word,
-    ) -> Result<Result<(Signer, T), SignedObjectError>, VaultError> {
-        let bytes = self.read_named(key).await?;
-        match self.opened(group, word, &bytes) {
+    ) -> Read<Result<(Signer, T), SignedObjectError>> {
+        let read = self.read_named::<T>(key).await?;
+        Ok(read.and_then(|bytes| match self.opened(group, word, &bytes) {
             Err(reason) if !matches!(reason, SignedObjectError::Unsound(..)) => {
-                Err(VaultError::damaged(key, reason))
+                Err(ObjectError::damaged(key, reason))
             }
-            read => Ok(read),
-        }
+            stated => Ok(stated),
+        }))
     }
 
     /// Reads an object of a group that anyone signed whom the group knows, and says whether that signer is believed for
@@ -70,13 +71,14 @@ impl Repository {
         key: &str,
         group: &GroupView,
         word: Word,
-    ) -> Result<(Belief, T), VaultError> {
-        let bytes = self.read_named(key).await?;
-        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+    ) -> Read<(Belief, T)> {
         let key_of = |signer| self.roster.knows(group.id, signer);
-        let (signer, body) = signed::read(place, &group.index_key, key_of, &bytes)
-            .map_err(|reason| VaultError::damaged(key, reason))?;
-        Ok((belief(word, signer, self.roster.standing(signer, group.id)), body))
+        let read = self.read_named::<T>(key).await?;
+        Ok(read.and_then(|bytes| {
+            let (signer, body) = signed::read::<T>(&self.id, group.id, &group.index_key, key_of, &bytes)
+                .map_err(|reason| ObjectError::damaged(key, reason))?;
+            Ok((belief(word, signer, self.roster.standing(signer, group.id)), body))
+        }))
     }
 
     /// Checks and opens the bytes of a signed object of a group, whose signer must be believed for `word`.
@@ -86,8 +88,8 @@ impl Repository {
         group: &GroupView,
         word: Word,
         bytes: &[u8],
-    ) -> Result<(Signer, T), VaultError> {
-        self.opened(group, word, bytes).map_err(|reason| VaultError::damaged(key, reason))
+    ) -> Result<(Signer, T), ObjectError> {
+        self.opened(group, word, bytes).map_err(|reason| ObjectError::damaged(key, reason))
     }
 
     fn opened<T: Body>(
@@ -96,15 +98,44 @@ impl Repository {
         word: Word,
         bytes: &[u8],
     ) -> Result<(Signer, T), SignedObjectError> {
-        let place = Place { purpose: word.purpose(), repository: &self.id, group: group.id };
+        debug_assert_eq!(word.purpose(), T::PURPOSE, "a word is about one kind of object");
         let key_of = |signer| self.roster.believes(word, group.id, signer);
-        signed::read(place, &group.index_key, key_of, bytes)
+        signed::read(&self.id, group.id, &group.index_key, key_of, bytes)
     }
 
-    /// Reads an object of the index, which the hash of its bytes names.
-    async fn read_named(&self, key: &str) -> Result<Bytes, VaultError> {
-        let hash = hash_of(key).ok_or_else(|| VaultError::damaged(key, "its name is not a hash"))?;
-        self.read_hashed(key, &hash, cap::INDEX).await
+    /// Reads an object of at most `most` bytes.
+    pub(crate) async fn read(&self, key: &str, most: u64) -> Read<Bytes> {
+        ObjectError::split(self.store.read(key, most).await)
+    }
+
+    /// Reads the bytes of a signed object, which their hash names.
+    async fn read_named<T: Body>(&self, key: &str) -> Read<Bytes> {
+        match hash_in(key) {
+            Ok(hash) => self.read_hashed(key, &hash, T::CAP).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Signs an object of a group, and sees that readers take it.
+    pub(crate) fn sign<T: Body>(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        body: &T,
+    ) -> Result<SignedObject, VaultError> {
+        Ok(signed::sign(&self.id, group.id, &group.index_key, pen, body)?)
+    }
+
+    /// The same, and stores it under its name.
+    pub(crate) async fn store_signed<T: Body>(
+        &self,
+        group: &GroupView,
+        pen: Pen<'_>,
+        body: &T,
+    ) -> Result<SignedObject, VaultError> {
+        let object = self.sign(group, pen, body)?;
+        self.store.create(&object.name, object.bytes.clone()).await?;
+        Ok(object)
     }
 
     /// Stores an object, unless it is larger than any reader takes.
@@ -115,15 +146,12 @@ impl Repository {
     }
 
     /// Reads an object that is named by the hash of its bytes.
-    pub(crate) async fn read_hashed(
-        &self,
-        key: &str,
-        hash: &Sha256Digest,
-        cap: u64,
-    ) -> Result<Bytes, VaultError> {
-        let bytes = self.store.read(key, cap).await.map_err(VaultError::reading)?;
-        let found = Sha256Digest::of(&bytes);
-        if found == *hash { Ok(bytes) } else { Err(VaultError::other_hash(key, hash, &found)) }
+    pub(crate) async fn read_hashed(&self, key: &str, hash: &Sha256Digest, most: u64) -> Read<Bytes> {
+        let read = self.read(key, most).await?;
+        Ok(read.and_then(|bytes| {
+            let found = Sha256Digest::of(&bytes);
+            if found == *hash { Ok(bytes) } else { Err(ObjectError::other_hash(key, hash, &found)) }
+        }))
     }
 
     /// Reads the registration of a run, and who signed it.
@@ -132,15 +160,17 @@ impl Repository {
         group: &GroupView,
         run: RunId,
         word: Word,
-    ) -> Result<(Signer, Registration), VaultError> {
+    ) -> Read<(Signer, Registration)> {
         let name = layout::run(group.id, run);
-        let bytes = self.store.read(&name, cap::KEY).await.map_err(VaultError::reading)?;
-        let (signer, registration): (_, Registration) = self.open_signed(&name, group, word, &bytes)?;
-        if registration.run == run {
-            Ok((signer, registration))
-        } else {
-            Err(VaultError::damaged(&name, "it belongs to another run"))
-        }
+        let read = self.read(&name, Registration::CAP).await?;
+        Ok(read.and_then(|bytes| {
+            let (signer, registration): (_, Registration) = self.open_signed(&name, group, word, &bytes)?;
+            if registration.run == run {
+                Ok((signer, registration))
+            } else {
+                Err(ObjectError::damaged(&name, "it belongs to another run"))
+            }
+        }))
     }
 
     /// Whether a mark says that `run` is over, signed by `registrant`, who registered it: nobody else may.
@@ -149,43 +179,47 @@ impl Repository {
         group: &GroupView,
         run: RunId,
         registrant: Signer,
-    ) -> Result<bool, VaultError> {
+    ) -> Result<bool, StoreError> {
         let name = layout::run_end(group.id, run);
-        let bytes = match self.store.read(&name, cap::KEY).await {
-            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => return Ok(false),
-            bytes => bytes?,
-        };
-        let read = self.open_signed::<RunEnd>(&name, group, Word::RunEnded { registrant }, &bytes);
+        let read = self.read(&name, RunEnd::CAP).await?;
+        let word = Word::RunEnded { registrant };
+        let read = read.and_then(|bytes| self.open_signed::<RunEnd>(&name, group, word, &bytes));
         Ok(read.is_ok_and(|(_, end)| end.run == run))
     }
 
     /// One request to forget, checked. Whether it has any effect is for [`chain`] to say.
-    pub(crate) async fn request(&self, writer: &Writer, sequence: u64) -> Result<Request, VaultError> {
+    pub(crate) async fn request(&self, writer: &Writer, sequence: u64) -> Read<Request> {
         let key = layout::forget(writer.id, sequence);
-        let bytes = self.store.read(&key, cap::FORGET).await.map_err(VaultError::reading)?;
-        Request::verify(&bytes, &self.roster, writer.id, sequence)
-            .map_err(|reason| VaultError::damaged(key, reason))
+        let read = self.read(&key, cap::FORGET).await?;
+        Ok(read.and_then(|bytes| {
+            Request::verify(&bytes, &self.roster, writer.id, sequence)
+                .map_err(|reason| ObjectError::damaged(key, reason))
+        }))
     }
 
     /// One manifest, checked.
-    pub(crate) async fn manifest(&self, writer: &Writer, sequence: u64) -> Result<Manifest, VaultError> {
+    pub(crate) async fn manifest(&self, writer: &Writer, sequence: u64) -> Read<Manifest> {
         let key = layout::snapshot(writer.id, sequence);
-        let bytes = self.store.read(&key, cap::MANIFEST).await.map_err(VaultError::reading)?;
+        let read = self.read(&key, cap::MANIFEST).await?;
         let place = manifest::Place { repository: self.id, writer: writer.id, group: writer.group, sequence };
-        let verification_key =
-            writer.verification_key().ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
-        manifest::verify(&bytes, &verification_key, &place).map_err(|reason| VaultError::damaged(key, reason))
+        Ok(read.and_then(|bytes| {
+            let verification_key = writer
+                .verification_key()
+                .ok_or_else(|| ObjectError::damaged(&key, "its writer's key is malformed"))?;
+            manifest::verify(&bytes, &verification_key, &place)
+                .map_err(|reason| ObjectError::damaged(&key, reason))
+        }))
     }
 
     /// Reads the part that a manifest names, which its own writer must have signed.
-    pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Result<Part, VaultError> {
+    pub(crate) async fn part(&self, manifest: &Manifest, group: &GroupView) -> Read<Part> {
         self.part_named(&manifest.part, manifest.predicate.writer, group).await
     }
 
     /// The bytes of the part that a manifest names, as they are stored.
-    pub(crate) async fn sealed_part(&self, manifest: &Manifest) -> Result<Bytes, VaultError> {
+    pub(crate) async fn sealed_part(&self, manifest: &Manifest) -> Read<Bytes> {
         let key = layout::part(manifest.predicate.group, &manifest.part);
-        let most = manifest.predicate.part_bytes.min(cap::INDEX);
+        let most = manifest.predicate.part_bytes.min(Part::CAP);
         self.read_hashed(&key, &manifest.part, most).await
     }
 
@@ -195,7 +229,7 @@ impl Repository {
         manifest: &Manifest,
         group: &GroupView,
         sealed: &[u8],
-    ) -> Result<Part, VaultError> {
+    ) -> Result<Part, ObjectError> {
         let key = layout::part(group.id, &manifest.part);
         let word = Word::Part { writer: manifest.predicate.writer };
         self.open_signed(&key, group, word, sealed).map(|(_, part)| part)
@@ -207,14 +241,16 @@ impl Repository {
         part: &Sha256Digest,
         writer: WriterId,
         group: &GroupView,
-    ) -> Result<Part, VaultError> {
+    ) -> Read<Part> {
         let key = layout::part(group.id, part);
-        self.read_signed(&key, group, Word::Part { writer }).await.map(|(_, part)| part)
+        let read = self.read_signed(&key, group, Word::Part { writer }).await?;
+        Ok(read.map(|(_, part)| part))
     }
 
     /// Reads a part that no manifest names yet.
-    pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Result<Part, VaultError> {
-        self.read_signed(key, group, Word::PartUnderWay).await.map(|(_, part)| part)
+    pub(crate) async fn unnamed_part(&self, key: &str, group: &GroupView) -> Read<Part> {
+        let read = self.read_signed(key, group, Word::PartUnderWay).await?;
+        Ok(read.map(|(_, part)| part))
     }
 }
 
@@ -228,4 +264,9 @@ pub(crate) fn check_size(key: &str, bytes: &[u8], most: u64) -> Result<(), Vault
 /// The hash in the last part of an object's name.
 pub(crate) fn hash_of(key: &str) -> Option<Sha256Digest> {
     key.rsplit('/').next()?.parse().ok()
+}
+
+/// The same, of an object that must have one.
+pub(crate) fn hash_in(key: &str) -> Result<Sha256Digest, ObjectError> {
+    hash_of(key).ok_or_else(|| ObjectError::damaged(key, "its name is not a hash"))
 }

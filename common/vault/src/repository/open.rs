@@ -13,7 +13,7 @@ use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::FORMAT_VERSION;
 use crate::format::floor::Floor;
 use crate::format::layout::{self, cap};
@@ -154,13 +154,12 @@ impl Repository {
     pub(crate) async fn first_that_opens<T>(
         &self,
         folder: &str,
-        mut open: impl FnMut(&str, &[u8]) -> Option<Result<T, VaultError>>,
-    ) -> Result<Result<T, Option<VaultError>>, VaultError> {
+        mut open: impl FnMut(&str, &[u8]) -> Option<Result<T, ObjectError>>,
+    ) -> Result<Result<T, Option<ObjectError>>, StoreError> {
         let mut refused = None;
         for entry in self.objects_below(folder).await? {
-            let opened = match self.store.read(&entry.key, cap::KEY).await.map_err(VaultError::reading) {
+            let opened = match self.read(&entry.key, cap::KEY).await? {
                 Ok(sealed) => open(&entry.key, &sealed),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => Some(Err(error)),
             };
             match opened {
@@ -196,27 +195,27 @@ impl Repository {
         pins: PinFile,
     ) -> Result<Self, VaultError> {
         let id = *expected;
-        let marked = match Self::probe(&store).await {
+        let marked = match Self::marked(&store).await? {
             Ok(found) if found == id => Ok(()),
             Ok(found) => {
                 Err(VaultError::OtherRepository { store: store.name().to_owned(), expected: id, found })
             }
-            Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => Err(error),
         };
         let pinned = pins.read()?;
         let Rosters { roster, pin, holes, seen } =
             match (rosters::read(&store, &id, pinned.roster).await, marked) {
-                (Ok(read), Ok(())) => read,
-                (Ok(read), Err(error)) => {
+                (Ok(Ok(read)), Ok(())) => read,
+                (Ok(Ok(read)), Err(error)) => {
                     tracing::warn!("{error}; the roster proves that this is repository {id}");
                     read
                 }
                 // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
-                (Err(VaultError::Store(_)), Err(error @ VaultError::NotARepository { .. }))
-                | (Err(error @ VaultError::Store(_)), _)
-                | (Err(_), Err(error))
-                | (Err(error), Ok(())) => return Err(error),
+                (Err(_), Err(error @ VaultError::NotARepository { .. })) | (Ok(Err(_)), Err(error)) => {
+                    return Err(error);
+                }
+                (Err(unreachable), _) => return Err(unreachable.into()),
+                (Ok(Err(error)), Ok(())) => return Err(error.into()),
             };
         for hole in holes.iter() {
             tracing::warn!(
@@ -249,21 +248,24 @@ impl Repository {
 
     /// Which repository lies in `store`, as its marker claims. Only [`Repository::open`] checks the claim.
     pub async fn probe(store: &Store) -> Result<RepositoryId, VaultError> {
-        let bytes = match store.read(layout::MARKER, cap::MARKER).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { store, .. }) => return Err(VaultError::NotARepository { store }),
-            Err(error) => return Err(VaultError::reading(error)),
-        };
-        let (format, repository) =
-            read_marker(&bytes).map_err(|error| VaultError::damaged(layout::MARKER, error))?;
-        if format != u64::from(FORMAT_VERSION) {
-            return Err(VaultError::OtherFormat {
-                store: store.name().to_owned(),
-                found: format,
-                supported: FORMAT_VERSION,
-            });
-        }
-        Ok(repository)
+        Self::marked(store).await?
+    }
+
+    /// The same, where a storage that is out of reach is told from one whose marker shows no such repository.
+    async fn marked(store: &Store) -> Result<Result<RepositoryId, VaultError>, StoreError> {
+        let name = || store.name().to_owned();
+        let read = ObjectError::split(store.read(layout::MARKER, cap::MARKER).await)?;
+        let marker = read.and_then(|bytes| {
+            read_marker(&bytes).map_err(|error| ObjectError::damaged(layout::MARKER, error))
+        });
+        Ok(match marker {
+            Ok((format, repository)) if format == u64::from(FORMAT_VERSION) => Ok(repository),
+            Ok((found, _)) => {
+                Err(VaultError::OtherFormat { store: name(), found, supported: FORMAT_VERSION })
+            }
+            Err(ObjectError::Missing { .. }) => Err(VaultError::NotARepository { store: name() }),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// The repository's id.

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::frame::PackKind;
 use crate::format::index::{Locations, StoredPack};
 use crate::format::layout;
@@ -13,8 +14,7 @@ use crate::format::pack::{
     Fill, MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
     trailer_length,
 };
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Pen, Place};
+use crate::format::signed::Pen;
 use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
 use crate::repository::locate::FramePlace;
@@ -37,12 +37,17 @@ impl Repository {
         group: &GroupView,
         pack: &Sha256Digest,
         size: u64,
-    ) -> Result<PackFacts, VaultError> {
-        let frames = self.pack_trailer(group, pack, size).await?;
+    ) -> Read<PackFacts> {
+        let frames = match self.pack_trailer(group, pack, size).await? {
+            Ok(frames) => frames,
+            Err(error) => return Ok(Err(error)),
+        };
         let beginning = self.pack_range(group.id, pack, 0..size.min(MAX_HEADER)).await?;
-        let (kind, run_keys) = read_header(&beginning, &self.id, group.id)
-            .map_err(|reason| VaultError::damaged(layout::pack(group.id, pack), reason))?;
-        Ok(PackFacts { kind, run_keys, frames })
+        Ok(beginning.and_then(|beginning| {
+            let (kind, run_keys) = read_header(&beginning, &self.id, group.id)
+                .map_err(|reason| ObjectError::damaged(layout::pack(group.id, pack), reason))?;
+            Ok(PackFacts { kind, run_keys, frames })
+        }))
     }
 
     /// Reads a pack's trailer: the frames that it lists.
@@ -51,46 +56,53 @@ impl Repository {
         group: &GroupView,
         pack: &Sha256Digest,
         size: u64,
-    ) -> Result<Vec<TrailerFrame>, VaultError> {
+    ) -> Read<Vec<TrailerFrame>> {
         let key = layout::pack(group.id, pack);
-        let damaged = |reason: &str| VaultError::damaged(&key, reason);
-        let tail_start = size.checked_sub(TAIL as u64).ok_or_else(|| damaged("it is too short"))?;
+        let damaged = |reason: &str| ObjectError::damaged(&key, reason);
+        let Some(tail_start) = size.checked_sub(TAIL as u64) else {
+            return Ok(Err(damaged("it is too short")));
+        };
         let tail = self.pack_range(group.id, pack, tail_start..size).await?;
-        let tail: &[u8; TAIL] = tail[..]
-            .try_into()
-            .map_err(|_| VaultError::Internal("a range has the length that was asked for"))?;
-        let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
-        let start = tail_start
-            .checked_sub(length.into())
-            .ok_or_else(|| damaged("its trailer is longer than the pack"))?;
+        let start = tail.and_then(|tail| {
+            let tail = tail.last_chunk::<TAIL>().ok_or_else(|| damaged("it is too short"))?;
+            let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
+            let start = tail_start.checked_sub(length.into());
+            start.ok_or_else(|| damaged("its trailer is longer than the pack"))
+        });
+        let start = match start {
+            Ok(start) => start,
+            Err(error) => return Ok(Err(error)),
+        };
         let sealed = self.pack_range(group.id, pack, start..tail_start).await?;
-        open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)
+        Ok(sealed.and_then(|sealed| {
+            open_trailer(&sealed, start, &group.index_key, &self.id, group.id).map_err(damaged)
+        }))
     }
 
     /// Copies frames into new packs. Where they lie now is for the caller to write down.
-    pub(crate) async fn move_frames(
-        &self,
-        group: &GroupView,
-        moves: &Moves,
-    ) -> Result<Vec<StoredPack>, VaultError> {
+    pub(crate) async fn move_frames(&self, group: &GroupView, moves: &Moves) -> Read<Vec<StoredPack>> {
         let mut open: [Option<NewPack>; 2] = [None, None];
         let mut stored = Vec::new();
         for (pack, frames) in moves {
             let Some((_, first)) = frames.first() else { continue };
-            let facts = self.pack_facts(group, pack, first.size).await?;
+            let facts = match self.pack_facts(group, pack, first.size).await? {
+                Ok(facts) => facts,
+                Err(error) => return Ok(Err(error)),
+            };
             let listed: BTreeMap<(RunId, u32), &TrailerFrame> =
                 facts.frames.iter().map(|frame| ((frame.run, frame.ordinal), frame)).collect();
             for (name, place) in frames {
-                let key = layout::pack(group.id, pack);
-                let listed = listed.get(&(name.run, name.ordinal)).ok_or_else(|| {
-                    VaultError::damaged(&key, format!("its trailer does not list frame {}", name.ordinal))
-                })?;
-                let sealed = self.frame_at(group.id, place).await?;
+                let damaged = |reason: String| ObjectError::damaged(layout::pack(group.id, pack), reason);
+                let Some(listed) = listed.get(&(name.run, name.ordinal)) else {
+                    return Ok(Err(damaged(format!("its trailer does not list frame {}", name.ordinal))));
+                };
+                let sealed = match self.frame_at(group.id, place).await? {
+                    Ok(sealed) => sealed,
+                    Err(error) => return Ok(Err(error)),
+                };
                 if listed.hash != place.frame.hash || listed.length != place.frame.length {
-                    return Err(VaultError::damaged(
-                        &key,
-                        "its trailer and its locations contradict each other",
-                    ));
+                    let reason = "its trailer and its locations contradict each other";
+                    return Ok(Err(damaged(reason.to_owned())));
                 }
                 let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind));
                 new.push(name.run, &facts.run_keys, listed, sealed.to_vec());
@@ -104,10 +116,10 @@ impl Repository {
         for new in open.into_iter().flatten() {
             stored.push(self.store_moved(group, new).await?);
         }
-        Ok(stored)
+        Ok(Ok(stored))
     }
 
-    async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, VaultError> {
+    async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, StoreError> {
         let run_keys = new.run_keys.into_values().collect();
         let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, PACK_BYTES);
         for (frame, sealed) in &new.frames {
@@ -126,11 +138,8 @@ impl Repository {
         pen: Pen<'_>,
         locations: &[Locations],
     ) -> Result<(), VaultError> {
-        let place = Place { purpose: Purpose::Locations, repository: &self.id, group: group.id };
         for locations in locations {
-            let bytes = signed::write(place, pen, &group.index_key, locations);
-            let name = layout::locations_object(group.id, locations.run, &Sha256Digest::of(&bytes));
-            self.store.create(&name, bytes.into()).await?;
+            self.store_signed(group, pen, locations).await?;
         }
         Ok(())
     }

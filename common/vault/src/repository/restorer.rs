@@ -8,7 +8,7 @@ use lifeboat_store::{Store, StoreError};
 use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::authority::Word;
 use crate::format::layout;
 use crate::format::pack::{MAX_HEADER, read_header};
@@ -72,7 +72,7 @@ impl Restorer {
         let epochs = open_epochs(&repository, &key.identity).await?;
         let mut opened = Opened::default();
         for group in &repository.roster.groups {
-            opened.add(group.id, open_group(&repository, &epochs, group.id, &group.commitment).await)?;
+            opened.add(group.id, open_group(&repository, &epochs, group.id, &group.commitment).await?);
         }
         let (groups, closed) = opened.some()?;
         let root = open_root(&repository, &key.identity).await?;
@@ -92,7 +92,7 @@ impl Restorer {
     pub(crate) fn group(&self, id: GroupId) -> Result<&GroupKeys, VaultError> {
         let keys = self.groups.iter().find(|group| group.id == id);
         keys.ok_or_else(|| match self.viewer.closed(id) {
-            Some(reason) => reason.again(),
+            Some(reason) => reason.clone().into(),
             None => VaultError::Internal("a group that is not closed is open"),
         })
     }
@@ -114,7 +114,7 @@ impl Restorer {
         run: RunId,
         commitment: &[u8; 32],
         places: &FramePlaces,
-    ) -> Result<SealKey, VaultError> {
+    ) -> Read<SealKey> {
         self.run_key_from(group, run, commitment, &packs_of(places)).await
     }
 
@@ -125,40 +125,31 @@ impl Restorer {
         run: RunId,
         commitment: &[u8; 32],
         packs: &[(Sha256Digest, u64)],
-    ) -> Result<SealKey, VaultError> {
+    ) -> Read<SealKey> {
         let repository = self.repository();
-        let registered =
-            repository.registration(group, run, Word::RunKey).await.and_then(|(_, registration)| {
-                self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
-                    let reason =
-                        "its run key does not open with this recovery key, or is not the one of the snapshot";
-                    VaultError::damaged(layout::run(group.id, run), reason)
-                })
-            });
+        let registration = repository.registration(group, run, Word::RunKey).await?;
+        let registered = registration.and_then(|(_, registration)| {
+            self.unwrap_run_key(&registration.wrapped_key, commitment).ok_or_else(|| {
+                let reason =
+                    "its run key does not open with this recovery key, or is not the one of the snapshot";
+                ObjectError::damaged(layout::run(group.id, run), reason)
+            })
+        });
         let error = match registered {
-            Ok(key) => return Ok(key),
-            Err(error @ VaultError::Store(_)) => return Err(error),
+            Ok(key) => return Ok(Ok(key)),
             Err(error) => error,
         };
         for (pack, size) in packs {
-            let key = layout::pack(group.id, pack);
-            let beginning = match repository.store.read_range(&key, 0..*size.min(&MAX_HEADER)).await {
-                Ok(beginning) => beginning,
-                Err(
-                    StoreError::NotFound { .. }
-                    | StoreError::OutOfRange { .. }
-                    | StoreError::NotAnObject { .. },
-                ) => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let range = 0..*size.min(&MAX_HEADER);
+            let Ok(beginning) = repository.pack_range(group.id, pack, range).await? else { continue };
             let Ok((_, keys)) = read_header(&beginning, &repository.id, group.id) else { continue };
             let mut of_run = keys.iter().filter(|key| key.run == run);
             if let Some(key) = of_run.find_map(|key| self.unwrap_run_key(&key.wrapped, commitment)) {
                 tracing::info!("{error}; the key was found in pack {pack}");
-                return Ok(key);
+                return Ok(Ok(key));
             }
         }
-        Err(error)
+        Ok(Err(error))
     }
 
     /// Opens what was wrapped to a data identity; gives the epoch with it.
@@ -182,7 +173,7 @@ impl std::fmt::Debug for Restorer {
 }
 
 /// Opens the root's signing key, or gives `None` where no whole one is wrapped to this identity: reading needs none.
-async fn open_root(repository: &Repository, identity: &Identity) -> Result<Option<SigningKey>, VaultError> {
+async fn open_root(repository: &Repository, identity: &Identity) -> Result<Option<SigningKey>, StoreError> {
     let opened = repository.first_that_opens(layout::ROOT_KEYS, |key, sealed| {
         let secret = identity.unwrap(sealed)?;
         match SigningKey::from_pkcs8_der(&secret) {
@@ -210,9 +201,9 @@ async fn open_epochs(
             let secret = identity.unwrap(sealed)?;
             if recipient_of(&secret).as_deref() != Some(&epoch.recipient) {
                 let reason = "it holds another data identity than the roster names";
-                return Some(Err(VaultError::damaged(key, reason)));
+                return Some(Err(ObjectError::damaged(key, reason)));
             }
-            let opened = Identity::parse(&secret).map_err(|reason| VaultError::damaged(key, reason));
+            let opened = Identity::parse(&secret).map_err(|reason| ObjectError::damaged(key, reason));
             Some(opened.map(|identity| DataIdentity { identity, secret }))
         });
         match opened.await? {
@@ -223,7 +214,8 @@ async fn open_epochs(
         }
     }
     if epochs.is_empty() {
-        return Err(refused.unwrap_or(VaultError::WrongIdentity { what: "data keys" }));
+        let wrong = || VaultError::WrongIdentity { what: "data keys" };
+        return Err(refused.map_or_else(wrong, VaultError::from));
     }
     Ok(epochs)
 }
@@ -234,7 +226,7 @@ async fn open_group(
     epochs: &HashMap<u32, DataIdentity>,
     group: GroupId,
     commitment: &Sha256Digest,
-) -> Result<GroupKeys, VaultError> {
+) -> Read<GroupKeys> {
     let mut refused = None;
     let key = layout::group_keys(group);
     let opened = repository.first_that_opens(&key, |key, sealed| {
@@ -248,10 +240,10 @@ async fn open_group(
         None
     });
     if let Ok(keys) = opened.await? {
-        return Ok(keys);
+        return Ok(Ok(keys));
     }
-    Err(match refused {
-        Some(reason) => VaultError::damaged(key, reason),
-        None => VaultError::Missing { key },
-    })
+    Ok(Err(match refused {
+        Some(reason) => ObjectError::damaged(key, reason),
+        None => ObjectError::Missing { key },
+    }))
 }

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::Store;
+use lifeboat_store::{Store, StoreError};
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read};
 use crate::format::layout::{self, cap};
 use crate::format::roster::Roster;
 use crate::ids::RepositoryId;
@@ -56,18 +56,18 @@ pub(crate) struct Hole {
 type Signed = (Roster, Sha256Digest);
 
 impl Hole {
-    fn of(number: u64, error: VaultError) -> Self {
+    fn of(number: u64, error: ObjectError) -> Self {
         let key = layout::roster(number);
         match error {
-            VaultError::Damaged { reason, .. } => Self { key, reason: Some(reason) },
-            _ => Self { key, reason: None },
+            ObjectError::Damaged { reason, .. } => Self { key, reason: Some(reason) },
+            ObjectError::Missing { .. } | ObjectError::LostFrame { .. } => Self { key, reason: None },
         }
     }
 
-    pub(crate) fn to_error(&self) -> VaultError {
+    pub(crate) fn to_error(&self) -> ObjectError {
         match &self.reason {
-            Some(reason) => VaultError::damaged(&self.key, reason),
-            None => VaultError::Missing { key: self.key.clone() },
+            Some(reason) => ObjectError::damaged(&self.key, reason),
+            None => ObjectError::Missing { key: self.key.clone() },
         }
     }
 }
@@ -80,10 +80,9 @@ impl Holes {
 
 impl Repository {
     /// What is wrong in the whole chain of rosters, whatever this machine has seen of it.
-    pub(crate) async fn all_holes(&self) -> Result<Holes, VaultError> {
-        match read(&self.store, &self.id, None).await {
+    pub(crate) async fn all_holes(&self) -> Result<Holes, StoreError> {
+        match read(&self.store, &self.id, None).await? {
             Ok(rosters) => Ok(rosters.holes),
-            Err(error @ VaultError::Store(_)) => Err(error),
             // The repository was opened: what is new since then is reported by who opens it next.
             Err(error) => {
                 tracing::warn!("{error}");
@@ -94,11 +93,7 @@ impl Repository {
 }
 
 /// Reads the newest roster, and those before it down to the pinned one.
-pub(crate) async fn read(
-    store: &Store,
-    id: &RepositoryId,
-    pinned: Option<PinnedRoster>,
-) -> Result<Rosters, VaultError> {
+pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<PinnedRoster>) -> Read<Rosters> {
     let entries = listing::listed(store, layout::ROSTERS).await?;
     let listed: BTreeSet<u64> =
         entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?)).collect();
@@ -106,16 +101,17 @@ pub(crate) async fn read(
     let mut newest = None;
     for number in listed.iter().rev().copied() {
         match read_one(store, id, number).await? {
-            Ok(signed) => {
+            Ok(Ok(signed)) => {
                 newest = Some(signed);
                 break;
             }
-            Err(hole) => above.push(hole),
+            Ok(Err(hole)) => above.push(hole),
+            Err(refused) => return Ok(Err(refused)),
         }
     }
     let Some(newest) = newest else {
         let lowest = above.pop().unwrap_or(Hole { key: layout::roster(0), reason: None });
-        return Err(lowest.to_error());
+        return Ok(Err(lowest.to_error()));
     };
     let number = newest.0.number();
     let from = pinned.map_or(0, |pinned| pinned.number).min(number);
@@ -123,43 +119,47 @@ pub(crate) async fn read(
         let is_listed = listed.contains(&number);
         async move {
             if is_listed {
-                return read_one(store, id, number).await.map(|read| (number, read));
+                return (number, read_one(store, id, number).await);
             }
-            Ok((number, Err(Hole { key: layout::roster(number), reason: None })))
+            (number, Ok(Ok(Err(Hole { key: layout::roster(number), reason: None }))))
         }
     };
     let mut older = BTreeMap::new();
     let mut reads = std::pin::pin!(futures::stream::iter(from..number).map(read).buffered(READS));
-    while let Some(read) = reads.next().await {
-        let (number, read) = read?;
-        older.insert(number, read);
+    while let Some((number, read)) = reads.next().await {
+        match read? {
+            Ok(read) => older.insert(number, read),
+            Err(refused) => return Ok(Err(refused)),
+        };
     }
-    let below = follow(&newest, older, pinned)?;
+    let below = match follow(&newest, older, pinned) {
+        Ok(below) => below,
+        Err(refused) => return Ok(Err(refused)),
+    };
     let (roster, hash) = newest;
     let seen = pinned.map(|pinned| pinned.number).filter(|seen| *seen > roster.number());
     if let Some(seen) = seen {
         let key = layout::roster(seen);
         if let Some(hole) = above.iter().find(|hole| hole.key == key) {
-            return Err(hole.to_error());
+            return Ok(Err(hole.to_error()));
         }
     }
     let pin = PinnedRoster { number: roster.number(), hash };
-    Ok(Rosters { roster, pin, holes: Holes { above, below }, seen })
+    Ok(Ok(Rosters { roster, pin, holes: Holes { above, below }, seen }))
 }
 
-/// Reads a roster. What the root signed and this version refuses is an error: no older roster may be taken instead.
-async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Result<Result<Signed, Hole>, VaultError> {
+/// Reads a roster. What the root signed and this version refuses is no hole: no older roster may be taken instead.
+async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Read<Result<Signed, Hole>> {
     let key = layout::roster(number);
-    let bytes = match store.read(&key, cap::ROSTER).await.map_err(VaultError::reading) {
+    let bytes = match ObjectError::split(store.read(&key, cap::ROSTER).await)? {
         Ok(bytes) => bytes,
-        Err(error @ VaultError::Store(_)) => return Err(error),
-        Err(error) => return Ok(Err(Hole::of(number, error))),
+        Err(error) => return Ok(Ok(Err(Hole::of(number, error)))),
     };
-    match Roster::verify(&bytes, id, number) {
+    Ok(match Roster::verify(&bytes, id, number) {
         Ok(roster) => Ok(Ok((roster, Sha256Digest::of(&bytes)))),
-        Err(reason) if reason.is_of_the_root() => Err(VaultError::damaged(key, reason)),
+        Err(reason) if reason.is_of_the_root() => Err(ObjectError::damaged(key, reason)),
         Err(reason) => Ok(Err(Hole { key, reason: Some(reason.to_string()) })),
-    }
+    })
 }
 
 /// Follows the chain from the newest roster down through the older ones; gives the holes in it. A newest one that does
@@ -168,10 +168,10 @@ fn follow(
     newest: &Signed,
     older: BTreeMap<u64, Result<Signed, Hole>>,
     pinned: Option<PinnedRoster>,
-) -> Result<Vec<Hole>, VaultError> {
+) -> Result<Vec<Hole>, ObjectError> {
     let other = |number: u64, found: &Sha256Digest, seen: &Sha256Digest| {
         let reason = format!("its SHA-256 is {found}, and this machine has seen {seen} in its place");
-        VaultError::damaged(layout::roster(number), reason)
+        ObjectError::damaged(layout::roster(number), reason)
     };
     if let Some(pinned) = pinned.filter(|pin| pin.number == newest.0.number() && pin.hash != newest.1) {
         return Err(other(pinned.number, &newest.1, &pinned.hash));
@@ -198,7 +198,7 @@ fn follow(
             Ok((roster, _)) => {
                 after
                     .follows(&roster)
-                    .map_err(|reason| VaultError::damaged(layout::roster(after.number()), reason))?;
+                    .map_err(|reason| ObjectError::damaged(layout::roster(after.number()), reason))?;
                 named = roster.previous;
                 after = roster;
             }

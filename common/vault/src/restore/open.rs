@@ -73,7 +73,7 @@ impl OpenSnapshot {
     /// Opens a snapshot for reading.
     pub async fn open(restorer: &Restorer, snapshot: Snapshot) -> Result<Self, VaultError> {
         let group = GroupView::from(restorer.group(snapshot.manifest.predicate.group)?);
-        let part = restorer.repository().part(&snapshot.manifest, &group).await?;
+        let part = restorer.repository().part(&snapshot.manifest, &group).await??;
         Self::with_part(restorer, Snapshot { summary: Summary::of(&part), ..snapshot }, part).await
     }
 

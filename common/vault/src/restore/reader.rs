@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::chunk::{ChunkSizes, Chunker, chunk_id};
 use crate::format::frame::OpenedFrame;
 use crate::format::frame_set::FrameSet;
@@ -49,7 +50,7 @@ struct Inner {
 
 /// One request to the store and the frames that it brings.
 #[derive(Debug)]
-pub(crate) struct Read {
+pub(crate) struct RangeRead {
     pub(crate) pack: Sha256Digest,
     pub(crate) range: Range<u64>,
     pub(crate) frames: Vec<FrameName>,
@@ -95,7 +96,10 @@ impl FrameReader {
 
     /// The requests that bring `frames`, pack by pack, each frame once; and the frames of which nothing says where
     /// they lie.
-    pub(crate) fn plan(&self, frames: impl IntoIterator<Item = FrameName>) -> (Vec<Read>, Vec<FrameName>) {
+    pub(crate) fn plan(
+        &self,
+        frames: impl IntoIterator<Item = FrameName>,
+    ) -> (Vec<RangeRead>, Vec<FrameName>) {
         let mut by_place = BTreeMap::new();
         let mut lost = Vec::new();
         for frame in frames {
@@ -108,7 +112,7 @@ impl FrameReader {
                 None => lost.push(frame),
             }
         }
-        let mut reads: Vec<Read> = Vec::new();
+        let mut reads: Vec<RangeRead> = Vec::new();
         for ((pack, offset, frame), length) in by_place {
             let end = offset.saturating_add(length);
             match reads.last_mut() {
@@ -120,20 +124,20 @@ impl FrameReader {
                     read.range.end = read.range.end.max(end);
                     read.frames.push(frame);
                 }
-                _ => reads.push(Read { pack, range: offset..end, frames: vec![frame] }),
+                _ => reads.push(RangeRead { pack, range: offset..end, frames: vec![frame] }),
             }
         }
         (reads, lost)
     }
 
     /// Opens the key of a run, where it is not lost.
-    async fn open_run(&self, run: RunId) -> Result<(), VaultError> {
+    async fn open_run(&self, run: RunId) -> Result<(), StoreError> {
         let group = GroupView::from(&self.inner.group);
         self.inner.run_keys.open(&self.inner.restorer, &group, run).await
     }
 
     /// Brings the bytes of one request, and opens the keys that its frames need.
-    pub(crate) async fn fetch(&self, read: &Read) -> Result<Bytes, VaultError> {
+    pub(crate) async fn fetch(&self, read: &RangeRead) -> Read<Bytes> {
         for frame in &read.frames {
             self.open_run(frame.run).await?;
         }
@@ -143,16 +147,14 @@ impl FrameReader {
     /// Opens one frame of what [`FrameReader::fetch`] brought.
     pub(crate) fn open(
         &self,
-        read: &Read,
+        read: &RangeRead,
         bytes: &[u8],
         frame: FrameName,
-    ) -> Result<OpenedFrame, VaultError> {
-        let place = self.places(frame).first().ok_or(VaultError::Internal("a planned frame has a place"))?;
+    ) -> Result<OpenedFrame, ObjectError> {
+        let place = self.places(frame).first().ok_or_else(|| ObjectError::lost(frame))?;
         let start = usize::try_from(place.frame.offset - read.range.start).unwrap_or(usize::MAX);
-        let sealed = bytes
-            .get(start..start.saturating_add(place.frame.length as usize))
-            .ok_or(VaultError::Internal("a planned read holds its frames"))?;
-        self.open_at(place, sealed, frame)
+        let sealed = bytes.get(start..start.saturating_add(place.frame.length as usize));
+        self.open_at(place, sealed.expect("a planned read holds its frames"), frame)
     }
 
     fn open_at(
@@ -160,50 +162,40 @@ impl FrameReader {
         place: &FramePlace,
         sealed: &[u8],
         frame: FrameName,
-    ) -> Result<OpenedFrame, VaultError> {
+    ) -> Result<OpenedFrame, ObjectError> {
         let key = layout::pack(self.inner.group.id, &place.pack);
-        place.check(sealed).map_err(|reason| VaultError::damaged(&key, reason))?;
+        place.check(sealed).map_err(|reason| ObjectError::damaged(&key, reason))?;
         let run_key = self.inner.run_keys.get(frame.run)?;
         OpenedFrame::open(sealed, run_key, self.repository().id(), frame)
-            .map_err(|reason| VaultError::damaged(key, reason))
+            .map_err(|reason| ObjectError::damaged(key, reason))
     }
 
     /// Looks for a frame that did not open where it was first looked for: in its other places, and then its chunks in
     /// other frames. `error` is what was wrong at first; it comes back when nothing is found.
-    pub(crate) async fn recover(
-        &self,
-        frame: FrameName,
-        error: VaultError,
-    ) -> Result<OpenedFrame, VaultError> {
-        if matches!(error, VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_)) {
-            return Err(error);
-        }
+    pub(crate) async fn recover(&self, frame: FrameName, error: ObjectError) -> Read<OpenedFrame> {
         self.open_run(frame.run).await?;
         let is_lost = self.inner.lost.contains(frame);
         if is_lost && let Some(assembled) = self.inner.healer.assemble(frame).await? {
-            return Ok(assembled);
+            return Ok(Ok(assembled));
         }
         // Without the run's key no place helps; the chunks may still lie in other runs' frames.
         let has_key = self.inner.run_keys.get(frame.run).is_ok();
         for place in self.places(frame).iter().skip(usize::from(!is_lost)).filter(|_| has_key) {
             let end = place.frame.offset.saturating_add(place.frame.length.into());
             let range = place.frame.offset..end;
-            match self.repository().pack_range(self.inner.group.id, &place.pack, range).await {
-                Ok(sealed) => match self.open_at(place, &sealed, frame) {
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => tracing::info!("{error}"),
-                },
-                Err(error @ VaultError::Store(_)) => return Err(error),
+            let read = self.repository().pack_range(self.inner.group.id, &place.pack, range).await?;
+            match read.and_then(|sealed| self.open_at(place, &sealed, frame)) {
+                Ok(opened) => return Ok(Ok(opened)),
                 Err(error) => tracing::info!("{error}"),
             }
         }
-        match self.inner.healer.assemble(frame).await?.filter(|_| !is_lost) {
+        Ok(match self.inner.healer.assemble(frame).await?.filter(|_| !is_lost) {
             Some(assembled) => {
                 tracing::info!("{error}; its chunks were found in other frames");
                 Ok(assembled)
             }
             None => Err(error),
-        }
+        })
     }
 
     /// Hands on the chunks of an extent, each checked against its id; gives their ids to `ids`.
@@ -231,7 +223,7 @@ impl FrameReader {
         while let Some(part) = stream.next().await? {
             bytes.extend_from_slice(&part);
             if bytes.len() as u64 > cap {
-                return Err(VaultError::damaged("a document", "it is longer than any can be"));
+                return Err(ObjectError::damaged("a document", "it is longer than any can be").into());
             }
         }
         Ok(bytes)
@@ -283,7 +275,8 @@ impl ContentStream {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, VaultError> {
         let Some(extent) = self.content.extents.get(self.next).copied() else {
             let right = *self.hasher.finalize().as_bytes() == self.content.hash;
-            return if right { Ok(None) } else { Err(VaultError::damaged("a stream", "its hash differs")) };
+            let other = || ObjectError::damaged("a stream", "its hash differs").into();
+            return if right { Ok(None) } else { Err(other()) };
         };
         self.next += 1;
         let frame = self.frame(self.content.frame(&extent)).await?;
@@ -294,7 +287,7 @@ impl ContentStream {
                 bytes.extend_from_slice(chunk);
                 hasher.update(id);
             })
-            .map_err(|reason| VaultError::damaged("a stream", reason))?;
+            .map_err(|reason| ObjectError::damaged("a stream", reason))?;
         Ok(Some(bytes))
     }
 
@@ -308,23 +301,20 @@ impl ContentStream {
         let ahead = ahead.chain(self.ahead.iter().copied());
         let (reads, _) = self.reader.plan(ahead);
         let wanted = match reads.iter().find(|read| read.frames.contains(&name)) {
-            Some(read) => match self.reader.fetch(read).await {
-                Ok(bytes) => {
-                    for other in read.frames.iter().filter(|other| **other != name) {
-                        // One that does not open is looked for elsewhere when its turn comes.
-                        if let Ok(opened) = self.reader.open(read, &bytes, *other) {
-                            self.keep(*other, Arc::new(opened));
-                        }
+            Some(read) => self.reader.fetch(read).await?.and_then(|bytes| {
+                for other in read.frames.iter().filter(|other| **other != name) {
+                    // One that does not open is looked for elsewhere when its turn comes.
+                    if let Ok(opened) = self.reader.open(read, &bytes, *other) {
+                        self.keep(*other, Arc::new(opened));
                     }
-                    self.reader.open(read, &bytes, name)
                 }
-                Err(error) => Err(error),
-            },
-            None => Err(VaultError::LostFrame { run: name.run, ordinal: name.ordinal }),
+                self.reader.open(read, &bytes, name)
+            }),
+            None => Err(ObjectError::lost(name)),
         };
         let wanted = match wanted {
             Ok(opened) => opened,
-            Err(error) => self.reader.recover(name, error).await?,
+            Err(error) => self.reader.recover(name, error).await??,
         };
         let wanted = Arc::new(wanted);
         self.keep(name, Arc::clone(&wanted));
@@ -355,7 +345,7 @@ impl ItemStream {
 
     /// The next item; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Item>, VaultError> {
-        let damaged = |reason| VaultError::damaged("an item stream", reason);
+        let damaged = |reason| VaultError::from(ObjectError::damaged("an item stream", reason));
         loop {
             if let Some(item) = self.records.next().map_err(damaged)? {
                 return Ok(Some(item));

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use lifeboat_store::StoreError;
 use tokio::sync::OnceCell;
 
-use crate::error::VaultError;
 use crate::format::chunk::chunk_id;
 use crate::format::frame::OpenedFrame;
 use crate::format::frame_set::FrameSet;
@@ -44,7 +44,7 @@ impl Healer {
     }
 
     /// A stand-in for the frame `lost`, with the chunks of it that were found elsewhere; `None` if there are none.
-    pub(crate) async fn assemble(&self, lost: FrameName) -> Result<Option<OpenedFrame>, VaultError> {
+    pub(crate) async fn assemble(&self, lost: FrameName) -> Result<Option<OpenedFrame>, StoreError> {
         let contents = self.contents.get_or_try_init(|| self.read_contents()).await?;
         let mut best: Option<(usize, OpenedFrame)> = None;
         for (_, ids) in contents.frames.get(&lost).into_iter().flatten() {
@@ -66,7 +66,7 @@ impl Healer {
         contents: &AllContents,
         lost: FrameName,
         ids: &[ChunkId],
-    ) -> Result<Vec<Option<Vec<u8>>>, VaultError> {
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let mut opened: HashMap<FrameName, Option<OpenedFrame>> = HashMap::new();
         let mut chunks = Vec::with_capacity(ids.len());
         for id in ids {
@@ -92,27 +92,21 @@ impl Healer {
     }
 
     /// Opens another frame, if it lies anywhere whole.
-    async fn open(&self, contents: &AllContents, name: FrameName) -> Result<Option<OpenedFrame>, VaultError> {
+    async fn open(&self, contents: &AllContents, name: FrameName) -> Result<Option<OpenedFrame>, StoreError> {
         let view = GroupView::from(&self.group);
         let repository = self.restorer.repository();
         let is_wanted = |ordinal| ordinal == name.ordinal;
         let places: FramePlaces = repository.places(&view, name.run, is_wanted).await?;
         let mut key: Option<SealKey> = None;
         for (_, commitment) in contents.commitments.get(&name.run).into_iter().flatten() {
-            match self.restorer.run_key(&view, name.run, commitment, &places).await {
-                Ok(opened) => key = Some(opened),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
+            if let Ok(opened) = self.restorer.run_key(&view, name.run, commitment, &places).await? {
+                key = Some(opened);
+                break;
             }
-            break;
         }
         let Some(key) = key else { return Ok(None) };
         for place in places.get(&name).into_iter().flatten() {
-            let sealed = match repository.frame_at(view.id, place).await {
-                Ok(sealed) => sealed,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
-            };
+            let Ok(sealed) = repository.frame_at(view.id, place).await? else { continue };
             if let Ok(opened) = OpenedFrame::open(&sealed, &key, repository.id(), name) {
                 return Ok(Some(opened));
             }
@@ -121,7 +115,7 @@ impl Healer {
     }
 
     /// Reads the index twice, one object after the other: what the needed frames hold, and where else that lies.
-    async fn read_contents(&self) -> Result<AllContents, VaultError> {
+    async fn read_contents(&self) -> Result<AllContents, StoreError> {
         let repository = self.restorer.repository();
         let view = GroupView::from(&self.group);
         let contents = repository.listed_contents(&view).await?;

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 use tokio::sync::OnceCell;
 
-use crate::error::VaultError;
+use crate::error::ObjectError;
 use crate::format::manifest::RunRecord;
 use crate::format::seal::SealKey;
 use crate::ids::RunId;
@@ -24,7 +25,7 @@ struct RunKey {
     commitment: [u8; 32],
     /// The packs that hold frames of the run, whose headers have its key as well, with their sizes.
     packs: Vec<(Sha256Digest, u64)>,
-    key: OnceCell<Result<SealKey, VaultError>>,
+    key: OnceCell<Result<SealKey, ObjectError>>,
 }
 
 impl RunKeys {
@@ -41,26 +42,18 @@ impl RunKeys {
         restorer: &Restorer,
         group: &GroupView,
         run: RunId,
-    ) -> Result<(), VaultError> {
+    ) -> Result<(), StoreError> {
         let Some(entry) = self.runs.get(&run) else { return Ok(()) };
-        let open = || async {
-            match restorer.run_key_from(group, run, &entry.commitment, &entry.packs).await {
-                Err(error @ VaultError::Store(_)) => Err(error),
-                opened => Ok(opened),
-            }
-        };
+        let open = || restorer.run_key_from(group, run, &entry.commitment, &entry.packs);
         entry.key.get_or_try_init(open).await.map(|_| ())
     }
 
     /// The key of a run that was opened before, or why it is lost.
-    pub(crate) fn get(&self, run: RunId) -> Result<&SealKey, VaultError> {
+    pub(crate) fn get(&self, run: RunId) -> Result<&SealKey, ObjectError> {
         let entry = self.runs.get(&run).ok_or_else(|| {
-            VaultError::damaged("parts", format!("a file needs run {run}, which its snapshot does not name"))
+            ObjectError::damaged("parts", format!("a file needs run {run}, which its snapshot does not name"))
         })?;
-        match entry.key.get() {
-            Some(Ok(key)) => Ok(key),
-            Some(Err(error)) => Err(error.again()),
-            None => Err(VaultError::Internal("a run's key is opened before its frames")),
-        }
+        let opened = entry.key.get().expect("a run's key is opened before its frames");
+        opened.as_ref().map_err(ObjectError::clone)
     }
 }

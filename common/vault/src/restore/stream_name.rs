@@ -54,11 +54,7 @@ impl OpenSnapshot {
             let origin = match stream.kind {
                 StreamKind::Path => match self.origin(index).await {
                     Ok(origin) => origin.map(|path| path.into_os_string().into_vec()),
-                    Err(
-                        error @ (VaultError::Damaged { .. }
-                        | VaultError::Missing { .. }
-                        | VaultError::LostFrame { .. }),
-                    ) => {
+                    Err(error @ VaultError::Object(_)) => {
                         tracing::info!("the folder of stream {index} is not known: {error}");
                         None
                     }

@@ -13,10 +13,9 @@ use lifeboat_store::{Entry, StoreError};
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::VerificationKey;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::layout::{self, cap};
 use crate::format::manifest::{self, Manifest};
-use crate::format::request::Request;
 use crate::ids::WriterId;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
@@ -49,7 +48,7 @@ pub struct ManifestChain {
     /// The writers that were removed.
     removed: BTreeSet<WriterId>,
     /// Why others do not.
-    pub unreadable: Vec<VaultError>,
+    pub unreadable: Vec<ObjectError>,
 }
 
 /// Why the manifests of a writer do not follow each other.
@@ -220,25 +219,19 @@ impl ManifestChain {
                     group: writer.group,
                     sequence,
                 };
-                match SignedManifest::read(repository, &entry.key, &key, &place).await {
+                match SignedManifest::read(repository, &entry.key, &key, &place).await? {
                     Ok(manifest) => {
                         chain.manifests.entry(writer.id).or_default().insert(sequence, manifest);
                     }
-                    Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                        chain.unreadable.push(error);
-                    }
-                    Err(error) => return Err(error),
+                    Err(error) => chain.unreadable.push(error),
                 }
             }
             for entry in repository.objects_below(&layout::forget_of(writer.id)).await? {
                 let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
-                let bytes = repository.store.read(&entry.key, cap::FORGET).await.map_err(VaultError::reading);
-                match bytes.map(|bytes| Request::verify(&bytes, &repository.roster, writer.id, sequence)) {
-                    Ok(Ok(_)) => {
+                match repository.request(writer, sequence).await? {
+                    Ok(_) => {
                         chain.forgotten.insert((writer.id, sequence));
                     }
-                    Ok(Err(reason)) => chain.unreadable.push(VaultError::damaged(&entry.key, reason)),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => chain.unreadable.push(error),
                 }
             }
@@ -253,12 +246,15 @@ impl SignedManifest {
         name: &str,
         key: &VerificationKey,
         place: &manifest::Place,
-    ) -> Result<Self, VaultError> {
-        let bytes = repository.store.read(name, cap::MANIFEST).await.map_err(VaultError::reading)?;
-        let manifest =
-            manifest::verify(&bytes, key, place).map_err(|reason| VaultError::damaged(name, reason))?;
-        let envelope = Envelope::from_json(&bytes).map_err(|reason| VaultError::damaged(name, reason))?;
-        Ok(Self { manifest, key: key.clone(), envelope: bytes.to_vec(), payload: envelope.payload })
+    ) -> Read<Self> {
+        let read = repository.read(name, cap::MANIFEST).await?;
+        Ok(read.and_then(|bytes| {
+            let manifest =
+                manifest::verify(&bytes, key, place).map_err(|reason| ObjectError::damaged(name, reason))?;
+            let envelope =
+                Envelope::from_json(&bytes).map_err(|reason| ObjectError::damaged(name, reason))?;
+            Ok(Self { manifest, key: key.clone(), envelope: bytes.to_vec(), payload: envelope.payload })
+        }))
     }
 
     /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by; what it
@@ -270,8 +266,8 @@ impl SignedManifest {
         let mut found = Vec::new();
         for entry in repository.objects_below(&self.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
             let hash =
-                hash_of(&entry.key).ok_or_else(|| VaultError::damaged(&entry.key, "its name is no hash"))?;
-            let bytes = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await?;
+                hash_of(&entry.key).ok_or_else(|| ObjectError::damaged(&entry.key, "its name is no hash"))?;
+            let bytes = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await??;
             found.push((entry.key, bytes.to_vec()));
         }
         Ok(found)

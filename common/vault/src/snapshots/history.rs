@@ -20,7 +20,7 @@ use std::ops::RangeInclusive;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::clock::{Clock, SystemClock};
-use lifeboat_store::Entry;
+use lifeboat_store::{Entry, StoreError};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::chain::why_void;
@@ -28,7 +28,7 @@ pub(crate) use self::tip::Tip;
 
 use self::chain::{Chain, Requests};
 use self::claims::Claims;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::floor::Floored;
 use crate::format::layout;
 use crate::format::manifest::Manifest;
@@ -141,8 +141,8 @@ fn bounded(time: Timestamp, now: Option<Timestamp>) -> Timestamp {
 
 impl Problem {
     /// Something in what a writer signed itself, or in requests about it.
-    fn own(writer: &Writer, error: VaultError) -> Self {
-        Self { writer: writer.id, group: writer.group, evidence: Evidence::Own, error }
+    fn own(writer: &Writer, error: impl Into<VaultError>) -> Self {
+        Self { writer: writer.id, group: writer.group, evidence: Evidence::Own, error: error.into() }
     }
 }
 
@@ -235,7 +235,7 @@ impl History {
         repository: &Repository,
         writer: &Writer,
         now: Option<Timestamp>,
-    ) -> Result<Folder, VaultError> {
+    ) -> Result<Folder, StoreError> {
         let mut manifests = BTreeMap::new();
         let (entries, gap) = repository.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
         self.problems.extend(gap.map(|error| Problem::own(writer, error)));
@@ -258,28 +258,30 @@ impl History {
         folder: Folder,
         now: Option<Timestamp>,
         claims: &mut Claims,
-    ) -> Result<Requests, VaultError> {
+    ) -> Result<Requests, StoreError> {
         let Folder { manifests, requests } = folder;
         let room = Semaphore::new(MIB_READ as usize);
         let room = &room;
         let read = |(sequence, entry): (u64, Entry)| async move {
             if chain::is_revoked(writer, sequence) {
-                return (sequence, entry.modified, Err(VaultError::Removed("writer")));
+                return (sequence, entry.modified, Ok(Err(VaultError::Removed("writer"))));
             }
             let mib = u32::try_from(entry.size >> 20).unwrap_or(MIB_READ).saturating_add(1).min(MIB_READ);
             // The semaphore is never closed; without a permit the read is merely not counted.
             let _permit = room.acquire_many(mib).await.ok();
-            (sequence, entry.modified, repository.manifest(writer, sequence).await)
+            let read = repository.manifest(writer, sequence).await;
+            (sequence, entry.modified, read.map(|read| read.map_err(VaultError::from)))
         };
         let mut manifests = std::pin::pin!(futures::stream::iter(manifests).map(read).buffered(READS));
         let mut chain = Vec::new();
         while let Some((sequence, stored, manifest)) = manifests.next().await {
-            let mut manifest = match manifest {
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                // It was there when it was listed: a keeper has swept it since.
-                Err(VaultError::Missing { .. }) if requests.contains_key(&sequence) => continue,
-                other => other,
-            };
+            let mut manifest = manifest?;
+            // It was there when it was listed: a keeper has swept it since.
+            if let Err(VaultError::Object(ObjectError::Missing { .. })) = manifest
+                && requests.contains_key(&sequence)
+            {
+                continue;
+            }
             let stored = bounded(stored, now);
             if let Ok(manifest) = &mut manifest {
                 let seen = std::mem::take(&mut manifest.predicate.seen);
@@ -300,15 +302,14 @@ impl History {
         Ok(requests)
     }
 
-    async fn requests(&mut self, repository: &Repository, writer: &Writer) -> Result<Requests, VaultError> {
+    async fn requests(&mut self, repository: &Repository, writer: &Writer) -> Result<Requests, StoreError> {
         let mut requests = BTreeMap::new();
         let (entries, gap) = repository.objects_and_gap(&layout::forget_of(writer.id)).await?;
         self.problems.extend(gap.map(|error| Problem::own(writer, error)));
         for entry in entries {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
-            let request = match repository.request(writer, sequence).await {
+            let request = match repository.request(writer, sequence).await? {
                 Ok(request) => Some(request),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => {
                     self.problems.push(Problem::own(writer, error));
                     None

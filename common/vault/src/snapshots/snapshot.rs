@@ -101,6 +101,10 @@ impl Listing {
         let mut read = std::pin::pin!(futures::stream::iter(live).map(read).buffered(READS));
         while let Some((recorded, sealed)) = read.next().await {
             let Recorded { writer, group, stored, manifest, .. } = recorded;
+            let sealed = match sealed {
+                Some((sealed, room)) => Some((sealed?, room)),
+                None => None,
+            };
             let snapshot = manifest.and_then(|manifest| match (viewer.group(group), sealed) {
                 (Some(view), Some((sealed, _room))) => {
                     let part = viewer.repository.open_part(&manifest, view, &sealed?)?;
@@ -114,16 +118,13 @@ impl Listing {
                 // Of a group whose keys should open and do not, that is reported once.
                 Ok(None) => {
                     if let Some(reason) = viewer.closed(group) {
-                        listing.doubtful.entry(writer).or_insert_with(|| reason.again());
+                        listing.doubtful.entry(writer).or_insert_with(|| reason.clone().into());
                         if reported.insert(group) {
-                            listing.unreadable.push(reason.again());
+                            listing.unreadable.push(reason.clone().into());
                         }
                     }
                 }
-                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    listing.report(writer, shows(viewer, group), error);
-                }
-                Err(error) => return Err(error),
+                Err(error) => listing.report(writer, shows(viewer, group), error),
             }
         }
         listing.unreadable[of_histories..].reverse();
@@ -148,7 +149,7 @@ impl Snapshot {
     /// The snapshot with all that its part says, also where a listing had no room for its names.
     pub async fn whole(self, viewer: &Viewer) -> Result<Self, VaultError> {
         let Some(group) = viewer.group(self.manifest.predicate.group) else { return Ok(self) };
-        let part = viewer.repository.part(&self.manifest, group).await?;
+        let part = viewer.repository.part(&self.manifest, group).await??;
         Ok(Self { summary: Summary::of(&part), ..self })
     }
 

@@ -181,13 +181,12 @@ impl Statistics {
         for entry in entries {
             let read = repository.read_signed::<Locations>(&entry.key, group, Word::Places);
             progress.advance(1);
-            let object = match read.await {
+            let object = match read.await? {
                 Ok((_, object)) => object,
-                Err(error @ (VaultError::Damaged { .. } | VaultError::Missing { .. })) => {
-                    self.unreadable.push(error);
+                Err(error) => {
+                    self.unreadable.push(error.into());
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             if run != Some(object.run) {
                 run = Some(object.run);

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
 use crate::format::authority::Standing;
 use crate::format::layout;
 use crate::ids::Signer;
@@ -25,7 +25,7 @@ impl<'a> Believable<'a> {
         Self { repository, group, of_removed_writers: None }
     }
 
-    pub(crate) async fn is(&mut self, signer: Signer, object: &Sha256Digest) -> Result<bool, VaultError> {
+    pub(crate) async fn is(&mut self, signer: Signer, object: &Sha256Digest) -> Result<bool, StoreError> {
         let roster = &self.repository.roster;
         match (roster.standing(signer, self.group.id), signer) {
             (Standing::Root | Standing::Keeper | Standing::Writer, _) => Ok(true),
@@ -43,7 +43,7 @@ impl<'a> Believable<'a> {
         }
     }
 
-    async fn committed_by_removed(&self) -> Result<HashSet<Sha256Digest>, VaultError> {
+    async fn committed_by_removed(&self) -> Result<HashSet<Sha256Digest>, StoreError> {
         let mut committed = HashSet::new();
         for writer in self.repository.roster.writers.iter().filter(|writer| writer.group == self.group.id) {
             let Some(last) = writer.revoked.and_then(|revocation| revocation.last) else { continue };
@@ -51,10 +51,8 @@ impl<'a> Believable<'a> {
                 let Some(sequence) = layout::sequence_of(&entry.key).filter(|n| *n <= last.sequence) else {
                     continue;
                 };
-                match self.repository.manifest(writer, sequence).await {
-                    Ok(manifest) => committed.extend(manifest.predicate.contents),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(_) => {}
+                if let Ok(manifest) = self.repository.manifest(writer, sequence).await? {
+                    committed.extend(manifest.predicate.contents);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
-use lifeboat_vault::{Listing, Membership, PinFile, Repository, VaultError, Viewer};
+use lifeboat_vault::{Listing, Membership, ObjectError, PinFile, Repository, VaultError, Viewer};
 use tokio_util::sync::CancellationToken;
 
 use crate::yard::{Files, Yard, noise, silent};
@@ -118,8 +118,9 @@ async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_b
             }
             Err(error) => vec![error],
         };
-        let is_named =
-            |error: &VaultError| matches!(error, VaultError::RolledBack { .. } | VaultError::Damaged { .. });
+        let is_named = |error: &VaultError| {
+            matches!(error, VaultError::RolledBack { .. } | VaultError::Object(ObjectError::Damaged { .. }))
+        };
         assert!(found_out.iter().any(is_named), "{found_out:?}");
     }
 }

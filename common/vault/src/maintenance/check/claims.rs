@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::authority::Word;
@@ -49,7 +50,7 @@ impl Checker {
         for pack in survey.overclaimed.clone() {
             self.stop_if_asked()?;
             let Some(size) = survey.packs.get(&pack).copied() else { continue };
-            if let Ok(trailer) = repository.pack_trailer(&survey.view, &pack, size).await {
+            if let Ok(Ok(trailer)) = repository.pack_trailer(&survey.view, &pack, size).await {
                 survey.hear(pack, &trailer);
             }
         }
@@ -80,12 +81,12 @@ impl Checker {
             self.stop_if_asked()?;
             let located = survey.located.get(&pack).map_or(&[][..], Vec::as_slice);
             match trailer {
-                Ok(frames) => {
+                Ok(Ok(frames)) => {
                     let denied = denied_by(&frames, located).map(|l| (pack, l.name, l.place.offset));
                     untrue.denied.extend(denied);
                 }
-                Err(VaultError::Store(error)) => findings.unread(&layout::pack(view.id, &pack), &error),
-                Err(error) => {
+                Err(error) => findings.unread(&layout::pack(view.id, &pack), &error),
+                Ok(Err(error)) => {
                     let (kind, mend) = (DamageKind::Altered, Mend::RepairByKeeper);
                     let key = layout::pack(view.id, &pack);
                     let reason = format!("{error}; locations objects contradict each other about it");
@@ -120,12 +121,8 @@ impl Checker {
                 .iter()
                 .map(|entry| repository.read_signed::<Locations>(&entry.key, &survey.view, Word::Places));
             for (read, entry) in futures::future::join_all(read).await.into_iter().zip(&batch) {
-                let (signer, locations) = match read {
-                    Ok(read) => read,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    // The survey has said so.
-                    Err(_) => continue,
-                };
+                // What is wrong with others, the survey has said.
+                let Ok((signer, locations)) = read? else { continue };
                 if let Some(reason) = indict(&locations, signer, untrue, survey, &mut hashes, &entry.key) {
                     let (key, kind, mend) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
                     findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
@@ -238,20 +235,14 @@ pub(crate) async fn is_all_denied(
     repository: &Repository,
     view: &GroupView,
     key: &str,
-) -> Result<bool, VaultError> {
-    let (_, locations) = match repository.read_signed::<Locations>(key, view, Word::Places).await {
-        Ok(read) => read,
-        Err(error @ VaultError::Store(_)) => return Err(error),
-        Err(_) => return Ok(false),
-    };
+) -> Result<bool, StoreError> {
+    let read = repository.read_signed::<Locations>(key, view, Word::Places).await?;
+    let Ok((_, locations)) = read else { return Ok(false) };
     for pack in &locations.packs {
         let name = layout::pack(view.id, &pack.pack);
         let Some(entry) = repository.store.entry(&name).await? else { return Ok(false) };
-        let trailer = match repository.pack_trailer(view, &pack.pack, entry.size).await {
-            Ok(trailer) => trailer,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => return Ok(false),
-        };
+        let trailer = repository.pack_trailer(view, &pack.pack, entry.size).await?;
+        let Ok(trailer) = trailer else { return Ok(false) };
         let located: Vec<_> = pack
             .frames
             .iter()

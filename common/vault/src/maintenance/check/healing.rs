@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
 use crate::format::authority::Standing;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::RunContents;
@@ -22,7 +22,7 @@ pub(crate) async fn healed(
     whole: &FrameSet,
     proved: Option<&FrameSet>,
     lost: &FrameSet,
-) -> Result<FrameSet, VaultError> {
+) -> Result<FrameSet, StoreError> {
     if lost.is_empty() {
         return Ok(FrameSet::default());
     }
@@ -79,7 +79,7 @@ pub(crate) async fn find_in_trailers(
     repository: &Repository,
     survey: &GroupSurvey,
     frames: &FrameSet,
-) -> Result<(Vec<Sha256Digest>, FrameSet), VaultError> {
+) -> Result<(Vec<Sha256Digest>, FrameSet), StoreError> {
     let (mut packs, mut found) = (Vec::new(), FrameSet::default());
     let (named, unnamed): (Vec<_>, Vec<_>) =
         survey.packs.iter().partition(|(pack, _)| survey.located.contains_key(*pack));
@@ -87,11 +87,7 @@ pub(crate) async fn find_in_trailers(
         if frames.minus(&found).is_empty() {
             break;
         }
-        let facts = match repository.pack_facts(&survey.view, pack, *size).await {
-            Ok(facts) => facts,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => continue,
-        };
+        let Ok(facts) = repository.pack_facts(&survey.view, pack, *size).await? else { continue };
         let held = facts.frames.iter().map(|f| FrameName { run: f.run, ordinal: f.ordinal });
         let held: FrameSet = held.filter(|name| frames.contains(*name)).collect();
         if !held.is_empty() {

@@ -2,7 +2,7 @@
 
 use lifeboat_core::Sha256Digest;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
 use crate::repository::access::Viewer;
 use crate::snapshots::history::History;
@@ -13,7 +13,7 @@ pub struct KnownDamage {
     /// The snapshots that need frames which were marked as lost. Whether others make up for these was not looked at.
     pub marked: Vec<Sha256Digest>,
     /// Why what marks or condemns frames cannot be read.
-    pub unusable: Vec<VaultError>,
+    pub unusable: Vec<ObjectError>,
 }
 
 impl KnownDamage {
@@ -36,11 +36,10 @@ impl KnownDamage {
             for manifest in
                 live.filter(|one| one.group == group.id).filter_map(|one| one.manifest.as_ref().ok())
             {
-                match viewer.repository.part(manifest, group).await {
+                match viewer.repository.part(manifest, group).await? {
                     Ok(part) if part.needed_frames().meets(&lost) => known.marked.push(manifest.id),
                     // A part that cannot be read is told where snapshots are listed.
-                    Ok(_) | Err(VaultError::Damaged { .. } | VaultError::Missing { .. }) => {}
-                    Err(error) => return Err(error),
+                    Ok(_) | Err(_) => {}
                 }
             }
         }

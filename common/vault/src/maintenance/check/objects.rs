@@ -5,6 +5,7 @@ use lifeboat_store::{Entry, StoreError};
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::SigningKey;
 
+use crate::error::ObjectError;
 use crate::format::authority::{Belief, Word, belief};
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::index::{Contents, Locations};
@@ -13,7 +14,6 @@ use crate::format::object_name::{KeyFolder, Name};
 use crate::format::registration::Registration;
 use crate::format::request::Request;
 use crate::format::run_end::RunEnd;
-use crate::format::seal::Purpose;
 use crate::format::signed::{self, Place};
 use crate::ids::{GroupId, Signer};
 use crate::keys::GroupKeys;
@@ -55,18 +55,17 @@ pub(crate) struct Objects<'a> {
 impl Objects<'_> {
     /// Reads an object whole and checks it.
     pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, Trouble> {
-        let bytes = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { .. }) => return Err(Trouble::Gone),
-            Err(StoreError::TooLarge { found, cap, .. }) => {
-                let reason = format!("it has {found} bytes, where at most {cap} can be right");
-                return Err(Trouble::Altered(reason));
-            }
+        let read = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
             // What only this user cannot open is not damaged.
-            Err(StoreError::NotAnObject { place, obstacle, .. }) if !obstacle.may_hide_objects() => {
-                return Err(Trouble::Altered(format!("`{place}` {obstacle}")));
+            Err(error @ StoreError::NotAnObject { obstacle, .. }) if obstacle.may_hide_objects() => {
+                return Err(Trouble::Unread(error));
             }
-            Err(error) => return Err(Trouble::Unread(error)),
+            read => ObjectError::split(read).map_err(Trouble::Unread)?,
+        };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(ObjectError::Damaged { reason, .. }) => return Err(Trouble::Altered(reason)),
+            Err(ObjectError::Missing { .. } | ObjectError::LostFrame { .. }) => return Err(Trouble::Gone),
         };
         if let Some(hash) = name.hash() {
             let found = Sha256Digest::of(&bytes);
@@ -93,8 +92,7 @@ impl Objects<'_> {
             Name::Roster(_) => sole_signature(bytes),
             Name::Key { folder, .. } => self.sealed_key(*folder, bytes),
             Name::Run { group, run } => {
-                let Some(registration) = self.signed::<Registration>(*group, Purpose::Registration, bytes)?
-                else {
+                let Some(registration) = self.signed::<Registration>(*group, bytes)? else {
                     return Ok(Body::Other);
                 };
                 let (signer, registration) = registration;
@@ -103,28 +101,22 @@ impl Objects<'_> {
                 }
                 Ok(Body::Registration(signer, registration))
             }
-            Name::RunEnd { group, run } => match self.signed::<RunEnd>(*group, Purpose::RunEnd, bytes)? {
+            Name::RunEnd { group, run } => match self.signed::<RunEnd>(*group, bytes)? {
                 Some((_, end)) if end.run != *run => Err("it belongs to another run".to_owned()),
                 _ => Ok(Body::Other),
             },
             // Packs are not read here.
             Name::Pack { .. } => Ok(Body::Other),
-            Name::Contents { group, .. } => {
-                match self.signed::<Contents>(*group, Purpose::Contents, bytes)? {
-                    Some((signer, contents)) => Ok(Body::Contents(signer, contents)),
-                    None => Ok(Body::Other),
-                }
-            }
-            Name::Locations { group, run, .. } => {
-                match self.signed::<Locations>(*group, Purpose::Locations, bytes)? {
-                    Some((signer, locations)) if locations.run == *run => {
-                        Ok(Body::Locations(signer, locations))
-                    }
-                    Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
-                    None => Ok(Body::Other),
-                }
-            }
-            Name::Part { group, .. } => match self.signed::<Part>(*group, Purpose::Part, bytes)? {
+            Name::Contents { group, .. } => match self.signed::<Contents>(*group, bytes)? {
+                Some((signer, contents)) => Ok(Body::Contents(signer, contents)),
+                None => Ok(Body::Other),
+            },
+            Name::Locations { group, run, .. } => match self.signed::<Locations>(*group, bytes)? {
+                Some((signer, locations)) if locations.run == *run => Ok(Body::Locations(signer, locations)),
+                Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
+                None => Ok(Body::Other),
+            },
+            Name::Part { group, .. } => match self.signed::<Part>(*group, bytes)? {
                 Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
                     Err(format!("it is signed by {signer}, who takes no snapshots"))
                 }
@@ -152,15 +144,13 @@ impl Objects<'_> {
                     .map_err(|error| error.to_string())?;
                 sole_signature(bytes)
             }
-            Name::Condemnation { group, .. } => {
-                match self.signed::<Condemnation>(*group, Purpose::Condemnation, bytes)? {
-                    Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
-                        Ok(Body::Condemnation(condemnation))
-                    }
-                    _ => Ok(Body::Other),
+            Name::Condemnation { group, .. } => match self.signed::<Condemnation>(*group, bytes)? {
+                Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
+                    Ok(Body::Condemnation(condemnation))
                 }
-            }
-            Name::Loss { group, .. } => match self.signed::<Loss>(*group, Purpose::Loss, bytes)? {
+                _ => Ok(Body::Other),
+            },
+            Name::Loss { group, .. } => match self.signed::<Loss>(*group, bytes)? {
                 Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
                 _ => Ok(Body::Other),
             },
@@ -168,20 +158,16 @@ impl Objects<'_> {
     }
 
     /// Checks the signature of a sealed object, and opens it where its group's index key is at hand.
-    fn signed<T: signed::Body>(
-        &self,
-        group: GroupId,
-        purpose: Purpose,
-        bytes: &[u8],
-    ) -> Result<Option<(Signer, T)>, String> {
+    fn signed<T: signed::Body>(&self, group: GroupId, bytes: &[u8]) -> Result<Option<(Signer, T)>, String> {
         let repository = self.viewer.repository();
-        let place = Place { purpose, repository: &repository.id, group };
         let key_of = |signer| repository.roster.knows(group, signer);
-        match self.viewer.group(group) {
-            Some(view) => signed::read(place, &view.index_key, key_of, bytes).map(Some),
-            None => signed::verify(place, key_of, bytes).map(|_| None),
-        }
-        .map_err(|error| error.to_string())
+        let read = if let Some(view) = self.viewer.group(group) {
+            signed::read(&repository.id, group, &view.index_key, key_of, bytes).map(Some)
+        } else {
+            let place = Place { purpose: T::PURPOSE, repository: &repository.id, group };
+            signed::verify(place, key_of, bytes).map(|_| None)
+        };
+        read.map_err(|error| error.to_string())
     }
 
     /// An age file; its secret is compared with what the roster says where this key opens it.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::error::VaultError;
+use lifeboat_store::StoreError;
+
+use crate::error::{ObjectError, VaultError};
 use crate::format::frame_set::FrameSet;
 use crate::format::layout;
 use crate::format::manifest::RunRecord;
@@ -129,13 +131,10 @@ impl Checker {
         &self,
         group: &GroupSurvey,
         needs: &Needs,
-    ) -> Result<Option<FrameSet>, VaultError> {
+    ) -> Result<Option<FrameSet>, StoreError> {
         let repository = self.viewer.repository();
-        match repository.part_named(&needs.part, needs.writer, &group.view).await {
-            Ok(part) => Ok(Some(part.needed_frames())),
-            Err(error @ VaultError::Store(_)) => Err(error),
-            Err(_) => Ok(None),
-        }
+        let part = repository.part_named(&needs.part, needs.writer, &group.view).await?;
+        Ok(part.ok().map(|part| part.needed_frames()))
     }
 
     async fn relate_group(
@@ -262,9 +261,9 @@ impl Checker {
         let mut false_ones = Vec::new();
         for commitment in &commitments {
             match restorer.run_key(&survey.view, run, commitment, &places).await {
-                Ok(_) => {}
-                Err(VaultError::Store(error)) => findings.unread(&key, &error),
-                Err(error) => false_ones.push((*commitment, error)),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => false_ones.push((*commitment, error)),
+                Err(error) => findings.unread(&key, &error),
             }
         }
         let Some((_, error)) = false_ones.first() else { return Ok(()) };
@@ -281,10 +280,9 @@ impl Checker {
         let mut snapshots = Vec::new();
         for needs in &survey.snapshots {
             let repository = self.viewer.repository();
-            match repository.part_named(&needs.part, needs.writer, &survey.view).await {
-                Ok(part) if part.runs.iter().any(is_false) => snapshots.push(needs.id.to_string()),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Ok(_) | Err(_) => {}
+            let part = repository.part_named(&needs.part, needs.writer, &survey.view).await?;
+            if part.is_ok_and(|part| part.runs.iter().any(is_false)) {
+                snapshots.push(needs.id.to_string());
             }
         }
         let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
@@ -294,16 +292,13 @@ impl Checker {
     }
 
     /// Whether the header of any pack with the run's frames holds the run's wrapped key.
-    async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, VaultError> {
+    async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, StoreError> {
         let repository = self.viewer.repository();
         for place in places_of(survey, run).values().flatten() {
             let Some(size) = survey.packs.get(&place.pack) else { continue };
             let range = 0..(*size).min(MAX_HEADER);
-            let beginning = match repository.pack_range(survey.view.id, &place.pack, range).await {
-                Ok(beginning) => beginning,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
-            };
+            let beginning = repository.pack_range(survey.view.id, &place.pack, range).await?;
+            let Ok(beginning) = beginning else { continue };
             if let Ok((_, keys)) = read_header(&beginning, &repository.id, survey.view.id)
                 && keys.iter().any(|key| key.run == run)
             {
@@ -336,7 +331,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
                 let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
                 (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
             }
-            VaultError::Damaged { key, .. } | VaultError::Missing { key } => {
+            VaultError::Object(ObjectError::Damaged { key, .. } | ObjectError::Missing { key }) => {
                 (key.clone(), Vec::new(), DamageKind::History)
             }
             VaultError::Claimed { writer, first, .. } => {

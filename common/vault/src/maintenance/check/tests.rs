@@ -251,7 +251,7 @@ async fn frames_that_a_neighbour_makes_up_keep_nobody_from_what_was_stored_anew(
     let (repository, view) = (scene.repository().await, GroupView::from(&scene.honest.group));
     for pack in repository.objects_below("packs").await.unwrap() {
         let hash = crate::repository::objects::hash_of(&pack.key).unwrap();
-        if repository.pack_facts(&view, &hash, pack.size).await.unwrap().kind == PackKind::Data {
+        if repository.pack_facts(&view, &hash, pack.size).await.unwrap().unwrap().kind == PackKind::Data {
             scene.store.delete(&pack.key).await.unwrap();
         }
     }

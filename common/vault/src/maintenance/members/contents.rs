@@ -4,6 +4,7 @@
 use futures::StreamExt;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::authority::Word;
@@ -42,7 +43,7 @@ impl Membership<'_> {
         for group in &self.restorer.viewer().groups {
             let mut needed = FrameSet::default();
             for snapshot in listing.snapshots.iter().filter(|s| s.manifest.predicate.group == group.id) {
-                for record in &self.restorer.repository().part(&snapshot.manifest, group).await?.runs {
+                for record in &self.restorer.repository().part(&snapshot.manifest, group).await??.runs {
                     needed.insert_bitmap(record.run, &record.frames);
                 }
             }
@@ -63,19 +64,18 @@ impl Membership<'_> {
         signer: Signer,
         group: &GroupView,
         needed: &FrameSet,
-    ) -> Result<Vec<Listed>, VaultError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let repository = self.restorer.repository();
         let entries = repository.objects_below(&layout::contents(group.id)).await?;
         let read = |entry: lifeboat_store::Entry| async move {
             let read = repository.read_signed::<Contents>(&entry.key, group, Word::ChunksToKeep).await;
-            match (read, hash_of(&entry.key)) {
+            Ok(match (read?, hash_of(&entry.key)) {
                 (Ok((by, contents)), Some(hash)) if by == signer => {
                     let needed = contents.names().filter(|frame| needed.contains(*frame)).collect();
-                    Ok(Some(Listed { stored: entry.modified, hash, needed }))
+                    Some(Listed { stored: entry.modified, hash, needed })
                 }
-                (Err(error @ VaultError::Store(_)), _) => Err(error),
-                _ => Ok(None),
-            }
+                _ => None,
+            })
         };
         let mut reads = std::pin::pin!(futures::stream::iter(entries).map(read).buffered(READS));
         let mut listed = Vec::new();

@@ -5,7 +5,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::{Progress, Unit};
 
 use super::homes::{Claims, Known};
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::ids::FrameName;
 use crate::keys::GroupView;
 use crate::repository::locate::FramePlace;
@@ -24,14 +24,13 @@ pub(super) async fn hear_trailers(
     claims: &mut Claims,
     known: &Known<'_>,
     packs: Vec<(Sha256Digest, u64)>,
-) -> Result<(bool, Vec<VaultError>), VaultError> {
+) -> Result<(bool, Vec<ObjectError>), VaultError> {
     let (mut is_news, mut unread) = (false, Vec::new());
     let read = |(pack, size)| async move { (pack, size, repository.pack_trailer(group, &pack, size).await) };
     let mut trailers = std::pin::pin!(futures::stream::iter(packs).map(read).buffer_unordered(READS));
     while let Some((pack, size, trailer)) = trailers.next().await {
-        match trailer {
+        match trailer? {
             Ok(frames) => is_news |= claims.hear((&pack, size), &frames, known),
-            Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => {
                 claims.leave_open(&pack);
                 unread.push(error);
@@ -90,12 +89,9 @@ async fn unlike(
     let (Some((_, first)), Some((_, last))) = (places.first(), places.last()) else { return Ok(Vec::new()) };
     let start = first.frame.offset;
     let end = last.frame.offset.saturating_add(last.frame.length.into());
-    let bytes = match repository.pack_range(group.id, &first.pack, start..end).await {
-        Ok(bytes) => bytes,
-        Err(error @ VaultError::Store(_)) => return Err(error),
-        // It is shorter than it was listed, or gone: nothing lies there.
-        Err(_) => return Ok(places.to_vec()),
-    };
+    let bytes = repository.pack_range(group.id, &first.pack, start..end).await?;
+    // It is shorter than it was listed, or gone: nothing lies there.
+    let Ok(bytes) = bytes else { return Ok(places.to_vec()) };
     let is_unlike = |(_, place): &&(FrameName, FramePlace)| {
         let at = usize::try_from(place.frame.offset - start).unwrap_or(usize::MAX);
         let sealed = bytes.get(at..at.saturating_add(place.frame.length as usize));

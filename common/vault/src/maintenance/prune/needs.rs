@@ -129,17 +129,15 @@ impl Planner<'_> {
         // One that cannot be read holds the whole group back.
         let Ok(manifest) = &recorded.manifest else { return Ok(()) };
         let key = layout::part(self.group.id, &manifest.part);
-        match self.repository.part(manifest, self.group).await {
+        match self.repository.part(manifest, self.group).await? {
             Ok(part) => needs.keep(recorded.writer, key, part.run, &part.needed_frames()),
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(error) => match self.repository.unnamed_part(&key, self.group).await {
+            Err(error) => match self.repository.unnamed_part(&key, self.group).await? {
                 // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
                 Ok(_) => {
                     let manifest = layout::snapshot(recorded.writer, recorded.sequence);
                     self.plan.warnings.push(format!("`{manifest}` names a part of another writer: {error}"));
                 }
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => return Err(not_whole(error)),
+                Err(_) => return Err(not_whole(&error)),
             },
         }
         Ok(())
@@ -153,11 +151,7 @@ impl Planner<'_> {
         let mut left = LeftSnapshot { writer: recorded.writer, objects, part: None, run: None };
         if let Ok(manifest) = &recorded.manifest {
             left.part = Some(layout::part(self.group.id, &manifest.part));
-            left.run = match self.repository.part(manifest, self.group).await {
-                Ok(part) => Some(part.run),
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => None,
-            };
+            left.run = self.repository.part(manifest, self.group).await?.ok().map(|part| part.run);
         }
         Ok(left)
     }
@@ -172,13 +166,12 @@ impl Planner<'_> {
                 needs.add_unnamed(unnamed, &FrameSet::default(), self.now);
                 continue;
             }
-            match self.repository.unnamed_part(key, self.group).await {
+            match self.repository.unnamed_part(key, self.group).await? {
                 Ok(part) => {
                     let run = runs.facts(self.repository, self.group, self.listing, part.run).await?;
                     unnamed.has_end = run.has_end;
                     needs.add_unnamed(unnamed, &part.needed_frames(), self.now);
                 }
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.plan.warnings.push(error.to_string()),
             }
         }

@@ -92,9 +92,8 @@ impl Planner<'_> {
                 .iter()
                 .map(|(key, _)| self.repository.read_signed::<Contents>(key, self.group, Word::ChunksToKeep));
             for (read, (key, _)) in join_all(read).await.into_iter().zip(&batch) {
-                let (signer, contents) = match read {
+                let (signer, contents) = match read? {
                     Ok(read) => read,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => {
                         self.plan.warnings.push(error.to_string());
                         continue;
@@ -133,9 +132,8 @@ impl Planner<'_> {
             .chain(others.into_iter().map(|(_, key)| (false, key)))
         {
             let contents =
-                match self.repository.read_signed::<Contents>(&key, self.group, Word::ChunksToKeep).await {
+                match self.repository.read_signed::<Contents>(&key, self.group, Word::ChunksToKeep).await? {
                     Ok((_, contents)) => contents,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => {
                         self.plan.warnings.push(error.to_string());
                         continue;
@@ -173,7 +171,7 @@ impl Planner<'_> {
             }
         }
         for (key, _) in self.below(&layout::losses(self.group.id)) {
-            match self.repository.read_known::<Loss>(key, self.group, Word::LostToRuns).await {
+            match self.repository.read_known::<Loss>(key, self.group, Word::LostToRuns).await? {
                 Ok((Belief::No, _)) => {
                     self.plan.dead.insert(key.clone());
                 }
@@ -184,7 +182,6 @@ impl Planner<'_> {
                         self.plan.dead.insert(key.clone());
                     }
                 }
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.plan.warnings.push(error.to_string()),
             }
         }

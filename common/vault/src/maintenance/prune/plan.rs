@@ -13,7 +13,7 @@ use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
 use super::runs::{RunState, Runs, is_old};
 use super::{Listing, RunsUnderWay, below, places_of};
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::authority::{Standing, Word};
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{
@@ -214,12 +214,12 @@ impl<'a> Planner<'a> {
                     }
                     Err(SignedObjectError::Unsound(signer, OF_ANOTHER_RUN.to_owned()))
                 };
-                Some(read.map(|stated| stated.and_then(in_place)))
+                Some(read.map(|read| read.map(|stated| stated.and_then(in_place))))
             });
             for (read, (key, entry)) in join_all(read).await.into_iter().zip(&batch) {
                 // What it alone located may lie in any pack.
-                let Some(stated) = read.transpose().map_err(not_whole)? else { continue };
-                let (signer, body) = match stated {
+                let Some(stated) = read.transpose()? else { continue };
+                let (signer, body) = match stated.map_err(|error| not_whole(&error))? {
                     Ok(read) => read,
                     Err(unsound) => {
                         // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
@@ -470,11 +470,8 @@ impl<'a> Planner<'a> {
         size: u64,
     ) -> Result<bool, VaultError> {
         let range = 0..size.min(MAX_HEADER);
-        let beginning = match self.repository.pack_range(self.group.id, pack, range).await {
-            Ok(beginning) => beginning,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => return Ok(false),
-        };
+        let beginning = self.repository.pack_range(self.group.id, pack, range).await?;
+        let Ok(beginning) = beginning else { return Ok(false) };
         match read_header(&beginning, &self.repository.id, self.group.id) {
             Ok((_, keys)) => {
                 for key in keys {
@@ -493,10 +490,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// What is damaged leaves a hole in what is known of a group; what is only out of reach ends the prune.
-pub(super) fn not_whole(error: VaultError) -> VaultError {
-    match error {
-        VaultError::Store(_) => error,
-        error => VaultError::NotWhole { first: error.to_string(), others: 0 },
-    }
+/// What is damaged leaves a hole in what is known of a group.
+pub(super) fn not_whole(error: &ObjectError) -> VaultError {
+    VaultError::NotWhole { first: error.to_string(), others: 0 }
 }

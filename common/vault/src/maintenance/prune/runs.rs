@@ -98,11 +98,8 @@ impl Runs {
         if let Some(known) = self.facts.get(&run) {
             return Ok(*known);
         }
-        let registrant = match repository.registration(group, run, Word::RunKey).await {
-            Ok((signer, _)) => Some(signer),
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => None,
-        };
+        let registration = repository.registration(group, run, Word::RunKey).await?;
+        let registrant = registration.ok().map(|(signer, _)| signer);
         let may_run = registrant.is_some_and(|signer| {
             belief(Word::RunUnderWay, signer, repository.roster.standing(signer, group.id)) == Belief::Yes
         });

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lifeboat_core::progress::Unit;
+use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
@@ -107,11 +108,8 @@ impl Checker {
         finds: Option<&mut Finds>,
     ) -> Result<Option<HurtSnapshot>, VaultError> {
         let Ok(manifest) = &recorded.manifest else { return Ok(None) };
-        let part = match self.viewer.repository().part(manifest, &group.view).await {
-            Ok(part) => part,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => return Ok(None),
-        };
+        let part = self.viewer.repository().part(manifest, &group.view).await?;
+        let Ok(part) = part else { return Ok(None) };
         let snapshot =
             Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
         let mut hurt = HurtSnapshot {
@@ -141,11 +139,11 @@ impl Checker {
         let mut files = Vec::new();
         let open = match open {
             Ok(open) => open,
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(error) => {
+            Err(VaultError::Object(error)) => {
                 hurt.unlisted.push(error.to_string());
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         match Box::pin(open.named_streams()).await {
             Ok(named) => hurt.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name),
@@ -160,12 +158,12 @@ impl Checker {
                 let item = match items.next().await {
                     Ok(Some(item)) => item,
                     Ok(None) => break,
-                    Err(error @ VaultError::Store(_)) => return Err(error),
-                    Err(error) => {
+                    Err(VaultError::Object(error)) => {
                         let broken = format!("{kind} {stream}: the list of its files breaks off: {error}");
                         hurt.unlisted.push(broken);
                         break;
                     }
+                    Err(error) => return Err(error),
                 };
                 self.progress.advance(1);
                 let Some(content) = &item.content else { continue };
@@ -182,7 +180,7 @@ impl Checker {
 
 impl Finds {
     /// `None` for a content that needs no lost frame; else whether all that it needs of them was found elsewhere.
-    async fn look(&mut self, content: &Content, lost: &FrameSet) -> Result<Option<bool>, VaultError> {
+    async fn look(&mut self, content: &Content, lost: &FrameSet) -> Result<Option<bool>, StoreError> {
         let mut healed = None;
         for extent in &content.extents {
             let frame = content.frame(extent);

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
 use crate::format::pack::TrailerFrame;
 use crate::format::registration::Registration;
-use crate::format::seal::{Purpose, SealKey};
-use crate::format::signed::{self, Place};
+use crate::format::seal::SealKey;
 use crate::format::{FORMAT_VERSION, layout};
 use crate::ids::{RunId, Signer};
 use crate::maintenance::check::healing::find_in_trailers;
@@ -36,9 +36,8 @@ impl Checker {
             let mut stored = Vec::new();
             for hash in round {
                 let Some(size) = survey.packs.get(hash).copied() else { continue };
-                match self.viewer.repository().pack_facts(&survey.view, hash, size).await {
+                match self.viewer.repository().pack_facts(&survey.view, hash, size).await? {
                     Ok(facts) => stored.push(StoredPack { hash: *hash, size, frames: facts.frames }),
-                    Err(error @ VaultError::Store(_)) => return Err(error),
                     Err(error) => tracing::info!("{error}"),
                 }
             }
@@ -53,7 +52,7 @@ impl Checker {
         &self,
         survey: &GroupSurvey,
         findings: &Findings,
-    ) -> Result<BTreeSet<Sha256Digest>, VaultError> {
+    ) -> Result<BTreeSet<Sha256Digest>, StoreError> {
         let mut packs = BTreeSet::new();
         let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
         let unplaced = survey.needed.minus(&survey.whole()).minus(&placed);
@@ -98,14 +97,12 @@ impl Checker {
                 unplaced.push(StoredPack { frames, ..*pack });
             }
         }
-        let repository = self.viewer.repository();
-        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
         for locations in index::locations_of(&unplaced) {
             let frames: usize = locations.packs.iter().map(|pack| pack.frames.len()).sum();
-            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
-            let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
-            mender.write(key, bytes, format!("says again where {frames} frames lie")).await?;
-            survey.add_locations(&locations, false);
+            let what = format!("says again where {frames} frames lie");
+            if mender.write_signed(&survey.view, &locations, what).await? {
+                survey.add_locations(&locations, false);
+            }
         }
         Ok(())
     }
@@ -128,22 +125,20 @@ impl Checker {
         }
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
             // What a writer signs is believed by runs, and nobody signed the trailers of others' packs.
-            let is_told = match mender.signer {
-                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == mender.signer),
+            let is_told = match mender.pen.signer {
+                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == mender.pen.signer),
                 Signer::Keeper(_) | Signer::Root => true,
             };
             let commitment = survey.own_commitment(run).filter(|_| is_told)?;
             Some(RunContents { run, frames, commitment })
         });
-        let repository = self.viewer.repository();
-        let place = Place { purpose: Purpose::Contents, repository: &repository.id, group: survey.view.id };
         for contents in index::split_contents(with_commitment.collect::<Vec<_>>(), CONTENTS_CHUNKS) {
             let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
-            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &contents);
-            let key = layout::contents_object(survey.view.id, &Sha256Digest::of(&bytes));
-            mender.write(key, bytes, format!("lists again the chunks of {frames} frames")).await?;
-            let located = survey.located_frames();
-            survey.add_contents(self.viewer.pen()?.signer, contents, &located);
+            let what = format!("lists again the chunks of {frames} frames");
+            if mender.write_signed(&survey.view, &contents, what).await? {
+                let located = survey.located_frames();
+                survey.add_contents(mender.pen.signer, contents, &located);
+            }
         }
         Ok(())
     }
@@ -182,15 +177,12 @@ impl Checker {
                 epoch,
                 wrapped_key: wrapped_key.into(),
             };
-            let place =
-                Place { purpose: Purpose::Registration, repository: &repository.id, group: group.view.id };
-            let bytes = signed::write(place, self.viewer.pen()?, &group.view.index_key, &registration);
+            let object = repository.sign(&group.view, mender.pen, &registration)?;
             if is_there {
                 mender.remove(&key, "it is damaged, and the run's key stands in a pack's header").await?;
             }
-            mender
-                .write(key, bytes, "registers the run again with the key of a pack's header".to_owned())
-                .await?;
+            let what = "registers the run again with the key of a pack's header".to_owned();
+            mender.write(object.name, object.bytes, what).await?;
         }
         Ok(())
     }
@@ -201,17 +193,13 @@ impl Checker {
         &self,
         group: &GroupSurvey,
         run: RunId,
-    ) -> Result<Option<(Vec<u8>, u32)>, VaultError> {
+    ) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
         let repository = self.viewer.repository();
         let current = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
         let holding = group.located.iter().filter(|(_, frames)| frames.iter().any(|l| l.name.run == run));
         for (pack, _) in holding {
             let Some(size) = group.packs.get(pack) else { continue };
-            let facts = match repository.pack_facts(&group.view, pack, *size).await {
-                Ok(facts) => facts,
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                Err(_) => continue,
-            };
+            let Ok(facts) = repository.pack_facts(&group.view, pack, *size).await? else { continue };
             for key in facts.run_keys.iter().filter(|key| key.run == run) {
                 let Some(restorer) = &self.restorer else {
                     return Ok(Some((key.wrapped.to_vec(), current)));

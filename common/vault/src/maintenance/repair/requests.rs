@@ -83,7 +83,7 @@ impl Checker {
     ) -> Result<(), VaultError> {
         let pen = self.viewer.pruning_pen()?;
         let repository = self.viewer.repository();
-        let request = Request::new(&repository.id, writer, sequence, snapshot, mender.signer, mender.now);
+        let request = Request::new(&repository.id, writer, sequence, snapshot, mender.pen.signer, mender.now);
         let key = layout::forget(writer, sequence);
         let what = format!("gives up snapshot {sequence} of writer {writer}, which nothing mends");
         mender.write(key, request.sign(pen.key), what).await

@@ -14,8 +14,6 @@ use crate::format::layout;
 use crate::format::pack::{
     FinishedPack, MAX_PACK, PackBuilder, TrailerFrame, WrappedRunKey, read_header, read_trailer,
 };
-use crate::format::seal::Purpose;
-use crate::format::signed::{self, Place};
 use crate::ids::{ChunkId, FrameName};
 use crate::maintenance::check::survey::{GroupSurvey, Located};
 use crate::maintenance::check::{Checker, Findings};
@@ -35,18 +33,8 @@ impl Checker {
         for pack in damaged_packs(survey, findings) {
             self.stop_if_asked()?;
             let key = layout::pack(survey.view.id, &pack);
-            let bytes = match self.viewer.repository().store.read(&key, MAX_PACK).await {
-                Ok(bytes) => bytes,
-                // Of one that is longer than any pack nothing is read, and nothing is taken away.
-                Err(
-                    StoreError::NotFound { .. }
-                    | StoreError::TooLarge { .. }
-                    | StoreError::NotAnObject { .. },
-                ) => {
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
+            // Of one that is longer than any pack nothing is read, and nothing is taken away.
+            let Ok(bytes) = self.viewer.repository().read(&key, MAX_PACK).await? else { continue };
             // Read right the second time, it is the line that is damaged, or the memory.
             if Sha256Digest::of(&bytes) == pack {
                 continue;
@@ -56,8 +44,10 @@ impl Checker {
             let trailer = self.trailer_in(survey, &pack, &bytes);
             let whole = whole_frames(&said_to_lie(located, trailer.as_deref()), is_false, &bytes);
             let moved: FrameSet = whole.iter().map(TrailerFrame::name).collect();
-            if !whole.is_empty() {
-                self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?;
+            if !whole.is_empty()
+                && !self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?
+            {
+                continue;
             }
             match removal(trailer.as_deref(), &moved, &survey.homeless()) {
                 Ok(why) => mender.remove(&key, &why).await?,
@@ -83,7 +73,7 @@ impl Checker {
             .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository, survey.view.id).ok())
     }
 
-    /// Moves whole frames to a new pack.
+    /// Moves whole frames to a new pack. Says whether it did: where a pack's own trailer makes that impossible, it stays.
     async fn move_whole(
         &self,
         survey: &mut GroupSurvey,
@@ -92,8 +82,7 @@ impl Checker {
         mut frames: Vec<TrailerFrame>,
         trailer: Option<&[TrailerFrame]>,
         mender: &mut Mender<'_>,
-    ) -> Result<(), VaultError> {
-        let repository = self.viewer.repository();
+    ) -> Result<bool, VaultError> {
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> =
             trailer.unwrap_or_default().iter().map(|f| (f.name(), f.chunks.clone())).collect();
         let unknown: FrameSet =
@@ -116,15 +105,19 @@ impl Checker {
         }
         let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
         let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
-        mender.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
-        let place = Place { purpose: Purpose::Locations, repository: &repository.id, group: survey.view.id };
         let stored = [stored];
+        let mut objects = Vec::new();
         for locations in index::locations_of(&stored) {
-            let bytes = signed::write(place, self.viewer.pen()?, &survey.view.index_key, &locations);
-            let key = layout::locations_object(survey.view.id, locations.run, &Sha256Digest::of(&bytes));
-            mender.write(key, bytes, "says where the moved frames lie".to_owned()).await?;
+            let Some(object) = mender.sign(&survey.view, &locations)? else { return Ok(false) };
+            objects.push(object);
         }
-        self.write_contents_of(survey, &stored, mender).await
+        mender.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
+        for object in objects {
+            let what = "says where the moved frames lie".to_owned();
+            mender.write(object.name, object.bytes, what).await?;
+        }
+        self.write_contents_of(survey, &stored, mender).await?;
+        Ok(true)
     }
 
     /// A pack of sealed frames that lie in `bytes`.
@@ -153,7 +146,7 @@ impl Checker {
         &self,
         survey: &GroupSurvey,
         frames: &FrameSet,
-    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, VaultError> {
+    ) -> Result<HashMap<FrameName, Vec<ChunkId>>, StoreError> {
         let repository = self.viewer.repository();
         let mut chunks = HashMap::new();
         let tell = |_, run: RunContents| {
@@ -175,16 +168,15 @@ impl Checker {
         survey: &GroupSurvey,
         bytes: &[u8],
         frames: &[TrailerFrame],
-    ) -> Result<(PackKind, Vec<WrappedRunKey>), VaultError> {
+    ) -> Result<(PackKind, Vec<WrappedRunKey>), StoreError> {
         let repository = self.viewer.repository();
         let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
             .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
         let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();
         let mut keys = Vec::new();
         for run in runs.runs() {
-            match repository.registration(&survey.view, run, Word::RunKey).await {
+            match repository.registration(&survey.view, run, Word::RunKey).await? {
                 Ok((_, registration)) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
             }
         }

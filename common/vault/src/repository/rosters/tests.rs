@@ -1,6 +1,7 @@
 use lifeboat_core::random::OsEntropy;
 
 use super::*;
+use crate::error::VaultError;
 use crate::format::floor::Floor;
 use crate::format::roster::key_text;
 use crate::hostile::crafted::{Crafted, Taken};

@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Made;
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::frame::OpenedFrame;
 use crate::format::item::{Extent, Segment};
 use crate::ids::FrameName;
-use crate::restore::reader::{FrameReader, Read};
+use crate::restore::reader::{FrameReader, RangeRead};
 use crate::tree::{Folders, TreeWriter};
 
 /// How many fetched reads wait for the threads that write them.
@@ -97,7 +97,7 @@ struct Work {
     pieces: Arc<BTreeMap<FrameName, Vec<Piece>>>,
     check: Arc<Mutex<ContentCheck>>,
     /// Frames that did not open in their first place.
-    lost: Arc<Mutex<Vec<(FrameName, VaultError)>>>,
+    lost: Arc<Mutex<Vec<(FrameName, ObjectError)>>>,
     /// Why nothing more can be written.
     stop: Arc<Mutex<Option<VaultError>>>,
     progress: Arc<dyn Progress>,
@@ -106,7 +106,7 @@ struct Work {
 impl Work {
     async fn bring(&self, tree: &TreeWriter, cancel: &CancellationToken) -> Result<(), VaultError> {
         let (reads, unplaced) = self.reader.plan(self.pieces.keys().copied());
-        let (send, receive) = mpsc::channel::<(Read, Result<Bytes, VaultError>)>(READS_AHEAD);
+        let (send, receive) = mpsc::channel::<(RangeRead, Result<Bytes, ObjectError>)>(READS_AHEAD);
         let receive = Arc::new(Mutex::new(receive));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let writers: Vec<_> = (0..threads)
@@ -129,8 +129,7 @@ impl Work {
         }
         fetched?;
         let mut lost = std::mem::take(&mut *lock(&self.lost));
-        let of_unplaced = |name: &FrameName| VaultError::LostFrame { run: name.run, ordinal: name.ordinal };
-        lost.extend(unplaced.iter().map(|name| (*name, of_unplaced(name))));
+        lost.extend(unplaced.iter().map(|name| (*name, ObjectError::lost(*name))));
         let mut writer = PieceWriter { work: self.clone(), folders: tree.folders() };
         for (name, error) in lost {
             if cancel.is_cancelled() {
@@ -139,9 +138,8 @@ impl Work {
             if lock(&self.stop).is_some() {
                 return Ok(());
             }
-            match self.reader.recover(name, error).await {
+            match self.reader.recover(name, error).await? {
                 Ok(frame) => writer = write_frame(writer, name, frame).await?,
-                Err(error @ VaultError::Store(_)) => return Err(error),
                 Err(error) => self.fail(name, &error.to_string()),
             }
         }
@@ -150,8 +148,8 @@ impl Work {
 
     async fn fetch_all(
         &self,
-        reads: Vec<Read>,
-        send: &mpsc::Sender<(Read, Result<Bytes, VaultError>)>,
+        reads: Vec<RangeRead>,
+        send: &mpsc::Sender<(RangeRead, Result<Bytes, ObjectError>)>,
         cancel: &CancellationToken,
     ) -> Result<(), VaultError> {
         for read in reads {
@@ -161,10 +159,7 @@ impl Work {
             if lock(&self.stop).is_some() {
                 break;
             }
-            let bytes = match self.reader.fetch(&read).await {
-                Err(error @ VaultError::Store(_)) => return Err(error),
-                other => other,
-            };
+            let bytes = self.reader.fetch(&read).await?;
             if send.send((read, bytes)).await.is_err() {
                 break;
             }
@@ -263,11 +258,11 @@ struct PieceWriter {
 
 impl PieceWriter {
     /// Writes what a read brought. Frames that do not open are noted as lost: they may be found elsewhere.
-    fn write(&mut self, read: &Read, bytes: Result<Bytes, VaultError>) {
+    fn write(&mut self, read: &RangeRead, bytes: Result<Bytes, ObjectError>) {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                lock(&self.work.lost).extend(read.frames.iter().map(|name| (*name, error.again())));
+                lock(&self.work.lost).extend(read.frames.iter().map(|name| (*name, error.clone())));
                 return;
             }
         };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use super::{Found, Recorded, Standing};
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::layout;
 use crate::format::request::{By, Request};
 use crate::format::roster::{Head, Roster, Writer};
@@ -134,7 +134,7 @@ impl Chain<'_> {
                          nothing explains",
                         before.sequence, recorded.sequence
                     );
-                    problems.push(VaultError::damaged(&key, reason));
+                    problems.push(ObjectError::damaged(&key, reason).into());
                 }
                 _ => problems.extend(gap.into_iter().map(|gap| self.withheld(&gap))),
             }
@@ -147,7 +147,7 @@ impl Chain<'_> {
                     let reason = format!(
                         "it does not follow the snapshot before it: it names {named}, and {expected} is there"
                     );
-                    problems.push(VaultError::damaged(&key, reason));
+                    problems.push(ObjectError::damaged(&key, reason).into());
                 }
             }
             if right_before_is_gone(before, recorded)
@@ -181,7 +181,7 @@ impl Chain<'_> {
         let reason = format!(
             "it asks to forget snapshot {asked}, and the next snapshot names {previous} as the one before it"
         );
-        Some(VaultError::damaged(key, reason))
+        Some(ObjectError::damaged(key, reason).into())
     }
 
     /// What the roster and this machine know must be there.
@@ -197,7 +197,7 @@ impl Chain<'_> {
             if let Some(head) = other {
                 let reason = format!("snapshot {} was seen in its place before, and {id} is there", head.id);
                 let key = layout::snapshot(self.writer.id, recorded.sequence);
-                problems.push(VaultError::damaged(key, reason));
+                problems.push(ObjectError::damaged(key, reason).into());
             }
         }
         if let Some(head) = expected {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::layout;
 use crate::format::manifest::Manifest;
 use crate::format::roster::Writer;
@@ -23,19 +24,23 @@ pub(crate) struct Tip {
 }
 
 impl Tip {
-    /// The newest manifest of a writer, or `None` when it has none. Less than this machine has seen before is an error.
+    /// The newest manifest of a writer, or `None` when it has none. The inner error says that it is not whole, or that there is
+    /// less than this machine has seen before.
     pub(crate) async fn newest(
         repository: &Repository,
         writer: &Writer,
-    ) -> Result<Option<Manifest>, VaultError> {
+    ) -> Result<Result<Option<Manifest>, VaultError>, StoreError> {
         let entries = repository.objects_below(&layout::snapshots_of(writer.id)).await?;
         let newest = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
         let head = match newest {
-            Some(sequence) => Some(repository.manifest(writer, sequence).await?),
+            Some(sequence) => match repository.manifest(writer, sequence).await? {
+                Ok(manifest) => Some(manifest),
+                Err(error) => return Ok(Err(error.into())),
+            },
             None => None,
         };
-        let Some(pinned) = repository.pinned.heads.get(&writer.id) else { return Ok(head) };
-        match &head {
+        let Some(pinned) = repository.pinned.heads.get(&writer.id) else { return Ok(Ok(head)) };
+        Ok(match &head {
             Some(found) if found.predicate.sequence > pinned.sequence => Ok(head),
             Some(found) if found.predicate.sequence == pinned.sequence => {
                 if found.id == pinned.id {
@@ -43,23 +48,24 @@ impl Tip {
                 } else {
                     let key = layout::snapshot(writer.id, pinned.sequence);
                     let reason = format!("snapshot {} was seen in its place before", pinned.id);
-                    Err(VaultError::damaged(key, reason))
+                    Err(ObjectError::damaged(key, reason).into())
                 }
             }
             _ => {
                 let first = head.as_ref().map_or(0, |head| head.predicate.sequence + 1);
                 Err(VaultError::Withheld { writer: writer.id, first, last: pinned.sequence })
             }
-        }
+        })
     }
 
     /// Where a writer's chain goes on. A newest snapshot that is damaged does not stop its host from backing up where
     /// this machine knows its id, and neither do snapshots that were given up: their places are not used again.
     pub(crate) async fn of(repository: &Repository, writer: &Writer) -> Result<Self, VaultError> {
-        let (newest, damage) = match Self::newest(repository, writer).await {
+        let (newest, damage) = match Self::newest(repository, writer).await? {
             Ok(newest) => (newest, None),
-            Err(error @ (VaultError::Damaged { .. } | VaultError::Withheld { .. })) => (None, Some(error)),
-            Err(error) => return Err(error),
+            // It was there when it was listed.
+            Err(error @ VaultError::Object(ObjectError::Missing { .. })) => return Err(error),
+            Err(error) => (None, Some(error)),
         };
         let pinned = repository.pinned.heads.get(&writer.id).copied();
         let requests = repository.objects_below(&layout::forget_of(writer.id)).await?;
@@ -103,15 +109,13 @@ async fn are_requested(
     writer: &Writer,
     sequences: RangeInclusive<u64>,
     listed: &BTreeSet<u64>,
-) -> Result<bool, VaultError> {
+) -> Result<bool, StoreError> {
     if !sequences.clone().all(|sequence| listed.contains(&sequence)) {
         return Ok(false);
     }
     for sequence in sequences {
-        match repository.request(writer, sequence).await {
-            Ok(_) => {}
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => return Ok(false),
+        if repository.request(writer, sequence).await?.is_err() {
+            return Ok(false);
         }
     }
     Ok(true)

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::workshop::{Given, Items, Workshop, given, noise, options, own, root, silent};
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::item::Item;
 use crate::format::manifest::{DocumentRecord, Part, StreamKind, StreamRecord};
 use crate::format::name::check_name;
@@ -35,7 +35,9 @@ async fn a_snapshot_whose_names_would_lead_anywhere_is_malformed_and_costs_no_ot
         let listing = workshop.listing().await;
         assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (1, forged), "{name:?}");
         for error in &listing.unreadable[forged - 2..] {
-            let VaultError::Damaged { reason: said, .. } = error else { panic!("{name:?}: {error:?}") };
+            let VaultError::Object(ObjectError::Damaged { reason: said, .. }) = error else {
+                panic!("{name:?}: {error:?}")
+            };
             assert!(said.ends_with(&reason.to_string()), "{name:?}: {said}");
             assert!(!said.contains(char::is_control), "{said:?}");
         }

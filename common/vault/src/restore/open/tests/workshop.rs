@@ -114,8 +114,8 @@ impl Workshop {
     pub(super) async fn forge(&self, from: u64, change: impl FnOnce(&mut Part)) -> u64 {
         let (repository, key) = (self.repository().await, &self.writer);
         let member = repository.roster.writer(key.writer).unwrap();
-        let manifest = repository.manifest(member, from).await.unwrap();
-        let mut part = repository.part(&manifest, &GroupView::from(&key.group)).await.unwrap();
+        let manifest = repository.manifest(member, from).await.unwrap().unwrap();
+        let mut part = repository.part(&manifest, &GroupView::from(&key.group)).await.unwrap().unwrap();
         change(&mut part);
         let place = Place { purpose: Purpose::Part, repository: &repository.id, group: key.group.id };
         let pen = Pen { signer: Signer::Writer(key.writer), key: &key.signing_key };
