@@ -1,9 +1,11 @@
 //! Gates for tests that need a real service: without it a test is *ignored* with the reason in its name, or fails where
 //! services are required (`CI`, `LIFEBOAT_REQUIRE_SERVICES`).
 
+use std::fs::File;
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
@@ -18,12 +20,28 @@ pub fn trial<S: Send + 'static>(
     test: impl FnOnce(S) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
     match service {
-        Ok(service) => Trial::test(name, move || test(service)),
+        Ok(service) => {
+            let name = name.to_owned();
+            Trial::test(name.clone(), move || {
+                let began = Instant::now();
+                let result = test(service);
+                note_time(&name, began.elapsed());
+                result
+            })
+        }
         Err(Missing(reason)) if services_are_required() => Trial::test(name, move || {
             Err(Failed::from(format!("a service that is required here is missing: {reason}")))
         }),
         Err(Missing(reason)) => skipped(name, reason),
     }
+}
+
+/// Appends `SECONDS NAME` to the file that `scripts/test` names, if it does: this harness does not report times.
+fn note_time(name: &str, time: Duration) {
+    let Some(path) = std::env::var_os("LIFEBOAT_TEST_TIMES") else { return };
+    let line = format!("{:.3} {name}\n", time.as_secs_f64());
+    let file = File::options().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of times can be written");
 }
 
 /// A trial that is ignored, with the reason.

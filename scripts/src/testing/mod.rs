@@ -2,13 +2,14 @@
 
 mod count;
 mod options;
+mod slowest;
 mod steps;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use self::options::{Options, Request};
-use self::steps::Ending;
+use self::steps::{Ending, Results};
 use crate::setup;
 use crate::terminal::{Terminal, duration};
 
@@ -52,15 +53,18 @@ fn test(terminal: &Terminal, options: &Options) -> ExitCode {
         journal.step("advisories", || steps::advisories(terminal));
         journal.step("documentation", || steps::documentation(terminal));
     }
-    let (count, skips) = journal.time("tests", || {
-        let (ending, count, skips) = steps::tests(terminal, options, ready.as_ref());
-        (ending, (count, skips))
-    });
-    terminal.line(&format!("\n{}", journal.render()));
+    let mut results = Results::default();
+    journal.step("tests", || steps::tests(terminal, options, ready.as_ref(), &mut results));
+    if options.wants_attacks() {
+        journal.step("attacks", || steps::attacks(terminal, options, &mut results));
+    }
+    terminal.line(&format!("\nThe slowest tests:\n{}", results.slowest));
+    terminal.line(&journal.render());
     if let Some(ready) = ready.filter(|ready| ready.missing > 0) {
         terminal.line(&format!("{} parts are missing: see what setup says above.", ready.missing));
     }
-    terminal.line(&format!("{skips}{count}"));
+    let Results { count, skips, .. } = results;
+    terminal.line(&format!("{skips}{count}, {} skipped", skips.total()));
     if journal.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

@@ -24,6 +24,11 @@ impl Options {
         self.tier.is_none() && self.name.is_none()
     }
 
+    /// Whether the attacks on the vault run, which a plain `cargo test` leaves out.
+    pub(super) fn wants_attacks(&self) -> bool {
+        self.is_whole() || self.name.as_ref().is_some_and(|name| name.contains("hostile"))
+    }
+
     pub(super) fn wants_services(&self) -> bool {
         !self.hermetic && self.tier != Some(Tier::Hermetic)
     }

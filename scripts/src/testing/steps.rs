@@ -6,13 +6,16 @@ use std::process::{Command, Stdio};
 
 use super::count::{Count, Skips};
 use super::options::{Options, Tier};
+use super::slowest::Slowest;
 use crate::process::not_started;
 use crate::setup::{self, Readiness};
 use crate::terminal::Terminal;
 use crate::workspace;
 
-/// Runs each test program: one that hangs fails after half an hour, many times what the longest takes.
-const DEADLINE: &str = "target.'cfg(unix)'.runner=['timeout','--foreground','--verbose','30m']";
+/// Where `tests/services` writes how long each test took.
+const TIMES: &str = "LIFEBOAT_TEST_TIMES";
+/// Why a plain `cargo test` leaves out the attacks on the vault. [`attacks`] runs them.
+const ATTACK: &str = "an attack: scripts/test runs it";
 
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,13 +59,32 @@ pub(super) fn documentation(terminal: &Terminal) -> Ending {
     run(terminal, command)
 }
 
-/// Runs the tests that the options choose, counts them, and collects why some are ignored.
+/// What the tests came to.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    pub(super) count: Count,
+    pub(super) skips: Skips,
+    pub(super) slowest: Slowest,
+}
+
+impl Results {
+    fn read(&mut self, line: &str) {
+        self.skips.read(line);
+        self.slowest.read(line);
+        if let Some(result) = Count::of_line(line) {
+            self.count += result;
+        }
+    }
+}
+
+/// Runs the tests that the options choose.
 pub(super) fn tests(
     terminal: &Terminal,
     options: &Options,
     ready: Option<&Readiness>,
-) -> (Ending, Count, Skips) {
-    let mut command = cargo(["test", "--config", DEADLINE, "--locked", "--no-fail-fast"]);
+    results: &mut Results,
+) -> Ending {
+    let mut command = test_programs();
     match options.tier {
         Some(Tier::Services) => command.args(["--workspace", "--test", "services"]),
         Some(Tier::Hermetic) | None => command.arg("--workspace"),
@@ -77,14 +99,35 @@ pub(super) fn tests(
             command.env("LIFEBOAT_REQUIRE_SERVICES", "1");
         }
     }
-    let (mut count, mut skips) = (Count::default(), Skips::default());
-    let ending = run_reading(terminal, command, |line| {
-        skips.read(line);
-        if let Some(result) = Count::of_line(line) {
-            count += result;
-        }
-    });
-    (ending, count, skips)
+    let times = std::env::temp_dir().join(format!("lifeboat-test-times-{}", std::process::id()));
+    command.env(TIMES, &times);
+    let ending = run_reading(terminal, command, |line| results.read(line));
+    for line in std::fs::read_to_string(&times).unwrap_or_default().lines() {
+        results.slowest.read_gate(line);
+    }
+    let _ = std::fs::remove_file(&times);
+    results.skips.forget(ATTACK);
+    ending
+}
+
+/// Runs the attacks on the vault, which take minutes.
+pub(super) fn attacks(terminal: &Terminal, options: &Options, results: &mut Results) -> Ending {
+    let mut command = test_programs();
+    let name = options.name.as_deref().unwrap_or("hostile::");
+    command.args(["--workspace", "--lib", "--", "--ignored", name]);
+    if options.long {
+        command.env("LIFEBOAT_LONG", "1");
+    }
+    run_reading(terminal, command, |line| results.read(line))
+}
+
+/// `cargo test`, with what runs each program.
+fn test_programs() -> Command {
+    let runner = workspace().join("scripts/run-test-program");
+    let runner = format!("target.'cfg(unix)'.runner=[{:?}]", runner.display().to_string());
+    let mut command = cargo(["test", "--locked", "--no-fail-fast", "--config"]);
+    command.arg(runner);
+    command
 }
 
 fn cargo<const N: usize>(args: [&str; N]) -> Command {

@@ -418,6 +418,7 @@ fn counts() -> [u64; 2] {
 /// Whatever a member stores costs no more memory than 32 times its bytes and 16 MiB, and a second for each MiB; and
 /// many of them no more than 256 MiB.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
 async fn no_object_costs_out_of_proportion_to_its_size() {
     if run_if_asked().await {
         return;
@@ -494,6 +495,7 @@ fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<Stored>, Vec<Stored>) {
 
 /// A backup loads the chunks whose frames lie in packs that are there, and takes 80 bytes for each.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
 async fn a_backup_takes_little_memory_for_each_chunk_and_none_for_chunks_that_lie_nowhere() {
     if run_if_asked().await {
         return;

@@ -26,6 +26,7 @@ fn below(scene: &Scene, folder: &str) -> Vec<String> {
 
 /// Whoever says what of a pack of its own, while nothing says where the frames really lie: no pack of a host goes.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
 async fn a_claim_that_is_the_only_one_makes_no_pack_go() {
     for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::Keeper, Who::RemovedKeeper] {
         for what in [What::OneAfterTheOther, What::TrailerAgrees] {
@@ -67,6 +68,7 @@ async fn a_claim_that_is_the_only_one_makes_no_pack_go() {
 /// Someone stores a true copy of all frames, which looks older than the packs of their hosts, and takes it away again
 /// once prunes had their way.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
 async fn a_true_copy_in_the_hands_of_another_replaces_nothing() {
     for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::RemovedKeeper] {
         let scene = scene(who).await;

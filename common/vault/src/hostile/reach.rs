@@ -241,6 +241,7 @@ async fn copy_all(restorer: &Restorer, clock: &FakeClock) -> Result<Said, VaultE
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
 async fn what_is_out_of_reach_is_called_neither_damaged_nor_missing() {
     let scene = scene().await;
     scene.complete().await;
