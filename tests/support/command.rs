@@ -19,7 +19,9 @@ pub struct Said {
 
 /// Runs `command` to its end. The documents that our programs print must match their schemas.
 ///
-/// # Panics When the program cannot be started, or a document does not match its schema.
+/// # Panics
+///
+/// When the program cannot be started, or a document does not match its schema.
 pub fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let said = Said {
@@ -52,7 +54,9 @@ pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsR
 impl Said {
     /// The document on standard output.
     ///
-    /// # Panics When there is none, or it does not match its schema.
+    /// # Panics
+    ///
+    /// When there is none, or it does not match its schema.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let document = serde_json::from_str(&self.stdout);
@@ -63,7 +67,9 @@ impl Said {
 
     /// The documents on standard error, one per line.
     ///
-    /// # Panics When a line is not a document, or does not match its schema.
+    /// # Panics
+    ///
+    /// When a line is not a document, or does not match its schema.
     #[must_use]
     pub fn json_lines(&self) -> Vec<serde_json::Value> {
         let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in\n{line}"));
@@ -76,7 +82,9 @@ impl Said {
 
     /// Fails the test unless the process ended with `code`; returns the output for more checks.
     ///
-    /// # Panics When the exit code is another.
+    /// # Panics
+    ///
+    /// When the exit code is another.
     #[track_caller]
     #[expect(
         clippy::must_use_candidate,

@@ -23,7 +23,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Fails the test unless `document` matches its schema, without additional fields; returns the schema's name.
 ///
-/// # Panics When it does not match, or names no schema of `docs/json`.
+/// # Panics
+///
+/// When it does not match, or names no schema of `docs/json`.
 pub fn check(document: &Value) -> &str {
     let Some(name) = document["schema"].as_str() else { panic!("a document without a schema: {document:#}") };
     let Some(validator) = schemas().get(name) else {

@@ -35,14 +35,18 @@ impl Answer {
 /// Starts a server that calls `answer` with each request's method and path, until the test's process ends. Returns the
 /// address and port.
 ///
-/// # Panics When no port is free.
+/// # Panics
+///
+/// When no port is free.
 pub fn serve(answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> String {
     listen(move |stream| respond(stream, |_, _| Ok(Vec::new()), |method, path, _| answer(method, path)))
 }
 
 /// The same for requests with a body, which is passed to `answer` as the third argument.
 ///
-/// # Panics When no port is free.
+/// # Panics
+///
+/// When no port is free.
 pub fn serve_bodies(answer: impl Fn(&str, &str, &[u8]) -> Answer + Send + 'static) -> String {
     listen(move |stream| respond(stream, read_body, &answer))
 }

@@ -82,7 +82,9 @@ impl TestLog {
     /// Starts a server that receives entries like such a log (Rekor, `/api/v1/log/entries`) and promises to log them,
     /// until the test's process ends. Returns its URL.
     ///
-    /// # Panics When no port is free.
+    /// # Panics
+    ///
+    /// When no port is free.
     pub fn serve(&self) -> String {
         let log = self.clone();
         let address = serve_bodies(move |method, path, body| {

@@ -50,7 +50,9 @@ pub struct Network {
 impl Network {
     /// Starts a network whose hosts answer with `answer`, until the test's process ends.
     ///
-    /// # Panics When no port is free, or no certificate can be made.
+    /// # Panics
+    ///
+    /// When no port is free, or no certificate can be made.
     pub fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::default();

@@ -86,7 +86,9 @@ impl Image {
 
 /// The bytes, compressed with gzip.
 ///
-/// # Errors When they cannot be compressed.
+/// # Errors
+///
+/// When they cannot be compressed.
 pub fn packed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes)?;
@@ -242,7 +244,9 @@ impl Pair {
     /// method. The name of the first member starts a compressed file, which skips the rest of the header up to the evil
     /// archive in the member's content.
     ///
-    /// # Errors When something cannot be compressed.
+    /// # Errors
+    ///
+    /// When something cannot be compressed.
     pub fn compressed(&self, signed: &[Entry]) -> std::io::Result<[(&'static str, Vec<u8>); 2]> {
         const BLOCK: usize = 512;
         const SKIPPED: [u8; 4] = *b"P*M\x18";

@@ -64,7 +64,9 @@ impl S3 {
 
     /// Keys for an hour with only the rights in an IAM policy (JSON).
     ///
-    /// # Panics When the server returns none.
+    /// # Panics
+    ///
+    /// When the server returns none.
     pub fn keys_with_policy(&self, policy: &str) -> Keys {
         let form = [
             ("Action", "AssumeRole"),
@@ -91,7 +93,9 @@ impl S3 {
 
     /// Creates a bucket with Object Lock enabled, whose objects cannot be removed for a day, unless it exists.
     ///
-    /// # Panics When the server does not create it.
+    /// # Panics
+    ///
+    /// When the server does not create it.
     pub fn make_locked_bucket(&self, bucket: &str) {
         let path = format!("/{bucket}");
         let made = self.request("PUT", &path, &["x-amz-bucket-object-lock-enabled: true"], "");

@@ -23,7 +23,9 @@ pub fn commands(sheet: &str) -> String {
 /// Types `typed` on a machine that has only the program at `restore`, a recovery key from the safe, and the storage's
 /// `credentials`.
 ///
-/// # Panics When the machine cannot be made.
+/// # Panics
+///
+/// When the machine cannot be made.
 pub fn bare_machine(
     restore: &str,
     key: &Path,

@@ -112,7 +112,9 @@ pub struct Facts {
 
 /// Inspects everything below `root`, and `root` itself under the empty path.
 ///
-/// # Panics When something cannot be inspected.
+/// # Panics
+///
+/// When something cannot be inspected.
 pub fn look(root: &Path) -> BTreeMap<PathBuf, Facts> {
     let mut found = BTreeMap::new();
     let mut inodes = HashMap::new();

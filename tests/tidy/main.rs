@@ -3,6 +3,7 @@
 //! Every check is a function from the files to the faults that it finds, and has tests of its own that it finds them.
 //! The tests here run each check on the real tree.
 
+mod english;
 mod layout;
 mod links;
 mod manifests;
@@ -46,6 +47,11 @@ fn every_crate_describes_itself_and_keeps_the_lints() {
 #[test]
 fn every_dependency_is_declared_once_in_the_workspace() {
     hold(manifests::private_dependencies);
+}
+
+#[test]
+fn the_prose_is_plain() {
+    hold(english::stumbling_phrases);
 }
 
 #[test]

@@ -446,7 +446,9 @@ pub struct Answer {
 /// Derives an answer again as `replay` does, from a verdict that `--report` wrote, regardless of the answer that it
 /// records. The verdict must contain all bytes; its digests of policy and verdict are not checked.
 ///
-/// # Errors If it is not a verdict, or its policy or trusted root cannot be used.
+/// # Errors
+///
+/// If it is not a verdict, or its policy or trusted root cannot be used.
 pub fn derive_again(verdict: &str) -> Result<Answer, String> {
     let document: Document = serde_json::from_str(verdict).map_err(|error| error.to_string())?;
     let nowhere = Path::new("");
@@ -465,7 +467,9 @@ pub fn derive_again(verdict: &str) -> Result<Answer, String> {
 }
 
 impl Contents {
-    /// # Panics If the verdict does not name content with this digest.
+    /// # Panics
+    ///
+    /// If the verdict does not name content with this digest.
     pub(crate) fn get(&self, digest: Sha256Digest) -> &[u8] {
         &self.0[&digest]
     }

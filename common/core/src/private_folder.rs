@@ -13,7 +13,9 @@ pub fn make(path: &Path) -> io::Result<()> {
 /// Creates it like [`make`], or takes over one that exists: it must belong to this user and not be a link, and it is
 /// closed to others. Nobody else can have put anything into it.
 ///
-/// # Errors If it is a link or belongs to another user, or cannot be created.
+/// # Errors
+///
+/// If it is a link or belongs to another user, or cannot be created.
 pub fn own(path: &Path) -> io::Result<()> {
     make(path)?;
     let found = fs::symlink_metadata(path)?;

@@ -4,7 +4,9 @@
 pub trait Entropy: Send + Sync {
     /// Fills all of `buffer`.
     ///
-    /// # Panics If the operating system has no randomness: then no key may be made, and no caller could go on.
+    /// # Panics
+    ///
+    /// If the operating system has no randomness: then no key may be made, and no caller could go on.
     fn fill(&self, buffer: &mut [u8]);
 }
 

@@ -193,7 +193,9 @@ impl Definitions {
 
     /// Parses the stored form.
     ///
-    /// # Errors [`EngineError::Definitions`] if it is too large, malformed, or of a newer version.
+    /// # Errors
+    ///
+    /// [`EngineError::Definitions`] if it is too large, malformed, or of a newer version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EngineError> {
         if bytes.len() > DEFINITIONS_BYTES {
             return Err(EngineError::Definitions { reason: format!("they are {} bytes long", bytes.len()) });
@@ -237,7 +239,9 @@ impl Definitions {
 impl ContainerParts {
     /// Parses the engine's description of a container; `image` is its image, if that is known.
     ///
-    /// # Errors [`EngineError::Definitions`] if it has no id or no image.
+    /// # Errors
+    ///
+    /// [`EngineError::Definitions`] if it has no id or no image.
     pub fn from_document(document: &Value, image: Option<&ImageParts>) -> Result<Self, EngineError> {
         let (config, host) = (&document["Config"], &document["HostConfig"]);
         let missing = |what: &str| EngineError::Definitions { reason: format!("a container has no {what}") };

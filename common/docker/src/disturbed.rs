@@ -144,7 +144,9 @@ impl Engine {
     /// Stops listening. Returns the containers that could write to a volume of `selection` in the meantime although
     /// they were stopped or did not exist: volume and container, each by name or id.
     ///
-    /// # Errors If the stream of events was interrupted.
+    /// # Errors
+    ///
+    /// If the stream of events was interrupted.
     pub async fn overheard(
         &self,
         watch: Watch,

@@ -127,7 +127,9 @@ impl Engine {
     /// Connects to the engine at `host` (the value of `DOCKER_HOST`, which the caller reads), or at the default socket,
     /// and asks for its facts.
     ///
-    /// # Errors [`EngineError::Unreachable`] if nothing answers within some seconds, and [`EngineError::Denied`],
+    /// # Errors
+    ///
+    /// [`EngineError::Unreachable`] if nothing answers within some seconds, and [`EngineError::Denied`],
     /// [`EngineError::Address`] or [`EngineError::TooOld`] if no answer is possible.
     pub async fn connect(host: Option<&str>) -> Result<Self, EngineError> {
         let address = Address::parse(host)?;

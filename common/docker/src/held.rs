@@ -50,7 +50,9 @@ impl Held {
 impl Engine {
     /// The folder on this host that holds the volume's bytes, held open if it is unmounted with its last user.
     ///
-    /// # Errors Those of [`Engine::volume_directory`].
+    /// # Errors
+    ///
+    /// Those of [`Engine::volume_directory`].
     pub async fn hold_volume(&self, volume: &Volume) -> Result<Held, EngineError> {
         let mountpoint = self.volume_directory(volume).await?;
         let failed =

@@ -36,8 +36,9 @@ impl MachineKey {
 
     /// The key in `folder`. Folder and key are created at the first use.
     ///
-    /// # Errors [`EngineError::MachineKey`] if the file belongs to another user, can be read by others, or is
-    /// malformed.
+    /// # Errors
+    ///
+    /// [`EngineError::MachineKey`] if the file belongs to another user, can be read by others, or is malformed.
     pub fn in_folder(folder: &Path, entropy: &dyn Entropy) -> Result<Self, EngineError> {
         let path = folder.join(FILE);
         let failed = |operation: &'static str| {

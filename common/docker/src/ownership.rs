@@ -158,7 +158,9 @@ pub(crate) fn is_named_after(id: &RehearsalId, kind: ScratchKind, name: &str) ->
 impl MachineKey {
     /// Recognises what this machine has created.
     ///
-    /// # Errors Why the object is not one of those, in words.
+    /// # Errors
+    ///
+    /// Why the object is not one of those, in words.
     pub fn claim(
         &self,
         kind: ScratchKind,

@@ -93,8 +93,9 @@ impl Engine {
     /// Decides which containers `mode` brings to rest so that nothing writes to the volumes of `selection`: every
     /// running container that may and, when stopping, those that live in its network, processes or memory.
     ///
-    /// # Errors If none of the volumes could be read at rest, because of containers that cannot be stopped without
-    /// harm.
+    /// # Errors
+    ///
+    /// If none of the volumes could be read at rest, because of containers that cannot be stopped without harm.
     pub async fn plan_rest(&self, selection: &Selection, mode: Mode) -> Result<RestPlan, EngineError> {
         let action = match mode {
             Mode::None => return Ok(RestPlan::default()),
@@ -131,8 +132,10 @@ impl Engine {
 
     /// Brings the containers of `plan` to rest.
     ///
-    /// # Errors If another run holds one of them, or if the engine refuses. In that case what had been stopped is
-    /// running again, or the error names what is not.
+    /// # Errors
+    ///
+    /// If another run holds one of them, or if the engine refuses. In that case what had been stopped is running again,
+    /// or the error names what is not.
     pub async fn quiesce(
         &self,
         plan: &RestPlan,

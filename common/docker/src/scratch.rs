@@ -92,7 +92,9 @@ impl Engine {
     /// Creates the network of a new sandbox: internal, without an address of this host on it, without IPv6, and behind
     /// two barriers. Everything in it uses at most `together`.
     ///
-    /// # Errors [`EngineError::WallMissing`] if a barrier cannot be set up; nothing is left then.
+    /// # Errors
+    ///
+    /// [`EngineError::WallMissing`] if a barrier cannot be set up; nothing is left then.
     pub async fn sandbox(&self, owner: Ownership, together: Together) -> Result<Sandbox, EngineError> {
         Filter::available().await?;
         let wanting = |wall, reason: &str, advice: &str| EngineError::WallMissing {
@@ -209,7 +211,9 @@ impl Sandbox {
     /// Gives the volumes that are created from now on a common file system of `bytes`, in `folder`, which nobody else
     /// can access. Returns where it is mounted.
     ///
-    /// # Errors [`EngineError::NoDisk`] if it cannot be created, or if the engine does not see it.
+    /// # Errors
+    ///
+    /// [`EngineError::NoDisk`] if it cannot be created, or if the engine does not see it.
     pub async fn limit_volumes(&mut self, folder: &Path, bytes: u64) -> Result<PathBuf, EngineError> {
         let disk = Disk::make(&self.engine, folder, bytes).await?;
         Ok(self.disk.insert(disk).mounted().to_owned())
@@ -240,9 +244,11 @@ impl Sandbox {
 
     /// Creates a container without starting it, and the empty volumes that it needs. Returns its id.
     ///
-    /// # Errors [`EngineError::IsolationUnproven`] before [`Sandbox::prove_isolation`] has succeeded: nothing of an
-    /// application is created in a network that may leak. The same once one has been started: the engine fills volumes
-    /// and resolves paths from this host, and a running program could change where they lead.
+    /// # Errors
+    ///
+    /// [`EngineError::IsolationUnproven`] before [`Sandbox::prove_isolation`] has succeeded: nothing of an application
+    /// is created in a network that may leak. The same once one has been started: the engine fills volumes and resolves
+    /// paths from this host, and a running program could change where they lead.
     pub async fn create_container(&self, container: Sanitised) -> Result<String, EngineError> {
         if self.isolation.is_none() {
             return Err(EngineError::IsolationUnproven { reason: "it was not tried".to_owned() });

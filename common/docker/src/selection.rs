@@ -371,7 +371,9 @@ impl Engine {
     /// Resolves `wanted`: the volumes, and every container that mounts one of them. Scratch objects of rehearsals are
     /// never selected by a project or by "all".
     ///
-    /// # Errors [`EngineError::NotFound`] for a name that does not exist, with similar names.
+    /// # Errors
+    ///
+    /// [`EngineError::NotFound`] for a name that does not exist, with similar names.
     pub async fn select(&self, wanted: &Wanted) -> Result<Selection, EngineError> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut containers: BTreeMap<String, Container> = BTreeMap::new();

@@ -40,7 +40,9 @@ impl Engine {
     /// somewhere else, and mounted at its mountpoint only while a container uses it; it is accepted only if this
     /// process sees that mount.
     ///
-    /// # Errors [`EngineError::VolumeOutOfReach`] with the reason and what to do.
+    /// # Errors
+    ///
+    /// [`EngineError::VolumeOutOfReach`] with the reason and what to do.
     pub async fn volume_directory(&self, volume: &Volume) -> Result<PathBuf, EngineError> {
         let out_of_reach = |reason: String, advice: &str| EngineError::VolumeOutOfReach {
             volume: volume.name.clone(),
@@ -125,7 +127,9 @@ impl Engine {
 
     /// Creates the volume `name` for a restore, or takes an existing one that is empty and that no container uses.
     ///
-    /// # Errors [`EngineError::VolumeTaken`] if a volume with that name is not empty or is in use.
+    /// # Errors
+    ///
+    /// [`EngineError::VolumeTaken`] if a volume with that name is not empty or is in use.
     pub async fn fresh_volume(
         &self,
         name: &str,

@@ -48,7 +48,9 @@ impl From<String> for NoAnswer {
 /// The program runs in a process group of its own, which is always killed at the end. Our passphrases are removed from
 /// its environment: it has secrets of its own.
 ///
-/// # Errors If the program cannot be started, fails, prints too much, takes too long or is cancelled.
+/// # Errors
+///
+/// If the program cannot be started, fails, prints too much, takes too long or is cancelled.
 pub fn ask(
     program: &Path,
     args: &[&str],

@@ -8,7 +8,9 @@ use std::path::Path;
 /// Writes a file as [`replace_file`] does. Anything else with that name, such as `/dev/stdout`, `/dev/null` or a link,
 /// stays what it is and is written to.
 ///
-/// # Errors If the folder does not exist or cannot be written to, or the disk is full.
+/// # Errors
+///
+/// If the folder does not exist or cannot be written to, or the disk is full.
 pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let is_plain = match fs::symlink_metadata(path) {
         Ok(found) => found.is_file(),
@@ -23,7 +25,9 @@ pub fn write_output_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
 /// Atomically replaces whatever has the name by a file with these permissions: readers see the old file or the complete
 /// new one.
 ///
-/// # Errors If the folder does not exist or cannot be written to, or the disk is full.
+/// # Errors
+///
+/// If the folder does not exist or cannot be written to, or the disk is full.
 pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".lifeboat-").tempfile_in(folder)?;

@@ -31,14 +31,18 @@ impl FakeClock {
 
     /// Advances it.
     ///
-    /// # Panics If the new time is out of range.
+    /// # Panics
+    ///
+    /// If the new time is out of range.
     pub fn advance(&self, by: Duration) {
         self.jump(SignedDuration::try_from(by).expect("a test does not wait that long"));
     }
 
     /// Moves it by `by`, which may be negative, like a clock that is set.
     ///
-    /// # Panics If the new time is out of range.
+    /// # Panics
+    ///
+    /// If the new time is out of range.
     pub fn jump(&self, by: SignedDuration) {
         let mut time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *time = time.checked_add(by).expect("a test stays within the calendar");

@@ -19,7 +19,9 @@ const CLOCK_TOLERANCE_SECONDS: i64 = 30;
 
 /// Checks all promises on an empty store, and leaves it empty.
 ///
-/// # Panics If one is broken.
+/// # Panics
+///
+/// If one is broken.
 pub async fn check(store: &Store) {
     assert_eq!(store.list("").await.unwrap(), [], "the store must be empty");
     objects_are_created_once(store).await;
@@ -36,7 +38,9 @@ pub async fn check(store: &Store) {
 
 /// Removes everything from a store.
 ///
-/// # Panics If something cannot be removed.
+/// # Panics
+///
+/// If something cannot be removed.
 pub async fn clear(store: &Store) {
     let entries = store.list("").await.unwrap();
     let deletes = stream::iter(entries).map(|entry| async move { store.delete(&entry.key).await });

@@ -24,7 +24,9 @@ impl Corpus {
 
     /// Calls `read` with every file of a target's corpus.
     ///
-    /// # Panics If the corpus cannot be read.
+    /// # Panics
+    ///
+    /// If the corpus cannot be read.
     pub fn replay(&self, target: &str, read: impl Fn(&[u8]) -> bool) -> Replayed {
         let folder = Path::new("corpus").join(target);
         let bytes =
@@ -36,7 +38,9 @@ impl Corpus {
     /// Checks that these targets, sorted by name, are all that exist, that each is built and calls the function named
     /// next to it, and that each has a corpus.
     ///
-    /// # Panics If that is not so.
+    /// # Panics
+    ///
+    /// If that is not so.
     pub fn check_targets(&self, targets: &[(&str, &str)]) {
         let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
         assert_eq!(self.names_in(Path::new("corpus")), names);

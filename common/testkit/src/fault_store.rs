@@ -95,7 +95,9 @@ impl FaultStore {
 
     /// Everything in the store now, bypassing script and log.
     ///
-    /// # Panics If the wrapped store cannot be read.
+    /// # Panics
+    ///
+    /// If the wrapped store cannot be read.
     pub fn contents(&self) -> BTreeMap<String, Bytes> {
         let inner = Arc::clone(&self.0.inner);
         block_on(async move {
@@ -112,7 +114,9 @@ impl FaultStore {
 
     /// Writes an object, replacing any existing one, bypassing script and log.
     ///
-    /// # Panics If the wrapped store cannot be written.
+    /// # Panics
+    ///
+    /// If the wrapped store cannot be written.
     pub fn plant(&self, key: &str, bytes: impl Into<Bytes>) {
         let path = path(key);
         let bytes: Bytes = bytes.into();
@@ -123,7 +127,9 @@ impl FaultStore {
 
     /// Removes an object, bypassing script and log.
     ///
-    /// # Panics If the wrapped store cannot be written.
+    /// # Panics
+    ///
+    /// If the wrapped store cannot be written.
     pub fn take_away(&self, key: &str) {
         let path = path(key);
         block_on(self.0.inner.delete(&path)).expect("the wrapped store can be written");

@@ -70,7 +70,9 @@ pub struct Loopback {
 impl Loopback {
     /// Starts a server that calls `answer` for each request.
     ///
-    /// # Panics If no port is free.
+    /// # Panics
+    ///
+    /// If no port is free.
     pub fn serve(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address").to_string();

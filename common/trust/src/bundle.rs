@@ -226,7 +226,9 @@ impl Bundle<'static> {
 impl Content<'static> {
     /// The content made from an envelope with a signature.
     ///
-    /// # Panics If the envelope has no signature.
+    /// # Panics
+    ///
+    /// If the envelope has no signature.
     fn of_envelope(envelope: &dsse::Envelope) -> Self {
         let signature = envelope.signatures.first().expect("an envelope is signed").bytes.clone();
         let text = STANDARD.encode(&envelope.payload);

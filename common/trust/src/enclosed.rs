@@ -124,7 +124,9 @@ impl<'b> Enclosed<'b> {
 
     /// The payload.
     ///
-    /// # Panics Never: it was decoded before, piece by piece.
+    /// # Panics
+    ///
+    /// Never: it was decoded before, piece by piece.
     pub fn payload(&self) -> Vec<u8> {
         STANDARD.decode(self.text.as_bytes()).expect("it was decoded before")
     }

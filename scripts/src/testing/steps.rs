@@ -14,7 +14,9 @@ use crate::workspace;
 
 /// Where `tests/services` writes how long each test took.
 const TIMES: &str = "LIFEBOAT_TEST_TIMES";
-/// Why a plain `cargo test` leaves out the attacks on the vault. [`attacks`] runs them.
+/// The modules with tests that take minutes: attacks on the vault, and the model of its protocol.
+pub(super) const ATTACKS: [&str; 2] = ["hostile::", "prune::model::"];
+/// Why a plain `cargo test` leaves them out. [`attacks`] runs them.
 const ATTACK: &str = "an attack: scripts/test runs it";
 
 /// How a step ended.
@@ -110,11 +112,14 @@ pub(super) fn tests(
     ending
 }
 
-/// Runs the attacks on the vault, which take minutes.
+/// Runs the attacks on the vault, and explores the model of its protocol, which takes minutes.
 pub(super) fn attacks(terminal: &Terminal, options: &Options, results: &mut Results) -> Ending {
     let mut command = test_programs();
-    let name = options.name.as_deref().unwrap_or("hostile::");
-    command.args(["--workspace", "--lib", "--", "--ignored", name]);
+    command.args(["--workspace", "--lib", "--", "--ignored"]);
+    match &options.name {
+        Some(name) => command.arg(name),
+        None => command.args(ATTACKS),
+    };
     if options.long {
         command.env("LIFEBOAT_LONG", "1");
     }

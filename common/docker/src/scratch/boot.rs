@@ -49,8 +49,9 @@ impl Sandbox {
     /// Waits until the container `id` is up, or the deadline has passed. `completes` says that it is expected to run to
     /// completion.
     ///
-    /// # Errors The engine's; the inner result says that the container is not up. `secrets` are removed from its
-    /// output.
+    /// # Errors
+    ///
+    /// The engine's; the inner result says that the container is not up. `secrets` are removed from its output.
     pub async fn wait_ready(
         &self,
         id: &str,

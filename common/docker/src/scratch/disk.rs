@@ -33,7 +33,9 @@ fn cannot(reason: String) -> EngineError {
 impl Disk {
     /// Creates one of `bytes` in `folder`, which nobody else can access, for volumes of `engine`.
     ///
-    /// # Errors [`EngineError::NoDisk`] if it cannot be created or mounted, or if the engine does not see it.
+    /// # Errors
+    ///
+    /// [`EngineError::NoDisk`] if it cannot be created or mounted, or if the engine does not see it.
     pub(super) async fn make(engine: &Engine, folder: &Path, bytes: u64) -> Result<Self, EngineError> {
         if folder.to_str().is_none() {
             let reason = format!("the engine takes no path that is not UTF-8, such as {}", folder.display());

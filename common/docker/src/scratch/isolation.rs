@@ -44,9 +44,11 @@ impl Sandbox {
     /// Starts the probe and proves from inside the network that this host cannot be reached: by connections, datagrams,
     /// broadcasts, ARP and IPv6, with the rights of root; that no gateway answers, and that both barriers are in place.
     ///
-    /// # Errors [`EngineError::NotIsolated`] if something was reached, [`EngineError::WallFell`] if a barrier is
-    /// missing, and [`EngineError::IsolationUnproven`] if it could not be tried. In all cases no container can be
-    /// created in this sandbox.
+    /// # Errors
+    ///
+    /// [`EngineError::NotIsolated`] if something was reached, [`EngineError::WallFell`] if a barrier is missing, and
+    /// [`EngineError::IsolationUnproven`] if it could not be tried. In all cases no container can be created in this
+    /// sandbox.
     pub async fn prove_isolation(&mut self) -> Result<Isolation, EngineError> {
         let image = probe::load(&self.engine, &self.owner).await?;
         let body = probe::container(&image, &self.owner, &self.network);
@@ -73,7 +75,9 @@ impl Sandbox {
     /// Proves the same again from the network of every container of the sandbox that is running now. Changes nothing in
     /// these networks.
     ///
-    /// # Errors Those of [`Sandbox::prove_isolation`].
+    /// # Errors
+    ///
+    /// Those of [`Sandbox::prove_isolation`].
     pub async fn prove_again(&self) -> Result<Isolation, EngineError> {
         let mut doors: Vec<Door> = Vec::new();
         let label = format!("{REHEARSAL_LABEL}={}", self.owner.id);

@@ -256,7 +256,9 @@ impl Gate {
 
     /// Waits until `count` operations are waiting at the gate, or have passed it.
     ///
-    /// # Panics If they do not arrive within five minutes.
+    /// # Panics
+    ///
+    /// If they do not arrive within five minutes.
     pub async fn arrivals(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let all = tokio::time::timeout(PATIENCE, arrived.wait_for(|arrived| *arrived >= count)).await;

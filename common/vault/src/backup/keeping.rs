@@ -148,12 +148,12 @@ impl Keeping<'_> {
 }
 
 /// Whether a run took so long that a prune may have taken it for dead before its part was stored.
-fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
+pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
     part_stored.duration_since(registered) > LEASE
 }
 
 /// Whether a manifest was stored so long after its part that what it needs may have been deleted in between.
-fn is_late(part_stored: Timestamp, manifest_stored: Timestamp) -> bool {
+pub(crate) fn is_late(part_stored: Timestamp, manifest_stored: Timestamp) -> bool {
     manifest_stored.duration_since(part_stored) > MARGIN
 }
 

@@ -12,6 +12,8 @@
 
 mod evidence;
 mod homes;
+#[cfg(test)]
+mod model;
 mod needs;
 mod objects;
 mod plan;

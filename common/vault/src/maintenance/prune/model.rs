@@ -1,0 +1,448 @@
+//! A model of the protocol of runs, prunes and repairs, which a model checker explores in every order of steps.
+//!
+//! The model's store has the objects that decisions depend on: registrations, packs, parts, manifests, ends of runs,
+//! requests to forget and condemnations, each with its age in days by the storage's clock. Writers, keepers and a repairer
+//! take one step at a time. Between two steps days may pass, the storage's clock may leap forward (which is the same), and a
+//! fault may occur, up to a number of faults per trace: a process dies, the answer to a request is lost, a request arrives
+//! after its process has given up, a listing lacks what was stored today, or the storage loses an index object. The
+//! decisions are those of the real functions: [`Needs`], [`RunFacts`], [`Claims`], [`Unneeded`], [`to_delete`], and
+//! [`is_past_lease`] and [`is_late`] of runs.
+//!
+//! Run 0 is committed at the beginning, and every other run has a chunk in common with it: it references the frame of run 0
+//! that holds the chunk, or stores the chunk again.
+//!
+//! [`Needs`]: super::needs::Needs
+//! [`RunFacts`]: super::runs::RunFacts
+//! [`Claims`]: super::homes::Claims
+//! [`Unneeded`]: super::sweep::Unneeded
+//! [`to_delete`]: super::sweep::to_delete
+
+mod store;
+mod tests;
+
+use std::collections::BTreeSet;
+
+use stateright::{Model, Property};
+
+use self::store::{Age, Lost, Name, RunNumber, Store};
+use crate::backup::keeping::{is_late, is_past_lease};
+
+/// Who takes part, how many faults may occur, and what is wrong with the protocol.
+#[derive(Debug, Clone)]
+struct Protocol {
+    writers: u8,
+    keepers: u8,
+    has_repairer: bool,
+    /// How many faults a trace may have.
+    faults: u8,
+    grace_days: i64,
+    /// The storage's clock may fall back by so many days, which counts as a fault.
+    clock_falls_back: Option<Age>,
+    /// A prune deletes what was condemned even if it is needed by now.
+    deletes_without_looking_again: bool,
+    /// A run does not look at condemnations again before its manifest.
+    commits_without_looking_again: bool,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Phase {
+    Waiting,
+    Registered,
+    /// It knows what is condemned, and whether it references the frame of run 0.
+    Read,
+    Packed,
+    PartStored,
+    Looked,
+    Committed,
+    /// It cannot commit, and is about to store its end.
+    Ending,
+    /// It reported that its snapshot is whole.
+    Done,
+    /// It reported that it has no snapshot, or that its snapshot is not whole.
+    Failed,
+    /// It died, and reported nothing.
+    Dead,
+}
+
+/// How far a prune is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Keeper {
+    Idle,
+    /// It has worked out what goes, from the listing that it had.
+    Planned {
+        unneeded: BTreeSet<Name>,
+        due: Vec<Name>,
+    },
+    /// It has condemned what is unneeded, and deletes one object after the other.
+    Sweeping {
+        due: Vec<Name>,
+    },
+    Dead,
+}
+
+/// How far a repair is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Repairer {
+    Idle,
+    /// What was missing when it looked.
+    Surveyed(Vec<Lost>),
+    Dead,
+}
+
+/// A request that arrives later than its process waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Delayed {
+    /// What a run stores after this phase.
+    Run(RunNumber, Phase),
+    Delete(Name),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    store: Store,
+    /// By the number of their run, from 1.
+    phases: Vec<Phase>,
+    keepers: Vec<Keeper>,
+    repairer: Option<Repairer>,
+    delayed: Vec<Delayed>,
+    faults_left: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// So many days pass.
+    Pass(Age),
+    /// The storage's clock falls back.
+    FallBack(Age),
+    Forget(RunNumber),
+    Run(RunNumber),
+    /// The run's request arrives, its answer is lost, and the process gives up.
+    RunUnanswered(RunNumber),
+    /// The run's request arrives later, and the process gives up.
+    RunDelayed(RunNumber),
+    RunDies(RunNumber),
+    Prune(usize),
+    /// The prune begins with a listing that lacks what was stored today.
+    PruneStale(usize),
+    /// The prune's next deletion arrives later, and the process gives up.
+    PruneDelayed(usize),
+    KeeperDies(usize),
+    Repair,
+    RepairerDies,
+    /// The storage loses an object.
+    Lose(Lost),
+    /// The first delayed request arrives.
+    Arrive,
+}
+
+impl Protocol {
+    fn right(writers: u8, keepers: u8, faults: u8) -> Self {
+        Self {
+            writers,
+            keepers,
+            has_repairer: false,
+            faults,
+            grace_days: crate::format::condemnation::GRACE_DAYS,
+            clock_falls_back: None,
+            deletes_without_looking_again: false,
+            commits_without_looking_again: false,
+        }
+    }
+
+    /// Takes the next step of a run.
+    fn run(&self, state: &mut State, number: RunNumber) {
+        let store = &mut state.store;
+        let phase = &mut state.phases[usize::from(number) - 1];
+        *phase = match *phase {
+            Phase::Waiting => {
+                store.run_mut(number).registration = Some(0);
+                Phase::Registered
+            }
+            Phase::Registered => {
+                let condemned = store.condemned();
+                store.run_mut(number).references = store.may_reference(&condemned);
+                store.run_mut(number).condemned_at_begin = condemned;
+                Phase::Read
+            }
+            Phase::Read => {
+                store.run_mut(number).pack = Some(0);
+                Phase::Packed
+            }
+            Phase::Packed => {
+                let run = store.run_mut(number);
+                (run.is_located, run.part) = (true, Some(0));
+                Phase::PartStored
+            }
+            Phase::PartStored => {
+                let run = store.run(number);
+                let is_in_time = match (run.registration, run.part) {
+                    (Some(registered), Some(part)) => {
+                        !is_past_lease(store::stored(registered), store::stored(part))
+                    }
+                    _ => false,
+                };
+                if is_in_time && (self.commits_without_looking_again || store.keep(number, false)) {
+                    Phase::Looked
+                } else {
+                    Phase::Ending
+                }
+            }
+            Phase::Looked => {
+                store.run_mut(number).manifest = Some(0);
+                Phase::Committed
+            }
+            Phase::Committed => {
+                let run = store.run(number);
+                // What is gone by now was forgotten, or its loss is reported.
+                let (Some(part), Some(manifest)) = (run.part, run.manifest) else {
+                    *phase = Phase::Failed;
+                    return;
+                };
+                let late = is_late(store::stored(part), store::stored(manifest));
+                if late && !self.commits_without_looking_again && !store.keep(number, true) {
+                    Phase::Failed
+                } else {
+                    Phase::Done
+                }
+            }
+            Phase::Ending => {
+                store.run_mut(number).end = Some(0);
+                Phase::Failed
+            }
+            ended @ (Phase::Done | Phase::Failed | Phase::Dead) => ended,
+        };
+    }
+
+    fn prune(&self, state: &mut State, keeper: usize, is_stale: bool) {
+        let State { store, keepers, .. } = state;
+        keepers[keeper] = match std::mem::replace(&mut keepers[keeper], Keeper::Idle) {
+            Keeper::Idle => {
+                let listed = if is_stale { store.without_todays() } else { store.clone() };
+                let unneeded = listed.unneeded();
+                let due = if self.deletes_without_looking_again {
+                    listed.due(&listed.condemned(), self.grace_days)
+                } else {
+                    listed.due(&unneeded, self.grace_days)
+                };
+                Keeper::Planned { unneeded, due }
+            }
+            Keeper::Planned { unneeded, due } => {
+                store.condemn(&unneeded);
+                if due.is_empty() { Keeper::Idle } else { Keeper::Sweeping { due } }
+            }
+            Keeper::Sweeping { mut due } => {
+                store.delete(due.remove(0));
+                if due.is_empty() { Keeper::Idle } else { Keeper::Sweeping { due } }
+            }
+            Keeper::Dead => Keeper::Dead,
+        };
+    }
+
+    fn repair(state: &mut State) {
+        let State { store, repairer: Some(repairer), .. } = state else { return };
+        match repairer {
+            Repairer::Idle => {
+                let missing = store.missing();
+                if !missing.is_empty() {
+                    *repairer = Repairer::Surveyed(missing);
+                }
+            }
+            Repairer::Surveyed(missing) => {
+                store.restore_index(missing.remove(0));
+                if missing.is_empty() {
+                    *repairer = Repairer::Idle;
+                }
+            }
+            Repairer::Dead => {}
+        }
+    }
+
+    /// The store when every process has ended, a repair has run, and a keeper prunes now and after a lease and a grace.
+    fn in_the_end(&self, state: &State) -> Store {
+        let mut state =
+            State { keepers: vec![Keeper::Idle], repairer: Some(Repairer::Idle), ..state.clone() };
+        for _ in 0..4 {
+            Self::repair(&mut state);
+            while state.repairer != Some(Repairer::Idle) {
+                Self::repair(&mut state);
+            }
+            self.prune(&mut state, 0, false);
+            while state.keepers[0] != Keeper::Idle {
+                self.prune(&mut state, 0, false);
+            }
+            state.store.pass(store::OLDEST);
+        }
+        state.store
+    }
+}
+
+impl State {
+    /// Whether a snapshot was committed and must restore: its run says so, or has nothing more to look at.
+    fn must_restore(&self, number: RunNumber) -> bool {
+        let run = self.store.run(number);
+        if run.manifest.is_none() || run.is_forgotten {
+            return false;
+        }
+        match number.checked_sub(1).map(|at| self.phases[usize::from(at)]) {
+            None | Some(Phase::Done) => true,
+            // It looks again before it says anything, or says that the snapshot is not whole.
+            Some(Phase::Failed) => false,
+            _ => !run.was_late,
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let has_ended =
+            |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Done | Phase::Failed | Phase::Dead);
+        self.phases.iter().all(has_ended)
+            && self.keepers.iter().all(|keeper| matches!(keeper, Keeper::Idle | Keeper::Dead))
+            && !matches!(self.repairer, Some(Repairer::Surveyed(_)))
+            && self.delayed.is_empty()
+    }
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State {
+            store: Store::with_one_snapshot(self.writers),
+            phases: vec![Phase::Waiting; usize::from(self.writers)],
+            keepers: vec![Keeper::Idle; usize::from(self.keepers)],
+            repairer: self.has_repairer.then_some(Repairer::Idle),
+            delayed: Vec::new(),
+            faults_left: self.faults,
+        }]
+    }
+
+    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
+        steps.extend([Step::Pass(1), Step::Pass(7)]);
+        for number in 0..=self.writers {
+            let run = state.store.run(number);
+            if run.manifest.is_some() && !run.is_forgotten {
+                steps.push(Step::Forget(number));
+            }
+        }
+        let may_fail = state.faults_left > 0;
+        for (number, phase) in (1..).zip(&state.phases) {
+            if matches!(phase, Phase::Done | Phase::Failed | Phase::Dead) {
+                continue;
+            }
+            steps.push(Step::Run(number));
+            if may_fail && *phase != Phase::Waiting {
+                steps.push(Step::RunDies(number));
+            }
+            if may_fail && matches!(phase, Phase::Waiting | Phase::Read | Phase::Packed | Phase::Looked) {
+                steps.extend([Step::RunUnanswered(number), Step::RunDelayed(number)]);
+            }
+        }
+        for (keeper, phase) in state.keepers.iter().enumerate() {
+            if *phase == Keeper::Dead {
+                continue;
+            }
+            steps.push(Step::Prune(keeper));
+            match phase {
+                _ if !may_fail => {}
+                Keeper::Idle => steps.push(Step::PruneStale(keeper)),
+                Keeper::Sweeping { .. } => {
+                    steps.extend([Step::KeeperDies(keeper), Step::PruneDelayed(keeper)]);
+                }
+                Keeper::Planned { .. } | Keeper::Dead => steps.push(Step::KeeperDies(keeper)),
+            }
+        }
+        match &state.repairer {
+            Some(Repairer::Idle) => steps.push(Step::Repair),
+            Some(Repairer::Surveyed(_)) => {
+                steps.push(Step::Repair);
+                steps.extend(may_fail.then_some(Step::RepairerDies));
+            }
+            Some(Repairer::Dead) | None => {}
+        }
+        if may_fail && state.repairer.is_some() {
+            steps.extend(state.store.losable().map(Step::Lose));
+        }
+        steps.extend(self.clock_falls_back.filter(|_| may_fail).map(Step::FallBack));
+        steps.extend((!state.delayed.is_empty()).then_some(Step::Arrive));
+    }
+
+    fn next_state(&self, last: &State, step: Step) -> Option<State> {
+        let mut state = last.clone();
+        let is_fault = !matches!(
+            step,
+            Step::Pass(_) | Step::Forget(_) | Step::Run(_) | Step::Prune(_) | Step::Repair | Step::Arrive
+        );
+        match step {
+            Step::Pass(days) => state.store.pass(days),
+            Step::FallBack(days) => state.store.pass(-days),
+            Step::Forget(number) => state.store.run_mut(number).is_forgotten = true,
+            Step::Run(number) => self.run(&mut state, number),
+            Step::RunUnanswered(number) => {
+                self.run(&mut state, number);
+                // It does not know whether its request arrived.
+                state.phases[usize::from(number) - 1] = Phase::Dead;
+            }
+            Step::RunDelayed(number) => {
+                let phase = &mut state.phases[usize::from(number) - 1];
+                state.delayed.push(Delayed::Run(number, *phase));
+                *phase = Phase::Dead;
+            }
+            Step::RunDies(number) => state.phases[usize::from(number) - 1] = Phase::Dead,
+            Step::Prune(keeper) => self.prune(&mut state, keeper, false),
+            Step::PruneStale(keeper) => self.prune(&mut state, keeper, true),
+            Step::PruneDelayed(keeper) => {
+                if let Keeper::Sweeping { due } = &state.keepers[keeper] {
+                    state.delayed.push(Delayed::Delete(due[0]));
+                }
+                state.keepers[keeper] = Keeper::Dead;
+            }
+            Step::KeeperDies(keeper) => state.keepers[keeper] = Keeper::Dead,
+            Step::Repair => Self::repair(&mut state),
+            Step::RepairerDies => state.repairer = Some(Repairer::Dead),
+            Step::Lose(lost) => state.store.lose(lost),
+            Step::Arrive => match state.delayed.remove(0) {
+                Delayed::Run(number, phase) => {
+                    state.phases[usize::from(number) - 1] = phase;
+                    self.run(&mut state, number);
+                    state.phases[usize::from(number) - 1] = Phase::Dead;
+                }
+                Delayed::Delete(name) => state.store.delete(name),
+            },
+        }
+        state.faults_left -= u8::from(is_fault);
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("every committed snapshot restores", |protocol: &Self, state: &State| {
+                (0..=protocol.writers)
+                    .all(|number| !state.must_restore(number) || state.store.restores(number))
+            }),
+            Property::always(
+                "everything unneeded is deleted in the end",
+                |protocol: &Self, state: &State| {
+                    !state.is_quiet() || protocol.in_the_end(state).unneeded().is_empty()
+                },
+            ),
+            Property::always(
+                "a repair makes good what the storage lost",
+                |protocol: &Self, state: &State| {
+                    !state.is_quiet() || protocol.in_the_end(state).missing().is_empty()
+                },
+            ),
+            Property::sometimes("a run references another's frame", |_, state: &State| {
+                state.store.run(1).references && state.phases[0] == Phase::Done
+            }),
+            Property::sometimes(
+                "a pack that a run references is deleted after a second look",
+                |_, state: &State| {
+                    state.store.run(1).moved.is_some()
+                        && state.store.run(0).pack.is_none()
+                        && state.phases[0] == Phase::Done
+                },
+            ),
+        ]
+    }
+}

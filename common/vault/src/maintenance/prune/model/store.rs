@@ -1,0 +1,531 @@
+//! The model's store, and what the real decisions make of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Sha256Digest;
+
+use crate::format::condemnation::Condemnation;
+use crate::format::frame_set::FrameSet;
+use crate::format::index::{FrameLocation, Locations, PackLocations};
+use crate::format::pack::TrailerFrame;
+use crate::ids::{FrameName, KeeperId, RunId, Signer, WriterId};
+use crate::maintenance::prune::homes::{Claims, Fate, Known, Rank};
+use crate::maintenance::prune::needs::{LeftSnapshot, Needs, UnnamedPart};
+use crate::maintenance::prune::runs::{RunFacts, RunState, is_old};
+use crate::maintenance::prune::sweep::{Unneeded, to_delete};
+use crate::repository::condemnations::FoundCondemnation;
+
+/// How long ago something was stored, in days, up to [`OLDEST`].
+pub(super) type Age = i8;
+/// What is as old has outlived every lease and grace.
+pub(super) const OLDEST: Age = 9;
+
+/// Each writer of the model has one run; run 0 was before.
+pub(super) type RunNumber = u8;
+
+/// What the name of an object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Name {
+    Manifest(RunNumber),
+    Part(RunNumber),
+    /// The pack with the frames that the run stored.
+    Pack(RunNumber),
+    /// The pack to which the run moved the frame of run 0.
+    Moved(RunNumber),
+    Registration(RunNumber),
+    End(RunNumber),
+}
+
+/// An object of a run that a repair can write again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Lost {
+    Registration(RunNumber),
+    Locations(RunNumber),
+}
+
+/// What is in the store of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Run {
+    pub(super) registration: Option<Age>,
+    pub(super) pack: Option<Age>,
+    pub(super) moved: Option<Age>,
+    pub(super) part: Option<Age>,
+    pub(super) manifest: Option<Age>,
+    pub(super) end: Option<Age>,
+    /// Whether a repair registered it.
+    pub(super) is_registered_by_keeper: bool,
+    /// Whether a repair wrote the locations of its pack.
+    pub(super) is_located_by_keeper: bool,
+    /// What the storage lost, and no repair has written again.
+    pub(super) lost: BTreeSet<Lost>,
+    /// Whether locations say where the frames of its pack lie.
+    pub(super) is_located: bool,
+    pub(super) is_forgotten: bool,
+    /// Whether the manifest came long after the part.
+    pub(super) was_late: bool,
+    /// Whether it needs the frame of run 0 instead of one of its own.
+    pub(super) references: bool,
+    pub(super) condemned_at_begin: BTreeSet<Name>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Store {
+    runs: Vec<Run>,
+    /// What was condemned, with the age of each condemnation.
+    condemnations: BTreeMap<BTreeSet<Name>, Age>,
+}
+
+const NOW: i64 = 1_000 * 24 * 60 * 60;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).expect("it is a time")
+}
+
+fn days(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * count)
+}
+
+/// When something of this age was stored.
+pub(super) fn stored(age: Age) -> Timestamp {
+    now() - days(age.into())
+}
+
+fn id(number: RunNumber) -> RunId {
+    RunId::from_bytes([number; 16])
+}
+
+fn writer(number: RunNumber) -> WriterId {
+    WriterId::from_bytes([number; 16])
+}
+
+const KEEPER: Signer = Signer::Keeper(KeeperId::from_bytes([99; 16]));
+
+fn registrant(number: RunNumber, run: &Run) -> Signer {
+    if run.is_registered_by_keeper { KEEPER } else { Signer::Writer(writer(number)) }
+}
+
+/// The frame that only this run's snapshot needs.
+fn own(number: RunNumber) -> FrameName {
+    FrameName { run: id(number), ordinal: 0 }
+}
+
+/// The frame with the chunk that all snapshots have in common, as this run stored it.
+fn common(number: RunNumber) -> FrameName {
+    FrameName { run: id(number), ordinal: 1 }
+}
+
+impl Name {
+    fn key(self) -> String {
+        match self {
+            Self::Manifest(number) => format!("snapshots/{number}"),
+            Self::Part(number) => format!("parts/{number}"),
+            Self::Pack(number) => format!("packs/{number}"),
+            Self::Moved(number) => format!("packs/{number}-moved"),
+            Self::Registration(number) => format!("runs/{number}"),
+            Self::End(number) => format!("runs/{number}.end"),
+        }
+    }
+
+    fn pack_hash(self) -> Sha256Digest {
+        Sha256Digest::of(self.key().as_bytes())
+    }
+}
+
+/// The size of a pack of the model, in bytes: two frames of the same length.
+const PACK_SIZE: u64 = 2 << 20;
+
+impl Store {
+    pub(super) fn with_one_snapshot(writers: u8) -> Self {
+        let first = Run {
+            registration: Some(OLDEST),
+            pack: Some(OLDEST),
+            part: Some(OLDEST),
+            manifest: Some(OLDEST),
+            is_located: true,
+            ..Run::default()
+        };
+        let runs = std::iter::once(first).chain((0..writers).map(|_| Run::default())).collect();
+        Self { runs, condemnations: BTreeMap::new() }
+    }
+
+    pub(super) fn run(&self, number: RunNumber) -> &Run {
+        &self.runs[usize::from(number)]
+    }
+
+    pub(super) fn run_mut(&mut self, number: RunNumber) -> &mut Run {
+        &mut self.runs[usize::from(number)]
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (RunNumber, &Run)> {
+        (0..).zip(&self.runs)
+    }
+
+    pub(super) fn pass(&mut self, days: Age) {
+        for run in &mut self.runs {
+            // What is late is decided when the manifest is stored.
+            if let (Some(part), Some(0)) = (run.part, run.manifest) {
+                run.was_late |= crate::backup::keeping::is_late(stored(part), stored(0));
+            }
+            for age in [
+                &mut run.registration,
+                &mut run.pack,
+                &mut run.moved,
+                &mut run.part,
+                &mut run.manifest,
+                &mut run.end,
+            ] {
+                *age = age.map(|age| (age + days).min(OLDEST));
+            }
+        }
+        let aged = std::mem::take(&mut self.condemnations).into_iter();
+        self.condemnations = aged.map(|(names, age)| (names, (age + days).min(OLDEST))).collect();
+    }
+
+    fn age(&self, name: Name) -> Option<Age> {
+        match name {
+            Name::Manifest(number) => self.run(number).manifest,
+            Name::Part(number) => self.run(number).part,
+            Name::Pack(number) => self.run(number).pack,
+            Name::Moved(number) => self.run(number).moved,
+            Name::Registration(number) => self.run(number).registration,
+            Name::End(number) => self.run(number).end,
+        }
+    }
+
+    pub(super) fn delete(&mut self, name: Name) {
+        match name {
+            Name::Manifest(number) => self.run_mut(number).manifest = None,
+            Name::Part(number) => self.run_mut(number).part = None,
+            Name::Pack(number) => self.run_mut(number).pack = None,
+            Name::Moved(number) => self.run_mut(number).moved = None,
+            Name::Registration(number) => self.run_mut(number).registration = None,
+            Name::End(number) => self.run_mut(number).end = None,
+        }
+    }
+
+    /// What a listing shows that lacks everything stored today.
+    pub(super) fn without_todays(&self) -> Self {
+        let mut stale = self.clone();
+        for name in self.names().filter(|name| self.age(*name) == Some(0)) {
+            stale.delete(name);
+        }
+        stale
+    }
+
+    fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        let of_run = |(number, _): (RunNumber, &Run)| {
+            [
+                Name::Manifest(number),
+                Name::Part(number),
+                Name::Pack(number),
+                Name::Moved(number),
+                Name::Registration(number),
+                Name::End(number),
+            ]
+        };
+        self.numbered().flat_map(of_run).filter(|name| self.age(*name).is_some())
+    }
+
+    /// The packs that are there and hold the frame of run 0 that others reference.
+    fn homes_of_common(&self) -> impl Iterator<Item = Name> + '_ {
+        self.names().filter(|name| matches!(name, Name::Pack(0) | Name::Moved(_)))
+    }
+
+    /// Everything that is condemned.
+    pub(super) fn condemned(&self) -> BTreeSet<Name> {
+        self.condemnations.keys().flatten().copied().collect()
+    }
+
+    /// Whether a run may reference the frame of run 0: it lies in a pack that is there and not condemned.
+    pub(super) fn may_reference(&self, condemned: &BTreeSet<Name>) -> bool {
+        self.homes_of_common().any(|pack| !condemned.contains(&pack))
+    }
+
+    /// Has a run look again whether what it references stays, and move it where it does not. Says whether all of it is there.
+    pub(super) fn keep(&mut self, number: RunNumber, is_late: bool) -> bool {
+        let run = self.run(number);
+        if !run.references {
+            return true;
+        }
+        let condemned = self.condemned();
+        let is_news = !condemned.is_subset(&run.condemned_at_begin);
+        if !(is_late || is_news) || self.may_reference(&condemned) {
+            return true;
+        }
+        if self.homes_of_common().next().is_none() {
+            return false;
+        }
+        self.run_mut(number).moved = Some(0);
+        true
+    }
+
+    fn needed_by(&self, number: RunNumber) -> [FrameName; 2] {
+        [own(number), if self.run(number).references { common(0) } else { common(number) }]
+    }
+
+    fn frames_in(pack: Name) -> Vec<FrameName> {
+        match pack {
+            Name::Pack(number) => vec![own(number), common(number)],
+            Name::Moved(_) => vec![common(0)],
+            Name::Manifest(_) | Name::Part(_) | Name::Registration(_) | Name::End(_) => Vec::new(),
+        }
+    }
+
+    /// Whether everything is there that a restore of the run's snapshot reads.
+    pub(super) fn restores(&self, number: RunNumber) -> bool {
+        let is_there = |frame: &FrameName| self.names().any(|name| Self::frames_in(name).contains(frame));
+        let has_key = |frame: &FrameName| {
+            self.numbered().any(|(number, run)| {
+                let is_lost = run.lost.contains(&Lost::Registration(number));
+                id(number) == frame.run && (run.registration.is_some() || is_lost)
+            })
+        };
+        let needed = self.needed_by(number);
+        self.run(number).part.is_some() && needed.iter().all(is_there) && needed.iter().all(has_key)
+    }
+
+    /// What the storage can lose and a repair write again.
+    pub(super) fn losable(&self) -> impl Iterator<Item = Lost> + '_ {
+        self.numbered().flat_map(|(number, run)| {
+            let registration = run.registration.map(|_| Lost::Registration(number));
+            let locations = (run.is_located && run.pack.is_some()).then_some(Lost::Locations(number));
+            [registration, locations].into_iter().flatten()
+        })
+    }
+
+    pub(super) fn lose(&mut self, lost: Lost) {
+        match lost {
+            Lost::Registration(number) => self.run_mut(number).registration = None,
+            Lost::Locations(number) => self.run_mut(number).is_located = false,
+        }
+        let (Lost::Registration(number) | Lost::Locations(number)) = lost;
+        self.run_mut(number).lost.insert(lost);
+    }
+
+    /// What snapshots need and the storage lost.
+    pub(super) fn missing(&self) -> Vec<Lost> {
+        let (needs, _) = self.needs();
+        let lost = self.numbered().flat_map(|(_, run)| &run.lost);
+        let is_needed = |lost: &&Lost| match lost {
+            Lost::Registration(number) => needs.live.has_run(id(*number)),
+            Lost::Locations(number) => {
+                let frames = Self::frames_in(Name::Pack(*number));
+                self.run(*number).pack.is_some() && frames.iter().any(|frame| needs.live.contains(*frame))
+            }
+        };
+        lost.filter(is_needed).copied().collect()
+    }
+
+    /// Has a keeper write again what the storage lost.
+    pub(super) fn restore_index(&mut self, lost: Lost) {
+        let (Lost::Registration(number) | Lost::Locations(number)) = lost;
+        let run = self.run_mut(number);
+        run.lost.remove(&lost);
+        match lost {
+            Lost::Registration(_) => {
+                run.registration = Some(0);
+                run.is_registered_by_keeper = true;
+            }
+            Lost::Locations(_) => {
+                run.is_located = true;
+                run.is_located_by_keeper = true;
+            }
+        }
+    }
+
+    /// What snapshots and parts need, and which runs are under way.
+    fn needs(&self) -> (Needs, HashSet<RunId>) {
+        let mut needs = Needs::default();
+        let set = |number| self.needed_by(number).into_iter().collect::<FrameSet>();
+        for (number, run) in self.numbered().filter(|(_, run)| run.manifest.is_some()) {
+            let part = Name::Part(number).key();
+            if run.is_forgotten {
+                needs.leave(LeftSnapshot {
+                    writer: writer(number),
+                    objects: vec![Name::Manifest(number).key()],
+                    part: Some(part),
+                    run: run.part.map(|_| id(number)),
+                });
+            } else {
+                needs.keep(writer(number), part, id(number), &set(number));
+            }
+        }
+        for (number, run) in self.numbered() {
+            let key = Name::Part(number).key();
+            if let Some(age) = run.part.filter(|_| !needs.names_part(&key)) {
+                let has_end = run.end.is_some() && run.registration.is_some();
+                let part = UnnamedPart { key: &key, stored: stored(age), has_end };
+                needs.add_unnamed(part, &set(number), now());
+            }
+        }
+        let registered = |of: RunId| {
+            let found = self.numbered().find(|(number, _)| id(*number) == of);
+            found.and_then(|(_, run)| run.registration).map(stored)
+        };
+        needs.settle(registered, now());
+        let under_way = self.numbered().filter(|(number, run)| {
+            let facts = RunFacts {
+                registered: run.registration.map(stored),
+                registrant: run.registration.map(|_| registrant(*number, run)),
+                may_run: true,
+                has_end: run.end.is_some() && run.registration.is_some() && !run.is_registered_by_keeper,
+            };
+            let state = facts.state(needs.made_snapshots.get(&id(*number)), now());
+            matches!(state, RunState::UnderWay(_))
+        });
+        let under_way = under_way.map(|(number, _)| id(number)).collect();
+        (needs, under_way)
+    }
+
+    /// The names of objects that nothing needs.
+    pub(super) fn unneeded(&self) -> BTreeSet<Name> {
+        let (needs, under_way) = self.needs();
+        let packs: Vec<(Name, Age)> = self
+            .names()
+            .filter(|name| matches!(name, Name::Pack(_) | Name::Moved(_)))
+            .filter_map(|name| Some((name, self.age(name)?)))
+            .collect();
+        let sizes: HashMap<Sha256Digest, u64> =
+            packs.iter().map(|(pack, _)| (pack.pack_hash(), PACK_SIZE)).collect();
+        let known = Known { packs: &sizes, live: &needs.live, under_way: &under_way };
+        let mut claims = Claims::default();
+        for (pack, age) in &packs {
+            let (number, is_located, is_by_keeper) = match pack {
+                Name::Pack(number) => {
+                    let run = self.run(*number);
+                    (*number, run.is_located, run.is_located_by_keeper)
+                }
+                Name::Moved(number) => (*number, true, false),
+                Name::Manifest(_) | Name::Part(_) | Name::Registration(_) | Name::End(_) => continue,
+            };
+            if is_located {
+                let signed = if is_by_keeper {
+                    (KEEPER, Rank::Pruner)
+                } else {
+                    (Signer::Writer(writer(number)), Rank::Stated(stored(*age)))
+                };
+                for frame in Self::frames_in(*pack) {
+                    claims.add(&located(*pack, frame), signed, true, &known);
+                }
+            }
+        }
+        let registrants = self
+            .numbered()
+            .filter(|(_, run)| run.registration.is_some())
+            .map(|(number, run)| (id(number), registrant(number, run)))
+            .collect();
+        for (pack, age) in &packs {
+            let is_over = |number: RunNumber| !under_way.contains(&id(number));
+            let is_read = claims.names(&pack.pack_hash())
+                || is_old(stored(*age), now())
+                || matches!(pack, Name::Pack(number) if is_over(*number) && needs.made_snapshots.contains_key(&id(*number)));
+            if is_read {
+                claims.hear((&pack.pack_hash(), PACK_SIZE), &trailer(*pack), &known);
+            }
+        }
+        claims.name_registrants(&registrants);
+        let homes = claims.settle(|_| false);
+        let fates = claims.fates(&homes);
+        let goes = |pack: Name| fates.get(&pack.pack_hash()) == Some(&Fate::Goes);
+        let is_unneeded = |name: &Name| match name {
+            Name::Pack(_) | Name::Moved(_) => goes(*name),
+            Name::Registration(number) | Name::End(number) => {
+                !under_way.contains(&id(*number)) && !needs.live.has_run(id(*number))
+            }
+            Name::Manifest(_) | Name::Part(_) => needs.dead.contains(&name.key()),
+        };
+        self.names().filter(is_unneeded).collect()
+    }
+
+    /// What shows that a run is over, and is not deleted yet.
+    fn evidence(&self) -> BTreeSet<String> {
+        self.needs().0.evidence
+    }
+
+    fn found_condemnations(&self) -> Vec<FoundCondemnation> {
+        let found = self.condemnations.iter().map(|(names, age)| FoundCondemnation {
+            key: String::new(),
+            stored: stored(*age),
+            body: Condemnation { frames: Vec::new(), objects: names.iter().map(|name| name.key()).collect() },
+        });
+        found.collect()
+    }
+
+    fn by_key(&self) -> HashMap<String, Name> {
+        let condemned = self.condemned();
+        self.names().chain(condemned).map(|name| (name.key(), name)).collect()
+    }
+
+    /// What a prune deletes of what is `unneeded`, in order.
+    pub(super) fn due(&self, unneeded: &BTreeSet<Name>, grace_days: i64) -> Vec<Name> {
+        let (names, found) = (self.by_key(), self.found_condemnations());
+        let evidence = self.evidence();
+        let is_listed = |key: &String| names.get(key).is_some_and(|name| self.age(*name).is_some());
+        let deletable = unneeded.iter().map(|name| name.key());
+        let deletable: Vec<String> =
+            deletable.filter(|key| is_listed(key) && !evidence.contains(key)).collect();
+        let keys = to_delete(&found, deletable.iter(), now(), days(grace_days));
+        keys.into_iter().filter_map(|key| names.get(key).copied()).collect()
+    }
+
+    /// Condemns what is unneeded and not yet condemned, and lets off what is needed again.
+    pub(super) fn condemn(&mut self, unneeded: &BTreeSet<Name>) {
+        let names = self.by_key();
+        let objects = unneeded.iter().map(|name| name.key()).collect();
+        let none = FrameSet::default();
+        let plan = Unneeded { objects: &objects, frames: &none, needed: &none };
+        let is_listed = |key: &str| names.get(key).is_some_and(|name| self.age(*name).is_some());
+        let decided = plan.condemn(self.found_condemnations(), is_listed);
+        let set = |body: &Condemnation| -> BTreeSet<Name> {
+            body.objects.iter().filter_map(|key| names.get(key).copied()).collect()
+        };
+        let ages = std::mem::take(&mut self.condemnations);
+        for found in &decided.standing {
+            let names = set(&found.body);
+            // What was carried out is of no more use once nothing of it is left.
+            if let Some(age) = ages.get(&names).filter(|_| names.iter().any(|name| self.age(*name).is_some()))
+            {
+                self.condemnations.insert(names, *age);
+            }
+        }
+        for body in &decided.new {
+            self.condemnations.insert(set(body), 0);
+        }
+    }
+}
+
+/// What a locations object says of one frame.
+fn located(pack: Name, frame: FrameName) -> Locations {
+    let place = place(frame);
+    Locations {
+        run: frame.run,
+        packs: vec![PackLocations { pack: pack.pack_hash(), frames: vec![place], size: PACK_SIZE }],
+    }
+}
+
+fn place(frame: FrameName) -> FrameLocation {
+    FrameLocation {
+        ordinal: frame.ordinal,
+        offset: u64::from(frame.ordinal) << 20,
+        length: 1 << 20,
+        hash: Sha256Digest::of(&frame.ordinal.to_le_bytes()),
+        chunk_bytes: 1 << 20,
+    }
+}
+
+fn trailer(pack: Name) -> Vec<TrailerFrame> {
+    let entry = |frame: FrameName| {
+        let place = place(frame);
+        TrailerFrame {
+            run: frame.run,
+            ordinal: place.ordinal,
+            offset: place.offset,
+            length: place.length,
+            hash: place.hash,
+            chunks: Vec::new(),
+            chunk_bytes: place.chunk_bytes,
+        }
+    };
+    Store::frames_in(pack).into_iter().map(entry).collect()
+}
