@@ -228,7 +228,7 @@ pub(crate) fn at_most<'b, const MOST: usize, C, T: Decode<'b, C>>(
     let mut values = Vec::new();
     for value in d.array_iter_with(context)? {
         if values.len() == MOST {
-            return Err(DecodeError::message("more values than there can be"));
+            return Err(DecodeError::message("too many values"));
         }
         values.push(value?);
     }

@@ -252,7 +252,7 @@ impl ChunkStore {
                         // What readers would refuse costs only this item, not the stream.
                         let record = captured.0.checked_record().map_err(|malformed| {
                             io::Error::other(format!(
-                                "it cannot be stored so that it can be read: {malformed}"
+                                "it cannot be stored in a readable form: {malformed}"
                             ))
                         })?;
                         Ok((captured, record))

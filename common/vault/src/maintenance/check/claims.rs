@@ -168,7 +168,7 @@ fn indict(
     let run = locations.run;
     if let Some((ordinal, pack)) = first_denied {
         return Some(format!(
-            "{signer} signed it, and it puts {denied} frames where the packs' own trailers do not: the first is frame \
+            "{signer} signed it, and it places {denied} frames where the packs' own trailers do not: the first is frame \
              {ordinal} of run {run} in `{}`",
             of(&pack)
         ));
@@ -180,7 +180,7 @@ fn indict(
     }
     let pack = claims_too_much?;
     Some(format!(
-        "{signer} signed it, and with others' it says that more bytes lie in `{}` than it has; the pack's trailer \
+        "{signer} signed it, and with others it claims more bytes of `{}` than it has; the pack's trailer \
          cannot be read",
         of(&pack)
     ))

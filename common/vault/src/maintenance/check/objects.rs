@@ -113,7 +113,7 @@ impl Objects<'_> {
             },
             Name::Locations { group, run, .. } => match self.signed::<Locations>(*group, bytes)? {
                 Some((signer, locations)) if locations.run == *run => Ok(Body::Locations(signer, locations)),
-                Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
+                Some((signer, _)) => Err(format!("{signer} signed it, but {OF_ANOTHER_RUN}")),
                 None => Ok(Body::Other),
             },
             Name::Part { group, .. } => match self.signed::<Part>(*group, bytes)? {
