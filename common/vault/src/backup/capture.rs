@@ -251,9 +251,7 @@ impl ChunkStore {
                     |captured| {
                         // What readers would refuse costs only this item, not the stream.
                         let record = captured.0.checked_record().map_err(|malformed| {
-                            io::Error::other(format!(
-                                "it cannot be stored in a readable form: {malformed}"
-                            ))
+                            io::Error::other(format!("it cannot be stored in a readable form: {malformed}"))
                         })?;
                         Ok((captured, record))
                     },

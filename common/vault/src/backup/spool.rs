@@ -99,7 +99,7 @@ impl Spool {
         if self.folder.is_some() && !self.was_told {
             self.was_told = true;
             self.progress.warn(&format!(
-                "{} MiB wait on this host's disk for the storage, the limit: reading now waits for it",
+                "{} MiB wait on this host's disk for the storage, the limit: reading waits for it from now on",
                 self.held >> 20
             ));
         }

@@ -164,7 +164,7 @@ pub struct Extent {
     /// How many chunks.
     #[n(3)]
     pub chunks: u32,
-    /// How many bytes they have together.
+    /// Their total length in bytes.
     #[n(4)]
     pub bytes: u64,
 }

@@ -78,7 +78,7 @@ pub(crate) struct Writer {
     pub(crate) id: WriterId,
     pub(crate) group: GroupId,
     pub(crate) key: String,
-    /// Set when the writer was removed: what it signs from then on does not count.
+    /// Set if the writer was removed: what it signs from then on does not count.
     pub(crate) revoked: Option<Revocation>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Keeper {
     pub(crate) id: KeeperId,
     pub(crate) key: String,
     pub(crate) recipient: String,
-    /// Set when the keeper was removed: what it signs from then on does not count.
+    /// Set if the keeper was removed: what it signs from then on does not count.
     pub(crate) removed: Option<RemovedKeeper>,
 }
 
