@@ -252,7 +252,7 @@ impl Checker {
         } else if let Some(reason) = altered {
             let (snapshots, remedy) = relations::consequence(roster, survey, name);
             let (key, kind) = (entry.key.clone(), DamageKind::Altered);
-            findings.damage(shard, Damage { key, kind, reason, snapshots, mend: remedy });
+            findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Repaired {
     /// How many frames were newly marked as lost.
     pub marked_frames: u64,
     /// The snapshots that need frames which are not stored whole anywhere, and the known cost.
-    pub hurt: Vec<HurtSnapshot>,
+    pub affected: Vec<HurtSnapshot>,
     /// What is still damaged.
     pub remaining: Vec<Damage>,
     /// What could not be read. If anything cannot be read before the repair begins, it changes nothing.
@@ -194,7 +194,7 @@ impl Checker {
             packs.faults.retain(|(group, hash, _)| survey.has(&layout::pack(*group, hash)));
             self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
         }
-        repaired.hurt = self.affected_snapshots(&survey).await?;
+        repaired.affected = self.affected_snapshots(&survey).await?;
         repaired.remaining = findings.damage.into_iter().collect();
         repaired.unread = findings.unread;
         Ok(repaired)
@@ -250,7 +250,7 @@ impl Checker {
                 | Name::Condemnation { .. }
                 | Name::Countersignature { .. } => true,
                 // Repaired above, or kept for a snapshot that may be restored from a copy of the storage.
-                Name::Part { .. } => damage.mend == Mend::RepairByKeeper,
+                Name::Part { .. } => damage.remedy == Mend::RepairByKeeper,
                 _ => false,
             };
             if let Name::Locations { group, .. } = &name

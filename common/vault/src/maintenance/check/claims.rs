@@ -90,7 +90,7 @@ impl Checker {
                     let (kind, remedy) = (DamageKind::Altered, Mend::RepairByKeeper);
                     let key = layout::pack(view.id, &pack);
                     let reason = format!("{error}; locations objects make contradictory claims about it");
-                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy });
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
                 }
             }
         }
@@ -125,7 +125,7 @@ impl Checker {
                 let Ok((signer, locations)) = read? else { continue };
                 if let Some(reason) = indict(&locations, signer, untrue, survey, &mut hashes, &entry.key) {
                     let (key, kind, remedy) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
-                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy });
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
                 }
             }
         }

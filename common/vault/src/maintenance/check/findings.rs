@@ -48,7 +48,7 @@ pub struct Damage {
     /// The ids of the snapshots that cannot be fully restored because of it.
     pub snapshots: Vec<String>,
     /// How it can be repaired.
-    pub mend: Mend,
+    pub remedy: Mend,
 }
 
 /// Kinds of damage.
@@ -236,7 +236,7 @@ mod tests {
 
     fn damage(key: String) -> Damage {
         let reason = "it is damaged".to_owned();
-        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), mend: Mend::No }
+        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), remedy: Mend::No }
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Wanted {
     }
 
     /// What seals it again. Keys that are sealed to a data recipient are a group's own, which the group's writers have.
-    pub(crate) fn mend(&self) -> Mend {
+    pub(crate) fn remedy(&self) -> Mend {
         match self.holder {
             Holder::Recovery | Holder::Keeper => Mend::RepairByRoot,
             Holder::Data => Mend::RepairByWriter,
@@ -91,8 +91,8 @@ pub(crate) fn check(roster: &Roster, survey: &Survey, shard: Shard, findings: &m
             continue;
         }
         let reason = format!("the roster requires it for the {}", wanted.holder);
-        let (kind, remedy) = (DamageKind::Missing, wanted.mend());
+        let (kind, remedy) = (DamageKind::Missing, wanted.remedy());
         let key = format!("{prefix}….age");
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec
             let mut of = wanted.filter(|wanted| {
                 wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
             });
-            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.mend()))
+            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.remedy()))
         }
         Name::Roster(_) => (Vec::new(), Mend::No),
         Name::Marker
@@ -73,7 +73,7 @@ impl Checker {
                     kind: DamageKind::Missing,
                     reason: "it does not exist; keys that name the repository can still open it".to_owned(),
                     snapshots: Vec::new(),
-                    mend: Mend::Repair,
+                    remedy: Mend::Repair,
                 },
             );
         }
@@ -219,7 +219,7 @@ impl Checker {
                 )
             };
             let (kind, snapshots) = (DamageKind::Index, Vec::new());
-            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend: remedy }, of_run);
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, of_run);
         }
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Checker {
             let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
             if let Some(told) = findings.damage.of_mut(&key) {
                 if !is_in_header {
-                    told.mend = Mend::No;
+                    told.remedy = Mend::No;
                 }
                 findings.costs(key, costs);
             } else {
@@ -251,7 +251,7 @@ impl Checker {
                     ("the run is not registered, and no pack's header contains its key", Mend::No)
                 };
                 let (kind, reason, snapshots) = (DamageKind::Missing, reason.to_owned(), Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend: remedy }, costs);
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             return Ok(());
         }
@@ -272,7 +272,7 @@ impl Checker {
         let (kind, remedy) = (DamageKind::Altered, Mend::No);
         if false_ones.len() == commitments.len() {
             let (reason, snapshots) = (error.to_string(), Vec::new());
-            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend: remedy }, frames);
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, frames);
             return Ok(());
         }
         // The key is whole, but some snapshots commit to another one.
@@ -289,7 +289,7 @@ impl Checker {
         }
         let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
                       of the group was false when they were made";
-        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, mend: remedy });
+        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, remedy });
         Ok(())
     }
 
@@ -352,7 +352,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
             _ => Mend::GiveUp,
         };
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: remedy });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
     }
     for ((writer, sequence), why) in &history.void {
         let key = layout::forget(*writer, *sequence);
@@ -380,7 +380,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             Err(error) => {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
                 let (reason, kind, remedy) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
-                findings.damage(shard, Damage { key, kind, reason, snapshots, mend: remedy });
+                findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
             }
             Ok(_) => {}
         }
@@ -391,7 +391,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         let key = layout::snapshot(recorded.writer, recorded.sequence);
         let reason = format!("it names a part that {signer} signed, so it cannot be restored");
         let (kind, snapshots) = (DamageKind::Altered, vec![manifest.id.to_string()]);
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy: Mend::GiveUp });
     }
     if given_up > 0 {
         findings.notes.push(format!("{given_up} damaged snapshots were given up; prune deletes them"));
@@ -403,7 +403,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         let snapshots = survey.snapshots_on(group, &part);
         let reason = "the part of a snapshot does not exist".to_owned();
         let (kind, remedy) = (DamageKind::Missing, Mend::GiveUp);
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: remedy });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
     }
 }
 
@@ -458,14 +458,14 @@ fn pack_read(
         None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), remedy(Mend::Repair)),
         None => (DamageKind::Index, frames(), remedy(Mend::Repair)),
     };
-    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy }, costs);
+    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy }, costs);
 }
 
 /// A damaged pack of a group whose index this key does not open.
 fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
     let reason = reading.altered.clone().unwrap_or_default();
     let (kind, remedy) = (DamageKind::Altered, Mend::NextBackup);
-    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy });
+    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
 }
 
 /// Packs that the index names but that do not exist, or are shorter or longer.
@@ -488,12 +488,12 @@ fn missing_packs(
                 let is_needed = costs.meets(&survey.needed);
                 let remedy = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
                 let (kind, snapshots) = (DamageKind::Size, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend: remedy }, costs);
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             None if frames.meets(lost) => {
                 let reason = format!("{} of its frames are needed and stored nowhere else", costs.len());
                 let (kind, remedy, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend: remedy }, costs);
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             None if frames.meets(missing) && shard.owns(&key) => {
                 findings.notes.push(format!("`{key}` is gone, and its contents are replaced"));
@@ -516,7 +516,7 @@ fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut
             unlisted.len()
         );
         let (kind, remedy) = (DamageKind::Index, Mend::Repair);
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: remedy });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
     }
 }
 

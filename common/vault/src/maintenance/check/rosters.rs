@@ -12,6 +12,6 @@ pub(crate) fn report(holes: &Holes, shard: Shard, findings: &mut Findings) {
             None => (DamageKind::Missing, "it does not exist, and later rosters do".to_owned()),
         };
         let key = hole.key.clone();
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: Mend::No });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy: Mend::No });
     }
 }

@@ -229,7 +229,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
 
     let repaired = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert_eq!(repaired.marked_frames, 1);
-    let files = repaired.hurt[0].files.as_ref().unwrap();
+    let files = repaired.affected[0].files.as_ref().unwrap();
     assert_eq!((files[0].path.to_str(), files[0].healed), (Some("victim"), false));
 
     let after = scene.snapshot().await;
@@ -239,7 +239,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
     assert_eq!(findings.damage, Damages::default());
     let again = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
-    assert!(again.hurt[0].files.as_ref().unwrap()[0].healed);
+    assert!(again.affected[0].files.as_ref().unwrap()[0].healed);
 }
 
 /// A pack is lost and its chunks are stored again. A neighbour lists them in very many frames that do not exist.

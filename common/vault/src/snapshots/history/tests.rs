@@ -143,7 +143,7 @@ async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
     let everything = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
     let findings = checker.check(everything).await.unwrap();
     let damage = findings.damage.of(&layout::snapshot(made.writer.writer, 2)).unwrap();
-    assert_eq!(damage.mend, Mend::EndOfWord, "{damage:?}");
+    assert_eq!(damage.remedy, Mend::EndOfWord, "{damage:?}");
     assert!(damage.reason.contains(&two.writer.to_string()), "{damage:?}");
 
     // The writer that it is about continues with a later snapshot with a lower number: now the claimant is wrong.
