@@ -118,7 +118,11 @@ pub enum VaultError {
         last: u64,
     },
     /// A writer claims to have seen snapshots of another that do not exist.
-    #[error("writer {claimant} claims to have seen {} of writer {writer}, but {}", numbers(*first, *last), if first == last { "it does not exist" } else { "they do not exist" })]
+    #[error(
+        "writer {claimant} claims to have seen {} of writer {writer}, but {}",
+        numbers(*first, *last),
+        if first == last { "it does not exist" } else { "they do not exist" }
+    )]
     Claimed {
         /// The writer that makes the claim.
         claimant: WriterId,
@@ -131,7 +135,8 @@ pub enum VaultError {
     },
     /// A writer saw another snapshot in a place than the existing one.
     #[error(
-        "writer {claimant} claims that snapshot {sequence} of writer {writer} was {claimed}, but the repository shows {found}"
+        "writer {claimant} claims that snapshot {sequence} of writer {writer} was {claimed}, but the repository shows \
+         {found}"
     )]
     Contradicted {
         /// The writer that makes the claim.
@@ -147,7 +152,8 @@ pub enum VaultError {
     },
     /// A writer claims to have seen a snapshot of another that the other had not taken then.
     #[error(
-        "writer {claimant} claims to have seen snapshot {claimed} of writer {writer}, which took its snapshot {found} later"
+        "writer {claimant} claims to have seen snapshot {claimed} of writer {writer}, which took its snapshot {found} \
+         later"
     )]
     Disproved {
         /// The writer that makes the claim.
@@ -454,20 +460,21 @@ impl VaultError {
     fn advice_on_history(&self) -> Option<String> {
         Some(match self {
             Self::Claimed { claimant, .. } | Self::Contradicted { claimant, .. } => format!(
-                "ask who runs the storage whether it was set back to an older state; if host {claimant} was compromised, \
-                 end its claims with `lifeboat-backup key remove {claimant} --last N`, where N is its last snapshot before \
-                 that"
+                "ask who runs the storage whether it was set back to an older state; if host {claimant} was \
+                 compromised, end its claims with `lifeboat-backup key remove {claimant} --last N`, where N is its \
+                 last snapshot before that"
             ),
             Self::Disproved { claimant, .. } => format!(
-                "host {claimant} was set back or compromised; end its claims with `lifeboat-backup key remove {claimant} \
-                 --last N`, where N is its last snapshot before that"
+                "host {claimant} was set back or compromised; end its claims with `lifeboat-backup key remove \
+                 {claimant} --last N`, where N is its last snapshot before that"
             ),
             Self::Doubtful { .. } => {
-                "restore what is missing in the storage, or choose the last snapshot that counts with --last N".to_owned()
+                "restore what is missing in the storage, or choose the last snapshot that counts with --last N"
+                    .to_owned()
             }
             Self::NoMoreNumbers { .. } => {
-                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last genuine snapshot, and \
-                 give the host a new key with `lifeboat-backup key add writer FILE`"
+                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last genuine snapshot, \
+                 and give the host a new key with `lifeboat-backup key add writer FILE`"
                     .to_owned()
             }
             _ => return None,

@@ -125,10 +125,11 @@ impl Fault for VaultError {
                 "see `lifeboat-backup check`; repair it with `lifeboat-backup repair`, then prune again".to_owned()
             }
             Self::TooMuchToList { .. } => {
-                "check whether that host was compromised; `lifeboat-backup show ID` shows one snapshot completely".to_owned()
+                "check whether that host was compromised; `lifeboat-backup show ID` shows one snapshot completely"
+                    .to_owned()
             }
             Self::AmbiguousSnapshot { .. } => {
-                "give more digits of the id; with `latest`, choose the writer: --writer ID, or --host where the key shows \
+                "give more digits of the id; with `latest`, choose the writer: --writer ID, or --host if the key shows \
                  hosts"
                     .to_owned()
             }

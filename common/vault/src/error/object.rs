@@ -1,7 +1,7 @@
 //! The errors of single objects, if the storage answered: a type separate from the errors of an unreachable storage.
 //!
-//! An unreachable object is not damaged: the error ends the operation, and nothing follows from it. A damaged or missing
-//! object is a finding: it costs one object, and the caller decides whether to continue without it.
+//! An unreachable object is not damaged: the error ends the operation, and nothing follows from it. A damaged or
+//! missing object is a finding: it costs one object, and the caller decides whether to continue without it.
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
@@ -35,8 +35,8 @@ pub enum ObjectError {
     },
 }
 
-/// The result of reading an object. The outer error means that the storage is unreachable, and `?` passes it on. The inner
-/// one is a fault of the object; a caller that does not distinguish them writes `??`.
+/// The result of reading an object. The outer error means that the storage is unreachable, and `?` passes it on. The
+/// inner one is a fault of the object; a caller that does not distinguish them writes `??`.
 pub(crate) type Read<T> = Result<Result<T, ObjectError>, StoreError>;
 
 impl ObjectError {

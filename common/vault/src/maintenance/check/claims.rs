@@ -168,7 +168,7 @@ fn indict(
     let run = locations.run;
     if let Some((ordinal, pack)) = first_denied {
         return Some(format!(
-            "{signer} signed it, and it places {denied} frames where the packs' own trailers do not: the first is frame \
+            "{signer} signed it, and it places {denied} frames where the packs' own trailers do not: first, frame \
              {ordinal} of run {run} in `{}`",
             of(&pack)
         ));
