@@ -473,8 +473,8 @@ impl VaultError {
                     .to_owned()
             }
             Self::NoMoreNumbers { .. } => {
-                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last genuine snapshot, \
-                 and give the host a new key with `lifeboat-backup key add writer FILE`"
+                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last genuine \
+                 snapshot, and give the host a new key with `lifeboat-backup key add writer FILE`"
                     .to_owned()
             }
             _ => return None,
