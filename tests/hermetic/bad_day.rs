@@ -293,7 +293,7 @@ fn what_an_older_copy_of_the_repository_has_can_be_restored() {
         for said in [yard.restore(["dump", "latest", "file"]), yard.snapshot(&yard.path("source"))] {
             assert!(matches!(said.code, Some(1 | 3)), "{said:?}");
             assert_eq!(said.stdout, "", "{said:?}");
-            assert!(said.stderr.contains("if the older state is meant"), "{said:?}");
+            assert!(said.stderr.contains("if the older state is intended"), "{said:?}");
         }
         // Follow the advice literally.
         if roster_changes {

@@ -113,8 +113,8 @@ fn without_reading_data_a_pack_that_is_cut_or_gone_is_found_and_one_that_is_flip
         }
         check(&yard, &[], code);
         let report = check(&yard, &["--read-data"], 1);
-        let hurt = report["damage"][0]["snapshots"].as_array().unwrap();
-        assert!(harm == "flip" || !hurt.is_empty(), "{report}");
+        let affected = report["damage"][0]["snapshots"].as_array().unwrap();
+        assert!(harm == "flip" || !affected.is_empty(), "{report}");
     }
 }
 

@@ -135,7 +135,7 @@ fn a_damaged_snapshot_is_not_copied_unless_asked_and_then_it_is_marked() {
     fs::write(source.join("whole"), b"whole").unwrap();
     take(&yard, &source, &[]);
     let noise: Vec<u8> = (0_u32..500_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    fs::write(source.join("hurt"), noise).unwrap();
+    fs::write(source.join("damaged"), noise).unwrap();
     take(&yard, &source, &[]);
     let largest = yard.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
     let mut bytes = fs::read(&largest).unwrap();
@@ -150,11 +150,11 @@ fn a_damaged_snapshot_is_not_copied_unless_asked_and_then_it_is_marked() {
     assert_eq!(listed(&other).len(), 1);
 
     let said = copy(&yard, &other, &["--keep-damaged"]).expect_code(1).stdout;
-    assert!(said.contains("INCOMPLETE: 1 file of it cannot be read:\n  path hurt: "), "{said}");
+    assert!(said.contains("INCOMPLETE: 1 file of it cannot be read:\n  path damaged: "), "{said}");
     let third = Yard::in_folder(BINARIES);
     let said = copy(&yard, &third, &["--keep-damaged", "--json"]).expect_code(1).json();
     let line = &said["snapshots"][1];
-    assert_eq!((&line["lost"][0]["stream"], &line["lost"][0]["path"]), (&"path".into(), &"hurt".into()));
+    assert_eq!((&line["lost"][0]["stream"], &line["lost"][0]["path"]), (&"path".into(), &"damaged".into()));
     assert!(
         line["lost"][0]["reason"].as_str().unwrap().contains(name) && line.get("reason").is_none(),
         "{said}"
@@ -162,7 +162,7 @@ fn a_damaged_snapshot_is_not_copied_unless_asked_and_then_it_is_marked() {
     let there = listed(&other);
     assert_eq!((there.len(), &there[1]["incomplete"]), (2, &true.into()));
     let target = restore(&other, "latest", "target");
-    assert!(!target.join("hurt").exists());
+    assert!(!target.join("damaged").exists());
     assert_eq!(fs::read(target.join("whole")).unwrap(), b"whole");
 }
 

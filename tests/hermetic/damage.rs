@@ -80,7 +80,7 @@ fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wron
             let told = said.stderr.clone() + &said.stdout;
             let named = objects.iter().any(|path| told.contains(path.file_name().unwrap().to_str().unwrap()))
                 || told.contains("DAMAGED")
-                || told.contains("no index object says where")
+                || told.contains("no index object has the place")
                 || told.contains("no snapshot `latest`")
                 || told.contains("is missing, and nobody asked to forget it")
                 || told.contains(folder)

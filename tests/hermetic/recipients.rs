@@ -252,7 +252,7 @@ fn a_recipient_that_is_named_twice_or_cannot_be_used_makes_nothing() {
         (&[SSH_PUBLIC.trim(), &bare][..], "named twice"),
         (&[plugin], "`age-plugin-nosuch` is not on the PATH"),
         (&[secret], "private key"),
-        (&["bob"], "of no kind that is known"),
+        (&["bob"], "of an unknown kind"),
     ] {
         let yard = Yard::without_repository(BINARIES);
         let said = init(&yard, recipients, &[]).expect_code(2);

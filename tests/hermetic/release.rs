@@ -185,18 +185,18 @@ fn a_tree_that_is_not_the_commit_is_refused() {
         dirty,
     );
     fs::remove_dir_all(desk.path("tree/.git")).unwrap();
-    desk.refuses(&[], "is no checkout of a commit");
+    desk.refuses(&[], "is not a checkout of a commit");
 }
 
 #[test]
 fn a_ref_or_a_commit_that_is_not_checked_out_is_refused() {
     let desk = Desk::new();
     desk.refuses(&[("RELEASE_REF", "refs/tags/v9.9-does-not-exist")], "is not the commit");
-    desk.refuses(&[("RELEASE_REF", "v1.0")], "RELEASE_REF is no ref");
-    desk.refuses(&[("RELEASE_REF", "HEAD")], "RELEASE_REF is no ref");
+    desk.refuses(&[("RELEASE_REF", "v1.0")], "RELEASE_REF is not a ref");
+    desk.refuses(&[("RELEASE_REF", "HEAD")], "RELEASE_REF is not a ref");
     desk.refuses(&[("RELEASE_REF", "refs/tags/v1.0\nx")], "holds a control character");
     desk.refuses(&[("RELEASE_COMMIT", &"0".repeat(40))], "is a checkout of");
-    desk.refuses(&[("RELEASE_COMMIT", "HEAD")], "RELEASE_COMMIT is no commit");
+    desk.refuses(&[("RELEASE_COMMIT", "HEAD")], "RELEASE_COMMIT is not a commit");
     desk.refuses(&[("RELEASE_KEY", "")], "RELEASE_KEY is not set");
     desk.commit();
     desk.refuses(&[], "refs/tags/v1.0 is not the commit");

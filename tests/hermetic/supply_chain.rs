@@ -141,7 +141,7 @@ fn an_unsigned_image_is_refused() {
     digest    sha256:…
     claim     an image signature by release.pub
     reason    it is not signed: no bundle refers to it
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
     assert_eq!(said.stderr, "");
@@ -161,7 +161,7 @@ fn a_signature_by_another_key_is_refused() {
     bundle    sha256:…
       it was not signed by release.pub; it says that key … signed
       it
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
 }
@@ -186,7 +186,7 @@ fn a_good_signature_of_another_image_is_refused() {
       its signature by release.pub is good, but for
       sha256:…, not
       for sha256:…
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:bad …
     ");
 }
@@ -236,7 +236,7 @@ fn a_signed_sbom_is_no_signature_and_a_signature_no_sbom() {
     bundle    sha256:…
       its signature by release.pub is good, but it is an attestation `spdxjson`,
       not an image signature
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
 
@@ -295,7 +295,7 @@ fn a_predicate_that_is_not_what_its_type_says_is_not_signed() {
       help: check that `--predicate` and `--type` belong together, such as `syft IMAGE -o spdx-json` and spdxjson
     ");
     insta::assert_snapshot!(attest("spdx", "sbom.json"), @r"
-    error: `spdx` is no type of attestation: neither a known short name nor an absolute URI
+    error: `spdx` is not a type of attestation: neither a known short name nor an absolute URI
       help: give one of spdxjson, cyclonedx, slsaprovenance1, vuln, openvex, custom, or the predicate type's full URI
     ");
     insta::assert_snapshot!(attest("spdxjson", "absent.json"), @r"
@@ -321,7 +321,7 @@ fn damage_is_refused_wherever_it_is() {
         fs::write(&path, bad).unwrap();
         (path, good)
     };
-    let mend = |(path, good): (PathBuf, Vec<u8>)| fs::write(path, good).unwrap();
+    let repair = |(path, good): (PathBuf, Vec<u8>)| fs::write(path, good).unwrap();
 
     let damaged = flip(Sha256Digest::of(&bundle));
     insta::assert_snapshot!(told(&verify().stdout), @r"
@@ -336,10 +336,10 @@ fn damage_is_refused_wherever_it_is() {
       sha256:…, not
       sha256:…: it
       was damaged or exchanged
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
-    mend(damaged);
+    repair(damaged);
     let damaged = flip(manifest);
     insta::assert_snapshot!(told(&verify().stdout), @r"
     REFUSED   oci:app:1.0
@@ -353,16 +353,16 @@ fn damage_is_refused_wherever_it_is() {
       sha256:…, not
       sha256:…: it
       was damaged or exchanged
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
-    mend(damaged);
+    repair(damaged);
     let damaged = flip(image);
     insta::assert_snapshot!(told(&verify().stderr), @r"
     error: the blob sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
-    mend(damaged);
+    repair(damaged);
     fs::remove_file(layout.blob_path(Sha256Digest::of(&bundle))).unwrap();
     insta::assert_snapshot!(told(&verify().stdout), @r"
     REFUSED   oci:app:1.0
@@ -373,7 +373,7 @@ fn damage_is_refused_wherever_it_is() {
       there is no blob
       sha256:… in
       app
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
 }
@@ -404,7 +404,7 @@ fn hostile_bundles_do_not_hide_a_good_one_and_do_not_count() {
       this is not a Sigstore bundle (it is not a JSON object)
     bundle    sha256:…
       this is not a Sigstore bundle (missing field `mediaType` at line 1 column 2)
-    do        do not use it; whoever made it can sign it:
+    do        do not use it; its publisher can sign it:
       lifeboat-sign image oci:app:1.0 …
     ");
     desk.sign(&["image", "oci:app:1.0", "--key", "release.key"]).expect_code(0);
@@ -553,7 +553,7 @@ fn references_that_name_nothing_are_refused() {
     error: `alpine:3.20` is not an image reference: it names no registry
       help: write `docker.io/library/alpine:3.20`
     ");
-    assert!(verify("docker:../app").contains("what follows `docker:` is no name of an image"));
+    assert!(verify("docker:../app").contains("what follows `docker:` is not the name of an image"));
     insta::assert_snapshot!(verify("oci:absent"), @r"
     error: absent is not an OCI image layout: there is no such folder
       help: give the folder that holds `oci-layout` and `index.json`, or an archive as `docker save` writes it

@@ -373,7 +373,7 @@ impl Image {
             Verdict::Verified => self.advice_on_pulling(&findings),
             Verdict::Undetermined => Some("try again; until then do not use it".to_owned()),
             Verdict::Refused => Some(format!(
-                "do not use it; whoever made it can sign it:\n  lifeboat-sign {} {} …",
+                "do not use it; its publisher can sign it:\n  lifeboat-sign {} {} …",
                 if is_plain { "image" } else { "attest" },
                 self.reference
             )),

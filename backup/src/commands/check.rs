@@ -95,7 +95,7 @@ pub(crate) fn damage_line(damage: Damage) -> DamageLine {
         kind: damage.kind.to_string(),
         reason: damage.reason,
         snapshots: damage.snapshots,
-        mend: damage.mend.to_string(),
+        mend: damage.remedy.to_string(),
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             .map(|action| ActionLine { object: action.key, what: action.what })
             .collect(),
         marked_frames: repaired.marked_frames,
-        hurt: repaired.hurt.into_iter().map(hurt_line).collect(),
+        hurt: repaired.affected.into_iter().map(snapshot_line).collect(),
         remaining: repaired.remaining.into_iter().map(damage_line).collect(),
         unread: unread.map(|unread| UnreadLine { object: unread.key, reason: unread.reason }).collect(),
         elapsed_seconds: began.elapsed().as_secs_f64(),
@@ -73,20 +73,20 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     })
 }
 
-fn hurt_line(hurt: HurtSnapshot) -> HurtLine {
+fn snapshot_line(affected: HurtSnapshot) -> HurtLine {
     let file_line = |file: HurtFile| {
         let (path, path_hex) = describe::bytes(file.path.as_os_str().as_bytes());
-        let address = FoundLine::address(&hurt.id, &file.stream, file.path.as_os_str().as_bytes());
+        let address = FoundLine::address(&affected.id, &file.stream, file.path.as_os_str().as_bytes());
         FileLine { address, stream: file.stream, path, path_hex, healed: file.healed }
     };
     let stream_name = |(kind, name): (StreamKind, String)| StreamName { kind: kind.to_string(), name };
     HurtLine {
-        files: hurt.files.map(|files| files.into_iter().map(file_line).collect()),
-        snapshot: hurt.id,
-        time: hurt.time,
-        host: hurt.host,
-        streams: hurt.streams.into_iter().map(stream_name).collect(),
-        lost_frames: hurt.lost_frames,
-        unlisted: hurt.unlisted,
+        files: affected.files.map(|files| files.into_iter().map(file_line).collect()),
+        snapshot: affected.id,
+        time: affected.time,
+        host: affected.host,
+        streams: affected.streams.into_iter().map(stream_name).collect(),
+        lost_frames: affected.lost_frames,
+        unlisted: affected.unlisted,
     }
 }

@@ -290,7 +290,7 @@ impl Fault for RegistryError {
             }
             Self::NotFound { .. } => "check the name, and that it was put there".to_owned(),
             Self::TooLarge { .. } | Self::DigestMismatch { .. } | Self::Malformed { .. } => {
-                "do not use it; compare with another copy, and tell whoever runs the registry".to_owned()
+                "do not use it; compare with another copy, and tell the operator of the registry".to_owned()
             }
             Self::Ambiguous { .. } => {
                 "do not use it: another program may take another image for this one; make it again, with one program"

@@ -158,7 +158,7 @@ impl FromStr for Reference {
         if let Some(name) = text.strip_prefix("docker:") {
             let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b));
             if name.is_empty() || name.starts_with('/') || name.contains("..") || !is_name {
-                return Err(refused(text, "what follows `docker:` is no name of an image", None));
+                return Err(refused(text, "what follows `docker:` is not the name of an image", None));
             }
             return Ok(Self::Daemon(name.to_owned()));
         }
@@ -350,7 +350,7 @@ mod tests {
         insta::assert_snapshot!(refusal(&format!("registry.example/app@{}", DIGEST.to_uppercase())), @"`registry.example/app@SHA256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855` is not an image reference: what follows the `@` is not `sha256:` and 64 lower-case hexadecimal digits");
         insta::assert_snapshot!(refusal("oci:"), @"`oci:` is not an image reference: it names no folder");
         insta::assert_snapshot!(refusal("oci:images:a b"), @"`oci:images:a b` is not an image reference: what follows the last `:` is not a tag");
-        insta::assert_snapshot!(refusal("docker:../app"), @"`docker:../app` is not an image reference: what follows `docker:` is no name of an image");
+        insta::assert_snapshot!(refusal("docker:../app"), @"`docker:../app` is not an image reference: what follows `docker:` is not the name of an image");
         insta::assert_snapshot!(refusal("registry.example/\u{430}pp:1.0"), @r"`registry.example/\u{430}pp:1.0` is not an image reference: it is not written in ASCII, and letters that look alike are not the same");
         insta::assert_snapshot!(refusal(""), @"`` is not an image reference: it names no registry");
         for hostile in [

@@ -106,7 +106,7 @@ impl Report for InitReport {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport {
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
     /// The snapshot's id; null after a dry run.
     pub snapshot: Option<String>,

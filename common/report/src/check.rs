@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::Report;
 use crate::figures::{TOLD, bytes, count, first_lines, printable, seconds};
 
-/// A check that ended.
+/// The result of a check.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport {
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
     /// Whose key it was checked with: `writer`, `keeper` or `recovery`.
     pub key: String,
@@ -20,11 +20,11 @@ pub struct CheckReport {
     pub shard: Option<String>,
     /// How much of the packs was read.
     pub read_data: ReadDataLine,
-    /// How many objects were looked at.
+    /// How many objects were checked.
     pub objects: u64,
     /// How many snapshots count.
     pub snapshots: u64,
-    /// How many packs there are.
+    /// How many packs exist.
     pub packs: u64,
     /// How many of them were read whole.
     pub packs_read: u64,
@@ -32,13 +32,13 @@ pub struct CheckReport {
     pub read_bytes: u64,
     /// How many frames were opened and their chunks compared with the index.
     pub frames_opened: u64,
-    /// What is damaged.
+    /// The damage.
     pub damage: Vec<DamageLine>,
-    /// What could not be read, so that nothing can be said of it.
+    /// What could not be read, so that its state is unknown.
     pub unread: Vec<UnreadLine>,
     /// Groups that the key does not open: their objects were checked by hash, signature and form only.
     pub closed_groups: Vec<ClosedGroup>,
-    /// What is worth knowing and no damage.
+    /// What is worth knowing but is not damage.
     pub notes: Vec<String>,
     /// How long it took, in seconds.
     pub elapsed_seconds: f64,
@@ -50,10 +50,10 @@ pub struct CheckReport {
 pub struct ReadDataLine {
     /// `sizes`, `sample` or `all`.
     pub mode: String,
-    /// Of a sample, how many of a hundred packs were drawn.
+    /// Of a sample, the percentage of packs that were drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
-    /// Of a sample, what it was drawn by.
+    /// Of a sample, the seed that it was drawn with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -68,7 +68,7 @@ pub struct DamageLine {
     pub kind: String,
     /// What is wrong, with the evidence.
     pub reason: String,
-    /// The snapshots that cannot be restored whole because of it.
+    /// The snapshots that cannot be fully restored because of it.
     pub snapshots: Vec<String>,
     /// How to fix it: `repair`, `repair-by-keeper`, `repair-by-root`, `repair-by-writer`, `next-backup`,
     /// `forget-damaged`, `end-of-word` (of the host that is named in the reason) or `no`.
@@ -105,7 +105,7 @@ impl DamageLine {
             let more = self.snapshots.len().saturating_sub(TOLD);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             // Writing to a String cannot fail, here and below.
-            let _ = writeln!(text, "  hurts: {}{more}", printable(&ids.join(", ")));
+            let _ = writeln!(text, "  affects: {}{more}", printable(&ids.join(", ")));
         }
         let _ = writeln!(text, "  fix: {}", self.advice());
         text
@@ -118,18 +118,18 @@ impl DamageLine {
             "repair-by-writer" => "`lifeboat-backup repair` with the writer key of a host of the group",
             "repair-by-root" => "`lifeboat-backup repair` with a recovery key",
             "next-backup" => {
-                "`lifeboat-backup repair`, then back up again: what is lost is stored again where it still exists"
+                "`lifeboat-backup repair`, then back up again: lost data is stored again if it still exists"
             }
             "forget-damaged" => {
-                "put the object back from a mirror, or give the snapshot up with `lifeboat-backup repair \
+                "restore the object from a mirror, or give the snapshot up with `lifeboat-backup repair \
                  --forget-damaged`"
             }
             "end-of-word" => {
-                "ask who runs the storage whether it was put back to an older state; if the host that says so was taken \
-                 over or set back, `lifeboat-backup key remove HOST --last N` ends its word, where N is its last true \
-                 snapshot"
+                "ask who runs the storage whether it was set back to an older state; if the claiming host was \
+                 compromised or set back, end its claims with `lifeboat-backup key remove HOST --last N`, where N is \
+                 its last genuine snapshot"
             }
-            _ => "put the object back from a mirror of the storage",
+            _ => "restore the object from a mirror of the storage",
         }
     }
 }
@@ -166,9 +166,9 @@ impl Report for CheckReport {
     fn text(&self) -> String {
         let mut text = String::new();
         // A flood of worthless objects must not bury damage that affects a snapshot.
-        let (hurting, others): (Vec<_>, Vec<_>) =
+        let (affecting, others): (Vec<_>, Vec<_>) =
             self.damage.iter().partition(|line| !line.snapshots.is_empty());
-        hurting.iter().chain(&others).take(TOLD).for_each(|line| text.push_str(&line.text()));
+        affecting.iter().chain(&others).take(TOLD).for_each(|line| text.push_str(&line.text()));
         if self.damage.len() > TOLD {
             let _ = writeln!(text, "and {} more; --json tells all", self.damage.len() - TOLD);
         }

@@ -11,21 +11,21 @@ use crate::check::{DamageLine, UnreadLine};
 use crate::figures::{TOLD, count, first_lines, printable, seconds, time};
 use crate::search::short_address;
 
-/// A repair that ended.
+/// The result of a repair.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RepairReport {
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
     /// Whose key it was repaired with: `writer`, `keeper` or `recovery`.
     pub key: String,
-    /// Nothing was changed: this is what would be.
+    /// Whether this is a dry run: nothing was changed.
     pub dry_run: bool,
     /// What was done, in order.
     pub actions: Vec<ActionLine>,
-    /// How many frames were marked as lost now.
+    /// How many frames were newly marked as lost.
     pub marked_frames: u64,
-    /// The snapshots that need frames which lie nowhere whole.
+    /// The snapshots that need frames which are not stored whole anywhere.
     pub hurt: Vec<HurtLine>,
     /// What is still damaged.
     pub remaining: Vec<DamageLine>,
@@ -35,17 +35,17 @@ pub struct RepairReport {
     pub elapsed_seconds: f64,
 }
 
-/// One thing that was done.
+/// One action of the repair.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ActionLine {
     /// The object.
     pub object: String,
-    /// What became of it and why.
+    /// What happened to it and why.
     pub what: String,
 }
 
-/// A snapshot that needs frames which lie nowhere whole.
+/// A snapshot that needs frames which are not stored whole anywhere.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HurtLine {
@@ -58,12 +58,12 @@ pub struct HurtLine {
     pub host: String,
     /// Its streams.
     pub streams: Vec<StreamName>,
-    /// How many frames it lacks.
+    /// How many of its frames are lost.
     pub lost_frames: u64,
-    /// The files that need one of them; absent where the key cannot tell.
+    /// The files that need one of them; absent if the key cannot tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileLine>>,
-    /// Why the list of files is not whole.
+    /// Why the list of files is incomplete.
     pub unlisted: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ pub struct FileLine {
     /// The path's bytes in hexadecimal, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
-    /// Whether it restores whole all the same, from chunks in other frames.
+    /// Whether it can still be restored, from chunks in other frames.
     pub healed: bool,
 }
 
@@ -105,14 +105,14 @@ impl HurtLine {
             count(self.lost_frames, "frame")
         );
         if let Some(files) = &self.files {
-            let (healed, hurt): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
+            let (healed, lost): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.healed);
             let names = |files: &[&FileLine]| -> Vec<String> {
                 files.iter().map(|file| short_address(&self.snapshot, &file.address)).collect()
             };
-            if !hurt.is_empty() {
+            if !lost.is_empty() {
                 // Writing to a String cannot fail, here and below.
-                let _ = writeln!(text, "  LOST: {}", count(hurt.len() as u64, "file"));
-                text.push_str(&first_lines(&names(&hurt), TOLD));
+                let _ = writeln!(text, "  LOST: {}", count(lost.len() as u64, "file"));
+                text.push_str(&first_lines(&names(&lost), TOLD));
             }
             if !healed.is_empty() {
                 let _ = writeln!(text, "  healed: {}", count(healed.len() as u64, "file"));
@@ -126,7 +126,7 @@ impl HurtLine {
             let streams = streams.join(", ");
             let _ = writeln!(
                 text,
-                "  which files, in {}, only a recovery key tells (--identity)",
+                "  which files, in {}, is known only with a recovery key (--identity)",
                 printable(&streams)
             );
         }
@@ -144,12 +144,12 @@ impl Report for RepairReport {
         for action in &self.actions {
             let _ = writeln!(text, "{doing}: {}\n  {}", printable(&action.object), printable(&action.what));
         }
-        self.hurt.iter().for_each(|hurt| text.push_str(&hurt.text()));
+        self.hurt.iter().for_each(|snapshot| text.push_str(&snapshot.text()));
         self.remaining.iter().for_each(|damage| text.push_str(&damage.text()));
         if !self.unread.is_empty() {
             let _ = writeln!(
                 text,
-                "NOT READ: {}; what cannot be read is not told from what is lost",
+                "NOT READ: {}; unreadable and lost data cannot be distinguished",
                 count(self.unread.len() as u64, "object")
             );
             let lines = self.unread.iter().map(|line| format!("{}: {}", line.object, line.reason));

@@ -65,7 +65,7 @@ impl SnapshotLine {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotList {
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
     /// The snapshots, oldest first.
     pub snapshots: Vec<SnapshotLine>,

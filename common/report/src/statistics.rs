@@ -35,7 +35,7 @@ pub struct ObjectLine {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatisticsReport {
-    /// Where the repository lies.
+    /// The repository's location.
     pub location: String,
     /// The hosts that the snapshots are of.
     pub hosts: Vec<String>,

@@ -265,7 +265,7 @@ impl Archive {
             let is_within = name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
             if is_within && member.content != Content::Folder {
                 let (name, folder) = (printable(name), printable(folder));
-                return Err(Refusal::ambiguous(format!("`{name}` lies in `{folder}`, which is no folder")));
+                return Err(Refusal::ambiguous(format!("`{name}` is in `{folder}`, which is not a folder")));
             }
         }
         Ok(())
@@ -328,7 +328,7 @@ impl Archive {
         let name = normalise(&header.name)
             .ok_or_else(|| Refusal::ambiguous(format!("the name `{shown}` leads out of the archive")))?;
         if header.name.contains('\0') || (name.is_empty() && !is_folder) {
-            return Err(Refusal::malformed(format!("`{shown}` is no name of a file")));
+            return Err(Refusal::malformed(format!("`{shown}` is not the name of a file")));
         }
         if header.name.ends_with('/') && !is_folder {
             return Err(Refusal::ambiguous(format!("`{shown}` has the name of a folder and is none")));

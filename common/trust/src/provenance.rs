@@ -149,8 +149,8 @@ impl Expectations {
         let predicate = accepted.statement.as_ref().and_then(predicate);
         let predicate = predicate.ok_or_else(|| refused("it has no predicate".to_owned()))?;
         let needed = |place: &str| {
-            let found = text(&predicate, place).map_err(|reason| format!("it is no provenance: {reason}"));
-            found.and_then(|found| found.ok_or_else(|| format!("it is no provenance: it has no {place}")))
+            let found = text(&predicate, place).map_err(|reason| format!("it is not a provenance: {reason}"));
+            found.and_then(|found| found.ok_or_else(|| format!("it is not a provenance: it has no {place}")))
         };
         let builder = needed("/runDetails/builder/id").map_err(refused)?;
         let build_type = needed("/buildDefinition/buildType").map_err(refused)?;

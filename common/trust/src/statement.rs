@@ -42,7 +42,7 @@ const SHORT_NAMES: [(&str, &str); 6] = [
 
 /// A text that is not a predicate type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no type of attestation: neither a known short name nor an absolute URI")]
+#[error("`{text}` is not a type of attestation: neither a known short name nor an absolute URI")]
 pub struct UnknownPredicateType {
     /// The text, cut to a printable length.
     pub text: String,
@@ -290,7 +290,7 @@ impl Statement {
         if let Some((algorithm, digest)) = json.subject.iter().find_map(|subject| subject.digest.malformed())
         {
             let (algorithm, digest) = (printable(algorithm), printable(digest));
-            return Err(refused(format!("`{digest}` is no digest by {algorithm}")));
+            return Err(refused(format!("`{digest}` is not a digest by {algorithm}")));
         }
         Ok(Self { subjects: json.subject, predicate_type: json.predicate_type, predicate: json.predicate })
     }
@@ -532,7 +532,7 @@ mod tests {
             format!(r#""sha1":"{}""#, commit.to_uppercase()),
             r#""gitCommit":"cccc""#.to_owned(),
         ] {
-            assert!(parse(&bad).unwrap_err().contains("is no digest by"), "{bad}");
+            assert!(parse(&bad).unwrap_err().contains("is not a digest by"), "{bad}");
         }
     }
 

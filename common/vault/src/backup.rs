@@ -1,5 +1,5 @@
-//! Into the repository: a run is registered, sources are cut into chunks, new chunks go into packs, and a signed manifest
-//! commits the snapshot.
+//! Writes snapshots: registers a run, cuts sources into chunks, puts new chunks into packs, and commits the snapshot
+//! with a signed manifest.
 
 pub(crate) mod capture;
 pub(crate) mod contents_cache;

@@ -1,4 +1,4 @@
-//! From one repository into another: an open snapshot is a source as well.
+//! Copies from one repository into another: an open snapshot is also a source.
 
 pub(crate) mod copier;
 pub(crate) mod source;

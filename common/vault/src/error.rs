@@ -1,4 +1,4 @@
-//! What can go wrong in a repository, with the evidence and what to do next.
+//! The errors of a repository, with the evidence and what to do next.
 
 mod fault;
 mod object;
@@ -17,17 +17,17 @@ use crate::format::name::{BadName, TextTooLong};
 use crate::format::signed::Unstorable;
 use crate::ids::{RepositoryId, WriterId};
 
-/// Why the vault could not do what it was asked.
+/// Why an operation of the vault failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The location holds no repository.
+    /// There is no repository at the location.
     #[error("there is no repository at {store}")]
     NotARepository {
         /// The location.
         store: String,
     },
-    /// The location holds a repository already.
-    #[error("there is a repository at {store} already")]
+    /// There is already a repository at the location.
+    #[error("there is already a repository at {store}")]
     AlreadyARepository {
         /// The location.
         store: String,
@@ -43,7 +43,7 @@ pub enum VaultError {
         supported: u8,
     },
     /// The key belongs to another repository.
-    #[error("the key belongs to repository {expected}, and {store} holds repository {found}")]
+    #[error("the key belongs to repository {expected}, but {store} holds repository {found}")]
     OtherRepository {
         /// The location.
         store: String,
@@ -52,8 +52,8 @@ pub enum VaultError {
         /// The repository that was found.
         found: RepositoryId,
     },
-    /// An identity that names no repository was given without one to check against.
-    #[error("the recovery key does not say which repository it belongs to")]
+    /// An identity that does not name its repository was given without a repository id.
+    #[error("the recovery key does not name its repository")]
     UnboundIdentity,
     /// The given identity opens none of the repository's keys.
     #[error("none of the repository's {what} opens with this recovery key")]
@@ -92,101 +92,105 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An object is not there whole, though the storage answered.
+    /// An object is damaged or missing, although the storage answered.
     #[error(transparent)]
     Object(ObjectError),
     /// The storage shows an older state than this machine has seen.
-    #[error("{store} shows roster {found}, and this machine has seen roster {seen}")]
+    #[error("{store} shows roster {found}, but this machine has seen roster {seen}")]
     RolledBack {
         /// The location.
         store: String,
-        /// The newest roster that is there.
+        /// The newest roster in the storage.
         found: u64,
         /// The newest one that was seen.
         seen: u64,
-        /// The file that says so.
+        /// The file that records it.
         pins: Option<PathBuf>,
     },
-    /// Snapshots that must be there are not, and nobody asked to forget them.
+    /// Snapshots that must exist are missing, and nobody asked to forget them.
     #[error("{} of writer {writer} {} missing, and nobody asked to forget {}", numbers(*first, *last), if first == last { "is" } else { "are" }, if first == last { "it" } else { "them" })]
     Withheld {
-        /// Whose.
+        /// The writer.
         writer: WriterId,
         /// The first sequence that is missing.
         first: u64,
         /// The last one.
         last: u64,
     },
-    /// A writer names snapshots of another as seen, and they are not there.
-    #[error("writer {claimant} says that it saw {} of writer {writer}, and {}", numbers(*first, *last), if first == last { "it is not there" } else { "they are not there" })]
+    /// A writer claims to have seen snapshots of another that do not exist.
+    #[error(
+        "writer {claimant} claims to have seen {} of writer {writer}, but {}",
+        numbers(*first, *last),
+        if first == last { "it does not exist" } else { "they do not exist" }
+    )]
     Claimed {
-        /// Who says so.
+        /// The writer that makes the claim.
         claimant: WriterId,
-        /// Whose snapshots are missing if it is true.
+        /// The writer whose snapshots are missing if the claim is true.
         writer: WriterId,
-        /// The first sequence that is missing then.
+        /// The first missing sequence.
         first: u64,
         /// The last one.
         last: u64,
     },
-    /// A writer saw another snapshot in a place than the one that is there.
+    /// A writer saw another snapshot in a place than the existing one.
     #[error(
-        "writer {claimant} says that snapshot {sequence} of writer {writer} was {claimed}, and by what is there it is {found}"
+        "writer {claimant} claims that snapshot {sequence} of writer {writer} was {claimed}, but the repository shows \
+         {found}"
     )]
     Contradicted {
-        /// Who says so.
+        /// The writer that makes the claim.
         claimant: WriterId,
-        /// Whose snapshot it is.
+        /// The snapshot's writer.
         writer: WriterId,
         /// Its place.
         sequence: u64,
         /// The id that was seen.
         claimed: Sha256Digest,
-        /// The id that is there.
+        /// The id in the repository.
         found: Sha256Digest,
     },
-    /// A writer names a snapshot of another as seen that the other had not taken then.
+    /// A writer claims to have seen a snapshot of another that the other had not taken then.
     #[error(
-        "writer {claimant} says that it saw snapshot {claimed} of writer {writer}, which took its snapshot {found} after that"
+        "writer {claimant} claims to have seen snapshot {claimed} of writer {writer}, which took its snapshot {found} \
+         later"
     )]
     Disproved {
-        /// Who says so.
+        /// The writer that makes the claim.
         claimant: WriterId,
-        /// Who disproves it.
+        /// The writer that disproves it.
         writer: WriterId,
-        /// The sequence that is claimed.
+        /// The claimed sequence.
         claimed: u64,
         /// The sequence of the snapshot that came later.
         found: u64,
     },
-    /// The history of a writer does not say what its last snapshot is.
-    #[error("the history of writer {writer} is not whole, so its last snapshot is not known: {first}")]
+    /// The last snapshot in the history of a writer is uncertain.
+    #[error("the history of writer {writer} is not whole, so its last snapshot is unknown: {first}")]
     Doubtful {
         /// The writer.
         writer: WriterId,
-        /// The first thing that is wrong.
+        /// The first problem.
         first: String,
     },
     /// A writer cannot number another snapshot.
-    #[error(
-        "writer {writer} has a snapshot with the highest number that there is, so no other can follow it"
-    )]
+    #[error("writer {writer} has a snapshot with the highest possible number, so no other can follow it")]
     NoMoreNumbers {
         /// The writer.
         writer: WriterId,
     },
-    /// An object would be larger than any reader takes; it was not stored.
-    #[error("`{key}` would have {size} bytes, and nobody reads more than {most} there; nothing was stored")]
+    /// An object would be larger than readers accept; it was not stored.
+    #[error("`{key}` would have {size} bytes, but readers accept at most {most}; nothing was stored")]
     TooLarge {
         /// The object's name.
         key: String,
         /// Its size.
         size: u64,
-        /// The ceiling.
+        /// The limit.
         most: u64,
     },
-    /// An object would say what every reader refuses; it was not stored.
-    #[error("`{key}` cannot be stored so that it can be read: {reason}; nothing was stored")]
+    /// An object would have a body that every reader refuses; it was not stored.
+    #[error("`{key}` cannot be stored in a readable form: {reason}; nothing was stored")]
     Unsound {
         /// The object's name.
         key: String,
@@ -195,7 +199,7 @@ pub enum VaultError {
     },
     /// The storage shows an older state than the writer key knows.
     #[error(
-        "{store} shows a roster whose data identity is of epoch {found}, and this writer key was made in epoch {made}"
+        "{store} shows a roster whose data identity is of epoch {found}, but this writer key was made in epoch {made}"
     )]
     OlderEpoch {
         /// The location.
@@ -205,17 +209,17 @@ pub enum VaultError {
         /// The epoch of the key.
         made: u32,
     },
-    /// The key may not do what was asked.
+    /// The key does not permit the operation.
     #[error("{who} cannot {what}")]
     NotAllowed {
-        /// Whose key it is.
+        /// The kind of key.
         who: &'static str,
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// Which key can.
+        /// The key that is needed.
         needed: &'static str,
     },
-    /// Nobody and nothing on the roster answers to the name.
+    /// Nothing on the roster has this name.
     #[error("there is no {what} `{wanted}` on the roster")]
     NoSuchMember {
         /// The name that was asked for.
@@ -224,7 +228,7 @@ pub enum VaultError {
         what: &'static str,
     },
     /// Someone else changed the roster at the same time.
-    #[error("roster {number} was written by someone else meanwhile; nothing was changed")]
+    #[error("roster {number} was written by someone else in the meantime; nothing was changed")]
     RosterChanged {
         /// The number of the roster.
         number: u64,
@@ -232,73 +236,73 @@ pub enum VaultError {
     /// The holder of the key was removed from the roster.
     #[error("this {0} key was removed from the roster of the repository")]
     Removed(&'static str),
-    /// A run lasted longer than its lease, so that a keeper may count its frames as garbage.
+    /// A run lasted longer than its lease, so a keeper may treat its frames as garbage.
     #[error("the run lasted longer than its lease of {days} days, so what it stored may have been pruned")]
     PastLease {
         /// The length of the lease.
         days: i64,
     },
-    /// A keeper took away, while a run was under way, what the run leaned on.
+    /// A keeper deleted, while a run was under way, what the run referred to.
     #[error(
-        "while this run was under way, a prune with a short grace took away what it leaned on ({evidence})"
+        "while this run was under way, a prune with a short grace deleted what it referred to ({evidence})"
     )]
     PrunedUnderWay {
-        /// What is not there any more.
+        /// What does not exist any more.
         evidence: String,
     },
-    /// A snapshot was committed so long after it looked for what it refers to that a prune has deleted some of it.
+    /// A snapshot was committed so long after its last check that a prune has deleted some of what it refers to.
     #[error(
-        "snapshot {snapshot} was committed, and data that it needs was deleted while this machine slept: {evidence}"
+        "snapshot {snapshot} was committed, but data that it needs was deleted while this machine slept: {evidence}"
     )]
     CommittedTooLate {
-        /// The snapshot, which cannot be restored whole.
+        /// The snapshot, which cannot be fully restored.
         snapshot: lifeboat_core::Sha256Digest,
-        /// What is not there any more.
+        /// What does not exist any more.
         evidence: String,
     },
-    /// A history that does not hold together, so nothing may be deleted by it.
+    /// An inconsistent history, on which no deletion may be based.
     #[error("the repository's history is not whole, so nothing is deleted: {first}")]
     NotWhole {
-        /// The first thing that is wrong.
+        /// The first problem.
         first: String,
-        /// How many more there are.
+        /// How many more problems there are.
         others: usize,
     },
-    /// No snapshot answers to the name.
+    /// No snapshot has this name.
     #[error("there is no snapshot `{wanted}`{among}")]
     NoSuchSnapshot {
         /// The name that was asked for.
         wanted: String,
-        /// Among which ones it was looked for, where not among all.
+        /// Which snapshots were searched, if not all.
         among: String,
     },
     /// The names in a writer's snapshots take more memory than a listing has room for.
     #[error(
-        "of {count} older snapshots of host {writer} the tags and volumes are not listed: the names in its snapshots \
+        "the tags and volumes of {count} older snapshots of host {writer} are not listed: the names in its snapshots \
          take more than {most} MiB", most = most_bytes >> 20
     )]
     TooMuchToList {
-        /// Whose snapshots.
+        /// The writer.
         writer: crate::ids::WriterId,
-        /// Of how many they are left out.
+        /// For how many snapshots they are omitted.
         count: usize,
-        /// For how many bytes of a host's names there is room.
+        /// The limit for a host's names, in bytes.
         most_bytes: usize,
     },
-    /// Several snapshots answer to the name.
+    /// Several snapshots match the name.
     #[error("`{wanted}` could be any of {}", candidates.join(", "))]
     AmbiguousSnapshot {
         /// The name that was asked for.
         wanted: String,
-        /// The names that answer to it.
+        /// The names that match.
         candidates: Vec<String>,
     },
-    /// Several members of the roster answer to the first digits of an id.
+    /// Several members of the roster match the prefix of an id.
     #[error("`{wanted}` could be any of {}", candidates.join(", "))]
     AmbiguousMember {
         /// The digits that were given.
         wanted: String,
-        /// The ids that begin with them.
+        /// The ids that match.
         candidates: Vec<String>,
     },
     /// The snapshot has no such volume or path.
@@ -311,12 +315,12 @@ pub enum VaultError {
         /// What the snapshot has.
         candidates: Vec<String>,
     },
-    /// What was to be captured cannot be.
+    /// A source that cannot be captured.
     #[error("{path} cannot be captured")]
     Source {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A restore's target cannot be written.
@@ -324,16 +328,16 @@ pub enum VaultError {
     Target {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A restore's target holds something already.
+    /// A restore's target is not empty.
     #[error("{path} is not empty")]
     TargetNotEmpty {
         /// The folder.
         path: PathBuf,
     },
-    /// A restore's target belongs to someone who could change it while it is filled.
+    /// A restore's target belongs to another user, who could change it while it is filled.
     #[error("{path} belongs to user {owner}, who could change what is restored there while it is restored")]
     TargetOfAnother {
         /// The folder.
@@ -351,15 +355,15 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: BadName,
     },
-    /// Two streams of one kind, or two documents, of one name.
-    #[error("the snapshot has a {what} called `{}` already", printable(name))]
+    /// Two streams of one kind, or two documents, with the same name.
+    #[error("the snapshot already has a {what} called `{}`", printable(name))]
     NameTaken {
         /// A stream or a document.
         what: &'static str,
         /// The name.
         name: String,
     },
-    /// A host name, tag or application name that no snapshot can carry.
+    /// A host name, tag or application name that cannot be stored.
     #[error("the {what} cannot be stored: {reason}")]
     BadText {
         /// Which of them.
@@ -367,29 +371,29 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: TextTooLong,
     },
-    /// What describes the snapshot is nothing that readers accept, so it was not stored.
-    #[error("the snapshot cannot be stored so that it can be read: {reason}; nothing was committed")]
+    /// Readers would refuse the snapshot's description, so it was not stored.
+    #[error("the snapshot cannot be stored in a readable form: {reason}; nothing was committed")]
     Unreadable {
         /// What readers would refuse.
         reason: String,
     },
-    /// A local file of Lifeboat's own could not be read or written.
+    /// One of Lifeboat's own local files could not be read or written.
     #[error("{path} cannot be {action}")]
     Local {
         /// The file.
         path: PathBuf,
         /// `read` or `written`.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The object storage failed.
     #[error(transparent)]
     Store(StoreError),
-    /// Someone asked to stop.
-    #[error("stopped before the end, as asked; nothing that was committed before is changed")]
+    /// The operation was interrupted.
+    #[error("interrupted; what was committed before is unchanged")]
     Interrupted,
-    /// Something that must hold by construction does not.
+    /// An invariant is broken.
     #[error("internal: {0}")]
     Internal(&'static str),
 }
@@ -404,7 +408,7 @@ fn near(candidates: &[String]) -> String {
 }
 
 impl VaultError {
-    /// The same finding, told once more.
+    /// The same error again.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Object(error) => Self::Object(error.clone()),
@@ -431,52 +435,53 @@ impl VaultError {
         }
     }
 
-    /// What to do where the storage shows less than it did.
+    /// What to do if the storage shows less than before.
     fn advice_on_older_state(&self) -> String {
         let meant = match self {
             Self::RolledBack { pins: Some(pins), .. } => format!(
-                "; if the older state is meant, remove what this machine remembers of the newer one: rm '{}'",
+                "; if the older state is intended, remove this machine's record of the newer one: rm '{}'",
                 pins.display()
             ),
             // Their numbers must not be used again: other machines may have seen them.
             Self::Withheld { .. } => {
-                "; if the older state is meant, give up what is gone with a recovery key or a keeper's: \
+                "; if the older state is intended, give up the missing snapshots with a recovery key or a keeper's: \
                                       `lifeboat-backup repair --forget-damaged`"
                     .to_owned()
             }
             _ => String::new(),
         };
         format!(
-            "ask who runs the storage: it was put back to an older state, or hides objects; what is there is restored by its \
+            "ask who runs the storage: it was set back to an older state, or hides objects; restore what exists by its \
              id, as `lifeboat-restore list` shows it{meant}"
         )
     }
 
-    /// What to do where the histories of writers contradict each other or themselves.
+    /// What to do if the histories of writers contradict each other or themselves.
     fn advice_on_history(&self) -> Option<String> {
         Some(match self {
             Self::Claimed { claimant, .. } | Self::Contradicted { claimant, .. } => format!(
-                "ask who runs the storage whether it was put back to an older state; if host {claimant} was taken over, \
-                 its word ends with `lifeboat-backup key remove {claimant} --last N`, where N is its last snapshot before \
-                 that"
+                "ask who runs the storage whether it was set back to an older state; if host {claimant} was \
+                 compromised, end its claims with `lifeboat-backup key remove {claimant} --last N`, where N is its \
+                 last snapshot before that"
             ),
             Self::Disproved { claimant, .. } => format!(
-                "host {claimant} was set back, or taken over; its word ends with `lifeboat-backup key remove {claimant} \
-                 --last N`, where N is its last snapshot before that"
+                "host {claimant} was set back or compromised; end its claims with `lifeboat-backup key remove \
+                 {claimant} --last N`, where N is its last snapshot before that"
             ),
             Self::Doubtful { .. } => {
-                "put back what is missing, or say with --last N which snapshot is the last that is to count".to_owned()
+                "restore what is missing in the storage, or choose the last snapshot that counts with --last N"
+                    .to_owned()
             }
             Self::NoMoreNumbers { .. } => {
-                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last true snapshot, and \
-                 give the host a new key with `lifeboat-backup key add writer FILE`"
+                "remove the writer with `lifeboat-backup key remove ID --last N`, where N is its last genuine \
+                 snapshot, and give the host a new key with `lifeboat-backup key add writer FILE`"
                     .to_owned()
             }
             _ => return None,
         })
     }
 
-    /// What is wrong first, of a history that is not whole.
+    /// The first problem of a history that is not whole.
     pub(crate) fn first_reason(&self) -> String {
         if let Self::NotWhole { first, .. } = self { first.clone() } else { self.to_string() }
     }

@@ -1,5 +1,5 @@
-//! What each stored object holds, byte by byte: the twin of `FORMAT.md`, chapter by chapter. Everything here is a pure
-//! function of bytes: nothing reads a store.
+//! The contents of each stored object, byte by byte: the counterpart of `FORMAT.md`, chapter by chapter. Everything
+//! here is a pure function of bytes: nothing reads a store.
 
 pub(crate) mod authority;
 pub(crate) mod chunk;
@@ -22,5 +22,5 @@ pub(crate) mod run_end;
 pub(crate) mod seal;
 pub(crate) mod signed;
 
-/// The version of the repository format. Version 0 may still break.
+/// The version of the repository format. Version 0 may still change incompatibly.
 pub(crate) const FORMAT_VERSION: u8 = 0;

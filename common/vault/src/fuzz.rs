@@ -1,13 +1,13 @@
-//! What the fuzz targets beside this crate call, one function for each kind of bytes that comes from outside.
+//! The functions that the fuzz targets beside this crate call, one for each kind of bytes from outside.
 //!
-//! Most of what the vault reads stands under a seal or a signature, which random bytes never pass. So each function
-//! takes what is inside, seals and signs it with keys of its own (`stage`), and reads it the way the product does: this
-//! is what someone who has those keys can do. Every function says whether its bytes were read, and panics when what was
-//! read does not stand up to what the rest of the vault takes for granted.
+//! Most of what the vault reads is under a seal or a signature, which random bytes never pass. So each function takes
+//! the inner bytes, seals and signs them with keys of its own (`stage`), and reads them like the product does: this is
+//! what someone who has those keys can do. Every function returns whether its bytes were read, and panics if the result
+//! violates what the rest of the vault relies on.
 //!
 //! None of this is in the product: it is built for tests, and for the fuzz targets by the feature `fuzz`.
 
-#![expect(clippy::missing_panics_doc, reason = "a panic is what these functions are there to find")]
+#![expect(clippy::missing_panics_doc, reason = "these functions exist to find panics")]
 
 mod keys;
 mod objects;
@@ -28,12 +28,12 @@ pub use trees::{items, memory, patterns};
 
 use crate::ids::{from_cbor, to_cbor};
 
-/// Decodes bytes; what decodes must decode from its own encoding as well, to the same value.
+/// Decodes bytes; what decodes must also decode from its own encoding, to the same value.
 fn decoded<T: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Option<T> {
     let value = from_cbor::<T>(bytes).ok()?;
     let encoded = to_cbor(&value);
     let again = from_cbor::<T>(&encoded).expect("what was encoded decodes");
-    assert_eq!(to_cbor(&again), encoded, "a value that was encoded comes back");
+    assert_eq!(to_cbor(&again), encoded, "an encoded value round-trips");
     Some(value)
 }
 

@@ -1,5 +1,5 @@
-//! For tests: a hostile member of a repository. It seals, signs and stores anything that the holder of a key can, true or
-//! not, and so does whoever may write to the storage.
+//! For tests: a hostile member of a repository. It seals, signs and stores anything that is possible with its key, true
+//! or not, and so does anyone with write access to the storage.
 
 mod claims;
 mod cost;
@@ -46,10 +46,10 @@ use crate::restore::open::OpenSnapshot;
 use crate::snapshots::snapshot::Listing;
 use crate::tree::{FolderSource, TargetFolder};
 
-/// What a folder holds.
+/// The files of a folder.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// Two files: one that every snapshot has alike, and one that is new in each.
+/// Two files: one that all snapshots share, and one that is new in each.
 pub(crate) fn files(seed: u64) -> Files {
     BTreeMap::from([
         ("changing".to_owned(), noise(seed, 900_000)),
@@ -58,14 +58,14 @@ pub(crate) fn files(seed: u64) -> Files {
 }
 
 impl Crafted {
-    /// Backs up files with a key, as an honest host does. Gives the snapshot's id.
+    /// Backs up files with a key, like an honest host. Returns the snapshot's id.
     pub(crate) async fn back_up(&self, key: &WriterKey, files: &Files) -> Result<Sha256Digest, VaultError> {
         let committed = back_up(self.open().await, key, files, &self.clock).await?;
         self.faults.advance(Duration::from_mins(1));
         Ok(committed.id.unwrap())
     }
 
-    /// What a restore of a snapshot brings, and how many files it calls damaged.
+    /// The result of restoring a snapshot, and how many files are reported as damaged.
     pub(crate) async fn bring_back(&self, id: &Sha256Digest) -> Result<(Files, usize), VaultError> {
         let restorer = self.restorer().await;
         let listing = Listing::read(restorer.viewer()).await?;
@@ -81,24 +81,22 @@ impl Crafted {
         Ok((entries.map(read).collect(), restored.damaged.len()))
     }
 
-    /// Every one of these snapshots comes back whole.
+    /// Checks that every one of these snapshots can be fully restored.
     pub(crate) async fn assert_all_come_back(&self, committed: &BTreeMap<Sha256Digest, Files>, when: &str) {
         for (id, files) in committed {
             let (found, damaged) =
                 self.bring_back(id).await.unwrap_or_else(|error| panic!("{when}: {id}: {error}"));
             assert_eq!(damaged, 0, "{when}: {id}");
             for (name, bytes) in files {
-                let Some(there) = found.get(name) else {
-                    panic!("{when}: {id}: `{name}` does not come back")
-                };
+                let Some(there) = found.get(name) else { panic!("{when}: {id}: `{name}` is not restored") };
                 let differs = there.iter().zip(bytes).position(|(one, other)| one != other);
                 let lengths = (there.len(), bytes.len());
                 assert!(
                     there == bytes,
-                    "{when}: {id}: `{name}` is other from {differs:?} on, lengths {lengths:?}"
+                    "{when}: {id}: `{name}` differs from {differs:?} on, lengths {lengths:?}"
                 );
             }
-            assert_eq!(found.len(), files.len(), "{when}: {id} brings back more files");
+            assert_eq!(found.len(), files.len(), "{when}: {id} restores more files");
         }
     }
 
@@ -107,7 +105,7 @@ impl Crafted {
         prune(&self.as_keeper(keeper).await, &options, &OsEntropy, &silent()).await
     }
 
-    /// Prunes, waits out the grace, and prunes twice more: whatever a first prune condemned is gone then.
+    /// Prunes, waits out the grace, and prunes twice more: whatever a first prune condemned is deleted then.
     pub(crate) async fn prune_to_the_end(&self, keeper: &KeeperKey) -> Vec<Result<Pruned, VaultError>> {
         let mut prunes = Vec::new();
         for _ in 0..3 {
@@ -117,7 +115,7 @@ impl Crafted {
         prunes
     }
 
-    /// Who checks and repairs with a recovery key.
+    /// A checker with a recovery key.
     pub(crate) async fn checker(&self) -> Checker {
         let (restorer, key) = (self.restorer().await, self.recovery_key());
         Checker::with_recovery_key(restorer, key, silent(), CancellationToken::new())
@@ -129,7 +127,7 @@ impl Crafted {
     }
 }
 
-/// Backs up files with a key, as an honest host does.
+/// Backs up files with a key, like an honest host.
 async fn back_up(
     repository: Repository,
     key: &WriterKey,
@@ -166,7 +164,7 @@ async fn back_up(
     run.await.unwrap()?.commit(&silent()).await
 }
 
-/// Someone who signs with one key for the objects of one group, whose index key it has.
+/// A signer with one key for the objects of one group, whose index key it has.
 pub(crate) struct Member {
     pub(crate) repository: RepositoryId,
     pub(crate) view: GroupView,
@@ -175,7 +173,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Who holds a writer key.
+    /// The holder of a writer key.
     pub(crate) fn writer(key: &WriterKey) -> Self {
         Self {
             repository: key.repository,
@@ -185,7 +183,7 @@ impl Member {
         }
     }
 
-    /// Who holds a keeper key, for the group of `view`.
+    /// The holder of a keeper key, for the group of `view`.
     pub(crate) fn keeper(key: &KeeperKey, view: &GroupView) -> Self {
         Self {
             repository: key.repository,
@@ -195,7 +193,7 @@ impl Member {
         }
     }
 
-    /// The same signer, for another group, whose index key became known to it.
+    /// The same signer, for another group whose index key it has learned.
     pub(crate) fn for_group(self, view: &GroupView) -> Self {
         Self { view: view.clone(), ..self }
     }
@@ -211,7 +209,7 @@ impl Member {
         signed::write(place, pen, &self.view.index_key, body)
     }
 
-    /// Stores a locations object; gives its name.
+    /// Stores a locations object; returns its name.
     pub(crate) fn say_where(&self, crafted: &Crafted, locations: &Locations) -> String {
         let bytes = self.sign(Purpose::Locations, locations);
         let key = layout::locations_object(self.group(), locations.run, &Sha256Digest::of(&bytes));
@@ -220,14 +218,14 @@ impl Member {
         key
     }
 
-    /// Stores bytes as a pack; gives its hash and size.
+    /// Stores bytes as a pack; returns its hash and size.
     pub(crate) fn store_pack(&self, crafted: &Crafted, bytes: Vec<u8>) -> (Sha256Digest, u64) {
         let (pack, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
         crafted.faults.plant(&layout::pack(self.group(), &pack), bytes);
         (pack, size)
     }
 
-    /// Stores bytes with a trailer of these frames, and a header as that of no run; gives its hash and size.
+    /// Stores bytes with a trailer of these frames and a header without runs; returns its hash and size.
     pub(crate) fn store_with_trailer(
         &self,
         crafted: &Crafted,
@@ -239,7 +237,7 @@ impl Member {
         self.store_pack(crafted, bytes)
     }
 
-    /// Every frame that is located in the group, as any member reads it.
+    /// Every frame that is located in the group, as read by any member.
     pub(crate) async fn frames(&self, crafted: &Crafted) -> BTreeMap<RunId, Vec<FrameLocation>> {
         let repository = crafted.open().await;
         let mut frames: BTreeMap<RunId, Vec<FrameLocation>> = BTreeMap::new();
@@ -253,7 +251,7 @@ impl Member {
     }
 }
 
-/// One object that puts frames of a run into one pack.
+/// One object that places frames of a run in one pack.
 pub(crate) fn located(
     run: RunId,
     (pack, size): (Sha256Digest, u64),

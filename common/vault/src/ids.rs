@@ -1,4 +1,4 @@
-//! The names of things in a repository.
+//! The ids and names of things in a repository.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,12 +14,12 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 /// A repository's id: SHA-256 of the `SubjectPublicKeyInfo` of its root verification key.
 pub type RepositoryId = Sha256Digest;
 
-/// A text that is no id.
+/// Not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id (32 lower-case hexadecimal digits)")]
 pub struct NotAnId(String);
 
-/// A text that is no repository id.
+/// Not a valid repository id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the repository id is malformed")]
 pub struct NotARepositoryId(#[source] pub NotADigest);
@@ -30,7 +30,7 @@ impl Fault for NotARepositoryId {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("give the 64 digits that stand in every key file of the repository".to_owned())
+        Some("give the 64 digits that are in every key file of the repository".to_owned())
     }
 }
 
@@ -100,7 +100,7 @@ macro_rules! random_id {
     };
 }
 
-/// Stands as a CBOR byte string of exactly `$length` bytes.
+/// Encodes as a CBOR byte string of exactly `$length` bytes.
 macro_rules! bytes_in_cbor {
     ($name:ident, $length:literal) => {
         impl<C> Encode<C> for $name {
@@ -136,7 +136,7 @@ random_id! {
     KeeperId
 }
 
-/// Who signed an object of a repository.
+/// The signer of an object of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Signer {
     /// A backup host.
@@ -191,7 +191,7 @@ pub(crate) struct ChunkId(pub(crate) [u8; 32]);
 
 bytes_in_cbor!(ChunkId, 32);
 
-/// A frame's name, which it keeps wherever it lies: the run that made it and its place in that run.
+/// A frame's name, which stays the same wherever the frame is stored: the run that made it and its ordinal in that run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct FrameName {
     /// The run that made the frame.
@@ -219,8 +219,8 @@ pub(crate) mod digest_in_cbor {
     }
 }
 
-/// Decodes an array of at most `MOST` values, for `#[cbor(decode_with = …)]`: where a value takes one byte in a stored
-/// array and many in memory, the ceiling on what is stored does not bound what is allocated.
+/// Decodes an array of at most `MOST` values, for `#[cbor(decode_with = …)]`: if a value takes one byte in a stored
+/// array and many in memory, the limit on the stored size does not bound the allocation.
 pub(crate) fn at_most<'b, const MOST: usize, C, T: Decode<'b, C>>(
     d: &mut Decoder<'b>,
     context: &mut C,
@@ -228,20 +228,20 @@ pub(crate) fn at_most<'b, const MOST: usize, C, T: Decode<'b, C>>(
     let mut values = Vec::new();
     for value in d.array_iter_with(context)? {
         if values.len() == MOST {
-            return Err(DecodeError::message("more values than there can be"));
+            return Err(DecodeError::message("too many values"));
         }
         values.push(value?);
     }
     Ok(values)
 }
 
-/// Decodes an array of small values into memory of just its size, for `#[cbor(decode_with = …)]`.
+/// Decodes an array of small values into memory of exactly its size, for `#[cbor(decode_with = …)]`.
 pub(crate) fn counted<'b, C, T: Decode<'b, C>>(
     d: &mut Decoder<'b>,
     context: &mut C,
 ) -> Result<Vec<T>, DecodeError> {
-    let count = d.array()?.ok_or_else(|| DecodeError::message("an array whose length is not said"))?;
-    // A value takes a byte at the least.
+    let count = d.array()?.ok_or_else(|| DecodeError::message("an array without a length"))?;
+    // A value takes at least one byte.
     let left = d.input().len() - d.position();
     let count = usize::try_from(count).ok().filter(|count| *count <= left);
     let count = count.ok_or_else(|| DecodeError::message("an array of more values than there are bytes"))?;
@@ -252,7 +252,7 @@ pub(crate) fn counted<'b, C, T: Decode<'b, C>>(
     Ok(values)
 }
 
-/// Encodes a value that cannot fail to encode: memory is the only sink here.
+/// Encodes a value that cannot fail to encode, because the only sink is memory.
 pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
     match minicbor::to_vec(value) {
         Ok(bytes) => bytes,
@@ -263,7 +263,7 @@ pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
     }
 }
 
-/// Decodes a value that fills `bytes` to the last one.
+/// Decodes a value that must fill `bytes` completely.
 pub(crate) fn from_cbor<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     let value = decoder.decode()?;

@@ -1,16 +1,16 @@
 //! The repository: scan, chunk, frame, seal, pack, index, snapshot, and back through a restore plan.
 //!
-//! One way through. *In*: a [`Source`](source::Source) is walked in the order of item streams; file contents are cut
-//! into chunks, chunks that are new go into frames, frames are compressed and sealed, fill packs, and packs go to the store;
-//! then the index, the part and the signed manifest (`backup`). *Out*: a recovery key opens the keys (`repository`), a
-//! manifest leads to streams (`snapshots`), streams to frames, frames to files (`restore`). *Across*: an open snapshot is a
-//! source as well, which is how it is copied into another repository (`copy`). *Afterwards*: checks, repairs, forgetting,
-//! pruning (`maintenance`).
+//! The data flow. *In*: a [`Source`](source::Source) is walked in the order of item streams; file contents are cut into
+//! chunks, new chunks go into frames, frames are compressed, sealed and put into packs, and packs go to the store; then
+//! follow the index, the part and the signed manifest (`backup`). *Out*: a recovery key opens the keys (`repository`),
+//! a manifest leads to streams (`snapshots`), streams to frames, frames to files (`restore`). *Across*: an open
+//! snapshot is also a source, which is how it is copied into another repository (`copy`). *Afterwards*: checks,
+//! repairs, forgetting, pruning (`maintenance`).
 //!
-//! The rooms lie on floors, and a room uses those below it only: `maintenance`, `copy`, `backup`, `restore`, `snapshots`,
+//! The rooms are layered, and a room uses only those below it: `maintenance`, `copy`, `backup`, `restore`, `snapshots`,
 //! `repository`, then `keys`, `tree`, `error`, then `format`, then `ids`.
 //!
-//! What each object holds byte by byte is in `FORMAT.md` beside this crate. Nothing here knows Docker, and nothing
+//! `FORMAT.md` beside this crate describes each object byte by byte. Nothing here depends on Docker, and nothing
 //! prints.
 
 mod backup;

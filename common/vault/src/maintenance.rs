@@ -1,4 +1,4 @@
-//! Keeping a repository whole and small: checks and repairs, forgetting and pruning, and who may do what in it.
+//! Maintains a repository: checks and repairs, forgetting and pruning, and its members.
 
 pub mod check;
 pub(crate) mod forget;

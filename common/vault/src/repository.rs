@@ -1,5 +1,5 @@
-//! An open repository: its roster, what this machine remembers of it, and how its objects are read and stored. What a
-//! key opens of it is in [`access`] and [`restorer`].
+//! An open repository: its roster, this machine's record of it, and how its objects are read and stored. What a key
+//! opens of it is in [`access`] and [`restorer`].
 
 pub(crate) mod access;
 pub(crate) mod batch;

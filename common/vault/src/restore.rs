@@ -1,4 +1,4 @@
-//! Out of the repository: an open snapshot, its frames, and the trees that come back from them.
+//! Restores from the repository: an open snapshot, its frames, and the trees in it.
 
 pub(crate) mod compare;
 pub(crate) mod diff;

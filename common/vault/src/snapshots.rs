@@ -1,4 +1,4 @@
-//! What was committed: every writer's history, what is to be kept of it, and what anyone can see and check of a snapshot
+//! Committed snapshots: every writer's history, which snapshots to keep, and what can be seen and checked of a snapshot
 //! without opening its contents.
 
 pub(crate) mod countersign;

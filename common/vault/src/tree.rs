@@ -1,4 +1,4 @@
-//! Trees of the local file system: walking one into items, and writing items back.
+//! Trees of the local file system: walking one into items, and writing items into one.
 
 mod exclude;
 mod identity;

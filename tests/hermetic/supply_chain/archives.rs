@@ -81,14 +81,14 @@ fn links_that_lead_elsewhere_are_refused_before_anything_is_signed() {
     let said = desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(1);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: app.tar is malformed: `program-2/layer.tar` is a link to what the archive does not hold
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
     fs::remove_file(&layer).unwrap();
     pack(&desk);
     let said = desk.verify(&["image", "oci:app.tar:2", "--key", "release.pub"]).expect_code(1);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: app.tar is malformed: it does not hold `program-2/layer.tar`
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
 }
 

@@ -107,7 +107,7 @@ fn a_registry_that_lies_is_refused() {
         |_: &str, _: &str| Answer { body: vec![b' '; 1 << 20], times: 1 << 20, ..Answer::new(200, "") };
     insta::assert_snapshot!(verdict_at(&desk, 1, endless), @r"
     error: the tag `1.0` is larger than 4194304 bytes
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
     // Something other than what was requested.
     let address = serve(|_, _| image());
@@ -115,7 +115,7 @@ fn a_registry_that_lies_is_refused() {
     let said = desk.verify(&["image", &reference, "--key", "release.pub"]).expect_code(1);
     insta::assert_snapshot!(told(&said.stderr), @r"
     error: the manifest sha256:… has the digest sha256:…, not sha256:…: it was damaged or exchanged
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
     // One kind in the header, another in the document.
     let two_faced = |_: &str, _: &str| {
@@ -123,7 +123,7 @@ fn a_registry_that_lies_is_refused() {
     };
     insta::assert_snapshot!(verdict_at(&desk, 1, two_faced), @r"
     error: the tag `1.0` is malformed: it was served as `application/vnd.oci.image.index.v1+json` but says that it is `application/vnd.oci.image.manifest.v1+json`
-      help: do not use it; compare with another copy, and tell whoever runs the registry
+      help: do not use it; compare with another copy, and tell the operator of the registry
     ");
     // Pages that lead on for ever.
     let leading_on = |_: &str, path: &str| match path {

@@ -266,7 +266,7 @@ fn a_verdict_is_written_to_whatever_bears_its_name() {
     desk.sign(&[&attest[..], &["--key", "release.key"]].concat()).expect_code(0);
     let verify = ["attestation", "oci:app:1.0", "--type", "spdxjson", "--key", "release.pub"];
     let said = desk.verify(&[&verify[..], &["--report", "/dev/null"]].concat()).expect_code(1);
-    assert!(said.stderr.contains("/dev/null is no file"), "{said:?}");
+    assert!(said.stderr.contains("/dev/null is not a file"), "{said:?}");
     assert!(!Path::new("/dev/null.d").exists());
 }
 
@@ -323,7 +323,7 @@ fn what_is_more_than_a_mebibyte_lies_beside_the_file() {
     desk.replay().expect_code(3);
     let before = fs::read(desk.path("verdict.json")).unwrap();
     let said = desk.verify(&[&args[..], &["--report", "verdict.json"]].concat()).expect_code(1);
-    assert!(said.stderr.contains("verdict.json.d is no folder"), "{said:?}");
+    assert!(said.stderr.contains("verdict.json.d is not a folder"), "{said:?}");
     assert_eq!(fs::read_dir(desk.path("else")).unwrap().count(), 0);
     assert_eq!(fs::read(desk.path("verdict.json")).unwrap(), before);
 }

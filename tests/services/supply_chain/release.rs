@@ -126,7 +126,7 @@ fn plain_shell(release: &Release) -> Result<(), Failed> {
         (("RELEASE_SBOM", "false"), ""),
         (("RELEASE_SBOM", "echo no-json"), "the predicate is not JSON"),
         (("RELEASE_SOURCE", ""), "RELEASE_SOURCE is not set"),
-        (("RELEASE_COMMIT", "HEAD"), "RELEASE_COMMIT is no commit"),
+        (("RELEASE_COMMIT", "HEAD"), "RELEASE_COMMIT is not a commit"),
         (("RELEASE_COMMIT", "0123456789abcdef0123456789abcdef01234567"), "is a checkout of"),
         (("RELEASE_REF", "refs/tags/v9"), "refs/tags/v9 is not the commit"),
     ] {

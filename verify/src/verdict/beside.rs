@@ -18,10 +18,10 @@ pub(super) struct Beside(Option<OwnedFd>);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotBeside {
     /// Something else has its name.
-    #[error("{} is no folder", path.display())]
+    #[error("{} is not a folder", path.display())]
     Occupied { path: PathBuf },
     /// The verdict goes to a pipe or a device, which cannot have a folder next to it.
-    #[error("{} is no file, and more than 1 MiB of evidence belongs beside it", path.display())]
+    #[error("{} is not a file, but more than 1 MiB of evidence belongs beside it", path.display())]
     NoFile { path: PathBuf },
     /// It cannot be made or opened.
     #[error("the folder {} cannot be made", path.display())]

@@ -52,7 +52,7 @@ impl Header {
         let numbers = [("mode", &block[100..108]), ("owner", &block[108..116]), ("group", &block[116..124])];
         for (what, field) in numbers.into_iter().chain([("time", &block[136..148])]) {
             if octal(field).is_none() && !is_binary(field) {
-                return Err(Refusal::ambiguous(format!("the {what} of `{shown}` is no number")));
+                return Err(Refusal::ambiguous(format!("the {what} of `{shown}` is not a number")));
             }
         }
         let name = match &block[257..265] {
@@ -87,7 +87,8 @@ impl Header {
             _ => return Err(Refusal::ambiguous(format!("`{shown}` has a header of an unknown form"))),
         };
         let size = number(&block[124..136]);
-        let size = size.ok_or_else(|| Refusal::ambiguous(format!("the size of `{shown}` is no number")))?;
+        let size =
+            size.ok_or_else(|| Refusal::ambiguous(format!("the size of `{shown}` is not a number")))?;
         let kind = match block[156] {
             b'0' | 0 => Kind::File,
             b'1' => Kind::Hard,

@@ -119,9 +119,9 @@ fn names_that_can_be_taken_for_another_refuse_the_archive() {
         ("/a", "the name `/a` leads out of the archive"),
         ("../a", "the name `../a` leads out of the archive"),
         ("a/", "`a/` has the name of a folder and is none"),
-        ("a/b", "`a/b` lies in `a`, which is no folder"),
-        ("", "`` is no name of a file"),
-        ("./", "`./` is no name of a file"),
+        ("a/b", "`a/b` is in `a`, which is not a folder"),
+        ("", "`` is not the name of a file"),
+        ("./", "`./` is not the name of a file"),
     ] {
         for entries in [[file("a", b"good"), file(name, b"evil")], [file(name, b"evil"), file("a", b"good")]]
         {
@@ -136,14 +136,14 @@ fn names_that_can_be_taken_for_another_refuse_the_archive() {
     assert_eq!(fault, Fault::Ambiguous);
     // The content of a folder that is a link ends up elsewhere.
     let link = entry(b'2', b"f", b".", b"");
-    assert_eq!(refused(&[link, file("f/a", b"evil")]).1, "`f/a` lies in `f`, which is no folder");
+    assert_eq!(refused(&[link, file("f/a", b"evil")]).1, "`f/a` is in `f`, which is not a folder");
     assert_eq!(
         refused(&[entry(b'5', b"f/", b"", b""), entry(b'5', b"f", b"", b"")]).1,
         "the archive holds `f` twice"
     );
     // Other names with the same prefix sort between the two.
     let between = [file("a", b""), file("a-b", b""), file("a.b", b""), file("a/b", b"evil"), file("a0", b"")];
-    assert_eq!(refused(&between).1, "`a/b` lies in `a`, which is no folder");
+    assert_eq!(refused(&between).1, "`a/b` is in `a`, which is not a folder");
     open(&[file("a-b", b""), file("a.b/c", b""), file("a/b", b""), file("a0", b"")]).unwrap();
     open(&[entry(b'5', b"./", b"", b""), evil()]).unwrap();
 }
@@ -233,10 +233,10 @@ fn bytes_that_mean_nothing_are_none() {
         (|b| b[320] = b'x', "after the end of the text ``"),
         (|b| b[400] = b'x', "after the end of the text ``"),
         (|b| b[505] = b'x', "something behind it"),
-        (|b| b[100..108].copy_from_slice(b"BZh91AY&"), "the mode of `a` is no number"),
-        (|b| b[108..116].copy_from_slice(b"12x45670"), "the owner of `a` is no number"),
-        (|b| b[116..124].copy_from_slice(b"\x80\x01xxxxxx"), "the group of `a` is no number"),
-        (|b| b[136..148].copy_from_slice(b"1234567890ab"), "the time of `a` is no number"),
+        (|b| b[100..108].copy_from_slice(b"BZh91AY&"), "the mode of `a` is not a number"),
+        (|b| b[108..116].copy_from_slice(b"12x45670"), "the owner of `a` is not a number"),
+        (|b| b[116..124].copy_from_slice(b"\x80\x01xxxxxx"), "the group of `a` is not a number"),
+        (|b| b[136..148].copy_from_slice(b"1234567890ab"), "the time of `a` is not a number"),
         (|b| b[329..337].copy_from_slice(b"xxxxxxxx"), "the device number of `a` is none"),
     ] {
         assert!(with(shape).contains(said), "{said}: {}", with(shape));

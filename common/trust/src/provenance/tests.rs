@@ -56,7 +56,7 @@ fn a_build_that_is_as_expected_counts_and_every_difference_is_named() {
     let old = good.replace("refs/tags/v1\"", "refs/tags/v0\"");
     insta::assert_snapshot!(refusal(&old), @"it was built from refs/tags/v0 (so externalParameters.workflow.repository), not from refs/tags/v1");
     insta::assert_snapshot!(refusal(&good.replace(r#""release":"true""#, r#""release":"false""#)), @r#"its parameter `release` is `\"false\"`, not `\"true\"`"#);
-    insta::assert_snapshot!(refusal(r#"{"buildDefinition":{}}"#), @"it is no provenance: it has no /runDetails/builder/id");
+    insta::assert_snapshot!(refusal(r#"{"buildDefinition":{}}"#), @"it is not a provenance: it has no /runDetails/builder/id");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! From a source to chunks in frames: what is new is stored, what is known is referred to.
+//! Captures a source as chunks in frames: stores new chunks and refers to known ones.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -20,11 +20,11 @@ use crate::format::item::{Content, Extent, Item, ItemKind, Segment, has_holes};
 use crate::ids::{ChunkId, FrameName, RunId};
 use crate::tree::source::{Body, Found, Layout, Source, Unreadable};
 
-/// Stores chunks once and tells where each one lies.
+/// Stores each chunk once and returns its place.
 pub(crate) struct ChunkStore {
     pub(crate) run: RunId,
     index: ContentsIndex,
-    /// Old frames that are used so little that what is still used of them is stored anew, within the budget.
+    /// Old frames of which so little is used that the rest is stored again, within the budget.
     thin: Thin,
     new: HashMap<ChunkId, (u32, u32)>,
     next_ordinal: u32,
@@ -36,7 +36,7 @@ pub(crate) struct ChunkStore {
     pub(crate) new_bytes: u64,
 }
 
-/// Frames of which the last snapshot used little, and how many of their chunks may be stored anew.
+/// Frames of which the last snapshot used little, and how many of their chunks may be stored again.
 #[derive(Default)]
 pub(crate) struct Thin {
     pub(crate) frames: FrameSet,
@@ -44,14 +44,14 @@ pub(crate) struct Thin {
 }
 
 impl Thin {
-    /// Whether a chunk in this frame is to be stored anew; it counts against the budget then.
+    /// Whether a chunk in this frame must be stored again; if so, it counts against the budget.
     fn renews(&mut self, frame: FrameName) -> bool {
         let renews = self.budget > 0 && self.frames.contains(frame);
         self.budget -= u64::from(renews);
         renews
     }
 
-    /// Whether a whole content has chunks that are to be stored anew, and the budget allows all of them.
+    /// Whether a whole content has chunks to store again, and the budget allows all of them.
     fn would_renew(&self, content: &Content) -> bool {
         let thin = content.extents.iter().filter(|extent| self.frames.contains(content.frame(extent)));
         let chunks: u64 = thin.map(|extent| u64::from(extent.chunks)).sum();
@@ -59,33 +59,33 @@ impl Thin {
     }
 }
 
-/// Where a file's or a stream's chunks lie, as they are stored one by one.
+/// The places of a file's or a stream's chunks, as they are stored one by one.
 struct ContentBuilder {
     content: Content,
     hasher: blake3::Hasher,
     last_slot: u32,
 }
 
-/// What stands in a stream so far.
+/// The items in a stream so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) items: u64,
     pub(crate) data_bytes: u64,
 }
 
-/// Who hears how far a capture has come, and who may end it.
+/// The observer of a capture's progress, and the token that cancels it.
 type Watchers<'w> = (&'w Arc<dyn Progress>, &'w CancellationToken);
 
-/// What came of one stream.
+/// The result of capturing one stream.
 pub(crate) struct Captured {
     pub(crate) items: Content,
     pub(crate) counts: Counts,
     pub(crate) unreadable: Vec<Unreadable>,
-    /// Files that changed while they were read, and were captured as they were read.
+    /// Files that changed while they were read, and were captured in the state that was read.
     pub(crate) changed: Vec<Vec<u8>>,
 }
 
-/// Reading failed, which costs one file; or storing, which ends the run.
+/// A failure to read, which costs one file, or to store, which ends the run.
 enum CaptureError {
     Read(io::Error),
     Vault(VaultError),
@@ -103,8 +103,7 @@ impl From<VaultError> for CaptureError {
     }
 }
 
-/// The first name of a hard link's file, where that file is missing from the stream: a link to it would be a link to
-/// nothing.
+/// The first name of a hard link's file, if that file is missing from the stream: a link to it would dangle.
 fn other_name_of_lost<'l>(item: &Item, lost: &'l HashSet<Vec<u8>>) -> Option<&'l [u8]> {
     let target = item.target.as_ref().filter(|_| item.kind == ItemKind::HardLink)?;
     lost.get(&target[..]).map(Vec::as_slice)
@@ -250,11 +249,9 @@ impl ChunkStore {
             } else {
                 self.capture_one(found, chunker, &mut buffer, memory, (progress, cancel)).and_then(
                     |captured| {
-                        // What readers would refuse costs this item, not the stream.
+                        // What readers would refuse costs only this item, not the stream.
                         let record = captured.0.checked_record().map_err(|malformed| {
-                            io::Error::other(format!(
-                                "it cannot be stored so that it can be read: {malformed}"
-                            ))
+                            io::Error::other(format!("it cannot be stored in a readable form: {malformed}"))
                         })?;
                         Ok((captured, record))
                     },
@@ -372,10 +369,10 @@ impl ChunkStore {
     }
 }
 
-/// What a run stored and what it leaned on.
+/// What a run stored and what it referred to.
 pub(crate) struct Stored {
     pub(crate) packed: crate::backup::pipeline::Packed,
-    /// By run and ordinal, how many chunks of a frame the snapshot uses.
+    /// How many chunks of a frame the snapshot uses, by run and ordinal.
     pub(crate) needed: BTreeMap<RunId, BTreeMap<u32, u16>>,
     pub(crate) index: ContentsIndex,
     pub(crate) new_bytes: u64,
@@ -431,7 +428,7 @@ impl ContentBuilder {
     }
 }
 
-/// The records of a stream on their way into chunks.
+/// The records of a stream, to be cut into chunks.
 struct ItemStream {
     builder: ContentBuilder,
     pending: Vec<u8>,
@@ -449,7 +446,7 @@ impl ItemStream {
         Ok(self.builder.finish())
     }
 
-    /// Cuts chunks as long as `least` bytes are there to look at.
+    /// Cuts chunks while at least `least` bytes are available.
     fn cut(&mut self, store: &mut ChunkStore, chunker: &Chunker, least: usize) -> Result<(), VaultError> {
         while self.pending.len() - self.start >= least {
             let window = &self.pending[self.start..];

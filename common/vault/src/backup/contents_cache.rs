@@ -1,6 +1,5 @@
-//! The contents index as a writer reads it: the chunks of its group that need not be stored again. A chunk counts if its
-//! contents object may be believed, if its frame has a place in a pack that is in the store, and if that pack is not
-//! condemned.
+//! The contents index as a writer reads it: the chunks of its group that need not be stored again. A chunk counts if
+//! its contents object may be believed, its frame has a place in an existing pack, and that pack is not condemned.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -52,7 +51,7 @@ impl<'a> KnownContents<'a> {
         }
     }
 
-    /// The frames that have a place in a pack that is there and is not among the `condemned` ones.
+    /// The frames that have a place in an existing pack that is not among the `condemned` ones.
     pub(crate) async fn placed(&self, condemned: &HashSet<Sha256Digest>) -> Result<FrameSet, StoreError> {
         let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
         for entry in self.repository.objects_below(&layout::packs(self.group.id)).await? {
@@ -88,9 +87,8 @@ impl<'a> KnownContents<'a> {
         self.left_out.warn(&format!("{error}; what it lists is stored again"));
     }
 
-    /// Reads the chunks of the frames that are placed and not excluded. What `own` signed comes first: a writer
-    /// references its own frames where it can. A damaged object is left out with a warning: its chunks are stored
-    /// again.
+    /// Reads the chunks of the frames that are placed and not excluded. Objects that `own` signed come first: a writer
+    /// refers to its own frames if it can. A damaged object is skipped with a warning: its chunks are stored again.
     pub(crate) async fn read(
         &self,
         own: WriterId,
@@ -151,7 +149,7 @@ impl<'a> KnownContents<'a> {
             let only = of_registrant.next().copied().filter(|_| of_registrant.next().is_none());
             self.contradicted.warn(&format!(
                 "contents objects disagree about the key of run {run}; {}",
-                if only.is_some() { "its own writer's word counts" } else { "its chunks are stored again" }
+                if only.is_some() { "that of its own writer counts" } else { "its chunks are stored again" }
             ));
             index.keep_commitment(run, only);
         }
@@ -159,15 +157,15 @@ impl<'a> KnownContents<'a> {
         Ok(index)
     }
 
-    /// Who registered a run; `None` where that cannot be read.
+    /// The signer of a run's registration; `None` if it cannot be read.
     async fn registrant(&self, run: RunId) -> Result<Option<Signer>, StoreError> {
         let read = self.repository.registration(self.group, run, Word::RunKey).await?;
         Ok(read.ok().map(|(signer, _)| signer))
     }
 }
 
-/// Adds the frames that an object puts into packs that are there. No more bytes lie in a pack than it has: what its
-/// signer claims beyond that counts for nothing. What others claim takes nothing away from a signer.
+/// Adds the frames that an object places in existing packs. A signer's claims beyond the size of a pack do not count.
+/// Claims of others never displace a signer's claims.
 fn place(
     placed: &mut FrameSet,
     (signer, locations): (Signer, &Locations),

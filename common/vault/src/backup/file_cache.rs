@@ -1,12 +1,11 @@
-//! What a host remembers of its last snapshot, so that unchanged files are not read again.
+//! A host's cache of its last snapshot, so that unchanged files are not read again.
 //!
-//! It holds keyed hashes of paths and of stat fields, and frame references: nothing that could be read back as a path
-//! or as content. It is sealed under a key that only this writer has and bound to the snapshot that it remembers; one
-//! that is damaged, or of another snapshot, is set aside, which costs a reread and no upload.
+//! It contains keyed hashes of paths and of stat fields, and frame references: neither paths nor content can be read
+//! from it. It is sealed under a key that only this writer has and bound to its snapshot; a cache that is damaged, or
+//! of another snapshot, is set aside, which costs a reread but no upload.
 //!
-//! Beside it lies what a run under way has stored for good: blocks of the same entries, appended whenever packs and
-//! their index objects have landed. The run after one that was killed takes them up and does not read those files
-//! again.
+//! Beside it is the permanently stored part of a run under way: blocks of the same entries, appended whenever packs and
+//! their index objects are stored. After a killed run, the next run uses them and does not read those files again.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,22 +27,22 @@ use crate::ids::{RepositoryId, RunId, from_cbor, to_cbor};
 use crate::keys::key_file::WriterKey;
 use crate::tree::source::Fingerprint;
 
-/// The largest memory that is read, in bytes.
+/// The largest cache that is read, in bytes.
 const MAX_FILE: u64 = 2 << 30;
-/// The most that a memory, or a block of one, may hold once decompressed, in bytes.
+/// The largest decompressed cache or block, in bytes.
 const MAX_PLAIN: usize = 16 << 30;
-/// A file that changed so shortly before a run, in nanoseconds, may change again within the same tick of its file
-/// system's clock, and is read again by the next run.
+/// A file that changed less than this before a run, in nanoseconds, may change again within the same tick of its file
+/// system's clock, so the next run reads it again.
 const CLOCK_GRAIN_NS: i128 = 2_000_000_000;
 
-/// One stream's memory: what the last run told, and what this run is to tell the next.
+/// One stream's cache: the entries of the last run, and those for the next.
 pub(crate) struct HostMemory {
     hash_key: [u8; 32],
     known: HashMap<[u8; 16], Remembered>,
     next: Vec<Entry>,
-    /// How many of `next` lie in the file of the run under way.
+    /// How many of `next` are in the file of the run under way.
     saved: usize,
-    /// Files that changed later than this are not remembered, in nanoseconds since 1970.
+    /// Files that changed later than this are not cached, in nanoseconds since 1970.
     settled_before_ns: i128,
 }
 
@@ -68,7 +67,7 @@ pub(crate) struct Entry {
     segments: Option<Vec<Segment>>,
 }
 
-/// Where a stream's memory lies and how it is sealed.
+/// The location of a stream's cache, and how it is sealed.
 pub(crate) struct MemoryFile {
     path: PathBuf,
     key: SealKey,
@@ -76,7 +75,7 @@ pub(crate) struct MemoryFile {
 }
 
 impl MemoryFile {
-    /// The memory of the stream `name` of a writer, below the cache folder.
+    /// The cache of a writer's stream `name`, below the cache folder.
     pub(crate) fn new(cache: &Path, writer: &WriterKey, stream: &str) -> Self {
         let secret = blake3::derive_key("lifeboat v0 host memory", &writer.signing_key.to_pkcs8_der());
         let name = blake3::keyed_hash(&secret, stream.as_bytes()).to_hex();
@@ -85,8 +84,8 @@ impl MemoryFile {
         Self { path, key: SealKey::from_bytes(&secret), repository: writer.repository }
     }
 
-    /// Reads what was remembered of the snapshot `head` and what a killed run after it had stored; anything else is no
-    /// memory. The reason is given when a memory was there and could not be used.
+    /// Reads the cache of the snapshot `head` and what a killed run after it had stored; any other cache is ignored.
+    /// Returns the reason if a cache existed and could not be used.
     pub(crate) fn load(
         &self,
         head: Option<&Sha256Digest>,
@@ -118,7 +117,7 @@ impl MemoryFile {
     }
 
     /// The blocks of a run that came after `head` and was not committed. A block that does not open is where the run
-    /// was killed, or damage: neither it nor what comes after it counts.
+    /// was killed, or damage: neither it nor what follows counts.
     fn read_under_way(&self, head: Option<&Sha256Digest>) -> Vec<Entry> {
         let mut entries = Vec::new();
         let Ok(bytes) = read_file_capped(&self.under_way(), MAX_FILE) else { return entries };
@@ -136,7 +135,7 @@ impl MemoryFile {
         entries
     }
 
-    /// Appends a block, after what an earlier run that came after the same `head` left there.
+    /// Appends a block after those that an earlier run after the same `head` left.
     fn append(&self, head: Option<&Sha256Digest>, entries: &[Entry]) -> std::io::Result<()> {
         let path = self.under_way();
         if let Some(folder) = path.parent() {
@@ -178,7 +177,7 @@ impl MemoryFile {
         };
         let (bound, sealed) = bytes.split_first_chunk::<32>().ok_or_else(|| Some("it is cut".to_owned()))?;
         if bound != head.as_bytes() {
-            // Another snapshot came after the one it remembers: no fault.
+            // Another snapshot followed the cached one, which is not a fault.
             return Err(None);
         }
         let plain = self.key.open(&self.binding(head), sealed).map_err(|error| Some(error.to_string()))?;
@@ -187,7 +186,7 @@ impl MemoryFile {
         Ok(entries.into_iter().map(Entry::split).collect())
     }
 
-    /// Writes what `memory` is to tell the run after the snapshot `head`.
+    /// Writes `memory` for the run after the snapshot `head`.
     pub(crate) fn store(&self, memory: &HostMemory, head: &Sha256Digest) -> Result<(), VaultError> {
         let mut bytes = head.as_bytes().to_vec();
         self.key.seal(&self.binding(head), &compress(&to_cbor(&memory.next)), &mut bytes);
@@ -216,7 +215,7 @@ impl MemoryFile {
     }
 }
 
-/// What a block of a run under way is bound to: the snapshot before it and its place.
+/// The context of a block of a run under way: the snapshot before it and its number.
 fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
     let mut context = b"under way".to_vec();
     context.extend_from_slice(head.map_or(&[0; 32], |head| head.as_bytes()));
@@ -225,7 +224,7 @@ fn block_context(head: Option<&Sha256Digest>, number: u32) -> Vec<u8> {
 }
 
 impl Entry {
-    /// Decodes a memory, or a block of one, and checks what whoever recalls it relies on.
+    /// Decodes a cache, or a block of one, and checks what its users rely on.
     pub(crate) fn all_of(cbor: &[u8]) -> Result<Vec<Self>, minicbor::decode::Error> {
         let entries: Vec<Self> = from_cbor(cbor)?;
         match entries.iter().find_map(|entry| entry.content.check().err()) {
@@ -239,7 +238,7 @@ impl Entry {
         (path, Remembered { fingerprint, content, segments })
     }
 
-    /// Whether everything that `run` stored of it has landed.
+    /// Whether everything that `run` stored of it has been stored permanently.
     pub(crate) fn has_landed(&self, run: RunId, landed: &RoaringBitmap) -> bool {
         self.content.extents.iter().all(|extent| {
             let frame = self.content.frame(extent);
@@ -248,7 +247,7 @@ impl Entry {
     }
 }
 
-/// The memories of a run's streams.
+/// The caches of a run's streams.
 #[derive(Default)]
 pub(crate) struct Memories {
     head: Option<Sha256Digest>,
@@ -256,12 +255,12 @@ pub(crate) struct Memories {
 }
 
 impl Memories {
-    /// For a run that comes after the snapshot `head`.
+    /// The caches for a run that comes after the snapshot `head`.
     pub(crate) fn after(head: Option<Sha256Digest>) -> Self {
         Self { head, streams: Vec::new() }
     }
 
-    /// Begins the next stream. Gives the reason when there was a memory that cannot be used.
+    /// Begins the next stream. Returns the reason if a cache existed that cannot be used.
     pub(crate) fn begin(&mut self, file: Option<MemoryFile>, started: Timestamp) -> Option<String> {
         let (memory, reason) = match &file {
             Some(file) => file.load(self.head.as_ref(), started),
@@ -271,7 +270,7 @@ impl Memories {
         reason
     }
 
-    /// The memory of the stream that is being captured.
+    /// The cache of the stream that is being captured.
     pub(crate) fn current(&mut self) -> &mut HostMemory {
         if self.streams.is_empty() {
             self.streams.push((None, HostMemory::none()));
@@ -280,7 +279,8 @@ impl Memories {
         &mut self.streams[last].1
     }
 
-    /// Writes down what of `run` has landed. What cannot be written costs a reread after a kill, no more.
+    /// Saves the part of `run` that is stored permanently. If it cannot be saved, that only costs a reread after a
+    /// kill.
     pub(crate) fn checkpoint(&mut self, run: RunId, landed: &RoaringBitmap) {
         for (file, memory) in &mut self.streams {
             let Some(file) = file else { continue };
@@ -299,7 +299,7 @@ impl Memories {
     /// Keeps everything for the run after the snapshot `id`.
     pub(crate) fn commit(&self, id: &Sha256Digest) {
         for (file, memory) in &self.streams {
-            // The snapshot stands; a memory that cannot be kept costs the next run a reread.
+            // The snapshot is committed; a cache that cannot be kept only costs the next run a reread.
             if let Some(file) = file
                 && let Err(error) = file.store(memory, id)
             {
@@ -310,7 +310,7 @@ impl Memories {
 }
 
 impl HostMemory {
-    /// Remembers nothing and tells nothing.
+    /// An empty cache that is not saved.
     pub(crate) fn none() -> Self {
         Self {
             hash_key: [0; 32],
@@ -337,7 +337,7 @@ impl HostMemory {
         self.hash(&bytes)
     }
 
-    /// The content of the file at `path`, if it looks as it did in the last run.
+    /// The content of the file at `path`, if the file is unchanged since the last run.
     pub(crate) fn recall(
         &self,
         path: &[u8],
@@ -348,7 +348,7 @@ impl HostMemory {
         same.then(|| (remembered.content.clone(), remembered.segments.clone()))
     }
 
-    /// Remembers a captured file for the next run.
+    /// Caches a captured file for the next run.
     pub(crate) fn keep(&mut self, item: &Item, fingerprint: Option<&Fingerprint>) {
         let (Some(fingerprint), Some(content)) = (fingerprint, &item.content) else { return };
         if fingerprint.ctime_ns.max(fingerprint.mtime_ns) >= self.settled_before_ns {
@@ -370,7 +370,7 @@ mod tests {
     use crate::format::item::Extent;
 
     #[test]
-    fn a_memory_whose_extents_name_no_run_is_no_memory() {
+    fn a_memory_whose_extents_name_no_run_is_refused() {
         let memory = |run| {
             let extents = vec![Extent { run, ordinal: 0, slot: 0, chunks: 1, bytes: 9 }];
             let content = Content { runs: vec![RunId::from_bytes([7; 16])], extents, hash: [0; 32] };

@@ -1,9 +1,9 @@
-//! Seeing to it that what a snapshot refers to is still there when the snapshot is committed.
+//! Ensures that what a snapshot refers to still exists when the snapshot is committed.
 //!
-//! A run refers to frames that earlier runs stored, and a prune may condemn them meanwhile. The run looks once after its
-//! part is stored: from then on every prune keeps what the part needs, until a lease later. A machine that sleeps
-//! between this look and its manifest may outlast even that, so a run whose manifest was stored long after its part looks
-//! again. All times are the storage's.
+//! A run refers to frames that earlier runs stored, and a prune may condemn them in the meantime. The run checks once
+//! after its part is stored: from then on every prune keeps what the part needs, until a lease later. A machine that
+//! sleeps between this check and its manifest may outlast even that, so a run whose manifest was stored long after its
+//! part checks again. All times are the storage's.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 use crate::repository::repack::Moves;
 
-/// How long after its part a manifest may be stored without another look. What the part needs is kept for a lease, and
+/// How long after its part a manifest may be stored without another check. What the part needs is kept for a lease, and
 /// what is condemned then for a grace more, so this is far from both.
 const MARGIN: SignedDuration = SignedDuration::from_hours((GRACE_DAYS - LEASE_DAYS) * 24);
 
@@ -44,8 +44,8 @@ pub(crate) struct Keeping<'a> {
 }
 
 impl Keeping<'_> {
-    /// Looks once more after the part is stored. A run that outlived its lease is refused; frames that were condemned
-    /// since the run began are moved to packs of this run's own. Gives the time at which the part was stored.
+    /// Checks once more after the part is stored. Fails if the run outlived its lease; moves frames that were condemned
+    /// since the run began to packs of this run's own. Returns the time at which the part was stored.
     pub(crate) async fn look_before_commit(
         &self,
         part: &Sha256Digest,
@@ -63,7 +63,7 @@ impl Keeping<'_> {
         Ok(stored)
     }
 
-    /// Looks again after the manifest is stored, if it was stored long after the part.
+    /// Checks again after the manifest is stored, if it was stored long after the part.
     pub(crate) async fn look_after_commit(
         &self,
         head: Head,
@@ -75,7 +75,7 @@ impl Keeping<'_> {
             Ok(Some(entry)) => entry.modified,
             Ok(None) => return Err(ObjectError::Missing { key }.into()),
             Err(error) => {
-                progress.warn(&format!("`{key}` is stored, and when is not known: {error}"));
+                progress.warn(&format!("`{key}` is stored, but the time is unknown: {error}"));
                 return Ok(());
             }
         };
@@ -96,8 +96,8 @@ impl Keeping<'_> {
         }
     }
 
-    /// Moves what is condemned and needed to packs of this run's own. Where nothing was condemned since the run began
-    /// and it is not `late`, only the frames that condemnations and losses name are looked at.
+    /// Moves what is condemned and needed to packs of this run's own. If nothing was condemned since the run began and
+    /// it is not `late`, only checks the frames that condemnations and losses name.
     async fn keep(&self, late: bool, progress: &Arc<dyn Progress>) -> Result<(), VaultError> {
         let group = GroupView::from(&self.key.group);
         let excluded: Excluded = self.repository.excluded(&group).await?;
@@ -132,7 +132,7 @@ impl Keeping<'_> {
         self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }
 
-    /// The first place at which the frame lies whole.
+    /// The first place at which the frame is stored whole.
     async fn whole_place(
         &self,
         group: &GroupView,
@@ -147,8 +147,13 @@ impl Keeping<'_> {
     }
 }
 
+<<<<<<< HEAD
 /// Whether a run took so long that a prune may have taken it for dead before its part was stored.
 pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
+=======
+/// Whether a run took so long that a prune may have considered it dead before its part was stored.
+fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
+>>>>>>> vault-words
     part_stored.duration_since(registered) > LEASE
 }
 

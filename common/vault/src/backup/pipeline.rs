@@ -1,9 +1,9 @@
-//! From frames to stored packs: threads that compress and seal, one that fills packs, uploads beside them, and the
-//! index objects of what has landed.
+//! Turns frames into stored packs: threads compress and seal, one thread fills packs, uploads run beside them, and the
+//! index objects of stored packs follow.
 //!
-//! Memory is bounded: a few frames wait for each thread, and no more than a few packs are under way to the store. Others wait
-//! on disk, if they may.
-//! Contents and locations are written as packs land, so that a run that is killed leaves what the next one can use.
+//! Memory is bounded: a few frames wait for each thread, and no more than a few packs are being uploaded. Others may
+//! wait on disk, if that is allowed. Contents and locations are written as packs are stored, so that the next run can
+//! use what a killed run leaves.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,33 +32,33 @@ use crate::format::pack::{FinishedPack, PackBuilder};
 use crate::keys::GroupView;
 use crate::repository::open::Repository;
 
-/// How many packs may be on their way to the store at once.
+/// How many packs may be uploaded at once.
 const UPLOADS: usize = 2;
 
-/// What has landed is written down at least as often, if anything has.
+/// The index of what was stored is written at least this often, if there is anything new.
 const WRITE_DOWN_EVERY: Duration = Duration::from_mins(1);
 
-/// How often the thread that fills packs looks whether it is to stop.
+/// How often the thread that fills packs checks whether it must stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long packs that are on their way may take to land when the run ends without a snapshot.
+/// How long uploads in progress may take to finish when the run ends without a snapshot.
 const LANDING: Duration = Duration::from_millis(300);
 
-/// How long what has landed may take to be written down then.
+/// How long writing the index of what was stored may take then.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
-/// What packs leave free on the disk of a repository in a folder, in bytes: what says where they lie must find room, and that the
-/// run is over.
+/// How much packs leave free on the disk of a repository in a folder, in bytes: needed for the packs' index and the end
+/// of the run.
 const RESERVE: u64 = 4 << 20;
 
-/// How large packs grow, how many of them wait, and how often what has landed is written down.
+/// How large packs grow, how many of them wait, and how often the index is written.
 #[derive(Debug, Clone, Copy)]
 pub struct PackSizes {
-    /// A pack is closed once it holds this many bytes.
+    /// A pack is closed when it contains this many bytes.
     pub pack_bytes: usize,
-    /// Contents and locations are written whenever this many bytes of packs have landed.
+    /// Contents and locations are written whenever this many bytes of packs have been stored.
     pub checkpoint_bytes: u64,
-    /// So many bytes of packs may wait on this host's disk for a slow store, while reading goes on.
+    /// How many bytes of packs may wait on this host's disk for a slow store while reading goes on.
     pub spool_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Pipeline {
     turns: AtomicU64,
 }
 
-/// The run's frames that lie in the store and stand in its index objects.
+/// The run's frames that are in the store and in its index objects.
 #[derive(Default)]
 pub(crate) struct Landed {
     /// How often the set grew.
@@ -102,20 +102,20 @@ impl Landed {
     }
 }
 
-/// What went into the store.
+/// The result of storing packs.
 #[derive(Default)]
 pub(crate) struct Packed {
     /// The contents objects that list the run's frames.
     pub(crate) contents: Vec<Sha256Digest>,
-    /// Of each frame, how many chunks it has.
+    /// How many chunks each frame has.
     pub(crate) chunk_counts: BTreeMap<u32, u32>,
-    /// Bytes of packs that were written now.
+    /// Bytes of packs that this run wrote.
     pub(crate) stored_bytes: u64,
 }
 
 impl Pipeline {
-    /// Starts the threads. Without a repository frames are compressed, counted and dropped. They stop when `open` says so, or
-    /// where something fails; what has landed is written down even then.
+    /// Starts the threads. Without a repository, frames are compressed, counted and dropped. The threads stop when
+    /// `open` tells them to, or when something fails; even then the index of what was stored is written.
     pub(crate) fn start(
         keys: Arc<RunKeys>,
         open: &OpenRun,
@@ -138,7 +138,7 @@ impl Pipeline {
         let (told, landing) = (Arc::clone(&failure), Arc::clone(&landed));
         let (stop, settled) = (open.stop.clone(), open.settled.clone().drop_guard());
         let packer = std::thread::spawn(move || {
-            // However this thread ends.
+            // On every exit of this thread.
             let _settled = settled;
             let mut packer = Packer {
                 keys,
@@ -156,7 +156,7 @@ impl Pipeline {
             match packer.pack_all(&sealed_in) {
                 Ok(()) => Ok(packer.packed),
                 Err(error) => {
-                    // The one who feeds frames learns of it at the next frame, the caller at the end.
+                    // The caller that feeds frames sees it at the next frame, the caller of `finish` at the end.
                     *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     drop(sealed_in);
                     packer.salvage();
@@ -167,13 +167,13 @@ impl Pipeline {
         Self { frames, sealers, packer, failure, landed, turns: AtomicU64::new(0) }
     }
 
-    /// Hands a frame on; waits while the threads are busy.
+    /// Passes a frame on; waits while the threads are busy.
     pub(crate) fn push(&self, mut frame: RawFrame) -> Result<(), VaultError> {
         frame.turn = self.turns.fetch_add(1, Ordering::Relaxed);
         self.frames.send(frame).map_err(|_| self.take_failure())
     }
 
-    /// What has landed so far.
+    /// The frames stored so far.
     pub(crate) fn landed(&self) -> &Landed {
         &self.landed
     }
@@ -194,7 +194,7 @@ impl Pipeline {
 
     fn take_failure(&self) -> VaultError {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.take().unwrap_or(VaultError::Internal("the pipeline stopped without saying why"))
+        failure.take().unwrap_or(VaultError::Internal("the pipeline stopped without a reason"))
     }
 }
 
@@ -208,8 +208,8 @@ fn seal_all(keys: &RunKeys, raw: &Receiver<RawFrame>, out: &Sender<SealedFrame>,
     }
 }
 
-/// The frames in the order in which they were handed on, until the last or until `stop` is cancelled: one that was sealed early
-/// waits for those before it.
+/// Yields the frames in the order in which they were passed on, until the last or until `stop` is cancelled: a frame
+/// that was sealed early waits for those before it.
 fn in_order(
     sealed: &Receiver<SealedFrame>,
     stop: CancellationToken,
@@ -239,20 +239,20 @@ type Upload = Result<(StoredPack, Created), VaultError>;
 /// The thread that fills packs.
 struct Packer {
     keys: Arc<RunKeys>,
-    /// None for a dry run.
+    /// `None` for a dry run.
     repository: Option<Repository>,
     sizes: PackSizes,
     runtime: Handle,
     uploads: JoinSet<Upload>,
-    /// Packs that wait for an upload to end.
+    /// Packs that wait for a free upload.
     spool: Spool,
-    /// Packs that are in the store and in no index object yet.
+    /// Packs that are in the store but not yet in an index object.
     arrived: Vec<StoredPack>,
     landed: Arc<Landed>,
     packed: Packed,
-    /// Whether the run is to end.
+    /// Whether the run must end.
     stop: CancellationToken,
-    /// When what had arrived was written down last.
+    /// When the index was last written.
     written_down: Instant,
 }
 
@@ -286,7 +286,7 @@ impl Packer {
         self.write_down()
     }
 
-    /// Waits for an upload to end; there is none where none is under way.
+    /// Waits for an upload to end; `None` if none is in progress.
     fn next_upload(&mut self) -> Result<Option<Result<Upload, JoinError>>, VaultError> {
         let (uploads, stop) = (&mut self.uploads, &self.stop);
         self.runtime.block_on(async {
@@ -298,7 +298,7 @@ impl Packer {
         })
     }
 
-    /// Writes down what has landed of a run that ends here. What fails now is not stored twice for it, only again.
+    /// Writes the index of what a run stored that ends here. A failure only means that it is stored again.
     fn salvage(&mut self) {
         let uploads = &mut self.uploads;
         let arrived = self.runtime.block_on(async {
@@ -316,8 +316,8 @@ impl Packer {
         let runtime = self.runtime.clone();
         match runtime.block_on(async { timeout(LAST_WORDS, self.write_down_what_arrived()).await }) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("what landed is not written down: {error}"),
-            Err(_) => tracing::debug!("what landed is not written down within {LAST_WORDS:?}"),
+            Ok(Err(error)) => tracing::debug!("the index of what was stored is not written: {error}"),
+            Err(_) => tracing::debug!("the index of what was stored is not written within {LAST_WORDS:?}"),
         }
     }
 
@@ -351,7 +351,7 @@ impl Packer {
         self.write_down_if_much()
     }
 
-    /// Starts as many uploads of packs that wait as there may be.
+    /// Starts as many uploads of waiting packs as allowed.
     fn start_waiting(&mut self) -> Result<(), VaultError> {
         while self.uploads.len() < UPLOADS
             && let Some(pack) = self.spool.next()?
@@ -392,7 +392,7 @@ impl Packer {
         runtime.block_on(self.write_down_what_arrived())
     }
 
-    /// Writes the locations and then the contents of the packs that arrived since the last time. Whoever finds the
+    /// Writes the locations and then the contents of the packs stored since the last time. A reader that finds the
     /// contents of a frame thus finds its place as well.
     async fn write_down_what_arrived(&mut self) -> Result<(), VaultError> {
         self.written_down = Instant::now();
@@ -411,5 +411,5 @@ impl Packer {
     }
 }
 
-/// Which of the two open packs a frame goes to follows from its kind.
+/// A frame's kind decides which of the two open packs it goes to.
 const _: () = assert!(PackKind::Data as usize == 0 && PackKind::Metadata as usize == 1);

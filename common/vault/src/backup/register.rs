@@ -1,4 +1,4 @@
-//! Registering a run, before it stores anything else.
+//! Registers a run, before it stores anything else.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::keys::key_file::WriterKey;
 use crate::keys::{GroupView, Recipient};
 use crate::repository::open::Repository;
 
-/// What to tell of a storage that replaces what stands, whatever is asked of it.
-pub const NO_CONDITIONAL_WRITES: &str = "the storage does not know conditional writes: give every machine a writer key \
-                                         of its own, or two that back up at the same moment may overwrite each other's \
+/// The warning for a storage that overwrites existing objects despite the condition.
+pub const NO_CONDITIONAL_WRITES: &str = "the storage does not support conditional writes: give every machine its own \
+                                         writer key, or two that back up at the same moment may overwrite each other's \
                                          snapshot";
 
-/// What a run writes with.
+/// The keys that a run writes with.
 pub(crate) struct RunKeys {
     pub(crate) repository: RepositoryId,
     pub(crate) writer: Arc<WriterKey>,
@@ -31,7 +31,7 @@ pub(crate) struct RunKeys {
     pub(crate) wrapped: WrappedRunKey,
 }
 
-/// Makes the run's key and puts it, wrapped, where it outlives this process; then reads it back.
+/// Makes the run's key, stores it wrapped, where it outlives this process, and reads it back.
 pub(crate) async fn register(
     repository: &Repository,
     key: &Arc<WriterKey>,
@@ -41,7 +41,7 @@ pub(crate) async fn register(
     progress: &Arc<dyn Progress>,
 ) -> Result<Arc<RunKeys>, VaultError> {
     let run_key = SealKey::random(entropy);
-    // The roster, not the key file, says whom run keys are wrapped to today.
+    // The roster, not the key file, decides to whom run keys are wrapped today.
     let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
     let recipient: Recipient = epoch.recipient.parse()?;
     let wrapped: ByteVec = recipient.wrap(run_key.as_bytes())?.into();
@@ -57,11 +57,11 @@ pub(crate) async fn register(
         };
         let SignedObject { name, bytes, .. } =
             repository.store_signed(&GroupView::from(&key.group), key.pen(), &registration).await?;
-        // Without this key nothing that the run writes can ever be read: see that it is there.
+        // Without this key, nothing that the run writes can ever be read, so check that it was stored.
         if repository.read(&name, Registration::CAP).await?? != bytes {
-            return Err(ObjectError::damaged(name, "it reads back otherwise than it was written").into());
+            return Err(ObjectError::damaged(name, "it reads back differently than it was written").into());
         }
-        // A manifest that takes another's place would lose a snapshot.
+        // A manifest that overwrites another would lose a snapshot.
         if !repository.store.keeps_conditions(&name, bytes).await? {
             progress.warn(NO_CONDITIONAL_WRITES);
         }

@@ -1,8 +1,8 @@
-//! How a run ends that leaves no snapshot: what landed is written down, and a signed mark says that the run is over, so that
-//! the next prune need not wait for its lease.
+//! Ends a run that leaves no snapshot: writes the index of what was stored, and a signed mark that the run is over, so
+//! that the next prune need not wait for its lease.
 //!
-//! A run that cannot store its mark, or is killed, leaves a note on this host: a file that it holds locked while it lives. The
-//! next run of the same writer on this host finds the lock free, and stores the mark.
+//! A run that cannot store its mark, or is killed, leaves a note on this host: a file that the process locks while the
+//! run lives. The next run of the same writer on this host finds the lock free, and stores the mark.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,26 +24,26 @@ use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::open::Repository;
 
-/// How long a run that ends may take to write down what landed, and to store its mark.
+/// How long a run that ends may take to write its index and to store its mark.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A run that is not over, and how it ends if it leaves no snapshot.
 pub struct OpenRun {
-    /// None for a dry run, which leaves nothing.
+    /// `None` for a dry run, which leaves nothing.
     repository: Option<Repository>,
     writer: Arc<WriterKey>,
     run: RunId,
-    /// Tells those who store packs to stop.
+    /// Tells the uploading threads to stop.
     pub(crate) stop: CancellationToken,
-    /// Cancelled when those who store packs have written down what landed.
+    /// Cancelled when the uploading threads have written the index.
     pub(crate) settled: CancellationToken,
-    /// Whether a manifest may be on its way: then nobody may say that the run left none.
+    /// Whether the manifest may already be in transit: then the run must not be marked as having none.
     may_have_manifest: AtomicBool,
     note: Mutex<Option<Note>>,
 }
 
 impl OpenRun {
-    /// A run that is registered now. The note lies below `cache`; without one there is none.
+    /// Begins a run that was just registered. The note is stored below `cache`; without a cache there is no note.
     pub(crate) fn begin(
         repository: &Repository,
         writer: &Arc<WriterKey>,
@@ -77,7 +77,7 @@ impl OpenRun {
         self.may_have_manifest.store(true, Ordering::SeqCst);
     }
 
-    /// The run's snapshot is stored: nothing is left to say.
+    /// The run's snapshot is stored, so no mark is needed.
     pub(crate) fn is_committed(&self) {
         if let Some(note) = self.note.lock().unwrap_or_else(PoisonError::into_inner).take() {
             note.remove();
@@ -89,8 +89,9 @@ impl OpenRun {
         self.stop.cancel();
     }
 
-    /// Ends the run without a snapshot: stops the uploads, waits until what landed is written down, and stores the mark. It
-    /// takes at most ten seconds. What could not be stored, the next run of this writer on this host stores.
+    /// Ends the run without a snapshot: stops the uploads, waits until the index of what was stored is written, and
+    /// stores the mark. It takes at most ten seconds. If anything could not be stored, the next run of this writer on
+    /// this host stores it.
     pub async fn end(&self) {
         self.stop.cancel();
         let Some(repository) = &self.repository else { return };
@@ -113,13 +114,13 @@ impl OpenRun {
 async fn store_mark(repository: &Repository, writer: &WriterKey, run: RunId) -> Result<(), VaultError> {
     let group = GroupView::from(&writer.group);
     match repository.store_signed(&group, writer.pen(), &RunEnd { run }).await {
-        // Another one of this run: it is as good.
+        // There is already a mark for this run, which has the same effect.
         Ok(_) | Err(VaultError::Store(StoreError::AlreadyExists { .. })) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Marks the ends of this writer's runs on this host that died and could not.
+/// Stores the marks of this writer's dead runs on this host that could not.
 pub(crate) async fn mark_the_dead(repository: &Repository, writer: &WriterKey, cache: &Path) {
     let folder = Note::folder(cache, writer);
     for note in Note::of_the_dead(&folder) {
@@ -133,7 +134,8 @@ pub(crate) async fn mark_the_dead(repository: &Repository, writer: &WriterKey, c
     }
 }
 
-/// A file of this host that stands for a run, locked while the run lives. The system frees the lock when the process dies.
+/// A file on this host that represents a run, locked while the run lives. The system frees the lock when the process
+/// dies.
 struct Note {
     run: RunId,
     path: PathBuf,
@@ -145,7 +147,7 @@ impl Note {
         cache.join(writer.repository.to_string()).join(writer.writer.to_string()).join("runs")
     }
 
-    /// Leaves one for `run`. It gets its name when it is locked: nobody finds it free before.
+    /// Creates the note for `run`. It gets its name after it is locked: nobody finds it unlocked before.
     fn leave(folder: &Path, run: RunId) -> io::Result<Self> {
         private_folder::make(folder)?;
         let (path, fresh) = (folder.join(run.to_string()), folder.join(format!("{run}.new")));
@@ -155,7 +157,7 @@ impl Note {
         Ok(Self { run, path, _lock: lock })
     }
 
-    /// Those in `folder` whose runs are dead.
+    /// The notes in `folder` whose runs are dead.
     fn of_the_dead(folder: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
         let dead = |entry: fs::DirEntry| {

@@ -1,7 +1,7 @@
-//! Sealed packs that wait on this host's disk until the store takes them, so that what is read need not wait for a slow one:
+//! Keeps sealed packs on this host's disk until the store accepts them, so that reading does not wait for a slow store:
 //! a container that was stopped for a backup starts when its last byte has been read.
 //!
-//! The files have no names: whatever ends the run, nothing of them stays.
+//! The files have no names: however the run ends, none of them remains.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,18 +16,18 @@ use lifeboat_core::progress::Progress;
 use crate::error::VaultError;
 use crate::format::index::StoredPack;
 
-/// How much is always left of the disk, in bytes.
+/// How many bytes of the disk always stay free.
 const LEFT_FREE: u64 = 1 << 30;
 
 /// The folder of the files, in the folder of host memory.
 const FOLDER: &str = "spool";
 
-/// A pack that is to be stored.
+/// A pack that is waiting to be stored.
 pub(crate) type Pending = (StoredPack, Bytes);
 
 /// Packs on disk, the oldest first.
 pub(crate) struct Spool {
-    /// Where they lie. None where nothing may wait.
+    /// The folder of the files. `None` if nothing may wait.
     folder: Option<PathBuf>,
     /// How many bytes may wait.
     most: u64,
@@ -56,7 +56,7 @@ impl Spool {
         self.folder.is_some()
     }
 
-    /// Takes a pack, or gives it back if there is no room: the caller then stops reading until a pack is stored.
+    /// Takes a pack, or returns it if there is no room: the caller then stops reading until a pack is stored.
     pub(crate) fn put(&mut self, pack: Pending) -> Result<(), Pending> {
         let (stored, bytes) = pack;
         let size = stored.size;
@@ -75,7 +75,7 @@ impl Spool {
         Err((stored, bytes))
     }
 
-    /// The next pack that waits.
+    /// The next waiting pack.
     pub(crate) fn next(&mut self) -> Result<Option<Pending>, VaultError> {
         let Some((stored, mut file)) = self.waiting.pop_front() else { return Ok(None) };
         self.held -= stored.size;
@@ -87,7 +87,7 @@ impl Spool {
             source,
         };
         read.map_err(unread)?;
-        // Its name is the hash of what was sealed: a disk that gives back something else is found out here.
+        // Its name is the hash of what was sealed, which detects a disk that returns something else.
         if lifeboat_core::Sha256Digest::of(&bytes) != stored.hash {
             let source = io::Error::new(io::ErrorKind::InvalidData, "a pack that waited there has changed");
             return Err(unread(source));
@@ -99,7 +99,7 @@ impl Spool {
         if self.folder.is_some() && !self.was_told {
             self.was_told = true;
             self.progress.warn(&format!(
-                "{} MiB wait on this host's disk for the storage, and no more may: reading waits for it from now on",
+                "{} MiB wait on this host's disk for the storage, the limit: reading waits for it from now on",
                 self.held >> 20
             ));
         }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_lies_is_found_out() {
+    fn a_disk_that_returns_other_bytes_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(Some(folder.path()), 100, &silent());
         let (stored, _) = pack(b"sealed");

@@ -1,5 +1,6 @@
-//! Taking a snapshot: register the run, capture the streams, store the index, sign the manifest. In this order: what
-//! a manifest names is in the store before it, so a run that is killed anywhere leaves every committed snapshot whole.
+//! Takes a snapshot: registers the run, captures the streams, stores the index, signs the manifest. In this order,
+//! everything that a manifest names is in the store before it, so a run that is killed at any point leaves every
+//! committed snapshot whole.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -42,30 +43,30 @@ use crate::snapshots::history::Tip;
 use crate::snapshots::snapshot::Snapshot;
 use crate::tree::source::{Source, Unreadable};
 
-/// Of frames that the last snapshot used less than this share of, in percent, what is still used is stored anew:
-/// else old frames never die, and restores scatter.
+/// If the last snapshot used less than this percentage of a frame, the part still in use is stored again; otherwise old
+/// frames would never be freed, and restores would scatter.
 const THIN_PERCENT: u64 = 70;
-/// The most chunks that a run stores anew for this, in percent of those that the last snapshot used.
+/// The most chunks that a run stores again for this, in percent of those that the last snapshot used.
 const RENEWED_PERCENT: u64 = 3;
-/// How often another run of the same writer may come first before this one gives up.
+/// How often another run of the same writer may commit first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
 
-/// How a snapshot is taken.
+/// Options of a snapshot.
 #[derive(Debug, Clone)]
 pub struct SnapshotOptions {
-    /// The host's name, told to the group.
+    /// The host's name, visible to the group.
     pub host: String,
     /// Labels to find snapshots by.
     pub tags: Vec<String>,
-    /// The application, where the snapshot is of one.
+    /// The application, if the snapshot is of one.
     pub application: Option<String>,
-    /// zstd's level.
+    /// The compression level of zstd.
     pub compression_level: i32,
-    /// How large packs grow and how often what has landed is written down.
+    /// How large packs grow and how often the index is written.
     pub pack_sizes: PackSizes,
     /// How many threads compress and seal.
     pub threads: usize,
-    /// Where host memory is kept.
+    /// The folder of the host's cache.
     pub cache: Option<PathBuf>,
     /// Read and count everything, store nothing.
     pub dry_run: bool,
@@ -75,17 +76,18 @@ pub struct SnapshotOptions {
 pub struct Stream {
     /// What it is captured from.
     pub kind: StreamKind,
-    /// Its name in the snapshot: a volume's name; for folders a number, since paths are not for the group.
+    /// Its name in the snapshot: a volume's name; for folders a number, since the group must not see paths.
     pub name: String,
-    /// How writers were kept off.
+    /// How writers were excluded.
     pub consistency: Consistency,
-    /// What tells this stream's memory from others on this host, such as the folder's path. Never stored in the clear.
+    /// Distinguishes this stream's cache from others on this host, such as the folder's path. Never stored in the
+    /// clear.
     pub memory_key: String,
     /// The data.
     pub source: Box<dyn Source>,
 }
 
-/// What became of one stream.
+/// The result of one stream.
 #[derive(Debug)]
 pub struct StreamOutcome {
     /// What it was captured from.
@@ -107,7 +109,7 @@ pub struct StreamOutcome {
 pub struct Committed {
     /// The snapshot's id; `None` after a dry run.
     pub id: Option<Sha256Digest>,
-    /// Which of the writer's snapshots it is.
+    /// Its number in the writer's sequence.
     pub sequence: u64,
     /// When it was taken.
     pub time: Timestamp,
@@ -115,7 +117,7 @@ pub struct Committed {
     pub new_bytes: u64,
     /// Bytes that went into packs, compressed.
     pub stored_bytes: u64,
-    /// Some of what was to be captured is missing.
+    /// Whether something that should have been captured is missing.
     pub incomplete: bool,
 }
 
@@ -135,7 +137,7 @@ pub struct SnapshotWriter {
     seen: Vec<Seen>,
     time: Timestamp,
     incomplete: bool,
-    /// The packs that were condemned when the run began: it refers to nothing that lies in these only.
+    /// The packs that were condemned when the run began: the run refers to nothing that is only in these.
     condemned: HashSet<Sha256Digest>,
     open: Arc<OpenRun>,
 }
@@ -175,7 +177,7 @@ impl SnapshotWriter {
             let last_part = match &newest {
                 Some(head) => match repository.part(head, &group).await? {
                     Ok(part) => Some(part),
-                    // The part is damaged: that hurts the snapshot before, not this one.
+                    // The part is damaged, which affects the snapshot before, not this one.
                     Err(error) => {
                         progress.warn(&error.to_string());
                         None
@@ -228,15 +230,15 @@ impl SnapshotWriter {
         };
         let begun = Box::pin(begun).await;
         if begun.is_err() {
-            // Nothing was started that would settle anything.
+            // No thread was started that would do this.
             registered.settled.cancel();
             registered.end().await;
         }
         begun
     }
 
-    /// Makes this snapshot a copy of one of another repository: it keeps the time, lacks what that one lacks, and says
-    /// what it is a copy of. `remembered` is the copy that host memory is of.
+    /// Makes this snapshot a copy of one in another repository: it keeps the time, lacks what the original lacks, and
+    /// names the original. `remembered` is the copy that the host's cache belongs to.
     pub(crate) fn copies(&mut self, original: &Snapshot, remembered: Option<Sha256Digest>) {
         self.time = original.time();
         self.incomplete = original.is_incomplete();
@@ -244,7 +246,7 @@ impl SnapshotWriter {
         self.memories = Memories::after(remembered.or(self.previous));
     }
 
-    /// The run that this snapshot is made by: it is to be ended ([`OpenRun::end`]) where nothing comes of the snapshot.
+    /// The run that makes this snapshot. It must be ended ([`OpenRun::end`]) if the snapshot is abandoned.
     pub fn open_run(&self) -> Arc<OpenRun> {
         Arc::clone(&self.open)
     }
@@ -254,7 +256,7 @@ impl SnapshotWriter {
         self.time
     }
 
-    /// Captures one stream. Returns when the source has been read; what it gave may still be on its way to the store.
+    /// Captures one stream. Returns when the source has been read; its data may still be on the way to the store.
     /// Blocks: call it where blocking is allowed.
     pub fn capture(
         &mut self,
@@ -292,14 +294,14 @@ impl SnapshotWriter {
         })
     }
 
-    /// Takes back what was said of how writers were kept off a captured stream: one of them was not.
+    /// Lowers the consistency of a captured stream: a writer was not excluded after all.
     pub fn weaken(&mut self, kind: StreamKind, name: &str, consistency: Consistency) {
         for stream in self.part.streams.iter_mut().filter(|s| s.kind == kind && s.name == name) {
             stream.consistency = consistency;
         }
     }
 
-    /// Stores a document beside the streams, sealed like file contents. Blocks as [`SnapshotWriter::capture`] does.
+    /// Stores a document beside the streams, sealed like file contents. Blocks like [`SnapshotWriter::capture`].
     pub fn document(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         let is_taken = self.part.documents.iter().any(|document| document.name == name);
         check_new_name("document", name, is_taken)?;
@@ -308,8 +310,8 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Waits for the store, and signs the manifest. Where another run of the same writer came first, this snapshot
-    /// takes the place after it.
+    /// Waits for the store, and signs the manifest. If another run of the same writer committed first, this snapshot
+    /// takes the next place.
     pub async fn commit(self, progress: &Arc<dyn Progress>) -> Result<Committed, VaultError> {
         let Self {
             repository,
@@ -331,7 +333,7 @@ impl SnapshotWriter {
         let stored = tokio::task::spawn_blocking(move || chunks.finish())
             .await
             .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
-        // Everything has landed: a run that ends before its manifest does leaves all of it to the next one.
+        // Everything is stored: a run that ends before its manifest is stored leaves all of it to the next one.
         memories.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {
             id: None,
@@ -405,7 +407,7 @@ impl SnapshotWriter {
     }
 }
 
-/// What stands for a source's name in the part: only a writer of the group can tell what it is a hash of.
+/// The hash of a source's name in the part: only a writer of the group can tell what it is a hash of.
 fn source_hash(chunk_id_key: &[u8; 32], name: &str) -> [u8; 16] {
     let key = blake3::derive_key("lifeboat v0 source name", chunk_id_key);
     let hash = blake3::keyed_hash(&key, name.as_bytes());
@@ -413,7 +415,7 @@ fn source_hash(chunk_id_key: &[u8; 32], name: &str) -> [u8; 16] {
 }
 
 /// The newest snapshots of the other writers, to be named in the manifest. One that cannot be read is its own host's
-/// affair: it is told, and left out.
+/// problem: it is reported and omitted.
 async fn heads_of_others(
     repository: &Repository,
     key: &WriterKey,
@@ -433,8 +435,8 @@ async fn heads_of_others(
     Ok(seen)
 }
 
-/// The frames that the last snapshot uses so little of that what is left of them is to be stored anew: the thinnest,
-/// as many as the budget can empty.
+/// The frames of which the last snapshot uses so little that the rest is stored again: the thinnest, as many as the
+/// budget can empty.
 fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     let mut frames = Vec::new();
     let mut used_chunks = 0;
@@ -460,7 +462,7 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     Thin { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
 }
 
-/// What the command line gives goes into the part as it is.
+/// Texts from the command line go into the part unchanged.
 fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
     let check = |what, text: &str| check_text(text).map_err(|reason| VaultError::BadText { what, reason });
     check("host name", &options.host)?;
@@ -468,7 +470,7 @@ fn check_texts(options: &SnapshotOptions) -> Result<(), VaultError> {
     options.application.iter().try_for_each(|application| check("application name", application))
 }
 
-/// A stream or document has a name that readers accept and that no other of its kind has.
+/// Checks that a stream or document has a name that readers accept and that no other of its kind has.
 fn check_new_name(what: &'static str, name: &str, is_taken: bool) -> Result<(), VaultError> {
     check_name(name).map_err(|reason| VaultError::BadName { what, name: name.to_owned(), reason })?;
     if is_taken { Err(VaultError::NameTaken { what, name: name.to_owned() }) } else { Ok(()) }
@@ -479,7 +481,8 @@ fn run_records(keys: &RunKeys, stored: &Stored) -> Result<Vec<RunRecord>, VaultE
     for (run, frames) in &stored.needed {
         let commitment =
             if *run == keys.run { Some(keys.key.commitment()) } else { stored.index.commitment(*run) };
-        let commitment = commitment.ok_or(VaultError::Internal("a run that is leaned on is in the index"))?;
+        let commitment =
+            commitment.ok_or(VaultError::Internal("a run that is referred to is in the index"))?;
         let (frames, used) = (bitmap(frames.keys().copied()), frames.values().copied().collect());
         records.push(RunRecord { run: *run, commitment, frames, used });
     }

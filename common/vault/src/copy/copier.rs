@@ -1,5 +1,5 @@
-//! Copying snapshots into another repository: what a recovery key opens here is captured anew there, under the other
-//! repository's keys. A copy keeps what was captured and when, and names the snapshot that it is a copy of.
+//! Copies snapshots into another repository: what a recovery key opens here is captured again there, under the other
+//! repository's keys. A copy keeps what was captured and when, and names its original.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::restore::open::OpenSnapshot;
 use crate::snapshots::snapshot::{Listing, Snapshot};
 use crate::tree::source::Unreadable;
 
-/// How snapshots are copied.
+/// Options of a copy.
 #[derive(Debug, Clone)]
 pub struct CopyOptions {
-    /// zstd's level.
+    /// The compression level of zstd.
     pub compression_level: i32,
     /// How many threads compress and seal.
     pub threads: usize,
-    /// Where it is remembered which contents the copies hold, so that the next copy need not read them again.
+    /// The folder with a cache of the copies' contents, so that the next copy need not read them again.
     pub cache: Option<PathBuf>,
-    /// Copy a snapshot without those of its files that are damaged, instead of not at all.
+    /// Copy a snapshot without its damaged files, instead of not at all.
     pub keeps_damaged: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Copied {
     pub items: u64,
     /// The sum of its files' data, in bytes.
     pub data_bytes: u64,
-    /// Files that are damaged and were left out, each with its stream's name.
+    /// Files that are damaged and were omitted, each with its stream's name.
     pub lost: Vec<(String, Unreadable)>,
 }
 
@@ -53,13 +53,13 @@ pub struct Copier {
     repository: Repository,
     key: Arc<WriterKey>,
     options: CopyOptions,
-    /// The originals of what is there, and the ids that they have there.
+    /// The originals of the existing snapshots, and the ids that they have there.
     there: Vec<(Original, Sha256Digest)>,
     unreadable: Vec<VaultError>,
 }
 
 impl Copier {
-    /// Looks at what `repository` holds already.
+    /// Lists what `repository` already contains.
     pub async fn new(
         repository: Repository,
         key: Arc<WriterKey>,
@@ -70,18 +70,19 @@ impl Copier {
         Ok(Self { repository, key, options, there, unreadable: listing.unreadable })
     }
 
-    /// What the repository holds and cannot be read: it may be the copy of a snapshot that is then copied again.
+    /// The unreadable snapshots of the repository: if one of them is a copy, its original is copied again.
     pub fn unreadable(&self) -> &[VaultError] {
         &self.unreadable
     }
 
-    /// Whether the repository holds the snapshot or a copy of it.
+    /// Whether the repository contains the snapshot or a copy of it.
     pub fn holds(&self, snapshot: &Snapshot) -> bool {
         let original = snapshot.original();
         self.there.iter().any(|(there, _)| *there == original)
     }
 
-    /// Copies a snapshot. Nothing is committed unless it was read whole, but for damaged files where the options say so.
+    /// Copies a snapshot. Nothing is committed unless it was read whole, except for damaged files if the options allow
+    /// that.
     pub async fn copy(
         &mut self,
         source: &OpenSnapshot,
@@ -140,7 +141,7 @@ impl Copier {
         Ok(Copied { committed, items, data_bytes, lost })
     }
 
-    /// The copy of the newest snapshot before this one of the same writer: what is remembered of it still stands.
+    /// The copy of the newest snapshot before this one of the same writer: the cache of it is still valid.
     fn copied_before(&self, original: &Original) -> Option<Sha256Digest> {
         let of_writer = |there: &Original| {
             (there.repository, there.writer) == (original.repository, original.writer)
@@ -157,7 +158,7 @@ impl std::fmt::Debug for Copier {
     }
 }
 
-/// A copy that is being made.
+/// A copy in progress.
 struct Progressing {
     writer: SnapshotWriter,
     items: u64,
@@ -208,7 +209,8 @@ impl Progressing {
     }
 }
 
-/// Capturing blocks: it waits for the disk, for the threads that seal, and here for the other repository.
+/// Captures in the background, because it blocks: it waits for the disk, for the sealing threads, and here for the
+/// other repository.
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
 ) -> Result<T, VaultError> {
@@ -345,7 +347,7 @@ mod tests {
         FolderSource::open(folder.path()).unwrap()
     }
 
-    /// A walk in which one thing could not be read.
+    /// A walk with one unreadable item.
     struct Lossy(FolderSource, bool);
 
     impl Source for Lossy {
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_copy_has_all_that_its_original_has_and_lacks_what_it_lacks() {
+    async fn a_copy_has_and_lacks_the_same_as_its_original() {
         let (vault, other) = (Vault::new().await, Vault::new().await);
         let folder = folder();
         vault.take(StreamKind::Volume, Lossy(source(&folder), true), b"what ran").await;
@@ -379,7 +381,7 @@ mod tests {
         assert_eq!((stream.unreadable, copied.unreadable), (1, 1));
         assert_eq!((two.original(), two.is_copy()), (one.original(), true));
 
-        // The two groups have other keys, so other cuts and other hashes; the bytes are the same.
+        // The two groups have different keys, so different cuts and hashes; the bytes are the same.
         let (counts, found) = changes(&original, &copy).await;
         assert_eq!((found, counts.unchanged), (Vec::new(), one.streams().next().unwrap().items));
 

@@ -1,5 +1,5 @@
-//! A stream of an open snapshot as a source, so that what was captured once can be captured again elsewhere. Contents
-//! pass through memory, an extent at a time, and touch no disk.
+//! A stream of an open snapshot as a source, so that it can be captured again elsewhere. Contents pass through memory,
+//! one extent at a time, and never touch a disk.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,9 +15,9 @@ use crate::restore::open::OpenSnapshot;
 use crate::restore::reader::{ContentStream, FRAMES_AHEAD, ItemStream};
 use crate::tree::source::{Body, Fingerprint, Found, Layout, Source, Unreadable};
 
-/// How many items are read ahead, so that the frames of small files come together.
+/// How many items are read ahead, so that the frames of small files are fetched together.
 const ITEMS_AHEAD: usize = 128;
-/// Items are no longer read ahead once those that wait have this many extents: few large files fill memory too.
+/// Items are no longer read ahead once the waiting ones have this many extents: few large files fill memory too.
 const EXTENTS_AHEAD: usize = 4096;
 
 /// The items of one stream, read on the runtime that was current when it was made. Its methods block.
@@ -30,7 +30,7 @@ pub(crate) struct SnapshotSource {
     reading: Reading,
 }
 
-/// What a source and the bodies that it hands out share. One of them is in use at a time.
+/// The state that a source shares with its file bodies. One of them is in use at a time.
 #[derive(Clone)]
 struct Reading {
     contents: Arc<Mutex<ContentStream>>,
@@ -40,7 +40,7 @@ struct Reading {
     runtime: Handle,
 }
 
-/// Why a source ended before its end. Whoever captured it must ask: the trait can tell of single items only.
+/// Why a source ended early. The caller of the capture must check it, because the trait can only report single items.
 #[derive(Clone, Default)]
 pub(crate) struct FirstFailure(Arc<Mutex<Option<VaultError>>>);
 
@@ -64,8 +64,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SnapshotSource {
-    /// The stream at `index`. With `keeps_damaged` a file whose content is damaged is one that cannot be read; without
-    /// it, the source ends there. Any other failure ends it in both cases.
+    /// The stream at `index`. With `keeps_damaged`, a file with damaged content is reported as unreadable; without it,
+    /// the source ends there. Any other failure ends the source in both cases.
     pub(crate) fn new(
         snapshot: &OpenSnapshot,
         index: usize,
@@ -163,8 +163,8 @@ impl Source for SnapshotSource {
     }
 }
 
-/// Half of the content's hash stands where a file of the local system has its device and inode: a file whose content
-/// is the same as in the snapshot copied before need not be read again.
+/// Half of the content's hash takes the place of a local file's device and inode: a file with the same content as in
+/// the snapshot copied before need not be read again.
 fn fingerprint(content: &Content) -> Fingerprint {
     let [device, inode, ..] = content.hash.as_chunks::<8>().0 else {
         unreachable!("a hash has four parts of eight bytes")
@@ -178,7 +178,7 @@ fn fingerprint(content: &Content) -> Fingerprint {
     }
 }
 
-/// A file's content. Its data comes in order, so offsets need not be looked at.
+/// A file's content. Its data is read in order, so offsets are ignored.
 struct ContentBody {
     content: Option<(Content, Vec<FrameName>)>,
     layout: Layout,
@@ -196,17 +196,16 @@ impl ContentBody {
         let mut contents = lock(&self.reading.contents);
         if self.start == self.bytes.len() {
             let next = self.reading.runtime.block_on(contents.next())?;
-            self.bytes =
-                next.ok_or_else(|| ObjectError::damaged("a stream", "a content ends before its end"))?;
+            self.bytes = next.ok_or_else(|| ObjectError::damaged("a stream", "a content is too short"))?;
             self.start = 0;
         }
         let count = buffer.len().min(self.bytes.len() - self.start);
         buffer[..count].copy_from_slice(&self.bytes[self.start..self.start + count]);
         self.start += count;
         self.left = self.left.saturating_sub(count as u64);
-        // The last bytes are handed on only once the hash of all was found right.
+        // The last bytes are returned only after the hash of all was checked.
         if self.left == 0 && self.reading.runtime.block_on(contents.next())?.is_some() {
-            return Err(ObjectError::damaged("a stream", "a content goes on past its end").into());
+            return Err(ObjectError::damaged("a stream", "a content is too long").into());
         }
         Ok(count)
     }

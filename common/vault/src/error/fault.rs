@@ -65,7 +65,7 @@ impl Fault for VaultError {
                 "check the location, or make a repository there with `lifeboat-backup init`".to_owned()
             }
             Self::AlreadyARepository { .. } => {
-                "use it as it is, or choose another location; init never overwrites".to_owned()
+                "use the existing one, or choose another location; init never overwrites".to_owned()
             }
             Self::OtherFormat { .. } => "use a version of Lifeboat that reads this format".to_owned(),
             Self::OtherRepository { .. } => {
@@ -108,27 +108,28 @@ impl Fault for VaultError {
             | Self::Disproved { .. }
             | Self::Doubtful { .. }
             | Self::NoMoreNumbers { .. } => return self.advice_on_history(),
-            Self::TooLarge { .. } => "ask for less at a time; what is stored already stays as it is".to_owned(),
+            Self::TooLarge { .. } => "request less at a time; what is already stored stays".to_owned(),
             Self::OlderEpoch { .. } => {
-                "ask who runs the storage: it was put back to an older state, or hides the newest roster".to_owned()
+                "ask who runs the storage: it was set back to an older state, or hides the newest roster".to_owned()
             }
             Self::NotAllowed { needed, .. } => format!("give {needed}"),
             Self::Removed(_) => "ask for a new key: `lifeboat-backup key add`, with a recovery key".to_owned(),
             Self::PastLease { .. } | Self::PrunedUnderWay { .. } => {
-                "run again; what is still there is not stored twice".to_owned()
+                "run again; what still exists is not stored twice".to_owned()
             }
             Self::CommittedTooLate { snapshot, .. } => format!(
-                "run again, which stores what is gone once more; then `lifeboat-backup forget {}`",
+                "run again, which stores the deleted data again; then `lifeboat-backup forget {}`",
                 &snapshot.to_string()[..12]
             ),
             Self::NotWhole { .. } => {
-                "see `lifeboat-backup check`; mend it with `lifeboat-backup repair`, then prune again".to_owned()
+                "see `lifeboat-backup check`; repair it with `lifeboat-backup repair`, then prune again".to_owned()
             }
             Self::TooMuchToList { .. } => {
-                "see whether that host was taken over; `lifeboat-backup show ID` has all that one snapshot says".to_owned()
+                "check whether that host was compromised; `lifeboat-backup show ID` shows one snapshot completely"
+                    .to_owned()
             }
             Self::AmbiguousSnapshot { .. } => {
-                "give more digits of the id; with `latest`, say whose is meant: --writer ID, or --host where the key shows \
+                "give more digits of the id; with `latest`, choose the writer: --writer ID, or --host if the key shows \
                  hosts"
                     .to_owned()
             }
@@ -149,7 +150,7 @@ impl Fault for VaultError {
             Self::NameTaken { .. } => "give each another name".to_owned(),
             Self::BadText { .. } => "give a shorter one".to_owned(),
             Self::Unreadable { .. } => {
-                "divide what is backed up over several runs; what this run stored is not stored twice".to_owned()
+                "divide the backup over several runs; what this run stored is not stored twice".to_owned()
             }
             Self::Store(error) => return error.advice(),
             Self::NotInSnapshot { .. } => "see `lifeboat-restore ls SNAP`, or `find` in all snapshots".to_owned(),
@@ -163,7 +164,7 @@ impl Fault for VaultError {
     }
 }
 
-/// What to do where a folder to restore into cannot be used.
+/// What to do if a folder cannot be restored into.
 fn advice_on_target(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
@@ -175,7 +176,7 @@ fn advice_on_target(kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied => {
             Some("restore into a folder that this user may write to, or run as root")
         }
-        io::ErrorKind::NotADirectory => Some("name a folder, and no file, on the way there"),
+        io::ErrorKind::NotADirectory => Some("give a path that leads through folders only"),
         _ => None,
     }
 }

@@ -1,32 +1,32 @@
-//! What a storage that answered gives instead of a whole object, kept apart by its type from a storage that is out of reach.
+//! The errors of single objects, if the storage answered: a type separate from the errors of an unreachable storage.
 //!
-//! What is only out of reach is not damaged: it ends what somebody asked for, and nothing follows from it. What is damaged or
-//! missing is a finding: it costs one object, and the caller decides whether to go on without it.
+//! An unreachable object is not damaged: the error ends the operation, and nothing follows from it. A damaged or
+//! missing object is a finding: it costs one object, and the caller decides whether to continue without it.
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::ids::{FrameName, RunId};
 
-/// What a storage that answered gives instead of a whole object or frame.
+/// Why the storage, which answered, has no whole object or frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// A stored object is not what it must be: it was damaged, cut, exchanged or forged.
+    /// A stored object is invalid: it was damaged, cut, exchanged or forged.
     #[error("the object `{key}` of the repository is damaged: {reason}")]
     Damaged {
         /// The object's name.
         key: String,
-        /// What does not hold.
+        /// What is wrong with it.
         reason: String,
     },
-    /// An object that others refer to is not there.
+    /// An object that others refer to does not exist.
     #[error("the object `{key}` of the repository is missing")]
     Missing {
         /// The object's name.
         key: String,
     },
-    /// Nothing says where a frame lies.
-    #[error("no index object says where frame {ordinal} of run {run} lies")]
+    /// No index object has the place of a frame.
+    #[error("no index object has the place of frame {ordinal} of run {run}")]
     LostFrame {
         /// The run.
         run: RunId,
@@ -35,8 +35,8 @@ pub enum ObjectError {
     },
 }
 
-/// What comes of reading an object. The outer error says that the storage is out of reach, and `?` hands it on. The inner one
-/// says what is wrong with the object; a caller to whom that makes no difference writes `??`.
+/// The result of reading an object. The outer error means that the storage is unreachable, and `?` passes it on. The
+/// inner one is a fault of the object; a caller that does not distinguish them writes `??`.
 pub(crate) type Read<T> = Result<Result<T, ObjectError>, StoreError>;
 
 impl ObjectError {
@@ -57,17 +57,16 @@ impl ObjectError {
         Self::LostFrame { run: frame.run, ordinal: frame.ordinal }
     }
 
-    /// Tells what is wrong with one object, which must be there, from what is wrong with the storage.
+    /// Separates a fault of one object, which must exist, from a fault of the storage.
     pub(crate) fn split<T>(read: Result<T, StoreError>) -> Read<T> {
         Ok(Err(match read {
             Ok(read) => return Ok(Ok(read)),
             Err(StoreError::NotFound { key, .. }) => Self::Missing { key },
-            Err(StoreError::TooLarge { key, found, cap, .. }) => Self::Damaged {
-                key,
-                reason: format!("it has {found} bytes, where at most {cap} can be right"),
-            },
+            Err(StoreError::TooLarge { key, found, cap, .. }) => {
+                Self::Damaged { key, reason: format!("it has {found} bytes, more than the maximum of {cap}") }
+            }
             Err(StoreError::OutOfRange { key, range, size, .. }) => {
-                Self::Damaged { key, reason: format!("it has {size} bytes, and something lies at {range:?}") }
+                Self::Damaged { key, reason: format!("it has {size} bytes, but {range:?} should exist") }
             }
             Err(StoreError::NotAnObject { key, place, obstacle, .. }) => {
                 Self::Damaged { key, reason: format!("`{place}` {obstacle}") }

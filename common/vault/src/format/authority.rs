@@ -1,8 +1,8 @@
 //! Who is believed about what.
 //!
-//! Every reader of a signed object says what it is going to do on the object's word ([`Word`]) and asks here whose
-//! signature counts for that ([`Roster::believes`]). The table in `SECURITY.md` has one row for each kind of object; a
-//! test compares the two.
+//! Every reader of a signed object states what it will do based on the object ([`Word`]) and asks here whose signature
+//! counts for that ([`Roster::believes`]). The table in `SECURITY.md` has one row for each kind of object; a test
+//! compares the two.
 
 use lifeboat_trust::key::VerificationKey;
 
@@ -10,7 +10,7 @@ use crate::format::roster::Roster;
 use crate::format::seal::Purpose;
 use crate::ids::{GroupId, Signer, WriterId};
 
-/// What is done on the word of a signed object.
+/// The actions that are based on a signed object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     /// A registration: a restore unwraps the run's key from it. The key's commitment decides whether it is the true one.
@@ -19,41 +19,42 @@ pub(crate) enum Word {
     RunUnderWay,
     /// The mark that a run is over: a prune keeps nothing for it.
     RunEnded {
-        /// Who signed the run's registration.
+        /// The signer of the run's registration.
         registrant: Signer,
     },
-    /// A part: everything that the snapshot of `writer` holds.
+    /// A part: everything in the snapshot of `writer`.
     Part {
-        /// Who signed the manifest that names the part.
+        /// The signer of the manifest that names the part.
         writer: WriterId,
     },
     /// A part that no manifest names yet: a prune keeps the frames that it needs until a lease after it was stored.
     PartUnderWay,
-    /// A contents object: a run references the frames that it lists instead of storing their chunks again. What a repair
-    /// made of trailers, which nobody signed, is not enough for that.
+    /// A contents object: a run refers to the frames that it lists instead of storing their chunks again. A list that a
+    /// repair made from unsigned trailers does not suffice.
     ChunksToReference,
     /// A contents object: a prune keeps it while a frame that it lists is needed.
     ChunksToKeep,
     /// A contents object: a restore or check looks for the chunks of a lost frame in other frames. The chunks' ids
     /// decide.
     ChunksToRecover,
-    /// A locations object: where a frame lies. The hash of the bytes decides.
+    /// A locations object: where a frame is stored. The hash of the bytes decides.
     Places,
-    /// A condemnation: runs do not reference what it names, and a later prune may delete it.
+    /// A condemnation: runs do not refer to what it names, and a later prune may delete it.
     Condemned,
-    /// A loss: runs do not reference the frames that it names, and store their chunks again.
+    /// A loss: runs do not refer to the frames that it names, and store their chunks again.
     LostToRuns,
-    /// A loss: a prune goes on although a needed frame has no place, and a check calls the frame known to be lost.
+    /// A loss: a prune continues although a needed frame has no place, and a check reports the frame as known to be
+    /// lost.
     LostToPrune,
     /// A loss: a restore of a snapshot of `writer` looks for the frame's chunks in other frames first.
     LostToRestore {
-        /// Who took the snapshot.
+        /// The writer that took the snapshot.
         writer: WriterId,
     },
 }
 
 impl Word {
-    /// What an object of this word is sealed and signed as.
+    /// The purpose with which an object of this kind is sealed and signed.
     pub(crate) fn purpose(self) -> Purpose {
         match self {
             Self::RunKey | Self::RunUnderWay => Purpose::Registration,
@@ -67,7 +68,7 @@ impl Word {
     }
 }
 
-/// How a signer stands to a group, by the roster in force.
+/// The relation of a signer to a group, by the roster in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// A writer of the group.
@@ -80,23 +81,24 @@ pub(crate) enum Standing {
     RemovedKeeper,
     /// The root key.
     Root,
-    /// A writer of another group, or someone whom the roster does not list.
+    /// A writer of another group, or a signer that the roster does not list.
     Stranger,
 }
 
 /// Whether a signer is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Belief {
-    /// The object says what it says.
+    /// The object is believed.
     Yes,
     /// Only if the object was signed before its signer was removed: a manifest that counts names it (a writer's), or
     /// the roster does (a keeper's).
     IfFromBefore,
-    /// The object counts for nothing.
+    /// The object does not count.
     No,
 }
 
-/// Whether `signer`, who stands to the group as `standing`, is believed for `word`. `SECURITY.md` has this as a table.
+/// Whether `signer`, whose relation to the group is `standing`, is believed for `word`. `SECURITY.md` has this as a
+/// table.
 pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
     use Standing::{Keeper, RemovedKeeper, RemovedWriter, Root, Stranger, Writer};
     let is = |writer: WriterId| signer == Signer::Writer(writer);
@@ -120,7 +122,7 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
 }
 
 impl Roster {
-    /// How `signer` stands to `group`.
+    /// The relation of `signer` to `group`.
     pub(crate) fn standing(&self, signer: Signer, group: GroupId) -> Standing {
         match signer {
             Signer::Writer(id) => match self.writer(id).filter(|writer| writer.group == group) {
@@ -137,13 +139,13 @@ impl Roster {
         }
     }
 
-    /// The key of a signer whom `group` knows, also one who was removed: whether it is believed is another question.
+    /// The key of a signer known to `group`, including removed ones: whether it is believed is a separate question.
     pub(crate) fn knows(&self, group: GroupId, signer: Signer) -> Option<VerificationKey> {
         (self.standing(signer, group) != Standing::Stranger).then(|| self.key_of(signer)).flatten()
     }
 
-    /// The key to verify an object of `group` by, if `signer` may be believed for `word`. Where belief depends on when
-    /// the object was signed ([`Belief::IfFromBefore`]), the caller asks that of the object.
+    /// The key to verify an object of `group` with, if `signer` may be believed for `word`. If belief depends on when
+    /// the object was signed ([`Belief::IfFromBefore`]), the caller must check that for the object.
     pub(crate) fn believes(&self, word: Word, group: GroupId, signer: Signer) -> Option<VerificationKey> {
         match belief(word, signer, self.standing(signer, group)) {
             Belief::Yes | Belief::IfFromBefore => self.key_of(signer),
@@ -169,7 +171,7 @@ mod tests {
         Standing::Stranger,
     ];
 
-    /// What the columns of the table in `SECURITY.md` say, in the order of [`STANDINGS`].
+    /// The columns of the table in `SECURITY.md`, in the order of [`STANDINGS`].
     fn row(word: Word) -> String {
         let cell = |standing: Standing| {
             let of = |writer| match standing {
@@ -207,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_believed_is_what_the_security_page_says() {
+    fn beliefs_match_the_security_page() {
         let page = include_str!("../../../../SECURITY.md");
         for (what, word) in words() {
-            // A new use of an object's word needs a row here and on the page.
+            // A new variant of `Word` needs a row here and on the page.
             match word {
                 Word::RunKey
                 | Word::RunUnderWay
@@ -252,11 +254,11 @@ mod tests {
             Name::Loss { .. } => "loss",
         };
         let page = include_str!("../../../../SECURITY.md");
-        let (_, section) = page.split_once("## Who is believed about what").expect("the section is there");
+        let (_, section) = page.split_once("## Who is believed about what").expect("the section exists");
         let section = section.split("\n## ").next().unwrap_or_default();
         for name in crate::format::object_name::one_of_each_kind() {
             let kind = kind(&name);
-            assert!(section.contains(&format!("| {kind}")), "nothing is said of `{kind}`");
+            assert!(section.contains(&format!("| {kind}")), "`{kind}` is missing");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The cuts are `FastCDC`'s (Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based
 //! Storage Systems", 2020), normalised at level 1. The table is derived from the group's secret seed, so that known
-//! files do not tell where the cuts of a repository lie.
+//! files do not reveal where the cuts of a repository are.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::ids::ChunkId;
 
-/// The sizes between which chunks are cut, in bytes; recorded with every stream.
+/// The limits of the chunk sizes, in bytes; recorded with every stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct ChunkSizes {
@@ -22,7 +22,7 @@ pub(crate) struct ChunkSizes {
     /// The size that cuts aim at.
     #[n(1)]
     pub(crate) average: u32,
-    /// A cut at the latest after this many bytes.
+    /// Always a cut after this many bytes.
     #[n(2)]
     pub(crate) maximum: u32,
 }
@@ -31,7 +31,7 @@ impl ChunkSizes {
     /// For sources whose changes are pages of a few KiB.
     pub(crate) const FINE: Self = Self { minimum: 4 << 10, average: 16 << 10, maximum: 64 << 10 };
 
-    /// Whether the chunker takes these sizes; those of a repository that we did not write may be anything.
+    /// Whether the chunker accepts these sizes; a repository of another origin may contain anything.
     pub(crate) fn are_usable(self) -> bool {
         let even = [self.minimum, self.average, self.maximum].iter().all(|size| size.is_multiple_of(2));
         even && self.minimum >= 64
@@ -76,7 +76,7 @@ impl Chunker {
         self.sizes
     }
 
-    /// The length of the first chunk of `window`, which holds at least the maximum or reaches to the end.
+    /// The length of the first chunk of `window`, which has at least the maximum length or reaches to the end.
     pub(crate) fn cut(&self, window: &[u8]) -> usize {
         let (small, large) = self.masks;
         let (_, length) = cut_gear(
@@ -99,12 +99,12 @@ impl Chunker {
     }
 }
 
-/// The chunk id of bytes, where no cuts are looked for.
+/// The chunk id of bytes that are not cut.
 pub(crate) fn chunk_id(id_key: &[u8; 32], chunk: &[u8]) -> ChunkId {
     ChunkId(*blake3::keyed_hash(id_key, chunk).as_bytes())
 }
 
-/// A buffer that turns a stream of bytes into chunks. Reused from file to file.
+/// A buffer that splits a stream of bytes into chunks. Reused from file to file.
 pub(crate) struct ChunkBuffer {
     bytes: Vec<u8>,
     start: usize,
@@ -119,7 +119,7 @@ impl ChunkBuffer {
         Self { bytes: vec![0; BUFFER_BYTES.max(2 * sizes.maximum as usize)], start: 0, end: 0 }
     }
 
-    /// Cuts everything that `read` gives until it gives nothing, and hands each chunk on. Gives the sum of bytes.
+    /// Cuts everything that `read` returns until it returns nothing, and passes each chunk on. Returns the total bytes.
     pub(crate) fn cut_all<E: From<io::Error>>(
         &mut self,
         chunker: &Chunker,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_cuts_elsewhere_and_another_key_names_otherwise() {
+    fn another_seed_cuts_differently_and_another_key_names_differently() {
         let data: Vec<u8> =
             (0_u32..400_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let one = Chunker::new(&[1; 32], &[1; 32], ChunkSizes::FINE);

@@ -1,11 +1,11 @@
-//! The retention floor: what no request to forget goes below.
+//! The retention floor: the minimum that requests to forget must leave.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::format::condemnation::DAY;
 
-/// What no request to forget goes below.
+/// The minimum that requests to forget must leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     /// A snapshot is kept for this many days after it was stored, by the storage's clock.
@@ -15,15 +15,15 @@ pub struct Floor {
 }
 
 impl Default for Floor {
-    /// The newest snapshot of every writer is kept, and nothing for any days.
+    /// The newest snapshot of every writer is kept, and none for a number of days.
     fn default() -> Self {
         Self { days: 0, snapshots: 1 }
     }
 }
 
 impl Floor {
-    /// The days of a new repository's floor, unless another number is asked for: a thief of a host's or keeper's key has
-    /// nothing forgotten that is younger.
+    /// The days of a new repository's floor, unless specified otherwise: a thief of a host's or keeper's key cannot
+    /// have younger snapshots forgotten.
     pub const USUAL_DAYS: u32 = 14;
 
     /// For how long a snapshot is kept after it was stored.
@@ -45,7 +45,7 @@ impl Floor {
 /// Why the retention floor keeps a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floored {
-    /// It was stored too short a time ago.
+    /// It was stored too recently.
     Young,
     /// It is one of its writer's newest.
     Newest,

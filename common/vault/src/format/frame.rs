@@ -1,8 +1,8 @@
 //! Frames, the units of compression and sealing: about 1 MiB of consecutive chunks, compressed together.
 //!
-//! The plaintext of a sealed frame is `method ‖ length ‖ body`: one byte that says how the body is compressed, the
-//! body's decompressed length, and the body: the slot table (how many chunks, and each one's length, as LEB128
-//! varints) and the chunks.
+//! The plaintext of a sealed frame is `method ‖ length ‖ body`: one byte for the body's compression, the body's
+//! decompressed length, and the body. The body is the slot table (the number of chunks, and each one's length, as
+//! LEB128 varints) and the chunks.
 
 use std::ops::Range;
 
@@ -13,22 +13,22 @@ use crate::format::chunk::MAX_CHUNK;
 use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{ChunkId, FrameName, RepositoryId};
 
-/// A frame is closed once it holds this many bytes of chunks.
+/// A frame is closed once it contains this many bytes of chunks.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
-/// A frame holds at most this many chunks.
+/// A frame contains at most this many chunks.
 pub(crate) const FRAME_SLOTS: usize = 4096;
 /// The largest decompressed body: a full frame, one more chunk, and the slot table.
 pub(crate) const MAX_BODY: usize = FRAME_BYTES + MAX_CHUNK as usize + 5 * (FRAME_SLOTS + 1);
 /// The largest sealed frame that is read.
 pub(crate) const MAX_SEALED_FRAME: u64 = MAX_BODY as u64 + 4096;
 
-/// The smallest sealed frame: what sealing adds, the method and the body's length.
+/// The smallest sealed frame: the overhead of sealing, the method and the body's length.
 pub(crate) const MIN_SEALED_FRAME: u32 = 48 + 5;
 
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// What frames hold. File contents and metadata never share a frame or a pack.
+/// The kinds of frames and packs. File contents and metadata never share a frame or a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub(crate) enum PackKind {
@@ -40,10 +40,11 @@ pub(crate) enum PackKind {
     Metadata,
 }
 
-/// Chunks on their way into a frame.
+/// Chunks to be put into a frame.
 pub(crate) struct RawFrame {
     pub(crate) ordinal: u32,
-    /// Which of the frames that are handed on this is, from 0: they are sealed side by side, and packed in order.
+    /// The number of this frame among those that are passed on, from 0: they are sealed in parallel, and packed in
+    /// order.
     pub(crate) turn: u64,
     pub(crate) kind: PackKind,
     pub(crate) ids: Vec<ChunkId>,
@@ -66,11 +67,11 @@ pub(crate) struct SealedFrame {
 /// A frame that was opened: its chunks by slot.
 pub(crate) struct OpenedFrame {
     body: Vec<u8>,
-    /// Where each chunk lies; a frame that was put together from others may lack some.
+    /// The range of each chunk; a frame that was assembled from others may lack some.
     slots: Vec<Option<Range<usize>>>,
 }
 
-/// Why a frame's bytes are not what the format says, although they opened.
+/// Why a frame's bytes violate the format, although they opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error(transparent)]
@@ -91,7 +92,7 @@ impl RawFrame {
         }
     }
 
-    /// Adds a chunk and gives its slot.
+    /// Adds a chunk and returns its slot.
     pub(crate) fn push(&mut self, id: ChunkId, chunk: &[u8]) -> u32 {
         let slot = self.ids.len();
         self.ids.push(id);
@@ -108,7 +109,7 @@ impl RawFrame {
         self.ids.is_empty()
     }
 
-    /// Compresses and seals. What was compressed is decompressed and compared before it may replace its source.
+    /// Compresses and seals. Compressed data is decompressed and compared before it may replace its source.
     pub(crate) fn seal(
         self,
         key: &SealKey,
@@ -171,7 +172,7 @@ impl OpenedFrame {
             _ => return Err(FrameError::Malformed("its compression is unknown")),
         };
         if body.len() != length {
-            return Err(FrameError::Malformed("its body has another length than it says"));
+            return Err(FrameError::Malformed("its body has another length than stated"));
         }
         let slots = slots(&body)?.into_iter().map(Some).collect();
         Ok(Self { body, slots })
@@ -189,7 +190,7 @@ impl OpenedFrame {
         Self { body, slots }
     }
 
-    /// The chunk in `slot`, if the frame has so many.
+    /// The chunk in `slot`, if the frame has that many.
     pub(crate) fn chunk(&self, slot: usize) -> Option<&[u8]> {
         self.slots.get(slot)?.clone().map(|range| &self.body[range])
     }
@@ -283,7 +284,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_set_of_chunks_comes_back(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..40)) {
+        fn every_set_of_chunks_round_trips(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..40)) {
             round_trip(&chunks);
         }
 
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_do_not_compress_are_stored_and_come_back() {
+    fn chunks_that_do_not_compress_are_stored_and_round_trip() {
         let mut noise = vec![0; 900_000];
         Entropy::fill(&OsEntropy, &mut noise);
         round_trip(&[noise, Vec::new(), vec![0; 500_000]]);

@@ -1,4 +1,4 @@
-//! Sets of frames: which ones a snapshot needs, which ones are condemned, which ones are lost.
+//! Sets of frames: those that a snapshot needs, condemned ones, lost ones.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use roaring::RoaringBitmap;
 
 use crate::ids::{FrameName, RunId};
 
-/// One more than the highest ordinal that a run may give: a run of 128 TiB. It bounds what a bitmap can make us
+/// One more than the highest ordinal of a run: a run of 128 TiB. It limits the memory that a bitmap can make us
 /// allocate.
 pub(crate) const MAX_FRAMES: u32 = 1 << 27;
 
-/// A stored bitmap may always have this many bytes, and so many more for each frame in it.
+/// A stored bitmap may always have this many bytes, plus [`BITMAP_BYTES_A_FRAME`] for each frame in it.
 const BITMAP_BYTES: u64 = 4096;
 const BITMAP_BYTES_A_FRAME: u64 = 64;
 
@@ -22,7 +22,7 @@ pub(crate) struct FrameSet {
     runs: BTreeMap<RunId, RoaringBitmap>,
 }
 
-/// Frames of one run as they are stored.
+/// Frames of one run in their stored form.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct RunFrames {
@@ -94,14 +94,14 @@ impl FrameSet {
             .flat_map(|(run, ordinals)| ordinals.iter().map(|ordinal| FrameName { run: *run, ordinal }))
     }
 
-    /// The form that is stored, runs in order.
+    /// The stored form, runs in order.
     pub(crate) fn to_records(&self) -> Vec<RunFrames> {
         let with_frames = self.runs.iter().filter(|(_, ordinals)| !ordinals.is_empty());
         with_frames.map(|(run, ordinals)| RunFrames { run: *run, frames: bitmap(ordinals.iter()) }).collect()
     }
 
-    /// Without the runs whose stored form would be out of proportion to how many of their frames are in the set: one
-    /// high ordinal makes a bitmap of 16 MiB.
+    /// Without the runs whose stored form would be disproportionate to the number of their frames: one high ordinal
+    /// makes a bitmap of 16 MiB.
     pub(crate) fn in_proportion(&self) -> Self {
         let is_fine = |ordinals: &RoaringBitmap| {
             let bytes = u64::from(ordinals.max().unwrap_or_default() / 8);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_and_go() {
+    fn frames_are_added_and_removed() {
         let mut set = FrameSet::default();
         assert!(set.insert(frame(1, 7)));
         assert!(!set.insert(frame(1, 7)));

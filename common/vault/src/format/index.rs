@@ -1,4 +1,4 @@
-//! The two halves of the index: *contents* say which frame holds a chunk, *locations* where a frame lies.
+//! The two halves of the index: *contents* list which frame contains a chunk, *locations* where a frame is stored.
 //!
 //! A restore needs locations only. Writers read the contents of their group to find what need not be stored again.
 
@@ -21,7 +21,7 @@ pub(crate) const LOCATIONS_FRAMES: usize = 1 << 18;
 /// About how many chunks one contents object lists: some 9 MiB of it.
 pub(crate) const CONTENTS_CHUNKS: usize = 1 << 18;
 
-/// In how many places one locations object may say that a frame lies. All of them may be tried, one after the other.
+/// In how many places one locations object may locate a frame. All of them may be tried, one after the other.
 const MOST_PLACES: usize = 64;
 
 /// The body of a contents object.
@@ -40,7 +40,7 @@ pub(crate) struct RunContents {
     pub(crate) run: RunId,
     #[n(1)]
     pub(crate) frames: Vec<FrameContents>,
-    /// By which a reader of a later snapshot that leans on this run knows the run's true key.
+    /// Lets a reader of a later snapshot that refers to this run recognise the run's true key.
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) commitment: [u8; 32],
@@ -57,14 +57,14 @@ pub(crate) struct FrameContents {
     pub(crate) chunks: Vec<ChunkId>,
 }
 
-/// Decodes the chunks of a frame. A list without any takes a byte in a stored object and many in memory, so it is refused
-/// at once.
+/// Decodes the chunks of a frame. An empty list takes a byte in a stored object and many in memory, so it is refused at
+/// once.
 fn chunks_of_a_frame<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ChunkId>, DecodeError> {
     let chunks = at_most::<FRAME_SLOTS, C, ChunkId>(d, context)?;
     if chunks.is_empty() { Err(DecodeError::message("a frame without chunks")) } else { Ok(chunks) }
 }
 
-/// The body of a locations object: where frames of one run lie.
+/// The body of a locations object: the places of one run's frames.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Locations {
@@ -74,7 +74,7 @@ pub(crate) struct Locations {
     pub(crate) packs: Vec<PackLocations>,
 }
 
-/// The frames of the run that lie in one pack.
+/// The frames of the run in one pack.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct PackLocations {
@@ -83,12 +83,12 @@ pub(crate) struct PackLocations {
     pub(crate) pack: Sha256Digest,
     #[n(1)]
     pub(crate) frames: Vec<FrameLocation>,
-    /// The pack's size in bytes, by which a cut one is found without reading it.
+    /// The pack's size in bytes, which reveals a truncated one without reading it.
     #[n(2)]
     pub(crate) size: u64,
 }
 
-/// Where in its pack a frame lies.
+/// The place of a frame in its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct FrameLocation {
@@ -102,7 +102,7 @@ pub(crate) struct FrameLocation {
     #[n(3)]
     #[cbor(with = "digest_in_cbor")]
     pub(crate) hash: Sha256Digest,
-    /// The sum of its chunks' lengths, by which compression is measured.
+    /// The sum of its chunks' lengths, to measure compression.
     #[n(4)]
     pub(crate) chunk_bytes: u32,
 }
@@ -122,13 +122,13 @@ impl ListedPlaces {
         Self(trailer.iter().map(|frame| (frame.name(), frame.offset, frame.length, frame.hash)).collect())
     }
 
-    /// Whether the trailer has the frame in this place, of this length and hash.
+    /// Whether the trailer has the frame in this place, with this length and hash.
     pub(crate) fn has(&self, name: FrameName, place: &FrameLocation) -> bool {
         self.0.contains(&(name, place.offset, place.length, place.hash))
     }
 }
 
-/// A pack that is in the store, and what it holds.
+/// A pack in the store, and its contents.
 #[derive(Debug)]
 pub(crate) struct StoredPack {
     pub(crate) hash: Sha256Digest,
@@ -155,7 +155,7 @@ impl Contents {
 }
 
 impl Locations {
-    /// Whether its numbers are within what the format allows, and no frame lies on another in a pack.
+    /// Whether its numbers are within what the format allows, and no frames overlap in a pack.
     fn is_sane(&self) -> bool {
         let frames = self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
         let mut are_possible = frames.clone().map(|(pack_size, frame)| {
@@ -171,7 +171,7 @@ impl Locations {
         are_possible.all(|is_possible| is_possible) && are_few && !self.overlaps()
     }
 
-    /// Whether two frames that it puts into one pack lie on each other.
+    /// Whether two frames that it places in one pack overlap.
     fn overlaps(&self) -> bool {
         let mut packs: HashMap<&Sha256Digest, Vec<(u64, u64)>> = HashMap::new();
         for pack in &self.packs {
@@ -194,7 +194,7 @@ impl Body for Contents {
     }
 
     fn check_stored(&self, _: usize) -> Result<(), String> {
-        if self.is_sane() { Ok(()) } else { Err("it lists frames that cannot be".to_owned()) }
+        if self.is_sane() { Ok(()) } else { Err("it lists impossible frames".to_owned()) }
     }
 }
 
@@ -210,18 +210,18 @@ impl Body for Locations {
         if self.is_sane() {
             return Ok(());
         }
-        Err("it puts frames on each other, one into very many places, or some that cannot be".to_owned())
+        Err("it has overlapping frames, one in very many places, or impossible ones".to_owned())
     }
 }
 
-/// The contents of packs that one run has stored, in as many objects as it takes.
+/// The contents of packs that one run has stored, in as many objects as necessary.
 pub(crate) fn contents_of(run: RunId, commitment: [u8; 32], packs: &[StoredPack]) -> Vec<Contents> {
     let frames = packs.iter().flat_map(|pack| &pack.frames);
     let frames = frames.map(|f| FrameContents { ordinal: f.ordinal, chunks: f.chunks.clone() }).collect();
     split_contents([RunContents { run, frames, commitment }], CONTENTS_CHUNKS)
 }
 
-/// Where the frames of `packs` lie, run by run.
+/// The locations of the frames of `packs`, run by run.
 pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
     let mut runs: BTreeMap<RunId, Vec<PackLocations>> = BTreeMap::new();
     for pack in packs {
@@ -237,7 +237,7 @@ pub(crate) fn locations_of(packs: &[StoredPack]) -> Vec<Locations> {
     runs.into_iter().flat_map(|(run, packs)| split_locations(run, packs, LOCATIONS_FRAMES)).collect()
 }
 
-/// The locations of a run in objects of a size that is read with ease: one ends after about `most` frames.
+/// The locations of a run in objects of moderate size: one ends after about `most` frames.
 pub(crate) fn split_locations(
     run: RunId,
     packs: impl IntoIterator<Item = PackLocations>,
@@ -259,7 +259,7 @@ pub(crate) fn split_locations(
     objects
 }
 
-/// Contents objects of a size that is read with ease: one ends after about `most` chunks.
+/// Contents objects of moderate size: one ends after about `most` chunks.
 pub(crate) fn split_contents(runs: impl IntoIterator<Item = RunContents>, most: usize) -> Vec<Contents> {
     let mut objects = Vec::new();
     let (mut open, mut chunks) = (Contents::default(), 0);
@@ -293,11 +293,11 @@ pub(crate) struct ChunkPlace {
     pub(crate) slot: u32,
 }
 
-/// What a group's contents objects say, sorted for look-ups; one array, no pointers.
+/// A group's contents objects, sorted for look-ups; one array, no pointers.
 #[derive(Default)]
 pub(crate) struct ContentsIndex {
     runs: Vec<IndexedRun>,
-    /// Where a run stands among the runs, by each commitment that is claimed for its key.
+    /// The index of a run among the runs, for each commitment that is claimed for its key.
     numbers: HashMap<RunId, Vec<u32>>,
     chunks: Vec<IndexedChunk>,
 }
@@ -320,8 +320,8 @@ struct IndexedChunk {
 }
 
 impl ContentsIndex {
-    /// Takes in the frames of an object that may be used; of a frame that several objects list, the first one counts.
-    /// Gives the runs and commitments of which there were some.
+    /// Adds the frames of an object that may be used; of a frame that several objects list, the first one counts.
+    /// Returns the runs and commitments of the added frames.
     pub(crate) fn add(
         &mut self,
         contents: Contents,
@@ -350,7 +350,7 @@ impl ContentsIndex {
                 let share = used.map_or(0, |used| u64::from(*used) * 1000 / u64::from(count.max(1)));
                 let rank = u16::try_from(share).unwrap_or(u16::MAX);
                 if self.chunks.capacity() - self.chunks.len() < frame.chunks.len() {
-                    // Doubling would take twice the memory of what is the largest thing that a run holds.
+                    // Doubling would take twice the memory of the largest structure of a run.
                     self.chunks.reserve_exact(frame.chunks.len() + self.chunks.len() / 8);
                 }
                 self.chunks.extend(frame.chunks.into_iter().zip(0..).map(|(id, slot)| IndexedChunk {
@@ -376,7 +376,7 @@ impl ContentsIndex {
         })
     }
 
-    /// The runs that objects give different commitments, and these.
+    /// The runs to which objects give different commitments, and these.
     pub(crate) fn contradicted(&self) -> Vec<(RunId, Vec<[u8; 32]>)> {
         let several = self.numbers.iter().filter(|(_, numbers)| numbers.len() > 1);
         several
@@ -384,7 +384,7 @@ impl ContentsIndex {
             .collect()
     }
 
-    /// Leaves of a run only what was said under `commitment`; nothing where that is `None`.
+    /// Keeps only the entries of a run under `commitment`; none if that is `None`.
     pub(crate) fn keep_commitment(&mut self, run: RunId, commitment: Option<[u8; 32]>) {
         let Some(numbers) = self.numbers.get_mut(&run) else { return };
         let runs = &mut self.runs;
@@ -398,9 +398,9 @@ impl ContentsIndex {
         });
     }
 
-    /// Sorts the chunks for look-ups, after everything was added. Where several frames hold a chunk, the one counts of
-    /// which the last snapshot used the largest share: what was stored again to empty an old frame must not be looked
-    /// for in that frame again. Among equals the first one that was added counts.
+    /// Sorts the chunks for look-ups, after everything was added. If several frames contain a chunk, the one counts of
+    /// which the last snapshot used the largest share: a chunk that was stored again to empty an old frame must not be
+    /// looked up in that frame again. Among equals the first one that was added counts.
     pub(crate) fn sort(&mut self) {
         let runs = &self.runs;
         self.chunks.retain(|chunk| runs[chunk.run as usize].frames.contains_key(&chunk.ordinal));
@@ -422,12 +422,12 @@ impl ContentsIndex {
         self.runs.get(*number as usize)
     }
 
-    /// The commitment to the key of a run that the index knows.
+    /// The commitment to the key of a known run.
     pub(crate) fn commitment(&self, run: RunId) -> Option<[u8; 32]> {
         self.run(run).map(|run| run.commitment)
     }
 
-    /// How many chunks a frame has, if the index knows it and it may be leaned on.
+    /// How many chunks a frame has, if the index knows it and new snapshots may refer to it.
     pub(crate) fn chunk_count(&self, frame: FrameName) -> Option<u32> {
         self.run(frame.run)?.frames.get(&frame.ordinal).copied().map(u32::from)
     }
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_gives_a_frame_more_places_than_anyone_would_try_is_refused() {
+    fn an_object_that_gives_a_frame_too_many_places_is_refused() {
         let place = |number: u32| FrameLocation {
             ordinal: 5,
             offset: u64::from(number) * 100,
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn the_locations_of_a_large_run_are_told_in_several_objects() {
+    fn the_locations_of_a_large_run_are_split_into_several_objects() {
         let run = RunId::from_bytes([1; 16]);
         let frame = |ordinal| FrameLocation {
             ordinal,

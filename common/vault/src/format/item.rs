@@ -1,8 +1,8 @@
-//! Items, the records of an item stream: what a captured tree holds besides file contents.
+//! Items, the records of an item stream: everything in a captured tree except file contents.
 //!
-//! A stream lists a tree in one order: a folder before what is in it, names of one folder by their bytes. It leaves
-//! out what changes without the tree changing (access time, inode number, status-change time), so an unchanged tree
-//! is the same stream, and no new data.
+//! A stream lists a tree in one order: a folder before its contents, names of one folder by their bytes. It omits what
+//! changes without the tree changing (access time, inode number, status-change time), so an unchanged tree is the same
+//! stream, and no new data.
 
 use minicbor::bytes::ByteVec;
 use minicbor::decode::Error as DecodeError;
@@ -13,11 +13,11 @@ use crate::ids::{FrameName, RunId, at_most, from_cbor, to_cbor};
 /// The largest record of a stream, in bytes.
 pub(crate) const MAX_ITEM: usize = 256 << 20;
 /// Why a longer record is refused.
-pub(crate) const TOO_LONG: &str = "its record is longer than any can be";
+pub(crate) const TOO_LONG: &str = "its record is too long";
 /// The longest path below a captured folder, in bytes.
 const MAX_PATH: usize = 1 << 20;
 
-/// What an item is.
+/// The kinds of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum ItemKind {
@@ -27,7 +27,7 @@ pub enum ItemKind {
     /// A folder.
     #[n(1)]
     Folder,
-    /// A symbolic link; `target` is what it says.
+    /// A symbolic link; `target` is its target.
     #[n(2)]
     Symlink,
     /// Another name of the file at the path `target`, which comes before it in the stream.
@@ -51,10 +51,10 @@ pub enum ItemKind {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Item {
-    /// The path below the captured folder, parts separated by `/`; empty for the folder itself. Any bytes but NUL.
+    /// The path below the captured folder, components separated by `/`; empty for the folder itself. Any bytes but NUL.
     #[n(0)]
     pub path: ByteVec,
-    /// What it is.
+    /// Its kind.
     #[n(1)]
     pub kind: ItemKind,
     /// The permission bits with setuid, setgid and sticky.
@@ -79,10 +79,10 @@ pub struct Item {
     /// A file's length in bytes.
     #[n(8)]
     pub size: Option<u64>,
-    /// A file's content; absent when it has no bytes.
+    /// A file's content; absent if it has no bytes.
     #[n(9)]
     pub content: Option<Content>,
-    /// A sparse file's data; all else in it is holes. Absent for a file without holes.
+    /// A sparse file's data; everything else in it is holes. Absent for a file without holes.
     #[n(10)]
     pub segments: Option<Vec<Segment>>,
     /// A link's target.
@@ -103,7 +103,7 @@ pub struct Xattr {
     /// Its full name, such as `user.comment` or `system.posix_acl_access`.
     #[n(0)]
     pub name: ByteVec,
-    /// Its value as the kernel gives it.
+    /// Its value in the kernel's form.
     #[n(1)]
     pub value: ByteVec,
 }
@@ -120,23 +120,23 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// A run of bytes in a sparse file that is no hole.
+/// A run of bytes in a sparse file that is not a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Segment {
-    /// Where it begins.
+    /// Its offset.
     #[n(0)]
     pub offset: u64,
-    /// How many bytes it has.
+    /// Its length in bytes.
     #[n(1)]
     pub length: u64,
 }
 
-/// The content of a file or stream: chunks in order, named by where they were first stored.
+/// The content of a file or stream: chunks in order, identified by where they were first stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Content {
-    /// The runs that the extents count by.
+    /// The runs that the extents index into.
     #[n(0)]
     pub runs: Vec<RunId>,
     /// Consecutive chunks of one frame each.
@@ -152,7 +152,7 @@ pub struct Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Extent {
-    /// Which of the content's runs.
+    /// The index of the run in the content's runs.
     #[n(0)]
     pub run: u32,
     /// The frame's ordinal in that run.
@@ -164,19 +164,19 @@ pub struct Extent {
     /// How many chunks.
     #[n(3)]
     pub chunks: u32,
-    /// How many bytes they have together.
+    /// Their total length in bytes.
     #[n(4)]
     pub bytes: u64,
 }
 
-/// The most attributes of an item. The kernel lists 64 KiB of names, each with a NUL behind it.
+/// The most attributes of an item. The kernel lists 64 KiB of names, each followed by a NUL.
 const MOST_XATTRS: usize = 32 << 10;
 
 fn few_xattrs<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Option<Vec<Xattr>>, DecodeError> {
     at_most::<MOST_XATTRS, C, Xattr>(d, context).map(Some)
 }
 
-#[expect(clippy::option_option, reason = "what the decoder asks for: the value of a member that is left out")]
+#[expect(clippy::option_option, reason = "required by the decoder: the value of an omitted member")]
 #[expect(clippy::unnecessary_wraps, reason = "the same")]
 fn no_xattrs() -> Option<Option<Vec<Xattr>>> {
     Some(None)
@@ -188,7 +188,7 @@ fn no_xattrs() -> Option<Option<Vec<Xattr>>> {
 pub struct MalformedItem(pub(crate) &'static str);
 
 impl Item {
-    /// The record as it stands in a stream: its length (32 bits, little-endian), then its CBOR.
+    /// The record's form in a stream: its length (32 bits, little-endian), then its CBOR.
     pub(crate) fn to_record(&self) -> Vec<u8> {
         let cbor = to_cbor(self);
         let mut record = Vec::with_capacity(4 + cbor.len());
@@ -197,7 +197,7 @@ impl Item {
         record
     }
 
-    /// The record for a writer to store: it passes every check that readers make, or is refused.
+    /// The record for a writer to store; fails if readers would refuse it.
     pub(crate) fn checked_record(&self) -> Result<Vec<u8>, MalformedItem> {
         self.record_of_at_most(MAX_ITEM)
     }
@@ -205,7 +205,7 @@ impl Item {
     fn record_of_at_most(&self, most: usize) -> Result<Vec<u8>, MalformedItem> {
         self.check()?;
         if self.xattrs.as_ref().is_some_and(|xattrs| xattrs.len() > MOST_XATTRS) {
-            return Err(MalformedItem("it has more extended attributes than there can be"));
+            return Err(MalformedItem("it has too many extended attributes"));
         }
         let record = self.to_record();
         if record.len() - 4 > most {
@@ -214,7 +214,7 @@ impl Item {
         Ok(record)
     }
 
-    /// Reads the CBOR of a record and checks everything that a restore relies on.
+    /// Parses the CBOR of a record and checks everything that a restore relies on.
     pub(crate) fn from_cbor(cbor: &[u8]) -> Result<Self, MalformedItem> {
         let item: Self = from_cbor(cbor).map_err(|_| MalformedItem("it does not decode"))?;
         item.check()?;
@@ -226,9 +226,9 @@ impl Item {
         if self.mode > 0o7777 || self.mtime_ns > 999_999_999 {
             return Err(MalformedItem("its mode or time is out of range"));
         }
-        // chown(2) takes this number for "leave it as it is".
+        // chown(2) takes this number for "leave it unchanged".
         if self.uid == u32::MAX || self.gid == u32::MAX {
-            return Err(MalformedItem("its owner or group is none"));
+            return Err(MalformedItem("its owner or group is invalid"));
         }
         let sane = match self.kind {
             ItemKind::File => self.size.is_some() && self.target.is_none() && self.device.is_none(),
@@ -241,7 +241,7 @@ impl Item {
             ItemKind::Folder | ItemKind::Fifo | ItemKind::Socket => true,
         };
         if !sane {
-            return Err(MalformedItem("what it is and what it says do not go together"));
+            return Err(MalformedItem("its fields do not match its kind"));
         }
         if let Some(xattrs) = &self.xattrs
             && xattrs.iter().any(|x| x.name.is_empty() || x.name.contains(&0))
@@ -254,7 +254,7 @@ impl Item {
     fn check_content(&self) -> Result<(), MalformedItem> {
         let size = self.size.unwrap_or(0);
         if self.kind != ItemKind::File && (self.content.is_some() || self.segments.is_some()) {
-            return Err(MalformedItem("it has content and is no file"));
+            return Err(MalformedItem("it has content but is not a file"));
         }
         let mut stored = 0_u64;
         if let Some(content) = &self.content {
@@ -272,7 +272,7 @@ impl Item {
                         Some(next) if segment.offset >= end && segment.length > 0 && next <= size => {
                             end = next;
                         }
-                        _ => return Err(MalformedItem("its segments overlap or leave the file")),
+                        _ => return Err(MalformedItem("its segments overlap or exceed the file")),
                     }
                     sum += segment.length;
                 }
@@ -286,7 +286,7 @@ impl Item {
         }
     }
 
-    /// The segments that hold data: the recorded ones, or the whole file.
+    /// The segments with data: the recorded ones, or the whole file.
     pub fn data_segments(&self) -> Vec<Segment> {
         match (&self.segments, self.size) {
             (Some(segments), _) => segments.clone(),
@@ -318,7 +318,7 @@ impl Content {
         self.extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.bytes))
     }
 
-    /// The frame that an extent lies in.
+    /// The frame of an extent.
     pub(crate) fn frame(&self, extent: &Extent) -> FrameName {
         FrameName { run: self.runs[extent.run as usize], ordinal: extent.ordinal }
     }
@@ -329,7 +329,7 @@ pub(crate) fn has_holes(segments: &[Segment], size: u64) -> bool {
     size > 0 && !matches!(segments, [only] if only.offset == 0 && only.length == size)
 }
 
-/// What `segments` leave out of a file of `size` bytes.
+/// The ranges of a file of `size` bytes that are not in `segments`.
 pub(crate) fn holes_of(segments: &[Segment], size: u64) -> Vec<Segment> {
     let mut holes = Vec::new();
     let mut at = 0;
@@ -342,7 +342,7 @@ pub(crate) fn holes_of(segments: &[Segment], size: u64) -> Vec<Segment> {
     holes
 }
 
-/// A path that stays below where it is put: parts without `.`, `..`, NUL or nothing.
+/// Checks that a path stays below its root: no component may be empty, `.`, `..` or contain a NUL.
 fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
     if path.is_empty() {
         let nameless = Err(MalformedItem("only the captured folder itself has an empty path"));
@@ -350,7 +350,7 @@ fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
     }
     let bad_part = |part: &[u8]| part.is_empty() || part == b"." || part == b".." || part.contains(&0);
     if path.len() > MAX_PATH {
-        return Err(MalformedItem("its path is longer than any can be"));
+        return Err(MalformedItem("its path is too long"));
     }
     if path.split(|b| *b == b'/').any(bad_part) {
         return Err(MalformedItem("its path leaves the captured folder"));
@@ -358,12 +358,12 @@ fn check_path(path: &[u8], may_be_root: bool) -> Result<(), MalformedItem> {
     Ok(())
 }
 
-/// Whether `path` is that of `top` or lies below it; everything lies below the empty path.
+/// Whether `path` is that of `top` or below it; everything is below the empty path.
 pub fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
     top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
-/// The order of a stream: folders before what is in them, names by their bytes.
+/// The order of a stream: folders before their contents, names by their bytes.
 pub(crate) fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
     if a.is_empty() || b.is_empty() {
         return a.len().cmp(&b.len());
@@ -397,7 +397,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_folder_holds_itself_and_what_is_in_it_and_no_neighbour() {
+    fn a_folder_includes_itself_and_its_contents_and_no_neighbour() {
         let is = is_at_or_below;
         assert!(is(b"etc", b"etc") && is(b"etc/a", b"etc") && is(b"x", b""));
         assert!(!is(b"etcetera", b"etc") && !is(b"a/etc", b"etc"));
@@ -412,7 +412,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_owner_that_is_none_is_refused() {
+    fn an_invalid_owner_is_refused() {
         for item in [Item { uid: u32::MAX, ..file(b"f") }, Item { gid: u32::MAX, ..file(b"f") }] {
             assert!(Item::from_cbor(&item.to_record()[4..]).is_err(), "{item:?}");
         }

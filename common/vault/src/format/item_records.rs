@@ -1,26 +1,25 @@
-//! The bytes of an item stream, cut into its records as they come.
+//! Splits the bytes of an item stream into its records as they arrive.
 
 use crate::format::item::{Item, MAX_ITEM, MalformedItem, TOO_LONG, path_order};
 
-/// Turns the bytes of an item stream, in whatever pieces they come, into its items, each checked, and the order checked
-/// with them.
+/// Parses the bytes of an item stream, in pieces of any size, into its items. Checks each item, and their order.
 #[derive(Default)]
 pub(crate) struct ItemRecords {
     pending: Vec<u8>,
-    /// Where in `pending` the next record begins.
+    /// The start of the next record in `pending`.
     start: usize,
     last: Option<Vec<u8>>,
 }
 
 impl ItemRecords {
-    /// Takes the bytes that come next.
+    /// Adds the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.pending.drain(..self.start);
         self.start = 0;
         self.pending.extend_from_slice(bytes);
     }
 
-    /// The next item; `None` when it takes more bytes to tell.
+    /// The next item; `None` if more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Item>, MalformedItem> {
         let Some((length, rest)) = self.pending[self.start..].split_first_chunk::<4>() else {
             return Ok(None);
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_back_wherever_the_stream_is_cut() {
+    fn items_are_parsed_wherever_the_stream_is_cut() {
         let items = [file(b"a"), file(b"a-b"), file(b"b")];
         let stream: Vec<u8> = items.iter().flat_map(Item::to_record).collect();
         for cut in 0..stream.len() {

@@ -4,7 +4,7 @@ use lifeboat_core::Sha256Digest;
 
 use crate::ids::{GroupId, RunId, Signer, WriterId};
 
-/// The plaintext object that tells a repository by its format version and id.
+/// The plaintext object that identifies a repository and its format version.
 pub(crate) const MARKER: &str = "lifeboat.json";
 /// The folder of rosters.
 pub(crate) const ROSTERS: &str = "roster";
@@ -13,13 +13,13 @@ pub(crate) const ROOT_KEYS: &str = "keys/root";
 /// The folder of manifests.
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 
-/// A number as names have it: ten decimal digits.
+/// Parses a number in names: ten decimal digits.
 pub(crate) fn number(text: &str) -> Option<u64> {
     let is_plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-/// The highest number that a name can hold.
+/// The highest number that fits in a name.
 pub(crate) const MOST_NUMBER: u64 = 9_999_999_999;
 
 pub(crate) fn roster(number: u64) -> String {
@@ -59,7 +59,7 @@ pub(crate) fn run_end(group: GroupId, of: RunId) -> String {
     format!("{}{RUN_END}", run(group, of))
 }
 
-/// How the name of a run's mark ends.
+/// The suffix of the name of a run's mark.
 const RUN_END: &str = ".end";
 
 /// The run whose registration or mark has this name.
@@ -129,7 +129,7 @@ pub(crate) fn forget(writer: WriterId, sequence: u64) -> String {
     format!("{}/{sequence:010}", forget_of(writer))
 }
 
-/// The folder of objects that are stored, looked at and deleted again to learn the storage's time.
+/// The folder of objects that are stored, inspected and deleted again to learn the storage's time.
 pub(crate) const CLOCK: &str = "clock";
 
 /// The sequence in the name of a manifest or request; other objects of the folder (countersignatures) have none.
@@ -138,7 +138,7 @@ pub(crate) fn sequence_of(key: &str) -> Option<u64> {
     if key.matches('/').count() == 2 { number(name) } else { None }
 }
 
-/// The folders of what says of a group which frames there are, which are needed and where they lie.
+/// The folders that describe a group's frames: which exist, which are needed and where they are stored.
 pub(crate) fn index_folders(group: GroupId) -> [String; 6] {
     [runs(group), contents(group), locations_of(group), losses(group), parts(group), CONDEMNED.to_owned()]
 }
@@ -167,7 +167,7 @@ pub(crate) fn loss(group: GroupId, object: &Sha256Digest) -> String {
     format!("{}/{object}", losses(group))
 }
 
-/// Ceilings, in bytes, for objects that are read whole. What is larger was not written by this format.
+/// Limits, in bytes, for objects that are read whole. A larger object was not written by this format.
 pub(crate) mod cap {
     /// `lifeboat.json`.
     pub(crate) const MARKER: u64 = 4 << 10;

@@ -1,7 +1,7 @@
 //! A snapshot's manifest: an in-toto statement that the host signs, and the part that only the group can open.
 //!
-//! The manifest is the sole commit point. Anyone with the writer's public key can check it; its subject is the hash
-//! of the sealed part, an object of its own, which names the streams and the frames that they need.
+//! The manifest is the sole commit point. Anyone with the writer's public key can check it; its subject is the hash of
+//! the sealed part, a separate object, which names the streams and the frames that they need.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -31,7 +31,7 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate type of snapshot manifests.
 pub const PREDICATE_TYPE: &str = "urn:lifeboat:snapshot:v0";
 
-/// What a manifest says, publicly.
+/// The public contents of a manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Predicate {
@@ -39,25 +39,25 @@ pub(crate) struct Predicate {
     pub(crate) repository: RepositoryId,
     pub(crate) group: GroupId,
     pub(crate) writer: WriterId,
-    /// Which of the writer's snapshots this is, from 0.
+    /// The snapshot's number in the writer's sequence, from 0.
     pub(crate) sequence: u64,
     /// SHA-256 of the payload of the writer's snapshot before this one.
     pub(crate) previous: Option<Sha256Digest>,
-    /// When the snapshot was taken, as the writer's clock had it.
+    /// When the snapshot was taken, by the writer's clock.
     pub(crate) time: Timestamp,
-    /// The roster that the writer went by.
+    /// The roster that the writer used.
     pub(crate) roster: u64,
     /// The size of the sealed part, in bytes.
     pub(crate) part_bytes: u64,
-    /// Some of what was to be captured is missing.
+    /// Whether something that should have been captured is missing.
     pub(crate) incomplete: bool,
     /// The contents objects that this run wrote.
     pub(crate) contents: Vec<Sha256Digest>,
-    /// The newest snapshots of other writers that this one saw, so that one that is withheld is missed.
+    /// The newest snapshots of other writers that this one saw, so that a withheld one is noticed.
     pub(crate) seen: Vec<Seen>,
 }
 
-/// Another writer's newest snapshot, as it was seen.
+/// Another writer's newest snapshot, when it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Seen {
@@ -101,13 +101,13 @@ pub(crate) enum ManifestError {
     Envelope(String),
     #[error("its statement does not decode: {0}")]
     Malformed(String),
-    #[error("it is no snapshot manifest of this format")]
+    #[error("it is not a snapshot manifest of this format")]
     OtherKind,
-    #[error("it belongs elsewhere: it names {found}, and it stands at {expected}")]
+    #[error("it belongs elsewhere: it names {found}, but it is stored at {expected}")]
     OtherPlace { expected: String, found: String },
 }
 
-/// Where a manifest stands, which must be what it says.
+/// The place of a manifest, which must match the manifest.
 pub(crate) struct Place {
     pub(crate) repository: RepositoryId,
     pub(crate) writer: WriterId,
@@ -115,7 +115,7 @@ pub(crate) struct Place {
     pub(crate) sequence: u64,
 }
 
-/// Signs a manifest; gives the stored bytes and the snapshot's id.
+/// Signs a manifest; returns the stored bytes and the snapshot's id.
 pub(crate) fn sign(predicate: Predicate, part: &Sha256Digest, key: &SigningKey) -> (Vec<u8>, Sha256Digest) {
     let name = crate::format::layout::part(predicate.group, part);
     let digest = BTreeMap::from([("sha256".to_owned(), part.to_string())]);
@@ -130,7 +130,7 @@ pub(crate) fn sign(predicate: Predicate, part: &Sha256Digest, key: &SigningKey) 
     (Envelope::sign(IN_TOTO, payload, key).to_json(), id)
 }
 
-/// Checks the signature first, then what the manifest says about itself.
+/// Checks the signature first, then what the manifest states about itself.
 pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Result<Manifest, ManifestError> {
     let envelope = Envelope::from_json(bytes).map_err(|error| ManifestError::Envelope(error.to_string()))?;
     let payload =
@@ -153,22 +153,22 @@ pub(crate) fn verify(bytes: &[u8], key: &VerificationKey, place: &Place) -> Resu
         return Err(ManifestError::OtherPlace { expected, found });
     }
     if let Some(seen) = predicate.seen.iter().find(|seen| seen.sequence > MOST_NUMBER) {
-        let reason = format!("it names snapshot {} of a writer, which cannot be", seen.sequence);
+        let reason = format!("it names snapshot {} of a writer, which is impossible", seen.sequence);
         return Err(ManifestError::Malformed(reason));
     }
     let [subject] = &statement.subject[..] else {
-        return Err(ManifestError::Malformed("it has not exactly one subject".to_owned()));
+        return Err(ManifestError::Malformed("it does not have exactly one subject".to_owned()));
     };
     let part = match subject.digest.get("sha256") {
         Some(digest) if subject.digest.len() == 1 => {
             digest.parse().map_err(|error| ManifestError::Malformed(format!("{error}")))?
         }
-        _ => return Err(ManifestError::Malformed("its subject has not exactly a SHA-256".to_owned())),
+        _ => return Err(ManifestError::Malformed("its subject does not have exactly a SHA-256".to_owned())),
     };
     Ok(Manifest { predicate, part, id: Sha256Digest::of(payload) })
 }
 
-/// A snapshot as it was first taken, by which all its copies know each other.
+/// The original of a copy, by which all copies of it can be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(map)]
 pub struct Original {
@@ -180,18 +180,18 @@ pub struct Original {
     #[n(1)]
     #[cbor(with = "digest_in_cbor")]
     pub snapshot: Sha256Digest,
-    /// Who took it.
+    /// The writer that took it.
     #[n(2)]
     pub writer: WriterId,
-    /// Which of that writer's snapshots it is.
+    /// Its number in that writer's sequence.
     #[n(3)]
     pub sequence: u64,
 }
 
-/// The most tags of a snapshot: more than any command line holds.
+/// The most tags of a snapshot: more than fit on any command line.
 const MOST_TAGS: usize = 1 << 20;
 
-/// What the group can read of a snapshot: names and numbers, no paths and no contents.
+/// What the group can read of a snapshot: names and numbers, but no paths and no contents.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Part {
@@ -210,18 +210,18 @@ pub(crate) struct Part {
     /// The runs whose frames this snapshot needs.
     #[n(4)]
     pub(crate) runs: Vec<RunRecord>,
-    /// The application, where the snapshot is of one.
+    /// The application, if the snapshot is of one.
     #[n(5)]
     pub(crate) application: Option<String>,
     /// The run that made the snapshot.
     #[n(6)]
     pub(crate) run: RunId,
-    /// The snapshot that this one is a copy of, in another repository.
+    /// The original of this copy, in another repository.
     #[n(7)]
     pub(crate) copied_from: Option<Original>,
 }
 
-/// The most items, and the most bytes, that the streams of a snapshot hold together.
+/// The most items, and the most bytes, in all streams of a snapshot.
 const MOST_IN_ALL: u64 = 1 << 62;
 
 fn fits(mut numbers: impl Iterator<Item = u64>) -> bool {
@@ -234,21 +234,21 @@ pub(crate) const MOST_STREAMS: usize = 1 << 16;
 /// Why a part is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MalformedPart {
-    #[error("the name `{}` of its {what} {number} cannot be one: {reason}", printable(name))]
+    #[error("the name `{}` of its {what} {number} is invalid: {reason}", printable(name))]
     Name { what: &'static str, number: usize, name: String, reason: BadName },
     #[error("two of its {what}s of one kind have the name `{name}`")]
     NamedTwice { what: &'static str, name: String },
-    #[error("its {what} cannot be one: {reason}")]
+    #[error("its {what} is invalid: {reason}")]
     Text { what: &'static str, reason: TextTooLong },
     #[error("it has more than {most} {0}s", most = MOST_STREAMS)]
     TooMany(&'static str),
-    #[error("the chunk sizes of its stream {0} cannot be right")]
+    #[error("the chunk sizes of its stream {0} are invalid")]
     ChunkSizes(usize),
-    #[error("the content of its {0} {1} names chunks that cannot be")]
+    #[error("the content of its {0} {1} names impossible chunks")]
     Content(&'static str, usize),
     #[error("it names run {0} twice")]
     RunTwice(RunId),
-    #[error("its streams are said to hold more than any can")]
+    #[error("its streams claim to contain more than is possible")]
     TooMuch,
 }
 
@@ -262,7 +262,7 @@ impl Part {
         frames
     }
 
-    /// Checks everything that readers take for granted. Writers check the same before they store a part.
+    /// Checks everything that readers rely on. Writers check the same before they store a part.
     pub(crate) fn check(&self) -> Result<(), MalformedPart> {
         let text = |what, text: &str| check_text(text).map_err(|reason| MalformedPart::Text { what, reason });
         text("host name", &self.host)?;
@@ -281,7 +281,7 @@ impl Part {
             names.take("document", 0, number, &document.name)?;
             document.content.check().map_err(|_| MalformedPart::Content("document", number))?;
         }
-        // What is added up of it does not overflow.
+        // Its sums do not overflow.
         let documents = self.documents.iter().map(|document| document.content.bytes());
         let metadata = self.streams.iter().map(|stream| stream.items.bytes()).chain(documents);
         if !fits(self.streams.iter().map(|stream| stream.item_count))
@@ -312,7 +312,7 @@ impl Body for Part {
     }
 }
 
-/// The names that streams or documents of one part have so far, by their kind.
+/// The names of streams or documents of one part so far, by their kind.
 #[derive(Default)]
 struct Names<'p>(HashSet<(u8, &'p str)>);
 
@@ -338,7 +338,7 @@ impl<'p> Names<'p> {
     }
 }
 
-/// What a stream was captured from.
+/// The kinds of sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum StreamKind {
@@ -348,7 +348,7 @@ pub enum StreamKind {
     /// A container volume.
     #[n(1)]
     Volume,
-    /// Bytes that came on standard input.
+    /// Bytes from standard input.
     #[n(2)]
     Stdin,
 }
@@ -357,7 +357,7 @@ pub enum StreamKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Consistency {
-    /// Nothing was stopped: files may be of several moments.
+    /// Nothing was stopped: files may be from different moments.
     #[n(0)]
     None,
     /// Containers were paused: as after a power cut.
@@ -409,14 +409,14 @@ pub(crate) struct StreamRecord {
     pub(crate) items: Content,
     #[n(5)]
     pub(crate) item_count: u64,
-    /// The sum of the files' lengths, holes left out.
+    /// The sum of the files' lengths, without holes.
     #[n(6)]
     pub(crate) data_bytes: u64,
     /// How many items could not be captured.
     #[n(7)]
     pub(crate) unreadable: u64,
-    /// A keyed hash of what was captured, such as a folder's path, by which the group's writers tell snapshots of the
-    /// same thing from those of others.
+    /// A keyed hash of what was captured, such as a folder's path, by which the group's writers recognise snapshots of
+    /// the same thing.
     #[n(8)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) source: [u8; 16],
@@ -432,21 +432,21 @@ pub(crate) struct DocumentRecord {
     pub(crate) content: Content,
 }
 
-/// Which frames of a run a snapshot needs.
+/// The frames of a run that a snapshot needs.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct RunRecord {
     #[n(0)]
     pub(crate) run: RunId,
-    /// By which a reader knows the run's true key.
+    /// Lets a reader recognise the run's true key.
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) commitment: [u8; 32],
-    /// Bit `n` (of byte `n / 8`, counted from the lowest) is set when frame `n` is needed.
+    /// Bit `n` (of byte `n / 8`, counted from the lowest) is set if frame `n` is needed.
     #[n(2)]
     pub(crate) frames: ByteVec,
-    /// Of each needed frame, in order, how many of its chunks the snapshot uses; chunks that are used twice count
-    /// once. It tells the next run which frames are so thinly used that their chunks are better stored anew.
+    /// For each needed frame, in order, how many of its chunks the snapshot uses; chunks that are used twice count
+    /// once. The next run uses it to find frames with so few used chunks that it is better to store these again.
     #[n(3)]
     #[cbor(decode_with = "counted::<Ctx, u16>")]
     pub(crate) used: Vec<u16>,
@@ -463,12 +463,12 @@ impl RunRecord {
     }
 }
 
-/// Base64 of a verification key, as people exchange it.
+/// Base64 of a verification key, for people to exchange.
 pub fn verification_key_text(key: &VerificationKey) -> String {
     STANDARD.encode(key.to_spki_der())
 }
 
-/// For tests: what needs nothing and holds nothing, to be changed where a test wants something.
+/// For tests: an empty record that needs nothing, to be modified by a test.
 #[cfg(test)]
 impl Part {
     pub(crate) fn of_nothing() -> Self {
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_verifies_where_it_stands_and_nowhere_else() {
+    fn a_manifest_verifies_in_its_place_and_nowhere_else() {
         let key = SigningKey::generate();
         let (predicate, place) = example();
         let part = Sha256Digest::of(b"part");
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bitmap_names_the_frames_that_were_put_in() {
+    fn a_bitmap_names_the_frames_that_were_added() {
         let run = RunId::from_bytes([3; 16]);
         let record =
             RunRecord { run, commitment: [0; 32], frames: bitmap([0, 9, 17, 9]), used: vec![1, 1, 1] };
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn more_tags_than_there_can_be_are_refused_before_they_take_memory() {
+    fn too_many_tags_are_refused_before_they_take_memory() {
         let with = |count| Part { tags: vec![String::new(); count], ..Part::of_nothing() };
         let decode = |count| from_cbor::<Part>(&to_cbor(&with(count)));
         assert_eq!(decode(MOST_TAGS).unwrap().tags.len(), MOST_TAGS);

@@ -1,11 +1,11 @@
 //! The names of streams and documents, and the other texts of a snapshot: what writers may store and readers accept.
 //!
-//! A name becomes a file or folder on the machine that restores, so it is one harmless part of a path and nothing
-//! else. Writers and readers go by the same functions, and FORMAT.md states the same rule.
+//! A name becomes a file or folder on the machine that restores, so it is a single harmless path component. Writers and
+//! readers use the same functions, and FORMAT.md states the same rule.
 
 use lifeboat_core::text::is_deceptive;
 
-/// The longest name, in bytes: the most that Linux allows for one part of a path.
+/// The longest name, in bytes: the Linux limit for one path component.
 pub(crate) const MAX_NAME: usize = 255;
 /// The longest host name, tag or application name, in bytes.
 pub(crate) const MAX_TEXT: usize = 1024;
@@ -13,32 +13,32 @@ pub(crate) const MAX_TEXT: usize = 1024;
 /// Why a text cannot be the name of a stream or document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// There is nothing in it.
+    /// It has no characters.
     #[error("it is empty")]
     Empty,
-    /// It means a folder that exists already.
-    #[error("`.` and `..` mean folders")]
+    /// It names an existing folder.
+    #[error("`.` and `..` are folders")]
     Dots,
     /// It is too long.
-    #[error("it has {found} bytes, and {most} are the most", most = MAX_NAME)]
+    #[error("it has {found} bytes, more than the maximum of {most}", most = MAX_NAME)]
     TooLong {
         /// How many bytes it has.
         found: usize,
     },
-    /// It has a character that would separate parts of a path, command a terminal, or deceive who reads it.
+    /// It has a character that would separate path components, control a terminal, or deceive the reader.
     #[error("it contains the character U+{:04X}", u32::from(*.0))]
     Character(char),
 }
 
 /// Why a host name, tag or application name cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has {found} bytes, and {most} are the most", most = MAX_TEXT)]
+#[error("it has {found} bytes, more than the maximum of {most}", most = MAX_TEXT)]
 pub struct TextTooLong {
     /// How many bytes it has.
     pub found: usize,
 }
 
-/// Checks the name of a stream or document: one part of a path, without anything that deceives or commands.
+/// Checks the name of a stream or document: a single path component, without characters that deceive or control.
 pub fn check_name(name: &str) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName::Empty);
@@ -55,13 +55,13 @@ pub fn check_name(name: &str) -> Result<(), BadName> {
     }
 }
 
-/// Checks a host name, a tag or an application name. They are shown and compared, and never become paths.
+/// Checks a host name, a tag or an application name. They are displayed and compared, and never become paths.
 pub fn check_text(text: &str) -> Result<(), TextTooLong> {
     if text.len() > MAX_TEXT { Err(TextTooLong { found: text.len() }) } else { Ok(()) }
 }
 
-/// Turns any bytes into a name, or gives `None` where they leave nothing to call anything by. What a name may not
-/// contain becomes U+FFFD. The result leaves `room` bytes of the longest name free.
+/// Turns any bytes into a name, or returns `None` if nothing usable is left. What a name may not contain becomes
+/// U+FFFD. The result leaves `room` bytes of the longest name free.
 pub(crate) fn name_from_bytes(bytes: &[u8], room: usize) -> Option<String> {
     let most = MAX_NAME.saturating_sub(room);
     let mut name = String::new();
@@ -85,7 +85,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Names that no stream and no document may have, each with the reason.
+    /// Names that streams and documents may not have, each with the reason.
     pub(crate) fn bad_names() -> Vec<(String, BadName)> {
         let character = |c: char| (format!("a{c}b"), BadName::Character(c));
         let mut names = vec![
@@ -105,7 +105,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_name_is_one_part_of_a_path_without_anything_that_deceives() {
+    fn a_name_is_a_path_component_without_deceptive_characters() {
         for (name, reason) in bad_names() {
             assert_eq!(check_name(&name), Err(reason), "{name:?}");
         }
@@ -145,7 +145,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn whatever_bytes_become_is_a_name(
+        fn any_bytes_become_a_valid_name(
             bytes in prop::collection::vec(any::<u8>(), 0..600), room in 0_usize..40
         ) {
             if let Some(name) = name_from_bytes(&bytes, room) {

@@ -1,5 +1,5 @@
-//! What an object is, by its name. Whoever lists objects goes through [`listed`]: what has no name of the format, exactly as the
-//! format writes it, is no object of the repository, whatever a part of its name looks like.
+//! Identifies an object by its name. Code that lists objects uses [`listed`]: an object whose name is not exactly in
+//! the format's form does not belong to the repository, whatever a part of its name looks like.
 
 use lifeboat_core::Sha256Digest;
 
@@ -7,7 +7,7 @@ use crate::format::layout::{self, cap};
 use crate::format::pack::MAX_PACK;
 use crate::ids::{GroupId, RunId, Signer, WriterId};
 
-/// The kinds of objects that the format knows, with what their names say.
+/// The kinds of objects of the format, with the contents of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Name {
     Marker,
@@ -35,9 +35,9 @@ pub(crate) enum KeyFolder {
 }
 
 impl Name {
-    /// Reads a name; `None` for one that this format does not give.
+    /// Parses a name; `None` if it is not of this format.
     pub(crate) fn parse(key: &str) -> Option<Self> {
-        // Storages differ in what else they take, so nothing else can be asked for.
+        // Storages differ in what other characters they accept, so no others are used.
         if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) {
             return None;
         }
@@ -88,11 +88,11 @@ impl Name {
             ["lost", group, hash] => Self::Loss { group: group.parse().ok()?, hash: hash.parse().ok()? },
             _ => return None,
         };
-        // An epoch with another count of digits, or a pack below other digits, is another object.
+        // An epoch with another count of digits, or a pack below other digits, is a different object.
         (name.key().as_deref() == Some(key)).then_some(name)
     }
 
-    /// The name again, where it says everything.
+    /// The name again, if this value has everything in it.
     fn key(&self) -> Option<String> {
         Some(match self {
             Self::Marker => layout::MARKER.to_owned(),
@@ -113,7 +113,7 @@ impl Name {
         })
     }
 
-    /// The hash of the object's bytes, where it is its name.
+    /// The hash of the object's bytes, if it is in its name.
     pub(crate) fn hash(&self) -> Option<&Sha256Digest> {
         match self {
             Self::Marker
@@ -173,7 +173,7 @@ impl KeyFolder {
     }
 }
 
-/// A name of every kind that the format has, for tests that go through all of them.
+/// A name of every kind in the format, for tests that go through all of them.
 #[cfg(test)]
 pub(crate) fn one_of_each_kind() -> Vec<Name> {
     known_keys().iter().filter_map(|key| Name::parse(key)).collect()
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_format_are_told_from_others() {
+    fn names_of_the_format_are_distinguished_from_others() {
         let (group, hash) = (GroupId::from_bytes([1; 16]), Sha256Digest::of(b"x"));
         let known = known_keys();
         assert_eq!(one_of_each_kind().len(), known.len(), "each of them is a name");

@@ -12,16 +12,16 @@ use crate::ids::{ChunkId, FrameName, GroupId, RepositoryId, RunId, digest_in_cbo
 
 const MAGIC: &[u8; 4] = b"LBPK";
 const END_MAGIC: &[u8; 4] = b"LBPE";
-/// A pack is closed once it holds this many bytes, unless a run is told otherwise.
+/// A pack is closed once it contains this many bytes, unless a run is configured otherwise.
 pub(crate) const PACK_BYTES: usize = 16 << 20;
 /// The largest pack that is read whole, in bytes.
 pub(crate) const MAX_PACK: u64 = 64 << 20;
-/// The largest index object or trailer, sealed as well as decompressed, in bytes. What is decoded from so many bytes
-/// takes some 200 MiB at the most, with the bytes themselves.
+/// The largest index object or trailer, both sealed and decompressed, in bytes. Decoding this many bytes takes at most
+/// some 200 MiB, including the bytes themselves.
 pub(crate) const MAX_PLAIN: usize = 24 << 20;
-/// What may come out of any compressed object, in bytes.
+/// The decompressed size that any compressed object may have, in bytes.
 const PLAIN_BASE: usize = 256 << 10;
-/// How many times its size may come out of a compressed object beyond that.
+/// How many times its compressed size an object may decompress to beyond that.
 const PLAIN_RATIO: usize = 8;
 
 #[derive(Encode, Decode)]
@@ -38,7 +38,7 @@ struct Header {
     runs: Vec<WrappedRunKey>,
 }
 
-/// A run key as it is wrapped to the data recipient.
+/// A run key, wrapped to the data recipient.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct WrappedRunKey {
@@ -49,7 +49,7 @@ pub(crate) struct WrappedRunKey {
     pub(crate) wrapped: ByteVec,
 }
 
-/// One frame as a trailer lists it.
+/// One frame in a trailer.
 #[derive(Debug, Clone, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct TrailerFrame {
@@ -78,7 +78,7 @@ impl TrailerFrame {
     }
 }
 
-/// What a trailer says.
+/// The body of a trailer.
 #[derive(Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct Trailer {
@@ -94,8 +94,8 @@ pub(crate) struct PackBuilder {
     frames: Vec<TrailerFrame>,
 }
 
-/// How much a pack holds so far, and when that is enough: its bytes by a target, its header and its trailer by what
-/// readers take. Many small chunks fill a trailer long before they fill a pack.
+/// How full a pack is: its bytes compared with a target, its header and its trailer compared with the limits of
+/// readers. Many small chunks fill a trailer long before they fill a pack.
 #[derive(Debug)]
 pub(crate) struct Fill {
     target: usize,
@@ -105,12 +105,12 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// An empty pack that is to hold `target` bytes of sealed frames.
+    /// An empty pack for `target` bytes of sealed frames.
     pub(crate) fn up_to(target: usize) -> Self {
         Self { target, sealed: 0, header: 0, trailer: 0 }
     }
 
-    /// Counts a frame of so many sealed bytes and chunks.
+    /// Counts a frame with this many sealed bytes and chunks.
     pub(crate) fn add_frame(&mut self, sealed: usize, chunks: usize) {
         self.sealed += sealed;
         self.trailer += 80 + 34 * chunks;
@@ -165,7 +165,7 @@ impl PackBuilder {
         self.bytes.extend_from_slice(&frame.bytes);
     }
 
-    /// Takes in a sealed frame of any run as it is, from another pack whose trailer lists it as `frame`.
+    /// Adds a sealed frame of any run unchanged, from another pack whose trailer lists it as `frame`.
     pub(crate) fn push_sealed(&mut self, frame: &TrailerFrame, sealed: &[u8]) {
         let (offset, length) = (self.bytes.len() as u64, frame.length);
         debug_assert!(sealed.len() == length as usize, "the caller has checked the frame's hash");
@@ -190,7 +190,7 @@ impl PackBuilder {
     }
 }
 
-/// Ends a pack: pads it, and adds the trailer, which is encoded and compressed.
+/// Ends a pack: pads it, and appends the trailer, which is encoded and compressed.
 pub(crate) fn seal_trailer(
     pack: &mut Vec<u8>,
     compressed: &[u8],
@@ -209,7 +209,7 @@ pub(crate) fn seal_trailer(
 }
 
 /// The Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs",
-/// 2019): at most 12 % more, and only the logarithm of the length's logarithm is told.
+/// 2019): at most 12 % more, and reveals only the logarithm of the length's logarithm.
 fn padded(length: usize) -> usize {
     if length < 2 {
         return length;
@@ -225,13 +225,13 @@ pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 3).expect("compressing in memory does not fail")
 }
 
-/// How much may come out of compressed bytes: what every object may have, and so many times its size beyond that.
-/// Without this a few kilobytes would cost whoever reads them as much memory as the largest object there is.
+/// The largest decompressed size: a base for every object, plus a multiple of its compressed size. Without this, a few
+/// kilobytes would cost their readers as much memory as the largest possible object.
 pub(crate) fn plain_cap(compressed: usize) -> usize {
     PLAIN_BASE.saturating_add(compressed.saturating_mul(PLAIN_RATIO)).min(MAX_PLAIN)
 }
 
-/// The counterpart of [`compress`], with a ceiling on what comes out.
+/// The counterpart of [`compress`], with a limit on the decompressed size.
 pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
     use std::io::Read;
     let mut plain = Vec::new();
@@ -240,18 +240,18 @@ pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
     (plain.len() <= cap).then_some(plain)
 }
 
-/// How many bytes at the end of a pack say how long its trailer is.
+/// How many bytes at the end of a pack contain the length of its trailer.
 pub(crate) const TAIL: usize = 8;
 
-/// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack. One that is longer than any trailer can be
-/// is not looked at.
+/// The length of the sealed trailer, from the last [`TAIL`] bytes of a pack; `None` if it is longer than any trailer
+/// can be.
 pub(crate) fn trailer_length(tail: [u8; TAIL]) -> Option<u32> {
     let length = u32::from_le_bytes(tail.strip_suffix(END_MAGIC)?.try_into().ok()?);
     (length as usize <= MAX_PLAIN).then_some(length)
 }
 
-/// Whether a frame lies on another. They stand one after the other; those that lie on each other would make whoever
-/// checks a pack hash it many times over.
+/// Whether frames overlap. Frames are stored one after the other; overlapping ones would make a check hash the pack
+/// many times over.
 fn overlap(frames: &[TrailerFrame]) -> bool {
     frames.windows(2).any(|pair| pair[0].offset + u64::from(pair[0].length) > pair[1].offset)
 }
@@ -276,7 +276,7 @@ pub(crate) fn open_trailer(
             && f.chunks.len() <= FRAME_SLOTS
     };
     if !trailer.frames.iter().all(fits) {
-        return Err("its trailer names bytes outside, or frames that cannot be");
+        return Err("its trailer names bytes outside, or impossible frames");
     }
     if overlap(&trailer.frames) {
         return Err("its trailer names bytes twice");
@@ -292,21 +292,21 @@ pub(crate) fn read_trailer(
     group: GroupId,
 ) -> Result<Vec<TrailerFrame>, &'static str> {
     let (rest, tail) = pack.split_last_chunk::<TAIL>().ok_or("it is too short")?;
-    let length = trailer_length(*tail).ok_or("it does not end as a pack does")? as usize;
+    let length = trailer_length(*tail).ok_or("it does not end like a pack")? as usize;
     let start = rest.len().checked_sub(length).ok_or("its trailer is longer than the pack")?;
     open_trailer(&rest[start..], start as u64, index_key, repository, group)
 }
 
-/// How many bytes at the beginning of a pack hold its header, at the most.
+/// The maximum length of a pack's beginning that contains its header.
 pub(crate) const MAX_HEADER: u64 = 1 << 20;
 
-/// Reads a pack's header from its first bytes: what it holds, and the run keys that its frames need.
+/// Reads a pack's header from its first bytes: its kind, and the run keys that its frames need.
 pub(crate) fn read_header(
     beginning: &[u8],
     repository: &RepositoryId,
     group: GroupId,
 ) -> Result<(PackKind, Vec<WrappedRunKey>), &'static str> {
-    let rest = beginning.strip_prefix(MAGIC).ok_or("it does not begin as a pack does")?;
+    let rest = beginning.strip_prefix(MAGIC).ok_or("it does not begin like a pack")?;
     let rest = rest.strip_prefix(&[crate::format::FORMAT_VERSION]).ok_or("its format version is unknown")?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
     let header = rest.get(..u32::from_le_bytes(*length) as usize).ok_or("its header is cut")?;
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_that_names_bytes_twice_or_is_longer_than_any_is_refused() {
+    fn a_trailer_that_names_bytes_twice_or_is_too_long_is_refused() {
         let index_key = SealKey::random(&OsEntropy);
         let (repository, group) = (Sha256Digest::of(b"r"), GroupId::random(&OsEntropy));
         let run = RunId::random(&OsEntropy);

@@ -1,5 +1,5 @@
-//! A run's registration: its key, wrapped, stands in the store before anything that is sealed under it, and the storage's
-//! time of that object begins the run's lease.
+//! A run's registration: its wrapped key is stored before anything that is sealed under it, and the storage's time of
+//! that object begins the run's lease.
 
 use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;

@@ -1,6 +1,6 @@
 //! Requests to forget a snapshot: signed by its writer, by a keeper, or by the root.
 //!
-//! A request stays when the snapshot is gone: it explains the gap in the writer's sequence, which would otherwise mean
+//! A request stays after the snapshot is gone: it explains the gap in the writer's sequence, which would otherwise mean
 //! that someone withholds a snapshot.
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::ids::{KeeperId, RepositoryId, Signer, WriterId};
 
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.forget.v0+json";
 
-/// What a request says.
+/// The contents of a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
@@ -23,14 +23,14 @@ pub(crate) struct Request {
     pub(crate) repository: RepositoryId,
     pub(crate) writer: WriterId,
     pub(crate) sequence: u64,
-    /// The snapshot's id; absent where its manifest could not be read any more.
+    /// The snapshot's id; absent if its manifest could not be read any more.
     pub(crate) snapshot: Option<Sha256Digest>,
     pub(crate) by: By,
-    /// When it was asked for, as the asker's clock had it.
+    /// When it was made, by the signer's clock.
     pub(crate) time: Timestamp,
 }
 
-/// Who asks.
+/// The signer of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum By {
@@ -68,7 +68,7 @@ pub(crate) enum RequestError {
     Malformed(String),
     #[error("it belongs elsewhere")]
     OtherPlace,
-    #[error("it is signed by {0}, who may not ask for this")]
+    #[error("it is signed by {0}, who may not make this request")]
     NotAllowed(Signer),
 }
 
@@ -91,8 +91,8 @@ impl Request {
         Envelope::sign(PAYLOAD_TYPE, payload, key).to_json()
     }
 
-    /// Checks a request that stands at `writer`, `sequence`. Who signed it may have been removed since: whether it
-    /// still counts is for the caller to say.
+    /// Checks a request that is stored at `writer`, `sequence`. Its signer may have been removed since: the caller
+    /// decides whether it still counts.
     pub(crate) fn verify(
         bytes: &[u8],
         roster: &Roster,
@@ -117,7 +117,7 @@ impl Request {
         if here { Ok(claimed) } else { Err(RequestError::OtherPlace) }
     }
 
-    /// Whether who signed it may still have snapshots forgotten.
+    /// Whether its signer may still have snapshots forgotten.
     pub(crate) fn counts(&self, roster: &Roster) -> bool {
         match self.by {
             By::Writer(id) => roster.writer(id).is_some_and(|writer| writer.revoked.is_none()),

@@ -1,4 +1,4 @@
-//! The roster: who may do what, signed by the root key, each version naming the one before by its hash.
+//! The roster: the members and their rights, signed by the root key; each version names the one before by its hash.
 
 use std::collections::BTreeSet;
 
@@ -25,27 +25,27 @@ pub struct Roster {
     pub(crate) format: u8,
     /// The repository's id.
     pub(crate) repository: RepositoryId,
-    /// Which version this is, from 0.
+    /// The number of this version, from 0.
     pub(crate) number: u64,
     /// SHA-256 of the stored bytes of the version before.
     pub(crate) previous: Option<Sha256Digest>,
-    /// When it was made, as the maker's clock had it.
+    /// When it was made, by the maker's clock.
     pub(crate) time: Timestamp,
     /// The root verification key, base64 of its `SubjectPublicKeyInfo`.
     pub(crate) root_key: String,
-    /// Who can open the repository.
+    /// The recipients that can open the repository.
     pub(crate) recipients: Vec<RosterRecipient>,
-    /// Whom run keys are wrapped to, by epoch; the last one is the current one.
+    /// The recipients that run keys are wrapped to, by epoch; the last one is current.
     pub(crate) epochs: Vec<Epoch>,
     /// The groups of hosts.
     pub(crate) groups: Vec<Group>,
-    /// The backup hosts, also those that were removed.
+    /// The backup hosts, including removed ones.
     pub(crate) writers: Vec<Writer>,
-    /// Who checks and prunes, also those who were removed.
+    /// The keepers, including removed ones.
     pub(crate) keepers: Vec<Keeper>,
-    /// What is kept whatever a writer or a keeper asks.
+    /// The minimum that is kept regardless of requests by writers and keepers.
     pub(crate) floor: Floor,
-    /// Features that a reader must know.
+    /// Features that a reader must support.
     pub(crate) required: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Epoch {
     pub(crate) recipient: String,
 }
 
-/// A group and how its true keys are known.
+/// A group and the commitments to its true keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) id: GroupId,
@@ -78,14 +78,14 @@ pub(crate) struct Writer {
     pub(crate) id: WriterId,
     pub(crate) group: GroupId,
     pub(crate) key: String,
-    /// Set when the writer was removed: what it signs from then on does not count.
+    /// Set if the writer was removed: what it signs from then on does not count.
     pub(crate) revoked: Option<Revocation>,
 }
 
-/// Where the trust in a removed writer ends.
+/// The end of the trust in a removed writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Revocation {
-    /// Its last snapshot that counts; none of them does where this is absent.
+    /// Its last snapshot that counts; `None` if none does.
     pub(crate) last: Option<Head>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Keeper {
     pub(crate) id: KeeperId,
     pub(crate) key: String,
     pub(crate) recipient: String,
-    /// Set when the keeper was removed: what it signs from then on does not count.
+    /// Set if the keeper was removed: what it signs from then on does not count.
     pub(crate) removed: Option<RemovedKeeper>,
 }
 
@@ -132,14 +132,14 @@ pub(crate) enum RosterError {
     Inconsistent(String),
     #[error("its format version is {0}")]
     OtherFormat(u8),
-    #[error("the key of {0} on it is no key")]
+    #[error("the key of {0} on it is invalid")]
     BadKey(Signer),
-    #[error("it requires `{0}`, which this version of Lifeboat does not know")]
+    #[error("it requires `{0}`, which this version of Lifeboat does not support")]
     UnknownFeature(String),
 }
 
 impl RosterError {
-    /// Whether the root signed what is refused, so that no older roster may be taken instead.
+    /// Whether the root signed the refused roster, so that no older roster may be used instead.
     pub(crate) fn is_of_the_root(&self) -> bool {
         match self {
             Self::OtherFormat(_)
@@ -156,7 +156,7 @@ impl RosterError {
     }
 }
 
-/// What is read of a roster before its signature is checked.
+/// The fields of a roster that are read before its signature is checked.
 #[derive(Deserialize)]
 struct Claimed {
     format: u8,
@@ -164,7 +164,7 @@ struct Claimed {
     required: Vec<String>,
 }
 
-/// The first id that comes twice.
+/// The first id that occurs twice.
 fn repeated<T: Ord + ToString>(ids: impl Iterator<Item = T>) -> Option<String> {
     let mut seen = BTreeSet::new();
     ids.into_iter().find_map(|id| {
@@ -189,7 +189,7 @@ pub(crate) fn pem_of(base64: &str) -> String {
 }
 
 impl Roster {
-    /// The root verification key as PEM: the repository's id is the hash of it.
+    /// The root verification key as PEM: its hash is the repository's id.
     pub fn root_key_pem(&self) -> String {
         pem_of(&self.root_key)
     }
@@ -200,14 +200,14 @@ impl Roster {
         Envelope::sign(PAYLOAD_TYPE, payload, root).to_json()
     }
 
-    /// Checks that the root signed this version, and that it is the one of this number. Which version comes before it is
-    /// for [`Roster::follows`].
+    /// Checks that the root signed this version, and that its number is this one. [`Roster::follows`] checks which
+    /// version comes before it.
     pub(crate) fn verify(bytes: &[u8], repository: &RepositoryId, number: u64) -> Result<Self, RosterError> {
         let envelope =
             Envelope::from_json(bytes).map_err(|error| RosterError::Envelope(error.to_string()))?;
         let malformed = |error: serde_json::Error| RosterError::Malformed(error.to_string());
-        // The root key is in the roster itself; what makes it the root is that the repository is named after it. Only
-        // so much is read before the signature is checked that a later format is not taken for damage.
+        // The root key is in the roster itself; it is the root because the repository is named after it. Before the
+        // signature is checked, just enough is read to distinguish a later format from damage.
         let claimed: Claimed = serde_json::from_slice(&envelope.payload).map_err(malformed)?;
         let root = parse_key(&claimed.root_key).ok_or(RosterError::OtherRoot)?;
         if root.id() != *repository {
@@ -238,7 +238,7 @@ impl Roster {
         }
     }
 
-    /// Nobody is on a roster twice, and every writer is in a group that is there.
+    /// Checks that no member is on the roster twice, and that every writer's group exists.
     fn is_consistent(&self) -> Result<(), String> {
         let twice = |what: &str, id: Option<String>| match id {
             Some(id) => Err(format!("it lists {what} {id} twice")),
@@ -263,8 +263,8 @@ impl Roster {
         }
     }
 
-    /// Whether this version can come after `before`, directly or later: members are added and removed, and neither change
-    /// nor vanish. Else a roster could let somebody sign as another host, or make a host's snapshots vanish.
+    /// Whether this version can come after `before`, directly or later: members are added and removed, but neither
+    /// change nor vanish. Otherwise a roster could let someone sign as another host, or make a host's snapshots vanish.
     pub(crate) fn follows(&self, before: &Self) -> Result<(), RosterError> {
         let refuse = |what: String| Err(RosterError::Inconsistent(what));
         let number = before.number;
@@ -323,7 +323,7 @@ impl Roster {
         parse_key(&self.root_key)
     }
 
-    /// The key of someone whom this roster ever knew, also one who was removed: what it stored before stays readable.
+    /// The key of a signer that this roster lists, including removed ones: what it stored before stays readable.
     pub(crate) fn key_of(&self, signer: Signer) -> Option<VerificationKey> {
         match signer {
             Signer::Writer(id) => self.writer(id)?.verification_key(),
@@ -349,17 +349,17 @@ impl Roster {
         self.groups.iter().find(|group| group.id == id)
     }
 
-    /// Which version this is, from 0.
+    /// The number of this version, from 0.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// When it was made, as the maker's clock had it.
+    /// When it was made, by the maker's clock.
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// What no request to forget goes below.
+    /// The minimum that requests to forget must leave.
     pub fn floor(&self) -> Floor {
         self.floor
     }
@@ -377,7 +377,7 @@ impl Writer {
     }
 }
 
-/// The form in which keys stand in a roster.
+/// The form of keys in a roster.
 pub(crate) fn key_text(key: &VerificationKey) -> String {
     STANDARD.encode(key.to_spki_der())
 }

@@ -1,4 +1,4 @@
-//! The mark that a run is over, though it left no snapshot.
+//! The mark that a run is over, although it left no snapshot.
 
 use lifeboat_core::Sha256Digest;
 use minicbor::{Decode, Encode};

@@ -1,4 +1,4 @@
-//! Sealing: AES-256-GCM (NIST SP 800-38D) with a key of its own for everything that is sealed.
+//! Sealing: AES-256-GCM (NIST SP 800-38D) with a separate key for everything that is sealed.
 //!
 //! A sealed object is `id ‖ ciphertext ‖ tag`. The id is keyed BLAKE3 of the plaintext; the AEAD key is derived from
 //! the sealing key, the binding (suite, purpose, repository, context) and the id. The nonce is zero: two plaintexts
@@ -18,7 +18,7 @@ pub(crate) const OVERHEAD: usize = ID_LENGTH + TAG_LENGTH;
 const ID_LENGTH: usize = 32;
 const TAG_LENGTH: usize = 16;
 
-/// What a sealed object is for; part of its binding, so that none can stand for another.
+/// The purpose of a sealed object; part of its binding, so that none can replace another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Purpose {
@@ -40,11 +40,11 @@ pub(crate) struct SealKey {
     id_key: Zeroizing<[u8; 32]>,
 }
 
-/// What a sealed object belongs to.
+/// The context of a sealed object.
 pub(crate) struct Binding<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) repository: &'a RepositoryId,
-    /// What else tells this object from every other under the same key: run and ordinal, or group.
+    /// Distinguishes this object from every other under the same key: run and ordinal, or group.
     pub(crate) context: &'a [u8],
 }
 
@@ -67,7 +67,7 @@ impl SealKey {
         &self.key
     }
 
-    /// A value that tells this key from every other without giving it away.
+    /// A value that identifies this key without revealing it.
     pub(crate) fn commitment(&self) -> [u8; 32] {
         blake3::derive_key("lifeboat v0 key commitment", &*self.key)
     }
@@ -87,7 +87,7 @@ impl SealKey {
         out.extend_from_slice(tag.as_ref());
     }
 
-    /// Opens what [`SealKey::seal`] made.
+    /// Opens the result of [`SealKey::seal`].
     pub(crate) fn open(&self, binding: &Binding<'_>, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let (id, ciphertext) = sealed.split_first_chunk::<ID_LENGTH>().ok_or(Unsealable)?;
         let aad = binding.associated_data(id);

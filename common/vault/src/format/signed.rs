@@ -1,5 +1,5 @@
 //! Signed objects (registrations, contents, locations, parts, condemnations, losses): sealed under the group's index
-//! key, signed over the sealed bytes, so that who wrote an object can be checked before anything in it is believed.
+//! key, signed over the sealed bytes, so that the signer of an object can be checked before its contents are trusted.
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
@@ -12,27 +12,27 @@ use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{GroupId, RepositoryId, Signer, from_cbor, to_cbor};
 
 const MAGIC: &[u8; 4] = b"LBSO";
-/// What the signature names as the payload's type.
+/// The payload type that the signature covers.
 const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.sealed-object.v0";
-/// The key in a body's map under which padding stands. Readers skip it.
+/// The key of padding in a body's map. Readers skip it.
 const PADDING_KEY: u8 = 255;
 
-/// What a signed object holds, and where such an object is stored.
+/// The body of a signed object, and where such an object is stored.
 pub(crate) trait Body: Encode<()> + for<'b> Decode<'b, ()> {
-    /// What such an object is sealed and signed as.
+    /// The purpose with which such an object is sealed and signed.
     const PURPOSE: Purpose;
     /// The most bytes that such an object can have.
     const CAP: u64;
 
-    /// The name of the object of `group` that holds this, if `signer` signed it and its bytes have this hash.
+    /// The name of the object of `group` with this body, if `signer` signed it and its bytes have this hash.
     fn name(&self, group: GroupId, signer: Signer, hash: &Sha256Digest) -> String;
 
-    /// Checks everything that readers take for granted of what was decoded from an object of `stored` bytes. An error says
-    /// why no honest signer stores it.
+    /// Checks everything that readers rely on in the decoded body of an object of `stored` bytes. The error is the
+    /// reason why no honest signer stores it.
     fn check_stored(&self, stored: usize) -> Result<(), String>;
 }
 
-/// Who signs, and with which key.
+/// A signer and its key.
 #[derive(Clone, Copy)]
 pub(crate) struct Pen<'a> {
     pub(crate) signer: Signer,
@@ -52,34 +52,35 @@ pub(crate) struct Place<'a> {
 pub(crate) enum SignedObjectError {
     #[error("it does not have the form of such an object")]
     Malformed,
-    #[error("it names {0}, who may not sign it by the roster")]
+    #[error("it names {0}, who may not sign it according to the roster")]
     UnknownSigner(Signer),
     #[error("its signature is not the one of {0}")]
     BadSignature(Signer),
     #[error("it does not open under the group's index key")]
     Unsealable,
-    /// It is what its signer stored, and cannot be right.
-    #[error("{0} signed it, and {1}")]
+    /// It is what its signer stored, but invalid.
+    #[error("{0} signed it, but {1}")]
     Unsound(Signer, String),
 }
 
-/// A signed object as it is to be stored.
+/// A signed object, ready to be stored.
 pub(crate) struct SignedObject {
     pub(crate) name: String,
     pub(crate) hash: Sha256Digest,
     pub(crate) bytes: Bytes,
 }
 
-/// Why an object must not be stored: nobody could read it again, and what may not be replaced would be in the way for ever.
+/// Why an object must not be stored: nobody could read it again, and if it may not be replaced it would be in the way
+/// for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unstorable {
-    /// It is larger than any reader takes.
+    /// It is larger than readers accept.
     TooLarge { name: String, size: u64, most: u64 },
-    /// It says what readers refuse.
+    /// Readers refuse its contents.
     Unsound { name: String, reason: String },
 }
 
-/// Seals and signs a body, and sees that readers take the object.
+/// Seals and signs a body, and checks that readers accept the object.
 pub(crate) fn sign<T: Body>(
     repository: &RepositoryId,
     group: GroupId,
@@ -107,14 +108,14 @@ pub(crate) fn sign<T: Body>(
     }
 }
 
-/// Encodes, compresses, seals and signs anything, also what no reader takes.
+/// Encodes, compresses, seals and signs anything, even what readers refuse.
 #[cfg(test)]
 pub(crate) fn write<T: Encode<()>>(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, body: &T) -> Vec<u8> {
     seal(place, pen, index_key, &compressed(to_cbor(body)))
 }
 
-/// Compresses a body. One that compresses so well that readers would refuse what comes out is padded with bytes that do
-/// not compress, under a key that readers skip.
+/// Compresses a body. A body that compresses so well that readers would refuse it is padded with incompressible bytes,
+/// under a key that readers skip.
 pub(crate) fn compressed(mut body: Vec<u8>) -> Vec<u8> {
     let bytes = compress(&body);
     if body.len() <= plain_cap(bytes.len()) {
@@ -129,7 +130,7 @@ pub(crate) fn compressed(mut body: Vec<u8>) -> Vec<u8> {
     compress(&body)
 }
 
-/// Seals and signs a body that is encoded and compressed.
+/// Seals and signs an encoded and compressed body.
 pub(crate) fn seal(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, compressed: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::new();
     index_key.seal(&place.binding(), compressed, &mut sealed);
@@ -145,7 +146,7 @@ pub(crate) fn seal(place: Place<'_>, pen: Pen<'_>, index_key: &SealKey, compress
     bytes
 }
 
-/// Checks who signed an object, opens it, decodes it and checks what it says.
+/// Checks who signed an object, opens it, decodes it and checks its contents.
 pub(crate) fn read<T: Body>(
     repository: &RepositoryId,
     group: GroupId,
@@ -163,13 +164,14 @@ pub(crate) fn read<T: Body>(
     Ok((signer, body))
 }
 
-/// Who an object says that it is signed by; nothing is checked.
+/// The signer that an object claims; nothing is checked.
 pub(crate) fn claimed_signer(bytes: &[u8]) -> Option<Signer> {
     let rest = bytes.strip_prefix(MAGIC)?.get(2..)?;
     Signer::from_bytes(rest.first_chunk::<{ Signer::LENGTH }>()?)
 }
 
-/// Checks the form of an object and who signed it, which takes public keys only; gives the signer and what is sealed.
+/// Checks the form of an object and its signature, which requires only public keys; returns the signer and the sealed
+/// bytes.
 pub(crate) fn verify<'b>(
     place: Place<'_>,
     key_of: impl Fn(Signer) -> Option<VerificationKey>,
@@ -246,7 +248,7 @@ mod tests {
         }
     }
 
-    /// What names and ceilings of a kind say is the same for writers and for those who list objects.
+    /// Checks that names and limits of a kind are the same for writers and for those who list objects.
     fn assert_is_its_name<T: Body>(body: &T) {
         let (repository, group) = (Sha256Digest::of(b"r"), GroupId::from_bytes([2; 16]));
         let (key, index_key) = (SigningKey::generate(), SealKey::random(&OsEntropy));
@@ -303,7 +305,7 @@ mod tests {
         assert!(matches!(refused, Some(Unstorable::TooLarge { .. })), "{refused:?}");
         let refused = sign(&repository, group, &index_key, pen, &loss(vec![0; MAX_PLAIN])).err();
         let Some(Unstorable::TooLarge { name, .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!(name, "lost", "what comes out of it is too large, whatever its name would be");
+        assert_eq!(name, "lost", "it decompresses to too much, whatever its name would be");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Keys: those that are wrapped in the repository, and the files that people keep.
+//! Keys: those that are wrapped in the repository, and the key files of people.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::keys::keeper_key::KeeperKey;
 use crate::keys::key_file::{RecoveryKeyFile, WriterKey};
 use crate::keys::{GroupKeys, NoDialog, PluginDialog, Recipient, RecipientKind, index_key_from_cbor};
 
-/// What is wrapped of a group's keys, to a data recipient or to a keeper.
+/// A group's keys, as wrapped to a data recipient or to a keeper.
 pub fn group_keys(cbor: &[u8]) -> bool {
     let index_key = index_key_from_cbor(cbor);
     let Some(keys) = GroupKeys::from_cbor(cbor) else { return index_key.is_some() };
-    let (group, index_key) = index_key.expect("whoever reads all keys reads the index key");
+    let (group, index_key) = index_key.expect("all keys include the index key");
     assert_eq!((group, index_key.as_bytes()), (keys.id, keys.index_key.as_bytes()));
     let again = GroupKeys::from_cbor(&keys.to_cbor()).expect("what was written is read");
     assert_eq!(again.commitment(), keys.commitment());
@@ -43,17 +43,17 @@ pub fn keeper_key(bytes: &[u8]) -> bool {
     true
 }
 
-/// A file of a recovery key: age identities, or an SSH key. One that a passphrase locks stays locked.
+/// A file of a recovery key: age identities, or an SSH key. One that is locked by a passphrase stays locked.
 pub fn recovery_key(bytes: &[u8]) -> bool {
     let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
     let Ok(file) = RecoveryKeyFile::parse(Path::new("recovery.key"), bytes) else { return false };
     let key = file.key(&nobody);
-    assert!(!file.is_locked() || key.is_err(), "what is locked takes a passphrase");
+    assert!(!file.is_locked() || key.is_err(), "a locked file requires a passphrase");
     let _ = format!("{file:?}");
     file.is_locked() || key.is_ok()
 }
 
-/// The text of a recipient, as rosters and key files hold it.
+/// The text of a recipient, as in rosters and key files.
 pub fn recipient(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(recipient) = text.parse::<Recipient>() else { return false };
@@ -67,7 +67,7 @@ pub fn recipient(bytes: &[u8]) -> bool {
     true
 }
 
-/// An age file that wraps a key; and one whose stanza holds the bytes as an encapsulated key and a sealed file key.
+/// An age file that wraps a key; and one whose stanza has the bytes as an encapsulated key and a sealed file key.
 pub fn wrapped(bytes: &[u8]) -> bool {
     let (encapsulated, body) = bytes.split_at(bytes.len().saturating_sub(32));
     let stanza = format!(

@@ -1,4 +1,4 @@
-//! The bodies of signed objects, as someone who has the group's index key can write them.
+//! The bodies of signed objects, as a holder of the group's index key can write them.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::format::signed::{self, Body, Pen, Place, SignedObjectError};
 use crate::ids::{FrameName, Signer};
 use crate::repository::locate::Collector;
 
-/// A whole signed object of every kind; and, under a good seal and signature, what is compressed inside.
+/// A whole signed object of every kind; and, under a valid seal and signature, its compressed body.
 pub fn signed_object(bytes: &[u8]) -> bool {
     let key_of = |_| Some(STAGE.key.verification_key().clone());
     let place = Place { purpose: Purpose::Part, repository: &STAGE.repository, group: GROUP };
@@ -29,7 +29,7 @@ pub fn signed_object(bytes: &[u8]) -> bool {
     read.is_ok()
 }
 
-/// Reads a body as it is read from storage, and compares that with decoding it alone.
+/// Reads a body as from storage, and compares that with decoding it alone.
 fn body<T: Body>(cbor: &[u8]) -> Option<T> {
     let place = Place { purpose: T::PURPOSE, repository: &STAGE.repository, group: GROUP };
     let pen = Pen { signer: Signer::Writer(WRITER), key: &STAGE.key };
@@ -38,7 +38,7 @@ fn body<T: Body>(cbor: &[u8]) -> Option<T> {
     let key_of = |signer| STAGE.roster.key_of(signer);
     let read = signed::read::<T>(&STAGE.repository, GROUP, &STAGE.group.index_key, key_of, &object);
     if value.check_stored(object.len()).is_err() {
-        assert!(matches!(read, Err(SignedObjectError::Unsound(..))), "what cannot be right is refused");
+        assert!(matches!(read, Err(SignedObjectError::Unsound(..))), "an invalid body is refused");
         return None;
     }
     assert!(read.is_ok_and(|(signer, _)| signer == pen.signer), "what decodes alone is read from storage");
@@ -52,7 +52,7 @@ pub fn registration(cbor: &[u8]) -> bool {
     true
 }
 
-/// What a contents object says.
+/// A contents object.
 pub fn contents(cbor: &[u8]) -> bool {
     let Some(contents) = body::<Contents>(cbor) else { return false };
     let frames = contents.runs.iter().flat_map(|run| {
@@ -67,15 +67,15 @@ pub fn contents(cbor: &[u8]) -> bool {
     index.sort();
     for id in ids {
         let Some(place) = index.find(&id) else { continue };
-        assert!(!excluded.contains(place.frame), "an excluded frame is not leaned on");
+        assert!(!excluded.contains(place.frame), "an excluded frame is not referred to");
         assert!(index.commitment(place.frame.run).is_some());
-        let chunks = index.chunk_count(place.frame).expect("a frame that holds a chunk is known");
+        let chunks = index.chunk_count(place.frame).expect("a frame with a known chunk is known");
         assert!(place.slot < chunks && chunks as usize <= FRAME_SLOTS);
     }
     true
 }
 
-/// What a locations object says.
+/// A locations object.
 pub fn locations(cbor: &[u8]) -> bool {
     let Some(locations) = body::<Locations>(cbor) else { return false };
     let mut collected = Collector::new(|_| true);

@@ -18,7 +18,7 @@ use crate::maintenance::check::packs::{Opening, PackJob, examine};
 use crate::maintenance::check::survey::Located;
 use crate::maintenance::repair::salvage::whole_frames;
 
-/// A whole pack as it lies in storage; and one whose trailer, under a good seal, is what follows the first `LBPE`.
+/// A whole pack as in storage; and one whose trailer, under a valid seal, is what follows the first `LBPE`.
 pub fn pack(bytes: &[u8]) -> bool {
     let plain = bytes.windows(4).position(|window| window == b"LBPE");
     let (body, trailer) = plain.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 4..]));
@@ -34,7 +34,7 @@ pub fn pack(bytes: &[u8]) -> bool {
     let whole = whole_frames(&located, |_| false, &pack);
     let mut builder = PackBuilder::new(&STAGE.repository, GROUP, kind, run_keys, PACK_BYTES);
     for frame in &whole {
-        let sealed = slice(&pack, frame).expect("a whole frame lies within its pack");
+        let sealed = slice(&pack, frame).expect("a whole frame is within its pack");
         assert_eq!(Sha256Digest::of(sealed), frame.hash);
         builder.push_sealed(frame, sealed);
     }
@@ -57,7 +57,7 @@ fn located(frame: &TrailerFrame, pack: usize) -> Located {
     Located { name: frame.name(), size: pack as u64, place: frame.into() }
 }
 
-/// Checks a pack as `check --read-data` does with a recovery key.
+/// Checks a pack like `check --read-data` with a recovery key.
 fn examine_all(pack: &[u8], frames: &[TrailerFrame]) {
     let job = PackJob {
         repository: STAGE.repository,
@@ -72,10 +72,10 @@ fn examine_all(pack: &[u8], frames: &[TrailerFrame]) {
         }),
     };
     let reading = examine(&job, pack);
-    assert!(reading.index_faults.is_empty(), "the index says what the trailer says");
+    assert!(reading.index_faults.is_empty(), "the index agrees with the trailer");
 }
 
-/// The plaintext of a frame, under a good seal.
+/// The plaintext of a frame, under a valid seal.
 pub fn frame(plaintext: &[u8]) -> bool {
     let name = FrameName { run: RUN, ordinal: 5 };
     let mut sealed = Vec::new();
@@ -97,6 +97,6 @@ pub fn frame(plaintext: &[u8]) -> bool {
     let again = again.seal(&STAGE.run_key, &STAGE.repository, RUN, &mut compressor);
     let again =
         OpenedFrame::open(&again.bytes, &STAGE.run_key, &STAGE.repository, name).expect("it was sealed");
-    assert!((0..).map_while(|slot| again.chunk(slot)).eq(chunks), "the same chunks come back");
+    assert!((0..).map_while(|slot| again.chunk(slot)).eq(chunks), "the chunks are the same");
     true
 }

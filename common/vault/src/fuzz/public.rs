@@ -1,4 +1,4 @@
-//! What anyone can read: the marker, signed JSON, the names of objects; and what this machine has seen.
+//! What anyone can read: the marker, signed JSON, the names of objects; and this machine's pins.
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_trust::dsse::{Envelope, IN_TOTO};
@@ -24,7 +24,7 @@ pub fn marker(bytes: &[u8]) -> bool {
     true
 }
 
-/// The payload of a first roster, under a good signature; and the same bytes as a whole envelope.
+/// The payload of a first roster, under a valid signature; and the same bytes as a whole envelope.
 pub fn roster(payload: &[u8]) -> bool {
     let _ = Roster::verify(payload, &STAGE.repository, 0);
     let envelope = Envelope::sign(roster::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
@@ -36,11 +36,11 @@ pub fn roster(payload: &[u8]) -> bool {
     assert_eq!(Members::of(&roster).writers.len(), roster.writers.len());
     for writer in &roster.writers {
         let key = roster.key_of(Signer::Writer(writer.id));
-        assert!(key.is_some(), "whoever is on a roster that was read has a key");
+        assert!(key.is_some(), "every member of a parsed roster has a key");
     }
     for keeper in &roster.keepers {
         let key = roster.key_of(Signer::Keeper(keeper.id));
-        assert!(key.is_some(), "whoever is on a roster that was read has a key");
+        assert!(key.is_some(), "every member of a parsed roster has a key");
         let group = crate::ids::GroupId::from_bytes([0; 16]);
         let may_condemn =
             roster.believes(crate::format::authority::Word::Condemned, group, Signer::Keeper(keeper.id));
@@ -64,7 +64,7 @@ pub fn manifest(payload: &[u8]) -> bool {
     true
 }
 
-/// The payload of a request to forget, under a good signature; and the same bytes as a whole envelope.
+/// The payload of a request to forget, under a valid signature; and the same bytes as a whole envelope.
 pub fn request(payload: &[u8]) -> bool {
     let _ = Request::verify(payload, &STAGE.roster, WRITER, 7);
     let envelope = Envelope::sign(request::PAYLOAD_TYPE, payload.to_owned(), &STAGE.key).to_json();
@@ -83,7 +83,7 @@ pub fn name(bytes: &[u8]) -> bool {
     assert!(name.cap() > 0);
     match &name {
         Name::Snapshot { sequence: named, .. } | Name::Forget { sequence: named, .. } => {
-            assert_eq!(sequence, Some(*named), "whoever reads histories knows the same names");
+            assert_eq!(sequence, Some(*named), "histories use the same names");
         }
         Name::Key { hash, .. } => assert!(key.ends_with(&format!("-{hash}.age"))),
         name => assert!(name.hash().is_none_or(|named| Some(*named) == hash)),
@@ -91,14 +91,14 @@ pub fn name(bytes: &[u8]) -> bool {
     true
 }
 
-/// The file of what this machine has seen.
+/// The file of this machine's pins.
 pub fn pins(bytes: &[u8]) -> bool {
     let Ok(pins) = Pins::from_json(bytes) else { return false };
     same_in_json(&pins);
     let mut moved = Pins::default();
     moved.advance(&pins);
-    assert_eq!(moved, pins, "what is seen first is all that was seen");
+    assert_eq!(moved, pins, "the first pins are all that was seen");
     moved.advance(&Pins::default());
-    assert_eq!(moved, pins, "nothing goes back");
+    assert_eq!(moved, pins, "pins never move back");
     true
 }

@@ -1,8 +1,8 @@
-//! The corpus of the fuzz targets, replayed: nothing in it panics or hangs, and what is whole in it is still read.
+//! Replays the corpus of the fuzz targets: nothing in it panics or hangs, and what is whole in it is still read.
 
 use lifeboat_testkit::corpus::Corpus;
 
-/// Says whether it read the bytes.
+/// Returns whether it read the bytes.
 type Target = fn(&[u8]) -> bool;
 
 /// The targets by name.

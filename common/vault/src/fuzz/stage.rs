@@ -1,5 +1,5 @@
-//! The repository, the keys and the people that the fuzz targets play with. All of it is fixed, so that an input does
-//! the same every time.
+//! The repository, the keys and the members that the fuzz targets use. All of it is fixed, so that an input always has
+//! the same effect.
 
 use std::sync::LazyLock;
 
@@ -24,7 +24,7 @@ pub(super) static STAGE: LazyLock<Stage> = LazyLock::new(Stage::new);
 
 /// Everything that is fixed.
 pub(super) struct Stage {
-    /// The root's key, which is the writer's and the keeper's as well.
+    /// The root's key, which is also the writer's and the keeper's.
     pub(super) key: SigningKey,
     pub(super) repository: RepositoryId,
     pub(super) group: GroupKeys,

@@ -1,4 +1,4 @@
-//! What is captured: item streams, what a host remembers of files, and the patterns that leave some out.
+//! Captured data: item streams, a host's cache of files, and exclude patterns.
 
 use super::decoded;
 use super::stage::RUN;
@@ -52,7 +52,7 @@ fn examine(item: &Item) {
     }
 }
 
-/// What a host remembers of a stream, opened.
+/// A host's cache of a stream, opened.
 pub fn memory(cbor: &[u8]) -> bool {
     let Ok(entries) = Entry::all_of(cbor) else { return false };
     decoded::<Vec<Entry>>(cbor).expect("it decoded before");
@@ -62,7 +62,7 @@ pub fn memory(cbor: &[u8]) -> bool {
     true
 }
 
-/// Patterns, one a line; the first line is the path that they are asked of.
+/// Patterns, one per line; the first line is the path that they are matched against.
 pub fn patterns(bytes: &[u8]) -> bool {
     let (path, text) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0));
     let Ok(text) = std::str::from_utf8(text) else { return false };

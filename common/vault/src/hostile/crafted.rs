@@ -1,5 +1,5 @@
-//! For tests: a repository whose snapshots and requests are written by hand, with nothing but what the holder of a key
-//! has, true or not.
+//! For tests: a repository whose snapshots and requests are written by hand, with only what the holder of a key has,
+//! true or not.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(crate) struct Crafted {
     pub(crate) recovery: String,
 }
 
-/// A snapshot as it is written.
+/// A snapshot to be written.
 #[derive(Clone)]
 pub(crate) struct Taken {
     pub(crate) sequence: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Taken {
     pub(crate) seen: Vec<Seen>,
     pub(crate) host: &'static str,
     pub(crate) runs: Vec<RunRecord>,
-    /// The part that its manifest names, where it is not one of its own.
+    /// The part that its manifest names, if it is not its own.
     pub(crate) part: Option<Sha256Digest>,
 }
 
@@ -87,7 +87,7 @@ impl Crafted {
         Self { faults, clock, writer: made.writer_key, recovery }
     }
 
-    /// Writes everything that is stored into a folder.
+    /// Writes all stored objects into a folder.
     pub(crate) fn write_to(&self, folder: &Path) {
         for (key, bytes) in self.faults.contents() {
             let path = folder.join(key);
@@ -125,12 +125,12 @@ impl Crafted {
         Membership::of(&restorer).add_writer(group, &self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }
 
-    /// Takes a member away whose key was stolen.
+    /// Removes a member whose key was stolen.
     pub(crate) async fn remove(&self, restorer: &Restorer, id: &str) {
         Membership::of(restorer).remove(id, None, false, None, &self.clock, &OsEntropy).await.unwrap();
     }
 
-    /// The same where only the writer's snapshots up to number `last` are its own.
+    /// The same if only the writer's snapshots up to number `last` are its own.
     pub(crate) async fn remove_after(&self, restorer: &Restorer, id: &str, last: u64) {
         Membership::of(restorer).remove(id, Some(last), false, None, &self.clock, &OsEntropy).await.unwrap();
     }
@@ -147,12 +147,12 @@ impl Crafted {
         Viewer::for_writer(self.open().await, key).unwrap()
     }
 
-    /// Lets the storage's time go on.
+    /// Advances the storage's time.
     pub(crate) fn pass(&self, days: u64) {
         self.faults.advance(Duration::from_hours(24 * days));
     }
 
-    /// Writes a snapshot without streams into a writer's chain; gives its id. What is in its place is replaced.
+    /// Writes a snapshot without streams into a writer's chain; returns its id. Replaces what is in its place.
     pub(crate) fn take(&self, key: &WriterKey, taken: Taken) -> Sha256Digest {
         let part = Part { host: taken.host.to_owned(), runs: taken.runs, ..Part::of_nothing() };
         let place = Place { purpose: Purpose::Part, repository: &key.repository, group: key.group.id };
@@ -180,7 +180,7 @@ impl Crafted {
         id
     }
 
-    /// A chain of `count` snapshots; gives their ids.
+    /// A chain of `count` snapshots; returns their ids.
     pub(crate) fn chain(&self, key: &WriterKey, host: &'static str, count: u64) -> Vec<Sha256Digest> {
         let mut ids: Vec<Sha256Digest> = Vec::new();
         for sequence in 0..count {
@@ -217,7 +217,7 @@ pub(crate) fn recovery_key(text: &str) -> RecoveryKey {
     RecoveryKeyFile::parse(Path::new("one.key"), text.as_bytes()).unwrap().key(&nobody).unwrap()
 }
 
-/// Who a writer signs requests as, and with which key.
+/// The signer of a writer's requests, and its key.
 pub(crate) fn pen(key: &WriterKey) -> (Signer, &SigningKey) {
     (Signer::Writer(key.writer), &key.signing_key)
 }

@@ -1,5 +1,5 @@
-//! For each kind of object what a member can make of it: after each, nothing that a snapshot needs is deleted, nothing
-//! wrong is restored, whoever is honest goes on, and one group's trouble stops no other group.
+//! For each kind of object, what a member can make of it: after each, nothing that a snapshot needs is deleted, no
+//! wrong bytes are restored, honest members can continue, and one group's trouble stops no other group.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::maintenance::check::ReadData;
 use crate::maintenance::forget::forget;
 use crate::snapshots::snapshot::Listing;
 
-/// Three hosts of two groups, each with what it has backed up.
+/// Three hosts of two groups, each with its backups.
 pub(super) struct Scene {
     pub(super) crafted: Crafted,
     /// A host of another group than the first writer's.
@@ -50,7 +50,7 @@ pub(super) async fn scene() -> Scene {
     Scene { crafted, other, neighbour, keeper, committed, ids }
 }
 
-/// A run of the group, where its first frame lies, and one of its packs.
+/// A run of the group, the place of its first frame, and one of its packs.
 struct Target {
     run: RunId,
     frame: FrameLocation,
@@ -72,7 +72,7 @@ fn contents(run: RunId, ordinal: u32, chunks: Vec<ChunkId>, commitment: u8) -> C
     Contents { runs: vec![RunContents { run, frames, commitment: [commitment; 32] }] }
 }
 
-/// The locations objects to try: each field at its bounds, on itself, in place of others.
+/// The locations objects to try: each field at its limits, overlapping, in place of others.
 fn locations(
     target: &Target,
     noise_pack: (Sha256Digest, u64),
@@ -88,17 +88,17 @@ fn locations(
         ("a frame of all bytes", of(*pack, vec![at(0, u32::MAX)])),
         ("the highest ordinal", of(*pack, vec![FrameLocation { ordinal: (1 << 27) - 1, ..*frame }])),
         ("one past the highest ordinal", of(*pack, vec![FrameLocation { ordinal: 1 << 27, ..*frame }])),
-        ("frames on each other", of(*pack, vec![at(0, 100), FrameLocation { ordinal: 7, ..at(50, 100) }])),
+        ("overlapping frames", of(*pack, vec![at(0, 100), FrameLocation { ordinal: 7, ..at(50, 100) }])),
         ("another place in the same pack", of(*pack, vec![at(60, frame.length.min(100))])),
         ("a place in noise", of(noise_pack, vec![at(0, frame.length)])),
         ("another size of the pack", of((pack.0, pack.1 + 1), vec![at(0, frame.length)])),
-        ("a pack that is not there", of((Sha256Digest::of(b"gone"), 1 << 20), vec![*frame])),
-        ("a run that is not there", located(elsewhere, *pack, vec![*frame])),
+        ("a pack that does not exist", of((Sha256Digest::of(b"gone"), 1 << 20), vec![*frame])),
+        ("a run that does not exist", located(elsewhere, *pack, vec![*frame])),
     ]
 }
 
-/// Stores everything that a member can say of the first writer's group, one thing after the other in scenes of their
-/// own; gives what each is.
+/// Stores every possible claim of a member about the first writer's group, one by one in separate scenes; returns the
+/// description of each.
 async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String> {
     let Scene { crafted, .. } = scene;
     let group = member.view.id;
@@ -128,7 +128,10 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
     }
     let everything: Vec<String> = crafted.faults.contents().keys().cloned().collect();
     let condemnations = [
-        ("all that is there", Condemnation { frames: vec![bitmap(vec![0xFF; 64])], objects: everything }),
+        (
+            "everything that exists",
+            Condemnation { frames: vec![bitmap(vec![0xFF; 64])], objects: everything },
+        ),
         ("names of nothing", Condemnation { frames: Vec::new(), objects: vec![String::new(); 1000] }),
     ];
     for (what, condemnation) in condemnations {
@@ -144,7 +147,7 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
         ("another commitment", contents(target.run, target.frame.ordinal, vec![chunk], 9)),
         ("more chunks than a frame has", contents(target.run, 0, vec![chunk; 5000], 0)),
         ("one past the highest ordinal", contents(target.run, 1 << 27, vec![chunk], 0)),
-        ("a run that is not there", contents(RunId::from_bytes([9; 16]), 0, vec![chunk], 0)),
+        ("a run that does not exist", contents(RunId::from_bytes([9; 16]), 0, vec![chunk], 0)),
     ];
     for (what, contents) in listed {
         let say = move || {
@@ -181,7 +184,7 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
     Some(what)
 }
 
-/// Who stores it.
+/// The members that store it.
 const EVERYONE: [&str; 5] =
     ["itself", "neighbour", "removed neighbour", "other group's host", "removed keeper"];
 
@@ -232,7 +235,7 @@ async fn survives(scene: &Scene, when: &str) {
         assert!(listing.snapshots.iter().any(|snapshot| snapshot.id() == id), "{when}: {id} is not listed");
     }
     crafted.assert_all_come_back(committed, when).await;
-    // The other group loses its oldest snapshot, as its host asks.
+    // The other group loses its oldest snapshot, as its host requests.
     let writer = crafted.as_writer(other).await;
     let own = Listing::read(&writer).await.unwrap();
     let oldest = &own.snapshots[0];

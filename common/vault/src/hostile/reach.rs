@@ -1,5 +1,5 @@
-//! For each kind of object what becomes of every verb when the storage does not give it: what is only out of reach is never
-//! called damaged or missing, and nothing is done as if it were.
+//! For each kind of object, the behaviour of every verb if the storage does not return it: an unreachable object is
+//! never called damaged or missing, and is never treated as such.
 
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -59,7 +59,7 @@ const VERBS: [&str; 13] = [
     "remove a keeper",
 ];
 
-/// A kind of object: sealed keys are of one kind for each folder.
+/// A kind of object: sealed keys are a separate kind for each folder.
 type Kind = (Discriminant<Name>, Option<Discriminant<KeyFolder>>);
 
 fn kind_of(name: &Name) -> Kind {
@@ -70,12 +70,12 @@ fn kind_of(name: &Name) -> Kind {
     (discriminant(name), folder)
 }
 
-/// What a verb says.
+/// What a verb reports.
 #[derive(Default)]
 struct Said {
     /// What it calls damaged, missing or lost, and what it does about that.
     damage: Vec<String>,
-    /// Whether it says that it could not read something.
+    /// Whether it reports that it could not read something.
     is_unread: bool,
 }
 
@@ -86,7 +86,7 @@ impl Said {
 }
 
 impl Scene {
-    /// Stores an object of every kind that backing up alone leaves out.
+    /// Stores an object of every kind that backups alone do not create.
     async fn complete(&self) {
         let Self { crafted, other, keeper, .. } = self;
         let repository = crafted.open().await;
@@ -115,7 +115,7 @@ impl Scene {
         crafted.prune(keeper, 8).await.unwrap();
     }
 
-    /// The same repository in a store of its own, of which the objects of a kind are out of reach.
+    /// The same repository in a separate store, in which the objects of a kind are unreachable.
     fn without(&self, kind: Option<Kind>, answer: Answer) -> Crafted {
         let faults = self.crafted.faults.fork();
         let is_of_kind = |key: &str| Name::parse(key).is_some_and(|name| Some(kind_of(&name)) == kind);
@@ -224,7 +224,7 @@ async fn restore_all(restorer: &Restorer) -> Result<Said, VaultError> {
     Ok(said)
 }
 
-/// Copies everything into a new repository, without what is damaged.
+/// Copies everything into a new repository, without damaged files.
 async fn copy_all(restorer: &Restorer, clock: &FakeClock) -> Result<Said, VaultError> {
     let listing = Listing::read(restorer.viewer()).await?;
     let elsewhere = Crafted::new().await;
@@ -242,7 +242,7 @@ async fn copy_all(restorer: &Restorer, clock: &FakeClock) -> Result<Said, VaultE
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
-async fn what_is_out_of_reach_is_called_neither_damaged_nor_missing() {
+async fn what_is_unreachable_is_called_neither_damaged_nor_missing() {
     let scene = scene().await;
     scene.complete().await;
     for verb in VERBS {

@@ -1,5 +1,5 @@
-//! What a member can say in manifests and requests to forget, and the storage in rosters: nobody else loses anything, and
-//! one group's trouble stops no other group.
+//! What a member can claim in manifests and requests to forget, and the storage in rosters: nobody else loses anything,
+//! and one group's trouble stops no other group.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn forged(key: &WriterKey, by: &WriterKey) -> WriterKey {
 
 type Attack = fn(&Scene);
 
-/// Everything here is said by the first writer, or by another in its place.
+/// Everything here is claimed by the first writer, or by another in its place.
 const MANIFESTS: &[(&str, Attack)] = &[
     ("the highest number", |s| _ = s.crafted.take(&s.crafted.writer, Taken::at(9_999_999_999, None))),
     ("it saw what never was", |s| {
@@ -58,7 +58,7 @@ fn id_of(scene: &Scene, key: &WriterKey, sequence: u64) -> Sha256Digest {
     scene.ids[&(key.writer, sequence)]
 }
 
-/// Nobody may ask these: the other group's snapshots, and one of the neighbour's, stay.
+/// Nobody may make these requests: the other group's snapshots, and one of the neighbour's, stay.
 const REQUESTS: &[(&str, Attack)] = &[
     ("a neighbour's snapshot", |s| {
         let id = id_of(s, &s.neighbour, 0);
@@ -86,7 +86,8 @@ async fn newest_roster(crafted: &Crafted) -> (u64, Bytes) {
     (number, crafted.faults.contents()[&layout::roster(number)].clone())
 }
 
-/// What stands for all who are honest, whatever the first writer said. `is_held_back` says that nothing may be pruned.
+/// What remains true for all honest members, whatever the first writer claims. `is_held_back` means that nothing may be
+/// pruned.
 async fn others_go_on(scene: &Scene, is_held_back: bool, when: &str) {
     let Scene { crafted, other, neighbour, keeper, committed, .. } = scene;
     let check = crafted.check(crafted.as_keeper(keeper).await, ReadData::All).await;
@@ -94,7 +95,7 @@ async fn others_go_on(scene: &Scene, is_held_back: bool, when: &str) {
     crafted.assert_all_come_back(committed, when).await;
     for prune in crafted.prune_to_the_end(keeper).await {
         match prune {
-            Ok(_) => assert!(!is_held_back, "{when}: what may be withheld is not there, and a prune went on"),
+            Ok(_) => assert!(!is_held_back, "{when}: what may be withheld is missing, but a prune continued"),
             Err(error) => assert!(is_held_back, "{when}: {error}"),
         }
     }
@@ -111,7 +112,7 @@ async fn no_manifest_of_one_host_stops_another() {
     for (what, attack) in MANIFESTS {
         let scene = scene().await;
         attack(&scene);
-        // Such a claim may be true: until it is disproved or the claimant is removed, nothing of either goes.
+        // Such a claim may be true: until it is disproved or the claimant is removed, nothing of either is deleted.
         let is_claim = what.starts_with("it saw");
         others_go_on(&scene, is_claim, &format!("manifest: {what}")).await;
         let restorer = scene.crafted.restorer().await;
@@ -122,7 +123,7 @@ async fn no_manifest_of_one_host_stops_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
-async fn no_request_of_one_who_may_not_ask_makes_anything_forgotten() {
+async fn no_request_of_an_unauthorised_signer_makes_anything_forgotten() {
     for (what, attack) in REQUESTS {
         let scene = scene().await;
         attack(&scene);
@@ -130,8 +131,8 @@ async fn no_request_of_one_who_may_not_ask_makes_anything_forgotten() {
     }
 }
 
-/// The storage shows rosters that the root never signed: the newest one of the root's counts, or all stop and say why;
-/// nobody goes by another.
+/// The storage shows rosters that the root never signed: the newest one of the root's counts, or all operations stop
+/// with the reason; nobody uses another one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn no_roster_that_the_root_did_not_sign_counts() {
@@ -158,7 +159,7 @@ async fn no_roster_that_the_root_did_not_sign_counts() {
             match crafted.open_with(crate::repository::pins::PinFile::none()).await {
                 Ok(opened) => {
                     assert_eq!(opened.roster.number, number, "{when}");
-                    // It may be a damaged one that says who was removed since.
+                    // It may be damaged and list members that were removed since.
                     others_go_on(&scene, true, &when).await;
                 }
                 Err(error) => assert!(error.to_string().contains("roster/"), "{when}: {error}"),
@@ -169,8 +170,8 @@ async fn no_roster_that_the_root_did_not_sign_counts() {
     }
 }
 
-/// A host's manifest names the part of another's snapshot: it is wrong, and the part is not. Giving up what nothing
-/// mends gives up that manifest alone.
+/// A host's manifest names the part of another's snapshot: the manifest is wrong, but the part is not. Giving up what
+/// cannot be repaired gives up only that manifest.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn a_manifest_that_names_anothers_part_costs_nobody_else() {

@@ -1,4 +1,4 @@
-//! The keys of a group: what its hosts share so that they deduplicate against each other.
+//! The keys of a group, which its hosts share so that they deduplicate against each other.
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::random::Entropy;
@@ -19,7 +19,7 @@ pub(crate) struct GroupKeys {
     pub(crate) index_key: SealKey,
 }
 
-/// A group's index key: what it takes to see names, sizes and which frames a snapshot needs.
+/// A group's index key: it opens names, sizes and the set of frames that a snapshot needs.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupView {
     pub(crate) id: GroupId,
@@ -42,7 +42,7 @@ struct GroupKeysRecord {
     index_key: [u8; 32],
 }
 
-/// What a keeper is given of a group's keys.
+/// The part of a group's keys that a keeper gets.
 #[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
 #[cbor(map)]
 struct IndexKeyRecord {
@@ -54,7 +54,7 @@ struct IndexKeyRecord {
     index_key: [u8; 32],
 }
 
-/// Reads what [`GroupKeys::index_to_cbor`] made.
+/// Parses the result of [`GroupKeys::index_to_cbor`].
 pub(crate) fn index_key_from_cbor(bytes: &[u8]) -> Option<(GroupId, SealKey)> {
     let record: IndexKeyRecord = from_cbor(bytes).ok()?;
     Some((record.group, SealKey::from_bytes(&record.index_key)))
@@ -98,12 +98,12 @@ impl GroupKeys {
         bytes
     }
 
-    /// The index key alone, as it is wrapped to a keeper.
+    /// The index key alone, in the form that is wrapped to a keeper.
     pub(crate) fn index_to_cbor(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(to_cbor(&IndexKeyRecord { group: self.id, index_key: *self.index_key.as_bytes() }))
     }
 
-    /// The group as the roster lists it.
+    /// The group's entry in the roster.
     pub(crate) fn listed(&self) -> Group {
         let index_commitment = Sha256Digest::from_bytes(self.index_key.commitment());
         Group { id: self.id, commitment: self.commitment(), index_commitment }
@@ -121,7 +121,7 @@ impl GroupKeys {
         Some(keys)
     }
 
-    /// A value in the roster by which a reader knows the group's true keys from ones that a provider made up.
+    /// A value in the roster that distinguishes the group's true keys from ones that a provider made up.
     pub(crate) fn commitment(&self) -> Sha256Digest {
         Sha256Digest::from_bytes(blake3::derive_key("lifeboat v0 group key commitment", &self.to_cbor()))
     }

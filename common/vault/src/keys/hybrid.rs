@@ -1,5 +1,5 @@
 //! age's post-quantum hybrid, `mlkem768x25519`: what is wrapped to it stays closed as long as either ML-KEM-768 or
-//! X25519 holds.
+//! X25519 is secure.
 //!
 //! A stanza is `-> mlkem768x25519 ENC`, where ENC is the encapsulated key of an HPKE base mode message (RFC 9180: KEM
 //! MLKEM768-X25519, which is X-Wing; HKDF-SHA256; ChaCha20-Poly1305; empty associated data), and its body is that
@@ -23,16 +23,16 @@ use lifeboat_core::random::Entropy;
 use secrecy::ExposeSecret;
 use zeroize::{Zeroize, Zeroizing};
 
-/// How recipients of this kind begin.
+/// The prefix of recipients of this kind.
 pub(super) const RECIPIENT_START: &str = "age1pq1";
-/// How identities of this kind begin.
+/// The prefix of identities of this kind.
 pub(super) const IDENTITY_START: &str = "AGE-SECRET-KEY-PQ-1";
 
 const RECIPIENT_HRP: Hrp = Hrp::parse_unchecked("age1pq");
 const IDENTITY_HRP: Hrp = Hrp::parse_unchecked("age-secret-key-pq-");
 const STANZA_TAG: &str = "mlkem768x25519";
 const HPKE_INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
-/// Keeps a file from having recipients of this kind and classical ones, which would undo what this kind is for.
+/// Prevents a file from having both recipients of this kind and classical ones, which would defeat the purpose.
 pub(super) const LABEL: &str = "postquantum";
 const KEM: KemAlgorithm = KemAlgorithm::XWingDraft06;
 const ENCAPSULATED_BYTES: usize = 1120;
@@ -60,7 +60,7 @@ impl FromStr for Recipient {
             |hrp| if hrp == RECIPIENT_HRP { Ok(()) } else { Err("it is of another kind") },
             |_, bytes| Ok(bytes.collect::<Vec<u8>>()),
         )?;
-        // The checks of the public key stand before the encapsulation; what that gives is thrown away.
+        // The encapsulation checks the public key first; its result is discarded.
         <HpkeLibcrux>::kem_encaps_derand(KEM, &key, &[0; 64])
             .map_err(|_| "it is not an ML-KEM-768 and X25519 public key")?;
         Ok(Self(HpkePublicKey::new(key)))
@@ -102,9 +102,9 @@ impl Identity {
         Recipient(HpkePublicKey::new(public))
     }
 
-    /// The identity as age writes it.
+    /// The identity in age's form.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
-        // Large enough that it never moves and leaves a copy behind.
+        // Large enough that the string never reallocates and leaves a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(128));
         bech32_encode_to_fmt(&mut *text, IDENTITY_HRP, &*self.0).expect("writing to a String cannot fail");
         text.make_ascii_uppercase();
@@ -157,7 +157,7 @@ impl age::Identity for Identity {
                 opened.zeroize();
                 if is_whole { Ok(()) } else { Err(DecryptError::DecryptionFailed) }
             })),
-            // The KEM refuses in silence: another's stanza gives another key, and only the seal tells.
+            // The KEM does not report a mismatch: another's stanza yields another key, and only the seal detects it.
             Err(HpkeError::OpenError) => None,
             Err(_) => Some(Err(DecryptError::DecryptionFailed)),
         }

@@ -1,5 +1,4 @@
-//! Private keys, and the files that hold them: age identities of every kind and SSH keys, in the clear or locked by a
-//! passphrase.
+//! Private keys and their files: age identities of every kind and SSH keys, in the clear or locked by a passphrase.
 
 use std::fmt;
 use std::io::Read as _;
@@ -24,7 +23,7 @@ pub struct Identity {
     inner: Vec<Box<dyn age::Identity + Send + Sync>>,
 }
 
-/// An identity's file as it was read: perhaps still locked.
+/// A parsed identity file, possibly still locked.
 pub struct IdentityFile(Form);
 
 enum Form {
@@ -39,7 +38,7 @@ enum Form {
 }
 
 impl IdentityFile {
-    /// Takes the file's bytes.
+    /// Parses the file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         if bytes.starts_with(AGE_FILE_START) || bytes.starts_with(ARMOURED_AGE_FILE_START) {
             let decryptor =
@@ -61,12 +60,12 @@ impl IdentityFile {
         }
     }
 
-    /// Whether it takes a passphrase to open it.
+    /// Whether a passphrase is needed to open it.
     pub fn is_locked(&self) -> bool {
         matches!(self.0, Form::LockedSsh(_) | Form::LockedLines(_))
     }
 
-    /// Opens it with its passphrase. One that is not locked stays as it is.
+    /// Opens it with its passphrase. An unlocked file is returned unchanged.
     pub fn unlock(self, passphrase: &Passphrase) -> Result<Self, String> {
         Ok(Self(match self.0 {
             Form::LockedLines(bytes) => {
@@ -86,12 +85,12 @@ impl IdentityFile {
         }))
     }
 
-    /// The lines of an identity file that is open.
+    /// The lines of an open identity file.
     pub(crate) fn lines(&self) -> Option<&[u8]> {
         if let Form::Lines(bytes) = &self.0 { Some(bytes) } else { None }
     }
 
-    /// The private keys in it. Plugins reach the user by `dialog`.
+    /// The private keys in it. Plugins reach the user through `dialog`.
     pub fn identity(&self, dialog: &Arc<dyn PluginDialog>) -> Result<Identity, String> {
         match &self.0 {
             Form::Lines(bytes) => Identity::from_lines(bytes, dialog),
@@ -110,13 +109,13 @@ impl fmt::Debug for IdentityFile {
 }
 
 impl Identity {
-    /// Reads an age identity file or an SSH private key that no passphrase locks.
+    /// Parses an age identity file or an SSH private key that is not locked by a passphrase.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
         IdentityFile::parse(bytes)?.identity(&nobody)
     }
 
-    /// The identity of whoever knows a passphrase.
+    /// The identity of a passphrase.
     pub fn of_passphrase(passphrase: &Passphrase) -> Self {
         Self { inner: vec![Box::new(passphrase.identity())] }
     }
@@ -128,13 +127,13 @@ impl Identity {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            // The line is never quoted: it may be a key with a slip of the pen in it.
+            // The line is never quoted: it may be a key with a typo.
             inner.push(
                 read_line(line, dialog)
-                    .map_err(|reason| format!("line {number} is no usable age identity: {reason}"))?,
+                    .map_err(|reason| format!("line {number} is not a usable age identity: {reason}"))?,
             );
         }
-        if inner.is_empty() { Err("it holds no age identity".to_owned()) } else { Ok(Self { inner }) }
+        if inner.is_empty() { Err("it contains no age identity".to_owned()) } else { Ok(Self { inner }) }
     }
 
     /// Decrypts an age file, or `None` if it is not for this identity or is damaged.
@@ -150,7 +149,7 @@ impl Identity {
             })
             .ok()?;
         let mut secret = Zeroizing::new(Vec::with_capacity(1024));
-        // One byte more than may be, so that a longer secret is refused and not cut.
+        // One byte more than allowed, so that a longer secret is refused and not truncated.
         reader.take(MAX_SECRET + 1).read_to_end(&mut secret).ok()?;
         (secret.len() as u64 <= MAX_SECRET).then_some(secret)
     }

@@ -1,4 +1,4 @@
-//! The key file of a keeper: it checks every stored byte and prunes, and reads no path and no content.
+//! The key file of a keeper: it can check every stored byte and prune, but reads no paths and no contents.
 
 use std::path::Path;
 
@@ -15,17 +15,17 @@ use crate::keys::key_file::{decode, read_private};
 
 const KEEPER_KEY_FORMAT: &str = "lifeboat.keeper-key/v0";
 
-/// What a keeper holds.
+/// The keys of a keeper.
 pub struct KeeperKey {
-    /// The repository it keeps.
+    /// The repository.
     pub repository: RepositoryId,
-    /// Who it is.
+    /// The keeper's id.
     pub keeper: KeeperId,
-    /// What it signs with.
+    /// The signing key.
     pub(crate) signing_key: SigningKey,
-    /// What opens the index keys that were wrapped to it.
+    /// The identity that opens the index keys wrapped to the keeper.
     pub(crate) identity: Identity,
-    /// The text of the identity, as the file holds it.
+    /// The text of the identity, as in the file.
     identity_text: Zeroizing<String>,
 }
 
@@ -68,9 +68,9 @@ impl KeeperKey {
         ))
     }
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // The parser's message would quote the line that it stopped at, and a line may hold a key.
+        // The parser's message would quote the offending line, and a line may contain a key.
         let text: KeeperKeyText = toml::from_str(text)
             .map_err(|error| format!("it is not a keeper key file: {}", error.message()))?;
         if text.format != KEEPER_KEY_FORMAT {

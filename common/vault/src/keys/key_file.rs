@@ -1,6 +1,6 @@
 //! The key files that people keep: the writer key of a host, and recovery keys.
 //!
-//! Both are text that says what it is. They are written once with mode 0600, and one that others can read is refused.
+//! Both are self-describing text. They are written once with mode 0600, and a file that others can read is refused.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -21,26 +21,26 @@ use crate::format::signed::Pen;
 use crate::ids::{GroupId, RepositoryId, Signer, WriterId};
 use crate::keys::{GroupKeys, Identity, IdentityFile, NoDialog, Passphrase, PluginDialog, Recipient};
 
-/// What a backup host holds: it can add snapshots and list them, and read none back.
+/// The keys of a backup host: it can add snapshots and list them, but not read any back.
 pub struct WriterKey {
-    /// The repository it writes to.
+    /// The repository.
     pub repository: RepositoryId,
-    /// Who it is.
+    /// The writer's id.
     pub writer: WriterId,
-    /// What it signs with.
+    /// The signing key.
     pub(crate) signing_key: SigningKey,
     /// Its group's keys.
     pub(crate) group: GroupKeys,
-    /// Whom run keys are wrapped to, and since when.
+    /// The recipient of run keys, and its epoch.
     pub(crate) data_recipient: Recipient,
     pub(crate) epoch: u32,
 }
 
 /// What a restore needs besides the location: a private key, and the repository that it belongs to.
 pub struct RecoveryKey {
-    /// The repository, where the file names one.
+    /// The repository, if the file names one.
     pub repository: Option<RepositoryId>,
-    /// Where the repository lay when the file was written, where the file says so.
+    /// The repository's location when the file was written, if the file names it.
     pub location: Option<String>,
     /// The private key.
     pub(crate) identity: Identity,
@@ -72,12 +72,12 @@ const REPOSITORY_COMMENT: &str = "# repository id: ";
 const LOCATION_COMMENT: &str = "# repository: ";
 
 impl WriterKey {
-    /// What its holder signs with.
+    /// The signer and its key.
     pub(crate) fn pen(&self) -> Pen<'_> {
         Pen { signer: Signer::Writer(self.writer), key: &self.signing_key }
     }
 
-    /// The group that it deduplicates in.
+    /// The group that the writer deduplicates in.
     pub fn group_id(&self) -> GroupId {
         self.group.id
     }
@@ -113,9 +113,9 @@ impl WriterKey {
         ))
     }
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // The parser's message would quote the line that it stopped at, and a line may hold a key.
+        // The parser's message would quote the offending line, and a line may contain a key.
         let text: WriterKeyText = toml::from_str(text)
             .map_err(|error| format!("it is not a writer key file: {}", error.message()))?;
         if text.format != WRITER_KEY_FORMAT {
@@ -155,7 +155,7 @@ impl std::fmt::Debug for WriterKey {
     }
 }
 
-/// A recovery key's file as it was read: perhaps still locked by a passphrase.
+/// A parsed recovery key file, possibly still locked by a passphrase.
 #[derive(Debug)]
 pub struct RecoveryKeyFile {
     path: PathBuf,
@@ -168,19 +168,19 @@ impl RecoveryKeyFile {
         Self::parse(path, &read_private(path)?)
     }
 
-    /// Takes the bytes of the file at `path`.
+    /// Parses the bytes of the file at `path`.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, VaultError> {
         let file = IdentityFile::parse(bytes)
             .map_err(|reason| VaultError::KeyFile { path: path.to_owned(), reason })?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Whether it takes a passphrase to open it.
+    /// Whether a passphrase is needed to open it.
     pub fn is_locked(&self) -> bool {
         self.file.is_locked()
     }
 
-    /// Opens it with its passphrase. One that is not locked stays as it is.
+    /// Opens it with its passphrase. An unlocked file is returned unchanged.
     pub fn unlock(self, passphrase: &Passphrase) -> Result<Self, VaultError> {
         let Self { path, file } = self;
         match file.unlock(passphrase) {
@@ -189,7 +189,7 @@ impl RecoveryKeyFile {
         }
     }
 
-    /// The key in it. Plugins reach the user by `dialog`.
+    /// The key in it. Plugins reach the user through `dialog`.
     pub fn key(&self, dialog: &Arc<dyn PluginDialog>) -> Result<RecoveryKey, VaultError> {
         let bad = |reason| VaultError::KeyFile { path: self.path.clone(), reason };
         let repository = match self.file.lines() {
@@ -202,19 +202,19 @@ impl RecoveryKeyFile {
 }
 
 impl RecoveryKey {
-    /// The recovery key of whoever knows a passphrase. It names no repository.
+    /// The recovery key of a passphrase. It names no repository.
     pub fn of_passphrase(passphrase: &Passphrase) -> Self {
         Self { repository: None, location: None, identity: Identity::of_passphrase(passphrase) }
     }
 
-    /// Reads the file at `path`, which no passphrase locks.
+    /// Reads the file at `path`, which must not be locked by a passphrase.
     pub fn read(path: &Path) -> Result<Self, VaultError> {
         let nobody: Arc<dyn PluginDialog> = Arc::new(NoDialog);
         RecoveryKeyFile::read(path)?.key(&nobody)
     }
 }
 
-/// The repository that a comment in a recovery key file names.
+/// The repository in a comment of a recovery key file.
 fn repository_of(lines: &[u8]) -> Result<Option<RepositoryId>, String> {
     let comment =
         lines.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(REPOSITORY_COMMENT.as_bytes()));
@@ -223,7 +223,7 @@ fn repository_of(lines: &[u8]) -> Result<Option<RepositoryId>, String> {
     id.trim().parse().map(Some).map_err(|error| format!("its repository id: {error}"))
 }
 
-/// The location that a comment in a recovery key file names.
+/// The location in a comment of a recovery key file.
 fn location_of(lines: &[u8]) -> Option<String> {
     let comment =
         lines.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(LOCATION_COMMENT.as_bytes()))?;
@@ -255,13 +255,13 @@ pub(crate) fn recovery_key_text(
     text
 }
 
-/// Writes a new key file with mode 0600. One that is there already is never overwritten.
+/// Writes a new key file with mode 0600. Never overwrites an existing file.
 pub fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
         |error| match error.kind() {
             io::ErrorKind::AlreadyExists => VaultError::KeyFile {
                 path: path.to_owned(),
-                reason: "it exists already, and key files are never overwritten".to_owned(),
+                reason: "it already exists, and key files are never overwritten".to_owned(),
             },
             _ => VaultError::Local { path: path.to_owned(), action: "written", source: error },
         },
@@ -275,11 +275,11 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
     })
 }
 
-/// Reads a key file that nobody but its owner can read, and that belongs to this user or to root. What is looked at is
-/// the open file, so nobody can exchange it between the look and the reading.
+/// Reads a key file that only its owner can read, and that belongs to this user or to root. The check uses the open
+/// file, so nobody can exchange it between the check and the reading.
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let bad = |reason: String| VaultError::KeyFile { path: path.to_owned(), reason };
-    // Opening a pipe would wait for whoever writes to it.
+    // Opening a pipe would wait for a writer.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let open = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
     let file = open.map_err(|error| bad(error.to_string()))?;
@@ -289,7 +289,7 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError
     read_capped(file, SMALL_FILE_BYTES).map(Zeroizing::new).map_err(|error| bad(error.to_string()))
 }
 
-/// Whether a key in a file of this mode and owner is this user's own.
+/// Whether a key file with this mode and owner is this user's own.
 fn is_private(is_file: bool, mode: u32, owner: u32, user: u32) -> Result<(), String> {
     if !is_file {
         return Err("it is not a file".to_owned());
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_is_its_users_own_and_closed_to_others() {
+    fn a_key_file_belongs_to_its_user_and_is_closed_to_others() {
         for (is_file, mode, owner, user, said) in [
             (true, 0o600, 1000, 1000, None),
             (true, 0o400, 0, 1000, None),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_and_nobody_waits_for_it() {
+    fn anything_but_a_file_is_refused_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);

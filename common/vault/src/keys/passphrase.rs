@@ -1,4 +1,4 @@
-//! Passphrases: as recipients and identities of their own, and over the files of other identities.
+//! Passphrases: as recipients and identities themselves, and as locks on the files of other identities.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,16 +10,16 @@ use age_core::format::{FileKey, Stanza};
 /// scrypt's cost as a power of two: 256 MiB and about a second. It is fixed, as in the reference program, so that a
 /// slow machine opens what a fast one wrapped.
 const COST: u8 = 18;
-/// The highest cost that is paid for a file that the user named. What comes from storage is held to [`COST`]: a
-/// provider must not be able to ask for gigabytes.
+/// The highest cost for a file that the user named. Files from the storage are limited to [`COST`]: a provider must not
+/// be able to demand gigabytes of memory.
 const HIGHEST_COST_OF_A_LOCAL_FILE: u8 = 22;
 
-/// A passphrase. It is wiped from memory when it goes, and never shown.
+/// A passphrase. It is wiped from memory on drop, and never displayed.
 #[derive(Clone)]
 pub struct Passphrase(SecretString);
 
 impl Passphrase {
-    /// Takes a passphrase; an empty one is none.
+    /// Wraps a passphrase; `None` if it is empty.
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() { None } else { Some(Self(SecretString::from(text))) }
     }
@@ -60,7 +60,7 @@ impl Recipient {
         Self { passphrase, cost: COST }
     }
 
-    /// The same, quick enough for tests that wrap often.
+    /// The same, fast enough for tests that wrap often.
     #[cfg(test)]
     pub(super) fn cheap(passphrase: Passphrase) -> Self {
         Self { passphrase, cost: 2 }
@@ -75,11 +75,11 @@ impl age::Recipient for Recipient {
     }
 }
 
-/// Why a file that is locked by a passphrase stays so.
+/// Why a file that is locked by a passphrase cannot be opened.
 pub(super) fn refusal(error: &DecryptError) -> String {
     match error {
         DecryptError::ExcessiveWork { required, .. } => format!(
-            "opening it costs scrypt work of 2^{required}, and at most 2^{HIGHEST_COST_OF_A_LOCAL_FILE} is done"
+            "opening it costs scrypt work of 2^{required}, more than the maximum of 2^{HIGHEST_COST_OF_A_LOCAL_FILE}"
         ),
         DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => {
             "the passphrase does not open it".to_owned()

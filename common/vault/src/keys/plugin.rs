@@ -1,4 +1,4 @@
-//! age's plugins: programs `age-plugin-NAME` on the PATH that hold keys elsewhere, in hardware or a service.
+//! age's plugins: programs `age-plugin-NAME` on the PATH with keys elsewhere, in hardware or a service.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use age_core::format::{FileKey, Stanza};
 
 use super::Passphrase;
 
-/// How a plugin reaches the person at the machine. Every answer may be refused, and then the plugin has to do without.
+/// A plugin's dialog with the user. Every answer may be refused, and then the plugin must do without.
 pub trait PluginDialog: Send + Sync {
-    /// Shows what the plugin says, such as a request to touch a hardware key.
+    /// Shows a message of the plugin, such as a request to touch a hardware key.
     fn tell(&self, plugin_says: &str);
-    /// Asks to choose between two answers: `Some(true)` for the first one. `no` may be missing.
+    /// Asks to choose between two answers: `Some(true)` is the first one. `no` may be missing.
     fn choose(&self, plugin_says: &str, yes: &str, no: Option<&str>) -> Option<bool>;
     /// Asks for a line.
     fn ask(&self, plugin_says: &str) -> Option<String>;
-    /// Asks for a line that is not shown while it is typed, such as a PIN.
+    /// Asks for a line that is not displayed while it is typed, such as a PIN.
     fn ask_secret(&self, plugin_says: &str) -> Option<Passphrase>;
 }
 
-/// Nobody is there: what plugins say goes to the log, and what they ask stays open.
+/// No user is present: messages of plugins go to the log, and their questions get no answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoDialog;
 
@@ -65,7 +65,7 @@ impl Callbacks for Dialog {
     }
 }
 
-/// A recipient of a plugin. The program is looked for when it is needed, so that recipients can be listed anywhere.
+/// A recipient of a plugin. The program is looked up when it is needed, so that recipients can be listed anywhere.
 pub(super) struct Recipient(pub(super) age::plugin::Recipient);
 
 impl age::Recipient for Recipient {
@@ -77,7 +77,7 @@ impl age::Recipient for Recipient {
     }
 }
 
-/// The identity of a plugin, whose program must be there.
+/// The identity of a plugin, whose program must exist.
 pub(super) fn identity(
     identity: &age::plugin::Identity,
     dialog: &Arc<dyn PluginDialog>,
@@ -97,7 +97,7 @@ pub(super) fn unresolved(error: &ResolveError) -> String {
     }
 }
 
-/// Why a plugin did not wrap.
+/// Why a plugin could not wrap.
 pub(super) fn refusal(error: &EncryptError) -> String {
     match error {
         EncryptError::PluginResolve(error) => unresolved(error),
@@ -105,7 +105,7 @@ pub(super) fn refusal(error: &EncryptError) -> String {
     }
 }
 
-/// What a plugin said went wrong; errors that only mean that a file is not for this identity give nothing.
+/// A plugin's error message; `None` for errors that only mean that a file is not for this identity.
 pub(super) fn complaint(error: &DecryptError) -> Option<String> {
     match error {
         DecryptError::Plugin(_) | DecryptError::PluginResolve(_) => Some(one_line(&error.to_string())),

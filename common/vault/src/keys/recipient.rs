@@ -1,4 +1,4 @@
-//! Those who can open the repository, each named by a public key or a passphrase.
+//! The recipients that can open the repository, each named by a public key or a passphrase.
 
 use std::fmt;
 use std::io::Write as _;
@@ -14,20 +14,20 @@ use crate::error::VaultError;
 
 /// The longest recipient that is read, in bytes. An RSA key of 16,384 bits and a long comment stay below it.
 const MAX_TEXT: usize = 8 << 10;
-/// How the text of a passphrase recipient begins; an id that says nothing of the passphrase follows.
+/// The prefix of the text of a passphrase recipient; an id that reveals nothing of the passphrase follows.
 const PASSPHRASE_START: &str = "passphrase-";
 
-/// Someone who can open the repository: an age recipient.
+/// An age recipient that can open the repository.
 pub struct Recipient {
     text: String,
     id: String,
     kind: RecipientKind,
     protection: Protection,
-    /// Missing for a passphrase recipient that was read from a roster: the roster does not hold the passphrase.
+    /// Missing for a passphrase recipient from a roster: the roster does not contain the passphrase.
     wraps: Option<Box<dyn age::Recipient + Send + Sync>>,
 }
 
-/// What kind of recipient one is.
+/// The kinds of recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecipientKind {
     /// age's post-quantum hybrid of ML-KEM-768 and X25519, `age1pq1…`.
@@ -46,7 +46,7 @@ pub enum RecipientKind {
     Passphrase,
 }
 
-/// Whether what is wrapped to a recipient today stays closed to whoever copies it and has a quantum computer later.
+/// Whether what is wrapped to a recipient today stays closed to someone who copies it and later has a quantum computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protection {
     /// It stays closed, as far as is known.
@@ -84,23 +84,23 @@ impl fmt::Display for Protection {
 impl FromStr for Recipient {
     type Err = VaultError;
 
-    /// Reads an age recipient of any kind (`age1…`), an SSH public key (`ssh-ed25519 …`, `ssh-rsa …`), or the name
-    /// under which a roster keeps a passphrase (`passphrase-…`).
+    /// Parses an age recipient of any kind (`age1…`), an SSH public key (`ssh-ed25519 …`, `ssh-rsa …`), or the name of
+    /// a passphrase in a roster (`passphrase-…`).
     ///
-    /// The word `passphrase` alone names none: [`Recipient::of_passphrase`] takes the passphrase itself.
+    /// The word `passphrase` alone is not a recipient: [`Recipient::of_passphrase`] takes the passphrase itself.
     fn from_str(text: &str) -> Result<Self, VaultError> {
         let text = text.trim();
         let bad = |reason: &str| bad(text, reason);
         if text.len() > MAX_TEXT || text.contains(char::is_control) {
-            return Err(bad("it is no single line of a recipient's length"));
+            return Err(bad("it is not a single line of a recipient's length"));
         }
         if let Some(id) = text.strip_prefix(PASSPHRASE_START) {
             let is_id = id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            return if is_id { Ok(Self::locked(id)) } else { Err(bad("its id is none of ours")) };
+            return if is_id { Ok(Self::locked(id)) } else { Err(bad("its id is malformed")) };
         }
         if text.starts_with("ssh-") {
             let key: age::ssh::Recipient = text.parse().map_err(|error| bad(&ssh_refusal(&error)))?;
-            // The comment behind the key is no part of who it is.
+            // The comment after the key is not part of its identity.
             let id = id_of(&key.to_string());
             return Ok(Self { id, ..Self::new(text, RecipientKind::Ssh, Protection::Classical, key) });
         }
@@ -116,7 +116,7 @@ impl FromStr for Recipient {
                 let key: age::tagpq::Recipient = text.parse().map_err(bad)?;
                 Ok(Self::new(text, RecipientKind::HybridTag, Protection::PostQuantum, key))
             }
-            // Bech32 has no 1 in its data: another one ends the name of a plugin.
+            // Bech32 data contains no 1: another one ends the name of a plugin.
             Some(rest) if rest.contains('1') => {
                 let key: age::plugin::Recipient = text.parse().map_err(bad)?;
                 Ok(Self::new(text, RecipientKind::Plugin, Protection::Unknown, plugin::Recipient(key)))
@@ -126,7 +126,7 @@ impl FromStr for Recipient {
                 Ok(Self::new(text, RecipientKind::X25519, Protection::Classical, key))
             }
             None if text == "passphrase" => Err(bad("the passphrase itself is missing")),
-            None => Err(bad("it is of no kind that is known")),
+            None => Err(bad("it is of an unknown kind")),
         }
     }
 }
@@ -145,7 +145,7 @@ impl Recipient {
         Self::new(&key.to_string(), RecipientKind::Hybrid, Protection::PostQuantum, key)
     }
 
-    /// Whoever knows `passphrase`. The id is drawn, so that it tells nothing of the passphrase.
+    /// The recipient of `passphrase`. The id is random, so it reveals nothing of the passphrase.
     pub fn of_passphrase(passphrase: &Passphrase, entropy: &dyn Entropy) -> Self {
         Self::locked(&hex::encode(entropy.array::<8>())).unlock(passphrase)
     }
@@ -161,8 +161,8 @@ impl Recipient {
         }
     }
 
-    /// Gives a recipient that was read from a roster its passphrase back. Nothing can tell whether it is the one that
-    /// it had; other kinds stay as they are.
+    /// Sets the passphrase of a recipient that was read from a roster. Nothing can tell whether it is the original one;
+    /// other kinds are returned unchanged.
     #[must_use]
     pub fn unlock(self, passphrase: &Passphrase) -> Self {
         if self.kind == RecipientKind::Passphrase {
@@ -177,7 +177,7 @@ impl Recipient {
         self.wraps.is_none()
     }
 
-    /// The recipient as age writes it; for a passphrase, the name under which rosters keep it.
+    /// The recipient in age's form; for a passphrase, its name in rosters.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -187,12 +187,12 @@ impl Recipient {
         self.id.clone()
     }
 
-    /// What kind it is.
+    /// Its kind.
     pub fn kind(&self) -> RecipientKind {
         self.kind
     }
 
-    /// What it withstands, as far as is known. A plugin's becomes known by [`Recipient::prepare`].
+    /// Its resistance, as far as is known. A plugin's becomes known by [`Recipient::prepare`].
     pub fn protection(&self) -> Protection {
         self.protection
     }
@@ -202,10 +202,10 @@ impl Recipient {
         self.protection == Protection::PostQuantum
     }
 
-    /// Finds out before anything is made whether it can be wrapped to: a plugin must be there and answer.
+    /// Checks early whether it can be wrapped to: a plugin must exist and answer.
     pub fn prepare(&mut self) -> Result<(), VaultError> {
         let Some(wraps) = &self.wraps else {
-            return Err(bad(&self.text, "its passphrase is not at hand"));
+            return Err(bad(&self.text, "its passphrase is missing"));
         };
         if self.kind == RecipientKind::Plugin {
             let (_, labels) = wraps
@@ -217,10 +217,10 @@ impl Recipient {
         Ok(())
     }
 
-    /// Encrypts `secret` to this recipient alone, as an age file.
+    /// Encrypts `secret` to only this recipient, as an age file.
     pub(crate) fn wrap(&self, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
         let Some(recipient) = &self.wraps else {
-            return Err(bad(&self.text, "its passphrase is not at hand"));
+            return Err(bad(&self.text, "its passphrase is missing"));
         };
         let recipient: &dyn age::Recipient = recipient.as_ref();
         let encryptor = age::Encryptor::with_recipients(iter::once(recipient))
@@ -236,7 +236,7 @@ impl Recipient {
         Ok(wrapped)
     }
 
-    /// The same passphrase at next to no cost, for tests that wrap often.
+    /// The same passphrase at almost no cost, for tests that wrap often.
     #[cfg(test)]
     pub(super) fn cheap_passphrase(passphrase: &Passphrase) -> Self {
         let wraps = passphrase::Recipient::cheap(passphrase.clone());
@@ -248,7 +248,7 @@ fn id_of(text: &str) -> String {
     Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
 }
 
-/// Recipients can be two thousand letters long, and someone may give a private key by mistake: neither is shown.
+/// Recipients can be two thousand letters long, and someone may pass a private key by mistake: neither is displayed.
 fn bad(text: &str, reason: &str) -> VaultError {
     let upper = text.to_ascii_uppercase();
     if upper.starts_with("AGE-SECRET-KEY-") || upper.starts_with("AGE-PLUGIN-") {

@@ -1,5 +1,5 @@
-//! Every kind of recipient against its identity, another's identity, damage, and what the reference program made. The
-//! files in `golden/` were written by age 1.3.2 (`age-keygen -pq`, `age -a`) and OpenSSH 9.2.
+//! Tests every kind of recipient against its identity, another identity, damage, and files of the reference program.
+//! The files in `golden/` were written by age 1.3.2 (`age-keygen -pq`, `age -a`) and OpenSSH 9.2.
 
 use std::sync::Arc;
 
@@ -36,8 +36,7 @@ fn public_key(identity_file: &str) -> &str {
     identity_file.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap()
 }
 
-/// One of each kind that needs no program beside us, with an identity that opens it and one of the same kind that
-/// does not.
+/// One of each kind that needs no other program, with an identity that opens it and one of the same kind that does not.
 fn pairs() -> Vec<(Recipient, Identity, Identity)> {
     let (ours, recipient) = generate(&OsEntropy);
     let (other, _) = generate(&OsEntropy);
@@ -101,7 +100,7 @@ fn what_the_reference_program_wrapped_opens() {
 }
 
 #[test]
-fn hybrid_keys_have_the_text_that_the_reference_program_gives_them() {
+fn hybrid_keys_have_the_same_text_as_in_the_reference_program() {
     let secret = HYBRID_KEY.lines().find(|line| line.starts_with("AGE-SECRET-KEY-PQ-1")).unwrap();
     assert_eq!(recipient_of(secret.as_bytes()).unwrap(), public_key(HYBRID_KEY));
     assert_eq!(*secret.parse::<hybrid::Identity>().unwrap().to_text(), secret);
@@ -143,7 +142,7 @@ fn no_file_mixes_post_quantum_with_classical_recipients_or_passphrases_with_any(
 }
 
 #[test]
-fn recipients_say_what_they_are_and_what_they_withstand() {
+fn recipients_report_their_kind_and_protection() {
     let plugin = bech32_encode(Hrp::parse("age1nosuch").unwrap(), &[7; 20]);
     for (text, kind, protection) in [
         (public_key(HYBRID_KEY), RecipientKind::Hybrid, Protection::PostQuantum),
@@ -166,7 +165,7 @@ fn recipients_say_what_they_are_and_what_they_withstand() {
 }
 
 #[test]
-fn a_plugin_that_is_not_there_is_named() {
+fn a_missing_plugin_is_named() {
     let text = bech32_encode(Hrp::parse("age1nosuch").unwrap(), &[7; 20]);
     let mut recipient: Recipient = text.parse().unwrap();
     for error in [recipient.prepare().unwrap_err(), recipient.wrap(b"secret").unwrap_err()] {
@@ -178,7 +177,7 @@ fn a_plugin_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_passphrase_recipients_id_tells_nothing_of_the_passphrase() {
+fn a_passphrase_recipients_id_reveals_nothing_of_the_passphrase() {
     let phrase = passphrase("correct horse");
     let (one, two) =
         (Recipient::of_passphrase(&phrase, &OsEntropy), Recipient::of_passphrase(&phrase, &OsEntropy));
@@ -191,7 +190,7 @@ fn a_passphrase_recipients_id_tells_nothing_of_the_passphrase() {
 }
 
 #[test]
-fn an_ssh_keys_comment_is_no_part_of_who_it_is() {
+fn an_ssh_keys_comment_is_not_part_of_its_identity() {
     let bare: Vec<&str> = SSH[0].split(' ').take(2).collect();
     let (one, two): (Recipient, Recipient) = (SSH[0].parse().unwrap(), bare.join(" ").parse().unwrap());
     assert_eq!(one.id(), two.id());
@@ -201,7 +200,8 @@ fn an_ssh_keys_comment_is_no_part_of_who_it_is() {
 fn recipients_that_age_does_not_know_are_refused() {
     let cut = &public_key(HYBRID_KEY)[..1000];
     let long = format!("age1{}", "q".repeat(9000));
-    // Valid Bech32 of the right length over bytes that are no ML-KEM key: its coefficients must stay below the modulus.
+    // Valid Bech32 of the right length over bytes that are not an ML-KEM key: its coefficients must be below the
+    // modulus.
     let no_key = bech32_encode(Hrp::parse("age1pq").unwrap(), &[0xff; 1216]);
     for bad in [
         "",
@@ -231,13 +231,13 @@ fn a_private_key_that_is_given_as_a_recipient_is_not_quoted() {
 }
 
 #[test]
-fn a_line_that_is_no_identity_is_numbered_and_not_quoted() {
+fn a_line_without_an_identity_is_numbered_and_not_quoted() {
     let text = HYBRID_KEY.replace("PQ-1", "PQ-1Q");
     let error = Identity::parse(text.as_bytes()).unwrap_err();
     let key = text.lines().position(|line| line.starts_with("AGE-")).unwrap();
     assert!(error.starts_with(&format!("line {} ", key + 1)), "{error}");
     assert!(!error.contains("PQ-1Q"), "{error}");
-    assert_eq!(Identity::parse(b"# only a comment\n").unwrap_err(), "it holds no age identity");
+    assert_eq!(Identity::parse(b"# only a comment\n").unwrap_err(), "it contains no age identity");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_secret_that_is_too_long_is_refused_and_not_cut() {
 
 proptest! {
     #[test]
-    fn any_secret_comes_back(secret in proptest::collection::vec(any::<u8>(), 0..2048), seed in any::<[u8; 32]>()) {
+    fn any_secret_round_trips(secret in proptest::collection::vec(any::<u8>(), 0..2048), seed in any::<[u8; 32]>()) {
         let identity = hybrid::Identity::from_seed(seed);
         let recipient = Recipient::hybrid(identity.recipient());
         let identity = Identity::parse(identity.to_text().as_bytes()).unwrap();

@@ -1,13 +1,12 @@
-//! Checking a repository: every object of it, and what they say of each other.
+//! Checks a repository: every object, and the consistency between objects.
 //!
-//! First the history, then one listing, in this order, so that what a manifest names was stored before the listing
-//! was made. Then every object that is no pack is read, hashed, its signature checked and its body decoded where the
-//! key at hand opens it (`objects`), and what the bodies say is gathered (`survey`): parts first, then locations in the
-//! order in which they were stored, then contents, so that only what bears on frames that are needed or there is kept.
-//! Packs are looked up, or read whole, two at a time (`packs`). Claims about places are compared with the trailers of
-//! the packs (`claims`), and all of it with each other (`relations`, `keyring`).
-//! What seems to be missing may have been pruned in between, so before anything is called missing all but the packs
-//! is looked at once more.
+//! Reads the history first and makes one listing after it, so that what a manifest names was stored before the listing.
+//! Then reads every object except packs, hashes it, checks its signature, and decodes its body if the key at hand opens
+//! it (`objects`). The bodies are collected (`survey`): parts first, then locations in the order in which they were
+//! stored, then contents, so that only data about frames that are needed or exist is kept. Packs are looked up, or read
+//! whole, two at a time (`packs`). Claims about places are compared with the trailers of the packs (`claims`), and
+//! everything is cross-checked (`relations`, `keyring`). Objects that seem to be missing may have been pruned in the
+//! meantime, so everything except packs is read once more before anything is reported as missing.
 
 pub(super) mod claims;
 mod findings;
@@ -58,10 +57,10 @@ use survey::Survey;
 
 /// How many packs are read at once.
 const PACK_READS: usize = 2;
-/// How many objects of unknown names are told one by one.
+/// How many objects with unknown names are listed individually.
 const STRANGERS_TOLD: usize = 20;
 
-/// How a repository is checked.
+/// Options of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckOptions {
     /// How much of the packs is read.
@@ -70,18 +69,18 @@ pub struct CheckOptions {
     pub shard: Shard,
 }
 
-/// Someone who checks a repository, and sees as much of it as its key shows.
+/// Checks a repository, as far as its key opens it.
 pub struct Checker {
     pub(crate) viewer: Viewer,
     pub(crate) restorer: Option<Restorer>,
     pub(crate) recovery: Option<RecoveryKey>,
-    /// A writer's group, whose keys it can seal again.
+    /// A writer's group; its keys can be sealed again.
     pub(crate) group: Option<GroupKeys>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) cancel: CancellationToken,
 }
 
-/// What reading packs showed.
+/// The results of reading packs.
 #[derive(Default)]
 pub(crate) struct PacksRead {
     pub(crate) faults: Vec<(GroupId, Sha256Digest, PackReading)>,
@@ -89,17 +88,17 @@ pub(crate) struct PacksRead {
     count: u64,
     bytes: u64,
     opened: u64,
-    /// The frames that were opened and hold what their packs say, by group.
+    /// The frames, by group, that were opened and contain what their packs list.
     pub(crate) proved: HashMap<GroupId, FrameSet>,
 }
 
 impl Checker {
-    /// Checks with what a writer's or keeper's key opens: hashes, signatures and the index.
+    /// A checker with a writer's or keeper's key: checks hashes, signatures and the index.
     pub fn new(viewer: Viewer, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
         Self { viewer, restorer: None, recovery: None, group: None, progress, cancel }
     }
 
-    /// Checks with a writer's key, which holds its group's keys.
+    /// A checker with a writer's key, which has its group's keys.
     pub fn with_writer_key(
         repository: Repository,
         key: &WriterKey,
@@ -110,7 +109,7 @@ impl Checker {
         Ok(Self { group: Some(key.group.clone()), ..Self::new(viewer, progress, cancel) })
     }
 
-    /// Checks with a recovery key, which opens every frame.
+    /// A checker with a recovery key, which opens every frame.
     pub fn with_recovery_key(
         restorer: Restorer,
         key: RecoveryKey,
@@ -121,7 +120,7 @@ impl Checker {
         Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(viewer, progress, cancel) }
     }
 
-    /// Where the repository lies.
+    /// The repository's location.
     pub fn location(&self) -> &str {
         self.viewer.repository().location()
     }
@@ -151,7 +150,7 @@ impl Checker {
         if self.cancel.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
     }
 
-    /// Reads every object that is no pack.
+    /// Reads every object except packs.
     pub(crate) async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
         let repository = self.viewer.repository();
         let history = History::read(repository).await?;
@@ -184,11 +183,11 @@ impl Checker {
             }
         }
         for key in strangers.iter().take(STRANGERS_TOLD) {
-            findings.notes.push(format!("`{key}` is no name of this format"));
+            findings.notes.push(format!("`{key}` is not a name of this format"));
         }
         if strangers.len() > STRANGERS_TOLD {
             let more = strangers.len() - STRANGERS_TOLD;
-            findings.notes.push(format!("{more} more objects have no name of this format"));
+            findings.notes.push(format!("{more} more objects have names that are not of this format"));
         }
         let total = wanted.iter().map(|(entry, _)| entry.size).sum();
         self.progress.phase("checking objects", Unit::Bytes, Some(total));
@@ -212,7 +211,7 @@ impl Checker {
         Ok((survey, findings))
     }
 
-    /// Takes in what reading one object showed.
+    /// Adds the results of reading one object.
     fn take_in(
         &self,
         entry: &Entry,
@@ -246,12 +245,14 @@ impl Checker {
         {
             if is_owned {
                 let key = &entry.key;
-                findings.notes.push(format!("`{key}` is damaged and of a forgotten snapshot: {reason}"));
+                findings
+                    .notes
+                    .push(format!("`{key}` is damaged and belongs to a forgotten snapshot: {reason}"));
             }
         } else if let Some(reason) = altered {
-            let (snapshots, mend) = relations::consequence(roster, survey, name);
+            let (snapshots, remedy) = relations::consequence(roster, survey, name);
             let (key, kind) = (entry.key.clone(), DamageKind::Altered);
-            findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+            findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
         }
     }
 
@@ -313,7 +314,7 @@ impl Checker {
                         read.faults.push((group, hash, reading));
                     }
                 }
-                // Swept since it was listed; if it is needed, that is found by the listing that follows.
+                // Swept since it was listed; if it is needed, the next listing finds that.
                 Err(StoreError::NotFound { .. }) => {}
                 Err(error) => read.unread.push((entry.key, error)),
             }
@@ -321,7 +322,7 @@ impl Checker {
         Ok(read)
     }
 
-    /// Reads and checks one pack. The inner error says why the store did not give it, or what opens it.
+    /// Reads and checks one pack. The inner error is the store's failure to read it or what opens it.
     async fn read_pack(
         &self,
         survey: &Survey,
@@ -334,7 +335,7 @@ impl Checker {
         let bytes = match repository.store.read(&entry.key, MAX_PACK).await {
             Ok(bytes) => bytes,
             Err(StoreError::TooLarge { found, cap, .. }) => {
-                let altered = Some(format!("it has {found} bytes, where at most {cap} can be right"));
+                let altered = Some(format!("it has {found} bytes, more than the maximum of {cap}"));
                 return Ok(Ok(PackReading { altered, ..PackReading::default() }));
             }
             Err(error) => return Ok(Err(error)),

@@ -1,8 +1,9 @@
-//! Asking that snapshots be forgotten, down to the retention floor.
+//! Requests that snapshots be forgotten, down to the retention floor.
 //!
-//! A request is read back before its snapshot is called forgotten: what counts is what is in its place in the end. Where
-//! a request without effect is in the place (of someone who was removed, or for another snapshot), a signer who may delete
-//! replaces it. That is safe: nobody acts on a request without effect, and the snapshot is there, so it explains no gap.
+//! A request is read back before its snapshot is reported as forgotten: the object finally stored there decides. If a
+//! request without effect occupies the place (of someone who was removed, or for another snapshot), a signer who may
+//! delete replaces it. That is safe: a request without effect is ignored, and the snapshot exists, so the request
+//! explains no gap.
 
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
@@ -20,19 +21,19 @@ use crate::repository::access::Viewer;
 use crate::snapshots::history::{History, why_void};
 use crate::snapshots::snapshot::Snapshot;
 
-/// What came of asking to forget one snapshot.
+/// The result of requesting to forget one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// The request is stored and has effect; a keeper's prune deletes what no other snapshot needs.
     Forgotten,
     /// The retention floor keeps it, for this reason.
     Kept(&'static str),
-    /// Something else is in the place of the request, and has no effect: what, and what to do.
+    /// Something else without effect occupies the request's place: what it is, and what to do.
     Occupied(String),
 }
 
-/// Asks to forget snapshots; gives what came of each, in order. A writer may ask this for its own ones only. What
-/// the retention floor keeps today is not asked for: the request would wait and strike later.
+/// Requests to forget snapshots; returns the result of each, in order. A writer may request this only for its own
+/// snapshots. Snapshots that the retention floor keeps today are skipped: the request would wait and take effect later.
 pub async fn forget(
     viewer: &Viewer,
     snapshots: &[&Snapshot],
@@ -68,7 +69,7 @@ pub async fn forget(
     }
     if below_floor > 0 {
         tracing::warn!(
-            "the retention floor keeps {below_floor} of these snapshots from everyone but who holds a recovery key, as you do"
+            "the retention floor keeps {below_floor} of these snapshots from everyone without a recovery key"
         );
     }
     Ok(asked)
@@ -85,7 +86,7 @@ fn floored(viewer: &Viewer, snapshot: &Snapshot, history: &History, now: Timesta
     viewer.repository().roster.floor.keeps(newer.count(), snapshot.stored().min(now), now)
 }
 
-/// What would come of asking, as far as the history says it.
+/// The expected result of a request, according to the history.
 fn foreseen(viewer: &Viewer, snapshot: &Snapshot, history: &History) -> Asked {
     let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
     match history.void.get(&(writer, sequence)) {
@@ -127,7 +128,7 @@ async fn ask(
         match repository.store.delete(&key).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => {}
             Err(error) => {
-                let why = format!("{why}; it could not be taken away: {error}");
+                let why = format!("{why}; it could not be removed: {error}");
                 return Ok(Asked::Occupied(occupied(&key, &why)));
             }
         }
@@ -136,7 +137,7 @@ async fn ask(
     }
 }
 
-/// Reads what is in a request's place; gives why it does not have the snapshot forgotten.
+/// Reads what occupies a request's place; returns why it does not have the snapshot forgotten.
 async fn why_without_effect(
     viewer: &Viewer,
     writer: &Writer,
@@ -157,7 +158,7 @@ async fn why_without_effect(
     })
 }
 
-/// The storage's time, or nothing where this key may not store an object to learn it.
+/// The storage's time, or nothing if this key may not store the object that is needed to learn it.
 async fn storage_time_by(
     viewer: &Viewer,
     signer: Signer,

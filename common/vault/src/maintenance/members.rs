@@ -1,7 +1,7 @@
-//! Who may do what, and changing it: recipients, writers and keepers come and go by a new roster, which only the root
-//! key can sign and only a recovery key can open.
+//! Members and their rights: adds and removes recipients, writers and keepers by a new roster, which only the root key
+//! can sign. Only a recovery key can open the root key.
 //!
-//! Keys are stored before the roster that names them. Whoever is killed between leaves keys that nobody uses.
+//! Keys are stored before the roster that names them. A crash in between leaves unused keys, which are harmless.
 
 mod contents;
 
@@ -32,17 +32,17 @@ use crate::snapshots::history::History;
 /// Everyone on the roster.
 #[derive(Debug, Clone)]
 pub struct Members {
-    /// Which roster this is.
+    /// The number of the roster.
     pub roster: u64,
-    /// Who can recover.
+    /// The recipients that can recover.
     pub recipients: Vec<RecipientMember>,
     /// The backup hosts.
     pub writers: Vec<WriterMember>,
-    /// Who checks and prunes.
+    /// The keepers, which check and prune.
     pub keepers: Vec<KeeperMember>,
     /// How many times the data identity was rotated.
     pub epoch: u32,
-    /// What no request to forget goes below.
+    /// The minimum that requests to forget must leave.
     pub floor: Floor,
 }
 
@@ -51,7 +51,7 @@ pub struct Members {
 pub struct RecipientMember {
     /// Its short id.
     pub id: String,
-    /// The recipient as age writes it.
+    /// The recipient in age's form.
     pub recipient: String,
 }
 
@@ -79,10 +79,10 @@ pub struct KeeperMember {
     pub removed: bool,
 }
 
-/// Who was removed.
+/// A removed member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
-    /// A recovery recipient; what is written from now on is sealed to a new data identity.
+    /// A recovery recipient; from now on, new data is sealed to a new data identity.
     Recipient(String),
     /// A writer, and its last sequence that counts.
     Writer(WriterId, Option<u64>),
@@ -125,7 +125,7 @@ impl Members {
     }
 }
 
-/// Changes who may do what in a repository, which takes a recovery key.
+/// Changes the members of a repository, which requires a recovery key.
 pub struct Membership<'a> {
     restorer: &'a Restorer,
 }
@@ -136,9 +136,9 @@ impl<'a> Membership<'a> {
         Self { restorer }
     }
 
-    /// Makes one more recovery key, which then recovers everything, what was stored before included. `location` is where
-    /// the file is to say that the repository lies; `keep` is given its text to put it away before the roster names the
-    /// key, and if it fails, nothing changes. Gives the key's public half.
+    /// Makes one more recovery key, which can recover everything, including what was stored before. `location` is the
+    /// repository's location for the file; `keep` receives the file's text and must store it before the roster names
+    /// the key. If `keep` fails, nothing changes. Returns the key's public half.
     pub async fn add_recovery_key(
         &self,
         location: &str,
@@ -153,12 +153,12 @@ impl<'a> Membership<'a> {
         Ok(recipient)
     }
 
-    /// Who is meant by an id or the first digits of it, before anything is changed.
+    /// Finds the member with this id or prefix of an id, before anything is changed.
     pub fn member(&self, id: &str) -> Result<Removed, VaultError> {
         find_member(&self.restorer.repository().roster, id)
     }
 
-    /// Lets another recipient recover everything, what was stored before included.
+    /// Lets another recipient recover everything, including what was stored before.
     pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
         let mut roster = self.restorer.repository().roster.clone();
         if roster.recipients.iter().any(|listed| listed.id == recipient.id()) {
@@ -172,8 +172,8 @@ impl<'a> Membership<'a> {
         self.publish(next).await
     }
 
-    /// Enrols a backup host, in a group of its own or in one that is there. `keep` is given the key to put it away
-    /// before the roster names it; if it fails, nothing changes.
+    /// Enrols a backup host, in its own group or in an existing one. `keep` receives the key and must store it before
+    /// the roster names it; if it fails, nothing changes.
     pub async fn add_writer(
         &self,
         group: Option<GroupId>,
@@ -217,7 +217,7 @@ impl<'a> Membership<'a> {
         Ok(key)
     }
 
-    /// Enrols a keeper, who is given every group's index key. `keep` as in [`Self::add_writer`].
+    /// Enrols a keeper, which receives every group's index key. `keep` as in [`Self::add_writer`].
     pub async fn add_keeper(
         &self,
         clock: &dyn Clock,
@@ -241,8 +241,8 @@ impl<'a> Membership<'a> {
         Ok(key)
     }
 
-    /// Removes a recipient, a writer or a keeper, named by its id or the first digits of it. Removing a recipient
-    /// rotates the data identity; removing a writer keeps its snapshots up to the newest one, or up to `last`.
+    /// Removes a recipient, a writer or a keeper, given by its id or a prefix of it. Removing a recipient rotates the
+    /// data identity; removing a writer keeps its snapshots up to the newest one, or up to `last`.
     pub async fn remove(
         &self,
         id: &str,
@@ -285,13 +285,13 @@ impl<'a> Membership<'a> {
         Ok(removed)
     }
 
-    /// Whether a passphrase is among the recipients, so that it must be at hand when the data identity is rotated.
+    /// Whether a passphrase is among the recipients, so that it is needed to rotate the data identity.
     pub fn has_passphrase(&self) -> bool {
         let recipients = self.restorer.repository().roster.recipients.iter();
         recipients.filter_map(|r| r.recipient.parse::<Recipient>().ok()).any(|r| r.needs_passphrase())
     }
 
-    /// Begins a new epoch: what is written from now on is sealed to a new data identity. Gives its number.
+    /// Begins a new epoch: from now on, new data is sealed to a new data identity. Returns the epoch's number.
     pub async fn rotate(
         &self,
         passphrase: Option<&Passphrase>,
@@ -305,17 +305,17 @@ impl<'a> Membership<'a> {
         Ok(epoch.number)
     }
 
-    /// Sets what no request to forget goes below.
+    /// Sets the minimum that requests to forget must leave.
     pub async fn set_floor(&self, floor: Floor, clock: &dyn Clock) -> Result<(), VaultError> {
         let roster = Roster { floor, ..self.restorer.repository().roster.clone() };
         self.publish(self.next_roster(roster, clock.now())?).await
     }
 
-    /// Up to which snapshot a writer that is being removed counts.
+    /// The last snapshot that counts of a writer that is being removed.
     async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
         let repository = self.restorer.repository();
         let history = History::read(repository).await?;
-        // What is withheld today would be cut off for good: the remover must say that this is meant.
+        // Snapshots that are withheld today would be cut off permanently, so the caller must confirm this.
         if last.is_none()
             && let Some(first) = history.doubts_about(id).next()
         {
@@ -337,7 +337,7 @@ impl<'a> Membership<'a> {
         }
     }
 
-    /// The roster of a new epoch, and what is to be wrapped before it is stored.
+    /// The roster of a new epoch, and what must be wrapped before it is stored.
     fn next_epoch(
         &self,
         mut roster: Roster,
@@ -404,7 +404,7 @@ impl<'a> Membership<'a> {
         self.store_wrapped(key, wrapped).await
     }
 
-    /// Takes away what was wrapped to a removed recipient. It may have copies: this tidies up and protects nothing.
+    /// Deletes what was wrapped to a removed recipient. The recipient may have copies: this only tidies up.
     async fn drop_wraps_of(&self, recipient: &str) {
         let store = &self.restorer.repository().store;
         let Ok(entries) = listing::listed(store, "keys").await else { return };
@@ -421,11 +421,11 @@ impl<'a> Membership<'a> {
         self.restorer.repository().create_within(&key, wrapped, cap::KEY).await
     }
 
-    /// Signs the next roster and sees that readers would take it, before anything that it names is stored.
+    /// Signs the next roster and checks that readers would accept it, before anything that it names is stored.
     fn next_roster(&self, roster: Roster, now: Timestamp) -> Result<NextRoster, VaultError> {
         let Repository { roster_pin, holes, .. } = self.restorer.repository();
         if let Some(hole) = holes.above.first() {
-            // What follows another roster than the newest would take back what that one says.
+            // A successor of a roster other than the newest would undo the newest.
             return Err(hole.to_error().into());
         }
         let number = roster_pin.number + 1;
@@ -435,7 +435,7 @@ impl<'a> Membership<'a> {
         Ok(NextRoster { number, bytes })
     }
 
-    /// Stores the next roster. Another one that came meanwhile is an error: it must be read first.
+    /// Stores the next roster. Fails if another one was stored in the meantime: that one must be read first.
     async fn publish(&self, next: NextRoster) -> Result<(), VaultError> {
         let NextRoster { number, bytes } = next;
         match self.restorer.repository().store.create_alone(&layout::roster(number), bytes.into()).await {
@@ -446,13 +446,13 @@ impl<'a> Membership<'a> {
     }
 }
 
-/// A signed roster that is not stored yet.
+/// A signed roster that is not yet stored.
 struct NextRoster {
     number: u64,
     bytes: Vec<u8>,
 }
 
-/// A data identity that is not wrapped to anyone yet.
+/// A data identity that is not yet wrapped to anyone.
 struct NewEpoch {
     number: u32,
     secret: Zeroizing<String>,
@@ -460,7 +460,7 @@ struct NewEpoch {
     recipients: Vec<RosterRecipient>,
 }
 
-/// Finds who is meant by an id or the first digits of one.
+/// Finds the member with this id or prefix of an id.
 fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
     let recipients = roster.recipients.iter().map(|r| (r.id.clone(), Removed::Recipient(r.id.clone())));
     let writers = roster.writers.iter().filter(|writer| writer.revoked.is_none());

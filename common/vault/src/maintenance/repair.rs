@@ -1,10 +1,10 @@
-//! Mending a repository: what a check found damaged is rebuilt from what is whole, and what is lost is marked, so
-//! that the next backup stores it again where it still exists.
+//! Repairs a repository: rebuilds what a check found damaged from what is whole, and marks what is lost, so that the
+//! next backup stores it again if it still exists.
 //!
-//! In the order of every writer: what others refer to first. Index objects are rebuilt from the trailers of packs
-//! (`index`), runs registered again from the keys in pack headers, lost frames marked, sealed keys wrapped anew
-//! (`keys`), whole frames moved out of damaged packs (`salvage`); only then is what was replaced taken away, by
-//! someone who may. Nothing is changed while anything could not be read: what is only out of reach is not lost.
+//! Works in the order of every writer: what others refer to first. Rebuilds index objects from the trailers of packs
+//! (`index`), registers runs again from the keys in pack headers, marks lost frames, wraps sealed keys again (`keys`),
+//! and moves whole frames out of damaged packs (`salvage`). Only then does it delete what was replaced, if its key may
+//! delete. Changes nothing while anything could not be read: an unreachable object is not lost.
 
 mod files;
 mod index;
@@ -38,41 +38,41 @@ use crate::repository::open::{Repository, marker_of};
 
 pub use files::{HurtFile, HurtSnapshot};
 
-/// How a repository is mended.
+/// Options of a repair.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RepairOptions {
-    /// Say what would be done, and do nothing.
+    /// Report what would be done, but do nothing.
     pub dry_run: bool,
-    /// Give up snapshots that nothing mends, so that prune can go on.
+    /// Give up snapshots that cannot be repaired, so that prune can continue.
     pub forget_damaged: bool,
 }
 
-/// What a repair did and found.
+/// The results of a repair.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// What was done, or would be, in order.
+    /// What was done, or would be done, in order.
     pub actions: Vec<Action>,
-    /// How many frames were marked as lost now.
+    /// How many frames were newly marked as lost.
     pub marked_frames: u64,
-    /// The snapshots that need frames which lie nowhere whole, and what is known of what that costs.
-    pub hurt: Vec<HurtSnapshot>,
+    /// The snapshots that need frames which are not stored whole anywhere, and the known cost.
+    pub affected: Vec<HurtSnapshot>,
     /// What is still damaged.
     pub remaining: Vec<Damage>,
-    /// What could not be read. What cannot be read before anything is mended leaves all as it is.
+    /// What could not be read. If anything cannot be read before the repair begins, it changes nothing.
     pub unread: Vec<Unread>,
 }
 
-/// One thing that a repair does.
+/// One action of a repair.
 #[derive(Debug, Clone)]
 pub struct Action {
     /// The object.
     pub key: String,
-    /// What becomes of it and why.
+    /// What happens to it and why.
     pub what: String,
 }
 
-/// Writes and removes, or only notes what it would.
-pub(crate) struct Mender<'a> {
+/// Writes and removes objects, or only notes what it would do.
+pub(crate) struct Repairer<'a> {
     repository: &'a Repository,
     dry_run: bool,
     may_remove: bool,
@@ -81,8 +81,8 @@ pub(crate) struct Mender<'a> {
     actions: Vec<Action>,
 }
 
-impl Mender<'_> {
-    /// Writes an object, unless it is larger than any reader takes.
+impl Repairer<'_> {
+    /// Writes an object, unless it is larger than readers accept.
     pub(crate) async fn write(
         &mut self,
         key: String,
@@ -99,8 +99,8 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// Signs an object of a group. A hostile member's pack may list what no reader takes: of that there is none, and all
-    /// else can still be mended.
+    /// Signs an object of a group. A hostile member's pack may list what readers refuse: such an object is skipped, and
+    /// everything else can still be repaired.
     pub(crate) fn sign<T: Body>(
         &self,
         group: &GroupView,
@@ -115,7 +115,7 @@ impl Mender<'_> {
         }
     }
 
-    /// The same, and writes it. Says whether there is one.
+    /// Signs an object and writes it. Returns whether it was written.
     pub(crate) async fn write_signed<T: Body>(
         &mut self,
         group: &GroupView,
@@ -127,7 +127,7 @@ impl Mender<'_> {
         Ok(true)
     }
 
-    /// Writes an object, and compares what the storage gives back: what it replaces is about to go.
+    /// Writes an object and compares it with what the storage returns, because what it replaces is about to be deleted.
     pub(crate) async fn write_and_read_back(
         &mut self,
         key: String,
@@ -142,7 +142,7 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// Takes an object away that was replaced or is worth nothing.
+    /// Removes an object that was replaced or is useless.
     pub(crate) async fn remove(&mut self, key: &str, why: &str) -> Result<(), VaultError> {
         if !self.dry_run {
             self.repository.store.delete(key).await?;
@@ -153,7 +153,7 @@ impl Mender<'_> {
 }
 
 impl Checker {
-    /// Mends what can be mended with this key.
+    /// Repairs what can be repaired with this key.
     pub async fn repair(&self, options: RepairOptions, clock: &dyn Clock) -> Result<Repaired, VaultError> {
         let repository = self.viewer.repository();
         let pen = self.viewer.pen()?;
@@ -165,7 +165,7 @@ impl Checker {
             repaired.remaining = findings.damage.into_iter().collect();
             return Ok(repaired);
         }
-        let mut mender = Mender {
+        let mut repairer = Repairer {
             repository,
             dry_run: options.dry_run,
             may_remove: !matches!(pen.signer, Signer::Writer(_)),
@@ -173,62 +173,71 @@ impl Checker {
             now: clock.now(),
             actions: Vec::new(),
         };
-        self.mend_marker(&findings, &mut mender).await?;
+        self.repair_marker(&findings, &mut repairer).await?;
         for group in &mut survey.groups {
-            self.rebuild_index(group, &findings, &mut mender).await?;
+            self.rebuild_index(group, &findings, &mut repairer).await?;
         }
         for group in &survey.groups {
             self.stop_if_asked()?;
-            self.register_runs(&survey, group, &findings, &mut mender).await?;
-            repaired.marked_frames += self.mark_lost(group, &mut mender).await?;
+            self.register_runs(&survey, group, &findings, &mut repairer).await?;
+            repaired.marked_frames += self.mark_lost(group, &mut repairer).await?;
         }
         for group in &mut survey.groups {
-            self.salvage(group, &findings, &mut mender).await?;
+            self.salvage(group, &findings, &mut repairer).await?;
         }
-        self.remove_worthless(&findings, &mut mender).await?;
-        self.mend_requests(&survey, &findings, options.forget_damaged, &mut mender).await?;
-        self.mend_keys(&survey, &findings, &mut mender).await?;
-        repaired.actions = mender.actions;
+        self.remove_worthless(&findings, &mut repairer).await?;
+        self.repair_requests(&survey, &findings, options.forget_damaged, &mut repairer).await?;
+        self.repair_keys(&survey, &findings, &mut repairer).await?;
+        repaired.actions = repairer.actions;
         if !options.dry_run && !repaired.actions.is_empty() {
             (survey, findings) = self.survey(Shard::WHOLE).await?;
             packs.faults.retain(|(group, hash, _)| survey.has(&layout::pack(*group, hash)));
             self.relate(&mut survey, &packs, Shard::WHOLE, &mut findings).await?;
         }
-        repaired.hurt = self.hurt_snapshots(&survey).await?;
+        repaired.affected = self.affected_snapshots(&survey).await?;
         repaired.remaining = findings.damage.into_iter().collect();
         repaired.unread = findings.unread;
         Ok(repaired)
     }
 
-    async fn mend_marker(&self, findings: &Findings, mender: &mut Mender<'_>) -> Result<(), VaultError> {
+    async fn repair_marker(
+        &self,
+        findings: &Findings,
+        repairer: &mut Repairer<'_>,
+    ) -> Result<(), VaultError> {
         let Some(damage) = findings.damage.of(layout::MARKER) else {
             return Ok(());
         };
         if damage.kind == DamageKind::Altered {
-            if !mender.may_remove {
+            if !repairer.may_remove {
                 return Ok(());
             }
-            mender.remove(layout::MARKER, "it is damaged").await?;
+            repairer.remove(layout::MARKER, "it is damaged").await?;
         }
         let bytes = marker_of(&self.viewer.repository().id);
-        mender.write(layout::MARKER.to_owned(), bytes, "written again".to_owned()).await
+        repairer.write(layout::MARKER.to_owned(), bytes, "written again".to_owned()).await
     }
 
-    /// Marks the frames that lie nowhere whole, so that no backup leans on them.
-    async fn mark_lost(&self, survey: &GroupSurvey, mender: &mut Mender<'_>) -> Result<u64, VaultError> {
+    /// Marks the frames that are not stored whole anywhere, so that no backup refers to them.
+    async fn mark_lost(&self, survey: &GroupSurvey, repairer: &mut Repairer<'_>) -> Result<u64, VaultError> {
         let whole = survey.whole();
         let lost = survey.needed.minus(&whole).minus(&survey.marked).in_proportion();
         if lost.is_empty() {
             return Ok(0);
         }
-        let what = format!("marks {} frames as lost, so that backups store their chunks anew", lost.len());
-        let is_written = mender.write_signed(&survey.view, &Loss { frames: lost.to_records() }, what).await?;
+        let what = format!("marks {} frames as lost, so that backups store their chunks again", lost.len());
+        let is_written =
+            repairer.write_signed(&survey.view, &Loss { frames: lost.to_records() }, what).await?;
         Ok(if is_written { lost.len() } else { 0 })
     }
 
-    /// Removes damaged objects that were replaced, or that nobody needs. Each is read once more before.
-    async fn remove_worthless(&self, findings: &Findings, mender: &mut Mender<'_>) -> Result<(), VaultError> {
-        if !mender.may_remove {
+    /// Removes damaged objects that were replaced or that nobody needs. Each is read once more first.
+    async fn remove_worthless(
+        &self,
+        findings: &Findings,
+        repairer: &mut Repairer<'_>,
+    ) -> Result<(), VaultError> {
+        if !repairer.may_remove {
             return Ok(());
         }
         for damage in findings.damage.iter() {
@@ -240,8 +249,8 @@ impl Checker {
                 | Name::Loss { .. }
                 | Name::Condemnation { .. }
                 | Name::Countersignature { .. } => true,
-                // Mended above, or for a snapshot that may be put back.
-                Name::Part { .. } => damage.mend == Mend::RepairByKeeper,
+                // Repaired above, or kept for a snapshot that may be restored from a copy of the storage.
+                Name::Part { .. } => damage.remedy == Mend::RepairByKeeper,
                 _ => false,
             };
             if let Name::Locations { group, .. } = &name
@@ -249,21 +258,22 @@ impl Checker {
                 && let Some(view) = self.viewer.group(*group)
                 && is_all_denied(self.viewer.repository(), view, &damage.key).await?
             {
-                mender.remove(&damage.key, "trailers of packs deny everything that it says").await?;
+                repairer.remove(&damage.key, "trailers of packs refute all its claims").await?;
             }
             if is_worthless
                 && damage.kind == DamageKind::Altered
                 && self.is_still_altered(&damage.key).await?
             {
-                mender
-                    .remove(&damage.key, "it is damaged, and what was whole in it stands elsewhere")
+                repairer
+                    .remove(&damage.key, "it is damaged, and what was whole in it is stored elsewhere")
                     .await?;
             }
         }
         Ok(())
     }
 
-    /// Reads a damaged object again: what a bad line or memory altered once is not to be removed.
+    /// Reads a damaged object again: an object that was altered only once, in transit or in memory, must not be
+    /// removed.
     pub(crate) async fn is_still_altered(&self, key: &str) -> Result<bool, VaultError> {
         let (Some(entry), Some(name)) = (self.viewer.repository().store.entry(key).await?, Name::parse(key))
         else {
@@ -282,7 +292,7 @@ impl Checker {
     }
 }
 
-/// The packs of a group that are not as they were stored.
+/// The packs of a group that differ from what was stored.
 pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeSet<Sha256Digest> {
     let is_damaged = |pack: &Sha256Digest| {
         let key = layout::pack(survey.view.id, pack);
@@ -293,7 +303,7 @@ pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeS
 }
 
 impl Checker {
-    /// The writer of a run: who wrote down first where its frames lie, or else the writer of the oldest snapshot that
+    /// The writer of a run: the first signer of locations of its frames, or else the writer of the oldest snapshot that
     /// needs it.
     pub(crate) async fn writer_of_run(
         &self,

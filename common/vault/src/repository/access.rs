@@ -1,4 +1,4 @@
-//! What a key opens of a repository: the groups whose index can be read, and the pen to sign with.
+//! What a key opens of a repository: the groups whose index can be read, and the signing key.
 //!
 //! A writer reads its own group's index and signs as itself; a keeper reads every group's index and signs
 //! condemnations; a recovery key reads everything and opens the root key.
@@ -15,22 +15,22 @@ use crate::keys::key_file::WriterKey;
 use crate::keys::{GroupKeys, GroupView, index_key_from_cbor};
 use crate::repository::open::{Repository, check_writer};
 
-/// Groups whose keys a key should open and does not, and why.
+/// Groups whose keys a key should open but does not, and why.
 pub(crate) type Closed = Vec<(GroupId, ObjectError)>;
 
-/// A repository as one key shows it.
+/// A repository as seen with one key.
 #[derive(Clone)]
 pub struct Viewer {
     pub(crate) repository: Repository,
     pub(crate) groups: Vec<GroupView>,
-    /// Groups whose keys this key should open and does not, and why. What is wrong with one group costs no other.
+    /// Groups whose keys this key should open but does not, and why. A fault in one group does not affect others.
     pub(crate) closed: Closed,
-    /// Who signs what is done through this viewer; absent where a recovery key found no whole root key.
+    /// The signer for what is done through this viewer; `None` if a recovery key found no whole root key.
     signing: Option<(Signer, SigningKey)>,
 }
 
 impl Viewer {
-    /// What the holder of a writer key sees: its own group's snapshots.
+    /// The view of a writer key: its own group's snapshots.
     pub fn for_writer(repository: Repository, key: &WriterKey) -> Result<Self, VaultError> {
         check_writer(&repository, key)?;
         let groups = vec![GroupView::from(&key.group)];
@@ -38,7 +38,7 @@ impl Viewer {
         Ok(Self { repository, groups, closed: Vec::new(), signing })
     }
 
-    /// What a keeper sees: every group's snapshots.
+    /// The view of a keeper: every group's snapshots.
     pub async fn for_keeper(repository: Repository, key: &KeeperKey) -> Result<Self, VaultError> {
         let listed = repository.roster.keeper(key.keeper).ok_or(VaultError::UnknownWriter)?;
         if listed.removed.is_some() {
@@ -79,7 +79,7 @@ impl Viewer {
         }
     }
 
-    /// What to sign with.
+    /// The signing key.
     pub(crate) fn pen(&self) -> Result<Pen<'_>, VaultError> {
         let missing =
             || ObjectError::Missing { key: format!("{}/ (for this recovery key)", layout::ROOT_KEYS) };
@@ -94,18 +94,18 @@ impl Viewer {
             Signer::Root => Ok(pen.key),
             Signer::Writer(_) | Signer::Keeper(_) => Err(VaultError::NotAllowed {
                 who: "a writer or keeper key",
-                what: "change who may do what",
+                what: "change the members of the repository",
                 needed: "--identity FILE, a recovery key that `lifeboat-backup init` wrote",
             }),
         }
     }
 
-    /// What to sign condemnations with: a writer never takes anything away.
+    /// The signing key for condemnations. Fails for a writer, which never deletes anything.
     pub(crate) fn pruning_pen(&self) -> Result<Pen<'_>, VaultError> {
         match self.pen()? {
             Pen { signer: Signer::Writer(_), .. } => Err(VaultError::NotAllowed {
                 who: "a writer key",
-                what: "take anything away from the repository",
+                what: "delete anything from the repository",
                 needed: "--keeper-key FILE (made with `lifeboat-backup key add keeper FILE`) or --identity FILE",
             }),
             pen => Ok(pen),
@@ -122,7 +122,7 @@ impl Viewer {
     }
 }
 
-/// The groups that a key opens, one after the other, and those that it should open and does not.
+/// The groups that a key opens, and those that it should open but does not.
 pub(crate) struct Opened<T> {
     groups: Vec<T>,
     closed: Closed,
@@ -135,7 +135,7 @@ impl<T> Default for Opened<T> {
 }
 
 impl<T> Opened<T> {
-    /// Takes in what came of opening a group.
+    /// Adds the result of opening a group.
     pub(crate) fn add(&mut self, group: GroupId, opened: Result<T, ObjectError>) {
         match opened {
             Ok(opened) => self.groups.push(opened),
@@ -143,7 +143,7 @@ impl<T> Opened<T> {
         }
     }
 
-    /// Both, unless nothing opened at all: then the key is of no use, and the first reason says why.
+    /// Returns both, unless nothing opened at all: then the key is of no use, and the first reason is the error.
     pub(crate) fn some(self) -> Result<(Vec<T>, Closed), ObjectError> {
         match self.closed.first() {
             Some((_, first)) if self.groups.is_empty() => Err(first.clone()),
@@ -179,8 +179,8 @@ async fn index_key_of(
             {
                 Ok(GroupView { id, index_key })
             }
-            // Anyone who may write there can seal what he likes to a keeper.
-            _ => Err(ObjectError::damaged(key, "it holds another key than the roster commits to")),
+            // Anyone who may write there can seal anything to a keeper.
+            _ => Err(ObjectError::damaged(key, "it contains another key than the roster commits to")),
         })
     });
     let missing = || ObjectError::Missing { key: format!("{folder}/ (wrapped to this keeper)") };

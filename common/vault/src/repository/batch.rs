@@ -1,19 +1,19 @@
-//! Reading many objects a few at a time, so that latency is shared and memory stays small.
+//! Reads many objects a few at a time, so that latency is shared and memory stays small.
 
 use crate::format::pack::plain_cap;
 
 /// The most objects that are read at once.
 const MOST: usize = 16;
-/// The most bytes that are read at once, stored and decompressed together, unless one object alone has more.
+/// The most bytes that are read at once, stored and decompressed together, unless a single object has more.
 const MOST_BYTES: u64 = 48 << 20;
 
-/// How many bytes an object may take when it is read: what is stored, and what may come out of that.
+/// How many bytes an object may take when it is read: the stored bytes, and the most that they may decompress to.
 fn weight(stored: u64) -> u64 {
     let plain = plain_cap(usize::try_from(stored).unwrap_or(usize::MAX));
     stored.saturating_add(plain as u64)
 }
 
-/// Puts objects together, in their order, into batches that are read at once.
+/// Groups objects, in their order, into batches that are read at once.
 pub(crate) fn batches<T>(objects: impl IntoIterator<Item = T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
     let mut batches: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0_u64;

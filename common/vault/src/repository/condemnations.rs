@@ -1,4 +1,4 @@
-//! Reading what writers must not lean on: frames that a keeper has condemned, and frames that a repair found lost.
+//! Reads what writers must not refer to: frames that a keeper has condemned, and frames that a repair found lost.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::keys::GroupView;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
 
-/// A condemnation as it was found.
+/// A condemnation in the repository.
 #[derive(Debug)]
 pub(crate) struct FoundCondemnation {
     pub(crate) key: String,
@@ -28,16 +28,16 @@ pub(crate) struct FoundCondemnation {
 pub(crate) struct Excluded {
     /// Frames that are condemned or were found lost.
     pub(crate) frames: FrameSet,
-    /// The packs that are condemned: what lies in these only will be gone.
+    /// The packs that are condemned: what is only in these will be deleted.
     pub(crate) packs: HashSet<Sha256Digest>,
     /// Condemnations and losses that are damaged.
     pub(crate) unusable: Vec<ObjectError>,
 }
 
 impl Repository {
-    /// Reads the condemnations of a group by those who may condemn today, with the names of those objects only that are
-    /// `there`: of the others nothing is left to do. What is damaged, or by someone who may not, comes as an error beside
-    /// them.
+    /// Reads the condemnations of a group by those who may condemn today, with the names only of those objects that are
+    /// `there`: the others need no further work. A damaged one, or one by an unauthorised signer, is returned as an
+    /// error beside them.
     pub(crate) async fn condemnations(
         &self,
         group: &GroupView,
@@ -54,7 +54,7 @@ impl Repository {
         Ok((found, unusable))
     }
 
-    /// Gives them one after the other, and what is damaged at the end.
+    /// Passes them on one by one, and what is damaged at the end.
     async fn each_condemnation(
         &self,
         group: &GroupView,
@@ -72,7 +72,7 @@ impl Repository {
                     each(FoundCondemnation { key: entry.key, stored: entry.modified, body });
                 }
                 Ok((signer, _)) => {
-                    let reason = format!("it is signed by {signer}, and lies in another signer's folder");
+                    let reason = format!("it is signed by {signer}, but is in another signer's folder");
                     unusable.push(ObjectError::damaged(entry.key, reason));
                 }
                 // Swept between the listing and the reading.
@@ -100,8 +100,8 @@ impl Repository {
         Ok((lost, unusable))
     }
 
-    /// The frames of a group that a restore of `writer`'s snapshots takes for lost: by its own word, a keeper's or the
-    /// root's. Another writer could call frames lost that are whole.
+    /// The frames of a group that a restore of `writer`'s snapshots treats as lost: according to the writer itself, a
+    /// keeper or the root. Another writer could claim that whole frames are lost.
     pub(crate) async fn losses_for(
         &self,
         group: &GroupView,
@@ -131,7 +131,7 @@ impl Repository {
     }
 }
 
-/// Whether a condemnation lies where its signer may put it.
+/// Whether a condemnation is where its signer may put it.
 fn is_in_folder_of(key: &str, signer: Signer, group: GroupId) -> bool {
     key.strip_prefix(&layout::condemned(signer, group)).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -1,4 +1,4 @@
-//! Reading a group's contents index, one object after the other, for those who look for what was lost.
+//! Reads a group's contents index, one object at a time, to look for lost frames.
 
 use lifeboat_store::StoreError;
 
@@ -9,7 +9,7 @@ use crate::ids::Signer;
 use crate::keys::GroupView;
 use crate::repository::open::Repository;
 
-/// The contents objects of a group that one listing showed.
+/// The contents objects of a group in one listing.
 pub(crate) struct ListedContents<'a> {
     repository: &'a Repository,
     group: &'a GroupView,
@@ -29,8 +29,8 @@ impl Repository {
 }
 
 impl ListedContents<'_> {
-    /// Reads each object, and says of each run in it what its signer lists. An object that is damaged or gone is passed
-    /// over. No more than one is in memory.
+    /// Reads each object, and passes on each run in it with its signer. An object that is damaged or gone is skipped.
+    /// No more than one is in memory.
     pub(crate) async fn each_run(&self, mut tell: impl FnMut(Signer, RunContents)) -> Result<(), StoreError> {
         for name in &self.names {
             match self.repository.read_signed::<Contents>(name, self.group, Word::ChunksToRecover).await? {

@@ -1,4 +1,4 @@
-//! Listing the objects of the format.
+//! Lists the objects of the format.
 
 use lifeboat_store::{Entry, Listing, Store, StoreError};
 
@@ -15,7 +15,7 @@ pub(crate) async fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, St
     Ok(entries)
 }
 
-/// The same, with what the listing passed over.
+/// The same, with what the listing skipped.
 pub(crate) async fn listing(store: &Store, folder: &str) -> Result<Listing, StoreError> {
     let mut listing = store.listing(folder).await?;
     listing.entries.retain(is_of_the_format);

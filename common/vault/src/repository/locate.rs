@@ -1,4 +1,4 @@
-//! Where frames lie: reading locations.
+//! Finds the places of frames by reading locations.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,10 +17,10 @@ use crate::keys::GroupView;
 use crate::repository::batch::batches;
 use crate::repository::open::Repository;
 
-/// What is wrong with a locations object that is whole and stands in the folder of another run.
-pub(crate) const OF_ANOTHER_RUN: &str = "it says where frames of another run lie";
+/// The fault of a locations object that is whole but in the folder of another run.
+pub(crate) const OF_ANOTHER_RUN: &str = "it locates frames of another run";
 
-/// Where a frame lies.
+/// The place of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FramePlace {
     pub(crate) pack: Sha256Digest,
@@ -40,10 +40,10 @@ impl FramePlace {
     }
 }
 
-/// Where frames lie, for each the places in the order in which to try them.
+/// The places of frames, for each in the order in which to try them.
 pub(crate) type FramePlaces = HashMap<FrameName, Vec<FramePlace>>;
 
-/// The packs in which frames lie, with their sizes.
+/// The packs that contain frames, with their sizes.
 pub(crate) fn packs_of(places: &FramePlaces) -> Vec<(Sha256Digest, u64)> {
     let mut packs: Vec<_> = places.values().flatten().map(|place| (place.pack, place.size)).collect();
     packs.sort_unstable();
@@ -52,10 +52,10 @@ pub(crate) fn packs_of(places: &FramePlaces) -> Vec<(Sha256Digest, u64)> {
 }
 
 /// How many places of a frame are remembered of each signer, the newest first. However many false ones a member states,
-/// the others' stay.
+/// those of others stay.
 const PLACES_OF_A_SIGNER: usize = 4;
 
-/// Collects where the wanted frames of a run lie, the newest word first.
+/// Collects the places of the wanted frames of a run, the newest first.
 pub(crate) struct Collector<W> {
     is_wanted: W,
     pub(crate) places: FramePlaces,
@@ -94,7 +94,7 @@ impl Repository {
         ObjectError::split(self.store.read_range(&layout::pack(group, pack), range).await)
     }
 
-    /// Reads the sealed frame that lies in a place; what lies there instead is damage.
+    /// Reads the sealed frame in a place; anything else there is damage.
     pub(crate) async fn frame_at(&self, group: GroupId, place: &FramePlace) -> Read<Bytes> {
         let end = place.frame.offset.saturating_add(place.frame.length.into());
         let read = self.pack_range(group, &place.pack, place.frame.offset..end).await?;
@@ -121,8 +121,8 @@ impl Repository {
         }))
     }
 
-    /// Where the wanted frames of a run lie, the newest word first. A damaged object is passed over with a warning: what
-    /// it alone located is lost.
+    /// The places of the wanted frames of a run, the newest first. A damaged object is skipped with a warning: what
+    /// only it located is lost.
     pub(crate) async fn places(
         &self,
         group: &GroupView,

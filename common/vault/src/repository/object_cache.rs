@@ -1,5 +1,5 @@
-//! A cache of stored index objects on this machine. An object is kept as it is stored, sealed and signed, under its own
-//! hash, which is compared whenever it is read: a damaged cache costs a download and nothing else.
+//! A cache of stored index objects on this machine. An object is kept in its stored form, sealed and signed, under its
+//! own hash, which is compared at each read: a damaged cache only costs a download.
 
 use std::collections::HashSet;
 use std::fs;
@@ -38,7 +38,7 @@ impl ObjectCache {
         Self { folder: cache.map(folder), progress: Arc::clone(progress) }
     }
 
-    /// Reads an object that is named by its hash, from the cache if it is there.
+    /// Reads an object that is named by its hash, from the cache if possible.
     pub(crate) async fn read(&self, repository: &Repository, key: &str) -> Read<Bytes> {
         let hash = match hash_in(key) {
             Ok(hash) => hash,
@@ -79,7 +79,7 @@ impl ObjectCache {
         }
     }
 
-    /// Removes what is cached of objects that are not there any more.
+    /// Removes cached objects that do not exist any more.
     pub(crate) fn drop_all_but(&self, still_there: &HashSet<Sha256Digest>) {
         let Some(entries) = self.folder.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else { return };
         for entry in entries.flatten() {

@@ -1,5 +1,5 @@
-//! Reading and storing the objects of a repository: the size is capped, then hash and signature are checked, then the bytes
-//! are parsed. Who may be believed for what, [`authority`](crate::format::authority) says.
+//! Reads and stores the objects of a repository: the size is capped, then hash and signature are checked, then the
+//! bytes are parsed. [`authority`](crate::format::authority) decides who may be believed for what.
 
 use bytes::Bytes;
 use lifeboat_core::Sha256Digest;
@@ -32,7 +32,7 @@ impl Repository {
         Ok((listing.entries, gap))
     }
 
-    /// The objects below a folder, in no order. What has no name of the format is none of them.
+    /// The objects below a folder, in no order. Objects whose names are not of the format are omitted.
     pub(crate) async fn objects_below(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
         listing::listed(&self.store, folder).await
     }
@@ -48,7 +48,7 @@ impl Repository {
         Ok(read.and_then(|bytes| self.open_signed(key, group, word, &bytes)))
     }
 
-    /// The same, where what its signer stored and cannot be right is told from what the storage damaged.
+    /// The same, but distinguishes an invalid object that its signer stored from one that the storage damaged.
     pub(crate) async fn read_stated<T: Body>(
         &self,
         key: &str,
@@ -64,7 +64,7 @@ impl Repository {
         }))
     }
 
-    /// Reads an object of a group that anyone signed whom the group knows, and says whether that signer is believed for
+    /// Reads an object of a group with any signer known to the group, and returns whether that signer is believed for
     /// `word`.
     pub(crate) async fn read_known<T: Body>(
         &self,
@@ -108,7 +108,7 @@ impl Repository {
         ObjectError::split(self.store.read(key, most).await)
     }
 
-    /// Reads the bytes of a signed object, which their hash names.
+    /// Reads the bytes of a signed object, which is named by their hash.
     async fn read_named<T: Body>(&self, key: &str) -> Read<Bytes> {
         match hash_in(key) {
             Ok(hash) => self.read_hashed(key, &hash, T::CAP).await,
@@ -116,7 +116,7 @@ impl Repository {
         }
     }
 
-    /// Signs an object of a group, and sees that readers take it.
+    /// Signs an object of a group, and checks that readers accept it.
     pub(crate) fn sign<T: Body>(
         &self,
         group: &GroupView,
@@ -138,7 +138,7 @@ impl Repository {
         Ok(object)
     }
 
-    /// Stores an object, unless it is larger than any reader takes.
+    /// Stores an object, unless it is larger than readers accept.
     pub(crate) async fn create_within(&self, key: &str, bytes: Vec<u8>, most: u64) -> Result<(), VaultError> {
         check_size(key, &bytes, most)?;
         self.store.create(key, bytes.into()).await?;
@@ -154,7 +154,7 @@ impl Repository {
         }))
     }
 
-    /// Reads the registration of a run, and who signed it.
+    /// Reads the registration of a run, and its signer.
     pub(crate) async fn registration(
         &self,
         group: &GroupView,
@@ -173,7 +173,7 @@ impl Repository {
         }))
     }
 
-    /// Whether a mark says that `run` is over, signed by `registrant`, who registered it: nobody else may.
+    /// Whether a mark signed by `registrant`, who registered `run`, states that it is over: nobody else may.
     pub(crate) async fn has_ended(
         &self,
         group: &GroupView,
@@ -187,7 +187,7 @@ impl Repository {
         Ok(read.is_ok_and(|(_, end)| end.run == run))
     }
 
-    /// One request to forget, checked. Whether it has any effect is for [`chain`] to say.
+    /// One request to forget, checked. [`chain`] decides whether it has any effect.
     pub(crate) async fn request(&self, writer: &Writer, sequence: u64) -> Read<Request> {
         let key = layout::forget(writer.id, sequence);
         let read = self.read(&key, cap::FORGET).await?;
@@ -216,14 +216,14 @@ impl Repository {
         self.part_named(&manifest.part, manifest.predicate.writer, group).await
     }
 
-    /// The bytes of the part that a manifest names, as they are stored.
+    /// The bytes of the part that a manifest names, in their stored form.
     pub(crate) async fn sealed_part(&self, manifest: &Manifest) -> Read<Bytes> {
         let key = layout::part(manifest.predicate.group, &manifest.part);
         let most = manifest.predicate.part_bytes.min(Part::CAP);
         self.read_hashed(&key, &manifest.part, most).await
     }
 
-    /// Opens what [`Self::sealed_part`] gave. The writer of the manifest must have signed it.
+    /// Opens the result of [`Self::sealed_part`]. The writer of the manifest must have signed it.
     pub(crate) fn open_part(
         &self,
         manifest: &Manifest,
@@ -254,19 +254,19 @@ impl Repository {
     }
 }
 
-/// Whether readers take an object of this size. What is larger must not be stored: nobody could read it again, and what
-/// may not be replaced would be in the way for ever.
+/// Whether readers accept an object of this size. A larger one must not be stored: nobody could read it again, and if
+/// it may not be replaced it would be in the way for ever.
 pub(crate) fn check_size(key: &str, bytes: &[u8], most: u64) -> Result<(), VaultError> {
     let size = bytes.len() as u64;
     if size <= most { Ok(()) } else { Err(VaultError::TooLarge { key: key.to_owned(), size, most }) }
 }
 
-/// The hash in the last part of an object's name.
+/// The hash in the last component of an object's name.
 pub(crate) fn hash_of(key: &str) -> Option<Sha256Digest> {
     key.rsplit('/').next()?.parse().ok()
 }
 
-/// The same, of an object that must have one.
+/// The same, for an object that must have one.
 pub(crate) fn hash_in(key: &str) -> Result<Sha256Digest, ObjectError> {
     hash_of(key).ok_or_else(|| ObjectError::damaged(key, "its name is not a hash"))
 }

@@ -1,4 +1,4 @@
-//! A repository: made once, opened many times, and what anyone can check of it.
+//! A repository: creating it, opening it, and what can be checked of it without a key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::repository::objects::check_size;
 use crate::repository::pins::{PinFile, PinnedRoster, Pins};
 use crate::repository::rosters::{self, Holes, Rosters};
 
-/// An open repository: its store and the roster in force. What can be read in it depends on the key that comes to it.
+/// An open repository: its store and the roster in force. What can be read in it depends on the key.
 #[derive(Debug, Clone)]
 pub struct Repository {
     pub(crate) store: Store,
@@ -33,16 +33,16 @@ pub struct Repository {
     pub(crate) roster: Roster,
     /// The roster's number and the hash of its stored bytes.
     pub(crate) roster_pin: PinnedRoster,
-    /// What is wrong with other rosters.
+    /// Faults of other rosters.
     pub(crate) holes: Holes,
-    /// What this machine has seen of the repository, and where it keeps that.
+    /// What this machine has seen of the repository, and where it stores that.
     pub(crate) pins: PinFile,
     pub(crate) pinned: Pins,
-    /// The number of the newest roster that this machine has seen, where the storage was rolled back to before it.
+    /// The number of the newest roster that this machine has seen, if the storage was rolled back to before it.
     seen: Option<u64>,
 }
 
-/// The plaintext object that tells a repository.
+/// The plaintext object that identifies a repository.
 #[derive(Serialize, Deserialize)]
 struct Marker {
     lifeboat: String,
@@ -50,7 +50,7 @@ struct Marker {
     repository: RepositoryId,
 }
 
-/// Who is to be able to open a new repository.
+/// Options of a new repository.
 pub struct NewRepository {
     /// Recipients whose private keys exist elsewhere.
     pub recipients: Vec<Recipient>,
@@ -58,23 +58,23 @@ pub struct NewRepository {
     pub recovery_keys: usize,
     /// Accept a single recipient.
     pub single_recipient: bool,
-    /// What no request to forget is to go below.
+    /// The minimum that requests to forget must leave.
     pub floor: Floor,
 }
 
-/// What `init` gives to be kept: none of it is in the repository in the clear.
+/// The result of `init`, to be stored by the caller: none of it is in the repository in the clear.
 pub struct Made {
     /// The new repository.
     pub repository: Repository,
     /// The first host's key.
     pub writer_key: WriterKey,
-    /// The texts of the recovery key files that were asked for.
+    /// The texts of the requested recovery key files.
     pub recovery_keys: Vec<Zeroizing<String>>,
 }
 
 impl Repository {
-    /// Makes a repository: root key, data identity, a first group and a first writer. `keep` is given the keys to put
-    /// them away before anything is stored; if it fails, nothing is.
+    /// Makes a repository: root key, data identity, a first group and a first writer. `keep` receives the keys and must
+    /// store them before anything else is stored; if it fails, nothing is.
     pub async fn create(
         store: Store,
         new: NewRepository,
@@ -86,7 +86,8 @@ impl Repository {
         if count < 2 && !(new.single_recipient && count == 1) {
             return Err(VaultError::TooFewRecipients { found: count });
         }
-        // A listing first: of what is wrong with the settings its answer says more than that of a look at one object.
+        // Lists first: if the settings are wrong, the error of a listing says more than that of a look-up of one
+        // object.
         if !store.list(layout::ROSTERS).await?.is_empty() || store.entry(layout::MARKER).await?.is_some() {
             return Err(VaultError::AlreadyARepository { store: store.name().to_owned() });
         }
@@ -135,7 +136,7 @@ impl Repository {
             match store.create(&key, bytes.into()).await {
                 Ok(_) => stored.push(key),
                 Err(error) => {
-                    // What stands there opens nothing without the rest. What cannot be taken away is in nobody's way.
+                    // The objects open nothing without the rest. One that cannot be deleted does no harm.
                     for key in stored.iter().rev() {
                         let _ = store.delete(key).await;
                     }
@@ -149,8 +150,8 @@ impl Repository {
         Ok(made)
     }
 
-    /// Reads the sealed keys of a folder, one after the other, until `open` makes something of one, given its name and its
-    /// bytes. What cannot be read, or is refused, is passed over; the last reason comes where nothing is found.
+    /// Reads the sealed keys of a folder, one by one, until `open` succeeds with one, given its name and its bytes. A
+    /// key that cannot be read, or is refused, is skipped; if none succeeds, the last reason is returned.
     pub(crate) async fn first_that_opens<T>(
         &self,
         folder: &str,
@@ -171,15 +172,15 @@ impl Repository {
         Ok(Err(refused))
     }
 
-    /// Whether the storage never replaces an object by a conditional write, tried on the marker. On one that does, two
+    /// Whether the storage never overwrites an object in a conditional write, tried on the marker. If it does, two
     /// machines that write the same sequence at the same moment may lose one of the two snapshots.
     pub async fn has_conditional_writes(&self) -> Result<bool, VaultError> {
         Ok(self.store.keeps_conditions(layout::MARKER, marker_of(&self.id).into()).await?)
     }
 
     /// Opens the repository in `store`, which must be the one that the caller's key names, and must not show an older
-    /// roster than this machine has pinned. The marker is a claim that anyone can write, and the roster is the proof:
-    /// a repository whose marker is damaged or missing opens all the same.
+    /// roster than this machine has pinned. The marker is a claim that anyone can write, and the roster is the proof: a
+    /// repository whose marker is damaged or missing can still be opened.
     pub async fn open(store: Store, expected: &RepositoryId, pins: PinFile) -> Result<Self, VaultError> {
         let repository = Self::open_to_read(store, expected, pins).await?;
         match repository.rolled_back() {
@@ -188,7 +189,7 @@ impl Repository {
         }
     }
 
-    /// The same for those who only read: they may use what an older state has, as long as they name it.
+    /// The same for readers, who may use an older state as long as they report it.
     pub async fn open_to_read(
         store: Store,
         expected: &RepositoryId,
@@ -210,7 +211,7 @@ impl Repository {
                     tracing::warn!("{error}; the roster proves that this is repository {id}");
                     read
                 }
-                // Where the marker is not there and nothing can be listed either, as in a bucket that does not exist.
+                // If the marker does not exist and nothing can be listed either, as in a bucket that does not exist.
                 (Err(_), Err(error @ VaultError::NotARepository { .. })) | (Ok(Err(_)), Err(error)) => {
                     return Err(error);
                 }
@@ -227,7 +228,7 @@ impl Repository {
         Ok(Self { store, id, roster, roster_pin: pin, holes, pins, pinned, seen })
     }
 
-    /// The repository that these public objects are of, in memory: what they show is verified as anywhere else.
+    /// The repository of these public objects, in memory: they are verified as in any other store.
     pub async fn of_public_objects(
         objects: impl IntoIterator<Item = (String, Bytes)>,
         expected: &RepositoryId,
@@ -239,19 +240,19 @@ impl Repository {
         Self::open(store, expected, PinFile::none()).await
     }
 
-    /// That the storage shows an older state than this machine has seen, if it does.
+    /// An error if the storage shows an older state than this machine has seen.
     pub(crate) fn rolled_back(&self) -> Option<VaultError> {
         let seen = self.seen?;
         let (store, pins) = (self.location().to_owned(), self.pins.path().map(Path::to_owned));
         Some(VaultError::RolledBack { store, found: self.roster.number(), seen, pins })
     }
 
-    /// Which repository lies in `store`, as its marker claims. Only [`Repository::open`] checks the claim.
+    /// The repository in `store`, according to its marker. Only [`Repository::open`] checks the claim.
     pub async fn probe(store: &Store) -> Result<RepositoryId, VaultError> {
         Self::marked(store).await?
     }
 
-    /// The same, where a storage that is out of reach is told from one whose marker shows no such repository.
+    /// The same, but distinguishes an unreachable storage from one whose marker shows no such repository.
     async fn marked(store: &Store) -> Result<Result<RepositoryId, VaultError>, StoreError> {
         let name = || store.name().to_owned();
         let read = ObjectError::split(store.read(layout::MARKER, cap::MARKER).await)?;
@@ -273,17 +274,17 @@ impl Repository {
         &self.id
     }
 
-    /// Where the repository lies.
+    /// The repository's location.
     pub fn location(&self) -> &str {
         self.store.name()
     }
 
-    /// The folder that it lies in, where that is its storage.
+    /// Its folder, if its storage is one.
     pub fn local_folder(&self) -> Option<PathBuf> {
         Location::parse(self.location()).ok()?.folder().map(Path::to_owned)
     }
 
-    /// The storage that the repository lies in.
+    /// The repository's storage.
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -304,7 +305,7 @@ impl Repository {
         self.pins.advance(&Pins { roster: Some(self.roster_pin), heads })
     }
 
-    /// The folders in which objects of a group lie, those of its writers included.
+    /// The folders that contain objects of a group, including those of its writers.
     pub(crate) fn folders_of(&self, group: GroupId) -> Vec<String> {
         let writers = self.roster.writers.iter().filter(|writer| writer.group == group);
         let of_writers = writers.flat_map(|w| [layout::snapshots_of(w.id), layout::forget_of(w.id)]);
@@ -325,8 +326,8 @@ pub(crate) fn read_marker(bytes: &[u8]) -> serde_json::Result<(u64, RepositoryId
     Ok((marker.format, marker.repository))
 }
 
-/// What a new repository consists of, in the order in which it is stored: what is sealed, the roster, the marker. All is
-/// sealed before anything is stored, since sealing to a plugin's recipient may fail.
+/// The objects of a new repository, in the order in which they are stored: sealed keys, the roster, the marker.
+/// Everything is sealed before anything is stored, since sealing to a plugin's recipient may fail.
 fn first_objects(
     made: &Made,
     root: &SigningKey,
@@ -382,10 +383,11 @@ fn first_roster(
     }
 }
 
-/// The roster must be no older than the key, and list its holder, with the same verification key, in the same group with the same keys.
+/// The roster must not be older than the key, and must list its holder, with the same verification key, in the same
+/// group with the same keys.
 pub(crate) fn check_writer(repository: &Repository, key: &WriterKey) -> Result<(), VaultError> {
-    // The key file was made by the root: a roster of an earlier epoch is older than the key, and would have runs sealed
-    // to a data identity that was given up.
+    // The root made the key file: a roster of an earlier epoch is older than the key, and would have runs sealed to a
+    // data identity that was given up.
     let found = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
     if found < key.epoch {
         let store = repository.location().to_owned();

@@ -1,5 +1,5 @@
-//! Pins: the newest roster and snapshots that this machine has seen, kept in its state folder. Storage that shows less
-//! than that has been rolled back, or withholds something.
+//! Pins: the newest roster and snapshots that this machine has seen, stored in its state folder. Storage that shows
+//! less has been rolled back, or withholds something.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -41,7 +41,7 @@ impl Pins {
         serde_json::from_slice(bytes)
     }
 
-    /// Takes over what is further than what was seen so far.
+    /// Takes over what is newer than what was seen so far.
     pub(crate) fn advance(&mut self, seen: &Self) {
         if let Some(roster) = seen.roster
             && self.roster.is_none_or(|pinned| pinned.number < roster.number)
@@ -57,7 +57,7 @@ impl Pins {
     }
 }
 
-/// Where this machine keeps the pins of a repository.
+/// The file in which this machine stores the pins of a repository.
 #[derive(Debug, Clone)]
 pub struct PinFile {
     path: Option<PathBuf>,
@@ -69,12 +69,12 @@ impl PinFile {
         Self { path: Some(folder.join("pins").join(format!("{repository}.json"))) }
     }
 
-    /// Remembers nothing: for a machine that sees the repository once.
+    /// Pins that are not stored: for a machine that sees the repository once.
     pub fn none() -> Self {
         Self { path: None }
     }
 
-    /// The file, where there is one.
+    /// The file, if there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -89,11 +89,11 @@ impl PinFile {
         }
     }
 
-    /// Moves the pins forward, never back. Where they cannot be written, as on a disk that is full or only for reading, that is
-    /// told: nothing else is worse for it than that a later rollback of the storage may go unnoticed.
+    /// Moves the pins forward, never back. If they cannot be written, for example on a disk that is full or read-only,
+    /// that is reported: the only consequence is that a later rollback of the storage may go unnoticed.
     pub(crate) fn advance(&self, seen: &Pins) -> Result<(), VaultError> {
         let Some(path) = &self.path else { return Ok(()) };
-        // What cannot be read is another matter: then nobody knows what was seen.
+        // Unreadable pins are a different case: then it is unknown what was seen.
         let known = self.read()?;
         let mut advanced = known.clone();
         advanced.advance(seen);
@@ -130,7 +130,7 @@ impl PinFile {
     }
 
     /// Waits until no other process is between reading and writing these pins. The turn ends when the file is closed.
-    /// File systems that know no locks let everyone in at once: then the slower of two writers wins.
+    /// File systems without locks let everyone in at once: then the slower of two writers wins.
     fn take_turn(path: &Path) -> io::Result<fs::File> {
         let file = OpenOptions::new()
             .write(true)
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn pins_that_cannot_be_written_stop_nobody() {
-        // Where not even root makes a folder.
+        // A folder that not even root can create.
         let file = PinFile::in_state_folder(Path::new("/proc/self"), &Sha256Digest::of(b"r"));
         let seen = Pins {
             roster: Some(PinnedRoster { number: 1, hash: Sha256Digest::of(b"x") }),

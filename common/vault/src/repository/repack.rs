@@ -1,5 +1,5 @@
-//! Moving sealed frames from pack to pack as they are. A keeper repacks what is still needed of packs that are mostly
-//! garbage, and a writer rescues what was condemned while it leaned on it; neither opens a frame.
+//! Moves sealed frames from pack to pack unchanged. A keeper repacks what is still needed of packs that are mostly
+//! garbage, and a writer rescues frames that were condemned while it referred to them; neither opens a frame.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ use crate::keys::GroupView;
 use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 
-/// Frames to move, by the pack that they lie in.
+/// Frames to move, by the pack that contains them.
 pub(crate) type Moves = BTreeMap<Sha256Digest, Vec<(FrameName, FramePlace)>>;
 
-/// What a pack says of itself: its kind, the run keys in its header, and the frames in its trailer.
+/// A pack's description of itself: its kind, the run keys in its header, and the frames in its trailer.
 pub(crate) struct PackFacts {
     pub(crate) kind: PackKind,
     pub(crate) run_keys: Vec<WrappedRunKey>,
@@ -65,7 +65,7 @@ impl Repository {
         let tail = self.pack_range(group.id, pack, tail_start..size).await?;
         let start = tail.and_then(|tail| {
             let tail = tail.last_chunk::<TAIL>().ok_or_else(|| damaged("it is too short"))?;
-            let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end as a pack does"))?;
+            let length = trailer_length(*tail).ok_or_else(|| damaged("it does not end like a pack"))?;
             let start = tail_start.checked_sub(length.into());
             start.ok_or_else(|| damaged("its trailer is longer than the pack"))
         });
@@ -79,7 +79,7 @@ impl Repository {
         }))
     }
 
-    /// Copies frames into new packs. Where they lie now is for the caller to write down.
+    /// Copies frames into new packs. The caller must write their new locations.
     pub(crate) async fn move_frames(&self, group: &GroupView, moves: &Moves) -> Read<Vec<StoredPack>> {
         let mut open: [Option<NewPack>; 2] = [None, None];
         let mut stored = Vec::new();
@@ -131,7 +131,7 @@ impl Repository {
         Ok(StoredPack { hash: pack.hash, size, frames: pack.frames })
     }
 
-    /// Writes down where frames lie, one object for each run.
+    /// Writes the locations of frames, one object for each run.
     pub(crate) async fn write_locations(
         &self,
         group: &GroupView,

@@ -1,4 +1,5 @@
-//! With a recovery key: from the sealed root of trust down to the keys that open a snapshot's contents.
+//! Opens a repository with a recovery key: from the sealed root of trust down to the keys that open a snapshot's
+//! contents.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::repository::locate::{FramePlaces, packs_of};
 use crate::repository::open::Repository;
 use crate::repository::pins::PinFile;
 
-/// Someone who can read everything. Cheap to clone.
+/// A view that can read everything. Cheap to clone.
 #[derive(Clone)]
 pub struct Restorer {
     viewer: Viewer,
@@ -30,15 +31,15 @@ pub struct Restorer {
     epochs: Arc<HashMap<u32, DataIdentity>>,
 }
 
-/// The data identity of one epoch, opened, and its text for wrapping it to someone else.
+/// The data identity of one epoch, opened, and its text for wrapping it to others.
 struct DataIdentity {
     identity: Identity,
     secret: Zeroizing<Vec<u8>>,
 }
 
 impl Restorer {
-    /// Opens the repository in `store` with a recovery key. `root` names the repository where the key does not, and
-    /// `pins` says where this machine keeps what it has seen of a repository.
+    /// Opens the repository in `store` with a recovery key. `root` is the repository's id if the key does not name it,
+    /// and `pins` is where this machine stores what it has seen of a repository.
     pub async fn open(
         store: Store,
         key: &RecoveryKey,
@@ -52,7 +53,7 @@ impl Restorer {
         }
     }
 
-    /// The same for those who only read. Storage that was rolled back still has snapshots: a listing tells of the rollback, and a
+    /// The same for readers. Storage that was rolled back still has snapshots: a listing reports the rollback, and a
     /// snapshot that is named by its id can be restored.
     pub async fn open_to_read(
         store: Store,
@@ -106,8 +107,8 @@ impl Restorer {
         self.epochs.iter().map(|(epoch, data)| (*epoch, &data.secret[..]))
     }
 
-    /// Opens a run's key: from the run's registration, or, where that is damaged or missing, from the header of a
-    /// pack that holds frames of the run. The commitment tells the true key from any other.
+    /// Opens a run's key: from the run's registration, or, if that is damaged or missing, from the header of a pack
+    /// with frames of the run. The commitment distinguishes the true key from any other.
     pub(crate) async fn run_key(
         &self,
         group: &GroupView,
@@ -118,7 +119,7 @@ impl Restorer {
         self.run_key_from(group, run, commitment, &packs_of(places)).await
     }
 
-    /// The same, where the packs that hold frames of the run are known, each with its size.
+    /// The same, given the packs that contain frames of the run, each with its size.
     pub(crate) async fn run_key_from(
         &self,
         group: &GroupView,
@@ -152,7 +153,7 @@ impl Restorer {
         Ok(Err(error))
     }
 
-    /// Opens what was wrapped to a data identity; gives the epoch with it.
+    /// Opens what was wrapped to a data identity; also returns the epoch.
     pub(crate) fn unwrap(&self, wrapped: &[u8]) -> Option<(u32, Zeroizing<Vec<u8>>)> {
         self.epochs.iter().find_map(|(epoch, data)| Some((*epoch, data.identity.unwrap(wrapped)?)))
     }
@@ -172,14 +173,14 @@ impl std::fmt::Debug for Restorer {
     }
 }
 
-/// Opens the root's signing key, or gives `None` where no whole one is wrapped to this identity: reading needs none.
+/// Opens the root's signing key; `None` if no whole one is wrapped to this identity, because reading needs none.
 async fn open_root(repository: &Repository, identity: &Identity) -> Result<Option<SigningKey>, StoreError> {
     let opened = repository.first_that_opens(layout::ROOT_KEYS, |key, sealed| {
         let secret = identity.unwrap(sealed)?;
         match SigningKey::from_pkcs8_der(&secret) {
             Ok(root) if root.verification_key().id() == repository.id => Some(Ok(root)),
             _ => {
-                tracing::warn!("`{key}` holds another key than the root's");
+                tracing::warn!("`{key}` contains another key than the root's");
                 None
             }
         }
@@ -187,8 +188,8 @@ async fn open_root(repository: &Repository, identity: &Identity) -> Result<Optio
     Ok(opened.await?.ok())
 }
 
-/// Opens the data identity of every epoch that this identity was given. What opens must be the identity whose
-/// recipient the roster names; an object that is damaged or was slipped in is passed over.
+/// Opens the data identity of every epoch that is wrapped to this identity. The result must be the identity whose
+/// recipient the roster names; an object that is damaged or was slipped in is skipped.
 async fn open_epochs(
     repository: &Repository,
     identity: &Identity,
@@ -200,7 +201,7 @@ async fn open_epochs(
         let opened = repository.first_that_opens(&folder, |key, sealed| {
             let secret = identity.unwrap(sealed)?;
             if recipient_of(&secret).as_deref() != Some(&epoch.recipient) {
-                let reason = "it holds another data identity than the roster names";
+                let reason = "it contains another data identity than the roster names";
                 return Some(Err(ObjectError::damaged(key, reason)));
             }
             let opened = Identity::parse(&secret).map_err(|reason| ObjectError::damaged(key, reason));
@@ -233,10 +234,10 @@ async fn open_group(
         let opened = epochs.values().find_map(|data| data.identity.unwrap(sealed));
         match opened.and_then(|secret| GroupKeys::from_cbor(&secret)) {
             Some(keys) if keys.id == group && keys.commitment() == *commitment => return Some(Ok(keys)),
-            Some(_) => refused = Some("it holds other keys than the roster commits to"),
+            Some(_) => refused = Some("it contains other keys than the roster commits to"),
             None => refused = Some("it does not open"),
         }
-        tracing::info!("{key} is passed over");
+        tracing::info!("{key} is skipped");
         None
     });
     if let Ok(keys) = opened.await? {

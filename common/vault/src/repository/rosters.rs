@@ -1,9 +1,9 @@
-//! Which roster is in force: the newest one that the root signed.
+//! Decides which roster is in force: the newest one that the root signed.
 //!
-//! Every roster holds the whole state, so the newest one is enough. Those before it are read as far as this machine has
-//! not seen them: to see that the chain leads to the one that is pinned, that nobody on it changed or vanished, and to
-//! report what is damaged or missing. A hole in the chain is reported and stops nothing. A newest object that is damaged
-//! is reported as well; nothing may be deleted then, since it may say who was removed.
+//! Every roster contains the whole state, so the newest one is enough. Earlier ones are read as far as this machine has
+//! not seen them: to check that the chain leads to the pinned one, that no member on it changed or vanished, and to
+//! report damaged or missing ones. A hole in the chain is reported and stops nothing. A damaged newest object is
+//! reported as well; nothing may be deleted then, since it may be the one that removes a member.
 
 #[cfg(test)]
 mod tests;
@@ -25,17 +25,17 @@ use crate::repository::pins::PinnedRoster;
 /// How many rosters are read at once.
 const READS: usize = 4;
 
-/// The roster in force, and what is wrong with others.
+/// The roster in force, and the faults of others.
 #[derive(Debug)]
 pub(crate) struct Rosters {
     pub(crate) roster: Roster,
     pub(crate) pin: PinnedRoster,
     pub(crate) holes: Holes,
-    /// The number of the newest roster that this machine has seen, where it is not there any more.
+    /// The number of the newest roster that this machine has seen, if that does not exist any more.
     pub(crate) seen: Option<u64>,
 }
 
-/// What is wrong with rosters that are not in force.
+/// The faults of rosters that are not in force.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Holes {
     /// Objects with higher numbers than the roster in force that do not count as rosters.
@@ -44,11 +44,11 @@ pub(crate) struct Holes {
     pub(crate) below: Vec<Hole>,
 }
 
-/// One roster that cannot be believed, and why.
+/// One roster that cannot be trusted, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hole {
     pub(crate) key: String,
-    /// Absent where the object is not there.
+    /// `None` if the object does not exist.
     pub(crate) reason: Option<String>,
 }
 
@@ -79,11 +79,11 @@ impl Holes {
 }
 
 impl Repository {
-    /// What is wrong in the whole chain of rosters, whatever this machine has seen of it.
+    /// The faults in the whole chain of rosters, whatever this machine has seen of it.
     pub(crate) async fn all_holes(&self) -> Result<Holes, StoreError> {
         match read(&self.store, &self.id, None).await? {
             Ok(rosters) => Ok(rosters.holes),
-            // The repository was opened: what is new since then is reported by who opens it next.
+            // The repository was opened already; whoever opens it next reports what is new since then.
             Err(error) => {
                 tracing::warn!("{error}");
                 Ok(self.holes.clone())
@@ -148,7 +148,8 @@ pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<Pinned
     Ok(Ok(Rosters { roster, pin, holes: Holes { above, below }, seen }))
 }
 
-/// Reads a roster. What the root signed and this version refuses is no hole: no older roster may be taken instead.
+/// Reads a roster. One that the root signed and this version refuses is not a hole: no older roster may be used
+/// instead.
 async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Read<Result<Signed, Hole>> {
     let key = layout::roster(number);
     let bytes = match ObjectError::split(store.read(&key, cap::ROSTER).await)? {
@@ -162,15 +163,15 @@ async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Read<Result<
     })
 }
 
-/// Follows the chain from the newest roster down through the older ones; gives the holes in it. A newest one that does
-/// not continue what this machine has seen, or that changes members, is refused.
+/// Follows the chain from the newest roster down through the older ones; returns the holes in it. Fails for a newest
+/// one that does not continue what this machine has seen, or that changes members.
 fn follow(
     newest: &Signed,
     older: BTreeMap<u64, Result<Signed, Hole>>,
     pinned: Option<PinnedRoster>,
 ) -> Result<Vec<Hole>, ObjectError> {
     let other = |number: u64, found: &Sha256Digest, seen: &Sha256Digest| {
-        let reason = format!("its SHA-256 is {found}, and this machine has seen {seen} in its place");
+        let reason = format!("its SHA-256 is {found}, but this machine has seen {seen} in its place");
         ObjectError::damaged(layout::roster(number), reason)
     };
     if let Some(pinned) = pinned.filter(|pin| pin.number == newest.0.number() && pin.hash != newest.1) {
@@ -178,7 +179,7 @@ fn follow(
     }
     let mut holes = Vec::new();
     let mut after = newest.0.clone();
-    // The hash of the roster before, where the one after it is known to name it.
+    // The hash of the roster before, if it is known that the one after it names it.
     let mut named = after.previous;
     for (number, read) in older.into_iter().rev() {
         let pin = pinned.filter(|pinned| pinned.number == number);
@@ -192,7 +193,7 @@ fn follow(
         match read {
             Err(hole) => holes.push(hole),
             Ok((_, hash)) if expected.is_some_and(|expected| expected != hash) => {
-                let reason = format!("its SHA-256 is {hash}, and it is not the one that the chain names");
+                let reason = format!("its SHA-256 is {hash}, which is not the one that the chain names");
                 holes.push(Hole { key: layout::roster(number), reason: Some(reason) });
             }
             Ok((roster, _)) => {

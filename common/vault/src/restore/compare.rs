@@ -1,5 +1,5 @@
-//! Comparing a folder with a snapshot without fetching contents: the folder's files are cut and hashed as they were
-//! when they were captured, and the hashes compared.
+//! Compares a folder with a snapshot without fetching contents: cuts and hashes the folder's files as in their capture,
+//! and compares the hashes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,7 @@ use crate::restore::reader::ItemStream;
 use crate::tree::source::{Body, Found, Layout, Source};
 use crate::tree::{FolderSource, leave_out_owner};
 
-/// One way in which a folder differs from a snapshot.
+/// One difference between a folder and a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The path below the captured folder.
@@ -40,18 +40,18 @@ pub enum What {
     Unreadable(String),
 }
 
-/// What a folder is compared with.
+/// Options of a comparison.
 #[derive(Debug)]
 pub struct Compared {
     /// The stream.
     pub index: usize,
-    /// Only this part of it. A part that is a file is compared with the one of its name in the folder, or with a file.
+    /// Only this part of it. A part that is a file is compared with the file of its name in the folder, or with a file.
     pub part: Option<Subtree>,
-    /// Owners do not count, nor what a restore without owners leaves out.
+    /// Ignore owners, and what a restore without owners omits.
     pub no_owner: bool,
 }
 
-/// The items that are wanted, in order.
+/// The wanted items, in order.
 enum Wanted {
     Stream(Box<ItemStream>),
     Part(std::vec::IntoIter<Item>),
@@ -124,7 +124,7 @@ impl OpenSnapshot {
             }
             wanted = stream.next().await?;
         }
-        // What could not be read was told when it was met, and is missed when its turn comes: say it once.
+        // An unreadable item was reported when it was found, and is missing at its turn: report it once.
         let unreadable: BTreeSet<_> = differences
             .iter()
             .filter(|d| matches!(d.what, What::Unreadable(_)))
@@ -135,7 +135,7 @@ impl OpenSnapshot {
     }
 }
 
-/// What is compared: a folder with what is in it, or one file.
+/// The source to compare: a folder with its contents, or one file.
 fn open_source(at: &Path, part: Option<&Subtree>) -> Result<FolderSource, VaultError> {
     match part.and_then(Subtree::file_name) {
         Some(name) => FolderSource::open_only(at, name),
@@ -185,7 +185,7 @@ fn differing(
     (!aspects.is_empty()).then_some(What::Changed(aspects))
 }
 
-/// What differs between two items of one path besides kind, size and content.
+/// The differences between two items of one path, except kind, size and content.
 pub(crate) fn metadata_aspects(one: &Item, other: &Item) -> Vec<&'static str> {
     let mut aspects = Vec::new();
     let mut note = |differs: bool, aspect| {
@@ -203,7 +203,7 @@ pub(crate) fn metadata_aspects(one: &Item, other: &Item) -> Vec<&'static str> {
     aspects
 }
 
-/// Whether the file holds the item's content: its data where the item has data, nothing but zeros elsewhere.
+/// Whether the file has the item's content: its data where the item has data, only zeros elsewhere.
 fn has_content(
     item: &Item,
     body: &mut dyn Body,
@@ -239,7 +239,7 @@ fn has_content(
             item.size.map(|length| crate::format::item::Segment { offset: 0, length }).into_iter().collect()
         }
     };
-    // Only where the file has data and the item has a hole can there be something else than zeros.
+    // Only where the file has data and the item has a hole can there be anything but zeros.
     let mut zeros = vec![0; 64 << 10];
     for hole in crate::format::item::holes_of(&wanted, item.size.unwrap_or(0)) {
         for data in &data_there {

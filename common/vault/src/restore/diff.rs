@@ -1,4 +1,4 @@
-//! Comparing two snapshots: both item streams are walked side by side, so one item of each is in memory at a time.
+//! Compares two snapshots: walks both item streams side by side, with one item of each in memory at a time.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::restore::compare::metadata_aspects;
 use crate::restore::open::OpenSnapshot;
 use crate::restore::reader::ContentStream;
 
-/// One way in which the later of two snapshots differs from the earlier.
+/// One difference of a later snapshot from an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The path below the captured folder.
@@ -25,7 +25,7 @@ pub struct Change {
     pub size_after: Option<u64>,
 }
 
-/// What happened to an item from one snapshot to the other.
+/// What happened to an item between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
     /// Only the later snapshot has it.
@@ -37,7 +37,7 @@ pub enum Changed {
     Aspects(Vec<&'static str>),
 }
 
-/// How much is different, counted while the snapshots are walked.
+/// The size of the difference, counted while the snapshots are walked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
     /// Items that only the later snapshot has.
@@ -48,7 +48,7 @@ pub struct ChangeCounts {
     pub removed: u64,
     /// The sum of their files' lengths.
     pub removed_bytes: u64,
-    /// Items that both have, and that differ.
+    /// Items that both have but that differ.
     pub changed: u64,
     /// The sum of the later lengths of those files whose content differs.
     pub changed_bytes: u64,
@@ -57,9 +57,9 @@ pub struct ChangeCounts {
 }
 
 impl OpenSnapshot {
-    /// Compares the stream at `index` with the one at `later_index` of a later snapshot; changes are handed to `each`
-    /// in stream order. Contents are compared by their hashes; where the two streams were cut into chunks in different
-    /// ways, as those of two groups are, files of the same size are read and compared byte by byte.
+    /// Compares the stream at `index` with the one at `later_index` of a later snapshot; calls `each` with the changes
+    /// in stream order. Contents are compared by their hashes; if the two streams were cut into chunks differently, as
+    /// in two groups, files of the same size are read and compared byte by byte.
     pub async fn changes(
         &self,
         index: usize,
@@ -198,7 +198,7 @@ impl Contents {
         Ok(aspects)
     }
 
-    /// Whether the data of both files, holes left out, is the same.
+    /// Whether the data of both files, without holes, is the same.
     async fn have_same_bytes(
         &mut self,
         before: &Item,

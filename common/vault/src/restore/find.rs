@@ -1,4 +1,4 @@
-//! Finding items by their paths. Paths are sealed to the data recipient, so this takes a recovery key.
+//! Finds items by their paths. Paths are sealed to the data recipient, so this requires a recovery key.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::restore::stream_name::NamedStream;
 use crate::tree::Patterns;
 
 impl OpenSnapshot {
-    /// Hands every item that `patterns` match to `each`, in the order of the streams. A pattern that begins with a
+    /// Calls `each` with every item that `patterns` match, in the order of the streams. A pattern that begins with a
     /// slash may also begin with the captured folder's own path on its host. One item is in memory at a time.
     pub async fn find(
         &self,
@@ -63,7 +63,7 @@ mod tests {
     use crate::format::item::tests::file;
 
     #[test]
-    fn an_item_answers_to_its_name_its_path_and_its_path_on_the_host() {
+    fn an_item_matches_its_name_its_path_and_its_path_on_the_host() {
         let item = file(b"etc/app/a.conf");
         let is_wanted = |pattern: &str| {
             is_wanted(&Patterns::parse([pattern], false).unwrap(), Some(b"/srv/files"), &item)

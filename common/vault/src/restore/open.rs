@@ -1,5 +1,5 @@
-//! Bringing a stream back: make the tree, then bring contents pack by pack in the order they lie in the store, then
-//! give everything its owner, mode and times.
+//! Restores a stream: makes the tree, then fetches contents pack by pack in the order of the store, then sets owners,
+//! modes and times.
 
 mod contents;
 mod finish;
@@ -37,27 +37,27 @@ pub struct OpenSnapshot {
     reader: FrameReader,
 }
 
-/// What a restore brought back.
+/// The results of a restore.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// How many items stand now.
+    /// How many items exist now.
     pub items: u64,
     /// How many of them are files.
     pub files: u64,
     /// Bytes of file data written.
     pub data_bytes: u64,
-    /// Files that the repository does not have whole, under all of their names, none of which is there; and the target
-    /// itself, where the snapshot lists more or fewer items than its host counted.
+    /// Files that the repository does not have whole, under all of their names, none of which exists now; and the
+    /// target itself, if the snapshot lists more or fewer items than its host counted.
     pub damaged: Vec<Problem>,
     /// Items whose owner, mode, attributes or times could not be set, or that could not be made or written.
     pub unfinished: Vec<Problem>,
-    /// How many items belong to this user now, because owners were not wanted or only root may set them.
+    /// How many items now belong to this user, because owners were not wanted or only root may set them.
     pub owners_left: u64,
-    /// From how many of them set-user-ID, set-group-ID or capabilities were left out therefore.
+    /// How many of these lost set-user-ID, set-group-ID or capabilities for that reason.
     pub set_ids_cleared: u64,
 }
 
-/// Something about one path.
+/// A problem with one path.
 #[derive(Debug)]
 pub struct Problem {
     /// The path.
@@ -77,7 +77,7 @@ impl OpenSnapshot {
         Self::with_part(restorer, Snapshot { summary: Summary::of(&part), ..snapshot }, part).await
     }
 
-    /// The same with the part at hand, of which the snapshot's summary is.
+    /// The same with the part at hand to which the snapshot's summary belongs.
     pub(crate) async fn with_part(
         restorer: &Restorer,
         snapshot: Snapshot,
@@ -95,7 +95,7 @@ impl OpenSnapshot {
         &self.reader
     }
 
-    /// What the part says of the stream at `index`.
+    /// The part's record of the stream at `index`.
     pub(crate) fn record(&self, index: usize) -> Result<&StreamRecord, VaultError> {
         self.part.streams.get(index).ok_or(VaultError::Internal("streams are counted from the listing"))
     }
@@ -119,7 +119,7 @@ impl OpenSnapshot {
         ContentStream::new(self.reader.clone(), content.clone())
     }
 
-    /// A document that was stored beside the streams.
+    /// A document that is stored beside the streams.
     pub async fn document(&self, name: &str) -> Result<Option<Vec<u8>>, VaultError> {
         match self.part.documents.iter().find(|document| document.name == name) {
             Some(document) => self.reader.read_all(&document.content, MAX_DOCUMENT).await.map(Some),
@@ -127,17 +127,17 @@ impl OpenSnapshot {
         }
     }
 
-    /// The host's path of a captured folder.
+    /// The path of a captured folder on its host.
     pub async fn origin(&self, index: usize) -> Result<Option<PathBuf>, VaultError> {
         use std::os::unix::ffi::OsStringExt;
         let first = self.items(index)?.next().await?;
         Ok(first.and_then(|item| item.origin).map(|p| std::ffi::OsString::from_vec(p.into()).into()))
     }
 
-    /// Brings the stream at `index` back into the empty folder `to`.
+    /// Restores the stream at `index` into the empty folder `to`.
     ///
-    /// A restore that ends early, for whatever reason, leaves no file with other bytes than were backed up: what had
-    /// not come whole is taken away again.
+    /// A restore that ends early, for whatever reason, leaves no file with other bytes than were backed up: incomplete
+    /// files are deleted again.
     pub async fn restore(
         &self,
         index: usize,
@@ -154,7 +154,7 @@ impl OpenSnapshot {
         let listed = listed.map(|listed| {
             if listed != record.item_count {
                 let reason = format!(
-                    "the snapshot says that it has {} items, and it lists {listed}: its host wrote it down wrong",
+                    "the snapshot claims {} items, but it lists {listed}: its host recorded a wrong number",
                     record.item_count
                 );
                 restored.damaged.push(Problem { path: made.root.clone(), reason });
@@ -181,8 +181,8 @@ impl OpenSnapshot {
         self.fill(tree, made, restored, all, progress, cancel).await
     }
 
-    /// Fills the files that were made with so many bytes together, and gives everything its owner, mode and times; where making
-    /// them has failed, takes away what is not whole.
+    /// Fills the files that were made, which need this many bytes in total, and sets owners, modes and times. If that
+    /// fails, deletes what is not whole.
     async fn fill(
         &self,
         mut tree: TreeWriter,
@@ -207,7 +207,7 @@ impl OpenSnapshot {
             .map_err(|_| VaultError::Internal("the restoring thread panicked"))?
     }
 
-    /// Makes all items of a stream, the files still empty. Gives how many the stream lists.
+    /// Makes all items of a stream, with empty files. Returns how many the stream lists.
     async fn make_all(
         &self,
         index: usize,
@@ -231,7 +231,7 @@ impl OpenSnapshot {
     }
 }
 
-/// The items that were made, in stream order, and as what.
+/// The items that were made, in stream order, and their form.
 #[derive(Default)]
 struct Made {
     /// The target, for people.
@@ -244,7 +244,7 @@ struct Made {
 }
 
 impl Made {
-    /// Makes one more item. What concerns this item alone is noted; what ends the restore is an error.
+    /// Makes one more item. A problem of this item alone is noted; one that ends the restore is an error.
     fn make(&mut self, tree: &mut TreeWriter, item: Item, restored: &mut Restored) -> Result<(), VaultError> {
         let (mut first, mut first_name) = (None, None);
         if let (ItemKind::HardLink, Some(target)) = (item.kind, &item.target) {
@@ -258,7 +258,7 @@ impl Made {
                     return Ok(());
                 }
                 LeadsTo::Nothing => {
-                    let reason = format!("it is another name of {name}, and the snapshot has no such file");
+                    let reason = format!("it is another name of {name}, but the snapshot has no such file");
                     restored.damaged.push(Problem { path: tree.path_of(&item), reason });
                     return Ok(());
                 }

@@ -1,4 +1,5 @@
-//! Reading frames: ranges of packs, checked by the hash of the sealed frame, opened, and their chunks checked by id.
+//! Reads frames: fetches ranges of packs, checks them by the hash of the sealed frame, opens them, and checks their
+//! chunks by id.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -25,11 +26,11 @@ use crate::restore::recover::Healer;
 use crate::restore::run_keys::RunKeys;
 use crate::snapshots::snapshot::Snapshot;
 
-/// Frames of one pack that lie this close together are read in one request, in bytes.
+/// Frames of one pack that are this close together are read in one request, in bytes.
 const COALESCE_GAP: u64 = 256 << 10;
 /// The most that one request reads, in bytes.
 const MAX_READ: u64 = 16 << 20;
-/// How much of opened frames is kept at hand while an item stream is read, in bytes.
+/// How much of the opened frames is kept while an item stream is read, in bytes.
 const FRAME_CACHE: usize = 32 << 20;
 
 /// Opens the frames of one snapshot. Cheap to clone.
@@ -48,7 +49,7 @@ struct Inner {
     healer: Healer,
 }
 
-/// One request to the store and the frames that it brings.
+/// One request to the store and the frames that it fetches.
 #[derive(Debug)]
 pub(crate) struct RangeRead {
     pub(crate) pack: Sha256Digest,
@@ -57,8 +58,8 @@ pub(crate) struct RangeRead {
 }
 
 impl FrameReader {
-    /// Makes the contents of a snapshot readable: finds where its frames lie. The keys of its runs are opened when they
-    /// are needed.
+    /// Makes the contents of a snapshot readable: finds the places of its frames. The keys of its runs are opened when
+    /// they are needed.
     pub(crate) async fn of(
         restorer: &Restorer,
         snapshot: &Snapshot,
@@ -89,13 +90,12 @@ impl FrameReader {
         Chunker::new(&self.inner.group.chunker_seed, &self.inner.group.chunk_id_key, sizes)
     }
 
-    /// The places of a frame in the order in which to try them; none for a frame that is lost.
+    /// The places of a frame in the order in which to try them; empty for a lost frame.
     fn places(&self, frame: FrameName) -> &[FramePlace] {
         self.inner.frames.get(&frame).map_or(&[], Vec::as_slice)
     }
 
-    /// The requests that bring `frames`, pack by pack, each frame once; and the frames of which nothing says where
-    /// they lie.
+    /// The requests that fetch `frames`, pack by pack, each frame once; and the frames without a known place.
     pub(crate) fn plan(
         &self,
         frames: impl IntoIterator<Item = FrameName>,
@@ -106,7 +106,7 @@ impl FrameReader {
             match self.places(frame).first().filter(|_| !self.inner.lost.contains(frame)) {
                 Some(place) => {
                     let length = u64::from(place.frame.length);
-                    // Of what others claim, several frames may lie in one place: each of them is tried there.
+                    // Others may claim several frames for one place: each of them is tried there.
                     by_place.insert((place.pack, place.frame.offset, frame), length);
                 }
                 None => lost.push(frame),
@@ -130,13 +130,13 @@ impl FrameReader {
         (reads, lost)
     }
 
-    /// Opens the key of a run, where it is not lost.
+    /// Opens the key of a run, if it is not lost.
     async fn open_run(&self, run: RunId) -> Result<(), StoreError> {
         let group = GroupView::from(&self.inner.group);
         self.inner.run_keys.open(&self.inner.restorer, &group, run).await
     }
 
-    /// Brings the bytes of one request, and opens the keys that its frames need.
+    /// Fetches the bytes of one request, and opens the keys that its frames need.
     pub(crate) async fn fetch(&self, read: &RangeRead) -> Read<Bytes> {
         for frame in &read.frames {
             self.open_run(frame.run).await?;
@@ -144,7 +144,7 @@ impl FrameReader {
         self.repository().pack_range(self.inner.group.id, &read.pack, read.range.clone()).await
     }
 
-    /// Opens one frame of what [`FrameReader::fetch`] brought.
+    /// Opens one frame from the result of [`FrameReader::fetch`].
     pub(crate) fn open(
         &self,
         read: &RangeRead,
@@ -154,7 +154,7 @@ impl FrameReader {
         let place = self.places(frame).first().ok_or_else(|| ObjectError::lost(frame))?;
         let start = usize::try_from(place.frame.offset - read.range.start).unwrap_or(usize::MAX);
         let sealed = bytes.get(start..start.saturating_add(place.frame.length as usize));
-        self.open_at(place, sealed.expect("a planned read holds its frames"), frame)
+        self.open_at(place, sealed.expect("a planned read contains its frames"), frame)
     }
 
     fn open_at(
@@ -170,15 +170,15 @@ impl FrameReader {
             .map_err(|reason| ObjectError::damaged(key, reason))
     }
 
-    /// Looks for a frame that did not open where it was first looked for: in its other places, and then its chunks in
-    /// other frames. `error` is what was wrong at first; it comes back when nothing is found.
+    /// Looks for a frame that did not open in its first place: in its other places, and then for its chunks in other
+    /// frames. Returns `error`, the first fault, if nothing is found.
     pub(crate) async fn recover(&self, frame: FrameName, error: ObjectError) -> Read<OpenedFrame> {
         self.open_run(frame.run).await?;
         let is_lost = self.inner.lost.contains(frame);
         if is_lost && let Some(assembled) = self.inner.healer.assemble(frame).await? {
             return Ok(Ok(assembled));
         }
-        // Without the run's key no place helps; the chunks may still lie in other runs' frames.
+        // Without the run's key no place helps, but the chunks may still be in other runs' frames.
         let has_key = self.inner.run_keys.get(frame.run).is_ok();
         for place in self.places(frame).iter().skip(usize::from(!is_lost)).filter(|_| has_key) {
             let end = place.frame.offset.saturating_add(place.frame.length.into());
@@ -198,7 +198,7 @@ impl FrameReader {
         })
     }
 
-    /// Hands on the chunks of an extent, each checked against its id; gives their ids to `ids`.
+    /// Passes on the chunks of an extent, each checked against its id; adds their ids to `ids`.
     pub(crate) fn chunks_of<'f>(
         &self,
         frame: &'f OpenedFrame,
@@ -216,14 +216,14 @@ impl FrameReader {
         if bytes == extent.bytes { Ok(()) } else { Err("an extent has another length than its chunks") }
     }
 
-    /// Reads content whole and checks it against its hash. For metadata: it is held in memory.
+    /// Reads a whole content and checks it against its hash. For metadata: the content is kept in memory.
     pub(crate) async fn read_all(&self, content: &Content, cap: u64) -> Result<Vec<u8>, VaultError> {
         let mut bytes = Vec::new();
         let mut stream = ContentStream::new(self.clone(), content.clone());
         while let Some(part) = stream.next().await? {
             bytes.extend_from_slice(&part);
             if bytes.len() as u64 > cap {
-                return Err(ObjectError::damaged("a document", "it is longer than any can be").into());
+                return Err(ObjectError::damaged("a document", "it is too long").into());
             }
         }
         Ok(bytes)
@@ -236,15 +236,15 @@ impl std::fmt::Debug for FrameReader {
     }
 }
 
-/// How many frames that come next are asked for together with one that is needed now, at the most.
+/// The most upcoming frames that are requested together with one that is needed now.
 pub(crate) const FRAMES_AHEAD: usize = 64;
 
-/// The bytes of a content in order, an extent at a time, with the frames of the next requests read once.
+/// The bytes of a content in order, one extent at a time; the frames of the next requests are read once.
 pub struct ContentStream {
     reader: FrameReader,
     content: Content,
     next: usize,
-    /// Frames that will be wanted after this content.
+    /// Frames that will be needed after this content.
     ahead: Vec<FrameName>,
     hasher: blake3::Hasher,
     cache: VecDeque<(FrameName, Arc<OpenedFrame>)>,
@@ -264,14 +264,14 @@ impl ContentStream {
         }
     }
 
-    /// Turns to another content of the same snapshot and keeps the frames that are at hand. `ahead` names what will be
-    /// wanted after it.
+    /// Switches to another content of the same snapshot and keeps the frames in memory. `ahead` are the frames that
+    /// will be needed after it.
     pub(crate) fn turn_to(&mut self, content: Content, ahead: Vec<FrameName>) {
         (self.content, self.ahead, self.next) = (content, ahead, 0);
         self.hasher = blake3::Hasher::new();
     }
 
-    /// The next bytes; `None` once all were given and their hash was found right.
+    /// The next bytes; `None` after all of them were returned and their hash was checked.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, VaultError> {
         let Some(extent) = self.content.extents.get(self.next).copied() else {
             let right = *self.hasher.finalize().as_bytes() == self.content.hash;
@@ -295,7 +295,7 @@ impl ContentStream {
         if let Some((_, frame)) = self.cache.iter().find(|(cached, _)| *cached == name) {
             return Ok(Arc::clone(frame));
         }
-        // The frames that come next in the content and lie beside this one come with the same request.
+        // The frames that come next in the content and are beside this one come with the same request.
         let ahead =
             self.content.extents[self.next - 1..].iter().take(FRAMES_AHEAD).map(|e| self.content.frame(e));
         let ahead = ahead.chain(self.ahead.iter().copied());
@@ -303,7 +303,7 @@ impl ContentStream {
         let wanted = match reads.iter().find(|read| read.frames.contains(&name)) {
             Some(read) => self.reader.fetch(read).await?.and_then(|bytes| {
                 for other in read.frames.iter().filter(|other| **other != name) {
-                    // One that does not open is looked for elsewhere when its turn comes.
+                    // One that does not open is looked for elsewhere at its turn.
                     if let Ok(opened) = self.reader.open(read, &bytes, *other) {
                         self.keep(*other, Arc::new(opened));
                     }
@@ -332,7 +332,7 @@ impl ContentStream {
     }
 }
 
-/// The items of a stream in order, each checked, and the order checked with them.
+/// The items of a stream in order, each checked, and their order checked.
 pub struct ItemStream {
     bytes: ContentStream,
     records: ItemRecords,

@@ -1,5 +1,5 @@
-//! Healing: what is lost in one frame may lie in another. The contents index says which chunks a lost frame held and
-//! which other frames hold the same ones; a backup that ran after the loss has stored them anew.
+//! Heals lost frames: what is lost in one frame may be in another. The contents index lists which chunks a lost frame
+//! contained and which other frames contain the same ones; a backup that ran after the loss has stored them again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,20 +17,20 @@ use crate::keys::{GroupKeys, GroupView};
 use crate::repository::locate::FramePlaces;
 use crate::repository::restorer::Restorer;
 
-/// How many frames are tried for one chunk, by the word of one signer, before it counts as lost. However many frames a
-/// member makes up, what others say is tried as well.
+/// How many frames of one signer are tried for one chunk before it counts as lost. However many frames a member makes
+/// up, those of others are tried as well.
 const TRIES: usize = 4;
 
-/// Finds the chunks of lost frames elsewhere. It reads the contents index when it is first needed.
+/// Finds the chunks of lost frames elsewhere. Reads the contents index when it is first needed.
 pub(crate) struct Healer {
     restorer: Restorer,
     group: GroupKeys,
-    /// The frames that the snapshot needs: what they hold, and where that lies too, is remembered.
+    /// The frames that the snapshot needs: their contents, and the other places of these, are remembered.
     needed: FrameSet,
     contents: OnceCell<AllContents>,
 }
 
-/// What the contents index says of the needed frames and of the places of their chunks, with who said it.
+/// The contents index of the needed frames and of the places of their chunks, by signer.
 #[derive(Default)]
 struct AllContents {
     commitments: HashMap<RunId, Vec<(Signer, [u8; 32])>>,
@@ -43,7 +43,7 @@ impl Healer {
         Self { restorer, group: group.clone(), needed, contents: OnceCell::new() }
     }
 
-    /// A stand-in for the frame `lost`, with the chunks of it that were found elsewhere; `None` if there are none.
+    /// A stand-in for the frame `lost`, with those of its chunks that were found elsewhere; `None` if none were.
     pub(crate) async fn assemble(&self, lost: FrameName) -> Result<Option<OpenedFrame>, StoreError> {
         let contents = self.contents.get_or_try_init(|| self.read_contents()).await?;
         let mut best: Option<(usize, OpenedFrame)> = None;
@@ -60,7 +60,7 @@ impl Healer {
         Ok(best.map(|(_, frame)| frame))
     }
 
-    /// The chunks of the frame `lost`, which are these, as far as they are found.
+    /// The given chunks of the frame `lost`, as far as they are found.
     async fn chunks(
         &self,
         contents: &AllContents,
@@ -72,7 +72,7 @@ impl Healer {
         for id in ids {
             let mut found = None;
             let places = contents.places.get(id).map_or(&[][..], Vec::as_slice);
-            // What lies in the lost frame's own place comes last: it may be false, and it may be there again.
+            // The lost frame's own place comes last: the frame there may be false, or it may exist again.
             let others = places.iter().map(|(_, place)| place).filter(|place| place.frame != lost);
             let own = places.iter().map(|(_, place)| place).find(|place| place.frame == lost);
             for place in others.chain(own) {
@@ -91,7 +91,7 @@ impl Healer {
         Ok(chunks)
     }
 
-    /// Opens another frame, if it lies anywhere whole.
+    /// Opens another frame, if it is stored whole anywhere.
     async fn open(&self, contents: &AllContents, name: FrameName) -> Result<Option<OpenedFrame>, StoreError> {
         let view = GroupView::from(&self.group);
         let repository = self.restorer.repository();
@@ -114,7 +114,7 @@ impl Healer {
         Ok(None)
     }
 
-    /// Reads the index twice, one object after the other: what the needed frames hold, and where else that lies.
+    /// Reads the index twice, one object at a time: first the contents of the needed frames, then their other places.
     async fn read_contents(&self) -> Result<AllContents, StoreError> {
         let repository = self.restorer.repository();
         let view = GroupView::from(&self.group);

@@ -1,5 +1,5 @@
-//! The run keys of one snapshot, each opened when the first frame of its run is wanted. A key that is lost costs what
-//! lies in that run's frames, and nothing else.
+//! The run keys of one snapshot, each opened when the first frame of its run is needed. A lost key costs what is stored
+//! in that run's frames, and nothing else.
 
 use std::collections::HashMap;
 
@@ -23,20 +23,20 @@ pub(crate) struct RunKeys {
 
 struct RunKey {
     commitment: [u8; 32],
-    /// The packs that hold frames of the run, whose headers have its key as well, with their sizes.
+    /// The packs with frames of the run, whose headers have its key as well, and their sizes.
     packs: Vec<(Sha256Digest, u64)>,
     key: OnceCell<Result<SealKey, ObjectError>>,
 }
 
 impl RunKeys {
-    /// Notes a run and where its frames lie.
+    /// Adds a run and the places of its frames.
     pub(crate) fn add(&mut self, record: &RunRecord, places: &FramePlaces) {
         let (commitment, packs) = (record.commitment, packs_of(places));
         self.runs.insert(record.run, RunKey { commitment, packs, key: OnceCell::new() });
     }
 
-    /// Opens the key of a run, unless that was tried before. A key that is lost is no error here; storage that cannot
-    /// be reached is, and the next call tries again.
+    /// Opens the key of a run, unless that was tried before. A lost key is not an error here; unreachable storage is,
+    /// and the next call tries again.
     pub(crate) async fn open(
         &self,
         restorer: &Restorer,

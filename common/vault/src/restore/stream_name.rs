@@ -1,4 +1,4 @@
-//! What people call the streams of a snapshot.
+//! The names of a snapshot's streams, for people.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,25 +8,27 @@ use crate::format::manifest::StreamKind;
 use crate::format::name::{MAX_NAME, name_from_bytes};
 use crate::restore::open::OpenSnapshot;
 
-/// How many bytes of a name are kept free for the number that tells streams of one name apart.
+/// How many bytes of a name are kept free for the number that distinguishes streams of the same name.
 const ROOM_FOR_A_NUMBER: usize = 8;
 
-/// One stream of a snapshot, by its place, with the name that a person would give it: a volume's name, a captured
-/// folder's last part, a file's name.
+/// One stream of a snapshot, by its position, with the name that a person would use: a volume's name, a captured
+/// folder's last component, a file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedStream {
-    /// Its place in the snapshot.
+    /// Its position in the snapshot.
     pub index: usize,
     /// What it was captured from.
     pub kind: StreamKind,
-    /// The name: one part of a path ([`crate::format::name::check_name`]). No two streams of a snapshot have the same.
+    /// The name: a single path component ([`crate::format::name::check_name`]). No two streams of a snapshot have the
+    /// same.
     pub name: String,
-    /// A captured folder's own path on its host, where it is known.
+    /// A captured folder's own path on its host, if it is known.
     pub origin: Option<Vec<u8>>,
 }
 
-/// Which streams of a later snapshot are captured from the same as which of an earlier one, by their places in the lists: each
-/// earlier one with its later one, if there is one. A folder is known by its path on the host, else everything by its name.
+/// Which streams of a later and an earlier snapshot have the same source, by their positions in the lists: the later
+/// one for each earlier one, if there is one. A folder is identified by its path on the host, everything else by its
+/// name.
 pub fn same_sources(earlier: &[NamedStream], later: &[NamedStream]) -> Vec<Option<usize>> {
     let (mut found, mut taken) = (vec![None; earlier.len()], HashSet::new());
     let mut pair = |is_same: fn(&NamedStream, &NamedStream) -> bool| {
@@ -46,8 +48,8 @@ pub fn same_sources(earlier: &[NamedStream], later: &[NamedStream]) -> Vec<Optio
 }
 
 impl OpenSnapshot {
-    /// All streams with their names. Captured folders of one name are told apart by a number. A folder whose own path
-    /// cannot be read has the name that the snapshot gives it.
+    /// All streams with their names. Captured folders with the same name are distinguished by a number. A folder whose
+    /// own path cannot be read has its name in the snapshot.
     pub async fn named_streams(&self) -> Result<Vec<NamedStream>, VaultError> {
         let mut stored: Vec<(StreamKind, String, Option<Vec<u8>>)> = Vec::new();
         for (index, stream) in self.snapshot().streams().enumerate() {
@@ -55,7 +57,7 @@ impl OpenSnapshot {
                 StreamKind::Path => match self.origin(index).await {
                     Ok(origin) => origin.map(|path| path.into_os_string().into_vec()),
                     Err(error @ VaultError::Object(_)) => {
-                        tracing::info!("the folder of stream {index} is not known: {error}");
+                        tracing::info!("the folder of stream {index} is unknown: {error}");
                         None
                     }
                     Err(error) => return Err(error),
@@ -68,7 +70,7 @@ impl OpenSnapshot {
     }
 }
 
-/// Gives every stream a name of its own: of each its kind, its stored name, and a folder's path on its host.
+/// Gives every stream a unique name, from its kind, its stored name, and a folder's path on its host.
 fn names(stored: Vec<(StreamKind, String, Option<Vec<u8>>)>) -> Vec<NamedStream> {
     let mut taken = HashSet::new();
     let mut next_number = HashMap::new();
@@ -77,7 +79,7 @@ fn names(stored: Vec<(StreamKind, String, Option<Vec<u8>>)>) -> Vec<NamedStream>
         let base = last.and_then(|part| name_from_bytes(part, ROOM_FOR_A_NUMBER)).unwrap_or(stored_name);
         let mut name = base.clone();
         while !taken.insert(name.clone()) {
-            // Numbers are counted for each name, so that many streams of one name cost no more than other ones.
+            // Numbers are counted for each name, so that many streams of one name cost no more than others.
             let number = next_number.entry(base.clone()).or_insert(2_u32);
             let ending = format!("-{number}");
             *number += 1;
@@ -89,7 +91,7 @@ fn names(stored: Vec<(StreamKind, String, Option<Vec<u8>>)>) -> Vec<NamedStream>
     named.collect()
 }
 
-/// The last part of a path; none of one that ends in `..` or has no parts.
+/// The last component of a path; `None` if it ends in `..` or has no components.
 fn last_part(path: &[u8]) -> Option<&[u8]> {
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
     path.file_name().map(OsStrExt::as_bytes)
@@ -113,7 +115,7 @@ mod tests {
         let etc = || stream("etc", "/etc");
         for (name, earlier, later, expected) in [
             ("alike", vec![etc()], vec![etc()], vec![Some(0)]),
-            // The order in which they were captured gives two folders of one name their numbers.
+            // The order in which they were captured decides the numbers of two folders with one name.
             (
                 "names changed places",
                 vec![stream("data", "/a/data"), stream("data-2", "/b/data")],
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_called_by_its_folder_and_by_its_stored_name_where_that_says_nothing() {
+    fn a_stream_is_named_after_its_folder_or_else_its_stored_name() {
         use StreamKind::{Path, Stdin, Volume};
         for (streams, expected) in [
             (
@@ -176,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_host_says_of_its_folders_they_have_names_of_their_own(
+        fn whatever_a_host_claims_about_its_folders_they_have_unique_names(
             origins in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..300)), 0..9)
         ) {
             let stored = origins.into_iter().enumerate();

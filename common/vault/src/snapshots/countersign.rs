@@ -1,8 +1,8 @@
-//! What anyone can check of snapshots without a key to open them: who signed each, in which order, and who signed it
+//! What can be checked of snapshots without a key to open them: who signed each, in which order, and who signed it
 //! besides the host that wrote it.
 //!
-//! A countersignature is an object of its own beside the manifest, named by the hash of its bytes. It signs the
-//! manifest's payload, byte for byte, so that one statement has several signers.
+//! A countersignature is a separate object beside the manifest, named by the hash of its bytes. It signs the manifest's
+//! payload, byte for byte, so that one statement has several signers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,16 +20,16 @@ use crate::ids::WriterId;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
 
-/// The largest countersignature that is read, in bytes: the manifest's payload in base64, and what a bundle adds.
+/// The largest countersignature that is read, in bytes: the manifest's payload in base64, and the overhead of a bundle.
 const MAX_COUNTERSIGNATURE: u64 = 2 * cap::MANIFEST;
 
 /// How many countersignatures of one snapshot are read.
 const MAX_COUNTERSIGNATURES: usize = 256;
 
-/// The largest of the objects that decide about a snapshot for those without a key to open it, in bytes: a roster.
+/// The largest size, in bytes, of an object that someone without a key to open snapshots needs to check one: a roster.
 pub const MOST_OF_A_PUBLIC_OBJECT: u64 = cap::ROSTER;
 
-/// A snapshot's signed manifest, as anyone can check it.
+/// A snapshot's signed manifest, which can be checked without a key.
 #[derive(Debug, Clone)]
 pub struct SignedManifest {
     manifest: Manifest,
@@ -43,19 +43,19 @@ pub struct SignedManifest {
 pub struct ManifestChain {
     /// Those that verify, by writer and sequence.
     manifests: BTreeMap<WriterId, BTreeMap<u64, SignedManifest>>,
-    /// What someone who may asked to forget: it may be gone.
+    /// Snapshots that an authorised signer asked to forget: they may be gone.
     forgotten: BTreeSet<(WriterId, u64)>,
     /// The writers that were removed.
     removed: BTreeSet<WriterId>,
-    /// Why others do not.
+    /// Why other manifests do not verify.
     pub unreadable: Vec<ObjectError>,
 }
 
 /// Why the manifests of a writer do not follow each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenChain {
-    /// One names another predecessor than the one that is there.
-    #[error("snapshot {sequence} of writer {writer} names {} as the one before it, and {found} is", named(*expected))]
+    /// A manifest names another predecessor than the existing one.
+    #[error("snapshot {sequence} of writer {writer} names {} as the one before it, but {found} is", named(*expected))]
     OtherPredecessor {
         /// The writer.
         writer: WriterId,
@@ -63,11 +63,11 @@ pub enum BrokenChain {
         sequence: u64,
         /// The predecessor that it names.
         expected: Option<Sha256Digest>,
-        /// The snapshot that is there.
+        /// The snapshot that exists.
         found: Sha256Digest,
     },
-    /// One is missing between others.
-    #[error("snapshot {sequence} of writer {writer} is missing, and later ones are there")]
+    /// A manifest is missing between others.
+    #[error("snapshot {sequence} of writer {writer} is missing, but later ones exist")]
     Gap {
         /// The writer.
         writer: WriterId,
@@ -96,17 +96,17 @@ impl SignedManifest {
         &self.key
     }
 
-    /// Which of the writer's snapshots it is.
+    /// Its number in the writer's sequence.
     pub fn sequence(&self) -> u64 {
         self.manifest.predicate.sequence
     }
 
-    /// When it was taken, as the writer's clock had it.
+    /// When it was taken, by the writer's clock.
     pub fn time(&self) -> Timestamp {
         self.manifest.predicate.time
     }
 
-    /// Whether some of what was to be captured is missing.
+    /// Whether something that should have been captured is missing.
     pub fn is_incomplete(&self) -> bool {
         self.manifest.predicate.incomplete
     }
@@ -121,7 +121,7 @@ impl SignedManifest {
         &self.payload
     }
 
-    /// The envelope's bytes, as they are stored.
+    /// The envelope's bytes, in their stored form.
     pub fn envelope(&self) -> &[u8] {
         &self.envelope
     }
@@ -142,13 +142,14 @@ impl ManifestChain {
         self.manifests.values().filter_map(|of_writer| of_writer.values().next_back())
     }
 
-    /// The snapshot of a writer at a place in its order.
+    /// The snapshot of a writer with this sequence.
     pub fn at(&self, writer: WriterId, sequence: u64) -> Option<&SignedManifest> {
         self.manifests.get(&writer)?.get(&sequence)
     }
 
-    /// The snapshot that `name` means: an id, a unique prefix of one, or `latest`. That is the newest of the one writer whose id
-    /// begins with `writer`; where none is named, of the one that is there, those that were removed coming last.
+    /// The snapshot that `name` refers to: an id, a unique prefix of one, or `latest`. That is the newest of the one
+    /// writer whose id begins with `writer`; without `writer`, of the only writer, with removed writers considered
+    /// last.
     pub fn find(&self, name: &str, writer: Option<&str>) -> Result<&SignedManifest, VaultError> {
         let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned(), among: String::new() };
         let is_meant = |m: &&SignedManifest| writer.is_none_or(|id| m.writer().to_string().starts_with(id));
@@ -173,8 +174,8 @@ impl ManifestChain {
         }
     }
 
-    /// Checks that the snapshots of a writer follow each other up to its newest. Only what was asked to be forgotten may
-    /// be missing between them.
+    /// Checks that the snapshots of a writer follow each other up to its newest. Only those with a request to forget
+    /// may be missing in between.
     pub fn check(&self, writer: WriterId) -> Result<(), BrokenChain> {
         let Some(manifests) = self.manifests.get(&writer) else { return Ok(()) };
         let mut before: Option<&SignedManifest> = None;
@@ -210,7 +211,7 @@ impl ManifestChain {
         for writer in &repository.roster.writers {
             let key = writer
                 .verification_key()
-                .ok_or(VaultError::Internal("a verified roster holds whole keys"))?;
+                .ok_or(VaultError::Internal("a verified roster contains whole keys"))?;
             for entry in repository.objects_below(&layout::snapshots_of(writer.id)).await? {
                 let Some(sequence) = layout::sequence_of(&entry.key) else { continue };
                 let place = manifest::Place {
@@ -257,26 +258,26 @@ impl SignedManifest {
         }))
     }
 
-    /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by; what it
-    /// shows is for others to judge.
+    /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by;
+    /// judging it is up to the caller.
     pub async fn countersignatures(
         &self,
         repository: &Repository,
     ) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         let mut found = Vec::new();
         for entry in repository.objects_below(&self.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
-            let hash =
-                hash_of(&entry.key).ok_or_else(|| ObjectError::damaged(&entry.key, "its name is no hash"))?;
+            let hash = hash_of(&entry.key)
+                .ok_or_else(|| ObjectError::damaged(&entry.key, "its name is not a hash"))?;
             let bytes = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await??;
             found.push((entry.key, bytes.to_vec()));
         }
         Ok(found)
     }
 
-    /// All that decides about a snapshot for those who check it without a key to open it, by the names of the objects: the
-    /// marker, the rosters, every manifest and request of a writer on the roster, and the snapshot's countersignatures, each
-    /// whether it is whole or not. [`Repository::of_public_objects`] makes a repository of these again. Nothing, if they
-    /// have more than `most` bytes together.
+    /// All objects, by name, that someone without a key to open it needs to check a snapshot: the marker, the rosters,
+    /// every manifest and request of a writer on the roster, and the snapshot's countersignatures, each whether it is
+    /// whole or not. [`Repository::of_public_objects`] turns them into a repository again. `None` if they exceed `most`
+    /// bytes in total.
     pub async fn public_objects(
         &self,
         repository: &Repository,
@@ -305,7 +306,7 @@ impl SignedManifest {
                     room = left;
                     objects.push((name, bytes));
                 }
-                // What is gone or has no such size counts for those who check it as what is not there.
+                // An object that is gone or too large is treated as missing.
                 Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -313,7 +314,7 @@ impl SignedManifest {
         Ok(Some(objects))
     }
 
-    /// Stores a countersignature, and gives the name of its object.
+    /// Stores a countersignature, and returns the name of its object.
     pub async fn add_countersignature(
         &self,
         repository: &Repository,

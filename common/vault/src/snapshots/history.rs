@@ -1,12 +1,11 @@
-//! The history of a repository: every writer's chain of manifests, what was asked to be forgotten, and what is missing.
+//! The history of a repository: every writer's chain of manifests, the requests to forget, and what is missing.
 //!
-//! This module reads; what follows from what it reads is decided by pure functions: [`chain`] judges one writer's own
-//! manifests and requests, [`claims`] compares what writers say that they saw of each other. [`tip`] is where a
-//! writer's chain goes on.
+//! This module reads; pure functions decide what follows from it: [`chain`] judges one writer's own manifests and
+//! requests, [`claims`] compares the claims of writers about each other. [`tip`] is where a writer's chain continues.
 //!
-//! Nothing is left out in silence. A manifest that cannot be read, a gap that no request explains, a chain that does
-//! not hold, a snapshot that another writer or this machine saw and that is not there: each is reported as a problem.
-//! A problem belongs to one writer. It stops what depends on that writer's history, and nothing of another group.
+//! Inconsistencies are reported as problems; nothing is skipped silently. These are unreadable manifests, gaps that no
+//! request explains, broken chains, and missing snapshots that another writer or this machine saw. A problem belongs to
+//! one writer. It stops what depends on that writer's history, and nothing of another group.
 
 mod chain;
 mod claims;
@@ -40,27 +39,27 @@ use crate::repository::pins::Pins;
 
 /// How many manifests are read at once.
 const READS: usize = 16;
-/// How many MiB of manifests are read at once; one that is larger is read alone.
+/// How many MiB of manifests are read at once; a larger one is read alone.
 const MIB_READ: u32 = 64;
 
-/// All that was ever committed and is still there.
+/// Everything that was ever committed and still exists.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// By writer in roster order, then by sequence. What manifests say of index objects and of other writers is left out
-    /// of them.
+    /// By writer in roster order, then by sequence. The manifests' lists of index objects and of other writers are
+    /// removed.
     pub(crate) snapshots: Vec<Recorded>,
-    /// What is missing or contradicts something else, apart from manifests that cannot be read.
+    /// What is missing or contradictory, apart from manifests that cannot be read.
     pub(crate) problems: Vec<Problem>,
     /// Requests that have no effect on the snapshot in their place, and why. The snapshot is kept.
     pub(crate) void: BTreeMap<(WriterId, u64), String>,
-    /// The latest time of the storage that this history shows.
+    /// The latest time of the storage in this history.
     pub(crate) latest: Option<Timestamp>,
 }
 
-/// Something that is wrong with the history of one writer.
+/// A fault in the history of one writer.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    /// Whose history it is.
+    /// The writer.
     pub(crate) writer: WriterId,
     /// The writer's group: nothing of it may be deleted.
     pub(crate) group: GroupId,
@@ -68,12 +67,12 @@ pub(crate) struct Problem {
     pub(crate) error: VaultError,
 }
 
-/// How many snapshots are given up because another writer claims to have seen them. A claim of more is more likely a lie:
-/// what ends it is that the claimant is removed, or that the writer goes on, which disproves it.
+/// How many snapshots are given up because another writer claims to have seen them. A claim of more is probably a lie;
+/// it ends when the claimant is removed, or when the writer continues, which disproves it.
 const MOST_CLAIMED: u64 = 16;
 
 impl Problem {
-    /// The places of a writer that are missing, where giving up what stood there ends the problem.
+    /// The places of a writer that are missing, if giving up their snapshots ends the problem.
     pub(crate) fn missing(&self) -> Option<(WriterId, RangeInclusive<u64>)> {
         match self.error {
             VaultError::Withheld { writer, first, last } => Some((writer, first..=last)),
@@ -85,16 +84,16 @@ impl Problem {
     }
 }
 
-/// Where a problem was seen.
+/// The evidence of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
     /// In what the writer signed itself, in requests about it, or in what this machine or the roster knows of it.
     Own,
-    /// Another writer claims it, who may be wrong or taken over. It holds deleting back, and no restore.
+    /// Another writer claims it, and may be wrong or compromised. It stops deletion, but no restore.
     Claim,
 }
 
-/// One place in a writer's chain that a manifest stands at.
+/// One place in a writer's chain that has a manifest.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) writer: WriterId,
@@ -109,16 +108,16 @@ pub(crate) struct Recorded {
     pub(crate) floor: Option<Floored>,
 }
 
-/// What is to become of a snapshot.
+/// What happens to a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It counts.
     Kept,
-    /// Someone who may asked to forget it.
+    /// An authorised signer asked to forget it.
     Forgotten,
-    /// It was asked to be forgotten, and the retention floor keeps it.
+    /// There is a request to forget it, but the retention floor keeps it.
     Refused,
-    /// Its writer was removed, and this came after the last one that counts.
+    /// Its writer was removed, and it came after the last one that counts.
     Revoked,
 }
 
@@ -128,39 +127,39 @@ impl Recorded {
     }
 }
 
-/// What lies in a writer's two folders.
+/// The contents of a writer's two folders.
 struct Folder {
     manifests: BTreeMap<u64, Entry>,
     requests: Requests,
 }
 
-/// The earlier of a time of the storage and `now`, where that is known.
+/// The earlier of a time of the storage and `now`, if that is known.
 fn bounded(time: Timestamp, now: Option<Timestamp>) -> Timestamp {
     now.map_or(time, |now| time.min(now))
 }
 
 impl Problem {
-    /// Something in what a writer signed itself, or in requests about it.
+    /// A problem in what a writer signed itself, or in requests about it.
     fn own(writer: &Writer, error: impl Into<VaultError>) -> Self {
         Self { writer: writer.id, group: writer.group, evidence: Evidence::Own, error: error.into() }
     }
 }
 
-/// A request as it was found.
+/// A request in the repository.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Absent where the object is no request that could be believed.
+    /// `None` if the object is not a request that can be trusted.
     pub(crate) request: Option<Request>,
     pub(crate) stored: Timestamp,
 }
 
 impl History {
-    /// What is wrong with the histories of a group's writers.
+    /// The problems in the histories of a group's writers.
     pub(crate) fn problems_of(&self, group: GroupId) -> impl Iterator<Item = &Problem> {
         self.problems.iter().filter(move |problem| problem.group == group)
     }
 
-    /// Why nothing of a group may be deleted: what is missing, or cannot be read, may need what looks unneeded.
+    /// Why nothing of a group may be deleted: something missing or unreadable may need what looks unneeded.
     pub(crate) fn holds_back(&self, group: GroupId) -> Option<VaultError> {
         let unreadable = self.snapshots.iter().filter(|r| r.group == group && r.is_live());
         let unreadable = unreadable.filter_map(|recorded| recorded.manifest.as_ref().err());
@@ -170,7 +169,7 @@ impl History {
         Some(VaultError::NotWhole { first, others: wrong.count() })
     }
 
-    /// What is wrong with the history of one writer, unreadable snapshots included.
+    /// The problems in the history of one writer, including unreadable snapshots.
     pub(crate) fn doubts_about(&self, writer: WriterId) -> impl Iterator<Item = &VaultError> {
         let problems = self.problems.iter().filter(move |problem| problem.writer == writer);
         let unreadable = self.snapshots.iter().filter(move |r| r.writer == writer && r.is_live());
@@ -185,15 +184,15 @@ impl History {
 }
 
 impl History {
-    /// Reads and checks everything that was committed. In a folder the owner of a file can date it ahead; nothing there
-    /// counts as stored later than tomorrow by this machine's clock.
+    /// Reads and checks everything that was committed. In a folder, the owner of a file can date it ahead; nothing
+    /// there counts as stored later than tomorrow by this machine's clock.
     pub(crate) async fn read(repository: &Repository) -> Result<Self, VaultError> {
         let tomorrow = SystemClock.now().saturating_add(SignedDuration::from_hours(24)).ok();
         Self::read_until(repository, tomorrow.filter(|_| repository.store.is_folder())).await
     }
 
-    /// The same for someone who knows the storage's time: nothing counts as stored later than that. Where objects lie in
-    /// a folder, the owner of a file there can date it ahead.
+    /// The same with the storage's time: nothing counts as stored later than that. In a folder, the owner of a file can
+    /// date it ahead.
     pub(crate) async fn read_until(
         repository: &Repository,
         now: Option<Timestamp>,
@@ -267,7 +266,7 @@ impl History {
                 return (sequence, entry.modified, Ok(Err(VaultError::Removed("writer"))));
             }
             let mib = u32::try_from(entry.size >> 20).unwrap_or(MIB_READ).saturating_add(1).min(MIB_READ);
-            // The semaphore is never closed; without a permit the read is merely not counted.
+            // The semaphore is never closed; without a permit the read is just not counted.
             let _permit = room.acquire_many(mib).await.ok();
             let read = repository.manifest(writer, sequence).await;
             (sequence, entry.modified, read.map(|read| read.map_err(VaultError::from)))
@@ -276,7 +275,7 @@ impl History {
         let mut chain = Vec::new();
         while let Some((sequence, stored, manifest)) = manifests.next().await {
             let mut manifest = manifest?;
-            // It was there when it was listed: a keeper has swept it since.
+            // It existed when it was listed: a keeper has swept it since.
             if let Err(VaultError::Object(ObjectError::Missing { .. })) = manifest
                 && requests.contains_key(&sequence)
             {

@@ -1,20 +1,20 @@
-//! Which snapshots rules keep: the newest of each hour, day, week, month and year, for so many of them.
+//! Decides which snapshots the rules keep: the newest of each hour, day, week, month and year, for a number of them.
 //!
 //! The rules are a pure function of a few facts about each snapshot ([`Facts`]). They count within one *line*: the
-//! snapshots that one writer stored of the same things, copies apart from originals, and the copies of one original
-//! writer apart from those of another. So no snapshot displaces one of another line.
+//! snapshots that one writer stored of the same things, with copies separate from originals, and the copies of one
+//! original writer separate from those of another. So no snapshot displaces one of another line.
 //!
-//! Within a line the facts decide who may displace whom:
+//! Within a line the facts decide which snapshot may displace which:
 //!
-//! * An incomplete snapshot displaces no complete one. Those that came after the last complete one which is not dated back
-//!   follow the same rules among themselves. Those before it are forgotten.
-//! * A snapshot that is dated back displaces none that is not. It is dated back where it claims an earlier time than one
+//! * An incomplete snapshot displaces no complete one. Those after the last complete one which is not dated back follow
+//!   the same rules among themselves. Those before it are forgotten.
+//! * A snapshot that is dated back displaces none that is not. It is dated back if it claims an earlier time than one
 //!   of the same line that came before it. Those that are dated back follow the same rules among themselves.
 //! * A snapshot that is dated ahead counts as of the time at which it was stored.
-//! * An original that was stored in a later hour (day, week …) than it claims does not displace one that was stored in the
-//!   hour that it claims: both are kept. So a new snapshot cannot take the place of an old one by claiming its day.
+//! * An original that was stored in a later hour (day, week …) than it claims does not displace one that was stored in
+//!   the hour that it claims: both are kept. So a new snapshot cannot take the place of an old one by claiming its day.
 //!
-//! A copy claims its original's time and keeps its original's order. When it was copied says nothing.
+//! A copy claims its original's time and keeps its original's order. The time of copying is ignored.
 
 #[cfg(test)]
 mod tests;
@@ -50,22 +50,22 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether there is any rule; without one nothing would be kept.
+    /// Whether there are no rules; then nothing would be kept.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Why a snapshot is kept; nothing for one that is to be forgotten.
+/// Why a snapshot is kept; empty for one to forget.
 pub type Reasons = Vec<&'static str>;
 
-/// Applies the rules. Gives for every snapshot, in the order they came, why it is kept.
+/// Applies the rules. Returns why each snapshot is kept, in the order of the input.
 pub fn apply(rules: &Rules, snapshots: &[Snapshot]) -> Vec<Reasons> {
     let facts: Vec<Facts> = snapshots.iter().map(Facts::of).collect();
     decide(rules, &facts)
 }
 
-/// What the rules go by.
+/// The input of the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Facts {
     line: Line,
@@ -76,18 +76,18 @@ struct Facts {
     /// When it was stored, by the storage's clock.
     stored: Timestamp,
     is_complete: bool,
-    /// Its tags; absent where they are not known.
+    /// Its tags; `None` if they are unknown.
     tags: Option<Vec<String>>,
 }
 
 /// Snapshots that may displace each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
-    /// Who stored them.
+    /// The writer that stored them.
     writer: WriterId,
-    /// Who took the originals, where they are copies.
+    /// The writer that took the originals, if they are copies.
     copied_from: Option<WriterId>,
-    /// What they are of: snapshots of different things never displace each other.
+    /// Their content: snapshots of different things never displace each other.
     what: Sha256Digest,
 }
 
@@ -108,7 +108,7 @@ impl Facts {
         }
     }
 
-    /// Its time as far as it may be believed: nothing is taken before it is stored, and a copy is stored later still.
+    /// Its most plausible time: nothing is taken after it is stored, and a copy is stored later still.
     fn time(&self) -> Timestamp {
         self.claimed.min(self.stored)
     }
@@ -150,14 +150,14 @@ fn decide(rules: &Rules, facts: &[Facts]) -> Vec<Reasons> {
     reasons
 }
 
-/// The place among `members` of the last complete one that is not dated back.
+/// The position among `members` of the last complete one that is not dated back.
 fn last_complete(facts: &[Facts], members: &[usize]) -> Option<usize> {
     let (in_order, _) = by_credit(facts, members);
     let last = in_order.iter().rev().find(|member| facts[member.number].is_complete)?;
     members.iter().position(|number| *number == last.number)
 }
 
-/// Of each line of which the rules keep nothing, the newest snapshot.
+/// For each line of which the rules keep nothing, the newest snapshot.
 pub fn left_without(snapshots: &[Snapshot], reasons: &[Reasons]) -> Vec<usize> {
     let lines: Vec<Line> = snapshots.iter().map(|snapshot| Facts::of(snapshot).line).collect();
     without_any(&lines, reasons)
@@ -175,17 +175,17 @@ fn without_any(lines: &[Line], reasons: &[Reasons]) -> Vec<usize> {
     found
 }
 
-/// A snapshot that takes part in the rules.
+/// A snapshot that the rules apply to.
 struct Member {
     number: usize,
     /// The time that it counts as of.
     time: Timestamp,
-    /// When it was stored, where that says something about when it was taken.
+    /// When it was stored, if that indicates when it was taken.
     stored: Option<Timestamp>,
 }
 
-/// Parts those whose times rise with their places from those that are dated back. `members` come in the order of their
-/// places, and so do both parts.
+/// Separates those whose times rise with their places from those that are dated back. `members` come in the order of
+/// their places, and so do both results.
 fn by_credit(facts: &[Facts], members: &[usize]) -> (Vec<Member>, Vec<Member>) {
     let (mut in_order, mut dated_back): (Vec<Member>, Vec<Member>) = (Vec::new(), Vec::new());
     for number in members.iter().copied() {
@@ -195,7 +195,7 @@ fn by_credit(facts: &[Facts], members: &[usize]) -> (Vec<Member>, Vec<Member>) {
         if in_order.last().is_none_or(|before| before.time <= time) {
             in_order.push(Member { number, time, stored });
         } else {
-            // What it claims is wrong. The storage's time is the next best, which says nothing of a copy.
+            // Its claim is wrong. The storage's time is the next best, but means nothing for a copy.
             let time = stored.unwrap_or(time);
             let time = dated_back.last().map_or(time, |before| before.time.max(time));
             dated_back.push(Member { number, time, stored: None });
@@ -204,7 +204,7 @@ fn by_credit(facts: &[Facts], members: &[usize]) -> (Vec<Member>, Vec<Member>) {
     (in_order, dated_back)
 }
 
-/// Tells the span of time that a snapshot belongs to from every other.
+/// Distinguishes the span of time that a snapshot belongs to from all others.
 type Bucket = fn(Timestamp) -> (i16, i16, i8);
 
 /// The rules that count spans of time.
@@ -230,8 +230,8 @@ fn spans(rules: &Rules) -> [(&'static str, u32, Bucket); 5] {
     ]
 }
 
-/// Applies the rules to snapshots that may displace each other, which come oldest first. `label` is added to the
-/// reasons of those that are kept.
+/// Applies the rules to snapshots that may displace each other, in the order from oldest to newest. `label` is added to
+/// the reasons of those that are kept.
 fn apply_among(rules: &Rules, members: &[Member], label: Option<&'static str>, reasons: &mut [Reasons]) {
     let Some(newest) = members.last().map(|member| member.time) else { return };
     let mut kept: BTreeMap<usize, Reasons> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Which snapshots of a listing are meant.
+//! Selects snapshots from a listing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::ids::WriterId;
 use crate::snapshots::snapshot::{Listing, Snapshot, StreamView};
 
 impl Snapshot {
-    /// Whether it is of `host`, where one is asked for, and bears all of `tags`.
+    /// Whether it is of `host`, if given, and has all of `tags`.
     pub fn is_of(&self, host: Option<&str>, tags: &[String]) -> bool {
         host.is_none_or(|host| self.host() == host) && tags.iter().all(|tag| self.tags().contains(tag))
     }
 }
 
 impl Listing {
-    /// Keeps the snapshots of `host` that bear all of `tags`. Where `names` are given, keeps of those the ones that
-    /// [`Listing::find`] takes them to mean, in the order of the names.
+    /// Keeps the snapshots of `host` that have all of `tags`. If `names` are given, keeps only those that
+    /// [`Listing::find`] finds for them, in the order of the names.
     pub fn select(
         mut self,
         host: Option<&str>,
@@ -31,8 +31,7 @@ impl Listing {
         if names.is_empty() {
             return Ok(self);
         }
-        // A snapshot that cannot be read may be the latest: whoever asks for the latest is told so first. Where
-        // nobody does, it is passed over.
+        // An unreadable snapshot may be the latest: reports that first if the latest is wanted. Otherwise skips it.
         let is_latest = |name: &&String| *name == "latest" || name.starts_with("latest:");
         if let (Some(doubt), Some(_)) = (doubt, names.iter().find(is_latest)) {
             return Err(doubt);
@@ -43,8 +42,8 @@ impl Listing {
         Ok(Self { snapshots, ..Self::default() })
     }
 
-    /// Leaves out the snapshots of all writers but one, whose id begins with `writer`, those that lack one of `tags`, and
-    /// those that were not taken before a time; with a kind, those that hold nothing of it.
+    /// Removes the snapshots of all writers but one, whose id begins with `writer`, those that lack one of `tags`, and
+    /// those from before a time; with a kind, those that contain nothing of it.
     #[must_use]
     pub fn narrow(
         mut self,
@@ -63,7 +62,7 @@ impl Listing {
         })
     }
 
-    /// Leaves out the snapshots that do not hold what is asked for.
+    /// Removes the snapshots that do not contain what is wanted.
     #[must_use]
     pub fn holding(mut self, is_meant: impl Fn(&Snapshot) -> bool) -> Self {
         let count = self.snapshots.len();
@@ -72,7 +71,7 @@ impl Listing {
         self
     }
 
-    /// Among which snapshots one was looked for, where not among all, for people.
+    /// Describes for people which snapshots were searched, if not all.
     fn among(&self, host: Option<&str>) -> String {
         let hosts: BTreeSet<String> =
             self.snapshots.iter().map(|snapshot| printable(snapshot.host())).collect();
@@ -82,15 +81,14 @@ impl Listing {
                 format!(" of host `{}`; there are snapshots of {hosts}", printable(host))
             }
             _ if self.left_out > 0 => {
-                " that is of the writer, the tags, the kind, the volume, the folder and the time that are asked for; there are others"
-                    .to_owned()
+                " of the requested writer, tags, kind, volume, folder and time; there are others".to_owned()
             }
             _ => String::new(),
         }
     }
 
-    /// Finds the snapshot that `name` means: an id, a unique prefix of one, or `latest` (of `host`, or of the only host
-    /// there is), or `latest:NAME`, the latest that holds the volume or standard input of that name.
+    /// Finds the snapshot that `name` refers to: an id, a unique prefix of one, or `latest` (of `host`, or of the only
+    /// host), or `latest:NAME`, the latest that contains the volume or standard input of that name.
     pub fn find(&self, name: &str, host: Option<&str>) -> Result<Snapshot, VaultError> {
         let candidates = self.snapshots.iter().filter(|snapshot| snapshot.is_of(host, &[]));
         let missing = || VaultError::NoSuchSnapshot { wanted: name.to_owned(), among: self.among(host) };
@@ -110,7 +108,7 @@ impl Listing {
             [found] => {
                 if let Some(doubt) = self.doubt(Some(found.host())) {
                     tracing::warn!(
-                        "{doubt}: snapshot {} is what was asked for, and not the newest",
+                        "{doubt}: snapshot {} is the requested one, but not the newest",
                         found.short_id()
                     );
                 }
@@ -123,7 +121,7 @@ impl Listing {
         }
     }
 
-    /// The latest of `host` that bears all of `tags` and holds something of `kind`, called `stream` if a name is given.
+    /// The latest of `host` that has all of `tags` and contains something of `kind`, with the name `stream` if given.
     pub fn latest_with(
         &self,
         kind: StreamKind,
@@ -140,20 +138,20 @@ impl Listing {
     /// The latest of `host`, the one before it, and so on.
     pub fn latest_first(&self, host: Option<&str>) -> Result<Vec<Snapshot>, VaultError> {
         let candidates: Vec<&Snapshot> = self.snapshots.iter().filter(|s| s.is_of(host, &[])).collect();
-        // Says which writer is meant, and refuses where there is no latest.
+        // Reports which writer is chosen, and fails if there is no latest.
         self.latest_of(&candidates, host)?;
         let facts: Vec<Facts<'_>> = candidates.iter().map(|snapshot| self.facts(snapshot)).collect();
         Ok(latest_first(&facts).into_iter().map(|number| candidates[number].clone()).collect())
     }
 
-    /// The latest of `candidates`, which are of `host` where one is named.
+    /// The latest of `candidates`, which are of `host` if one is given.
     fn latest_of<'s>(
         &self,
         candidates: &[&'s Snapshot],
         host: Option<&str>,
     ) -> Result<Option<&'s Snapshot>, VaultError> {
         if let Some(doubt) = self.doubt(host) {
-            // What cannot be read may be the latest.
+            // An unreadable one may be the latest.
             return Err(doubt.again());
         }
         for passed_over in &self.unreadable {
@@ -167,7 +165,7 @@ impl Listing {
                 for other in others {
                     let (host, writer) = (printable(chosen.host()), chosen.writer());
                     tracing::warn!(
-                        "of {host} the snapshot of writer {writer} is meant, and not of {other}: --writer says which"
+                        "of {host} the snapshot of writer {writer} is used, not that of {other}: choose with --writer"
                     );
                 }
                 Ok(Some(chosen))
@@ -191,30 +189,30 @@ impl Listing {
     }
 }
 
-/// What decides which snapshot is the latest.
+/// The facts that decide which snapshot is the latest.
 #[derive(Debug, Clone, Copy)]
 struct Facts<'s> {
     host: &'s str,
-    /// Who took it first, and which of that writer's snapshots it is.
+    /// The writer that took it first, and its number in that writer's sequence.
     original: WriterId,
     sequence: u64,
-    /// Whether who stored it was removed.
+    /// Whether the writer that stored it was removed.
     is_removed: bool,
     /// By the storage's clock.
     stored: Timestamp,
 }
 
-/// Which snapshot is the latest.
+/// The latest snapshot.
 #[derive(Debug, PartialEq, Eq)]
 struct Latest {
     number: usize,
-    /// Others that write under the same host's name and were not removed either.
+    /// Other writers under the same host's name that were not removed either.
     others: Vec<WriterId>,
 }
 
-/// The latest snapshot. Within one writer's the sequence tells, which nobody else can claim. A host that was enrolled again
-/// has several writers: those that were not removed come first, and among them what was stored last. Snapshots of several
-/// hosts have no latest: their names are the error.
+/// The latest snapshot. Within one writer's the sequence decides, which nobody else can claim. A host that was enrolled
+/// again has several writers: those that were not removed come first, and among them the last one stored. Snapshots of
+/// several hosts have no latest: their names are the error.
 fn latest<'s>(all: &[Facts<'s>]) -> Result<Option<Latest>, Vec<&'s str>> {
     let hosts: BTreeSet<&str> = all.iter().map(|facts| facts.host).collect();
     let writers: BTreeSet<WriterId> = all.iter().map(|facts| facts.original).collect();
@@ -236,12 +234,12 @@ fn latest<'s>(all: &[Facts<'s>]) -> Result<Option<Latest>, Vec<&'s str>> {
     Ok(chosen.map(|(number, facts)| Latest { number: *number, others: others(facts) }))
 }
 
-/// All snapshots, where there is a latest: that one, the latest of the others, and so on. As [`latest`] would give them one
-/// after the other.
+/// All snapshots, if there is a latest: that one, the latest of the others, and so on, as [`latest`] would return them
+/// one after the other.
 fn latest_first(all: &[Facts<'_>]) -> Vec<usize> {
     let mut sorted = Vec::with_capacity(all.len());
     for is_removed in [false, true] {
-        // Of each writer the snapshots that are left, the last one at the end.
+        // The remaining snapshots of each writer, the last one at the end.
         let mut left: BTreeMap<WriterId, Vec<usize>> = BTreeMap::new();
         for (number, facts) in all.iter().enumerate().filter(|(_, facts)| facts.is_removed == is_removed) {
             left.entry(facts.original).or_default().push(number);
@@ -287,7 +285,11 @@ mod tests {
         for (name, all, expected) in [
             ("none", vec![], Ok(None)),
             ("the highest sequence", vec![facts("a", 1, 1, 9), facts("a", 1, 2, 5)], one_of(1, &[])),
-            ("of an enrolment anew", vec![removed(facts("a", 1, 9, 9)), facts("a", 2, 0, 5)], one_of(1, &[])),
+            (
+                "of a second enrolment",
+                vec![removed(facts("a", 1, 9, 9)), facts("a", 2, 0, 5)],
+                one_of(1, &[]),
+            ),
             (
                 "of removed ones only",
                 vec![removed(facts("a", 1, 9, 9)), removed(facts("a", 2, 0, 5))],

@@ -1,4 +1,4 @@
-//! What the holder of a group's index key can see of snapshots: who, when, what and how much, no paths and no contents.
+//! What a group's index key shows of snapshots: who, when, what and how much, but no paths and no contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use crate::snapshots::summary::{MOST_OF_A_WRITER, Room, Summary};
 /// How many parts are read at once.
 const READS: usize = 8;
 
-/// How many bytes of parts are read at a time, whatever their number: a listing goes through those of all writers.
+/// How many bytes of parts are read at a time, whatever their number: a listing reads those of all writers.
 const MOST_AT_ONCE: usize = 16 << 20;
 
-/// A snapshot as a viewer sees it. Its manifest and part were checked.
+/// A snapshot as seen by a viewer. Its manifest and part were checked.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) manifest: Manifest,
@@ -29,14 +29,14 @@ pub struct Snapshot {
     pub(crate) stored: Timestamp,
 }
 
-/// One stream of a snapshot as a viewer sees it.
+/// One stream of a snapshot as seen by a viewer.
 #[derive(Debug, Clone)]
 pub struct StreamView<'a> {
     /// What it was captured from.
     pub kind: StreamKind,
     /// Its name.
     pub name: &'a str,
-    /// How writers were kept off while it was captured.
+    /// How writers were excluded while it was captured.
     pub consistency: Consistency,
     /// How many items it has.
     pub items: u64,
@@ -46,31 +46,31 @@ pub struct StreamView<'a> {
     pub unreadable: u64,
 }
 
-/// All snapshots that a viewer's groups hold.
+/// All snapshots of a viewer's groups.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Those that verify, oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// What is missing, cannot be read or is contradicted. Never empty in silence.
+    /// What is missing, unreadable or contradictory. Problems are never dropped silently.
     pub unreadable: Vec<VaultError>,
     /// The first reason for each writer whose latest snapshot is not known for certain: `latest` refuses to skip one.
     pub(crate) doubtful: BTreeMap<WriterId, VaultError>,
-    /// That the storage was rolled back: any writer may have newer ones.
+    /// Set if the storage was rolled back: any writer may have newer snapshots.
     pub(crate) behind: Option<VaultError>,
     /// The writers that were removed.
     pub(crate) removed: BTreeSet<WriterId>,
-    /// How many snapshots were left out because they are not what is asked for.
+    /// How many snapshots were removed because they do not match.
     pub(crate) left_out: usize,
 }
 
-/// How much of [`MOST_AT_ONCE`] the part that a manifest names takes.
+/// The share of [`MOST_AT_ONCE`] that the part of a manifest takes.
 fn room_of(manifest: &Manifest) -> u32 {
     u32::try_from(manifest.predicate.part_bytes.min(MOST_AT_ONCE as u64)).unwrap_or(u32::MAX)
 }
 
 impl Listing {
     /// Reads and checks every manifest and the parts that this viewer can open. Manifests of other groups are checked
-    /// and left out, and so are snapshots that were asked to be forgotten.
+    /// but omitted, and so are forgotten snapshots.
     pub async fn read(viewer: &Viewer) -> Result<Self, VaultError> {
         let history = History::read(&viewer.repository).await?;
         let writers = viewer.repository.roster.writers.iter();
@@ -85,7 +85,7 @@ impl Listing {
         let mut reported = BTreeSet::new();
         let mut room = Room::default();
         let of_histories = listing.unreadable.len();
-        // The newest first: where the names of a writer's snapshots are too many, those of the oldest are left out.
+        // The newest first: if a writer has too many names in its snapshots, those of the oldest are omitted.
         let live = history.snapshots.into_iter().rev().filter(Recorded::is_live);
         let room_for_parts = &Semaphore::new(MOST_AT_ONCE);
         let read = |recorded: Recorded| async move {
@@ -115,7 +115,7 @@ impl Listing {
             });
             match snapshot {
                 Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
-                // Of a group whose keys should open and do not, that is reported once.
+                // A group whose keys should open but do not is reported once.
                 Ok(None) => {
                     if let Some(reason) = viewer.closed(group) {
                         listing.doubtful.entry(writer).or_insert_with(|| reason.clone().into());
@@ -139,14 +139,14 @@ impl Listing {
     }
 }
 
-/// Whether a key is meant to show a group's snapshots. What is wrong with others is reported, and leaves in no doubt which
-/// of its own is the latest.
+/// Whether a key should show a group's snapshots. Problems with others are reported, but cast no doubt on which of its
+/// own is the latest.
 fn shows(viewer: &Viewer, group: GroupId) -> bool {
     viewer.group(group).is_some() || viewer.closed(group).is_some()
 }
 
 impl Snapshot {
-    /// The snapshot with all that its part says, also where a listing had no room for its names.
+    /// The snapshot with everything in its part, even if a listing had no room for its names.
     pub async fn whole(self, viewer: &Viewer) -> Result<Self, VaultError> {
         let Some(group) = viewer.group(self.manifest.predicate.group) else { return Ok(self) };
         let part = viewer.repository.part(&self.manifest, group).await??;
@@ -158,7 +158,7 @@ impl Snapshot {
         &self.manifest.id
     }
 
-    /// The first digits of the id, enough to call it by.
+    /// A short prefix of the id, for people.
     pub fn short_id(&self) -> String {
         short(&self.manifest.id)
     }
@@ -168,12 +168,12 @@ impl Snapshot {
         self.manifest.predicate.writer
     }
 
-    /// Which of the writer's snapshots it is.
+    /// Its number in the writer's sequence.
     pub fn sequence(&self) -> u64 {
         self.manifest.predicate.sequence
     }
 
-    /// When it was taken, as the writer's clock had it.
+    /// When it was taken, by the writer's clock.
     pub fn time(&self) -> Timestamp {
         self.manifest.predicate.time
     }
@@ -183,7 +183,7 @@ impl Snapshot {
         self.stored
     }
 
-    /// Whether some of what was to be captured is missing.
+    /// Whether something that should have been captured is missing.
     pub fn is_incomplete(&self) -> bool {
         self.manifest.predicate.incomplete
     }
@@ -193,7 +193,7 @@ impl Snapshot {
         &self.summary.host
     }
 
-    /// The application, where the snapshot is of one.
+    /// The application, if the snapshot is of one.
     pub fn application(&self) -> Option<&str> {
         self.summary.application.as_deref()
     }
@@ -215,7 +215,7 @@ impl Snapshot {
         })
     }
 
-    /// The snapshot that this one is a copy of; itself where it is none.
+    /// The snapshot that this one is a copy of; itself if it is not a copy.
     pub fn original(&self) -> Original {
         self.summary.copied_from.unwrap_or(Original {
             repository: self.manifest.predicate.repository,
@@ -230,8 +230,8 @@ impl Snapshot {
         self.summary.copied_from.is_some()
     }
 
-    /// Who first took it, and which of that writer's snapshots it is: copies stay in line with one another, whoever
-    /// made them and in whatever order.
+    /// The writer that first took it, and its number in that writer's sequence: copies stay in order, whoever made them
+    /// and in whatever order.
     pub(crate) fn line(&self) -> (WriterId, u64) {
         let original = self.original();
         (original.writer, original.sequence)
@@ -251,8 +251,8 @@ impl Listing {
         self.unreadable.push(error);
     }
 
-    /// Why the latest snapshot of `host`, or of all writers where none is named, is not known for certain. What is wrong
-    /// with one host says nothing of another. A host of which nothing can be read may be any of those in doubt.
+    /// Why the latest snapshot of `host`, or of all writers if none is given, is not known for certain. A problem with
+    /// one host does not affect others. A host of which nothing can be read may be any of those in doubt.
     pub(crate) fn doubt(&self, host: Option<&str>) -> Option<&VaultError> {
         if self.behind.is_some() {
             return self.behind.as_ref();

@@ -1,4 +1,4 @@
-//! What a repository holds and what it saves, as far as a group's index key shows: no paths, no contents.
+//! What a repository contains and what it saves, as far as a group's index key shows: no paths, no contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +14,14 @@ use crate::repository::access::Viewer;
 use crate::repository::open::Repository;
 use crate::snapshots::snapshot::{Listing, Snapshot};
 
-/// What kind of object something in a repository is.
+/// The kinds of objects in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectKind {
     /// Frames of contents and metadata.
     Packs,
-    /// Which frame holds a chunk.
+    /// Which frame contains a chunk.
     Contents,
-    /// Where a frame lies.
+    /// Where a frame is stored.
     Locations,
     /// What the group can read of a snapshot.
     Parts,
@@ -31,22 +31,22 @@ pub enum ObjectKind {
     Keys,
     /// The registrations of runs.
     Runs,
-    /// Who may do what, and the repository's own marker.
+    /// The members, and the repository's own marker.
     Rosters,
-    /// Requests, condemnations, reports and whatever else lies there.
+    /// Requests, condemnations, losses and everything else.
     Other,
 }
 
-/// How many objects of a kind there are.
+/// The number of objects of a kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ObjectCount {
     /// How many.
     pub objects: u64,
-    /// Their sizes together, in bytes.
+    /// Their total size, in bytes.
     pub stored_bytes: u64,
 }
 
-/// What some snapshots captured, each as if there were no other.
+/// What some snapshots captured, each counted as if it were the only one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {
     /// How many snapshots.
@@ -59,7 +59,7 @@ pub struct Total {
     pub metadata_bytes: u64,
 }
 
-/// What the frames of the visible groups hold.
+/// The frames of the visible groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Frames {
     /// How many frames there are.
@@ -70,16 +70,16 @@ pub struct Frames {
     pub sealed_bytes: u64,
 }
 
-/// What a repository holds.
+/// The statistics of a repository.
 #[derive(Debug, Default)]
 pub struct Statistics {
-    /// The hosts that the snapshots are of.
+    /// The hosts of the snapshots.
     pub hosts: BTreeSet<String>,
     /// All snapshots that the key shows.
     pub all: Total,
     /// The newest snapshot of each writer.
     pub newest: Total,
-    /// Every object of the repository, those of other groups too.
+    /// Every object of the repository, including those of other groups.
     pub objects: BTreeMap<ObjectKind, ObjectCount>,
     /// The frames of the groups that the key shows.
     pub frames: Frames,
@@ -90,7 +90,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// All objects together.
+    /// The sum of all objects.
     pub fn stored(&self) -> ObjectCount {
         let mut sum = ObjectCount::default();
         for count in self.objects.values() {
@@ -100,12 +100,12 @@ impl Statistics {
         sum
     }
 
-    /// How many times larger what was captured is than the chunks that hold it.
+    /// How many times larger the captured data is than its chunks.
     pub fn deduplication_ratio(&self) -> Option<f64> {
         ratio(self.all.data_bytes + self.all.metadata_bytes, self.frames.chunk_bytes)
     }
 
-    /// How many times larger the chunks are than the frames that hold them.
+    /// How many times larger the chunks are than their frames.
     pub fn compression_ratio(&self) -> Option<f64> {
         ratio(self.frames.chunk_bytes, self.frames.sealed_bytes)
     }
@@ -119,7 +119,7 @@ fn ratio(large: u64, small: u64) -> Option<f64> {
 impl Total {
     fn add(&mut self, snapshot: &Snapshot) {
         self.snapshots += 1;
-        // A part holds less than an u64 counts; very many of them may hold more.
+        // One part cannot overflow a u64; very many together can.
         self.items = snapshot.streams().map(|s| s.items).fold(self.items, u64::saturating_add);
         self.data_bytes = snapshot.streams().map(|s| s.data_bytes).fold(self.data_bytes, u64::saturating_add);
         self.metadata_bytes = self.metadata_bytes.saturating_add(snapshot.summary.metadata_bytes);
@@ -127,8 +127,8 @@ impl Total {
 }
 
 impl Statistics {
-    /// Counts what the repository holds. Objects are listed, and of the visible groups locations are read, one at a
-    /// time.
+    /// Counts the contents of the repository. Lists the objects, and reads the locations of the visible groups, one at
+    /// a time.
     pub async fn read(
         viewer: &Viewer,
         progress: &dyn Progress,
@@ -175,7 +175,7 @@ impl Statistics {
     ) -> Result<(), VaultError> {
         let entries = repository.objects_below(&layout::locations_of(group.id)).await?;
         progress.phase("reading the index", Unit::Items, Some(entries.len() as u64));
-        // The objects of one run come one after another; a frame that was moved is located twice and counts once.
+        // The objects of one run come one after another; a frame that was moved is located twice but counts once.
         let mut run = None;
         let mut seen = BTreeSet::new();
         for entry in entries {

@@ -1,5 +1,5 @@
-//! What a listing keeps of each snapshot: who and what it is of, and how much. The frames that it needs stay in the
-//! repository, since a listing is of every snapshot that there is.
+//! What a listing keeps of each snapshot: its host, its streams, and their sizes. The frames that it needs stay in the
+//! repository, since a listing is of every snapshot.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use lifeboat_core::Sha256Digest;
 use crate::format::manifest::{Consistency, Original, Part, StreamKind};
 use crate::ids::WriterId;
 
-/// What a part says of a snapshot, its needs left out.
+/// A part's description of a snapshot, without its needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) host: String,
@@ -19,9 +19,9 @@ pub(crate) struct Summary {
     pub(crate) copied_from: Option<Original>,
     /// The size of its item streams and documents, in bytes.
     pub(crate) metadata_bytes: u64,
-    /// A digest of what it is of: the kinds, names and sources of its streams, and its application.
+    /// A digest of its subject: the kinds, names and sources of its streams, and its application.
     pub(crate) what: Sha256Digest,
-    /// The listing had no room for its application, tags and streams: they are left out.
+    /// Whether the listing had no room for its application, tags and streams: then they are omitted.
     pub(crate) is_cut: bool,
 }
 
@@ -78,7 +78,7 @@ impl Summary {
     }
 }
 
-/// A digest of what a snapshot is of, in whatever order its part names it.
+/// A digest of a snapshot's subject, independent of the order in its part.
 fn what(part: &Part) -> Sha256Digest {
     let digest = |text: String| *Sha256Digest::of(text.as_bytes()).as_bytes();
     let mut what: Vec<[u8; 32]> =
@@ -89,7 +89,7 @@ fn what(part: &Part) -> Sha256Digest {
     Sha256Digest::of(what.as_flattened())
 }
 
-/// What every summary takes, with the manifest beside it, in bytes.
+/// The fixed size of every summary, including the manifest, in bytes.
 const ANY_SUMMARY: usize = 512;
 /// How much of one writer's snapshots a listing keeps, in bytes: some 15,000 snapshots of 20 volumes each.
 pub(crate) const MOST_OF_A_WRITER: usize = 48 << 20;
@@ -99,8 +99,8 @@ pub(crate) const MOST_OF_A_WRITER: usize = 48 << 20;
 pub(crate) struct Room(BTreeMap<WriterId, (usize, usize)>);
 
 impl Room {
-    /// Gives a summary as it is while there is room for its writer's, and a cut one when there is none: what one writer
-    /// stores hides no snapshot, its own included.
+    /// Returns a summary unchanged while there is room for its writer's, and a cut one after that: what one writer
+    /// stores hides no snapshot, not even its own.
     pub(crate) fn fit(&mut self, writer: WriterId, mut summary: Summary) -> Summary {
         let (taken, cut) = self.0.entry(writer).or_default();
         let memory = summary.memory();
@@ -113,7 +113,7 @@ impl Room {
         summary
     }
 
-    /// The writers of whose snapshots some were cut, and how many.
+    /// The writers with cut snapshots, and how many.
     pub(crate) fn cut(&self) -> impl Iterator<Item = (WriterId, usize)> {
         self.0.iter().filter(|(_, (_, cut))| *cut > 0).map(|(writer, (_, cut))| (*writer, *cut))
     }
@@ -140,7 +140,7 @@ mod tests {
         for _ in 0..100 {
             let fit = room.fit(greedy, large.clone());
             kept += fit.memory();
-            // What it is of is known in any case: rules to forget go by it.
+            // Its subject is known in any case: the rules to forget use it.
             assert_eq!((&fit.host, fit.what), (&large.host, large.what));
             assert_eq!(fit.is_cut, fit.streams.is_empty());
             assert_eq!(fit.is_cut, fit.tags.is_empty());

@@ -11,9 +11,9 @@ use crate::ids::Signer;
 use crate::keys::GroupView;
 use crate::repository::open::Repository;
 
-/// Which contents objects may be believed: those of someone on the roster, and of someone who was removed only what
-/// was signed for certain before. Of a removed writer that is what its valid snapshots name, of a removed keeper what
-/// the roster names.
+/// Which contents objects may be trusted: those of members on the roster, and of a removed member only what was
+/// certainly signed before. For a removed writer that is what its valid snapshots name, for a removed keeper what the
+/// roster names.
 pub(crate) struct Believable<'a> {
     repository: &'a Repository,
     group: &'a GroupView,

@@ -1,4 +1,4 @@
-//! What a walk leaves out, and how often.
+//! What a walk excludes, and how often.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,17 +11,17 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::patterns::{Patterns, Verdict};
 
-/// The file that marks a folder as one that can be made again, and how it begins (Cache Directory Tagging
-/// Specification, <https://bford.info/cachedir/>).
+/// The file that marks a folder as reproducible, and its beginning (Cache Directory Tagging Specification,
+/// <https://bford.info/cachedir/>).
 pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// What walks leave out. One is shared by all walks of a run, and counts for all of them.
+/// What walks exclude. One value is shared by all walks of a run, and counts for all of them.
 #[derive(Debug, Default)]
 pub struct Excludes {
     patterns: Patterns,
     options: ExcludeOptions,
-    /// How often each pattern was the one that counted.
+    /// How often each pattern was the deciding one.
     uses: Vec<AtomicU64>,
     items: AtomicU64,
     cache_folders: AtomicU64,
@@ -32,39 +32,39 @@ pub struct Excludes {
     guarded: Mutex<Vec<PathBuf>>,
 }
 
-/// How many of the files that are immutable or append-only are named.
+/// How many of the immutable or append-only files are named.
 const GUARDED_NAMED: usize = 100;
 
-/// What is left out besides what patterns name.
+/// What is excluded besides matches of patterns.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExcludeOptions {
-    /// What is in a folder with a valid `CACHEDIR.TAG`, except the tag.
+    /// The contents of a folder with a valid `CACHEDIR.TAG`, except the tag.
     pub caches: bool,
-    /// What is on another file system than the captured folder.
+    /// Everything on other file systems than the captured folder's.
     pub other_file_systems: bool,
 }
 
-/// What was left out so far.
+/// What was excluded so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Files, folders and other items that patterns name. What is in a folder that was left out is not counted.
+    /// Files, folders and other items that patterns match. The contents of an excluded folder are not counted.
     pub items: u64,
-    /// Folders that were kept empty but for their `CACHEDIR.TAG`.
+    /// Folders whose contents were excluded, except their `CACHEDIR.TAG`.
     pub cache_folders: u64,
-    /// Folders that were kept empty because another file system begins there.
+    /// Folders whose contents were excluded because another file system begins there.
     pub mount_points: u64,
-    /// How often the repository's own folder was met, and kept empty.
+    /// How often the repository's own folder was found, and its contents excluded.
     pub repositories: u64,
 }
 
 impl Excludes {
-    /// Leaves out what the patterns match and the options name.
+    /// Excludes what the patterns match and the options name.
     pub fn new(patterns: Patterns, options: ExcludeOptions) -> Self {
         let uses = patterns.texts().iter().map(|_| AtomicU64::new(0)).collect();
         Self { patterns, options, uses, ..Self::default() }
     }
 
-    /// What was left out so far.
+    /// What was excluded so far.
     pub fn left_out(&self) -> LeftOut {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         LeftOut {
@@ -75,9 +75,10 @@ impl Excludes {
         }
     }
 
-    /// From now on keeps the folder of this device and inode empty: the one of the repository, which would grow by itself.
+    /// From now on excludes the contents of the folder with this device and inode: the repository's, which would grow
+    /// by itself.
     pub fn leave_out_repository(&self, device: u64, inode: u64) {
-        // It is one and the same for all of a run.
+        // It is the same for all of a run.
         let _ = self.repository.set((device, inode));
     }
 
@@ -90,7 +91,7 @@ impl Excludes {
         is_it
     }
 
-    /// Notes that the item at `path` is immutable or append-only (chattr(1)), which no snapshot keeps.
+    /// Notes that the item at `path` is immutable or append-only (chattr(1)), which snapshots do not record.
     pub(super) fn note_guarded(&self, path: PathBuf) {
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         if guarded.len() < GUARDED_NAMED {
@@ -98,7 +99,8 @@ impl Excludes {
         }
     }
 
-    /// The first hundred files and folders that are immutable or append-only (chattr(1)), which no snapshot keeps.
+    /// The first hundred files and folders that are immutable or append-only (chattr(1)), which snapshots do not
+    /// record.
     pub fn guarded(&self) -> Vec<PathBuf> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -109,7 +111,7 @@ impl Excludes {
         counted.filter(|(_, uses)| uses.load(Ordering::Relaxed) == 0).map(|(text, _)| text.as_str())
     }
 
-    /// Whether the item at `path` is to be left out; counts it if so. `is_folder` is asked only where a pattern is.
+    /// Whether the item at `path` is excluded; counts it if so. `is_folder` is called only if a pattern needs it.
     pub(super) fn leaves_out(&self, path: &[u8], is_folder: impl FnOnce() -> bool) -> bool {
         if self.uses.is_empty() {
             return false;
@@ -128,7 +130,7 @@ impl Excludes {
         }
     }
 
-    /// Whether the open folder is a cache whose content is to be left out; counts it if so.
+    /// Whether the open folder is a cache whose contents are excluded; counts it if so.
     pub(super) fn leaves_out_content(&self, folder: BorrowedFd<'_>) -> bool {
         let is_left_out = self.options.caches && has_cache_tag(folder);
         if is_left_out {
@@ -137,8 +139,8 @@ impl Excludes {
         is_left_out
     }
 
-    /// Whether the folder on `device` stands for another file system than the one at `root_device`, which is to be
-    /// left out; counts it if so.
+    /// Whether the folder on `device` belongs to another file system than the one at `root_device`, and is excluded for
+    /// that; counts it if so.
     pub(super) fn leaves_out_device(&self, device: u64, root_device: u64) -> bool {
         let is_left_out = self.options.other_file_systems && device != root_device;
         if is_left_out {
@@ -152,7 +154,7 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A tag that cannot be read marks nothing: what is not known to be a cache is captured.
+/// An unreadable tag marks nothing: what is not known to be a cache is captured.
 fn has_cache_tag(folder: BorrowedFd<'_>) -> bool {
     let read = || -> io::Result<bool> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! What tells one file of this machine from every other one.
+//! The identity of a file on this machine.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::io::Errno;
 
-/// A file as it was when it was made. An inode's number alone is used again for another file once the first is gone, so
-/// the kind and, where the file system knows it, the time of birth are part of it.
+/// The identity of a file when it was made. The number of an inode is reused for another file once the first is gone,
+/// so the kind and, if the file system supports it, the time of birth are part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -17,12 +17,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// What an open file is.
+    /// The identity of an open file.
     pub(super) fn of(handle: impl AsFd) -> io::Result<Self> {
         Self::at(handle, b"")
     }
 
-    /// What stands under `name` in an open folder, without following a link; with no name, what `folder` is.
+    /// The identity of `name` in an open folder, without following a link; without a name, that of `folder`.
     pub(super) fn at(folder: impl AsFd, name: &[u8]) -> io::Result<Self> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
@@ -36,7 +36,7 @@ impl Identity {
                     born: is_known.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec)),
                 })
             }
-            // Old sandboxes do not let statx(2) through.
+            // Old sandboxes block statx(2).
             Err(Errno::NOSYS | Errno::PERM) => {
                 let found = rustix::fs::statat(&folder, name, flags)?;
                 let kind = FileType::from_raw_mode(found.st_mode);
@@ -46,7 +46,7 @@ impl Identity {
         }
     }
 
-    /// Whether an open file is the one that was made.
+    /// Checks that an open file is the one that was made.
     pub(super) fn check(self, handle: impl AsFd) -> io::Result<()> {
         if Self::of(handle)? == self { Ok(()) } else { Err(exchanged()) }
     }
@@ -57,7 +57,7 @@ impl Identity {
     }
 }
 
-/// What is said of an item in whose place something else stands.
+/// The error for an item that something else has replaced.
 pub(super) fn exchanged() -> io::Error {
-    io::Error::other("somebody put something else in its place while it was restored; that was left as it is")
+    io::Error::other("something else replaced it while it was restored, and was left unchanged")
 }

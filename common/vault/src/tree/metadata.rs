@@ -1,5 +1,5 @@
-//! Owners, modes, times and extended attributes of anything that a folder can hold. They are read without following
-//! links, and set through an open handle, so that no name is looked up twice.
+//! Owners, modes, times and extended attributes of anything in a folder. They are read without following links, and set
+//! through an open handle, so that no name is resolved twice.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,14 +12,14 @@ use crate::format::item::{Item, ItemKind, Xattr};
 /// The largest value of an attribute on Linux, in bytes.
 const MAX_XATTR: usize = 64 << 10;
 
-/// A path that names `name` in the open folder without resolving anything above it.
+/// A path to `name` in the open folder that resolves nothing above it.
 pub(super) fn proc_path(folder: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
     path.extend_from_slice(if name.is_empty() { b"." } else { name });
     path
 }
 
-/// Reads all extended attributes of a name, sorted. A file system that has none has none.
+/// Reads all extended attributes of a name, sorted; empty if the file system has none.
 pub(super) fn read_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Vec<Xattr>>> {
     let path = proc_path(folder, name);
     let mut names = vec![0; 1 << 10];
@@ -52,14 +52,14 @@ pub(super) fn read_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Opt
     Ok((!xattrs.is_empty()).then_some(xattrs))
 }
 
-/// What the kernel calls the ACLs of a file or folder.
+/// The kernel's names for the ACLs of a file or folder.
 const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
-/// What the kernel calls a program's capabilities.
+/// The kernel's name for a program's capabilities.
 const CAPABILITIES: &[u8] = b"security.capability";
 /// The bits that let a program run as the owner or group of its file.
 const SET_IDS: u32 = 0o6000;
 
-/// Takes the ACLs off an open folder, which it inherits where the folder above has a default one.
+/// Removes the ACLs of an open folder, which it inherits if the folder above has a default one.
 pub(super) fn remove_acls(folder: BorrowedFd<'_>) -> io::Result<()> {
     for acl in ACLS {
         match rustix::fs::fgetxattr(folder, acl, &mut [0_u8; 0][..]) {
@@ -71,20 +71,20 @@ pub(super) fn remove_acls(folder: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A path that means the open file itself, also one that was opened as a place only (`O_PATH`), and that leads through
-/// no name that somebody could exchange.
+/// A path to the open file itself, even one that was opened with `O_PATH`, that leads through no name which somebody
+/// could exchange.
 fn handle_path(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
 
-/// Whose an item is once its metadata is set.
+/// The owner of an item once its metadata is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owned {
-    /// As it was captured.
+    /// The captured owner.
     AsCaptured,
-    /// This user's: owners were not wanted, or only root may set them.
+    /// This user: owners were not wanted, or only root may set them.
     ByThisUser {
-        /// Whether set-user-ID, set-group-ID or a program's capabilities were left out.
+        /// Whether set-user-ID, set-group-ID or a program's capabilities were omitted.
         rights_left_out: bool,
     },
 }
@@ -92,11 +92,11 @@ pub(crate) enum Owned {
 /// What only root may set, besides owners: attributes of these names.
 const OF_ROOT: [&[u8]; 2] = [b"trusted.", b"security."];
 
-/// Sets owner, attributes, mode and times of what `handle` was opened on, in the order in which none undoes another: a
-/// new owner clears set-user-ID and file capabilities, and everything before the times changes the times.
+/// Sets owner, attributes, mode and times of the file behind `handle`, in an order in which none undoes another: a new
+/// owner clears set-user-ID and file capabilities, and everything before the times changes the times.
 ///
-/// Where the owner is not set, a program does not run with the rights of the owner that it has instead: set-user-ID,
-/// set-group-ID and capabilities are left out.
+/// If the owner is not set, a program must not run with the rights of its actual owner: set-user-ID, set-group-ID and
+/// capabilities are omitted.
 pub(super) fn apply(handle: BorrowedFd<'_>, item: &Item, with_owner: bool) -> io::Result<Owned> {
     if !with_owner {
         return apply_to_owned(handle, item, None, false);
@@ -106,7 +106,7 @@ pub(super) fn apply(handle: BorrowedFd<'_>, item: &Item, with_owner: bool) -> io
     apply_to_owned(handle, item, Some(owned), rustix::process::geteuid().is_root())
 }
 
-/// `owned` is what came of setting the owner, if that was wanted.
+/// `owned` is the result of setting the owner, if that was wanted.
 fn apply_to_owned(
     handle: BorrowedFd<'_>,
     item: &Item,
@@ -125,7 +125,7 @@ fn apply_to_owned(
     let has_rights = item.mode & SET_IDS != 0 || has_capabilities;
     let rights_left_out = !is_owned && has_rights && item.kind != ItemKind::Symlink;
     match owned {
-        // Everybody knows that only root gives files away. A program that is none any more is another matter.
+        // It is well known that only root can change owners. A program that lost its rights is a different matter.
         Some(Err(Errno::PERM)) if !is_root && !rights_left_out => {}
         Some(Err(error)) => note("owner".to_owned(), error),
         Some(Ok(())) | None => {}
@@ -162,8 +162,8 @@ fn apply_to_owned(
     }
 }
 
-/// Makes `item` as it is where it is left to another user, as far as that tells it from what is `there`: with the owner that is
-/// there, and without what [`apply`] leaves out then.
+/// Adapts `item` to what a restore without owners produces, compared with the existing item `there`: with its owner,
+/// and without what [`apply`] omits then.
 pub(crate) fn leave_out_owner(item: &mut Item, there: &Item) {
     (item.uid, item.gid) = (there.uid, there.gid);
     if there.mode == mode_to_set(item.mode, false) {
@@ -186,7 +186,7 @@ fn times(item: &Item) -> Timestamps {
     Timestamps { last_access: mtime, last_modification: mtime }
 }
 
-/// The part of an item that every kind has.
+/// The fields of an item that every kind has.
 pub(super) fn item_of(path: Vec<u8>, kind: ItemKind, stat: &Stat, xattrs: Option<Vec<Xattr>>) -> Item {
     Item {
         path: path.into(),
@@ -242,7 +242,7 @@ mod tests {
                 "{said}"
             );
         }
-        // A user who asks for no owner knows it; and a user other than root cannot expect one.
+        // A user who wants no owners knows it; and a user other than root cannot expect them.
         let cleared = Owned::ByThisUser { rights_left_out: true };
         assert_eq!(apply(program.as_fd(), &item, false).unwrap(), cleared);
         assert_eq!(mode(), 0o755);

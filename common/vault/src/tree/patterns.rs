@@ -1,9 +1,9 @@
 //! Patterns over the paths of a tree, in the syntax of `.gitignore` files (gitignore(5)).
 //!
 //! A pattern without a slash matches a name at any depth; one with a slash is anchored to the captured folder. `*` and
-//! `?` stop at slashes, `**` does not; `[a-z]` is a class, `{a,b}` are alternatives. A slash at the end asks for a
-//! folder, `!` in front takes back what an earlier pattern matched, and the last pattern that matches counts. Beyond that syntax
-//! `\xHH` is the byte of these hexadecimal digits.
+//! `?` stop at slashes, `**` does not; `[a-z]` is a class, `{a,b}` are alternatives. A slash at the end requires a
+//! folder, `!` in front reverts a match of an earlier pattern, and the last pattern that matches counts. In addition,
+//! `\xHH` is the byte with these hexadecimal digits.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,27 +15,27 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use lifeboat_core::text::escaped_byte;
 use lifeboat_core::{Fault, Kind};
 
-/// The most patterns that are taken: more are a mistake, and each one costs time at every path.
+/// The most patterns that are accepted: more are a mistake, and each one costs time at every path.
 const MAX_PATTERNS: usize = 100_000;
 
-/// Patterns that were parsed.
+/// Parsed patterns.
 #[derive(Debug)]
 pub struct Patterns {
     matcher: Gitignore,
-    /// Those with bytes that are not UTF-8, which are asked of paths with such bytes only.
+    /// Those with bytes that are not UTF-8, which are matched only against paths with such bytes.
     matcher_of_bytes: Gitignore,
     texts: Vec<String>,
     numbers: HashMap<String, usize>,
 }
 
-/// What the patterns say of a path; the number is the place of the pattern that counts.
+/// The result of matching a path; the number is the index of the deciding pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// No pattern matches.
     Silent,
     /// A pattern matches.
     Matched(usize),
-    /// A pattern with `!` takes it back.
+    /// A pattern with `!` reverts the match.
     TakenBack(usize),
 }
 
@@ -63,14 +63,14 @@ impl Fault for BadPattern {
 }
 
 impl Patterns {
-    /// Parses patterns; every one must say something. One may hold bytes that are not UTF-8, as they are or escaped.
+    /// Parses patterns; every one must match something. A pattern may contain bytes that are not UTF-8, raw or escaped.
     pub fn parse<P: AsRef<OsStr>>(
         patterns: impl IntoIterator<Item = P>,
         ignore_case: bool,
     ) -> Result<Self, BadPattern> {
         let builder = || -> Result<GitignoreBuilder, ignore::Error> {
             let mut builder = GitignoreBuilder::new("");
-            // A class that is not closed is a slip of the hand, and says so instead of matching nothing.
+            // An unclosed class is a typo, which is reported instead of matching nothing.
             builder.allow_unclosed_class(false).case_insensitive(ignore_case)?;
             Ok(builder)
         };
@@ -85,11 +85,11 @@ impl Patterns {
                 return Err(bad("it is a comment"));
             }
             if matches!(text.strip_prefix('!').unwrap_or(text), "" | "/") {
-                return Err(bad("it names nothing"));
+                return Err(bad("it matches nothing"));
             }
             let Unescaped { glob, has_bytes } = unescaped(text);
             if glob.contains('\0') {
-                return Err(bad("no name holds a NUL"));
+                return Err(bad("no name contains a NUL"));
             }
             if texts.len() == MAX_PATTERNS {
                 return Err(bad("there are more than a hundred thousand"));
@@ -106,7 +106,7 @@ impl Patterns {
         Ok(Self { matcher, matcher_of_bytes, texts, numbers })
     }
 
-    /// What the patterns say of the path below the captured folder. Of a folder that holds it they were asked before.
+    /// Matches the path below the captured folder. The folders that contain it were matched before.
     pub(crate) fn verdict(&self, path: &[u8], is_folder: bool) -> Verdict {
         let number = |glob: &ignore::gitignore::Glob| self.numbers.get(glob.original()).copied();
         let said = |matched| match matched {
@@ -146,7 +146,7 @@ impl Default for Patterns {
     }
 }
 
-/// Bytes as text, with something in place of each that is not UTF-8.
+/// Bytes as text, with each byte that is not UTF-8 replaced.
 fn with_odd_bytes(bytes: &[u8], write: impl Fn(&mut String, u8)) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -162,7 +162,8 @@ fn text_of(pattern: &OsStr) -> String {
     with_odd_bytes(pattern.as_bytes(), |text, byte| _ = write!(text, "\\x{byte:02x}"))
 }
 
-/// What stands for a byte that is not UTF-8: globs are text, and a character of the private use area is in no name by chance.
+/// The replacement of a byte that is not UTF-8: globs are text, and no name contains a character of the private use
+/// area by chance.
 fn stand_in(byte: u8) -> char {
     char::from_u32(0xf700 + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
@@ -171,7 +172,7 @@ fn with_stand_ins(path: &[u8]) -> String {
     with_odd_bytes(path, |text, byte| text.push(stand_in(byte)))
 }
 
-/// A pattern without `\xHH`, and whether some of these were no UTF-8 and have stand-ins.
+/// A pattern without `\xHH`, and whether some of these were not UTF-8 and have stand-ins.
 struct Unescaped {
     glob: String,
     has_bytes: bool,
@@ -183,7 +184,7 @@ fn unescaped(text: &str) -> Unescaped {
     while let Some(first) = rest.chars().next() {
         let (run, after) = escaped_bytes(rest);
         if run.is_empty() {
-            // A backslash and what it makes ordinary go together.
+            // A backslash and the character that it escapes belong together.
             let taken =
                 if first == '\\' { rest.chars().take(2).map(char::len_utf8).sum() } else { first.len_utf8() };
             glob.push_str(&rest[..taken]);
@@ -205,7 +206,7 @@ fn unescaped(text: &str) -> Unescaped {
     Unescaped { glob, has_bytes }
 }
 
-/// The bytes that `\xHH` at the beginning of `text` stand for, and what follows.
+/// The bytes of the `\xHH` sequences at the beginning of `text`, and the rest.
 fn escaped_bytes(mut text: &str) -> (Vec<u8>, &str) {
     let mut bytes = Vec::new();
     while let Some((byte, after)) = escaped_byte(text.as_bytes()) {
@@ -222,7 +223,7 @@ fn reason(error: &ignore::Error) -> String {
     }
 }
 
-/// Spaces at the end do not count, unless a backslash stands before them.
+/// Trailing spaces do not count, unless they are escaped with a backslash.
 fn without_trailing_spaces(pattern: &str) -> &str {
     let trimmed = pattern.trim_end_matches(' ');
     let backslashes = trimmed.bytes().rev().take_while(|b| *b == b'\\').count();
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pattern_counts_and_an_exclamation_mark_takes_back() {
+    fn the_last_pattern_counts_and_an_exclamation_mark_reverts() {
         let paths = ["a.log", "keep.log", "b.txt"];
         assert_eq!(matched(&["*.log", "!keep.log"], &paths), ["a.log"]);
         assert_eq!(matched(&["!keep.log", "*.log"], &paths), ["a.log", "keep.log"]);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_written_as_they_are_or_escaped() {
+    fn bytes_are_written_raw_or_escaped() {
         let odd = OsStr::from_bytes(b"\xff\xfe*");
         for pattern in [odd, OsStr::new(r"\xff\xfe*"), OsStr::new(r"/\xFF\xfe.log")] {
             let patterns = Patterns::parse([pattern], false).unwrap();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_is_known_by_its_place_however_it_ends() {
+    fn every_pattern_is_identified_by_its_index_however_it_ends() {
         for text in ["a", "a  ", "a\\ ", "a\\\\", "a\\\\  ", "\\#a", "\\!a", "a/", "/a", "!a"] {
             let patterns = Patterns::parse([text], false).unwrap();
             for path in [&b"a"[..], b"a ", b"a\\", b"#a", b"!a"] {
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_or_is_malformed_is_refused_with_the_reason() {
+    fn an_empty_or_malformed_pattern_is_refused_with_the_reason() {
         for bad in ["", " ", "#a", "!", "/", "!/", "[a", "a[z-a]", "{a,b", "a\0b"] {
             let error = Patterns::parse(["fine", bad], false).unwrap_err();
             assert_eq!(error.pattern, bad);

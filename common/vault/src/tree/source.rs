@@ -1,4 +1,4 @@
-//! What a snapshot is taken of: a tree that is walked in the order of item streams.
+//! The source of a snapshot: a tree that is walked in the order of item streams.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ pub trait Source: Send {
     /// The next item in stream order (see [`crate::format::item`]), or one that could not be read, or the end.
     fn next(&mut self) -> Option<Result<Found, Unreadable>>;
 
-    /// Told when the item that came last could not be captured. A source that has another name for the same file may
-    /// then give the file itself under that name, in place of a hard link to nothing.
+    /// Called when the last item could not be captured. A source that has another name for the same file may then
+    /// return the file itself under that name, in place of a dangling hard link.
     fn not_captured(&mut self, _path: &[u8]) {}
 
-    /// How many items are known to be missing that [`Source::next`] does not tell of: a copy lacks what its original
+    /// How many items are known to be missing that [`Source::next`] does not report: a copy lacks what its original
     /// lacks.
     fn missing(&self) -> u64 {
         0
     }
 }
 
-/// An item that was found.
+/// An item of a source.
 pub struct Found {
     /// The record; a file's `content` is still open.
     pub item: Item,
-    /// What tells a file that was not touched since the last run, where the source can tell.
+    /// Identifies a file that was not touched since the last run, if the source supports it.
     pub fingerprint: Option<Fingerprint>,
-    /// How a file's bytes are read; present for files that are not empty.
+    /// Reads a file's bytes; `Some` for files that are not empty.
     pub body: Option<Box<dyn Body>>,
 }
 
@@ -40,7 +40,7 @@ pub struct Fingerprint {
     pub mtime_ns: i128,
     /// The status-change time in nanoseconds since 1970.
     pub ctime_ns: i128,
-    /// The device that the file lies on.
+    /// The device of the file.
     pub device: u64,
     /// The inode.
     pub inode: u64,
@@ -48,7 +48,7 @@ pub struct Fingerprint {
 
 /// A file that can be read once.
 pub trait Body: Send {
-    /// Opens the file and says where its data lies.
+    /// Opens the file and returns where its data is.
     fn open(&mut self) -> io::Result<Layout>;
     /// Reads into `buffer` at `offset`; 0 at the end. Offsets only grow.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
@@ -56,31 +56,31 @@ pub trait Body: Send {
     fn has_changed(&mut self) -> bool;
 }
 
-/// Where the data of an open file lies.
+/// Where the data of an open file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
     /// Everywhere up to the end, which comes at the latest after `limit` bytes.
     Dense {
-        /// How much is read at the most.
+        /// The most that is read.
         limit: u64,
     },
-    /// In these segments; all else up to `size` is holes.
+    /// In these segments; everything else up to `size` is holes.
     Sparse {
         /// The file's length in bytes.
         size: u64,
-        /// Where data lies, in order and without overlap.
+        /// The segments with data, in order and without overlap.
         segments: Vec<Segment>,
     },
 }
 
-/// Bytes that come once, such as standard input, captured as a single file.
+/// Bytes that can be read once, such as standard input, captured as a single file.
 pub struct BytesSource<R> {
     item: Option<Item>,
     reader: Option<R>,
 }
 
 impl<R: io::Read + Send + 'static> BytesSource<R> {
-    /// A file called `name` whose bytes are what `reader` gives; dated `mtime`, seconds since 1970.
+    /// A file called `name` with the bytes from `reader`; dated `mtime`, seconds since 1970.
     pub fn new(name: &str, reader: R, mtime: i64) -> Self {
         let item = Item {
             path: name.as_bytes().to_vec().into(),
@@ -128,8 +128,8 @@ impl<R: io::Read + Send> Body for BytesBody<R> {
 /// An item that could not be captured.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub error: io::Error,
 }

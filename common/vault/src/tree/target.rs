@@ -11,21 +11,21 @@ use super::metadata::remove_acls;
 use crate::error::VaultError;
 use crate::format::name::check_name;
 
-/// How folders are opened: as folders only, and never through a link.
+/// The flags for opening folders: only folders, and never through a link.
 pub(super) const OPEN_FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An empty folder that nobody else can look into or change.
 ///
-/// A folder that existed before may belong to somebody else, who could exchange what is restored while it is restored.
-/// Root takes such a folder over first; anyone else is refused.
+/// A folder that existed before may belong to another user, who could change what is restored during the restore. Root
+/// takes such a folder over first; other users are refused.
 #[derive(Debug)]
 pub struct TargetFolder {
     path: PathBuf,
     folder: Arc<OwnedFd>,
-    /// What the folder was before; `None` for one that was made for the restore.
+    /// The folder's previous state; `None` if it was made for the restore.
     before: Option<Before>,
-    /// Whether what is restored gets its owners back.
+    /// Whether restored items get their owners back.
     gets_owners: bool,
 }
 
@@ -37,12 +37,12 @@ struct Before {
     mode: Mode,
 }
 
-/// What to do about the owner of a folder that existed before.
+/// What to do about the owner of an existing folder.
 #[derive(Debug, PartialEq, Eq)]
 enum Ownership {
-    /// Nobody but its user and root can change it once it is closed.
+    /// Only its user and root can change it once it is closed.
     Trusted,
-    /// It is to be taken over first.
+    /// It must be taken over first.
     TakeOver,
     /// Its owner can change it, and this user cannot take it over.
     Refuse,
@@ -57,7 +57,7 @@ fn ownership(owner: u32, user: u32) -> Ownership {
 }
 
 impl TargetFolder {
-    /// Leaves all that is restored to this user, and programs without set-user-ID therefore.
+    /// Lets everything that is restored belong to this user; programs therefore lose set-user-ID.
     #[must_use]
     pub fn without_owners(self) -> Self {
         Self { gets_owners: false, ..self }
@@ -67,8 +67,8 @@ impl TargetFolder {
         self.gets_owners
     }
 
-    /// Takes the folder at `path`, which must be empty; makes it, and those above it, where it is missing. The way to it is the caller's:
-    /// links in `path` are followed where the folder exists already.
+    /// Takes the folder at `path`, which must be empty; makes it, and its parents, if it does not exist. The caller is
+    /// responsible for the path: links in `path` are followed if the folder already exists.
     pub fn take(path: &Path) -> Result<Self, VaultError> {
         let failed = |error: Errno| VaultError::Target { path: path.to_owned(), source: error.into() };
         let is_new = match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
@@ -87,7 +87,7 @@ impl TargetFolder {
         Self::close_to_others(path.to_owned(), folder, is_new)
     }
 
-    /// Makes the folder `name` below this one and takes it. Nothing of this step goes by a path.
+    /// Makes the folder `name` below this one and takes it, without using any path.
     pub fn make_below(&self, name: &str) -> Result<Self, VaultError> {
         check_name(name).map_err(|reason| VaultError::BadName {
             what: "folder",
@@ -123,7 +123,7 @@ impl TargetFolder {
         }
         match rustix::fs::fchmod(&folder, Mode::RWXU) {
             Ok(()) => {}
-            // Root's folder, which this user may write to and not close: what is made in it is this user's own.
+            // Root's folder, which this user may write to but not close: what is made in it belongs to this user.
             Err(Errno::PERM) if before.owner.is_root() && !user.is_root() => {}
             Err(error) => return Err(failed(error)),
         }
@@ -135,7 +135,7 @@ impl TargetFolder {
         Ok(Self { path, folder: Arc::new(folder), before: (!is_new).then_some(before), gets_owners: true })
     }
 
-    /// Where it lies, for people.
+    /// Its path, for people.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -144,7 +144,7 @@ impl TargetFolder {
         &self.folder
     }
 
-    /// Gives a folder that existed before its owner and mode again: for one whose own metadata is in no snapshot. One
+    /// Restores the owner and mode of a folder that existed before, if its own metadata is in no snapshot. A folder
     /// that was made for the restore stays private.
     pub fn give_back(&self) -> Result<(), VaultError> {
         let failed = |error: Errno| VaultError::Target { path: self.path.clone(), source: error.into() };
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_somebody_else_is_taken_over_by_root_and_refused_to_others() {
+    fn a_folder_of_another_user_is_taken_over_by_root_and_refused_to_others() {
         for (owner, user, expected) in [
             (0, 0, Ownership::Trusted),
             (1000, 1000, Ownership::Trusted),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_below_a_target_lies_below_it() {
+    fn what_is_made_below_a_target_is_below_it() {
         let home = tempfile::tempdir().unwrap();
         let target = TargetFolder::take(&home.path().join("target")).unwrap();
         for (name, _) in bad_names() {
@@ -237,7 +237,7 @@ mod tests {
         fs::create_dir(&elsewhere).unwrap();
         symlink(&elsewhere, home.path().join("target/link")).unwrap();
         target.make_below("link").unwrap_err();
-        // The target is the folder that was opened, whatever its path means later.
+        // The target is the folder that was opened, wherever its path leads later.
         fs::rename(home.path().join("target"), home.path().join("moved")).unwrap();
         symlink(&elsewhere, home.path().join("target")).unwrap();
         target.make_below("below").unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_holds_something_stays_as_it_is() {
+    fn a_target_that_is_not_empty_is_left_unchanged() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("file"), "here first").unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! Walking a folder: every name below it, in stream order, through open folders and never through a path.
+//! Walks a folder: every name below it, in stream order, through open folders and never through a path.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,16 +21,16 @@ use crate::tree::source::{Body, Fingerprint, Found, Layout, Source, Unreadable};
 /// A folder of this machine as a source.
 pub struct FolderSource {
     root: PathBuf,
-    /// The device that the captured folder lies on.
+    /// The device of the captured folder.
     device: u64,
     excludes: Arc<Excludes>,
-    /// Folders that are open, outermost first, with the names in them that are still to come.
+    /// Open folders, outermost first, with the remaining names in them.
     open: Vec<OpenFolder>,
     /// The first path of every file that has several names.
     first_names: HashMap<(u64, u64), Vec<u8>>,
-    /// The file whose first name was met last.
+    /// The file whose first name was found last.
     newest_first: Option<(u64, u64)>,
-    /// Found while listing a folder; told before anything else.
+    /// Found while listing a folder; returned before anything else.
     pending: Option<Result<Found, Unreadable>>,
 }
 
@@ -47,7 +47,7 @@ impl FolderSource {
         Self::open_excluding(root, Arc::default())
     }
 
-    /// Opens the folder at `root` like [`FolderSource::open`], without what is to be left out.
+    /// Opens the folder at `root` like [`FolderSource::open`], without what is excluded.
     pub fn open_excluding(root: &Path, excludes: Arc<Excludes>) -> Result<Self, VaultError> {
         let failed = |source: io::Error| VaultError::Source { path: root.to_owned(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -72,7 +72,7 @@ impl FolderSource {
         Ok(source)
     }
 
-    /// Opens the folder at `root` as if it held what is called `name` and nothing else, and were none itself.
+    /// Opens the folder at `root` as if it contained only `name`, and was not itself an item.
     pub(crate) fn open_only(root: &Path, name: &[u8]) -> Result<Self, VaultError> {
         let mut source = Self::open(root)?;
         source.pending = None;
@@ -80,8 +80,8 @@ impl FolderSource {
         Ok(source)
     }
 
-    /// Lists a folder. What is left out goes before anyone looks at it: whether it could be read does not matter, and
-    /// a file with several names is met at the first name that is kept.
+    /// Lists a folder. Excluded names are removed before they are inspected: whether they could be read does not
+    /// matter, and a file with several names is found at the first name that is kept.
     fn enter(&mut self, fd: OwnedFd, path: Vec<u8>) -> io::Result<()> {
         let is_cache = self.excludes.leaves_out_content(fd.as_fd());
         let mut names = Vec::new();
@@ -109,7 +109,7 @@ impl FolderSource {
         self.root.join(std::ffi::OsStr::from_bytes(path))
     }
 
-    /// Notes a file or folder that nobody may change, or that may only grow. Where nothing tells, nothing is said.
+    /// Notes an immutable or append-only file or folder. Does nothing if that cannot be determined.
     fn note_guarded(&self, folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
         let guards = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
@@ -120,7 +120,7 @@ impl FolderSource {
         }
     }
 
-    /// Looks at one name. `None` when it vanished since its folder was listed: that is no fault.
+    /// Inspects one name. `None` if it vanished since its folder was listed, which is not an error.
     fn look(&mut self, folder: &Arc<OwnedFd>, name: &[u8], path: &[u8]) -> io::Result<Option<Found>> {
         let stat = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -136,7 +136,7 @@ impl FolderSource {
             FileType::CharacterDevice => ItemKind::CharacterDevice,
             FileType::Fifo => ItemKind::Fifo,
             FileType::Socket => ItemKind::Socket,
-            FileType::Unknown => return Err(io::Error::other("it is of a kind that is not known")),
+            FileType::Unknown => return Err(io::Error::other("it is of an unknown kind")),
         };
         let mut item = item_of(path.to_vec(), kind, &stat, xattrs);
         if kind != ItemKind::Folder && stat.st_nlink > 1 {
@@ -187,7 +187,7 @@ fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Whether a listed name is a folder's. Some file systems do not tell in the listing.
+/// Whether a listed name is a folder's. Some file systems do not include that in the listing.
 fn is_folder(folder: BorrowedFd<'_>, name: &[u8], listed: FileType) -> bool {
     let kind = match listed {
         FileType::Unknown => rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -201,9 +201,9 @@ fn file(found: &mut Found, folder: &Arc<OwnedFd>, name: &[u8], stat: &Stat) {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let fingerprint = fingerprint(stat);
     found.item.size = Some(size);
-    // What the kernel makes up as it is read (proc, sysfs and their like) often states no size.
+    // Files that the kernel generates when they are read (proc, sysfs and the like) often report no size.
     let may_hide_some = size == 0 && rustix::fs::major(stat.st_dev) == 0;
-    // And no time tells whether it changed.
+    // And their times do not show whether they changed.
     found.fingerprint = (!may_hide_some).then_some(fingerprint);
     if size > 0 || may_hide_some {
         // Fewer blocks than bytes: the file has holes.
@@ -263,7 +263,7 @@ impl Source for FolderSource {
     }
 }
 
-/// How much is read of a file that states no size, in bytes.
+/// How much is read of a file that reports no size, in bytes.
 const MOST_UNSTATED: u64 = 64 << 20;
 
 struct FileBody {
@@ -283,7 +283,7 @@ impl FileBody {
 impl Body for FileBody {
     fn open(&mut self) -> io::Result<Layout> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        // Reading leaves the access time alone where the system lets us: only for a file's owner and for root.
+        // Reading leaves the access time unchanged if the system allows it: only for a file's owner and for root.
         let opened =
             rustix::fs::openat(&*self.folder, &self.name[..], flags | OFlags::NOATIME, Mode::empty());
         let fd = match opened {
@@ -307,7 +307,7 @@ impl Body for FileBody {
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file()?.read_at(buffer, offset)?;
         if self.fingerprint.size == 0 && offset.saturating_add(count as u64) >= MOST_UNSTATED {
-            return Err(io::Error::other("it states no size, and it does not end"));
+            return Err(io::Error::other("it reports no size, and it does not end"));
         }
         Ok(count)
     }
@@ -318,7 +318,7 @@ impl Body for FileBody {
     }
 }
 
-/// Asks the file system where data lies (lseek(2), `SEEK_DATA` and `SEEK_HOLE`).
+/// Asks the file system where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`).
 fn data_segments(fd: BorrowedFd<'_>, size: u64) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     let mut at = 0;
@@ -352,7 +352,7 @@ mod tests {
         Arc::new(Excludes::new(Patterns::parse(patterns, false).unwrap(), options))
     }
 
-    /// The kinds of what a walk finds, by path; nothing may be unreadable.
+    /// The kinds of the items of a walk, by path; nothing may be unreadable.
     fn walk(root: &Path, excludes: &Arc<Excludes>) -> BTreeMap<String, ItemKind> {
         let mut source = FolderSource::open_excluding(root, Arc::clone(excludes)).unwrap();
         std::iter::from_fn(|| source.next())
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_and_is_left_out_is_no_error() {
+    fn what_cannot_be_read_and_is_left_out_causes_no_error() {
         let root = tree(&["closed/file", "open"]);
         let closed = root.path().join("closed");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn another_file_system_is_an_empty_folder() {
-        // Every Linux has file systems of their own below /dev: pts, shm.
+        // Every Linux has separate file systems below /dev: pts, shm.
         let root = Path::new("/dev");
         let device = fs::metadata(root).unwrap().dev();
         let mounts: Vec<String> = fs::read_dir(root)

@@ -1,6 +1,6 @@
-//! Writing a tree back: every step goes through open folders, name by name and without following links, so nothing
-//! that a snapshot names can land outside the target. What was made is remembered by its inode, and every later step
-//! compares it: what somebody has put in its place is left alone.
+//! Writes a tree: every step goes through open folders, name by name and without following links, so that nothing in a
+//! snapshot can be written outside the target. What was made is remembered by its inode, and every later step compares
+//! it: what somebody has replaced is left alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,8 +20,8 @@ use crate::format::item::{Item, ItemKind};
 /// The folders that were made, by their paths.
 type MadeFolders = Arc<RwLock<HashMap<Vec<u8>, Identity>>>;
 
-/// Opens folders below a root by their paths, keeping the last way down open: neighbours are found at once, and a
-/// path may be longer than the system's limit.
+/// Opens folders below a root by their paths, and keeps the last chain of folders open: neighbours are found at once,
+/// and a path may be longer than the system's limit.
 pub(crate) struct Folders {
     root: Arc<OwnedFd>,
     made: MadeFolders,
@@ -62,7 +62,7 @@ impl Folders {
     }
 }
 
-/// Makes what items describe.
+/// Makes the files, folders and links that items describe.
 pub(crate) struct TreeWriter {
     target: TargetFolder,
     folders: Folders,
@@ -77,24 +77,24 @@ impl TreeWriter {
         Self { target, folders, has_root: false }
     }
 
-    /// Another way into the same tree, for a thread of its own.
+    /// A second handle on the same tree, for another thread.
     pub(crate) fn folders(&self) -> Folders {
         Folders::new(Arc::clone(&self.folders.root), Arc::clone(&self.folders.made))
     }
 
-    /// Where the tree lies, for people.
+    /// The path of the tree, for people.
     pub(crate) fn path(&self) -> &Path {
         self.target.path()
     }
 
-    /// Where `item` lies, for people.
+    /// The path of `item`, for people.
     pub(crate) fn path_of(&self, item: &Item) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         self.target.path().join(std::ffi::OsStr::from_bytes(&item.path))
     }
 
-    /// Makes the item: a folder or file still empty and closed to others, anything else whole but for its metadata.
-    /// `first` is what the file of a hard link was made as.
+    /// Makes the item: a folder or file still empty and closed to others, anything else complete except for its
+    /// metadata. `first` is the identity of a hard link's file.
     pub(crate) fn make(&mut self, item: &Item, first: Option<Identity>) -> io::Result<Identity> {
         let (parent, name) = split(&item.path);
         if name.is_empty() {
@@ -173,7 +173,7 @@ impl TreeWriter {
         Err(exchanged())
     }
 
-    /// Gives the item, which was made as `identity`, its owner, attributes, mode and times. Folders come last, the
+    /// Sets owner, attributes, mode and times of the item, which was made as `identity`. Folders come last, the
     /// innermost first.
     pub(crate) fn finish(&mut self, item: &Item, identity: Identity) -> io::Result<Owned> {
         let (parent, name) = split(&item.path);
@@ -186,12 +186,12 @@ impl TreeWriter {
         apply(handle.as_fd(), item, self.target.gets_owners())
     }
 
-    /// Empties a file, so that none of its names leads to wrong bytes even where one stays.
+    /// Empties a file, so that none of its names leads to wrong bytes even if one remains.
     pub(crate) fn empty(&mut self, item: &Item, identity: Identity) -> io::Result<()> {
         self.folders.open_file(&item.path, identity)?.set_len(0)
     }
 
-    /// Takes away a name of what was made as `identity`.
+    /// Deletes a name of the file that was made as `identity`.
     pub(crate) fn remove(&mut self, item: &Item, identity: Identity) -> io::Result<()> {
         let (parent, name) = split(&item.path);
         let folder = self.folders.open(parent)?;
@@ -201,12 +201,12 @@ impl TreeWriter {
         Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?)
     }
 
-    /// Ends the work on the target: one whose own metadata was not restored gets back what it had.
+    /// Ends the work on the target: if its own metadata was not restored, it gets its previous owner and mode back.
     pub(crate) fn close(&self) -> Result<(), VaultError> {
         if self.has_root { Ok(()) } else { self.target.give_back() }
     }
 
-    /// Waits until the file system that holds the tree has everything on disk.
+    /// Waits until the tree's file system has everything on disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&*self.folders.root)?)
     }

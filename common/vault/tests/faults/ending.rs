@@ -1,4 +1,4 @@
-//! Runs that end without a snapshot: what they leave is used by the next, or goes with the next prune.
+//! Runs that end without a snapshot: the next run uses what they leave, or the next prune deletes it.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn end_a_run(yard: &Yard) -> Result<(), VaultError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_left_that_ended_goes_at_once() {
+async fn what_an_ended_run_left_is_deleted_at_once() {
     let mut yard = Yard::new().await;
     let keeper = yard.add_keeper().await;
     yard.snapshot(&files(1)).await.unwrap();
@@ -50,12 +50,12 @@ async fn what_a_run_left_that_ended_goes_at_once() {
     assert!(pruned.under_way.is_empty(), "{pruned:?}");
     assert!(pruned.deleted_bytes > after - before, "{pruned:?}");
     assert_eq!(pack_bytes(&yard), before);
-    assert_eq!(marks(&yard), 0, "the mark goes with what it is about");
-    yard.see_that_all_restores("a run ended").await;
+    assert_eq!(marks(&yard), 0, "the mark is deleted with its run");
+    yard.assert_all_restore("a run ended").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_landed_of_a_run_that_ended_is_used_by_the_next() {
+async fn what_an_ended_run_stored_is_used_by_the_next() {
     let mut yard = Yard::new().await;
     let content = [("large".to_owned(), noise(7, 4_000_000))].into();
     yard.fill_source(&content);
@@ -64,9 +64,9 @@ async fn what_landed_of_a_run_that_ended_is_used_by_the_next() {
     let committed = yard.snapshot(&content).await.unwrap();
     assert!(
         committed.new_bytes < 4_100_000 - landed,
-        "what landed ({landed}) is not stored twice: {committed:?}"
+        "what was stored ({landed}) is not stored twice: {committed:?}"
     );
-    yard.see_that_all_restores("what landed was used").await;
+    yard.assert_all_restore("the stored data was used").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,16 +76,16 @@ async fn a_run_under_way_keeps_its_frames_whatever_the_grace() {
     let other = yard.elsewhere();
     other.fill_source(&files(3));
     let run = other.begin(&other.writer).await.unwrap();
-    // Long enough that everything is in the store before the prune looks.
+    // Long enough that everything is in the store before the prune lists it.
     yard.snapshot(&files(4)).await.unwrap();
     let pruned = yard.prune(&keeper, 0).await.unwrap();
     assert_eq!(pruned.under_way.len(), 1, "{pruned:?}");
     let committed = run.commit(&crate::yard::silent()).await.unwrap();
     yard.committed.insert(committed.id.unwrap(), files(3));
-    yard.see_that_all_restores("a prune passed a run under way").await;
+    yard.assert_all_restore("a prune passed a run under way").await;
 }
 
-/// The first run's snapshot alone says that this run is over, and a later snapshot needs what it stored.
+/// Only the first run's snapshot shows that this run is over, and a later snapshot needs what it stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_snapshot_was_forgotten_is_not_under_way() {
     let mut yard = Yard::new().await;
@@ -98,7 +98,7 @@ async fn a_run_whose_snapshot_was_forgotten_is_not_under_way() {
         let pruned = yard.prune(&keeper, 0).await.unwrap();
         assert!(pruned.under_way.is_empty(), "{pruned:?}");
     }
-    yard.see_that_all_restores("a snapshot was forgotten").await;
+    yard.assert_all_restore("a snapshot was forgotten").await;
     yard.faults.advance(days(LEASE_DAYS));
     let manifests =
         |yard: &Yard| yard.faults.contents().keys().filter(|key| key.starts_with("snapshots/")).count();
@@ -107,16 +107,16 @@ async fn a_run_whose_snapshot_was_forgotten_is_not_under_way() {
     assert_eq!(manifests(&yard), 1);
     let pruned = yard.prune(&keeper, 0).await.unwrap();
     assert_eq!((pruned.condemned_objects, pruned.deleted_objects), (0, 0), "{pruned:?}");
-    yard.see_that_all_restores("a lease has passed").await;
+    yard.assert_all_restore("a lease has passed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_run_that_died_is_marked_by_the_next() {
     let mut yard = Yard::new().await;
     let keeper = yard.add_keeper().await;
-    // Other files: what a run that died had stored is used by the next, and then its mark stays.
+    // Other files: the next run uses what a dead run had stored, and then its mark stays.
     yard.fill_source(&files(4));
-    // Whoever dies frees the lock, and says nothing.
+    // A process that dies frees the lock, and stores no mark.
     drop(yard.begin(&yard.writer).await.unwrap());
     assert_eq!(marks(&yard), 0);
     yard.fill_source(&files(5));
@@ -129,10 +129,10 @@ async fn the_end_of_a_run_that_died_is_marked_by_the_next() {
     let pruned = yard.prune(&keeper, 0).await.unwrap();
     assert!(pruned.under_way.is_empty(), "{pruned:?}");
     assert_eq!(marks(&yard), 0, "{pruned:?}");
-    yard.see_that_all_restores("a run died").await;
+    yard.assert_all_restore("a run died").await;
 }
 
-/// A commit whose answer is lost may have come through: nobody says then that the run left no snapshot.
+/// A commit whose answer is lost may have succeeded: then the run must not be marked as having no snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_manifest_may_have_landed_is_not_marked() {
     let yard = Yard::new().await;

@@ -1,4 +1,4 @@
-//! One damaged key costs one group: what the other groups hold is restored, checked and pruned as ever.
+//! One damaged key costs one group: the other groups are restored, checked and pruned as usual.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn flip(yard: &Yard, key: &str) {
     yard.flip(key, yard.faults.contents()[key].len() / 2);
 }
 
-/// Two hosts in groups of their own with two snapshots each, of which the first is forgotten, and a keeper.
+/// Two hosts in separate groups with two snapshots each, of which the first is forgotten, and a keeper.
 async fn yard() -> (Yard, Arc<WriterKey>, KeeperKey) {
     let mut yard = Yard::new().await;
     let one = Arc::clone(&yard.writer);
@@ -59,12 +59,12 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
             let (damaged, restored) = yard.restore(&restorer, snapshot).await.unwrap();
             assert!(damaged.is_empty() && restored == yard.committed[&id], "{damaged:?}");
         }
-        // What is closed is reported, with the object's name.
+        // Closed groups are reported, with the object's name.
         assert_eq!(of_two.is_empty(), !listing.unreadable.is_empty(), "{:?}", listing.unreadable);
         closed_to_root += usize::from(of_two.is_empty());
         assert!(listing.unreadable.iter().all(|error| error.to_string().contains(&group)));
 
-        // A keeper prunes the other group, and says which one it leaves.
+        // A keeper prunes the other group, and reports which one it skips.
         let pruned = yard.prune(&keeper, 0).await.unwrap();
         assert!(pruned.deleted_objects > 0, "{pruned:?}");
         closed_to_keeper += pruned.held_back.len();
@@ -87,7 +87,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         if is_open {
             assert_eq!(repaired.remaining.len(), 0, "{repaired:?}");
         }
-        // What a recovery key cannot seal again, the group's own host can.
+        // The group's own host can seal again what a recovery key cannot.
         let repository = yard.repository().await.unwrap();
         let host = Checker::with_writer_key(repository, &two, silent(), CancellationToken::new()).unwrap();
         host.repair(RepairOptions::default(), &yard.clock).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_only_group_closed_a_recovery_key_says_which_object_is_damaged() {
+async fn with_the_only_group_closed_a_recovery_key_reports_the_damaged_object() {
     let mut yard = Yard::new().await;
     yard.snapshot(&files(0)).await.unwrap();
     let keys = yard.store().list("keys").await.unwrap();
@@ -110,7 +110,7 @@ async fn with_the_only_group_closed_a_recovery_key_says_which_object_is_damaged(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_are_added_and_the_epoch_goes_on_while_a_group_is_closed() {
+async fn members_are_added_and_the_epoch_advances_while_a_group_is_closed() {
     let (yard, two, _) = yard().await;
     let group = two.group_id();
     for entry in yard.store().list(&format!("keys/group-{group}")).await.unwrap() {

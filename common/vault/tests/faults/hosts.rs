@@ -1,4 +1,4 @@
-//! Several hosts at once: two of one group, a host and its clone, and a store that shows each of them another history.
+//! Several hosts at once: two of one group, a host and its clone, and a store that shows them different histories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ fn files(own: u64) -> Files {
     BTreeMap::from([("own".to_owned(), noise(own, 300_000)), ("shared".to_owned(), noise(1_000, 600_000))])
 }
 
-/// A list of files, and a chunk or two that are stored anew because their frame is hardly used any more, in bytes.
+/// A list of files, and a chunk or two that are stored again because their frame is hardly used any more, in bytes.
 const NEXT_TO_NOTHING: u64 = 100_000;
 
 /// A keeper reads every byte and finds nothing wrong.
-async fn see_that_all_is_whole(yard: &Yard) {
+async fn assert_all_is_whole(yard: &Yard) {
     let keeper = yard.add_keeper().await;
     let checker = Checker::new(yard.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
     let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
@@ -36,7 +36,7 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
         Membership::of(&restorer).add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
     let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
     let mut two = one.elsewhere();
-    // Neither manifest is stored before both runs have stored all the rest.
+    // Neither manifest is stored before both runs have stored everything else.
     let gate = Gate::new();
     one.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/").times(2));
     let both_arrived = async {
@@ -49,14 +49,14 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
     assert_eq!((left.unwrap().sequence, right.unwrap().sequence), (0, 0));
     one.faults.clear_script();
     one.committed.append(&mut two.committed);
-    one.see_that_all_restores("two at once").await;
+    one.assert_all_restore("two at once").await;
 
     for (writer, of_the_other) in [(&first, files(2)), (&second, files(1))] {
         let next = one.snapshot_by(writer, &of_the_other).await.unwrap();
         assert!(next.new_bytes < NEXT_TO_NOTHING, "{} bytes were stored again", next.new_bytes);
     }
-    one.see_that_all_restores("each leans on the other").await;
-    see_that_all_is_whole(&one).await;
+    one.assert_all_restore("each refers to the other").await;
+    assert_all_is_whole(&one).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,15 +80,15 @@ async fn clones_of_a_host_that_write_the_same_sequence_come_one_after_the_other(
     for clone in &mut clones {
         original.committed.append(&mut clone.committed);
     }
-    original.see_that_all_restores("three clones").await;
+    original.assert_all_restore("three clones").await;
     let next = original.snapshot(&files(2)).await.unwrap();
     assert_eq!(next.sequence, 4);
     assert!(next.new_bytes < NEXT_TO_NOTHING, "{} bytes were stored again", next.new_bytes);
-    see_that_all_is_whole(&original).await;
+    assert_all_is_whole(&original).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_by_both() {
+async fn a_store_that_shows_a_host_and_its_clone_different_histories_is_detected_by_both() {
     let mut shown_to_one = Yard::new().await;
     shown_to_one.snapshot(&files(0)).await.unwrap();
     let mut shown_to_other = shown_to_one.fork();
@@ -105,7 +105,7 @@ async fn a_store_that_shows_a_host_another_history_than_its_clone_is_found_out_b
     let (one, pins_of_one) = see(&mut shown_to_one, 1).await;
     let (other, pins_of_other) = see(&mut shown_to_other, 2).await;
     assert_eq!(one.sequence, other.sequence);
-    // From here on both are shown the same, whichever it is.
+    // From here on both see the same history, whichever it is.
     for (pins, yard) in [(pins_of_one, &shown_to_other), (pins_of_other, &shown_to_one)] {
         let opened = Repository::open(yard.store(), &yard.writer.repository, pins).await;
         let found_out = match opened {
@@ -139,7 +139,7 @@ async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_come
     let second = second.commit(&silent()).await.unwrap();
     assert_eq!((first.sequence, second.sequence), (1, 2));
     one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
-    one.see_that_all_restores("two clones on a store that overwrites").await;
+    one.assert_all_restore("two clones on a store that overwrites").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +152,7 @@ async fn on_a_store_that_overwrites_the_clone_that_lost_a_race_learns_of_it_and_
     one.fill_source(&files(1));
     other.fill_source(&files(2));
     let (first, second) = (one.begin(&one_key).await.unwrap(), other.begin(&other_key).await.unwrap());
-    // Both have looked before either writes, and both write before either looks again.
+    // Both check before either writes, and both write before either checks again.
     let (written, looked) = (Gate::new(), Gate::new());
     let manifests = |operation| Rule::new(Fault::wait(&written)).on(operation).below("snapshots/");
     one.faults.script(manifests(Operation::Put).times(2));
@@ -172,5 +172,5 @@ async fn on_a_store_that_overwrites_the_clone_that_lost_a_race_learns_of_it_and_
     sequences.sort_unstable();
     assert_eq!(sequences, [1, 2]);
     one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
-    one.see_that_all_restores("a race on a store that overwrites").await;
+    one.assert_all_restore("a race on a store that overwrites").await;
 }

@@ -1,4 +1,5 @@
-//! A process that dies at any operation of the store leaves every committed snapshot whole, and the next one goes on.
+//! A process that dies at any operation of the store leaves every committed snapshot whole, and the next one can
+//! continue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,8 +35,8 @@ async fn yard() -> Yard {
     yard
 }
 
-/// Lets `act` die at every operation that it asks for, with that operation done and not done; then checks that all
-/// is whole and that `act` succeeds when it is done again.
+/// Lets `act` die at every operation of the store, with that operation done and not done; then checks that everything
+/// is whole and that `act` succeeds when it is repeated.
 async fn die_everywhere(yard: &Yard, what: &str, act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>) {
     let mut whole = yard.fork();
     let before = whole.faults.operations();
@@ -50,9 +51,9 @@ async fn die_everywhere(yard: &Yard, what: &str, act: impl AsyncFn(&mut Yard) ->
             let outcome = act(&mut yard).await;
             assert!(outcome.is_err() || n == operations, "{when}: it claims success");
             yard.faults.revive();
-            yard.see_that_all_restores(&when).await;
+            yard.assert_all_restore(&when).await;
             act(&mut yard).await.unwrap_or_else(|error| panic!("again after {when}: {error}"));
-            yard.see_that_all_restores(&format!("again after {when}")).await;
+            yard.assert_all_restore(&format!("again after {when}")).await;
         }
     }
 }
@@ -78,7 +79,7 @@ async fn forgetting_may_die_anywhere() {
     die_everywhere(&yard, "a forget", async |yard| {
         let viewer = yard.as_writer(&yard.writer.clone()).await?;
         let listing = Listing::read(&viewer).await?;
-        // Once it was asked for, the snapshot may be gone, also where the answer was lost.
+        // Once the request was sent, the snapshot may be gone, even if the answer was lost.
         let chosen: Vec<_> = listing.snapshots.iter().filter(|s| s.sequence() == 0).collect();
         for snapshot in &chosen {
             yard.committed.remove(snapshot.id());
@@ -133,7 +134,7 @@ async fn making_a_repository_may_die_anywhere() {
             };
             Repository::create(faults.open(), new(), &clock, &OsEntropy, keep).await.err().unwrap();
             faults.revive();
-            // Either the keys that were kept open it, or nothing is in the way of another try.
+            // Either the keys that were kept open it, or another attempt can succeed.
             match Repository::create(faults.open(), new(), &clock, &OsEntropy, |_| Ok(())).await {
                 Ok(_) => {}
                 Err(VaultError::AlreadyARepository { .. }) => {
@@ -144,7 +145,7 @@ async fn making_a_repository_may_die_anywhere() {
             }
         }
     }
-    // A store that fails and lives on is left as it was.
+    // A store that fails once and recovers is left unchanged.
     for n in 3..operations {
         let faults = FaultStore::new();
         faults.script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Put).nth(n - 2));
@@ -153,7 +154,7 @@ async fn making_a_repository_may_die_anywhere() {
     }
 }
 
-/// Copies the newest snapshot of one repository into another, unless it is there.
+/// Copies the newest snapshot of one repository into another, unless it exists there.
 async fn copy_newest(from: &Yard, to: &mut Yard) -> Result<(), VaultError> {
     let restorer = from.restorer().await?;
     let newest = Listing::read(restorer.viewer()).await?.find("latest", None)?;
@@ -190,17 +191,17 @@ async fn a_copy_may_die_anywhere_on_either_side() {
         let outcome = copy_newest(&from, &mut to).await;
         from.faults.revive();
         assert!(outcome.is_err(), "{when}: it claims success");
-        to.see_that_all_restores(&when).await;
+        to.assert_all_restore(&when).await;
     }
     copy_newest(&from, &mut to).await.unwrap();
-    to.see_that_all_restores("a copy at last").await;
+    to.assert_all_restore("a copy in the end").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_may_die_anywhere() {
     let yard = yard().await;
     let keeper = yard.add_keeper().await;
-    // Damage that hurts no restore, and that only a repair with rights to remove mends.
+    // Damage that affects no restore, and that only a repair with delete rights can repair.
     let contents = yard.faults.contents();
     let first = |folder: &str| contents.keys().find(|key| key.starts_with(folder)).unwrap().clone();
     let (pack, listing, run) = (first("packs/"), first("contents/"), first("runs/"));
@@ -221,10 +222,10 @@ async fn a_repair_may_die_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_run_takes_up_what_landed_and_does_not_read_finished_files_again() {
+async fn the_next_run_uses_what_was_stored_and_does_not_read_finished_files_again() {
     let mut yard = Yard::new().await;
     let many: Files = (0..12).map(|n| (format!("file-{n:02}"), noise(n, 400_000))).collect();
-    // Files that changed within the clock's grain before a run are read again: let these be old.
+    // Files that changed within the clock's grain before a run are read again, so make these old.
     yard.clock.advance(Duration::from_hours(50 * 365 * 24));
     yard.fill_source(&many);
     let writer = Arc::clone(&yard.writer);
@@ -236,10 +237,10 @@ async fn the_next_run_takes_up_what_landed_and_does_not_read_finished_files_agai
     yard.faults.clear_script();
 
     let run = yard.begin(&writer).await.unwrap();
-    assert_eq!(yard.files_read(), 12, "files that had landed were read again");
+    assert_eq!(yard.files_read(), 12, "stored files were read again");
     let committed = run.commit(&silent()).await.unwrap();
-    // Nothing but the list of the files is new.
+    // Only the list of the files is new.
     assert!(committed.new_bytes < 10_000, "{} bytes were stored again", committed.new_bytes);
     yard.committed.insert(committed.id.unwrap(), many);
-    yard.see_that_all_restores("after a killed run").await;
+    yard.assert_all_restore("after a killed run").await;
 }

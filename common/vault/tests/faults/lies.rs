@@ -1,5 +1,5 @@
-//! A store that lies: listings out of order, cut short or of yesterday, bytes changed on the way, objects that are not
-//! there. What comes of it is an error or nothing; never other bytes, and never a loss that outlasts the lie.
+//! A store that lies: listings out of order, truncated or outdated, bytes changed in transit, objects that do not
+//! exist. The result is an error or nothing; never wrong bytes, and never a loss that outlasts the lie.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn past_the_grace() -> Duration {
     Duration::from_hours(24) * u32::try_from(GRACE_DAYS + 1).unwrap()
 }
 
-/// A repository with three snapshots of which one was asked to be forgotten, and its keeper.
+/// A repository with three snapshots, of which one has a request to forget it, and its keeper.
 async fn yard() -> (Yard, KeeperKey) {
     let mut yard = Yard::new().await;
     for seed in 0..3 {
@@ -40,7 +40,8 @@ async fn check(yard: &Yard, keeper: &KeeperKey) -> Result<usize, VaultError> {
     Ok(findings.damage.len() + findings.unread.len())
 }
 
-/// Restores everything that is listed. What comes back is right or is said to be missing; gives how many came whole.
+/// Restores everything that is listed. Restored bytes are right or reported as missing; returns how many snapshots are
+/// whole.
 async fn restore_or_say(yard: &Yard, when: &str) -> Result<usize, VaultError> {
     let restorer = yard.restorer().await?;
     let listing = Listing::read(restorer.viewer()).await?;
@@ -50,12 +51,15 @@ async fn restore_or_say(yard: &Yard, when: &str) -> Result<usize, VaultError> {
         let (damaged, files) = yard.restore(&restorer, snapshot).await?;
         let Some(committed) = yard.committed.get(&id) else { continue };
         for (name, bytes) in &files {
-            assert!(committed.get(name) == Some(bytes), "{when}: {name} of {id} came back with other bytes");
+            assert!(
+                committed.get(name) == Some(bytes),
+                "{when}: {name} of {id} was restored with other bytes"
+            );
         }
         assert_eq!(
             files.len() + damaged.len(),
             committed.len(),
-            "{when}: a file of {id} is missing in silence"
+            "{when}: a file of {id} is missing without a report"
         );
         whole += usize::from(damaged.is_empty());
     }
@@ -78,19 +82,19 @@ async fn listings_may_come_in_any_order() {
         let viewer = yard.as_keeper(&keeper).await.unwrap();
         yard.forget_all_but(&viewer, 2).await.unwrap();
         yard.prune(&keeper, 0).await.unwrap();
-        yard.see_that_all_restores("listings out of order").await;
+        yard.assert_all_restore("listings out of order").await;
         assert_eq!(check(&yard, &keeper).await.unwrap(), 0);
     }
 }
 
-/// What listings can be made to say, each from the `n`th one on or that one alone.
+/// The lies of listings, each from the `n`th one on or only in that one.
 fn lies(yesterday: &BTreeMap<String, bytes::Bytes>) -> Vec<(&'static str, Fault)> {
     let foreign = "packs/00000000000000000000000000000000/00/forged";
     vec![
         ("nothing", Fault::short_listing(0)),
         ("the first only", Fault::short_listing(1)),
         ("yesterday's", Fault::stale_listing(yesterday)),
-        ("what is not there", Fault::forged_entry(foreign, 1 << 60)),
+        ("what does not exist", Fault::forged_entry(foreign, 1 << 60)),
     ]
 }
 
@@ -105,7 +109,7 @@ async fn a_prune_that_is_lied_to_once_loses_nothing() {
     let keeper = yard.add_keeper().await;
     let viewer = yard.as_keeper(&keeper).await.unwrap();
     yard.forget_all_but(&viewer, 2).await.unwrap();
-    // Once while it condemns, once while it sweeps what was condemned by the truth.
+    // Once while it condemns, once while it sweeps what was correctly condemned.
     for condemned_before in [false, true] {
         let base = yard.fork();
         if condemned_before {
@@ -121,13 +125,13 @@ async fn a_prune_that_is_lied_to_once_loses_nothing() {
                 let when = format!("listing {n} shows {lie}, condemned before: {condemned_before}");
                 let yard = base.fork();
                 yard.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
-                // It may refuse, or condemn too much; what it must not do is delete what is needed.
+                // It may refuse, or condemn too much; but it must not delete what is needed.
                 let _refused = yard.prune(&keeper, GRACE_DAYS).await.err();
                 yard.faults.clear_script();
-                yard.see_that_all_restores(&when).await;
+                yard.assert_all_restore(&when).await;
                 yard.faults.advance(past_the_grace());
                 yard.prune(&keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-                yard.see_that_all_restores(&format!("{when}, and after the next prune")).await;
+                yard.assert_all_restore(&format!("{when}, and after the next prune")).await;
             }
         }
     }
@@ -150,16 +154,16 @@ async fn a_run_that_is_lied_to_commits_what_restores_or_nothing() {
             yard.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
             committed += usize::from(yard.snapshot(&files(2)).await.is_ok());
             yard.faults.clear_script();
-            yard.see_that_all_restores(&when).await;
+            yard.assert_all_restore(&when).await;
             yard.snapshot(&files(3)).await.unwrap_or_else(|error| panic!("after {when}: {error}"));
-            yard.see_that_all_restores(&format!("after {when}")).await;
+            yard.assert_all_restore(&format!("after {when}")).await;
         }
     }
     assert!(committed > 0, "every run was refused: nothing was tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_change_on_the_way_are_never_taken_for_what_was_stored() {
+async fn bytes_that_change_in_transit_are_never_accepted() {
     let (yard, keeper) = yard().await;
     let truthful = yard.fork();
     assert_eq!(restore_or_say(&truthful, "truthful").await.unwrap(), 2);
@@ -189,7 +193,7 @@ async fn bytes_that_change_on_the_way_are_never_taken_for_what_was_stored() {
             yard.faults.script(Rule::new(fault.clone()).nth(n));
             let _refused = yard.snapshot(&files(5)).await.err();
             yard.faults.clear_script();
-            yard.see_that_all_restores(&when).await;
+            yard.assert_all_restore(&when).await;
         }
         for n in 1..=prune_reads {
             let when = format!("read {n} of a prune comes {how}");
@@ -197,7 +201,7 @@ async fn bytes_that_change_on_the_way_are_never_taken_for_what_was_stored() {
             yard.faults.script(Rule::new(fault.clone()).nth(n));
             let _refused = yard.prune(&keeper, 0).await.err();
             yard.faults.clear_script();
-            yard.see_that_all_restores(&when).await;
+            yard.assert_all_restore(&when).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is damaged or gone costs what lay there and nothing else, and the next backup stores it again.
+//! Damaged or missing objects cost what was stored in them and nothing else, and the next backup stores it again.
 
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Checker;
@@ -13,7 +13,7 @@ fn twelve() -> Files {
     (0..12).map(|n| (format!("file-{n:02}"), noise(n, 1 << 20))).collect()
 }
 
-/// A locations object and one bit of a pack are damaged: a repair keeps every frame that is whole, by the pack's own
+/// A locations object and one bit of a pack are damaged: a repair keeps every whole frame, using the pack's own
 /// trailer.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too() {
@@ -39,7 +39,7 @@ async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too
     }
 }
 
-/// A machine sleeps after it has looked for the last time, and before its manifest is stored.
+/// A machine sleeps after its last check, and before its manifest is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() {
     for (sleep, is_within_lease) in [(LEASE_DAYS - 1, true), (GRACE_DAYS + 1, false), (3 * GRACE_DAYS, false)]
@@ -83,9 +83,9 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
     }
 }
 
-/// Packs are taken away by hand: a backup of files that did not change stores what is gone.
+/// Packs are deleted by hand: a backup of unchanged files stores the missing data.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lay_in_a_pack_that_is_gone_is_stored_again() {
+async fn the_contents_of_a_deleted_pack_are_stored_again() {
     let mut base = Yard::new().await;
     base.snapshot(&files(0)).await.unwrap();
     let packs: Vec<String> =
@@ -95,7 +95,7 @@ async fn what_lay_in_a_pack_that_is_gone_is_stored_again() {
         for is_same_host in [true, false] {
             let mut yard = base.fork();
             if is_same_host {
-                // The host remembers its files, and that their chunks are stored.
+                // The host's cache has its files, and that their chunks are stored.
                 yard.snapshot(&files(0)).await.unwrap();
             }
             yard.faults.take_away(&pack);

@@ -1,6 +1,6 @@
 //! Faults of the store and of hosts: nothing that was committed is lost, whatever happens.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod ending;
 mod groups;

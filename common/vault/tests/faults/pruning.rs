@@ -1,4 +1,4 @@
-//! Pruning while backups run, by the storage's clock alone.
+//! Pruning while backups run, using only the storage's clock.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -49,16 +49,16 @@ async fn what_is_forgotten_is_deleted_after_the_grace_and_not_before() {
     assert_eq!(pruned.deleted_objects, 0);
     yard.faults.advance(days(GRACE_DAYS).saturating_sub(Duration::from_mins(1)));
     assert_eq!(yard.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects, 0);
-    yard.see_that_all_restores("condemned").await;
+    yard.assert_all_restore("condemned").await;
     yard.faults.advance(Duration::from_mins(2));
     let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.deleted_bytes > 4_000_000, "{pruned:?}");
     assert!(stored_bytes(&yard) < full / 2, "{} of {full} bytes are left", stored_bytes(&yard));
-    yard.see_that_all_restores("swept").await;
+    yard.assert_all_restore("swept").await;
     let again = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert_eq!((again.condemned_objects, again.deleted_objects), (0, 0), "{again:?}");
     yard.snapshot(&files(9)).await.unwrap();
-    yard.see_that_all_restores("after the next run").await;
+    yard.assert_all_restore("after the next run").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,18 +76,18 @@ async fn a_keeper_whose_clock_is_a_week_off_deletes_nothing_early() {
             let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
             assert_eq!(pruned.deleted_objects, 0, "{off:?}");
         }
-        yard.see_that_all_restores("a keeper's clock is off").await;
+        yard.assert_all_restore("a keeper's clock is off").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_leans_on_what_is_condemned_meanwhile_keeps_it() {
+async fn a_run_that_refers_to_what_is_condemned_in_the_meantime_keeps_it() {
     for (sweep_first, prunes) in [(false, 1), (true, 2)] {
         let mut yard = Yard::new().await;
         yard.snapshot(&files(0)).await.unwrap();
         yard.snapshot(&files(1)).await.unwrap();
         let keeper = yard.add_keeper().await;
-        // The run sees what snapshot 0 stored, and leans on it.
+        // The run sees what snapshot 0 stored, and refers to it.
         let writer = yard.writer.clone();
         let run = begin(&yard, &writer, &files(0)).await.unwrap();
         let viewer = yard.as_keeper(&keeper).await.unwrap();
@@ -102,11 +102,11 @@ async fn a_run_that_leans_on_what_is_condemned_meanwhile_keeps_it() {
         }
         let committed = run.commit(&silent()).await.unwrap();
         yard.committed.insert(committed.id.unwrap(), files(0));
-        yard.see_that_all_restores("committed after a condemnation").await;
+        yard.assert_all_restore("committed after a condemnation").await;
         yard.faults.advance(days(GRACE_DAYS) + DAY);
         for _ in 0..3 {
             yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.see_that_all_restores("swept after that").await;
+            yard.assert_all_restore("swept after that").await;
             yard.faults.advance(days(GRACE_DAYS) + DAY);
         }
     }
@@ -121,7 +121,7 @@ async fn a_run_past_its_lease_is_refused() {
     yard.faults.advance(days(LEASE_DAYS) + Duration::from_hours(1));
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PastLease { .. }), "{error}");
-    yard.see_that_all_restores("refused").await;
+    yard.assert_all_restore("refused").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,11 +136,11 @@ async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
     yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
     let pruning = async {
         gate.arrivals(1).await;
-        // The listing has the run's index already, and its packs not yet.
+        // The listing already has the run's index, but not yet its packs.
         let mut shown = yard.faults.contents();
         let all = shown.len();
         shown.retain(|key, _| !key.starts_with("packs/") || before.contains_key(key));
-        assert!(shown.len() < all, "nothing of the run has landed");
+        assert!(shown.len() < all, "nothing of the run is stored");
         yard.faults.script(Rule::new(Fault::stale_listing(&shown)).on(Operation::List).always());
         let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
         assert_eq!(pruned.held_back, Vec::<String>::new());
@@ -151,7 +151,7 @@ async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
     let (committed, ()) = tokio::join!(run.commit(&silent), pruning);
     let committed = committed.unwrap();
     yard.committed.insert(committed.id.unwrap(), files(1));
-    yard.see_that_all_restores("a run that a listing has half of").await;
+    yard.assert_all_restore("a run that a listing has half of").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +167,9 @@ async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
     yard.prune(&keeper, 0).await.unwrap();
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PrunedUnderWay { .. }), "{error}");
-    yard.see_that_all_restores("after the failed run").await;
+    yard.assert_all_restore("after the failed run").await;
     yard.snapshot(&files(0)).await.unwrap();
-    yard.see_that_all_restores("after the next run").await;
+    yard.assert_all_restore("after the next run").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +186,7 @@ async fn what_a_killed_run_left_is_kept_for_its_lease_and_deleted_after_it() {
     yard.faults.advance(days(LEASE_DAYS) + DAY);
     yard.prune(&keeper, 0).await.unwrap();
     assert_eq!(stored_bytes(&yard), before);
-    yard.see_that_all_restores("leftovers are gone").await;
+    yard.assert_all_restore("leftovers are gone").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,16 +254,17 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
                     deleted.iter().filter(|key| key.contains(&other.group_id().to_string())).count();
                 assert!(of_other > 0, "{damage} {}: the other group was not pruned", entry.key);
                 if pruned.held_back.is_empty() {
-                    // It was of a forgotten snapshot, and nothing depends on it, or the packs' own trailers say the same.
-                    yard.see_that_all_restores(&format!("{damage} {}", entry.key)).await;
+                    // It belonged to a forgotten snapshot and nothing depends on it, or the packs' own trailers contain
+                    // the same.
+                    yard.assert_all_restore(&format!("{damage} {}", entry.key)).await;
                     continue;
                 }
                 held_back += 1;
                 assert_eq!(of_group, 0, "{damage} {}", entry.key);
                 yard.faults.plant(&entry.key, contents[&entry.key].clone());
-                yard.see_that_all_restores(&format!("{damage} {}, and put back", entry.key)).await;
+                yard.assert_all_restore(&format!("{damage} {}, and restored", entry.key)).await;
                 assert_eq!(yard.prune(&keeper, 0).await.unwrap().held_back, Vec::<String>::new());
-                yard.see_that_all_restores("pruned at last").await;
+                yard.assert_all_restore("pruned in the end").await;
             }
             let is_in_trailers = (folder, damage) == ("locations", "withheld");
             assert_eq!(
@@ -275,7 +276,7 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
     }
 }
 
-/// Lets `pause` happen at each operation of `act` in turn, and gives each such course of events to `then`.
+/// Runs `pause` at each operation of `act` in turn, and passes each sequence of events to `then`.
 async fn interleave(
     base: &Yard,
     act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>,
@@ -293,7 +294,7 @@ async fn interleave(
         let gate = Gate::new();
         one.faults.script(Rule::new(Fault::wait(&gate)).nth(n));
         let outcome = match select(Box::pin(act(&mut one)), pin!(gate.arrivals(1))).await {
-            // Threads decide how many packs and index objects a run makes: this one took fewer requests.
+            // Threads decide how many packs and index objects a run makes: this one made fewer requests.
             Either::Left((outcome, _)) => {
                 pause(&mut other).await;
                 outcome
@@ -325,26 +326,26 @@ async fn ready_to_sweep() -> (Yard, KeeperKey) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prune_at_any_moment_of_a_run_hurts_neither() {
+async fn a_prune_at_any_moment_of_a_run_harms_neither() {
     let (yard, keeper) = ready_to_sweep().await;
     interleave(
         &yard,
-        // It stores again what is condemned, and leans on what is not.
+        // It stores condemned chunks again, and refers to the others.
         async |yard| yard.snapshot(&files(0)).await.map(drop),
         async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
         async |yard, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a run with a prune {when}: {error}"));
-            yard.see_that_all_restores(&format!("a run with a prune {when}")).await;
+            yard.assert_all_restore(&format!("a run with a prune {when}")).await;
             yard.faults.advance(days(GRACE_DAYS) + DAY);
             yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.see_that_all_restores(&format!("swept after a run with a prune {when}")).await;
+            yard.assert_all_restore(&format!("swept after a run with a prune {when}")).await;
         },
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_at_any_moment_of_a_prune_hurts_neither() {
+async fn a_run_at_any_moment_of_a_prune_harms_neither() {
     let (yard, keeper) = ready_to_sweep().await;
     interleave(
         &yard,
@@ -352,17 +353,17 @@ async fn a_run_at_any_moment_of_a_prune_hurts_neither() {
         async |yard| _ = yard.snapshot(&files(1)).await.unwrap(),
         async |yard, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a prune with a run {when}: {error}"));
-            yard.see_that_all_restores(&format!("a prune with a run {when}")).await;
+            yard.assert_all_restore(&format!("a prune with a run {when}")).await;
             yard.faults.advance(days(GRACE_DAYS) + DAY);
             yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.see_that_all_restores(&format!("swept after a prune with a run {when}")).await;
+            yard.assert_all_restore(&format!("swept after a prune with a run {when}")).await;
         },
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_prunes_at_once_hurt_nothing() {
+async fn two_prunes_at_once_harm_nothing() {
     let (yard, keeper) = ready_to_sweep().await;
     interleave(
         &yard,
@@ -370,13 +371,13 @@ async fn two_prunes_at_once_hurt_nothing() {
         async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
         async |yard, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a prune with another {when}: {error}"));
-            yard.see_that_all_restores(&format!("a prune with another {when}")).await;
+            yard.assert_all_restore(&format!("a prune with another {when}")).await;
         },
     )
     .await;
 }
 
-/// How many requests a restore of the newest snapshot sends for packs, and how many bytes come.
+/// How many requests a restore of the newest snapshot sends for packs, and how many bytes it reads.
 async fn cost_of_a_restore(yard: &Yard) -> (usize, u64) {
     let restorer = yard.restorer().await.unwrap();
     let newest = Listing::read(restorer.viewer()).await.unwrap().find("latest", None).unwrap();
@@ -390,7 +391,7 @@ async fn cost_of_a_restore(yard: &Yard) -> (usize, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_ninety_are_forgotten() {
     let mut yard = Yard::new().await;
-    // 400 files, of which each run changes four, wherever they lie.
+    // 400 files, of which each run changes four, anywhere among them.
     let mut seeds: Vec<u64> = (0..400).collect();
     let content = |seeds: &[u64]| -> Files {
         let files = seeds.iter().enumerate();
@@ -413,15 +414,15 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
     let viewer = yard.as_keeper(&keeper).await.unwrap();
     yard.forget_all_but(&viewer, 10).await.unwrap();
     yard.prune(&keeper, 0).await.unwrap();
-    yard.see_that_all_restores("pruned").await;
-    // The same ten snapshots, in a repository that never held the other ninety.
+    yard.assert_all_restore("pruned").await;
+    // The same ten snapshots, in a repository that never contained the other ninety.
     let mut fresh = Yard::new().await;
     for content in &kept {
         fresh.snapshot(content).await.unwrap();
     }
     let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));
     assert!(old * 10 <= new * 15, "{old} bytes, where a fresh repository has {new}");
-    // What a restore costs is what it asks the store for; the rest of it is the same for both.
+    // The cost of a restore is its requests to the store; the rest is the same for both.
     let ((requests, bytes), (fresh_requests, fresh_bytes)) =
         (cost_of_a_restore(&yard).await, cost_of_a_restore(&fresh).await);
     assert!(bytes * 10 <= fresh_bytes * 15, "{bytes} bytes are read, of a fresh repository {fresh_bytes}");

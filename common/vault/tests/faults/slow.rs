@@ -1,4 +1,4 @@
-//! A store that is slower than what is read: reading goes on, up to a limit, and nothing is lost.
+//! A store that is slower than the source: reading continues, up to a limit, and nothing is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::yard::{Yard, noise, silent};
 
-/// Tells when the user is warned that no more may wait.
+/// Notified when the user is warned that no more may wait.
 #[derive(Default)]
 struct Warned(Arc<Notify>);
 
@@ -25,7 +25,7 @@ impl Progress for Warned {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_read_waits_on_disk_for_a_slow_store_up_to_a_limit() {
+async fn packs_wait_on_disk_for_a_slow_store_up_to_a_limit() {
     let mut yard = Yard::new().await;
     let writer = Arc::clone(&yard.writer);
     yard.packs = PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 2 << 20 };
@@ -34,19 +34,19 @@ async fn what_is_read_waits_on_disk_for_a_slow_store_up_to_a_limit() {
         yard.faults.script(Rule::new(Fault::wait(gate)).on(Operation::Put).below("packs/").times(1000));
     };
 
-    // All of it may wait: it is read while not one pack is stored.
+    // All of it may wait: everything is read before one pack is stored.
     let gate = Gate::new();
     held(&gate);
     let files = BTreeMap::from([("data".to_owned(), noise(1, 1_800_000))]);
     yard.fill_source(&files);
     let run = yard.begin(&writer).await.unwrap();
-    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0, "what waits has no name");
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0, "waiting packs have no name");
     gate.open();
     let committed = run.commit(&silent()).await.unwrap();
     yard.committed.insert(committed.id.unwrap(), files);
     yard.faults.clear_script();
 
-    // Of more than may wait, reading waits for the store.
+    // If more than the limit would wait, reading waits for the store.
     let gate = Gate::new();
     held(&gate);
     let files = BTreeMap::from([("data".to_owned(), noise(2, 6_000_000))]);
@@ -66,5 +66,5 @@ async fn what_is_read_waits_on_disk_for_a_slow_store_up_to_a_limit() {
     let (committed, ()) = tokio::join!(run, opening);
     yard.committed.insert(committed.id.unwrap(), files);
     yard.faults.clear_script();
-    yard.see_that_all_restores("a slow store").await;
+    yard.assert_all_restore("a slow store").await;
 }

@@ -1,4 +1,4 @@
-//! A repository in a store that fails as told, its keys, and a folder to capture.
+//! A repository in a store that fails on command, its keys, and a folder to capture.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,16 +23,16 @@ use lifeboat_vault::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What a folder holds: names and contents.
+/// The contents of a folder: names and bytes.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// A repository as its owner has it.
+/// A repository and what its owner has.
 pub(crate) struct Yard {
     pub(crate) faults: FaultStore,
     pub(crate) home: tempfile::TempDir,
     pub(crate) writer: Arc<WriterKey>,
     pub(crate) recovery: String,
-    /// What each committed snapshot must bring back.
+    /// What each committed snapshot must restore.
     pub(crate) committed: BTreeMap<Sha256Digest, Files>,
     /// The hosts' and keepers' clock; the store has its own.
     pub(crate) clock: FakeClock,
@@ -50,7 +50,7 @@ pub(crate) fn days(count: i64) -> Duration {
     DAY * u32::try_from(count).unwrap()
 }
 
-/// One file that every seed has alike and one that differs.
+/// One file that is the same for every seed and one that differs.
 pub(crate) fn files(seed: u64) -> Files {
     BTreeMap::from([
         ("changing".to_owned(), noise(seed, 2_200_000)),
@@ -84,7 +84,7 @@ impl Yard {
         }
     }
 
-    /// The same repository in a store of its own, for one more course of events.
+    /// The same repository in a separate store, for another sequence of events.
     pub(crate) fn fork(&self) -> Self {
         Self {
             faults: self.faults.fork(),
@@ -98,7 +98,7 @@ impl Yard {
         }
     }
 
-    /// The same repository as another machine sees it, with a home of its own and the same writer key.
+    /// The same repository as seen by another machine, with a separate home and the same writer key.
     pub(crate) fn elsewhere(&self) -> Self {
         Self { faults: self.faults.clone(), ..self.fork() }
     }
@@ -134,7 +134,7 @@ impl Yard {
         Viewer::for_writer(self.repository().await?, key)
     }
 
-    /// Takes a snapshot of `files` by the yard's own writer, and remembers what it must bring back.
+    /// Takes a snapshot of `files` by the yard's own writer, and remembers what it must restore.
     pub(crate) async fn snapshot(&mut self, files: &Files) -> Result<Committed, VaultError> {
         let writer = Arc::clone(&self.writer);
         self.snapshot_by(&writer, files).await
@@ -156,7 +156,7 @@ impl Yard {
         self.home.path().join("source")
     }
 
-    /// Lets the folder that is captured hold these files and no others.
+    /// Fills the captured folder with exactly these files.
     pub(crate) fn fill_source(&self, files: &Files) {
         let source = self.source();
         let _ = fs::remove_dir_all(&source);
@@ -176,7 +176,7 @@ impl Yard {
         self.begin_telling(writer, &silent()).await
     }
 
-    /// The same, and what the user should hear about is told.
+    /// The same, with a progress that receives the warnings.
     pub(crate) async fn begin_telling(
         &self,
         writer: &Arc<WriterKey>,
@@ -234,8 +234,8 @@ impl Yard {
         Ok(())
     }
 
-    /// Every snapshot that is listed must come back as it was committed, and every committed one must be listed.
-    pub(crate) async fn see_that_all_restores(&self, when: &str) {
+    /// Checks that every listed snapshot restores to what was committed, and that every committed one is listed.
+    pub(crate) async fn assert_all_restore(&self, when: &str) {
         let restorer = self.restorer().await.unwrap_or_else(|error| panic!("{when}: {error}"));
         let listing =
             Listing::read(restorer.viewer()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -248,7 +248,7 @@ impl Yard {
             let restored = self.restore(&restorer, snapshot).await;
             let (damaged, files) = restored.unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
             assert!(damaged.is_empty(), "{when}: {name}: {damaged:?}");
-            // A run whose answer was lost is committed although nobody was told.
+            // A run whose answer was lost is committed, although nobody knows.
             if let Some(committed) = self.committed.get(&id) {
                 assert_eq!(&files, committed, "{when}: {name}");
             }
@@ -262,14 +262,14 @@ impl Yard {
         self.faults.plant(key, bytes);
     }
 
-    /// What a restore of one snapshot, by its id or as `latest`, brings back.
+    /// The result of restoring one snapshot, given by its id or as `latest`.
     pub(crate) async fn bring_back(&self, wanted: &str) -> (Vec<String>, Files) {
         let restorer = self.restorer().await.unwrap();
         let snapshot = Listing::read(restorer.viewer()).await.unwrap().find(wanted, None).unwrap();
         self.restore(&restorer, snapshot).await.unwrap()
     }
 
-    /// What a restore brings back: the files that it calls damaged, and all that it wrote.
+    /// The result of a restore: the files that it reports as damaged, and everything that it wrote.
     pub(crate) async fn restore(
         &self,
         restorer: &Restorer,

@@ -1,5 +1,5 @@
-//! Claims about places against what packs say of themselves: the trailers of packs about which there is any doubt, and
-//! who signed the claims that do not hold.
+//! Checks claims about places against the trailers of packs that are in doubt, and names the signers of claims that do
+//! not hold.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,11 +28,11 @@ const READS: usize = 4;
 /// Claims that do not hold.
 #[derive(Default)]
 struct Untrue {
-    /// Places that the packs' trailers deny.
+    /// Places that the packs' trailers refute.
     denied: HashSet<(Sha256Digest, FrameName, u64)>,
-    /// Frames of which two places are there, with different hashes.
+    /// Frames with two existing places that have different hashes.
     disputed: FrameSet,
-    /// Packs of which more is claimed than they hold.
+    /// Packs with claims for more than they contain.
     is_any_overclaimed: bool,
 }
 
@@ -43,8 +43,8 @@ impl Untrue {
 }
 
 impl Checker {
-    /// Hears the trailers of packs of which more is claimed than they hold: whoever claimed first may be the one who is
-    /// wrong. What a trailer that cannot be read leaves open is told by [`compare_claims`](Self::compare_claims).
+    /// Reads the trailers of packs with claims for more than they contain: the first claim may be the wrong one.
+    /// Unreadable trailers are reported by [`compare_claims`](Self::compare_claims).
     pub(crate) async fn hear_trailers(&self, survey: &mut GroupSurvey) -> Result<(), VaultError> {
         let repository = self.viewer.repository();
         for pack in survey.overclaimed.clone() {
@@ -57,9 +57,9 @@ impl Checker {
         Ok(())
     }
 
-    /// Reads the trailers of packs about which claims are in doubt: those with a needed frame that lies elsewhere too,
-    /// those about which a stranger to the run makes claims, and those that are claimed to hold more than they can.
-    /// Denied places count as bad from then on. Each object with claims that do not hold is named with its signer.
+    /// Reads the trailers of packs with doubtful claims: those with a needed frame that also has another place, those
+    /// claimed by a signer unrelated to the run, and those claimed to contain more than they can. Refuted places count
+    /// as bad from then on. Each object with claims that do not hold is reported with its signer.
     pub(crate) async fn compare_claims(
         &self,
         survey: &mut GroupSurvey,
@@ -87,10 +87,10 @@ impl Checker {
                 }
                 Err(error) => findings.unread(&layout::pack(view.id, &pack), &error),
                 Ok(Err(error)) => {
-                    let (kind, mend) = (DamageKind::Altered, Mend::RepairByKeeper);
+                    let (kind, remedy) = (DamageKind::Altered, Mend::RepairByKeeper);
                     let key = layout::pack(view.id, &pack);
-                    let reason = format!("{error}; locations objects contradict each other about it");
-                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+                    let reason = format!("{error}; locations objects make contradictory claims about it");
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
                 }
             }
         }
@@ -103,7 +103,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Reads the locations objects once more, for who signed what does not hold.
+    /// Reads the locations objects once more to find the signers of the claims that do not hold.
     async fn name_signers(
         &self,
         survey: &GroupSurvey,
@@ -121,11 +121,11 @@ impl Checker {
                 .iter()
                 .map(|entry| repository.read_signed::<Locations>(&entry.key, &survey.view, Word::Places));
             for (read, entry) in futures::future::join_all(read).await.into_iter().zip(&batch) {
-                // What is wrong with others, the survey has said.
+                // The survey has already reported the other faults.
                 let Ok((signer, locations)) = read? else { continue };
                 if let Some(reason) = indict(&locations, signer, untrue, survey, &mut hashes, &entry.key) {
-                    let (key, kind, mend) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
-                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+                    let (key, kind, remedy) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
+                    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
                 }
             }
         }
@@ -133,7 +133,7 @@ impl Checker {
     }
 }
 
-/// What is wrong with the claims of one object, with its signer; `None` where nothing is. `hashes` holds the first hash
+/// What is wrong with the claims of one object, with its signer; `None` if nothing is. `hashes` contains the first hash
 /// that each disputed frame was given, and by which object.
 fn indict(
     locations: &Locations,
@@ -168,7 +168,7 @@ fn indict(
     let run = locations.run;
     if let Some((ordinal, pack)) = first_denied {
         return Some(format!(
-            "{signer} signed it, and it puts {denied} frames where the packs' own trailers do not: the first is frame \
+            "{signer} signed it, and it places {denied} frames where the packs' own trailers do not: first, frame \
              {ordinal} of run {run} in `{}`",
             of(&pack)
         ));
@@ -180,13 +180,13 @@ fn indict(
     }
     let pack = claims_too_much?;
     Some(format!(
-        "{signer} signed it, and with others' it says that more bytes lie in `{}` than it has; the pack's trailer \
+        "{signer} signed it, and with others it claims more bytes of `{}` than it has; the pack's trailer \
          cannot be read",
         of(&pack)
     ))
 }
 
-/// The packs whose trailers are to be read.
+/// The packs whose trailers must be read.
 fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
     let (mut once, mut more) = (FrameSet::default(), FrameSet::default());
     for (_, located) in survey.located.iter().filter(|(pack, _)| survey.packs.contains_key(*pack)) {
@@ -204,13 +204,13 @@ fn doubtful_packs(survey: &GroupSurvey) -> BTreeSet<Sha256Digest> {
     packs
 }
 
-/// The claims about a pack that its trailer denies.
+/// The claims about a pack that its trailer refutes.
 fn denied_by<'a>(frames: &[TrailerFrame], located: &'a [Located]) -> impl Iterator<Item = &'a Located> {
     let listed = ListedPlaces::new(frames);
     located.iter().filter(move |located| !listed.has(located.name, &located.place))
 }
 
-/// The needed frames that are said to lie in packs that are there with different hashes, no trailer deciding it.
+/// The needed frames that are claimed to be in existing packs with different hashes, where no trailer decides.
 fn disputed(survey: &GroupSurvey) -> FrameSet {
     let mut seen: HashMap<FrameName, (Sha256Digest, u32)> = HashMap::new();
     let mut disputed = FrameSet::default();
@@ -229,8 +229,8 @@ fn disputed(survey: &GroupSurvey) -> FrameSet {
     disputed
 }
 
-/// Whether a locations object says nothing true: trailers deny every claim of it about packs that are there, and
-/// it says nothing of others.
+/// Whether no claim of a locations object holds: trailers refute every claim about existing packs, and it makes none
+/// about others.
 pub(crate) async fn is_all_denied(
     repository: &Repository,
     view: &GroupView,

@@ -1,4 +1,4 @@
-//! What a check finds: damage, what could not be read, and notes.
+//! The findings of a check: damage, unreadable objects, and notes.
 
 use std::collections::btree_map::{self, BTreeMap, Entry};
 use std::ops::Bound;
@@ -9,30 +9,30 @@ use crate::format::frame_set::FrameSet;
 use crate::ids::GroupId;
 use crate::maintenance::check::scope::Shard;
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// How many objects were looked at.
+    /// How many objects were checked.
     pub objects: u64,
     /// How many bytes of them were read.
     pub read_bytes: u64,
     /// How many packs were read whole.
     pub packs_read: u64,
-    /// How many packs there are.
+    /// How many packs exist.
     pub packs: u64,
     /// How many frames were opened and their chunks compared with the index.
     pub frames_opened: u64,
     /// How many snapshots count.
     pub snapshots: u64,
-    /// What is damaged, by object.
+    /// The damage, by object.
     pub damage: Damages,
-    /// What could not be read, so that nothing can be said of it.
+    /// What could not be read, so that its state is unknown.
     pub unread: Vec<Unread>,
-    /// What is worth knowing and no damage.
+    /// What is worth knowing but is not damage.
     pub notes: Vec<String>,
     /// Groups that the key does not open, and how many objects of each were checked by hash and form only.
     pub closed: BTreeMap<GroupId, u64>,
-    /// Of damaged objects, the frames that are lost with them: which snapshots need those is looked up at the end.
+    /// The frames that are lost with damaged objects; the snapshots that need them are looked up at the end.
     pub(crate) lost_with: Vec<(String, FrameSet)>,
 }
 
@@ -41,34 +41,34 @@ pub struct Findings {
 pub struct Damage {
     /// The object's name, or where it should be.
     pub key: String,
-    /// What is wrong with it, in a word.
+    /// The kind of damage.
     pub kind: DamageKind,
-    /// What is wrong with it, with the evidence.
+    /// The reason, with the evidence.
     pub reason: String,
-    /// The ids of the snapshots that cannot be restored whole because of it.
+    /// The ids of the snapshots that cannot be fully restored because of it.
     pub snapshots: Vec<String>,
-    /// Whether it can be mended.
-    pub mend: Mend,
+    /// How it can be repaired.
+    pub remedy: Mend,
 }
 
 /// Kinds of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// Its bytes are not what its name, signature or form asks for.
+    /// Its bytes do not match its name, signature or form.
     Altered,
-    /// It is shorter or longer than the index says.
+    /// It is shorter or longer than the index states.
     Size,
-    /// The index does not say what it must, or contradicts what is stored.
+    /// The index lacks something or contradicts what is stored.
     Index,
-    /// A frame opens, and holds other chunks than the index says.
+    /// A frame opens but contains other chunks than the index states.
     FalseFrame,
-    /// The history does not hold together.
+    /// The history is inconsistent.
     History,
 }
 
-/// What mends a damage.
+/// What repairs a damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
     /// `repair`, with any key that opens the group.
@@ -79,13 +79,13 @@ pub enum Mend {
     RepairByRoot,
     /// `repair` with the writer key of a host of the group.
     RepairByWriter,
-    /// `repair` marks what is lost, and the next backup stores it again where the data still exists.
+    /// `repair` marks the lost frames, and the next backup stores their data again if it still exists.
     NextBackup,
-    /// Only giving the snapshot up, with `repair --forget-damaged`.
+    /// Only giving up the snapshot, with `repair --forget-damaged`.
     GiveUp,
-    /// That the host which says so is removed, if it lies.
+    /// Removing the host that makes the claim, if it is lying.
     EndOfWord,
-    /// Nothing but putting the object back from a copy of the storage.
+    /// Only restoring the object from a copy of the storage.
     No,
 }
 
@@ -98,8 +98,8 @@ pub struct Unread {
     pub reason: String,
 }
 
-/// What is damaged, by the names of the objects: of one object only what is told first counts. A host that may create
-/// objects can have very many of them told, so each is looked up by its name.
+/// The damage, by object name; only the first damage of an object counts. A host that may create objects can cause very
+/// many reports, so each is looked up by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Damages(BTreeMap<String, Damage>);
 
@@ -109,22 +109,22 @@ impl Damages {
         self.0.len()
     }
 
-    /// Whether none is.
+    /// Whether there is no damage.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each, by the names of the objects.
+    /// All of it, in the order of the object names.
     pub fn iter(&self) -> impl Iterator<Item = &Damage> {
         self.0.values()
     }
 
-    /// What is told of an object.
+    /// The damage of an object.
     pub fn of(&self, key: &str) -> Option<&Damage> {
         self.0.get(key)
     }
 
-    /// What is told of the objects whose names begin so.
+    /// The damage of the objects whose names have this prefix.
     pub(crate) fn beginning(&self, prefix: &str) -> impl Iterator<Item = &Damage> {
         let below = self.0.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         below.map(|(_, damage)| damage).take_while(move |damage| damage.key.starts_with(prefix))
@@ -134,7 +134,7 @@ impl Damages {
         self.0.get_mut(key)
     }
 
-    /// Says whether it is the first that is told of its object.
+    /// Returns whether it is the first for its object.
     fn tell(&mut self, damage: Damage) -> bool {
         match self.0.entry(damage.key.clone()) {
             Entry::Vacant(vacant) => {
@@ -145,7 +145,7 @@ impl Damages {
         }
     }
 
-    /// Takes back what was told of an object.
+    /// Removes the damage of an object.
     pub(crate) fn retract(&mut self, key: &str) {
         self.0.remove(key);
     }
@@ -161,14 +161,14 @@ impl IntoIterator for Damages {
 }
 
 impl Findings {
-    /// Adds damage. Of one object only the first that is found is told.
+    /// Adds damage. Only the first of each object is reported.
     pub(crate) fn damage(&mut self, shard: Shard, damage: Damage) {
         if shard.owns(&damage.key) {
             self.damage.tell(damage);
         }
     }
 
-    /// Adds damage that costs the snapshots which need any of `lost`.
+    /// Adds damage that affects the snapshots which need any of `lost`.
     pub(crate) fn damage_with(&mut self, shard: Shard, damage: Damage, lost: FrameSet) {
         let key = damage.key.clone();
         if shard.owns(&key) && self.damage.tell(damage) {
@@ -176,14 +176,14 @@ impl Findings {
         }
     }
 
-    /// Notes that the damage to an object costs the snapshots which need any of `lost`.
+    /// Notes that the damage to an object affects the snapshots which need any of `lost`.
     pub(crate) fn costs(&mut self, key: String, lost: FrameSet) {
         if !lost.is_empty() {
             self.lost_with.push((key, lost));
         }
     }
 
-    /// Notes a place in which there may be objects that this user does not see.
+    /// Notes a place that may contain objects which this user cannot see.
     pub(crate) fn hidden(&mut self, place: &str, obstacle: Obstacle) {
         let reason = format!("it {obstacle}, and may hide objects");
         self.unread.push(Unread { key: place.to_owned(), reason });
@@ -236,7 +236,7 @@ mod tests {
 
     fn damage(key: String) -> Damage {
         let reason = "it is damaged".to_owned();
-        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), mend: Mend::No }
+        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), remedy: Mend::No }
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             findings.damage_with(Shard::WHOLE, damage(format!("packs/{number}")), lost.into_iter().collect());
         }
         assert_eq!(findings.damage.len(), 300_000);
-        // Some seconds where each is found by its name, an hour where each is compared with all others.
+        // Takes seconds if each is looked up by name, and an hour if each is compared with all others.
         assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! Which lost frames are made up for: every chunk of such a frame lies in another frame that is whole.
+//! Lost frames that are replaced: every chunk of such a frame is also in another frame that is whole.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::ids::{ChunkId, FrameName, Signer};
 use crate::maintenance::check::survey::{GroupSurvey, digest_of};
 use crate::repository::open::Repository;
 
-/// Those of `lost` of which every chunk lies in another frame that is `whole`. What a frame holds is said by the
-/// contents index. Another writer of the group could make up frames, so the lost run's own writer, a keeper or the
-/// root must have said it, or the frame was opened and is `proved`. The contents are read twice, one object at a
-/// time: what is kept are the chunks of lost frames only.
+/// Those of `lost` whose chunks are all in other frames that are `whole`, according to the contents index. Another
+/// writer of the group could forge frames, so the contents object must be signed by the lost run's own writer, a keeper
+/// or the root, or the frame must have been opened and be `proved`. The contents are read twice, one object at a time:
+/// only the chunks of lost frames are kept in memory.
 pub(crate) async fn healed(
     repository: &Repository,
     survey: &GroupSurvey,
@@ -43,7 +43,7 @@ pub(crate) async fn healed(
         }
     };
     contents.each_run(told).await?;
-    // What is looked for, and whose word is believed for it.
+    // The wanted chunks, and whose signature is accepted for each.
     let mut wanted: HashSet<(Option<Signer>, ChunkId)> = HashSet::new();
     for (name, ids) in &chunks {
         wanted.extend(ids.iter().map(|id| (survey.writer_of(name.run), *id)));
@@ -73,8 +73,8 @@ pub(crate) async fn healed(
     Ok(chunks.into_iter().filter(is_healed).map(|(name, _)| name).collect())
 }
 
-/// Looks for frames in the trailers of packs: of those that no index object names first. Gives the packs that
-/// hold some, and the frames that were found.
+/// Looks for frames in the trailers of packs, first of those that no index object names. Returns the packs that contain
+/// some, and the frames found.
 pub(crate) async fn find_in_trailers(
     repository: &Repository,
     survey: &GroupSurvey,

@@ -1,5 +1,5 @@
-//! The sealed keys that the roster asks for: without one of them someone who should can no longer open the
-//! repository.
+//! The sealed keys that the roster requires. If one is missing, someone can no longer open the repository who should be
+//! able to.
 
 use crate::format::object_name::KeyFolder;
 use crate::format::roster::Roster;
@@ -8,7 +8,7 @@ use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::Survey;
 
-/// A sealed key that must be there, and to whom.
+/// A sealed key that must exist, and its recipient.
 pub(crate) struct Wanted {
     pub(crate) folder: KeyFolder,
     /// The recipient's text.
@@ -16,7 +16,7 @@ pub(crate) struct Wanted {
     pub(crate) holder: Holder,
 }
 
-/// Who opens a sealed key.
+/// The kinds of holders of a sealed key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
     Recovery,
@@ -35,26 +35,26 @@ impl std::fmt::Display for Holder {
 }
 
 impl Wanted {
-    /// The recipient as object names have it, if it is of a kind that is known.
+    /// The recipient's id in object names, if its kind is known.
     pub(crate) fn recipient_id(&self) -> Option<String> {
         self.recipient.parse::<Recipient>().ok().map(|recipient| recipient.id())
     }
 
-    /// What seals it again. What opens a group's keys is sealed with them, and its writers hold them.
-    pub(crate) fn mend(&self) -> Mend {
+    /// What seals it again. Keys that are sealed to a data recipient are a group's own, which the group's writers have.
+    pub(crate) fn remedy(&self) -> Mend {
         match self.holder {
             Holder::Recovery | Holder::Keeper => Mend::RepairByRoot,
             Holder::Data => Mend::RepairByWriter,
         }
     }
 
-    /// The beginning of the names under which it may stand.
+    /// The prefix of its possible names.
     pub(crate) fn prefix(&self, id: &str) -> String {
         format!("{}/{id}-", self.folder.name())
     }
 }
 
-/// Everything that the roster asks for.
+/// Everything that the roster requires.
 pub(crate) fn wanted(roster: &Roster) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for recipient in &roster.recipients {
@@ -72,12 +72,12 @@ pub(crate) fn wanted(roster: &Roster) -> Vec<Wanted> {
     wanted
 }
 
-/// Whether each of them is there whole.
+/// Checks that each of them exists and is whole.
 pub(crate) fn check(roster: &Roster, survey: &Survey, shard: Shard, findings: &mut Findings) {
     for wanted in wanted(roster) {
         let Some(id) = wanted.recipient_id() else {
             findings.notes.push(format!(
-                "the {} `{}` is of no kind that this version knows",
+                "the {} `{}` is of a kind that this version does not support",
                 wanted.holder, wanted.recipient
             ));
             continue;
@@ -86,13 +86,13 @@ pub(crate) fn check(roster: &Roster, survey: &Survey, shard: Shard, findings: &m
             continue;
         }
         let prefix = wanted.prefix(&id);
-        // The damaged object itself is told already.
+        // The damaged object itself is already reported.
         if findings.damage.beginning(&prefix).next().is_some() {
             continue;
         }
-        let reason = format!("it is the {}'s, and the roster asks for it", wanted.holder);
-        let (kind, mend) = (DamageKind::Missing, wanted.mend());
+        let reason = format!("the roster requires it for the {}", wanted.holder);
+        let (kind, remedy) = (DamageKind::Missing, wanted.remedy());
         let key = format!("{prefix}….age");
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
     }
 }

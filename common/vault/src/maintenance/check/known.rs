@@ -1,4 +1,4 @@
-//! What is known of damage without reading everything.
+//! Damage that is known without reading everything.
 
 use lifeboat_core::Sha256Digest;
 
@@ -7,18 +7,18 @@ use crate::format::authority::Word;
 use crate::repository::access::Viewer;
 use crate::snapshots::history::History;
 
-/// What a repository says of its own damage.
+/// The damage that a repository has recorded.
 #[derive(Debug, Default)]
 pub struct KnownDamage {
-    /// The snapshots that need frames which were marked as lost. Whether others make up for these was not looked at.
+    /// The snapshots that need frames which were marked as lost. Whether these have been replaced was not checked.
     pub marked: Vec<Sha256Digest>,
-    /// Why what marks or condemns frames cannot be read.
+    /// Why the objects that mark or condemn frames cannot be read.
     pub unusable: Vec<ObjectError>,
 }
 
 impl KnownDamage {
-    /// What earlier repairs marked as lost and snapshots need. Only the marks are read, and where there are some, what each
-    /// snapshot needs.
+    /// The frames that earlier repairs marked as lost and snapshots need. Reads only the marks and, if there are some,
+    /// what each snapshot needs.
     pub async fn read(viewer: &Viewer) -> Result<Self, VaultError> {
         let mut known = Self::default();
         let mut history = None;
@@ -38,7 +38,7 @@ impl KnownDamage {
             {
                 match viewer.repository.part(manifest, group).await? {
                     Ok(part) if part.needed_frames().meets(&lost) => known.marked.push(manifest.id),
-                    // A part that cannot be read is told where snapshots are listed.
+                    // An unreadable part is reported where snapshots are listed.
                     Ok(_) | Err(_) => {}
                 }
             }

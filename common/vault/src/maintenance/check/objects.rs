@@ -1,4 +1,4 @@
-//! One object at a time: its bytes against its name, its signature and its form.
+//! Checks single objects: the bytes against the name, the signature and the form.
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Entry, StoreError};
@@ -23,7 +23,7 @@ use crate::repository::locate::OF_ANOTHER_RUN;
 use crate::repository::open::marker_of;
 use crate::repository::restorer::Restorer;
 
-/// What an object that is as it must be says.
+/// The body of a valid object.
 pub(crate) enum Body {
     Part(Signer, Part),
     Locations(Signer, Locations),
@@ -31,17 +31,17 @@ pub(crate) enum Body {
     Registration(Signer, Registration),
     Loss(Loss),
     Condemnation(Condemnation),
-    /// Nothing that others are checked against, or nothing that this key opens.
+    /// Not used to check other objects, or not readable with this key.
     Other,
 }
 
-/// Why an object did not give its body.
+/// Why an object has no body.
 pub(crate) enum Trouble {
-    /// It is gone since it was listed.
+    /// It disappeared since it was listed.
     Gone,
     /// It is damaged.
     Altered(String),
-    /// The store did not give it.
+    /// The store could not read it.
     Unread(StoreError),
 }
 
@@ -56,7 +56,7 @@ impl Objects<'_> {
     /// Reads an object whole and checks it.
     pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, Trouble> {
         let read = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
-            // What only this user cannot open is not damaged.
+            // What this user just has no permission to open is not damaged.
             Err(error @ StoreError::NotAnObject { obstacle, .. }) if obstacle.may_hide_objects() => {
                 return Err(Trouble::Unread(error));
             }
@@ -113,12 +113,12 @@ impl Objects<'_> {
             },
             Name::Locations { group, run, .. } => match self.signed::<Locations>(*group, bytes)? {
                 Some((signer, locations)) if locations.run == *run => Ok(Body::Locations(signer, locations)),
-                Some((signer, _)) => Err(format!("{signer} signed it, and {OF_ANOTHER_RUN}")),
+                Some((signer, _)) => Err(format!("{signer} signed it, but {OF_ANOTHER_RUN}")),
                 None => Ok(Body::Other),
             },
             Name::Part { group, .. } => match self.signed::<Part>(*group, bytes)? {
                 Some((signer, _)) if !matches!(signer, Signer::Writer(_)) => {
-                    Err(format!("it is signed by {signer}, who takes no snapshots"))
+                    Err(format!("it is signed by {signer}, who may not take snapshots"))
                 }
                 Some((signer, part)) => Ok(Body::Part(signer, part)),
                 None => Ok(Body::Other),
@@ -157,7 +157,7 @@ impl Objects<'_> {
         }
     }
 
-    /// Checks the signature of a sealed object, and opens it where its group's index key is at hand.
+    /// Checks the signature of a sealed object, and opens it if its group's index key is at hand.
     fn signed<T: signed::Body>(&self, group: GroupId, bytes: &[u8]) -> Result<Option<(Signer, T)>, String> {
         let repository = self.viewer.repository();
         let key_of = |signer| repository.roster.knows(group, signer);
@@ -170,9 +170,9 @@ impl Objects<'_> {
         read.map_err(|error| error.to_string())
     }
 
-    /// An age file; its secret is compared with what the roster says where this key opens it.
+    /// An age file. If this key opens it, its secret is compared with the roster.
     fn sealed_key(&self, folder: KeyFolder, bytes: &[u8]) -> Result<Body, String> {
-        age::Decryptor::new(bytes).map_err(|error| format!("it is no age file: {error}"))?;
+        age::Decryptor::new(bytes).map_err(|error| format!("it is not an age file: {error}"))?;
         let repository = self.viewer.repository();
         let right = match folder {
             KeyFolder::Root => {
@@ -192,17 +192,17 @@ impl Objects<'_> {
                 let group = repository.roster.group(id);
                 secret.is_none_or(|(_, secret)| {
                     GroupKeys::from_cbor(&secret).is_some_and(|keys| {
-                        // Of a group that the roster does not name it is what a `key add` left that was killed.
+                        // A group that the roster does not name was left behind by a killed `key add`.
                         keys.id == id && group.is_none_or(|group| group.commitment == keys.commitment())
                     })
                 })
             }
         };
-        right.then_some(Body::Other).ok_or_else(|| "it holds another key than the roster names".to_owned())
+        right.then_some(Body::Other).ok_or_else(|| "it contains another key than the roster names".to_owned())
     }
 }
 
-/// What this format signs stands in exactly one form, so that no byte of it can change unseen.
+/// Signed objects of this format have exactly one encoding, so that no byte can change unnoticed.
 fn sole_signature(bytes: &[u8]) -> Result<Body, String> {
     let envelope = Envelope::from_json(bytes).map_err(|error| error.to_string())?;
     let is_plain = envelope.signatures.len() == 1 && envelope.signatures[0].key_id.is_none();

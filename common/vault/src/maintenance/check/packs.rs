@@ -1,5 +1,5 @@
-//! One pack whole: its bytes against its name, its frames against the index and, with the keys at hand, against the
-//! chunks that they hold.
+//! Checks a whole pack: its bytes against its name, its frames against the index and, with the keys at hand, against
+//! the chunks that they contain.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,46 +21,46 @@ pub(crate) struct PackJob {
     pub(crate) repository: RepositoryId,
     pub(crate) group: GroupId,
     pub(crate) hash: Sha256Digest,
-    /// The group's index key, where it is at hand.
+    /// The group's index key, if it is at hand.
     pub(crate) view: Option<GroupView>,
     pub(crate) located: Vec<Located>,
     pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
-    /// With a recovery key: what chunk ids are made with, and the keys of runs.
+    /// With a recovery key: the chunk-id key, and the keys of runs.
     pub(crate) opening: Option<Opening>,
 }
 
-/// What it takes to open frames and to know their chunks.
+/// The keys to open frames and to compute their chunk ids.
 pub(crate) struct Opening {
     pub(crate) chunk_id_key: Zeroizing<[u8; 32]>,
     pub(crate) run_keys: HashMap<RunId, Vec<SealKey>>,
 }
 
-/// A frame that is not as the index says.
+/// A frame that differs from the index.
 pub(crate) struct FaultyFrame {
     pub(crate) name: FrameName,
-    /// Where in the pack it should begin.
+    /// Its expected offset in the pack.
     pub(crate) offset: u64,
     pub(crate) reason: String,
 }
 
-/// What reading a pack showed.
+/// The results of reading a pack.
 #[derive(Default)]
 pub(crate) struct PackReading {
     /// Why the pack is not the one that was stored.
     pub(crate) altered: Option<String>,
-    /// Frames that the index puts here and that are not here whole.
+    /// Frames that the index places here but that are not here whole.
     pub(crate) bad: Vec<FaultyFrame>,
-    /// Frames that are here and hold other chunks than the index says.
+    /// Frames that are here but contain other chunks than the index states.
     pub(crate) false_frames: Vec<FaultyFrame>,
-    /// What the index says of this pack that the pack itself does not.
+    /// Statements of the index about this pack that the pack contradicts.
     pub(crate) index_faults: Vec<FaultyFrame>,
     pub(crate) opened: u64,
-    /// The frames that were opened and hold the chunks that the trailer lists.
+    /// The frames that were opened and contain the chunks that the trailer lists.
     pub(crate) proved: FrameSet,
 }
 
 impl PackReading {
-    /// All frames that are not as the index says.
+    /// All frames that differ from the index.
     pub(crate) fn faulty(&self) -> impl Iterator<Item = &FaultyFrame> {
         self.bad.iter().chain(&self.false_frames).chain(&self.index_faults)
     }
@@ -70,7 +70,7 @@ impl PackReading {
     }
 }
 
-/// Checks the bytes of a pack. Blocks for as long as hashing and opening take.
+/// Checks the bytes of a pack. Blocks while it hashes and opens frames.
 pub(crate) fn examine(job: &PackJob, bytes: &[u8]) -> PackReading {
     let mut reading = PackReading::default();
     let found = Sha256Digest::of(bytes);
@@ -81,7 +81,7 @@ pub(crate) fn examine(job: &PackJob, bytes: &[u8]) -> PackReading {
         let sealed = frame_bytes(bytes, located.place.offset, located.place.length);
         if sealed.is_none_or(|sealed| Sha256Digest::of(sealed) != located.place.hash) {
             let offset = located.place.offset;
-            let reason = format!("what lies at byte {offset} is not the frame");
+            let reason = format!("the bytes at offset {offset} are not the frame");
             reading.bad.push(FaultyFrame { name: located.name, offset, reason });
         }
     }
@@ -128,13 +128,13 @@ fn compare_with_index(job: &PackJob, bytes: &[u8], trailer: &[TrailerFrame], rea
     for Located { name, place, .. } in &job.located {
         if !there.has(*name, place) {
             let (name, offset) = (*name, place.offset);
-            let reason = format!("the index puts it at byte {offset}, and the pack's trailer does not");
+            let reason = format!("the index places it at byte {offset}, and the pack's trailer does not");
             reading.index_faults.push(FaultyFrame { name, offset, reason });
         }
     }
 }
 
-/// Opens every frame whose run's key is at hand. A writer can list another chunk than it stores: only this finds it.
+/// Opens every frame whose run's key is at hand. Only this detects a writer that lists other chunks than it stores.
 fn open_frames(
     job: &PackJob,
     opening: &Opening,
@@ -163,7 +163,7 @@ fn open_frames(
             opened.chunk(*slot).is_none_or(|chunk| chunk_id(&opening.chunk_id_key, chunk) != **id)
         });
         if let Some((slot, _)) = wrong {
-            let reason = format!("its chunk {slot} is another one than the index says");
+            let reason = format!("its chunk {slot} differs from the one in the index");
             reading.false_frames.push(FaultyFrame { name, offset, reason });
         } else {
             reading.proved.insert(name);
@@ -180,7 +180,7 @@ mod tests {
     use crate::format::pack::{Trailer, compress, seal_trailer};
     use crate::ids::ChunkId;
 
-    /// As many as a trailer may name. Holding each against each would take very long.
+    /// The most that a trailer may name. Comparing each with each would take very long.
     const MANY: u32 = 200_000;
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
             offset: 0,
             length: 0,
             hash,
-            // What compresses better than any honest trailer is refused before it is looked at.
+            // What compresses better than any honest trailer is refused before it is parsed.
             chunks: vec![ChunkId(*blake3::hash(&ordinal.to_le_bytes()).as_bytes())],
             chunk_bytes: 0,
         });
@@ -202,7 +202,7 @@ mod tests {
         let trailer = Trailer { frames: frames.collect() };
         let compressed = compress(&crate::ids::to_cbor(&trailer));
         seal_trailer(&mut pack, &compressed, &index_key, &repository, group);
-        // Half of them are where the index has them, the other half is not there at all.
+        // The first half is where the index places it, the second half does not exist.
         let located = (0..MANY).map(|ordinal| {
             let name = FrameName { run, ordinal: ordinal + MANY / 2 };
             let place = FrameLocation { ordinal: name.ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };

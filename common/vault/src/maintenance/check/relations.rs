@@ -1,4 +1,4 @@
-//! What objects say of each other: the history, snapshots and their parts, frames and packs, runs and their keys.
+//! Cross-checks objects: the history, snapshots and their parts, frames and packs, runs and their keys.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::maintenance::check::{Checker, PacksRead, keyring, rosters};
 use crate::repository::locate::{FramePlace, FramePlaces};
 use crate::snapshots::history::Standing;
 
-/// What a damaged object costs, as far as its name says, and what mends it.
+/// The cost of a damaged object, as far as its name reveals it, and what repairs it.
 pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
     match name {
         Name::Part { group, hash } => match survey.snapshots_on(*group, hash) {
@@ -34,7 +34,7 @@ pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec
             let mut of = wanted.filter(|wanted| {
                 wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
             });
-            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.mend()))
+            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.remedy()))
         }
         Name::Roster(_) => (Vec::new(), Mend::No),
         Name::Marker
@@ -51,7 +51,7 @@ pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec
 }
 
 impl Checker {
-    /// Holds everything against everything.
+    /// Cross-checks everything.
     pub(crate) async fn relate(
         &self,
         survey: &mut Survey,
@@ -71,9 +71,9 @@ impl Checker {
                 Damage {
                     key: layout::MARKER.to_owned(),
                     kind: DamageKind::Missing,
-                    reason: "it is not there; keys that name the repository open it all the same".to_owned(),
+                    reason: "it does not exist; keys that name the repository can still open it".to_owned(),
                     snapshots: Vec::new(),
-                    mend: Mend::Repair,
+                    remedy: Mend::Repair,
                 },
             );
         }
@@ -92,7 +92,7 @@ impl Checker {
         for number in 0..survey.groups.len() {
             self.stop_if_asked()?;
             if survey.is_index_unread(survey.groups[number].view.id) {
-                let note = "not all of the index could be read, so nothing is said of what it lacks";
+                let note = "not all of the index could be read, so what it lacks is unknown";
                 findings.notes.push(note.to_owned());
                 continue;
             }
@@ -103,8 +103,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Reads the parts of a group's snapshots once more, for which of them need what is lost. What each snapshot needs
-    /// is not kept: it would take memory for every snapshot there is.
+    /// Reads the parts of a group's snapshots once more to find which of them need what is lost. What each snapshot
+    /// needs is not kept: that would take memory for every snapshot.
     async fn name_snapshots(&self, group: &GroupSurvey, findings: &mut Findings) -> Result<(), VaultError> {
         let lost_with = std::mem::take(&mut findings.lost_with);
         if lost_with.is_empty() {
@@ -126,7 +126,7 @@ impl Checker {
         Ok(())
     }
 
-    /// The frames that a snapshot needs; `None` where its part is gone or damaged since it was surveyed.
+    /// The frames that a snapshot needs; `None` if its part was deleted or damaged since the survey.
     pub(crate) async fn frames_needed(
         &self,
         group: &GroupSurvey,
@@ -152,7 +152,9 @@ impl Checker {
         let lost = missing.minus(&healed);
         if !healed.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
             let frames = healed.len();
-            findings.notes.push(format!("{frames} lost frames are made up for: their chunks lie in others"));
+            findings
+                .notes
+                .push(format!("{frames} lost frames are replaced: their chunks are in other frames"));
         }
         for (group, hash, reading) in &packs.faults {
             if *group == survey.view.id {
@@ -176,7 +178,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Frames of which no whole index object says where they lie.
+    /// Frames whose place is in no whole index object.
     async fn unplaced(
         &self,
         survey: &GroupSurvey,
@@ -199,10 +201,10 @@ impl Checker {
                 findings.costs(told, of_run);
                 continue;
             }
-            let (reason, mend) = if of_run.minus(&found).is_empty() {
+            let (reason, remedy) = if of_run.minus(&found).is_empty() {
                 (
                     format!(
-                        "nothing says where {} of the run's frames lie, though they are there",
+                        "no locations object has the places of {} of the run's frames, though they exist",
                         of_run.len()
                     ),
                     Mend::Repair,
@@ -210,14 +212,14 @@ impl Checker {
             } else {
                 (
                     format!(
-                        "nothing says where {} of the run's frames lie, and not all are in a pack",
+                        "no locations object has the places of {} of the run's frames, and not all are in a pack",
                         of_run.len()
                     ),
                     Mend::NextBackup,
                 )
             };
             let (kind, snapshots) = (DamageKind::Index, Vec::new());
-            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, of_run);
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, of_run);
         }
         Ok(())
     }
@@ -239,17 +241,17 @@ impl Checker {
             let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
             if let Some(told) = findings.damage.of_mut(&key) {
                 if !is_in_header {
-                    told.mend = Mend::No;
+                    told.remedy = Mend::No;
                 }
                 findings.costs(key, costs);
             } else {
-                let (reason, mend) = if is_in_header {
-                    ("the run is not registered; its key stands in the headers of its packs", Mend::Repair)
+                let (reason, remedy) = if is_in_header {
+                    ("the run is not registered; its key is in the headers of its packs", Mend::Repair)
                 } else {
-                    ("the run is not registered, and no pack's header holds its key", Mend::No)
+                    ("the run is not registered, and no pack's header contains its key", Mend::No)
                 };
                 let (kind, reason, snapshots) = (DamageKind::Missing, reason.to_owned(), Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             return Ok(());
         }
@@ -267,13 +269,13 @@ impl Checker {
             }
         }
         let Some((_, error)) = false_ones.first() else { return Ok(()) };
-        let (kind, mend) = (DamageKind::Altered, Mend::No);
+        let (kind, remedy) = (DamageKind::Altered, Mend::No);
         if false_ones.len() == commitments.len() {
             let (reason, snapshots) = (error.to_string(), Vec::new());
-            findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, frames);
+            findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, frames);
             return Ok(());
         }
-        // The key is whole, and some snapshots commit to another one.
+        // The key is whole, but some snapshots commit to another one.
         let is_false = |record: &RunRecord| {
             record.run == run && false_ones.iter().any(|(commitment, _)| *commitment == record.commitment)
         };
@@ -287,11 +289,11 @@ impl Checker {
         }
         let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
                       of the group was false when they were made";
-        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, mend });
+        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, remedy });
         Ok(())
     }
 
-    /// Whether the header of any pack with the run's frames holds the run's wrapped key.
+    /// Whether the header of any pack with the run's frames contains the run's wrapped key.
     async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, StoreError> {
         let repository = self.viewer.repository();
         for place in places_of(survey, run).values().flatten() {
@@ -309,7 +311,7 @@ impl Checker {
     }
 }
 
-/// Each pack that holds frames of a run, once.
+/// Each pack that contains frames of a run, once.
 pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
     let mut places = FramePlaces::new();
     for (pack, frames) in &survey.located {
@@ -345,12 +347,12 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             }
             _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
         };
-        let mend = match &problem.error {
+        let remedy = match &problem.error {
             VaultError::Claimed { .. } if problem.missing().is_none() => Mend::EndOfWord,
             VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
             _ => Mend::GiveUp,
         };
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
     }
     for ((writer, sequence), why) in &history.void {
         let key = layout::forget(*writer, *sequence);
@@ -371,14 +373,14 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
                 }
             }
             Err(_) if !recorded.is_live() => {
-                // What is given up costs nothing any more.
+                // A snapshot that was given up costs nothing.
                 findings.damage.retract(&key);
                 given_up += u64::from(shard.owns(&key));
             }
             Err(error) => {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
-                let (reason, kind, mend) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
-                findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+                let (reason, kind, remedy) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
+                findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
             }
             Ok(_) => {}
         }
@@ -387,25 +389,25 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         let Ok(manifest) = &recorded.manifest else { continue };
         let Some(signer) = survey.misnamed.get(&manifest.id) else { continue };
         let key = layout::snapshot(recorded.writer, recorded.sequence);
-        let reason = format!("it names a part that {signer} signed, so nothing can be restored by it");
+        let reason = format!("it names a part that {signer} signed, so it cannot be restored");
         let (kind, snapshots) = (DamageKind::Altered, vec![manifest.id.to_string()]);
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend: Mend::GiveUp });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy: Mend::GiveUp });
     }
     if given_up > 0 {
-        findings.notes.push(format!("{given_up} damaged snapshots were given up; prune takes them away"));
+        findings.notes.push(format!("{given_up} damaged snapshots were given up; prune deletes them"));
     }
     for (key, group, part) in survey.parts_without_whole() {
         if survey.is_unread_below(&layout::parts(group)) {
             continue;
         }
         let snapshots = survey.snapshots_on(group, &part);
-        let reason = "the part of a snapshot is not there".to_owned();
-        let (kind, mend) = (DamageKind::Missing, Mend::GiveUp);
-        findings.damage(shard, Damage { key, kind, reason, snapshots, mend });
+        let reason = "the part of a snapshot does not exist".to_owned();
+        let (kind, remedy) = (DamageKind::Missing, Mend::GiveUp);
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
     }
 }
 
-/// A pack that was read and is not as it must be.
+/// A pack that was read and is faulty.
 fn pack_read(
     survey: &GroupSurvey,
     key: String,
@@ -416,8 +418,8 @@ fn pack_read(
 ) {
     let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
     let costs = faulty.minus(&faulty.minus(lost));
-    // A false frame that is marked and needed by nobody who is hurt costs nothing: nobody leans on it any more. What
-    // the index says of frames that nobody needs costs nothing either.
+    // A false frame that is marked and that no affected snapshot needs costs nothing: new snapshots do not refer to it.
+    // Index entries for frames that nobody needs cost nothing either.
     let open = |name| !survey.marked.contains(name) || lost.contains(name);
     let matters = reading.bad.iter().chain(&reading.false_frames).any(|faulty| {
         open(faulty.name) && (survey.needed.contains(faulty.name) || survey.listed.contains_key(&faulty.name))
@@ -438,33 +440,35 @@ fn pack_read(
             first => first.unwrap_or_default(),
         }
     };
-    let mend = |otherwise| if costs.meets(&survey.needed) { Mend::NextBackup } else { otherwise };
-    let (kind, reason, mend) = match &reading.altered {
+    let remedy = |otherwise| if costs.meets(&survey.needed) { Mend::NextBackup } else { otherwise };
+    let (kind, reason, remedy) = match &reading.altered {
         Some(reason) if faulty.is_empty() => {
-            (DamageKind::Altered, format!("{reason}; all its frames are whole"), mend(Mend::RepairByKeeper))
+            (DamageKind::Altered, format!("{reason}; all its frames are whole"), remedy(Mend::RepairByKeeper))
         }
-        Some(reason) => (DamageKind::Altered, format!("{reason}; {}", frames()), mend(Mend::RepairByKeeper)),
+        Some(reason) => {
+            (DamageKind::Altered, format!("{reason}; {}", frames()), remedy(Mend::RepairByKeeper))
+        }
         None if !matters => {
             if shard.owns(&key) {
-                findings.notes.push(format!("`{key}`: {}; nothing leans on it", frames()));
+                findings.notes.push(format!("`{key}`: {}; nothing refers to it", frames()));
             }
             return;
         }
-        None if !reading.false_frames.is_empty() => (DamageKind::FalseFrame, frames(), mend(Mend::Repair)),
-        None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), mend(Mend::Repair)),
-        None => (DamageKind::Index, frames(), mend(Mend::Repair)),
+        None if !reading.false_frames.is_empty() => (DamageKind::FalseFrame, frames(), remedy(Mend::Repair)),
+        None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), remedy(Mend::Repair)),
+        None => (DamageKind::Index, frames(), remedy(Mend::Repair)),
     };
-    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend }, costs);
+    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy }, costs);
 }
 
-/// A damaged pack of a group whose index is closed to this key.
+/// A damaged pack of a group whose index this key does not open.
 fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
     let reason = reading.altered.clone().unwrap_or_default();
-    let (kind, mend) = (DamageKind::Altered, Mend::NextBackup);
-    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+    let (kind, remedy) = (DamageKind::Altered, Mend::NextBackup);
+    findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
 }
 
-/// Packs that the index names and that are not there, or are shorter or longer.
+/// Packs that the index names but that do not exist, or are shorter or longer.
 fn missing_packs(
     survey: &GroupSurvey,
     missing: &FrameSet,
@@ -480,19 +484,19 @@ fn missing_packs(
         match survey.packs.get(pack) {
             Some(size) if located.iter().any(|l| l.size == *size) => {}
             Some(size) => {
-                let reason = format!("it has {size} bytes, and the index says {}", first.size);
+                let reason = format!("it has {size} bytes, and the index states {}", first.size);
                 let is_needed = costs.meets(&survey.needed);
-                let mend = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
+                let remedy = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
                 let (kind, snapshots) = (DamageKind::Size, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             None if frames.meets(lost) => {
-                let reason = format!("{} of its frames are needed and lie nowhere else", costs.len());
-                let (kind, mend, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, mend }, costs);
+                let reason = format!("{} of its frames are needed and stored nowhere else", costs.len());
+                let (kind, remedy, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
+                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
             }
             None if frames.meets(missing) && shard.owns(&key) => {
-                findings.notes.push(format!("`{key}` is gone, and what it held is made up for"));
+                findings.notes.push(format!("`{key}` is gone, and its contents are replaced"));
             }
             None => {}
         }
@@ -508,24 +512,26 @@ fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut
     let is_told = findings.damage.beginning(&format!("{key}/")).next().is_some();
     if !unlisted.is_empty() && !is_told {
         let reason = format!(
-            "no object of it lists {} frames that snapshots need; backups would store their chunks again",
+            "no contents object lists {} frames that snapshots need; backups would store their chunks again",
             unlisted.len()
         );
-        let (kind, mend) = (DamageKind::Index, Mend::Repair);
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend });
+        let (kind, remedy) = (DamageKind::Index, Mend::Repair);
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
     }
 }
 
-/// Frames that the contents index lists and that lie nowhere: backups do not refer to them.
+/// Frames that the contents index lists but that are stored nowhere: backups do not refer to them.
 fn listed_in_vain(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
     let key = layout::contents(survey.view.id);
     if survey.listed_in_vain > 0 && shard.owns(&key) {
         let count = survey.listed_in_vain;
-        findings.notes.push(format!("`{key}` lists {count} frames that lie nowhere; no snapshot needs them"));
+        findings
+            .notes
+            .push(format!("`{key}` lists {count} frames that are stored nowhere; no snapshot needs them"));
     }
 }
 
-/// What runs that did not finish left behind.
+/// Leftovers of runs that did not finish.
 fn leftovers(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
     if !shard.owns(&layout::runs(survey.view.id)) {
         return;
@@ -539,7 +545,7 @@ fn leftovers(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
     if !unnamed.is_empty() {
         let (packs, bytes) = (unnamed.len(), unnamed.iter().sum::<u64>());
         findings.notes.push(format!(
-            "{packs} packs of {bytes} bytes stand in no index object: a run that did not finish left them"
+            "{packs} packs of {bytes} bytes are in no index object: a run that did not finish left them"
         ));
     }
     let with_frames: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();

@@ -1,17 +1,17 @@
-//! Rosters that are damaged or missing: the newest one is enough for all that is done, and the others are evidence.
+//! Reports damaged or missing rosters: the newest one suffices for every operation, and the others are evidence.
 
 use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
 use crate::maintenance::check::scope::Shard;
 use crate::repository::rosters::Holes;
 
-/// Reports every hole in the chain of rosters. What is said of an object already stays as it is.
+/// Reports every hole in the chain of rosters. Does not replace the damage already reported for an object.
 pub(crate) fn report(holes: &Holes, shard: Shard, findings: &mut Findings) {
     for hole in holes.iter() {
         let (kind, reason) = match &hole.reason {
             Some(reason) => (DamageKind::Altered, reason.clone()),
-            None => (DamageKind::Missing, "it is not there, and later rosters are".to_owned()),
+            None => (DamageKind::Missing, "it does not exist, and later rosters do".to_owned()),
         };
         let key = hole.key.clone();
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), mend: Mend::No });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy: Mend::No });
     }
 }

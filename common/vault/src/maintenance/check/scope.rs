@@ -1,4 +1,4 @@
-//! Which part of a repository one check looks at: a shard of its objects, and all packs or a sample of them.
+//! The part of a repository that a check covers: a shard of its objects, and all packs or a sample of them.
 
 use std::str::FromStr;
 
@@ -11,30 +11,30 @@ pub struct Shard {
     of: u32,
 }
 
-/// A share of all packs, drawn by a seed, so that the same seed draws the same packs again.
+/// A share of all packs, drawn with a seed, so that the same seed draws the same packs again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// How many of a hundred packs are drawn.
+    /// The percentage of packs that are drawn.
     pub percent: f64,
-    /// What they are drawn by.
+    /// The seed.
     pub seed: u64,
 }
 
 /// How much of the packs is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum ReadData {
-    /// Nothing: that they are there and as long as the index says.
+    /// Nothing: only that they exist and have the size that the index states.
     #[default]
     Sizes,
-    /// All of a sample.
+    /// A sample, whole.
     Sample(Sample),
     /// Every byte.
     All,
 }
 
-/// A text that names no shard.
+/// Not a valid shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no shard")]
+#[error("`{0}` is not a shard")]
 pub struct NotAShard(String);
 
 impl Fault for NotAShard {
@@ -43,7 +43,7 @@ impl Fault for NotAShard {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("give its number and how many there are, such as 1/4".to_owned())
+        Some("give its number and the number of shards, such as 1/4".to_owned())
     }
 }
 
@@ -51,7 +51,7 @@ impl Shard {
     /// The whole repository.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
 
-    /// Whether the object `key` is looked at.
+    /// Whether the shard covers the object `key`.
     pub(crate) fn owns(self, key: &str) -> bool {
         draw(&[key.as_bytes()]) % u64::from(self.of) == u64::from(self.number - 1)
     }
@@ -96,7 +96,7 @@ impl ReadData {
     }
 }
 
-/// A number that depends on all bytes of `parts` alike.
+/// A number that depends equally on all bytes of `parts`.
 fn draw(parts: &[&[u8]]) -> u64 {
     let digest = Sha256Digest::of(&parts.concat());
     let (first, _) = digest.as_bytes().split_first_chunk::<8>().expect("a digest has 32 bytes");

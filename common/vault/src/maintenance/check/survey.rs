@@ -1,6 +1,6 @@
-//! What a repository says of itself: every object that is no pack, read once, and what follows from all of them
-//! together. Frames are kept as bitmaps, places as one small record each. What is kept is bounded by what is stored:
-//! of claims about a pack no more than fit into it, of snapshots' needs no more frames than could be stored.
+//! The state of a repository according to every object except packs, each read once, and what follows from all of them
+//! together. Frames are kept as bitmaps, places as one small record each. Memory is bounded by what is stored: of
+//! claims about a pack no more than fit into it are kept, and of snapshots' needs no more frames than could be stored.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::maintenance::check::objects::Body;
 use crate::repository::access::Viewer;
 use crate::snapshots::history::History;
 
-/// The state of a repository as one listing and one history show it.
+/// The state of a repository according to one listing and one history.
 pub(crate) struct Survey {
     pub(crate) history: History,
     /// Sorted by name.
@@ -35,43 +35,43 @@ pub(crate) struct Survey {
     keys: HashSet<(KeyFolder, String)>,
     /// The live snapshots of each part.
     parts: HashMap<(GroupId, Sha256Digest), Vec<(WriterId, Sha256Digest)>>,
-    /// The snapshots whose manifests name parts that others signed, and who did. Such a manifest is wrong by itself, and
+    /// The snapshots whose manifests name parts that others signed, and the signers. Such a manifest is invalid, but
     /// the part is not.
     pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
-    /// The names of objects that could not be read: nothing follows from their silence.
+    /// The names of objects that could not be read: their absence proves nothing.
     unread: Vec<String>,
 }
 
-/// What the index of one group says.
+/// The index of one group.
 pub(crate) struct GroupSurvey {
     pub(crate) view: GroupView,
-    /// The packs that are there, and their sizes.
+    /// The existing packs, and their sizes.
     pub(crate) packs: BTreeMap<Sha256Digest, u64>,
     /// The live snapshots whose parts are whole.
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
     pub(crate) needed: FrameSet,
-    /// How many frames can be needed: no more than the packs and the locations objects that are there could hold.
+    /// How many frames can be needed: no more than the existing packs and locations objects could contain.
     most_needed: u64,
-    /// What is said of the keys of runs.
+    /// What signers commit to as the keys of runs.
     commitments: HashMap<RunId, Vec<Commitment>>,
-    /// What the locations say, by pack.
+    /// The places in the locations, by pack.
     pub(crate) located: BTreeMap<Sha256Digest, Vec<Located>>,
-    /// What the contents say: of each frame a digest of its chunk ids.
+    /// The frames in the contents: for each a digest of its chunk ids.
     pub(crate) listed: HashMap<FrameName, ChunkListDigest>,
-    /// Frames of which the run's own writer says what they hold: nobody else's list counts beside it.
+    /// Frames that the run's own writer lists: lists of others do not count for them.
     own_listed: FrameSet,
     /// Frames that two contents objects list with different chunks.
     pub(crate) contradicted: FrameSet,
-    /// Whom the registration of each run names, and who signed it.
+    /// The writer in each run's registration, and its signer.
     pub(crate) registered: HashMap<RunId, (WriterId, Signer)>,
-    /// Who wrote down first where a run's frames lie.
+    /// The first signer of locations of each run's frames.
     pub(crate) authors: HashMap<RunId, Signer>,
-    /// Packs about which someone makes claims who neither registered the run nor prunes.
+    /// Packs with claims by a signer that neither registered the run nor prunes.
     pub(crate) foreign: BTreeSet<Sha256Digest>,
-    /// Packs that are claimed to hold more bytes than they have. What lies in them is what their trailers list.
+    /// Packs that are claimed to contain more bytes than they have. Their trailers decide what they contain.
     pub(crate) overclaimed: BTreeSet<Sha256Digest>,
-    /// What the trailers of such packs list, where they can be read.
+    /// The frames that the trailers of such packs list, if they can be read.
     pub(crate) trailers: HashMap<Sha256Digest, ListedPlaces>,
     /// How many bytes of each pack are claimed.
     claimed: HashMap<Sha256Digest, u64>,
@@ -79,15 +79,15 @@ pub(crate) struct GroupSurvey {
     pub(crate) marked: FrameSet,
     /// The frames that a keeper condemned.
     pub(crate) condemned: FrameSet,
-    /// How many frames contents objects list that neither lie anywhere nor are needed.
+    /// How many frames contents objects list that neither are stored anywhere nor are needed.
     pub(crate) listed_in_vain: u64,
-    /// In how many packs that are not there each needed frame is said to lie.
+    /// For each needed frame, in how many packs that do not exist it is claimed to be.
     gone_places: HashMap<FrameName, usize>,
-    /// The located frames, once all locations were taken in.
+    /// The located frames, once all locations are added.
     located_names: Option<FrameSet>,
-    /// Places (pack, frame, offset) that trailers of packs deny.
+    /// Places (pack, frame, offset) that trailers of packs refute.
     pub(crate) denied: HashSet<(Sha256Digest, FrameName, u64)>,
-    /// Places (pack, frame, offset) at which a read found another frame than the right one.
+    /// Places (pack, frame, offset) at which a read found another frame.
     pub(crate) bad: HashSet<(Sha256Digest, FrameName, u64)>,
     /// The names of index objects and registrations that are damaged.
     pub(crate) damaged: Vec<String>,
@@ -95,22 +95,22 @@ pub(crate) struct GroupSurvey {
     parts_seen: HashSet<Sha256Digest>,
 }
 
-/// What someone commits to as the key of a run.
+/// What a signer commits to as the key of a run.
 struct Commitment {
     signer: Signer,
     hash: [u8; 32],
-    /// A snapshot makes it, and not the contents index alone.
+    /// A snapshot makes it, not only the contents index.
     is_of_snapshot: bool,
 }
 
-/// A live snapshot and the part that says what it needs.
+/// A live snapshot and the part that lists what it needs.
 pub(crate) struct Needs {
     pub(crate) id: Sha256Digest,
     pub(crate) writer: WriterId,
     pub(crate) part: Sha256Digest,
 }
 
-/// In which order objects are taken in: what is needed, then where it lies, then what it holds.
+/// The order in which objects are added: first what is needed, then the places, then the contents.
 pub(crate) fn turn_of(name: &Name) -> u8 {
     match name {
         Name::Part { .. } => 0,
@@ -120,16 +120,16 @@ pub(crate) fn turn_of(name: &Name) -> u8 {
     }
 }
 
-/// The least that a frame takes in a locations object that is stored: its hash.
+/// The minimum size of a frame in a stored locations object: its hash.
 const LOCATION_BYTES: u64 = 32;
-/// How many frames may always be needed: of a repository whose packs and locations are gone something is still said.
+/// How many frames may always be needed, so that a repository without packs and locations can still be checked.
 const SMALL: u64 = 1 << 20;
 /// How many commitments to one run's key are kept of each signer.
 const MOST_COMMITMENTS: usize = 4;
-/// In how many packs that are not there a needed frame may be said to lie.
+/// In how many packs that do not exist a needed frame may be claimed to be.
 const MOST_GONE_PLACES: usize = 4;
 
-/// A frame that some locations object puts into a pack.
+/// A frame that a locations object places in a pack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Located {
     pub(crate) name: FrameName,
@@ -138,7 +138,7 @@ pub(crate) struct Located {
     pub(crate) place: FrameLocation,
 }
 
-/// Tells a frame's list of chunk ids from any other.
+/// Distinguishes a frame's list of chunk ids from any other.
 pub(crate) type ChunkListDigest = [u8; 16];
 
 pub(crate) fn digest_of(chunks: &[ChunkId]) -> ChunkListDigest {
@@ -183,7 +183,7 @@ impl Survey {
         }
     }
 
-    /// Whether an object says something that others are checked against.
+    /// Whether an object is used to check others.
     pub(crate) fn is_told_by(&self, name: &Name) -> bool {
         match name {
             Name::Key { .. } => true,
@@ -197,7 +197,7 @@ impl Survey {
         }
     }
 
-    /// Takes in a whole object. An error says why it is not what others make of it.
+    /// Adds a whole object. An error says why it contradicts what others state about it.
     pub(crate) fn add(&mut self, name: &Name, body: Body, roster: &Roster) -> Result<(), String> {
         if let Name::Key { folder, recipient, .. } = name {
             self.keys.insert((*folder, recipient.clone()));
@@ -269,7 +269,7 @@ impl Survey {
         self.unread.iter().any(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
     }
 
-    /// Whether any object that the index of a group consists of could not be read.
+    /// Whether any object of a group's index could not be read.
     pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
         let folders = layout::index_folders(group);
         folders.iter().any(|folder| self.is_unread_below(folder))
@@ -287,7 +287,7 @@ impl Survey {
         self.keys.contains(&(folder, recipient.to_owned()))
     }
 
-    /// Whether only snapshots that are forgotten stand on a part: then it waits for a prune.
+    /// Whether only forgotten snapshots refer to a part: then a prune will delete it.
     pub(crate) fn is_of_forgotten(&self, group: GroupId, part: &Sha256Digest) -> bool {
         !self.parts.contains_key(&(group, *part))
             && self.history.snapshots.iter().any(|recorded| {
@@ -298,14 +298,14 @@ impl Survey {
             })
     }
 
-    /// The snapshots that stand on a part.
+    /// The snapshots that refer to a part.
     pub(crate) fn snapshots_on(&self, group: GroupId, part: &Sha256Digest) -> Vec<String> {
         let on = self.parts.get(&(group, *part)).into_iter().flatten();
         on.map(|(_, id)| id.to_string()).collect()
     }
 
     /// The parts of live snapshots, by their names, that this key opens and that were not found whole, and those of
-    /// closed groups that are not there.
+    /// closed groups that do not exist.
     pub(crate) fn parts_without_whole(&self) -> Vec<(String, GroupId, Sha256Digest)> {
         let is_whole = |group: GroupId, part: &Sha256Digest| match self
             .groups
@@ -365,13 +365,13 @@ impl GroupSurvey {
         snapshots: &[(WriterId, Sha256Digest)],
     ) -> Result<(), String> {
         if !snapshots.is_empty() {
-            // An attempt that is too large leaves nothing behind.
+            // A part that needs too many frames leaves nothing behind.
             let mut needed = FrameSet::default();
             for record in &part.runs {
                 needed.insert_bitmap(record.run, &record.frames);
                 if needed.len() > self.most_needed {
                     return Err(format!(
-                        "it needs more than {} frames, and what is stored of the group cannot hold so many",
+                        "it needs more than {} frames, which is more than the group has stored",
                         self.most_needed
                     ));
                 }
@@ -390,10 +390,9 @@ impl GroupSurvey {
         Ok(())
     }
 
-    /// Takes in an object that says where frames lie, by someone who stored or moved them, or by someone else
-    /// (`is_foreign`). Of claims about more bytes than a pack has, the later ones are left out until
-    /// [`hear`](Self::hear) replaces them all; of claims about packs that are not there only some about needed frames
-    /// are kept.
+    /// Adds an object with the places of frames, signed by a storer or mover of them, or by another signer
+    /// (`is_foreign`). If claims exceed a pack's size, the later ones are omitted until [`hear`](Self::hear) replaces
+    /// them all; of claims about packs that do not exist, only some about needed frames are kept.
     pub(crate) fn add_locations(&mut self, locations: &Locations, is_foreign: bool) {
         let mut known: HashMap<Sha256Digest, HashSet<Located>> = HashMap::new();
         for pack in &locations.packs {
@@ -426,7 +425,7 @@ impl GroupSurvey {
         }
     }
 
-    /// Puts what a pack's trailer lists in place of what is claimed of it.
+    /// Replaces the claims about a pack with what its trailer lists.
     pub(crate) fn hear(&mut self, pack: Sha256Digest, trailer: &[TrailerFrame]) {
         let Some(size) = self.packs.get(&pack).copied() else { return };
         let listed = |frame: &TrailerFrame| Located { name: frame.name(), size, place: frame.into() };
@@ -434,7 +433,7 @@ impl GroupSurvey {
         self.trailers.insert(pack, ListedPlaces::new(trailer));
     }
 
-    /// Whether one more pack that is not there may be noted as a place of a frame.
+    /// Whether one more pack that does not exist may be noted as a place of a frame.
     fn may_be_gone(&mut self, name: FrameName) -> bool {
         if !self.needed.contains(name) {
             return false;
@@ -444,8 +443,8 @@ impl GroupSurvey {
         *places <= MOST_GONE_PLACES
     }
 
-    /// The writer of a run: by its registration, which a keeper may have made again, or else who wrote down first where
-    /// its frames lie.
+    /// The writer of a run: from its registration, which a keeper may have rewritten, or else the first signer of
+    /// locations of its frames.
     pub(crate) fn writer_of(&self, run: RunId) -> Option<Signer> {
         match self.registered.get(&run) {
             Some((writer, Signer::Keeper(_) | Signer::Root)) => Some(Signer::Writer(*writer)),
@@ -463,7 +462,7 @@ impl GroupSurvey {
         }
     }
 
-    /// What is committed to as the key of a run, by anyone.
+    /// What any signer commits to as the key of a run.
     pub(crate) fn commitments(&self, run: RunId) -> Vec<[u8; 32]> {
         let stated = self.commitments.get(&run).into_iter().flatten();
         stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
@@ -475,7 +474,7 @@ impl GroupSurvey {
         stated.map(|commitment| commitment.hash).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// What a run's own writer commits to as its key; of a run that is not registered, what is said with one voice.
+    /// What a run's own writer commits to as its key; for an unregistered run, the commitment if it is unanimous.
     pub(crate) fn own_commitment(&self, run: RunId) -> Option<[u8; 32]> {
         let writer = self.writer_of(run);
         let stated = self.commitments.get(&run).into_iter().flatten();
@@ -484,7 +483,7 @@ impl GroupSurvey {
         own.first().copied().filter(|_| own.len() == 1)
     }
 
-    /// Takes in what frames hold, of those that are needed or lie somewhere, by the word of `signer`.
+    /// Adds `signer`'s lists of the contents of frames, for those that are needed or stored somewhere.
     pub(crate) fn add_contents(&mut self, signer: Signer, contents: Contents, located: &FrameSet) {
         for run in contents.runs {
             let bears_on = |frame: &FrameContents| {
@@ -513,7 +512,7 @@ impl GroupSurvey {
         }
     }
 
-    /// Whether a pack is there and reaches as far as a frame in it.
+    /// Whether a pack exists and is long enough to contain a frame.
     pub(crate) fn holds(&self, pack: &Sha256Digest, located: &Located) -> bool {
         let offset = located.place.offset;
         let end = offset.saturating_add(located.place.length.into());
@@ -521,7 +520,7 @@ impl GroupSurvey {
             && !self.bad.contains(&(*pack, located.name, offset))
     }
 
-    /// The frames that lie somewhere whole, as far as was read.
+    /// The frames that are stored whole somewhere, as far as was read.
     pub(crate) fn whole(&self) -> FrameSet {
         let mut whole = FrameSet::default();
         for (pack, frames) in &self.located {
@@ -532,8 +531,8 @@ impl GroupSurvey {
         whole
     }
 
-    /// The needed frames of which nothing that a trailer does not deny says where they lie, and that no repair has looked
-    /// for in vain: they may lie in any pack whose trailer cannot be read.
+    /// The needed frames without any place that no trailer refutes, and that no repair has looked for in vain: they may
+    /// be in any pack whose trailer cannot be read.
     pub(crate) fn homeless(&self) -> FrameSet {
         let mut placed = FrameSet::default();
         for (pack, frames) in &self.located {
@@ -546,7 +545,7 @@ impl GroupSurvey {
         self.needed.minus(&placed).minus(&self.marked)
     }
 
-    /// The frames that are said to lie in packs that are there.
+    /// The frames that are claimed to be in existing packs.
     pub(crate) fn located_frames(&self) -> FrameSet {
         let there = self.located.iter().filter(|(pack, _)| self.packs.contains_key(*pack));
         let mut frames = FrameSet::default();
@@ -556,7 +555,7 @@ impl GroupSurvey {
         frames
     }
 
-    /// The frames that lie in a pack by the locations.
+    /// The frames that are in a pack according to the locations.
     pub(crate) fn frames_in(&self, pack: &Sha256Digest) -> FrameSet {
         self.located.get(pack).into_iter().flatten().map(|located| located.name).collect()
     }

@@ -1,5 +1,5 @@
 //! A hostile host of a shared group: it stores other bytes under the id of a chunk that its neighbour is about to
-//! store, and the neighbour leans on them.
+//! store, and the neighbour refers to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,7 +83,7 @@ impl Scene {
         Repository::open(self.store.clone(), &self.honest.repository, PinFile::none()).await.unwrap()
     }
 
-    /// The checker of someone with a recovery key.
+    /// A checker with a recovery key.
     async fn checker(&self) -> Checker {
         assert!(!self.recovery.is_empty());
         let (restorer, key) = Self::open(&self.store, self.home.path()).await;
@@ -96,7 +96,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Stores a frame that claims to hold the victim's chunk, listed and located as the format asks.
+    /// Stores a frame that claims to contain the victim's chunk, listed and located as the format requires.
     async fn lie(&self) {
         let (repository, key) = (self.repository().await, &self.hostile);
         let group = &key.group;
@@ -137,7 +137,7 @@ impl Scene {
         }
     }
 
-    /// The hostile host lists every chunk of the group in frames of its own that are nowhere.
+    /// The hostile host lists every chunk of the group in frames of its own that do not exist.
     async fn flood(&self) {
         let (repository, key) = (self.repository().await, &self.hostile);
         let view = GroupView::from(&key.group);
@@ -191,7 +191,7 @@ impl Scene {
         run.await.unwrap().commit(&silent).await.unwrap().id.unwrap()
     }
 
-    /// What a restore of a snapshot brings, by name.
+    /// The files that a restore of a snapshot yields, by name.
     async fn restore(&self, id: &Sha256Digest) -> BTreeMap<String, Vec<u8>> {
         let (restorer, _) = Self::open(&self.store, self.home.path()).await;
         let listing = Listing::read(restorer.viewer()).await.unwrap();
@@ -210,7 +210,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
+async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
     let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
     let right = BTreeMap::from([("victim".to_owned(), VICTIM.to_vec())]);
     let scene = Scene::new(Store::memory()).await;
@@ -218,7 +218,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
     let before = scene.snapshot().await;
     assert!(scene.restore(&before).await.is_empty(), "bytes of the hostile host came back");
 
-    // Only who opens frames can tell.
+    // Only a key that opens frames can detect it.
     assert_eq!(scene.writer_checker().await.check(everything).await.unwrap().damage, Damages::default());
     let findings = scene.checker().await.check(everything).await.unwrap();
     let damages: Vec<_> = findings.damage.iter().collect();
@@ -229,22 +229,22 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_made_up_for() {
 
     let repaired = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert_eq!(repaired.marked_frames, 1);
-    let files = repaired.hurt[0].files.as_ref().unwrap();
+    let files = repaired.affected[0].files.as_ref().unwrap();
     assert_eq!((files[0].path.to_str(), files[0].healed), (Some("victim"), false));
 
     let after = scene.snapshot().await;
     assert_eq!(scene.restore(&after).await, right);
-    assert_eq!(scene.restore(&before).await, right, "the older snapshot is not made up for");
+    assert_eq!(scene.restore(&before).await, right, "the older snapshot is not replaced");
     let findings = scene.checker().await.check(everything).await.unwrap();
     assert_eq!(findings.damage, Damages::default());
     let again = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
-    assert!(again.hurt[0].files.as_ref().unwrap()[0].healed);
+    assert!(again.affected[0].files.as_ref().unwrap()[0].healed);
 }
 
-/// A pack is lost and its chunks are stored anew. A neighbour lists them in very many frames that are nowhere.
+/// A pack is lost and its chunks are stored again. A neighbour lists them in very many frames that do not exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_that_a_neighbour_makes_up_keep_nobody_from_what_was_stored_anew() {
+async fn frames_that_a_neighbour_makes_up_do_not_hide_what_was_stored_again() {
     let right = BTreeMap::from([("victim".to_owned(), VICTIM.to_vec())]);
     let scene = Scene::new(Store::memory()).await;
     let before = scene.snapshot().await;
@@ -258,14 +258,14 @@ async fn frames_that_a_neighbour_makes_up_keep_nobody_from_what_was_stored_anew(
     scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(scene.restore(&before).await.is_empty(), "the file's bytes are lost");
     let after = scene.snapshot().await;
-    assert_eq!(scene.restore(&before).await, right, "the next backup makes up for what is lost");
+    assert_eq!(scene.restore(&before).await, right, "the next backup replaces what is lost");
     scene.flood().await;
     assert_eq!(scene.restore(&before).await, right);
     assert_eq!(scene.restore(&after).await, right);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_told_and_neither_called_damaged_nor_mended() {
+async fn what_cannot_be_read_is_reported_and_neither_called_damaged_nor_repaired() {
     let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
     let faults = FaultStore::new();
     let scene = Scene::new(faults.open()).await;

@@ -24,7 +24,7 @@ async fn is_listed(made: &Crafted, sequence: u64) -> bool {
     listing.snapshots.iter().any(|snapshot| snapshot.sequence() == sequence)
 }
 
-/// What may be in the place of a request, and whether it has effect.
+/// What may occupy the place of a request, and whether it has effect.
 #[derive(Debug, Clone, Copy)]
 enum Occupant {
     Nothing,
@@ -44,7 +44,7 @@ const OCCUPANTS: [Occupant; 6] = [
     Occupant::Junk,
 ];
 
-/// A repository with three snapshots and something in the place of the request for the one in the middle.
+/// A repository with three snapshots and something in the place of the request for the middle one.
 async fn occupied_by(occupant: Occupant) -> (Crafted, crate::keys::keeper_key::KeeperKey) {
     let made = Crafted::with_floor(none()).await;
     let (removed, keeper) = (made.add_keeper().await, made.add_keeper().await);
@@ -67,7 +67,7 @@ async fn occupied_by(occupant: Occupant) -> (Crafted, crate::keys::keeper_key::K
 }
 
 #[tokio::test]
-async fn forgotten_is_said_of_what_is_forgotten_and_of_nothing_else() {
+async fn only_what_is_forgotten_is_reported_as_forgotten() {
     for occupant in OCCUPANTS {
         for asker in ["writer", "keeper", "root"] {
             let (made, keeper) = occupied_by(occupant).await;
@@ -93,7 +93,7 @@ async fn forgotten_is_said_of_what_is_forgotten_and_of_nothing_else() {
                 assert_eq!(dry, asked, "{case}");
                 assert!(!is_listed(&made, 1).await, "{case}");
             } else {
-                // A host deletes nothing: it says what is in the way and what to do.
+                // A host deletes nothing: it reports the obstacle and what to do.
                 let Asked::Occupied(why) = &asked[0] else { panic!("{case}: {asked:?}") };
                 assert!(why.contains("forget/") && why.contains("--keeper-key"), "{case}: {why}");
                 assert_eq!(made.faults.contents(), before, "{case}");
@@ -103,21 +103,21 @@ async fn forgotten_is_said_of_what_is_forgotten_and_of_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_the_storage_does_not_let_go_is_said_to_be_in_the_way() {
+async fn what_the_storage_does_not_delete_is_reported_as_an_obstacle() {
     let (made, keeper) = occupied_by(Occupant::OfARemovedKeeper).await;
     let viewer = made.as_keeper(&keeper).await;
     made.faults
         .script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Delete).below("forget/").always());
     let asked = ask(&made, &viewer, 1).await;
     let Asked::Occupied(why) = &asked else { panic!("{asked:?}") };
-    assert!(why.contains("who was removed") && why.contains("could not be taken away"), "{why}");
+    assert!(why.contains("who was removed") && why.contains("could not be removed"), "{why}");
     made.faults.clear_script();
     assert!(is_listed(&made, 1).await);
     assert_eq!(ask(&made, &viewer, 1).await, Asked::Forgotten);
 }
 
 #[tokio::test]
-async fn the_root_goes_below_the_floor_though_another_asked_before() {
+async fn the_root_goes_below_the_floor_even_after_another_request() {
     let made = Crafted::with_floor(Floor { days: 30, snapshots: 1 }).await;
     let keeper = made.add_keeper().await;
     let ids = made.chain(&made.writer, "one", 2);
@@ -129,7 +129,7 @@ async fn the_root_goes_below_the_floor_though_another_asked_before() {
 }
 
 #[tokio::test]
-async fn the_floor_goes_by_the_storages_time_and_no_other() {
+async fn the_floor_uses_the_storages_time_and_no_other() {
     let made = Crafted::with_floor(Floor { days: 14, snapshots: 1 }).await;
     let keeper = made.add_keeper().await;
     made.chain(&made.writer, "one", 3);
@@ -139,7 +139,7 @@ async fn the_floor_goes_by_the_storages_time_and_no_other() {
     let young = Asked::Kept(Floored::Young.reason());
     assert_eq!(ask(&made, &viewer, 0).await, young);
     assert_eq!(ask(&made, &made.as_writer(&made.writer).await, 0).await, young);
-    // A host that stores nothing any more grows old as well.
+    // A host that stores nothing any more ages as well.
     made.pass(15);
     assert_eq!(ask(&made, &viewer, 0).await, Asked::Forgotten);
     assert!(!is_listed(&made, 0).await);

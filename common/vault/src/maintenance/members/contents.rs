@@ -1,5 +1,5 @@
-//! Which contents objects of a keeper still count when the keeper is removed. The roster names them one by one, so there
-//! must not be more of them than a roster can hold, whatever the keeper's key was used for.
+//! Decides which contents objects of a keeper still count when the keeper is removed. The roster names each of them, so
+//! their number is limited to what a roster can contain, whatever the keeper's key was used for.
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -20,20 +20,20 @@ use super::Membership;
 
 /// How many objects are read at once.
 const READS: usize = 4;
-/// How many objects of one removed keeper a roster names: some 700 KiB of the 16 MiB that it may have.
+/// The maximum number of objects of one removed keeper that a roster names: some 700 KiB of its 16 MiB.
 const MOST_NAMED: usize = 10_000;
 
-/// A contents object as far as it matters here.
+/// The relevant part of a contents object.
 struct Listed {
     stored: Timestamp,
     hash: Sha256Digest,
-    /// The frames of it that live snapshots need.
+    /// Its frames that live snapshots need.
     needed: FrameSet,
 }
 
 impl Membership<'_> {
-    /// The contents objects that someone signed and that list frames which live snapshots need. An object that is left
-    /// out costs no data: backups store again what it alone lists, and `repair` writes the index again.
+    /// The contents objects of a signer that list frames which live snapshots need. Omitting an object costs no data:
+    /// backups store again what only it lists, and `repair` rewrites the index.
     pub(super) async fn contents_worth_keeping(
         &self,
         signer: Signer,
@@ -52,7 +52,7 @@ impl Membership<'_> {
         if named.len() > MOST_NAMED {
             let more = named.len() - MOST_NAMED;
             tracing::warn!(
-                "{more} index objects of {signer} do not count any more: what they list is stored again"
+                "{more} index objects of {signer} no longer count: what they list is stored again"
             );
             named.truncate(MOST_NAMED);
         }
@@ -86,7 +86,7 @@ impl Membership<'_> {
     }
 }
 
-/// Chooses, oldest first, the objects that list a needed frame which no older one lists: there are at most as many as
+/// Chooses, oldest first, the objects that list a needed frame which no older one lists. There are at most as many as
 /// needed frames, and what a thief stored last adds nothing to what was listed before.
 fn choose(mut listed: Vec<Listed>) -> Vec<Sha256Digest> {
     listed.sort_by_key(|listed| (listed.stored, listed.hash));

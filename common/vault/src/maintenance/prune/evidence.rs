@@ -1,4 +1,4 @@
-//! What packs themselves say about the places that are claimed in them: their trailers, and the hashes of their bytes.
+//! Evidence from packs about the places that are claimed in them: their trailers, and the hashes of their bytes.
 
 use futures::{StreamExt, TryStreamExt};
 use lifeboat_core::Sha256Digest;
@@ -11,13 +11,13 @@ use crate::keys::GroupView;
 use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 
-/// How many requests are under way at once.
+/// How many requests run at once.
 const READS: usize = 8;
-/// The most that one request reads of neighbouring frames, in bytes.
+/// The most bytes of neighbouring frames that one request reads.
 const MAX_READ: u64 = 16 << 20;
 
-/// Reads the trailers of packs, which come with their sizes, and takes in what they say. Says whether a trailer lists a
-/// needed frame that nothing else puts there, and which trailers cannot be read.
+/// Reads the trailers of packs, which come with their sizes, and adds them to the claims. Returns whether a trailer
+/// lists a needed frame that no other claim places there, and which trailers cannot be read.
 pub(super) async fn hear_trailers(
     repository: &Repository,
     group: &GroupView,
@@ -40,7 +40,7 @@ pub(super) async fn hear_trailers(
     Ok((is_news, unread))
 }
 
-/// Reads and hashes places, which come in the order in which they lie. Gives those whose bytes are not the frame.
+/// Reads and hashes places, which come in their order in the packs. Returns those whose bytes are not the frame.
 pub(super) async fn disproved(
     repository: &Repository,
     group: &GroupView,
@@ -62,7 +62,7 @@ pub(super) async fn disproved(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Puts neighbouring places of a pack together, as far as one request reads.
+/// Merges neighbouring places of a pack, up to the size of one request.
 fn requests(places: &[(FrameName, FramePlace)]) -> Vec<Vec<(FrameName, FramePlace)>> {
     let mut requests: Vec<Vec<(FrameName, FramePlace)>> = Vec::new();
     for (name, place) in places {
@@ -90,7 +90,7 @@ async fn unlike(
     let start = first.frame.offset;
     let end = last.frame.offset.saturating_add(last.frame.length.into());
     let bytes = repository.pack_range(group.id, &first.pack, start..end).await?;
-    // It is shorter than it was listed, or gone: nothing lies there.
+    // It is shorter than it was listed, or gone: no frame is stored there.
     let Ok(bytes) = bytes else { return Ok(places.to_vec()) };
     let is_unlike = |(_, place): &&(FrameName, FramePlace)| {
         let at = usize::try_from(place.frame.offset - start).unwrap_or(usize::MAX);

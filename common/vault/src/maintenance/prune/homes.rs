@@ -1,14 +1,15 @@
-//! Where each needed frame is to stay, decided from what locations objects claim and from what packs prove.
+//! Decides where each needed frame stays, from the claims of locations objects and the evidence in packs.
 //!
-//! A claim is a statement that a frame lies in a place. Anyone of the group can make one, so a claim makes no other
-//! place unneeded by itself: where a frame has several places, the one that is to stay is read and hashed first
-//! ([`Homes::unproved`]), and where two claims give a frame two hashes, neither place goes ([`Homes::pinned`]). Nor does a
-//! place go for one that only a stranger to the run names, true or not: who stores a copy can take it away again.
+//! A claim is a statement that a frame is stored in a place. Anyone of the group can make one, so a claim alone makes
+//! no other place unneeded: if a frame has several places, the one that stays is read and hashed first
+//! ([`Homes::unproved`]), and if two claims give a frame two hashes, neither place is deleted ([`Homes::pinned`]). No
+//! place is deleted in favour of one that only a stranger to the run names, true or not: the stranger can delete its
+//! copy again.
 //!
-//! A claim that is the only one may be false as well, and hide where the frame really lies. So no pack goes before its
-//! own trailer was heard ([`Claims::unheard`]): what a trailer lists is one more claim.
+//! A claim that is the only one may be false as well, and hide where the frame really is. So no pack is deleted before
+//! its own trailer was read ([`Claims::unheard`]): what a trailer lists is one more claim.
 //!
-//! Nothing here reads anything. What was read comes in through [`Claims::hear`], [`Claims::leave_open`],
+//! This module reads nothing itself. Its input comes through [`Claims::hear`], [`Claims::leave_open`],
 //! [`Claims::name_registrant`] and [`Claims::disprove`].
 
 use std::cmp::Reverse;
@@ -25,16 +26,16 @@ use crate::repository::locate::FramePlace;
 
 /// A pack is repacked when at least this share of it is unneeded, in percent.
 const REPACK_PERCENT: u64 = 25;
-/// How many claims of one signer about one frame are weighed. The packs of further ones are kept.
+/// How many claims of one signer about one frame are considered. The packs of further ones are kept.
 const MOST_CLAIMS: usize = 4;
 
-/// How much a claim's signer counts when one of several places is chosen: the lesser, the sooner it is chosen. A
-/// writer's later claim never comes before an earlier one.
+/// The priority of a claim's signer when one of several places is chosen; the lowest wins. A writer's later claim never
+/// comes before an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     /// A keeper in force or the root, who moves frames.
     Pruner,
-    /// Who registered the run, at this time by the storage's clock.
+    /// The signer of the run's registration, at this time by the storage's clock.
     Registrant(Timestamp),
     /// A pack's own trailer.
     Trailer,
@@ -42,58 +43,58 @@ pub(super) enum Rank {
     Stated(Timestamp),
 }
 
-/// A statement about where a frame lies.
+/// A statement about a frame's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) place: FramePlace,
-    /// Who made it; nobody, where a pack's trailer alone says it.
+    /// The signer; `None` if only a pack's trailer makes the claim.
     pub(super) signer: Option<Signer>,
     pub(super) rank: Rank,
-    /// An object makes it that is not condemned.
+    /// Whether it is in an object that is not condemned.
     pub(super) is_standing: bool,
 }
 
-/// A pack that is in the store, and what is claimed of it.
+/// An existing pack, and the claims about it.
 #[derive(Debug, Default)]
 pub(super) struct ClaimedPack {
     size: u64,
-    /// The needed frames that are claimed to lie in it.
+    /// The needed frames that are claimed to be in it.
     claimed: Vec<FrameName>,
-    /// The sum of their lengths, every claim counted.
+    /// The sum of their lengths over all claims.
     needed_bytes: u64,
     /// Frames that nothing needs.
     unneeded: FrameSet,
     unneeded_bytes: u64,
-    /// Its trailer lists frames of a run under way: it is neither moved nor condemned. A locations object that says so
-    /// keeps nothing.
+    /// Whether its trailer lists frames of a run under way: then it is neither moved nor condemned. A locations object
+    /// with such a claim keeps nothing.
     is_under_way: bool,
-    /// More is claimed of it than it can hold, or claims were left out. It is not condemned before its trailer was heard.
+    /// Whether claims exceed what it can contain, or were omitted. It is not condemned before its trailer was read.
     is_overclaimed: bool,
-    /// Its trailer cannot be read, so claims about it are neither confirmed nor refuted.
+    /// Whether its trailer cannot be read, so that claims about it are neither confirmed nor refuted.
     is_open: bool,
-    /// What its trailer says, once it was heard.
+    /// The result of reading its trailer, once that was done.
     heard: Option<Heard>,
 }
 
-/// What the trailer of a pack says of it.
+/// What a pack's trailer lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heard {
-    /// How many bytes the frames have that it lists.
+    /// The total bytes of the frames that it lists.
     pub(super) bytes: u64,
-    /// Whether it lists all needed frames that are claimed to lie in the pack.
+    /// Whether it lists all needed frames that are claimed to be in the pack.
     pub(super) lists_all: bool,
 }
 
-/// Everything that is claimed of the packs that are there.
+/// All claims about existing packs.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     frames: HashMap<FrameName, Vec<Claim>>,
     packs: BTreeMap<Sha256Digest, ClaimedPack>,
 }
 
-/// What a prune goes by when it takes in claims.
+/// The facts that a prune needs to evaluate claims.
 pub(super) struct Known<'a> {
-    /// The packs that are there, and their sizes.
+    /// The existing packs, and their sizes.
     pub(super) packs: &'a HashMap<Sha256Digest, u64>,
     /// The frames that are needed.
     pub(super) live: &'a FrameSet,
@@ -101,12 +102,12 @@ pub(super) struct Known<'a> {
     pub(super) under_way: &'a HashSet<RunId>,
 }
 
-/// Whether claims put a frame into more than one place.
+/// Whether claims place a frame in more than one place.
 fn is_contested(claims: &[Claim]) -> bool {
     claims.iter().any(|claim| claim.place != claims[0].place)
 }
 
-/// The places that claims name, each once.
+/// The distinct places in claims.
 fn distinct_places(claims: &[Claim]) -> impl Iterator<Item = FramePlace> {
     let is_first =
         |(at, claim): &(usize, &Claim)| claims[..*at].iter().all(|other| other.place != claim.place);
@@ -114,8 +115,8 @@ fn distinct_places(claims: &[Claim]) -> impl Iterator<Item = FramePlace> {
 }
 
 impl Claims {
-    /// Takes in one locations object. Claims about packs that are not there, or are of another size, count for nothing.
-    /// What others claimed before leaves no claim about a needed frame out.
+    /// Adds one locations object. Claims about packs that do not exist, or have another size, do not count. Earlier
+    /// claims of others cannot suppress a claim about a needed frame.
     pub(super) fn add(
         &mut self,
         locations: &Locations,
@@ -163,32 +164,32 @@ impl Claims {
         }
     }
 
-    /// Whether any claim puts the pack's frames somewhere.
+    /// Whether any claim places frames in the pack.
     pub(super) fn names(&self, pack: &Sha256Digest) -> bool {
         self.packs.contains_key(pack)
     }
 
-    /// Whether a frame is claimed to lie anywhere.
+    /// Whether a frame is claimed to be anywhere.
     pub(super) fn place(&self, name: FrameName) -> bool {
         self.frames.get(&name).is_some_and(|claims| !claims.is_empty())
     }
 
-    /// Whether an object that is not condemned says that a frame lies in this place.
+    /// Whether an object that is not condemned places a frame here.
     pub(super) fn is_told(&self, name: FrameName, place: &FramePlace) -> bool {
         let claims = self.frames.get(&name).map_or(&[][..], Vec::as_slice);
         claims.iter().any(|claim| claim.place == *place && claim.is_standing)
     }
 
-    /// The packs whose trailers must be read: those in which a frame lies that lies elsewhere too, and those of which
-    /// more is claimed than they can hold.
+    /// The packs whose trailers must be read: those with a frame that also has another place, and those with claims for
+    /// more than they can contain.
     pub(super) fn contested_packs(&self) -> BTreeSet<Sha256Digest> {
         let contested = self.frames.values().filter(|claims| is_contested(claims));
         let overclaimed = self.packs.iter().filter(|(_, pack)| pack.is_overclaimed).map(|(hash, _)| *hash);
         contested.flatten().map(|claim| claim.place.pack).chain(overclaimed).collect()
     }
 
-    /// The runs of frames that lie in several places, of which nobody chose one who prunes: who registered such a run
-    /// decides.
+    /// The runs of frames that have several places, none of which a pruner chose: the signer of such a run's
+    /// registration decides.
     pub(super) fn contested_runs(&self) -> BTreeSet<RunId> {
         let is_open = |claim: &Claim| self.packs.get(&claim.place.pack).is_some_and(|pack| pack.is_open);
         let is_chosen = |claim: &Claim| claim.rank == Rank::Pruner && !is_open(claim);
@@ -196,7 +197,7 @@ impl Claims {
         self.frames.iter().filter(|(_, claims)| is_undecided(claims)).map(|(name, _)| name.run).collect()
     }
 
-    /// Notes who registered runs: in their frames these come before any other writer.
+    /// Notes who registered runs: for the frames of a run, its registrant comes before any other writer.
     pub(super) fn name_registrants(&mut self, registrants: &HashMap<RunId, Signer>) {
         for (name, claims) in &mut self.frames {
             let Some(registrant) = registrants.get(&name.run) else { continue };
@@ -208,7 +209,7 @@ impl Claims {
         }
     }
 
-    /// The packs that are to go, or to be moved, and whose trailers were not heard yet.
+    /// The packs that will be deleted or moved and whose trailers were not read yet.
     pub(super) fn unheard(&self, homes: &Homes, is_moved: impl Fn(u64, u64) -> bool) -> Vec<Sha256Digest> {
         let goes = |fate: &Fate| match fate {
             Fate::Goes => true,
@@ -219,7 +220,7 @@ impl Claims {
         going.filter(|pack| self.heard(pack).is_none()).collect()
     }
 
-    /// How many bytes of a pack stay only since a run under way has frames in it.
+    /// How many bytes of a pack stay only because a run under way has frames in it.
     pub(super) fn kept_for_runs_under_way(&self, pack: &Sha256Digest, homes: &Homes) -> u64 {
         let Some(claimed) = self.packs.get(pack).filter(|claimed| claimed.is_under_way) else { return 0 };
         let is_at_home = |name: &&FrameName| homes.places.get(name).is_some_and(|home| home.pack == *pack);
@@ -227,14 +228,14 @@ impl Claims {
         claimed.size.saturating_sub(needed.map(u64::from).sum())
     }
 
-    /// What the trailer of a pack says, where it was heard.
+    /// The result of reading a pack's trailer, if that was done.
     pub(super) fn heard(&self, pack: &Sha256Digest) -> Option<Heard> {
         self.packs.get(pack)?.heard
     }
 
-    /// Takes in what a pack's trailer says. The needed frames that it lists lie there, by one more claim; claims about the
-    /// pack that it denies are dropped, unless one is the only claim about its frame. Of a pack of which more was claimed
-    /// than it can hold, the trailer says which frames in it nothing needs. Says whether a claim is new.
+    /// Adds a pack's trailer. Each needed frame that it lists is one more claim; claims about the pack that it refutes
+    /// are dropped, unless one is the only claim about its frame. For a pack with claims for more than it can contain,
+    /// the trailer decides which of its frames are unneeded. Returns whether a claim is new.
     pub(super) fn hear(
         &mut self,
         (pack, size): (&Sha256Digest, u64),
@@ -277,13 +278,13 @@ impl Claims {
             claimed.unneeded = unneeded().map(TrailerFrame::name).collect();
             claimed.unneeded_bytes = unneeded().map(|frame| u64::from(frame.length)).sum();
         }
-        // A needed frame that is left out keeps the pack.
+        // An omitted needed frame keeps the pack.
         claimed.is_overclaimed = is_left_out;
         is_news
     }
 
-    /// Notes that a pack's trailer cannot be read. No other place goes because of a claim about this pack, and this
-    /// pack does not go: any frame may lie in it.
+    /// Notes that a pack's trailer cannot be read. No other place is deleted because of a claim about this pack, and
+    /// the pack itself is not deleted: any frame may be in it.
     pub(super) fn leave_open(&mut self, pack: &Sha256Digest) {
         self.packs.entry(*pack).or_default().is_open = true;
     }
@@ -295,7 +296,7 @@ impl Claims {
         }
     }
 
-    /// Chooses for every needed frame the place that it stays in.
+    /// Chooses the final place of every needed frame.
     pub(super) fn settle(&self, condemned: impl Fn(&Sha256Digest) -> bool) -> Homes {
         let mut live_bytes: HashMap<Sha256Digest, u64> = HashMap::new();
         for place in self.frames.values().flat_map(|claims| distinct_places(claims)) {
@@ -316,7 +317,7 @@ impl Claims {
                 continue;
             }
             homes.contested.insert(*name);
-            // Another's pack may be taken away again at any time, however true its copy is.
+            // Another host can delete its pack again at any time, however true its copy is.
             let is_strangers = matches!(home.rank, Rank::Stated(_))
                 && claims.iter().any(|claim| claim.place != home.place && claim.signer != home.signer);
             let is_same = |claim: &Claim| {
@@ -348,7 +349,7 @@ impl Claims {
         homes
     }
 
-    /// What is to become of each pack that is claimed to hold frames.
+    /// What happens to each pack that is claimed to contain frames.
     pub(super) fn fates(&self, homes: &Homes) -> BTreeMap<Sha256Digest, Fate> {
         let mut at_home: HashMap<Sha256Digest, u64> = HashMap::new();
         for place in homes.places.values() {
@@ -371,37 +372,38 @@ impl Claims {
         self.packs.iter().map(fate).collect()
     }
 
-    /// The frames that are claimed to lie in a pack and that nothing needs.
+    /// The frames that are claimed to be in a pack and that nothing needs.
     pub(super) fn unneeded_in(&self, pack: &Sha256Digest) -> Option<&FrameSet> {
         self.packs.get(pack).map(|pack| &pack.unneeded)
     }
 }
 
-/// Where the needed frames stay.
+/// The final places of the needed frames.
 #[derive(Debug, Default)]
 pub(super) struct Homes {
     /// The place of each frame.
     pub(super) places: HashMap<FrameName, FramePlace>,
     /// Frames that have other places too.
     pub(super) contested: FrameSet,
-    /// Frames whose claims contradict each other: all of what is claimed is left as it is.
+    /// Frames with contradictory claims: everything that is claimed is left as it is.
     pub(super) disputed: FrameSet,
-    /// Frames of which a stranger to their run names the place that would stay: all places are left as they are.
+    /// Frames whose final place would be one that only a stranger to their run names: all places are left as they are.
     pub(super) strangers: FrameSet,
-    /// Places that must be read and hashed before any other place of the frame may go, in the order in which they lie.
+    /// Places that must be read and hashed before any other place of the frame may be deleted, in their order in the
+    /// packs.
     pub(super) unproved: Vec<(FrameName, FramePlace)>,
-    /// Packs that do not go and are not moved.
+    /// Packs that are neither deleted nor moved.
     pub(super) pinned: BTreeSet<Sha256Digest>,
 }
 
-/// What is to become of a pack.
+/// What happens to a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// No needed frame stays in it.
+    /// Deleted: no needed frame stays in it.
     Goes,
-    /// What is needed of it may be worth moving: so many bytes stay in it and so many are unneeded.
+    /// Its needed frames may be worth moving: the bytes that stay in it and those that are unneeded.
     MayMove { needed: u64, unneeded: u64 },
-    /// It stays, with so many unneeded bytes.
+    /// It stays, with this many unneeded bytes.
     Stays { unneeded: u64 },
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of the index: locations and contents objects, registrations and losses.
+//! Decides what happens to the index: locations and contents objects, registrations and losses.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ use crate::repository::locate::FramePlace;
 use crate::repository::objects::hash_of;
 use crate::snapshots::trusted_contents::Believable;
 
-/// More locations objects of a run than this are put together, and contents objects of this signer likewise.
+/// If a run has more locations objects than this, they are merged; so are contents objects of this signer.
 const MANY_LOCATIONS: usize = 4;
 const MANY_CONTENTS: usize = 64;
 
 impl Planner<'_> {
-    /// Locations that name packs which go are written again; so are those of a run that has many. Of a run with frames
-    /// that are disputed nothing goes: what was moved of it is written beside.
+    /// Locations that name packs to be deleted are rewritten, as are those of a run that has many. Of a run with
+    /// disputed frames nothing is deleted: what was moved of it is written beside.
     pub(super) fn settle_locations(
         &mut self,
         runs: &Runs,
@@ -52,7 +52,7 @@ impl Planner<'_> {
                 continue;
             }
             let homes = homes.get(&run).map_or(&[][..], Vec::as_slice);
-            // What is written here bears a keeper's signature, which no doubtful claim may get.
+            // New objects here get a keeper's signature, which no doubtful claim may get.
             if self.plan.homes.disputed.has_run(run) || self.plan.homes.strangers.has_run(run) {
                 let moved = self.plan.moves.values().flatten().map(|(name, _)| *name);
                 let of_run: Vec<_> = moved.filter(|name| name.run == run).collect();
@@ -77,9 +77,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Contents objects that list no needed frame go. Those of this very signer that list unneeded frames too, or of
-    /// which there are many, are written again. Those of others stay as they were signed: what a writer said must not
-    /// outlive the trust in it under a keeper's signature.
+    /// Contents objects that list no needed frame are deleted. Those of this very signer that also list unneeded
+    /// frames, or of which there are many, are rewritten. Those of others keep their original signatures: a writer's
+    /// statement must not outlive the trust in the writer under a keeper's signature.
     pub(super) async fn settle_contents(&mut self, runs: &Runs) -> Result<(), VaultError> {
         let mut believable = Believable::new(self.repository, self.group);
         let is_live = |plan: &GroupPlan, name: FrameName| {
@@ -115,7 +115,7 @@ impl Planner<'_> {
         self.rewrite_contents(own, are_many, |plan, name| is_live(plan, name)).await
     }
 
-    /// Writes this signer's own contents objects again without what is unneeded.
+    /// Rewrites this signer's own contents objects without what is unneeded.
     async fn rewrite_contents(
         &mut self,
         own: Vec<(bool, String)>,

@@ -1,4 +1,4 @@
-//! Working out, for one group, what is needed, where it is to stay, and what is not needed any more.
+//! Works out, for one group, what is needed, where it stays, and what is not needed any more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -32,59 +32,59 @@ use crate::repository::open::Repository;
 use crate::repository::repack::Moves;
 use crate::snapshots::history::History;
 
-/// Packs below this size are put together once there are [`SMALL_PACKS`] of them.
+/// Packs below this size are merged once there are [`SMALL_PACKS`] of them.
 const SMALL_PACK: u64 = PACK_BYTES as u64 / 4;
 const SMALL_PACKS: usize = 8;
 
-/// What is to become of a group's objects.
+/// What happens to a group's objects.
 #[derive(Default)]
 pub(super) struct GroupPlan {
     /// Frames that a snapshot needs, or a run that has stored its part.
     pub(super) live: FrameSet,
     /// The names of objects that are not needed.
     pub(super) dead: BTreeSet<String>,
-    /// Those of them that are not deleted yet, since they show that runs are over.
+    /// Those of them that are not deleted yet, because they show that runs are over.
     pub(super) evidence: BTreeSet<String>,
-    /// Frames in packs that go and that nothing needs.
+    /// Unneeded frames in packs that will be deleted.
     pub(super) dead_frames: FrameSet,
-    /// Frames that are to be copied into new packs.
+    /// Frames to copy into new packs.
     pub(super) moves: Moves,
     /// Contents objects that replace those among the dead.
     pub(super) new_contents: Vec<Contents>,
     /// Bytes of unneeded frames in packs that are kept.
     pub(super) unreclaimed_bytes: u64,
-    /// Bytes of packs that stay since runs under way have frames in them.
+    /// Bytes of packs that stay because runs under way have frames in them.
     pub(super) under_way_bytes: u64,
     /// The runs under way, by who registered them.
     pub(super) under_way: Vec<RunsUnderWay>,
     pub(super) warnings: Vec<String>,
-    /// Where each needed frame stays when all is done.
+    /// The final place of each needed frame.
     pub(super) homes: Homes,
-    /// Runs whose locations are written again. Their old locations objects go.
+    /// Runs whose locations are rewritten. Their old locations objects are deleted.
     pub(super) relocated: BTreeSet<RunId>,
     /// Frames of other runs that were moved: their places are written beside the old ones, which stay.
     pub(super) added: FrameSet,
 }
 
-/// A locations object as it was found.
+/// A locations object in the repository.
 pub(super) struct FoundLocations {
     pub(super) key: String,
     pub(super) run: RunId,
-    /// Which of the packs that are there it names, by their numbers.
+    /// The existing packs that it names, by their numbers.
     pub(super) packs: RoaringBitmap,
     pub(super) is_condemned: bool,
 }
 
-/// What the locations objects of a group say.
+/// The locations objects of a group.
 #[derive(Default)]
 struct ReadLocations {
     claims: Claims,
     found: Vec<FoundLocations>,
-    /// The names of objects that are whole and make no sense, and what to say of each.
+    /// The names of objects that are whole but make no sense, with a warning for each.
     malformed: Vec<(String, String)>,
 }
 
-/// The packs of the group that are there.
+/// The existing packs of the group.
 pub(super) struct ListedPacks {
     pub(super) sizes: HashMap<Sha256Digest, u64>,
     numbers: HashMap<Sha256Digest, u32>,
@@ -101,7 +101,7 @@ impl ListedPacks {
         packs
     }
 
-    /// The number of a pack that is there.
+    /// The number of an existing pack.
     pub(super) fn number(&self, pack: &Sha256Digest) -> Option<u32> {
         self.numbers.get(pack).copied()
     }
@@ -112,15 +112,15 @@ impl ListedPacks {
     }
 }
 
-/// Reads what the plan is made of.
+/// Reads the input of the plan.
 pub(super) struct Planner<'a> {
     pub(super) repository: &'a Repository,
     pub(super) group: &'a GroupView,
     pub(super) listing: &'a Listing,
-    /// Who prunes.
+    /// The signer of this prune.
     pub(super) signer: Signer,
     pub(super) now: Timestamp,
-    /// Objects that are condemned already.
+    /// Objects that are already condemned.
     pub(super) condemned: HashSet<String>,
     pub(super) plan: GroupPlan,
 }
@@ -160,14 +160,14 @@ impl GroupPlan {
         Ok(planner.plan)
     }
 
-    /// Notes where frames lie that were moved to a new pack. Where everything in a pack was moved, and nothing else, the
-    /// new pack is the old one, byte for byte and by name: it must not be deleted as the old one.
+    /// Notes the new places of frames that were moved to a new pack. If everything in a pack was moved, and nothing
+    /// else, the new pack equals the old one, byte for byte and by name: it must not be deleted as the old one.
     pub(super) fn rehome(&mut self, group: &GroupView, pack: &StoredPack) {
         self.homes.places.extend(places_of(pack));
         self.dead.remove(&layout::pack(group.id, &pack.hash));
     }
 
-    /// The locations objects of the runs whose old ones go, and of frames of others that were moved.
+    /// The locations objects of the runs whose old ones are deleted, and of moved frames of others.
     pub(super) fn new_locations(&self) -> Vec<Locations> {
         let mut runs: BTreeMap<RunId, BTreeMap<Sha256Digest, PackLocations>> = BTreeMap::new();
         let is_written = |name: &FrameName| self.relocated.contains(&name.run) || self.added.contains(*name);
@@ -197,7 +197,7 @@ impl<'a> Planner<'a> {
         below(self.listing, folder)
     }
 
-    /// Reads the locations objects in the order in which they were stored: what they claim, and which packs each names.
+    /// Reads the locations objects in the order in which they were stored: their claims, and the packs that each names.
     async fn read_locations(&self, runs: &Runs, packs: &ListedPacks) -> Result<ReadLocations, VaultError> {
         let mut entries: Vec<_> = self.below(&layout::locations_of(self.group.id)).collect();
         entries.sort_by_key(|(key, entry)| (entry.modified, *key));
@@ -217,12 +217,12 @@ impl<'a> Planner<'a> {
                 Some(read.map(|read| read.map(|stated| stated.and_then(in_place))))
             });
             for (read, (key, entry)) in join_all(read).await.into_iter().zip(&batch) {
-                // What it alone located may lie in any pack.
+                // Frames that only it located may be in any pack.
                 let Some(stated) = read.transpose()? else { continue };
                 let (signer, body) = match stated.map_err(|error| not_whole(&error))? {
                     Ok(read) => read,
                     Err(unsound) => {
-                        // It is whole, so this is what its signer signed; an honest one is missing nothing without it.
+                        // It is whole, so its signer did sign it; without it, nothing of an honest signer is missing.
                         all.malformed.push(((*key).clone(), format!("`{key}`: {unsound}")));
                         continue;
                     }
@@ -241,8 +241,9 @@ impl<'a> Planner<'a> {
         Ok(all)
     }
 
-    /// Chooses a home for every needed frame. Where a frame has several places, trailers say which of them are true, and
-    /// the home is read and hashed. So is that of every needed frame that the trailer of a pack lists which is to go.
+    /// Chooses a home for every needed frame. If a frame has several places, trailers decide which of them are true,
+    /// and the home is read and hashed. The same goes for every needed frame in the trailer of a pack that will be
+    /// deleted.
     async fn choose_homes(
         &mut self,
         claims: &mut Claims,
@@ -268,7 +269,7 @@ impl<'a> Planner<'a> {
                 break homes;
             }
             if self.hear(claims, packs, runs, unheard).await? {
-                // What is new may contradict what other trailers were not asked about before.
+                // New claims may contradict trailers that were not read for them before.
                 let contested = claims.contested_packs().into_iter().collect();
                 self.hear(claims, packs, runs, contested).await?;
             }
@@ -292,7 +293,7 @@ impl<'a> Planner<'a> {
         self.ensure_all_are_somewhere(claims).await
     }
 
-    /// Hears the trailers of packs. Says whether one lists a needed frame that nothing else puts there.
+    /// Reads the trailers of packs. Returns whether one lists a needed frame that no other claim places there.
     async fn hear(
         &mut self,
         claims: &mut Claims,
@@ -317,7 +318,7 @@ impl<'a> Planner<'a> {
         Ok(is_news)
     }
 
-    /// Reads and hashes the homes for which other places may go, until none of them is false.
+    /// Reads and hashes the homes for which other places may be deleted, until none of them is false.
     async fn prove_homes(
         &mut self,
         claims: &mut Claims,
@@ -342,7 +343,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A needed frame without a place may lie in any pack, as long as no repair has looked for it in vain.
+    /// A needed frame without a place may be in any pack, unless a repair has looked for it in vain.
     async fn ensure_all_are_somewhere(&mut self, claims: &Claims) -> Result<(), VaultError> {
         let homeless: FrameSet = self.plan.live.iter().filter(|name| !claims.place(*name)).collect();
         if homeless.is_empty() {
@@ -360,7 +361,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Finds the packs that go: those in which no needed frame stays, and those whose needed frames are worth moving.
+    /// Finds the packs to delete: those in which no needed frame stays, and those whose needed frames are worth moving.
     fn settle_packs(&mut self, claims: &Claims) {
         let mut of_pack: HashMap<Sha256Digest, Vec<(FrameName, FramePlace)>> = HashMap::new();
         for (name, place) in &self.plan.homes.places {
@@ -413,9 +414,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether a pack may be moved by what its own trailer lists: all frames that stay in it, and, unless it is moved
-    /// because it is small, enough that nothing needs. Gives how many bytes nothing needs. What locations objects claim
-    /// could have every pack moved in every prune.
+    /// Whether the pack's own trailer allows moving it: the trailer must list all frames that stay in it and, unless it
+    /// is moved because it is small, enough unneeded ones. Returns the number of unneeded bytes. By the claims of
+    /// locations objects alone, a host could have every pack moved in every prune.
     fn trailer_allows_moving(
         &mut self,
         claims: &Claims,
@@ -436,8 +437,8 @@ impl<'a> Planner<'a> {
         (is_small || is_underused(needed, unneeded)).then_some(unneeded)
     }
 
-    /// Packs that nothing locates are of runs that were killed before they wrote their index, or have not yet. One whose
-    /// locations objects are gone lists needed frames in its trailer; one that lists none goes.
+    /// Packs that nothing locates belong to runs that have not written their index yet or were killed before that. If a
+    /// pack's locations objects are gone, its trailer lists needed frames; a pack that lists none is deleted.
     async fn hear_unlocated(
         &mut self,
         runs: &mut Runs,
@@ -460,7 +461,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether all runs are over whose keys a pack holds.
+    /// Whether all runs whose keys a pack contains are over.
     async fn are_runs_over(
         &mut self,
         runs: &mut Runs,
@@ -490,7 +491,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// What is damaged leaves a hole in what is known of a group.
+/// Damage leaves a gap in what is known of a group.
 pub(super) fn not_whole(error: &ObjectError) -> VaultError {
     VaultError::NotWhole { first: error.to_string(), others: 0 }
 }

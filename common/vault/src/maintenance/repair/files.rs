@@ -1,5 +1,5 @@
-//! What lost frames cost: which snapshots and, with a recovery key, exactly which files, and which of them are made
-//! up for by chunks in other frames.
+//! The cost of lost frames: which snapshots and, with a recovery key, exactly which files they affect, and which of the
+//! files are healed by chunks in other frames.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use crate::snapshots::history::Recorded;
 use crate::snapshots::snapshot::Snapshot;
 use crate::snapshots::summary::Summary;
 
-/// A snapshot that needs frames which lie nowhere whole.
+/// A snapshot that needs frames which are not stored whole anywhere.
 #[derive(Debug)]
 pub struct HurtSnapshot {
     /// Its id.
@@ -32,41 +32,41 @@ pub struct HurtSnapshot {
     pub time: Timestamp,
     /// Its host.
     pub host: String,
-    /// The streams that may be hurt, each with its kind and its name: all of them, where only a recovery key could tell. With
-    /// one the names are those that people give them.
+    /// The streams that may be affected, each with its kind and name; all of them, if only a recovery key could tell.
+    /// With a recovery key, the names are those that people use.
     pub streams: Vec<(StreamKind, String)>,
-    /// How many frames it lacks.
+    /// How many of its frames are lost.
     pub lost_frames: u64,
-    /// The files that need one of them, with a recovery key; `None` without.
+    /// The files that need one of them; `None` without a recovery key.
     pub files: Option<Vec<HurtFile>>,
-    /// Why the list of files is not whole.
+    /// Why the list of files is incomplete.
     pub unlisted: Vec<String>,
 }
 
 /// A file that needs a lost frame.
 #[derive(Debug)]
 pub struct HurtFile {
-    /// The name of the stream that it is in.
+    /// The name of its stream.
     pub stream: String,
     /// Its path in the stream.
     pub path: PathBuf,
-    /// Whether its chunks were all found in other frames, so that it restores whole.
+    /// Whether all its chunks were found in other frames, so that it can be restored.
     pub healed: bool,
 }
 
-/// Which chunks of lost frames were found elsewhere.
+/// The chunks of lost frames that were found elsewhere.
 struct Finds {
     healer: Healer,
     slots: HashMap<FrameName, Vec<bool>>,
 }
 
-/// How many slots of a frame are looked at; a frame has no more.
+/// The maximum number of slots of a frame.
 const SLOTS: usize = crate::format::frame::FRAME_SLOTS;
 
 impl Checker {
-    /// The snapshots that need frames which lie nowhere whole.
-    pub(crate) async fn hurt_snapshots(&self, survey: &Survey) -> Result<Vec<HurtSnapshot>, VaultError> {
-        let mut hurt = Vec::new();
+    /// The snapshots that need frames which are not stored whole anywhere.
+    pub(crate) async fn affected_snapshots(&self, survey: &Survey) -> Result<Vec<HurtSnapshot>, VaultError> {
+        let mut affected = Vec::new();
         for group in &survey.groups {
             let missing = group.needed.minus(&group.whole());
             if missing.is_empty() {
@@ -91,16 +91,16 @@ impl Checker {
                     recorded.manifest.as_ref().is_ok_and(|manifest| manifest.id == needs.id)
                 });
                 if let Some(recorded) = recorded
-                    && let Some(one) = self.hurt_snapshot(group, recorded, &lost, finds.as_mut()).await?
+                    && let Some(one) = self.affected_snapshot(group, recorded, &lost, finds.as_mut()).await?
                 {
-                    hurt.push(one);
+                    affected.push(one);
                 }
             }
         }
-        Ok(hurt)
+        Ok(affected)
     }
 
-    async fn hurt_snapshot(
+    async fn affected_snapshot(
         &self,
         group: &GroupSurvey,
         recorded: &Recorded,
@@ -112,7 +112,7 @@ impl Checker {
         let Ok(part) = part else { return Ok(None) };
         let snapshot =
             Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
-        let mut hurt = HurtSnapshot {
+        let mut affected = HurtSnapshot {
             id: manifest.id.to_string(),
             time: snapshot.time(),
             host: snapshot.host().to_owned(),
@@ -123,34 +123,36 @@ impl Checker {
         };
         if let (Some(restorer), Some(finds)) = (&self.restorer, finds) {
             let open = OpenSnapshot::with_part(restorer, snapshot, part).await;
-            self.name_files(open, lost, finds, &mut hurt).await?;
+            self.name_files(open, lost, finds, &mut affected).await?;
         }
-        Ok(Some(hurt))
+        Ok(Some(affected))
     }
 
-    /// Walks the item streams of a snapshot for the files that need lost frames.
+    /// Walks the item streams of a snapshot to find the files that need lost frames.
     async fn name_files(
         &self,
         open: Result<OpenSnapshot, VaultError>,
         lost: &FrameSet,
         finds: &mut Finds,
-        hurt: &mut HurtSnapshot,
+        affected: &mut HurtSnapshot,
     ) -> Result<(), VaultError> {
         let mut files = Vec::new();
         let open = match open {
             Ok(open) => open,
             Err(VaultError::Object(error)) => {
-                hurt.unlisted.push(error.to_string());
+                affected.unlisted.push(error.to_string());
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         match Box::pin(open.named_streams()).await {
-            Ok(named) => hurt.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name),
+            Ok(named) => {
+                affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name)
+            }
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => {}
         }
-        for (index, (kind, stream)) in hurt.streams.iter().enumerate() {
+        for (index, (kind, stream)) in affected.streams.iter().enumerate() {
             self.progress.phase("looking for files", Unit::Items, None);
             let mut items = open.items(index)?;
             loop {
@@ -160,7 +162,7 @@ impl Checker {
                     Ok(None) => break,
                     Err(VaultError::Object(error)) => {
                         let broken = format!("{kind} {stream}: the list of its files breaks off: {error}");
-                        hurt.unlisted.push(broken);
+                        affected.unlisted.push(broken);
                         break;
                     }
                     Err(error) => return Err(error),
@@ -173,13 +175,14 @@ impl Checker {
                 }
             }
         }
-        hurt.files = Some(files);
+        affected.files = Some(files);
         Ok(())
     }
 }
 
 impl Finds {
-    /// `None` for a content that needs no lost frame; else whether all that it needs of them was found elsewhere.
+    /// `None` for a content that needs no lost frame; else whether everything that it needs of them was found
+    /// elsewhere.
     async fn look(&mut self, content: &Content, lost: &FrameSet) -> Result<Option<bool>, StoreError> {
         let mut healed = None;
         for extent in &content.extents {

@@ -1,4 +1,4 @@
-//! Rebuilding the index from packs: trailers give contents and locations, headers give the keys of runs.
+//! Rebuilds the index from packs: contents and locations from trailers, the keys of runs from headers.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -16,19 +16,18 @@ use crate::ids::{RunId, Signer};
 use crate::maintenance::check::healing::find_in_trailers;
 use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
 use crate::maintenance::check::{Checker, Findings};
-use crate::maintenance::repair::{Mender, damaged_packs};
+use crate::maintenance::repair::{Repairer, damaged_packs};
 
-/// How many packs one round of index objects speaks of.
+/// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
 
 impl Checker {
-    /// Writes contents and locations for frames that are in packs and not in the index, and takes them into the
-    /// survey.
+    /// Writes contents and locations for frames that are in packs but not in the index, and adds them to the survey.
     pub(crate) async fn rebuild_index(
         &self,
         survey: &mut GroupSurvey,
         findings: &Findings,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let packs = self.packs_to_index(survey, findings).await?;
         for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
@@ -41,13 +40,13 @@ impl Checker {
                     Err(error) => tracing::info!("{error}"),
                 }
             }
-            self.write_locations_of(survey, &stored, mender).await?;
-            self.write_contents_of(survey, &stored, mender).await?;
+            self.write_locations_of(survey, &stored, repairer).await?;
+            self.write_contents_of(survey, &stored, repairer).await?;
         }
         Ok(())
     }
 
-    /// The packs of which the index may not say everything.
+    /// The packs that the index may not cover completely.
     async fn packs_to_index(
         &self,
         survey: &GroupSurvey,
@@ -60,7 +59,8 @@ impl Checker {
             let (holding, _) = find_in_trailers(self.viewer.repository(), survey, &unplaced).await?;
             packs.extend(holding);
         }
-        // What a damaged object said of runs that nobody needs yet, such as one under way, is not to be lost with it.
+        // The entries of a damaged object about runs that nobody needs yet, such as a run under way, must not be lost
+        // with it.
         let is_damaged = |folder: &str| survey.damaged.iter().any(|key| key.starts_with(folder));
         let (places_damaged, contents_damaged) = (is_damaged("locations/"), is_damaged("contents/"));
         if places_damaged {
@@ -84,7 +84,7 @@ impl Checker {
         &self,
         survey: &mut GroupSurvey,
         stored: &[StoredPack],
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let mut unplaced = Vec::new();
         for pack in stored {
@@ -99,8 +99,8 @@ impl Checker {
         }
         for locations in index::locations_of(&unplaced) {
             let frames: usize = locations.packs.iter().map(|pack| pack.frames.len()).sum();
-            let what = format!("says again where {frames} frames lie");
-            if mender.write_signed(&survey.view, &locations, what).await? {
+            let what = format!("restores the places of {frames} frames");
+            if repairer.write_signed(&survey.view, &locations, what).await? {
                 survey.add_locations(&locations, false);
             }
         }
@@ -112,21 +112,21 @@ impl Checker {
         &self,
         survey: &mut GroupSurvey,
         stored: &[StoredPack],
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let mut runs: BTreeMap<RunId, Vec<FrameContents>> = BTreeMap::new();
         for frame in stored.iter().flat_map(|pack| &pack.frames) {
             let name = frame.name();
-            // Of a frame that was moved out of a damaged pack the chunks may not be known.
+            // The chunks of a frame that was moved out of a damaged pack may be unknown.
             if !survey.listed.contains_key(&name) && !frame.chunks.is_empty() {
                 let contents = FrameContents { ordinal: frame.ordinal, chunks: frame.chunks.clone() };
                 runs.entry(frame.run).or_default().push(contents);
             }
         }
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
-            // What a writer signs is believed by runs, and nobody signed the trailers of others' packs.
-            let is_told = match mender.pen.signer {
-                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == mender.pen.signer),
+            // Runs believe what a writer signs, but nobody signed the trailers of others' packs.
+            let is_told = match repairer.pen.signer {
+                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == repairer.pen.signer),
                 Signer::Keeper(_) | Signer::Root => true,
             };
             let commitment = survey.own_commitment(run).filter(|_| is_told)?;
@@ -134,22 +134,22 @@ impl Checker {
         });
         for contents in index::split_contents(with_commitment.collect::<Vec<_>>(), CONTENTS_CHUNKS) {
             let frames: usize = contents.runs.iter().map(|run| run.frames.len()).sum();
-            let what = format!("lists again the chunks of {frames} frames");
-            if mender.write_signed(&survey.view, &contents, what).await? {
+            let what = format!("restores the chunk lists of {frames} frames");
+            if repairer.write_signed(&survey.view, &contents, what).await? {
                 let located = survey.located_frames();
-                survey.add_contents(mender.pen.signer, contents, &located);
+                survey.add_contents(repairer.pen.signer, contents, &located);
             }
         }
         Ok(())
     }
 
-    /// Registers runs again whose registration is missing or, for those who may remove it, damaged.
+    /// Registers runs again whose registration is missing or, if this key may delete, damaged.
     pub(crate) async fn register_runs(
         &self,
         survey: &Survey,
         group: &GroupSurvey,
         findings: &Findings,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let runs: Vec<RunId> =
             group.needed.runs().filter(|run| !group.registered.contains_key(run)).collect();
@@ -158,7 +158,7 @@ impl Checker {
             let key = layout::run(group.view.id, run);
             let is_there = survey.has(&key);
             if is_there
-                && !(mender.may_remove
+                && !(repairer.may_remove
                     && findings.damage.of(&key).is_some()
                     && self.is_still_altered(&key).await?)
             {
@@ -177,18 +177,18 @@ impl Checker {
                 epoch,
                 wrapped_key: wrapped_key.into(),
             };
-            let object = repository.sign(&group.view, mender.pen, &registration)?;
+            let object = repository.sign(&group.view, repairer.pen, &registration)?;
             if is_there {
-                mender.remove(&key, "it is damaged, and the run's key stands in a pack's header").await?;
+                repairer.remove(&key, "it is damaged, and the run's key is in a pack's header").await?;
             }
-            let what = "registers the run again with the key of a pack's header".to_owned();
-            mender.write(object.name, object.bytes, what).await?;
+            let what = "registers the run again with the key in a pack's header".to_owned();
+            repairer.write(object.name, object.bytes, what).await?;
         }
         Ok(())
     }
 
-    /// A run's wrapped key from the header of a pack, and the epoch that it is wrapped to. With a recovery key only
-    /// the true one is taken; else the reader's commitment tells it from others.
+    /// A run's wrapped key from the header of a pack, and the epoch that it is wrapped to. With a recovery key only the
+    /// true one is accepted; otherwise the reader's commitment distinguishes it from others.
     async fn wrapped_key_of(
         &self,
         group: &GroupSurvey,

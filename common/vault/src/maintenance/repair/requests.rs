@@ -1,4 +1,4 @@
-//! Snapshots that nothing mends, and damaged requests to forget.
+//! Snapshots that cannot be repaired, and damaged requests to forget.
 
 use lifeboat_core::Sha256Digest;
 
@@ -9,33 +9,33 @@ use crate::format::request::Request;
 use crate::ids::WriterId;
 use crate::maintenance::check::survey::Survey;
 use crate::maintenance::check::{Checker, DamageKind, Findings};
-use crate::maintenance::repair::Mender;
+use crate::maintenance::repair::Repairer;
 
-/// How many snapshots that are withheld are given up at a time.
+/// How many withheld snapshots are given up at a time.
 const MOST_WITHHELD: usize = 10_000;
 
 impl Checker {
-    pub(crate) async fn mend_requests(
+    pub(crate) async fn repair_requests(
         &self,
         survey: &Survey,
         findings: &Findings,
         forget_damaged: bool,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
-        if !mender.may_remove {
+        if !repairer.may_remove {
             return Ok(());
         }
         let mut removed = Vec::new();
         for damage in findings.damage.iter().filter(|damage| damage.kind == DamageKind::Altered) {
             let Some(Name::Forget { writer, sequence }) = Name::parse(&damage.key) else { continue };
-            // A request explains why its snapshot is gone. Where the snapshot is there, it can be asked for again;
-            // where it is not, taking the request away needs someone who gives the snapshot up.
+            // A request explains why its snapshot is gone. If the snapshot exists, the request can be made again; if
+            // not, only someone who gives the snapshot up may delete the request.
             let is_there = survey.has(&layout::snapshot(writer, sequence));
             if (is_there || forget_damaged) && self.is_still_altered(&damage.key).await? {
-                mender.remove(&damage.key, "it is damaged").await?;
+                repairer.remove(&damage.key, "it is damaged").await?;
                 removed.push((writer, sequence));
                 if !is_there {
-                    self.give_up(writer, sequence, None, mender).await?;
+                    self.give_up(writer, sequence, None, repairer).await?;
                 }
             }
         }
@@ -55,19 +55,19 @@ impl Checker {
             let void = survey.history.void.get(&place);
             let is_asked = survey.has(&key) && !removed.contains(&place) && void.is_none();
             if let Some(why) = void.filter(|_| is_lost) {
-                mender.remove(&key, &format!("it has no effect, since {why}")).await?;
+                repairer.remove(&key, &format!("it has no effect, since {why}")).await?;
             }
             if is_lost && !is_asked {
-                // Where the manifest can be read, a request is for the snapshot that is there and for no other.
+                // If the manifest can be read, a request applies to the existing snapshot and to no other.
                 let snapshot = recorded.manifest.as_ref().ok().map(|manifest| manifest.id);
-                self.give_up(recorded.writer, recorded.sequence, snapshot, mender).await?;
+                self.give_up(recorded.writer, recorded.sequence, snapshot, repairer).await?;
             }
         }
         for problem in &survey.history.problems {
             let Some((writer, missing)) = problem.missing() else { continue };
             for sequence in missing.take(MOST_WITHHELD) {
                 if !survey.has(&layout::forget(writer, sequence)) {
-                    self.give_up(writer, sequence, None, mender).await?;
+                    self.give_up(writer, sequence, None, repairer).await?;
                 }
             }
         }
@@ -79,13 +79,14 @@ impl Checker {
         writer: WriterId,
         sequence: u64,
         snapshot: Option<Sha256Digest>,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let pen = self.viewer.pruning_pen()?;
         let repository = self.viewer.repository();
-        let request = Request::new(&repository.id, writer, sequence, snapshot, mender.pen.signer, mender.now);
+        let request =
+            Request::new(&repository.id, writer, sequence, snapshot, repairer.pen.signer, repairer.now);
         let key = layout::forget(writer, sequence);
-        let what = format!("gives up snapshot {sequence} of writer {writer}, which nothing mends");
-        mender.write(key, request.sign(pen.key), what).await
+        let what = format!("gives up snapshot {sequence} of writer {writer}, which cannot be repaired");
+        repairer.write(key, request.sign(pen.key), what).await
     }
 }

@@ -1,4 +1,4 @@
-//! Out of damaged packs: frames that are still whole go, as they are, to a new pack, and the damaged one goes away.
+//! Moves the whole frames of damaged packs, as they are, to new packs, and removes the damaged ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,25 +17,25 @@ use crate::format::pack::{
 use crate::ids::{ChunkId, FrameName};
 use crate::maintenance::check::survey::{GroupSurvey, Located};
 use crate::maintenance::check::{Checker, Findings};
-use crate::maintenance::repair::{Mender, damaged_packs};
+use crate::maintenance::repair::{Repairer, damaged_packs};
 
 impl Checker {
-    /// Replaces the damaged packs of a group. Takes someone who may remove.
+    /// Replaces the damaged packs of a group. Requires a key that may delete.
     pub(crate) async fn salvage(
         &self,
         survey: &mut GroupSurvey,
         findings: &Findings,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
-        if !mender.may_remove {
+        if !repairer.may_remove {
             return Ok(());
         }
         for pack in damaged_packs(survey, findings) {
             self.stop_if_asked()?;
             let key = layout::pack(survey.view.id, &pack);
-            // Of one that is longer than any pack nothing is read, and nothing is taken away.
+            // Of a pack that is longer than the maximum nothing is read, and nothing is removed.
             let Ok(bytes) = self.viewer.repository().read(&key, MAX_PACK).await? else { continue };
-            // Read right the second time, it is the line that is damaged, or the memory.
+            // If the second read is correct, the transport or the memory is faulty.
             if Sha256Digest::of(&bytes) == pack {
                 continue;
             }
@@ -45,20 +45,20 @@ impl Checker {
             let whole = whole_frames(&said_to_lie(located, trailer.as_deref()), is_false, &bytes);
             let moved: FrameSet = whole.iter().map(TrailerFrame::name).collect();
             if !whole.is_empty()
-                && !self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), mender).await?
+                && !self.move_whole(survey, &pack, &bytes, whole, trailer.as_deref(), repairer).await?
             {
                 continue;
             }
             match removal(trailer.as_deref(), &moved, &survey.homeless()) {
-                Ok(why) => mender.remove(&key, &why).await?,
+                Ok(why) => repairer.remove(&key, &why).await?,
                 Err(why) => tracing::warn!("`{key}` is {why}"),
             }
         }
         Ok(())
     }
 
-    /// The trailer in the bytes of a damaged pack, where it can be opened. Of a pack that grew, it stands where the
-    /// index says that the pack ended.
+    /// The trailer in the bytes of a damaged pack, if it can be opened. If the pack has grown, the trailer is at the
+    /// end that the index states.
     fn trailer_in(
         &self,
         survey: &GroupSurvey,
@@ -73,7 +73,8 @@ impl Checker {
             .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository, survey.view.id).ok())
     }
 
-    /// Moves whole frames to a new pack. Says whether it did: where a pack's own trailer makes that impossible, it stays.
+    /// Moves whole frames to a new pack. Returns whether it did: if the pack's own trailer makes that impossible, the
+    /// pack stays.
     async fn move_whole(
         &self,
         survey: &mut GroupSurvey,
@@ -81,7 +82,7 @@ impl Checker {
         bytes: &[u8],
         mut frames: Vec<TrailerFrame>,
         trailer: Option<&[TrailerFrame]>,
-        mender: &mut Mender<'_>,
+        repairer: &mut Repairer<'_>,
     ) -> Result<bool, VaultError> {
         let mut chunks: HashMap<FrameName, Vec<ChunkId>> =
             trailer.unwrap_or_default().iter().map(|f| (f.name(), f.chunks.clone())).collect();
@@ -91,36 +92,36 @@ impl Checker {
             chunks.extend(self.chunks_in_contents(survey, &unknown).await?);
         }
         for frame in &mut frames {
-            // A frame that nothing lists any more is found by its place alone, as a restore finds it.
+            // A frame that is not listed any more is found by its place alone, as in a restore.
             frame.chunks = chunks.remove(&frame.name()).unwrap_or_default();
         }
         let (kind, mut run_keys) = self.header_for(survey, bytes, &frames).await?;
         let mut new = self.build(survey, bytes, kind, &run_keys, &frames)?;
         if new.hash == *pack || survey.packs.contains_key(&new.hash) {
-            // All of it was whole, so what replaces it would have its name, or that of a pack that it was exchanged with. A
-            // header may name a run twice: with the
-            // same bytes otherwise, the new pack lies beside the damaged one until that is gone.
+            // All of it was whole, so its replacement would have the same name, or that of a pack that it was exchanged
+            // with. A header may name a run twice: the new pack then has another name and exists beside the damaged one
+            // until that is removed.
             run_keys.extend(run_keys.first().cloned());
             new = self.build(survey, bytes, kind, &run_keys, &frames)?;
         }
         let stored = StoredPack { hash: new.hash, size: new.bytes.len() as u64, frames: new.frames };
-        let what = format!("holds the {} whole frames of a damaged pack", stored.frames.len());
+        let what = format!("contains the {} whole frames of a damaged pack", stored.frames.len());
         let stored = [stored];
         let mut objects = Vec::new();
         for locations in index::locations_of(&stored) {
-            let Some(object) = mender.sign(&survey.view, &locations)? else { return Ok(false) };
+            let Some(object) = repairer.sign(&survey.view, &locations)? else { return Ok(false) };
             objects.push(object);
         }
-        mender.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
+        repairer.write_and_read_back(layout::pack(survey.view.id, &new.hash), new.bytes, what).await?;
         for object in objects {
-            let what = "says where the moved frames lie".to_owned();
-            mender.write(object.name, object.bytes, what).await?;
+            let what = "gives the places of the moved frames".to_owned();
+            repairer.write(object.name, object.bytes, what).await?;
         }
-        self.write_contents_of(survey, &stored, mender).await?;
+        self.write_contents_of(survey, &stored, repairer).await?;
         Ok(true)
     }
 
-    /// A pack of sealed frames that lie in `bytes`.
+    /// Builds a pack of sealed frames that are in `bytes`.
     fn build(
         &self,
         survey: &GroupSurvey,
@@ -135,13 +136,13 @@ impl Checker {
         for frame in frames {
             let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
             let sealed = bytes.get(start..start.saturating_add(frame.length as usize));
-            let sealed = sealed.ok_or(VaultError::Internal("a whole frame lies within its pack"))?;
+            let sealed = sealed.ok_or(VaultError::Internal("a whole frame is within its pack"))?;
             builder.push_sealed(frame, sealed);
         }
         Ok(builder.finish(&survey.view.index_key, &repository.id, survey.view.id))
     }
 
-    /// The chunk ids of frames, as the contents index has them.
+    /// The chunk ids of frames, according to the contents index.
     async fn chunks_in_contents(
         &self,
         survey: &GroupSurvey,
@@ -161,8 +162,8 @@ impl Checker {
         Ok(chunks)
     }
 
-    /// A header for the new pack: the keys of its runs as they are registered, and, of those that are not, as the
-    /// damaged pack has them. What a pack says of its kind only matters to whoever moves frames again.
+    /// A header for the new pack: the keys of its runs from the registrations or, for unregistered runs, from the
+    /// damaged pack. A pack's kind only matters to those who move frames again.
     async fn header_for(
         &self,
         survey: &GroupSurvey,
@@ -184,14 +185,14 @@ impl Checker {
     }
 }
 
-/// What lies in a pack: by its own trailer, which lists all of it, or else by locations objects.
+/// The frames in a pack according to its own trailer, which lists all of them, or else according to locations objects.
 fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
     let Some(trailer) = trailer else { return located.to_vec() };
     trailer.iter().map(|frame| Located { name: frame.name(), size: 0, place: frame.into() }).collect()
 }
 
-/// Whether a damaged pack may be taken away, and why: only if all that can still be of use in it was moved. Without its
-/// trailer, frames that nothing locates may lie in it whole.
+/// Whether a damaged pack may be removed, and why: only if everything in it that can still be of use was moved. Without
+/// its trailer, it may contain whole frames that no object locates.
 fn removal(
     trailer: Option<&[TrailerFrame]>,
     moved: &FrameSet,
@@ -200,11 +201,11 @@ fn removal(
     let (whole, listed) = (moved.len(), trailer.map(<[_]>::len));
     match listed {
         Some(listed) => Ok(format!(
-            "it is damaged: {whole} of its {listed} frames were whole and lie in another pack now, {} are lost",
+            "it is damaged: {whole} of its {listed} frames were whole and are in another pack now, {} are lost",
             (listed as u64).saturating_sub(whole)
         )),
         None if homeless.is_empty() => Ok(format!(
-            "it is damaged: the {whole} frames in it that are known and whole lie in another pack now"
+            "it is damaged: the {whole} frames in it that are known and whole are in another pack now"
         )),
         None => Err(format!(
             "kept, though it is damaged: its trailer cannot be read, and some of the {} needed frames that nothing \
@@ -214,8 +215,8 @@ fn removal(
     }
 }
 
-/// Those of the frames that are said to lie in a pack that are there whole, without their chunks and without those that
-/// are known to be false.
+/// The frames, of those that are expected in a pack, that are there whole, without their chunks and without those known
+/// to be false.
 pub(crate) fn whole_frames(
     located: &[Located],
     is_false: impl Fn(&Located) -> bool,

@@ -54,7 +54,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
             let repository = made.open().await;
             assert_eq!(repository.roster_pin.number, 3, "{case}");
             assert_eq!(keys(&repository.holes.below), std::slice::from_ref(&key), "{case}");
-            // Restore, backup, prune, check and the next roster go on.
+            // Restore, backup, prune, check and the next roster still work.
             let restorer = made.restorer().await;
             let listing = Listing::read(restorer.viewer()).await.unwrap();
             assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (2, 0), "{case}");
@@ -88,7 +88,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_newest_object_that_is_no_roster_is_reported_and_nothing_is_deleted_or_changed() {
+async fn a_newest_object_that_is_not_a_roster_is_reported_and_nothing_is_deleted_or_changed() {
     let (made, _) = made().await;
     let state = tempfile::tempdir().unwrap();
     let pins = PinFile::in_state_folder(state.path(), &made.writer.repository);
@@ -117,7 +117,7 @@ async fn a_newest_object_that_is_no_roster_is_reported_and_nothing_is_deleted_or
         assert!(refused.to_string().contains(&layout::roster(number)), "{harm}: {refused}");
         Membership::of(&restorer).add_writer(None, &made.clock, &OsEntropy, |_| Ok(())).await.unwrap_err();
         assert_eq!(made.faults.contents(), stored, "{harm}: something was stored");
-        // A machine that has seen the newest one takes no older one.
+        // A machine that has seen the newest one accepts no older one.
         let pinned = made.open_with(pins.clone()).await;
         assert_eq!(pinned.is_err(), harm == "flip", "{harm}");
         match before {
@@ -125,7 +125,7 @@ async fn a_newest_object_that_is_no_roster_is_reported_and_nothing_is_deleted_or
             None => made.faults.take_away(&layout::roster(number)),
         }
     }
-    // Junk with the highest number does not refuse what the root signed.
+    // Junk with the highest number does not replace what the root signed.
     made.faults.plant("roster/9999999999", b"junk".to_vec());
     assert_eq!(made.open().await.roster_pin.number, 3);
 }
@@ -142,7 +142,7 @@ async fn a_machine_that_has_seen_a_roster_takes_only_those_that_continue_it() {
         .await
         .unwrap();
     let contents = made.faults.contents();
-    // What it has seen need not be read again, and what lies between need not be there.
+    // Rosters that it has seen need not be read again, and those in between need not exist.
     made.faults.clear_log();
     made.open_with(pins.clone()).await.unwrap();
     let read = made.faults.log().iter().filter(|call| call.key.starts_with("roster/")).count();
@@ -151,7 +151,7 @@ async fn a_machine_that_has_seen_a_roster_takes_only_those_that_continue_it() {
     assert_eq!(made.open_with(pins.clone()).await.unwrap().roster_pin.number, 5);
     made.faults.take_away(&layout::roster(5));
     let back = made.open_with(pins.clone()).await.unwrap();
-    assert_eq!(back.roster_pin.number, 3, "what it has seen is there");
+    assert_eq!(back.roster_pin.number, 3, "what it has seen exists");
     made.faults.take_away(&layout::roster(3));
     let refused = made.open_with(pins.clone()).await.unwrap_err();
     assert!(matches!(refused, VaultError::RolledBack { found: 2, seen: 3, .. }), "{refused}");
@@ -172,7 +172,7 @@ async fn a_machine_that_has_seen_a_roster_takes_only_those_that_continue_it() {
 type Change = fn(&mut Roster, String);
 
 #[tokio::test]
-async fn what_the_root_signed_and_nobody_may_take_is_not_passed_over_for_an_older_roster() {
+async fn what_the_root_signed_and_readers_refuse_is_not_replaced_by_an_older_roster() {
     let key = || key_text(lifeboat_trust::key::SigningKey::generate().verification_key());
     let changes: [(&str, Change); 5] = [
         ("a writer's key", |roster, key| roster.writers[0].key = key),
@@ -205,7 +205,7 @@ async fn a_roster_that_is_older_than_the_writer_key_is_refused() {
 async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_names_is_stored() {
     let made = Crafted::new().await;
     made.add_keeper().await;
-    // A roster just below the ceiling, as after very many removals.
+    // A roster just below the limit, as after very many removals.
     let many: Vec<Sha256Digest> = (0..200_000_u32).map(|n| Sha256Digest::of(&n.to_le_bytes())).collect();
     let size = |made: &Crafted, number| made.faults.contents()[&layout::roster(number)].len();
     let count = {
@@ -229,7 +229,7 @@ async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_na
             Ok(())
         };
         let new = Membership::of(&made.restorer().await).add_keeper(&made.clock, &OsEntropy, keep).await;
-        assert_eq!(handed_out, new.is_ok(), "a key is handed out where it is enrolled");
+        assert_eq!(handed_out, new.is_ok(), "a key is handed out if it is enrolled");
         match new {
             Ok(_) => added += 1,
             Err(error) => {
@@ -237,7 +237,7 @@ async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_na
                 break error;
             }
         }
-        assert!(added < 50, "the ceiling is never met");
+        assert!(added < 50, "the limit is never reached");
     };
     assert!(matches!(refused, VaultError::TooLarge { .. }), "{refused}");
     History::read(&made.open().await).await.unwrap();

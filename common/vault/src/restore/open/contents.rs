@@ -1,5 +1,4 @@
-//! Bringing the contents of a stream's files: packs are read in the order of the store, and every chunk is checked and
-//! written where it belongs.
+//! Restores the contents of a stream's files: reads packs in the order of the store, and checks and writes every chunk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -23,18 +22,18 @@ use crate::tree::{Folders, TreeWriter};
 /// How many fetched reads wait for the threads that write them.
 const READS_AHEAD: usize = 2;
 
-/// Why a file did not come back.
+/// Why a file was not restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotWhole {
     /// The repository does not have its bytes, or has others.
     Damaged(String),
-    /// The repository has its bytes, and they could not be written here.
+    /// The repository has its bytes, but they could not be written here.
     NotWritten(String),
 }
 
-/// How far the contents came.
+/// The state of the contents when the restore of them ended.
 pub(super) struct Brought {
-    /// The files that are not whole, by their place among the items. Whatever stands under their names is not what was
+    /// The files that are not whole, by their position among the items. The bytes under their names are not what was
     /// backed up.
     pub(super) not_whole: HashMap<usize, NotWhole>,
     /// Why the restore ends here, if it does.
@@ -48,14 +47,14 @@ impl Brought {
     }
 }
 
-/// A piece of a file that one extent brings.
+/// A piece of a file, from one extent.
 #[derive(Clone, Copy)]
 struct Piece {
     item: usize,
-    /// Where in the file's data (segments one after another) it begins.
+    /// Its offset in the file's data (segments one after another).
     at: u64,
     extent: Extent,
-    /// Its place among the extents of the item.
+    /// Its position among the extents of the item.
     number: u32,
 }
 
@@ -88,12 +87,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the threads of one restore share.
+/// The shared state of one restore's threads.
 #[derive(Clone)]
 struct Work {
     reader: FrameReader,
     made: Arc<Made>,
-    /// Which pieces of which files each frame brings.
+    /// The pieces of files that each frame contains.
     pieces: Arc<BTreeMap<FrameName, Vec<Piece>>>,
     check: Arc<Mutex<ContentCheck>>,
     /// Frames that did not open in their first place.
@@ -167,7 +166,7 @@ impl Work {
         Ok(())
     }
 
-    /// The files that need a frame cannot come back.
+    /// Marks the files that need a frame as not restorable.
     fn fail(&self, frame: FrameName, reason: &str) {
         let mut check = lock(&self.check);
         for piece in self.pieces.get(&frame).into_iter().flatten() {
@@ -176,7 +175,7 @@ impl Work {
     }
 }
 
-/// Writes the pieces of one frame where blocking is allowed, and gives the writer back.
+/// Writes the pieces of one frame where blocking is allowed, and returns the writer.
 async fn write_frame(
     mut writer: PieceWriter,
     name: FrameName,
@@ -203,10 +202,10 @@ fn pieces_by_frame(made: &Made) -> BTreeMap<FrameName, Vec<Piece>> {
     pieces
 }
 
-/// Checks every file's content hash although its pieces come in any order.
+/// Checks every file's content hash, although its pieces come in any order.
 #[derive(Default)]
 struct ContentCheck {
-    /// For files whose pieces have not all come: the chunk ids of those that have.
+    /// For files with missing pieces: the chunk ids of those that have come.
     open: HashMap<usize, BTreeMap<u32, Vec<u8>>>,
     not_whole: HashMap<usize, NotWhole>,
 }
@@ -250,14 +249,14 @@ impl ContentCheck {
     }
 }
 
-/// One thread that opens frames and writes their chunks where they belong.
+/// One thread that opens frames and writes their chunks into the files.
 struct PieceWriter {
     work: Work,
     folders: Folders,
 }
 
 impl PieceWriter {
-    /// Writes what a read brought. Frames that do not open are noted as lost: they may be found elsewhere.
+    /// Writes the result of a read. Frames that do not open are noted as lost: they may be found elsewhere.
     fn write(&mut self, read: &RangeRead, bytes: Result<Bytes, ObjectError>) {
         let bytes = match bytes {
             Ok(bytes) => bytes,
@@ -333,7 +332,7 @@ impl PieceWriter {
     }
 }
 
-/// Whether an error of the target's file system concerns all files and not only one.
+/// Whether an error of the target's file system affects all files and not only one.
 pub(super) fn ends_the_restore(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -341,7 +340,7 @@ pub(super) fn ends_the_restore(error: &io::Error) -> bool {
     )
 }
 
-/// Writes bytes that begin at `at` of a file's data to where its segments put them.
+/// Writes bytes that begin at `at` of a file's data to their places in its segments.
 fn write_at(file: &std::fs::File, segments: &[Segment], mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
     for segment in segments {
         if bytes.is_empty() {

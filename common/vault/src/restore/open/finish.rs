@@ -1,4 +1,4 @@
-//! The end of a restore: what is not whole is taken away, everything else gets its owner, mode and times.
+//! Ends a restore: deletes what is not whole, and sets the owner, mode and times of everything else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::VaultError;
 use crate::format::item::{Content, ItemKind};
 use crate::tree::{Owned, TreeWriter};
 
-/// Ends the restore of one stream. Where it ended early, only what is not whole is taken away.
+/// Ends the restore of one stream. If it ended early, only deletes what is not whole.
 pub(super) fn finish(
     tree: &mut TreeWriter,
     made: &Made,
@@ -28,7 +28,7 @@ pub(super) fn finish(
     progress.phase("setting metadata", Unit::Items, Some(made.items.len() as u64));
     let is_folder = |place: &usize| made.items[*place].kind == ItemKind::Folder;
     let others = (0..made.items.len()).filter(|place| !is_folder(place));
-    // Folders come last, the innermost first: what is made in a folder changes its times.
+    // Folders come last, the innermost first: creating an entry in a folder changes its times.
     let folders = (0..made.items.len()).rev().filter(is_folder);
     for place in others.chain(folders) {
         progress.advance(1);
@@ -41,8 +41,8 @@ pub(super) fn finish(
     Ok(restored)
 }
 
-/// Takes away every name of the files that are not whole, and says why each is not there. Their bytes go first, so
-/// that a name which cannot be taken away leads to no wrong ones.
+/// Deletes every name of the files that are not whole, and reports why. Their bytes are deleted first, so that a name
+/// which cannot be deleted does not lead to wrong bytes.
 fn take_away(
     tree: &mut TreeWriter,
     made: &Made,
@@ -64,7 +64,7 @@ fn take_away(
             NotWhole::NotWritten(reason) => (&mut restored.unfinished, reason.clone()),
         };
         if let Err(error) = tree.remove(item, made.identities[place]) {
-            reason = format!("{reason}; its name could not be taken away ({error})");
+            reason = format!("{reason}; its name could not be deleted ({error})");
         }
         list.push(Problem { path, reason });
     }

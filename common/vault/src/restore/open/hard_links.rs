@@ -1,5 +1,5 @@
-//! The names of files that have several: which item has the file that another item is one more name of, and what that
-//! means when the file does not come back.
+//! Files with several names: which item has the file that another item is a further name of, and the consequences if
+//! the file is not restored.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use lifeboat_core::text::path_text;
 use super::contents::NotWhole;
 use crate::format::item::{Item, ItemKind, path_order};
 
-/// For each item that is another name of a file, the item that has the file, both by their places.
+/// For each item that is another name of a file, the item that has the file, both by their positions.
 #[derive(Debug, Default)]
 pub(super) struct FirstNames(HashMap<usize, usize>);
 
@@ -23,7 +23,7 @@ pub(super) enum LeadsTo {
     Nothing,
 }
 
-/// Looks up what a hard link names. `items` are those that were made so far, in stream order.
+/// Looks up the target of a hard link. `items` are those that were made so far, in stream order.
 pub(super) fn leads_to(target: &[u8], items: &[Item], not_made: &HashSet<Vec<u8>>) -> LeadsTo {
     match items.binary_search_by(|item| path_order(&item.path, target)) {
         Ok(place) if items[place].kind != ItemKind::Folder => LeadsTo::Made(place),
@@ -39,7 +39,7 @@ impl FirstNames {
         self.0.insert(link, first);
     }
 
-    /// Gives every other name of a file that is not whole the same verdict: it leads to the same bytes.
+    /// Copies the verdict on a file that is not whole to all its other names, which lead to the same bytes.
     pub(super) fn carry(&self, items: &[Item], not_whole: &mut HashMap<usize, NotWhole>) {
         let of_others: Vec<(usize, NotWhole)> = self
             .0

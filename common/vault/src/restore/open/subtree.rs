@@ -1,4 +1,4 @@
-//! One folder of a stream with what is in it, or one file, as a tree of its own.
+//! One folder of a stream with its contents, or one file, as a separate tree.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,20 +8,20 @@ use crate::error::VaultError;
 use crate::format::item::{Item, ItemKind, is_at_or_below};
 use crate::restore::open::OpenSnapshot;
 
-/// One folder of a stream with what is in it, or one file, as a tree of its own: the folder has the empty path, a file its own
-/// name.
+/// One folder of a stream with its contents, or one file, as a separate tree: the folder has the empty path, a file its
+/// own name.
 #[derive(Debug)]
 pub struct Subtree {
     pub(crate) items: Vec<Item>,
 }
 
 impl Subtree {
-    /// The name of the one file that it is; none of a folder.
+    /// The name of the file, if it is one; `None` for a folder.
     pub fn file_name(&self) -> Option<&[u8]> {
         self.items.first().map(|first| &first.path[..]).filter(|path| !path.is_empty())
     }
 
-    /// The same file under another name; a folder stays as it is.
+    /// The same file under another name; a folder is unchanged.
     #[must_use]
     pub fn named(mut self, name: &[u8]) -> Self {
         if self.file_name().is_some() {
@@ -32,8 +32,8 @@ impl Subtree {
 }
 
 impl OpenSnapshot {
-    /// Reads what lies at `path` in the stream at `index`; none if nothing does. A file that also has a name outside is a file
-    /// of its own.
+    /// Reads what is at `path` in the stream at `index`; `None` if nothing is. A file that also has a name outside
+    /// becomes a separate file.
     pub async fn subtree(&self, index: usize, path: &[u8]) -> Result<Option<Subtree>, VaultError> {
         let mut found = Vec::new();
         let mut items = self.items(index)?;
@@ -44,7 +44,7 @@ impl OpenSnapshot {
         }
         let mut elsewhere = HashMap::new();
         let mut wanted = leading_out(&found, path);
-        // A link leads to a file; that it leads to a link that does is allowed as well. More is not looked for.
+        // A link leads to a file, or to another link that does. Longer chains are not followed.
         for _ in 0..2 {
             if wanted.is_empty() {
                 break;
@@ -73,7 +73,7 @@ fn leading_out(items: &[Item], top: &[u8]) -> BTreeSet<Vec<u8>> {
     targets.map(|target| target.to_vec()).collect()
 }
 
-/// The file that `path` leads to among `elsewhere`; none where a circle or nothing is there.
+/// The file that `path` leads to among `elsewhere`; `None` for a circle or a missing target.
 fn file_at<'i>(path: &[u8], elsewhere: &'i HashMap<Vec<u8>, Item>) -> Option<&'i Item> {
     let mut item = elsewhere.get(path)?;
     for _ in 0..elsewhere.len() {
@@ -85,8 +85,8 @@ fn file_at<'i>(path: &[u8], elsewhere: &'i HashMap<Vec<u8>, Item>) -> Option<&'i
     None
 }
 
-/// `items`, which lie at or below `top`, with paths below it. What leads to a file `elsewhere` is that file; further names of it
-/// lead to the first one here.
+/// `items`, which are at or below `top`, with paths below it. A link to a file `elsewhere` becomes that file; further
+/// names of it link to the first one here.
 fn as_a_tree(items: Vec<Item>, top: &[u8], elsewhere: &HashMap<Vec<u8>, Item>) -> Vec<Item> {
     let is_folder = items.first().is_some_and(|first| *first.path == *top && first.kind == ItemKind::Folder);
     let name = top.rsplit(|byte| *byte == b'/').next().unwrap_or(top);
@@ -114,7 +114,7 @@ fn as_a_tree(items: Vec<Item>, top: &[u8], elsewhere: &HashMap<Vec<u8>, Item>) -
                         item = file.clone();
                     }
                 }
-                // What the snapshot does not have is told as for any other link.
+                // What the snapshot does not have is reported as for any other link.
                 None => item.target = Some(target),
             },
             target => item.target = target,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_at_a_path_is_a_tree_of_its_own() {
+    fn what_is_at_a_path_becomes_a_tree() {
         let folder = |path| of_kind(ItemKind::Folder, path, None);
         let symlink = |path, target| of_kind(ItemKind::Symlink, path, Some(target));
         let all = [

@@ -1,5 +1,5 @@
-//! Restores of what a host that was taken over can store, and of what is damaged: nothing lands outside the target,
-//! nothing wrong comes back, and what is missing is said.
+//! Restores of what a compromised host can store, and of damaged objects: nothing is written outside the target, no
+//! wrong bytes are restored, and what is missing is reported.
 
 mod ends;
 mod links;

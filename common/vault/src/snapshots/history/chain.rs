@@ -1,5 +1,5 @@
-//! One writer's chain, judged by what the writer signed and by the requests to forget: which snapshots count, what the
-//! floor keeps, what is missing, and what contradicts what. Nothing is read here.
+//! Judges one writer's chain by what the writer signed and by the requests to forget: which snapshots count, what the
+//! floor keeps, what is missing, and what is contradictory. Reads nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::ids::Signer;
 /// A writer's requests to forget, by the sequence in their names.
 pub(crate) type Requests = BTreeMap<u64, Found>;
 
-/// What a writer's chain is judged by.
+/// The input to judge a writer's chain.
 pub(super) struct Chain<'a> {
     pub(super) roster: &'a Roster,
     pub(super) writer: &'a Writer,
@@ -26,13 +26,13 @@ pub(super) struct Chain<'a> {
     pub(super) pinned: Option<Head>,
 }
 
-/// What comes of it, apart from what each snapshot is given.
+/// The result, apart from the standing of each snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     pub(super) problems: Vec<VaultError>,
     /// Requests without effect, by sequence, and why.
     pub(super) void: Vec<(u64, String)>,
-    /// The latest time by the storage's clock that the chain shows.
+    /// The latest time by the storage's clock in the chain.
     pub(super) latest: Option<Timestamp>,
 }
 
@@ -42,8 +42,8 @@ pub(super) fn is_revoked(writer: &Writer, sequence: u64) -> bool {
     last.is_some_and(|last| last.is_none_or(|last| sequence > last.sequence))
 }
 
-/// Why a request has no effect on the snapshot in its place, whose id is given where its manifest can be read. A request
-/// is for one snapshot: nobody can turn it against another that comes to the same place later.
+/// Why a request has no effect on the snapshot in its place, whose id is given if its manifest can be read. A request
+/// is for one snapshot: nobody can turn it against another that later takes the same place.
 pub(crate) fn why_void(
     request: &Request,
     snapshot: Option<&Sha256Digest>,
@@ -54,10 +54,10 @@ pub(crate) fn why_void(
     }
     match (request.snapshot, snapshot) {
         (Some(asked), Some(found)) if asked != *found => {
-            Some(format!("it asks to forget snapshot {asked}, and snapshot {found} is in its place"))
+            Some(format!("it asks to forget snapshot {asked}, but snapshot {found} is in its place"))
         }
         (None, Some(found)) => {
-            Some(format!("it gives up a snapshot that could not be read, and snapshot {found} can be read"))
+            Some(format!("it gives up a snapshot that could not be read, but snapshot {found} can be read"))
         }
         _ => None,
     }
@@ -68,14 +68,14 @@ fn id_of(recorded: &Recorded) -> Option<&Sha256Digest> {
 }
 
 impl Chain<'_> {
-    /// Judges the chain, which comes in the order of sequences: gives every snapshot its standing.
+    /// Judges the chain, which comes in the order of sequences: sets the standing of every snapshot.
     pub(super) fn judge(&self, chain: &mut [Recorded]) -> Judged {
         let mut judged = Judged::default();
         for recorded in chain.iter_mut() {
             recorded.standing = self.standing(recorded, &mut judged.void);
         }
         let stored = chain.iter().filter(|r| r.standing != Standing::Revoked).map(|r| r.stored);
-        // A young snapshot grows older with every manifest and request that is stored after it.
+        // A young snapshot ages with every manifest and request that is stored after it.
         judged.latest = stored.chain(self.requests.values().map(|found| found.stored)).max();
         self.apply_floor(chain, judged.latest.unwrap_or(Timestamp::UNIX_EPOCH));
         let counting: Vec<&Recorded> = chain.iter().filter(|r| r.standing != Standing::Revoked).collect();
@@ -102,7 +102,7 @@ impl Chain<'_> {
         }
     }
 
-    /// Takes back what goes below the retention floor. The root, whose key only a recovery key opens, may go below.
+    /// Keeps what the retention floor protects. The root, whose key only a recovery key opens, may go below.
     fn apply_floor(&self, chain: &mut [Recorded], latest: Timestamp) {
         let mut newer = 0;
         for recorded in chain.iter_mut().rev() {
@@ -118,7 +118,8 @@ impl Chain<'_> {
         }
     }
 
-    /// Every sequence up to the newest must be there or be explained, and each manifest must name the one before it.
+    /// Checks that every sequence up to the newest exists or is explained, and that each manifest names the one before
+    /// it.
     fn check_order(&self, chain: &[&Recorded], problems: &mut Vec<VaultError>) {
         let mut next = 0;
         let mut before: Option<&Recorded> = None;
@@ -145,7 +146,7 @@ impl Chain<'_> {
                 {
                     let named = manifest.predicate.previous.map_or("none".to_owned(), |id| id.to_string());
                     let reason = format!(
-                        "it does not follow the snapshot before it: it names {named}, and {expected} is there"
+                        "it does not follow the snapshot before it: it names {named}, but that is {expected}"
                     );
                     problems.push(ObjectError::damaged(&key, reason).into());
                 }
@@ -160,8 +161,8 @@ impl Chain<'_> {
         }
     }
 
-    /// A request explains why a snapshot is gone, but not the absence of another snapshot: where the next manifest names
-    /// one that nobody asked to forget, that one is withheld.
+    /// A request explains why its snapshot is gone, but not the absence of another one: if the next manifest names one
+    /// that nobody asked to forget, that one is withheld.
     fn contradicts_request(
         &self,
         chain: &[&Recorded],
@@ -179,12 +180,12 @@ impl Chain<'_> {
         }
         let key = layout::forget(self.writer.id, gone);
         let reason = format!(
-            "it asks to forget snapshot {asked}, and the next snapshot names {previous} as the one before it"
+            "it asks to forget snapshot {asked}, but the next snapshot names {previous} as the one before it"
         );
         Some(ObjectError::damaged(key, reason).into())
     }
 
-    /// What the roster and this machine know must be there.
+    /// Checks that what the roster and this machine know exists.
     fn check_heads(&self, chain: &[&Recorded], problems: &mut Vec<VaultError>) {
         let expected = match self.writer.revoked {
             Some(revocation) => revocation.last,
@@ -195,7 +196,7 @@ impl Chain<'_> {
             let heads = [expected, self.pinned].into_iter().flatten();
             let other = heads.filter(|head| head.sequence == recorded.sequence).find(|head| head.id != *id);
             if let Some(head) = other {
-                let reason = format!("snapshot {} was seen in its place before, and {id} is there", head.id);
+                let reason = format!("snapshot {} was seen in its place before, but now it is {id}", head.id);
                 let key = layout::snapshot(self.writer.id, recorded.sequence);
                 problems.push(ObjectError::damaged(key, reason).into());
             }

@@ -1,9 +1,9 @@
-//! What writers say that they saw of each other, compared with what is there. Nothing is read here.
+//! Compares the claims of writers about each other with what exists. Reads nothing.
 //!
-//! A claim is evidence against two: the snapshot that it names may be withheld or replaced, or the claimant lies. So it
-//! is reported with the claimant's name, and holds deleting back in the group of the writer that it is about. It stops no
-//! restore and no listing: else one host that was taken over would take the backups of all others hostage. A claim that
-//! the other writer disproves, by a later snapshot with a lower number, counts against the claimant alone. Removing the
+//! A claim is evidence against two writers: either the snapshot that it names is withheld or replaced, or the claimant
+//! lies. So it is reported with the claimant's name, and stops deletion in the group of the writer that it is about. It
+//! stops no restore and no listing: otherwise one compromised host could block the restores of all others. A claim that
+//! the other writer disproves, by a later snapshot with a lower number, counts only against the claimant. Removing the
 //! claimant with a `--last` before the claim ends it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,10 +18,10 @@ use crate::format::manifest::Seen;
 use crate::format::roster::{Roster, Writer};
 use crate::ids::{GroupId, WriterId};
 
-/// How many different snapshots are remembered that claims give one place: two already contradict each other.
+/// How many different claimed snapshots are remembered for one place: two already contradict each other.
 const MOST_IN_A_PLACE: usize = 4;
 
-/// One writer's word about a snapshot of another.
+/// One writer's claim about a snapshot of another.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     claimant: WriterId,
@@ -32,27 +32,27 @@ struct Claim {
     stored: Timestamp,
 }
 
-/// All claims of a history, as far as they can be compared with anything. What is remembered grows with the snapshots
-/// that are there and with the writers, whatever manifests claim.
+/// All claims of a history, as far as they can be compared with anything. Their memory is bounded by the existing
+/// snapshots and the writers, whatever manifests claim.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// The places of which something is known: a manifest or a request is there, or right after it.
+    /// The known places: those with a manifest or a request, or right after one.
     known: HashMap<WriterId, BTreeSet<u64>>,
     /// The claims about those places.
     places: HashMap<(WriterId, u64), Vec<Claim>>,
-    /// By writer and claimant, the highest claim about a place further than all that is known.
+    /// By writer and claimant, the highest claim about a place beyond all known ones.
     beyond: HashMap<(WriterId, WriterId), Claim>,
 }
 
 impl Claims {
-    /// Takes in that a manifest or request of `writer` is listed.
+    /// Adds a listed manifest or request of `writer`.
     pub(super) fn know(&mut self, writer: WriterId, sequence: u64) {
         let known = self.known.entry(writer).or_default();
         known.insert(sequence);
         known.extend(sequence.checked_sub(1));
     }
 
-    /// Takes in what a manifest of `claimant` says. Every place must be known before.
+    /// Adds the claims in a manifest of `claimant`. All places must have been added before.
     pub(super) fn add(&mut self, claimant: &Writer, stored: Timestamp, seen: &[Seen]) {
         for seen in seen {
             let claim = Claim {
@@ -78,7 +78,7 @@ impl Claims {
         }
     }
 
-    /// Compares the claims with what is there. Gives one problem for each claimant and writer and kind.
+    /// Compares the claims with what exists. Returns one problem for each claimant, writer and kind.
     pub(super) fn judge(
         &self,
         roster: &Roster,
@@ -87,7 +87,7 @@ impl Claims {
     ) -> Vec<Problem> {
         let there = There::new(snapshots, requests);
         let mut found: BTreeMap<(WriterId, WriterId, bool), Problem> = BTreeMap::new();
-        // The first place of several says most.
+        // The first of several places is the most informative.
         let in_order: BTreeMap<_, _> = self.places.iter().collect();
         for (&(about, _), claims) in in_order {
             let Some(writer) = roster.writer(about) else { continue };
@@ -98,7 +98,7 @@ impl Claims {
             }
         }
         for ((about, claimant), claim) in &self.beyond {
-            // Of a removed writer only what counts is missed, and the roster says up to where.
+            // For a removed writer, only what counts can be missing, and the roster states the last of these.
             let Some(writer) = roster.writer(*about).filter(|writer| writer.revoked.is_none()) else {
                 continue;
             };
@@ -108,11 +108,11 @@ impl Claims {
     }
 }
 
-/// What is there to compare claims with.
+/// What exists, to compare claims with.
 struct There<'a> {
     recorded: HashMap<(WriterId, u64), &'a Recorded>,
     requests: &'a BTreeMap<WriterId, Requests>,
-    /// Of each writer, the newest manifest that can be read.
+    /// The newest readable manifest of each writer.
     newest: HashMap<WriterId, &'a Recorded>,
 }
 
@@ -127,8 +127,8 @@ impl<'a> There<'a> {
         }
     }
 
-    /// The id of the snapshot at a place, by its manifest, by the request that had it forgotten, or by the manifest after
-    /// it; nothing where none of them knows.
+    /// The id of the snapshot at a place, from its manifest, from the request to forget it, or from the manifest after
+    /// it; `None` if none of them has it.
     fn id_at(&self, writer: WriterId, sequence: u64) -> Option<Sha256Digest> {
         let manifest =
             |sequence| self.recorded.get(&(writer, sequence)).and_then(|r| r.manifest.as_ref().ok());

@@ -1,4 +1,4 @@
-//! What comes of histories that someone made up. Snapshots are written by hand, and the store is in memory.
+//! Tests of forged histories. Snapshots are written by hand, and the store is in memory.
 
 use super::*;
 use crate::format::floor::{Floor, Floored};
@@ -16,7 +16,7 @@ fn errors(history: &History) -> Vec<String> {
     history.problems.iter().map(|problem| problem.error.to_string()).collect()
 }
 
-/// The ids of what counts of a writer.
+/// The ids of a writer's live snapshots.
 fn live(history: &History, writer: WriterId) -> Vec<u64> {
     let live = history.snapshots.iter().filter(|r| r.writer == writer && r.is_live());
     live.map(|recorded| recorded.sequence).collect()
@@ -33,7 +33,7 @@ async fn listing(made: &Crafted) -> Listing {
 /// What the holder of a writer's key makes after the writer's last snapshot.
 type Makes = fn(&Sha256Digest) -> Taken;
 
-/// What becomes of a writer's chain.
+/// A harm to a writer's chain.
 type Harm = fn(&Crafted, &crate::keys::key_file::WriterKey);
 
 #[tokio::test]
@@ -68,14 +68,14 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
         assert!(is_latest(&listing, "two", &newest), "{name}");
         listing.find("latest", Some("one")).unwrap_err();
         listing.find("latest", None).unwrap_err();
-        // The other host's own key shows its own group alone.
+        // The other host's own key only shows its own group.
         let own = Listing::read(&made.as_writer(&two).await).await.unwrap();
         assert_eq!(own.find("latest", None).unwrap().id(), &newest, "{name}");
         let by_name = listing.find(&first[0].to_string(), None).unwrap();
-        assert_eq!(*by_name.id(), first[0], "{name}: what is whole is found by its id");
+        assert_eq!(*by_name.id(), first[0], "{name}: a whole snapshot is found by its id");
         assert!(!listing.unreadable.is_empty(), "{name}: it is reported");
     }
-    // No name holds a higher number, and nobody may claim to have seen one.
+    // No name has a higher number, and nobody may claim to have seen one.
     let made = Crafted::new().await;
     made.chain(&made.writer, "one", 1);
     let two = made.add_writer().await;
@@ -86,7 +86,7 @@ async fn a_contradiction_of_one_host_stops_that_host_alone() {
 }
 
 #[tokio::test]
-async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
+async fn a_prune_continues_with_the_groups_whose_histories_are_whole() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     let keeper = made.add_keeper().await;
@@ -112,18 +112,18 @@ async fn a_prune_goes_on_with_the_groups_whose_histories_are_whole() {
     let left = made.faults.contents();
     assert!(!left.contains_key(&layout::snapshot(two.writer, 0)), "what was forgotten is gone");
     assert!(left.contains_key(&layout::snapshot(made.writer.writer, 0)));
-    // Where a history cannot be read, nothing of its group goes, in whichever order groups are pruned.
+    // If a history cannot be read, nothing of its group is deleted, in whichever order groups are pruned.
     made.flip(&layout::snapshot(made.writer.writer, 0));
     prune(&viewer, &options, &entropy, &silent).await.unwrap();
     assert!(made.faults.contents().contains_key(&layout::snapshot(made.writer.writer, 0)));
-    // Where that leaves no group, the prune says so and stops.
+    // If that leaves no group, the prune reports it and stops.
     made.take(&two, Taken::at(9, None).of("two"));
     let refused = prune(&viewer, &options, &entropy, &silent).await.unwrap_err();
     assert!(matches!(refused, VaultError::NotWhole { .. }), "{refused}");
 }
 
 #[tokio::test]
-async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
+async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     let first = made.chain(&made.writer, "one", 2);
@@ -138,15 +138,15 @@ async fn a_claim_is_reported_with_who_made_it_and_stops_no_restore() {
     let listing_now = listing(&made).await;
     assert!(is_latest(&listing_now, "one", &first[1]));
     assert_eq!(listing_now.unreadable.len(), 1);
-    // So many snapshots are not given up: the claimant is removed instead.
+    // This many snapshots are not given up: the claimant is removed instead.
     let checker = made.checker().await;
     let everything = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
     let findings = checker.check(everything).await.unwrap();
     let damage = findings.damage.of(&layout::snapshot(made.writer.writer, 2)).unwrap();
-    assert_eq!(damage.mend, Mend::EndOfWord, "{damage:?}");
+    assert_eq!(damage.remedy, Mend::EndOfWord, "{damage:?}");
     assert!(damage.reason.contains(&two.writer.to_string()), "{damage:?}");
 
-    // The writer that it is about goes on, by a later snapshot with a lower number: now the claimant is wrong.
+    // The writer that it is about continues with a later snapshot with a lower number: now the claimant is wrong.
     let third = made.take(&made.writer, Taken::at(2, Some(first[1])).of("one"));
     let history = History::read(&made.open().await).await.unwrap();
     assert_eq!(
@@ -189,7 +189,7 @@ async fn what_others_saw_is_compared_with_what_is_in_its_place() {
     let first = made.chain(&made.writer, "one", 2);
     made.take(&two, Taken::at(0, None).of("two").seeing(&made.writer, 0, first[0]));
     assert_eq!(errors(&History::read(&made.open().await).await.unwrap()), Vec::<String>::new());
-    // The whole chain of the first host is written again with its key.
+    // The whole chain of the first host is rewritten with its key.
     let forged = made.take(&made.writer, Taken::at(0, None).of("forged"));
     let next = made.take(&made.writer, Taken::at(1, Some(forged)).of("forged"));
     let both = |history: &History, found: &Sha256Digest| {
@@ -200,7 +200,7 @@ async fn what_others_saw_is_compared_with_what_is_in_its_place() {
     };
     both(&History::read(&made.open().await).await.unwrap(), &forged);
     assert!(is_latest(&listing(&made).await, "forged", &next), "a claim stops no restore");
-    // With the manifest gone, the one after it and the request to forget it still say which it was.
+    // With the manifest gone, the one after it and the request to forget it still identify it.
     made.faults.take_away(&layout::snapshot(made.writer.writer, 0));
     let history = History::read(&made.open().await).await.unwrap();
     assert!(
@@ -249,7 +249,7 @@ async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
             made.faults.take_away(&layout::forget(writer, 1));
         }
     }
-    // A request explains the absence of its own snapshot only.
+    // A request only explains the absence of its own snapshot.
     made.ask(pen(&made.writer), writer, 1, Some(stranger));
     made.faults.take_away(&layout::snapshot(writer, 1));
     let history = History::read(&made.open().await).await.unwrap();
@@ -328,7 +328,7 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
         assert!(matches!(refused, VaultError::Doubtful { .. }), "{name}: {refused}");
         Membership::of(&restorer).remove(&id, Some(0), false, None, &made.clock, &entropy).await.unwrap();
     }
-    // What this machine has seen and the storage hides is missed as well, and what another host saw.
+    // A snapshot that this machine has seen and the storage hides is also missing, and one that another host saw.
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     let ids = made.chain(&two, "two", 2);
@@ -366,11 +366,11 @@ async fn times_that_are_dated_ahead_do_not_lift_the_floor() {
     let repository = made.open().await;
     let history = History::read_until(&repository, Some(now)).await.unwrap();
     assert_eq!(history.snapshots[0].standing, Standing::Refused);
-    // Without knowing the time nobody sees it.
+    // Without knowing the time, nobody notices.
     assert_eq!(History::read(&repository).await.unwrap().snapshots[0].standing, Standing::Forgotten);
 }
 
-/// Whoever owns a file in a folder can date it as it likes.
+/// The owner of a file in a folder can date it freely.
 #[tokio::test]
 async fn a_request_in_a_folder_that_is_dated_ahead_forgets_nothing_young() {
     let made = Crafted::with_floor(Floor { days: 30, snapshots: 0 }).await;
@@ -403,7 +403,7 @@ async fn the_floor_is_one_rule_of_the_storages_times() {
         (14, 1, 0, 14 * day, Some(Floored::Newest)),
         (14, 3, 2, 99 * day, Some(Floored::Newest)),
         (14, 3, 3, 99 * day, None),
-        // One that was stored later than now is young.
+        // A snapshot that was stored later than now is young.
         (14, 0, 5, -5, Some(Floored::Young)),
     ];
     for (days, snapshots, newer, age, expected) in table {

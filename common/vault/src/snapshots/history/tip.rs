@@ -1,4 +1,4 @@
-//! Where a writer's chain goes on, for the run that goes on with it.
+//! The end of a writer's chain, for the run that continues it.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -12,20 +12,20 @@ use crate::format::manifest::Manifest;
 use crate::format::roster::Writer;
 use crate::repository::open::Repository;
 
-/// Where a writer's chain goes on.
+/// The end of a writer's chain.
 #[derive(Debug)]
 pub(crate) struct Tip {
     /// The first sequence that was never used.
     pub(crate) next: u64,
-    /// The id of the snapshot before, as far as it is known.
+    /// The id of the snapshot before, if it is known.
     pub(crate) previous: Option<Sha256Digest>,
-    /// The newest manifest, where it can be read.
+    /// The newest manifest, if it can be read.
     pub(crate) newest: Option<Manifest>,
 }
 
 impl Tip {
-    /// The newest manifest of a writer, or `None` when it has none. The inner error says that it is not whole, or that there is
-    /// less than this machine has seen before.
+    /// The newest manifest of a writer, or `None` if it has none. The inner error means that the manifest is not whole,
+    /// or that there is less than this machine has seen before.
     pub(crate) async fn newest(
         repository: &Repository,
         writer: &Writer,
@@ -58,12 +58,12 @@ impl Tip {
         })
     }
 
-    /// Where a writer's chain goes on. A newest snapshot that is damaged does not stop its host from backing up where
-    /// this machine knows its id, and neither do snapshots that were given up: their places are not used again.
+    /// The end of a writer's chain. A damaged newest snapshot does not stop its host from backing up if this machine
+    /// knows its id, and neither do snapshots that were given up: their places are not used again.
     pub(crate) async fn of(repository: &Repository, writer: &Writer) -> Result<Self, VaultError> {
         let (newest, damage) = match Self::newest(repository, writer).await? {
             Ok(newest) => (newest, None),
-            // It was there when it was listed.
+            // It existed when it was listed.
             Err(error @ VaultError::Object(ObjectError::Missing { .. })) => return Err(error),
             Err(error) => (None, Some(error)),
         };
@@ -90,8 +90,8 @@ impl Tip {
             used = used.max(listed).max(pinned.map(|pinned| pinned.sequence));
         }
         let mut next = used.map_or(0, |used| used + 1);
-        // A place that was given up is not used again. Requests further on are for snapshots that do not exist: who
-        // may store one must not choose the writer's next number.
+        // A place that was given up is not used again. Requests further on are for snapshots that do not exist: someone
+        // who may store one must not be able to choose the writer's next number.
         while are_requested(repository, writer, next..=next, &requests).await? {
             next += 1;
         }
@@ -103,7 +103,7 @@ impl Tip {
     }
 }
 
-/// Whether there is a request that can be believed for each of these sequences.
+/// Whether there is a request that can be trusted for each of these sequences.
 async fn are_requested(
     repository: &Repository,
     writer: &Writer,

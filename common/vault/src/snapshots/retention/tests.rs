@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One snapshot of a table: what is written as `3c`, `3.5i` (day 3, 12 o'clock, incomplete), and what is changed of it.
+/// One snapshot of a table: written as `3c`, `3.5i` (day 3, 12 o'clock, incomplete), with changes.
 #[derive(Debug, Clone)]
 struct Row(Facts);
 
@@ -339,7 +339,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 
 proptest! {
     #[test]
-    fn the_order_in_which_snapshots_come_is_nothing(rules in any_rules(), rows in any_rows(), seed in any::<u64>()) {
+    fn the_order_in_which_snapshots_come_is_ignored(rules in any_rules(), rows in any_rows(), seed in any::<u64>()) {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|number| blake3::hash(&[seed.to_le_bytes(), (*number as u64).to_le_bytes()].concat()).to_string());
         let shuffled: Vec<Row> = order.iter().map(|number| rows[*number].clone()).collect();
@@ -375,8 +375,8 @@ proptest! {
     }
 
     #[test]
-    fn one_that_is_dated_back_takes_nothing_away(rules in any_rules(), rows in any_rows(), back in 1..5_000_i64) {
-        // Every place is complete and true, and one more comes at the end that claims an earlier time.
+    fn one_that_is_dated_back_displaces_nothing(rules in any_rules(), rows in any_rows(), back in 1..5_000_i64) {
+        // Every snapshot is complete and true, and one more at the end claims an earlier time.
         let mut rows: Vec<Row> = rows;
         rows.sort_by_key(|row| row.0.place);
         for (number, row) in (0..).zip(&mut rows) {

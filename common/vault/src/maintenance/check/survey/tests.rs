@@ -5,7 +5,7 @@ use crate::format::index::{PackLocations, RunContents};
 use crate::format::seal::SealKey;
 
 #[test]
-fn what_a_runs_own_writer_says_of_it_counts_whoever_came_first() {
+fn the_commitment_of_a_runs_own_writer_counts_in_any_order() {
     let view = GroupView { id: GroupId::from_bytes([1; 16]), index_key: SealKey::random(&OsEntropy) };
     let (run, writer) = (RunId::from_bytes([2; 16]), WriterId::from_bytes([3; 16]));
     let (own, other) = (Signer::Writer(writer), Signer::Writer(WriterId::from_bytes([4; 16])));
@@ -32,11 +32,11 @@ fn what_a_runs_own_writer_says_of_it_counts_whoever_came_first() {
     nobodys.add_contents(own, says(own), &FrameSet::default());
     assert_eq!(nobodys.own_commitment(run), Some([1; 32]));
     nobodys.add_contents(other, says(other), &FrameSet::default());
-    assert_eq!(nobodys.own_commitment(run), None, "nobody knows who is right");
+    assert_eq!(nobodys.own_commitment(run), None, "the commitments differ");
 }
 
 #[test]
-fn a_pack_that_is_to_hold_very_many_frames_is_noted_in_a_moment() {
+fn a_pack_with_very_many_frames_is_added_fast() {
     const MANY: u32 = 400_000;
     let view = GroupView { id: GroupId::from_bytes([1; 16]), index_key: SealKey::random(&OsEntropy) };
     let mut survey = GroupSurvey::new(&view);

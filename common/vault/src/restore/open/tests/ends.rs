@@ -1,4 +1,4 @@
-//! Restores that end early, and what meets them on the target's side.
+//! Restores that end early, and obstacles on the target's side.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -36,7 +36,7 @@ async fn a_restore_that_ends_early_leaves_no_file_that_is_not_whole() {
 
 type Exchange<'e> = &'e dyn Fn(&std::path::Path, &std::path::Path);
 
-/// A tree with one item that is made and not finished; then `exchange` puts something else in its place.
+/// A tree with one item that is made but not finished; then `exchange` replaces the item.
 fn exchanged(
     it: &Item,
     exchange: impl FnOnce(&std::path::Path, &std::path::Path),
@@ -54,7 +54,7 @@ fn exchanged(
 }
 
 #[test]
-fn no_step_of_a_restore_touches_what_somebody_put_in_the_place_of_an_item() {
+fn no_step_of_a_restore_touches_what_replaced_an_item() {
     let kind = |kind, size| Item { kind, size, mode: 0o6777, ..own(b"it") };
     let items = [
         kind(ItemKind::File, Some(0)),
@@ -103,7 +103,7 @@ fn no_step_of_a_restore_touches_what_somebody_put_in_the_place_of_an_item() {
 }
 
 #[test]
-fn another_folder_in_the_place_of_a_folder_is_not_filled() {
+fn a_folder_that_replaced_a_restored_folder_is_not_filled() {
     let folder = Item { kind: ItemKind::Folder, size: None, ..own(b"it") };
     let (home, mut tree, identity) = exchanged(&folder, |it, _| {
         fs::rename(it, it.with_file_name("moved")).unwrap();
@@ -115,7 +115,7 @@ fn another_folder_in_the_place_of_a_folder_is_not_filled() {
 }
 
 #[test]
-fn metadata_is_set_on_everything_that_a_tree_holds() {
+fn metadata_is_set_on_everything_in_a_tree() {
     let home = tempfile::tempdir().unwrap();
     let target = home.path().join("target");
     let mut tree = TreeWriter::new(TargetFolder::take(&target).unwrap());
@@ -174,7 +174,7 @@ fn what_is_restored_inherits_no_access_list() {
             .map(|name| rustix::fs::getxattr(path, name, &mut [0_u8; 256][..]).is_ok())
     };
     fs::create_dir(share.join("control")).unwrap();
-    assert_eq!(lists(&share.join("control")), [true, true], "this file system knows access lists");
+    assert_eq!(lists(&share.join("control")), [true, true], "this file system supports access lists");
     let taken = TargetFolder::take(&share.join("new")).unwrap();
     let below = taken.make_below("below").unwrap();
     let mut tree = TreeWriter::new(below);
@@ -200,7 +200,7 @@ fn root_takes_over_the_folder_of_somebody_else_and_gives_it_back() {
     fs::create_dir(&target).unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o777)).unwrap();
     if std::os::unix::fs::chown(&target, Some(65534), Some(65534)).is_err() {
-        // Only root gives folders away; the decision itself has a table of its own (tree/target.rs).
+        // Only root can give folders away; the decision itself has its own table (tree/target.rs).
         return;
     }
     let taken = TargetFolder::take(&target).unwrap();

@@ -53,7 +53,7 @@ async fn no_name_of_a_damaged_file_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_to_what_is_not_there_is_said() {
+async fn a_link_to_what_does_not_exist_is_reported() {
     let workshop = Workshop::new().await;
     let unnameable = "n".repeat(300);
     let items = vec![
@@ -103,7 +103,7 @@ async fn no_link_to_a_file_that_could_not_be_read_stays_in_the_stream() {
 }
 
 #[test]
-fn a_folder_gives_the_file_itself_under_the_next_name_when_the_first_could_not_be_captured() {
+fn a_folder_yields_the_file_itself_under_the_next_name_if_the_first_could_not_be_captured() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "content").unwrap();
     for name in ["b", "c"] {

@@ -1,4 +1,4 @@
-//! Names of streams and documents, and the texts beside them.
+//! Names of streams and documents, and other texts in parts.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ async fn a_snapshot_whose_names_would_lead_anywhere_is_malformed_and_costs_no_ot
 type Row = (&'static str, Box<dyn Fn(&mut Part)>, Option<&'static str>);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
+async fn an_unusable_part_is_refused_with_the_reason() {
     let workshop = Workshop::new().await;
     workshop.take(vec![stdin("shop.sql")]).await.unwrap();
     let again = |part: &mut Part| {
@@ -69,7 +69,7 @@ async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
         let run = part.runs[0].clone();
         part.runs.push(run);
     };
-    // Two numbers that each fit, and whose sum does not.
+    // Two numbers that each fit, but whose sum does not.
     let half = (1_u64 << 63) + 1;
     let with = |change: fn(&mut StreamRecord, u64)| {
         move |part: &mut Part| {
@@ -85,9 +85,21 @@ async fn a_part_that_readers_cannot_go_by_is_refused_with_the_reason() {
         ("two streams", Box::new(again), Some("have the name `shop.sql`")),
         ("two documents", Box::new(document_again), Some("have the name `definitions`")),
         ("two runs", Box::new(run_again), Some("twice")),
-        ("more items", Box::new(with(|stream, half| stream.item_count = half)), Some("more than any can")),
-        ("more bytes", Box::new(with(|stream, half| stream.data_bytes = half)), Some("more than any can")),
-        ("more faults", Box::new(with(|stream, half| stream.unreadable = half)), Some("more than any can")),
+        (
+            "more items",
+            Box::new(with(|stream, half| stream.item_count = half)),
+            Some("more than is possible"),
+        ),
+        (
+            "more bytes",
+            Box::new(with(|stream, half| stream.data_bytes = half)),
+            Some("more than is possible"),
+        ),
+        (
+            "more faults",
+            Box::new(with(|stream, half| stream.unreadable = half)),
+            Some("more than is possible"),
+        ),
         ("longest host", Box::new(|part: &mut Part| part.host = "h".repeat(1024)), None),
         ("long host", Box::new(|part: &mut Part| part.host = "h".repeat(1025)), Some("host name")),
         ("long tag", Box::new(|part: &mut Part| part.tags = vec!["t".repeat(1025)]), Some("tag")),
@@ -140,7 +152,7 @@ async fn nobody_stores_what_readers_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_comes_back_below_the_target_whatever_its_host_calls_it() {
+async fn a_folder_is_restored_below_the_target_whatever_its_name() {
     let workshop = Workshop::new().await;
     let origins: [&[u8]; 6] =
         [b"/srv/..", b"../../escaped", b"/a/b\0/../c", b"/srv/\x1b[2K\n", b"/srv/files", b"/"];
@@ -184,7 +196,7 @@ async fn what_readers_would_refuse_costs_its_item_and_not_its_stream() {
     assert!(committed.incomplete);
     assert_eq!(outcomes[0].unreadable.len(), 1);
     let said = outcomes[0].unreadable[0].error.to_string();
-    assert!(said.contains("its path is longer than any can be"), "{said}");
+    assert!(said.contains("its path is too long"), "{said}");
     let home = tempfile::tempdir().unwrap();
     let restored = workshop.restore(0, &home.path().join("target")).await.unwrap();
     assert_eq!((restored.items, restored.files), (3, 2));
@@ -192,11 +204,11 @@ async fn what_readers_would_refuse_costs_its_item_and_not_its_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_count_of_items_that_does_not_hold_is_told_and_costs_no_file() {
+async fn a_wrong_count_of_items_is_reported_and_costs_no_file() {
     let workshop = Workshop::new().await;
     workshop.take(vec![stdin("shop.sql")]).await.unwrap();
     for (count, said) in
-        [(1, None), (0, Some("0 items, and it lists 1")), (7, Some("7 items, and it lists 1"))]
+        [(1, None), (0, Some("0 items, but it lists 1")), (7, Some("7 items, but it lists 1"))]
     {
         let sequence = workshop.forge(0, |part| part.streams[0].item_count = count).await;
         let home = tempfile::tempdir().unwrap();

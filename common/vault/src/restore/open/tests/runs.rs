@@ -19,7 +19,7 @@ async fn a_lost_run_key_costs_the_files_in_that_runs_frames_and_no_others() {
     let (first_run, first_packs) = (workshop.objects("runs/"), workshop.objects("packs/"));
     workshop.take(stream(&[("new", 2), ("old", 1)])).await.unwrap();
     assert_eq!(workshop.objects("packs/").len(), first_packs.len() + 2);
-    // The first run's key is gone everywhere: its registration, and the headers of its packs.
+    // The first run's key is gone everywhere: from its registration, and from the headers of its packs.
     for key in first_run.keys() {
         workshop.faults.take_away(key);
     }
@@ -36,7 +36,7 @@ async fn a_lost_run_key_costs_the_files_in_that_runs_frames_and_no_others() {
     assert_eq!((restored.items, restored.files), (2, 1));
     assert_eq!(fs::read(target.join("new")).unwrap(), noise(2, 200_000));
     assert!(!target.join("old").exists());
-    // The snapshot of the first run itself has lost its list of files, and says so.
+    // The snapshot of the first run itself has lost its list of files, and reports that.
     let error = workshop.restore(0, &home.path().join("first")).await.unwrap_err();
     assert!(error.to_string().contains("runs/"), "{error}");
 }
@@ -58,5 +58,5 @@ async fn only_the_keys_that_are_needed_are_read() {
     while items.next().await.unwrap().is_some() {}
     let runs = layout::runs(workshop.writer.group.id);
     let read = workshop.faults.log().into_iter().filter(|call| call.key.starts_with(&runs)).count();
-    assert_eq!(read, 1, "the list of files lies in one run");
+    assert_eq!(read, 1, "the list of files is in one run");
 }

@@ -1,5 +1,5 @@
-//! A repository in memory, honest snapshots in it, and parts that only someone with the writer key can make: crafted at
-//! will, sealed and signed as the format asks.
+//! A repository in memory, honest snapshots in it, and parts that only a holder of the writer key can make: arbitrary
+//! content, sealed and signed as the format requires.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -90,7 +90,7 @@ impl Workshop {
         SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &silent()).await
     }
 
-    /// Takes a snapshot as the product does.
+    /// Takes a snapshot like the product.
     pub(super) async fn take(
         &self,
         streams: Vec<Given>,
@@ -110,7 +110,7 @@ impl Workshop {
         Ok((writer.commit(&silent()).await?, outcomes))
     }
 
-    /// Commits a snapshot whose part is that of the snapshot `from`, changed at will. Gives its sequence.
+    /// Commits a snapshot whose part is that of the snapshot `from`, with changes. Returns its sequence.
     pub(super) async fn forge(&self, from: u64, change: impl FnOnce(&mut Part)) -> u64 {
         let (repository, key) = (self.repository().await, &self.writer);
         let member = repository.roster.writer(key.writer).unwrap();
@@ -168,13 +168,13 @@ pub(super) fn root() -> Item {
     Item { kind: ItemKind::Folder, size: None, mode: 0o755, xattrs: None, ..own(b"") }
 }
 
-/// An item of this user's own, so that its owner can be set.
+/// An item that belongs to this user, so that its owner can be set.
 pub(super) fn own(path: &[u8]) -> Item {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     Item { uid, gid, xattrs: None, ..crate::format::item::tests::file(path) }
 }
 
-/// A source of items as a test says them, each with what a file's body gives.
+/// A source of the items that a test gives, each with the body of a file.
 pub(super) struct Items(pub(super) std::vec::IntoIter<(Item, Option<Text>)>);
 
 impl Items {
