@@ -147,13 +147,8 @@ impl Keeping<'_> {
     }
 }
 
-<<<<<<< HEAD
-/// Whether a run took so long that a prune may have taken it for dead before its part was stored.
-pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
-=======
 /// Whether a run took so long that a prune may have considered it dead before its part was stored.
-fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
->>>>>>> vault-words
+pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {
     part_stored.duration_since(registered) > LEASE
 }
 
