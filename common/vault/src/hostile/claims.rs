@@ -310,12 +310,8 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
 /// A run that is registered and never ends names every pack of the group: what nothing else needs is deleted all the
 /// same, and the prune reports whose runs are under way and what stays because of them.
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
 #[ignore = "an attack: scripts/test runs it"]
-async fn a_run_that_never_ends_keeps_no_pack_in_which_nothing_of_it_lies() {
-=======
 async fn a_run_that_never_ends_keeps_no_pack_without_its_frames() {
->>>>>>> vault-words
     let Scene { crafted, mut committed, keeper, member, neighbour, .. } = scene(Who::Neighbour).await;
     let large = Files::from([("large".to_owned(), noise(50, 4_000_000))]);
     let garbage = crafted.back_up(&crafted.writer, &large).await.unwrap();

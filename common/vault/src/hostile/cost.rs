@@ -497,12 +497,8 @@ fn known_chunks(disk: &OnDisk, chunks: u64) -> (Vec<Stored>, Vec<Stored>) {
 
 /// A backup loads the chunks whose frames are in existing packs, and takes 80 bytes for each.
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
 #[ignore = "an attack: scripts/test runs it"]
-async fn a_backup_takes_little_memory_for_each_chunk_and_none_for_chunks_that_lie_nowhere() {
-=======
 async fn a_backup_takes_little_memory_for_each_chunk_and_none_for_chunks_without_a_place() {
->>>>>>> vault-words
     if run_if_asked().await {
         return;
     }

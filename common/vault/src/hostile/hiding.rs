@@ -27,12 +27,8 @@ fn below(scene: &Scene, folder: &str) -> Vec<String> {
 /// Whoever claims anything about a pack of its own, while no object has the true places of the frames: no pack of a
 /// host is deleted.
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
 #[ignore = "an attack: scripts/test runs it"]
-async fn a_claim_that_is_the_only_one_makes_no_pack_go() {
-=======
 async fn an_only_claim_makes_no_prune_delete_a_pack() {
->>>>>>> vault-words
     for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::Keeper, Who::RemovedKeeper] {
         for what in [What::OneAfterTheOther, What::TrailerAgrees] {
             for hidden in [Hidden::ByNamesakes, Hidden::ByLoss] {
@@ -73,12 +69,8 @@ async fn an_only_claim_makes_no_prune_delete_a_pack() {
 /// Someone stores a true copy of all frames, which looks older than the packs of their hosts, and deletes it again once
 /// prunes have run.
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
 #[ignore = "an attack: scripts/test runs it"]
-async fn a_true_copy_in_the_hands_of_another_replaces_nothing() {
-=======
 async fn a_true_copy_of_another_host_replaces_nothing() {
->>>>>>> vault-words
     for who in [Who::Neighbour, Who::Removed, Who::Stranger, Who::RemovedKeeper] {
         let scene = scene(who).await;
         let Scene { crafted, committed, keeper, member, .. } = &scene;
