@@ -165,13 +165,16 @@ pub async fn prune(
         }
         progress.phase("working out what is needed", Unit::Items, None);
         let round = Round { repository, group, pen, options, now, listing: &listing, progress };
-        let outcome = match GroupPlan::work_out(viewer, group, &history, &listing, now, &**progress).await {
-            Ok(plan) => {
-                pruned.warnings.extend(plan.warnings.iter().cloned());
-                round.carry_out(plan, &mut pruned).await
-            }
-            Err(error) => Err(error),
-        };
+        let outcome =
+            match GroupPlan::work_out(viewer, group, &history, &listing, now, options.grace, &**progress)
+                .await
+            {
+                Ok(plan) => {
+                    pruned.warnings.extend(plan.warnings.iter().cloned());
+                    round.carry_out(plan, &mut pruned).await
+                }
+                Err(error) => Err(error),
+            };
         match outcome {
             Ok(()) => {}
             // What is out of reach or interrupted is nobody's trouble in particular.

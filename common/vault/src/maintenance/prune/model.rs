@@ -221,9 +221,9 @@ impl Protocol {
                 let listed = if is_stale { store.without_todays() } else { store.clone() };
                 let unneeded = listed.unneeded();
                 let due = if self.deletes_without_looking_again {
-                    listed.due(&listed.condemned(), self.grace_days)
+                    listed.due(&listed.condemned())
                 } else {
-                    listed.due(&unneeded, self.grace_days)
+                    listed.due(&unneeded)
                 };
                 Keeper::Planned { unneeded, due }
             }
@@ -308,7 +308,7 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            store: Store::with_one_snapshot(self.writers),
+            store: Store::with_one_snapshot(self.writers, self.grace_days),
             phases: vec![Phase::Waiting; usize::from(self.writers)],
             keepers: vec![Keeper::Idle; usize::from(self.keepers)],
             repairer: self.has_repairer.then_some(Repairer::Idle),

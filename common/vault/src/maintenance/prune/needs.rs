@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::plan::{Planner, not_whole};
 use super::runs::{Runs, is_old};
@@ -88,15 +88,31 @@ impl Needs {
         }
     }
 
-    /// Decides what goes, when all that counts was taken in. `registered` says when a run was registered.
+    /// Decides what goes, when all that counts was taken in. `registered` gives the time at which a run was registered.
     ///
     /// A forgotten snapshot is the evidence that its run is over. It is not deleted while the run would look as if it were
-    /// under way without it: its registration is young, and stays since something needs a frame of the run.
-    pub(super) fn settle(&mut self, registered: impl Fn(RunId) -> Option<Timestamp>, now: Timestamp) {
-        let is_young = |run: &RunId| registered(*run).is_some_and(|at| !is_old(at, now));
-        for LeftSnapshot { mut objects, part, run, .. } in std::mem::take(&mut self.left) {
+    /// under way without it: its registration is young, and stays because something needs a frame of the run. Nor does it
+    /// go, which is to be condemned, where the `grace` would end before that.
+    pub(super) fn settle(
+        &mut self,
+        registered: impl Fn(RunId) -> Option<Timestamp>,
+        now: Timestamp,
+        grace: SignedDuration,
+    ) {
+        let due = now.checked_add(grace).unwrap_or(Timestamp::MAX);
+        let is_evidence = |snapshot: &LeftSnapshot, time: Timestamp| {
+            snapshot.run.is_some_and(|run| {
+                let is_young = registered(run).is_some_and(|at| !is_old(at, time));
+                is_young && self.live.has_run(run)
+            })
+        };
+        let left = std::mem::take(&mut self.left).into_iter();
+        let (kept, left): (Vec<_>, Vec<_>) = left.partition(|snapshot| is_evidence(snapshot, due));
+        let left: Vec<_> = left.into_iter().map(|snapshot| (is_evidence(&snapshot, now), snapshot)).collect();
+        self.kept_parts.extend(kept.into_iter().filter_map(|snapshot| snapshot.part));
+        for (is_evidence, LeftSnapshot { mut objects, part, .. }) in left {
             objects.extend(part.filter(|part| !self.kept_parts.contains(part)));
-            if run.filter(is_young).is_some_and(|run| self.live.has_run(run)) {
+            if is_evidence {
                 self.evidence.extend(objects.iter().cloned());
             }
             self.dead.extend(objects);
@@ -119,7 +135,7 @@ impl Planner<'_> {
         let (group, listing) = (self.group.id, self.listing);
         let registered = |run| listing.get(&layout::run(group, run)).map(|entry| entry.modified);
         self.read_unnamed_parts(&mut needs, &mut runs).await?;
-        needs.settle(registered, self.now);
+        needs.settle(registered, self.now, self.grace);
         needs.dead.retain(|key| listing.contains_key(key));
         runs.find_under_way(self.repository, self.group, listing, &needs.made_snapshots, self.now).await?;
         Ok((needs, runs))

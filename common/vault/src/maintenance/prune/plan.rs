@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::Progress;
 use lifeboat_store::Entry;
@@ -120,6 +120,8 @@ pub(super) struct Planner<'a> {
     /// The signer of this prune.
     pub(super) signer: Signer,
     pub(super) now: Timestamp,
+    /// How long what is condemned stays.
+    pub(super) grace: SignedDuration,
     /// Objects that are already condemned.
     pub(super) condemned: HashSet<String>,
     pub(super) plan: GroupPlan,
@@ -132,6 +134,7 @@ impl GroupPlan {
         history: &History,
         listing: &Listing,
         now: Timestamp,
+        grace: SignedDuration,
         progress: &dyn Progress,
     ) -> Result<Self, VaultError> {
         let repository = viewer.repository();
@@ -139,7 +142,7 @@ impl GroupPlan {
         let (condemnations, _) = repository.condemnations(group, |key| listing.contains_key(key)).await?;
         let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
         let plan = Self::default();
-        let mut planner = Planner { repository, group, listing, signer, now, condemned, plan };
+        let mut planner = Planner { repository, group, listing, signer, now, grace, condemned, plan };
         let (needs, mut runs) = planner.read_needs(history).await?;
         planner.plan.live = needs.live;
         planner.plan.dead = needs.dead;

@@ -72,6 +72,8 @@ pub(super) struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Store {
     runs: Vec<Run>,
+    /// The grace of every prune.
+    grace_days: i64,
     /// What was condemned, with the age of each condemnation.
     condemnations: BTreeMap<BTreeSet<Name>, Age>,
 }
@@ -136,7 +138,7 @@ impl Name {
 const PACK_SIZE: u64 = 2 << 20;
 
 impl Store {
-    pub(super) fn with_one_snapshot(writers: u8) -> Self {
+    pub(super) fn with_one_snapshot(writers: u8, grace_days: i64) -> Self {
         let first = Run {
             registration: Some(OLDEST),
             pack: Some(OLDEST),
@@ -146,7 +148,7 @@ impl Store {
             ..Run::default()
         };
         let runs = std::iter::once(first).chain((0..writers).map(|_| Run::default())).collect();
-        Self { runs, condemnations: BTreeMap::new() }
+        Self { runs, grace_days, condemnations: BTreeMap::new() }
     }
 
     pub(super) fn run(&self, number: RunNumber) -> &Run {
@@ -363,7 +365,7 @@ impl Store {
             let found = self.numbered().find(|(number, _)| id(*number) == of);
             found.and_then(|(_, run)| run.registration).map(stored)
         };
-        needs.settle(registered, now());
+        needs.settle(registered, now(), days(self.grace_days));
         let under_way = self.numbered().filter(|(number, run)| {
             let facts = RunFacts {
                 registered: run.registration.map(stored),
@@ -458,14 +460,14 @@ impl Store {
     }
 
     /// What a prune deletes of what is `unneeded`, in order.
-    pub(super) fn due(&self, unneeded: &BTreeSet<Name>, grace_days: i64) -> Vec<Name> {
+    pub(super) fn due(&self, unneeded: &BTreeSet<Name>) -> Vec<Name> {
         let (names, found) = (self.by_key(), self.found_condemnations());
         let evidence = self.evidence();
         let is_listed = |key: &String| names.get(key).is_some_and(|name| self.age(*name).is_some());
         let deletable = unneeded.iter().map(|name| name.key());
         let deletable: Vec<String> =
             deletable.filter(|key| is_listed(key) && !evidence.contains(key)).collect();
-        let keys = to_delete(&found, deletable.iter(), now(), days(grace_days));
+        let keys = to_delete(&found, deletable.iter(), now(), days(self.grace_days));
         keys.into_iter().filter_map(|key| names.get(key).copied()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stateright::{Checker, Model as _};
+use stateright::{Checker, HasDiscoveries, Model as _};
 
 use super::Protocol;
 use crate::format::condemnation::LEASE_DAYS;
@@ -12,7 +12,7 @@ const RESTORES: &str = "every committed snapshot restores";
 /// Explores all states of a protocol, or ends at the first violation of each property; prints how many states it saw.
 fn explore(name: &str, protocol: Protocol) -> impl Checker<Protocol> {
     let began = Instant::now();
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
+    let checker = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let (states, seconds) = (checker.unique_state_count(), began.elapsed().as_secs_f64());
     eprintln!("{name}: {states} states in {seconds:.1} s");
     checker
