@@ -216,7 +216,7 @@ fn the_latest_of_a_host_that_was_enrolled_again_is_its_new_writers() {
     };
     // If two writers match, the one that stored last is used, and the program says so.
     let said = latest(&["--host", "vm"]);
-    assert!(said.stdout == "new" && said.stderr.contains(&format!("and not of {old}")), "{said:?}");
+    assert!(said.stdout == "new" && said.stderr.contains(&format!("not that of {old}")), "{said:?}");
     assert_eq!(latest(&["--writer", &old]).stdout, "old");
     take("newest of the old", "writer.key");
     assert_eq!(latest(&[]).stdout, "newest of the old");

@@ -332,8 +332,8 @@ fn the_latest_that_holds_a_folder_is_found_though_another_job_ran_last() {
         (&["ls", "latest", "--tag", "nope"], &["tags", "there are others"]),
         (&["ls", "latest", "--kind", "volume"], &["kind", "there are others"]),
         (&["dump", "latest:site/gone"], &["`site/gone`"]),
-        (&["ls", "latest", "--path", "/no/such"], &["the folder", "there are others"]),
-        (&["ls", "latest", "--volume", "none"], &["the volume", "there are others"]),
+        (&["ls", "latest", "--path", "/no/such"], &["folder", "there are others"]),
+        (&["ls", "latest", "--volume", "none"], &["volume", "there are others"]),
     ] {
         let said = yard.restore(args).expect_code(2);
         for word in words {

@@ -67,6 +67,7 @@ impl Keeping<'_> {
     pub(crate) async fn look_after_commit(
         &self,
         head: Head,
+        part: &Sha256Digest,
         part_stored: Timestamp,
         progress: &Arc<dyn Progress>,
     ) -> Result<(), VaultError> {
@@ -88,11 +89,30 @@ impl Keeping<'_> {
              is still there",
             late.as_hours()
         ));
-        match self.keep(true, progress).await {
+        match self.look_at_everything(part, progress).await {
             Err(VaultError::PrunedUnderWay { evidence }) => {
                 Err(VaultError::CommittedTooLate { snapshot: head.id, evidence })
             }
             other => other,
+        }
+    }
+
+    /// Looks for the run's own objects as well: a prune may have deleted them in any order, or be about to.
+    async fn look_at_everything(
+        &self,
+        part: &Sha256Digest,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<(), VaultError> {
+        let group = GroupView::from(&self.key.group);
+        let own = [layout::run(group.id, self.run), layout::part(group.id, part)];
+        for key in &own {
+            self.repository.store.entry(key).await?.ok_or_else(|| gone(key.clone()))?;
+        }
+        let is_own = |name: &str| own.iter().any(|key| key == name);
+        let (condemned, _) = self.repository.condemnations(&group, is_own).await?;
+        match condemned.into_iter().find_map(|mut found| found.body.objects.pop()) {
+            Some(key) => Err(gone(format!("{key}, which is condemned"))),
+            None => self.keep(true, progress).await,
         }
     }
 

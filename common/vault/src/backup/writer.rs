@@ -383,7 +383,7 @@ impl SnapshotWriter {
                 Ok(_) => {
                     open.is_committed();
                     let committed_as = Head { sequence, id };
-                    keeping.look_after_commit(committed_as, part_time, progress).await?;
+                    keeping.look_after_commit(committed_as, &part_hash, part_time, progress).await?;
                     memories.commit(&id);
                     repository.pin_head(key.writer, committed_as)?;
                     (committed.id, committed.sequence) = (Some(id), sequence);

@@ -91,14 +91,7 @@ impl Fault for VaultError {
                  key loses everything, with --single-recipient"
                     .to_owned()
             }
-            Self::LastRecipients { left } => {
-                let instead = if *left > 0 {
-                    "; or accept that losing the one key that is left loses everything, with --single-recipient"
-                } else {
-                    ""
-                };
-                format!("make another one first, with `lifeboat-backup key add recovery FILE`{instead}")
-            }
+            Self::LastRecipients { left } => advice_on_last_recipients(*left),
             Self::Object(_) => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
@@ -162,6 +155,16 @@ impl Fault for VaultError {
             | Self::Internal(_) => return None,
         })
     }
+}
+
+/// What to do before the recovery keys become too few; `left` of them remain.
+fn advice_on_last_recipients(left: usize) -> String {
+    let instead = if left > 0 {
+        "; or accept that losing the one key that is left loses everything, with --single-recipient"
+    } else {
+        ""
+    };
+    format!("make another one first, with `lifeboat-backup key add recovery FILE`{instead}")
 }
 
 /// What to do if a folder cannot be restored into.

@@ -6,7 +6,7 @@ use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, PackSizes, VaultError};
 use tokio_util::sync::CancellationToken;
 
-use crate::yard::{DAY, Files, Yard, files, noise, silent};
+use crate::yard::{DAY, Files, Yard, days, files, noise, silent};
 
 /// Twelve files of a MiB, which fill a pack of a dozen frames.
 fn twelve() -> Files {
@@ -79,6 +79,32 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
                     matches!(error, VaultError::CommittedTooLate { .. } | VaultError::PrunedUnderWay { .. });
                 assert!(is_told, "{when}: {error}");
             }
+        }
+    }
+}
+
+/// A prune whose listing lacked the part may have deleted the registration, with the run's key, before the packs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
+    for folder in ["runs/", "parts/"] {
+        let mut yard = Yard::new().await;
+        yard.snapshot(&files(0)).await.unwrap();
+        let before = yard.faults.contents();
+        let (faults, gate) = (yard.faults.clone(), Gate::new());
+        yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
+        let meanwhile = async {
+            gate.arrivals(1).await;
+            faults.advance(days(GRACE_DAYS + 1));
+            let contents = faults.contents();
+            let is_own = |key: &&String| key.starts_with(folder) && !before.contains_key(*key);
+            faults.take_away(contents.keys().find(is_own).unwrap());
+            gate.open();
+        };
+        let again = files(1);
+        let (committed, ()) = tokio::join!(yard.snapshot(&again), meanwhile);
+        match committed.unwrap_err() {
+            VaultError::CommittedTooLate { evidence, .. } => assert!(evidence.contains(folder), "{evidence}"),
+            other => panic!("{folder}: {other}"),
         }
     }
 }

@@ -28,7 +28,7 @@ use self::store::{Age, Lost, Name, RunNumber, Store};
 use crate::backup::keeping::{is_late, is_past_lease};
 
 /// Who takes part, how many faults may occur, and what is wrong with the protocol.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Protocol {
     writers: u8,
     keepers: u8,
@@ -137,12 +137,13 @@ enum Step {
 }
 
 impl Protocol {
-    fn right(writers: u8, keepers: u8, faults: u8) -> Self {
+    /// The protocol as it is, without faults.
+    fn right(writers: u8, keepers: u8) -> Self {
         Self {
             writers,
             keepers,
             has_repairer: false,
-            faults,
+            faults: 0,
             grace_days: crate::format::condemnation::GRACE_DAYS,
             clock_falls_back: None,
             deletes_without_looking_again: false,
@@ -189,18 +190,14 @@ impl Protocol {
                 }
             }
             Phase::Looked => {
-                store.run_mut(number).manifest = Some(0);
+                let run = store.run_mut(number);
+                run.manifest = Some(0);
+                run.was_late = run.part.is_none_or(|part| is_late(store::stored(part), store::stored(0)));
                 Phase::Committed
             }
             Phase::Committed => {
-                let run = store.run(number);
-                // What is gone by now was forgotten, or its loss is reported.
-                let (Some(part), Some(manifest)) = (run.part, run.manifest) else {
-                    *phase = Phase::Failed;
-                    return;
-                };
-                let late = is_late(store::stored(part), store::stored(manifest));
-                if late && !self.commits_without_looking_again && !store.keep(number, true) {
+                let is_late = store.run(number).was_late;
+                if is_late && !self.commits_without_looking_again && !store.keep(number, true) {
                     Phase::Failed
                 } else {
                     Phase::Done

@@ -147,7 +147,7 @@ impl Checker {
         };
         match Box::pin(open.named_streams()).await {
             Ok(named) => {
-                affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name)
+                affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name);
             }
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(_) => {}

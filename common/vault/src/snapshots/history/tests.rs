@@ -132,7 +132,7 @@ async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
     let history = History::read(&made.open().await).await.unwrap();
     let problem = history.problems.first().unwrap();
     assert_eq!((problem.writer, problem.evidence), (made.writer.writer, Evidence::Claim));
-    assert!(errors(&history)[0].contains(&format!("writer {} says", two.writer)), "{:?}", errors(&history));
+    assert!(errors(&history)[0].contains(&format!("writer {} claims", two.writer)), "{:?}", errors(&history));
     assert!(history.holds_back(made.writer.group.id).is_some(), "it may be true");
     assert!(history.holds_back(two.group.id).is_none());
     let listing_now = listing(&made).await;

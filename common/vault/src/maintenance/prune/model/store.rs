@@ -46,6 +46,7 @@ pub(super) enum Lost {
 
 /// What is in the store of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a run")]
 pub(super) struct Run {
     pub(super) registration: Option<Age>,
     pub(super) pack: Option<Age>,
@@ -165,10 +166,6 @@ impl Store {
 
     pub(super) fn pass(&mut self, days: Age) {
         for run in &mut self.runs {
-            // What is late is decided when the manifest is stored.
-            if let (Some(part), Some(0)) = (run.part, run.manifest) {
-                run.was_late |= crate::backup::keeping::is_late(stored(part), stored(0));
-            }
             for age in [
                 &mut run.registration,
                 &mut run.pack,
@@ -244,13 +241,19 @@ impl Store {
         self.homes_of_common().any(|pack| !condemned.contains(&pack))
     }
 
-    /// Has a run look again whether what it references stays, and move it where it does not. Says whether all of it is there.
+    /// Has a run look again whether what it references stays, and move it where it does not. If it `is_late`, it looks for
+    /// its own objects as well. Returns whether everything exists and stays.
     pub(super) fn keep(&mut self, number: RunNumber, is_late: bool) -> bool {
         let run = self.run(number);
+        let condemned = self.condemned();
+        let own = [Name::Registration(number), Name::Part(number), Name::Pack(number)];
+        let stays = |name: &Name| self.age(*name).is_some() && !condemned.contains(name);
+        if is_late && !own.iter().all(stays) {
+            return false;
+        }
         if !run.references {
             return true;
         }
-        let condemned = self.condemned();
         let is_news = !condemned.is_subset(&run.condemned_at_begin);
         if !(is_late || is_news) || self.may_reference(&condemned) {
             return true;
