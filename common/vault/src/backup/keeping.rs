@@ -97,19 +97,25 @@ impl Keeping<'_> {
         }
     }
 
-    /// Looks for the run's own objects as well: a prune may have deleted them in any order, or be about to.
+    /// Looks for the part and for the registrations of all needed runs as well, without whose keys no frame opens: a prune
+    /// may have deleted them in any order, or be about to.
     async fn look_at_everything(
         &self,
         part: &Sha256Digest,
         progress: &Arc<dyn Progress>,
     ) -> Result<(), VaultError> {
         let group = GroupView::from(&self.key.group);
-        let own = [layout::run(group.id, self.run), layout::part(group.id, part)];
-        for key in &own {
-            self.repository.store.entry(key).await?.ok_or_else(|| gone(key.clone()))?;
+        let part = layout::part(group.id, part);
+        self.repository.store.entry(&part).await?.ok_or_else(|| gone(part.clone()))?;
+        let runs = self.needed.keys().chain([&self.run]).map(|run| layout::run(group.id, *run));
+        let mut needed: BTreeSet<String> = runs.collect();
+        let listed = self.repository.objects_below(&layout::runs(group.id)).await?;
+        let listed: HashSet<String> = listed.into_iter().map(|entry| entry.key).collect();
+        if let Some(missing) = needed.iter().find(|run| !listed.contains(*run)) {
+            return Err(gone(missing.clone()));
         }
-        let is_own = |name: &str| own.iter().any(|key| key == name);
-        let (condemned, _) = self.repository.condemnations(&group, is_own).await?;
+        needed.insert(part);
+        let (condemned, _) = self.repository.condemnations(&group, |key| needed.contains(key)).await?;
         match condemned.into_iter().find_map(|mut found| found.body.objects.pop()) {
             Some(key) => Err(gone(format!("{key}, which is condemned"))),
             None => self.keep(true, progress).await,

@@ -112,7 +112,7 @@ impl OnDisk {
     fn cost_of(&self, verb: &str) -> Cost {
         let test = std::thread::current().name().unwrap().to_owned();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", &test, "--nocapture"]);
+        command.args(["--exact", &test, "--include-ignored", "--nocapture"]);
         command.env(TASK, format!("{verb} {}", self.home.path().display()));
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);

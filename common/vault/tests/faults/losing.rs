@@ -83,10 +83,10 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
     }
 }
 
-/// A prune whose listing lacked the part may have deleted the registration, with the run's key, before the packs.
+/// A prune that began before the manifest was stored deletes registrations, with the keys of runs, and parts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
-    for folder in ["runs/", "parts/"] {
+    for (folder, is_own) in [("runs/", true), ("runs/", false), ("parts/", true)] {
         let mut yard = Yard::new().await;
         yard.snapshot(&files(0)).await.unwrap();
         let before = yard.faults.contents();
@@ -96,11 +96,12 @@ async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
             gate.arrivals(1).await;
             faults.advance(days(GRACE_DAYS + 1));
             let contents = faults.contents();
-            let is_own = |key: &&String| key.starts_with(folder) && !before.contains_key(*key);
-            faults.take_away(contents.keys().find(is_own).unwrap());
+            let is_it = |key: &&String| key.starts_with(folder) && before.contains_key(*key) != is_own;
+            faults.take_away(contents.keys().find(is_it).unwrap());
             gate.open();
         };
-        let again = files(1);
+        // Half of it is new, so that the run stores frames, and refers to frames of the run before.
+        let again: Files = files(0).into_iter().chain([("new".to_owned(), noise(7, 100_000))]).collect();
         let (committed, ()) = tokio::join!(yard.snapshot(&again), meanwhile);
         match committed.unwrap_err() {
             VaultError::CommittedTooLate { evidence, .. } => assert!(evidence.contains(folder), "{evidence}"),

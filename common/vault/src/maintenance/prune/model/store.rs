@@ -242,13 +242,14 @@ impl Store {
     }
 
     /// Has a run look again whether what it references stays, and move it where it does not. If it `is_late`, it looks for
-    /// its own objects as well. Returns whether everything exists and stays.
+    /// its own objects and all registrations as well. Returns whether everything exists and stays.
     pub(super) fn keep(&mut self, number: RunNumber, is_late: bool) -> bool {
         let run = self.run(number);
         let condemned = self.condemned();
-        let own = [Name::Registration(number), Name::Part(number), Name::Pack(number)];
+        let mut needed = vec![Name::Registration(number), Name::Part(number), Name::Pack(number)];
+        needed.extend(run.references.then_some(Name::Registration(0)));
         let stays = |name: &Name| self.age(*name).is_some() && !condemned.contains(name);
-        if is_late && !own.iter().all(stays) {
+        if is_late && !needed.iter().all(stays) {
             return false;
         }
         if !run.references {
