@@ -26,7 +26,8 @@ impl Options {
 
     /// Whether the attacks on the vault run, which a plain `cargo test` leaves out.
     pub(super) fn wants_attacks(&self) -> bool {
-        self.is_whole() || self.name.as_ref().is_some_and(|name| name.contains("hostile"))
+        let is_of_one = |name: &String| ["hostile", "model"].iter().any(|part| name.contains(part));
+        self.is_whole() || self.name.as_ref().is_some_and(is_of_one)
     }
 
     pub(super) fn wants_services(&self) -> bool {

@@ -15,9 +15,11 @@ use crate::workspace;
 /// Where `tests/services` writes how long each test took.
 const TIMES: &str = "LIFEBOAT_TEST_TIMES";
 /// The modules with tests that take minutes: attacks on the vault, and the model of its protocol.
-pub(super) const ATTACKS: [&str; 2] = ["hostile::", "prune::model::"];
+const ATTACKS: [&str; 2] = ["hostile::", "prune::model::"];
 /// Why a plain `cargo test` leaves them out. [`attacks`] runs them.
 const ATTACK: &str = "an attack: scripts/test runs it";
+/// Why some are left out without `--long`.
+const LONG: &str = "takes long: scripts/test --long runs it";
 
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +111,9 @@ pub(super) fn tests(
     }
     let _ = std::fs::remove_file(&times);
     results.skips.forget(ATTACK);
+    if options.long {
+        results.skips.forget(LONG);
+    }
     ending
 }
 
@@ -120,6 +125,9 @@ pub(super) fn attacks(terminal: &Terminal, options: &Options, results: &mut Resu
         Some(name) => command.arg(name),
         None => command.args(ATTACKS),
     };
+    if !options.long {
+        command.args(["--skip", "::long::"]);
+    }
     if options.long {
         command.env("LIFEBOAT_LONG", "1");
     }

@@ -36,7 +36,7 @@ struct Protocol {
     /// How many faults a trace may have.
     faults: u8,
     grace_days: i64,
-    /// The storage's clock may fall back by so many days, which counts as a fault.
+    /// The storage's clock may fall back by so many days; this is the only fault then.
     clock_falls_back: Option<Age>,
     /// A prune deletes what was condemned even if it is needed by now.
     deletes_without_looking_again: bool,
@@ -138,7 +138,7 @@ enum Step {
 
 impl Protocol {
     /// The protocol as it is, without faults.
-    fn right(writers: u8, keepers: u8) -> Self {
+    const fn right(writers: u8, keepers: u8) -> Self {
         Self {
             writers,
             keepers,
@@ -322,7 +322,10 @@ impl Model for Protocol {
                 steps.push(Step::Forget(number));
             }
         }
-        let may_fail = state.faults_left > 0;
+        if state.faults_left > 0 {
+            steps.extend(self.clock_falls_back.map(Step::FallBack));
+        }
+        let may_fail = state.faults_left > 0 && self.clock_falls_back.is_none();
         for (number, phase) in (1..).zip(&state.phases) {
             if matches!(phase, Phase::Done | Phase::Failed | Phase::Dead) {
                 continue;
@@ -360,7 +363,6 @@ impl Model for Protocol {
         if may_fail && state.repairer.is_some() {
             steps.extend(state.store.losable().map(Step::Lose));
         }
-        steps.extend(self.clock_falls_back.filter(|_| may_fail).map(Step::FallBack));
         steps.extend((!state.delayed.is_empty()).then_some(Step::Arrive));
     }
 
@@ -418,15 +420,11 @@ impl Model for Protocol {
                     .all(|number| !state.must_restore(number) || state.store.restores(number))
             }),
             Property::always(
-                "everything unneeded is deleted in the end",
+                "in the end everything unneeded is deleted, and what the storage lost is written again",
                 |protocol: &Self, state: &State| {
-                    !state.is_quiet() || protocol.in_the_end(state).unneeded().is_empty()
-                },
-            ),
-            Property::always(
-                "a repair makes good what the storage lost",
-                |protocol: &Self, state: &State| {
-                    !state.is_quiet() || protocol.in_the_end(state).missing().is_empty()
+                    let is_settled =
+                        |store: &Store| store.unneeded().is_empty() && store.missing().is_empty();
+                    !state.is_quiet() || is_settled(&protocol.in_the_end(state))
                 },
             ),
             Property::sometimes("a run references another's frame", |_, state: &State| {
