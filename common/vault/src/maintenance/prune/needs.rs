@@ -91,8 +91,8 @@ impl Needs {
     /// Decides what goes, when all that counts was taken in. `registered` gives the time at which a run was registered.
     ///
     /// A forgotten snapshot is the evidence that its run is over. It is not deleted while the run would look as if it were
-    /// under way without it: its registration is young, and stays because something needs a frame of the run. Nor does it
-    /// go, which is to be condemned, where the `grace` would end before that.
+    /// under way without it: its registration is young, and stays because something needs a frame of the run. Nor is it
+    /// condemned if the `grace` would end before that.
     pub(super) fn settle(
         &mut self,
         registered: impl Fn(RunId) -> Option<Timestamp>,
