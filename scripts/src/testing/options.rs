@@ -26,8 +26,8 @@ impl Options {
 
     /// Whether the attacks on the vault run, which a plain `cargo test` leaves out.
     pub(super) fn wants_attacks(&self) -> bool {
-        let is_of_one = |name: &String| ["hostile", "model"].iter().any(|part| name.contains(part));
-        self.is_whole() || self.name.as_ref().is_some_and(is_of_one)
+        let names_one = |name: &String| ["hostile", "model"].iter().any(|part| name.contains(part));
+        self.tier != Some(Tier::Services) && self.name.as_ref().is_none_or(names_one)
     }
 
     pub(super) fn wants_services(&self) -> bool {
@@ -99,6 +99,21 @@ mod tests {
         assert_eq!(options("--hermetic").map(|options| options.is_whole()), Some(true));
         assert_eq!(options("--tier services").map(|options| options.is_whole()), Some(false));
         assert_eq!(options("sparse").map(|options| options.is_whole()), Some(false));
+    }
+
+    #[test]
+    fn attacks_run_with_everything_that_needs_no_service_and_by_name() {
+        for (line, wanted) in [
+            ("", true),
+            ("--hermetic", true),
+            ("--tier hermetic", true),
+            ("--tier services", false),
+            ("sparse", false),
+            ("hostile::claims", true),
+            ("--tier hermetic prune::model", true),
+        ] {
+            assert_eq!(options(line).map(|options| options.wants_attacks()), Some(wanted), "{line}");
+        }
     }
 
     #[test]

@@ -15,23 +15,24 @@ pub(super) struct Slowest(Vec<(Duration, String)>);
 impl Slowest {
     /// Reads `test NAME ... ok <1.234s>`, as libtest writes it; any other line is passed over.
     pub(super) fn read(&mut self, line: &str) {
-        let mut read = || {
-            let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
-            let (_, seconds) = result.strip_suffix("s>")?.split_once('<')?;
-            self.add(seconds, name)
-        };
-        let _ = read();
+        let name_and_result = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
+        if let Some((name, result)) = name_and_result
+            && let Some((_, seconds)) = result.strip_suffix("s>").and_then(|result| result.split_once('<'))
+        {
+            self.add(seconds, name);
+        }
     }
 
     /// Reads `1.234 NAME`, as the gate of `tests/services` writes it; any other line is passed over.
     pub(super) fn read_gate(&mut self, line: &str) {
-        let _ = line.split_once(' ').and_then(|(seconds, name)| self.add(seconds, name));
+        if let Some((seconds, name)) = line.split_once(' ') {
+            self.add(seconds, name);
+        }
     }
 
-    fn add(&mut self, seconds: &str, name: &str) -> Option<()> {
-        let time = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
-        self.0.push((time, name.trim().to_owned()));
-        Some(())
+    fn add(&mut self, seconds: &str, name: &str) {
+        let time = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        self.0.extend(time.map(|time| (time, name.trim().to_owned())));
     }
 }
 

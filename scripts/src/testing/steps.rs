@@ -88,15 +88,12 @@ pub(super) fn tests(
     ready: Option<&Readiness>,
     results: &mut Results,
 ) -> Ending {
-    let mut command = test_programs();
+    let mut command = test_programs(options);
     match options.tier {
         Some(Tier::Services) => command.args(["--workspace", "--test", "services"]),
         Some(Tier::Hermetic) | None => command.arg("--workspace"),
     };
     command.arg("--").args(&options.name);
-    if options.long {
-        command.env("LIFEBOAT_LONG", "1");
-    }
     if let Some(ready) = ready {
         command.envs(&ready.variables);
         if ready.missing == 0 {
@@ -110,36 +107,35 @@ pub(super) fn tests(
         results.slowest.read_gate(line);
     }
     let _ = std::fs::remove_file(&times);
-    results.skips.forget(ATTACK);
-    if options.long {
-        results.skips.forget(LONG);
-    }
     ending
 }
 
 /// Runs the attacks on the vault, and explores the model of its protocol, which takes minutes.
 pub(super) fn attacks(terminal: &Terminal, options: &Options, results: &mut Results) -> Ending {
-    let mut command = test_programs();
+    let mut command = test_programs(options);
     command.args(["--workspace", "--lib", "--", "--ignored"]);
     match &options.name {
         Some(name) => command.arg(name),
         None => command.args(ATTACKS),
     };
-    if !options.long {
-        command.args(["--skip", "::long::"]);
-    }
+    results.skips.forget(ATTACK);
     if options.long {
-        command.env("LIFEBOAT_LONG", "1");
+        results.skips.forget(LONG);
+    } else {
+        command.args(["--skip", "::long::"]);
     }
     run_reading(terminal, command, |line| results.read(line))
 }
 
 /// `cargo test`, with what runs each program.
-fn test_programs() -> Command {
+fn test_programs(options: &Options) -> Command {
     let runner = workspace().join("scripts/run-test-program");
     let runner = format!("target.'cfg(unix)'.runner=[{:?}]", runner.display().to_string());
     let mut command = cargo(["test", "--locked", "--no-fail-fast", "--config"]);
     command.arg(runner);
+    if options.long {
+        command.env("LIFEBOAT_LONG", "1");
+    }
     command
 }
 

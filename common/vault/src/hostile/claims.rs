@@ -164,7 +164,7 @@ pub(super) async fn remove(scene: &Scene, who: Who) {
     }
 }
 
-/// Whoever claims anything about a pack of its own: three prunes with the grace between them delete nothing that a
+/// Whatever a member claims about a pack of its own, three prunes with the grace between them delete nothing that a
 /// snapshot needs, and everything can be restored.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]

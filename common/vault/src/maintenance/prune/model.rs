@@ -216,11 +216,11 @@ impl Protocol {
         keepers[keeper] = match std::mem::replace(&mut keepers[keeper], Keeper::Idle) {
             Keeper::Idle => {
                 let listed = if is_stale { store.without_todays() } else { store.clone() };
-                let unneeded = listed.unneeded();
+                let (unneeded, evidence) = listed.plan();
                 let due = if self.deletes_without_looking_again {
-                    listed.due(&listed.condemned())
+                    listed.due(&listed.condemned(), &evidence)
                 } else {
-                    listed.due(&unneeded)
+                    listed.due(&unneeded, &evidence)
                 };
                 Keeper::Planned { unneeded, due }
             }
@@ -422,8 +422,7 @@ impl Model for Protocol {
             Property::always(
                 "in the end everything unneeded is deleted, and what the storage lost is written again",
                 |protocol: &Self, state: &State| {
-                    let is_settled =
-                        |store: &Store| store.unneeded().is_empty() && store.missing().is_empty();
+                    let is_settled = |store: &Store| store.plan().0.is_empty() && store.missing().is_empty();
                     !state.is_quiet() || is_settled(&protocol.in_the_end(state))
                 },
             ),

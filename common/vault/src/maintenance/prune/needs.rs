@@ -100,19 +100,19 @@ impl Needs {
         grace: SignedDuration,
     ) {
         let due = now.checked_add(grace).unwrap_or(Timestamp::MAX);
+        let live = &self.live;
         let is_evidence = |snapshot: &LeftSnapshot, time: Timestamp| {
-            snapshot.run.is_some_and(|run| {
-                let is_young = registered(run).is_some_and(|at| !is_old(at, time));
-                is_young && self.live.has_run(run)
-            })
+            let is_young = |run| registered(run).is_some_and(|at| !is_old(at, time));
+            snapshot.run.is_some_and(|run| is_young(run) && live.has_run(run))
         };
         let left = std::mem::take(&mut self.left).into_iter();
         let (kept, left): (Vec<_>, Vec<_>) = left.partition(|snapshot| is_evidence(snapshot, due));
-        let left: Vec<_> = left.into_iter().map(|snapshot| (is_evidence(&snapshot, now), snapshot)).collect();
         self.kept_parts.extend(kept.into_iter().filter_map(|snapshot| snapshot.part));
-        for (is_evidence, LeftSnapshot { mut objects, part, .. }) in left {
+        for snapshot in left {
+            let stays_for_now = is_evidence(&snapshot, now);
+            let LeftSnapshot { mut objects, part, .. } = snapshot;
             objects.extend(part.filter(|part| !self.kept_parts.contains(part)));
-            if is_evidence {
+            if stays_for_now {
                 self.evidence.extend(objects.iter().cloned());
             }
             self.dead.extend(objects);

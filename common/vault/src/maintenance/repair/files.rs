@@ -145,13 +145,8 @@ impl Checker {
             }
             Err(error) => return Err(error),
         };
-        match Box::pin(open.named_streams()).await {
-            Ok(named) => {
-                affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name);
-            }
-            Err(error @ VaultError::Store(_)) => return Err(error),
-            Err(_) => {}
-        }
+        let named = Box::pin(open.named_streams()).await?;
+        affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name);
         for (index, (kind, stream)) in affected.streams.iter().enumerate() {
             self.progress.phase("looking for files", Unit::Items, None);
             let mut items = open.items(index)?;

@@ -384,8 +384,8 @@ impl Store {
         (needs, under_way)
     }
 
-    /// The names of objects that nothing needs.
-    pub(super) fn unneeded(&self) -> BTreeSet<Name> {
+    /// The names of objects that nothing needs, and the keys of those of them that show that a run is over.
+    pub(super) fn plan(&self) -> (BTreeSet<Name>, BTreeSet<String>) {
         let (needs, under_way) = self.needs();
         let packs: Vec<(Name, Age)> = self
             .names()
@@ -441,12 +441,8 @@ impl Store {
             }
             Name::Manifest(_) | Name::Part(_) => needs.dead.contains(&name.key()),
         };
-        self.names().filter(is_unneeded).collect()
-    }
-
-    /// What shows that a run is over, and is not deleted yet.
-    fn evidence(&self) -> BTreeSet<String> {
-        self.needs().0.evidence
+        let unneeded = self.names().filter(is_unneeded).collect();
+        (unneeded, needs.evidence)
     }
 
     fn found_condemnations(&self) -> Vec<FoundCondemnation> {
@@ -463,10 +459,9 @@ impl Store {
         self.names().chain(condemned).map(|name| (name.key(), name)).collect()
     }
 
-    /// What a prune deletes of what is `unneeded`, in order.
-    pub(super) fn due(&self, unneeded: &BTreeSet<Name>) -> Vec<Name> {
+    /// What a prune deletes of what is `unneeded` and not `evidence`, in order.
+    pub(super) fn due(&self, unneeded: &BTreeSet<Name>, evidence: &BTreeSet<String>) -> Vec<Name> {
         let (names, found) = (self.by_key(), self.found_condemnations());
-        let evidence = self.evidence();
         let is_listed = |key: &String| names.get(key).is_some_and(|name| self.age(*name).is_some());
         let deletable = unneeded.iter().map(|name| name.key());
         let deletable: Vec<String> =
