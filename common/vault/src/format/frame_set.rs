@@ -66,6 +66,16 @@ impl FrameSet {
         Self { runs: self.runs.iter().map(rest).filter(|(_, ordinals)| !ordinals.is_empty()).collect() }
     }
 
+    /// The frames that are in both sets.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let in_both = |(run, ordinals): (&RunId, &RoaringBitmap)| {
+            other.runs.get(run).map(|others| (*run, ordinals & others))
+        };
+        Self {
+            runs: self.runs.iter().filter_map(in_both).filter(|(_, ordinals)| !ordinals.is_empty()).collect(),
+        }
+    }
+
     /// Whether any frame is in both sets.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         let (few, many) = if self.runs.len() < other.runs.len() { (self, other) } else { (other, self) };

@@ -21,6 +21,7 @@ mod scope;
 pub(crate) mod survey;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::collections::HashMap;
 use std::collections::hash_map;

@@ -3,6 +3,7 @@
 //!
 //! Keys are stored before the roster that names them. A crash in between leaves unused keys, which are harmless.
 
+mod changes;
 mod contents;
 
 use jiff::Timestamp;
@@ -16,9 +17,7 @@ use zeroize::Zeroizing;
 use crate::error::VaultError;
 use crate::format::floor::Floor;
 use crate::format::layout::{self, cap};
-use crate::format::roster::{
-    Epoch, Head, Keeper, RemovedKeeper, Revocation, Roster, RosterRecipient, Writer, key_text, pem_of,
-};
+use crate::format::roster::{Head, Keeper, Revocation, Roster, RosterRecipient, Writer, key_text, pem_of};
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
 use crate::keys::keeper_key::KeeperKey;
 use crate::keys::key_file::{WriterKey, recovery_key_text};
@@ -155,18 +154,12 @@ impl<'a> Membership<'a> {
 
     /// Finds the member with this id or prefix of an id, before anything is changed.
     pub fn member(&self, id: &str) -> Result<Removed, VaultError> {
-        find_member(&self.restorer.repository().roster, id)
+        changes::find_member(&self.restorer.repository().roster, id)
     }
 
     /// Lets another recipient recover everything, including what was stored before.
     pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
-        let mut roster = self.restorer.repository().roster.clone();
-        if roster.recipients.iter().any(|listed| listed.id == recipient.id()) {
-            let (text, reason) = (recipient.as_str().to_owned(), "it is on the roster already".to_owned());
-            return Err(VaultError::BadRecipient { text, reason });
-        }
-        let (id, text) = (recipient.id(), recipient.as_str().to_owned());
-        roster.recipients.push(RosterRecipient { id, recipient: text });
+        let roster = changes::with_recipient(self.restorer.repository().roster.clone(), recipient)?;
         let next = self.next_roster(roster, clock.now())?;
         self.wrap_everything(recipient).await?;
         self.publish(next).await
@@ -252,33 +245,25 @@ impl<'a> Membership<'a> {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<Removed, VaultError> {
-        let mut roster = self.restorer.repository().roster.clone();
-        let removed = find_member(&roster, id)?;
+        let roster = self.restorer.repository().roster.clone();
+        let removed = changes::find_member(&roster, id)?;
         match &removed {
             Removed::Recipient(id) => {
-                roster.recipients.retain(|recipient| recipient.id != *id);
-                let left = roster.recipients.len();
-                if left == 0 || (left < 2 && !single_recipient) {
-                    return Err(VaultError::LastRecipients { left });
-                }
+                let roster = changes::without_recipient(roster, id, single_recipient)?;
                 let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
                 self.wrap_epoch(&epoch, passphrase).await?;
                 self.publish(next).await?;
                 self.drop_wraps_of(id).await;
             }
             Removed::Writer(id, _) => {
-                let revoked = self.revocation(*id, last).await?;
-                let listed = roster.writers.iter_mut().find(|writer| writer.id == *id);
-                let listed = listed.ok_or(VaultError::Internal("the writer was found on the roster"))?;
-                listed.revoked = Some(revoked);
+                let revocation = self.revocation(*id, last).await?;
+                let roster = changes::without_writer(roster, *id, revocation)?;
                 self.publish(self.next_roster(roster, clock.now())?).await?;
-                return Ok(Removed::Writer(*id, revoked.last.map(|head| head.sequence)));
+                return Ok(Removed::Writer(*id, revocation.last.map(|head| head.sequence)));
             }
             Removed::Keeper(id) => {
                 let contents = self.contents_worth_keeping(Signer::Keeper(*id)).await?;
-                let listed = roster.keepers.iter_mut().find(|keeper| keeper.id == *id);
-                let listed = listed.ok_or(VaultError::Internal("the keeper was found on the roster"))?;
-                listed.removed = Some(RemovedKeeper { contents });
+                let roster = changes::without_keeper(roster, *id, contents)?;
                 self.publish(self.next_roster(roster, clock.now())?).await?;
             }
         }
@@ -313,40 +298,23 @@ impl<'a> Membership<'a> {
 
     /// The last snapshot that counts of a writer that is being removed.
     async fn revocation(&self, id: WriterId, last: Option<u64>) -> Result<Revocation, VaultError> {
-        let repository = self.restorer.repository();
-        let history = History::read(repository).await?;
-        // Snapshots that are withheld today would be cut off permanently, so the caller must confirm this.
-        if last.is_none()
-            && let Some(first) = history.doubts_about(id).next()
-        {
-            return Err(VaultError::Doubtful { writer: id, first: first.to_string() });
-        }
+        let history = History::read(self.restorer.repository()).await?;
         let of_writer = history.snapshots.iter().filter(|recorded| recorded.writer == id);
-        let mut whole = of_writer
-            .filter_map(|recorded| Some((recorded.sequence, recorded.manifest.as_ref().ok()?.id)))
-            .filter(|(sequence, _)| last.is_none_or(|last| *sequence <= last));
-        match (whole.next_back(), last) {
-            (Some((sequence, id)), None) => Ok(Revocation { last: Some(Head { sequence, id }) }),
-            (Some((sequence, id)), Some(last)) if sequence == last => {
-                Ok(Revocation { last: Some(Head { sequence, id }) })
-            }
-            (None, None) => Ok(Revocation { last: None }),
-            (_, Some(last)) => {
-                Err(VaultError::NoSuchMember { wanted: last.to_string(), what: "sequence of this writer" })
-            }
-        }
+        let heads = of_writer.filter_map(|recorded| {
+            Some(Head { sequence: recorded.sequence, id: recorded.manifest.as_ref().ok()?.id })
+        });
+        changes::revocation(id, &heads.collect::<Vec<_>>(), history.doubts_about(id).next(), last)
     }
 
     /// The roster of a new epoch, and what must be wrapped before it is stored.
     fn next_epoch(
         &self,
-        mut roster: Roster,
+        roster: Roster,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<(NewEpoch, NextRoster), VaultError> {
-        let number = roster.epoch().map_or(0, |epoch| epoch.epoch + 1);
         let (secret, recipient) = keys::generate(entropy);
-        roster.epochs.push(Epoch { epoch: number, recipient: recipient.as_str().to_owned() });
+        let (number, roster) = changes::with_epoch(roster, &recipient);
         let recipients = roster.recipients.clone();
         Ok((NewEpoch { number, secret, recipient, recipients }, self.next_roster(roster, now)?))
     }
@@ -458,23 +426,4 @@ struct NewEpoch {
     secret: Zeroizing<String>,
     recipient: Recipient,
     recipients: Vec<RosterRecipient>,
-}
-
-/// Finds the member with this id or prefix of an id.
-fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
-    let recipients = roster.recipients.iter().map(|r| (r.id.clone(), Removed::Recipient(r.id.clone())));
-    let writers = roster.writers.iter().filter(|writer| writer.revoked.is_none());
-    let writers = writers.map(|w| (w.id.to_string(), Removed::Writer(w.id, None)));
-    let keepers = roster.keepers.iter().filter(|keeper| keeper.removed.is_none());
-    let keepers = keepers.map(|k| (k.id.to_string(), Removed::Keeper(k.id)));
-    let is_meant = |id: &str| wanted.len() >= 4 && id.starts_with(wanted);
-    let mut found: Vec<_> = recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
-    match found.len() {
-        1 => Ok(found.swap_remove(0).1),
-        0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),
-        _ => Err(VaultError::AmbiguousMember {
-            wanted: wanted.to_owned(),
-            candidates: found.into_iter().map(|(id, _)| id).collect(),
-        }),
-    }
 }

@@ -6,6 +6,7 @@
 //! and moves whole frames out of damaged packs (`salvage`). Only then does it delete what was replaced, if its key may
 //! delete. Changes nothing while anything could not be read: an unreachable object is not lost.
 
+mod decisions;
 mod files;
 mod index;
 mod keys;
@@ -31,7 +32,7 @@ use crate::maintenance::check::claims::is_all_denied;
 use crate::maintenance::check::objects::{Objects, Trouble};
 use crate::maintenance::check::survey::{GroupSurvey, Survey};
 use crate::maintenance::check::{
-    CheckOptions, Checker, Damage, DamageKind, Findings, Mend, ReadData, Shard, Unread,
+    CheckOptions, Checker, Damage, DamageKind, Findings, ReadData, Shard, Unread,
 };
 use crate::repository::objects::check_size;
 use crate::repository::open::{Repository, marker_of};
@@ -242,17 +243,6 @@ impl Checker {
         }
         for damage in findings.damage.iter() {
             let Some(name) = Name::parse(&damage.key) else { continue };
-            let is_worthless = match name {
-                Name::RunEnd { .. }
-                | Name::Contents { .. }
-                | Name::Locations { .. }
-                | Name::Loss { .. }
-                | Name::Condemnation { .. }
-                | Name::Countersignature { .. } => true,
-                // Repaired above, or kept for a snapshot that may be restored from a copy of the storage.
-                Name::Part { .. } => damage.remedy == Mend::RepairByKeeper,
-                _ => false,
-            };
             if let Name::Locations { group, .. } = &name
                 && damage.kind == DamageKind::Index
                 && let Some(view) = self.viewer.group(*group)
@@ -260,10 +250,7 @@ impl Checker {
             {
                 repairer.remove(&damage.key, "trailers of packs refute all its claims").await?;
             }
-            if is_worthless
-                && damage.kind == DamageKind::Altered
-                && self.is_still_altered(&damage.key).await?
-            {
+            if decisions::is_worthless(&name, damage) && self.is_still_altered(&damage.key).await? {
                 repairer
                     .remove(&damage.key, "it is damaged, and what was whole in it is stored elsewhere")
                     .await?;

@@ -8,6 +8,7 @@ use lifeboat_store::Obstacle;
 use crate::format::frame_set::FrameSet;
 use crate::ids::GroupId;
 use crate::maintenance::check::scope::Shard;
+use crate::maintenance::check::verdicts::Verdict;
 
 /// The findings of a check.
 #[derive(Debug, Default)]
@@ -173,6 +174,22 @@ impl Findings {
         let key = damage.key.clone();
         if shard.owns(&key) && self.damage.tell(damage) {
             self.costs(key, lost);
+        }
+    }
+
+    /// Passes a verdict on an object. Its damage affects the snapshots which need any of `lost`.
+    pub(super) fn pass(&mut self, shard: Shard, key: String, verdict: Verdict, lost: FrameSet) {
+        match verdict {
+            Verdict::Sound => {}
+            Verdict::Note(said) => {
+                if shard.owns(&key) {
+                    self.notes.push(format!("`{key}` {said}"));
+                }
+            }
+            Verdict::Damaged(kind, reason, remedy) => {
+                let damage = Damage { key, kind, reason, snapshots: Vec::new(), remedy };
+                self.damage_with(shard, damage, lost);
+            }
         }
     }
 

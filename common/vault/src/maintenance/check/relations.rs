@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
-use crate::error::{ObjectError, VaultError};
+use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
 use crate::format::layout;
 use crate::format::manifest::RunRecord;
@@ -17,9 +18,9 @@ use crate::maintenance::check::healing::{find_in_trailers, healed};
 use crate::maintenance::check::packs::PackReading;
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
+use crate::maintenance::check::verdicts::{self, ManifestVerdict, Verdict};
 use crate::maintenance::check::{Checker, PacksRead, keyring, rosters};
 use crate::repository::locate::{FramePlace, FramePlaces};
-use crate::snapshots::history::Standing;
 
 /// The cost of a damaged object, as far as its name reveals it, and what repairs it.
 pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
@@ -146,7 +147,7 @@ impl Checker {
     ) -> Result<(), VaultError> {
         let whole = survey.whole();
         let missing = survey.needed.minus(&whole);
-        let marked = missing.minus(&missing.minus(&survey.marked));
+        let marked = missing.and(&survey.marked);
         let proved = packs.proved.get(&survey.view.id);
         let healed = healed(self.viewer.repository(), survey, &whole, proved, &marked).await?;
         let lost = missing.minus(&healed);
@@ -158,11 +159,14 @@ impl Checker {
         }
         for (group, hash, reading) in &packs.faults {
             if *group == survey.view.id {
-                let key = layout::pack(*group, hash);
-                pack_read(survey, key, reading, &lost, shard, findings);
+                let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
+                let facts = |name| survey.facts(name, &lost);
+                let registrant = |run| survey.registered.get(&run).map(|(writer, _)| *writer);
+                let verdict = verdicts::pack_read(reading, facts, registrant);
+                findings.pass(shard, layout::pack(*group, hash), verdict, faulty.and(&lost));
             }
         }
-        missing_packs(survey, &missing, &lost, shard, findings);
+        located_packs(survey, &missing, &lost, shard, findings);
         self.unplaced(survey, &lost, shard, findings).await?;
         unlisted(survey, &whole, shard, findings);
         listed_in_vain(survey, shard, findings);
@@ -201,25 +205,8 @@ impl Checker {
                 findings.costs(told, of_run);
                 continue;
             }
-            let (reason, remedy) = if of_run.minus(&found).is_empty() {
-                (
-                    format!(
-                        "no locations object has the places of {} of the run's frames, though they exist",
-                        of_run.len()
-                    ),
-                    Mend::Repair,
-                )
-            } else {
-                (
-                    format!(
-                        "no locations object has the places of {} of the run's frames, and not all are in a pack",
-                        of_run.len()
-                    ),
-                    Mend::NextBackup,
-                )
-            };
-            let (kind, snapshots) = (DamageKind::Index, Vec::new());
-            findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, of_run);
+            let verdict = verdicts::unplaced_frames(of_run.len(), of_run.minus(&found).is_empty());
+            findings.pass(shard, key, verdict, of_run);
         }
         Ok(())
     }
@@ -245,13 +232,7 @@ impl Checker {
                 }
                 findings.costs(key, costs);
             } else {
-                let (reason, remedy) = if is_in_header {
-                    ("the run is not registered; its key is in the headers of its packs", Mend::Repair)
-                } else {
-                    ("the run is not registered, and no pack's header contains its key", Mend::No)
-                };
-                let (kind, reason, snapshots) = (DamageKind::Missing, reason.to_owned(), Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
+                findings.pass(shard, key, verdicts::unregistered_run(is_in_header), costs);
             }
             return Ok(());
         }
@@ -268,14 +249,14 @@ impl Checker {
                 Err(error) => findings.unread(&key, &error),
             }
         }
-        let Some((_, error)) = false_ones.first() else { return Ok(()) };
-        let (kind, remedy) = (DamageKind::Altered, Mend::No);
+        let errors: Vec<_> = false_ones.iter().map(|(_, error)| error).collect();
+        let verdict = verdicts::run_key(commitments.len(), &errors);
+        let Verdict::Damaged(kind, reason, remedy) = verdict else { return Ok(()) };
         if false_ones.len() == commitments.len() {
-            let (reason, snapshots) = (error.to_string(), Vec::new());
+            let snapshots = Vec::new();
             findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, frames);
             return Ok(());
         }
-        // The key is whole, but some snapshots commit to another one.
         let is_false = |record: &RunRecord| {
             record.run == run && false_ones.iter().any(|(commitment, _)| *commitment == record.commitment)
         };
@@ -287,9 +268,7 @@ impl Checker {
                 snapshots.push(needs.id.to_string());
             }
         }
-        let reason = "snapshots commit to another key of the run than the one that is registered: a contents index \
-                      of the group was false when they were made";
-        findings.damage(shard, Damage { key, kind, reason: reason.to_owned(), snapshots, remedy });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
         Ok(())
     }
 
@@ -327,32 +306,7 @@ pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
 fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     let history = &survey.history;
     for problem in &history.problems {
-        let reason = problem.error.to_string();
-        let (key, snapshots, kind) = match &problem.error {
-            VaultError::Withheld { writer, first, last } => {
-                let labels = (*first..=*last).take(100).map(|sequence| format!("{writer}/{sequence}"));
-                (layout::snapshot(*writer, *first), labels.collect(), DamageKind::Missing)
-            }
-            VaultError::Object(ObjectError::Damaged { key, .. } | ObjectError::Missing { key }) => {
-                (key.clone(), Vec::new(), DamageKind::History)
-            }
-            VaultError::Claimed { writer, first, .. } => {
-                (layout::snapshot(*writer, *first), Vec::new(), DamageKind::History)
-            }
-            VaultError::Contradicted { writer, sequence, .. } => {
-                (layout::snapshot(*writer, *sequence), Vec::new(), DamageKind::History)
-            }
-            VaultError::Disproved { claimant, .. } => {
-                (layout::snapshots_of(*claimant), Vec::new(), DamageKind::History)
-            }
-            _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
-        };
-        let remedy = match &problem.error {
-            VaultError::Claimed { .. } if problem.missing().is_none() => Mend::EndOfWord,
-            VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
-            _ => Mend::GiveUp,
-        };
-        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
+        findings.damage(shard, verdicts::problem_of_history(problem));
     }
     for ((writer, sequence), why) in &history.void {
         let key = layout::forget(*writer, *sequence);
@@ -364,25 +318,24 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     for recorded in &history.snapshots {
         findings.snapshots += u64::from(recorded.is_live());
         let key = layout::snapshot(recorded.writer, recorded.sequence);
-        match &recorded.manifest {
-            _ if recorded.standing == Standing::Revoked => {
+        match verdicts::manifest(recorded.standing, recorded.manifest.as_ref().err()) {
+            ManifestVerdict::Sound => {}
+            ManifestVerdict::DoesNotCount => {
                 findings.damage.retract(&key);
                 if shard.owns(&key) {
                     let note = format!("`{key}` came after its writer was removed and does not count");
                     findings.notes.push(note);
                 }
             }
-            Err(_) if !recorded.is_live() => {
-                // A snapshot that was given up costs nothing.
+            ManifestVerdict::GivenUp => {
                 findings.damage.retract(&key);
                 given_up += u64::from(shard.owns(&key));
             }
-            Err(error) => {
+            ManifestVerdict::Damaged(reason) => {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
-                let (reason, kind, remedy) = (error.to_string(), DamageKind::Altered, Mend::GiveUp);
+                let (kind, remedy) = (DamageKind::Altered, Mend::GiveUp);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
             }
-            Ok(_) => {}
         }
     }
     for recorded in history.snapshots.iter().filter(|recorded| recorded.is_live()) {
@@ -407,60 +360,6 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     }
 }
 
-/// A pack that was read and is faulty.
-fn pack_read(
-    survey: &GroupSurvey,
-    key: String,
-    reading: &PackReading,
-    lost: &FrameSet,
-    shard: Shard,
-    findings: &mut Findings,
-) {
-    let faulty: FrameSet = reading.faulty().map(|faulty| faulty.name).collect();
-    let costs = faulty.minus(&faulty.minus(lost));
-    // A false frame that is marked and that no affected snapshot needs costs nothing: new snapshots do not refer to it.
-    // Index entries for frames that nobody needs cost nothing either.
-    let open = |name| !survey.marked.contains(name) || lost.contains(name);
-    let matters = reading.bad.iter().chain(&reading.false_frames).any(|faulty| {
-        open(faulty.name) && (survey.needed.contains(faulty.name) || survey.listed.contains_key(&faulty.name))
-    }) || reading.index_faults.iter().any(|faulty| lost.contains(faulty.name));
-    let frames = || {
-        let mut all = reading.faulty();
-        let first = all.next().map(|faulty| {
-            let writer = match survey.registered.get(&faulty.name.run) {
-                Some((writer, _)) => format!(", which writer {writer} registered"),
-                None => String::new(),
-            };
-            let name = faulty.name;
-            format!("frame {} of run {}{writer}: {}", name.ordinal, name.run, faulty.reason)
-        });
-        let more = all.count();
-        match first {
-            Some(first) if more > 0 => format!("{first}; and {more} more"),
-            first => first.unwrap_or_default(),
-        }
-    };
-    let remedy = |otherwise| if costs.meets(&survey.needed) { Mend::NextBackup } else { otherwise };
-    let (kind, reason, remedy) = match &reading.altered {
-        Some(reason) if faulty.is_empty() => {
-            (DamageKind::Altered, format!("{reason}; all its frames are whole"), remedy(Mend::RepairByKeeper))
-        }
-        Some(reason) => {
-            (DamageKind::Altered, format!("{reason}; {}", frames()), remedy(Mend::RepairByKeeper))
-        }
-        None if !matters => {
-            if shard.owns(&key) {
-                findings.notes.push(format!("`{key}`: {}; nothing refers to it", frames()));
-            }
-            return;
-        }
-        None if !reading.false_frames.is_empty() => (DamageKind::FalseFrame, frames(), remedy(Mend::Repair)),
-        None if !reading.bad.is_empty() => (DamageKind::Altered, frames(), remedy(Mend::Repair)),
-        None => (DamageKind::Index, frames(), remedy(Mend::Repair)),
-    };
-    findings.damage_with(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy }, costs);
-}
-
 /// A damaged pack of a group whose index this key does not open.
 fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
     let reason = reading.altered.clone().unwrap_or_default();
@@ -469,7 +368,7 @@ fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut 
 }
 
 /// Packs that the index names but that do not exist, or are shorter or longer.
-fn missing_packs(
+fn located_packs(
     survey: &GroupSurvey,
     missing: &FrameSet,
     lost: &FrameSet,
@@ -477,37 +376,20 @@ fn missing_packs(
     findings: &mut Findings,
 ) {
     for (pack, located) in &survey.located {
-        let Some(first) = located.first() else { continue };
-        let key = layout::pack(survey.view.id, pack);
         let frames = survey.frames_in(pack);
-        let costs = frames.minus(&frames.minus(lost));
-        match survey.packs.get(pack) {
-            Some(size) if located.iter().any(|l| l.size == *size) => {}
-            Some(size) => {
-                let reason = format!("it has {size} bytes, and the index states {}", first.size);
-                let is_needed = costs.meets(&survey.needed);
-                let remedy = if is_needed { Mend::NextBackup } else { Mend::RepairByKeeper };
-                let (kind, snapshots) = (DamageKind::Size, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
-            }
-            None if frames.meets(lost) => {
-                let reason = format!("{} of its frames are needed and stored nowhere else", costs.len());
-                let (kind, remedy, snapshots) = (DamageKind::Missing, Mend::NextBackup, Vec::new());
-                findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, costs);
-            }
-            None if frames.meets(missing) && shard.owns(&key) => {
-                findings.notes.push(format!("`{key}` is gone, and its contents are replaced"));
-            }
-            None => {}
-        }
+        let costs = frames.and(lost);
+        let stated: Vec<u64> = located.iter().map(|located| located.size).collect();
+        let size = survey.packs.get(pack).copied();
+        let verdict = verdicts::located_pack(size, &stated, costs.len(), frames.and(missing).len());
+        let key = layout::pack(survey.view.id, pack);
+        findings.pass(shard, key, verdict, costs);
     }
 }
 
 /// Frames that no whole contents object lists: restores do not need that, and backups store their chunks again.
 fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut Findings) {
     let listed: FrameSet = survey.listed.keys().copied().collect();
-    let unlisted = survey.needed.minus(&listed);
-    let unlisted = unlisted.minus(&unlisted.minus(whole));
+    let unlisted = survey.needed.minus(&listed).and(whole);
     let key = layout::contents(survey.view.id);
     let is_told = findings.damage.beginning(&format!("{key}/")).next().is_some();
     if !unlisted.is_empty() && !is_told {
@@ -536,23 +418,9 @@ fn leftovers(survey: &GroupSurvey, shard: Shard, findings: &mut Findings) {
     if !shard.owns(&layout::runs(survey.view.id)) {
         return;
     }
-    let unnamed: Vec<u64> = survey
-        .packs
-        .iter()
-        .filter(|(pack, _)| !survey.located.contains_key(*pack))
-        .map(|(_, size)| *size)
-        .collect();
-    if !unnamed.is_empty() {
-        let (packs, bytes) = (unnamed.len(), unnamed.iter().sum::<u64>());
-        findings.notes.push(format!(
-            "{packs} packs of {bytes} bytes are in no index object: a run that did not finish left them"
-        ));
-    }
+    let in_index = |pack: &Sha256Digest| survey.located.contains_key(pack);
+    let unnamed = survey.packs.iter().filter(|(pack, _)| !in_index(pack)).map(|(_, size)| *size);
     let with_frames: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
     let empty = survey.registered.keys().filter(|run| !with_frames.has_run(**run)).count();
-    if empty > 0 {
-        findings
-            .notes
-            .push(format!("{empty} runs stored nothing: they found nothing new, or did not finish"));
-    }
+    findings.notes.extend(verdicts::leftovers(&unnamed.collect::<Vec<_>>(), empty));
 }

@@ -22,6 +22,7 @@ use crate::format::roster::Roster;
 use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::maintenance::check::objects::Body;
+use crate::maintenance::check::verdicts::FrameFacts;
 use crate::repository::access::Viewer;
 use crate::snapshots::history::History;
 
@@ -553,6 +554,16 @@ impl GroupSurvey {
             frames.insert(located.name);
         });
         frames
+    }
+
+    /// What is known of a frame, given those that are lost.
+    pub(crate) fn facts(&self, name: FrameName, lost: &FrameSet) -> FrameFacts {
+        FrameFacts {
+            is_needed: self.needed.contains(name),
+            is_listed: self.listed.contains_key(&name),
+            is_marked: self.marked.contains(name),
+            is_lost: lost.contains(name),
+        }
     }
 
     /// The frames that are in a pack according to the locations.

@@ -33,6 +33,8 @@ struct Protocol {
     writers: u8,
     keepers: u8,
     has_repairer: bool,
+    /// How many days may pass at a time.
+    passes: &'static [Age],
     /// How many faults a trace may have.
     faults: u8,
     grace_days: i64,
@@ -66,7 +68,7 @@ enum Phase {
 }
 
 /// How far a prune is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Keeper {
     Idle,
     /// It has worked out what goes, from the listing that it had.
@@ -143,6 +145,7 @@ impl Protocol {
             writers,
             keepers,
             has_repairer: false,
+            passes: &[1, 7],
             faults: 0,
             grace_days: crate::format::condemnation::GRACE_DAYS,
             clock_falls_back: None,
@@ -289,6 +292,16 @@ impl State {
         }
     }
 
+    /// Makes states equal that differ only in what no later step depends on, so that there are fewer of them.
+    fn forget_what_no_step_asks(&mut self) {
+        for (number, phase) in (1..).zip(&self.phases) {
+            let has_looked = *phase > Phase::PartStored;
+            self.store.forget_what_no_step_asks(number, has_looked);
+        }
+        // One keeper is as good as the other.
+        self.keepers.sort_unstable();
+    }
+
     fn is_quiet(&self) -> bool {
         let has_ended =
             |phase: &Phase| matches!(phase, Phase::Waiting | Phase::Done | Phase::Failed | Phase::Dead);
@@ -315,7 +328,7 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
-        steps.extend([Step::Pass(1), Step::Pass(7)]);
+        steps.extend(self.passes.iter().map(|days| Step::Pass(*days)));
         for number in 0..=self.writers {
             let run = state.store.run(number);
             if run.manifest.is_some() && !run.is_forgotten {
@@ -410,6 +423,7 @@ impl Model for Protocol {
             },
         }
         state.faults_left -= u8::from(is_fault);
+        state.forget_what_no_step_asks();
         (state != *last).then_some(state)
     }
 

@@ -83,7 +83,7 @@ impl Checker {
             for needs in &group.snapshots {
                 self.stop_if_asked()?;
                 let Some(frames) = self.frames_needed(group, needs).await? else { continue };
-                let lost = frames.minus(&frames.minus(&missing));
+                let lost = frames.and(&missing);
                 if lost.is_empty() {
                     continue;
                 }

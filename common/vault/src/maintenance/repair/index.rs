@@ -12,11 +12,11 @@ use crate::format::pack::TrailerFrame;
 use crate::format::registration::Registration;
 use crate::format::seal::SealKey;
 use crate::format::{FORMAT_VERSION, layout};
-use crate::ids::{RunId, Signer};
+use crate::ids::RunId;
 use crate::maintenance::check::healing::find_in_trailers;
 use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
 use crate::maintenance::check::{Checker, Findings};
-use crate::maintenance::repair::{Repairer, damaged_packs};
+use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
 /// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
@@ -124,12 +124,8 @@ impl Checker {
             }
         }
         let with_commitment = runs.into_iter().filter_map(|(run, frames)| {
-            // Runs believe what a writer signs, but nobody signed the trailers of others' packs.
-            let is_told = match repairer.pen.signer {
-                Signer::Writer(_) => survey.writer_of(run).is_none_or(|writer| writer == repairer.pen.signer),
-                Signer::Keeper(_) | Signer::Root => true,
-            };
-            let commitment = survey.own_commitment(run).filter(|_| is_told)?;
+            let may_list = decisions::may_list_chunks(repairer.pen.signer, survey.writer_of(run));
+            let commitment = survey.own_commitment(run).filter(|_| may_list)?;
             Some(RunContents { run, frames, commitment })
         });
         for contents in index::split_contents(with_commitment.collect::<Vec<_>>(), CONTENTS_CHUNKS) {

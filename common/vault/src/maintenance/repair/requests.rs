@@ -10,6 +10,7 @@ use crate::ids::WriterId;
 use crate::maintenance::check::survey::Survey;
 use crate::maintenance::check::{Checker, DamageKind, Findings};
 use crate::maintenance::repair::Repairer;
+use crate::maintenance::repair::decisions::{self, FoundRequest};
 
 /// How many withheld snapshots are given up at a time.
 const MOST_WITHHELD: usize = 10_000;
@@ -28,10 +29,10 @@ impl Checker {
         let mut removed = Vec::new();
         for damage in findings.damage.iter().filter(|damage| damage.kind == DamageKind::Altered) {
             let Some(Name::Forget { writer, sequence }) = Name::parse(&damage.key) else { continue };
-            // A request explains why its snapshot is gone. If the snapshot exists, the request can be made again; if
-            // not, only someone who gives the snapshot up may delete the request.
             let is_there = survey.has(&layout::snapshot(writer, sequence));
-            if (is_there || forget_damaged) && self.is_still_altered(&damage.key).await? {
+            if decisions::damaged_request_goes(is_there, forget_damaged)
+                && self.is_still_altered(&damage.key).await?
+            {
                 repairer.remove(&damage.key, "it is damaged").await?;
                 removed.push((writer, sequence));
                 if !is_there {
@@ -53,11 +54,16 @@ impl Checker {
             let key = layout::forget(recorded.writer, recorded.sequence);
             let place = (recorded.writer, recorded.sequence);
             let void = survey.history.void.get(&place);
-            let is_asked = survey.has(&key) && !removed.contains(&place) && void.is_none();
-            if let Some(why) = void.filter(|_| is_lost) {
+            let request = match void {
+                Some(_) => FoundRequest::Void,
+                None if survey.has(&key) && !removed.contains(&place) => FoundRequest::Valid,
+                None => FoundRequest::Absent,
+            };
+            let decided = decisions::give_up(is_lost, request);
+            if let Some(why) = void.filter(|_| decided.removes_request) {
                 repairer.remove(&key, &format!("it has no effect, since {why}")).await?;
             }
-            if is_lost && !is_asked {
+            if decided.gives_up {
                 // If the manifest can be read, a request applies to the existing snapshot and to no other.
                 let snapshot = recorded.manifest.as_ref().ok().map(|manifest| manifest.id);
                 self.give_up(recorded.writer, recorded.sequence, snapshot, repairer).await?;

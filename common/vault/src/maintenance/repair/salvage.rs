@@ -17,7 +17,7 @@ use crate::format::pack::{
 use crate::ids::{ChunkId, FrameName};
 use crate::maintenance::check::survey::{GroupSurvey, Located};
 use crate::maintenance::check::{Checker, Findings};
-use crate::maintenance::repair::{Repairer, damaged_packs};
+use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
 impl Checker {
     /// Replaces the damaged packs of a group. Requires a key that may delete.
@@ -49,7 +49,8 @@ impl Checker {
             {
                 continue;
             }
-            match removal(trailer.as_deref(), &moved, &survey.homeless()) {
+            let listed = trailer.map(|trailer| trailer.len() as u64);
+            match decisions::damaged_pack(listed, moved.len(), survey.homeless().len()) {
                 Ok(why) => repairer.remove(&key, &why).await?,
                 Err(why) => tracing::warn!("`{key}` is {why}"),
             }
@@ -189,30 +190,6 @@ impl Checker {
 fn said_to_lie(located: &[Located], trailer: Option<&[TrailerFrame]>) -> Vec<Located> {
     let Some(trailer) = trailer else { return located.to_vec() };
     trailer.iter().map(|frame| Located { name: frame.name(), size: 0, place: frame.into() }).collect()
-}
-
-/// Whether a damaged pack may be removed, and why: only if everything in it that can still be of use was moved. Without
-/// its trailer, it may contain whole frames that no object locates.
-fn removal(
-    trailer: Option<&[TrailerFrame]>,
-    moved: &FrameSet,
-    homeless: &FrameSet,
-) -> Result<String, String> {
-    let (whole, listed) = (moved.len(), trailer.map(<[_]>::len));
-    match listed {
-        Some(listed) => Ok(format!(
-            "it is damaged: {whole} of its {listed} frames were whole and are in another pack now, {} are lost",
-            (listed as u64).saturating_sub(whole)
-        )),
-        None if homeless.is_empty() => Ok(format!(
-            "it is damaged: the {whole} frames in it that are known and whole are in another pack now"
-        )),
-        None => Err(format!(
-            "kept, though it is damaged: its trailer cannot be read, and some of the {} needed frames that nothing \
-             locates may lie in it",
-            homeless.len()
-        )),
-    }
 }
 
 /// The frames, of those that are expected in a pack, that are there whole, without their chunks and without those known

@@ -181,6 +181,18 @@ impl Store {
         self.condemnations = aged.map(|(names, age)| (names, (age + days).min(OLDEST))).collect();
     }
 
+    /// Drops what no later step asks of a run, given whether it has looked at condemnations again.
+    pub(super) fn forget_what_no_step_asks(&mut self, number: RunNumber, has_looked: bool) {
+        let run = self.run_mut(number);
+        if has_looked {
+            run.condemned_at_begin.clear();
+        }
+        // Of these only a stale listing asks the age: whether they were stored today.
+        for age in [&mut run.manifest, &mut run.end] {
+            *age = age.map(|age| age.min(1));
+        }
+    }
+
     fn age(&self, name: Name) -> Option<Age> {
         match name {
             Name::Manifest(number) => self.run(number).manifest,

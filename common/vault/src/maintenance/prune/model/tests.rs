@@ -5,6 +5,7 @@ use std::time::Instant;
 use stateright::{Checker, Expectation, HasDiscoveries, Model as _};
 
 use super::Protocol;
+use super::store::Age;
 use crate::format::condemnation::LEASE_DAYS;
 
 const RESTORES: &str = "every committed snapshot restores";
@@ -76,13 +77,38 @@ fn a_run_that_commits_without_a_second_look_is_found() {
 
 /// What takes minutes, and gigabytes.
 mod long {
+    use std::time::Duration;
+
+    use stateright::UniformChooser;
+
     use super::*;
+
+    /// Two passes of three days fit in a lease or a grace, and three do not.
+    const COARSE: &[Age] = &[3];
 
     #[test]
     #[ignore = "takes long: scripts/test --long runs it"]
     fn all_steps_in_every_order_lose_nothing() {
         for protocol in RIGHT.into_iter().rev() {
+            let protocol = Protocol { passes: COARSE, ..protocol };
             explore(&format!("{protocol:?}"), protocol, None).assert_properties();
+        }
+    }
+
+    /// Walks of random steps, to the day, with more of everything than can be explored in every order.
+    #[test]
+    #[ignore = "takes long: scripts/test --long runs it"]
+    fn random_steps_lose_nothing() {
+        let protocol = Protocol { has_repairer: true, faults: 4, ..Protocol::right(3, 2) };
+        let seed = std::process::id().into();
+        let time = Duration::from_secs(10 * 60);
+        let builder = protocol.checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
+        let checker = builder.target_max_depth(200).spawn_simulation(seed, UniformChooser).join();
+        eprintln!("{protocol:?}, from seed {seed}: {} steps in {time:?}", checker.state_count());
+        for property in protocol.properties() {
+            if property.expectation == Expectation::Always {
+                checker.assert_no_discovery(property.name);
+            }
         }
     }
 
