@@ -251,8 +251,8 @@ fn bears_mark(directory: &Path, created_at: &str) -> bool {
         .any(|found| found.ctime() == said.as_second())
 }
 
-/// Whether `directory` is a mount point in the lines of a `/proc/…/mountinfo` (proc(5): the fifth field, with blanks and
-/// backslashes in octal).
+/// Whether `directory` is a mount point in the lines of a `/proc/…/mountinfo` (proc(5): the fifth field, with blanks
+/// and backslashes in octal).
 pub(crate) fn is_mountpoint(mountinfo: &str, directory: &Path) -> bool {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|field| {
         let plain =

@@ -147,8 +147,8 @@ mod tests {
         objects.iter().map(ToString::to_string).collect()
     }
 
-    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands, and
-    /// how many are new.
+    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands,
+    /// and how many are new.
     type Row =
         (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
 
