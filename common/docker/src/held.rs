@@ -1,7 +1,6 @@
 //! Volumes that are unmounted with their last user. A volume with driver options (a bind, NFS, a disk, memory) is
-//! mounted at its mountpoint only while a container uses it: when the last one stops, the engine unmounts it, and what
-//! is left there is an empty folder. So the mount is held open before anything stops, and the volume is read through
-//! it.
+//! mounted at its mountpoint only while a container uses it: when the last one stops, the engine unmounts it and leaves
+//! an empty folder there. So the mount is held open before anything stops, and the volume is read through it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

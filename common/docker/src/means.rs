@@ -1,5 +1,4 @@
-//! What an engine says that it can do for scratch containers. This is true only at the moment, and not stored in
-//! snapshots.
+//! The abilities that an engine states for scratch containers. They may change, and are not stored in snapshots.
 
 use std::collections::BTreeSet;
 

@@ -247,8 +247,8 @@ impl Quiesced {
     }
 
     /// Starts the containers again, in starting order, and removes the journal. A container that depends on another's
-    /// health is started when that one is healthy; once `hurry` is cancelled, at once. Besides those that are back,
-    /// returns whether all are: [`EngineError::NotReleased`] names the others, and the journal stays for the next run.
+    /// health is started when that one is healthy; once `hurry` is cancelled, at once. Returns those that are back, and
+    /// whether all are: [`EngineError::NotReleased`] names the others, and the journal stays for the next run.
     pub async fn release(
         mut self,
         clock: &dyn Clock,

@@ -1,8 +1,8 @@
 //! Where the bytes of a volume are, and volumes that a restore creates.
 //!
-//! Bytes are read and written in place, at the volume's mountpoint on this host. That is right only if the engine runs
-//! on this very host and the mountpoint really holds what containers see. Both are proved before the path is returned,
-//! without creating anything: see [`Engine::volume_directory`].
+//! Bytes are read and written in place, at the volume's mountpoint on this host. That is correct only if the engine
+//! runs on this very host and the mountpoint really holds what containers see. Both are proved before the path is
+//! returned, without creating anything: see [`Engine::volume_directory`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -251,8 +251,8 @@ fn bears_mark(directory: &Path, created_at: &str) -> bool {
         .any(|found| found.ctime() == said.as_second())
 }
 
-/// Whether `directory` is a mount point in the lines of a `/proc/…/mountinfo` (proc(5): the fifth field, with blanks and
-/// backslashes in octal).
+/// Whether `directory` is a mount point in the lines of a `/proc/…/mountinfo` (proc(5): the fifth field, with blanks
+/// and backslashes in octal).
 pub(crate) fn is_mountpoint(mountinfo: &str, directory: &Path) -> bool {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|field| {
         let plain =

@@ -1,5 +1,5 @@
-//! Archives in the format of `docker save`: a `manifest.json` that names a config and layers (Docker Image Specification
-//! v1.2, "Combined Image JSON + Filesystem Changeset Format").
+//! Archives in the format of `docker save`: a `manifest.json` that names a config and layers (Docker Image
+//! Specification v1.2, "Combined Image JSON + Filesystem Changeset Format").
 //!
 //! Such an archive need not have an OCI manifest; an image is identified by the digest of its config, the image's id.
 //! The config contains the digest of every layer, so comparing those binds the layers to the id.

@@ -3,8 +3,8 @@
 //! The OCI image specification ("Image Index") says what an entry may state about its platform, and leaves the choice
 //! to the programs, which differ:
 //!
-//! * Docker and containerd normalise names (`containerd/platforms`, `Normalize`) and go down the variants that the wanted
-//!   one can run (`Only`), the best one first.
+//! * Docker and containerd normalise names (`containerd/platforms`, `Normalize`) and go down the variants that the
+//!   wanted one can run (`Only`), the best one first.
 //! * skopeo and podman compare names as they are written, and go down the variants of their own table
 //!   (`containers/image`, `WantedPlatforms`); entries without a platform come last.
 //! * crane takes the first entry whose system, architecture and, if one is asked for, variant are the wanted ones

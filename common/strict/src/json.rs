@@ -10,7 +10,6 @@
 //!   may differ from a known one only in case. The names of a map are free: `a` and `A` are two annotations.
 //!
 //! The whole document is checked, without copying it and under ceilings, before any of it is parsed into a type.
-//! The whole document is looked at before any of it is parsed into a type, without a copy of it, under ceilings.
 
 mod fold;
 mod scan;

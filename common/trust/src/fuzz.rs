@@ -1,7 +1,7 @@
 //! The functions that this crate's fuzz targets call, one for each kind of bytes from outside.
 //!
-//! Every function returns whether its bytes were accepted, and panics if the result is wrong: nothing that nobody
-//! signed may count, no matter who may sign and how little is demanded.
+//! Every function returns whether its bytes were accepted, and panics if the result is wrong: evidence that nobody
+//! signed must not count, no matter who may sign and how little is demanded.
 //!
 //! None of this is in the product: it is built for tests, and for the fuzz targets by the feature `fuzz`.
 

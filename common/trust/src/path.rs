@@ -2,8 +2,8 @@
 //!
 //! `webpki` finds the path and makes the checks of section 6.1.3: signatures, names, validity periods, the CA bit,
 //! extended key usages, name constraints, unknown critical extensions. It does not check anchors, and ignores key
-//! usages. This module checks each path that it finds again as a whole: a trusted root gives its anchors as
-//! certificates, and the limits in such a certificate hold.
+//! usages. This module therefore checks each path again as a whole: a trusted root gives its anchors as certificates,
+//! and the limits in such a certificate hold.
 //!
 //! Not processed, and therefore refused: `policyConstraints`, and name constraints on forms that `webpki` does not
 //! compare (URIs, e-mail addresses, directory names) if such a name occurs.
@@ -103,7 +103,7 @@ pub(crate) fn validate(
     for authority in authorities {
         match validate_under(leaf, authority, brought, time, purpose) {
             Ok(issuer) => return Ok(issuer),
-            // The reason why a path fails says more than that there is none.
+            // The reason why a path fails says more than the absence of a path.
             Err(Unproven { is_path: true, reason: found }) => reason = Some(found),
             Err(Unproven { reason: found, .. }) => {
                 reason.get_or_insert(found);
@@ -115,7 +115,7 @@ pub(crate) fn validate(
 
 /// Why an authority does not vouch for a certificate.
 struct Unproven {
-    /// Whether there is a path to the authority, which is bad.
+    /// Whether there is a path to the authority, but a bad one.
     is_path: bool,
     reason: String,
 }

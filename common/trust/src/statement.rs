@@ -1,4 +1,5 @@
-//! In-toto statements: a predicate about subjects that are named by digest (in-toto Attestation Framework, "Statement").
+//! In-toto statements: a predicate about subjects that are named by digest (in-toto Attestation Framework,
+//! "Statement").
 //!
 //! A payload is parsed once, from the bytes that were signed, and refused if two parsers could read it differently.
 

@@ -133,7 +133,7 @@ pub enum VaultError {
         /// The last one.
         last: u64,
     },
-    /// A writer saw another snapshot in a place than the existing one.
+    /// A writer saw a different snapshot in the place of the existing one.
     #[error(
         "writer {claimant} claims that snapshot {sequence} of writer {writer} was {claimed}, but the repository shows \
          {found}"
@@ -150,7 +150,7 @@ pub enum VaultError {
         /// The id in the repository.
         found: Sha256Digest,
     },
-    /// A writer claims to have seen a snapshot of another that the other had not taken then.
+    /// A writer claims to have seen a snapshot of another writer that had not taken it yet.
     #[error(
         "writer {claimant} claims to have seen snapshot {claimed} of writer {writer}, which took its snapshot {found} \
          later"

@@ -1,4 +1,4 @@
-//! The first barrier: settings of a sandbox's bridge on this host, because of which the host has no address there,
+//! The first barrier: settings of a sandbox's bridge on this host. With them, the host has no address on the bridge,
 //! answers nobody there, believes no sender there and forwards nothing from there.
 
 use std::fs;

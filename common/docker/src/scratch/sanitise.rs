@@ -157,8 +157,8 @@ pub fn sanitise(container: &ContainerParts, image: &ResolvedImage, setting: &Set
         open_stdin: Some(container.open_stdin),
         env: Some(environment(&container.env, setting.env)),
         cmd: container.cmd.clone(),
-        // The engine records the image's entry point in its containers, so a container without one has cleared it. That
-        // takes an empty word: with nothing, it would get the image's again.
+        // The engine records the image's entry point in its containers, so a container without one has cleared it.
+        // Clearing it takes an empty word: with nothing, the container would get the image's again.
         entrypoint: Some(container.entrypoint.clone().unwrap_or_else(|| vec![String::new()])),
         healthcheck: container.healthcheck.clone().and_then(health),
         stop_signal: container.stop_signal.clone(),

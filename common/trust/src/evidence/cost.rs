@@ -226,7 +226,8 @@ fn run_if_asked() -> bool {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // The fields after the program's name in brackets; utime and stime are numbers 14 and 15, in hundredths of a second.
+    // The fields after the program's name in brackets; utime and stime are numbers 14 and 15, in hundredths of a
+    // second.
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let millis: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum();
     println!("COST {} {millis} {reason}", kib << 10);

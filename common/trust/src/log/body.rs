@@ -130,8 +130,8 @@ impl Logged<'_> {
         }
     }
 
-    /// Checks that, by the entry's own time, the log received it while the certificate was valid, whether or not the log
-    /// signed that time.
+    /// Checks that, by the entry's own time, the log received it while the certificate was valid, whether or not the
+    /// log signed that time.
     fn check_time(&self, entry: &LogEntry) -> Result<(), String> {
         let Maker::Certificate(_, claims) = self.maker else { return Ok(()) };
         if entry.kind != EntryKind::HashedRekord || entry.integrated_time == 0 {

@@ -24,7 +24,7 @@ use crate::tree::source::{Body, Found, Layout, Source, Unreadable};
 pub(crate) struct ChunkStore {
     pub(crate) run: RunId,
     index: ContentsIndex,
-    /// Old frames of which so little is used that the rest is stored again, within the budget.
+    /// Old frames of which so little is used that the chunks still in use are stored again, within the budget.
     thin: Thin,
     new: HashMap<ChunkId, (u32, u32)>,
     next_ordinal: u32,

@@ -28,7 +28,7 @@ use crate::repository::open::Repository;
 use crate::repository::repack::Moves;
 
 /// How long after its part a manifest may be stored without another check. What the part needs is kept for a lease, and
-/// what is condemned then for a grace more, so this is far from both.
+/// what is condemned after that for a grace more, so this is far below both.
 const MARGIN: SignedDuration = SignedDuration::from_hours((GRACE_DAYS - LEASE_DAYS) * 24);
 
 /// A run that is about to commit its snapshot.
@@ -97,8 +97,8 @@ impl Keeping<'_> {
         }
     }
 
-    /// Looks for the part and for the registrations of all needed runs as well, without whose keys no frame opens: a prune
-    /// may have deleted them in any order, or be about to.
+    /// Also looks for the part and for the registrations of all needed runs, because no frame opens without its run's
+    /// key: a prune may have deleted them in any order, or be about to.
     async fn look_at_everything(
         &self,
         part: &Sha256Digest,

@@ -156,7 +156,7 @@ impl Pipeline {
             match packer.pack_all(&sealed_in) {
                 Ok(()) => Ok(packer.packed),
                 Err(error) => {
-                    // The caller that feeds frames sees it at the next frame, the caller of `finish` at the end.
+                    // The caller that feeds frames sees the error at the next frame, the caller of `finish` at the end.
                     *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     drop(sealed_in);
                     packer.salvage();
@@ -298,7 +298,7 @@ impl Packer {
         })
     }
 
-    /// Writes the index of what a run stored that ends here. A failure only means that it is stored again.
+    /// Writes the index of what was stored by a run that ends here. If that fails, the data is only stored again.
     fn salvage(&mut self) {
         let uploads = &mut self.uploads;
         let arrived = self.runtime.block_on(async {

@@ -120,7 +120,7 @@ async fn store_mark(repository: &Repository, writer: &WriterKey, run: RunId) -> 
     }
 }
 
-/// Stores the marks of this writer's dead runs on this host that could not.
+/// Stores the marks of this writer's dead runs on this host that could not store their own.
 pub(crate) async fn mark_the_dead(repository: &Repository, writer: &WriterKey, cache: &Path) {
     let folder = Note::folder(cache, writer);
     for note in Note::of_the_dead(&folder) {

@@ -435,7 +435,7 @@ async fn heads_of_others(
     Ok(seen)
 }
 
-/// The frames of which the last snapshot uses so little that the rest is stored again: the thinnest, as many as the
+/// The frames of which the last snapshot uses so few chunks that these are stored again: the thinnest, as many as the
 /// budget can empty.
 fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
     let mut frames = Vec::new();

@@ -13,7 +13,8 @@ use crate::ids::{GroupId, Signer, WriterId};
 /// The actions that are based on a signed object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// A registration: a restore unwraps the run's key from it. The key's commitment decides whether it is the true one.
+    /// A registration: a restore unwraps the run's key from it. The key's commitment decides whether it is the true
+    /// one.
     RunKey,
     /// A registration: a prune keeps all frames of the run until its lease ends.
     RunUnderWay,

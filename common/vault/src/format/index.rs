@@ -320,8 +320,8 @@ struct IndexedChunk {
 }
 
 impl ContentsIndex {
-    /// Adds the frames of an object that may be used; of a frame that several objects list, the first one counts.
-    /// Returns the runs and commitments of the added frames.
+    /// Adds the frames of an object that may be used; if several objects list a frame, the first one counts. Returns
+    /// the runs and commitments of the added frames.
     pub(crate) fn add(
         &mut self,
         contents: Contents,
@@ -398,8 +398,8 @@ impl ContentsIndex {
         });
     }
 
-    /// Sorts the chunks for look-ups, after everything was added. If several frames contain a chunk, the one counts of
-    /// which the last snapshot used the largest share: a chunk that was stored again to empty an old frame must not be
+    /// Sorts the chunks for look-ups, after everything was added. If several frames contain a chunk, the frame of which
+    /// the last snapshot used the largest share counts: a chunk that was stored again to empty an old frame must not be
     /// looked up in that frame again. Among equals the first one that was added counts.
     pub(crate) fn sort(&mut self) {
         let runs = &self.runs;

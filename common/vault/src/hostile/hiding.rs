@@ -1,5 +1,5 @@
-//! The true places of frames are hidden, or another's copy of them looks older: a prune neither accepts an only claim
-//! as true, nor treats a copy owned by someone else as equal to what a host stored itself.
+//! The true places of frames are hidden, or another's copy of them looks older: a prune neither accepts a claim as true
+//! because it is the only one, nor treats a copy owned by someone else as equal to what a host stored itself.
 
 use super::claims::{Scene, What, Who, attack, remove, scene};
 use super::located;
@@ -24,7 +24,7 @@ fn below(scene: &Scene, folder: &str) -> Vec<String> {
     all.filter(|key| key.starts_with(&format!("{folder}/"))).collect()
 }
 
-/// Whoever claims anything about a pack of its own, while no object has the true places of the frames: no pack of a
+/// Someone claims something about a pack of their own, while no object has the true places of the frames: no pack of a
 /// host is deleted.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]

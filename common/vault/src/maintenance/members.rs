@@ -1,5 +1,5 @@
-//! Members and their rights: adds and removes recipients, writers and keepers by a new roster, which only the root key
-//! can sign. Only a recovery key can open the root key.
+//! Members and their rights: adds and removes recipients, writers and keepers with a new roster, which only the root
+//! key can sign. Only a recovery key can open the root key.
 //!
 //! Keys are stored before the roster that names them. A crash in between leaves unused keys, which are harmless.
 

@@ -1,14 +1,14 @@
-//! Pruning: what no snapshot needs any more is condemned, and deleted once no run can lean on it.
+//! Pruning: condemns what no snapshot needs any more, and deletes it once no run can refer to it.
 //!
-//! There are no locks. A keeper (or the root) works out what is unneeded ([`plan`]), copies what is still needed of
-//! packs that are mostly garbage, rewrites the index without what is unneeded, and signs a condemnation. Writers that
-//! begin later see it and do not lean on what it names. A later prune works everything out anew and deletes what was
-//! condemned long enough ago and is still unneeded. All times are the storage's: a keeper's own clock plays no part.
+//! There are no locks. A keeper (or the root) works out what is unneeded ([`plan`]), copies needed frames out of packs
+//! that are mostly garbage, rewrites the index without what is unneeded, and signs a condemnation. Runs that begin
+//! later do not refer to what it names. A later prune works everything out again, and deletes what was condemned long
+//! enough ago and is still unneeded. All times are the storage's: a keeper's own clock plays no part.
 //!
-//! Nothing is deleted while the history has a hole, and nothing of a group in which something is damaged that may
-//! need what looks unneeded: a part, an index object that says where frames lie, a frame that lies nowhere.
+//! Nothing is deleted while the history has a hole, nor in a group while something damaged there may need what looks
+//! unneeded: a part, an index object that says where frames are, a frame that is nowhere.
 //!
-//! Nothing is read of any content: a keeper has the index keys and no more.
+//! A prune reads no content: a keeper has only the index keys.
 
 mod evidence;
 mod homes;
@@ -44,14 +44,14 @@ use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 use crate::snapshots::history::{History, Standing};
 
-/// A file that an object is written to, and that was not written to for so long, is nobody's any more.
+/// A staging file that was not written to for this long is considered abandoned.
 const LONGEST_WRITE: Duration = Duration::from_hours(1);
 
-/// How a prune goes about it.
+/// The options of a prune.
 #[derive(Debug, Clone, Copy)]
 pub struct PruneOptions {
-    /// How long a condemnation stands before what it names is deleted. Less than the default is for a repository that
-    /// nobody writes to meanwhile: a run under way may lean on what is deleted, and then fails.
+    /// How old a condemnation must be before what it names is deleted. Use less than the default only if nobody writes
+    /// to the repository in the meantime: a run under way may refer to what is deleted, and then fails.
     pub grace: SignedDuration,
     /// Work everything out, change nothing.
     pub dry_run: bool,
@@ -86,9 +86,9 @@ pub struct Pruned {
     pub under_way_bytes: u64,
     /// Who has runs under way. A run that never ends keeps what it stored for a lease.
     pub under_way: Vec<RunsUnderWay>,
-    /// When the oldest condemnation that still waits may be carried out.
+    /// When the oldest waiting condemnation may be carried out.
     pub due: Option<Timestamp>,
-    /// Groups that were left as they are, and why: something in them is damaged that may need what looks unneeded.
+    /// Groups that were left as they are, and why: something damaged in them may need what looks unneeded.
     pub held_back: Vec<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
@@ -137,7 +137,7 @@ pub async fn prune(
     let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
     let latest = listing.values().map(|entry| entry.modified).max();
     if now.is_some() && latest > now {
-        // Something is dated ahead: no request may reach below the floor by it.
+        // Something is dated ahead: it must not let a request reach below the floor.
         history = History::read_until(repository, now).await?;
         see_that_any_group_is_whole(viewer, &history)?;
     }
@@ -177,7 +177,7 @@ pub async fn prune(
             };
         match outcome {
             Ok(()) => {}
-            // What is out of reach or interrupted is nobody's trouble in particular.
+            // Unreachable storage or an interruption concerns no group in particular.
             Err(error @ (VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_))) => {
                 return Err(error);
             }
@@ -189,7 +189,7 @@ pub async fn prune(
         }
     }
     if !options.dry_run {
-        // What processes that died were writing into a folder: nothing lists it.
+        // What dead processes were still writing into a folder: no listing shows it.
         let swept = repository.store.sweep_staging(LONGEST_WRITE).await?;
         pruned.deleted_objects += swept.files;
         pruned.deleted_bytes += swept.swept_bytes;
@@ -197,8 +197,8 @@ pub async fn prune(
     Ok(pruned)
 }
 
-/// By a history with a hole nothing of a group may be deleted: what is missing may need what looks unneeded. Where
-/// that leaves nothing to prune, the prune stops.
+/// If a group's history has a hole, nothing of the group may be deleted: what is missing may need what looks unneeded.
+/// If that leaves no group to prune, the prune stops.
 fn see_that_any_group_is_whole(viewer: &Viewer, history: &History) -> Result<(), VaultError> {
     let mut first = None;
     for group in &viewer.groups {
@@ -210,7 +210,7 @@ fn see_that_any_group_is_whole(viewer: &Viewer, history: &History) -> Result<(),
     first.map_or(Ok(()), Err)
 }
 
-/// The time by the storage's clock, from an object that is stored, looked at and deleted again.
+/// The time by the storage's clock, from an object that is stored, inspected and deleted again.
 async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
     let store = &viewer.repository().store;
     let key = format!("{}/{}", layout::CLOCK, hex::encode(entropy.array::<16>()));
@@ -220,7 +220,7 @@ async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestam
     entry.map(|entry| entry.modified).ok_or_else(|| ObjectError::Missing { key }.into())
 }
 
-/// After so many objects that cannot be deleted no others are tried.
+/// After this many objects that cannot be deleted, no others are tried.
 const MOST_UNDELETED: usize = 16;
 
 /// One group's part of a prune.
@@ -271,7 +271,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// New packs, then locations, then contents: whoever finds the new index finds what it names.
+    /// Writes new packs, then locations, then contents: a reader that finds the new index finds what it names.
     async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
         self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
         let moved = self.repository.move_frames(self.group, &plan.moves).await??;
@@ -285,8 +285,8 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Signs what is unneeded and not yet condemned. What was condemned and is needed again is let off: its condemnation is
-    /// replaced by one without it.
+    /// Condemns what is unneeded and not yet condemned. A condemnation that names something needed is replaced by one
+    /// without it.
     async fn condemn(
         &self,
         plan: &GroupPlan,
@@ -314,7 +314,7 @@ impl Round<'_> {
         Ok(FoundCondemnation { key, stored, body })
     }
 
-    /// Deletes objects, in this order, and then the condemnations that have served.
+    /// Deletes objects, in this order, and then the condemnations that are no longer of use.
     async fn sweep(
         &self,
         objects: &[&String],
@@ -330,7 +330,7 @@ impl Round<'_> {
                     pruned.deleted_bytes += self.listing.get(*key).map_or(0, |entry| entry.size);
                 }
                 Err(StoreError::NotFound { .. }) => {}
-                // One folder that this user may not change is no reason to leave all else as it is.
+                // One folder that this user may not change is not a reason to leave everything else as it is.
                 Err(error @ (StoreError::NotAnObject { .. } | StoreError::Denied { .. })) => {
                     undeleted.push(error);
                     if undeleted.len() >= MOST_UNDELETED {
@@ -344,7 +344,7 @@ impl Round<'_> {
         pruned.deleted_objects += deleted;
         let others = undeleted.len().saturating_sub(1);
         match undeleted.into_iter().next() {
-            // Who may delete nothing at all has the wrong credentials.
+            // If nothing at all may be deleted, these are the wrong credentials.
             Some(error @ StoreError::Denied { .. }) if deleted == 0 => return Err(error.into()),
             Some(error) => {
                 return Err(VaultError::NotWhole {
@@ -361,7 +361,7 @@ impl Round<'_> {
     }
 }
 
-/// What [`plan`] and this module agree on about a pack.
+/// The places of the frames in a pack.
 pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::FrameName, FramePlace)> + '_ {
     pack.frames
         .iter()

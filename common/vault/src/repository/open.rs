@@ -136,7 +136,7 @@ impl Repository {
             match store.create(&key, bytes.into()).await {
                 Ok(_) => stored.push(key),
                 Err(error) => {
-                    // The objects open nothing without the rest. One that cannot be deleted does no harm.
+                    // The objects open nothing without the rest, so one that cannot be deleted does no harm.
                     for key in stored.iter().rev() {
                         let _ = store.delete(key).await;
                     }

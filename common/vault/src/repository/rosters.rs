@@ -83,7 +83,7 @@ impl Repository {
     pub(crate) async fn all_holes(&self) -> Result<Holes, StoreError> {
         match read(&self.store, &self.id, None).await? {
             Ok(rosters) => Ok(rosters.holes),
-            // The repository was opened already; whoever opens it next reports what is new since then.
+            // The repository was opened already; the next one to open it reports what is new since then.
             Err(error) => {
                 tracing::warn!("{error}");
                 Ok(self.holes.clone())

@@ -1,5 +1,6 @@
-//! Heals lost frames: what is lost in one frame may be in another. The contents index lists which chunks a lost frame
-//! contained and which other frames contain the same ones; a backup that ran after the loss has stored them again.
+//! Replaces lost frames: a chunk that is lost in one frame may be in another. The contents index lists which chunks a
+//! lost frame contained and which other frames contain the same ones; a backup that ran after the loss has stored them
+//! again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -54,7 +54,7 @@ pub struct ManifestChain {
 /// Why the manifests of a writer do not follow each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenChain {
-    /// A manifest names another predecessor than the existing one.
+    /// A manifest names a predecessor other than the existing one.
     #[error("snapshot {sequence} of writer {writer} names {} as the one before it, but {found} is", named(*expected))]
     OtherPredecessor {
         /// The writer.

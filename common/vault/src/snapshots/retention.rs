@@ -6,8 +6,8 @@
 //!
 //! Within a line the facts decide which snapshot may displace which:
 //!
-//! * An incomplete snapshot displaces no complete one. Those after the last complete one which is not dated back follow
-//!   the same rules among themselves. Those before it are forgotten.
+//! * An incomplete snapshot displaces no complete one. The incomplete ones after the last complete one that is not
+//!   dated back follow the same rules among themselves. Those before it are forgotten.
 //! * A snapshot that is dated back displaces none that is not. It is dated back if it claims an earlier time than one
 //!   of the same line that came before it. Those that are dated back follow the same rules among themselves.
 //! * A snapshot that is dated ahead counts as of the time at which it was stored.

@@ -1,5 +1,5 @@
-//! What a listing keeps of each snapshot: its host, its streams, and their sizes. The frames that it needs stay in the
-//! repository, since a listing is of every snapshot.
+//! What a listing keeps of each snapshot: its host, its streams, and their sizes. The frames that it needs are not
+//! kept, since a listing is of every snapshot.
 
 use std::collections::BTreeMap;
 

@@ -38,7 +38,7 @@ pub(super) fn read_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Opt
             match rustix::fs::lgetxattr(&path[..], xattr, &mut value[..]) {
                 Ok(length) => break Some(length),
                 Err(Errno::RANGE) if value.len() < MAX_XATTR => value.resize(MAX_XATTR, 0),
-                // Removed since it was listed, or listed to everyone and readable by few.
+                // Removed since it was listed, or visible to everyone but readable by few.
                 Err(Errno::NODATA | Errno::PERM) => break None,
                 Err(error) => return Err(error.into()),
             }

@@ -1,5 +1,5 @@
-//! The sealed keys that the roster requires. If one is missing, someone can no longer open the repository who should be
-//! able to.
+//! The sealed keys that the roster requires. If one is missing, someone who should be able to open the repository no
+//! longer can.
 
 use crate::format::object_name::KeyFolder;
 use crate::format::roster::Roster;

@@ -10,7 +10,7 @@
 //! its own trailer was read ([`Claims::unheard`]): what a trailer lists is one more claim.
 //!
 //! This module reads nothing itself. Its input comes through [`Claims::hear`], [`Claims::leave_open`],
-//! [`Claims::name_registrant`] and [`Claims::disprove`].
+//! [`Claims::name_registrants`] and [`Claims::disprove`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

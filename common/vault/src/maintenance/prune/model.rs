@@ -1,15 +1,15 @@
 //! A model of the protocol of runs, prunes and repairs, which a model checker explores in every order of steps.
 //!
 //! The model's store has the objects that decisions depend on: registrations, packs, parts, manifests, ends of runs,
-//! requests to forget and condemnations, each with its age in days by the storage's clock. Writers, keepers and a repairer
-//! take one step at a time. Between two steps days may pass, the storage's clock may leap forward (which is the same), and a
-//! fault may occur, up to a number of faults per trace: a process dies, the answer to a request is lost, a request arrives
-//! after its process has given up, a listing lacks what was stored today, or the storage loses an index object. The
-//! decisions are those of the real functions: [`Needs`], [`RunFacts`], [`Claims`], [`Unneeded`], [`to_delete`], and
-//! [`is_past_lease`] and [`is_late`] of runs.
+//! requests to forget and condemnations, each with its age in days by the storage's clock. Writers, keepers and a
+//! repairer take one step at a time. Between two steps days may pass, the storage's clock may leap forward (which has
+//! the same effect), and a fault may occur, up to a number of faults per trace: a process dies, the answer to a request
+//! is lost, a request arrives after its process has given up, a listing lacks what was stored today, or the storage
+//! loses an index object. The decisions are those of the real functions: [`Needs`], [`RunFacts`], [`Claims`],
+//! [`Unneeded`], [`to_delete`], and [`is_past_lease`] and [`is_late`] of runs.
 //!
-//! Run 0 is committed at the beginning, and every other run has a chunk in common with it: it references the frame of run 0
-//! that holds the chunk, or stores the chunk again.
+//! Run 0 is committed at the beginning, and every other run has a chunk in common with it: it references the frame of
+//! run 0 with that chunk, or stores the chunk again.
 //!
 //! [`Needs`]: super::needs::Needs
 //! [`RunFacts`]: super::runs::RunFacts
@@ -38,7 +38,7 @@ struct Protocol {
     /// How many faults a trace may have.
     faults: u8,
     grace_days: i64,
-    /// The storage's clock may fall back by so many days; this is the only fault then.
+    /// The storage's clock may fall back by this many days; then no other fault occurs.
     clock_falls_back: Option<Age>,
     /// A prune deletes what was condemned even if it is needed by now.
     deletes_without_looking_again: bool,
@@ -71,7 +71,7 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Keeper {
     Idle,
-    /// It has worked out what goes, from the listing that it had.
+    /// It has worked out what is unneeded, from the listing that it had.
     Planned {
         unneeded: BTreeSet<Name>,
         due: Vec<Name>,
@@ -92,7 +92,7 @@ enum Repairer {
     Dead,
 }
 
-/// A request that arrives later than its process waits for it.
+/// A request that arrives after its process has given up waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Delayed {
     /// What a run stores after this phase.
@@ -113,7 +113,7 @@ struct State {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    /// So many days pass.
+    /// This many days pass.
     Pass(Age),
     /// The storage's clock falls back.
     FallBack(Age),

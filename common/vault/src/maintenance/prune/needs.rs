@@ -1,5 +1,5 @@
-//! What a group's snapshots and parts need, and which of them go. [`Needs`] decides from what it is told of each;
-//! [`Planner::read_needs`] reads that.
+//! What a group's snapshots and parts need, and which of these objects are unneeded. [`Needs`] decides that from facts
+//! about each; [`Planner::read_needs`] reads the facts.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -36,27 +36,27 @@ pub(super) struct UnnamedPart<'a> {
     pub(super) has_end: bool,
 }
 
-/// What the snapshots and parts of a group come to.
+/// What the snapshots and parts of a group need, and which of these objects are unneeded.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
     /// The frames that are needed.
     pub(super) live: FrameSet,
-    /// The names of manifests, countersignatures and parts that go.
+    /// The names of manifests, countersignatures and parts that are unneeded.
     pub(super) dead: BTreeSet<String>,
-    /// Those of them that are the evidence that a run is over: they are not deleted yet.
+    /// Those of them that show that a run is over: they are not deleted yet.
     pub(super) evidence: BTreeSet<String>,
     /// For each run, the writers whose snapshots call it their own, kept or not.
     pub(super) made_snapshots: HashMap<RunId, HashSet<WriterId>>,
-    /// The parts that the manifests name which were taken in.
+    /// The parts that the added manifests name.
     named_parts: HashSet<String>,
-    /// Those of them that a snapshot which counts names.
+    /// Those of them that are named by a snapshot that counts.
     kept_parts: HashSet<String>,
-    /// The snapshots that do not count, until it is decided which of them go.
+    /// The snapshots that do not count, until it is decided which of them are unneeded.
     left: Vec<LeftSnapshot>,
 }
 
 impl Needs {
-    /// Takes in a snapshot that counts, the part that its manifest names, and what this needs.
+    /// Adds a snapshot that counts, the part that its manifest names, and the frames that it needs.
     pub(super) fn keep(&mut self, writer: WriterId, part: String, run: RunId, needed: &FrameSet) {
         self.made_snapshots.entry(run).or_default().insert(writer);
         self.named_parts.insert(part.clone());
@@ -64,7 +64,7 @@ impl Needs {
         self.live.extend(needed);
     }
 
-    /// Takes in a snapshot that does not count.
+    /// Adds a snapshot that does not count.
     pub(super) fn leave(&mut self, snapshot: LeftSnapshot) {
         if let Some(run) = snapshot.run {
             self.made_snapshots.entry(run).or_default().insert(snapshot.writer);
@@ -73,13 +73,13 @@ impl Needs {
         self.left.push(snapshot);
     }
 
-    /// Whether a manifest that was taken in names a part.
+    /// Whether one of the added manifests names a part.
     pub(super) fn names_part(&self, key: &str) -> bool {
         self.named_parts.contains(key)
     }
 
-    /// Takes in a part that no manifest names. Until a lease after it was stored, the frames that it needs stay: its run
-    /// has taken its last look by then, or takes another one.
+    /// Adds a part that no manifest names. The frames that it needs stay until a lease after it was stored: by then,
+    /// its run has checked for the last time or will check again.
     pub(super) fn add_unnamed(&mut self, part: UnnamedPart<'_>, needed: &FrameSet, now: Timestamp) {
         if part.has_end || is_old(part.stored, now) {
             self.dead.insert(part.key.to_owned());
@@ -88,11 +88,11 @@ impl Needs {
         }
     }
 
-    /// Decides what goes, when all that counts was taken in. `registered` gives the time at which a run was registered.
+    /// Decides what is unneeded, after everything was added. `registered` gives the time at which a run was registered.
     ///
-    /// A forgotten snapshot is the evidence that its run is over. It is not deleted while the run would look as if it were
-    /// under way without it: its registration is young, and stays because something needs a frame of the run. Nor is it
-    /// condemned if the `grace` would end before that.
+    /// A forgotten snapshot shows that its run is over. It is not deleted while the run would look under way without
+    /// it: while the run's registration is young, and stays because something needs a frame of the run. Nor is the
+    /// snapshot condemned if the `grace` would end before that.
     pub(super) fn settle(
         &mut self,
         registered: impl Fn(RunId) -> Option<Timestamp>,
@@ -142,13 +142,13 @@ impl Planner<'_> {
     }
 
     async fn read_kept(&mut self, recorded: &Recorded, needs: &mut Needs) -> Result<(), VaultError> {
-        // One that cannot be read holds the whole group back.
+        // An unreadable manifest holds back the whole group already.
         let Ok(manifest) = &recorded.manifest else { return Ok(()) };
         let key = layout::part(self.group.id, &manifest.part);
         match self.repository.part(manifest, self.group).await? {
             Ok(part) => needs.keep(recorded.writer, key, part.run, &part.needed_frames()),
             Err(error) => match self.repository.unnamed_part(&key, self.group).await? {
-                // Another writer's part, whole: this manifest brings nothing back, whatever is kept.
+                // The part is whole, and another writer's: whatever is kept, this manifest restores nothing.
                 Ok(_) => {
                     let manifest = layout::snapshot(recorded.writer, recorded.sequence);
                     self.plan.warnings.push(format!("`{manifest}` names a part of another writer: {error}"));

@@ -28,8 +28,8 @@ const MANY_LOCATIONS: usize = 4;
 const MANY_CONTENTS: usize = 64;
 
 impl Planner<'_> {
-    /// Locations that name packs to be deleted are rewritten, as are those of a run that has many. Of a run with
-    /// disputed frames nothing is deleted: what was moved of it is written beside.
+    /// Locations that name packs to be deleted are rewritten, as are those of a run that has many. If a run has
+    /// disputed frames, none of its locations is deleted: the places of moved frames are written beside them.
     pub(super) fn settle_locations(
         &mut self,
         runs: &Runs,
@@ -52,7 +52,7 @@ impl Planner<'_> {
                 continue;
             }
             let homes = homes.get(&run).map_or(&[][..], Vec::as_slice);
-            // New objects here get a keeper's signature, which no doubtful claim may get.
+            // New objects here get a keeper's signature, which must not vouch for a doubtful claim.
             if self.plan.homes.disputed.has_run(run) || self.plan.homes.strangers.has_run(run) {
                 let moved = self.plan.moves.values().flatten().map(|(name, _)| *name);
                 let of_run: Vec<_> = moved.filter(|name| name.run == run).collect();
@@ -77,9 +77,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Contents objects that list no needed frame are deleted. Those of this very signer that also list unneeded
-    /// frames, or of which there are many, are rewritten. Those of others keep their original signatures: a writer's
-    /// statement must not outlive the trust in the writer under a keeper's signature.
+    /// Contents objects that list no needed frame are deleted. This signer's own are rewritten if they also list
+    /// unneeded frames, or if there are many. Those of others keep their original signatures: a writer's statement must
+    /// not outlive the trust in the writer under a keeper's signature.
     pub(super) async fn settle_contents(&mut self, runs: &Runs) -> Result<(), VaultError> {
         let mut believable = Believable::new(self.repository, self.group);
         let is_live = |plan: &GroupPlan, name: FrameName| {
@@ -162,7 +162,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Registrations and marks of runs that left nothing needed, and losses of frames that nothing needs.
+    /// Registrations and marks of runs of which nothing is needed are deleted, and so are losses of frames that nothing
+    /// needs.
     pub(super) async fn settle_the_rest(&mut self, runs: &Runs) -> Result<(), VaultError> {
         for (key, _) in self.below(&layout::runs(self.group.id)) {
             let run = layout::run_of(key);

@@ -1,4 +1,4 @@
-//! Works out, for one group, what is needed, where it stays, and what is not needed any more.
+//! Works out, for one group, what is needed, where it stays, and what is unneeded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -39,7 +39,7 @@ const SMALL_PACKS: usize = 8;
 /// What happens to a group's objects.
 #[derive(Default)]
 pub(super) struct GroupPlan {
-    /// Frames that a snapshot needs, or a run that has stored its part.
+    /// Frames that are needed by a snapshot, or by a run that has stored its part.
     pub(super) live: FrameSet,
     /// The names of objects that are not needed.
     pub(super) dead: BTreeSet<String>,
@@ -120,7 +120,7 @@ pub(super) struct Planner<'a> {
     /// The signer of this prune.
     pub(super) signer: Signer,
     pub(super) now: Timestamp,
-    /// How long what is condemned stays.
+    /// How long condemned objects stay.
     pub(super) grace: SignedDuration,
     /// Objects that are already condemned.
     pub(super) condemned: HashSet<String>,
@@ -220,12 +220,12 @@ impl<'a> Planner<'a> {
                 Some(read.map(|read| read.map(|stated| stated.and_then(in_place))))
             });
             for (read, (key, entry)) in join_all(read).await.into_iter().zip(&batch) {
-                // Frames that only it located may be in any pack.
+                // If it is damaged, frames that only it located may be in any pack.
                 let Some(stated) = read.transpose()? else { continue };
                 let (signer, body) = match stated.map_err(|error| not_whole(&error))? {
                     Ok(read) => read,
                     Err(unsound) => {
-                        // It is whole, so its signer did sign it; without it, nothing of an honest signer is missing.
+                        // It is whole, so its signer signed it like this; no honest signer misses anything without it.
                         all.malformed.push(((*key).clone(), format!("`{key}`: {unsound}")));
                         continue;
                     }

@@ -1,7 +1,7 @@
-//! Which runs are over and which may still be under way. A run is over when its own writer's snapshot names it, or its
-//! registrant marked its end: another writer's word ends nobody's run.
+//! Which runs are over and which may still be under way. A run is over when a snapshot of its own writer names it, or
+//! when its registrant marked its end; no other writer can end it.
 //!
-//! [`RunFacts::state`] decides; [`Runs`] reads what it decides from.
+//! [`RunFacts::state`] decides; [`Runs`] reads the facts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::open::Repository;
 
-/// What is known of a run besides the frames that it stored.
+/// What is known of a run, apart from the frames that it stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunFacts {
     /// When its registration was stored, by the storage's clock; absent where none is listed.
@@ -29,7 +29,7 @@ pub(super) struct RunFacts {
     pub(super) has_end: bool,
 }
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunState {
     /// Its writer committed or forgot its snapshot, or marked its end.
@@ -41,11 +41,11 @@ pub(super) enum RunState {
 }
 
 impl RunFacts {
-    /// How the run stands, given the writers whose snapshots, kept or forgotten, call it their own.
+    /// The state of the run, given the writers whose snapshots, kept or forgotten, call it their own.
     pub(super) fn state(&self, made_snapshots: Option<&HashSet<WriterId>>, now: Timestamp) -> RunState {
         let has_snapshot = match (self.registrant, made_snapshots) {
             (Some(Signer::Writer(writer)), Some(writers)) => writers.contains(&writer),
-            // A repair registered it again, so it was missing: a run that is under way has its registration.
+            // A repair registered it again, so its registration was missing: a run that is under way has one.
             (Some(Signer::Keeper(_) | Signer::Root), Some(_)) => true,
             (None, _) | (_, None) => false,
         };
@@ -54,7 +54,7 @@ impl RunFacts {
         }
         match (self.registered, self.registrant) {
             (Some(at), _) if is_old(at, now) => RunState::Lapsed,
-            // Damaged, it may still be of a run that goes on.
+            // The damaged registration may be of a run that goes on.
             (Some(_), None) => RunState::UnderWay(None),
             (Some(_), Some(registrant)) if self.may_run => RunState::UnderWay(Some(registrant)),
             (Some(_), Some(_)) | (None, _) => RunState::Lapsed,
@@ -70,7 +70,7 @@ pub(super) fn is_old(stored: Timestamp, now: Timestamp) -> bool {
 /// The runs of a group, as far as something was asked about them.
 #[derive(Default)]
 pub(super) struct Runs {
-    /// Runs of which an end is listed, whether it counts or not.
+    /// Runs whose end is listed, whether it counts or not.
     marked: HashSet<RunId>,
     facts: HashMap<RunId, RunFacts>,
     /// The runs under way.
@@ -80,14 +80,14 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// The runs of a group, of which nothing is read yet.
+    /// The runs of a group, before anything is read of them.
     pub(super) fn of(group: &GroupView, listing: &Listing) -> Self {
         let keys = below(listing, &layout::runs(group.id)).map(|(key, _)| key);
         let ends = keys.filter(|key| layout::is_run_end(key));
         Self { marked: ends.filter_map(|key| layout::run_of(key)).collect(), ..Self::default() }
     }
 
-    /// What is known of a run; it is read once.
+    /// What is known of a run, which is read only once.
     pub(super) async fn facts(
         &mut self,
         repository: &Repository,

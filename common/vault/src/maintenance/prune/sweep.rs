@@ -1,4 +1,4 @@
-//! What a prune condemns, and what it deletes of what was condemned.
+//! What a prune condemns, and which condemned objects it deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,7 +8,7 @@ use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
 use crate::format::frame_set::FrameSet;
 use crate::repository::condemnations::FoundCondemnation;
 
-/// What a plan came to.
+/// The result of a plan.
 pub(super) struct Unneeded<'a> {
     /// The names of objects that nothing needs.
     pub(super) objects: &'a BTreeSet<String>,
@@ -18,18 +18,18 @@ pub(super) struct Unneeded<'a> {
     pub(super) needed: &'a FrameSet,
 }
 
-/// What becomes of condemnations.
+/// What happens to condemnations.
 pub(super) struct Condemning {
     /// Those that name nothing needed.
     pub(super) standing: Vec<FoundCondemnation>,
-    /// Those that name something needed, which go once what replaces them is stored.
+    /// Those that name something needed, which are deleted once their replacements are stored.
     pub(super) outdated: Vec<FoundCondemnation>,
-    /// Those that are to be signed.
+    /// Those to sign.
     pub(super) new: Vec<Condemnation>,
 }
 
 impl Unneeded<'_> {
-    /// Decides what becomes of the condemnations that were `found`. Objects that are not listed are gone already.
+    /// Decides what happens to the condemnations that were `found`. Objects that are not listed are gone already.
     pub(super) fn condemn(
         &self,
         found: Vec<FoundCondemnation>,
@@ -48,7 +48,7 @@ impl Unneeded<'_> {
         }
         let objects: Vec<String> =
             self.objects.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        // Runs do not refer to what lies in a condemned pack only, so a frame that is left out here is safe as well.
+        // Runs do not refer to what is only in condemned packs, so a frame that is left out here is safe as well.
         let frames = self.frames.minus(&frames).in_proportion();
         let mut new: Vec<Condemnation> = objects
             .chunks(MOST_OBJECTS)
@@ -58,22 +58,22 @@ impl Unneeded<'_> {
             if new.is_empty() {
                 new.push(Condemnation::default());
             }
-            // Those who refer to frames read all condemnations, so it does not matter which one names them.
+            // A run that refers to frames reads all condemnations, so it does not matter which one names them.
             new[0].frames = frames.to_records();
         }
         Condemning { standing, outdated, new }
     }
 }
 
-/// Whether a condemnation was stored long enough ago for what it names to be deleted. One that this very prune stored may
-/// seem younger than the time that the prune goes by: it has no age.
+/// Whether a condemnation was stored long enough ago for what it names to be deleted. A condemnation that this very
+/// prune stored may be dated later than `now`: its age counts as zero.
 pub(super) fn is_due(stored: Timestamp, now: Timestamp, grace: SignedDuration) -> bool {
     now.duration_since(stored).max(SignedDuration::ZERO) >= grace
 }
 
-/// The objects that are deleted, in this order: those that were condemned long enough ago and that nothing needs today, by
-/// the names in `unneeded`. Manifests come first, so that none is left without what it names; then the index, so that
-/// nobody finds what goes; packs and registrations last.
+/// The objects to delete, in this order: the `unneeded` ones that were condemned long enough ago. Manifests come first,
+/// so that none is left without what it names; then the index, so that nobody finds what is about to be deleted; packs
+/// and registrations last.
 pub(super) fn to_delete<'u>(
     standing: &[FoundCondemnation],
     unneeded: impl Iterator<Item = &'u String>,
@@ -87,8 +87,8 @@ pub(super) fn to_delete<'u>(
     objects
 }
 
-/// The condemnations that have served. One is of use until no run that began before it can still commit, whatever the
-/// prune's own grace is.
+/// The condemnations that are no longer of use. One is of use until no run that began before it can still commit,
+/// whatever the prune's own grace is.
 pub(super) fn to_lift(
     standing: &[FoundCondemnation],
     now: Timestamp,
@@ -147,8 +147,8 @@ mod tests {
         objects.iter().map(ToString::to_string).collect()
     }
 
-    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands, and
-    /// how many are new.
+    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands,
+    /// and how many are new.
     type Row =
         (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
 

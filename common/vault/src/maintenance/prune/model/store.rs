@@ -18,10 +18,10 @@ use crate::repository::condemnations::FoundCondemnation;
 
 /// How long ago something was stored, in days, up to [`OLDEST`].
 pub(super) type Age = i8;
-/// What is as old has outlived every lease and grace.
+/// Anything of this age has outlived every lease and grace.
 pub(super) const OLDEST: Age = 9;
 
-/// Each writer of the model has one run; run 0 was before.
+/// Each writer of the model has one run; run 0 was before them.
 pub(super) type RunNumber = u8;
 
 /// What the name of an object says.
@@ -215,7 +215,7 @@ impl Store {
         }
     }
 
-    /// What a listing shows that lacks everything stored today.
+    /// The store as a listing shows it that lacks everything stored today.
     pub(super) fn without_todays(&self) -> Self {
         let mut stale = self.clone();
         for name in self.names().filter(|name| self.age(*name) == Some(0)) {
@@ -238,7 +238,7 @@ impl Store {
         self.numbered().flat_map(of_run).filter(|name| self.age(*name).is_some())
     }
 
-    /// The packs that are there and hold the frame of run 0 that others reference.
+    /// The existing packs that hold the frame of run 0 that others reference.
     fn homes_of_common(&self) -> impl Iterator<Item = Name> + '_ {
         self.names().filter(|name| matches!(name, Name::Pack(0) | Name::Moved(_)))
     }
@@ -248,13 +248,13 @@ impl Store {
         self.condemnations.keys().flatten().copied().collect()
     }
 
-    /// Whether a run may reference the frame of run 0: it lies in a pack that is there and not condemned.
+    /// Whether a run may reference the frame of run 0: it is in an existing pack that is not condemned.
     pub(super) fn may_reference(&self, condemned: &BTreeSet<Name>) -> bool {
         self.homes_of_common().any(|pack| !condemned.contains(&pack))
     }
 
-    /// Has a run look again whether what it references stays, and move it where it does not. If it `is_late`, it looks for
-    /// its own objects and all registrations as well. Returns whether everything exists and stays.
+    /// Has a run check again whether what it references stays, and move it if it does not. If the run `is_late`, it
+    /// also looks for its own objects and all registrations. Returns whether everything exists and stays.
     pub(super) fn keep(&mut self, number: RunNumber, is_late: bool) -> bool {
         let run = self.run(number);
         let condemned = self.condemned();
@@ -290,7 +290,7 @@ impl Store {
         }
     }
 
-    /// Whether everything is there that a restore of the run's snapshot reads.
+    /// Whether everything that a restore of the run's snapshot reads is there.
     pub(super) fn restores(&self, number: RunNumber) -> bool {
         let is_there = |frame: &FrameName| self.names().any(|name| Self::frames_in(name).contains(frame));
         let has_key = |frame: &FrameName| {
@@ -321,7 +321,7 @@ impl Store {
         self.run_mut(number).lost.insert(lost);
     }
 
-    /// What snapshots need and the storage lost.
+    /// What snapshots need and the storage has lost.
     pub(super) fn missing(&self) -> Vec<Lost> {
         let (needs, _) = self.needs();
         let lost = self.numbered().flat_map(|(_, run)| &run.lost);
@@ -471,7 +471,7 @@ impl Store {
         self.names().chain(condemned).map(|name| (name.key(), name)).collect()
     }
 
-    /// What a prune deletes of what is `unneeded` and not `evidence`, in order.
+    /// What a prune deletes, in order: due objects that are `unneeded` and not `evidence`.
     pub(super) fn due(&self, unneeded: &BTreeSet<Name>, evidence: &BTreeSet<String>) -> Vec<Name> {
         let (names, found) = (self.by_key(), self.found_condemnations());
         let is_listed = |key: &String| names.get(key).is_some_and(|name| self.age(*name).is_some());
@@ -482,7 +482,7 @@ impl Store {
         keys.into_iter().filter_map(|key| names.get(key).copied()).collect()
     }
 
-    /// Condemns what is unneeded and not yet condemned, and lets off what is needed again.
+    /// Condemns what is unneeded and not yet condemned, and replaces condemnations that name something needed.
     pub(super) fn condemn(&mut self, unneeded: &BTreeSet<Name>) {
         let names = self.by_key();
         let objects = unneeded.iter().map(|name| name.key()).collect();
@@ -496,7 +496,7 @@ impl Store {
         let ages = std::mem::take(&mut self.condemnations);
         for found in &decided.standing {
             let names = set(&found.body);
-            // What was carried out is of no more use once nothing of it is left.
+            // A condemnation is of no more use once nothing that it names is left.
             if let Some(age) = ages.get(&names).filter(|_| names.iter().any(|name| self.age(*name).is_some()))
             {
                 self.condemnations.insert(names, *age);
