@@ -12,6 +12,88 @@
 //!
 //! `FORMAT.md` beside this crate describes each object byte by byte. Nothing here depends on Docker, and nothing
 //! prints.
+//!
+//! # A snapshot, and back
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use lifeboat_core::clock::SystemClock;
+//! use lifeboat_core::progress::{Progress, Silent};
+//! use lifeboat_core::random::OsEntropy;
+//! use lifeboat_store::Store;
+//! use lifeboat_vault::*;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let (data, back) = (home.path().join("data"), home.path().join("back"));
+//! # std::fs::create_dir(&data)?;
+//! std::fs::write(data.join("orders.csv"), "1,oars\n")?;
+//! let progress: Arc<dyn Progress> = Arc::new(Silent);
+//! let store = Store::memory();
+//!
+//! // A new repository has a key for the first host, and recovery keys, which belong elsewhere. Both must be kept
+//! // before anything is stored.
+//! let new = NewRepository {
+//!     recipients: Vec::new(),
+//!     recovery_keys: 2,
+//!     single_recipient: false,
+//!     floor: Floor::default(),
+//! };
+//! let key_file = home.path().join("safe-1.key");
+//! let made = Repository::create(store.clone(), new, &SystemClock, &OsEntropy, |made| {
+//!     write_private(&key_file, &made.recovery_keys[0])
+//! })
+//! .await?;
+//!
+//! // The host takes a snapshot. It can read nothing back.
+//! let repository = Repository::open(store.clone(), made.repository.id(), PinFile::none()).await?;
+//! let options = SnapshotOptions {
+//!     host: "web-1".to_owned(),
+//!     tags: Vec::new(),
+//!     application: None,
+//!     compression_level: 3,
+//!     pack_sizes: PackSizes::default(),
+//!     threads: 1,
+//!     cache: None,
+//!     dry_run: false,
+//! };
+//! let writer = Arc::new(made.writer_key);
+//! let mut run =
+//!     SnapshotWriter::begin(repository, writer, options, &SystemClock, &OsEntropy, &progress).await?;
+//! let stream = Stream {
+//!     kind: StreamKind::Path,
+//!     name: "data".to_owned(),
+//!     consistency: Consistency::None,
+//!     memory_key: data.display().to_string(),
+//!     source: Box::new(FolderSource::open(&data)?),
+//! };
+//! let watching = Arc::clone(&progress);
+//! // A capture reads files, so it blocks.
+//! let run = tokio::task::spawn_blocking(move || {
+//!     run.capture(stream, &watching, &CancellationToken::new()).map(|_| run)
+//! })
+//! .await??;
+//! run.commit(&progress).await?;
+//!
+//! // A recovery key lists the snapshots, and restores the newest one.
+//! let dialog: Arc<dyn PluginDialog> = Arc::new(NoDialog);
+//! let key = RecoveryKeyFile::read(&key_file)?.key(&dialog)?;
+//! let restorer = Restorer::open(store, &key, None, |_| PinFile::none()).await?;
+//! let listing = Listing::read(restorer.viewer()).await?;
+//! assert!(listing.unreadable.is_empty());
+//! let newest = listing.find("latest", None)?;
+//! assert_eq!(newest.host(), "web-1");
+//! let snapshot = OpenSnapshot::open(&restorer, newest).await?;
+//! let target = TargetFolder::take(&back)?;
+//! let restored = snapshot.restore(0, target, &progress, &CancellationToken::new()).await?;
+//! assert!(restored.damaged.is_empty());
+//! assert_eq!(std::fs::read_to_string(back.join("orders.csv"))?, "1,oars\n");
+//! # Ok(())
+//! # }
+//! ```
 
 mod backup;
 mod copy;
