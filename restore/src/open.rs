@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lifeboat_shell::{Failure, RecoveryFlags, RepositoryFlags, WhichFlags};
 pub(crate) use lifeboat_vault::NamedStream;
-use lifeboat_vault::{Listing, OpenSnapshot, Restorer, Snapshot, StreamKind, Subtree, VaultError};
+use lifeboat_vault::{Listing, OpenSnapshot, RecoverySession, Snapshot, StreamKind, Subtree, VaultError};
 
 use crate::address::{Address, GivenPath};
 
@@ -38,7 +38,7 @@ pub(crate) struct Place {
 pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
     let address = Address::parse(&flags.snapshot)?;
     let restorer = flags.keys.open_to_read(&flags.repository).await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+    let listing = Listing::read(restorer.session()).await?;
     let listing = flags.which.narrow(listing, Some(&restorer), Some(&address.snapshot)).await?;
     let host = flags.which.host.as_deref();
     let latest_with = match &address.stream {
@@ -62,7 +62,7 @@ pub(crate) async fn place(flags: &SnapshotFlags) -> Result<Place, Failure> {
 }
 
 async fn open(
-    restorer: &Restorer,
+    restorer: &RecoverySession,
     snapshot: Snapshot,
 ) -> Result<(OpenSnapshot, Vec<NamedStream>), VaultError> {
     let snapshot = OpenSnapshot::open(restorer, snapshot).await?;
@@ -75,7 +75,7 @@ async fn open(
 async fn latest_that_holds(
     name: &str,
     kind: Option<StreamKind>,
-    restorer: &Restorer,
+    restorer: &RecoverySession,
     listing: &Listing,
     host: Option<&str>,
 ) -> Result<(OpenSnapshot, Vec<NamedStream>), VaultError> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use lifeboat_tests::command::{lifeboat, run};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 
 use crate::BINARIES;
 
@@ -17,21 +17,21 @@ pub(crate) const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 /// A repository with a snapshot.
-fn yard() -> Yard {
-    let yard = Yard::in_folder(BINARIES);
-    fs::create_dir(yard.path("source")).unwrap();
-    fs::write(yard.path("source/file"), b"content").unwrap();
-    yard.snapshot(&yard.path("source")).expect_code(0);
-    yard
+fn repo() -> TestRepository {
+    let repo = TestRepository::in_folder(BINARIES);
+    fs::create_dir(repo.path("source")).unwrap();
+    fs::write(repo.path("source/file"), b"content").unwrap();
+    repo.snapshot(&repo.path("source")).expect_code(0);
+    repo
 }
 
 #[test]
 fn the_repository_may_be_named_before_the_verb() {
-    let yard = yard();
-    let home = yard.path(".");
-    for before in [&["-r", &yard.location][..], &["--json", "--repository", &yard.location, "-v"]] {
+    let repo = repo();
+    let home = repo.path(".");
+    for before in [&["-r", &repo.location][..], &["--json", "--repository", &repo.location, "-v"]] {
         let mut command = lifeboat(BINARIES.backup, &home, [before, &["list"]].concat());
-        run(command.env("LIFEBOAT_WRITER_KEY", yard.path("writer.key"))).expect_code(0);
+        run(command.env("LIFEBOAT_WRITER_KEY", repo.path("writer.key"))).expect_code(0);
     }
 }
 
@@ -67,35 +67,35 @@ fn verbs_of_other_tools_are_met_with_ours() {
 
 #[test]
 fn a_quiet_command_tells_what_is_wrong_and_nothing_else() {
-    let yard = yard();
-    let said = yard.backup(["check", "-q"]).expect_code(0);
+    let repo = repo();
+    let said = repo.backup(["check", "-q"]).expect_code(0);
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""));
-    for pack in yard.objects("packs") {
+    for pack in repo.objects("packs") {
         fs::remove_file(pack).unwrap();
     }
-    let said = yard.backup(["check", "-q"]).expect_code(1);
+    let said = repo.backup(["check", "-q"]).expect_code(1);
     assert!(said.stdout.is_empty() && said.stderr.contains("lost"), "{said:?}");
 }
 
 /// The state folder is not writable: reading verbs go on, and a run stores its snapshot.
 #[test]
 fn a_state_folder_that_cannot_be_written_is_told_and_stops_nobody() {
-    let yard = yard();
-    let identity = yard.path("one.key").display().to_string();
+    let repo = repo();
+    let identity = repo.path("one.key").display().to_string();
     let elsewhere = ["--state-dir", "/proc/self/no-such-folder"];
     let told = |stderr: &str| {
         assert!(stderr.contains("/proc/self/no-such-folder") && stderr.contains("--state-dir"), "{stderr}");
     };
-    let source = yard.path("source").display().to_string();
-    told(&yard.backup([&["list"][..], &elsewhere].concat()).expect_code(0).stderr);
-    told(&yard.backup([&["run", "--path", &source][..], &elsewhere].concat()).expect_code(0).stderr);
-    let target = yard.path("target").display().to_string();
+    let source = repo.path("source").display().to_string();
+    told(&repo.backup([&["list"][..], &elsewhere].concat()).expect_code(0).stderr);
+    told(&repo.backup([&["run", "--path", &source][..], &elsewhere].concat()).expect_code(0).stderr);
+    let target = repo.path("target").display().to_string();
     let path = ["path", "latest", "--identity", &identity, "--to", &target];
-    told(&yard.restore([&path[..], &elsewhere].concat()).expect_code(0).stderr);
-    assert_eq!(fs::read(yard.path("target/file")).unwrap(), b"content");
+    told(&repo.restore([&path[..], &elsewhere].concat()).expect_code(0).stderr);
+    assert_eq!(fs::read(repo.path("target/file")).unwrap(), b"content");
     // The variable, and a writable folder, which then records what was seen.
-    let state = yard.path("another");
-    let mut command = yard.backup_command(["list"]);
+    let state = repo.path("another");
+    let mut command = repo.backup_command(["list"]);
     run(command.env("LIFEBOAT_STATE_DIR", &state)).expect_code(0);
     assert_eq!(fs::read_dir(state.join("pins")).unwrap().count(), 2);
 }
@@ -168,7 +168,7 @@ fn help_that_cannot_be_written_is_a_failure() {
 /// Following the tip works.
 #[test]
 fn a_tip_for_a_value_that_begins_with_a_dash_works() {
-    let yard = yard();
+    let repo = repo();
     for (args, tip) in [
         (&["list", "--tag", "-x"][..], "to pass `-x` to `--tag`, write `--tag=-x`"),
         (&["run", "--tag", "--foo", "--path", "."], "to pass `--foo` to `--tag`, write `--tag=--foo`"),
@@ -179,45 +179,45 @@ fn a_tip_for_a_value_that_begins_with_a_dash_works() {
         (&["stats", "-x"], ""),
         (&["list", "--hots", "x"], ""),
     ] {
-        let said = yard.backup(args).expect_code(2);
+        let said = repo.backup(args).expect_code(2);
         let tips: Vec<_> = said.stderr.lines().filter(|line| line.contains("to pass")).collect();
         assert_eq!(tips.first().map_or("", |line| line.trim().trim_start_matches("tip: ")), tip, "{args:?}");
-        let document = yard.backup([&["--json"], args].concat()).expect_code(2).json();
+        let document = repo.backup([&["--json"], args].concat()).expect_code(2).json();
         assert!(tip.is_empty() || document["advice"] == tip, "{document}");
     }
     let mut command =
-        yard.backup_command(["run", "--json", "--stdin-from-command=-x", "--tag=--foo", "--", "ls", "/"]);
+        repo.backup_command(["run", "--json", "--stdin-from-command=-x", "--tag=--foo", "--", "ls", "/"]);
     assert_eq!(run(&mut command).expect_code(0).json()["streams"][0]["name"], "-x");
-    let said = yard.backup(["list", "--json", "--tag=--foo"]).expect_code(0).json();
+    let said = repo.backup(["list", "--json", "--tag=--foo"]).expect_code(0).json();
     assert_eq!(said["snapshots"].as_array().unwrap().len(), 1);
-    let said = yard.restore(["find", "--json", "--", "-x"]).expect_code(0).json();
+    let said = repo.restore(["find", "--json", "--", "-x"]).expect_code(0).json();
     assert_eq!(said["found"], 1);
-    yard.restore(["dump", "latest", "--", "-x"]).expect_code(0);
+    repo.restore(["dump", "latest", "--", "-x"]).expect_code(0);
 }
 
 /// Warnings look alike wherever they come from, and `--quiet` prints them only if the command does not end well.
 #[test]
 fn a_warning_looks_like_a_warning() {
-    let yard = yard();
-    fs::write(std::path::Path::new(&yard.location).join("lifeboat.json"), "x").unwrap();
-    let said = yard.backup(["list"]).expect_code(0);
+    let repo = repo();
+    fs::write(std::path::Path::new(&repo.location).join("lifeboat.json"), "x").unwrap();
+    let said = repo.backup(["list"]).expect_code(0);
     let lines: Vec<_> = said.stderr.lines().collect();
     assert!(
         matches!(lines[..], [line] if line.starts_with("warning: ") && line.contains("`lifeboat.json`")),
         "{said:?}"
     );
-    assert_eq!(yard.backup(["list", "-q"]).expect_code(0).stderr, "");
-    let said = yard.backup(["list", "--progress", "json"]).expect_code(0).json_lines();
+    assert_eq!(repo.backup(["list", "-q"]).expect_code(0).stderr, "");
+    let said = repo.backup(["list", "--progress", "json"]).expect_code(0).json_lines();
     assert!(said.iter().any(|line| line["level"] == "warning"), "{said:?}");
-    for object in yard.objects("locations") {
+    for object in repo.objects("locations") {
         fs::write(object, "x").unwrap();
     }
-    let to = yard.path("to").display().to_string();
-    let said = yard.restore(["path", "latest", "--to", &to, "-q"]).expect_code(1);
+    let to = repo.path("to").display().to_string();
+    let said = repo.restore(["path", "latest", "--to", &to, "-q"]).expect_code(1);
     assert!(said.stderr.contains("warning: the object `locations/"), "{said:?}");
     assert!(!said.stderr.contains(" WARN "), "{said:?}");
     // Other messages are notes, and those for developers name their origin.
-    let said = yard.backup(["list", "-vv"]).expect_code(0);
+    let said = repo.backup(["list", "-vv"]).expect_code(0);
     let is_known = |line: &&str| {
         ["warning: ", "note: ", "debug: ", "error: "].iter().any(|beginning| line.starts_with(beginning))
     };

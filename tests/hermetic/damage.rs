@@ -3,20 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 
 use crate::BINARIES;
 
 /// A repository with one snapshot of one small and one large file.
-fn yard() -> (Yard, PathBuf) {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+fn repo() -> (TestRepository, PathBuf) {
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     let noise: Vec<u8> = (0_u32..500_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     fs::write(source.join("large"), noise).unwrap();
     fs::write(source.join("small"), b"small").unwrap();
-    yard.snapshot(&source).expect_code(0);
-    (yard, source)
+    repo.snapshot(&source).expect_code(0);
+    (repo, source)
 }
 
 fn length(path: &Path) -> usize {
@@ -34,19 +34,19 @@ fn cut(path: &Path) {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
 }
 
-fn restore(yard: &Yard) -> lifeboat_tests::command::Said {
-    yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()])
+fn restore(repo: &TestRepository) -> lifeboat_tests::command::Output {
+    repo.restore(["path", "latest", "--to", repo.path("target").to_str().unwrap()])
 }
 
 #[test]
 fn a_flipped_byte_in_a_pack_costs_the_files_that_it_holds_and_no_other() {
-    let (yard, source) = yard();
-    let largest = yard.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
+    let (repo, source) = repo();
+    let largest = repo.objects("packs").into_iter().max_by_key(|p| fs::metadata(p).unwrap().len()).unwrap();
     // The last part of a pack may be padding; its first half never is.
     flip(&largest, length(&largest) / 4);
-    let said = restore(&yard).expect_code(1);
+    let said = restore(&repo).expect_code(1);
     assert!(said.stdout.contains("DAMAGED: "), "{}", said.stdout);
-    let target = yard.path("target");
+    let target = repo.path("target");
     assert!(!target.join("large").exists() || !target.join("small").exists());
     for name in ["large", "small"] {
         if target.join(name).exists() {
@@ -63,13 +63,13 @@ fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wron
             ("cut", cut),
             ("delete", |path| fs::remove_file(path).unwrap()),
         ] {
-            let (yard, source) = yard();
-            let objects = yard.objects(folder);
+            let (repo, source) = repo();
+            let objects = repo.objects(folder);
             for path in &objects {
                 damage(path);
             }
-            let said = restore(&yard);
-            let target = yard.path("target");
+            let said = restore(&repo);
+            let target = repo.path("target");
             for name in ["large", "small"] {
                 if target.join(name).exists() {
                     let same = fs::read(target.join(name)).unwrap() == fs::read(source.join(name)).unwrap();
@@ -92,24 +92,24 @@ fn every_kind_of_object_that_is_flipped_cut_or_missing_is_named_and_nothing_wron
 
 #[test]
 fn a_damaged_contents_index_is_said_and_its_chunks_are_stored_again() {
-    let (yard, source) = yard();
-    for path in yard.objects("contents") {
+    let (repo, source) = repo();
+    for path in repo.objects("contents") {
         cut(&path);
     }
-    let said = yard.snapshot(&source).expect_code(0);
+    let said = repo.snapshot(&source).expect_code(0);
     assert!(said.stderr.contains("what it lists is stored again"), "{}", said.stderr);
-    restore(&yard).expect_code(0);
-    assert_eq!(fs::read(yard.path("target/small")).unwrap(), b"small");
+    restore(&repo).expect_code(0);
+    assert_eq!(fs::read(repo.path("target/small")).unwrap(), b"small");
 }
 
 #[test]
 fn another_repository_in_the_same_place_is_refused_by_both_keys() {
-    let (yard, source) = yard();
-    let other = Yard::in_folder(BINARIES);
+    let (repo, source) = repo();
+    let other = TestRepository::in_folder(BINARIES);
     other.snapshot(&source).expect_code(0);
-    fs::remove_dir_all(&yard.location).unwrap();
-    fs::rename(&other.location, &yard.location).unwrap();
-    let said = restore(&yard).expect_code(1);
+    fs::remove_dir_all(&repo.location).unwrap();
+    fs::rename(&other.location, &repo.location).unwrap();
+    let said = restore(&repo).expect_code(1);
     assert!(said.stderr.contains("the key belongs to repository"), "{}", said.stderr);
-    yard.snapshot(&source).expect_code(1);
+    repo.snapshot(&source).expect_code(1);
 }

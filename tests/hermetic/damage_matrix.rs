@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::Said;
-use lifeboat_tests::repository::{Yard, copy_folder};
+use lifeboat_tests::command::Output;
+use lifeboat_tests::repository::{TestRepository, copy_folder};
 use lifeboat_tests::tree::noise;
 
 use crate::BINARIES;
@@ -20,7 +20,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// The repository that every case copies.
 struct Base {
-    yard: Yard,
+    repo: TestRepository,
     /// The files of each snapshot, by its id.
     snapshots: Vec<(String, Files)>,
 }
@@ -33,19 +33,19 @@ fn files_of(folder: &Path) -> Files {
 impl Base {
     fn capture(&mut self) {
         let said =
-            self.yard.backup(["run", "--json", "--path", self.source().to_str().unwrap()]).expect_code(0);
+            self.repo.backup(["run", "--json", "--path", self.source().to_str().unwrap()]).expect_code(0);
         let id = said.json()["snapshot"].as_str().unwrap().to_owned();
         self.snapshots.push((id, files_of(&self.source())));
     }
 
     fn source(&self) -> PathBuf {
-        self.yard.path("source")
+        self.repo.path("source")
     }
 
     /// Keeps a copy of the present repository.
     fn keep_copy(&self, name: &str) {
-        fs::create_dir(self.yard.path(name)).unwrap();
-        copy_folder(Path::new(&self.yard.location), &self.yard.path(name));
+        fs::create_dir(self.repo.path(name)).unwrap();
+        copy_folder(Path::new(&self.repo.location), &self.repo.path(name));
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -55,31 +55,31 @@ impl Base {
     /// A repository with a keeper, a forgotten snapshot, a condemnation, a lost frame that was replaced, and three
     /// snapshots that count.
     fn make() -> Self {
-        let mut base = Self { yard: Yard::in_folder(BINARIES), snapshots: Vec::new() };
-        let keeper = base.yard.add_keeper();
+        let mut base = Self { repo: TestRepository::in_folder(BINARIES), snapshots: Vec::new() };
+        let keeper = base.repo.add_keeper();
         fs::create_dir(base.source()).unwrap();
         base.write("small", b"small");
         base.write("one", &noise(1, 20_000));
         base.capture();
         base.keep_copy("early");
 
-        let before = base.yard.objects("packs");
+        let before = base.repo.objects("packs");
         base.write("two", &noise(2, 28_000));
         base.capture();
         base.keep_copy("second");
-        let new = base.yard.objects("packs").into_iter().filter(|pack| !before.contains(pack));
+        let new = base.repo.objects("packs").into_iter().filter(|pack| !before.contains(pack));
         let data = new.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
         fs::remove_file(data).unwrap();
-        base.yard.backup(["repair", "--keeper-key", &keeper]).expect_code(1);
+        base.repo.backup(["repair", "--keeper-key", &keeper]).expect_code(1);
         base.capture();
 
         let first = base.snapshots.remove(0).0;
-        base.yard.backup(["forget", &first, "--keeper-key", &keeper]).expect_code(0);
-        base.yard.backup(["prune", "--keeper-key", &keeper]).expect_code(0);
+        base.repo.backup(["forget", &first, "--keeper-key", &keeper]).expect_code(0);
+        base.repo.backup(["prune", "--keeper-key", &keeper]).expect_code(0);
         base.write("three", &noise(3, 24_000));
         base.write("small", b"other");
         base.capture();
-        let manifest = base.yard.objects("snapshots").pop().unwrap();
+        let manifest = base.repo.objects("snapshots").pop().unwrap();
         let folder = manifest.with_extension("sig");
         fs::create_dir(&folder).unwrap();
         for kind in ["a/b", "a/c"] {
@@ -89,7 +89,7 @@ impl Base {
             let bytes = envelope.to_string();
             fs::write(folder.join(Sha256Digest::of(bytes.as_bytes()).to_string()), bytes).unwrap();
         }
-        base.yard.backup(["check", "--read-data"]).expect_code(0);
+        base.repo.backup(["check", "--read-data"]).expect_code(0);
         base
     }
 
@@ -146,16 +146,16 @@ enum Then {
     Told,
 }
 
-fn no_panic(said: &Said, case: &str) {
+fn no_panic(said: &Output, case: &str) {
     assert!(said.code.is_some_and(|code| code <= 3) && !said.stderr.contains("internal"), "{case}: {said:?}");
 }
 
 /// Restores a snapshot. With exit code 0 everything must be there and right; with any other, whatever is there must be
 /// right.
-fn restore_right(yard: &Yard, name: &str, files: &Files, case: &str) -> bool {
-    let target = yard.path("target");
+fn restore_right(repo: &TestRepository, name: &str, files: &Files, case: &str) -> bool {
+    let target = repo.path("target");
     let _ = fs::remove_dir_all(&target);
-    let said = yard.restore(["path", name, "--to", target.to_str().unwrap()]);
+    let said = repo.restore(["path", name, "--to", target.to_str().unwrap()]);
     no_panic(&said, case);
     let found = files_of(&target);
     for (name, bytes) in &found {
@@ -176,13 +176,13 @@ fn restore_right(yard: &Yard, name: &str, files: &Files, case: &str) -> bool {
 struct Object<'a> {
     path: &'a Path,
     key: &'a Path,
-    yard: &'a Yard,
+    repo: &'a TestRepository,
 }
 
 impl Object<'_> {
     /// Whether it existed when a copy was kept.
     fn was_in(&self, copy: &str) -> bool {
-        self.yard.path(copy).join(self.key).exists()
+        self.repo.path(copy).join(self.key).exists()
     }
 }
 
@@ -199,23 +199,23 @@ fn is_countersignature(object: &Object<'_>) -> bool {
 fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen_when_deleted: bool) {
     let base = Base::get();
     for (number, harm) in Harm::ALL.into_iter().enumerate() {
-        let yard = base.yard.twin();
+        let repo = base.repo.twin();
         let is_of_kind = |path: &PathBuf| {
-            let key = path.strip_prefix(&yard.location).unwrap();
-            is_of_kind(&Object { path, key, yard: &yard })
+            let key = path.strip_prefix(&repo.location).unwrap();
+            is_of_kind(&Object { path, key, repo: &repo })
         };
-        let objects: Vec<_> = yard.objects(folder).into_iter().filter(is_of_kind).collect();
+        let objects: Vec<_> = repo.objects(folder).into_iter().filter(is_of_kind).collect();
         assert!(!objects.is_empty(), "the repository has nothing in {folder}");
         let path = &objects[number % objects.len()];
         let other = objects.iter().find(|other| *other != path);
         if !harm.on(path, other) {
             continue;
         }
-        let key = path.strip_prefix(&yard.location).unwrap().to_str().unwrap();
+        let key = path.strip_prefix(&repo.location).unwrap().to_str().unwrap();
         let case = format!("{harm:?} of {key}");
 
         // Before the repair.
-        let said = yard.backup(["check", "--read-data"]);
+        let said = repo.backup(["check", "--read-data"]);
         no_panic(&said, &case);
         if harm != Harm::Delete || is_seen_when_deleted {
             assert_eq!(said.code, Some(1), "{case} is not found\n{}{}", said.stdout, said.stderr);
@@ -229,27 +229,27 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
             assert!(is_named || told.contains("has seen roster"), "{case} is not named\n{told}");
         }
         for (id, files) in &base.snapshots {
-            restore_right(&yard, id, files, &case);
+            restore_right(&repo, id, files, &case);
         }
 
         // Each key does its part: if a recovery key's own copies are damaged, the other one must do it.
-        let (one, two) = (yard.path("one.key"), yard.path("two.key"));
+        let (one, two) = (repo.path("one.key"), repo.path("two.key"));
         let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
-        no_panic(&yard.backup(["repair", "--identity", one]), &case);
-        no_panic(&yard.backup(["repair", "--identity", two]), &case);
-        no_panic(&yard.backup(["repair"]), &case);
-        no_panic(&yard.backup(["repair", "--identity", one]), &case);
-        let source = yard.path("source");
+        no_panic(&repo.backup(["repair", "--identity", one]), &case);
+        no_panic(&repo.backup(["repair", "--identity", two]), &case);
+        no_panic(&repo.backup(["repair"]), &case);
+        no_panic(&repo.backup(["repair", "--identity", one]), &case);
+        let source = repo.path("source");
         // The files that only the first snapshots hold still exist.
         fs::write(source.join("before"), b"small").unwrap();
-        let said = yard.backup(["run", "--path", source.to_str().unwrap()]);
+        let said = repo.backup(["run", "--path", source.to_str().unwrap()]);
         no_panic(&said, &case);
         let latest = (said.code == Some(0)).then(|| files_of(&source));
-        let mut whole = base.snapshots.iter().all(|(id, files)| restore_right(&yard, id, files, &case));
+        let mut whole = base.snapshots.iter().all(|(id, files)| restore_right(&repo, id, files, &case));
         if let Some(files) = &latest {
-            whole &= restore_right(&yard, "latest", files, &case);
+            whole &= restore_right(&repo, "latest", files, &case);
         }
-        let checked = yard.backup(["check", "--read-data"]);
+        let checked = repo.backup(["check", "--read-data"]);
         no_panic(&checked, &case);
         if then == Then::Whole {
             assert!(latest.is_some(), "{case}: the next backup fails\n{}", said.stderr);
@@ -257,7 +257,7 @@ fn follow(folder: &str, is_of_kind: fn(&Object<'_>) -> bool, then: Then, is_seen
             assert!(whole, "{case}: a snapshot does not restore whole after a repair and a backup");
         }
         // A second repair changes nothing.
-        let again = yard.backup(["repair", "--identity", one]);
+        let again = repo.backup(["repair", "--identity", one]);
         assert!(
             !again.stdout.contains("done: "),
             "{case}: the second repair changed something\n{}",
@@ -362,42 +362,42 @@ fn of_losses() {
 #[test]
 fn an_older_state_is_found_out_by_who_has_seen_a_newer_one() {
     let base = Base::get();
-    let yard = base.yard.twin();
-    fs::remove_dir_all(&yard.location).unwrap();
-    fs::rename(yard.path("early"), &yard.location).unwrap();
-    let said = yard.backup(["check", "--read-data"]).expect_code(1);
+    let repo = base.repo.twin();
+    fs::remove_dir_all(&repo.location).unwrap();
+    fs::rename(repo.path("early"), &repo.location).unwrap();
+    let said = repo.backup(["check", "--read-data"]).expect_code(1);
     assert!(said.stdout.contains("nobody asked to forget"), "{}", said.stdout);
-    let target = yard.path("target");
-    yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(1);
-    yard.backup(["run", "--path", yard.path("source").to_str().unwrap()]).expect_code(1);
+    let target = repo.path("target");
+    repo.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(1);
+    repo.backup(["run", "--path", repo.path("source").to_str().unwrap()]).expect_code(1);
 }
 
 #[test]
 fn an_older_state_is_whole_to_who_sees_it_first() {
     let base = Base::get();
-    let yard = base.yard.twin();
-    fs::remove_dir_all(&yard.location).unwrap();
-    fs::rename(yard.path("early"), &yard.location).unwrap();
-    fs::remove_dir_all(yard.path("state")).unwrap();
-    yard.backup(["check", "--read-data"]).expect_code(0);
+    let repo = base.repo.twin();
+    fs::remove_dir_all(&repo.location).unwrap();
+    fs::rename(repo.path("early"), &repo.location).unwrap();
+    fs::remove_dir_all(repo.path("state")).unwrap();
+    repo.backup(["check", "--read-data"]).expect_code(0);
     // The cache is newer than the repository; a run reads files again and commits the right content.
-    yard.backup(["run", "--path", yard.path("source").to_str().unwrap()]).expect_code(0);
-    assert!(restore_right(&yard, "latest", &files_of(&yard.path("source")), "a run after a rollback"));
-    yard.backup(["check", "--read-data"]).expect_code(0);
+    repo.backup(["run", "--path", repo.path("source").to_str().unwrap()]).expect_code(0);
+    assert!(restore_right(&repo, "latest", &files_of(&repo.path("source")), "a run after a rollback"));
+    repo.backup(["check", "--read-data"]).expect_code(0);
 }
 
 #[test]
 fn older_rosters_and_missing_snapshots_are_told_apart_from_damage() {
     let base = Base::get();
     for folder in ["snapshots", "roster"] {
-        let yard = base.yard.twin();
-        let newest = yard.objects(folder).into_iter().rfind(|path| !is_signature(path)).unwrap();
+        let repo = base.repo.twin();
+        let newest = repo.objects(folder).into_iter().rfind(|path| !is_signature(path)).unwrap();
         fs::remove_file(newest).unwrap();
-        let said = yard.backup(["check"]).expect_code(1);
+        let said = repo.backup(["check"]).expect_code(1);
         let told = said.stdout + &said.stderr;
         assert!(told.contains("nobody asked to forget") || told.contains("has seen roster 1"), "{told}");
         for (id, files) in &base.snapshots {
-            restore_right(&yard, id, files, folder);
+            restore_right(&repo, id, files, folder);
         }
     }
 }
@@ -406,28 +406,28 @@ fn older_rosters_and_missing_snapshots_are_told_apart_from_damage() {
 fn a_snapshot_that_nothing_mends_is_given_up_and_prune_goes_on() {
     let base = Base::get();
     for folder in ["snapshots", "parts"] {
-        let yard = base.yard.twin();
-        let keeper = yard.path("keeper.key");
+        let repo = base.repo.twin();
+        let keeper = repo.path("keeper.key");
         let keeper = keeper.to_str().unwrap();
-        let objects = yard.objects(folder).into_iter().filter(|path| !is_signature(path));
+        let objects = repo.objects(folder).into_iter().filter(|path| !is_signature(path));
         for path in objects.collect::<Vec<_>>() {
             Harm::Flip.on(&path, None);
         }
-        yard.backup(["prune", "--keeper-key", keeper]).expect_code(1);
-        yard.backup(["repair", "--forget-damaged"]).expect_code(2);
-        let identity = yard.path("one.key");
+        repo.backup(["prune", "--keeper-key", keeper]).expect_code(1);
+        repo.backup(["repair", "--forget-damaged"]).expect_code(2);
+        let identity = repo.path("one.key");
         let identity = identity.to_str().unwrap();
-        let before = yard.objects("");
-        let said = yard.backup(["repair", "--forget-damaged", "--dry-run", "--identity", identity]);
+        let before = repo.objects("");
+        let said = repo.backup(["repair", "--forget-damaged", "--dry-run", "--identity", identity]);
         assert!(said.stdout.contains("would do: forget/"), "{}", said.stdout);
-        assert_eq!(yard.objects(""), before, "a dry run changed something");
-        yard.backup(["repair", "--forget-damaged", "--identity", identity]).expect_code(0);
-        yard.backup(["check"]).expect_code(0);
-        yard.backup(["prune", "--keeper-key", keeper]).expect_code(0);
-        let source = yard.path("source");
-        yard.backup(["run", "--path", source.to_str().unwrap()]).expect_code(0);
-        assert!(restore_right(&yard, "latest", &files_of(&source), folder));
-        yard.backup(["check", "--read-data"]).expect_code(0);
-        yard.backup(["run", "--path", source.to_str().unwrap()]).expect_code(0);
+        assert_eq!(repo.objects(""), before, "a dry run changed something");
+        repo.backup(["repair", "--forget-damaged", "--identity", identity]).expect_code(0);
+        repo.backup(["check"]).expect_code(0);
+        repo.backup(["prune", "--keeper-key", keeper]).expect_code(0);
+        let source = repo.path("source");
+        repo.backup(["run", "--path", source.to_str().unwrap()]).expect_code(0);
+        assert!(restore_right(&repo, "latest", &files_of(&source), folder));
+        repo.backup(["check", "--read-data"]).expect_code(0);
+        repo.backup(["run", "--path", source.to_str().unwrap()]).expect_code(0);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 
 use crate::BINARIES;
 
@@ -13,8 +13,8 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// The lines of a comparison without the last, which counts them.
-fn differences(yard: &Yard, args: &[&str]) -> Vec<String> {
-    let said = yard.restore([&["diff"], args].concat());
+fn differences(repo: &TestRepository, args: &[&str]) -> Vec<String> {
+    let said = repo.restore([&["diff"], args].concat());
     let lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
     let (_, lines) = lines.split_last().unwrap_or_else(|| panic!("{said:?}"));
     assert_eq!(said.code, Some(i32::from(!lines.is_empty())), "{said:?}");
@@ -22,9 +22,9 @@ fn differences(yard: &Yard, args: &[&str]) -> Vec<String> {
 }
 
 /// A tree with two folders of files, one of which is a set-user-ID program.
-fn with_snapshot() -> Yard {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+fn with_snapshot() -> TestRepository {
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir_all(source.join("a/deep")).unwrap();
     fs::create_dir(source.join("b")).unwrap();
     for name in ["a/first", "a/deep/second", "b/other"] {
@@ -34,25 +34,25 @@ fn with_snapshot() -> Yard {
     // Not every user may give files away.
     let _ = chown(source.join("a/first"), Some(12345), Some(12345));
     set_mode(&source.join("a/first"), 0o4755);
-    yard.snapshot(&source).expect_code(0);
-    yard
+    repo.snapshot(&source).expect_code(0);
+    repo
 }
 
 #[test]
 fn owners_and_what_a_restore_without_them_leaves_out_need_not_be_compared() {
-    let yard = with_snapshot();
-    let to = yard.path("to");
+    let repo = with_snapshot();
+    let to = repo.path("to");
     let target = to.to_str().unwrap();
-    yard.restore(["path", "latest", "--to", target, "--no-owner"]).expect_code(0);
-    let is_given_away = fs::metadata(yard.path("source/a/first")).unwrap().uid() == 12345;
+    repo.restore(["path", "latest", "--to", target, "--no-owner"]).expect_code(0);
+    let is_given_away = fs::metadata(repo.path("source/a/first")).unwrap().uid() == 12345;
     let aspects = if is_given_away { "mode, owner" } else { "mode" };
-    assert_eq!(differences(&yard, &["latest", target])[0], format!("changed    a/first ({aspects})"));
-    assert!(differences(&yard, &["latest", target, "--no-owner"]).is_empty());
+    assert_eq!(differences(&repo, &["latest", target])[0], format!("changed    a/first ({aspects})"));
+    assert!(differences(&repo, &["latest", target, "--no-owner"]).is_empty());
     // Rights that were not in the snapshot still count as differences, and so does everything else.
     set_mode(&to.join("b/other"), 0o6644);
     set_mode(&to.join("a/first"), 0o711);
     fs::write(to.join("a/deep/second"), "another").unwrap();
-    let found = differences(&yard, &["latest", target, "--no-owner"]);
+    let found = differences(&repo, &["latest", target, "--no-owner"]);
     let expected =
         ["changed    a/deep/second (mtime, size)", "changed    a/first (mode)", "changed    b/other (mode)"];
     assert!(expected.iter().all(|line| found.iter().any(|found| found == line)), "{found:?}");
@@ -60,8 +60,8 @@ fn owners_and_what_a_restore_without_them_leaves_out_need_not_be_compared() {
 
 #[test]
 fn a_part_is_compared_with_what_is_named() {
-    let yard = with_snapshot();
-    let source = yard.path("source");
+    let repo = with_snapshot();
+    let source = repo.path("source");
     let at = |name: &str| source.join(name).display().to_string();
     for (part, target) in [
         ("latest:source/a", "a"),
@@ -73,12 +73,12 @@ fn a_part_is_compared_with_what_is_named() {
         ("latest:source/b/linked", "b"),
         ("latest:source/b/other", "b"),
     ] {
-        assert_eq!(differences(&yard, &[part, &at(target)]), [""; 0], "{part}");
+        assert_eq!(differences(&repo, &[part, &at(target)]), [""; 0], "{part}");
     }
     // `diff` compares what `path` restores.
-    let to = yard.path("to").display().to_string();
-    yard.restore(["path", "latest:source/b/other", "--to", &to]).expect_code(0);
-    assert_eq!(differences(&yard, &["latest:source/b/other", &to]), [""; 0]);
+    let to = repo.path("to").display().to_string();
+    repo.restore(["path", "latest:source/b/other", "--to", &to]).expect_code(0);
+    assert_eq!(differences(&repo, &["latest:source/b/other", &to]), [""; 0]);
 
     fs::write(source.join("a/deep/second"), "another").unwrap();
     fs::write(source.join("a/extra"), "").unwrap();
@@ -89,10 +89,10 @@ fn a_part_is_compared_with_what_is_named() {
         ("latest:source/a/deep/second", "a/deep/second", &["changed    . (mtime, size)"]),
         ("latest:source/b/other", "b", &["missing    other"]),
     ] {
-        assert_eq!(differences(&yard, &[part, &at(target)]), expected, "{part} {target}");
+        assert_eq!(differences(&repo, &[part, &at(target)]), expected, "{part} {target}");
     }
-    assert!(differences(&yard, &["latest:source/a", &at("a")]).contains(&"extra      extra".to_owned()));
-    let said = yard.restore(["diff", "latest:source/none", &at("a")]).expect_code(2);
+    assert!(differences(&repo, &["latest:source/a", &at("a")]).contains(&"extra      extra".to_owned()));
+    let said = repo.restore(["diff", "latest:source/none", &at("a")]).expect_code(2);
     assert!(said.stderr.contains("`source/none`"), "{said:?}");
-    yard.restore(["diff", "latest:source/a", &at("a"), "--with", "source"]).expect_code(2);
+    repo.restore(["diff", "latest:source/a", &at("a"), "--with", "source"]).expect_code(2);
 }

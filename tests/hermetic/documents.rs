@@ -5,10 +5,10 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::documents::{check, names};
 use lifeboat_tests::layout::LayoutBuilder;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use serde_json::json;
 
 use crate::BINARIES;
@@ -81,31 +81,31 @@ const NO_DOCUMENT: [&str; 4] = ["completions", "man", "help", "dump"];
 /// Documents that appear only on standard error, or only with an engine.
 const ELSEWHERE: [&str; 3] = ["lifeboat.progress/v1", "lifeboat.message/v1", "lifeboat.gc/v1"];
 
-fn call(yard: &Yard, program: &str, line: &str, form: &[&str]) -> Said {
-    let mut command = lifeboat(program, &yard.path("."), line.split(' ').chain(form.iter().copied()));
-    command.current_dir(yard.path(".")).env("COSIGN_PASSWORD", "correct horse");
-    command.env("LIFEBOAT_REPOSITORY", &yard.location).env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+fn call(repo: &TestRepository, program: &str, line: &str, form: &[&str]) -> Output {
+    let mut command = lifeboat(program, &repo.path("."), line.split(' ').chain(form.iter().copied()));
+    command.current_dir(repo.path(".")).env("COSIGN_PASSWORD", "correct horse");
+    command.env("LIFEBOAT_REPOSITORY", &repo.location).env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     if program == BINARIES.backup && !line.contains("-key ") && !line.contains("--identity") {
-        command.env("LIFEBOAT_WRITER_KEY", yard.path("writer.key"));
+        command.env("LIFEBOAT_WRITER_KEY", repo.path("writer.key"));
     }
     run(&mut command)
 }
 
 #[test]
 fn every_verb_prints_the_document_that_its_schema_describes() {
-    let yard = Yard::without_repository(BINARIES);
+    let repo = TestRepository::without_repository(BINARIES);
     for folder in ["source", "scratch"] {
-        fs::create_dir(yard.path(folder)).unwrap();
+        fs::create_dir(repo.path(folder)).unwrap();
     }
-    fs::write(yard.path("source/file"), b"content").unwrap();
-    fs::write(yard.path("predicate"), b"{}").unwrap();
-    fs::write(yard.path("root.json"), b"{}").unwrap();
-    LayoutBuilder::create(&yard.path("app")).image("1.0", "an image");
+    fs::write(repo.path("source/file"), b"content").unwrap();
+    fs::write(repo.path("predicate"), b"{}").unwrap();
+    fs::write(repo.path("root.json"), b"{}").unwrap();
+    LayoutBuilder::create(&repo.path("app")).image("1.0", "an image");
     let (mut root, mut writer) = (String::new(), String::new());
     let mut seen = BTreeSet::new();
     for (program, line, expected) in CALLS {
         let line = line.replace("ROOT", &root).replace("WRITER", &writer);
-        let said = call(&yard, program, &line, &["--json"]);
+        let said = call(&repo, program, &line, &["--json"]);
         let document = said.json();
         assert_eq!(document["schema"], format!("lifeboat.{expected}/v1"), "{line}: {document:#}");
         seen.insert(format!("lifeboat.{expected}/v1"));

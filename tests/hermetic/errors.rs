@@ -4,19 +4,19 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lifeboat_tests::command::Said;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::command::Output;
+use lifeboat_tests::repository::TestRepository;
 
 use crate::BINARIES;
 
 /// The exit code and standard error, without what differs between runs.
-fn told(yard: &Yard, said: &Said) -> String {
-    format!("exit code {:?}\n{}", said.code, yard.plain(&said.stderr))
+fn told(repo: &TestRepository, said: &Output) -> String {
+    format!("exit code {:?}\n{}", said.code, repo.plain(&said.stderr))
 }
 
 /// The same with standard output, if a verb reports what it did despite the error.
-fn told_in_full(yard: &Yard, said: &Said) -> String {
-    let in_full = format!("{}\nstandard output:\n{}", told(yard, said), yard.plain(&said.stdout));
+fn told_in_full(repo: &TestRepository, said: &Output) -> String {
+    let in_full = format!("{}\nstandard output:\n{}", told(repo, said), repo.plain(&said.stdout));
     // The last line contains the elapsed time; the position of a pack's first frame depends on the length of a sealed
     // key.
     let lines = in_full.lines().filter(|line| !line.starts_with("restored from"));
@@ -31,17 +31,17 @@ fn told_in_full(yard: &Yard, said: &Said) -> String {
 
 /// A repository with one snapshot of one file, restored after `damage` to every object below `folder`.
 fn restored_after(folder: &str, damage: impl Fn(&Path)) -> String {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), b"content").unwrap();
-    yard.snapshot(&source).expect_code(0);
-    for path in yard.objects(folder) {
+    repo.snapshot(&source).expect_code(0);
+    for path in repo.objects(folder) {
         damage(&path);
     }
-    let said = yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()]);
-    assert!(!yard.path("target/file").exists(), "a file came back from a damaged repository");
-    told_in_full(&yard, &said)
+    let said = repo.restore(["path", "latest", "--to", repo.path("target").to_str().unwrap()]);
+    assert!(!repo.path("target/file").exists(), "a file came back from a damaged repository");
+    told_in_full(&repo, &said)
 }
 
 fn cut(path: &Path) {
@@ -68,17 +68,17 @@ fn a_corrupt_pack_is_named() {
 
 #[test]
 fn a_corrupt_pack_of_contents_costs_the_files_in_it() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     let noise: Vec<u8> = (0_u32..100_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     fs::write(source.join("file"), noise).unwrap();
-    yard.snapshot(&source).expect_code(0);
+    repo.snapshot(&source).expect_code(0);
     // The larger of the two packs holds the contents, the other one the tree.
-    corrupt(&yard.objects("packs").into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap());
-    let said = yard.restore(["path", "latest", "--to", yard.path("target").to_str().unwrap()]);
-    assert!(!yard.path("target/file").exists());
-    insta::assert_snapshot!(told_in_full(&yard, &said));
+    corrupt(&repo.objects("packs").into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap());
+    let said = repo.restore(["path", "latest", "--to", repo.path("target").to_str().unwrap()]);
+    assert!(!repo.path("target/file").exists());
+    insta::assert_snapshot!(told_in_full(&repo, &said));
 }
 
 #[test]
@@ -103,14 +103,14 @@ fn a_missing_part_is_named() {
 
 #[test]
 fn a_missing_run_is_made_up_for_by_its_packs() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), b"content").unwrap();
-    yard.snapshot(&source).expect_code(0);
-    yard.objects("runs").iter().for_each(|path| remove(path));
-    let target = yard.path("target");
-    yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
+    repo.snapshot(&source).expect_code(0);
+    repo.objects("runs").iter().for_each(|path| remove(path));
+    let target = repo.path("target");
+    repo.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
     assert_eq!(fs::read(target.join("file")).unwrap(), b"content");
 }
 
@@ -127,115 +127,115 @@ fn a_forged_manifest_is_named() {
 
 #[test]
 fn a_second_init_is_refused() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     for key in ["one.key", "two.key", "writer.key"] {
-        fs::remove_file(yard.path(key)).unwrap();
+        fs::remove_file(repo.path(key)).unwrap();
     }
-    insta::assert_snapshot!(told(&yard, &yard.init()));
-    assert!(!yard.path("one.key").exists(), "a key of a repository that was not made is left behind");
+    insta::assert_snapshot!(told(&repo, &repo.init()));
+    assert!(!repo.path("one.key").exists(), "a key of a repository that was not made is left behind");
 }
 
 #[test]
 fn key_files_are_never_overwritten() {
-    let yard = Yard::in_folder(BINARIES);
-    insta::assert_snapshot!(told(&yard, &yard.init()));
+    let repo = TestRepository::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&repo, &repo.init()));
 }
 
 #[test]
 fn one_recovery_key_is_not_enough() {
-    let yard = Yard::without_repository(BINARIES);
-    let (key, writer) = (yard.path("one.key"), yard.path("writer.key"));
+    let repo = TestRepository::without_repository(BINARIES);
+    let (key, writer) = (repo.path("one.key"), repo.path("writer.key"));
     let args = ["init", "--recovery-key", key.to_str().unwrap(), "--writer-key", writer.to_str().unwrap()];
-    insta::assert_snapshot!(told(&yard, &yard.backup(args)));
+    insta::assert_snapshot!(told(&repo, &repo.backup(args)));
     assert!(!key.exists() && !writer.exists());
-    yard.backup(args.into_iter().chain(["--single-recipient"])).expect_code(0);
+    repo.backup(args.into_iter().chain(["--single-recipient"])).expect_code(0);
 }
 
 #[test]
 fn a_location_without_a_repository_is_named() {
-    let yard = Yard::in_folder(BINARIES);
-    let empty = yard.path("empty");
+    let repo = TestRepository::in_folder(BINARIES);
+    let empty = repo.path("empty");
     fs::create_dir(&empty).unwrap();
-    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", empty.to_str().unwrap()])));
+    insta::assert_snapshot!(told(&repo, &repo.backup(["list", "-r", empty.to_str().unwrap()])));
 }
 
 #[test]
 fn a_recovery_key_of_another_repository_is_refused() {
-    let (yard, other) = (Yard::in_folder(BINARIES), Yard::in_folder(BINARIES));
-    fs::copy(other.path("one.key"), yard.path("one.key")).unwrap();
-    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "latest"])));
+    let (repo, other) = (TestRepository::in_folder(BINARIES), TestRepository::in_folder(BINARIES));
+    fs::copy(other.path("one.key"), repo.path("one.key")).unwrap();
+    insta::assert_snapshot!(told(&repo, &repo.restore(["ls", "latest"])));
 }
 
 #[test]
 fn a_stranger_with_the_right_repository_id_is_refused() {
-    let (yard, other) = (Yard::in_folder(BINARIES), Yard::in_folder(BINARIES));
-    let id = |yard: &Yard| {
-        let text = fs::read_to_string(yard.path("one.key")).unwrap();
+    let (repo, other) = (TestRepository::in_folder(BINARIES), TestRepository::in_folder(BINARIES));
+    let id = |repo: &TestRepository| {
+        let text = fs::read_to_string(repo.path("one.key")).unwrap();
         text.lines().find_map(|line| line.strip_prefix("# repository id: ")).unwrap().to_owned()
     };
-    let forged = fs::read_to_string(other.path("one.key")).unwrap().replace(&id(&other), &id(&yard));
-    fs::write(yard.path("one.key"), forged).unwrap();
-    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "latest"])));
+    let forged = fs::read_to_string(other.path("one.key")).unwrap().replace(&id(&other), &id(&repo));
+    fs::write(repo.path("one.key"), forged).unwrap();
+    insta::assert_snapshot!(told(&repo, &repo.restore(["ls", "latest"])));
 }
 
 #[test]
 fn a_key_that_others_can_read_is_refused() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(yard.path("writer.key"), mode).unwrap();
-    insta::assert_snapshot!(told(&yard, &yard.backup(["list"])));
+    fs::set_permissions(repo.path("writer.key"), mode).unwrap();
+    insta::assert_snapshot!(told(&repo, &repo.backup(["list"])));
 }
 
 #[test]
 fn a_key_file_that_is_garbage_is_refused_without_being_quoted() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let text =
-        fs::read_to_string(yard.path("writer.key")).unwrap().replace("chunker_seed = ", "chunker_seed ");
-    fs::write(yard.path("writer.key"), &text).unwrap();
-    let said = yard.backup(["list"]);
+        fs::read_to_string(repo.path("writer.key")).unwrap().replace("chunker_seed = ", "chunker_seed ");
+    fs::write(repo.path("writer.key"), &text).unwrap();
+    let said = repo.backup(["list"]);
     let secret = text.lines().find_map(|line| line.strip_prefix("chunker_seed ")).unwrap();
     assert!(!said.stderr.contains(secret.trim_matches('"')), "{}", said.stderr);
-    insta::assert_snapshot!(told(&yard, &said));
+    insta::assert_snapshot!(told(&repo, &said));
 }
 
 #[test]
 fn an_unknown_snapshot_is_named() {
-    let yard = Yard::in_folder(BINARIES);
-    insta::assert_snapshot!(told(&yard, &yard.restore(["ls", "0123abcd"])));
-    insta::assert_snapshot!("no_latest", told(&yard, &yard.restore(["ls", "latest"])));
+    let repo = TestRepository::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&repo, &repo.restore(["ls", "0123abcd"])));
+    insta::assert_snapshot!("no_latest", told(&repo, &repo.restore(["ls", "latest"])));
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named_before_anything_is_stored() {
-    let yard = Yard::in_folder(BINARIES);
-    insta::assert_snapshot!(told(&yard, &yard.snapshot(&yard.path("nothing"))));
-    assert!(!std::path::Path::new(&yard.location).join("runs").exists());
+    let repo = TestRepository::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&repo, &repo.snapshot(&repo.path("nothing"))));
+    assert!(!std::path::Path::new(&repo.location).join("runs").exists());
 }
 
 #[test]
 fn a_target_that_holds_something_is_left_alone() {
-    let yard = Yard::in_folder(BINARIES);
-    let (source, target) = (yard.path("source"), yard.path("target"));
+    let repo = TestRepository::in_folder(BINARIES);
+    let (source, target) = (repo.path("source"), repo.path("target"));
     for folder in [&source, &target] {
         fs::create_dir(folder).unwrap();
         fs::write(folder.join("file"), b"mine").unwrap();
     }
-    yard.snapshot(&source).expect_code(0);
-    let said = yard.restore(["path", "latest", "--to", target.to_str().unwrap()]);
-    insta::assert_snapshot!(told(&yard, &said));
+    repo.snapshot(&source).expect_code(0);
+    let said = repo.restore(["path", "latest", "--to", target.to_str().unwrap()]);
+    insta::assert_snapshot!(told(&repo, &said));
     assert_eq!(fs::read(target.join("file")).unwrap(), b"mine");
 }
 
 #[test]
 fn s3_without_credentials_says_which_to_set() {
-    let yard = Yard::in_folder(BINARIES);
-    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", "s3://bucket/prefix"])));
+    let repo = TestRepository::in_folder(BINARIES);
+    insta::assert_snapshot!(told(&repo, &repo.backup(["list", "-r", "s3://bucket/prefix"])));
 }
 
 #[test]
 fn missing_credentials_are_said_within_ten_seconds_where_a_cloud_might_have_some() {
-    let yard = Yard::in_folder(BINARIES);
-    let mut command = yard.backup_command(["list", "-r", "s3://bucket/prefix"]);
+    let repo = TestRepository::in_folder(BINARIES);
+    let mut command = repo.backup_command(["list", "-r", "s3://bucket/prefix"]);
     let started = Instant::now();
     // On a cloud machine its metadata service is asked first; here nothing answers, or it refuses.
     let said = lifeboat_tests::command::run(command.env_remove("AWS_EC2_METADATA_DISABLED"));
@@ -246,39 +246,39 @@ fn missing_credentials_are_said_within_ten_seconds_where_a_cloud_might_have_some
 
 #[test]
 fn s3_that_does_not_answer_is_undetermined() {
-    let mut yard = Yard::in_folder(BINARIES);
+    let mut repo = TestRepository::in_folder(BINARIES);
     let variables = [
         ("AWS_ACCESS_KEY_ID", "a"),
         ("AWS_SECRET_ACCESS_KEY", "b"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ];
-    yard.variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let said = yard.backup(["list", "-r", "s3://bucket/prefix"]);
+    repo.variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let said = repo.backup(["list", "-r", "s3://bucket/prefix"]);
     // The client reports how long it tried; only that differs.
     let text: Vec<_> =
-        told(&yard, &said).lines().map(|line| line.split(" in ").next().unwrap().to_owned()).collect();
+        told(&repo, &said).lines().map(|line| line.split(" in ").next().unwrap().to_owned()).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 
 #[test]
 fn plain_http_to_another_machine_is_refused() {
-    let mut yard = Yard::in_folder(BINARIES);
-    yard.variables = vec![("AWS_ENDPOINT_URL".to_owned(), "http://storage.example".to_owned())];
-    insta::assert_snapshot!(told(&yard, &yard.backup(["list", "-r", "s3://bucket/prefix"])));
+    let mut repo = TestRepository::in_folder(BINARIES);
+    repo.variables = vec![("AWS_ENDPOINT_URL".to_owned(), "http://storage.example".to_owned())];
+    insta::assert_snapshot!(told(&repo, &repo.backup(["list", "-r", "s3://bucket/prefix"])));
 }
 
 #[test]
 fn an_engine_that_does_not_answer_is_undetermined() {
-    let yard = Yard::in_folder(BINARIES);
-    let mut command = yard.backup_command(["run", "--volume", "data"]);
+    let repo = TestRepository::in_folder(BINARIES);
+    let mut command = repo.backup_command(["run", "--volume", "data"]);
     let said = lifeboat_tests::command::run(command.env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
-    insta::assert_snapshot!(told(&yard, &said));
+    insta::assert_snapshot!(told(&repo, &said));
 }
 
 #[test]
 fn json_failures_are_one_document() {
-    let yard = Yard::in_folder(BINARIES);
-    let said = yard.restore(["ls", "0123abcd", "--json"]).expect_code(2);
+    let repo = TestRepository::in_folder(BINARIES);
+    let said = repo.restore(["ls", "0123abcd", "--json"]).expect_code(2);
     let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(document["schema"], "lifeboat.error/v1");
     assert_eq!(document["kind"], "usage");
@@ -288,9 +288,9 @@ fn json_failures_are_one_document() {
 /// A report that cannot be written is a failure, whatever the command did; a reader that went away is not.
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let list = |options: &[&str], to: std::process::Stdio| {
-        let mut command = yard.restore_command([&["list"], options].concat());
+        let mut command = repo.restore_command([&["list"], options].concat());
         command.stdout(to).output().unwrap()
     };
     for options in [&[][..], &["--json"]] {
@@ -307,10 +307,10 @@ fn output_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn an_init_that_fails_leaves_nothing_that_was_not_there() {
-    let yard = Yard::without_repository(BINARIES);
-    let home = yard.path("");
+    let repo = TestRepository::without_repository(BINARIES);
+    let home = repo.path("");
     fs::create_dir(home.join("empty")).unwrap();
-    let (one, two, writer) = (yard.path("one.key"), yard.path("two.key"), yard.path("writer.key"));
+    let (one, two, writer) = (repo.path("one.key"), repo.path("two.key"), repo.path("writer.key"));
     let [one, two, writer] = [&one, &two, &writer].map(|path| path.to_str().unwrap());
     let enough = ["--recovery-key", one, "--recovery-key", two, "--writer-key"];
     let here = || {
@@ -328,7 +328,7 @@ fn an_init_that_fails_leaves_nothing_that_was_not_there() {
             &[&enough[..], &["/proc/self/writer.key"]].concat(),
             &[&enough[..], &[writer, "--recipient", "age1none"]].concat(),
         ] {
-            let said = yard.backup([&["init", "-r", repository][..], wrong].concat());
+            let said = repo.backup([&["init", "-r", repository][..], wrong].concat());
             assert_ne!(said.code, Some(0), "{said:?}");
             assert_eq!(here(), ["empty"], "{repository} {wrong:?}");
             assert_eq!(fs::read_dir(home.join("empty")).unwrap().count(), 0, "{repository} {wrong:?}");
@@ -337,8 +337,8 @@ fn an_init_that_fails_leaves_nothing_that_was_not_there() {
     // A file is in the way: what was created before that is removed.
     fs::write(home.join("empty/file"), "x").unwrap();
     let below = home.join("empty/file/repository");
-    yard.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(2);
+    repo.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(2);
     assert_eq!((here(), fs::read(home.join("empty/file")).unwrap()), (vec!["empty".into()], b"x".to_vec()));
     let below = home.join("new/repository");
-    yard.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(0);
+    repo.backup([&["init", "-r", below.to_str().unwrap()][..], &enough, &[writer]].concat()).expect_code(0);
 }

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use lifeboat_tests::command::{Said, lifeboat, run};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::command::{Output, lifeboat, run};
+use lifeboat_tests::repository::TestRepository;
 use serde_json::{Value, json};
 
 use crate::BINARIES;
@@ -16,19 +16,19 @@ fn of<'a>(lines: &'a [Value], schema: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["schema"] == schema).collect()
 }
 
-fn yard() -> Yard {
-    let yard = Yard::in_folder(BINARIES);
-    fs::create_dir(yard.path("source")).unwrap();
-    fs::write(yard.path("source/file"), vec![7; 1 << 20]).unwrap();
-    yard
+fn repo() -> TestRepository {
+    let repo = TestRepository::in_folder(BINARIES);
+    fs::create_dir(repo.path("source")).unwrap();
+    fs::write(repo.path("source/file"), vec![7; 1 << 20]).unwrap();
+    repo
 }
 
 #[test]
 fn every_phase_is_told_from_its_beginning_to_its_end() {
-    let yard = yard();
-    let source = yard.path("source").display().to_string();
+    let repo = repo();
+    let source = repo.path("source").display().to_string();
     for form in [&["--json", "--progress", "json"][..], &["--progress=json"], &["-v", "--progress", "json"]] {
-        let said = yard.backup([&["run", "--path", &source][..], form].concat()).expect_code(0);
+        let said = repo.backup([&["run", "--path", &source][..], form].concat()).expect_code(0);
         let lines = said.json_lines();
         let progress = of(&lines, "lifeboat.progress/v1");
         let reading: Vec<_> = progress.iter().filter(|line| line["phase"] == "reading").collect();
@@ -47,8 +47,8 @@ fn every_phase_is_told_from_its_beginning_to_its_end() {
 
 #[test]
 fn a_phase_is_told_once_a_second() {
-    let yard = yard();
-    let mut command = yard.backup_command(["run", "--stdin", "slow", "--progress", "json"]);
+    let repo = repo();
+    let mut command = repo.backup_command(["run", "--stdin", "slow", "--progress", "json"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -59,7 +59,7 @@ fn a_phase_is_told_once_a_second() {
     drop(input);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let said = Said { code: output.status.code(), stdout: String::new(), stderr }.expect_code(0);
+    let said = Output { code: output.status.code(), stdout: String::new(), stderr }.expect_code(0);
     let lines = said.json_lines();
     let reading: Vec<_> = lines.iter().filter(|line| line["phase"] == "reading").collect();
     let between = &reading[1..reading.len() - 1];
@@ -72,20 +72,20 @@ fn a_phase_is_told_once_a_second() {
 
 #[test]
 fn errors_and_warnings_are_lines_too() {
-    let yard = yard();
+    let repo = repo();
     // The command fails.
-    let said = yard.restore(["ls", "0123abcd", "--progress", "json"]).expect_code(2);
+    let said = repo.restore(["ls", "0123abcd", "--progress", "json"]).expect_code(2);
     let lines = said.json_lines();
     let [failure] = of(&lines, "lifeboat.error/v1")[..] else { panic!("{lines:#?}") };
     assert_eq!((&failure["kind"], &failure["exit_code"]), (&json!("usage"), &json!(2)));
     // A usage error.
     for args in [["--progress", "json", "no-such-verb"], ["--progress=json", "list", "--no-such-flag"]] {
-        let lines = yard.backup(args).expect_code(2).json_lines();
+        let lines = repo.backup(args).expect_code(2).json_lines();
         assert_eq!(of(&lines, "lifeboat.error/v1").len(), 1, "{lines:#?}");
         assert_eq!(lines.len(), 1, "{lines:#?}");
     }
     // A warning.
-    let said = yard.backup(["list", "--progress", "json", "--state-dir", "/proc/self/no-such-folder"]);
+    let said = repo.backup(["list", "--progress", "json", "--state-dir", "/proc/self/no-such-folder"]);
     let lines = said.expect_code(0).json_lines();
     let [warning] = of(&lines, "lifeboat.message/v1")[..] else { panic!("{lines:#?}") };
     assert_eq!(warning["level"], "warning");
@@ -94,12 +94,12 @@ fn errors_and_warnings_are_lines_too() {
 
 #[test]
 fn what_a_quiet_command_tells_of_is_a_line_too() {
-    let yard = yard();
-    yard.snapshot(&yard.path("source")).expect_code(0);
-    for pack in yard.objects("packs") {
+    let repo = repo();
+    repo.snapshot(&repo.path("source")).expect_code(0);
+    for pack in repo.objects("packs") {
         fs::remove_file(pack).unwrap();
     }
-    let said = yard.backup(["check", "-q", "--progress", "json"]).expect_code(1);
+    let said = repo.backup(["check", "-q", "--progress", "json"]).expect_code(1);
     assert_eq!(said.stdout, "");
     let lines = said.json_lines();
     let [report] = of(&lines, "lifeboat.check/v1")[..] else { panic!("{lines:#?}") };
@@ -108,13 +108,13 @@ fn what_a_quiet_command_tells_of_is_a_line_too() {
 
 #[test]
 fn no_progress_is_told_unless_it_is_asked_for() {
-    let yard = yard();
-    let source = yard.path("source").display().to_string();
+    let repo = repo();
+    let source = repo.path("source").display().to_string();
     for form in [&[][..], &["--progress", "none"], &["--progress", "auto"], &["--no-progress"]] {
-        let said = yard.backup([&["run", "--path", &source][..], form].concat()).expect_code(0);
+        let said = repo.backup([&["run", "--path", &source][..], form].concat()).expect_code(0);
         assert_eq!(said.stderr, "", "{form:?}");
     }
-    let home = yard.path(".");
+    let home = repo.path(".");
     let both = ["list", "--no-progress", "--progress", "json"];
     run(&mut lifeboat(BINARIES.backup, &home, both)).expect_code(2);
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use lifeboat_tests::command::{Said, run};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::command::{Output, run};
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::terminal::run_on_terminal;
 use serde_json::Value;
 
@@ -22,30 +22,30 @@ const PASSPHRASE: &str = "correct horse";
 
 /// A repository with `init`'s recovery key and `recipients`, and a snapshot of one file in it.
 struct Shared {
-    yard: Yard,
+    repo: TestRepository,
     init: Value,
 }
 
 impl Shared {
     fn new(recipients: &[&str]) -> Self {
-        let mut yard = Yard::without_repository(BINARIES);
-        yard.variables.push(("LIFEBOAT_PASSPHRASE".to_owned(), PASSPHRASE.to_owned()));
-        let said = init(&yard, recipients, &["--json"]).expect_code(0);
-        yard.variables.clear();
-        let source = yard.path("source");
+        let mut repo = TestRepository::without_repository(BINARIES);
+        repo.variables.push(("LIFEBOAT_PASSPHRASE".to_owned(), PASSPHRASE.to_owned()));
+        let said = init(&repo, recipients, &["--json"]).expect_code(0);
+        repo.variables.clear();
+        let source = repo.path("source");
         fs::create_dir(&source).unwrap();
         fs::write(source.join("file"), "kept").unwrap();
-        yard.snapshot(&source).expect_code(0);
+        repo.snapshot(&source).expect_code(0);
         for (name, text) in [
             ("ssh", SSH_PRIVATE),
             ("ssh-locked", SSH_LOCKED_PRIVATE),
             ("hybrid", HYBRID_KEY),
             ("hybrid-locked", LOCKED_HYBRID_KEY),
         ] {
-            fs::write(yard.path(name), text).unwrap();
-            fs::set_permissions(yard.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::write(repo.path(name), text).unwrap();
+            fs::set_permissions(repo.path(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        Self { yard, init: serde_json::from_str(&said.stdout).unwrap() }
+        Self { repo, init: serde_json::from_str(&said.stdout).unwrap() }
     }
 
     fn id(&self) -> &str {
@@ -54,29 +54,29 @@ impl Shared {
 
     /// `--identity NAME`: one of the files above, or `passphrase`.
     fn identity(&self, name: &str) -> [String; 2] {
-        let path = self.yard.path(name);
+        let path = self.repo.path(name);
         let value = if path.exists() { path.to_str().unwrap() } else { name };
         ["--identity".to_owned(), value.to_owned()]
     }
 
-    fn dump(&self, identity: &str, more: &[&str], passphrase: Option<&str>) -> Said {
+    fn dump(&self, identity: &str, more: &[&str], passphrase: Option<&str>) -> Output {
         let args = ["dump", "latest", "file"].into_iter().map(str::to_owned);
         let args = args.chain(self.identity(identity)).chain(more.iter().map(|&arg| arg.to_owned()));
-        let mut command = self.yard.restore_command_without_key(args);
+        let mut command = self.repo.restore_command_without_key(args);
         run(command.envs(passphrase.map(|text| ("LIFEBOAT_PASSPHRASE", text))))
     }
 
-    fn typed(&self, args: &[&str], identity: &str, lines: &[&str]) -> Said {
+    fn typed(&self, args: &[&str], identity: &str, lines: &[&str]) -> Output {
         let args = args.iter().map(|&arg| arg.to_owned()).chain(self.identity(identity));
-        run_on_terminal(&self.yard.restore_command_without_key(args), lines)
+        run_on_terminal(&self.repo.restore_command_without_key(args), lines)
     }
 }
 
-fn init(yard: &Yard, recipients: &[&str], more: &[&str]) -> Said {
-    let (key, writer) = (yard.path("one.key"), yard.path("writer.key"));
+fn init(repo: &TestRepository, recipients: &[&str], more: &[&str]) -> Output {
+    let (key, writer) = (repo.path("one.key"), repo.path("writer.key"));
     let keys = ["init", "--recovery-key", key.to_str().unwrap(), "--writer-key", writer.to_str().unwrap()];
     let recipients = recipients.iter().flat_map(|recipient| ["--recipient", recipient]);
-    yard.backup(keys.into_iter().chain(recipients).chain(more.iter().copied()))
+    repo.backup(keys.into_iter().chain(recipients).chain(more.iter().copied()))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn each_of_three_kinds_of_recipients_restores_by_itself() {
     assert_eq!(of("kind"), ["ssh", "passphrase"]);
     assert_eq!(of("protection"), ["classical", "post-quantum"]);
     assert!(shared.init["warnings"][0].as_str().unwrap().contains("classical"), "{}", shared.init);
-    let names = shared.yard.objects("keys/root").into_iter().chain(shared.yard.objects("keys/data-0"));
+    let names = shared.repo.objects("keys/root").into_iter().chain(shared.repo.objects("keys/data-0"));
     for object in names {
         let name = object.file_name().unwrap().to_str().unwrap().to_owned();
         let bytes = fs::read(&object).unwrap();
@@ -122,7 +122,7 @@ fn an_identity_that_is_locked_by_a_passphrase_restores() {
         assert!(missing.stderr.contains("set LIFEBOAT_PASSPHRASE"), "{}", missing.stderr);
     }
     assert_eq!(shared.dump("hybrid", &root, None).expect_code(0).stdout, "kept");
-    let said = init(&Yard::without_repository(BINARIES), &[public], &[]).expect_code(0);
+    let said = init(&TestRepository::without_repository(BINARIES), &[public], &[]).expect_code(0);
     assert!(said.stdout.contains("mlkem768x25519, post-quantum"), "{}", said.stdout);
     assert!(!said.stdout.contains("warning: "), "{}", said.stdout);
 }
@@ -153,9 +153,9 @@ fn an_identity_that_names_no_repository_needs_a_root_or_a_yes() {
 #[test]
 fn a_repository_that_a_stranger_made_for_the_right_recipients_is_refused() {
     let shared = Shared::new(&[SSH_PUBLIC.trim()]);
-    let recovery = fs::read_to_string(shared.yard.path("one.key")).unwrap();
+    let recovery = fs::read_to_string(shared.repo.path("one.key")).unwrap();
     let public = recovery.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    let stranger = Yard::without_repository(BINARIES);
+    let stranger = TestRepository::without_repository(BINARIES);
     let writer = stranger.path("writer.key");
     let args = ["init", "--writer-key", writer.to_str().unwrap(), "--recipient", public];
     stranger.backup(args.into_iter().chain(["--recipient", SSH_PUBLIC.trim()])).expect_code(0);
@@ -165,20 +165,20 @@ fn a_repository_that_a_stranger_made_for_the_right_recipients_is_refused() {
     stranger.snapshot(&source).expect_code(0);
     let forged = Path::new(&stranger.location).join("lifeboat.json");
     let own_marker = fs::read_to_string(&forged).unwrap();
-    let true_marker = fs::read_to_string(Path::new(&shared.yard.location).join("lifeboat.json")).unwrap();
+    let true_marker = fs::read_to_string(Path::new(&shared.repo.location).join("lifeboat.json")).unwrap();
 
-    fs::remove_dir_all(&shared.yard.location).unwrap();
-    fs::create_dir(&shared.yard.location).unwrap();
-    lifeboat_tests::repository::copy_folder(Path::new(&stranger.location), Path::new(&shared.yard.location));
+    fs::remove_dir_all(&shared.repo.location).unwrap();
+    fs::create_dir(&shared.repo.location).unwrap();
+    lifeboat_tests::repository::copy_folder(Path::new(&stranger.location), Path::new(&shared.repo.location));
     let root = ["--root", shared.id()];
     for marker in [own_marker, true_marker] {
-        fs::write(Path::new(&shared.yard.location).join("lifeboat.json"), marker).unwrap();
+        fs::write(Path::new(&shared.repo.location).join("lifeboat.json"), marker).unwrap();
         for (identity, more) in [("one.key", &[][..]), ("ssh", &root)] {
             let said = shared.dump(identity, more, None).expect_code(1);
             assert!(said.stdout.is_empty() && said.stderr.contains("repository"), "{}", said.stderr);
         }
-        shared.yard.backup(["list"]).expect_code(1);
-        shared.yard.snapshot(&source).expect_code(1);
+        shared.repo.backup(["list"]).expect_code(1);
+        shared.repo.snapshot(&source).expect_code(1);
     }
 }
 
@@ -187,9 +187,9 @@ fn every_command_that_takes_an_identity_takes_a_root() {
     let shared = Shared::new(&[SSH_PUBLIC.trim()]);
     let ssh = shared.identity("ssh");
     let key = [ssh[0].as_str(), &ssh[1], "--root", shared.id()];
-    let source = shared.yard.path("source");
+    let source = shared.repo.path("source");
     let source = source.to_str().unwrap();
-    let (brought, sheet) = (shared.yard.path("brought"), shared.yard.path("sheet.html"));
+    let (brought, sheet) = (shared.repo.path("brought"), shared.repo.path("sheet.html"));
     for args in [
         &["list"][..],
         &["ls", "latest"],
@@ -198,7 +198,7 @@ fn every_command_that_takes_an_identity_takes_a_root() {
         &["path", "latest", "--to", brought.to_str().unwrap()],
     ] {
         let args = args.iter().chain(&key);
-        shared.yard.restore_without_key(args).expect_code(0);
+        shared.repo.restore_without_key(args).expect_code(0);
     }
     assert_eq!(fs::read(brought.join("file")).unwrap(), b"kept");
     for args in [
@@ -214,19 +214,19 @@ fn every_command_that_takes_an_identity_takes_a_root() {
         &["key", "sheet", sheet.to_str().unwrap()],
         &["key", "rotate"],
     ] {
-        shared.yard.backup(args.iter().chain(&key)).expect_code(0);
+        shared.repo.backup(args.iter().chain(&key)).expect_code(0);
     }
-    let said = shared.yard.restore_without_key(["rehearse", "latest"].iter().chain(&key));
+    let said = shared.repo.restore_without_key(["rehearse", "latest"].iter().chain(&key));
     assert_ne!(said.code, Some(2), "{}", said.stderr);
 }
 
 #[test]
 fn a_passphrase_that_nobody_can_be_asked_for_is_a_usage_error_that_says_what_to_set() {
-    let yard = Yard::without_repository(BINARIES);
-    insta::assert_snapshot!(init(&yard, &["passphrase"], &[]).expect_code(2).stderr);
-    assert_nothing_was_made(&yard);
+    let repo = TestRepository::without_repository(BINARIES);
+    insta::assert_snapshot!(init(&repo, &["passphrase"], &[]).expect_code(2).stderr);
+    assert_nothing_was_made(&repo);
     let asked = run_on_terminal(
-        &yard.backup_command(init_args(&yard, "passphrase").iter()),
+        &repo.backup_command(init_args(&repo, "passphrase").iter()),
         &[PASSPHRASE, PASSPHRASE],
     );
     let asked = asked.expect_code(0);
@@ -235,11 +235,11 @@ fn a_passphrase_that_nobody_can_be_asked_for_is_a_usage_error_that_says_what_to_
 
 #[test]
 fn passphrases_that_differ_when_typed_again_make_nothing() {
-    let yard = Yard::without_repository(BINARIES);
-    let command = yard.backup_command(init_args(&yard, "passphrase").iter());
+    let repo = TestRepository::without_repository(BINARIES);
+    let command = repo.backup_command(init_args(&repo, "passphrase").iter());
     let said = run_on_terminal(&command, &[PASSPHRASE, "correct house"]).expect_code(2);
     assert!(said.stdout.contains("the two passphrases differ"), "{}", said.stdout);
-    assert_nothing_was_made(&yard);
+    assert_nothing_was_made(&repo);
 }
 
 #[test]
@@ -254,28 +254,28 @@ fn a_recipient_that_is_named_twice_or_cannot_be_used_makes_nothing() {
         (&[secret], "private key"),
         (&["bob"], "of an unknown kind"),
     ] {
-        let yard = Yard::without_repository(BINARIES);
-        let said = init(&yard, recipients, &[]).expect_code(2);
+        let repo = TestRepository::without_repository(BINARIES);
+        let said = init(&repo, recipients, &[]).expect_code(2);
         assert!(said.stderr.contains(words), "{}", said.stderr);
         assert!(!said.stderr.contains(&secret[30..50]), "the key is shown: {}", said.stderr);
-        assert_nothing_was_made(&yard);
+        assert_nothing_was_made(&repo);
     }
-    let mut yard = Yard::without_repository(BINARIES);
-    yard.variables.push(("LIFEBOAT_PASSPHRASE".to_owned(), PASSPHRASE.to_owned()));
-    let said = init(&yard, &["passphrase", "passphrase"], &[]).expect_code(2);
+    let mut repo = TestRepository::without_repository(BINARIES);
+    repo.variables.push(("LIFEBOAT_PASSPHRASE".to_owned(), PASSPHRASE.to_owned()));
+    let said = init(&repo, &["passphrase", "passphrase"], &[]).expect_code(2);
     assert!(said.stderr.contains("a passphrase is named twice"), "{}", said.stderr);
 }
 
-fn init_args(yard: &Yard, recipient: &str) -> [String; 7] {
-    let path = |name: &str| yard.path(name).to_str().unwrap().to_owned();
+fn init_args(repo: &TestRepository, recipient: &str) -> [String; 7] {
+    let path = |name: &str| repo.path(name).to_str().unwrap().to_owned();
     let flags = ["init", "--recovery-key", "--writer-key", "--recipient"].map(str::to_owned);
     let [init, recovery_key, writer_key, recipient_flag] = flags;
     let (one, writer) = (path("one.key"), path("writer.key"));
     [init, recovery_key, one, writer_key, writer, recipient_flag, recipient.to_owned()]
 }
 
-fn assert_nothing_was_made(yard: &Yard) {
-    for path in [&yard.path("one.key"), &yard.path("writer.key"), Path::new(&yard.location)] {
+fn assert_nothing_was_made(repo: &TestRepository) {
+    for path in [&repo.path("one.key"), &repo.path("writer.key"), Path::new(&repo.location)] {
         assert!(!path.exists(), "{} was made", path.display());
     }
 }

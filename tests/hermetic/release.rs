@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use tempfile::TempDir;
 
 const RELEASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/release");
@@ -89,7 +89,7 @@ impl Desk {
         self.git(&["commit", "--quiet", "--allow-empty", "--message", "a change"]);
     }
 
-    fn release(&self, reference: &str, changes: &[(&str, &str)]) -> Said {
+    fn release(&self, reference: &str, changes: &[(&str, &str)]) -> Output {
         for entry in fs::read_dir(self.folder.path()).unwrap().flatten() {
             let name = entry.file_name();
             if name == "calls" || name.to_string_lossy().starts_with("env.") {

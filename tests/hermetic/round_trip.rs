@@ -5,24 +5,24 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::tree;
 
 use crate::BINARIES;
 
-fn restore(yard: &Yard, snapshot: &str, to: &Path) {
-    yard.restore(["path", snapshot, "--to", to.to_str().unwrap()]).expect_code(0);
+fn restore(repo: &TestRepository, snapshot: &str, to: &Path) {
+    repo.restore(["path", snapshot, "--to", to.to_str().unwrap()]).expect_code(0);
 }
 
 #[test]
 fn a_tree_with_one_of_everything_comes_back_as_it_was() {
-    let yard = Yard::in_folder(BINARIES);
-    let (source, target) = (yard.path("source"), yard.path("target"));
+    let repo = TestRepository::in_folder(BINARIES);
+    let (source, target) = (repo.path("source"), repo.path("target"));
     tree::build(&source);
     let before = tree::look(&source);
-    yard.snapshot(&source).expect_code(0);
+    repo.snapshot(&source).expect_code(0);
     assert_eq!(tree::look(&source), before, "capturing changed the source");
-    restore(&yard, "latest", &target);
+    restore(&repo, "latest", &target);
     let after = tree::look(&target);
     for (path, facts) in &before {
         assert_eq!(after.get(path), Some(facts), "{}", path.display());
@@ -32,73 +32,73 @@ fn a_tree_with_one_of_everything_comes_back_as_it_was() {
 
 #[test]
 fn an_unchanged_tree_is_no_new_data_with_or_without_the_cache() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     tree::build(&source);
-    yard.snapshot(&source).expect_code(0);
-    let packs = yard.objects("packs");
-    assert!(yard.snapshot(&source).expect_code(0).stdout.contains("0 B new"));
-    fs::remove_dir_all(yard.path("cache")).unwrap();
-    assert!(yard.snapshot(&source).expect_code(0).stdout.contains("0 B new"));
-    assert_eq!(yard.objects("packs"), packs);
+    repo.snapshot(&source).expect_code(0);
+    let packs = repo.objects("packs");
+    assert!(repo.snapshot(&source).expect_code(0).stdout.contains("0 B new"));
+    fs::remove_dir_all(repo.path("cache")).unwrap();
+    assert!(repo.snapshot(&source).expect_code(0).stdout.contains("0 B new"));
+    assert_eq!(repo.objects("packs"), packs);
 }
 
 #[test]
 fn a_changed_file_is_captured_anew_although_its_size_and_time_are_the_same() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), b"before").unwrap();
     let time = fs::metadata(source.join("file")).unwrap().modified().unwrap();
-    yard.snapshot(&source).expect_code(0);
+    repo.snapshot(&source).expect_code(0);
     fs::write(source.join("file"), b"after!").unwrap();
     fs::File::options().write(true).open(source.join("file")).unwrap().set_modified(time).unwrap();
-    yard.snapshot(&source).expect_code(0);
-    assert_eq!(yard.restore(["dump", "latest", "file"]).expect_code(0).stdout, "after!");
+    repo.snapshot(&source).expect_code(0);
+    assert_eq!(repo.restore(["dump", "latest", "file"]).expect_code(0).stdout, "after!");
 }
 
 #[test]
 fn each_snapshot_gives_its_own_time_back() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     let mut ids = Vec::new();
     for content in ["first", "second", "third"] {
         fs::write(source.join("file"), content).unwrap();
-        let said = yard.snapshot(&source).expect_code(0).stdout;
+        let said = repo.snapshot(&source).expect_code(0).stdout;
         ids.push(said.split_whitespace().nth(1).unwrap().to_owned());
     }
     for (id, content) in ids.iter().zip(["first", "second", "third"]) {
-        assert_eq!(yard.restore(["dump", id, "file"]).expect_code(0).stdout, content);
+        assert_eq!(repo.restore(["dump", id, "file"]).expect_code(0).stdout, content);
     }
-    let listed = yard.backup(["list"]).expect_code(0).stdout;
+    let listed = repo.backup(["list"]).expect_code(0).stdout;
     assert!(ids.iter().all(|id| listed.contains(id.as_str())), "{listed}");
 }
 
 #[test]
 fn paths_longer_than_the_systems_limit_come_back() {
-    let yard = Yard::in_folder(BINARIES);
-    let (source, target) = (yard.path("source"), yard.path("target"));
+    let repo = TestRepository::in_folder(BINARIES);
+    let (source, target) = (repo.path("source"), repo.path("target"));
     fs::create_dir(&source).unwrap();
     // A path of 8,000 bytes cannot be passed as a whole: the folders are created and entered one by one.
     let bottom = tree::go_down(&source, &"d".repeat(200), 40, true);
     tree::write_in(&bottom, "bottom", b"deep");
-    yard.snapshot(&source).expect_code(0);
-    restore(&yard, "latest", &target);
+    repo.snapshot(&source).expect_code(0);
+    restore(&repo, "latest", &target);
     let bottom = tree::go_down(&target, &"d".repeat(200), 40, false);
     assert_eq!(tree::read_in(&bottom, "bottom"), b"deep");
-    let same = yard.restore(["diff", "latest", target.to_str().unwrap()]);
+    let same = repo.restore(["diff", "latest", target.to_str().unwrap()]);
     same.expect_code(0);
 }
 
 #[test]
 fn differences_are_named_and_a_restored_tree_has_none() {
-    let yard = Yard::in_folder(BINARIES);
-    let (source, target) = (yard.path("source"), yard.path("target"));
+    let repo = TestRepository::in_folder(BINARIES);
+    let (source, target) = (repo.path("source"), repo.path("target"));
     tree::build(&source);
-    yard.snapshot(&source).expect_code(0);
-    restore(&yard, "latest", &target);
-    let diff = || yard.restore(["diff", "latest", target.to_str().unwrap()]);
+    repo.snapshot(&source).expect_code(0);
+    restore(&repo, "latest", &target);
+    let diff = || repo.restore(["diff", "latest", target.to_str().unwrap()]);
     diff().expect_code(0);
     fs::remove_file(target.join("fifo")).unwrap();
     fs::write(target.join("added"), b"").unwrap();
@@ -115,32 +115,32 @@ fn differences_are_named_and_a_restored_tree_has_none() {
 
 #[test]
 fn standard_input_is_captured_as_a_file_and_several_folders_come_back_under_their_names() {
-    let yard = Yard::in_folder(BINARIES);
-    let mut command = yard.backup_command(["run", "--stdin", "dump.sql"]);
+    let repo = TestRepository::in_folder(BINARIES);
+    let mut command = repo.backup_command(["run", "--stdin", "dump.sql"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"select 1;\n").unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(yard.restore(["dump", "latest", "dump.sql"]).expect_code(0).stdout, "select 1;\n");
+    assert_eq!(repo.restore(["dump", "latest", "dump.sql"]).expect_code(0).stdout, "select 1;\n");
 
-    let (a, b) = (yard.path("a/data"), yard.path("b/data"));
+    let (a, b) = (repo.path("a/data"), repo.path("b/data"));
     for folder in [&a, &b] {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("which"), folder.to_str().unwrap()).unwrap();
     }
-    yard.backup(["run", "--path", a.to_str().unwrap(), "--path", b.to_str().unwrap()]).expect_code(0);
-    let target = yard.path("target");
-    restore(&yard, "latest", &target);
+    repo.backup(["run", "--path", a.to_str().unwrap(), "--path", b.to_str().unwrap()]).expect_code(0);
+    let target = repo.path("target");
+    restore(&repo, "latest", &target);
     assert_eq!(fs::read_to_string(target.join("data/which")).unwrap(), a.to_str().unwrap());
     assert_eq!(fs::read_to_string(target.join("data-2/which")).unwrap(), b.to_str().unwrap());
 }
 
 #[test]
 fn a_run_that_is_killed_leaves_what_was_committed_and_the_next_run_goes_on() {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     tree::build(&source);
-    yard.snapshot(&source).expect_code(0);
-    let mut command = yard.backup_command(["run", "--stdin", "endless", "--no-progress"]);
+    repo.snapshot(&source).expect_code(0);
+    let mut command = repo.backup_command(["run", "--stdin", "endless", "--no-progress"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     // More than the pipeline keeps in memory, so that packs are in the store when the process dies.
@@ -153,7 +153,7 @@ fn a_run_that_is_killed_leaves_what_was_committed_and_the_next_run_goes_on() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(yard.backup(["list"]).expect_code(0).stdout.lines().count() == 2);
-    yard.snapshot(&source).expect_code(0);
-    restore(&yard, "latest", &yard.path("target"));
+    assert!(repo.backup(["list"]).expect_code(0).stdout.lines().count() == 2);
+    repo.snapshot(&source).expect_code(0);
+    restore(&repo, "latest", &repo.path("target"));
 }

@@ -2,19 +2,19 @@
 
 use lifeboat_testkit::Loopback;
 use lifeboat_testkit::loopback::Response;
-use lifeboat_tests::command::{Said, run};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::command::{Output, run};
+use lifeboat_tests::repository::TestRepository;
 
 use crate::BINARIES;
 
-fn list(yard: &Yard, location: &str, variables: &[(&str, &str)]) -> Said {
-    let mut command = yard.backup_command(["list", "-r", location]);
+fn list(repo: &TestRepository, location: &str, variables: &[(&str, &str)]) -> Output {
+    let mut command = repo.backup_command(["list", "-r", location]);
     command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
     run(command.envs(variables.iter().copied()))
 }
 
 /// The cause and the advice; anything more fails the test.
-fn told(said: &Said) -> (&str, &str) {
+fn told(said: &Output) -> (&str, &str) {
     let lines: Vec<&str> = said.stderr.lines().collect();
     let [cause, advice] = lines[..] else { panic!("two lines are told, not\n{}", said.stderr) };
     assert!(!said.stderr.contains('<') && cause.len() < 250, "{}", said.stderr);
@@ -31,7 +31,7 @@ fn answer(status: u16, code: &str) -> Response {
 
 #[test]
 fn what_s3_refuses_is_told_by_its_cause() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     for (status, code, cause, advice) in [
         (403, "InvalidAccessKeyId", "does not know the access key", "set AWS_ACCESS_KEY_ID and"),
         (403, "SignatureDoesNotMatch", "it is not the one of the access key", "set AWS_SECRET_ACCESS_KEY to"),
@@ -48,7 +48,7 @@ fn what_s3_refuses_is_told_by_its_cause() {
         (301, "PermanentRedirect", "in another region", "set AWS_REGION"),
     ] {
         let server = Loopback::serve(move |_| answer(status, code));
-        let said = list(&yard, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", &server.url())]).expect_code(2);
+        let said = list(&repo, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", &server.url())]).expect_code(2);
         let (found, to_do) = told(&said);
         assert!(found.starts_with("s3://bucket/prefix ") && found.contains(cause), "{code}: {found}");
         assert!(found.ends_with(&format!("({code})")), "{found}");
@@ -59,7 +59,7 @@ fn what_s3_refuses_is_told_by_its_cause() {
 
 #[test]
 fn a_right_that_is_missing_is_told_with_the_servers_words() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     for (body, words) in [
         (answer(403, "AccessDenied"), "the server answered 403: AccessDenied, Some words."),
         (
@@ -68,7 +68,7 @@ fn a_right_that_is_missing_is_told_with_the_servers_words() {
         ),
     ] {
         let server = Loopback::serve(move |_| body.clone());
-        let said = list(&yard, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", &server.url())]).expect_code(2);
+        let said = list(&repo, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", &server.url())]).expect_code(2);
         assert!(said.stderr.contains("refuses access to `lifeboat.json`"), "{}", said.stderr);
         assert!(said.stderr.contains(words) && !said.stderr.contains('<'), "{}", said.stderr);
     }
@@ -76,13 +76,13 @@ fn a_right_that_is_missing_is_told_with_the_servers_words() {
 
 #[test]
 fn init_says_what_is_wrong_as_well() {
-    let yard = Yard::without_repository(BINARIES);
+    let repo = TestRepository::without_repository(BINARIES);
     // The answer to a HEAD has no body to contain the cause.
     let server = Loopback::serve(|request| match request.method.as_str() {
         "HEAD" => Response::new(403, ""),
         _ => answer(403, "SignatureDoesNotMatch"),
     });
-    let file = |name: &str| yard.path(name).display().to_string();
+    let file = |name: &str| repo.path(name).display().to_string();
     let (one, two, writer) = (file("1.key"), file("2.key"), file("w.key"));
     let args = [
         "init",
@@ -95,18 +95,18 @@ fn init_says_what_is_wrong_as_well() {
         "--writer-key",
         &writer,
     ];
-    let mut command = yard.backup_command(args);
+    let mut command = repo.backup_command(args);
     command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "wrong");
     let said = run(command.env("AWS_ENDPOINT_URL", server.url())).expect_code(2);
     assert!(told(&said).0.contains("refuses the secret"), "{said:?}");
-    assert!(!yard.path("1.key").exists());
+    assert!(!repo.path("1.key").exists());
 }
 
 #[test]
 fn other_storages_are_told_in_the_same_way() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let server = Loopback::serve(|_| answer(404, "NoSuchBucket"));
-    let said = list(&yard, "gs://bucket/prefix", &[("STORAGE_EMULATOR_HOST", &server.url())]).expect_code(2);
+    let said = list(&repo, "gs://bucket/prefix", &[("STORAGE_EMULATOR_HOST", &server.url())]).expect_code(2);
     assert!(told(&said).0.contains("has no bucket of this name"), "{said:?}");
     let azure = |status, code: &'static str| {
         let server = Loopback::serve(move |_| answer(status, code).header("x-ms-error-code", code));
@@ -115,7 +115,7 @@ fn other_storages_are_told_in_the_same_way() {
             ("AZURE_STORAGE_KEY", "c2VjcmV0"),
             ("AZURE_STORAGE_ENDPOINT", &server.url()),
         ];
-        list(&yard, "az://container/prefix", &variables).expect_code(2)
+        list(&repo, "az://container/prefix", &variables).expect_code(2)
     };
     let said = azure(404, "ContainerNotFound");
     assert!(
@@ -128,7 +128,7 @@ fn other_storages_are_told_in_the_same_way() {
 
 #[test]
 fn a_storage_that_cannot_be_reached_is_told_by_its_cause() {
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let no_tls = Loopback::serve(|_| Response::new(200, ""));
     let plain_as_tls = no_tls.url().replace("http://", "https://");
     for (endpoint, cause, advice) in [
@@ -140,7 +140,7 @@ fn a_storage_that_cannot_be_reached_is_told_by_its_cause() {
         ("https://no-such-host.invalid", "no host of this name is known", "check the endpoint"),
         (plain_as_tls.as_str(), "cannot be reached at https://127.0.0.1:", "check"),
     ] {
-        let said = list(&yard, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", endpoint)]).expect_code(3);
+        let said = list(&repo, "s3://bucket/prefix", &[("AWS_ENDPOINT_URL", endpoint)]).expect_code(3);
         let (found, to_do) = told(&said);
         assert!(found.contains(cause) && to_do.contains(advice), "{endpoint}: {}", said.stderr);
     }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::layout::LayoutBuilder;
 use tempfile::TempDir;
 
@@ -63,16 +63,16 @@ impl Desk {
         LayoutBuilder::create(&self.path("app"))
     }
 
-    fn sign(&self, args: &[&str]) -> Said {
+    fn sign(&self, args: &[&str]) -> Output {
         let mut command = lifeboat(SIGN, self.folder.path(), args);
         run(command.current_dir(&self.folder).env("COSIGN_PASSWORD", "correct horse"))
     }
 
-    fn sign_without_passphrase(&self, args: &[&str]) -> Said {
+    fn sign_without_passphrase(&self, args: &[&str]) -> Output {
         run(lifeboat(SIGN, self.folder.path(), args).current_dir(&self.folder))
     }
 
-    fn verify(&self, args: &[&str]) -> Said {
+    fn verify(&self, args: &[&str]) -> Output {
         run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder))
     }
 }

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, setting, trial};
-use lifeboat_tests::repository::{Binaries, Yard};
+use lifeboat_tests::repository::{Binaries, TestRepository};
 
 const BINARIES: Binaries =
     Binaries { backup: env!("CARGO_BIN_EXE_tested-backup"), restore: env!("CARGO_BIN_EXE_tested-restore") };
@@ -60,12 +60,12 @@ impl Programs {
 
 struct Bench {
     programs: Programs,
-    yard: Yard,
+    repo: TestRepository,
 }
 
 impl Bench {
     fn new(programs: Programs) -> Self {
-        Self { programs, yard: Yard::without_repository(BINARIES) }
+        Self { programs, repo: TestRepository::without_repository(BINARIES) }
     }
 
     /// Creates a repository for one key of ours and `recipients`, with one file in it. Returns the repository's id.
@@ -74,22 +74,22 @@ impl Bench {
         let keys = ["init", "--json", "--recovery-key", &key, "--writer-key", &writer];
         let recipients = recipients.iter().flat_map(|recipient| ["--recipient", recipient]);
         let single = ["--single-recipient"];
-        let mut init = self.yard.backup_command(keys.into_iter().chain(recipients).chain(single));
+        let mut init = self.repo.backup_command(keys.into_iter().chain(recipients).chain(single));
         let said = run(init.env("LIFEBOAT_PASSPHRASE", PASSPHRASE)).expect_code(0);
-        let source = self.yard.path("source");
+        let source = self.repo.path("source");
         fs::create_dir(&source).expect("the home can be written");
         fs::write(source.join("file"), "kept").expect("the home can be written");
-        self.yard.snapshot(&source).expect_code(0);
+        self.repo.snapshot(&source).expect_code(0);
         let report: serde_json::Value = serde_json::from_str(&said.stdout).expect("a report is JSON");
         report["repository"].as_str().expect("a report names the repository").to_owned()
     }
 
     fn path(&self, name: &str) -> String {
-        self.yard.path(name).display().to_string()
+        self.repo.path(name).display().to_string()
     }
 
     fn objects(&self, folder: &str) -> Vec<PathBuf> {
-        self.yard.objects(folder)
+        self.repo.objects(folder)
     }
 
     fn plugin_path(&self) -> String {
@@ -148,20 +148,20 @@ impl Bench {
     }
 
     fn write_private(&self, name: &str, content: &[u8]) {
-        let path = self.yard.path(name);
+        let path = self.repo.path(name);
         fs::write(&path, content).expect("the home can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
     }
 
     fn dump(&self, identity: &str, root: &str) -> Command {
         let args = ["dump", "latest", "file", "--identity", identity, "--root", root];
-        let mut command = self.yard.restore_command_without_key(args);
+        let mut command = self.repo.restore_command_without_key(args);
         command.env("LIFEBOAT_PASSPHRASE", PASSPHRASE);
         command
     }
 
     /// The file's content, restored with an identity.
-    fn restore(&self, identity: &str, root: &str) -> Said {
+    fn restore(&self, identity: &str, root: &str) -> Output {
         run(&mut self.dump(identity, root)).expect_code(0)
     }
 }
@@ -195,10 +195,10 @@ fn age_opens_ours(bench: &Bench) -> Result<(), Failed> {
     same(&opened.is_empty(), &false)?;
     let recipient = bench.recipient_of("data");
     same(&recipient.starts_with("age1pq1"), &true)?;
-    let writer_key = fs::read_to_string(bench.yard.path("writer.key"))?;
+    let writer_key = fs::read_to_string(bench.repo.path("writer.key"))?;
     same(&writer_key.contains(&format!("data_recipient = \"{recipient}\"")), &true)?;
     // age itself also reads the recovery key file.
-    let key = fs::read_to_string(bench.yard.path("one.key"))?;
+    let key = fs::read_to_string(bench.repo.path("one.key"))?;
     same(&key.contains(&format!("# public key: {}\n", bench.recipient_of("one.key"))), &true)
 }
 
@@ -231,7 +231,7 @@ fn we_open_ages(bench: &Bench) -> Result<(), Failed> {
 fn we_open_locked_files(bench: &Bench) -> Result<(), Failed> {
     let recipient = bench.keygen("hybrid", &["-pq"]);
     let id = bench.init(&[&recipient]);
-    let clear = fs::read(bench.yard.path("hybrid"))?;
+    let clear = fs::read(bench.repo.path("hybrid"))?;
     for (name, args) in
         [("binary", &["-e", "-j", "batchpass"][..]), ("armoured", &["-a", "-e", "-j", "batchpass"])]
     {
@@ -241,11 +241,11 @@ fn we_open_locked_files(bench: &Bench) -> Result<(), Failed> {
         wrong.expect_code(2);
     }
     // Our recovery key still names its repository after its owner has locked it.
-    let ours = fs::read(bench.yard.path("one.key"))?;
+    let ours = fs::read(bench.repo.path("one.key"))?;
     bench.write_private("locked.key", &bench.age(&["-e", "-j", "batchpass"], &ours)?);
     let (locked, other) = (bench.path("locked.key"), "0".repeat(64));
     let mut command =
-        bench.yard.restore_command_without_key(["dump", "latest", "file", "--identity", locked.as_str()]);
+        bench.repo.restore_command_without_key(["dump", "latest", "file", "--identity", locked.as_str()]);
     same(&run(command.env("LIFEBOAT_PASSPHRASE", PASSPHRASE)).expect_code(0).stdout.as_str(), &"kept")?;
     run(&mut bench.dump(&locked, &other)).expect_code(1);
     Ok(())

@@ -8,7 +8,7 @@ use lifeboat_docker::Engine;
 use lifeboat_docker::quiesce::{Mode, QuiesceOptions, RestPlan};
 use lifeboat_docker::selection::Wanted;
 use lifeboat_tests::gate::trials_with;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, Playground, docker, eventually, quiesce, runtime, state};
@@ -71,22 +71,22 @@ fn database_and_program(found: &Docker, play: &Playground, condition: &str) -> (
 }
 
 fn healthy(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let (database, program) = database_and_program(found, &play, "service_healthy");
-    let said = yard.backup(["run", "--project", &play.prefix, "--dry-run"]).expect_code(0);
+    let said = repo.backup(["run", "--project", &play.prefix, "--dry-run"]).expect_code(0);
     let would = format!("would be at rest: {}, {}", play.name("app"), play.name("db"));
     assert!(said.stdout.contains(&would), "{said:?}");
-    let said = yard.backup(["run", "--project", &play.prefix]).expect_code(0);
+    let said = repo.backup(["run", "--project", &play.prefix]).expect_code(0);
     assert!(!said.stderr.contains("warning: "), "{said:?}");
     assert_eq!((state(&database).as_str(), state(&program).as_str()), ("running", "running"));
 }
 
 fn falling(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     // Compose was not told that it needs a healthy database: it ends when it is started too early, and is started once
     // more.
     let (database, program) = database_and_program(found, &play, "service_started");
-    yard.backup(["run", "--project", &play.prefix]).expect_code(0);
+    repo.backup(["run", "--project", &play.prefix]).expect_code(0);
     assert_eq!((state(&database).as_str(), state(&program).as_str()), ("running", "running"));
     docker(&["rm", "--force", &database, &program]);
 
@@ -97,13 +97,13 @@ fn falling(found: &Docker) {
     let mount = format!("{volume}:/data");
     let fragile = play.run("fragile", &["--volume", &mount, &found.busybox, "sh", "-c", once]);
     eventually("it has written", || docker(&["exec", &fragile, "sh", "-c", "ls /data"]).contains("once"));
-    let said = yard.backup(["run", "--volume", &volume, "--json"]).expect_code(3);
+    let said = repo.backup(["run", "--volume", &volume, "--json"]).expect_code(3);
     assert_eq!(state(&fragile), "exited");
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let trouble = report["troubles"][0].as_str().unwrap();
     assert!(trouble.contains(&play.name("fragile")) && trouble.contains("exit code 7"), "{trouble}");
     assert!(said.stderr.contains("does not stay up"), "{said:?}");
-    yard.backup(["show", "latest"]).expect_code(0);
+    repo.backup(["show", "latest"]).expect_code(0);
 
     // A container that the engine keeps restarting is not up either, at any moment.
     docker(&["rm", "--force", &database, &program]);
@@ -114,12 +114,12 @@ fn falling(found: &Docker) {
     let options = ["--restart", "always", "--volume", &mount, &found.busybox, "sh", "-c", script];
     let looping = play.run("looping", &options);
     eventually("it has written", || docker(&["exec", &looping, "sh", "-c", "ls /data"]).contains("once"));
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(3);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(3);
     assert!(said.stderr.contains("again and again") || said.stderr.contains("exit code 7"), "{said:?}");
 }
 
 fn sharing(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let provider = play.run_writer(found, "vpn", &volume, &[]);
     let sharer = play.run(
@@ -135,13 +135,13 @@ fn sharing(found: &Docker) {
     );
     let has_network = || docker(&["exec", &sharer, "cat", "/proc/net/dev"]).contains("eth0");
     assert!(has_network());
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(said.stdout.contains(&format!("{}, {}", play.name("behind"), play.name("vpn"))), "{said:?}");
     assert!(has_network(), "it lives in the network that its provider has now");
     // A paused container keeps its network.
     let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &sharer]);
     let before = started();
-    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    repo.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
     assert_eq!(started(), before);
 }
 
@@ -165,8 +165,8 @@ async fn planned(found: &Docker, volume: &str) -> (Engine, RestPlan) {
 }
 
 /// Whether a run has asked the engine to stop a container.
-fn asked(yard: &Yard) -> bool {
-    let entries = std::fs::read_dir(yard.path("state/lifeboat/at-rest")).into_iter().flatten().flatten();
+fn asked(repo: &TestRepository) -> bool {
+    let entries = std::fs::read_dir(repo.path("state/lifeboat/at-rest")).into_iter().flatten().flatten();
     let mut journals = entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default());
     journals.any(|journal| journal.contains("\"asked\""))
 }
@@ -266,18 +266,18 @@ fn others_failures(found: &Docker) {
 /// again.
 fn late_sharers_of_a_run_that_ends(found: &Docker) {
     for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
-        let (play, yard) = (Playground::new(), found.yard());
+        let (play, repo) = (Playground::new(), found.repo());
         let volume = play.volume("data");
         let mount = format!("{volume}:/data");
         let provider = start(found, &play, "db", &["--volume", &mount], SLOW);
-        let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
-        eventually("it is being stopped", || asked(&yard));
+        let mut run = repo.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+        eventually("it is being stopped", || asked(&repo));
         let of_provider = format!("container:{provider}");
         let network = start(found, &play, "network", &["--network", &of_provider], LOOP);
         let processes = start(found, &play, "processes", &["--pid", &of_provider], LOOP);
         rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).unwrap();
         run.wait().unwrap();
-        let said = yard.backup(["doctor"]);
+        let said = repo.backup(["doctor"]);
         let all = [&provider, &network, &processes];
         assert_eq!(all.map(|id| state(id)), ["running"; 3], "{signal:?}: {said:?}");
         assert_eq!(network_of(&network), network_of(&provider), "{signal:?}");
@@ -286,12 +286,12 @@ fn late_sharers_of_a_run_that_ends(found: &Docker) {
 
 /// A container that its owner stops in the meantime stays stopped, and one that is done is not run twice.
 fn stopped_by_others(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let mount = format!("{volume}:/data");
     let slow = start(found, &play, "zdb", &["--volume", &mount], SLOW);
     let other = start(found, &play, "app", &["--volume", &mount], "while true; do sleep 0.1; done");
-    let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+    let mut run = repo.backup_command(["run", "--volume", &volume]).spawn().unwrap();
     let since = docker(&["inspect", "--format", "{{.Created}}", &other]);
     let of = format!("container={slow}");
     eventually("the first is being stopped", || {
@@ -308,7 +308,7 @@ fn stopped_by_others(found: &Docker) {
     let job = "echo x >> /data/runs; test -e /data/2 || { touch /data/2; sleep 600; }; exit 0";
     let job = start(found, &play, "job", &["--stop-timeout", "1", "--volume", &mount], job);
     eventually("it runs", || docker(&["exec", &job, "ls", "/data"]).contains("runs"));
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(3);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(3);
     assert!(said.stderr.contains("exit code 0"), "{said:?}");
     let runs = ["run", "--rm", "--volume", &mount, &found.busybox, "wc", "-l", "/data/runs"];
     assert!(docker(&runs).starts_with("2 "), "{}", docker(&runs));
@@ -316,14 +316,14 @@ fn stopped_by_others(found: &Docker) {
 
 /// A job that starts while others are being stopped, and one that has the volume's folder by another path.
 fn unseen_writers(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let mount = format!("{volume}:/data");
     start(found, &play, "db", &["--volume", &mount], SLOW);
-    let mut command = yard.backup_command(["run", "--volume", &volume, "--json"]);
+    let mut command = repo.backup_command(["run", "--volume", &volume, "--json"]);
     let run =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    eventually("it is being stopped", || asked(&yard));
+    eventually("it is being stopped", || asked(&repo));
     let writer = "while true; do date > /data/late; sleep 0.05; done";
     let job = start(found, &play, "job", &["--rm", "--volume", &mount], writer);
     let output = run.wait_with_output().unwrap();
@@ -334,9 +334,9 @@ fn unseen_writers(found: &Docker) {
 
     // Binds of the same folder: directly, through a link, and through a second volume of one device.
     let mountpoint = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
-    let link = yard.path("link");
+    let link = repo.path("link");
     std::os::unix::fs::symlink(&mountpoint, &link).unwrap();
-    let device = yard.path("device");
+    let device = repo.path("device");
     std::fs::create_dir(&device).unwrap();
     let bound = |name: &str| {
         let name = play.name(name);
@@ -354,7 +354,7 @@ fn unseen_writers(found: &Docker) {
         let writer = start(found, &play, "writer", &["--volume", &mount], LOOP);
         let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &writer]);
         let before = started();
-        yard.backup(["run", "--volume", selected]).expect_code(0);
+        repo.backup(["run", "--volume", selected]).expect_code(0);
         assert_ne!(started(), before, "it was stopped: {mount}");
         docker(&["rm", "--force", &writer]);
     }
@@ -362,7 +362,7 @@ fn unseen_writers(found: &Docker) {
     let above = std::path::Path::new(&mountpoint).parent().unwrap().display().to_string();
     let agent = start(found, &play, "agent", &["--volume", &format!("{above}:/x")], LOOP);
     let before = docker(&["inspect", "--format", "{{.State.StartedAt}}", &agent]);
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(0);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(0);
     assert!(said.stderr.contains(&play.name("agent")), "{said:?}");
     // It is not part of the snapshot.
     assert!(!said.stderr.contains("is not in the snapshot"), "{said:?}");
@@ -376,14 +376,14 @@ fn unseen_writers(found: &Docker) {
 }
 
 fn left_running(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let (kept, lost) = (play.volume("a"), play.volume("b"));
     let ordinary = play.run_writer(found, "ordinary", &kept, &[]);
     let orchestrated = play.run_writer(found, "task", &lost, &["--label", "com.docker.swarm.task.id=x"]);
     let fleeting = play.run_writer(found, "fleeting", &lost, &["--rm"]);
     let started = |id: &str| docker(&["inspect", "--format", "{{.State.StartedAt}}", id]);
     let before = [&ordinary, &orchestrated, &fleeting].map(|id| started(id));
-    let said = yard.backup(["run", "--volume", &kept, "--volume", &lost, "--json"]).expect_code(3);
+    let said = repo.backup(["run", "--volume", &kept, "--volume", &lost, "--json"]).expect_code(3);
     let after = [&ordinary, &orchestrated, &fleeting].map(|id| started(id));
     assert_eq!(before.iter().zip(&after).map(|(b, a)| b == a).collect::<Vec<_>>(), [false, true, true]);
     for word in [&play.name("task"), &play.name("fleeting"), "--mode pause"] {
@@ -395,7 +395,7 @@ fn left_running(found: &Docker) {
     assert_eq!(consistencies, ["stopped", "live"]);
     assert_eq!(report["left_running"].as_array().unwrap().len(), 2);
     // If no volume could be read at rest, nothing is done at all.
-    let said = yard.backup(["run", "--volume", &lost]).expect_code(2);
+    let said = repo.backup(["run", "--volume", &lost]).expect_code(2);
     assert!(said.stderr.contains("cannot be stopped"), "{said:?}");
     assert_eq!(after, [&ordinary, &orchestrated, &fleeting].map(|id| started(id)));
 }
@@ -415,7 +415,7 @@ fn dependant(found: &Docker, play: &Playground, volume: &str, network: &str, mor
 
 fn falls_with_another(found: &Docker) {
     for restart in ["no", "always"] {
-        let (play, yard) = (Playground::new(), found.yard());
+        let (play, repo) = (Playground::new(), found.repo());
         let volume = play.volume("data");
         let network = docker(&["network", "create", &play.name("net")]);
         let database = play.run_writer(found, "zdb", &volume, &["--network", &network]);
@@ -424,8 +424,8 @@ fn falls_with_another(found: &Docker) {
         let slow = "trap 'sleep 4; exit 0' TERM; while true; do sleep 0.1; done";
         let slow = play.run("mid", &["--volume", &mount, &found.busybox, "sh", "-c", slow]);
         let program = dependant(found, &play, &volume, &network, &["--restart", restart]);
-        let mut run = yard.backup_command(["run", "--volume", &volume]).spawn().unwrap();
-        eventually("the first is being stopped", || asked(&yard));
+        let mut run = repo.backup_command(["run", "--volume", &volume]).spawn().unwrap();
+        eventually("the first is being stopped", || asked(&repo));
         // A signal that makes it reload its settings has not stopped it.
         docker(&["kill", "--signal", "HUP", &program]);
         let code = run.wait().unwrap().code();
@@ -433,43 +433,43 @@ fn falls_with_another(found: &Docker) {
         eventually("all are back", || {
             [&database, &slow, &program].map(|id| state(id)) == ["running", "running", "running"]
         });
-        assert!(yard.backup(["show", "latest"]).expect_code(0).stdout.contains("stopped"), "{restart}");
+        assert!(repo.backup(["show", "latest"]).expect_code(0).stdout.contains("stopped"), "{restart}");
     }
 }
 
 fn swallowed(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
-    let gone = yard.path("gone");
+    let gone = repo.path("gone");
     std::fs::write(&gone, "").unwrap();
     let bind = format!("type=bind,src={},dst=/gone", gone.display());
     let id = play.run_writer(found, "writer", &volume, &["--mount", &bind]);
     std::fs::remove_file(&gone).unwrap();
     let run = ["run", "-q", "--volume", &volume, "--stdin-from-command", "x", "--", "sh", "-c", "exit 4"];
-    let said = yard.backup(run).expect_code(1);
+    let said = repo.backup(run).expect_code(1);
     assert!(said.stderr.contains("did not come back"), "{said:?}");
     assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
     assert!(said.stderr.contains("nothing was stored"), "{said:?}");
     // The next run stores what is there, and again reports who is missing.
-    let said = yard.backup(["run", "-q", "--volume", &volume]).expect_code(3);
+    let said = repo.backup(["run", "-q", "--volume", &volume]).expect_code(3);
     assert!(said.stderr.contains(&play.name("writer")), "{said:?}");
     std::fs::write(&gone, "").unwrap();
-    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    repo.backup(["run", "--volume", &volume]).expect_code(0);
     assert_eq!(state(&id), "running");
 }
 
 fn linked(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let database = play.run_writer(found, "zdb", &volume, &[]);
     let link = format!("{}:db", play.name("zdb"));
     let program = play.run_writer(found, "app", &volume, &["--link", &link]);
-    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    repo.backup(["run", "--volume", &volume]).expect_code(0);
     assert_eq!([&database, &program].map(|id| state(id)), ["running", "running"]);
 }
 
 fn odd_states(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let (volume, other) = (play.volume("a"), play.volume("b"));
     // A container that keeps restarting cannot be paused; the other volume is read as requested.
     let mount = format!("{other}:/data");
@@ -478,17 +478,17 @@ fn odd_states(found: &Docker) {
     let restarting =
         || docker(&["inspect", "--format", "{{.State.Restarting}}", &play.name("looping")]) == "true";
     eventually("the engine waits before it starts it again", restarting);
-    let said = yard.backup(["run", "--volume", &volume, "--volume", &other, "--mode", "pause"]);
+    let said = repo.backup(["run", "--volume", &volume, "--volume", &other, "--mode", "pause"]);
     // It runs for a moment now and then, and may be paused in it.
     assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
-    yard.backup(["show", "latest"]).expect_code(0);
+    repo.backup(["show", "latest"]).expect_code(0);
     docker(&["rm", "--force", &play.name("looping")]);
 
     // A container that lives in its network is paused: otherwise it would lose its network.
     let network = format!("container:{provider}");
     let sharer = play.run("behind", &["--network", &network, &found.busybox, "sleep", "600"]);
     docker(&["pause", &sharer]);
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(2);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(2);
     assert!(said.stderr.contains("frozen") && said.stderr.contains(&play.name("behind")), "{said:?}");
     docker(&["unpause", &sharer]);
     assert!(docker(&["exec", &sharer, "cat", "/proc/net/dev"]).contains("eth0"));
@@ -496,8 +496,8 @@ fn odd_states(found: &Docker) {
 
     // A writer that its owner has paused is not idle.
     docker(&["pause", &provider]);
-    yard.backup(["run", "--volume", &volume]).expect_code(0);
-    assert!(yard.backup(["show", "latest"]).expect_code(0).stdout.contains("paused"));
+    repo.backup(["run", "--volume", &volume]).expect_code(0);
+    assert!(repo.backup(["show", "latest"]).expect_code(0).stdout.contains("paused"));
     assert_eq!(state(&provider), "paused");
     docker(&["unpause", &provider]);
 }

@@ -15,7 +15,7 @@ use lifeboat_docker::quiesce::{Mode, QuiesceOptions, Quiesced};
 use lifeboat_docker::selection::{Activity, Selection, Wanted};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_tests::gate::{Missing, setting, trials_with};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use tokio_util::sync::CancellationToken;
 
 use crate::BINARIES;
@@ -43,11 +43,11 @@ impl Docker {
     }
 
     /// An empty repository, with programs that use this engine.
-    pub(crate) fn yard(&self) -> Yard {
-        let mut yard = Yard::without_repository(BINARIES);
-        yard.variables = vec![("DOCKER_HOST".to_owned(), self.host.clone())];
-        yard.init().expect_code(0);
-        yard
+    pub(crate) fn repo(&self) -> TestRepository {
+        let mut repo = TestRepository::without_repository(BINARIES);
+        repo.variables = vec![("DOCKER_HOST".to_owned(), self.host.clone())];
+        repo.init().expect_code(0);
+        repo
     }
 }
 

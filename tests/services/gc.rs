@@ -253,23 +253,23 @@ fn killed(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
     let app = play.run_writer(found, "app", &volume, &[]);
-    let yard = found.yard();
+    let repo = found.repo();
     // A folder as well, with a program that makes its user root.
-    let folder = yard.path("folder");
+    let folder = repo.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::copy("/bin/true", folder.join("rootme")).unwrap();
     fs::set_permissions(folder.join("rootme"), fs::Permissions::from_mode(0o6755)).unwrap();
-    yard.backup(["run", "--volume", &volume, "--path", folder.to_str().unwrap(), "--mode", "pause"])
+    repo.backup(["run", "--volume", &volume, "--path", folder.to_str().unwrap(), "--mode", "pause"])
         .expect_code(0);
-    let plan = yard.path("plan.toml");
+    let plan = repo.path("plan.toml");
     fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
     // Others may pass through the folders above, as on a host with the state folder below /var/lib.
-    for open in [yard.path("."), yard.path("state"), yard.path("state/lifeboat")] {
+    for open in [repo.path("."), repo.path("state"), repo.path("state/lifeboat")] {
         fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     let drill = |dies_with_its_watchdog: bool| {
-        let mut command = yard.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
+        let mut command = repo.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let copy = || {
             let names = docker(&["ps", "--format", "{{.Names}}", "--filter", "label=io.lifeboat.rehearsal"]);
@@ -287,35 +287,35 @@ fn killed(found: &Docker) {
     let id = drill(true);
     let _sweep =
         Undo(vec![vec!["rm".into(), "--force".into(), format!("lifeboat-{id}-{}", play.name("app"))]]);
-    let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
+    let left = repo.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
     // The volume is the first stream, the folder the second.
     assert_eq!(fs::metadata(left.join("1/rootme")).unwrap().permissions().mode() & 0o7777, 0o6755);
-    assert!(as_nobody(&format!("ls {}", yard.path("state/lifeboat").display())), "the way is open so far");
+    assert!(as_nobody(&format!("ls {}", repo.path("state/lifeboat").display())), "the way is open so far");
     assert!(!as_nobody(&format!("ls {}", left.display())), "others look into a drill's folder");
     assert!(!as_nobody(&format!("{}/1/rootme", left.display())), "others run what a snapshot holds");
-    let said = yard.restore(["gc", "--json"]).expect_code(0);
+    let said = repo.restore(["gc", "--json"]).expect_code(0);
     let document = said.json();
     assert!(document["removed"].as_u64().unwrap() >= 6, "{document}");
     assert_eq!(scratch_objects(&id), "");
     assert!(!left.exists());
-    assert_eq!(fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(repo.path("state/lifeboat/drills")).unwrap().count(), 0);
     assert_eq!(state(&app), "running");
 
     // The next drill starts by removing what the last one left, although nothing of it has expired.
     let id = drill(true);
     assert_ne!(scratch_objects(&id), "");
     fs::write(&plan, "version = 1\nstability = \"0s\"\n").unwrap();
-    let said = yard.restore(["rehearse", "latest", "--plan", plan.to_str().unwrap()]).expect_code(3);
+    let said = repo.restore(["rehearse", "latest", "--plan", plan.to_str().unwrap()]).expect_code(3);
     assert!(said.stderr.contains("an earlier drill did not clear away"), "{}", said.stderr);
     assert_eq!(scratch_objects(&id), "");
 
     // While its watchdog is alive, nobody needs to run anything.
     fs::write(&plan, "version = 1\nstability = \"60s\"\n").unwrap();
     let id = drill(false);
-    let left = yard.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
+    let left = repo.path(&format!("state/lifeboat/rehearsals/lifeboat-rehearsal-{id}"));
     eventually("the watchdog has cleared away", || scratch_objects(&id).is_empty() && !left.exists());
     eventually("the watchdog has left the register", || {
-        fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count() == 0
+        fs::read_dir(repo.path("state/lifeboat/drills")).unwrap().count() == 0
     });
     assert_eq!(state(&app), "running");
 }
@@ -327,11 +327,11 @@ fn killed_anywhere(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
     let app = play.run_writer(found, "app", &volume, &[]);
-    let yard = found.yard();
-    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
-    let plan = yard.path("plan.toml");
+    let repo = found.repo();
+    repo.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    let plan = repo.path("plan.toml");
     fs::write(&plan, "version = 1\nstability = \"60s\"\n[limits]\nvolumes_mib = 64\n").unwrap();
-    let register = yard.path("state/lifeboat/drills");
+    let register = repo.path("state/lifeboat/drills");
     let entered = || {
         let entries = fs::read_dir(&register).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -350,7 +350,7 @@ fn killed_anywhere(found: &Docker) {
         ("its copy runs", &|id| listed(&["ps", "--quiet"], id).lines().count() > 1),
     ];
     for (phase, is_reached) in phases {
-        let mut command = yard.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
+        let mut command = repo.restore_command(["rehearse", "latest", "--plan", plan.to_str().unwrap()]);
         let mut drill = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut id = String::new();
         eventually(phase, || {
@@ -363,7 +363,7 @@ fn killed_anywhere(found: &Docker) {
             scratch_objects(&id).is_empty() && entered().is_none()
         });
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        assert!(!mounts.contains(&yard.path("state").display().to_string()), "{phase}: {mounts}");
+        assert!(!mounts.contains(&repo.path("state").display().to_string()), "{phase}: {mounts}");
     }
     assert_eq!(state(&app), "running");
 }

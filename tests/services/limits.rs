@@ -462,20 +462,20 @@ fn fixed(found: &Docker) {
     let mount = format!("{volume}:/data");
     let fills = "if test -e /data/again; then dd if=/dev/zero of=/data/all bs=1M; fi; touch /data/again; exec sleep 600";
     play.run("fills", &["--volume", &mount, &found.busybox, "sh", "-c", fills]);
-    let yard = found.yard();
+    let repo = found.repo();
     let again = || docker(&["exec", &play.name("fills"), "sh", "-c", "ls /data"]) == "again";
     eventually("the container has begun", again);
-    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    repo.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
     let drill = |plan: &str| {
-        fs::write(yard.path("plan.toml"), format!("version = 1\n{plan}")).unwrap();
-        let plan = yard.path("plan.toml");
-        let said = yard.restore(["rehearse", "latest", "--json", "--plan", plan.to_str().unwrap()]);
+        fs::write(repo.path("plan.toml"), format!("version = 1\n{plan}")).unwrap();
+        let plan = repo.path("plan.toml");
+        let said = repo.restore(["rehearse", "latest", "--json", "--plan", plan.to_str().unwrap()]);
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let state = yard.path("state").display().to_string();
+        let state = repo.path("state").display().to_string();
         assert!(!mounts.contains(&state), "{mounts}");
         let loops = Command::new("losetup").arg("--all").output().unwrap();
         assert!(!String::from_utf8_lossy(&loops.stdout).contains(&state), "{loops:?}");
-        assert_eq!(fs::read_dir(yard.path("state/lifeboat/rehearsals")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(repo.path("state/lifeboat/rehearsals")).unwrap().count(), 0);
         said
     };
     let said = drill("stability = \"60s\"\n[limits]\nvolumes_mib = 96\n").expect_code(3).json();
@@ -486,7 +486,7 @@ fn fixed(found: &Docker) {
     // A container that does not fill it works as anywhere.
     let holds = play.volume("holds");
     play.run_writer(found, "holds", &holds, &[]);
-    yard.backup(["run", "--volume", &holds, "--mode", "pause"]).expect_code(0);
+    repo.backup(["run", "--volume", &holds, "--mode", "pause"]).expect_code(0);
     let service = play.name("holds");
     let check = |command: &str, equals: &str| {
         format!(
@@ -507,7 +507,7 @@ fn fixed(found: &Docker) {
     let fill = "dd if=/dev/zero of=/data/all bs=1M count=90; touch /data/done; exec sleep 600";
     play.run("big", &["--volume", &format!("{big}:/data"), &found.busybox, "sh", "-c", fill]);
     eventually("it is written", || docker(&["exec", &play.name("big"), "ls", "/data"]).contains("done"));
-    yard.backup(["run", "--volume", &big, "--mode", "pause"]).expect_code(0);
+    repo.backup(["run", "--volume", &big, "--mode", "pause"]).expect_code(0);
     let said = drill("[limits]\nvolumes_mib = 64\n").expect_code(3).json();
     assert!(said["reason"].as_str().unwrap().contains("64 MiB together"), "{said}");
     assert_eq!(said["volumes"].as_array().map(Vec::len), Some(0), "{said}");

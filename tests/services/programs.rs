@@ -7,7 +7,7 @@ use std::path::Path;
 use libtest_mimic::Trial;
 use lifeboat_tests::command::run;
 use lifeboat_tests::gate::{Missing, trials_with};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 
 use crate::docker::{Docker, Playground, docker, eventually, state};
 use crate::sandbox::scratch_objects;
@@ -34,40 +34,40 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn round_trip(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let container = play.run_writer(found, "writer", &volume, &[]);
     let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &container]);
     let before = started();
 
-    let said = yard.backup(["run", "--volume", &volume, "--dry-run"]).expect_code(0);
+    let said = repo.backup(["run", "--volume", &volume, "--dry-run"]).expect_code(0);
     assert!(!said.stdout.contains("stopped"), "{}", said.stdout);
     assert_eq!(started(), before, "a dry run stops nothing");
     for (mode, consistency) in [("none", "live"), ("pause", "paused"), ("stop", "stopped")] {
-        yard.backup(["run", "--volume", &volume, "--mode", mode]).expect_code(0);
-        let shown = yard.backup(["show", "latest"]).expect_code(0).stdout;
+        repo.backup(["run", "--volume", &volume, "--mode", mode]).expect_code(0);
+        let shown = repo.backup(["show", "latest"]).expect_code(0).stdout;
         assert!(shown.contains(consistency), "{shown}");
         assert_eq!(state(&container), "running", "{mode}");
     }
     assert_ne!(started(), before, "it was stopped and started again");
 
     let copy = play.name("copy");
-    yard.restore(["volume", "latest", &volume, "--to", &copy]).expect_code(0);
+    repo.restore(["volume", "latest", &volume, "--to", &copy]).expect_code(0);
     let mount = format!("{copy}:/data");
     assert_eq!(docker(&["run", "--rm", "-v", &mount, &found.busybox, "cat", "/data/said"]), "here");
-    let again = yard.restore(["volume", "latest", &volume, "--to", &copy]);
+    let again = repo.restore(["volume", "latest", &volume, "--to", &copy]);
     assert_eq!(again.code, Some(2), "what is there is not overwritten: {again:?}");
-    let folder = yard.path("folder");
-    yard.restore(["volume", "latest", &volume, "--to-dir", folder.to_str().unwrap()]).expect_code(0);
+    let folder = repo.path("folder");
+    repo.restore(["volume", "latest", &volume, "--to-dir", folder.to_str().unwrap()]).expect_code(0);
     assert_eq!(fs::read_to_string(folder.join("said")).unwrap(), "here\n");
 }
 
 fn unknown(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("pgdata");
     let told = |args: &[&str]| {
-        let said = yard.backup(args);
-        let text = yard.plain(&said.stderr).replace(&play.prefix, "PLAY");
+        let said = repo.backup(args);
+        let text = repo.plain(&said.stderr).replace(&play.prefix, "PLAY");
         format!("exit code {:?}\n{text}", said.code)
     };
     insta::assert_snapshot!("unknown_volume", told(&["run", "--volume", "nothing-like-any-other-volume"]));
@@ -75,12 +75,16 @@ fn unknown(found: &Docker) {
     insta::assert_snapshot!("mistyped_volume", told(&["run", "--volume", &typo]));
     insta::assert_snapshot!("unknown_container", told(&["run", "--container", "nothing-like-any-other"]));
     insta::assert_snapshot!("unknown_project", told(&["run", "--project", "nothing-like-any-other"]));
-    assert!(!Path::new(&yard.location).join("runs").exists(), "nothing was stored");
+    assert!(!Path::new(&repo.location).join("runs").exists(), "nothing was stored");
     assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &format!("name={typo}")]), "");
 }
 
 /// Starts a run of a volume that takes a while to read, and waits until the journal shows that its writer is stopped.
-fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process::Child, String, String) {
+fn run_at_rest(
+    found: &Docker,
+    play: &Playground,
+    repo: &TestRepository,
+) -> (std::process::Child, String, String) {
     let volume = play.volume("data");
     let container = play.run_writer(found, "writer", &volume, &[]);
     let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
@@ -92,10 +96,10 @@ fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process:
         });
         noise.write_all(&megabyte).unwrap();
     }
-    let mut command = yard.backup_command(["run", "--volume", &volume]);
+    let mut command = repo.backup_command(["run", "--volume", &volume]);
     let child =
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let journals = yard.path("state/lifeboat/at-rest");
+    let journals = repo.path("state/lifeboat/at-rest");
     eventually("the journal says that the container is at rest", || {
         let entries = fs::read_dir(&journals).into_iter().flatten().flatten();
         entries
@@ -105,8 +109,8 @@ fn run_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (std::process:
     (child, container, volume)
 }
 
-fn kill_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (String, String) {
-    let (mut child, container, volume) = run_at_rest(found, play, yard);
+fn kill_at_rest(found: &Docker, play: &Playground, repo: &TestRepository) -> (String, String) {
+    let (mut child, container, volume) = run_at_rest(found, play, repo);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(state(&container), "exited", "nobody is there to start it");
@@ -114,50 +118,50 @@ fn kill_at_rest(found: &Docker, play: &Playground, yard: &Yard) -> (String, Stri
 }
 
 fn killed_then_doctor(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
-    let (container, _) = kill_at_rest(found, &play, &yard);
-    let said = yard.backup(["doctor"]).expect_code(0);
+    let (play, repo) = (Playground::new(), found.repo());
+    let (container, _) = kill_at_rest(found, &play, &repo);
+    let said = repo.backup(["doctor"]).expect_code(0);
     assert!(said.stdout.contains(&play.name("writer")), "{}", said.stdout);
     assert_eq!(state(&container), "running");
-    let again = yard.backup(["doctor"]).expect_code(0);
+    let again = repo.backup(["doctor"]).expect_code(0);
     assert!(again.stdout.contains("no container was left at rest"), "{}", again.stdout);
 }
 
 fn killed_then_run(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     // Another volume, or a folder: the next run also settles what does not concern it.
     let other = play.volume("other");
-    let folder = yard.path("folder");
+    let folder = repo.path("folder");
     fs::create_dir(&folder).unwrap();
-    let (first, _) = kill_at_rest(found, &play, &yard);
-    let said = yard.backup(["run", "--path", folder.to_str().unwrap()]).expect_code(0);
+    let (first, _) = kill_at_rest(found, &play, &repo);
+    let said = repo.backup(["run", "--path", folder.to_str().unwrap()]).expect_code(0);
     assert!(said.stderr.contains("an earlier run was killed"), "{}", said.stderr);
     assert_eq!(state(&first), "running");
     docker(&["rm", "--force", &first]);
-    let (container, volume) = kill_at_rest(found, &play, &yard);
-    let said = yard.backup(["run", "--volume", &other]).expect_code(0);
+    let (container, volume) = kill_at_rest(found, &play, &repo);
+    let said = repo.backup(["run", "--volume", &other]).expect_code(0);
     assert!(said.stderr.contains("an earlier run was killed"), "{}", said.stderr);
     assert_eq!(state(&container), "running");
-    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    repo.backup(["run", "--volume", &volume]).expect_code(0);
     assert_eq!(state(&container), "running");
     assert_eq!(
-        yard.backup(["list"]).expect_code(0).stdout.lines().count(),
+        repo.backup(["list"]).expect_code(0).stdout.lines().count(),
         4,
         "three snapshots under a heading"
     );
 }
 
 fn interrupted(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
-        let (mut child, container, _) = run_at_rest(found, &play, &yard);
+        let (mut child, container, _) = run_at_rest(found, &play, &repo);
         let pid = rustix::process::Pid::from_child(&child);
         // As `timeout` does it: first the process, and at once its group.
         rustix::process::kill_process(pid, signal).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(state(&container), "running", "a program that is asked to stop restores what it changed");
-        let journals = fs::read_dir(yard.path("state/lifeboat/at-rest")).unwrap();
+        let journals = fs::read_dir(repo.path("state/lifeboat/at-rest")).unwrap();
         assert_eq!(journals.count(), 0, "and leaves no journal");
         docker(&["rm", "--force", &container]);
     }
@@ -165,14 +169,14 @@ fn interrupted(found: &Docker) {
 
 /// A user who interrupts twice is told what is left.
 fn interrupted_twice(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     let mount = format!("{volume}:/data");
     let script = "trap 'sleep 5; exit 0' TERM; while true; do sleep 0.1; done";
     let slow = play.run("slow", &["--volume", &mount, &found.busybox, "sh", "-c", script]);
-    let mut command = yard.backup_command(["run", "--volume", &volume]);
+    let mut command = repo.backup_command(["run", "--volume", &volume]);
     let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let journals = yard.path("state/lifeboat/at-rest");
+    let journals = repo.path("state/lifeboat/at-rest");
     eventually("the container is being stopped", || {
         let entries = fs::read_dir(&journals).into_iter().flatten().flatten();
         let mut journals = entries.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default());
@@ -187,39 +191,39 @@ fn interrupted_twice(found: &Docker) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("containers may be left at rest") && said.contains("doctor"), "{said}");
-    yard.backup(["doctor"]).expect_code(0);
+    repo.backup(["doctor"]).expect_code(0);
     assert_eq!(state(&slow), "running");
 }
 
 fn unstartable(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     // It stops, and a file that it needs to start is gone by then.
-    let gone = yard.path("gone");
+    let gone = repo.path("gone");
     fs::write(&gone, "").unwrap();
     let bind = format!("type=bind,src={},dst=/gone", gone.display());
     let id = play.run_writer(found, "writer", &volume, &["--mount", &bind]);
     fs::remove_file(&gone).unwrap();
-    let said = yard.backup(["run", "--volume", &volume]).expect_code(1);
+    let said = repo.backup(["run", "--volume", &volume]).expect_code(1);
     assert!(said.stdout.contains("snapshot"), "{said:?}");
     for word in ["the snapshot is stored", &play.name("writer"), "doctor"] {
         assert!(said.stderr.contains(word), "{word}: {said:?}");
     }
     assert_eq!(state(&id), "exited");
-    assert_eq!(yard.restore(["dump", "latest", "said"]).expect_code(0).stdout, "here\n");
+    assert_eq!(repo.restore(["dump", "latest", "said"]).expect_code(0).stdout, "here\n");
     // Once it can start, the stopped container is started again.
     fs::write(&gone, "").unwrap();
-    yard.backup(["doctor"]).expect_code(0);
+    repo.backup(["doctor"]).expect_code(0);
     assert_eq!(state(&id), "running");
 }
 
 fn rehearsed(found: &Docker) {
-    let (play, yard) = (Playground::new(), found.yard());
+    let (play, repo) = (Playground::new(), found.repo());
     let volume = play.volume("data");
     play.run_writer(found, "writer", &volume, &[]);
-    yard.backup(["run", "--volume", &volume]).expect_code(0);
+    repo.backup(["run", "--volume", &volume]).expect_code(0);
     fs::write(
-        yard.path("plan.toml"),
+        repo.path("plan.toml"),
         format!(
             "version = 1\nstability = \"1s\"\n[[check]]\nname = \"it is there\"\nkind = \"exec\"\nservice = \"{}\"\n\
              command = [\"cat\", \"/data/said\"]\nequals = \"here\"\n",
@@ -227,9 +231,9 @@ fn rehearsed(found: &Docker) {
         ),
     )
     .unwrap();
-    let (questions, reports) = (yard.path("plan.toml"), yard.path("reports"));
+    let (questions, reports) = (repo.path("plan.toml"), repo.path("reports"));
     let args = ["rehearse", "latest", "--plan", questions.to_str().unwrap(), "--json"];
-    let said = yard.restore(args.into_iter().chain(["--report", reports.to_str().unwrap()])).expect_code(0);
+    let said = repo.restore(args.into_iter().chain(["--report", reports.to_str().unwrap()])).expect_code(0);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["verdict"], "verified", "{}", said.stdout);
     let id = report["rehearsal"].as_str().unwrap();
@@ -240,6 +244,6 @@ fn rehearsed(found: &Docker) {
 
     // Without the engine, data is restored and compared, but nothing is booted, so it is unknown whether it works.
     let said =
-        run(yard.restore_command(["rehearse", "latest"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
+        run(repo.restore_command(["rehearse", "latest"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock"));
     assert_eq!(said.code, Some(3), "{said:?}");
 }

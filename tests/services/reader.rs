@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{interpreter, trial};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::tree;
 
 use crate::BINARIES;
@@ -34,40 +34,40 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 struct Bench {
     python: PathBuf,
-    yard: Yard,
+    repo: TestRepository,
     source: PathBuf,
 }
 
 impl Bench {
     fn new(python: PathBuf) -> Self {
-        let yard = Yard::in_folder(BINARIES);
-        let source = yard.path("source");
-        Self { python, yard, source }
+        let repo = TestRepository::in_folder(BINARIES);
+        let source = repo.path("source");
+        Self { python, repo, source }
     }
 
     /// Backs the source up; returns the snapshot's id.
     fn snapshot(&self) -> Result<String, Failed> {
-        self.yard.snapshot(&self.source).expect_code(0);
-        let said = self.yard.backup(["show", "latest", "--json"]).expect_code(0);
+        self.repo.snapshot(&self.source).expect_code(0);
+        let said = self.repo.backup(["show", "latest", "--json"]).expect_code(0);
         let report: serde_json::Value = serde_json::from_str(&said.stdout)?;
         Ok(report["id"].as_str().ok_or("a snapshot has an id")?.to_owned())
     }
 
-    fn read(&self, args: &[&str]) -> Said {
+    fn read(&self, args: &[&str]) -> Output {
         let mut command = Command::new(&self.python);
-        command.arg(READER).arg(&self.yard.location).arg(self.yard.path("two.key")).args(args);
+        command.arg(READER).arg(&self.repo.location).arg(self.repo.path("two.key")).args(args);
         run(command.env("PYTHONDONTWRITEBYTECODE", "1"))
     }
 
-    fn restore(&self, snapshot: &str, name: &str) -> (Said, PathBuf) {
-        let target = self.yard.path(name);
+    fn restore(&self, snapshot: &str, name: &str) -> (Output, PathBuf) {
+        let target = self.repo.path(name);
         (self.read(&[snapshot, &target.display().to_string()]), target)
     }
 
     /// Makes changes that need the recovery key.
-    fn key(&self, args: &[&str]) -> Said {
-        let mut command = self.yard.backup_command(["key"].iter().chain(args));
-        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_IDENTITY", self.yard.path("one.key"));
+    fn key(&self, args: &[&str]) -> Output {
+        let mut command = self.repo.backup_command(["key"].iter().chain(args));
+        command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_IDENTITY", self.repo.path("one.key"));
         run(&mut command).expect_code(0)
     }
 }
@@ -109,10 +109,10 @@ fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
     fs::write(bench.source.join("file"), "before")?;
     let first = bench.snapshot()?;
     bench.key(&["rotate"]);
-    bench.key(&["add", "keeper", &bench.yard.path("keeper.key").display().to_string()]);
+    bench.key(&["add", "keeper", &bench.repo.path("keeper.key").display().to_string()]);
     fs::write(bench.source.join("file"), "after")?;
     let second = bench.snapshot()?;
-    let manifest = bench.yard.objects("snapshots").pop().ok_or("there is a manifest")?;
+    let manifest = bench.repo.objects("snapshots").pop().ok_or("there is a manifest")?;
     let writer = manifest.iter().rev().nth(1).and_then(|id| id.to_str()).ok_or("a writer has a folder")?;
     bench.key(&["remove", "--yes", writer]);
     for (snapshot, content) in [(&first, "before"), (&second, "after")] {
@@ -123,7 +123,7 @@ fn reads_past_changes_of_the_roster(bench: &Bench) -> Result<(), Failed> {
         }
     }
     // Earlier rosters are history, and what the root did not sign does not count.
-    let rosters = PathBuf::from(&bench.yard.location).join("roster");
+    let rosters = PathBuf::from(&bench.repo.location).join("roster");
     fs::write(rosters.join("0000000000"), "damaged")?;
     fs::remove_file(rosters.join("0000000001"))?;
     fs::write(rosters.join("0000000099"), "not signed")?;
@@ -143,14 +143,14 @@ fn finds_what_is_lost_elsewhere(bench: &Bench) -> Result<(), Failed> {
     let expected = tree::look(&bench.source);
     let first = bench.snapshot()?;
     let size = |pack: &PathBuf| fs::metadata(pack).map_or(0, |meta| meta.len());
-    let data_pack = bench.yard.objects("packs").into_iter().max_by_key(size).ok_or("there is a pack")?;
+    let data_pack = bench.repo.objects("packs").into_iter().max_by_key(size).ok_or("there is a pack")?;
     // A host that cannot see the index stores everything again; with the index back, every chunk has two places.
-    let repository = PathBuf::from(&bench.yard.location);
-    let (contents, aside) = (repository.join("contents"), bench.yard.path("contents-aside"));
+    let repository = PathBuf::from(&bench.repo.location);
+    let (contents, aside) = (repository.join("contents"), bench.repo.path("contents-aside"));
     fs::rename(&contents, &aside)?;
-    fs::remove_dir_all(bench.yard.path("cache"))?;
+    fs::remove_dir_all(bench.repo.path("cache"))?;
     bench.snapshot()?;
-    for object in bench.yard.objects("contents") {
+    for object in bench.repo.objects("contents") {
         let folder = aside.join(object.parent().and_then(Path::file_name).ok_or("it lies in a folder")?);
         fs::copy(&object, folder.join(object.file_name().ok_or("it has a name")?))?;
     }
@@ -175,7 +175,7 @@ fn refuses_what_was_changed(bench: &Bench) -> Result<(), Failed> {
     fs::write(bench.source.join("file"), "content")?;
     let snapshot = bench.snapshot()?;
     for folder in ["roster", "snapshots", "parts", "locations", "packs"] {
-        let objects = bench.yard.objects(folder);
+        let objects = bench.repo.objects(folder);
         let originals = objects.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
         for (object, bytes) in objects.iter().zip(&originals) {
             let mut changed = bytes.clone();
@@ -210,7 +210,7 @@ fn leaves_no_part_of_a_file(bench: &Bench) -> Result<(), Failed> {
     fs::write(bench.source.join("a.db"), &noise)?;
     fs::hard_link(bench.source.join("a.db"), bench.source.join("b.db"))?;
     let snapshot = bench.snapshot()?;
-    let packs = bench.yard.objects("packs");
+    let packs = bench.repo.objects("packs");
     let largest = packs.iter().max_by_key(|path| fs::metadata(path).map_or(0, |meta| meta.len()));
     let pack = largest.ok_or("there is a pack")?;
     // The second frame of the file: the first one is restored before the damage is found.

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, trial};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::tree::is_root;
 
 use crate::BINARIES;
@@ -54,27 +54,27 @@ fn own_mount() -> Result<(), Missing> {
 }
 
 /// A repository that everybody may read, with a snapshot of a folder that `fill` fills.
-fn yard(fill: impl FnOnce(&Path)) -> Yard {
-    let yard = Yard::in_folder(BINARIES);
-    let source = yard.path("source");
+fn repo(fill: impl FnOnce(&Path)) -> TestRepository {
+    let repo = TestRepository::in_folder(BINARIES);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     fill(&source);
-    yard.snapshot(&source).expect_code(0);
-    yard
+    repo.snapshot(&source).expect_code(0);
+    repo
 }
 
 /// Restores as nobody, with a copy of the key and a separate home.
-fn restore_as_nobody(yard: &Yard, to: &Path, more: &[&str]) -> Said {
-    let home = yard.path("nobody");
+fn restore_as_nobody(repo: &TestRepository, to: &Path, more: &[&str]) -> Output {
+    let home = repo.path("nobody");
     fs::create_dir_all(&home).unwrap();
-    fs::copy(yard.path("one.key"), home.join("one.key")).unwrap();
+    fs::copy(repo.path("one.key"), home.join("one.key")).unwrap();
     for path in [home.join("one.key"), home.clone()] {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    fs::set_permissions(yard.path("."), fs::Permissions::from_mode(0o711)).unwrap();
-    let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&yard.location).status().unwrap();
+    fs::set_permissions(repo.path("."), fs::Permissions::from_mode(0o711)).unwrap();
+    let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&repo.location).status().unwrap();
     assert!(opened.success());
-    let mut command = yard.restore_command(["path", "latest", "--to", &to.display().to_string()]);
+    let mut command = repo.restore_command(["path", "latest", "--to", &to.display().to_string()]);
     command.args(more);
     command.env("LIFEBOAT_IDENTITY", home.join("one.key")).env("HOME", &home);
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
@@ -83,7 +83,7 @@ fn restore_as_nobody(yard: &Yard, to: &Path, more: &[&str]) -> Said {
 
 #[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn set_ids() -> Result<(), Failed> {
-    let yard = yard(|source| {
+    let repo = repo(|source| {
         for (name, owner) in [("others", SOMEBODY), ("own", NOBODY)] {
             fs::write(source.join(name), "#!/bin/sh\n").unwrap();
             chown(source.join(name), Some(owner), Some(owner)).unwrap();
@@ -91,8 +91,8 @@ fn set_ids() -> Result<(), Failed> {
         }
         chown(source, Some(NOBODY), Some(NOBODY)).unwrap();
     });
-    let target = yard.path("nobody/target");
-    let said = restore_as_nobody(&yard, &target, &[]).expect_code(3);
+    let target = repo.path("nobody/target");
+    let said = restore_as_nobody(&repo, &target, &[]).expect_code(3);
     let mode = |name: &str| fs::metadata(target.join(name)).unwrap().mode() & 0o7777;
     assert_eq!((mode("others"), mode("own")), (0o755, 0o6755), "{}", said.stdout);
     assert!(
@@ -106,7 +106,7 @@ fn set_ids() -> Result<(), Failed> {
 /// An ordinary user can set no owner: that is reported, not a failure, and no program runs as somebody else.
 #[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn owners() -> Result<(), Failed> {
-    let yard = yard(|source| {
+    let repo = repo(|source| {
         for (name, mode, owner) in [("plain", 0o640, SOMEBODY), ("program", 0o6755, SOMEBODY)] {
             fs::write(source.join(name), name).unwrap();
             chown(source.join(name), Some(owner), Some(owner)).unwrap();
@@ -120,22 +120,22 @@ fn owners() -> Result<(), Failed> {
         })
     };
     // Root can, unless told not to; missing parent folders are created.
-    let (with, without) = (yard.path("a/b/with"), yard.path("without"));
-    let said = yard.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
+    let (with, without) = (repo.path("a/b/with"), repo.path("without"));
+    let said = repo.restore(["path", "latest", "--to", with.to_str().unwrap()]).expect_code(0);
     assert!(!said.stdout.contains("owners"), "{said:?}");
     assert_eq!(facts(&with), [(0o640, SOMEBODY), (0o6755, SOMEBODY)]);
     let said =
-        yard.restore(["path", "latest", "--no-owner", "--to", without.to_str().unwrap()]).expect_code(0);
+        repo.restore(["path", "latest", "--no-owner", "--to", without.to_str().unwrap()]).expect_code(0);
     assert!(said.stdout.contains("owners were not set on 3 items"), "{said:?}");
     assert!(said.stdout.contains("1 item lost set-user-ID"), "{said:?}");
     assert_eq!(facts(&without), [(0o640, 0), (0o755, 0)]);
 
-    let (back, again) = (yard.path("nobody/back"), yard.path("nobody/again"));
-    let said = restore_as_nobody(&yard, &back, &[]).expect_code(3);
+    let (back, again) = (repo.path("nobody/back"), repo.path("nobody/again"));
+    let said = restore_as_nobody(&repo, &back, &[]).expect_code(3);
     assert!(said.stdout.contains("owners were not set on 2 items"), "{said:?}");
     assert!(said.stdout.contains("program: its owner cannot be set"), "{said:?}");
     assert!(!said.stdout.contains("plain: "), "{said:?}");
-    restore_as_nobody(&yard, &again, &["--no-owner"]).expect_code(0);
+    restore_as_nobody(&repo, &again, &["--no-owner"]).expect_code(0);
     for folder in [&back, &again] {
         assert_eq!(facts(folder), [(0o640, NOBODY), (0o755, NOBODY)], "{}", folder.display());
     }
@@ -144,12 +144,12 @@ fn owners() -> Result<(), Failed> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn foreign_target() -> Result<(), Failed> {
-    let yard = yard(|source| fs::write(source.join("file"), "content").unwrap());
-    let target = yard.path("target");
+    let repo = repo(|source| fs::write(source.join("file"), "content").unwrap());
+    let target = repo.path("target");
     fs::create_dir(&target).unwrap();
     chown(&target, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o777)).unwrap();
-    let said = restore_as_nobody(&yard, &target, &[]).expect_code(2);
+    let said = restore_as_nobody(&repo, &target, &[]).expect_code(2);
     assert!(said.stderr.contains("belongs to user 1234"), "{}", said.stderr);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     let meta = fs::metadata(&target).unwrap();
@@ -159,17 +159,17 @@ fn foreign_target() -> Result<(), Failed> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a trial is a function that may fail")]
 fn exchanged() -> Result<(), Failed> {
-    let yard = yard(|source| {
+    let repo = repo(|source| {
         for number in 0..200 {
             fs::write(source.join(format!("file-{number}")), "").unwrap();
             let mode = fs::Permissions::from_mode(0o666);
             fs::set_permissions(source.join(format!("file-{number}")), mode).unwrap();
         }
     });
-    let (target, secret) = (yard.path("target"), yard.path("secret"));
+    let (target, secret) = (repo.path("target"), repo.path("secret"));
     fs::write(&secret, "only root").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(yard.path("."), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(repo.path("."), fs::Permissions::from_mode(0o711)).unwrap();
     fs::create_dir(&target).unwrap();
     chown(&target, Some(NOBODY), Some(NOBODY)).unwrap();
     let script = "while :; do for f in \"$0\"/*; do rm -f \"$f\" && ln -s \"$1\" \"$f\"; done; done";
@@ -177,7 +177,7 @@ fn exchanged() -> Result<(), Failed> {
     hostile.args(["-c", script]).arg(&target).arg(&secret).stderr(Stdio::null()).uid(NOBODY).gid(NOBODY);
     let mut hostile = hostile.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(100));
-    let said = yard.restore(["path", "latest", "--to", &target.display().to_string()]);
+    let said = repo.restore(["path", "latest", "--to", &target.display().to_string()]);
     hostile.kill().unwrap();
     hostile.wait().unwrap();
     assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o7777, 0o600);
@@ -193,13 +193,13 @@ fn exchanged() -> Result<(), Failed> {
 fn full_disk() -> Result<(), Failed> {
     let noise: Vec<u8> =
         (0_u32..1_000_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let yard = yard(|source| {
+    let repo = repo(|source| {
         fs::write(source.join("a"), "small").unwrap();
         fs::write(source.join("b"), &noise).unwrap();
     });
-    let mount = yard.path("mount");
+    let mount = repo.path("mount");
     fs::create_dir(&mount).unwrap();
-    let command = yard.restore_command(["path", "latest", "--to", &mount.join("to").display().to_string()]);
+    let command = repo.restore_command(["path", "latest", "--to", &mount.join("to").display().to_string()]);
     let script = "mount -t tmpfs -o size=1m none \"$0\"; \"$@\" || code=$?; ls \"$0/to\"; exit ${code:-0}";
     let mut inside = in_own_namespace(script);
     inside.arg(&mount).arg(command.get_program()).args(command.get_args());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use lifeboat_tests::gate::trials_with;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::s3::S3;
 use lifeboat_tests::tree::noise;
 
@@ -26,8 +26,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The objects in the bucket below a folder of the repository.
-fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
-    let prefix = yard.location.rsplit('/').next().unwrap();
+fn stored(repo: &TestRepository, server: &S3, folder: &str) -> Vec<String> {
+    let prefix = repo.location.rsplit('/').next().unwrap();
     let path = format!("/{}?list-type=2&prefix={prefix}%2F{folder}", server.bucket);
     let answer = server.request("GET", &path, &[], "");
     assert_eq!(answer.status, "200", "{answer:?}");
@@ -36,8 +36,8 @@ fn stored(yard: &Yard, server: &S3, folder: &str) -> Vec<String> {
 }
 
 /// Fills the captured folder with incompressible data.
-fn fill(yard: &Yard, seed: u32) {
-    let source = yard.path("source");
+fn fill(repo: &TestRepository, seed: u32) {
+    let source = repo.path("source");
     fs::create_dir_all(&source).unwrap();
     fs::write(source.join("changing"), noise(seed, 3_000_000)).unwrap();
     fs::write(source.join("staying"), "as ever").unwrap();
@@ -65,54 +65,54 @@ fn rights_of_a_host(bucket: &str, prefix: &str, writer: &str, group: &str) -> St
 }
 
 fn few_rights(server: &S3) {
-    let mut yard = Yard::on_s3(BINARIES, server);
-    yard.init().expect_code(0);
-    let identity = yard.path("one.key");
+    let mut repo = TestRepository::on_s3(BINARIES, server);
+    repo.init().expect_code(0);
+    let identity = repo.path("one.key");
     let identity = ["--identity", identity.to_str().unwrap()];
-    yard.add_keeper();
-    let list = yard.backup(["key", "list", "--json"]).expect_code(0).json();
+    repo.add_keeper();
+    let list = repo.backup(["key", "list", "--json"]).expect_code(0).json();
     let of_writer = |field: &str| list["writers"][0][field].as_str().unwrap().to_owned();
-    let prefix = yard.location.rsplit('/').next().unwrap().to_owned();
+    let prefix = repo.location.rsplit('/').next().unwrap().to_owned();
     let policy = rights_of_a_host(&server.bucket, &prefix, &of_writer("id"), &of_writer("group"));
-    let all_rights = yard.variables.clone();
-    yard.variables = server.variables_with(&server.keys_with_policy(&policy));
+    let all_rights = repo.variables.clone();
+    repo.variables = server.variables_with(&server.keys_with_policy(&policy));
 
     for seed in 0..3 {
-        fill(&yard, seed);
-        yard.snapshot(&yard.path("source")).expect_code(0);
+        fill(&repo, seed);
+        repo.snapshot(&repo.path("source")).expect_code(0);
     }
     assert_eq!(
-        yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
+        repo.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
         3
     );
     assert_eq!(
-        yard.backup(["check", "--read-data", "--json"]).expect_code(0).json()["damage"],
+        repo.backup(["check", "--read-data", "--json"]).expect_code(0).json()["damage"],
         serde_json::json!([])
     );
-    yard.backup(["forget", "--keep-last", "2"]).expect_code(0);
+    repo.backup(["forget", "--keep-last", "2"]).expect_code(0);
     assert_eq!(
-        yard.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
+        repo.backup(["list", "--json"]).expect_code(0).json()["snapshots"].as_array().unwrap().len(),
         2
     );
 
     // It may not enrol anyone or delete anything, even with the keys that would suffice for it.
-    let refused = yard.backup(
-        ["key", "add", "writer", yard.path("other.key").to_str().unwrap()].into_iter().chain(identity),
+    let refused = repo.backup(
+        ["key", "add", "writer", repo.path("other.key").to_str().unwrap()].into_iter().chain(identity),
     );
     assert!(refused.expect_code(2).stderr.contains("these credentials"));
     let prune = ["prune", "--grace", "0s"];
-    yard.as_keeper(prune).expect_code(2);
-    fill(&yard, 9);
-    yard.snapshot(&yard.path("source")).expect_code(0);
-    yard.variables = all_rights;
-    yard.as_keeper(prune).expect_code(0);
-    restore_and_compare(&yard);
+    repo.as_keeper(prune).expect_code(2);
+    fill(&repo, 9);
+    repo.snapshot(&repo.path("source")).expect_code(0);
+    repo.variables = all_rights;
+    repo.as_keeper(prune).expect_code(0);
+    restore_and_compare(&repo);
 }
 
-fn restore_and_compare(yard: &Yard) {
+fn restore_and_compare(repo: &TestRepository) {
     let target = tempfile::tempdir().unwrap();
-    yard.restore(["path", "latest", "--to", target.path().to_str().unwrap()]).expect_code(0);
-    see_the_same(&yard.path("source"), target.path());
+    repo.restore(["path", "latest", "--to", target.path().to_str().unwrap()]).expect_code(0);
+    see_the_same(&repo.path("source"), target.path());
 }
 
 fn see_the_same(one: &Path, other: &Path) {
@@ -122,18 +122,18 @@ fn see_the_same(one: &Path, other: &Path) {
 }
 
 fn keeper(server: &S3) {
-    let yard = Yard::on_s3(BINARIES, server);
-    yard.init().expect_code(0);
-    yard.add_keeper();
+    let repo = TestRepository::on_s3(BINARIES, server);
+    repo.init().expect_code(0);
+    repo.add_keeper();
     for seed in 0..4 {
-        fill(&yard, seed);
-        yard.snapshot(&yard.path("source")).expect_code(0);
+        fill(&repo, seed);
+        repo.snapshot(&repo.path("source")).expect_code(0);
     }
-    let before = yard.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
+    let before = repo.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
 
     // A backup in progress: it has registered and waits for its input.
-    let runs = stored(&yard, server, "runs").len();
-    let mut backup = yard
+    let runs = stored(&repo, server, "runs").len();
+    let mut backup = repo
         .backup_command(["run", "--stdin", "dump"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -143,17 +143,17 @@ fn keeper(server: &S3) {
     let mut dump = backup.stdin.take().unwrap();
     dump.write_all(b"half of it, ").unwrap();
     let patience = Instant::now() + Duration::from_mins(1);
-    while stored(&yard, server, "runs").len() == runs {
+    while stored(&repo, server, "runs").len() == runs {
         assert!(Instant::now() < patience, "the run never registered");
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    yard.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
-    let pruned = yard.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
+    repo.as_keeper(["forget", "--keep-last", "1"]).expect_code(0);
+    let pruned = repo.as_keeper(["prune", "--grace", "0s", "--json"]).expect_code(0).json();
     assert!(pruned["deleted_bytes"].as_u64().unwrap() > 8_000_000, "{pruned}");
-    let after = yard.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
+    let after = repo.as_keeper(["stats", "--json"]).expect_code(0).json()["stored_bytes"].as_u64().unwrap();
     assert!(after * 2 < before, "{before} bytes became {after}");
-    let unread = yard.as_keeper(["find", "changing"]);
+    let unread = repo.as_keeper(["find", "changing"]);
     assert_ne!(unread.code, Some(0), "a keeper sees paths: {}", unread.stdout);
 
     dump.write_all(b"and the other half").unwrap();
@@ -161,18 +161,18 @@ fn keeper(server: &S3) {
     let backup = backup.wait_with_output().unwrap();
     assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
     assert_eq!(
-        yard.restore(["dump", "latest", "dump"]).expect_code(0).stdout,
+        repo.restore(["dump", "latest", "dump"]).expect_code(0).stdout,
         "half of it, and the other half"
     );
-    let list = yard.backup(["list", "--json"]).expect_code(0).json();
+    let list = repo.backup(["list", "--json"]).expect_code(0).json();
     let snapshots = list["snapshots"].as_array().unwrap();
     assert_eq!(snapshots.len(), 2, "{list}");
-    let checked = yard.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json();
+    let checked = repo.as_keeper(["check", "--read-data", "--json"]).expect_code(0).json();
     assert_eq!(checked["damage"], serde_json::json!([]), "{checked}");
 }
 
 fn bare_machine(server: &S3) {
-    let host = Yard::on_s3(BINARIES, server);
+    let host = TestRepository::on_s3(BINARIES, server);
     host.init().expect_code(0);
     let mut kept = Vec::new();
     for seed in 0..2 {
@@ -185,7 +185,7 @@ fn bare_machine(server: &S3) {
         lifeboat_tests::repository::copy_folder(&host.path("source"), copy.path());
         kept.push((taken["snapshot"].as_str().unwrap().to_owned(), copy));
     }
-    let mut bare = Yard::without_repository(BINARIES);
+    let mut bare = TestRepository::without_repository(BINARIES);
     bare.location.clone_from(&host.location);
     bare.variables.clone_from(&host.variables);
     fs::copy(host.path("two.key"), bare.path("one.key")).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lifeboat_tests::gate::trial;
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::s3::S3;
 
 use crate::BINARIES;
@@ -65,17 +65,17 @@ fn down(found: &Docker, s3: &S3) {
         let size = ["exec", &app, "sh", "-c", "stat -c %s /data/noise || true"];
         docker(&size) == (mib << 20).to_string()
     });
-    let rested = |yard: &mut Yard| -> (f64, f64) {
-        yard.variables.push(("DOCKER_HOST".to_owned(), found.host.clone()));
+    let rested = |repo: &mut TestRepository| -> (f64, f64) {
+        repo.variables.push(("DOCKER_HOST".to_owned(), found.host.clone()));
         let began = std::time::Instant::now();
-        let said = yard.backup(["run", "--volume", &volume, "--json"]).expect_code(0);
+        let said = repo.backup(["run", "--volume", &volume, "--json"]).expect_code(0);
         assert_eq!(state(&app), "running");
         (said.json()["rest_seconds"].as_f64().unwrap(), began.elapsed().as_secs_f64())
     };
-    let mut near = Yard::without_repository(BINARIES);
+    let mut near = TestRepository::without_repository(BINARIES);
     near.init().expect_code(0);
     let (quick, _) = rested(&mut near);
-    let mut far = Yard::on_s3(BINARIES, s3);
+    let mut far = TestRepository::on_s3(BINARIES, s3);
     far.init().expect_code(0);
     let server = s3.endpoint.trim_start_matches("http://").to_owned();
     let slow = format!("http://{}", slow_line(server));

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, trial};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::s3::S3;
 use lifeboat_tests::sheet::{bare_machine, commands};
 use lifeboat_tests::tree;
@@ -38,13 +38,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     let both = rsync.clone().and_then(|()| s3.clone());
     vec![
         trial("storage::rsync_finds_no_difference_in_a_restored_tree", rsync, |()| {
-            whole_tree(&Yard::in_folder(BINARIES));
+            whole_tree(&TestRepository::in_folder(BINARIES));
             Ok(())
         }),
         trial("storage::rsync_finds_no_difference_after_a_way_through_s3", both, |s3| {
-            let yard = Yard::on_s3(BINARIES, &s3);
-            yard.init().expect_code(0);
-            whole_tree(&yard);
+            let repo = TestRepository::on_s3(BINARIES, &s3);
+            repo.init().expect_code(0);
+            whole_tree(&repo);
             Ok(())
         }),
         trial("storage::snapshots_on_s3_are_listed_and_told_apart", s3.clone(), |s3| {
@@ -62,11 +62,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn whole_tree(yard: &Yard) {
-    let (source, target) = (yard.path("source"), yard.path("target"));
+fn whole_tree(repo: &TestRepository) {
+    let (source, target) = (repo.path("source"), repo.path("target"));
     tree::build(&source);
-    yard.snapshot(&source).expect_code(0);
-    yard.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
+    repo.snapshot(&source).expect_code(0);
+    repo.restore(["path", "latest", "--to", target.to_str().unwrap()]).expect_code(0);
     assert_eq!(differences(&source, &target), "");
     // rsync does not check that holes are holes.
     let sparse = fs::metadata(target.join("sparse")).unwrap();
@@ -78,67 +78,67 @@ fn whole_tree(yard: &Yard) {
 }
 
 fn several(s3: &S3) {
-    let yard = Yard::on_s3(BINARIES, s3);
-    yard.init().expect_code(0);
-    let source = yard.path("source");
+    let repo = TestRepository::on_s3(BINARIES, s3);
+    repo.init().expect_code(0);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     for content in ["first", "second"] {
         fs::write(source.join("file"), content).unwrap();
-        yard.backup(["run", "--path", source.to_str().unwrap(), "--tag", content]).expect_code(0);
+        repo.backup(["run", "--path", source.to_str().unwrap(), "--tag", content]).expect_code(0);
     }
-    let said = yard.backup(["list", "--json"]).expect_code(0).stdout;
+    let said = repo.backup(["list", "--json"]).expect_code(0).stdout;
     let list: serde_json::Value = serde_json::from_str(&said).unwrap();
     let snapshots = list["snapshots"].as_array().unwrap();
     assert_eq!(snapshots.len(), 2, "{said}");
     let first = snapshots.iter().find(|snapshot| snapshot["tags"][0] == "first").unwrap();
     let id = first["id"].as_str().unwrap();
-    assert_eq!(yard.restore(["dump", id, "file"]).expect_code(0).stdout, "first");
-    assert_eq!(yard.restore(["dump", "latest", "file"]).expect_code(0).stdout, "second");
-    let again = yard.snapshot(&source).expect_code(0);
+    assert_eq!(repo.restore(["dump", id, "file"]).expect_code(0).stdout, "first");
+    assert_eq!(repo.restore(["dump", "latest", "file"]).expect_code(0).stdout, "second");
+    let again = repo.snapshot(&source).expect_code(0);
     assert!(again.stdout.contains("0 B new"), "{}", again.stdout);
 }
 
 /// The exit code and standard error, without what differs between runs.
-fn told(yard: &Yard, said: &Said) -> String {
-    let stderr = yard.plain(&said.stderr).replace(&yard.location, "LOCATION");
+fn told(repo: &TestRepository, said: &Output) -> String {
+    let stderr = repo.plain(&said.stderr).replace(&repo.location, "LOCATION");
     format!("exit code {:?}\n{}", said.code, stderr.trim_end())
 }
 
 fn refusals(s3: &S3) {
-    let mut yard = Yard::on_s3(BINARIES, s3);
-    yard.init().expect_code(0);
+    let mut repo = TestRepository::on_s3(BINARIES, s3);
+    repo.init().expect_code(0);
     for key in ["one.key", "two.key", "writer.key"] {
-        fs::rename(yard.path(key), yard.path(&format!("kept-{key}"))).unwrap();
+        fs::rename(repo.path(key), repo.path(&format!("kept-{key}"))).unwrap();
     }
-    insta::assert_snapshot!("a_second_init_on_s3", told(&yard, &yard.init()));
-    fs::rename(yard.path("kept-writer.key"), yard.path("writer.key")).unwrap();
+    insta::assert_snapshot!("a_second_init_on_s3", told(&repo, &repo.init()));
+    fs::rename(repo.path("kept-writer.key"), repo.path("writer.key")).unwrap();
 
-    let elsewhere = format!("{}-elsewhere", yard.location);
-    insta::assert_snapshot!("no_repository_on_s3", told(&yard, &yard.backup(["list", "-r", &elsewhere])));
-    let no_bucket = yard.backup(["list", "-r", "s3://lifeboat-no-such-bucket/x"]);
-    insta::assert_snapshot!("no_bucket_on_s3", told(&yard, &no_bucket));
-    for (name, value) in &mut yard.variables {
+    let elsewhere = format!("{}-elsewhere", repo.location);
+    insta::assert_snapshot!("no_repository_on_s3", told(&repo, &repo.backup(["list", "-r", &elsewhere])));
+    let no_bucket = repo.backup(["list", "-r", "s3://lifeboat-no-such-bucket/x"]);
+    insta::assert_snapshot!("no_bucket_on_s3", told(&repo, &no_bucket));
+    for (name, value) in &mut repo.variables {
         if name == "AWS_SECRET_ACCESS_KEY" {
             "wrong".clone_into(value);
         }
     }
-    insta::assert_snapshot!("a_wrong_secret_on_s3", told(&yard, &yard.backup(["list"])));
+    insta::assert_snapshot!("a_wrong_secret_on_s3", told(&repo, &repo.backup(["list"])));
     insta::assert_snapshot!(
         "an_init_with_a_wrong_secret_on_s3",
-        told(&yard, &yard.backup(init_elsewhere(&yard)))
+        told(&repo, &repo.backup(init_elsewhere(&repo)))
     );
     let with = |name: &str, value: &str| {
-        let mut command = yard.backup_command(["list"]);
+        let mut command = repo.backup_command(["list"]);
         command.envs(s3.variables());
-        told(&yard, &run(command.env(name, value)))
+        told(&repo, &run(command.env(name, value)))
     };
     insta::assert_snapshot!("an_unknown_key_on_s3", with("AWS_ACCESS_KEY_ID", "nobody"));
     insta::assert_snapshot!("a_wrong_token_on_s3", with("AWS_SESSION_TOKEN", "nonsense"));
 }
 
-fn init_elsewhere(yard: &Yard) -> Vec<String> {
-    let file = |name: &str| yard.path(name).display().to_string();
-    let location = format!("{}-new", yard.location);
+fn init_elsewhere(repo: &TestRepository) -> Vec<String> {
+    let file = |name: &str| repo.path(name).display().to_string();
+    let location = format!("{}-new", repo.location);
     let (one, two, writer) = (file("new-1.key"), file("new-2.key"), file("new-w.key"));
     let args =
         ["init", "-r", &location, "--recovery-key", &one, "--recovery-key", &two, "--writer-key", &writer];
@@ -146,20 +146,20 @@ fn init_elsewhere(yard: &Yard) -> Vec<String> {
 }
 
 fn recovery_sheet(s3: &S3) {
-    let yard = Yard::on_s3(BINARIES, s3);
-    yard.init().expect_code(0);
-    let source = yard.path("source");
+    let repo = TestRepository::on_s3(BINARIES, s3);
+    repo.init().expect_code(0);
+    let source = repo.path("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), "content").unwrap();
-    yard.snapshot(&source).expect_code(0);
-    let (page, identity) = (yard.path("sheet.html"), yard.path("one.key"));
+    repo.snapshot(&source).expect_code(0);
+    let (page, identity) = (repo.path("sheet.html"), repo.path("one.key"));
     let args = ["key", "sheet", page.to_str().unwrap(), "--identity", identity.to_str().unwrap()];
-    yard.backup(args).expect_code(0);
+    repo.backup(args).expect_code(0);
     let page = fs::read_to_string(page).unwrap();
     // The sheet contains the endpoint and the region; it asks for the credentials and contains none.
     let is_credential = |name: &str| ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].contains(&name);
     let (credentials, settings): (Vec<_>, Vec<_>) =
-        yard.variables.clone().into_iter().partition(|(name, _)| is_credential(name));
+        repo.variables.clone().into_iter().partition(|(name, _)| is_credential(name));
     for (name, value) in &settings {
         assert!(page.contains(name) && page.contains(value), "{name}");
     }
@@ -167,12 +167,12 @@ fn recovery_sheet(s3: &S3) {
         assert!(page.contains(name) && (name == "AWS_ACCESS_KEY_ID" || !page.contains(value)), "{name}");
     }
     let typed = commands(&page);
-    let (machine, said) = bare_machine(BINARIES.restore, &yard.path("two.key"), &credentials, &typed);
+    let (machine, said) = bare_machine(BINARIES.restore, &repo.path("two.key"), &credentials, &typed);
     assert_eq!(said.code, Some(0), "{typed}\n{said:?}");
     let host = fs::read_dir(machine.path().join("restored")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_to_string(host.join("source/file")).unwrap(), "content");
     // The server's clock is used.
-    let said = yard.backup(["doctor"]);
+    let said = repo.backup(["doctor"]);
     assert!(
         said.stdout.contains("ok       clock        this host's clock and the storage's agree"),
         "{said:?}"

@@ -16,7 +16,7 @@ use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 use lifeboat_tests::registry::TestRepository;
 use tempfile::TempDir;
@@ -94,15 +94,15 @@ impl Bench {
         command
     }
 
-    fn sign(&self, args: &[&str]) -> Said {
+    fn sign(&self, args: &[&str]) -> Output {
         run(&mut self.signing(args))
     }
 
-    fn verify(&self, args: &[&str]) -> Said {
+    fn verify(&self, args: &[&str]) -> Output {
         run(lifeboat(VERIFY, self.folder.path(), args).current_dir(&self.folder))
     }
 
-    fn cosign(&self, args: &[&str]) -> Said {
+    fn cosign(&self, args: &[&str]) -> Output {
         let program = self.cosign.as_ref().expect("the trial asked for cosign");
         let mut command = Command::new(program);
         run(command
@@ -121,7 +121,7 @@ impl Bench {
     }
 }
 
-fn says(said: &Said, text: &str) {
+fn says(said: &Output, text: &str) {
     // Reports wrap long lines between words.
     let words: Vec<&str> = said.stdout.split_whitespace().chain(said.stderr.split_whitespace()).collect();
     assert!(words.join(" ").contains(text), "`{text}` is not in {said:?}");

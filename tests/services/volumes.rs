@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use lifeboat_tests::command;
 use lifeboat_tests::course::Course;
 use lifeboat_tests::gate::trials_with;
-use lifeboat_tests::repository::{Binaries, Yard};
+use lifeboat_tests::repository::{Binaries, TestRepository};
 use serde_json::Value;
 
 use crate::docker::{Docker, Playground, docker, eventually};
@@ -36,14 +36,14 @@ fn left_out(parts: &Docker) {
                 && echo 'Signature: 8a477f597d28d172789f06886806bc55' > cache/CACHEDIR.TAG";
     docker(&["run", "--rm", "--volume", &mount, &parts.busybox, "sh", "-c", fill]);
 
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let args = ["run", "--volume", &volume, "--exclude", "*.tmp", "--exclude-caches", "--json"];
-    let said = command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host)).expect_code(0);
+    let said = command::run(repo.backup_command(args).env("DOCKER_HOST", &parts.host)).expect_code(0);
     let document: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(document["left_out"], serde_json::json!({"items": 1, "cache_folders": 1, "mount_points": 0}));
 
-    let target = yard.path("target");
-    yard.restore(["volume", "latest", &volume, "--to-dir", target.to_str().unwrap()]).expect_code(0);
+    let target = repo.path("target");
+    repo.restore(["volume", "latest", &volume, "--to-dir", target.to_str().unwrap()]).expect_code(0);
     assert_eq!(std::fs::read_to_string(target.join("keep/a")).unwrap(), "kept\n");
     assert!(target.join("cache/CACHEDIR.TAG").exists());
     assert!(!target.join("keep/b.tmp").exists() && !target.join("cache/x").exists());
@@ -111,7 +111,7 @@ fn any(parts: &Docker) {
     let cases = if std::env::var_os("LIFEBOAT_LONG").is_some() { CASES.1 } else { CASES.0 };
     for number in 0..cases {
         let play = Playground::new();
-        let yard = parts.yard();
+        let repo = parts.repo();
         let folder = tempfile::tempdir().unwrap();
         let disk = LoopDisk::new(16 << 20);
         let options: &[&str] = match course.below(4) {
@@ -146,15 +146,15 @@ fn any(parts: &Docker) {
         let mode = ["stop", "pause", "none"][course.below(3)];
         let what = format!("{number}: {options:?}, {others} others, {mode}, empties: {empties}");
         let args = ["run", "--volume", &volume, "--mode", mode, "--json"];
-        let said = yard.backup(args);
+        let said = repo.backup(args);
         let code = said.code.unwrap();
         *ends.entry(code).or_default() += 1;
         match code {
             0 => {
                 assert_eq!(said.json()["incomplete"], false, "{what}");
-                let target = yard.path("target");
+                let target = repo.path("target");
                 let target = target.to_str().unwrap();
-                yard.restore(["volume", "latest", &volume, "--to-dir", target]).expect_code(0);
+                repo.restore(["volume", "latest", &volume, "--to-dir", target]).expect_code(0);
                 assert_eq!(restored(target.as_ref()), before, "{what}");
             }
             // Refused before anything was stopped, or reported as incomplete.
@@ -174,10 +174,10 @@ type Case<'c> = (&'c str, &'c [&'c str], &'c [&'c str], &'c [&'c str]);
 
 fn held_mounts(parts: &Docker) {
     let play = Playground::new();
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     let run = |volume: &str, mode: &str| {
         let args = ["run", "--volume", volume, "--mode", mode, "--json"];
-        command::run(yard.backup_command(args).env("DOCKER_HOST", &parts.host))
+        command::run(repo.backup_command(args).env("DOCKER_HOST", &parts.host))
     };
     let memory: &[&str] = &["type=tmpfs", "device=tmpfs", "o=size=8m"];
     let folders: Vec<tempfile::TempDir> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
@@ -206,8 +206,8 @@ fn held_mounts(parts: &Docker) {
             } else {
                 let document = said.expect_code(0).json();
                 assert_eq!(document["incomplete"], false, "{name} {mode}: {document}");
-                let target = yard.path(&format!("{name}-{mode}"));
-                yard.restore(["volume", "latest", &volume, "--to-dir", target.to_str().unwrap()])
+                let target = repo.path(&format!("{name}-{mode}"));
+                repo.restore(["volume", "latest", &volume, "--to-dir", target.to_str().unwrap()])
                     .expect_code(0);
                 assert_eq!(restored(&target), before, "{name} {mode}");
             }
@@ -218,7 +218,7 @@ fn held_mounts(parts: &Docker) {
 
 fn emptied(parts: &Docker) {
     let play = Playground::new();
-    let yard = Yard::in_folder(BINARIES);
+    let repo = TestRepository::in_folder(BINARIES);
     // An application that deletes everything when it stops, as if it had been unmounted.
     let volume = play.volume("data");
     let script =
@@ -227,7 +227,7 @@ fn emptied(parts: &Docker) {
     let id = play.run("app", &["-v", &mount, &parts.busybox, "sh", "-c", script]);
     ready(&id);
     let said =
-        command::run(yard.backup_command(["run", "--volume", &volume]).env("DOCKER_HOST", &parts.host));
+        command::run(repo.backup_command(["run", "--volume", &volume]).env("DOCKER_HOST", &parts.host));
     let said = said.expect_code(3);
     assert!(
         said.stderr.contains("THE SNAPSHOT LACKS IT") && said.stderr.contains(&volume),
@@ -237,21 +237,21 @@ fn emptied(parts: &Docker) {
     assert!(said.stdout.contains("INCOMPLETE"), "{}", said.stdout);
     // A volume that was always empty is complete.
     let empty = play.volume("empty");
-    command::run(yard.backup_command(["run", "--volume", &empty]).env("DOCKER_HOST", &parts.host))
+    command::run(repo.backup_command(["run", "--volume", &empty]).env("DOCKER_HOST", &parts.host))
         .expect_code(0);
 }
 
 /// Somebody starts the writer while its volume is being read, as restart policies and deploy tools do.
 fn woken(parts: &Docker) {
     let play = Playground::new();
-    let yard = parts.yard();
+    let repo = parts.repo();
     let volume = play.volume("data");
     let fill = "test -e /v/big || head -c 600000000 /dev/urandom > /v/big; touch /tmp/ready; trap 'exit 0' TERM; \
                 while true; do sleep 0.1; done";
     let id = play.run("app", &["-v", &format!("{volume}:/v"), &parts.busybox, "sh", "-c", fill]);
     ready(&id);
     let said = std::thread::scope(|scope| {
-        let run = scope.spawn(|| yard.backup(["run", "--volume", &volume, "--json"]));
+        let run = scope.spawn(|| repo.backup(["run", "--volume", &volume, "--json"]));
         eventually("the container is at rest", || crate::docker::state(&id) == "exited");
         docker(&["start", &id]);
         run.join().unwrap()
@@ -259,22 +259,22 @@ fn woken(parts: &Docker) {
     let said = said.expect_code(3);
     assert!(said.stderr.contains("could write to the volume"), "{said:?}");
     assert_eq!(said.json()["streams"][0]["consistency"], "live", "{said:?}");
-    let shown = yard.backup(["show", "latest", "--json"]).expect_code(0).json();
+    let shown = repo.backup(["show", "latest", "--json"]).expect_code(0).json();
     assert_eq!(shown["streams"][0]["consistency"], "live", "{shown}");
 }
 
 fn host_folders(parts: &Docker) {
     let play = Playground::new();
-    let yard = parts.yard();
+    let repo = parts.repo();
     let volume = play.volume("data");
-    let folder = yard.path("photos");
+    let folder = repo.path("photos");
     std::fs::create_dir(&folder).unwrap();
     let folder = folder.display().to_string();
     let bind = format!("{folder}:/photos");
     let wait = [&parts.busybox, "sleep", "600"];
     play.run("both", &[&["-v", &format!("{volume}:/v"), "-v", &bind][..], &wait].concat());
     play.run("bind", &[&["-v", &bind][..], &wait].concat());
-    let run = |args: &[&str]| yard.backup([&["run", "--mode", "pause"][..], args].concat());
+    let run = |args: &[&str]| repo.backup([&["run", "--mode", "pause"][..], args].concat());
     let advice = format!("--path {folder} takes it");
     let said = run(&["--container", &play.name("both")]).expect_code(0);
     assert!(said.stderr.contains("not in the snapshot") && said.stderr.contains(&advice), "{said:?}");

@@ -415,11 +415,11 @@ fn no_filter(found: &Docker) {
     let play = Playground::new();
     let volume = play.volume("data");
     play.run_writer(found, "app", &volume, &[]);
-    let yard = found.yard();
-    yard.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
+    let repo = found.repo();
+    repo.backup(["run", "--volume", &volume, "--mode", "pause"]).expect_code(0);
 
     // A host whose `iptables` does not work, as seen by this process only.
-    let plain = yard.restore_command(["rehearse", "latest"]);
+    let plain = repo.restore_command(["rehearse", "latest"]);
     let mut command = Command::new("unshare");
     command.args([
         "--mount",
@@ -441,7 +441,7 @@ fn no_filter(found: &Docker) {
     }
     let left = docker(&["volume", "ls", "--quiet", "--filter", "name=lifeboat-"]);
     assert!(!left.contains(&volume), "{left}");
-    assert_eq!(fs::read_dir(yard.path("state/lifeboat/drills")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(repo.path("state/lifeboat/drills")).unwrap().count(), 0);
 }
 
 fn images(found: &Docker) {

@@ -8,7 +8,7 @@ use crate::documents;
 
 /// The output of a finished process.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     /// Standard output, as text.
@@ -22,9 +22,9 @@ pub struct Said {
 /// # Panics
 ///
 /// When the program cannot be started, or a document does not match its schema.
-pub fn run(command: &mut Command) -> Said {
+pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let said = Said {
+    let said = Output {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -51,7 +51,7 @@ pub fn lifeboat(path: &str, home: &Path, args: impl IntoIterator<Item = impl AsR
     command
 }
 
-impl Said {
+impl Output {
     /// The document on standard output.
     ///
     /// # Panics

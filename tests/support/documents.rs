@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::command::Said;
+use crate::command::Output;
 
 /// Every verb whose standard output is data or a page, with `--json` as well.
 const NO_DOCUMENT: [&str; 5] = ["dump", "completions", "man", "--help", "--version"];
@@ -39,7 +39,7 @@ pub fn check(document: &Value) -> &str {
 
 /// Checks the output of one of the programs: with `--json` there is one document on standard output, with `--progress
 /// json` every line on standard error is one.
-pub(crate) fn check_said(command: &Command, said: &Said) {
+pub(crate) fn check_said(command: &Command, said: &Output) {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     if !program.to_string_lossy().starts_with("tested-") {
         return;

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::command::{Said, lifeboat, run};
+use crate::command::{Output, lifeboat, run};
 use crate::s3::S3;
 
 /// The paths of the binaries under test. Only a test target knows them: `env!("CARGO_BIN_EXE_tested-backup")`.
@@ -19,7 +19,7 @@ pub struct Binaries {
 }
 
 /// A repository, its keys, and a home for cache and state.
-pub struct Yard {
+pub struct TestRepository {
     binaries: Binaries,
     home: tempfile::TempDir,
     /// The repository's location.
@@ -28,12 +28,12 @@ pub struct Yard {
     pub variables: Vec<(String, String)>,
 }
 
-impl Yard {
+impl TestRepository {
     /// Creates a repository in a folder.
     pub fn in_folder(binaries: Binaries) -> Self {
-        let yard = Self::without_repository(binaries);
-        yard.init().expect_code(0);
-        yard
+        let repo = Self::without_repository(binaries);
+        repo.init().expect_code(0);
+        repo
     }
 
     /// A home without a repository; `location` is a folder in it that does not exist yet.
@@ -51,11 +51,11 @@ impl Yard {
     /// # Panics
     /// When no temporary folder can be made.
     pub fn on_s3(binaries: Binaries, server: &S3) -> Self {
-        let mut yard = Self::without_repository(binaries);
-        let unique = yard.home.path().file_name().unwrap().to_string_lossy();
-        yard.location = format!("s3://{}/{}", server.bucket, unique.trim_start_matches('.'));
-        yard.variables = server.variables();
-        yard
+        let mut repo = Self::without_repository(binaries);
+        let unique = repo.home.path().file_name().unwrap().to_string_lossy();
+        repo.location = format!("s3://{}/{}", server.bucket, unique.trim_start_matches('.'));
+        repo.variables = server.variables();
+        repo
     }
 
     /// A copy of everything: the repository, the keys, the cache, the state, and everything else in the home.
@@ -70,7 +70,7 @@ impl Yard {
     }
 
     /// Creates the repository at `location` with two recovery keys, and with a floor that lets tests forget at once.
-    pub fn init(&self) -> Said {
+    pub fn init(&self) -> Output {
         let (one, two, writer) = (self.path("one.key"), self.path("two.key"), self.path("writer.key"));
         let args = ["init", "--keep-days-at-least", "0", "--recovery-key"]
             .map(OsStr::new)
@@ -86,7 +86,7 @@ impl Yard {
     }
 
     /// Runs `lifeboat-backup` on the repository, with only the writer key.
-    pub fn backup(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    pub fn backup(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         run(&mut self.backup_command(args))
     }
 
@@ -108,14 +108,14 @@ impl Yard {
     }
 
     /// Runs `lifeboat-backup` with only the keeper key.
-    pub fn as_keeper(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    pub fn as_keeper(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         let mut command = self.backup_command(args);
         command.env_remove("LIFEBOAT_WRITER_KEY").env("LIFEBOAT_KEEPER_KEY", self.path("keeper.key"));
         run(&mut command)
     }
 
     /// Runs `lifeboat-restore` on the repository with the first recovery key.
-    pub fn restore(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    pub fn restore(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         run(&mut self.restore_command(args))
     }
 
@@ -131,7 +131,7 @@ impl Yard {
     }
 
     /// Runs `lifeboat-restore` with no key.
-    pub fn restore_without_key(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    pub fn restore_without_key(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         run(&mut self.restore_command_without_key(args))
     }
 
@@ -151,7 +151,7 @@ impl Yard {
     }
 
     /// Captures the folder at `path`.
-    pub fn snapshot(&self, path: &Path) -> Said {
+    pub fn snapshot(&self, path: &Path) -> Output {
         self.backup([OsStr::new("run"), OsStr::new("--path"), path.as_os_str()])
     }
 

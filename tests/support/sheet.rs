@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::command::{Said, run};
+use crate::command::{Output, run};
 
 /// The commands that a sheet says to type, as people read them.
 pub fn commands(sheet: &str) -> String {
@@ -31,7 +31,7 @@ pub fn bare_machine(
     key: &Path,
     credentials: &[(String, String)],
     typed: &str,
-) -> (TempDir, Said) {
+) -> (TempDir, Output) {
     let machine = tempfile::tempdir().unwrap();
     let programs = machine.path().join("programs");
     fs::create_dir(&programs).unwrap();

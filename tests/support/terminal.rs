@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::command::Said;
+use crate::command::Output;
 
 /// Runs `command` on a separate terminal, where each of `lines` is typed. Its output to either stream is returned in
 /// `stdout`, as a terminal shows it.
 ///
 /// # Panics
 /// When `script`, which has the terminal, cannot be started.
-pub fn run_on_terminal(command: &Command, lines: &[&str]) -> Said {
+pub fn run_on_terminal(command: &Command, lines: &[&str]) -> Output {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let quoted: Vec<_> =
         words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
@@ -31,7 +31,7 @@ pub fn run_on_terminal(command: &Command, lines: &[&str]) -> Said {
     }
     drop(keyboard);
     let output = child.wait_with_output().unwrap_or_else(|error| panic!("script does not end: {error}"));
-    Said {
+    Output {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).replace('\r', ""),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_lower_room_that_uses_a_higher_one_is_found() {
-        let text = "//! Of crate::backup.\nuse crate::{a, b};\nuse crate::maintenance::check::Checker;\n\
+        let text = "//! Of crate::backup.\nuse crate::{a, b};\nuse crate::maintenance::check::Maintenance;\n\
                     fn of(x: crate::format::x::X) {}\n#[error(\"{}\", crate::snapshots::most())]\n\
                     #[cfg(test)]\nmod tests {\n    use crate::copy::copier::Copier;\n}\nuse crate::copy::x;\n";
         let tree = with(&[

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lifeboat_core::random::{Entropy, OsEntropy};
 use lifeboat_report::check::{CheckReport, ClosedGroup, DamageLine, ReadDataLine, UnreadLine};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui};
 use lifeboat_vault::check::{CheckOptions, Damage, Findings, ReadData, Sample, Shard};
 
 /// Check the repository for damage
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     /// Read packs whole: all of them, or a random share such as 5%
     #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%")]
     read_data: Option<String>,
@@ -41,10 +41,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let began = Instant::now();
-    let (checker, key) = args.keys.checker(&args.repository, ui).await?;
-    let findings = checker.check(CheckOptions { read_data, shard }).await?;
+    let (maintenance, key) = args.keys.maintenance(&args.repository, ui).await?;
+    let findings = maintenance.check(CheckOptions { read_data, shard }).await?;
     let report = CheckReport {
-        location: checker.location().to_owned(),
+        location: maintenance.location().to_owned(),
         key: key.to_owned(),
         shard: (!shard.is_whole()).then(|| shard.to_string()),
         read_data: read_data_line(read_data),

@@ -11,7 +11,8 @@ use lifeboat_shell::{
     CacheFlags, Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe, open_repository,
 };
 use lifeboat_vault::{
-    Copied, Copier, CopyOptions, Listing, OpenSnapshot, Repository, Restorer, Snapshot, VaultError, WriterKey,
+    Copied, Copier, CopyOptions, Listing, OpenSnapshot, RecoverySession, Repository, Snapshot, VaultError,
+    WriterKey,
 };
 
 /// Copy snapshots into another repository
@@ -63,9 +64,9 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let key = Arc::new(WriterKey::read(&args.writer_key)?);
     let restorer = args.keys.open(&args.repository).await?;
-    let from = restorer.viewer().repository();
+    let from = restorer.session().repository();
     let into = open_destination(&args, from, &key).await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+    let listing = Listing::read(restorer.session()).await?;
     let mut listing = listing.select(args.host.as_deref(), &args.tag, &args.snapshots)?;
     listing.snapshots.sort_by_key(Snapshot::time);
     let mut report = CopyReport {
@@ -118,7 +119,7 @@ async fn open_destination(args: &Args, from: &Repository, key: &WriterKey) -> Re
 }
 
 async fn copy(
-    restorer: &Restorer,
+    restorer: &RecoverySession,
     snapshot: Snapshot,
     copier: &mut Copier,
     ui: &Ui,

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let restorer = args.keys.open_to_read(&args.repository).await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+    let listing = Listing::read(restorer.session()).await?;
     let listing = args.which.narrow(listing, Some(&restorer), None).await?;
     let mut snapshots =
         listing.select(args.which.host.as_deref(), &[], &[args.earlier, args.later])?.snapshots.into_iter();

@@ -11,8 +11,8 @@ use lifeboat_core::clock::{Clock, SystemClock};
 use lifeboat_core::private_folder;
 use lifeboat_docker::{DEFAULT_SOCKET, Engine};
 use lifeboat_report::backup::{DoctorCheck, DoctorReport, DoctorState};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags};
-use lifeboat_vault::{Listing, Restorer, Snapshot, Viewer};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui, WhichFlags};
+use lifeboat_vault::{Listing, RecoverySession, Session, Snapshot};
 
 use crate::quiesce;
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     #[command(flatten)]
     which: WhichFlags,
     /// How old the newest snapshot may be, such as 26h or 8d
@@ -70,12 +70,12 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let mut checks = engine(ui).await?;
     checks.push(check("state", state(&lifeboat_shell::machine_folder())));
     match args.keys.open_to_read(&args.repository).await {
-        Ok((viewer, restorer)) => {
-            let opens = format!("{} opens", viewer.repository().location());
+        Ok((session, restorer)) => {
+            let opens = format!("{} opens", session.repository().location());
             checks.push(check("repository", (DoctorState::Ok, opens)));
-            checks.extend(viewer.repository().store().free_bytes().map(|free| check("room", room(free))));
-            checks.extend(snapshots(&viewer, restorer.as_ref(), &args).await?);
-            checks.push(check("damage", damage::look(&viewer, ui).await));
+            checks.extend(session.repository().store().free_bytes().map(|free| check("room", room(free))));
+            checks.extend(snapshots(&session, restorer.as_ref(), &args).await?);
+            checks.push(check("damage", damage::look(&session, ui).await));
         }
         Err(failure) => checks.push(check("repository", failed(&failure))),
     }
@@ -107,22 +107,22 @@ async fn engine(ui: &Ui) -> Result<Vec<DoctorCheck>, Failure> {
 
 /// Checks the snapshots. Flags that this key cannot answer end the command.
 async fn snapshots(
-    viewer: &Viewer,
-    restorer: Option<&Restorer>,
+    session: &Session,
+    restorer: Option<&RecoverySession>,
     args: &Args,
 ) -> Result<Vec<DoctorCheck>, Failure> {
-    let listing = match Listing::read(viewer).await {
+    let listing = match Listing::read(session).await {
         Ok(listing) => listing,
         Err(error) => return Ok(vec![check("snapshots", failed(&error.into()))]),
     };
-    let there = viewer.repository().store().server_time();
+    let there = session.repository().store().server_time();
     let now = SystemClock.now();
     let mut checks = vec![
         check("snapshots", readable(&listing)),
         check("clock", clock(now, there, listing.snapshots.iter().map(Snapshot::stored).max())),
     ];
     let freshness = match newest::narrow(listing, &args.which, restorer).await {
-        Ok(narrowed) => newest::judge(viewer, &narrowed, there.unwrap_or(now), args.max_age),
+        Ok(narrowed) => newest::judge(session, &narrowed, there.unwrap_or(now), args.max_age),
         Err(failure) if failure.kind() == Kind::Usage => return Err(failure),
         Err(failure) => failed(&failure),
     };

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use lifeboat_core::clock::SystemClock;
 use lifeboat_report::pruning::{ForgetLine, ForgetReport};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui, describe};
 use lifeboat_vault::{Asked, Listing, Rules, Snapshot, apply_rules, forget, left_without};
 
 /// Forget snapshots by rules or by id
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     #[command(flatten)]
     rules: RuleFlags,
     /// Only snapshots of this host
@@ -74,8 +74,8 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             "give rules such as --keep-daily 7, or the ids of snapshots, and not both",
         ));
     }
-    let viewer = args.keys.open(&args.repository).await?;
-    let listing = Listing::read(&viewer).await?;
+    let session = args.keys.open(&args.repository).await?;
+    let listing = Listing::read(&session).await?;
     for error in &listing.unreadable {
         ui.warn(&error.to_string());
     }
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             snapshots.into_iter().zip(reasons).partition(|(_, reasons)| !reasons.is_empty());
         (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
     };
-    let asked = forget(&viewer, &chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
+    let asked = forget(&session, &chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
     let (mut refused, mut failed) = (false, false);
     for (snapshot, asked) in chosen.iter().zip(asked) {
         let reasons = match asked {

@@ -10,9 +10,9 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::{ExportReport, FloorReport, KeyAddedReport, PublicKeyLine, RotatedReport};
 use lifeboat_shell::{
-    Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, ViewerFlags, describe, passphrase_for,
+    Failure, Outcome, RecoveryFlags, RepositoryFlags, SessionFlags, Ui, describe, passphrase_for,
 };
-use lifeboat_vault::{Floor, GroupId, Members, Membership, Restorer, write_private};
+use lifeboat_vault::{Floor, GroupId, Members, Membership, RecoverySession, write_private};
 
 use crate::floor::{FloorFlags, lowering};
 
@@ -78,7 +78,7 @@ struct ListArgs {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
 }
 
 /// That something is meant, said beforehand.
@@ -164,8 +164,8 @@ struct FloorArgs {
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     match args.verb {
         KeyVerb::List(args) => {
-            let viewer = args.keys.open(&args.repository).await?;
-            ui.report(&list::list(&viewer, ui).await);
+            let session = args.keys.open(&args.repository).await?;
+            ui.report(&list::list(&session, ui).await);
         }
         KeyVerb::Add(args) => add(args.what, ui).await?,
         KeyVerb::Remove(args) => remove::remove(args, ui).await?,
@@ -184,7 +184,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
                 ));
             }
             let restorer = args.change.open().await?;
-            let before = restorer.viewer().repository().roster().floor();
+            let before = restorer.session().repository().roster().floor();
             let floor = args.floor.over(before);
             if let Some(consequence) = lowering(before, floor) {
                 ui.confirm(&consequence, args.confirmation.yes)?;
@@ -194,11 +194,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         }
         KeyVerb::Sheet(args) => ui.report(&sheet::write(&args).await?),
         KeyVerb::Export(args) => {
-            let viewer = args.keys.open(&args.repository).await?;
-            let roster = viewer.repository().roster();
+            let session = args.keys.open(&args.repository).await?;
+            let roster = session.repository().roster();
             let members = Members::of(roster);
             ui.report(&ExportReport {
-                repository: viewer.repository().id().to_string(),
+                repository: session.repository().id().to_string(),
                 root: roster.root_key_pem(),
                 writers: members
                     .writers
@@ -212,7 +212,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 impl ChangeArgs {
-    async fn open(&self) -> Result<Restorer, Failure> {
+    async fn open(&self) -> Result<RecoverySession, Failure> {
         self.keys.open(&self.repository).await
     }
 }
@@ -222,7 +222,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
         NewMember::Recovery { file, change } => {
             see_that_it_is_free(&file)?;
             let restorer = change.open().await?;
-            let location = describe::lasting_location(restorer.viewer().repository());
+            let location = describe::lasting_location(restorer.session().repository());
             let keep = |text: &str| write_private(&file, text);
             let added =
                 Membership::of(&restorer).add_recovery_key(&location, &SystemClock, &OsEntropy, keep).await;
@@ -272,8 +272,8 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
 
 /// Warns someone who adds a key that can be stolen if the floor is zero days; a floor that somebody chose stays as it
 /// is.
-fn advise_on_floor(restorer: &Restorer, ui: &Ui) {
-    if restorer.viewer().repository().roster().floor().days == 0 {
+fn advise_on_floor(restorer: &RecoverySession, ui: &Ui) {
+    if restorer.session().repository().roster().floor().days == 0 {
         ui.warn(&format!(
             "the retention floor has no days, so a thief of this key can have snapshots forgotten at once; \
              `lifeboat-backup key floor --floor-days {}` keeps the younger ones",

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::pruning::{PruneReport, UnderWayLine};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui};
 use lifeboat_vault::{PruneOptions, RunsUnderWay, prune};
 
 /// Delete what no snapshot needs any more
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     /// Delete what was condemned this long ago, such as 8d or 0s
     ///
     /// Less than the default is for a repository that no backup writes to meanwhile: a run under way that leans on
@@ -33,12 +33,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let viewer = args.keys.open(&args.repository).await?;
+    let session = args.keys.open(&args.repository).await?;
     if args.grace < PruneOptions::default().grace && !args.dry_run {
         ui.warn("with a grace below 8 days a backup that runs now may fail and have to run again");
     }
     let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
-    let pruned = prune(&viewer, &options, &OsEntropy, &ui.progress()).await?;
+    let pruned = prune(&session, &options, &OsEntropy, &ui.progress()).await?;
     let outcome = if pruned.held_back.is_empty() { Outcome::Done } else { Outcome::Negative };
     ui.report(&PruneReport {
         dry_run: args.dry_run,

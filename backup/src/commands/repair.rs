@@ -7,9 +7,9 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_report::check::UnreadLine;
 use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport, StreamName};
 use lifeboat_report::search::FoundLine;
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, describe};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui, describe};
 use lifeboat_vault::StreamKind;
-use lifeboat_vault::repair::{HurtFile, HurtSnapshot, RepairOptions};
+use lifeboat_vault::repair::{AffectedFile, AffectedSnapshot, RepairOptions};
 
 use crate::commands::check::damage_line;
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let (checker, key) = args.keys.checker(&args.repository, ui).await?;
+    let (maintenance, key) = args.keys.maintenance(&args.repository, ui).await?;
     if args.forget_damaged && key == "writer" {
         return Err(Failure::usage(
             "a writer key cannot give up damaged snapshots",
@@ -48,10 +48,10 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ));
     }
     let options = RepairOptions { dry_run: args.dry_run, forget_damaged: args.forget_damaged };
-    let repaired = checker.repair(options, &SystemClock).await?;
+    let repaired = maintenance.repair(options, &SystemClock).await?;
     let unread = repaired.unread.into_iter();
     let report = RepairReport {
-        location: checker.location().to_owned(),
+        location: maintenance.location().to_owned(),
         key: key.to_owned(),
         dry_run: args.dry_run,
         actions: repaired
@@ -73,11 +73,11 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     })
 }
 
-fn snapshot_line(affected: HurtSnapshot) -> HurtLine {
-    let file_line = |file: HurtFile| {
+fn snapshot_line(affected: AffectedSnapshot) -> HurtLine {
+    let file_line = |file: AffectedFile| {
         let (path, path_hex) = describe::bytes(file.path.as_os_str().as_bytes());
         let address = FoundLine::address(&affected.id, &file.stream, file.path.as_os_str().as_bytes());
-        FileLine { address, stream: file.stream, path, path_hex, healed: file.healed }
+        FileLine { address, stream: file.stream, path, path_hex, healed: file.replaced }
     };
     let stream_name = |(kind, name): (StreamKind, String)| StreamName { kind: kind.to_string(), name };
     HurtLine {

@@ -229,7 +229,7 @@ async fn take(
             kind: StreamKind::Path,
             name,
             consistency: Consistency::None,
-            memory_key: format!("path {}", path.display()),
+            cache_key: format!("path {}", path.display()),
             source: Box::new(source),
         };
         captured = captured.add(stream, ui).await?;

@@ -1,7 +1,7 @@
 //! `show`: one snapshot.
 
 use lifeboat_report::snapshots::SnapshotReport;
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags, WhichFlags, describe};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui, WhichFlags, describe};
 use lifeboat_vault::{Listing, OpenSnapshot};
 
 /// Show one snapshot
@@ -16,21 +16,21 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
     #[command(flatten)]
     which: WhichFlags,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let (viewer, restorer) = args.keys.open_to_read(&args.repository).await?;
-    let listing = Listing::read(&viewer).await?;
+    let (session, restorer) = args.keys.open_to_read(&args.repository).await?;
+    let listing = Listing::read(&session).await?;
     let snapshot = args.which.find(listing, restorer.as_ref(), &args.snapshot).await?;
     let snapshot = match restorer {
         Some(restorer) => {
             let open = OpenSnapshot::open(&restorer, snapshot).await?;
             describe::named_snapshot_line(open.snapshot(), &open.named_streams().await?)
         }
-        None => describe::snapshot_line(&snapshot.whole(&viewer).await?),
+        None => describe::snapshot_line(&snapshot.whole(&session).await?),
     };
     ui.report(&SnapshotReport { snapshot });
     Ok(Outcome::Done)

@@ -1,7 +1,7 @@
 //! `stats`: what a repository holds, and how much it saves.
 
 use lifeboat_report::statistics::{CapturedLine, ObjectLine, StatisticsReport};
-use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, ViewerFlags};
+use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui};
 use lifeboat_vault::{Statistics, Total};
 
 /// Tell what a repository holds, and how much deduplication and compression save
@@ -13,12 +13,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
-    keys: ViewerFlags,
+    keys: SessionFlags,
 }
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
-    let (viewer, _) = args.keys.open_to_read(&args.repository).await?;
-    let statistics = Statistics::read(&viewer, &*ui.progress(), ui.cancellation()).await?;
+    let (session, _) = args.keys.open_to_read(&args.repository).await?;
+    let statistics = Statistics::read(&session, &*ui.progress(), ui.cancellation()).await?;
     let captured = |total: &Total| CapturedLine {
         snapshots: total.snapshots,
         items: total.items,
@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     });
     let stored = statistics.stored();
     let report = StatisticsReport {
-        location: viewer.repository().location().to_owned(),
+        location: session.repository().location().to_owned(),
         hosts: statistics.hosts.iter().cloned().collect(),
         newest: captured(&statistics.newest),
         all: captured(&statistics.all),

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use self::bring_back::{BroughtBack, Released, Settled};
-use self::journal::{Action, Entry, Journal, Step, shelf};
+use self::journal::{Action, Entry, Journal, Step, journal_folder};
 use self::plan::Stopped;
 pub use self::plan::{LeftRunning, RestPlan};
 use crate::EngineError;
@@ -145,7 +145,7 @@ impl Engine {
         let Some(action) = plan.action().filter(|_| !plan.to_rest().is_empty()) else {
             return Ok(Quiesced::new(self.clone(), None));
         };
-        for (path, busy) in shelf(options.journal_folder)?.busy {
+        for (path, busy) in journal_folder(options.journal_folder)?.busy {
             let held = plan.to_rest().iter().find(|container| container.id == busy.id);
             let shares = |container: &Container, other: &Container| {
                 container.shares_what_is_of(other) || other.shares_what_is_of(container)

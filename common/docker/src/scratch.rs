@@ -301,8 +301,12 @@ impl Sandbox {
             .ok_or_else(|| EngineError::IsolationUnproven { reason: "no probe runs".to_owned() })?;
         let document = self.engine.container_document(id).await?;
         if document["HostConfig"]["NetworkMode"] == "none" {
-            return knock(namespace::Door::open(&document)?, (Ipv4Addr::LOCALHOST, port).into(), timeout)
-                .await;
+            return knock(
+                namespace::NetworkNamespace::open(&document)?,
+                (Ipv4Addr::LOCALHOST, port).into(),
+                timeout,
+            )
+            .await;
         }
         let own = &document["NetworkSettings"]["Networks"];
         let address = own
@@ -315,7 +319,7 @@ impl Sandbox {
             return Ok(false);
         };
         let probe = self.engine.container_document(probe).await?;
-        knock(namespace::Door::open(&probe)?, SocketAddr::new(address, port), timeout).await
+        knock(namespace::NetworkNamespace::open(&probe)?, SocketAddr::new(address, port), timeout).await
     }
 
     /// Removes everything of this sandbox, and returns what could not be removed.
@@ -332,7 +336,11 @@ impl Sandbox {
 }
 
 /// Whether `target` accepts a connection from inside the namespace.
-async fn knock(door: namespace::Door, target: SocketAddr, timeout: Duration) -> Result<bool, EngineError> {
+async fn knock(
+    door: namespace::NetworkNamespace,
+    target: SocketAddr,
+    timeout: Duration,
+) -> Result<bool, EngineError> {
     let reached = tokio::task::spawn_blocking(move || door.reaches(&[target], timeout))
         .await
         .map_err(|error| EngineError::IsolationUnproven { reason: error.to_string() })??;

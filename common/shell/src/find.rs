@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lifeboat_report::search::{FindReport, FoundLine};
 use lifeboat_vault::item::Item;
-use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, Patterns, Restorer, Snapshot, VaultError};
+use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, Patterns, RecoverySession, Snapshot, VaultError};
 
 use crate::{Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe};
 
@@ -43,7 +43,7 @@ pub async fn find(args: FindArgs, ui: &Ui) -> Result<Outcome, Failure> {
     }
     let patterns = Patterns::parse([&args.pattern], args.ignore_case)?;
     let restorer = args.keys.open_to_read(&args.repository).await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+    let listing = Listing::read(restorer.session()).await?;
     let listing = listing.select(args.host.as_deref(), &args.tag, &args.snapshot)?;
     let mut report = FindReport {
         pattern: args.pattern.to_string_lossy().into_owned(),
@@ -65,7 +65,7 @@ pub async fn find(args: FindArgs, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 async fn search(
-    restorer: &Restorer,
+    restorer: &RecoverySession,
     snapshot: Snapshot,
     patterns: &Patterns,
     report: &mut FindReport,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
-use lifeboat_vault::check::Checker;
+use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::{
     KeeperKey, Membership, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile,
-    Repository, RepositoryId, Restorer, VaultError, Viewer, WriterKey,
+    RecoverySession, Repository, RepositoryId, Session, VaultError, WriterKey,
 };
 
 use crate::{Failure, RepositoryFlags, Ui, ask, passphrase, state_folder};
@@ -20,7 +20,7 @@ const PASSPHRASE: &str = "passphrase";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
 #[expect(clippy::doc_markdown, reason = "these are the words of --help")]
-pub struct ViewerFlags {
+pub struct SessionFlags {
     /// This host's writer key [env: LIFEBOAT_WRITER_KEY]
     #[arg(long, value_name = "FILE")]
     pub writer_key: Option<PathBuf>,
@@ -81,38 +81,38 @@ fn named_by(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-impl ViewerFlags {
+impl SessionFlags {
     fn chosen(&self) -> Option<Chosen> {
         let given = [&self.identity, &self.keeper_key, &self.writer_key].map(Clone::clone);
         let environment = ["LIFEBOAT_IDENTITY", "LIFEBOAT_KEEPER_KEY", "LIFEBOAT_WRITER_KEY"].map(named_by);
         choose(given, environment)
     }
 
-    /// Opens a repository to check or repair it, with the key that [`ViewerFlags::open`] would use, and returns whose
+    /// Opens a repository to check or repair it, with the key that [`SessionFlags::open`] would use, and returns whose
     /// key it is.
-    pub async fn checker(
+    pub async fn maintenance(
         &self,
         repository: &RepositoryFlags,
         ui: &Ui,
-    ) -> Result<(Checker, &'static str), Failure> {
+    ) -> Result<(Maintenance, &'static str), Failure> {
         let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
         match self.chosen() {
             Some(Chosen::Identity(identity)) => {
                 let (restorer, key) =
                     open_with_identity(&identity, self.root.as_deref(), repository, Purpose::Change).await?;
-                Ok((Checker::with_recovery_key(restorer, key, progress, cancel), "recovery"))
+                Ok((Maintenance::with_recovery_key(restorer, key, progress, cancel), "recovery"))
             }
             Some(Chosen::Writer(writer_key)) => {
                 let key = WriterKey::read(&writer_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
-                Ok((Checker::with_writer_key(repository, &key, progress, cancel)?, "writer"))
+                Ok((Maintenance::with_writer_key(repository, &key, progress, cancel)?, "writer"))
             }
-            _ => Ok((Checker::new(self.open(repository).await?, progress, cancel), "keeper")),
+            _ => Ok((Maintenance::new(self.open(repository).await?, progress, cancel), "keeper")),
         }
     }
 
     /// Opens a repository with the key that is given.
-    pub async fn open(&self, repository: &RepositoryFlags) -> Result<Viewer, Failure> {
+    pub async fn open(&self, repository: &RepositoryFlags) -> Result<Session, Failure> {
         Ok(self.opened(repository, Purpose::Change).await?.0)
     }
 
@@ -121,7 +121,7 @@ impl ViewerFlags {
     pub async fn open_to_read(
         &self,
         repository: &RepositoryFlags,
-    ) -> Result<(Viewer, Option<Restorer>), Failure> {
+    ) -> Result<(Session, Option<RecoverySession>), Failure> {
         self.opened(repository, Purpose::Read).await
     }
 
@@ -129,22 +129,22 @@ impl ViewerFlags {
         &self,
         repository: &RepositoryFlags,
         purpose: Purpose,
-    ) -> Result<(Viewer, Option<Restorer>), Failure> {
+    ) -> Result<(Session, Option<RecoverySession>), Failure> {
         match self.chosen() {
             Some(Chosen::Identity(identity)) => {
                 let root = self.root.as_deref();
                 let (restorer, _) = open_with_identity(&identity, root, repository, purpose).await?;
-                Ok((restorer.viewer().clone(), Some(restorer)))
+                Ok((restorer.session().clone(), Some(restorer)))
             }
             Some(Chosen::Keeper(keeper_key)) => {
                 let key = KeeperKey::read(&keeper_key)?;
                 let repository = opened_for(repository, &key.repository, purpose).await?;
-                Ok((Viewer::for_keeper(repository, &key).await?, None))
+                Ok((Session::for_keeper(repository, &key).await?, None))
             }
             Some(Chosen::Writer(writer_key)) => {
                 let key = WriterKey::read(&writer_key)?;
                 let repository = opened_for(repository, &key.repository, purpose).await?;
-                Ok((Viewer::for_writer(repository, &key)?, None))
+                Ok((Session::for_writer(repository, &key)?, None))
             }
             None => Err(Failure::usage(
                 "no key was given",
@@ -157,16 +157,20 @@ impl ViewerFlags {
 
 impl RecoveryFlags {
     /// Opens a repository to read everything in it.
-    pub async fn open(&self, repository: &RepositoryFlags) -> Result<Restorer, Failure> {
+    pub async fn open(&self, repository: &RepositoryFlags) -> Result<RecoverySession, Failure> {
         self.opened(repository, Purpose::Change).await
     }
 
     /// The same for a command that changes nothing there.
-    pub async fn open_to_read(&self, repository: &RepositoryFlags) -> Result<Restorer, Failure> {
+    pub async fn open_to_read(&self, repository: &RepositoryFlags) -> Result<RecoverySession, Failure> {
         self.opened(repository, Purpose::Read).await
     }
 
-    async fn opened(&self, repository: &RepositoryFlags, purpose: Purpose) -> Result<Restorer, Failure> {
+    async fn opened(
+        &self,
+        repository: &RepositoryFlags,
+        purpose: Purpose,
+    ) -> Result<RecoverySession, Failure> {
         let (restorer, _) =
             open_with_identity(self.named()?, self.root.as_deref(), repository, purpose).await?;
         Ok(restorer)
@@ -205,7 +209,7 @@ pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
 }
 
 /// The passphrase, if one of the recipients is a passphrase: a new data identity is wrapped to it as well.
-pub fn passphrase_for(restorer: &Restorer) -> Result<Option<Passphrase>, Failure> {
+pub fn passphrase_for(restorer: &RecoverySession) -> Result<Option<Passphrase>, Failure> {
     Membership::of(restorer).has_passphrase().then(|| passphrase::existing("the repository")).transpose()
 }
 
@@ -214,7 +218,7 @@ async fn open_with_identity(
     root: Option<&str>,
     repository: &RepositoryFlags,
     purpose: Purpose,
-) -> Result<(Restorer, RecoveryKey), Failure> {
+) -> Result<(RecoverySession, RecoveryKey), Failure> {
     let root: Option<RepositoryId> = match root {
         Some(text) => Some(text.parse().map_err(NotARepositoryId)?),
         None => None,
@@ -232,8 +236,8 @@ async fn open_with_identity(
         (_, root) => root,
     };
     let opened = match purpose {
-        Purpose::Read => Restorer::open_to_read(store, &key, root, pins_of).await,
-        Purpose::Change => Restorer::open(store, &key, root, pins_of).await,
+        Purpose::Read => RecoverySession::open_to_read(store, &key, root, pins_of).await,
+        Purpose::Change => RecoverySession::open(store, &key, root, pins_of).await,
     };
     let is_by_key = key.repository.is_some();
     let restorer = opened.map_err(|error| if is_by_key { error.into() } else { not_the_root(error) })?;

@@ -34,7 +34,7 @@ pub use find::{FindArgs, find};
 pub use flags::{GlobalFlags, ProgressForm};
 pub use host::{CacheFlags, engine_address, machine_folder, machine_variables, state_folder};
 pub use keys::{
-    RecoveryFlags, ViewerFlags, open_public_repository, open_repository, passphrase_for, recipient,
+    RecoveryFlags, SessionFlags, open_public_repository, open_repository, passphrase_for, recipient,
     recovery_key,
 };
 pub use list::{ListArgs, list};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use lifeboat_core::text::printable;
-use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, Restorer, Snapshot, StreamKind};
+use lifeboat_vault::{Listing, NamedStream, OpenSnapshot, RecoverySession, Snapshot, StreamKind};
 
 use crate::{Failure, describe};
 
@@ -86,7 +86,7 @@ impl WhichFlags {
     pub async fn narrow(
         &self,
         listing: Listing,
-        restorer: Option<&Restorer>,
+        restorer: Option<&RecoverySession>,
         name: Option<&str>,
     ) -> Result<Listing, Failure> {
         let kind = self.kind.map(StreamKind::from);
@@ -133,7 +133,7 @@ impl WhichFlags {
     pub async fn find(
         &self,
         listing: Listing,
-        restorer: Option<&Restorer>,
+        restorer: Option<&RecoverySession>,
         name: &str,
     ) -> Result<Snapshot, Failure> {
         let listing = self.narrow(listing, restorer, Some(name)).await?;

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions};
 
-use crate::diagnosis::{Trouble, lacks_conditions, within};
+use crate::diagnosis::{AttemptError, lacks_conditions, within};
 use crate::error::Effort;
 use crate::folder::Wrong;
-use crate::patience::pause;
+use crate::retry_budget::pause;
 use crate::store::{Store, deadline};
 use crate::{StoreError, name};
 
@@ -121,10 +121,10 @@ impl Store {
             let put = self.backend().put_opts(path, bytes.clone().into(), options);
             match within(deadline(bytes.len() as u64), put).await {
                 Ok(_) => Ok(Put::Landed),
-                Err(Trouble::Client(
+                Err(AttemptError::Client(
                     Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. },
                 )) => Ok(Put::Stands),
-                Err(Trouble::Client(error)) if lacks_conditions(&error) => Ok(Put::Unknown),
+                Err(AttemptError::Client(error)) if lacks_conditions(&error) => Ok(Put::Unknown),
                 Err(trouble) => Err(trouble),
             }
         })
@@ -136,7 +136,7 @@ impl Store {
         self.attempt("write", key, || async move {
             match within(deadline(0), self.backend().head(path)).await {
                 Ok(_) => return Ok(Put::Stands),
-                Err(Trouble::Client(Error::NotFound { .. })) => {}
+                Err(AttemptError::Client(Error::NotFound { .. })) => {}
                 Err(trouble) => return Err(trouble),
             }
             let put = self.backend().put(path, bytes.clone().into());

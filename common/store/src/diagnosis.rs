@@ -13,7 +13,7 @@ use crate::{ServerAnswer, StoreError};
 
 /// Why an attempt failed.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum AttemptError {
     /// The client's error.
     Client(object_store::Error),
     /// No answer within this time.
@@ -26,7 +26,7 @@ pub(crate) enum Trouble {
 
 /// How to handle a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum Retry {
     /// A retry does not help.
     Settled,
     /// It may be transient; the server may have said when to retry.
@@ -35,19 +35,19 @@ pub(crate) enum Course {
     Doubtful,
 }
 
-impl Trouble {
-    pub(crate) fn course(&self) -> Course {
+impl AttemptError {
+    pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Settled(_) => Course::Settled,
-            Self::Late(_) => Course::Passing(None),
-            Self::Uneven { .. } => Course::Doubtful,
+            Self::Settled(_) => Retry::Settled,
+            Self::Late(_) => Retry::Passing(None),
+            Self::Uneven { .. } => Retry::Doubtful,
             Self::Client(error) => match find::<ServerAnswer>(error) {
-                Some(ServerAnswer { status: 501 | 505 | 507, .. }) => Course::Settled,
+                Some(ServerAnswer { status: 501 | 505 | 507, .. }) => Retry::Settled,
                 Some(ServerAnswer { status: 408 | 429 | 500.., retry_after, .. }) => {
-                    Course::Passing(*retry_after)
+                    Retry::Passing(*retry_after)
                 }
-                None if find::<HttpError>(error).is_some() => Course::Passing(None),
-                Some(_) | None => Course::Settled,
+                None if find::<HttpError>(error).is_some() => Retry::Passing(None),
+                Some(_) | None => Retry::Settled,
             },
         }
     }
@@ -68,10 +68,10 @@ impl Trouble {
 pub(crate) async fn within<T>(
     deadline: Duration,
     request: impl Future<Output = object_store::Result<T>>,
-) -> Result<T, Trouble> {
+) -> Result<T, AttemptError> {
     match timeout(deadline, request).await {
-        Ok(answer) => answer.map_err(Trouble::Client),
-        Err(_) => Err(Trouble::Late(deadline)),
+        Ok(answer) => answer.map_err(AttemptError::Client),
+        Err(_) => Err(AttemptError::Late(deadline)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 
-use crate::diagnosis::{Trouble, within};
+use crate::diagnosis::{AttemptError, within};
 use crate::error::Effort;
 use crate::folder::Folder;
 use crate::obstacle::InTheWay;
@@ -110,7 +110,8 @@ impl Store {
     }
 
     async fn list_bucket(&self, path: Option<&Path>, prefix: &str) -> Result<Listing, StoreError> {
-        let refused = |said: String| Trouble::Settled(self.failed("list", prefix, Effort::default(), said));
+        let refused =
+            |said: String| AttemptError::Settled(self.failed("list", prefix, Effort::default(), said));
         let refused = &refused;
         self.attempt("list", prefix, || async move {
             let mut pages = self.backend().list(path);

@@ -15,13 +15,13 @@ use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::timeout;
 
 use crate::breaker::{Breaker, LeftAlone};
-use crate::diagnosis::{Course, Trouble, is_denied, is_full, within};
+use crate::diagnosis::{AttemptError, Retry, is_denied, is_full, within};
 use crate::error::{Effort, find};
 use crate::folder::{Folder, Wrong};
 use crate::listing::Warnings;
 use crate::obstacle::InTheWay;
-use crate::patience::Patience;
 use crate::refusal::{Refusal, Unreached};
+use crate::retry_budget::RetryBudget;
 use crate::site::Site;
 use crate::{ServerAnswer, StoreError, name};
 
@@ -141,7 +141,7 @@ impl Store {
             let size = found.meta.size;
             if size > cap {
                 let (store, key) = (self.name().to_owned(), key.to_owned());
-                return Err(Trouble::Settled(StoreError::TooLarge { store, key, found: size, cap }));
+                return Err(AttemptError::Settled(StoreError::TooLarge { store, key, found: size, cap }));
             }
             collect(found, size).await
         })
@@ -164,7 +164,7 @@ impl Store {
             let options = object_store::GetOptions::new().with_range(Some(wanted.clone()));
             let found = within(BASE_DEADLINE, self.backend().get_opts(path, options)).await?;
             if found.meta.size < wanted.end {
-                return Err(Trouble::Settled(too_short(found.meta.size)));
+                return Err(AttemptError::Settled(too_short(found.meta.size)));
             }
             collect(found, wanted.end - wanted.start).await
         });
@@ -235,10 +235,10 @@ impl Store {
         mut request: impl FnMut() -> F,
     ) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<T, Trouble>>,
+        F: Future<Output = Result<T, AttemptError>>,
     {
         let admission = self.shared.breaker.admit().map_err(|left_alone| self.suspended(left_alone))?;
-        let mut patience = Patience::new(admission.is_probe());
+        let mut retry_budget = RetryBudget::new(admission.is_probe());
         loop {
             let trouble = match request().await {
                 Ok(value) => {
@@ -251,11 +251,11 @@ impl Store {
             if trouble.is_an_answer() {
                 self.shared.has_answered.store(true, Ordering::Relaxed);
             }
-            let course = trouble.course();
+            let retry = trouble.retry();
             let has_answered = self.shared.has_answered.load(Ordering::Relaxed);
-            let Some(pause) = patience.after(course, has_answered) else {
-                let error = self.explain(operation, key, trouble, patience.effort());
-                if matches!(course, Course::Passing(_)) {
+            let Some(pause) = retry_budget.after(retry, has_answered) else {
+                let error = self.explain(operation, key, trouble, retry_budget.effort());
+                if matches!(retry, Retry::Passing(_)) {
                     if let Some(rest) = admission.gave_up(&chain(&error)) {
                         tracing::warn!("{} is left alone for {rest:?}: {}", self.name(), chain(&error));
                     }
@@ -271,7 +271,7 @@ impl Store {
 
     /// The error of a folder operation, which is tried only once.
     pub(crate) fn told(&self, operation: &'static str, key: &str, wrong: Wrong) -> StoreError {
-        self.explain(operation, key, Trouble::Client(wrong.told(key)), Effort::default())
+        self.explain(operation, key, AttemptError::Client(wrong.told(key)), Effort::default())
     }
 
     pub(crate) fn failed(
@@ -291,43 +291,51 @@ impl Store {
         StoreError::Suspended { store, failures, opened, retry, source }
     }
 
-    fn explain(&self, operation: &'static str, key: &str, trouble: Trouble, effort: Effort) -> StoreError {
+    fn explain(
+        &self,
+        operation: &'static str,
+        key: &str,
+        trouble: AttemptError,
+        effort: Effort,
+    ) -> StoreError {
         use object_store::Error as E;
         let (store, name) = (self.name().to_owned(), key.to_owned());
-        if let Trouble::Client(error) = &trouble
+        if let AttemptError::Client(error) = &trouble
             && let Some(InTheWay { place, obstacle }) = find(error)
         {
             return StoreError::NotAnObject { store, key: name, place: place.clone(), obstacle: *obstacle };
         }
-        if let Trouble::Client(error) = &trouble
+        if let AttemptError::Client(error) = &trouble
             && let Some((refusal, code)) = refusal(error)
         {
             return StoreError::Refused { store, refusal, code };
         }
         match trouble {
-            Trouble::Settled(error) => error,
-            Trouble::Late(deadline) => StoreError::Deadline { store, operation, key: name, deadline, effort },
-            Trouble::Uneven { announced, came } => {
+            AttemptError::Settled(error) => error,
+            AttemptError::Late(deadline) => {
+                StoreError::Deadline { store, operation, key: name, deadline, effort }
+            }
+            AttemptError::Uneven { announced, came } => {
                 let said = format!("{came} bytes came where {announced} were announced");
                 self.failed(operation, key, effort, said)
             }
-            Trouble::Client(E::NotFound { .. }) => StoreError::NotFound { store, key: name },
-            Trouble::Client(E::AlreadyExists { .. } | E::Precondition { .. }) => {
+            AttemptError::Client(E::NotFound { .. }) => StoreError::NotFound { store, key: name },
+            AttemptError::Client(E::AlreadyExists { .. } | E::Precondition { .. }) => {
                 StoreError::AlreadyExists { store, key: name }
             }
-            Trouble::Client(error @ (E::PermissionDenied { .. } | E::Unauthenticated { .. })) => {
+            AttemptError::Client(error @ (E::PermissionDenied { .. } | E::Unauthenticated { .. })) => {
                 StoreError::Denied { store, key: name, source: plainly(error) }
             }
-            Trouble::Client(error) if has_status(&error, &[401, 403]) => {
+            AttemptError::Client(error) if has_status(&error, &[401, 403]) => {
                 StoreError::Denied { store, key: name, source: plainly(error) }
             }
-            Trouble::Client(error) if is_full(&error) => {
+            AttemptError::Client(error) if is_full(&error) => {
                 StoreError::Full { store, key: name, source: error.into() }
             }
-            Trouble::Client(error) if is_denied(&error) => {
+            AttemptError::Client(error) if is_denied(&error) => {
                 StoreError::Denied { store, key: name, source: error.into() }
             }
-            Trouble::Client(error) => match unreached(&error) {
+            AttemptError::Client(error) => match unreached(&error) {
                 Some(reason) => {
                     let endpoint = self.shared.site.endpoint.clone();
                     StoreError::Unreachable { store, endpoint, reason, effort }
@@ -350,13 +358,13 @@ pub(crate) fn deadline(size: u64) -> Duration {
 }
 
 /// The body of an answer, which must have exactly `size` bytes. No more are kept, however many arrive.
-async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
+async fn collect(found: GetResult, size: u64) -> Result<Bytes, AttemptError> {
     let mut stream = found.into_stream();
     let whole = async {
         let mut bytes = Vec::with_capacity(usize::try_from(size.min(TRUSTED_CAPACITY)).unwrap_or(0));
         loop {
             let part = timeout(STALL_DEADLINE, stream.try_next());
-            match part.await.map_err(|_| Trouble::Late(STALL_DEADLINE))?.map_err(Trouble::Client)? {
+            match part.await.map_err(|_| AttemptError::Late(STALL_DEADLINE))?.map_err(AttemptError::Client)? {
                 Some(part) if bytes.len() as u64 + part.len() as u64 <= size => {
                     bytes.extend_from_slice(&part);
                 }
@@ -366,11 +374,11 @@ async fn collect(found: GetResult, size: u64) -> Result<Bytes, Trouble> {
             }
         }
     };
-    timeout(deadline(size), whole).await.map_err(|_| Trouble::Late(deadline(size)))?
+    timeout(deadline(size), whole).await.map_err(|_| AttemptError::Late(deadline(size)))?
 }
 
-fn uneven(announced: u64, came: u64) -> Trouble {
-    Trouble::Uneven { announced, came }
+fn uneven(announced: u64, came: u64) -> AttemptError {
+    AttemptError::Uneven { announced, came }
 }
 
 /// The refusal in the server's answer, and its error code.

@@ -38,9 +38,9 @@ use crate::ids::{GroupId, RepositoryId, RunId, Signer};
 use crate::keys::GroupView;
 use crate::keys::keeper_key::KeeperKey;
 use crate::keys::key_file::WriterKey;
-use crate::maintenance::check::{CheckOptions, Checker, Findings, ReadData, Shard};
+use crate::maintenance::check::{CheckOptions, Findings, Maintenance, ReadData, Shard};
 use crate::maintenance::prune::{PruneOptions, Pruned, prune};
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::Repository;
 use crate::restore::open::OpenSnapshot;
 use crate::snapshots::snapshot::Listing;
@@ -68,7 +68,7 @@ impl Crafted {
     /// The result of restoring a snapshot, and how many files are reported as damaged.
     pub(crate) async fn bring_back(&self, id: &Sha256Digest) -> Result<(Files, usize), VaultError> {
         let restorer = self.restorer().await;
-        let listing = Listing::read(restorer.viewer()).await?;
+        let listing = Listing::read(restorer.session()).await?;
         let wanted = || VaultError::NoSuchSnapshot { wanted: id.to_string(), among: String::new() };
         let snapshot = listing.snapshots.into_iter().find(|s| s.id() == id).ok_or_else(wanted)?;
         let open = OpenSnapshot::open(&restorer, snapshot).await?;
@@ -115,15 +115,15 @@ impl Crafted {
         prunes
     }
 
-    /// A checker with a recovery key.
-    pub(crate) async fn checker(&self) -> Checker {
+    /// Maintenance with a recovery key.
+    pub(crate) async fn maintenance(&self) -> Maintenance {
         let (restorer, key) = (self.restorer().await, self.recovery_key());
-        Checker::with_recovery_key(restorer, key, silent(), CancellationToken::new())
+        Maintenance::with_recovery_key(restorer, key, silent(), CancellationToken::new())
     }
 
-    pub(crate) async fn check(&self, viewer: Viewer, read_data: ReadData) -> Result<Findings, VaultError> {
-        let checker = Checker::new(viewer, silent(), CancellationToken::new());
-        checker.check(CheckOptions { read_data, shard: Shard::WHOLE }).await
+    pub(crate) async fn check(&self, session: Session, read_data: ReadData) -> Result<Findings, VaultError> {
+        let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+        maintenance.check(CheckOptions { read_data, shard: Shard::WHOLE }).await
     }
 }
 
@@ -154,7 +154,7 @@ async fn back_up(
         kind: StreamKind::Path,
         name: "path".to_owned(),
         consistency: Consistency::None,
-        memory_key: "source".to_owned(),
+        cache_key: "source".to_owned(),
         source: Box::new(FolderSource::open(folder.path())?),
     };
     let run = tokio::task::spawn_blocking(move || {

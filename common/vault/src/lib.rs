@@ -67,7 +67,7 @@
 //!     kind: StreamKind::Path,
 //!     name: "data".to_owned(),
 //!     consistency: Consistency::None,
-//!     memory_key: data.display().to_string(),
+//!     cache_key: data.display().to_string(),
 //!     source: Box::new(FolderSource::open(&data)?),
 //! };
 //! let watching = Arc::clone(&progress);
@@ -81,8 +81,8 @@
 //! // A recovery key lists the snapshots, and restores the newest one.
 //! let dialog: Arc<dyn PluginDialog> = Arc::new(NoDialog);
 //! let key = RecoveryKeyFile::read(&key_file)?.key(&dialog)?;
-//! let restorer = Restorer::open(store, &key, None, |_| PinFile::none()).await?;
-//! let listing = Listing::read(restorer.viewer()).await?;
+//! let restorer = RecoverySession::open(store, &key, None, |_| PinFile::none()).await?;
+//! let listing = Listing::read(restorer.session()).await?;
 //! assert!(listing.unreadable.is_empty());
 //! let newest = listing.find("latest", None)?;
 //! assert_eq!(newest.host(), "web-1");
@@ -133,10 +133,10 @@ pub use maintenance::forget::{Asked, forget};
 pub use maintenance::members::{KeeperMember, Members, Membership, RecipientMember, Removed, WriterMember};
 pub use maintenance::prune::{PruneOptions, Pruned, RunsUnderWay, prune};
 pub use maintenance::{check, repair};
-pub use repository::access::Viewer;
+pub use repository::access::Session;
 pub use repository::open::{Made, NewRepository, Repository};
 pub use repository::pins::PinFile;
-pub use repository::restorer::Restorer;
+pub use repository::recovery_session::RecoverySession;
 pub use restore::compare::{Compared, Difference, What};
 pub use restore::diff::{Change, ChangeCounts, Changed};
 pub use restore::open::{OpenSnapshot, Problem, Restored, Subtree};

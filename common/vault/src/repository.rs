@@ -11,6 +11,6 @@ pub(crate) mod object_cache;
 pub(crate) mod objects;
 pub(crate) mod open;
 pub(crate) mod pins;
+pub(crate) mod recovery_session;
 pub(crate) mod repack;
-pub(crate) mod restorer;
 pub(crate) mod rosters;

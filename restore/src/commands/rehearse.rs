@@ -140,7 +140,7 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 
 async fn find(args: &Args) -> Result<OpenSnapshot, Failure> {
     let restorer = args.keys.open_to_read(&args.repository).await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+    let listing = Listing::read(restorer.session()).await?;
     let snapshot = match args.snapshot.as_str() {
         "random" => {
             let listing = args.which.narrow(listing, Some(&restorer), None).await?;

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::checks::Target;
-use super::halt::cancellable;
 use super::plan::{Action, Plan};
+use super::stop::cancellable;
 
 /// The containers that a drill starts, in starting order, each with its image.
-pub(super) struct Crew {
+pub(super) struct Containers {
     pub(super) members: Vec<Member>,
     /// Captured containers that are not started, in words.
     pub(super) left_out: Vec<String>,
@@ -68,9 +68,9 @@ fn chosen(all: Vec<ContainerParts>) -> (Vec<(ContainerParts, bool)>, Vec<String>
     (ordered, left_out)
 }
 
-impl Crew {
+impl Containers {
     /// Chooses the containers of `definitions` and finds their images on this host.
-    pub(super) async fn muster(engine: &Engine, definitions: &Definitions) -> Result<Self, EngineError> {
+    pub(super) async fn select(engine: &Engine, definitions: &Definitions) -> Result<Self, EngineError> {
         let all = definitions.container_parts()?;
         // Includes those that are not started, because the volumes may contain their settings.
         let of =
@@ -221,7 +221,7 @@ impl Started {
 /// The state of a boot.
 pub(super) struct Boot<'a> {
     pub(super) sandbox: &'a Sandbox,
-    pub(super) crew: &'a Crew,
+    pub(super) containers: &'a Containers,
     pub(super) plan: &'a Plan,
     pub(super) secrets: &'a [String],
     pub(super) cancel: &'a CancellationToken,
@@ -311,11 +311,11 @@ impl Boot<'_> {
         started: &mut [Started],
         deadline: Instant,
     ) -> Result<bool, EngineError> {
-        let parts = &self.crew.members[place].parts;
+        let parts = &self.containers.members[place].parts;
         let Some(service) = &parts.service else { return Ok(true) };
         for need in parts.depends_on.iter().filter(|need| need.condition != Condition::Started) {
             for one in started.iter_mut() {
-                let other = self.crew.members[one.place].parts.service.as_ref();
+                let other = self.containers.members[one.place].parts.service.as_ref();
                 if other.is_some_and(|o| o.project == service.project && o.service == need.service)
                     && !self.settle(one, deadline).await?
                 {
@@ -329,7 +329,7 @@ impl Boot<'_> {
     /// Waits until one container is up, and returns whether it is.
     async fn settle(&self, one: &mut Started, deadline: Instant) -> Result<bool, EngineError> {
         if one.outcome.is_none() {
-            let completes = self.crew.members[one.place].completes;
+            let completes = self.containers.members[one.place].completes;
             let wait = self.sandbox.wait_ready(&one.id, completes, deadline, self.secrets);
             let ready = cancellable(self.cancel, wait).await??;
             one.outcome = Some((ready, one.since.elapsed().as_secs_f64()));
@@ -350,7 +350,7 @@ impl Boot<'_> {
     fn booted(&self, started: Vec<Started>) -> Booted {
         let mut booted = Booted { services: Vec::new(), targets: BTreeMap::new(), standing: Vec::new() };
         for one in started {
-            let member = &self.crew.members[one.place];
+            let member = &self.containers.members[one.place];
             let name = member.parts.service_name().to_owned();
             let image = member.image.reference.clone();
             if let Some((Ok(ready), _)) = &one.outcome {

@@ -5,20 +5,20 @@ use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::scratch::sanitise::TAKEN;
 use lifeboat_report::drill::DrillReport;
 
-use super::boot::Crew;
+use super::boot::Containers;
 use super::plan::Plan;
 
 /// Records what a drill of these containers on this engine leaves untested, and what no drill can show.
 pub(super) fn note(
     report: &mut DrillReport,
     plan: &Plan,
-    crew: &Crew,
+    containers: &Containers,
     definitions: &Definitions,
     engine: &Engine,
 ) {
     let not_tested = &mut report.not_tested;
-    not_tested.extend(crew.left_out.iter().cloned());
-    let networks = crew.networks();
+    not_tested.extend(containers.left_out.iter().cloned());
+    let networks = containers.networks();
     if networks.len() > 1 {
         let names: Vec<&str> = networks.into_iter().collect();
         not_tested.push(format!(

@@ -11,8 +11,8 @@ use lifeboat_report::drill::DrilledCheck;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::halt::cancellable;
 use super::plan::{Action, Check, Expectation, SqlEngine};
+use super::stop::cancellable;
 
 /// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -25,15 +25,15 @@ use lifeboat_report::drill::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::boot::{Boot, Booted, Crew};
+use super::boot::{Boot, Booted, Containers};
 use super::caveats;
 use super::checks;
 use super::grounds::{Berth, FolderError, Grounds};
 use super::guard::Guard;
-use super::halt::{DrillError, Halt, open, upper_first};
 use super::plan::Plan;
 use super::point::{PointError, RecoveryPoint, RestoredVolume, SnapshotVolume, SourceKind};
 use super::room::{disk_holds, enough_space};
+use super::stop::{DrillError, Stop, open, upper_first};
 use super::verdict::{Stopped, decide};
 
 /// How long after its deadline a drill's objects expire: then any clean-up may remove them.
@@ -74,23 +74,23 @@ pub async fn rehearse(
     let mut drill = Drill::new(point, options);
     drill.berth = Some(options.grounds.enter(&drill.owner.id)?);
     let watch = drill.guard.watch(options.plan.deadline);
-    let halt = drill.run().await.err();
+    let stop = drill.run().await.err();
     drop(watch);
-    let halt = match (halt, drill.guard.reason()) {
-        (Some(Halt::Interrupted | Halt::Stopped(_)) | None, Some(reason))
+    let stop = match (stop, drill.guard.reason()) {
+        (Some(Stop::Interrupted | Stop::Stopped(_)) | None, Some(reason))
             if !options.cancel.is_cancelled() =>
         {
-            Some(Halt::Stopped(Stopped::Limit(reason.to_owned())))
+            Some(Stop::Stopped(Stopped::Limit(reason.to_owned())))
         }
-        (halt, _) => halt,
+        (stop, _) => stop,
     };
     drill.reached = drill.sandbox.as_ref().map(Sandbox::limits_reached).unwrap_or_default();
     drill.clear_away().await;
     let leftovers = drill.report.leftovers.clone();
-    match halt {
-        Some(Halt::Interrupted) => Err(DrillError::Interrupted { leftovers }),
-        Some(Halt::NoReport(error)) => Err(error),
-        Some(Halt::Stopped(stopped)) => Ok(drill.finish(Some(&stopped))),
+    match stop {
+        Some(Stop::Interrupted) => Err(DrillError::Interrupted { leftovers }),
+        Some(Stop::NoReport(error)) => Err(error),
+        Some(Stop::Stopped(stopped)) => Ok(drill.finish(Some(&stopped))),
         None => Ok(drill.finish(None)),
     }
 }
@@ -182,7 +182,7 @@ impl<'a> Drill<'a> {
 
     /// Runs a blocking call of the snapshot's. Waits for it even when the drill is interrupted, because it may be
     /// writing into folders that are about to be removed; the token makes it end soon.
-    async fn ask<T, F>(&self, what: &str, call: F) -> Result<T, Halt>
+    async fn ask<T, F>(&self, what: &str, call: F) -> Result<T, Stop>
     where
         T: Send + 'static,
         F: FnOnce(&dyn RecoveryPoint, &CancellationToken) -> Result<T, PointError> + Send + 'static,
@@ -191,16 +191,16 @@ impl<'a> Drill<'a> {
         let cancel = self.guard.token().clone();
         let answer = tokio::task::spawn_blocking(move || call(&*point, &cancel)).await;
         if self.guard.token().is_cancelled() {
-            return Err(Halt::Interrupted);
+            return Err(Stop::Interrupted);
         }
         match answer {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if error.kind() == Kind::Interrupted => Err(Halt::Interrupted),
+            Ok(Err(error)) if error.kind() == Kind::Interrupted => Err(Stop::Interrupted),
             // A failure for lack of space is not the snapshot's fault.
-            Ok(Err(_)) if self.guard.look() => Err(Halt::Interrupted),
+            Ok(Err(_)) if self.guard.look() => Err(Stop::Interrupted),
             Ok(Err(error)) => {
                 let reason = format!("{what} failed: {error}.");
-                Err(Halt::Stopped(match error.kind() {
+                Err(Stop::Stopped(match error.kind() {
                     Kind::Refused => Stopped::Wrong(reason),
                     _ => Stopped::Open(reason),
                 }))
@@ -209,25 +209,25 @@ impl<'a> Drill<'a> {
         }
     }
 
-    async fn run(&mut self) -> Result<(), Halt> {
+    async fn run(&mut self) -> Result<(), Stop> {
         let since = Instant::now();
         let definitions =
             self.ask("Reading the captured definitions", |point, _| point.definitions()).await?;
         self.report.application = definitions.as_ref().and_then(Definitions::application);
         let volumes = self.point.volumes();
-        let aboard = self.prepare(definitions, &volumes).await?;
+        let included = self.prepare(definitions, &volumes).await?;
         self.phase("prepare", since, false);
 
         let restored = self.restore(&volumes).await?;
         self.compare(&volumes, &restored).await?;
-        let Some((engine, crew)) = aboard else { return Ok(()) };
+        let Some((engine, containers)) = included else { return Ok(()) };
 
         let since = Instant::now();
         self.prove_isolation().await?;
         self.phase("isolation", since, false);
 
         let since = Instant::now();
-        let booted = self.boot(engine, &crew, &restored).await;
+        let booted = self.boot(engine, &containers, &restored).await;
         self.phase("boot", since, true);
         let (mut booted, shown) = booted?;
         self.report.booted = true;
@@ -237,12 +237,12 @@ impl<'a> Drill<'a> {
             return Ok(());
         }
         let since = Instant::now();
-        let asked = self.check(&crew, &booted).await;
+        let asked = self.check(&containers, &booted).await;
         self.phase("checks", since, true);
         asked?;
         self.asked = true;
         if let Some(sandbox) = &self.sandbox {
-            let secrets = crew.secrets(self.options.plan);
+            let secrets = containers.secrets(self.options.plan);
             booted.look_again(sandbox, &secrets, self.guard.token()).await?;
             self.report.services.clone_from(&booted.services);
         }
@@ -254,7 +254,7 @@ impl<'a> Drill<'a> {
         &mut self,
         definitions: Option<Definitions>,
         volumes: &[SnapshotVolume],
-    ) -> Result<Option<(&'a Engine, Crew)>, Halt> {
+    ) -> Result<Option<(&'a Engine, Containers)>, Stop> {
         let bytes: u64 = volumes.iter().map(|volume| volume.bytes).sum();
         // The data is restored and compared anyway.
         let not_tested = &mut self.report.not_tested;
@@ -271,20 +271,21 @@ impl<'a> Drill<'a> {
             }
             (Err(reason), Some(_)) => return start_nothing(format!("nothing was started: {reason}")),
         };
-        let crew = match Crew::muster(engine, &definitions).await {
-            Ok(crew) => crew,
+        let containers = match Containers::select(engine, &definitions).await {
+            Ok(containers) => containers,
             Err(error @ EngineError::ImageMissing { .. }) => {
                 let advice = error.advice().unwrap_or_default();
                 return start_nothing(format!("nothing was started: {error}; {advice}"));
             }
             Err(error) => return Err(error.into()),
         };
-        self.report.images = crew.images();
-        let unknown = crew.unknown_services(self.options.plan);
+        self.report.images = containers.images();
+        let unknown = containers.unknown_services(self.options.plan);
         if !unknown.is_empty() {
             let unknown: Vec<&str> = unknown.into_iter().collect();
-            let known: Vec<&str> = crew.members.iter().map(|member| member.parts.service_name()).collect();
-            return Err(Halt::NoReport(DrillError::UnknownService {
+            let known: Vec<&str> =
+                containers.members.iter().map(|member| member.parts.service_name()).collect();
+            return Err(Stop::NoReport(DrillError::UnknownService {
                 unknown: unknown.join(", "),
                 known: known.join(", "),
             }));
@@ -294,18 +295,18 @@ impl<'a> Drill<'a> {
                 || open(format!("The snapshot has {many} {what}, and a drill {how} at most {most}."));
             if many > most { Err(reason()) } else { Ok(()) }
         };
-        count(crew.members.len(), MOST_CONTAINERS, "containers to start", "starts")?;
+        count(containers.members.len(), MOST_CONTAINERS, "containers to start", "starts")?;
         count(volumes.len(), MOST_VOLUMES, "volumes", "makes")?;
         if let Some(runtime) =
             self.options.plan.runtime.as_ref().filter(|&own| !engine.means().runtimes.contains(own))
         {
             let known: Vec<&str> = engine.means().runtimes.iter().map(String::as_str).collect();
-            return Err(Halt::NoReport(DrillError::NoRuntime {
+            return Err(Stop::NoReport(DrillError::NoRuntime {
                 runtime: runtime.clone(),
                 known: known.join(", "),
             }));
         }
-        caveats::note(&mut self.report, self.options.plan, &crew, &definitions, engine);
+        caveats::note(&mut self.report, self.options.plan, &containers, &definitions, engine);
         // Everything but volumes goes into the drill's folder, and volumes as well if the plan gives them a disk of
         // their own.
         let in_volumes = volumes.iter().filter(|volume| volume.kind == SourceKind::Volume);
@@ -318,16 +319,16 @@ impl<'a> Drill<'a> {
         let together = Together {
             memory_bytes: self.memory(engine),
             processes: self.options.plan.processes,
-            containers: crew.members.len(),
+            containers: containers.members.len(),
         };
         let sandbox = self.sandbox.insert(engine.sandbox(self.owner.clone(), together).await?);
         if let (Some(size), Some(berth)) = (self.options.plan.volumes_bytes, &self.berth) {
-            let folder = berth.make_folder().map_err(|error| Halt::NoReport(error.into()))?;
+            let folder = berth.make_folder().map_err(|error| Stop::NoReport(error.into()))?;
             let mounted = sandbox.limit_volumes(folder, size).await?;
             disk_holds(&mounted, size, in_volumes)?;
             self.guard.watch_disk(mounted, size);
         }
-        Ok(Some((engine, crew)))
+        Ok(Some((engine, containers)))
     }
 
     /// The memory that all scratch containers may have together.
@@ -337,7 +338,7 @@ impl<'a> Drill<'a> {
     }
 
     /// Restores each volume, and returns where it is.
-    async fn restore(&mut self, volumes: &[SnapshotVolume]) -> Result<Vec<Place>, Halt> {
+    async fn restore(&mut self, volumes: &[SnapshotVolume]) -> Result<Vec<Place>, Stop> {
         let total: u64 = volumes.iter().map(|volume| volume.bytes).sum();
         self.options.progress.phase("restore", Unit::Bytes, Some(total));
         let since = Instant::now();
@@ -346,7 +347,7 @@ impl<'a> Drill<'a> {
             let place = self.place(number, volume).await?;
             let (name, to) = (volume.name.clone(), place.directory.clone());
             let restoring = format!("Restoring {}", volume.name);
-            let restored: Result<RestoredVolume, Halt> =
+            let restored: Result<RestoredVolume, Stop> =
                 self.ask(&restoring, move |point, cancel| point.restore_volume(&name, &to, cancel)).await;
             if restored.is_err() {
                 self.phase("restore", since, true);
@@ -365,7 +366,7 @@ impl<'a> Drill<'a> {
         Ok(places)
     }
 
-    async fn place(&mut self, number: usize, volume: &SnapshotVolume) -> Result<Place, Halt> {
+    async fn place(&mut self, number: usize, volume: &SnapshotVolume) -> Result<Place, Stop> {
         if let (Some(sandbox), SourceKind::Volume) = (&self.sandbox, volume.kind) {
             let scratch = sandbox.volume(&volume.name).await?;
             return Ok(Place {
@@ -374,7 +375,7 @@ impl<'a> Drill<'a> {
             });
         }
         let Some(berth) = &self.berth else { return Err(open("The drill is not in the register.")) };
-        let folder = berth.make_folder().map_err(|error| Halt::NoReport(error.into()))?;
+        let folder = berth.make_folder().map_err(|error| Stop::NoReport(error.into()))?;
         let directory = folder.join(number.to_string());
         DirBuilder::new().mode(0o700).create(&directory).map_err(folder_error("create", &directory))?;
         Ok(Place { directory, scratch: None })
@@ -382,7 +383,7 @@ impl<'a> Drill<'a> {
 
     /// Compares every volume with the snapshot. A difference ends the drill, because it would start something other
     /// than what was captured.
-    async fn compare(&mut self, volumes: &[SnapshotVolume], places: &[Place]) -> Result<(), Halt> {
+    async fn compare(&mut self, volumes: &[SnapshotVolume], places: &[Place]) -> Result<(), Stop> {
         self.options.progress.phase("compare", Unit::Items, Some(volumes.len() as u64));
         let since = Instant::now();
         let mut differs = None;
@@ -399,21 +400,21 @@ impl<'a> Drill<'a> {
         }
         self.phase("compare", since, false);
         match differs {
-            Some(name) => Err(Halt::Stopped(Stopped::Wrong(format!(
+            Some(name) => Err(Stop::Stopped(Stopped::Wrong(format!(
                 "The restored data of {name} differs from the snapshot."
             )))),
             None => Ok(()),
         }
     }
 
-    async fn prove_isolation(&mut self) -> Result<(), Halt> {
+    async fn prove_isolation(&mut self) -> Result<(), Stop> {
         let Some(sandbox) = &mut self.sandbox else { return Ok(()) };
         let shown = sandbox.prove_isolation().await;
         self.note_isolation("before the boot", shown)
     }
 
     /// Proves the isolation again at the end, from the network of every running container.
-    async fn prove_at_the_end(&mut self) -> Result<(), Halt> {
+    async fn prove_at_the_end(&mut self) -> Result<(), Stop> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let since = Instant::now();
         let shown = sandbox.prove_again().await;
@@ -421,7 +422,7 @@ impl<'a> Drill<'a> {
         self.note_isolation("at the end", shown)
     }
 
-    fn note_isolation(&mut self, when: &str, shown: Result<Isolation, EngineError>) -> Result<(), Halt> {
+    fn note_isolation(&mut self, when: &str, shown: Result<Isolation, EngineError>) -> Result<(), Stop> {
         let mut noted = self.report.isolation.take().unwrap_or(DrilledIsolation {
             proven: true,
             shown: Vec::new(),
@@ -449,9 +450,9 @@ impl<'a> Drill<'a> {
     async fn boot(
         &mut self,
         engine: &Engine,
-        crew: &Crew,
+        containers: &Containers,
         places: &[Place],
-    ) -> Result<(Booted, Result<Isolation, EngineError>), Halt> {
+    ) -> Result<(Booted, Result<Isolation, EngineError>), Stop> {
         let Some(sandbox) = &self.sandbox else { return Err(open("The sandbox is missing.")) };
         let plan = self.options.plan;
         let facts = engine.facts();
@@ -462,9 +463,9 @@ impl<'a> Drill<'a> {
         };
         let restored: BTreeMap<String, String> =
             places.iter().filter_map(|place| place.scratch.clone()).collect();
-        let sanitised = crew.sanitised(sandbox, &restored, limits, plan);
+        let sanitised = containers.sanitised(sandbox, &restored, limits, plan);
         let mut unused = restored;
-        for (member, container) in crew.members.iter().zip(&sanitised) {
+        for (member, container) in containers.members.iter().zip(&sanitised) {
             let service = member.parts.service_name();
             for what in &container.removed {
                 self.report.not_tested.push(format!("{service} ran without {what}"));
@@ -486,10 +487,10 @@ impl<'a> Drill<'a> {
                 .not_tested
                 .push(format!("{name} was restored and compared, but no started service uses it"));
         }
-        let secrets = crew.secrets(plan);
+        let secrets = containers.secrets(plan);
         let boot = Boot {
             sandbox,
-            crew,
+            containers,
             plan,
             secrets: &secrets,
             cancel: self.guard.token(),
@@ -499,11 +500,11 @@ impl<'a> Drill<'a> {
         Ok(boot.run(sanitised, sandbox.prove_again()).await?)
     }
 
-    async fn check(&mut self, crew: &Crew, booted: &Booted) -> Result<(), Halt> {
+    async fn check(&mut self, containers: &Containers, booted: &Booted) -> Result<(), Stop> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let plan = self.options.plan;
         self.options.progress.phase("checks", Unit::Items, Some(plan.checks.len() as u64));
-        let secrets = crew.secrets(plan);
+        let secrets = containers.secrets(plan);
         for check in &plan.checks {
             let asked = checks::run(sandbox, check, &booted.targets, &secrets, self.guard.token()).await?;
             self.report.checks.push(asked);
@@ -582,7 +583,7 @@ struct Place {
     scratch: Option<(String, String)>,
 }
 
-fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Halt {
+fn folder_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Stop {
     let path = path.to_owned();
-    move |source| Halt::NoReport(FolderError { operation, path, source }.into())
+    move |source| Stop::NoReport(FolderError { operation, path, source }.into())
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::grounds::FolderError;
-use super::halt::{Halt, open};
+use super::stop::{Stop, open};
 
 /// Free space that is required beyond the snapshot's size, in bytes.
 const SPARE_BYTES: u64 = 256 << 20;
@@ -58,13 +58,13 @@ impl Room {
     }
 }
 
-fn below(folder: &Path) -> Result<Room, Halt> {
+fn below(folder: &Path) -> Result<Room, Stop> {
     let failed = |source| FolderError { operation: "look at", path: folder.to_owned(), source };
-    Room::below(folder).map_err(|source| Halt::NoReport(failed(source).into()))
+    Room::below(folder).map_err(|source| Stop::NoReport(failed(source).into()))
 }
 
 /// Checks that the disk that the plan asks for holds what is restored, and a little more.
-pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Halt> {
+pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Stop> {
     let free = below(mounted)?.bytes;
     if free.saturating_sub(size / 20) >= bytes {
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn disk_holds(mounted: &Path, size: u64, bytes: u64) -> Result<(), Ha
 
 /// Checks that each folder has room for the given number of bytes, and some more. Folders of one file system share its
 /// space.
-pub(super) fn enough_space(folders: &[(&Path, u64)]) -> Result<(), Halt> {
+pub(super) fn enough_space(folders: &[(&Path, u64)]) -> Result<(), Stop> {
     for (folder, _) in folders {
         let device = device(folder)?;
         let mut together = 0_u64;
@@ -93,14 +93,14 @@ pub(super) fn enough_space(folders: &[(&Path, u64)]) -> Result<(), Halt> {
     Ok(())
 }
 
-fn device(folder: &Path) -> Result<u64, Halt> {
+fn device(folder: &Path) -> Result<u64, Stop> {
     let failed = |source| FolderError { operation: "look at", path: folder.to_owned(), source };
-    let found = std::fs::metadata(folder).map_err(|source| Halt::NoReport(failed(source).into()))?;
+    let found = std::fs::metadata(folder).map_err(|source| Stop::NoReport(failed(source).into()))?;
     Ok(found.dev())
 }
 
 /// Checks that there is room for `bytes` below `folder`, and some more.
-fn room_for(folder: &Path, bytes: u64) -> Result<(), Halt> {
+fn room_for(folder: &Path, bytes: u64) -> Result<(), Stop> {
     let free = below(folder)?.bytes;
     let needed = bytes.saturating_add(bytes / 10).saturating_add(SPARE_BYTES);
     if free >= needed {
@@ -137,7 +137,7 @@ mod tests {
         assert!(enough_space(&[(one, half)]).is_ok());
         assert!(enough_space(&[(one, half), (one, half)]).is_err());
         assert!(enough_space(&[(one, 0), (one, half)]).is_ok());
-        let Err(Halt::Stopped(_)) = enough_space(&[(one, half), (two, half)]) else {
+        let Err(Stop::Stopped(_)) = enough_space(&[(one, half), (two, half)]) else {
             panic!("a file system without room takes nothing");
         };
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::http::{Answer, serve};
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::key::SigningKey;
@@ -20,7 +20,7 @@ use super::{BUNDLE, Desk};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-fn says(said: &Said, text: &str) {
+fn says(said: &Output, text: &str) {
     let plain: Vec<&str> = said.stdout.split_whitespace().chain(said.stderr.split_whitespace()).collect();
     assert!(plain.join(" ").contains(text), "`{text}` is not in\n{}{}", said.stdout, said.stderr);
 }
@@ -29,7 +29,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": Sha256Digest::of(bytes).to_oci(), "size": bytes.len()})
 }
 
-fn refused(desk: &Desk, reference: &str) -> Said {
+fn refused(desk: &Desk, reference: &str) -> Output {
     desk.verify(&["image", reference, "--key", "release.pub"]).expect_code(1)
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::http::Answer;
 use lifeboat_tests::network::{Network, Request};
 
@@ -54,12 +54,12 @@ fn log_in(desk: &Desk, registry: &str) {
     fs::write(desk.path(".docker/config.json"), config).unwrap();
 }
 
-fn verify_at(desk: &Desk, network: &Network, reference: &str, more: &[&str]) -> Said {
+fn verify_at(desk: &Desk, network: &Network, reference: &str, more: &[&str]) -> Output {
     let args = [&["image", reference, "--key", "release.pub"], more].concat();
     run(network.lead(&mut lifeboat(VERIFY, desk.folder.path(), args)).current_dir(&desk.folder))
 }
 
-fn sign_at(desk: &Desk, network: &Network, reference: &str) -> Said {
+fn sign_at(desk: &Desk, network: &Network, reference: &str) -> Output {
     let mut command = lifeboat(SIGN, desk.folder.path(), ["image", reference, "--key", "release.key"]);
     run(network.lead(&mut command).current_dir(&desk.folder).env("COSIGN_PASSWORD", "correct horse"))
 }
@@ -540,7 +540,7 @@ fn a_token_service_that_fails_is_asked_again_and_then_nothing_is_decided() {
 }
 
 /// A `docker login` helper that runs `script`, and the login that names it for a registry that does not exist.
-fn with_helper(desk: &Desk, script: &str) -> Said {
+fn with_helper(desk: &Desk, script: &str) -> Output {
     use std::os::unix::fs::PermissionsExt as _;
     let program = desk.path("bin/docker-credential-spy");
     fs::create_dir_all(program.parent().unwrap()).unwrap();

@@ -5,7 +5,7 @@
 use std::fs;
 
 use lifeboat_tests::authority::{Certified, TestAuthority, VOUCHER};
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::log::TestLog;
 use lifeboat_trust::bundle::Bundle;
 use lifeboat_trust::key::SigningKey;
@@ -49,7 +49,7 @@ impl World {
         self.authority.certify(&format!("{WORKFLOW}@{git_ref}"))
     }
 
-    fn verify(&self, bundles: &[&str], flags: &[&str]) -> Said {
+    fn verify(&self, bundles: &[&str], flags: &[&str]) -> Output {
         let mut args = vec!["blob", "file", "--trusted-root", "root.json", "--insecure-ignore-sct"];
         for bundle in bundles {
             args.extend(["--bundle", bundle]);
@@ -57,7 +57,7 @@ impl World {
         self.desk.verify(&[&args[..], flags].concat())
     }
 
-    fn by_pattern(&self, bundles: &[&str], flags: &[&str]) -> Said {
+    fn by_pattern(&self, bundles: &[&str], flags: &[&str]) -> Output {
         let by = ["--certificate-identity-regexp", ANY_REF, "--certificate-oidc-issuer", VOUCHER];
         self.verify(bundles, &[&by[..], flags].concat())
     }

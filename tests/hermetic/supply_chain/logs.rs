@@ -7,7 +7,7 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::log::TestLog;
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ impl Signed {
         log.entry(["hashedrekord", "0.0.1"], body.to_string().as_bytes(), TIME, &[])
     }
 
-    fn verify(&self, entries: &[Value], logs: &[&TestLog], flags: &[&str]) -> Said {
+    fn verify(&self, entries: &[Value], logs: &[&TestLog], flags: &[&str]) -> Output {
         let mut bundle = self.bundle.clone();
         bundle["verificationMaterial"]["tlogEntries"] = json!(entries);
         fs::write(self.desk.path("app.json"), bundle.to_string()).unwrap();

@@ -6,55 +6,55 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use lifeboat_tests::command::{Said, lifeboat, run};
-use lifeboat_tests::repository::Yard;
+use lifeboat_tests::command::{Output, lifeboat, run};
+use lifeboat_tests::repository::TestRepository;
 
 use super::verdicts::{verdict_in, write_verdict};
 use super::{Desk, SIGN, VERIFY};
 use crate::BINARIES;
 
 struct Case {
-    yard: Yard,
+    repo: TestRepository,
     root: String,
 }
 
 impl Case {
     /// A repository with two snapshots of one host, and the key pairs `release` and `other` beside it.
     fn new() -> Self {
-        let yard = Yard::in_folder(BINARIES);
+        let repo = TestRepository::in_folder(BINARIES);
         let desk = Desk::new();
         for name in ["release.key", "release.pub", "other.key", "other.pub"] {
-            fs::copy(desk.path(name), yard.path(name)).unwrap();
-            fs::set_permissions(yard.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::copy(desk.path(name), repo.path(name)).unwrap();
+            fs::set_permissions(repo.path(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        fs::create_dir(yard.path("data")).unwrap();
+        fs::create_dir(repo.path("data")).unwrap();
         for content in ["one", "two"] {
-            fs::write(yard.path("data/file"), content).unwrap();
-            yard.snapshot(&yard.path("data")).expect_code(0);
+            fs::write(repo.path("data/file"), content).unwrap();
+            repo.snapshot(&repo.path("data")).expect_code(0);
         }
-        let marker = fs::read(Path::new(&yard.location).join("lifeboat.json")).unwrap();
+        let marker = fs::read(Path::new(&repo.location).join("lifeboat.json")).unwrap();
         let marker: serde_json::Value = serde_json::from_slice(&marker).unwrap();
         let root = marker["repository"].as_str().unwrap().to_owned();
-        Self { yard, root }
+        Self { repo, root }
     }
 
-    fn call(&self, binary: &str, args: &[&str]) -> Said {
-        let mut command = lifeboat(binary, &self.yard.path(""), args);
-        command.current_dir(self.yard.path("")).env("COSIGN_PASSWORD", "correct horse");
-        run(command.env("LIFEBOAT_REPOSITORY", &self.yard.location))
+    fn call(&self, binary: &str, args: &[&str]) -> Output {
+        let mut command = lifeboat(binary, &self.repo.path(""), args);
+        command.current_dir(self.repo.path("")).env("COSIGN_PASSWORD", "correct horse");
+        run(command.env("LIFEBOAT_REPOSITORY", &self.repo.location))
     }
 
-    fn verify(&self, args: &[&str]) -> Said {
+    fn verify(&self, args: &[&str]) -> Output {
         self.call(VERIFY, &[&["snapshot", "latest", "--root", &self.root], args].concat())
     }
 
-    fn sign(&self, key: &str) -> Said {
+    fn sign(&self, key: &str) -> Output {
         self.call(SIGN, &["snapshot", "latest", "--root", &self.root, "--key", key])
     }
 
     /// The manifests, oldest first.
     fn manifests(&self) -> Vec<PathBuf> {
-        let all = self.yard.objects("snapshots").into_iter();
+        let all = self.repo.objects("snapshots").into_iter();
         all.filter(|path| path.file_name().is_some_and(|name| name.len() == 10)).collect()
     }
 }
@@ -76,7 +76,7 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     assert_eq!(report["schema"], "lifeboat.snapshot-verification/v1");
     assert_eq!(report["distinct_signers"], 2);
     // The host's own key is a signer like any other.
-    fs::write(case.yard.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
+    fs::write(case.repo.path("host.pub"), report["writer_key"].as_str().unwrap()).unwrap();
     case.verify(&["--key", "host.pub"]).expect_code(0);
     // The signed time determines its age, also for others who signed the same.
     for key in ["host.pub", "release.pub"] {
@@ -90,7 +90,7 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
     case.verify(&["--key", "host.pub", "--key", "release.pub", "--key", "other.pub", "--threshold", "3"])
         .expect_code(0);
     // Backups go on, and countersignatures do not count as snapshots.
-    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    case.repo.snapshot(&case.repo.path("data")).expect_code(0);
     case.verify(&["--key", "release.pub"]).expect_code(1);
     assert_eq!(case.manifests().len(), 3);
 }
@@ -99,25 +99,25 @@ fn a_snapshot_is_verified_and_countersigned_without_a_key_to_open_it() {
 #[test]
 fn the_latest_is_that_of_the_writer_who_is_meant() {
     let case = Case::new();
-    let yard = &case.yard;
-    let identity = yard.path("one.key").display().to_string();
+    let repo = &case.repo;
+    let identity = repo.path("one.key").display().to_string();
     let writers = || {
-        let list = yard.backup(["key", "list", "--json", "--identity", &identity]).expect_code(0).json();
+        let list = repo.backup(["key", "list", "--json", "--identity", &identity]).expect_code(0).json();
         let writers = list["writers"].as_array().unwrap().iter();
         writers.map(|writer| writer["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let old = writers().remove(0);
-    let second = yard.path("second.key").display().to_string();
-    yard.backup(["key", "add", "writer", &second, "--identity", &identity]).expect_code(0);
-    let data = yard.path("data").display().to_string();
-    yard.backup(["run", "--path", &data, "--writer-key", &second]).expect_code(0);
+    let second = repo.path("second.key").display().to_string();
+    repo.backup(["key", "add", "writer", &second, "--identity", &identity]).expect_code(0);
+    let data = repo.path("data").display().to_string();
+    repo.backup(["run", "--path", &data, "--writer-key", &second]).expect_code(0);
     let new = writers().into_iter().find(|id| *id != old).unwrap();
     let said = case.verify(&[]).expect_code(2);
     assert!(said.stderr.contains("--writer ID"), "{said:?}");
     let verified = |args: &[&str]| case.verify(&[args, &["--json"]].concat()).expect_code(0).json();
     let of = |writer: &str| verified(&["--writer", &writer[..8]])["writer"].clone();
     assert_eq!((of(&old), of(&new)), (old.clone().into(), new.clone().into()));
-    yard.backup(["key", "remove", &old, "--yes", "--identity", &identity]).expect_code(0);
+    repo.backup(["key", "remove", &old, "--yes", "--identity", &identity]).expect_code(0);
     assert_eq!(verified(&[])["writer"], new);
     case.sign("release.key").expect_code(0);
 }
@@ -142,7 +142,7 @@ fn a_countersignature_of_another_snapshot_does_not_count() {
     case.sign("release.key").expect_code(0);
     let manifests = case.manifests();
     let folder = |manifest: &Path| PathBuf::from(format!("{}.sig", manifest.display()));
-    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    case.repo.snapshot(&case.repo.path("data")).expect_code(0);
     let newest = case.manifests().pop().unwrap();
     fs::create_dir_all(folder(&newest)).unwrap();
     for entry in fs::read_dir(folder(manifests.last().unwrap())).unwrap() {
@@ -160,7 +160,7 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     let report = ["--report", "verdict.json"];
     let replay = |args: &[&str]| case.call(VERIFY, &[&["replay", "verdict.json"], args].concat());
     let verdict = || -> serde_json::Value {
-        serde_json::from_str(&verdict_in(&case.yard.path("verdict.json"))).unwrap()
+        serde_json::from_str(&verdict_in(&case.repo.path("verdict.json"))).unwrap()
     };
     let keys = ["--key", "release.pub", "--key", "other.pub"];
     case.verify(&[&keys[..2], &report, &["--checkpoint", "seen.json"]].concat()).expect_code(0);
@@ -180,9 +180,9 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     let said = replay(&["--json"]).expect_code(0);
     assert_eq!(verdict()["derivation"]["verdict"], "refused", "{said:?}");
     // Neither the repository nor the keys are needed.
-    fs::remove_dir_all(&case.yard.location).unwrap();
+    fs::remove_dir_all(&case.repo.location).unwrap();
     replay(&[]).expect_code(0);
-    let text = verdict_in(&case.yard.path("verdict.json"));
+    let text = verdict_in(&case.repo.path("verdict.json"));
     // Values next to the objects' names and bytes have no effect, and cannot be changed.
     for (from, to) in [
         (r#""refers_to":null"#, format!(r#""refers_to":"{}""#, "e".repeat(64))),
@@ -194,14 +194,14 @@ fn a_verdict_about_a_snapshot_is_derived_again_without_its_repository() {
     ] {
         let changed = text.replacen(from, &to, 1);
         assert_ne!(changed, text, "{from}");
-        write_verdict(&case.yard.path("verdict.json"), &changed);
+        write_verdict(&case.repo.path("verdict.json"), &changed);
         let said = replay(&[]);
         assert!(matches!(said.code, Some(1 | 2)), "{from}: {said:?}");
     }
     // With any other object the verdict differs.
     let changed = text.replace("\"sequence\":0", "\"sequence\":1");
     assert_ne!(changed, text);
-    write_verdict(&case.yard.path("verdict.json"), &changed);
+    write_verdict(&case.repo.path("verdict.json"), &changed);
     replay(&[]).expect_code(1);
 }
 
@@ -213,7 +213,7 @@ fn damage_gaps_and_going_back_are_refused() {
     assert!(said.stdout.contains("seen.json was not there: compared with nothing"), "{said:?}");
     let said = case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
     assert!(said.stdout.contains("remembered in seen.json"), "{said:?}");
-    case.yard.snapshot(&case.yard.path("data")).expect_code(0);
+    case.repo.snapshot(&case.repo.path("data")).expect_code(0);
     case.verify(&["--checkpoint", "seen.json"]).expect_code(0);
     let manifests = case.manifests();
     let newest = fs::read(&manifests[2]).unwrap();
@@ -237,7 +237,7 @@ fn damage_gaps_and_going_back_are_refused() {
     case.verify(&[]).expect_code(1);
     // Very many worthless requests: the text names some, and JSON all.
     let writer = manifests[0].parent().unwrap().file_name().unwrap().to_owned();
-    let forget = Path::new(&case.yard.location).join("forget").join(writer);
+    let forget = Path::new(&case.repo.location).join("forget").join(writer);
     fs::create_dir_all(&forget).unwrap();
     for number in 100..400 {
         fs::write(forget.join(format!("{number:010}")), "junk").unwrap();
@@ -251,7 +251,7 @@ fn damage_gaps_and_going_back_are_refused() {
     assert_eq!(said.code, Some(1), "{said:?}");
     let compared = format!(
         "error: `--root` names repository {other}, and {} holds repository {}\n",
-        case.yard.location, case.root
+        case.repo.location, case.root
     );
     assert!(said.stderr.contains(&compared) && !said.stderr.contains("the key"), "{said:?}");
     case.call(VERIFY, &["snapshot", "abcd1234", "--root", &case.root]).expect_code(2);

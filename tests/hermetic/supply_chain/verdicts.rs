@@ -8,7 +8,7 @@ use std::path::Path;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_tests::authority::{TestAuthority, VOUCHER};
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::log::TestLog;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ impl Desk {
         self.verdict()
     }
 
-    fn replay(&self) -> Said {
+    fn replay(&self) -> Output {
         self.verify(&["replay", "verdict.json"])
     }
 
@@ -43,7 +43,7 @@ impl Desk {
     }
 
     /// Writes another verdict, with a matching digest, and derives it again.
-    fn forge(&self, verdict: &str) -> Said {
+    fn forge(&self, verdict: &str) -> Output {
         write_verdict(&self.path("verdict.json"), verdict);
         self.replay()
     }

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::log::TestLog;
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ impl Logged {
         TestLog::checkpoint_body(&self.body)
     }
 
-    fn verify(&self, cosignatures: &[String], flags: &[&str]) -> Said {
+    fn verify(&self, cosignatures: &[String], flags: &[&str]) -> Output {
         let mut bundle = self.bundle.clone();
         let entry = self.log.entry(["hashedrekord", "0.0.1"], &self.body, TIME, cosignatures);
         bundle["verificationMaterial"]["tlogEntries"] = json!([entry]);
@@ -77,7 +77,7 @@ impl Logged {
         self.verify_as_it_is(flags)
     }
 
-    fn verify_as_it_is(&self, flags: &[&str]) -> Said {
+    fn verify_as_it_is(&self, flags: &[&str]) -> Output {
         let args =
             ["blob", "app", "--bundle", "app.json", "--key", "release.pub", "--trusted-root", "root.json"];
         self.desk.verify(&[&args[..], flags].concat())

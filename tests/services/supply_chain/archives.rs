@@ -5,7 +5,7 @@ use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 
 use super::{Bench, says};
@@ -28,7 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn docker(bench: &Bench, args: &[&str]) -> Said {
+fn docker(bench: &Bench, args: &[&str]) -> Output {
     run(Command::new("docker").args(args).current_dir(bench.path("")))
 }
 

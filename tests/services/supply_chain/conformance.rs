@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::gate::{corpus, skipped};
 use serde_json::Value;
 
@@ -140,7 +140,7 @@ fn cosignatures(case: &Path) -> Result<(), Failed> {
     for (name, key) in ["one", "two"].into_iter().zip(WITNESSES) {
         fs::write(path(name), key)?;
     }
-    let verify = |bundle: &Path, flags: &[&str]| -> Result<Said, Failed> {
+    let verify = |bundle: &Path, flags: &[&str]| -> Result<Output, Failed> {
         let mut args = arguments(case, bundle, false)?;
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Ok(run(&mut lifeboat(VERIFY, home.path(), args)))

@@ -5,7 +5,7 @@ use std::fs;
 
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::Said;
+use lifeboat_tests::command::Output;
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 use serde_json::Value;
 
@@ -71,13 +71,13 @@ impl Matrix {
         }
     }
 
-    fn theirs(&self, verb: &[&str], form: &[&str], reference: &str) -> Said {
+    fn theirs(&self, verb: &[&str], form: &[&str], reference: &str) -> Output {
         let flags = ["--key", "release.key", "--tlog-upload=false", "--allow-http-registry", "-y"];
         self.bench.cosign(&[verb, form, &flags, &[reference]].concat())
     }
 
     /// Verifies with cosign, which is told the form to look for.
-    fn they_verify(&self, verb: &[&str], form: &str, reference: &str) -> Said {
+    fn they_verify(&self, verb: &[&str], form: &str, reference: &str) -> Output {
         let flags = ["--key", "release.pub", "--insecure-ignore-tlog=true", "--allow-http-registry"];
         let new = match (self.version, form) {
             (3, "bundle") => vec!["--new-bundle-format=true"],

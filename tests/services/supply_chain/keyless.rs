@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 use lifeboat_tests::http::{Answer, serve};
 use serde_json::Value;
@@ -273,7 +273,8 @@ fn whole(bench: &Bench, programs: &Programs) -> Result<(), Failed> {
     let ann = ["--certificate-identity", IDENTITY, "--certificate-oidc-issuer", &url];
     let root = ["--trusted-root", "trusted_root.json"];
     // Loopback has no certificate transparency log; without one, nothing verifies unless a flag permits that.
-    let verify = |flags: &[&str]| -> Said { bench.verify(&[&["image", &reference], &root, flags].concat()) };
+    let verify =
+        |flags: &[&str]| -> Output { bench.verify(&[&["image", &reference], &root, flags].concat()) };
     let lax = ["--insecure-ignore-sct"];
     let said = verify(&[&ann[..], &lax, &["--json"]].concat()).expect_code(0);
     let report: Value = serde_json::from_str(&said.stdout)?;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::{Failed, Trial};
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 use lifeboat_tests::log::TestLog;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ impl Case {
         Ok(Self { bench, cosign2, issuer, token, instance, log, log_url })
     }
 
-    fn cosign2(&self, args: &[&str]) -> Said {
+    fn cosign2(&self, args: &[&str]) -> Output {
         let mut command = Command::new(&self.cosign2);
         command.args(args).arg("--allow-http-registry").current_dir(self.bench.path(""));
         // Whom cosign 2 trusts when it verifies.
@@ -69,7 +69,7 @@ impl Case {
         self.cosign2(&[verb, &by[..], how, &there].concat()).expect_code(0);
     }
 
-    fn verify(&self, verb: &[&str], by: [&str; 2], flags: &[&str]) -> Said {
+    fn verify(&self, verb: &[&str], by: [&str; 2], flags: &[&str]) -> Output {
         let by = ["--certificate-identity", by[0], "--certificate-oidc-issuer", by[1]];
         let root = ["--trusted-root", "trusted_root.json"];
         self.bench.verify(&[verb, &by, &root, flags].concat())

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::gate::{Missing, listening, setting, trial};
 
 use super::{Bench, PASSPHRASE, SIGN, VERIFY, says};
@@ -102,7 +102,7 @@ impl Drop for Release {
 #[expect(clippy::unnecessary_wraps, reason = "all trials have one shape")]
 fn plain_shell(release: &Release) -> Result<(), Failed> {
     let reference = release.bench.tagged();
-    let run_with = |changes: &[(&str, &str)]| -> Said {
+    let run_with = |changes: &[(&str, &str)]| -> Output {
         let mut command = release.command("scripts/release");
         command.args([&reference, "."]);
         command.envs([

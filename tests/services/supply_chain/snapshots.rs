@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
-use lifeboat_tests::command::{Said, lifeboat, run};
+use lifeboat_tests::command::{Output, lifeboat, run};
 use lifeboat_tests::gate::{setting, trial};
-use lifeboat_tests::repository::{Binaries, Yard};
+use lifeboat_tests::repository::{Binaries, TestRepository};
 use serde_json::Value;
 
 use super::{PASSPHRASE, SIGN, VERIFY};
@@ -21,17 +21,17 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn cosign_accepts(cosign: &str) -> Result<(), Failed> {
-    let yard = Yard::in_folder(BINARIES);
-    fs::create_dir(yard.path("data"))?;
-    fs::write(yard.path("data/file"), "content")?;
-    yard.snapshot(&yard.path("data")).expect_code(0);
-    let call = |binary: &str, args: &[&str]| -> Said {
-        let mut command = lifeboat(binary, &yard.path(""), args);
-        command.current_dir(yard.path("")).env("COSIGN_PASSWORD", PASSPHRASE);
-        run(command.env("LIFEBOAT_REPOSITORY", &yard.location))
+    let repo = TestRepository::in_folder(BINARIES);
+    fs::create_dir(repo.path("data"))?;
+    fs::write(repo.path("data/file"), "content")?;
+    repo.snapshot(&repo.path("data")).expect_code(0);
+    let call = |binary: &str, args: &[&str]| -> Output {
+        let mut command = lifeboat(binary, &repo.path(""), args);
+        command.current_dir(repo.path("")).env("COSIGN_PASSWORD", PASSPHRASE);
+        run(command.env("LIFEBOAT_REPOSITORY", &repo.location))
     };
     let only = |folder: &str, length: usize| -> Result<PathBuf, Failed> {
-        let mut found = yard.objects(folder).into_iter();
+        let mut found = repo.objects(folder).into_iter();
         let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == length);
         found.find(is_meant).ok_or_else(|| Failed::from(format!("an object below {folder}")))
     };
@@ -39,7 +39,7 @@ fn cosign_accepts(cosign: &str) -> Result<(), Failed> {
     call(SIGN, &["snapshot", "latest", "--key", "auditor.key"]).expect_code(0);
     let report = call(VERIFY, &["snapshot", "latest", "--key", "auditor.pub", "--json"]).expect_code(0);
     let report: Value = serde_json::from_str(&report.stdout)?;
-    fs::write(yard.path("host.pub"), report["writer_key"].as_str().ok_or("the host's key")?)?;
+    fs::write(repo.path("host.pub"), report["writer_key"].as_str().ok_or("the host's key")?)?;
 
     // The subject of the statement is the sealed part, a separate object.
     let (manifest, part) = (only("snapshots", 10)?, only("parts", 64)?);
@@ -48,7 +48,7 @@ fn cosign_accepts(cosign: &str) -> Result<(), Failed> {
         let mut command = Command::new(cosign);
         command.args(["verify-blob-attestation", "--type", "urn:lifeboat:snapshot:v0", "--key", key]);
         command.args(["--insecure-ignore-tlog=true"]).args(how).arg(part);
-        run(command.current_dir(yard.path("")).env("HOME", yard.path("")))
+        run(command.current_dir(repo.path("")).env("HOME", repo.path("")))
     };
     let (manifest, countersignature) =
         (manifest.display().to_string(), countersignature.display().to_string());
@@ -56,7 +56,7 @@ fn cosign_accepts(cosign: &str) -> Result<(), Failed> {
     assert_ne!(verify(["--signature", &manifest], "auditor.pub", &part).code, Some(0));
     verify(["--bundle", &countersignature], "auditor.pub", &part).expect_code(0);
     assert_ne!(verify(["--bundle", &countersignature], "host.pub", &part).code, Some(0));
-    fs::write(yard.path("other"), "another part")?;
-    assert_ne!(verify(["--bundle", &countersignature], "auditor.pub", &yard.path("other")).code, Some(0));
+    fs::write(repo.path("other"), "another part")?;
+    assert_ne!(verify(["--bundle", &countersignature], "auditor.pub", &repo.path("other")).code, Some(0));
     Ok(())
 }

@@ -4,25 +4,25 @@ use std::collections::BTreeSet;
 
 use lifeboat_report::backup::DoctorState;
 use lifeboat_shell::{Failure, Ui};
-use lifeboat_vault::Viewer;
-use lifeboat_vault::check::{CheckOptions, Checker, Findings, KnownDamage, ReadData, Shard};
+use lifeboat_vault::Session;
+use lifeboat_vault::check::{CheckOptions, Findings, KnownDamage, Maintenance, ReadData, Shard};
 
 /// How many snapshots are named at most.
 const NAMED: usize = 5;
 
 /// Looks at what earlier repairs marked as lost. Reads the index, to see whether other frames replace the lost ones,
 /// only if a snapshot needs some of them.
-pub(super) async fn look(viewer: &Viewer, ui: &Ui) -> (DoctorState, String) {
-    let known = match KnownDamage::read(viewer).await {
+pub(super) async fn look(session: &Session, ui: &Ui) -> (DoctorState, String) {
+    let known = match KnownDamage::read(session).await {
         Ok(known) => known,
         Err(error) => return super::failed(&Failure::from(error)),
     };
     if known.marked.is_empty() {
         return unmarked(&known);
     }
-    let checker = Checker::new(viewer.clone(), ui.progress(), ui.cancellation().clone());
+    let maintenance = Maintenance::new(session.clone(), ui.progress(), ui.cancellation().clone());
     let options = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
-    match checker.check(options).await {
+    match maintenance.check(options).await {
         Ok(findings) => marked(&findings),
         Err(error) => super::failed(&Failure::from(error)),
     }

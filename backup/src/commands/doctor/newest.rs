@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::text::printable;
 use lifeboat_report::backup::DoctorState;
 use lifeboat_shell::{Failure, WhichFlags};
-use lifeboat_vault::{Listing, Members, Restorer, Viewer, WriterId};
+use lifeboat_vault::{Listing, Members, RecoverySession, Session, WriterId};
 
 use super::span;
 
@@ -25,7 +25,7 @@ pub(super) struct Narrowed {
 pub(super) async fn narrow(
     listing: Listing,
     which: &WhichFlags,
-    restorer: Option<&Restorer>,
+    restorer: Option<&RecoverySession>,
 ) -> Result<Narrowed, Failure> {
     let listing = which.narrow(listing, restorer, None).await?;
     let listing = listing.holding(|snapshot| snapshot.is_of(which.host.as_deref(), &[]));
@@ -35,15 +35,15 @@ pub(super) async fn narrow(
 /// Judges the newest snapshot of this host's writer or, for another kind of key, of every writer that was not removed.
 /// With narrowing flags, some of these writers must have such a snapshot, but not all.
 pub(super) fn judge(
-    viewer: &Viewer,
+    session: &Session,
     narrowed: &Narrowed,
     now: Timestamp,
     max_age: SignedDuration,
 ) -> (DoctorState, String) {
-    let writers: Vec<WriterId> = if let Some(writer) = viewer.writer() {
+    let writers: Vec<WriterId> = if let Some(writer) = session.writer() {
         vec![writer]
     } else {
-        let writers = Members::of(viewer.repository().roster()).writers.into_iter();
+        let writers = Members::of(session.repository().roster()).writers.into_iter();
         writers.filter(|writer| writer.removed.is_none()).map(|writer| writer.id).collect()
     };
     let mut newest: Vec<Option<Newest<'_>>> =
@@ -54,7 +54,7 @@ pub(super) fn judge(
             newest.push(None);
         }
     }
-    let since_enrolled = now.duration_since(viewer.repository().roster().time());
+    let since_enrolled = now.duration_since(session.repository().roster().time());
     weigh(&newest, &narrowed.meant, now, since_enrolled, max_age)
 }
 

@@ -2,11 +2,11 @@
 
 use lifeboat_report::members::{KeeperLine, KeyListReport, WriterLine};
 use lifeboat_shell::{Ui, describe};
-use lifeboat_vault::{Listing, Members, Snapshot, Viewer, WriterId};
+use lifeboat_vault::{Listing, Members, Session, Snapshot, WriterId};
 
 /// Lists who is on the roster, and takes each writer's host name from its snapshots.
-pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
-    let listing = Listing::read(viewer).await.unwrap_or_else(|error| {
+pub(super) async fn list(session: &Session, ui: &Ui) -> KeyListReport {
+    let listing = Listing::read(session).await.unwrap_or_else(|error| {
         ui.warn(&format!("the snapshots cannot be read, so that no host is named: {error}"));
         Listing::default()
     });
@@ -14,9 +14,9 @@ pub(super) async fn list(viewer: &Viewer, ui: &Ui) -> KeyListReport {
         ui.warn("some snapshots cannot be read; see `lifeboat-backup list`");
     }
     let Members { roster, recipients, writers, keepers, epoch, floor } =
-        Members::of(viewer.repository().roster());
+        Members::of(session.repository().roster());
     KeyListReport {
-        location: viewer.repository().location().to_owned(),
+        location: session.repository().location().to_owned(),
         roster,
         epoch,
         floor_days: floor.days,

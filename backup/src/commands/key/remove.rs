@@ -4,7 +4,7 @@ use lifeboat_core::clock::SystemClock;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::KeyRemovedReport;
 use lifeboat_shell::{Failure, Ui, describe, passphrase_for};
-use lifeboat_vault::{Listing, Members, Membership, Removed, Restorer, WriterId};
+use lifeboat_vault::{Listing, Members, Membership, RecoverySession, Removed, WriterId};
 
 use super::list::newest_of;
 use super::{ChangeArgs, Confirmation};
@@ -52,8 +52,8 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn of_writer(restorer: &Restorer, id: WriterId, last: Option<u64>) -> Result<String, Failure> {
-    let listing = Listing::read(restorer.viewer()).await?;
+async fn of_writer(restorer: &RecoverySession, id: WriterId, last: Option<u64>) -> Result<String, Failure> {
+    let listing = Listing::read(restorer.session()).await?;
     let whose = match newest_of(&listing, id) {
         Some(newest) => format!(
             "writer {id} of host {}, whose last snapshot is number {} of {:.0}",
@@ -67,8 +67,8 @@ async fn of_writer(restorer: &Restorer, id: WriterId, last: Option<u64>) -> Resu
     Ok(format!("this removes {whose}: it can back up no more{}", up_to.unwrap_or_default()))
 }
 
-fn of_recipient(restorer: &Restorer, id: &str) -> String {
-    let recipients = Members::of(restorer.viewer().repository().roster()).recipients;
+fn of_recipient(restorer: &RecoverySession, id: &str) -> String {
+    let recipients = Members::of(restorer.session().repository().roster()).recipients;
     let kind = recipients.iter().find(|recipient| recipient.id == id).map(describe::listed_recipient);
     let kind = kind.map(|line| format!(" ({})", line.kind)).unwrap_or_default();
     format!(

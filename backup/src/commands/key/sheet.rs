@@ -8,7 +8,7 @@ use lifeboat_core::text::path_text;
 use lifeboat_report::sheet::{RecoverySheet, SettingLine, SheetStep, shell_word};
 use lifeboat_shell::{Failure, describe};
 use lifeboat_vault::{
-    Listing, Members, NamedStream, OpenSnapshot, Restorer, Snapshot, StreamKind, VaultError, WriterId,
+    Listing, Members, NamedStream, OpenSnapshot, RecoverySession, Snapshot, StreamKind, VaultError, WriterId,
 };
 
 use super::ListArgs;
@@ -28,9 +28,9 @@ pub(super) struct SheetArgs {
 /// Makes the page and writes it.
 pub(super) async fn write(args: &SheetArgs) -> Result<RecoverySheet, Failure> {
     let ListArgs { repository: flags, keys } = &args.list;
-    let (viewer, restorer) = keys.open_to_read(flags).await?;
-    let repository = viewer.repository();
-    let listing = Listing::read(&viewer).await?;
+    let (session, restorer) = keys.open_to_read(flags).await?;
+    let repository = session.repository();
+    let listing = Listing::read(&session).await?;
     let writers = Members::of(repository.roster()).writers.into_iter();
     let removed = writers.filter(|writer| writer.removed.is_some()).map(|writer| writer.id).collect();
     let mut notes = Vec::new();
@@ -99,7 +99,7 @@ type Known = (String, String);
 async fn steps(
     listing: &Listing,
     removed: &BTreeSet<WriterId>,
-    restorer: Option<&Restorer>,
+    restorer: Option<&RecoverySession>,
 ) -> Result<Vec<SheetStep>, Failure> {
     let mut hosts: BTreeMap<&str, Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in listing.snapshots.iter().rev() {
@@ -159,7 +159,7 @@ struct Folders {
 }
 
 impl Folders {
-    async fn of(restorer: &Restorer, snapshot: &Snapshot) -> Result<Self, Failure> {
+    async fn of(restorer: &RecoverySession, snapshot: &Snapshot) -> Result<Self, Failure> {
         let opened = OpenSnapshot::open(restorer, snapshot.clone()).await;
         let opened = match opened {
             Ok(opened) => opened,

@@ -79,7 +79,8 @@ async fn settle(engine: &Engine, journals: &Path, at_rest: &mut AtRest, ui: &Ui)
 
 /// The same for a run that needs no engine. It contacts the engine only if there is something to start.
 async fn bring_back_leftovers(journals: &Path, at_rest: &mut AtRest, ui: &Ui) {
-    let is_needed = rest::journal::shelf(journals).map(|shelf| !shelf.left_over.is_empty());
+    let is_needed =
+        rest::journal::journal_folder(journals).map(|journal_folder| !journal_folder.left_over.is_empty());
     let done = match is_needed {
         Ok(false) => return,
         Ok(true) => match Engine::connect(lifeboat_shell::engine_address().as_deref()).await {
@@ -292,7 +293,7 @@ impl Containers {
                 kind: StreamKind::Volume,
                 name: volume.name.clone(),
                 consistency,
-                memory_key: format!("volume {}", volume.name),
+                cache_key: format!("volume {}", volume.name),
                 source: Box::new(VolumeSource::open(Arc::clone(held), Arc::clone(excludes))?),
             };
             captured = captured.add(stream, ui).await?;

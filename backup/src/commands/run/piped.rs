@@ -67,7 +67,7 @@ async fn capture(
         kind: StreamKind::Stdin,
         name: name.to_owned(),
         consistency: Consistency::None,
-        memory_key: format!("stdin {name}"),
+        cache_key: format!("stdin {name}"),
         source: Box::new(BytesSource::new(name, reader, time)),
     };
     captured.add(stream, ui).await

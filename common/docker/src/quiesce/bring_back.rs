@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::journal::{Entry, Found, Journal, Remedy, Step, shelf};
+use super::journal::{Entry, Found, Journal, Remedy, Step, journal_folder};
 use crate::EngineError;
 use crate::document::list;
 use crate::engine::{Engine, filtered};
@@ -140,7 +140,7 @@ impl Engine {
         clock: &dyn Clock,
         hurry: &CancellationToken,
     ) -> Result<Settled, EngineError> {
-        let found = shelf(folder)?;
+        let found = journal_folder(folder)?;
         let mut settled = Settled::default();
         for (path, reason) in found.unreadable {
             settled.problems.push(format!("{} cannot be read: {reason}", path.display()));

@@ -303,7 +303,7 @@ impl Journal {
 
 /// The content of a journal folder.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub struct JournalFolder {
     /// Journals of dead processes, now locked by us.
     pub left_over: Vec<Journal>,
     /// The containers in journals of running processes.
@@ -313,11 +313,11 @@ pub struct Shelf {
 }
 
 /// Reads every journal in `folder`; a folder that does not exist has none.
-pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
-    let mut shelf = Shelf::default();
+pub fn journal_folder(folder: &Path) -> Result<JournalFolder, EngineError> {
+    let mut journal_folder = JournalFolder::default();
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(shelf),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(journal_folder),
         Err(error) => return Err(failed("read", folder)(error)),
     };
     // Check this before believing anything in it, because its content decides which containers are started.
@@ -340,18 +340,22 @@ pub fn shelf(folder: &Path) -> Result<Shelf, EngineError> {
             .and_then(|bytes| serde_json::from_slice::<Document>(&bytes).map_err(|error| error.to_string()));
         match (lock, read) {
             (_, Ok(document)) if document.version != VERSION => {
-                shelf.unreadable.push((path, format!("it is of version {}", document.version)));
+                journal_folder.unreadable.push((path, format!("it is of version {}", document.version)));
             }
-            (Some(lock), Ok(document)) => shelf.left_over.push(Journal { path, document, _lock: lock }),
+            (Some(lock), Ok(document)) => {
+                journal_folder.left_over.push(Journal { path, document, _lock: lock })
+            }
             (None, Ok(document)) => {
-                shelf.busy.extend(document.containers.into_iter().map(|entry| (path.clone(), entry)));
+                journal_folder
+                    .busy
+                    .extend(document.containers.into_iter().map(|entry| (path.clone(), entry)));
             }
             // It was removed in the meantime.
             (_, Err(_)) if !path.exists() => {}
-            (_, Err(reason)) => shelf.unreadable.push((path, reason)),
+            (_, Err(reason)) => journal_folder.unreadable.push((path, reason)),
         }
     }
-    Ok(shelf)
+    Ok(journal_folder)
 }
 
 #[cfg(test)]
@@ -414,11 +418,11 @@ mod tests {
         let mut journal =
             Journal::create(folder.path(), "E", entries, BTreeMap::new(), at(1), &OsEntropy).unwrap();
         journal.record(0, Step::Held).unwrap();
-        let alive = shelf(folder.path()).unwrap();
+        let alive = journal_folder(folder.path()).unwrap();
         assert!(alive.left_over.is_empty());
         assert_eq!(alive.busy.len(), 1);
         drop(journal);
-        let dead = shelf(folder.path()).unwrap();
+        let dead = journal_folder(folder.path()).unwrap();
         assert_eq!(dead.left_over.len(), 1);
         assert_eq!(dead.left_over[0].entries()[0].step, Step::Held);
         for journal in dead.left_over {
@@ -432,8 +436,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("quiesce-1.json"), "half").unwrap();
         fs::write(folder.path().join("other.json"), "x").unwrap();
-        let shelf = shelf(folder.path()).unwrap();
-        assert_eq!(shelf.unreadable.len(), 1);
+        let journal_folder = journal_folder(folder.path()).unwrap();
+        assert_eq!(journal_folder.unreadable.len(), 1);
         assert!(folder.path().join("quiesce-1.json").exists());
     }
 }

@@ -12,7 +12,7 @@ use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
 use super::attack::{self, Aim, Heard};
 use super::bridge::Bridge;
-use super::namespace::{Door, View, look_around};
+use super::namespace::{NetworkNamespace, NetworkView, look_around};
 use super::{Sandbox, probe};
 use crate::EngineError;
 use crate::document::{list, text};
@@ -65,7 +65,7 @@ impl Sandbox {
             .await
             .map_err(EngineError::call("start the probe"))?;
         let document = self.engine.container_document(&id).await?;
-        let door = Door::open(&document)?;
+        let door = NetworkNamespace::open(&document)?;
         let isolation = self.look(vec![door], true).await?;
         self.probe = Some(id);
         self.isolation = Some(isolation.clone());
@@ -79,7 +79,7 @@ impl Sandbox {
     ///
     /// Those of [`Sandbox::prove_isolation`].
     pub async fn prove_again(&self) -> Result<Isolation, EngineError> {
-        let mut doors: Vec<Door> = Vec::new();
+        let mut doors: Vec<NetworkNamespace> = Vec::new();
         let label = format!("{REHEARSAL_LABEL}={}", self.owner.id);
         let running = self
             .engine
@@ -95,7 +95,7 @@ impl Sandbox {
             if document["State"]["Running"] != true {
                 continue;
             }
-            let door = Door::open(&document)?;
+            let door = NetworkNamespace::open(&document)?;
             if doors.iter().all(|other| other.network() != door.network()) {
                 doors.push(door);
             }
@@ -103,7 +103,7 @@ impl Sandbox {
         self.look(doors, false).await
     }
 
-    async fn look(&self, doors: Vec<Door>, alone: bool) -> Result<Isolation, EngineError> {
+    async fn look(&self, doors: Vec<NetworkNamespace>, alone: bool) -> Result<Isolation, EngineError> {
         let wire = Wire {
             bridge: self.bridge.clone(),
             gateways: self.gateways.clone(),
@@ -163,7 +163,7 @@ impl Listeners {
 /// What was tried, and the outcome.
 struct Seen {
     answered: Vec<SocketAddr>,
-    views: Vec<View>,
+    views: Vec<NetworkView>,
     heard: Vec<Heard>,
     datagrams: BTreeSet<String>,
     /// How many packets this host received from the bridge in the meantime.
@@ -172,7 +172,7 @@ struct Seen {
 
 /// Tries every way out, from every network together. `alone` says that nothing of the application runs in there: then
 /// IPv6 is also enabled inside.
-fn try_everything(wire: &Wire, doors: &[Door], alone: bool) -> Result<Seen, EngineError> {
+fn try_everything(wire: &Wire, doors: &[NetworkNamespace], alone: bool) -> Result<Seen, EngineError> {
     let failed = |error: std::io::Error| unproven(format!("no listener can be opened on this host: {error}"));
     let listeners = Listeners::open().map_err(failed)?;
     let port = listeners.tcp.local_addr().map_err(failed)?.port();
@@ -240,7 +240,7 @@ fn try_inside(
     tried: &[SocketAddr],
     place: usize,
     alone: bool,
-) -> Result<(View, Heard), EngineError> {
+) -> Result<(NetworkView, Heard), EngineError> {
     let failed = |error: std::io::Error| unproven(format!("a container's network cannot be tried: {error}"));
     let (view, mut heard) = thread::scope(|scope| {
         // Threads that are started here are inside, too.
@@ -335,7 +335,7 @@ mod tests {
     fn silence() -> Seen {
         Seen {
             answered: vec!["10.0.0.1:99".parse().unwrap()],
-            views: vec![View { reached: vec![], gateways: vec![], ipv6: vec![] }],
+            views: vec![NetworkView { reached: vec![], gateways: vec![], ipv6: vec![] }],
             heard: vec![Heard { answers: vec![], frames: 7 }],
             datagrams: BTreeSet::new(),
             packets: 7,

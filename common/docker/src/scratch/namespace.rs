@@ -17,13 +17,13 @@ use crate::document::text;
 
 /// A handle of one container's network namespace.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct NetworkNamespace {
     namespace: File,
 }
 
 /// What a thread inside sees of its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct NetworkView {
     /// The addresses that accepted a connection.
     pub(crate) reached: Vec<SocketAddr>,
     /// Gateways of default routes that somebody answers for. An engine sets a default route even if nobody has the
@@ -37,7 +37,7 @@ fn unproven(reason: impl Into<String>) -> EngineError {
     EngineError::IsolationUnproven { reason: reason.into() }
 }
 
-impl Door {
+impl NetworkNamespace {
     /// Opens the namespace of a running container, from the engine's description of it.
     pub(crate) fn open(container: &Value) -> Result<Self, EngineError> {
         let id = text(&container["Id"]);
@@ -92,13 +92,17 @@ impl Door {
     }
 
     /// Tries `addresses` and the network's own gateways from inside, all at once, and reads its tables.
-    pub(crate) fn look(&self, addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
+    pub(crate) fn look(
+        &self,
+        addresses: &[SocketAddr],
+        timeout: Duration,
+    ) -> Result<NetworkView, EngineError> {
         self.enter(|| look_around(addresses, timeout))
     }
 }
 
 /// The same on a thread that is already inside.
-pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result<View, EngineError> {
+pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result<NetworkView, EngineError> {
     let read = |name: &str| {
         fs::read_to_string(format!("/proc/thread-self/net/{name}"))
             .map_err(|error| unproven(format!("the container's network cannot be read: {error}")))
@@ -112,7 +116,7 @@ pub(super) fn look_around(addresses: &[SocketAddr], timeout: Duration) -> Result
     let gateways = ways.into_iter().filter(|way| neighbours.contains(way)).collect();
     // The file is missing if the kernel has no IPv6.
     let ipv6 = foreign_ipv6(&read("if_inet6").unwrap_or_default());
-    Ok(View { reached, gateways, ipv6 })
+    Ok(NetworkView { reached, gateways, ipv6 })
 }
 
 /// Those of `addresses` that accept a connection, each tried on a thread of its own, sorted.
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn a_process_that_is_not_the_containers_is_no_door() {
         let own = serde_json::json!({"Id": "f".repeat(64), "State": {"Pid": std::process::id()}});
-        assert!(Door::open(&own).is_err());
-        assert!(Door::open(&serde_json::json!({"Id": "f", "State": {"Pid": 0}})).is_err());
+        assert!(NetworkNamespace::open(&own).is_err());
+        assert!(NetworkNamespace::open(&serde_json::json!({"Id": "f", "State": {"Pid": 0}})).is_err());
     }
 }

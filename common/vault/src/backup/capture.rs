@@ -9,7 +9,7 @@ use lifeboat_core::text::path_text;
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::file_cache::{HostMemory, Memories};
+use crate::backup::file_cache::{FileCache, Memories};
 use crate::backup::pipeline::Pipeline;
 use crate::error::VaultError;
 use crate::format::chunk::{ChunkBuffer, Chunker};
@@ -25,7 +25,7 @@ pub(crate) struct ChunkStore {
     pub(crate) run: RunId,
     index: ContentsIndex,
     /// Old frames of which so little is used that the chunks still in use are stored again, within the budget.
-    thin: Thin,
+    underused: Underused,
     new: HashMap<ChunkId, (u32, u32)>,
     next_ordinal: u32,
     filling: [Option<RawFrame>; 2],
@@ -38,23 +38,23 @@ pub(crate) struct ChunkStore {
 
 /// Frames of which the last snapshot used little, and how many of their chunks may be stored again.
 #[derive(Default)]
-pub(crate) struct Thin {
+pub(crate) struct Underused {
     pub(crate) frames: FrameSet,
     pub(crate) budget: u64,
 }
 
-impl Thin {
+impl Underused {
     /// Whether a chunk in this frame must be stored again; if so, it counts against the budget.
-    fn renews(&mut self, frame: FrameName) -> bool {
-        let renews = self.budget > 0 && self.frames.contains(frame);
-        self.budget -= u64::from(renews);
-        renews
+    fn rewrites(&mut self, frame: FrameName) -> bool {
+        let rewrites = self.budget > 0 && self.frames.contains(frame);
+        self.budget -= u64::from(rewrites);
+        rewrites
     }
 
     /// Whether a whole content has chunks to store again, and the budget allows all of them.
-    fn would_renew(&self, content: &Content) -> bool {
-        let thin = content.extents.iter().filter(|extent| self.frames.contains(content.frame(extent)));
-        let chunks: u64 = thin.map(|extent| u64::from(extent.chunks)).sum();
+    fn would_rewrite(&self, content: &Content) -> bool {
+        let underused = content.extents.iter().filter(|extent| self.frames.contains(content.frame(extent)));
+        let chunks: u64 = underused.map(|extent| u64::from(extent.chunks)).sum();
         chunks > 0 && chunks <= self.budget
     }
 }
@@ -110,11 +110,11 @@ fn other_name_of_lost<'l>(item: &Item, lost: &'l HashSet<Vec<u8>>) -> Option<&'l
 }
 
 impl ChunkStore {
-    pub(crate) fn new(run: RunId, index: ContentsIndex, thin: Thin, pipeline: Pipeline) -> Self {
+    pub(crate) fn new(run: RunId, index: ContentsIndex, underused: Underused, pipeline: Pipeline) -> Self {
         Self {
             run,
             index,
-            thin,
+            underused,
             new: HashMap::new(),
             next_ordinal: 0,
             filling: [None, None],
@@ -132,7 +132,7 @@ impl ChunkStore {
             return Ok(ChunkPlace { frame, slot });
         }
         if let Some(place) = self.index.find(&id)
-            && !self.thin.renews(place.frame)
+            && !self.underused.rewrites(place.frame)
         {
             self.need(place.frame, place.slot..place.slot + 1);
             return Ok(place);
@@ -174,7 +174,7 @@ impl ChunkStore {
         if content.check().is_err() || !content.extents.iter().all(is_good) {
             return false;
         }
-        if self.thin.would_renew(content) {
+        if self.underused.would_rewrite(content) {
             return false;
         }
         for extent in &content.extents {
@@ -285,7 +285,7 @@ impl ChunkStore {
         found: Found,
         chunker: &Chunker,
         buffer: &mut ChunkBuffer,
-        memory: &mut HostMemory,
+        memory: &mut FileCache,
         (progress, cancel): Watchers<'_>,
     ) -> Result<(Item, bool), CaptureError> {
         let Found { mut item, fingerprint, body } = found;

@@ -21,10 +21,10 @@ use crate::repository::batch::batches;
 use crate::repository::object_cache::ObjectCache;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
-use crate::snapshots::trusted_contents::Believable;
+use crate::snapshots::trusted_contents::TrustedContents;
 
 /// Reads the index of one group.
-pub(crate) struct KnownContents<'a> {
+pub(crate) struct ContentsCache<'a> {
     repository: &'a Repository,
     group: &'a GroupView,
     contents: ObjectCache,
@@ -33,7 +33,7 @@ pub(crate) struct KnownContents<'a> {
     contradicted: WarningsOfAKind,
 }
 
-impl<'a> KnownContents<'a> {
+impl<'a> ContentsCache<'a> {
     pub(crate) fn new(
         repository: &'a Repository,
         group: &'a GroupView,
@@ -97,7 +97,7 @@ impl<'a> KnownContents<'a> {
         used: &HashMap<FrameName, u16>,
     ) -> Result<ContentsIndex, StoreError> {
         let mut index = ContentsIndex::default();
-        let mut believable = Believable::new(self.repository, self.group);
+        let mut believable = TrustedContents::new(self.repository, self.group);
         let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
         let may_be_used = |name: FrameName| placed.contains(name) && !excluded.contains(name);
         let entries = self.repository.objects_below(&layout::contents(self.group.id)).await?;

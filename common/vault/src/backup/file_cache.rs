@@ -36,7 +36,7 @@ const MAX_PLAIN: usize = 16 << 30;
 const CLOCK_GRAIN_NS: i128 = 2_000_000_000;
 
 /// One stream's cache: the entries of the last run, and those for the next.
-pub(crate) struct HostMemory {
+pub(crate) struct FileCache {
     hash_key: [u8; 32],
     known: HashMap<[u8; 16], Remembered>,
     next: Vec<Entry>,
@@ -90,7 +90,7 @@ impl MemoryFile {
         &self,
         head: Option<&Sha256Digest>,
         started: Timestamp,
-    ) -> (HostMemory, Option<String>) {
+    ) -> (FileCache, Option<String>) {
         let (mut known, mut reason) = (HashMap::new(), None);
         if let Some(head) = head {
             match self.read(head) {
@@ -102,7 +102,7 @@ impl MemoryFile {
             let (path, remembered) = entry.split();
             known.insert(path, remembered);
         }
-        let memory = HostMemory {
+        let memory = FileCache {
             hash_key: blake3::derive_key("lifeboat v0 host memory names", self.key.as_bytes()),
             known,
             next: Vec::new(),
@@ -187,7 +187,7 @@ impl MemoryFile {
     }
 
     /// Writes `memory` for the run after the snapshot `head`.
-    pub(crate) fn store(&self, memory: &HostMemory, head: &Sha256Digest) -> Result<(), VaultError> {
+    pub(crate) fn store(&self, memory: &FileCache, head: &Sha256Digest) -> Result<(), VaultError> {
         let mut bytes = head.as_bytes().to_vec();
         self.key.seal(&self.binding(head), &compress(&to_cbor(&memory.next)), &mut bytes);
         let write = || -> std::io::Result<()> {
@@ -211,7 +211,7 @@ impl MemoryFile {
     }
 
     fn binding_of<'a>(&'a self, context: &'a [u8]) -> Binding<'a> {
-        Binding { purpose: Purpose::HostMemory, repository: &self.repository, context }
+        Binding { purpose: Purpose::FileCache, repository: &self.repository, context }
     }
 }
 
@@ -251,7 +251,7 @@ impl Entry {
 #[derive(Default)]
 pub(crate) struct Memories {
     head: Option<Sha256Digest>,
-    streams: Vec<(Option<MemoryFile>, HostMemory)>,
+    streams: Vec<(Option<MemoryFile>, FileCache)>,
 }
 
 impl Memories {
@@ -264,16 +264,16 @@ impl Memories {
     pub(crate) fn begin(&mut self, file: Option<MemoryFile>, started: Timestamp) -> Option<String> {
         let (memory, reason) = match &file {
             Some(file) => file.load(self.head.as_ref(), started),
-            None => (HostMemory::none(), None),
+            None => (FileCache::none(), None),
         };
         self.streams.push((file, memory));
         reason
     }
 
     /// The cache of the stream that is being captured.
-    pub(crate) fn current(&mut self) -> &mut HostMemory {
+    pub(crate) fn current(&mut self) -> &mut FileCache {
         if self.streams.is_empty() {
-            self.streams.push((None, HostMemory::none()));
+            self.streams.push((None, FileCache::none()));
         }
         let last = self.streams.len() - 1;
         &mut self.streams[last].1
@@ -309,7 +309,7 @@ impl Memories {
     }
 }
 
-impl HostMemory {
+impl FileCache {
     /// An empty cache that is not saved.
     pub(crate) fn none() -> Self {
         Self {

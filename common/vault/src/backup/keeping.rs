@@ -14,7 +14,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::Progress;
 use lifeboat_store::StoreError;
 
-use crate::backup::contents_cache::KnownContents;
+use crate::backup::contents_cache::ContentsCache;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
 use crate::format::roster::Head;
@@ -128,7 +128,7 @@ impl Keeping<'_> {
         let group = GroupView::from(&self.key.group);
         let excluded: Excluded = self.repository.excluded(&group).await?;
         let placed = if late || !excluded.packs.is_subset(&self.condemned) {
-            let known = KnownContents::new(self.repository, &group, self.cache, progress);
+            let known = ContentsCache::new(self.repository, &group, self.cache, progress);
             Some(known.placed(&excluded.packs).await?)
         } else {
             None

@@ -14,8 +14,8 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::capture::{ChunkStore, Stored, Thin};
-use crate::backup::contents_cache::KnownContents;
+use crate::backup::capture::{ChunkStore, Stored, Underused};
+use crate::backup::contents_cache::ContentsCache;
 use crate::backup::file_cache::{Memories, MemoryFile};
 use crate::backup::keeping::Keeping;
 use crate::backup::pipeline::{PackSizes, Pipeline};
@@ -45,9 +45,9 @@ use crate::tree::source::{Source, Unreadable};
 
 /// If the last snapshot used less than this percentage of a frame, the part still in use is stored again; otherwise old
 /// frames would never be freed, and restores would scatter.
-const THIN_PERCENT: u64 = 70;
+const UNDERUSED_PERCENT: u64 = 70;
 /// The most chunks that a run stores again for this, in percent of those that the last snapshot used.
-const RENEWED_PERCENT: u64 = 3;
+const REWRITTEN_PERCENT: u64 = 3;
 /// How often another run of the same writer may commit first before this one gives up.
 const COMMIT_TRIES: u32 = 5;
 
@@ -82,7 +82,7 @@ pub struct Stream {
     pub consistency: Consistency,
     /// Distinguishes this stream's cache from others on this host, such as the folder's path. Never stored in the
     /// clear.
-    pub memory_key: String,
+    pub cache_key: String,
     /// The data.
     pub source: Box<dyn Source>,
 }
@@ -187,10 +187,10 @@ impl SnapshotWriter {
             };
             let used = last_part.iter().flat_map(|part| &part.runs);
             let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
-            let known = KnownContents::new(&repository, &group, options.cache.as_deref(), progress);
+            let known = ContentsCache::new(&repository, &group, options.cache.as_deref(), progress);
             let placed = known.placed(&excluded.packs).await?;
             let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
-            let thin = last_part.map_or_else(Thin::default, |part| thin_frames(&part, &index));
+            let underused = last_part.map_or_else(Underused::default, |part| underused_frames(&part, &index));
             let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
             let target = (!options.dry_run).then(|| repository.clone());
             let threads = options.threads.max(1);
@@ -198,7 +198,7 @@ impl SnapshotWriter {
             let spool = Spool::new(options.cache.as_deref(), sizes.spool_bytes, progress);
             let level = options.compression_level;
             let pipeline = Pipeline::start(Arc::clone(&keys), &open, target, (sizes, spool), level, threads);
-            let chunks = ChunkStore::new(keys.run, index, thin, pipeline);
+            let chunks = ChunkStore::new(keys.run, index, underused, pipeline);
             let condemned = excluded.packs;
             let part = Part {
                 host: options.host.clone(),
@@ -266,7 +266,7 @@ impl SnapshotWriter {
     ) -> Result<StreamOutcome, VaultError> {
         let is_taken = self.part.streams.iter().any(|s| (s.kind, &s.name) == (stream.kind, &stream.name));
         check_new_name("stream", &stream.name, is_taken)?;
-        let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.memory_key));
+        let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.cache_key));
         if let Some(reason) = self.memories.begin(file, self.time) {
             progress.warn(&format!("the cache of the last run is set aside, all is read again: {reason}"));
         }
@@ -282,7 +282,7 @@ impl SnapshotWriter {
             item_count: captured.counts.items,
             data_bytes: captured.counts.data_bytes,
             unreadable: captured.unreadable.len() as u64 + stream.source.missing(),
-            source: source_hash(&self.key.group.chunk_id_key, &stream.memory_key),
+            source: source_hash(&self.key.group.chunk_id_key, &stream.cache_key),
         });
         Ok(StreamOutcome {
             kind: stream.kind,
@@ -437,7 +437,7 @@ async fn heads_of_others(
 
 /// The frames of which the last snapshot uses so few chunks that these are stored again: the thinnest, as many as the
 /// budget can empty.
-fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
+fn underused_frames(part: &Part, index: &ContentsIndex) -> Underused {
     let mut frames = Vec::new();
     let mut used_chunks = 0;
     for record in &part.runs {
@@ -445,21 +445,21 @@ fn thin_frames(part: &Part, index: &ContentsIndex) -> Thin {
             let used = u64::from(*used);
             used_chunks += used;
             if let Some(count) = index.chunk_count(frame).map(u64::from)
-                && used * 100 < count * THIN_PERCENT
+                && used * 100 < count * UNDERUSED_PERCENT
             {
                 frames.push((used * 1000 / count.max(1), frame, used));
             }
         }
     }
     frames.sort_unstable();
-    let budget = used_chunks * RENEWED_PERCENT / 100;
+    let budget = used_chunks * REWRITTEN_PERCENT / 100;
     let mut chosen = 0;
     let thinnest = frames.into_iter().take_while(|(_, _, used)| {
         let is_needed = chosen < budget;
         chosen += *used;
         is_needed
     });
-    Thin { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
+    Underused { frames: thinnest.map(|(_, frame, _)| frame).collect(), budget }
 }
 
 /// Texts from the command line go into the part unchanged.

@@ -16,7 +16,7 @@ use crate::copy::source::SnapshotSource;
 use crate::error::VaultError;
 use crate::format::manifest::Original;
 use crate::keys::key_file::WriterKey;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::Repository;
 use crate::restore::open::OpenSnapshot;
 use crate::snapshots::snapshot::{Listing, Snapshot};
@@ -65,7 +65,7 @@ impl Copier {
         key: Arc<WriterKey>,
         options: CopyOptions,
     ) -> Result<Self, VaultError> {
-        let listing = Listing::read(&Viewer::for_writer(repository.clone(), &key)?).await?;
+        let listing = Listing::read(&Session::for_writer(repository.clone(), &key)?).await?;
         let there = listing.snapshots.iter().map(|s| (s.original(), *s.id())).collect();
         Ok(Self { repository, key, options, there, unreadable: listing.unreadable })
     }
@@ -182,7 +182,7 @@ impl Progressing {
             kind: record.kind,
             name: record.name.clone(),
             consistency: record.consistency,
-            memory_key: format!("copy {writer} {} {}", record.kind, record.name),
+            cache_key: format!("copy {writer} {} {}", record.kind, record.name),
             source: Box::new(source),
         };
         let (progress, cancel) = (Arc::clone(progress), cancel.clone());
@@ -236,7 +236,7 @@ mod tests {
     use crate::keys::key_file::RecoveryKey;
     use crate::repository::open::NewRepository;
     use crate::repository::pins::PinFile;
-    use crate::repository::restorer::Restorer;
+    use crate::repository::recovery_session::RecoverySession;
     use crate::restore::diff::{Change, ChangeCounts, Changed};
     use crate::tree::FolderSource;
     use crate::tree::source::{Found, Source};
@@ -289,7 +289,7 @@ mod tests {
                 kind,
                 name: "data".to_owned(),
                 consistency: Consistency::Paused,
-                memory_key: String::new(),
+                cache_key: String::new(),
                 source: Box::new(source),
             };
             let told = Arc::clone(&progress);
@@ -303,8 +303,10 @@ mod tests {
 
         async fn newest(&self) -> OpenSnapshot {
             let restorer =
-                Restorer::open(self.store.clone(), &self.recovery, None, |_| PinFile::none()).await.unwrap();
-            let snapshot = Listing::read(restorer.viewer()).await.unwrap().find("latest", None).unwrap();
+                RecoverySession::open(self.store.clone(), &self.recovery, None, |_| PinFile::none())
+                    .await
+                    .unwrap();
+            let snapshot = Listing::read(restorer.session()).await.unwrap().find("latest", None).unwrap();
             OpenSnapshot::open(&restorer, snapshot).await.unwrap()
         }
 

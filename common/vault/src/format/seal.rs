@@ -27,7 +27,7 @@ pub(crate) enum Purpose {
     Contents = 3,
     Locations = 4,
     Part = 5,
-    HostMemory = 6,
+    FileCache = 6,
     Registration = 7,
     Condemnation = 8,
     Loss = 9,

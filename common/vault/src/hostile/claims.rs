@@ -266,8 +266,8 @@ async fn no_claim_that_comes_first_pushes_out_what_packs_hold() {
         let named: Vec<_> = findings.damage.iter().filter(|damage| !own.contains(&damage.key)).collect();
         assert!(named.is_empty(), "{when}: others are named: {named:?}");
         crafted.prune(keeper, GRACE_DAYS).await.unwrap();
-        let checker = crafted.checker().await;
-        let repaired = checker.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let maintenance = crafted.maintenance().await;
+        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
         assert_eq!(repaired.marked_frames, 0, "{when}: {:?}", repaired.actions);
         for prune in crafted.prune_to_the_end(keeper).await {
             prune.unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -287,7 +287,7 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
         let scene = scene(Who::Neighbour).await;
         let crafted = &scene.crafted;
         let restorer = crafted.restorer().await;
-        let listing = Listing::read(restorer.viewer()).await.unwrap();
+        let listing = Listing::read(restorer.session()).await.unwrap();
         let opened = OpenSnapshot::open(&restorer, listing.snapshots[0].clone()).await.unwrap();
         let right = opened.part().runs[0].clone();
         let wrong = RunRecord { commitment: [9; 32], ..right.clone() };
@@ -298,9 +298,9 @@ async fn a_snapshot_that_commits_to_another_key_of_a_run_is_named() {
             previous = crafted.take(&scene.neighbour, Taken::at(sequence, Some(previous)).needing(record));
             ids.push(previous.to_string());
         }
-        let checker = crafted.checker().await;
+        let maintenance = crafted.maintenance().await;
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
-        let findings = checker.check(everything).await.unwrap();
+        let findings = maintenance.check(everything).await.unwrap();
         let expected = &ids[usize::from(!wrong_first)];
         let named: Vec<_> = findings.damage.iter().flat_map(|damage| &damage.snapshots).collect();
         assert_eq!(named, [expected], "{:?}", findings.damage);

@@ -37,12 +37,12 @@ use crate::ids::{ChunkId, RunId, WriterId, to_cbor};
 use crate::keys::GroupView;
 use crate::keys::keeper_key::KeeperKey;
 use crate::keys::key_file::WriterKey;
-use crate::maintenance::check::{CheckOptions, Checker, ReadData, Shard};
+use crate::maintenance::check::{CheckOptions, Maintenance, ReadData, Shard};
 use crate::maintenance::prune::{PruneOptions, prune};
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::Repository;
 use crate::repository::pins::PinFile;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::restore::open::OpenSnapshot;
 use crate::snapshots::snapshot::{Listing, Snapshot};
 use crate::tree::TargetFolder;
@@ -158,21 +158,22 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
     let repository =
         || async { Repository::open(open().await.unwrap(), &writer.repository, PinFile::none()).await };
     match verb {
-        "list" => drop(Listing::read(&Viewer::for_keeper(repository().await?, &keeper).await?).await?),
+        "list" => drop(Listing::read(&Session::for_keeper(repository().await?, &keeper).await?).await?),
         "check" => {
-            let viewer = Viewer::for_keeper(repository().await?, &keeper).await?;
-            let checker = Checker::new(viewer, silent(), CancellationToken::new());
-            checker.check(CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE }).await?;
+            let session = Session::for_keeper(repository().await?, &keeper).await?;
+            let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+            maintenance.check(CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE }).await?;
         }
         "prune" => {
-            let viewer = Viewer::for_keeper(repository().await?, &keeper).await?;
+            let session = Session::for_keeper(repository().await?, &keeper).await?;
             let options = PruneOptions { grace: SignedDuration::from_hours(24 * 8), dry_run: true };
-            prune(&viewer, &options, &OsEntropy, &silent()).await?;
+            prune(&session, &options, &OsEntropy, &silent()).await?;
         }
         "restore" => {
             let key = recovery_key(&read("recovery.key"));
-            let restorer = Restorer::open(open().await.unwrap(), &key, None, |_| PinFile::none()).await?;
-            let listing = Listing::read(restorer.viewer()).await?;
+            let restorer =
+                RecoverySession::open(open().await.unwrap(), &key, None, |_| PinFile::none()).await?;
+            let listing = Listing::read(restorer.session()).await?;
             // The newest honest one of the group under attack, which needs both of its runs.
             let is_it = |snapshot: &Snapshot| snapshot.writer() == writer.writer && snapshot.sequence() == 1;
             let snapshot = listing.snapshots.into_iter().find(is_it).unwrap();

@@ -24,10 +24,10 @@ use crate::keys::keeper_key::KeeperKey;
 use crate::keys::key_file::{RecoveryKey, RecoveryKeyFile, WriterKey};
 use crate::keys::{NoDialog, PluginDialog};
 use crate::maintenance::members::Membership;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::{NewRepository, Repository};
 use crate::repository::pins::PinFile;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 
 /// A repository with one writer, and the key that opens it.
 pub(crate) struct Crafted {
@@ -108,9 +108,9 @@ impl Crafted {
         recovery_key(&self.recovery)
     }
 
-    pub(crate) async fn restorer(&self) -> Restorer {
+    pub(crate) async fn restorer(&self) -> RecoverySession {
         let store = self.faults.open();
-        Restorer::open(store, &self.recovery_key(), None, |_| PinFile::none()).await.unwrap()
+        RecoverySession::open(store, &self.recovery_key(), None, |_| PinFile::none()).await.unwrap()
     }
 
     pub(crate) async fn add_writer(&self) -> WriterKey {
@@ -126,12 +126,12 @@ impl Crafted {
     }
 
     /// Removes a member whose key was stolen.
-    pub(crate) async fn remove(&self, restorer: &Restorer, id: &str) {
+    pub(crate) async fn remove(&self, restorer: &RecoverySession, id: &str) {
         Membership::of(restorer).remove(id, None, false, None, &self.clock, &OsEntropy).await.unwrap();
     }
 
     /// The same if only the writer's snapshots up to number `last` are its own.
-    pub(crate) async fn remove_after(&self, restorer: &Restorer, id: &str, last: u64) {
+    pub(crate) async fn remove_after(&self, restorer: &RecoverySession, id: &str, last: u64) {
         Membership::of(restorer).remove(id, Some(last), false, None, &self.clock, &OsEntropy).await.unwrap();
     }
 
@@ -139,12 +139,12 @@ impl Crafted {
         Membership::of(&self.restorer().await).add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }
 
-    pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Viewer {
-        Viewer::for_keeper(self.open().await, key).await.unwrap()
+    pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Session {
+        Session::for_keeper(self.open().await, key).await.unwrap()
     }
 
-    pub(crate) async fn as_writer(&self, key: &WriterKey) -> Viewer {
-        Viewer::for_writer(self.open().await, key).unwrap()
+    pub(crate) async fn as_writer(&self, key: &WriterKey) -> Session {
+        Session::for_writer(self.open().await, key).unwrap()
     }
 
     /// Advances the storage's time.

@@ -57,8 +57,8 @@ async fn an_only_claim_makes_no_prune_delete_a_pack() {
                 let left = below(&scene, &layout::packs(member.view.id));
                 assert!(packs.iter().all(|pack| left.contains(pack)), "{when}: packs are gone");
                 if hidden == Hidden::ByLoss {
-                    let checker = crafted.checker().await;
-                    checker.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+                    let maintenance = crafted.maintenance().await;
+                    maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
                 }
                 crafted.assert_all_come_back(committed, &when).await;
             }

@@ -227,7 +227,7 @@ async fn no_object_of_any_kind_costs_anybody_else_anything() {
 async fn survives(scene: &Scene, when: &str) {
     let Scene { crafted, other, keeper, committed, .. } = scene;
     let began = Instant::now();
-    let check = async |viewer| crafted.check(viewer, ReadData::All).await;
+    let check = async |session| crafted.check(session, ReadData::All).await;
     check(crafted.as_keeper(keeper).await).await.unwrap_or_else(|error| panic!("{when}: {error}"));
     check(crafted.as_writer(&crafted.writer).await).await.unwrap_or_else(|e| panic!("{when}: {e}"));
     let listing = Listing::read(&crafted.as_keeper(keeper).await).await.unwrap();

@@ -27,15 +27,15 @@ use crate::hostile::crafted::{Crafted, recovery_key};
 use crate::ids::{RunId, Signer};
 use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
-use crate::maintenance::check::{CheckOptions, Checker, ReadData, Shard};
+use crate::maintenance::check::{CheckOptions, Maintenance, ReadData, Shard};
 use crate::maintenance::forget::{Asked, forget};
 use crate::maintenance::members::Membership;
 use crate::maintenance::prune::{PruneOptions, prune};
 use crate::maintenance::repair::RepairOptions;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::Repository;
 use crate::repository::pins::PinFile;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::restore::open::OpenSnapshot;
 use crate::snapshots::countersign::ManifestChain;
 use crate::snapshots::snapshot::Listing;
@@ -109,9 +109,9 @@ impl Scene {
         let chain = ManifestChain::read(&repository).await.unwrap();
         let manifest = chain.manifests().next().unwrap();
         manifest.add_countersignature(&repository, manifest.envelope().to_vec()).await.unwrap();
-        let viewer = crafted.as_writer(other).await;
-        let listing = Listing::read(&viewer).await.unwrap();
-        forget(&viewer, &[&listing.snapshots[0]], &crafted.clock, false).await.unwrap();
+        let session = crafted.as_writer(other).await;
+        let listing = Listing::read(&session).await.unwrap();
+        forget(&session, &[&listing.snapshots[0]], &crafted.clock, false).await.unwrap();
         crafted.prune(keeper, 8).await.unwrap();
     }
 
@@ -133,9 +133,9 @@ impl Scene {
     async fn run(&self, verb: &str, on: &Crafted) -> Result<Said, VaultError> {
         let open = || Repository::open(on.faults.open(), &on.writer.repository, PinFile::none());
         let key = recovery_key(&on.recovery);
-        let restorer = || Restorer::open(on.faults.open(), &key, None, |_| PinFile::none());
-        let as_keeper = async || Viewer::for_keeper(open().await?, &self.keeper).await;
-        let as_writer = async || Viewer::for_writer(open().await?, &on.writer);
+        let restorer = || RecoverySession::open(on.faults.open(), &key, None, |_| PinFile::none());
+        let as_keeper = async || Session::for_keeper(open().await?, &self.keeper).await;
+        let as_writer = async || Session::for_writer(open().await?, &on.writer);
         let cancel = CancellationToken::new();
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         Ok(match verb {
@@ -154,14 +154,14 @@ impl Scene {
             }
             "restore" => restore_all(&restorer().await?).await?,
             "check" | "check as a keeper" => {
-                let checker = match verb {
+                let maintenance = match verb {
                     "check" => {
                         let restorer = restorer().await?;
-                        Checker::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel)
+                        Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel)
                     }
-                    _ => Checker::new(as_keeper().await?, silent(), cancel),
+                    _ => Maintenance::new(as_keeper().await?, silent(), cancel),
                 };
-                let findings = checker.check(everything).await?;
+                let findings = maintenance.check(everything).await?;
                 let is_unread = !findings.unread.is_empty();
                 let damage =
                     findings.damage.iter().map(|damage| format!("{}: {}", damage.key, damage.reason));
@@ -169,10 +169,10 @@ impl Scene {
             }
             "repair" => {
                 let restorer = restorer().await?;
-                let checker =
-                    Checker::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel);
+                let maintenance =
+                    Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel);
                 let options = RepairOptions { dry_run: false, forget_damaged: true };
-                let repaired = checker.repair(options, &on.clock).await?;
+                let repaired = maintenance.repair(options, &on.clock).await?;
                 let told = repaired.remaining.into_iter().map(|damage| damage.reason);
                 let done =
                     repaired.actions.into_iter().map(|action| format!("{}: {}", action.key, action.what));
@@ -187,8 +187,8 @@ impl Scene {
             "forget" => {
                 // The root may go below the floor.
                 let restorer = restorer().await?;
-                let listing = Listing::read(restorer.viewer()).await?;
-                let asked = forget(restorer.viewer(), &[&listing.snapshots[0]], &on.clock, false).await?;
+                let listing = Listing::read(restorer.session()).await?;
+                let asked = forget(restorer.session(), &[&listing.snapshots[0]], &on.clock, false).await?;
                 let occupied = asked.iter().filter(|asked| matches!(asked, Asked::Occupied(_)));
                 Said::damage(
                     occupied
@@ -211,8 +211,8 @@ impl Scene {
     }
 }
 
-async fn restore_all(restorer: &Restorer) -> Result<Said, VaultError> {
-    let listing = Listing::read(restorer.viewer()).await?;
+async fn restore_all(restorer: &RecoverySession) -> Result<Said, VaultError> {
+    let listing = Listing::read(restorer.session()).await?;
     let mut said = Said::damage(listing.unreadable);
     for snapshot in listing.snapshots {
         let open = OpenSnapshot::open(restorer, snapshot).await?;
@@ -225,8 +225,8 @@ async fn restore_all(restorer: &Restorer) -> Result<Said, VaultError> {
 }
 
 /// Copies everything into a new repository, without damaged files.
-async fn copy_all(restorer: &Restorer, clock: &FakeClock) -> Result<Said, VaultError> {
-    let listing = Listing::read(restorer.viewer()).await?;
+async fn copy_all(restorer: &RecoverySession, clock: &FakeClock) -> Result<Said, VaultError> {
+    let listing = Listing::read(restorer.session()).await?;
     let elsewhere = Crafted::new().await;
     let target = elsewhere.open().await;
     let options = CopyOptions { compression_level: 1, threads: 1, cache: None, keeps_damaged: true };

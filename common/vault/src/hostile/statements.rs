@@ -191,9 +191,9 @@ async fn a_manifest_that_names_anothers_part_costs_nobody_else() {
         );
         assert!(!findings.damage.is_empty(), "{when}: the manifest is named");
         crafted.prune(keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-        let checker = crafted.checker().await;
+        let maintenance = crafted.maintenance().await;
         let options = RepairOptions { forget_damaged: true, ..RepairOptions::default() };
-        checker.repair(options, &crafted.clock).await.unwrap();
+        maintenance.repair(options, &crafted.clock).await.unwrap();
         for prune in crafted.prune_to_the_end(keeper).await {
             prune.unwrap_or_else(|error| panic!("{when}: {error}"));
         }

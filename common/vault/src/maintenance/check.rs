@@ -10,12 +10,12 @@
 
 pub(super) mod claims;
 mod findings;
-pub(super) mod healing;
 pub(crate) mod keyring;
 mod known;
 pub(crate) mod objects;
 pub(crate) mod packs;
 mod relations;
+pub(super) mod replaced;
 mod rosters;
 mod scope;
 pub(crate) mod survey;
@@ -42,16 +42,16 @@ use crate::format::seal::SealKey;
 use crate::ids::{FrameName, GroupId, RunId};
 use crate::keys::GroupKeys;
 use crate::keys::key_file::{RecoveryKey, WriterKey};
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::batch::batches;
 use crate::repository::locate::{FramePlace, FramePlaces};
 use crate::repository::open::Repository;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::snapshots::history::History;
 
-pub use findings::{Damage, DamageKind, Damages, Findings, Mend, Unread};
+pub use findings::{Damage, DamageKind, Damages, Findings, Remedy, Unread};
 pub use known::KnownDamage;
-use objects::{Body, Objects, Trouble};
+use objects::{Body, Objects, ReadFault};
 use packs::{Opening, PackJob, PackReading, examine};
 pub use scope::{NotAShard, ReadData, Sample, Shard};
 use survey::Survey;
@@ -70,10 +70,10 @@ pub struct CheckOptions {
     pub shard: Shard,
 }
 
-/// Checks a repository, as far as its key opens it.
-pub struct Checker {
-    pub(crate) viewer: Viewer,
-    pub(crate) restorer: Option<Restorer>,
+/// Checks and repairs a repository, as far as its key opens it.
+pub struct Maintenance {
+    pub(crate) session: Session,
+    pub(crate) restorer: Option<RecoverySession>,
     pub(crate) recovery: Option<RecoveryKey>,
     /// A writer's group; its keys can be sealed again.
     pub(crate) group: Option<GroupKeys>,
@@ -93,37 +93,37 @@ pub(crate) struct PacksRead {
     pub(crate) proved: HashMap<GroupId, FrameSet>,
 }
 
-impl Checker {
-    /// A checker with a writer's or keeper's key: checks hashes, signatures and the index.
-    pub fn new(viewer: Viewer, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
-        Self { viewer, restorer: None, recovery: None, group: None, progress, cancel }
+impl Maintenance {
+    /// Maintenance with a writer's or keeper's key: checks hashes, signatures and the index.
+    pub fn new(session: Session, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
+        Self { session, restorer: None, recovery: None, group: None, progress, cancel }
     }
 
-    /// A checker with a writer's key, which has its group's keys.
+    /// Maintenance with a writer's key, which has its group's keys.
     pub fn with_writer_key(
         repository: Repository,
         key: &WriterKey,
         progress: Arc<dyn Progress>,
         cancel: CancellationToken,
     ) -> Result<Self, VaultError> {
-        let viewer = Viewer::for_writer(repository, key)?;
-        Ok(Self { group: Some(key.group.clone()), ..Self::new(viewer, progress, cancel) })
+        let session = Session::for_writer(repository, key)?;
+        Ok(Self { group: Some(key.group.clone()), ..Self::new(session, progress, cancel) })
     }
 
-    /// A checker with a recovery key, which opens every frame.
+    /// Maintenance with a recovery key, which opens every frame.
     pub fn with_recovery_key(
-        restorer: Restorer,
+        restorer: RecoverySession,
         key: RecoveryKey,
         progress: Arc<dyn Progress>,
         cancel: CancellationToken,
     ) -> Self {
-        let viewer = restorer.viewer().clone();
-        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(viewer, progress, cancel) }
+        let session = restorer.session().clone();
+        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(session, progress, cancel) }
     }
 
     /// The repository's location.
     pub fn location(&self) -> &str {
-        self.viewer.repository().location()
+        self.session.repository().location()
     }
 
     /// Checks the repository.
@@ -153,11 +153,11 @@ impl Checker {
 
     /// Reads every object except packs.
     pub(crate) async fn survey(&self, shard: Shard) -> Result<(Survey, Findings), VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let history = History::read(repository).await?;
         let listing = repository.store.listing("").await?;
         let entries = listing.entries;
-        let mut survey = Survey::new(&self.viewer, history, entries.clone());
+        let mut survey = Survey::new(&self.session, history, entries.clone());
         let mut findings = Findings::default();
         let mut strangers = Vec::new();
         for passed in listing.passed_over.iter().filter(|passed| shard.owns(&passed.place)) {
@@ -193,7 +193,7 @@ impl Checker {
         let total = wanted.iter().map(|(entry, _)| entry.size).sum();
         self.progress.phase("checking objects", Unit::Bytes, Some(total));
         let objects = Objects {
-            viewer: &self.viewer,
+            session: &self.session,
             restorer: self.restorer.as_ref(),
             recovery: self.recovery.as_ref(),
         };
@@ -217,12 +217,12 @@ impl Checker {
         &self,
         entry: &Entry,
         name: &Name,
-        outcome: Result<Body, Trouble>,
+        outcome: Result<Body, ReadFault>,
         shard: Shard,
         survey: &mut Survey,
         findings: &mut Findings,
     ) {
-        let roster = &self.viewer.repository().roster;
+        let roster = &self.session.repository().roster;
         self.progress.advance(entry.size);
         let is_owned = shard.owns(&entry.key);
         if is_owned {
@@ -230,12 +230,12 @@ impl Checker {
         }
         let altered = match outcome {
             Ok(body) => survey.add(name, body, roster).err(),
-            Err(Trouble::Altered(reason)) => {
+            Err(ReadFault::Altered(reason)) => {
                 survey.add_damaged(name, &entry.key);
                 Some(reason)
             }
-            Err(Trouble::Gone) => None,
-            Err(Trouble::Unread(error)) => {
+            Err(ReadFault::Gone) => None,
+            Err(ReadFault::Unread(error)) => {
                 findings.unread(&entry.key, &error);
                 survey.add_unread(&entry.key);
                 None
@@ -269,7 +269,7 @@ impl Checker {
             | Name::Loss { group, .. } => *group,
             _ => return,
         };
-        if self.viewer.group(group).is_none() {
+        if self.session.group(group).is_none() {
             *findings.closed.entry(group).or_default() += u64::from(is_owned);
         }
     }
@@ -332,7 +332,7 @@ impl Checker {
         hash: Sha256Digest,
         keyring: &tokio::sync::Mutex<HashMap<RunId, Vec<SealKey>>>,
     ) -> Result<Result<PackReading, StoreError>, VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let bytes = match repository.store.read(&entry.key, MAX_PACK).await {
             Ok(bytes) => bytes,
             Err(StoreError::TooLarge { found, cap, .. }) => {
@@ -373,7 +373,7 @@ impl Checker {
     /// The keys of a run: the one that its snapshots commit to and any that the contents index commits to.
     async fn run_keys(
         &self,
-        restorer: &Restorer,
+        restorer: &RecoverySession,
         survey: &survey::GroupSurvey,
         run: RunId,
         job: &PackJob,
@@ -401,8 +401,8 @@ impl Checker {
     }
 }
 
-impl std::fmt::Debug for Checker {
+impl std::fmt::Debug for Maintenance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Checker({:?})", self.viewer)
+        write!(f, "Maintenance({:?})", self.session)
     }
 }

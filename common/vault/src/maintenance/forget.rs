@@ -17,7 +17,7 @@ use crate::format::request::{By, Request};
 use crate::format::roster::Writer;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::snapshots::history::{History, why_void};
 use crate::snapshots::snapshot::Snapshot;
 
@@ -35,12 +35,12 @@ pub enum Asked {
 /// Requests to forget snapshots; returns the result of each, in order. A writer may request this only for its own
 /// snapshots. Snapshots that the retention floor keeps today are skipped: the request would wait and take effect later.
 pub async fn forget(
-    viewer: &Viewer,
+    session: &Session,
     snapshots: &[&Snapshot],
     clock: &dyn Clock,
     dry_run: bool,
 ) -> Result<Vec<Asked>, VaultError> {
-    let (repository, pen) = (viewer.repository(), viewer.pen()?);
+    let (repository, pen) = (session.repository(), session.pen()?);
     let is_others =
         |snapshot: &&Snapshot| matches!(pen.signer, Signer::Writer(id) if id != snapshot.writer());
     if snapshots.iter().any(is_others) {
@@ -51,7 +51,7 @@ pub async fn forget(
         });
     }
     let now = match pen.signer {
-        Signer::Keeper(_) if !dry_run => storage_time_by(viewer, pen.signer, clock).await?,
+        Signer::Keeper(_) if !dry_run => storage_time_by(session, pen.signer, clock).await?,
         _ => None,
     };
     let history = History::read_until(repository, now).await?;
@@ -59,12 +59,12 @@ pub async fn forget(
     let mut asked = Vec::with_capacity(snapshots.len());
     let mut below_floor = 0;
     for snapshot in snapshots {
-        let floored = floored(viewer, snapshot, &history, now);
+        let floored = floored(session, snapshot, &history, now);
         below_floor += usize::from(floored.is_some() && pen.signer == Signer::Root);
         asked.push(match floored {
             Some(floored) if pen.signer != Signer::Root => Asked::Kept(floored.reason()),
-            _ if dry_run => foreseen(viewer, snapshot, &history),
-            floored => ask(viewer, snapshot, pen, clock.now(), floored).await?,
+            _ if dry_run => foreseen(session, snapshot, &history),
+            floored => ask(session, snapshot, pen, clock.now(), floored).await?,
         });
     }
     if below_floor > 0 {
@@ -76,50 +76,50 @@ pub async fn forget(
 }
 
 /// Why the retention floor keeps a snapshot, by the storage's time.
-fn floored(viewer: &Viewer, snapshot: &Snapshot, history: &History, now: Timestamp) -> Option<Floored> {
+fn floored(session: &Session, snapshot: &Snapshot, history: &History, now: Timestamp) -> Option<Floored> {
     let newer = history.snapshots.iter().filter(|recorded| {
         recorded.writer == snapshot.writer()
             && recorded.sequence > snapshot.sequence()
             && recorded.is_live()
             && recorded.manifest.is_ok()
     });
-    viewer.repository().roster.floor.keeps(newer.count(), snapshot.stored().min(now), now)
+    session.repository().roster.floor.keeps(newer.count(), snapshot.stored().min(now), now)
 }
 
 /// The expected result of a request, according to the history.
-fn foreseen(viewer: &Viewer, snapshot: &Snapshot, history: &History) -> Asked {
+fn foreseen(session: &Session, snapshot: &Snapshot, history: &History) -> Asked {
     let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
     match history.void.get(&(writer, sequence)) {
-        Some(why) if !may_replace(viewer) => {
+        Some(why) if !may_replace(session) => {
             Asked::Occupied(occupied(&layout::forget(writer, sequence), why))
         }
         _ => Asked::Forgotten,
     }
 }
 
-fn may_replace(viewer: &Viewer) -> bool {
-    viewer.pruning_pen().is_ok()
+fn may_replace(session: &Session) -> bool {
+    session.pruning_pen().is_ok()
 }
 
 async fn ask(
-    viewer: &Viewer,
+    session: &Session,
     snapshot: &Snapshot,
     pen: Pen<'_>,
     time: Timestamp,
     floored: Option<Floored>,
 ) -> Result<Asked, VaultError> {
-    let repository = viewer.repository();
+    let repository = session.repository();
     let (writer, sequence) = (snapshot.writer(), snapshot.sequence());
     let listed = repository.roster.writer(writer).ok_or(VaultError::UnknownWriter)?;
     let request = Request::new(repository.id(), writer, sequence, Some(*snapshot.id()), pen.signer, time);
     let key = layout::forget(writer, sequence);
-    let mut may_replace = may_replace(viewer);
+    let mut may_replace = may_replace(session);
     loop {
         match repository.create_within(&key, request.sign(pen.key), cap::FORGET).await {
             Ok(()) | Err(VaultError::Store(StoreError::AlreadyExists { .. })) => {}
             Err(error) => return Err(error),
         }
-        let Some(why) = why_without_effect(viewer, listed, sequence, snapshot.id(), floored).await? else {
+        let Some(why) = why_without_effect(session, listed, sequence, snapshot.id(), floored).await? else {
             return Ok(Asked::Forgotten);
         };
         if !may_replace {
@@ -139,13 +139,13 @@ async fn ask(
 
 /// Reads what occupies a request's place; returns why it does not have the snapshot forgotten.
 async fn why_without_effect(
-    viewer: &Viewer,
+    session: &Session,
     writer: &Writer,
     sequence: u64,
     snapshot: &Sha256Digest,
     floored: Option<Floored>,
 ) -> Result<Option<String>, StoreError> {
-    let repository = viewer.repository();
+    let repository = session.repository();
     Ok(match repository.request(writer, sequence).await? {
         Ok(request) if floored.is_some() && request.by != By::Root => {
             let signer = Signer::from(request.by);
@@ -160,11 +160,11 @@ async fn why_without_effect(
 
 /// The storage's time, or nothing if this key may not store the object that is needed to learn it.
 async fn storage_time_by(
-    viewer: &Viewer,
+    session: &Session,
     signer: Signer,
     clock: &dyn Clock,
 ) -> Result<Option<Timestamp>, VaultError> {
-    let store = &viewer.repository().store;
+    let store = &session.repository().store;
     let name = Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).to_string();
     let key = format!("{}/{}", layout::CLOCK, &name[..32]);
     if let Err(error) = store.create(&key, bytes::Bytes::from_static(b"now")).await {

@@ -25,7 +25,7 @@ use crate::keys::{self, GroupKeys, Passphrase, Recipient};
 use crate::repository::listing;
 use crate::repository::objects::check_size;
 use crate::repository::open::Repository;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::snapshots::history::History;
 
 /// Everyone on the roster.
@@ -126,12 +126,12 @@ impl Members {
 
 /// Changes the members of a repository, which requires a recovery key.
 pub struct Membership<'a> {
-    restorer: &'a Restorer,
+    restorer: &'a RecoverySession,
 }
 
 impl<'a> Membership<'a> {
     /// Membership of the repository that `restorer` has opened.
-    pub fn of(restorer: &'a Restorer) -> Self {
+    pub fn of(restorer: &'a RecoverySession) -> Self {
         Self { restorer }
     }
 
@@ -338,7 +338,7 @@ impl<'a> Membership<'a> {
 
     /// Wraps the root key and the data identity of every epoch to a new recipient.
     async fn wrap_everything(&self, recipient: &Recipient) -> Result<(), VaultError> {
-        let wrapped = recipient.wrap(&self.restorer.viewer().root()?.to_pkcs8_der())?;
+        let wrapped = recipient.wrap(&self.restorer.session().root()?.to_pkcs8_der())?;
         let key = layout::root_key(&recipient.id(), &Sha256Digest::of(&wrapped));
         self.store_wrapped(key, wrapped).await?;
         for (epoch, secret) in self.restorer.data_secrets() {
@@ -398,7 +398,7 @@ impl<'a> Membership<'a> {
         }
         let number = roster_pin.number + 1;
         let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };
-        let bytes = roster.sign(self.restorer.viewer().root()?);
+        let bytes = roster.sign(self.restorer.session().root()?);
         check_size(&layout::roster(number), &bytes, cap::ROSTER)?;
         Ok(NextRoster { number, bytes })
     }

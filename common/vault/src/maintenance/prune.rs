@@ -37,7 +37,7 @@ use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
 use crate::keys::GroupView;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::condemnations::FoundCondemnation;
 use crate::repository::listing;
 use crate::repository::locate::FramePlace;
@@ -117,21 +117,21 @@ fn below<'a>(listing: &'a Listing, folder: &str) -> impl Iterator<Item = (&'a St
 
 /// Prunes.
 pub async fn prune(
-    viewer: &Viewer,
+    session: &Session,
     options: &PruneOptions,
     entropy: &dyn Entropy,
     progress: &std::sync::Arc<dyn Progress>,
 ) -> Result<Pruned, VaultError> {
-    let pen = viewer.pruning_pen()?;
-    let repository = viewer.repository();
+    let pen = session.pruning_pen()?;
+    let repository = session.repository();
     progress.phase("reading the history", Unit::Items, None);
     let mut history = History::read(repository).await?;
     if let Some(hole) = repository.holes.above.first() {
         // It may say who was removed since.
         return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
     }
-    see_that_any_group_is_whole(viewer, &history)?;
-    let now = if options.dry_run { None } else { Some(storage_time(viewer, entropy).await?) };
+    see_that_any_group_is_whole(session, &history)?;
+    let now = if options.dry_run { None } else { Some(storage_time(session, entropy).await?) };
     let mut listed = listing::listing(&repository.store, "").await?;
     let entries = std::mem::take(&mut listed.entries);
     let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
@@ -139,7 +139,7 @@ pub async fn prune(
     if now.is_some() && latest > now {
         // Something is dated ahead: it must not let a request reach below the floor.
         history = History::read_until(repository, now).await?;
-        see_that_any_group_is_whole(viewer, &history)?;
+        see_that_any_group_is_whole(session, &history)?;
     }
     let now = now.or(latest).unwrap_or(Timestamp::UNIX_EPOCH);
     let standing = |wanted: &[Standing]| {
@@ -150,8 +150,8 @@ pub async fn prune(
         refused: standing(&[Standing::Refused]),
         ..Pruned::default()
     };
-    pruned.held_back.extend(viewer.closed.iter().map(|(group, reason)| format!("group {group}: {reason}")));
-    for group in &viewer.groups {
+    pruned.held_back.extend(session.closed.iter().map(|(group, reason)| format!("group {group}: {reason}")));
+    for group in &session.groups {
         if let Some(reason) = history.holds_back(group.id) {
             pruned.held_back.push(format!("group {}: {}", group.id, reason.first_reason()));
             continue;
@@ -166,7 +166,7 @@ pub async fn prune(
         progress.phase("working out what is needed", Unit::Items, None);
         let round = Round { repository, group, pen, options, now, listing: &listing, progress };
         let outcome =
-            match GroupPlan::work_out(viewer, group, &history, &listing, now, options.grace, &**progress)
+            match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, &**progress)
                 .await
             {
                 Ok(plan) => {
@@ -199,9 +199,9 @@ pub async fn prune(
 
 /// If a group's history has a hole, nothing of the group may be deleted: what is missing may need what looks unneeded.
 /// If that leaves no group to prune, the prune stops.
-fn see_that_any_group_is_whole(viewer: &Viewer, history: &History) -> Result<(), VaultError> {
+fn see_that_any_group_is_whole(session: &Session, history: &History) -> Result<(), VaultError> {
     let mut first = None;
-    for group in &viewer.groups {
+    for group in &session.groups {
         match history.holds_back(group.id) {
             Some(reason) => first = first.or(Some(reason)),
             None => return Ok(()),
@@ -211,8 +211,8 @@ fn see_that_any_group_is_whole(viewer: &Viewer, history: &History) -> Result<(),
 }
 
 /// The time by the storage's clock, from an object that is stored, inspected and deleted again.
-async fn storage_time(viewer: &Viewer, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
-    let store = &viewer.repository().store;
+async fn storage_time(session: &Session, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
+    let store = &session.repository().store;
     let key = format!("{}/{}", layout::CLOCK, hex::encode(entropy.array::<16>()));
     store.create(&key, bytes::Bytes::from_static(b"now")).await?;
     let entry = store.entry(&key).await?;

@@ -29,15 +29,15 @@ use crate::format::signed::{Body, Pen, SignedObject};
 use crate::ids::{RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::maintenance::check::claims::is_all_denied;
-use crate::maintenance::check::objects::{Objects, Trouble};
+use crate::maintenance::check::objects::{Objects, ReadFault};
 use crate::maintenance::check::survey::{GroupSurvey, Survey};
 use crate::maintenance::check::{
-    CheckOptions, Checker, Damage, DamageKind, Findings, ReadData, Shard, Unread,
+    CheckOptions, Damage, DamageKind, Findings, Maintenance, ReadData, Shard, Unread,
 };
 use crate::repository::objects::check_size;
 use crate::repository::open::{Repository, marker_of};
 
-pub use files::{HurtFile, HurtSnapshot};
+pub use files::{AffectedFile, AffectedSnapshot};
 
 /// Options of a repair.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,7 +56,7 @@ pub struct Repaired {
     /// How many frames were newly marked as lost.
     pub marked_frames: u64,
     /// The snapshots that need frames which are not stored whole anywhere, and the known cost.
-    pub affected: Vec<HurtSnapshot>,
+    pub affected: Vec<AffectedSnapshot>,
     /// What is still damaged.
     pub remaining: Vec<Damage>,
     /// What could not be read. If anything cannot be read before the repair begins, it changes nothing.
@@ -153,11 +153,11 @@ impl Repairer<'_> {
     }
 }
 
-impl Checker {
+impl Maintenance {
     /// Repairs what can be repaired with this key.
     pub async fn repair(&self, options: RepairOptions, clock: &dyn Clock) -> Result<Repaired, VaultError> {
-        let repository = self.viewer.repository();
-        let pen = self.viewer.pen()?;
+        let repository = self.session.repository();
+        let pen = self.session.pen()?;
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         let (mut survey, mut findings, mut packs) = self.examine(everything).await?;
         let mut repaired = Repaired::default();
@@ -215,7 +215,7 @@ impl Checker {
             }
             repairer.remove(layout::MARKER, "it is damaged").await?;
         }
-        let bytes = marker_of(&self.viewer.repository().id);
+        let bytes = marker_of(&self.session.repository().id);
         repairer.write(layout::MARKER.to_owned(), bytes, "written again".to_owned()).await
     }
 
@@ -245,8 +245,8 @@ impl Checker {
             let Some(name) = Name::parse(&damage.key) else { continue };
             if let Name::Locations { group, .. } = &name
                 && damage.kind == DamageKind::Index
-                && let Some(view) = self.viewer.group(*group)
-                && is_all_denied(self.viewer.repository(), view, &damage.key).await?
+                && let Some(view) = self.session.group(*group)
+                && is_all_denied(self.session.repository(), view, &damage.key).await?
             {
                 repairer.remove(&damage.key, "trailers of packs refute all its claims").await?;
             }
@@ -262,19 +262,19 @@ impl Checker {
     /// Reads a damaged object again: an object that was altered only once, in transit or in memory, must not be
     /// removed.
     pub(crate) async fn is_still_altered(&self, key: &str) -> Result<bool, VaultError> {
-        let (Some(entry), Some(name)) = (self.viewer.repository().store.entry(key).await?, Name::parse(key))
+        let (Some(entry), Some(name)) = (self.session.repository().store.entry(key).await?, Name::parse(key))
         else {
             return Ok(false);
         };
         let objects = Objects {
-            viewer: &self.viewer,
+            session: &self.session,
             restorer: self.restorer.as_ref(),
             recovery: self.recovery.as_ref(),
         };
         match objects.read(&entry, &name).await {
-            Err(Trouble::Altered(_)) => Ok(true),
-            Err(Trouble::Unread(error)) => Err(error.into()),
-            Ok(_) | Err(Trouble::Gone) => Ok(false),
+            Err(ReadFault::Altered(_)) => Ok(true),
+            Err(ReadFault::Unread(error)) => Err(error.into()),
+            Ok(_) | Err(ReadFault::Gone) => Ok(false),
         }
     }
 }
@@ -289,7 +289,7 @@ pub(crate) fn damaged_packs(survey: &GroupSurvey, findings: &Findings) -> BTreeS
     survey.packs.keys().copied().filter(is_damaged).collect()
 }
 
-impl Checker {
+impl Maintenance {
     /// The writer of a run: the first signer of locations of its frames, or else the writer of the oldest snapshot that
     /// needs it.
     pub(crate) async fn writer_of_run(

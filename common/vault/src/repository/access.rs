@@ -18,18 +18,18 @@ use crate::repository::open::{Repository, check_writer};
 /// Groups whose keys a key should open but does not, and why.
 pub(crate) type Closed = Vec<(GroupId, ObjectError)>;
 
-/// A repository as seen with one key.
+/// A repository opened with one key: what that key may read, sign and delete.
 #[derive(Clone)]
-pub struct Viewer {
+pub struct Session {
     pub(crate) repository: Repository,
     pub(crate) groups: Vec<GroupView>,
     /// Groups whose keys this key should open but does not, and why. A fault in one group does not affect others.
     pub(crate) closed: Closed,
-    /// The signer for what is done through this viewer; `None` if a recovery key found no whole root key.
+    /// The signer for what is done through this session; `None` if a recovery key found no whole root key.
     signing: Option<(Signer, SigningKey)>,
 }
 
-impl Viewer {
+impl Session {
     /// The view of a writer key: its own group's snapshots.
     pub fn for_writer(repository: Repository, key: &WriterKey) -> Result<Self, VaultError> {
         check_writer(&repository, key)?;
@@ -157,9 +157,9 @@ impl<T> Opened<T> {
     }
 }
 
-impl std::fmt::Debug for Viewer {
+impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Viewer({})", self.repository.id)
+        write!(f, "Session({})", self.repository.id)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::error::VaultError;
 use crate::format::item::{Content, Item, ItemKind};
 use crate::format::manifest::{Part, StreamRecord};
 use crate::keys::GroupView;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::restore::reader::{ContentStream, FrameReader, ItemStream};
 use crate::snapshots::snapshot::Snapshot;
 use crate::snapshots::summary::Summary;
@@ -71,7 +71,7 @@ const MAX_DOCUMENT: u64 = 64 << 20;
 
 impl OpenSnapshot {
     /// Opens a snapshot for reading.
-    pub async fn open(restorer: &Restorer, snapshot: Snapshot) -> Result<Self, VaultError> {
+    pub async fn open(restorer: &RecoverySession, snapshot: Snapshot) -> Result<Self, VaultError> {
         let group = GroupView::from(restorer.group(snapshot.manifest.predicate.group)?);
         let part = restorer.repository().part(&snapshot.manifest, &group).await??;
         Self::with_part(restorer, Snapshot { summary: Summary::of(&part), ..snapshot }, part).await
@@ -79,7 +79,7 @@ impl OpenSnapshot {
 
     /// The same with the part at hand to which the snapshot's summary belongs.
     pub(crate) async fn with_part(
-        restorer: &Restorer,
+        restorer: &RecoverySession,
         snapshot: Snapshot,
         part: Part,
     ) -> Result<Self, VaultError> {
@@ -104,7 +104,7 @@ impl OpenSnapshot {
         &self.part
     }
 
-    /// The snapshot as a viewer sees it.
+    /// The snapshot as a session sees it.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

@@ -21,7 +21,7 @@ use crate::ids::{FrameName, RunId};
 use crate::keys::{GroupKeys, GroupView};
 use crate::repository::locate::{FramePlace, FramePlaces};
 use crate::repository::open::Repository;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::restore::recover::Healer;
 use crate::restore::run_keys::RunKeys;
 use crate::snapshots::snapshot::Snapshot;
@@ -40,7 +40,7 @@ pub struct FrameReader {
 }
 
 struct Inner {
-    restorer: Restorer,
+    restorer: RecoverySession,
     group: GroupKeys,
     run_keys: RunKeys,
     frames: FramePlaces,
@@ -61,7 +61,7 @@ impl FrameReader {
     /// Makes the contents of a snapshot readable: finds the places of its frames. The keys of its runs are opened when
     /// they are needed.
     pub(crate) async fn of(
-        restorer: &Restorer,
+        restorer: &RecoverySession,
         snapshot: &Snapshot,
         part: &Part,
     ) -> Result<Self, VaultError> {

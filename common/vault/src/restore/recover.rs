@@ -16,7 +16,7 @@ use crate::format::seal::SealKey;
 use crate::ids::{ChunkId, FrameName, RunId, Signer};
 use crate::keys::{GroupKeys, GroupView};
 use crate::repository::locate::FramePlaces;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 
 /// How many frames of one signer are tried for one chunk before it counts as lost. However many frames a member makes
 /// up, those of others are tried as well.
@@ -24,7 +24,7 @@ const TRIES: usize = 4;
 
 /// Finds the chunks of lost frames elsewhere. Reads the contents index when it is first needed.
 pub(crate) struct Healer {
-    restorer: Restorer,
+    restorer: RecoverySession,
     group: GroupKeys,
     /// The frames that the snapshot needs: their contents, and the other places of these, are remembered.
     needed: FrameSet,
@@ -40,7 +40,7 @@ struct AllContents {
 }
 
 impl Healer {
-    pub(crate) fn new(restorer: Restorer, group: &GroupKeys, needed: FrameSet) -> Self {
+    pub(crate) fn new(restorer: RecoverySession, group: &GroupKeys, needed: FrameSet) -> Self {
         Self { restorer, group: group.clone(), needed, contents: OnceCell::new() }
     }
 

@@ -13,7 +13,7 @@ use crate::format::seal::SealKey;
 use crate::ids::RunId;
 use crate::keys::GroupView;
 use crate::repository::locate::{FramePlaces, packs_of};
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 
 /// The keys of the runs that a snapshot needs.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl RunKeys {
     /// and the next call tries again.
     pub(crate) async fn open(
         &self,
-        restorer: &Restorer,
+        restorer: &RecoverySession,
         group: &GroupView,
         run: RunId,
     ) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::error::VaultError;
 use crate::format::manifest::{Consistency, Manifest, Original, StreamKind};
 use crate::ids::{GroupId, WriterId};
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::snapshots::history::{Evidence, History, Recorded};
 use crate::snapshots::summary::{MOST_OF_A_WRITER, Room, Summary};
 
@@ -20,7 +20,7 @@ const READS: usize = 8;
 /// How many bytes of parts are read at a time, whatever their number: a listing reads those of all writers.
 const MOST_AT_ONCE: usize = 16 << 20;
 
-/// A snapshot as seen by a viewer. Its manifest and part were checked.
+/// A snapshot as seen by a session. Its manifest and part were checked.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) manifest: Manifest,
@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub(crate) stored: Timestamp,
 }
 
-/// One stream of a snapshot as seen by a viewer.
+/// One stream of a snapshot as seen by a session.
 #[derive(Debug, Clone)]
 pub struct StreamView<'a> {
     /// What it was captured from.
@@ -46,7 +46,7 @@ pub struct StreamView<'a> {
     pub unreadable: u64,
 }
 
-/// All snapshots of a viewer's groups.
+/// All snapshots of a session's groups.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Those that verify, oldest first.
@@ -69,17 +69,17 @@ fn room_of(manifest: &Manifest) -> u32 {
 }
 
 impl Listing {
-    /// Reads and checks every manifest and the parts that this viewer can open. Manifests of other groups are checked
+    /// Reads and checks every manifest and the parts that this session can open. Manifests of other groups are checked
     /// but omitted, and so are forgotten snapshots.
-    pub async fn read(viewer: &Viewer) -> Result<Self, VaultError> {
-        let history = History::read(&viewer.repository).await?;
-        let writers = viewer.repository.roster.writers.iter();
+    pub async fn read(session: &Session) -> Result<Self, VaultError> {
+        let history = History::read(&session.repository).await?;
+        let writers = session.repository.roster.writers.iter();
         let removed = writers.filter(|writer| writer.revoked.is_some()).map(|writer| writer.id).collect();
-        let behind = viewer.repository.rolled_back();
+        let behind = session.repository.rolled_back();
         let unreadable = behind.iter().map(VaultError::again).collect();
         let mut listing = Self { unreadable, behind, removed, ..Self::default() };
         for problem in history.problems {
-            let is_doubtful = problem.evidence == Evidence::Own && shows(viewer, problem.group);
+            let is_doubtful = problem.evidence == Evidence::Own && shows(session, problem.group);
             listing.report(problem.writer, is_doubtful, problem.error);
         }
         let mut reported = BTreeSet::new();
@@ -90,9 +90,9 @@ impl Listing {
         let room_for_parts = &Semaphore::new(MOST_AT_ONCE);
         let read = |recorded: Recorded| async move {
             let sealed = match &recorded.manifest {
-                Ok(manifest) if viewer.group(recorded.group).is_some() => {
+                Ok(manifest) if session.group(recorded.group).is_some() => {
                     let room = room_for_parts.acquire_many(room_of(manifest)).await;
-                    Some((viewer.repository.sealed_part(manifest).await, room))
+                    Some((session.repository.sealed_part(manifest).await, room))
                 }
                 _ => None,
             };
@@ -105,9 +105,9 @@ impl Listing {
                 Some((sealed, room)) => Some((sealed?, room)),
                 None => None,
             };
-            let snapshot = manifest.and_then(|manifest| match (viewer.group(group), sealed) {
+            let snapshot = manifest.and_then(|manifest| match (session.group(group), sealed) {
                 (Some(view), Some((sealed, _room))) => {
-                    let part = viewer.repository.open_part(&manifest, view, &sealed?)?;
+                    let part = session.repository.open_part(&manifest, view, &sealed?)?;
                     let summary = room.fit(writer, Summary::of(&part));
                     Ok(Some(Snapshot { manifest, summary, stored }))
                 }
@@ -117,14 +117,14 @@ impl Listing {
                 Ok(Some(snapshot)) => listing.snapshots.push(snapshot),
                 // A group whose keys should open but do not is reported once.
                 Ok(None) => {
-                    if let Some(reason) = viewer.closed(group) {
+                    if let Some(reason) = session.closed(group) {
                         listing.doubtful.entry(writer).or_insert_with(|| reason.clone().into());
                         if reported.insert(group) {
                             listing.unreadable.push(reason.clone().into());
                         }
                     }
                 }
-                Err(error) => listing.report(writer, shows(viewer, group), error),
+                Err(error) => listing.report(writer, shows(session, group), error),
             }
         }
         listing.unreadable[of_histories..].reverse();
@@ -141,15 +141,15 @@ impl Listing {
 
 /// Whether a key should show a group's snapshots. Problems with others are reported, but cast no doubt on which of its
 /// own is the latest.
-fn shows(viewer: &Viewer, group: GroupId) -> bool {
-    viewer.group(group).is_some() || viewer.closed(group).is_some()
+fn shows(session: &Session, group: GroupId) -> bool {
+    session.group(group).is_some() || session.closed(group).is_some()
 }
 
 impl Snapshot {
     /// The snapshot with everything in its part, even if a listing had no room for its names.
-    pub async fn whole(self, viewer: &Viewer) -> Result<Self, VaultError> {
-        let Some(group) = viewer.group(self.manifest.predicate.group) else { return Ok(self) };
-        let part = viewer.repository.part(&self.manifest, group).await??;
+    pub async fn whole(self, session: &Session) -> Result<Self, VaultError> {
+        let Some(group) = session.group(self.manifest.predicate.group) else { return Ok(self) };
+        let part = session.repository.part(&self.manifest, group).await??;
         Ok(Self { summary: Summary::of(&part), ..self })
     }
 

@@ -10,7 +10,7 @@ use crate::format::authority::Word;
 use crate::format::index::Locations;
 use crate::format::layout;
 use crate::keys::GroupView;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::open::Repository;
 use crate::snapshots::snapshot::{Listing, Snapshot};
 
@@ -130,12 +130,12 @@ impl Statistics {
     /// Counts the contents of the repository. Lists the objects, and reads the locations of the visible groups, one at
     /// a time.
     pub async fn read(
-        viewer: &Viewer,
+        session: &Session,
         progress: &dyn Progress,
         cancel: &CancellationToken,
     ) -> Result<Self, VaultError> {
         let count = async {
-            let listing = Listing::read(viewer).await?;
+            let listing = Listing::read(session).await?;
             let mut statistics = Self { unreadable: listing.unreadable, ..Self::default() };
             let mut newest: BTreeMap<_, &Snapshot> = BTreeMap::new();
             for snapshot in &listing.snapshots {
@@ -151,17 +151,18 @@ impl Statistics {
                 statistics.newest.add(snapshot);
             }
             progress.phase("listing", Unit::Items, None);
-            for entry in viewer.repository.store.list("").await? {
+            for entry in session.repository.store.list("").await? {
                 progress.advance(1);
                 let count = statistics.objects.entry(kind_of(&entry.key)).or_default();
                 count.objects += 1;
                 count.stored_bytes += entry.size;
             }
-            for group in &viewer.groups {
-                statistics.count_frames(&viewer.repository, group, progress).await?;
+            for group in &session.groups {
+                statistics.count_frames(&session.repository, group, progress).await?;
             }
-            let groups = viewer.repository.roster.groups.iter();
-            statistics.hidden_groups = groups.filter(|group| viewer.group(group.id).is_none()).count() as u64;
+            let groups = session.repository.roster.groups.iter();
+            statistics.hidden_groups =
+                groups.filter(|group| session.group(group.id).is_none()).count() as u64;
             Ok(statistics)
         };
         cancel.run_until_cancelled(count).await.unwrap_or(Err(VaultError::Interrupted))

@@ -14,13 +14,13 @@ use crate::repository::open::Repository;
 /// Which contents objects may be trusted: those of members on the roster, and of a removed member only what was
 /// certainly signed before. For a removed writer that is what its valid snapshots name, for a removed keeper what the
 /// roster names.
-pub(crate) struct Believable<'a> {
+pub(crate) struct TrustedContents<'a> {
     repository: &'a Repository,
     group: &'a GroupView,
     of_removed_writers: Option<HashSet<Sha256Digest>>,
 }
 
-impl<'a> Believable<'a> {
+impl<'a> TrustedContents<'a> {
     pub(crate) fn new(repository: &'a Repository, group: &'a GroupView) -> Self {
         Self { repository, group, of_removed_writers: None }
     }

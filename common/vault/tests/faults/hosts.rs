@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
-use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
-use lifeboat_vault::{Listing, Membership, ObjectError, PinFile, Repository, VaultError, Viewer};
+use lifeboat_vault::check::{CheckOptions, Maintenance, ReadData, Shard};
+use lifeboat_vault::{Listing, Membership, ObjectError, PinFile, Repository, Session, VaultError};
 use tokio_util::sync::CancellationToken;
 
-use crate::yard::{Files, Yard, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise, silent};
 
 fn files(own: u64) -> Files {
     BTreeMap::from([("own".to_owned(), noise(own, 300_000)), ("shared".to_owned(), noise(1_000, 600_000))])
@@ -19,17 +19,18 @@ fn files(own: u64) -> Files {
 const NEXT_TO_NOTHING: u64 = 100_000;
 
 /// A keeper reads every byte and finds nothing wrong.
-async fn assert_all_is_whole(yard: &Yard) {
-    let keeper = yard.add_keeper().await;
-    let checker = Checker::new(yard.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+async fn assert_all_is_whole(repo: &TestRepository) {
+    let keeper = repo.add_keeper().await;
+    let maintenance =
+        Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
     let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
-    let findings = checker.check(everything).await.unwrap();
+    let findings = maintenance.check(everything).await.unwrap();
     assert!(findings.damage.is_empty() && findings.unread.is_empty(), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_of_it() {
-    let mut one = Yard::new().await;
+    let mut one = TestRepository::new().await;
     let group = one.writer.group_id();
     let restorer = one.restorer().await.unwrap();
     let second =
@@ -61,7 +62,7 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_of_a_host_that_write_the_same_sequence_come_one_after_the_other() {
-    let mut original = Yard::new().await;
+    let mut original = TestRepository::new().await;
     original.snapshot(&files(0)).await.unwrap();
     let mut clones = [original.elsewhere(), original.elsewhere(), original.elsewhere()];
     let gate = Gate::new();
@@ -89,15 +90,15 @@ async fn clones_of_a_host_that_write_the_same_sequence_come_one_after_the_other(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_shows_a_host_and_its_clone_different_histories_is_detected_by_both() {
-    let mut shown_to_one = Yard::new().await;
+    let mut shown_to_one = TestRepository::new().await;
     shown_to_one.snapshot(&files(0)).await.unwrap();
     let mut shown_to_other = shown_to_one.fork();
-    let see = async |yard: &mut Yard, seed| {
-        let committed = yard.snapshot(&files(seed)).await.unwrap();
-        let pins = PinFile::in_state_folder(yard.home.path(), &yard.writer.repository);
-        let repository = Repository::open(yard.store(), &yard.writer.repository, pins.clone()).await.unwrap();
-        let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
-        let listing = Listing::read(&viewer).await.unwrap();
+    let see = async |repo: &mut TestRepository, seed| {
+        let committed = repo.snapshot(&files(seed)).await.unwrap();
+        let pins = PinFile::in_state_folder(repo.home.path(), &repo.writer.repository);
+        let repository = Repository::open(repo.store(), &repo.writer.repository, pins.clone()).await.unwrap();
+        let session = Session::for_writer(repository, &repo.writer).unwrap();
+        let listing = Listing::read(&session).await.unwrap();
         assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
         assert_eq!(listing.snapshots.len(), 2);
         (committed, pins)
@@ -106,12 +107,12 @@ async fn a_store_that_shows_a_host_and_its_clone_different_histories_is_detected
     let (other, pins_of_other) = see(&mut shown_to_other, 2).await;
     assert_eq!(one.sequence, other.sequence);
     // From here on both see the same history, whichever it is.
-    for (pins, yard) in [(pins_of_one, &shown_to_other), (pins_of_other, &shown_to_one)] {
-        let opened = Repository::open(yard.store(), &yard.writer.repository, pins).await;
+    for (pins, repo) in [(pins_of_one, &shown_to_other), (pins_of_other, &shown_to_one)] {
+        let opened = Repository::open(repo.store(), &repo.writer.repository, pins).await;
         let found_out = match opened {
             Ok(repository) => {
-                let viewer = Viewer::for_writer(repository, &yard.writer).unwrap();
-                match Listing::read(&viewer).await {
+                let session = Session::for_writer(repository, &repo.writer).unwrap();
+                match Listing::read(&session).await {
                     Ok(listing) => listing.unreadable,
                     Err(error) => vec![error],
                 }
@@ -127,7 +128,7 @@ async fn a_store_that_shows_a_host_and_its_clone_different_histories_is_detected
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_comes_after_it() {
-    let mut one = Yard::new().await;
+    let mut one = TestRepository::new().await;
     one.faults.ignore_conditions();
     one.snapshot(&files(0)).await.unwrap();
     let other = one.elsewhere();
@@ -144,7 +145,7 @@ async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_come
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_store_that_overwrites_the_clone_that_lost_a_race_learns_of_it_and_comes_after() {
-    let mut one = Yard::new().await;
+    let mut one = TestRepository::new().await;
     one.faults.ignore_conditions();
     one.snapshot(&files(0)).await.unwrap();
     let other = one.elsewhere();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Operation, Rule};
 use lifeboat_testkit::{FakeClock, FaultStore};
-use lifeboat_vault::check::Checker;
+use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{
     Copier, CopyOptions, Floor, Listing, Membership, NewRepository, OpenSnapshot, PinFile, Repository,
@@ -16,7 +16,7 @@ use lifeboat_vault::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::yard::{Files, Yard, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise, silent};
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([
@@ -27,18 +27,22 @@ fn files(seed: u64) -> Files {
 }
 
 /// A repository with two snapshots.
-async fn yard() -> Yard {
-    let mut yard = Yard::new().await;
+async fn repo() -> TestRepository {
+    let mut repo = TestRepository::new().await;
     for seed in 0..2 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    yard
+    repo
 }
 
 /// Lets `act` die at every operation of the store, with that operation done and not done; then checks that everything
 /// is whole and that `act` succeeds when it is repeated.
-async fn die_everywhere(yard: &Yard, what: &str, act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>) {
-    let mut whole = yard.fork();
+async fn die_everywhere(
+    repo: &TestRepository,
+    what: &str,
+    act: impl AsyncFn(&mut TestRepository) -> Result<(), VaultError>,
+) {
+    let mut whole = repo.fork();
     let before = whole.faults.operations();
     act(&mut whole).await.unwrap();
     let operations = whole.faults.operations() - before;
@@ -46,66 +50,66 @@ async fn die_everywhere(yard: &Yard, what: &str, act: impl AsyncFn(&mut Yard) ->
     for landing in [Landing::NotLanded, Landing::Landed] {
         for n in 1..=operations {
             let when = format!("{what} that died at operation {n} of {operations} ({landing:?})");
-            let mut yard = yard.fork();
-            yard.faults.die_at(n, landing);
-            let outcome = act(&mut yard).await;
+            let mut repo = repo.fork();
+            repo.faults.die_at(n, landing);
+            let outcome = act(&mut repo).await;
             assert!(outcome.is_err() || n == operations, "{when}: it claims success");
-            yard.faults.revive();
-            yard.assert_all_restore(&when).await;
-            act(&mut yard).await.unwrap_or_else(|error| panic!("again after {when}: {error}"));
-            yard.assert_all_restore(&format!("again after {when}")).await;
+            repo.faults.revive();
+            repo.assert_all_restore(&when).await;
+            act(&mut repo).await.unwrap_or_else(|error| panic!("again after {when}: {error}"));
+            repo.assert_all_restore(&format!("again after {when}")).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_may_die_anywhere() {
-    let yard = yard().await;
-    die_everywhere(&yard, "a run", async |yard| yard.snapshot(&files(2)).await.map(drop)).await;
+    let repo = repo().await;
+    die_everywhere(&repo, "a run", async |repo| repo.snapshot(&files(2)).await.map(drop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_may_die_anywhere() {
-    let mut yard = yard().await;
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 1).await.unwrap();
-    die_everywhere(&yard, "a prune without grace", async |yard| yard.prune(&keeper, 0).await.map(drop)).await;
+    let mut repo = repo().await;
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    die_everywhere(&repo, "a prune without grace", async |repo| repo.prune(&keeper, 0).await.map(drop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forgetting_may_die_anywhere() {
-    let yard = yard().await;
-    die_everywhere(&yard, "a forget", async |yard| {
-        let viewer = yard.as_writer(&yard.writer.clone()).await?;
-        let listing = Listing::read(&viewer).await?;
+    let repo = repo().await;
+    die_everywhere(&repo, "a forget", async |repo| {
+        let session = repo.as_writer(&repo.writer.clone()).await?;
+        let listing = Listing::read(&session).await?;
         // Once the request was sent, the snapshot may be gone, even if the answer was lost.
         let chosen: Vec<_> = listing.snapshots.iter().filter(|s| s.sequence() == 0).collect();
         for snapshot in &chosen {
-            yard.committed.remove(snapshot.id());
+            repo.committed.remove(snapshot.id());
         }
-        forget(&viewer, &chosen, &yard.clock, false).await.map(drop)
+        forget(&session, &chosen, &repo.clock, false).await.map(drop)
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changing_the_roster_may_die_anywhere() {
-    let yard = yard().await;
-    die_everywhere(&yard, "adding a writer", async |yard| {
-        let restorer = yard.restorer().await?;
-        Membership::of(&restorer).add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+    let repo = repo().await;
+    die_everywhere(&repo, "adding a writer", async |repo| {
+        let restorer = repo.restorer().await?;
+        Membership::of(&restorer).add_writer(None, &repo.clock, &OsEntropy, |_| Ok(())).await.map(drop)
     })
     .await;
-    die_everywhere(&yard, "adding a keeper", async |yard| {
-        Membership::of(&yard.restorer().await?)
-            .add_keeper(&yard.clock, &OsEntropy, |_| Ok(()))
+    die_everywhere(&repo, "adding a keeper", async |repo| {
+        Membership::of(&repo.restorer().await?)
+            .add_keeper(&repo.clock, &OsEntropy, |_| Ok(()))
             .await
             .map(drop)
     })
     .await;
-    die_everywhere(&yard, "rotating", async |yard| {
-        Membership::of(&yard.restorer().await?).rotate(None, &yard.clock, &OsEntropy).await.map(drop)
+    die_everywhere(&repo, "rotating", async |repo| {
+        Membership::of(&repo.restorer().await?).rotate(None, &repo.clock, &OsEntropy).await.map(drop)
     })
     .await;
 }
@@ -155,9 +159,9 @@ async fn making_a_repository_may_die_anywhere() {
 }
 
 /// Copies the newest snapshot of one repository into another, unless it exists there.
-async fn copy_newest(from: &Yard, to: &mut Yard) -> Result<(), VaultError> {
+async fn copy_newest(from: &TestRepository, to: &mut TestRepository) -> Result<(), VaultError> {
     let restorer = from.restorer().await?;
-    let newest = Listing::read(restorer.viewer()).await?.find("latest", None)?;
+    let newest = Listing::read(restorer.session()).await?.find("latest", None)?;
     let files = from.committed[newest.id()].clone();
     let source = OpenSnapshot::open(&restorer, newest).await?;
     let options = CopyOptions {
@@ -178,7 +182,7 @@ async fn copy_newest(from: &Yard, to: &mut Yard) -> Result<(), VaultError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_may_die_anywhere_on_either_side() {
-    let (from, mut to) = (yard().await, yard().await);
+    let (from, mut to) = (repo().await, repo().await);
     die_everywhere(&to, "a copy's target", async |to| copy_newest(&from, to).await).await;
 
     let before = from.faults.operations();
@@ -199,19 +203,20 @@ async fn a_copy_may_die_anywhere_on_either_side() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_may_die_anywhere() {
-    let yard = yard().await;
-    let keeper = yard.add_keeper().await;
+    let repo = repo().await;
+    let keeper = repo.add_keeper().await;
     // Damage that affects no restore, and that only a repair with delete rights can repair.
-    let contents = yard.faults.contents();
+    let contents = repo.faults.contents();
     let first = |folder: &str| contents.keys().find(|key| key.starts_with(folder)).unwrap().clone();
     let (pack, listing, run) = (first("packs/"), first("contents/"), first("runs/"));
-    yard.faults.plant(&pack, [&contents[&pack][..], b"more"].concat());
-    yard.faults.plant(&listing, contents[&listing].slice(..100));
-    yard.faults.take_away(&run);
-    yard.faults.take_away("lifeboat.json");
-    die_everywhere(&yard, "a repair", async |yard| {
-        let checker = Checker::new(yard.as_keeper(&keeper).await?, silent(), CancellationToken::new());
-        let repaired = checker.repair(RepairOptions::default(), &yard.clock).await?;
+    repo.faults.plant(&pack, [&contents[&pack][..], b"more"].concat());
+    repo.faults.plant(&listing, contents[&listing].slice(..100));
+    repo.faults.take_away(&run);
+    repo.faults.take_away("lifeboat.json");
+    die_everywhere(&repo, "a repair", async |repo| {
+        let maintenance =
+            Maintenance::new(repo.as_keeper(&keeper).await?, silent(), CancellationToken::new());
+        let repaired = maintenance.repair(RepairOptions::default(), &repo.clock).await?;
         if !repaired.unread.is_empty() {
             return Err(VaultError::Interrupted);
         }
@@ -223,24 +228,24 @@ async fn a_repair_may_die_anywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_run_uses_what_was_stored_and_does_not_read_finished_files_again() {
-    let mut yard = Yard::new().await;
+    let mut repo = TestRepository::new().await;
     let many: Files = (0..12).map(|n| (format!("file-{n:02}"), noise(n, 400_000))).collect();
     // Files that changed within the clock's grain before a run are read again, so make these old.
-    yard.clock.advance(Duration::from_hours(50 * 365 * 24));
-    yard.fill_source(&many);
-    let writer = Arc::clone(&yard.writer);
-    let run = yard.begin(&writer).await.unwrap();
-    assert_eq!(yard.files_read(), 12);
+    repo.clock.advance(Duration::from_hours(50 * 365 * 24));
+    repo.fill_source(&many);
+    let writer = Arc::clone(&repo.writer);
+    let run = repo.begin(&writer).await.unwrap();
+    assert_eq!(repo.files_read(), 12);
     let dies_before_its_manifest = Rule::new(Fault::answer(Answer::Gone)).below("parts/").always();
-    yard.faults.script(dies_before_its_manifest);
+    repo.faults.script(dies_before_its_manifest);
     run.commit(&silent()).await.unwrap_err();
-    yard.faults.clear_script();
+    repo.faults.clear_script();
 
-    let run = yard.begin(&writer).await.unwrap();
-    assert_eq!(yard.files_read(), 12, "stored files were read again");
+    let run = repo.begin(&writer).await.unwrap();
+    assert_eq!(repo.files_read(), 12, "stored files were read again");
     let committed = run.commit(&silent()).await.unwrap();
     // Only the list of the files is new.
     assert!(committed.new_bytes < 10_000, "{} bytes were stored again", committed.new_bytes);
-    yard.committed.insert(committed.id.unwrap(), many);
-    yard.assert_all_restore("after a killed run").await;
+    repo.committed.insert(committed.id.unwrap(), many);
+    repo.assert_all_restore("after a killed run").await;
 }

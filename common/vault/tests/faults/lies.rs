@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifeboat_testkit::fault_store::{Fault, Operation, Rule};
-use lifeboat_vault::check::{CheckOptions, Checker, ReadData, Shard};
+use lifeboat_vault::check::{CheckOptions, Maintenance, ReadData, Shard};
 use lifeboat_vault::{GRACE_DAYS, KeeperKey, Listing, VaultError};
 use tokio_util::sync::CancellationToken;
 
-use crate::yard::{Files, Yard, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise, silent};
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([
@@ -23,33 +23,33 @@ fn past_the_grace() -> Duration {
 }
 
 /// A repository with three snapshots, of which one has a request to forget it, and its keeper.
-async fn yard() -> (Yard, KeeperKey) {
-    let mut yard = Yard::new().await;
+async fn repo() -> (TestRepository, KeeperKey) {
+    let mut repo = TestRepository::new().await;
     for seed in 0..3 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 2).await.unwrap();
-    (yard, keeper)
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 2).await.unwrap();
+    (repo, keeper)
 }
 
-async fn check(yard: &Yard, keeper: &KeeperKey) -> Result<usize, VaultError> {
-    let checker = Checker::new(yard.as_keeper(keeper).await?, silent(), CancellationToken::new());
-    let findings = checker.check(CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE }).await?;
+async fn check(repo: &TestRepository, keeper: &KeeperKey) -> Result<usize, VaultError> {
+    let maintenance = Maintenance::new(repo.as_keeper(keeper).await?, silent(), CancellationToken::new());
+    let findings = maintenance.check(CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE }).await?;
     Ok(findings.damage.len() + findings.unread.len())
 }
 
 /// Restores everything that is listed. Restored bytes are right or reported as missing; returns how many snapshots are
 /// whole.
-async fn restore_or_say(yard: &Yard, when: &str) -> Result<usize, VaultError> {
-    let restorer = yard.restorer().await?;
-    let listing = Listing::read(restorer.viewer()).await?;
+async fn restore_or_say(repo: &TestRepository, when: &str) -> Result<usize, VaultError> {
+    let restorer = repo.restorer().await?;
+    let listing = Listing::read(restorer.session()).await?;
     let mut whole = 0;
     for snapshot in listing.snapshots {
         let id = *snapshot.id();
-        let (damaged, files) = yard.restore(&restorer, snapshot).await?;
-        let Some(committed) = yard.committed.get(&id) else { continue };
+        let (damaged, files) = repo.restore(&restorer, snapshot).await?;
+        let Some(committed) = repo.committed.get(&id) else { continue };
         for (name, bytes) in &files {
             assert!(
                 committed.get(name) == Some(bytes),
@@ -68,22 +68,22 @@ async fn restore_or_say(yard: &Yard, when: &str) -> Result<usize, VaultError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_may_come_in_any_order() {
-    let (mut yard, keeper) = yard().await;
+    let (mut repo, keeper) = repo().await;
     let mixed = |mut entries: Vec<_>| {
         let middle = entries.len() / 2;
         entries.rotate_left(middle);
         entries
     };
     for order in [Fault::reversed_listing(), Fault::change_listing(mixed)] {
-        yard.faults.clear_script();
-        yard.faults.script(Rule::new(order).always());
-        yard.snapshot(&files(3)).await.unwrap();
-        assert_eq!(check(&yard, &keeper).await.unwrap(), 0);
-        let viewer = yard.as_keeper(&keeper).await.unwrap();
-        yard.forget_all_but(&viewer, 2).await.unwrap();
-        yard.prune(&keeper, 0).await.unwrap();
-        yard.assert_all_restore("listings out of order").await;
-        assert_eq!(check(&yard, &keeper).await.unwrap(), 0);
+        repo.faults.clear_script();
+        repo.faults.script(Rule::new(order).always());
+        repo.snapshot(&files(3)).await.unwrap();
+        assert_eq!(check(&repo, &keeper).await.unwrap(), 0);
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 2).await.unwrap();
+        repo.prune(&keeper, 0).await.unwrap();
+        repo.assert_all_restore("listings out of order").await;
+        assert_eq!(check(&repo, &keeper).await.unwrap(), 0);
     }
 }
 
@@ -100,18 +100,18 @@ fn lies(yesterday: &BTreeMap<String, bytes::Bytes>) -> Vec<(&'static str, Fault)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_that_is_lied_to_once_loses_nothing() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    let yesterday = yard.faults.contents();
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    let yesterday = repo.faults.contents();
     for seed in 1..3 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 2).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 2).await.unwrap();
     // Once while it condemns, once while it sweeps what was correctly condemned.
     for condemned_before in [false, true] {
-        let base = yard.fork();
+        let base = repo.fork();
         if condemned_before {
             base.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
@@ -123,15 +123,15 @@ async fn a_prune_that_is_lied_to_once_loses_nothing() {
         for (lie, fault) in lies(&yesterday) {
             for n in 1..=listings as u64 {
                 let when = format!("listing {n} shows {lie}, condemned before: {condemned_before}");
-                let yard = base.fork();
-                yard.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
+                let repo = base.fork();
+                repo.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
                 // It may refuse, or condemn too much; but it must not delete what is needed.
-                let _refused = yard.prune(&keeper, GRACE_DAYS).await.err();
-                yard.faults.clear_script();
-                yard.assert_all_restore(&when).await;
-                yard.faults.advance(past_the_grace());
-                yard.prune(&keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
-                yard.assert_all_restore(&format!("{when}, and after the next prune")).await;
+                let _refused = repo.prune(&keeper, GRACE_DAYS).await.err();
+                repo.faults.clear_script();
+                repo.assert_all_restore(&when).await;
+                repo.faults.advance(past_the_grace());
+                repo.prune(&keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+                repo.assert_all_restore(&format!("{when}, and after the next prune")).await;
             }
         }
     }
@@ -139,24 +139,24 @@ async fn a_prune_that_is_lied_to_once_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_lied_to_commits_what_restores_or_nothing() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    let yesterday = yard.faults.contents();
-    yard.snapshot(&files(1)).await.unwrap();
-    let mut truthful = yard.fork();
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    let yesterday = repo.faults.contents();
+    repo.snapshot(&files(1)).await.unwrap();
+    let mut truthful = repo.fork();
     truthful.snapshot(&files(2)).await.unwrap();
     let listings = truthful.faults.count(Operation::List, "");
     let mut committed = 0;
     for (lie, fault) in lies(&yesterday) {
         for n in 1..=listings as u64 {
             let when = format!("listing {n} of a run shows {lie}");
-            let mut yard = yard.fork();
-            yard.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
-            committed += usize::from(yard.snapshot(&files(2)).await.is_ok());
-            yard.faults.clear_script();
-            yard.assert_all_restore(&when).await;
-            yard.snapshot(&files(3)).await.unwrap_or_else(|error| panic!("after {when}: {error}"));
-            yard.assert_all_restore(&format!("after {when}")).await;
+            let mut repo = repo.fork();
+            repo.faults.script(Rule::new(fault.clone()).on(Operation::List).nth(n));
+            committed += usize::from(repo.snapshot(&files(2)).await.is_ok());
+            repo.faults.clear_script();
+            repo.assert_all_restore(&when).await;
+            repo.snapshot(&files(3)).await.unwrap_or_else(|error| panic!("after {when}: {error}"));
+            repo.assert_all_restore(&format!("after {when}")).await;
         }
     }
     assert!(committed > 0, "every run was refused: nothing was tried");
@@ -164,44 +164,44 @@ async fn a_run_that_is_lied_to_commits_what_restores_or_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_change_in_transit_are_never_accepted() {
-    let (yard, keeper) = yard().await;
-    let truthful = yard.fork();
+    let (repo, keeper) = repo().await;
+    let truthful = repo.fork();
     assert_eq!(restore_or_say(&truthful, "truthful").await.unwrap(), 2);
-    let reads = |yard: &Yard| {
-        yard.faults.count(Operation::Get, "") as u64 + yard.faults.count(Operation::GetRange, "") as u64
+    let reads = |repo: &TestRepository| {
+        repo.faults.count(Operation::Get, "") as u64 + repo.faults.count(Operation::GetRange, "") as u64
     };
     let restore_reads = reads(&truthful);
     let told = [("flipped", Fault::flipped_bit(333)), ("cut", Fault::cut_body(17))];
     for (how, fault) in &told {
         for n in 1..=restore_reads {
             let when = format!("read {n} of a restore comes {how}");
-            let yard = yard.fork();
-            yard.faults.script(Rule::new(fault.clone()).nth(n));
-            let _refused = restore_or_say(&yard, &when).await.err();
+            let repo = repo.fork();
+            repo.faults.script(Rule::new(fault.clone()).nth(n));
+            let _refused = restore_or_say(&repo, &when).await.err();
         }
     }
-    let mut truthful = yard.fork();
+    let mut truthful = repo.fork();
     truthful.snapshot(&files(5)).await.unwrap();
     let run_reads = reads(&truthful);
-    let truthful = yard.fork();
+    let truthful = repo.fork();
     truthful.prune(&keeper, 0).await.unwrap();
     let prune_reads = reads(&truthful);
     for (how, fault) in &told {
         for n in 1..=run_reads {
             let when = format!("read {n} of a run comes {how}");
-            let mut yard = yard.fork();
-            yard.faults.script(Rule::new(fault.clone()).nth(n));
-            let _refused = yard.snapshot(&files(5)).await.err();
-            yard.faults.clear_script();
-            yard.assert_all_restore(&when).await;
+            let mut repo = repo.fork();
+            repo.faults.script(Rule::new(fault.clone()).nth(n));
+            let _refused = repo.snapshot(&files(5)).await.err();
+            repo.faults.clear_script();
+            repo.assert_all_restore(&when).await;
         }
         for n in 1..=prune_reads {
             let when = format!("read {n} of a prune comes {how}");
-            let yard = yard.fork();
-            yard.faults.script(Rule::new(fault.clone()).nth(n));
-            let _refused = yard.prune(&keeper, 0).await.err();
-            yard.faults.clear_script();
-            yard.assert_all_restore(&when).await;
+            let repo = repo.fork();
+            repo.faults.script(Rule::new(fault.clone()).nth(n));
+            let _refused = repo.prune(&keeper, 0).await.err();
+            repo.faults.clear_script();
+            repo.assert_all_restore(&when).await;
         }
     }
 }

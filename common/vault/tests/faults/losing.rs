@@ -1,12 +1,12 @@
 //! Damaged or missing objects cost what was stored in them and nothing else, and the next backup stores it again.
 
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
-use lifeboat_vault::check::Checker;
+use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, PackSizes, VaultError};
 use tokio_util::sync::CancellationToken;
 
-use crate::yard::{DAY, Files, Yard, days, files, noise, silent};
+use crate::test_repository::{DAY, Files, TestRepository, days, files, noise, silent};
 
 /// Twelve files of a MiB, which fill a pack of a dozen frames.
 fn twelve() -> Files {
@@ -18,21 +18,21 @@ fn twelve() -> Files {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too() {
     for eighth in 1..8 {
-        let mut yard = Yard::new().await;
-        yard.packs = PackSizes::default();
-        yard.snapshot(&twelve()).await.unwrap();
-        let keeper = yard.add_keeper().await;
-        let contents = yard.faults.contents();
+        let mut repo = TestRepository::new().await;
+        repo.packs = PackSizes::default();
+        repo.snapshot(&twelve()).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        let contents = repo.faults.contents();
         let locations = contents.keys().filter(|key| key.starts_with("locations/"));
-        locations.for_each(|key| yard.flip(key, contents[key].len() / 2));
+        locations.for_each(|key| repo.flip(key, contents[key].len() / 2));
         let packs = contents.iter().filter(|(key, _)| key.starts_with("packs/"));
         let (pack, bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
         assert!(bytes.len() > 8 << 20, "the pack has many frames");
-        yard.flip(pack, bytes.len() / 8 * eighth);
-        let viewer = yard.as_keeper(&keeper).await.unwrap();
-        let checker = Checker::new(viewer, silent(), CancellationToken::new());
-        checker.repair(RepairOptions::default(), &yard.clock).await.unwrap();
-        let (damaged, found) = yard.bring_back("latest").await;
+        repo.flip(pack, bytes.len() / 8 * eighth);
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+        maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+        let (damaged, found) = repo.bring_back("latest").await;
         assert!(found.iter().all(|(name, bytes)| twelve()[name] == *bytes), "{eighth}/8: other bytes");
         // A frame holds the end of one file and the beginning of the next.
         assert!(found.len() >= 10 && damaged.len() <= 2, "{eighth}/8: {damaged:?}");
@@ -44,18 +44,18 @@ async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too
 async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() {
     for (sleep, is_within_lease) in [(LEASE_DAYS - 1, true), (GRACE_DAYS + 1, false), (3 * GRACE_DAYS, false)]
     {
-        let mut yard = Yard::new().await;
-        yard.snapshot(&files(0)).await.unwrap();
-        yard.snapshot(&files(1)).await.unwrap();
-        let keeper = yard.add_keeper().await;
-        let mut elsewhere = yard.elsewhere();
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        repo.snapshot(&files(1)).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        let mut elsewhere = repo.elsewhere();
         let gate = Gate::new();
-        yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
+        repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
         let meanwhile = async {
             gate.arrivals(1).await;
             // The frames that it refers to are needed by a snapshot that is forgotten now.
-            let viewer = elsewhere.as_keeper(&keeper).await.unwrap();
-            elsewhere.forget_all_but(&viewer, 1).await.unwrap();
+            let session = elsewhere.as_keeper(&keeper).await.unwrap();
+            elsewhere.forget_all_but(&session, 1).await.unwrap();
             elsewhere.prune(&keeper, GRACE_DAYS).await.unwrap();
             for _ in 0..sleep {
                 elsewhere.faults.advance(DAY);
@@ -64,13 +64,13 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
             gate.open();
         };
         let again = files(0);
-        let (committed, ()) = tokio::join!(yard.snapshot(&again), meanwhile);
-        yard.faults.clear_script();
+        let (committed, ()) = tokio::join!(repo.snapshot(&again), meanwhile);
+        repo.faults.clear_script();
         let when = format!("{sleep} days");
         match committed {
             Ok(committed) => {
                 let id = committed.id.unwrap();
-                let (damaged, found) = yard.bring_back(&id.to_string()).await;
+                let (damaged, found) = repo.bring_back(&id.to_string()).await;
                 assert!(damaged.is_empty() && found == again, "{when}: {damaged:?}");
             }
             Err(error) => {
@@ -87,11 +87,11 @@ async fn a_run_that_sleeps_before_its_manifest_keeps_its_data_or_fails_loudly() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
     for (folder, is_own) in [("runs/", true), ("runs/", false), ("parts/", true)] {
-        let mut yard = Yard::new().await;
-        yard.snapshot(&files(0)).await.unwrap();
-        let before = yard.faults.contents();
-        let (faults, gate) = (yard.faults.clone(), Gate::new());
-        yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        let before = repo.faults.contents();
+        let (faults, gate) = (repo.faults.clone(), Gate::new());
+        repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("snapshots/"));
         let meanwhile = async {
             gate.arrivals(1).await;
             faults.advance(days(GRACE_DAYS + 1));
@@ -102,7 +102,7 @@ async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
         };
         // Half of it is new, so that the run stores frames, and refers to frames of the run before.
         let again: Files = files(0).into_iter().chain([("new".to_owned(), noise(7, 100_000))]).collect();
-        let (committed, ()) = tokio::join!(yard.snapshot(&again), meanwhile);
+        let (committed, ()) = tokio::join!(repo.snapshot(&again), meanwhile);
         match committed.unwrap_err() {
             VaultError::CommittedTooLate { evidence, .. } => assert!(evidence.contains(folder), "{evidence}"),
             other => panic!("{folder}: {other}"),
@@ -113,21 +113,21 @@ async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
 /// Packs are deleted by hand: a backup of unchanged files stores the missing data.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contents_of_a_deleted_pack_are_stored_again() {
-    let mut base = Yard::new().await;
+    let mut base = TestRepository::new().await;
     base.snapshot(&files(0)).await.unwrap();
     let packs: Vec<String> =
         base.faults.contents().into_keys().filter(|key| key.starts_with("packs/")).collect();
     assert!(packs.len() > 2, "{packs:?}");
     for pack in packs {
         for is_same_host in [true, false] {
-            let mut yard = base.fork();
+            let mut repo = base.fork();
             if is_same_host {
                 // The host's cache has its files, and that their chunks are stored.
-                yard.snapshot(&files(0)).await.unwrap();
+                repo.snapshot(&files(0)).await.unwrap();
             }
-            yard.faults.take_away(&pack);
-            let committed = yard.snapshot(&files(0)).await.unwrap();
-            let (damaged, found) = yard.bring_back(&committed.id.unwrap().to_string()).await;
+            repo.faults.take_away(&pack);
+            let committed = repo.snapshot(&files(0)).await.unwrap();
+            let (damaged, found) = repo.bring_back(&committed.id.unwrap().to_string()).await;
             assert!(
                 damaged.is_empty() && found == files(0),
                 "{pack}, same host: {is_same_host}: {damaged:?}"

@@ -10,4 +10,4 @@ mod lies;
 mod losing;
 mod pruning;
 mod slow;
-mod yard;
+mod test_repository;

@@ -12,241 +12,245 @@ use lifeboat_vault::{
     GRACE_DAYS, KeeperKey, LEASE_DAYS, Listing, Membership, SnapshotWriter, VaultError, WriterKey,
 };
 
-use crate::yard::{DAY, Files, Yard, days, files, noise, silent};
+use crate::test_repository::{DAY, Files, TestRepository, days, files, noise, silent};
 
 /// A run that has captured `files` and is not committed yet.
-async fn begin(yard: &Yard, writer: &Arc<WriterKey>, files: &Files) -> Result<SnapshotWriter, VaultError> {
-    yard.fill_source(files);
-    yard.begin(writer).await
+async fn begin(
+    repo: &TestRepository,
+    writer: &Arc<WriterKey>,
+    files: &Files,
+) -> Result<SnapshotWriter, VaultError> {
+    repo.fill_source(files);
+    repo.begin(writer).await
 }
 
 /// The same run, killed before its manifest.
-async fn kill_a_run(yard: &Yard, files: &Files) {
-    let writer = Arc::clone(&yard.writer);
-    let run = begin(yard, &writer, files).await.unwrap();
-    yard.faults.script(Rule::new(Fault::answer(Answer::Gone)).below("parts/").always());
+async fn kill_a_run(repo: &TestRepository, files: &Files) {
+    let writer = Arc::clone(&repo.writer);
+    let run = begin(repo, &writer, files).await.unwrap();
+    repo.faults.script(Rule::new(Fault::answer(Answer::Gone)).below("parts/").always());
     run.commit(&silent()).await.unwrap_err();
-    yard.faults.clear_script();
+    repo.faults.clear_script();
 }
 
-fn stored_bytes(yard: &Yard) -> usize {
-    let contents = yard.faults.contents();
+fn stored_bytes(repo: &TestRepository) -> usize {
+    let contents = repo.faults.contents();
     contents.iter().filter(|(key, _)| key.starts_with("packs/")).map(|(_, bytes)| bytes.len()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forgotten_is_deleted_after_the_grace_and_not_before() {
-    let mut yard = Yard::new().await;
+    let mut repo = TestRepository::new().await;
     for seed in 0..4 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 1).await.unwrap();
-    let full = stored_bytes(&yard);
-    let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    let full = stored_bytes(&repo);
+    let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.condemned_bytes > 4_000_000, "{pruned:?}");
     assert_eq!(pruned.deleted_objects, 0);
-    yard.faults.advance(days(GRACE_DAYS).saturating_sub(Duration::from_mins(1)));
-    assert_eq!(yard.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects, 0);
-    yard.assert_all_restore("condemned").await;
-    yard.faults.advance(Duration::from_mins(2));
-    let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    repo.faults.advance(days(GRACE_DAYS).saturating_sub(Duration::from_mins(1)));
+    assert_eq!(repo.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects, 0);
+    repo.assert_all_restore("condemned").await;
+    repo.faults.advance(Duration::from_mins(2));
+    let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert!(pruned.deleted_bytes > 4_000_000, "{pruned:?}");
-    assert!(stored_bytes(&yard) < full / 2, "{} of {full} bytes are left", stored_bytes(&yard));
-    yard.assert_all_restore("swept").await;
-    let again = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert!(stored_bytes(&repo) < full / 2, "{} of {full} bytes are left", stored_bytes(&repo));
+    repo.assert_all_restore("swept").await;
+    let again = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
     assert_eq!((again.condemned_objects, again.deleted_objects), (0, 0), "{again:?}");
-    yard.snapshot(&files(9)).await.unwrap();
-    yard.assert_all_restore("after the next run").await;
+    repo.snapshot(&files(9)).await.unwrap();
+    repo.assert_all_restore("after the next run").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_whose_clock_is_a_week_off_deletes_nothing_early() {
     for off in [SignedDuration::from_hours(24 * 30), SignedDuration::from_hours(-24 * 30)] {
-        let mut yard = Yard::new().await;
+        let mut repo = TestRepository::new().await;
         for seed in 0..2 {
-            yard.snapshot(&files(seed)).await.unwrap();
+            repo.snapshot(&files(seed)).await.unwrap();
         }
-        let keeper = yard.add_keeper().await;
-        yard.clock.jump(off);
-        let viewer = yard.as_keeper(&keeper).await.unwrap();
-        yard.forget_all_but(&viewer, 1).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        repo.clock.jump(off);
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
         for _ in 0..3 {
-            let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
             assert_eq!(pruned.deleted_objects, 0, "{off:?}");
         }
-        yard.assert_all_restore("a keeper's clock is off").await;
+        repo.assert_all_restore("a keeper's clock is off").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_refers_to_what_is_condemned_in_the_meantime_keeps_it() {
     for (sweep_first, prunes) in [(false, 1), (true, 2)] {
-        let mut yard = Yard::new().await;
-        yard.snapshot(&files(0)).await.unwrap();
-        yard.snapshot(&files(1)).await.unwrap();
-        let keeper = yard.add_keeper().await;
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        repo.snapshot(&files(1)).await.unwrap();
+        let keeper = repo.add_keeper().await;
         // The run sees what snapshot 0 stored, and refers to it.
-        let writer = yard.writer.clone();
-        let run = begin(&yard, &writer, &files(0)).await.unwrap();
-        let viewer = yard.as_keeper(&keeper).await.unwrap();
-        yard.forget_all_but(&viewer, 1).await.unwrap();
+        let writer = repo.writer.clone();
+        let run = begin(&repo, &writer, &files(0)).await.unwrap();
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
         for _ in 0..prunes {
-            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
         if sweep_first {
             // Just within the lease: no sweep can have happened.
-            yard.faults.advance(days(LEASE_DAYS).saturating_sub(Duration::from_hours(1)));
-            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+            repo.faults.advance(days(LEASE_DAYS).saturating_sub(Duration::from_hours(1)));
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
         let committed = run.commit(&silent()).await.unwrap();
-        yard.committed.insert(committed.id.unwrap(), files(0));
-        yard.assert_all_restore("committed after a condemnation").await;
-        yard.faults.advance(days(GRACE_DAYS) + DAY);
+        repo.committed.insert(committed.id.unwrap(), files(0));
+        repo.assert_all_restore("committed after a condemnation").await;
+        repo.faults.advance(days(GRACE_DAYS) + DAY);
         for _ in 0..3 {
-            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.assert_all_restore("swept after that").await;
-            yard.faults.advance(days(GRACE_DAYS) + DAY);
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+            repo.assert_all_restore("swept after that").await;
+            repo.faults.advance(days(GRACE_DAYS) + DAY);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_past_its_lease_is_refused() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    let writer = yard.writer.clone();
-    let run = begin(&yard, &writer, &files(1)).await.unwrap();
-    yard.faults.advance(days(LEASE_DAYS) + Duration::from_hours(1));
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    let writer = repo.writer.clone();
+    let run = begin(&repo, &writer, &files(1)).await.unwrap();
+    repo.faults.advance(days(LEASE_DAYS) + Duration::from_hours(1));
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PastLease { .. }), "{error}");
-    yard.assert_all_restore("refused").await;
+    repo.assert_all_restore("refused").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    let keeper = yard.add_keeper().await;
-    let before = yard.faults.contents();
-    let writer = yard.writer.clone();
-    let run = begin(&yard, &writer, &files(1)).await.unwrap();
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let before = repo.faults.contents();
+    let writer = repo.writer.clone();
+    let run = begin(&repo, &writer, &files(1)).await.unwrap();
     let gate = Gate::new();
-    yard.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
+    repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
     let pruning = async {
         gate.arrivals(1).await;
         // The listing already has the run's index, but not yet its packs.
-        let mut shown = yard.faults.contents();
+        let mut shown = repo.faults.contents();
         let all = shown.len();
         shown.retain(|key, _| !key.starts_with("packs/") || before.contains_key(key));
         assert!(shown.len() < all, "nothing of the run is stored");
-        yard.faults.script(Rule::new(Fault::stale_listing(&shown)).on(Operation::List).always());
-        let pruned = yard.prune(&keeper, GRACE_DAYS).await.unwrap();
+        repo.faults.script(Rule::new(Fault::stale_listing(&shown)).on(Operation::List).always());
+        let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         assert_eq!(pruned.held_back, Vec::<String>::new());
-        yard.faults.clear_script();
+        repo.faults.clear_script();
         gate.open();
     };
     let silent = silent();
     let (committed, ()) = tokio::join!(run.commit(&silent), pruning);
     let committed = committed.unwrap();
-    yard.committed.insert(committed.id.unwrap(), files(1));
-    yard.assert_all_restore("a run that a listing has half of").await;
+    repo.committed.insert(committed.id.unwrap(), files(1));
+    repo.assert_all_restore("a run that a listing has half of").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    yard.snapshot(&files(1)).await.unwrap();
-    let keeper = yard.add_keeper().await;
-    let writer = yard.writer.clone();
-    let run = begin(&yard, &writer, &files(0)).await.unwrap();
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 1).await.unwrap();
-    yard.prune(&keeper, 0).await.unwrap();
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    repo.snapshot(&files(1)).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let writer = repo.writer.clone();
+    let run = begin(&repo, &writer, &files(0)).await.unwrap();
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    repo.prune(&keeper, 0).await.unwrap();
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PrunedUnderWay { .. }), "{error}");
-    yard.assert_all_restore("after the failed run").await;
-    yard.snapshot(&files(0)).await.unwrap();
-    yard.assert_all_restore("after the next run").await;
+    repo.assert_all_restore("after the failed run").await;
+    repo.snapshot(&files(0)).await.unwrap();
+    repo.assert_all_restore("after the next run").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_run_left_is_kept_for_its_lease_and_deleted_after_it() {
-    let mut yard = Yard::new().await;
-    yard.snapshot(&files(0)).await.unwrap();
-    let keeper = yard.add_keeper().await;
-    let before = stored_bytes(&yard);
-    kill_a_run(&yard, &files(1)).await;
-    let with_leftovers = stored_bytes(&yard);
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&files(0)).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let before = stored_bytes(&repo);
+    kill_a_run(&repo, &files(1)).await;
+    let with_leftovers = stored_bytes(&repo);
     assert!(with_leftovers > before);
-    yard.prune(&keeper, 0).await.unwrap();
-    assert_eq!(stored_bytes(&yard), with_leftovers);
-    yard.faults.advance(days(LEASE_DAYS) + DAY);
-    yard.prune(&keeper, 0).await.unwrap();
-    assert_eq!(stored_bytes(&yard), before);
-    yard.assert_all_restore("leftovers are gone").await;
+    repo.prune(&keeper, 0).await.unwrap();
+    assert_eq!(stored_bytes(&repo), with_leftovers);
+    repo.faults.advance(days(LEASE_DAYS) + DAY);
+    repo.prune(&keeper, 0).await.unwrap();
+    assert_eq!(stored_bytes(&repo), before);
+    repo.assert_all_restore("leftovers are gone").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_deleted_while_a_manifest_is_missing_or_unreadable() {
-    let mut yard = Yard::new().await;
+    let mut repo = TestRepository::new().await;
     for seed in 0..3 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let manifest = format!("snapshots/{}/0000000001", yard.writer.writer);
+    let keeper = repo.add_keeper().await;
+    let manifest = format!("snapshots/{}/0000000001", repo.writer.writer);
     for damage in ["withheld", "flipped"] {
-        let yard = yard.fork();
+        let repo = repo.fork();
         if damage == "withheld" {
-            yard.faults.take_away(&manifest);
+            repo.faults.take_away(&manifest);
         } else {
-            let mut bytes = yard.faults.contents()[&manifest].to_vec();
+            let mut bytes = repo.faults.contents()[&manifest].to_vec();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
-            yard.faults.plant(&manifest, bytes);
+            repo.faults.plant(&manifest, bytes);
         }
-        yard.faults.clear_log();
-        let error = yard.prune(&keeper, 0).await.unwrap_err();
+        repo.faults.clear_log();
+        let error = repo.prune(&keeper, 0).await.unwrap_err();
         assert!(matches!(error, VaultError::NotWhole { .. }), "{damage}: {error}");
-        assert_eq!(yard.faults.count(Operation::Delete, ""), 0, "{damage}");
+        assert_eq!(repo.faults.count(Operation::Delete, ""), 0, "{damage}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired() {
-    let mut yard = Yard::new().await;
-    let writer = Arc::clone(&yard.writer);
-    let restorer = yard.restorer().await.unwrap();
+    let mut repo = TestRepository::new().await;
+    let writer = Arc::clone(&repo.writer);
+    let restorer = repo.restorer().await.unwrap();
     let other = Arc::new(
-        Membership::of(&restorer).add_writer(None, &yard.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
+        Membership::of(&restorer).add_writer(None, &repo.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
     );
     for seed in 0..3 {
-        yard.snapshot_by(&writer, &files(seed)).await.unwrap();
-        yard.snapshot_by(&other, &files(seed)).await.unwrap();
+        repo.snapshot_by(&writer, &files(seed)).await.unwrap();
+        repo.snapshot_by(&other, &files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 1).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
     let group = writer.group_id();
     for folder in ["locations", "parts"] {
         for damage in ["withheld", "flipped"] {
-            let contents = yard.faults.contents();
+            let contents = repo.faults.contents();
             let mut held_back = 0;
-            for entry in yard.store().list(&format!("{folder}/{group}")).await.unwrap() {
-                let yard = yard.fork();
+            for entry in repo.store().list(&format!("{folder}/{group}")).await.unwrap() {
+                let repo = repo.fork();
                 if damage == "withheld" {
-                    yard.faults.take_away(&entry.key);
+                    repo.faults.take_away(&entry.key);
                 } else {
                     let mut bytes = contents[&entry.key].to_vec();
                     let middle = bytes.len() / 2;
                     bytes[middle] ^= 1;
-                    yard.faults.plant(&entry.key, bytes);
+                    repo.faults.plant(&entry.key, bytes);
                 }
-                yard.faults.clear_log();
-                let pruned = yard.prune(&keeper, 0).await.unwrap();
-                let deleted = yard.faults.log();
+                repo.faults.clear_log();
+                let pruned = repo.prune(&keeper, 0).await.unwrap();
+                let deleted = repo.faults.log();
                 let deleted = deleted.iter().filter(|call| call.operation == Operation::Delete);
                 let deleted: Vec<&str> = deleted.map(|call| call.key.as_str()).collect();
                 let of_group = deleted.iter().filter(|key| key.contains(&group.to_string())).count();
@@ -256,15 +260,15 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
                 if pruned.held_back.is_empty() {
                     // It belonged to a forgotten snapshot and nothing depends on it, or the packs' own trailers contain
                     // the same.
-                    yard.assert_all_restore(&format!("{damage} {}", entry.key)).await;
+                    repo.assert_all_restore(&format!("{damage} {}", entry.key)).await;
                     continue;
                 }
                 held_back += 1;
                 assert_eq!(of_group, 0, "{damage} {}", entry.key);
-                yard.faults.plant(&entry.key, contents[&entry.key].clone());
-                yard.assert_all_restore(&format!("{damage} {}, and restored", entry.key)).await;
-                assert_eq!(yard.prune(&keeper, 0).await.unwrap().held_back, Vec::<String>::new());
-                yard.assert_all_restore("pruned in the end").await;
+                repo.faults.plant(&entry.key, contents[&entry.key].clone());
+                repo.assert_all_restore(&format!("{damage} {}, and restored", entry.key)).await;
+                assert_eq!(repo.prune(&keeper, 0).await.unwrap().held_back, Vec::<String>::new());
+                repo.assert_all_restore("pruned in the end").await;
             }
             let is_in_trailers = (folder, damage) == ("locations", "withheld");
             assert_eq!(
@@ -278,10 +282,10 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
 
 /// Runs `pause` at each operation of `act` in turn, and passes each sequence of events to `then`.
 async fn interleave(
-    base: &Yard,
-    act: impl AsyncFn(&mut Yard) -> Result<(), VaultError>,
-    pause: impl AsyncFn(&mut Yard),
-    then: impl AsyncFn(&mut Yard, Result<(), VaultError>, &str),
+    base: &TestRepository,
+    act: impl AsyncFn(&mut TestRepository) -> Result<(), VaultError>,
+    pause: impl AsyncFn(&mut TestRepository),
+    then: impl AsyncFn(&mut TestRepository, Result<(), VaultError>, &str),
 ) {
     let mut whole = base.fork();
     let before = whole.faults.operations();
@@ -312,33 +316,33 @@ async fn interleave(
 }
 
 /// Three snapshots, of which all but the newest were forgotten and condemned, long enough ago to be swept now.
-async fn ready_to_sweep() -> (Yard, KeeperKey) {
-    let mut yard = Yard::new().await;
+async fn ready_to_sweep() -> (TestRepository, KeeperKey) {
+    let mut repo = TestRepository::new().await;
     for seed in 0..3 {
-        yard.snapshot(&files(seed)).await.unwrap();
+        repo.snapshot(&files(seed)).await.unwrap();
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 1).await.unwrap();
-    yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-    yard.faults.advance(days(GRACE_DAYS) + DAY);
-    (yard, keeper)
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    repo.faults.advance(days(GRACE_DAYS) + DAY);
+    (repo, keeper)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_at_any_moment_of_a_run_harms_neither() {
-    let (yard, keeper) = ready_to_sweep().await;
+    let (repo, keeper) = ready_to_sweep().await;
     interleave(
-        &yard,
+        &repo,
         // It stores condemned chunks again, and refers to the others.
-        async |yard| yard.snapshot(&files(0)).await.map(drop),
-        async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
-        async |yard, outcome, when| {
+        async |repo| repo.snapshot(&files(0)).await.map(drop),
+        async |repo| drop(repo.prune(&keeper, GRACE_DAYS).await.unwrap()),
+        async |repo, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a run with a prune {when}: {error}"));
-            yard.assert_all_restore(&format!("a run with a prune {when}")).await;
-            yard.faults.advance(days(GRACE_DAYS) + DAY);
-            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.assert_all_restore(&format!("swept after a run with a prune {when}")).await;
+            repo.assert_all_restore(&format!("a run with a prune {when}")).await;
+            repo.faults.advance(days(GRACE_DAYS) + DAY);
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+            repo.assert_all_restore(&format!("swept after a run with a prune {when}")).await;
         },
     )
     .await;
@@ -346,17 +350,17 @@ async fn a_prune_at_any_moment_of_a_run_harms_neither() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_at_any_moment_of_a_prune_harms_neither() {
-    let (yard, keeper) = ready_to_sweep().await;
+    let (repo, keeper) = ready_to_sweep().await;
     interleave(
-        &yard,
-        async |yard| yard.prune(&keeper, GRACE_DAYS).await.map(drop),
-        async |yard| _ = yard.snapshot(&files(1)).await.unwrap(),
-        async |yard, outcome, when| {
+        &repo,
+        async |repo| repo.prune(&keeper, GRACE_DAYS).await.map(drop),
+        async |repo| _ = repo.snapshot(&files(1)).await.unwrap(),
+        async |repo, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a prune with a run {when}: {error}"));
-            yard.assert_all_restore(&format!("a prune with a run {when}")).await;
-            yard.faults.advance(days(GRACE_DAYS) + DAY);
-            yard.prune(&keeper, GRACE_DAYS).await.unwrap();
-            yard.assert_all_restore(&format!("swept after a prune with a run {when}")).await;
+            repo.assert_all_restore(&format!("a prune with a run {when}")).await;
+            repo.faults.advance(days(GRACE_DAYS) + DAY);
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+            repo.assert_all_restore(&format!("swept after a prune with a run {when}")).await;
         },
     )
     .await;
@@ -364,33 +368,33 @@ async fn a_run_at_any_moment_of_a_prune_harms_neither() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_prunes_at_once_harm_nothing() {
-    let (yard, keeper) = ready_to_sweep().await;
+    let (repo, keeper) = ready_to_sweep().await;
     interleave(
-        &yard,
-        async |yard| yard.prune(&keeper, GRACE_DAYS).await.map(drop),
-        async |yard| drop(yard.prune(&keeper, GRACE_DAYS).await.unwrap()),
-        async |yard, outcome, when| {
+        &repo,
+        async |repo| repo.prune(&keeper, GRACE_DAYS).await.map(drop),
+        async |repo| drop(repo.prune(&keeper, GRACE_DAYS).await.unwrap()),
+        async |repo, outcome, when| {
             outcome.unwrap_or_else(|error| panic!("a prune with another {when}: {error}"));
-            yard.assert_all_restore(&format!("a prune with another {when}")).await;
+            repo.assert_all_restore(&format!("a prune with another {when}")).await;
         },
     )
     .await;
 }
 
 /// How many requests a restore of the newest snapshot sends for packs, and how many bytes it reads.
-async fn cost_of_a_restore(yard: &Yard) -> (usize, u64) {
-    let restorer = yard.restorer().await.unwrap();
-    let newest = Listing::read(restorer.viewer()).await.unwrap().find("latest", None).unwrap();
-    yard.faults.clear_log();
-    let (damaged, _) = yard.restore(&restorer, newest).await.unwrap();
+async fn cost_of_a_restore(repo: &TestRepository) -> (usize, u64) {
+    let restorer = repo.restorer().await.unwrap();
+    let newest = Listing::read(restorer.session()).await.unwrap().find("latest", None).unwrap();
+    repo.faults.clear_log();
+    let (damaged, _) = repo.restore(&restorer, newest).await.unwrap();
     assert_eq!(damaged, Vec::<String>::new());
-    let reads = yard.faults.log().into_iter().filter(|call| call.key.starts_with("packs/"));
+    let reads = repo.faults.log().into_iter().filter(|call| call.key.starts_with("packs/"));
     reads.fold((0, 0), |(count, bytes), call| (count + 1, bytes + call.bytes))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_ninety_are_forgotten() {
-    let mut yard = Yard::new().await;
+    let mut repo = TestRepository::new().await;
     // 400 files, of which each run changes four, anywhere among them.
     let mut seeds: Vec<u64> = (0..400).collect();
     let content = |seeds: &[u64]| -> Files {
@@ -405,29 +409,29 @@ async fn a_hundred_runs_of_small_changes_leave_little_behind_once_the_first_nine
             let at = usize::try_from(state >> 33).unwrap() % seeds.len();
             seeds[at] = 1_000 + run * 4 + change;
         }
-        yard.snapshot(&content(&seeds)).await.unwrap();
+        repo.snapshot(&content(&seeds)).await.unwrap();
         if run >= 90 {
             kept.push(content(&seeds));
         }
     }
-    let keeper = yard.add_keeper().await;
-    let viewer = yard.as_keeper(&keeper).await.unwrap();
-    yard.forget_all_but(&viewer, 10).await.unwrap();
-    yard.prune(&keeper, 0).await.unwrap();
-    yard.assert_all_restore("pruned").await;
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 10).await.unwrap();
+    repo.prune(&keeper, 0).await.unwrap();
+    repo.assert_all_restore("pruned").await;
     // The same ten snapshots, in a repository that never contained the other ninety.
-    let mut fresh = Yard::new().await;
+    let mut fresh = TestRepository::new().await;
     for content in &kept {
         fresh.snapshot(content).await.unwrap();
     }
-    let (old, new) = (stored_bytes(&yard), stored_bytes(&fresh));
+    let (old, new) = (stored_bytes(&repo), stored_bytes(&fresh));
     // Each of the ten runs stores up to 3 percent of its chunks again, out of frames of which it uses less than 70
     // percent. So the ten snapshots have up to 130 percent of the chunks of a fresh repository, in frames of which they
     // need at least 70 percent.
     assert!(old * 70 <= new * 130, "{old} bytes, where a fresh repository has {new}");
     // The cost of a restore is its requests to the store; the rest is the same for both.
     let ((requests, bytes), (fresh_requests, fresh_bytes)) =
-        (cost_of_a_restore(&yard).await, cost_of_a_restore(&fresh).await);
+        (cost_of_a_restore(&repo).await, cost_of_a_restore(&fresh).await);
     assert!(bytes * 10 <= fresh_bytes * 15, "{bytes} bytes are read, of a fresh repository {fresh_bytes}");
     assert!(
         requests * 10 <= fresh_requests * 15,

@@ -9,7 +9,7 @@ use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::PackSizes;
 use tokio::sync::Notify;
 
-use crate::yard::{Yard, noise, silent};
+use crate::test_repository::{TestRepository, noise, silent};
 
 /// Notified when the user is warned that no more may wait.
 #[derive(Default)]
@@ -26,36 +26,36 @@ impl Progress for Warned {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn packs_wait_on_disk_for_a_slow_store_up_to_a_limit() {
-    let mut yard = Yard::new().await;
-    let writer = Arc::clone(&yard.writer);
-    yard.packs = PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 2 << 20 };
-    let cache = yard.home.path().join("cache/spool");
+    let mut repo = TestRepository::new().await;
+    let writer = Arc::clone(&repo.writer);
+    repo.packs = PackSizes { pack_bytes: 256 << 10, checkpoint_bytes: 256 << 10, spool_bytes: 2 << 20 };
+    let cache = repo.home.path().join("cache/spool");
     let held = |gate: &Gate| {
-        yard.faults.script(Rule::new(Fault::wait(gate)).on(Operation::Put).below("packs/").times(1000));
+        repo.faults.script(Rule::new(Fault::wait(gate)).on(Operation::Put).below("packs/").times(1000));
     };
 
     // All of it may wait: everything is read before one pack is stored.
     let gate = Gate::new();
     held(&gate);
     let files = BTreeMap::from([("data".to_owned(), noise(1, 1_800_000))]);
-    yard.fill_source(&files);
-    let run = yard.begin(&writer).await.unwrap();
+    repo.fill_source(&files);
+    let run = repo.begin(&writer).await.unwrap();
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0, "waiting packs have no name");
     gate.open();
     let committed = run.commit(&silent()).await.unwrap();
-    yard.committed.insert(committed.id.unwrap(), files);
-    yard.faults.clear_script();
+    repo.committed.insert(committed.id.unwrap(), files);
+    repo.faults.clear_script();
 
     // If more than the limit would wait, reading waits for the store.
     let gate = Gate::new();
     held(&gate);
     let files = BTreeMap::from([("data".to_owned(), noise(2, 6_000_000))]);
-    yard.fill_source(&files);
+    repo.fill_source(&files);
     let warned = Warned::default();
     let told = Arc::clone(&warned.0);
     let progress: Arc<dyn Progress> = Arc::new(warned);
     let run = async {
-        let run = yard.begin_telling(&writer, &progress).await.unwrap();
+        let run = repo.begin_telling(&writer, &progress).await.unwrap();
         run.commit(&silent()).await.unwrap()
     };
     let opening = async {
@@ -64,7 +64,7 @@ async fn packs_wait_on_disk_for_a_slow_store_up_to_a_limit() {
         told.expect("the user is told that reading waits");
     };
     let (committed, ()) = tokio::join!(run, opening);
-    yard.committed.insert(committed.id.unwrap(), files);
-    yard.faults.clear_script();
-    yard.assert_all_restore("a slow store").await;
+    repo.committed.insert(committed.id.unwrap(), files);
+    repo.faults.clear_script();
+    repo.assert_all_restore("a slow store").await;
 }

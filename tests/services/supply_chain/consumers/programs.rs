@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
 use lifeboat_core::Sha256Digest;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use serde_json::{Value, json};
 
 /// The socket of Docker's containerd.
@@ -43,11 +43,11 @@ pub(super) struct Taken {
 
 type Answers = Vec<(&'static str, Taken)>;
 
-fn done(said: &Said) -> bool {
+fn done(said: &Output) -> bool {
     said.code == Some(0)
 }
 
-fn call(program: &str, args: &[&str], folder: &Path) -> Said {
+fn call(program: &str, args: &[&str], folder: &Path) -> Output {
     run(Command::new(program).args(args).current_dir(folder).env("HOME", folder))
 }
 

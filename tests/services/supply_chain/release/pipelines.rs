@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
-use lifeboat_tests::command::{Said, run};
+use lifeboat_tests::command::{Output, run};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{PASSPHRASE, Release};
@@ -58,7 +58,7 @@ pub(super) fn github_actions(release: &Release) -> Result<(), Failed> {
     let project = repository.replace("lifeboat-test", "Lifeboat-Test");
     let workflow = format!("{project}/.github/workflows/release.yml@refs/tags/v1.0");
     let (token, key) = ("a token".to_owned(), fs::read_to_string(release.bench.path("release.key"))?);
-    let run_with = |passphrase: &str| -> Result<(Vec<Said>, String), Failed> {
+    let run_with = |passphrase: &str| -> Result<(Vec<Output>, String), Failed> {
         let known: BTreeMap<&str, &str> = BTreeMap::from([
             ("github.repository", project.as_str()),
             ("github.ref", "refs/tags/v1.0"),
@@ -106,7 +106,7 @@ pub(super) fn github_actions(release: &Release) -> Result<(), Failed> {
 pub(super) fn gitlab_ci(release: &Release) -> Result<(), Failed> {
     let (registry, repository) = place(release)?;
     let job = &read(GITLAB)?["release"];
-    let run_with = |passphrase: &str| -> Result<Said, Failed> {
+    let run_with = |passphrase: &str| -> Result<Output, Failed> {
         // A variable of the type File, as the platform writes it, readable by anyone.
         let key = release.bench.path("key-variable");
         fs::copy(release.bench.path("release.key"), &key)?;
@@ -146,7 +146,12 @@ pub(super) fn gitlab_ci(release: &Release) -> Result<(), Failed> {
 
 /// Runs a script as the platforms do: from a file, in the checked-out tree. It must leave nothing in the folder for
 /// temporary files, because keys pass through there.
-fn shell(release: &Release, flags: &[&str], script: &str, variables: &[&Variables]) -> Result<Said, Failed> {
+fn shell(
+    release: &Release,
+    flags: &[&str],
+    script: &str,
+    variables: &[&Variables],
+) -> Result<Output, Failed> {
     let file: PathBuf = release.bench.path("step.sh");
     fs::write(&file, script)?;
     let temporary = release.bench.path("tmp");

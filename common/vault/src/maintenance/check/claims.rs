@@ -15,8 +15,8 @@ use crate::format::layout;
 use crate::format::pack::TrailerFrame;
 use crate::ids::{FrameName, Signer};
 use crate::keys::GroupView;
-use crate::maintenance::check::Checker;
-use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::maintenance::check::Maintenance;
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::{GroupSurvey, Located};
 use crate::repository::batch::batches;
@@ -42,11 +42,11 @@ impl Untrue {
     }
 }
 
-impl Checker {
+impl Maintenance {
     /// Reads the trailers of packs with claims for more than they contain: the first claim may be the wrong one.
     /// Unreadable trailers are reported by [`compare_claims`](Self::compare_claims).
     pub(crate) async fn hear_trailers(&self, survey: &mut GroupSurvey) -> Result<(), VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         for pack in survey.overclaimed.clone() {
             self.stop_if_asked()?;
             let Some(size) = survey.packs.get(&pack).copied() else { continue };
@@ -66,7 +66,7 @@ impl Checker {
         shard: Shard,
         findings: &mut Findings,
     ) -> Result<(), VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let doubtful = doubtful_packs(survey);
         let view = survey.view.clone();
         let sized: Vec<_> =
@@ -87,7 +87,7 @@ impl Checker {
                 }
                 Err(error) => findings.unread(&layout::pack(view.id, &pack), &error),
                 Ok(Err(error)) => {
-                    let (kind, remedy) = (DamageKind::Altered, Mend::RepairByKeeper);
+                    let (kind, remedy) = (DamageKind::Altered, Remedy::RepairByKeeper);
                     let key = layout::pack(view.id, &pack);
                     let reason = format!("{error}; locations objects make contradictory claims about it");
                     findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
@@ -111,7 +111,7 @@ impl Checker {
         shard: Shard,
         findings: &mut Findings,
     ) -> Result<(), VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let mut entries = repository.store.list(&layout::locations_of(survey.view.id)).await?;
         entries.sort_by_key(|entry| entry.modified);
         let mut hashes: HashMap<FrameName, (Sha256Digest, String)> = HashMap::new();
@@ -124,7 +124,7 @@ impl Checker {
                 // The survey has already reported the other faults.
                 let Ok((signer, locations)) = read? else { continue };
                 if let Some(reason) = indict(&locations, signer, untrue, survey, &mut hashes, &entry.key) {
-                    let (key, kind, remedy) = (entry.key.clone(), DamageKind::Index, Mend::RepairByKeeper);
+                    let (key, kind, remedy) = (entry.key.clone(), DamageKind::Index, Remedy::RepairByKeeper);
                     findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
                 }
             }

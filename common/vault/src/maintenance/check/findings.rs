@@ -49,7 +49,7 @@ pub struct Damage {
     /// The ids of the snapshots that cannot be fully restored because of it.
     pub snapshots: Vec<String>,
     /// How it can be repaired.
-    pub remedy: Mend,
+    pub remedy: Remedy,
 }
 
 /// Kinds of damage.
@@ -71,7 +71,7 @@ pub enum DamageKind {
 
 /// What repairs a damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mend {
+pub enum Remedy {
     /// `repair`, with any key that opens the group.
     Repair,
     /// `repair`, by someone who may delete: a keeper, or with a recovery key.
@@ -230,7 +230,7 @@ impl std::fmt::Display for DamageKind {
     }
 }
 
-impl std::fmt::Display for Mend {
+impl std::fmt::Display for Remedy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Repair => "repair",
@@ -253,7 +253,7 @@ mod tests {
 
     fn damage(key: String) -> Damage {
         let reason = "it is damaged".to_owned();
-        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), remedy: Mend::No }
+        Damage { key, kind: DamageKind::Altered, reason, snapshots: Vec::new(), remedy: Remedy::No }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::format::object_name::KeyFolder;
 use crate::format::roster::Roster;
 use crate::keys::Recipient;
-use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::Survey;
 
@@ -41,10 +41,10 @@ impl Wanted {
     }
 
     /// What seals it again. Keys that are sealed to a data recipient are a group's own, which the group's writers have.
-    pub(crate) fn remedy(&self) -> Mend {
+    pub(crate) fn remedy(&self) -> Remedy {
         match self.holder {
-            Holder::Recovery | Holder::Keeper => Mend::RepairByRoot,
-            Holder::Data => Mend::RepairByWriter,
+            Holder::Recovery | Holder::Keeper => Remedy::RepairByRoot,
+            Holder::Data => Remedy::RepairByWriter,
         }
     }
 

@@ -18,10 +18,10 @@ use crate::format::signed::{self, Place};
 use crate::ids::{GroupId, Signer};
 use crate::keys::GroupKeys;
 use crate::keys::key_file::RecoveryKey;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::locate::OF_ANOTHER_RUN;
 use crate::repository::open::marker_of;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 
 /// The body of a valid object.
 pub(crate) enum Body {
@@ -36,7 +36,7 @@ pub(crate) enum Body {
 }
 
 /// Why an object has no body.
-pub(crate) enum Trouble {
+pub(crate) enum ReadFault {
     /// It disappeared since it was listed.
     Gone,
     /// It is damaged.
@@ -47,37 +47,37 @@ pub(crate) enum Trouble {
 
 /// Reads and checks single objects with the keys at hand.
 pub(crate) struct Objects<'a> {
-    pub(crate) viewer: &'a Viewer,
-    pub(crate) restorer: Option<&'a Restorer>,
+    pub(crate) session: &'a Session,
+    pub(crate) restorer: Option<&'a RecoverySession>,
     pub(crate) recovery: Option<&'a RecoveryKey>,
 }
 
 impl Objects<'_> {
     /// Reads an object whole and checks it.
-    pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, Trouble> {
-        let read = match self.viewer.repository().store.read(&entry.key, name.cap()).await {
+    pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, ReadFault> {
+        let read = match self.session.repository().store.read(&entry.key, name.cap()).await {
             // What this user just has no permission to open is not damaged.
             Err(error @ StoreError::NotAnObject { obstacle, .. }) if obstacle.may_hide_objects() => {
-                return Err(Trouble::Unread(error));
+                return Err(ReadFault::Unread(error));
             }
-            read => ObjectError::split(read).map_err(Trouble::Unread)?,
+            read => ObjectError::split(read).map_err(ReadFault::Unread)?,
         };
         let bytes = match read {
             Ok(bytes) => bytes,
-            Err(ObjectError::Damaged { reason, .. }) => return Err(Trouble::Altered(reason)),
-            Err(ObjectError::Missing { .. } | ObjectError::LostFrame { .. }) => return Err(Trouble::Gone),
+            Err(ObjectError::Damaged { reason, .. }) => return Err(ReadFault::Altered(reason)),
+            Err(ObjectError::Missing { .. } | ObjectError::LostFrame { .. }) => return Err(ReadFault::Gone),
         };
         if let Some(hash) = name.hash() {
             let found = Sha256Digest::of(&bytes);
             if found != *hash {
-                return Err(Trouble::Altered(format!("its SHA-256 is {found}, not {hash}")));
+                return Err(ReadFault::Altered(format!("its SHA-256 is {found}, not {hash}")));
             }
         }
-        self.check(name, &bytes).map_err(Trouble::Altered)
+        self.check(name, &bytes).map_err(ReadFault::Altered)
     }
 
     fn check(&self, name: &Name, bytes: &[u8]) -> Result<Body, String> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let believed = |word, signer, group| {
             belief(word, signer, repository.roster.standing(signer, group)) == Belief::Yes
         };
@@ -159,9 +159,9 @@ impl Objects<'_> {
 
     /// Checks the signature of a sealed object, and opens it if its group's index key is at hand.
     fn signed<T: signed::Body>(&self, group: GroupId, bytes: &[u8]) -> Result<Option<(Signer, T)>, String> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let key_of = |signer| repository.roster.knows(group, signer);
-        let read = if let Some(view) = self.viewer.group(group) {
+        let read = if let Some(view) = self.session.group(group) {
             signed::read(&repository.id, group, &view.index_key, key_of, bytes).map(Some)
         } else {
             let place = Place { purpose: T::PURPOSE, repository: &repository.id, group };
@@ -173,7 +173,7 @@ impl Objects<'_> {
     /// An age file. If this key opens it, its secret is compared with the roster.
     fn sealed_key(&self, folder: KeyFolder, bytes: &[u8]) -> Result<Body, String> {
         age::Decryptor::new(bytes).map_err(|error| format!("it is not an age file: {error}"))?;
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let right = match folder {
             KeyFolder::Root => {
                 let secret = self.recovery.and_then(|key| key.identity.unwrap(bytes));
@@ -184,7 +184,7 @@ impl Objects<'_> {
             }
             KeyFolder::Data(epoch) => {
                 let secret = self.recovery.and_then(|key| key.identity.unwrap(bytes));
-                let mut known = self.restorer.into_iter().flat_map(Restorer::data_secrets);
+                let mut known = self.restorer.into_iter().flat_map(RecoverySession::data_secrets);
                 secret.is_none_or(|secret| known.any(|(of, known)| of == epoch && known == &secret[..]))
             }
             KeyFolder::Group(id) => {

@@ -13,31 +13,31 @@ use crate::format::object_name::Name;
 use crate::format::pack::{MAX_HEADER, read_header};
 use crate::format::roster::Roster;
 use crate::ids::RunId;
-use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
-use crate::maintenance::check::healing::{find_in_trailers, healed};
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
 use crate::maintenance::check::packs::PackReading;
+use crate::maintenance::check::replaced::{find_in_trailers, replaced};
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
 use crate::maintenance::check::verdicts::{self, ManifestVerdict, Verdict};
-use crate::maintenance::check::{Checker, PacksRead, keyring, rosters};
+use crate::maintenance::check::{Maintenance, PacksRead, keyring, rosters};
 use crate::repository::locate::{FramePlace, FramePlaces};
 
 /// The cost of a damaged object, as far as its name reveals it, and what repairs it.
-pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Mend) {
+pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Remedy) {
     match name {
         Name::Part { group, hash } => match survey.snapshots_on(*group, hash) {
-            snapshots if snapshots.is_empty() => (snapshots, Mend::RepairByKeeper),
-            snapshots => (snapshots, Mend::GiveUp),
+            snapshots if snapshots.is_empty() => (snapshots, Remedy::RepairByKeeper),
+            snapshots => (snapshots, Remedy::GiveUp),
         },
-        Name::Snapshot { writer, sequence } => (vec![format!("{writer}/{sequence}")], Mend::GiveUp),
+        Name::Snapshot { writer, sequence } => (vec![format!("{writer}/{sequence}")], Remedy::GiveUp),
         Name::Key { folder, recipient, .. } => {
             let wanted = keyring::wanted(roster).into_iter();
             let mut of = wanted.filter(|wanted| {
                 wanted.folder == *folder && wanted.recipient_id().as_ref() == Some(recipient)
             });
-            (Vec::new(), of.next().map_or(Mend::RepairByRoot, |wanted| wanted.remedy()))
+            (Vec::new(), of.next().map_or(Remedy::RepairByRoot, |wanted| wanted.remedy()))
         }
-        Name::Roster(_) => (Vec::new(), Mend::No),
+        Name::Roster(_) => (Vec::new(), Remedy::No),
         Name::Marker
         | Name::Run { .. }
         | Name::RunEnd { .. }
@@ -47,11 +47,11 @@ pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec
         | Name::Countersignature { .. }
         | Name::Forget { .. }
         | Name::Condemnation { .. }
-        | Name::Loss { .. } => (Vec::new(), Mend::RepairByKeeper),
+        | Name::Loss { .. } => (Vec::new(), Remedy::RepairByKeeper),
     }
 }
 
-impl Checker {
+impl Maintenance {
     /// Cross-checks everything.
     pub(crate) async fn relate(
         &self,
@@ -74,14 +74,14 @@ impl Checker {
                     kind: DamageKind::Missing,
                     reason: "it does not exist; keys that name the repository can still open it".to_owned(),
                     snapshots: Vec::new(),
-                    remedy: Mend::Repair,
+                    remedy: Remedy::Repair,
                 },
             );
         }
-        rosters::report(&self.viewer.repository().all_holes().await?, shard, findings);
+        rosters::report(&self.session.repository().all_holes().await?, shard, findings);
         history(survey, shard, findings);
         if !survey.is_unread_below("keys") {
-            keyring::check(&self.viewer.repository().roster, survey, shard, findings);
+            keyring::check(&self.session.repository().roster, survey, shard, findings);
         }
         for (group, hash, reading) in &packs.faults {
             let Some(of) = survey.groups.iter_mut().find(|survey| survey.view.id == *group) else {
@@ -133,7 +133,7 @@ impl Checker {
         group: &GroupSurvey,
         needs: &Needs,
     ) -> Result<Option<FrameSet>, StoreError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let part = repository.part_named(&needs.part, needs.writer, &group.view).await?;
         Ok(part.ok().map(|part| part.needed_frames()))
     }
@@ -149,10 +149,10 @@ impl Checker {
         let missing = survey.needed.minus(&whole);
         let marked = missing.and(&survey.marked);
         let proved = packs.proved.get(&survey.view.id);
-        let healed = healed(self.viewer.repository(), survey, &whole, proved, &marked).await?;
-        let lost = missing.minus(&healed);
-        if !healed.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
-            let frames = healed.len();
+        let replaced = replaced(self.session.repository(), survey, &whole, proved, &marked).await?;
+        let lost = missing.minus(&replaced);
+        if !replaced.is_empty() && shard.owns(&layout::losses(survey.view.id)) {
+            let frames = replaced.len();
             findings
                 .notes
                 .push(format!("{frames} lost frames are replaced: their chunks are in other frames"));
@@ -195,7 +195,7 @@ impl Checker {
         if unplaced.is_empty() {
             return Ok(());
         }
-        let (_, found) = find_in_trailers(self.viewer.repository(), survey, &unplaced).await?;
+        let (_, found) = find_in_trailers(self.session.repository(), survey, &unplaced).await?;
         for run in unplaced.runs() {
             let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
             let key = layout::locations(survey.view.id, run);
@@ -228,7 +228,7 @@ impl Checker {
             let costs = if is_in_header { FrameSet::default() } else { frames.minus(lost) };
             if let Some(told) = findings.damage.of_mut(&key) {
                 if !is_in_header {
-                    told.remedy = Mend::No;
+                    told.remedy = Remedy::No;
                 }
                 findings.costs(key, costs);
             } else {
@@ -262,7 +262,7 @@ impl Checker {
         };
         let mut snapshots = Vec::new();
         for needs in &survey.snapshots {
-            let repository = self.viewer.repository();
+            let repository = self.session.repository();
             let part = repository.part_named(&needs.part, needs.writer, &survey.view).await?;
             if part.is_ok_and(|part| part.runs.iter().any(is_false)) {
                 snapshots.push(needs.id.to_string());
@@ -274,7 +274,7 @@ impl Checker {
 
     /// Whether the header of any pack with the run's frames contains the run's wrapped key.
     async fn is_in_a_header(&self, survey: &GroupSurvey, run: RunId) -> Result<bool, StoreError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         for place in places_of(survey, run).values().flatten() {
             let Some(size) = survey.packs.get(&place.pack) else { continue };
             let range = 0..(*size).min(MAX_HEADER);
@@ -333,7 +333,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
             }
             ManifestVerdict::Damaged(reason) => {
                 let snapshots = vec![format!("{}/{}", recorded.writer, recorded.sequence)];
-                let (kind, remedy) = (DamageKind::Altered, Mend::GiveUp);
+                let (kind, remedy) = (DamageKind::Altered, Remedy::GiveUp);
                 findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
             }
         }
@@ -344,7 +344,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         let key = layout::snapshot(recorded.writer, recorded.sequence);
         let reason = format!("it names a part that {signer} signed, so it cannot be restored");
         let (kind, snapshots) = (DamageKind::Altered, vec![manifest.id.to_string()]);
-        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy: Mend::GiveUp });
+        findings.damage(shard, Damage { key, kind, reason, snapshots, remedy: Remedy::GiveUp });
     }
     if given_up > 0 {
         findings.notes.push(format!("{given_up} damaged snapshots were given up; prune deletes them"));
@@ -355,7 +355,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         }
         let snapshots = survey.snapshots_on(group, &part);
         let reason = "the part of a snapshot does not exist".to_owned();
-        let (kind, remedy) = (DamageKind::Missing, Mend::GiveUp);
+        let (kind, remedy) = (DamageKind::Missing, Remedy::GiveUp);
         findings.damage(shard, Damage { key, kind, reason, snapshots, remedy });
     }
 }
@@ -363,7 +363,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
 /// A damaged pack of a group whose index this key does not open.
 fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut Findings) {
     let reason = reading.altered.clone().unwrap_or_default();
-    let (kind, remedy) = (DamageKind::Altered, Mend::NextBackup);
+    let (kind, remedy) = (DamageKind::Altered, Remedy::NextBackup);
     findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
 }
 
@@ -397,7 +397,7 @@ fn unlisted(survey: &GroupSurvey, whole: &FrameSet, shard: Shard, findings: &mut
             "no contents object lists {} frames that snapshots need; backups would store their chunks again",
             unlisted.len()
         );
-        let (kind, remedy) = (DamageKind::Index, Mend::Repair);
+        let (kind, remedy) = (DamageKind::Index, Remedy::Repair);
         findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy });
     }
 }

@@ -1,6 +1,6 @@
 //! Reports damaged or missing rosters: the newest one suffices for every operation, and the others are evidence.
 
-use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Mend};
+use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
 use crate::maintenance::check::scope::Shard;
 use crate::repository::rosters::Holes;
 
@@ -12,6 +12,6 @@ pub(crate) fn report(holes: &Holes, shard: Shard, findings: &mut Findings) {
             None => (DamageKind::Missing, "it does not exist, and later rosters do".to_owned()),
         };
         let key = hole.key.clone();
-        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy: Mend::No });
+        findings.damage(shard, Damage { key, kind, reason, snapshots: Vec::new(), remedy: Remedy::No });
     }
 }

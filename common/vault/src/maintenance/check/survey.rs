@@ -23,7 +23,7 @@ use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::maintenance::check::objects::Body;
 use crate::maintenance::check::verdicts::FrameFacts;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::snapshots::history::History;
 
 /// The state of a repository according to one listing and one history.
@@ -153,14 +153,14 @@ pub(crate) fn digest_of(chunks: &[ChunkId]) -> ChunkListDigest {
 }
 
 impl Survey {
-    pub(crate) fn new(viewer: &Viewer, history: History, entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(session: &Session, history: History, entries: Vec<Entry>) -> Self {
         let mut parts: HashMap<_, Vec<_>> = HashMap::new();
         for recorded in history.snapshots.iter().filter(|recorded| recorded.is_live()) {
             let Ok(manifest) = &recorded.manifest else { continue };
             let part = (manifest.predicate.group, manifest.part);
             parts.entry(part).or_default().push((recorded.writer, manifest.id));
         }
-        let mut groups: Vec<_> = viewer.groups.iter().map(GroupSurvey::new).collect();
+        let mut groups: Vec<_> = session.groups.iter().map(GroupSurvey::new).collect();
         for entry in &entries {
             let (group, least) = match Name::parse(&entry.key) {
                 Some(Name::Pack { group, .. }) => (group, u64::from(MIN_SEALED_FRAME)),

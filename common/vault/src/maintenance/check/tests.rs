@@ -72,10 +72,10 @@ impl Scene {
         Self { store, honest, hostile, home, recovery }
     }
 
-    async fn open(store: &Store, home: &Path) -> (Restorer, RecoveryKey) {
+    async fn open(store: &Store, home: &Path) -> (RecoverySession, RecoveryKey) {
         let dialog: Arc<dyn crate::keys::PluginDialog> = Arc::new(NoDialog);
         let key = RecoveryKeyFile::read(&home.join("recovery.key")).unwrap().key(&dialog).unwrap();
-        let restorer = Restorer::open(store.clone(), &key, None, |_| PinFile::none()).await.unwrap();
+        let restorer = RecoverySession::open(store.clone(), &key, None, |_| PinFile::none()).await.unwrap();
         (restorer, key)
     }
 
@@ -83,16 +83,16 @@ impl Scene {
         Repository::open(self.store.clone(), &self.honest.repository, PinFile::none()).await.unwrap()
     }
 
-    /// A checker with a recovery key.
-    async fn checker(&self) -> Checker {
+    /// Maintenance with a recovery key.
+    async fn maintenance(&self) -> Maintenance {
         assert!(!self.recovery.is_empty());
         let (restorer, key) = Self::open(&self.store, self.home.path()).await;
-        Checker::with_recovery_key(restorer, key, Arc::new(Silent), CancellationToken::new())
+        Maintenance::with_recovery_key(restorer, key, Arc::new(Silent), CancellationToken::new())
     }
 
-    async fn writer_checker(&self) -> Checker {
+    async fn writer_checker(&self) -> Maintenance {
         let repository = self.repository().await;
-        Checker::with_writer_key(repository, &self.honest, Arc::new(Silent), CancellationToken::new())
+        Maintenance::with_writer_key(repository, &self.honest, Arc::new(Silent), CancellationToken::new())
             .unwrap()
     }
 
@@ -180,7 +180,7 @@ impl Scene {
             kind: StreamKind::Path,
             name: "path".to_owned(),
             consistency: Consistency::None,
-            memory_key: "source".to_owned(),
+            cache_key: "source".to_owned(),
             source: Box::new(FolderSource::open(&self.home.path().join("source")).unwrap()),
         };
         let run = tokio::task::spawn_blocking(move || {
@@ -194,7 +194,7 @@ impl Scene {
     /// The files that a restore of a snapshot yields, by name.
     async fn restore(&self, id: &Sha256Digest) -> BTreeMap<String, Vec<u8>> {
         let (restorer, _) = Self::open(&self.store, self.home.path()).await;
-        let listing = Listing::read(restorer.viewer()).await.unwrap();
+        let listing = Listing::read(restorer.session()).await.unwrap();
         let snapshot = listing.snapshots.into_iter().find(|snapshot| snapshot.id() == id).unwrap();
         let target = tempfile::tempdir().unwrap();
         let open = OpenSnapshot::open(&restorer, snapshot).await.unwrap();
@@ -220,26 +220,26 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
 
     // Only a key that opens frames can detect it.
     assert_eq!(scene.writer_checker().await.check(everything).await.unwrap().damage, Damages::default());
-    let findings = scene.checker().await.check(everything).await.unwrap();
+    let findings = scene.maintenance().await.check(everything).await.unwrap();
     let damages: Vec<_> = findings.damage.iter().collect();
     let [damage] = damages[..] else { panic!("{damages:?}") };
     assert_eq!(damage.kind, DamageKind::FalseFrame);
     assert_eq!(damage.snapshots, [before.to_string()]);
     assert!(damage.reason.contains(&scene.hostile.writer.to_string()), "{}", damage.reason);
 
-    let repaired = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    let repaired = scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert_eq!(repaired.marked_frames, 1);
     let files = repaired.affected[0].files.as_ref().unwrap();
-    assert_eq!((files[0].path.to_str(), files[0].healed), (Some("victim"), false));
+    assert_eq!((files[0].path.to_str(), files[0].replaced), (Some("victim"), false));
 
     let after = scene.snapshot().await;
     assert_eq!(scene.restore(&after).await, right);
     assert_eq!(scene.restore(&before).await, right, "the older snapshot is not replaced");
-    let findings = scene.checker().await.check(everything).await.unwrap();
+    let findings = scene.maintenance().await.check(everything).await.unwrap();
     assert_eq!(findings.damage, Damages::default());
-    let again = scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    let again = scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
-    assert!(again.affected[0].files.as_ref().unwrap()[0].healed);
+    assert!(again.affected[0].files.as_ref().unwrap()[0].replaced);
 }
 
 /// A pack is lost and its chunks are stored again. A neighbour lists them in very many frames that do not exist.
@@ -255,7 +255,7 @@ async fn frames_that_a_neighbour_makes_up_do_not_hide_what_was_stored_again() {
             scene.store.delete(&pack.key).await.unwrap();
         }
     }
-    scene.checker().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
     assert!(scene.restore(&before).await.is_empty(), "the file's bytes are lost");
     let after = scene.snapshot().await;
     assert_eq!(scene.restore(&before).await, right, "the next backup replaces what is lost");
@@ -271,13 +271,13 @@ async fn what_cannot_be_read_is_reported_and_neither_called_damaged_nor_repaired
     let scene = Scene::new(faults.open()).await;
     scene.snapshot().await;
     for folder in ["keys/", "runs/", "contents/", "locations/", "parts/", "packs/"] {
-        let checker = scene.writer_checker().await;
+        let maintenance = scene.writer_checker().await;
         faults.script(Rule::new(Fault::answer(Answer::Gone)).below(folder).always());
-        let findings = checker.check(everything).await.unwrap();
+        let findings = maintenance.check(everything).await.unwrap();
         assert_eq!(findings.damage, Damages::default(), "{folder}");
         assert!(findings.unread.iter().all(|unread| unread.key.starts_with(folder)), "{:?}", findings.unread);
         assert!(!findings.unread.is_empty(), "{folder}");
-        let repaired = checker.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+        let repaired = maintenance.repair(RepairOptions::default(), &SystemClock).await.unwrap();
         assert!(repaired.actions.is_empty() && !repaired.unread.is_empty(), "{folder}: {repaired:?}");
         faults.clear_script();
     }
@@ -287,10 +287,10 @@ async fn what_cannot_be_read_is_reported_and_neither_called_damaged_nor_repaired
 async fn a_check_that_is_asked_to_stop_stops() {
     let scene = Scene::new(Store::memory()).await;
     scene.snapshot().await;
-    let checker = scene.writer_checker().await;
-    checker.cancel.cancel();
+    let maintenance = scene.writer_checker().await;
+    maintenance.cancel.cancel();
     let options = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
-    assert!(matches!(checker.check(options).await.unwrap_err(), VaultError::Interrupted));
-    let stopped = checker.repair(RepairOptions::default(), &SystemClock).await.unwrap_err();
+    assert!(matches!(maintenance.check(options).await.unwrap_err(), VaultError::Interrupted));
+    let stopped = maintenance.repair(RepairOptions::default(), &SystemClock).await.unwrap_err();
     assert!(matches!(stopped, VaultError::Interrupted));
 }

@@ -4,7 +4,7 @@
 use crate::error::{ObjectError, VaultError};
 use crate::format::layout;
 use crate::ids::{FrameName, RunId, WriterId};
-use crate::maintenance::check::findings::{Damage, DamageKind, Mend};
+use crate::maintenance::check::findings::{Damage, DamageKind, Remedy};
 use crate::maintenance::check::packs::PackReading;
 use crate::snapshots::history::{Problem, Standing};
 
@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     /// It is worth a note, which says this.
     Note(String),
     /// It is damaged, for this reason.
-    Damaged(DamageKind, String, Mend),
+    Damaged(DamageKind, String, Remedy),
 }
 
 /// What is known of a frame besides what its pack shows.
@@ -62,14 +62,18 @@ pub(super) fn pack_read(
     let matters = reading.bad.iter().chain(&reading.false_frames).any(|faulty| can_cost(faulty.name))
         || reading.index_faults.iter().any(|faulty| is_lost(faulty.name));
     let costs = reading.faulty().any(|faulty| is_lost(faulty.name));
-    let remedy = |otherwise| if costs { Mend::NextBackup } else { otherwise };
+    let remedy = |otherwise| if costs { Remedy::NextBackup } else { otherwise };
     match &reading.altered {
         Some(reason) => {
             let frames = match reading.faulty().next() {
                 None => "all its frames are whole".to_owned(),
                 Some(_) => frames(),
             };
-            Verdict::Damaged(DamageKind::Altered, format!("{reason}; {frames}"), remedy(Mend::RepairByKeeper))
+            Verdict::Damaged(
+                DamageKind::Altered,
+                format!("{reason}; {frames}"),
+                remedy(Remedy::RepairByKeeper),
+            )
         }
         None if !matters => Verdict::Note(format!("is damaged, and nothing refers to it: {}", frames())),
         None => {
@@ -78,7 +82,7 @@ pub(super) fn pack_read(
                 PackReading { bad, .. } if !bad.is_empty() => DamageKind::Altered,
                 _ => DamageKind::Index,
             };
-            Verdict::Damaged(kind, frames(), remedy(Mend::Repair))
+            Verdict::Damaged(kind, frames(), remedy(Remedy::Repair))
         }
     }
 }
@@ -90,13 +94,13 @@ pub(super) fn located_pack(size: Option<u64>, stated: &[u64], lost: u64, not_who
         (_, []) => Verdict::Sound,
         (Some(size), stated) if stated.contains(&size) => Verdict::Sound,
         (Some(size), [first, ..]) => {
-            let remedy = if lost > 0 { Mend::NextBackup } else { Mend::RepairByKeeper };
+            let remedy = if lost > 0 { Remedy::NextBackup } else { Remedy::RepairByKeeper };
             let reason = format!("it has {size} bytes, and the index states {first}");
             Verdict::Damaged(DamageKind::Size, reason, remedy)
         }
         (None, _) if lost > 0 => {
             let reason = format!("{lost} of its frames are needed and stored nowhere else");
-            Verdict::Damaged(DamageKind::Missing, reason, Mend::NextBackup)
+            Verdict::Damaged(DamageKind::Missing, reason, Remedy::NextBackup)
         }
         (None, _) if not_whole > 0 => Verdict::Note("is gone, and its contents are replaced".to_owned()),
         (None, _) => Verdict::Sound,
@@ -107,9 +111,9 @@ pub(super) fn located_pack(size: Option<u64>, stated: &[u64], lost: u64, not_who
 pub(super) fn unplaced_frames(frames: u64, are_all_in_packs: bool) -> Verdict {
     let said = format!("no locations object has the places of {frames} of the run's frames");
     let (so, remedy) = if are_all_in_packs {
-        ("though they exist", Mend::Repair)
+        ("though they exist", Remedy::Repair)
     } else {
-        ("and not all are in a pack", Mend::NextBackup)
+        ("and not all are in a pack", Remedy::NextBackup)
     };
     Verdict::Damaged(DamageKind::Index, format!("{said}, {so}"), remedy)
 }
@@ -117,9 +121,9 @@ pub(super) fn unplaced_frames(frames: u64, are_all_in_packs: bool) -> Verdict {
 /// A run that snapshots need and whose registration does not exist, and whether a pack's header has its key.
 pub(super) fn unregistered_run(is_in_a_header: bool) -> Verdict {
     let (reason, remedy) = if is_in_a_header {
-        ("the run is not registered; its key is in the headers of its packs", Mend::Repair)
+        ("the run is not registered; its key is in the headers of its packs", Remedy::Repair)
     } else {
-        ("the run is not registered, and no pack's header contains its key", Mend::No)
+        ("the run is not registered, and no pack's header contains its key", Remedy::No)
     };
     Verdict::Damaged(DamageKind::Missing, reason.to_owned(), remedy)
 }
@@ -134,7 +138,7 @@ pub(super) fn run_key<E: std::fmt::Display>(commitments: usize, unopened: &[E]) 
               group was false when they were made"
             .to_owned(),
     };
-    Verdict::Damaged(DamageKind::Altered, reason, Mend::No)
+    Verdict::Damaged(DamageKind::Altered, reason, Remedy::No)
 }
 
 /// Something that the history lacks or contradicts.
@@ -159,9 +163,9 @@ pub(super) fn problem_of_history(problem: &Problem) -> Damage {
         _ => (layout::SNAPSHOTS.to_owned(), Vec::new(), DamageKind::History),
     };
     let remedy = match &problem.error {
-        VaultError::Claimed { .. } if problem.missing().is_none() => Mend::EndOfWord,
-        VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Mend::EndOfWord,
-        _ => Mend::GiveUp,
+        VaultError::Claimed { .. } if problem.missing().is_none() => Remedy::EndOfWord,
+        VaultError::Contradicted { .. } | VaultError::Disproved { .. } => Remedy::EndOfWord,
+        _ => Remedy::GiveUp,
     };
     Damage { key, kind, reason: problem.error.to_string(), snapshots, remedy }
 }

@@ -12,14 +12,14 @@ fn none() -> Floor {
     Floor { days: 0, snapshots: 0 }
 }
 
-async fn ask(made: &Crafted, viewer: &Viewer, sequence: u64) -> Asked {
-    let listing = Listing::read(made.restorer().await.viewer()).await.unwrap();
+async fn ask(made: &Crafted, session: &Session, sequence: u64) -> Asked {
+    let listing = Listing::read(made.restorer().await.session()).await.unwrap();
     let snapshot = listing.snapshots.iter().find(|snapshot| snapshot.sequence() == sequence).unwrap();
-    forget(viewer, &[snapshot], &made.clock, false).await.unwrap().remove(0)
+    forget(session, &[snapshot], &made.clock, false).await.unwrap().remove(0)
 }
 
 async fn is_listed(made: &Crafted, sequence: u64) -> bool {
-    let listing = Listing::read(made.restorer().await.viewer()).await.unwrap();
+    let listing = Listing::read(made.restorer().await.session()).await.unwrap();
     assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
     listing.snapshots.iter().any(|snapshot| snapshot.sequence() == sequence)
 }
@@ -72,21 +72,21 @@ async fn only_what_is_forgotten_is_reported_as_forgotten() {
         for asker in ["writer", "keeper", "root"] {
             let (made, keeper) = occupied_by(occupant).await;
             let case = format!("{occupant:?}, and a {asker} asks");
-            let listing = Listing::read(made.restorer().await.viewer()).await.unwrap();
+            let listing = Listing::read(made.restorer().await.session()).await.unwrap();
             let Some(snapshot) = listing.snapshots.iter().find(|snapshot| snapshot.sequence() == 1) else {
                 assert!(matches!(occupant, Occupant::OfAKeeper), "{case}");
                 continue;
             };
             let restorer = made.restorer().await;
-            let viewer = match asker {
+            let session = match asker {
                 "writer" => made.as_writer(&made.writer).await,
                 "keeper" => made.as_keeper(&keeper).await,
-                _ => restorer.viewer().clone(),
+                _ => restorer.session().clone(),
             };
             let before = made.faults.contents();
-            let dry = forget(&viewer, &[snapshot], &made.clock, true).await.unwrap();
+            let dry = forget(&session, &[snapshot], &made.clock, true).await.unwrap();
             assert_eq!(made.faults.contents(), before, "{case}: a dry run changes nothing");
-            let asked = forget(&viewer, &[snapshot], &made.clock, false).await.unwrap();
+            let asked = forget(&session, &[snapshot], &made.clock, false).await.unwrap();
             let is_free = matches!(occupant, Occupant::Nothing);
             if is_free || asker != "writer" {
                 assert_eq!(asked, [Asked::Forgotten], "{case}");
@@ -105,15 +105,15 @@ async fn only_what_is_forgotten_is_reported_as_forgotten() {
 #[tokio::test]
 async fn what_the_storage_does_not_delete_is_reported_as_an_obstacle() {
     let (made, keeper) = occupied_by(Occupant::OfARemovedKeeper).await;
-    let viewer = made.as_keeper(&keeper).await;
+    let session = made.as_keeper(&keeper).await;
     made.faults
         .script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Delete).below("forget/").always());
-    let asked = ask(&made, &viewer, 1).await;
+    let asked = ask(&made, &session, 1).await;
     let Asked::Occupied(why) = &asked else { panic!("{asked:?}") };
     assert!(why.contains("who was removed") && why.contains("could not be removed"), "{why}");
     made.faults.clear_script();
     assert!(is_listed(&made, 1).await);
-    assert_eq!(ask(&made, &viewer, 1).await, Asked::Forgotten);
+    assert_eq!(ask(&made, &session, 1).await, Asked::Forgotten);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn the_root_goes_below_the_floor_even_after_another_request() {
     made.ask(keeper_pen(&keeper), made.writer.writer, 0, Some(ids[0]));
     assert!(is_listed(&made, 0).await, "the floor keeps it from a keeper");
     let restorer = made.restorer().await;
-    assert_eq!(ask(&made, restorer.viewer(), 0).await, Asked::Forgotten);
+    assert_eq!(ask(&made, restorer.session(), 0).await, Asked::Forgotten);
     assert!(!is_listed(&made, 0).await);
 }
 
@@ -135,15 +135,15 @@ async fn the_floor_uses_the_storages_time_and_no_other() {
     made.chain(&made.writer, "one", 3);
     // A keeper's own clock is wrong by two months.
     made.clock.jump(jiff::SignedDuration::from_hours(24 * 60));
-    let viewer = made.as_keeper(&keeper).await;
+    let session = made.as_keeper(&keeper).await;
     let young = Asked::Kept(Floored::Young.reason());
-    assert_eq!(ask(&made, &viewer, 0).await, young);
+    assert_eq!(ask(&made, &session, 0).await, young);
     assert_eq!(ask(&made, &made.as_writer(&made.writer).await, 0).await, young);
     // A host that stores nothing any more ages as well.
     made.pass(15);
-    assert_eq!(ask(&made, &viewer, 0).await, Asked::Forgotten);
+    assert_eq!(ask(&made, &session, 0).await, Asked::Forgotten);
     assert!(!is_listed(&made, 0).await);
-    assert_eq!(ask(&made, &viewer, 2).await, Asked::Kept(Floored::Newest.reason()));
+    assert_eq!(ask(&made, &session, 2).await, Asked::Kept(Floored::Newest.reason()));
     let left = made.faults.contents();
     assert!(!left.keys().any(|key| key.starts_with(layout::CLOCK)), "{:?}", made.clock.now());
 }

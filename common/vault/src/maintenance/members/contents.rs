@@ -39,8 +39,8 @@ impl Membership<'_> {
         signer: Signer,
     ) -> Result<Vec<Sha256Digest>, VaultError> {
         let mut named = Vec::new();
-        let listing = Listing::read(self.restorer.viewer()).await?;
-        for group in &self.restorer.viewer().groups {
+        let listing = Listing::read(self.restorer.session()).await?;
+        for group in &self.restorer.session().groups {
             let mut needed = FrameSet::default();
             for snapshot in listing.snapshots.iter().filter(|s| s.manifest.predicate.group == group.id) {
                 for record in &self.restorer.repository().part(&snapshot.manifest, group).await??.runs {

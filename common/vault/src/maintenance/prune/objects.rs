@@ -21,7 +21,7 @@ use crate::ids::{FrameName, RunId};
 use crate::repository::batch::batches;
 use crate::repository::locate::FramePlace;
 use crate::repository::objects::hash_of;
-use crate::snapshots::trusted_contents::Believable;
+use crate::snapshots::trusted_contents::TrustedContents;
 
 /// If a run has more locations objects than this, they are merged; so are contents objects of this signer.
 const MANY_LOCATIONS: usize = 4;
@@ -81,7 +81,7 @@ impl Planner<'_> {
     /// unneeded frames, or if there are many. Those of others keep their original signatures: a writer's statement must
     /// not outlive the trust in the writer under a keeper's signature.
     pub(super) async fn settle_contents(&mut self, runs: &Runs) -> Result<(), VaultError> {
-        let mut believable = Believable::new(self.repository, self.group);
+        let mut believable = TrustedContents::new(self.repository, self.group);
         let is_live = |plan: &GroupPlan, name: FrameName| {
             plan.live.contains(name) || runs.under_way.contains(&name.run)
         };

@@ -24,7 +24,7 @@ use crate::format::pack::{MAX_HEADER, PACK_BYTES, read_header};
 use crate::format::signed::SignedObjectError;
 use crate::ids::{FrameName, RunId, Signer, WriterId};
 use crate::keys::GroupView;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::batch::batches;
 use crate::repository::locate::{FramePlace, OF_ANOTHER_RUN};
 use crate::repository::objects::hash_of;
@@ -129,7 +129,7 @@ pub(super) struct Planner<'a> {
 
 impl GroupPlan {
     pub(super) async fn work_out(
-        viewer: &Viewer,
+        session: &Session,
         group: &GroupView,
         history: &History,
         listing: &Listing,
@@ -137,8 +137,8 @@ impl GroupPlan {
         grace: SignedDuration,
         progress: &dyn Progress,
     ) -> Result<Self, VaultError> {
-        let repository = viewer.repository();
-        let signer = viewer.pruning_pen()?.signer;
+        let repository = session.repository();
+        let signer = session.pruning_pen()?.signer;
         let (condemnations, _) = repository.condemnations(group, |key| listing.contains_key(key)).await?;
         let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
         let plan = Self::default();

@@ -2,7 +2,7 @@
 
 use crate::format::object_name::Name;
 use crate::ids::Signer;
-use crate::maintenance::check::{Damage, DamageKind, Mend};
+use crate::maintenance::check::{Damage, DamageKind, Remedy};
 
 /// Why a damaged pack may be removed, or why it stays. It goes only if everything in it that can still be of use was
 /// moved: `whole` frames, of those that its trailer lists. Without its trailer, it may contain whole frames that no
@@ -36,7 +36,7 @@ pub(super) fn is_worthless(name: &Name, damage: &Damage) -> bool {
         | Name::Condemnation { .. }
         | Name::Countersignature { .. } => true,
         // One that a snapshot names is kept: the snapshot may be restored from a copy of the storage.
-        Name::Part { .. } => damage.remedy == Mend::RepairByKeeper,
+        Name::Part { .. } => damage.remedy == Remedy::RepairByKeeper,
         // Repaired by who knows more of them, or by nobody.
         Name::Marker
         | Name::Roster(_)
@@ -139,19 +139,19 @@ mod tests {
         let signed = |folder: String| format!("{folder}/{hash}");
         let part = layout::part(group, &hash);
         let table = [
-            (layout::run_end(group, run), Mend::RepairByKeeper, true),
-            (signed(layout::contents(group)), Mend::RepairByKeeper, true),
-            (signed(layout::locations(group, run)), Mend::RepairByKeeper, true),
-            (signed(layout::losses(group)), Mend::RepairByKeeper, true),
-            (signed(layout::condemned(Signer::Writer(writer), group)), Mend::RepairByKeeper, true),
-            (part.clone(), Mend::RepairByKeeper, true),
-            (part, Mend::GiveUp, false),
-            (layout::MARKER.to_owned(), Mend::Repair, false),
-            (layout::roster(1), Mend::No, false),
-            (layout::run(group, run), Mend::RepairByKeeper, false),
-            (layout::pack(group, &hash), Mend::RepairByKeeper, false),
-            (layout::snapshot(writer, 1), Mend::GiveUp, false),
-            (layout::forget(writer, 1), Mend::RepairByKeeper, false),
+            (layout::run_end(group, run), Remedy::RepairByKeeper, true),
+            (signed(layout::contents(group)), Remedy::RepairByKeeper, true),
+            (signed(layout::locations(group, run)), Remedy::RepairByKeeper, true),
+            (signed(layout::losses(group)), Remedy::RepairByKeeper, true),
+            (signed(layout::condemned(Signer::Writer(writer), group)), Remedy::RepairByKeeper, true),
+            (part.clone(), Remedy::RepairByKeeper, true),
+            (part, Remedy::GiveUp, false),
+            (layout::MARKER.to_owned(), Remedy::Repair, false),
+            (layout::roster(1), Remedy::No, false),
+            (layout::run(group, run), Remedy::RepairByKeeper, false),
+            (layout::pack(group, &hash), Remedy::RepairByKeeper, false),
+            (layout::snapshot(writer, 1), Remedy::GiveUp, false),
+            (layout::forget(writer, 1), Remedy::RepairByKeeper, false),
         ];
         for (key, remedy, expected) in table {
             let name = Name::parse(&key).unwrap_or_else(|| panic!("`{key}` is a name of the format"));

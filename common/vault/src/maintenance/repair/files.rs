@@ -1,5 +1,5 @@
 //! The cost of lost frames: which snapshots and, with a recovery key, exactly which files they affect, and which of the
-//! files are healed by chunks in other frames.
+//! files are replaced by chunks in other frames.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use crate::format::frame_set::FrameSet;
 use crate::format::item::Content;
 use crate::format::manifest::StreamKind;
 use crate::ids::FrameName;
-use crate::maintenance::check::Checker;
+use crate::maintenance::check::Maintenance;
 use crate::maintenance::check::survey::{GroupSurvey, Survey};
 use crate::restore::open::OpenSnapshot;
 use crate::restore::recover::Healer;
@@ -25,7 +25,7 @@ use crate::snapshots::summary::Summary;
 
 /// A snapshot that needs frames which are not stored whole anywhere.
 #[derive(Debug)]
-pub struct HurtSnapshot {
+pub struct AffectedSnapshot {
     /// Its id.
     pub id: String,
     /// When it was taken.
@@ -38,20 +38,20 @@ pub struct HurtSnapshot {
     /// How many of its frames are lost.
     pub lost_frames: u64,
     /// The files that need one of them; `None` without a recovery key.
-    pub files: Option<Vec<HurtFile>>,
+    pub files: Option<Vec<AffectedFile>>,
     /// Why the list of files is incomplete.
     pub unlisted: Vec<String>,
 }
 
 /// A file that needs a lost frame.
 #[derive(Debug)]
-pub struct HurtFile {
+pub struct AffectedFile {
     /// The name of its stream.
     pub stream: String,
     /// Its path in the stream.
     pub path: PathBuf,
     /// Whether all its chunks were found in other frames, so that it can be restored.
-    pub healed: bool,
+    pub replaced: bool,
 }
 
 /// The chunks of lost frames that were found elsewhere.
@@ -63,9 +63,12 @@ struct Finds {
 /// The maximum number of slots of a frame.
 const SLOTS: usize = crate::format::frame::FRAME_SLOTS;
 
-impl Checker {
+impl Maintenance {
     /// The snapshots that need frames which are not stored whole anywhere.
-    pub(crate) async fn affected_snapshots(&self, survey: &Survey) -> Result<Vec<HurtSnapshot>, VaultError> {
+    pub(crate) async fn affected_snapshots(
+        &self,
+        survey: &Survey,
+    ) -> Result<Vec<AffectedSnapshot>, VaultError> {
         let mut affected = Vec::new();
         for group in &survey.groups {
             let missing = group.needed.minus(&group.whole());
@@ -106,13 +109,13 @@ impl Checker {
         recorded: &Recorded,
         lost: &FrameSet,
         finds: Option<&mut Finds>,
-    ) -> Result<Option<HurtSnapshot>, VaultError> {
+    ) -> Result<Option<AffectedSnapshot>, VaultError> {
         let Ok(manifest) = &recorded.manifest else { return Ok(None) };
-        let part = self.viewer.repository().part(manifest, &group.view).await?;
+        let part = self.session.repository().part(manifest, &group.view).await?;
         let Ok(part) = part else { return Ok(None) };
         let snapshot =
             Snapshot { manifest: manifest.clone(), summary: Summary::of(&part), stored: recorded.stored };
-        let mut affected = HurtSnapshot {
+        let mut affected = AffectedSnapshot {
             id: manifest.id.to_string(),
             time: snapshot.time(),
             host: snapshot.host().to_owned(),
@@ -134,7 +137,7 @@ impl Checker {
         open: Result<OpenSnapshot, VaultError>,
         lost: &FrameSet,
         finds: &mut Finds,
-        affected: &mut HurtSnapshot,
+        affected: &mut AffectedSnapshot,
     ) -> Result<(), VaultError> {
         let mut files = Vec::new();
         let open = match open {
@@ -164,9 +167,9 @@ impl Checker {
                 };
                 self.progress.advance(1);
                 let Some(content) = &item.content else { continue };
-                if let Some(healed) = finds.look(content, lost).await? {
+                if let Some(replaced) = finds.look(content, lost).await? {
                     let path = PathBuf::from(OsString::from_vec(item.path.to_vec()));
-                    files.push(HurtFile { stream: stream.clone(), path, healed });
+                    files.push(AffectedFile { stream: stream.clone(), path, replaced });
                 }
             }
         }
@@ -179,7 +182,7 @@ impl Finds {
     /// `None` for a content that needs no lost frame; else whether everything that it needs of them was found
     /// elsewhere.
     async fn look(&mut self, content: &Content, lost: &FrameSet) -> Result<Option<bool>, StoreError> {
-        let mut healed = None;
+        let mut replaced = None;
         for extent in &content.extents {
             let frame = content.frame(extent);
             if !lost.contains(frame) {
@@ -195,8 +198,8 @@ impl Finds {
             let slots = self.slots.get(&frame).map_or(&[][..], Vec::as_slice);
             let end = extent.slot.saturating_add(extent.chunks);
             let is_found = (extent.slot..end).all(|slot| slots.get(slot as usize).copied().unwrap_or(false));
-            healed = Some(healed.unwrap_or(true) && is_found);
+            replaced = Some(replaced.unwrap_or(true) && is_found);
         }
-        Ok(healed)
+        Ok(replaced)
     }
 }

@@ -13,15 +13,15 @@ use crate::format::registration::Registration;
 use crate::format::seal::SealKey;
 use crate::format::{FORMAT_VERSION, layout};
 use crate::ids::RunId;
-use crate::maintenance::check::healing::find_in_trailers;
+use crate::maintenance::check::replaced::find_in_trailers;
 use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
-use crate::maintenance::check::{Checker, Findings};
+use crate::maintenance::check::{Findings, Maintenance};
 use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
 /// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
 
-impl Checker {
+impl Maintenance {
     /// Writes contents and locations for frames that are in packs but not in the index, and adds them to the survey.
     pub(crate) async fn rebuild_index(
         &self,
@@ -35,7 +35,7 @@ impl Checker {
             let mut stored = Vec::new();
             for hash in round {
                 let Some(size) = survey.packs.get(hash).copied() else { continue };
-                match self.viewer.repository().pack_facts(&survey.view, hash, size).await? {
+                match self.session.repository().pack_facts(&survey.view, hash, size).await? {
                     Ok(facts) => stored.push(StoredPack { hash: *hash, size, frames: facts.frames }),
                     Err(error) => tracing::info!("{error}"),
                 }
@@ -56,7 +56,7 @@ impl Checker {
         let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
         let unplaced = survey.needed.minus(&survey.whole()).minus(&placed);
         if !unplaced.is_empty() {
-            let (holding, _) = find_in_trailers(self.viewer.repository(), survey, &unplaced).await?;
+            let (holding, _) = find_in_trailers(self.session.repository(), survey, &unplaced).await?;
             packs.extend(holding);
         }
         // The entries of a damaged object about runs that nobody needs yet, such as a run under way, must not be lost
@@ -163,7 +163,7 @@ impl Checker {
             let Some(wrapped) = self.wrapped_key_of(group, run).await? else { continue };
             let Some(writer) = self.writer_of_run(survey, group, run).await? else { continue };
             let (wrapped_key, epoch) = wrapped;
-            let repository = self.viewer.repository();
+            let repository = self.session.repository();
             let registration = Registration {
                 format: FORMAT_VERSION,
                 repository: repository.id,
@@ -190,7 +190,7 @@ impl Checker {
         group: &GroupSurvey,
         run: RunId,
     ) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let current = repository.roster.epoch().map_or(0, |epoch| epoch.epoch);
         let holding = group.located.iter().filter(|(_, frames)| frames.iter().any(|l| l.name.run == run));
         for (pack, _) in holding {

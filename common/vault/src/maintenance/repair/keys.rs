@@ -11,10 +11,10 @@ use crate::format::object_name::{KeyFolder, Name};
 use crate::keys::{GroupKeys, Recipient};
 use crate::maintenance::check::keyring::{Holder, Wanted, wanted};
 use crate::maintenance::check::survey::Survey;
-use crate::maintenance::check::{Checker, Findings};
+use crate::maintenance::check::{Findings, Maintenance};
 use crate::maintenance::repair::Repairer;
 
-impl Checker {
+impl Maintenance {
     pub(crate) async fn repair_keys(
         &self,
         survey: &Survey,
@@ -22,7 +22,7 @@ impl Checker {
         repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let mut there = HashSet::new();
-        for wanted in wanted(&self.viewer.repository().roster) {
+        for wanted in wanted(&self.session.repository().roster) {
             let Ok(recipient) = wanted.recipient.parse::<Recipient>() else { continue };
             let id = recipient.id();
             if !survey.has_key(wanted.folder, &id) {
@@ -35,7 +35,7 @@ impl Checker {
             }
             there.insert((wanted.folder, id));
         }
-        let roster = &self.viewer.repository().roster;
+        let roster = &self.session.repository().roster;
         for damage in findings.damage.iter() {
             let Some(Name::Key { folder, recipient, .. }) = Name::parse(&damage.key) else { continue };
             // A key that the roster does not require belongs to someone who was removed.
@@ -63,7 +63,7 @@ impl Checker {
         let restorer = self.restorer.as_ref()?;
         match wanted.folder {
             KeyFolder::Root => {
-                self.viewer.pen().ok().map(|pen| Zeroizing::new(pen.key.to_pkcs8_der().to_vec()))
+                self.session.pen().ok().map(|pen| Zeroizing::new(pen.key.to_pkcs8_der().to_vec()))
             }
             KeyFolder::Data(epoch) => restorer
                 .data_secrets()

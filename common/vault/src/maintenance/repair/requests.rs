@@ -8,14 +8,14 @@ use crate::format::object_name::Name;
 use crate::format::request::Request;
 use crate::ids::WriterId;
 use crate::maintenance::check::survey::Survey;
-use crate::maintenance::check::{Checker, DamageKind, Findings};
+use crate::maintenance::check::{DamageKind, Findings, Maintenance};
 use crate::maintenance::repair::Repairer;
 use crate::maintenance::repair::decisions::{self, FoundRequest};
 
 /// How many withheld snapshots are given up at a time.
 const MOST_WITHHELD: usize = 10_000;
 
-impl Checker {
+impl Maintenance {
     pub(crate) async fn repair_requests(
         &self,
         survey: &Survey,
@@ -87,8 +87,8 @@ impl Checker {
         snapshot: Option<Sha256Digest>,
         repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
-        let pen = self.viewer.pruning_pen()?;
-        let repository = self.viewer.repository();
+        let pen = self.session.pruning_pen()?;
+        let repository = self.session.repository();
         let request =
             Request::new(&repository.id, writer, sequence, snapshot, repairer.pen.signer, repairer.now);
         let key = layout::forget(writer, sequence);

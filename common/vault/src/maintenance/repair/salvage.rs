@@ -16,10 +16,10 @@ use crate::format::pack::{
 };
 use crate::ids::{ChunkId, FrameName};
 use crate::maintenance::check::survey::{GroupSurvey, Located};
-use crate::maintenance::check::{Checker, Findings};
+use crate::maintenance::check::{Findings, Maintenance};
 use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
-impl Checker {
+impl Maintenance {
     /// Replaces the damaged packs of a group. Requires a key that may delete.
     pub(crate) async fn salvage(
         &self,
@@ -34,7 +34,7 @@ impl Checker {
             self.stop_if_asked()?;
             let key = layout::pack(survey.view.id, &pack);
             // Of a pack that is longer than the maximum nothing is read, and nothing is removed.
-            let Ok(bytes) = self.viewer.repository().read(&key, MAX_PACK).await? else { continue };
+            let Ok(bytes) = self.session.repository().read(&key, MAX_PACK).await? else { continue };
             // If the second read is correct, the transport or the memory is faulty.
             if Sha256Digest::of(&bytes) == pack {
                 continue;
@@ -68,7 +68,7 @@ impl Checker {
     ) -> Option<Vec<TrailerFrame>> {
         let located = survey.located.get(pack).and_then(|located| located.first());
         let end = located.map_or(bytes.len(), |l| usize::try_from(l.size).unwrap_or(usize::MAX));
-        let repository = self.viewer.repository().id;
+        let repository = self.session.repository().id;
         [bytes, &bytes[..end.min(bytes.len())]]
             .into_iter()
             .find_map(|pack| read_trailer(pack, &survey.view.index_key, &repository, survey.view.id).ok())
@@ -131,7 +131,7 @@ impl Checker {
         run_keys: &[WrappedRunKey],
         frames: &[TrailerFrame],
     ) -> Result<FinishedPack, VaultError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let mut builder =
             PackBuilder::new(&repository.id, survey.view.id, kind, run_keys.to_vec(), bytes.len());
         for frame in frames {
@@ -149,7 +149,7 @@ impl Checker {
         survey: &GroupSurvey,
         frames: &FrameSet,
     ) -> Result<HashMap<FrameName, Vec<ChunkId>>, StoreError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let mut chunks = HashMap::new();
         let tell = |_, run: RunContents| {
             for frame in run.frames {
@@ -171,7 +171,7 @@ impl Checker {
         bytes: &[u8],
         frames: &[TrailerFrame],
     ) -> Result<(PackKind, Vec<WrappedRunKey>), StoreError> {
-        let repository = self.viewer.repository();
+        let repository = self.session.repository();
         let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
             .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
         let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();

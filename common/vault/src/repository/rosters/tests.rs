@@ -7,9 +7,9 @@ use crate::format::roster::key_text;
 use crate::hostile::crafted::{Crafted, Taken};
 use crate::maintenance::members::Membership;
 use crate::maintenance::prune::prune;
-use crate::repository::access::Viewer;
+use crate::repository::access::Session;
 use crate::repository::pins::PinFile;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::snapshots::history::{History, Tip};
 use crate::snapshots::snapshot::Listing;
 
@@ -34,10 +34,10 @@ fn keys(holes: &[Hole]) -> Vec<String> {
 /// Signs a roster with the root key and plants it.
 async fn plant(made: &Crafted, number: u64, change: impl FnOnce(&mut Roster)) {
     let restorer = made.restorer().await;
-    let mut roster = restorer.viewer().repository().roster.clone();
-    (roster.number, roster.previous) = (number, Some(restorer.viewer().repository().roster_pin.hash));
+    let mut roster = restorer.session().repository().roster.clone();
+    (roster.number, roster.previous) = (number, Some(restorer.session().repository().roster_pin.hash));
     change(&mut roster);
-    made.faults.plant(&layout::roster(number), roster.sign(restorer.viewer().root().unwrap()));
+    made.faults.plant(&layout::roster(number), roster.sign(restorer.session().root().unwrap()));
 }
 
 #[tokio::test]
@@ -56,22 +56,22 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
             assert_eq!(keys(&repository.holes.below), std::slice::from_ref(&key), "{case}");
             // Restore, backup, prune, check and the next roster still work.
             let restorer = made.restorer().await;
-            let listing = Listing::read(restorer.viewer()).await.unwrap();
+            let listing = Listing::read(restorer.session()).await.unwrap();
             assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (2, 0), "{case}");
             let listed = repository.roster.writer(two.writer).unwrap();
             assert_eq!(Tip::of(&repository, listed).await.unwrap().next, 1, "{case}");
             let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
                 std::sync::Arc::new(lifeboat_core::progress::Silent);
             prune(
-                restorer.viewer(),
+                restorer.session(),
                 &crate::maintenance::prune::PruneOptions::default(),
                 &OsEntropy,
                 &silent,
             )
             .await
             .unwrap();
-            let checker = crate::maintenance::check::Checker::new(
-                Viewer::for_writer(repository, &two).unwrap(),
+            let maintenance = crate::maintenance::check::Maintenance::new(
+                Session::for_writer(repository, &two).unwrap(),
                 silent,
                 tokio_util::sync::CancellationToken::new(),
             );
@@ -79,7 +79,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
                 read_data: crate::maintenance::check::ReadData::Sizes,
                 shard: crate::maintenance::check::Shard::WHOLE,
             };
-            let findings = checker.check(options).await.unwrap();
+            let findings = maintenance.check(options).await.unwrap();
             assert!(findings.damage.of(&key).is_some(), "{case}: {findings:?}");
             Membership::of(&restorer).set_floor(Floor::default(), &made.clock).await.unwrap();
             assert_eq!(made.open().await.roster_pin.number, 4, "{case}");
@@ -106,11 +106,11 @@ async fn a_newest_object_that_is_not_a_roster_is_reported_and_nothing_is_deleted
         let repository = made.open().await;
         assert_eq!(keys(&repository.holes.above), [layout::roster(number)], "{harm}");
         let restorer = made.restorer().await;
-        assert_eq!(Listing::read(restorer.viewer()).await.unwrap().snapshots.len(), 2, "{harm}");
+        assert_eq!(Listing::read(restorer.session()).await.unwrap().snapshots.len(), 2, "{harm}");
         let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
             std::sync::Arc::new(lifeboat_core::progress::Silent);
         let options = crate::maintenance::prune::PruneOptions::default();
-        let refused = prune(restorer.viewer(), &options, &OsEntropy, &silent).await.unwrap_err();
+        let refused = prune(restorer.session(), &options, &OsEntropy, &silent).await.unwrap_err();
         assert!(matches!(refused, VaultError::NotWhole { .. }), "{harm}: {refused}");
         let stored = made.faults.contents();
         let refused = Membership::of(&restorer).set_floor(Floor::default(), &made.clock).await.unwrap_err();
@@ -194,10 +194,10 @@ async fn a_roster_that_is_older_than_the_writer_key_is_refused() {
     let made = Crafted::new().await;
     Membership::of(&made.restorer().await).rotate(None, &made.clock, &OsEntropy).await.unwrap();
     let late = made.add_writer().await;
-    Viewer::for_writer(made.open().await, &late).unwrap();
+    Session::for_writer(made.open().await, &late).unwrap();
     made.faults.take_away(&layout::roster(2));
     made.faults.take_away(&layout::roster(1));
-    let refused = Viewer::for_writer(made.open().await, &late).unwrap_err();
+    let refused = Session::for_writer(made.open().await, &late).unwrap_err();
     assert!(matches!(refused, VaultError::OlderEpoch { found: 0, made: 1, .. }), "{refused}");
 }
 
@@ -269,7 +269,7 @@ async fn a_keeper_who_planted_more_index_objects_than_a_roster_can_name_is_remov
         let key = layout::contents_object(made.writer.group.id, &Sha256Digest::of(&bytes));
         made.faults.plant(&key, bytes);
     }
-    let restorer: Restorer = made.restorer().await;
+    let restorer: RecoverySession = made.restorer().await;
     let id = thief.keeper.to_string();
     Membership::of(&restorer).remove(&id, None, false, None, &made.clock, &OsEntropy).await.unwrap();
     let repository = made.open().await;

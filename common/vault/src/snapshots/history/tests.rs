@@ -4,7 +4,7 @@ use super::*;
 use crate::format::floor::{Floor, Floored};
 use crate::hostile::crafted::{Crafted, Taken, keeper_pen, pen};
 use crate::ids::Signer;
-use crate::maintenance::check::{CheckOptions, Mend, ReadData, Shard};
+use crate::maintenance::check::{CheckOptions, ReadData, Remedy, Shard};
 use crate::maintenance::members::Membership;
 use crate::maintenance::prune::prune;
 use crate::repository::pins::PinFile;
@@ -27,7 +27,7 @@ fn is_latest(listing: &Listing, host: &str, id: &Sha256Digest) -> bool {
 }
 
 async fn listing(made: &Crafted) -> Listing {
-    Listing::read(made.restorer().await.viewer()).await.unwrap()
+    Listing::read(made.restorer().await.session()).await.unwrap()
 }
 
 /// What the holder of a writer's key makes after the writer's last snapshot.
@@ -97,13 +97,13 @@ async fn a_prune_continues_with_the_groups_whose_histories_are_whole() {
     // The second host disproves the claim by its next snapshot.
     made.take(&two, Taken::at(3, Some(second[2])).of("two"));
     made.ask(keeper_pen(&keeper), two.writer, 0, Some(second[0]));
-    let viewer = made.as_keeper(&keeper).await;
+    let session = made.as_keeper(&keeper).await;
     let options =
         crate::maintenance::prune::PruneOptions { grace: jiff::SignedDuration::ZERO, dry_run: false };
     let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
         std::sync::Arc::new(lifeboat_core::progress::Silent);
     let entropy = lifeboat_core::random::OsEntropy;
-    let pruned = prune(&viewer, &options, &entropy, &silent).await.unwrap();
+    let pruned = prune(&session, &options, &entropy, &silent).await.unwrap();
     assert!(
         matches!(&pruned.held_back[..], [one] if one.contains(&made.writer.group.id.to_string())),
         "{pruned:?}"
@@ -114,11 +114,11 @@ async fn a_prune_continues_with_the_groups_whose_histories_are_whole() {
     assert!(left.contains_key(&layout::snapshot(made.writer.writer, 0)));
     // If a history cannot be read, nothing of its group is deleted, in whichever order groups are pruned.
     made.flip(&layout::snapshot(made.writer.writer, 0));
-    prune(&viewer, &options, &entropy, &silent).await.unwrap();
+    prune(&session, &options, &entropy, &silent).await.unwrap();
     assert!(made.faults.contents().contains_key(&layout::snapshot(made.writer.writer, 0)));
     // If that leaves no group, the prune reports it and stops.
     made.take(&two, Taken::at(9, None).of("two"));
-    let refused = prune(&viewer, &options, &entropy, &silent).await.unwrap_err();
+    let refused = prune(&session, &options, &entropy, &silent).await.unwrap_err();
     assert!(matches!(refused, VaultError::NotWhole { .. }), "{refused}");
 }
 
@@ -139,11 +139,11 @@ async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
     assert!(is_latest(&listing_now, "one", &first[1]));
     assert_eq!(listing_now.unreadable.len(), 1);
     // This many snapshots are not given up: the claimant is removed instead.
-    let checker = made.checker().await;
+    let maintenance = made.maintenance().await;
     let everything = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
-    let findings = checker.check(everything).await.unwrap();
+    let findings = maintenance.check(everything).await.unwrap();
     let damage = findings.damage.of(&layout::snapshot(made.writer.writer, 2)).unwrap();
-    assert_eq!(damage.remedy, Mend::EndOfWord, "{damage:?}");
+    assert_eq!(damage.remedy, Remedy::EndOfWord, "{damage:?}");
     assert!(damage.reason.contains(&two.writer.to_string()), "{damage:?}");
 
     // The writer that it is about continues with a later snapshot with a lower number: now the claimant is wrong.
@@ -225,7 +225,7 @@ async fn a_request_is_for_one_snapshot_and_has_no_effect_on_another() {
     let ids = made.chain(&made.writer, "one", 3);
     let (writer, stranger) = (made.writer.writer, Sha256Digest::of(b"another"));
     let root = made.restorer().await;
-    let root = (Signer::Root, root.viewer().root().unwrap());
+    let root = (Signer::Root, root.session().root().unwrap());
     // Who asks, for which id, whether the manifest can be read, and whether the snapshot is forgotten.
     let signers = [("writer", pen(&made.writer)), ("keeper", keeper_pen(&keeper)), ("root", root)];
     for (name, signer) in signers {
@@ -339,7 +339,9 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
     made.faults.take_away(&layout::snapshot(two.writer, 1));
     let key = made.recovery_key();
     let pinned =
-        crate::repository::restorer::Restorer::open(made.faults.open(), &key, None, |_| pins).await.unwrap();
+        crate::repository::recovery_session::RecoverySession::open(made.faults.open(), &key, None, |_| pins)
+            .await
+            .unwrap();
     let id = two.writer.to_string();
     let refused =
         Membership::of(&pinned).remove(&id, None, false, None, &made.clock, &entropy).await.unwrap_err();

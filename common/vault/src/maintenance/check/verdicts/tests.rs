@@ -11,7 +11,7 @@ const RUN: RunId = RunId::from_bytes([7; 16]);
 const WRITER: WriterId = WriterId::from_bytes([1; 16]);
 const OTHER: WriterId = WriterId::from_bytes([2; 16]);
 
-fn damaged(kind: DamageKind, reason: &str, remedy: Mend) -> Verdict {
+fn damaged(kind: DamageKind, reason: &str, remedy: Remedy) -> Verdict {
     Verdict::Damaged(kind, reason.to_owned(), remedy)
 }
 
@@ -58,33 +58,33 @@ fn a_pack_costs_what_is_needed_or_may_be_referred_to() {
     let false_frame = |remedy| is(DamageKind::FalseFrame, remedy);
     let table = [
         // The pack itself is another: whatever its frames are, somebody must look at it.
-        (&[Altered][..], unknown, altered(Mend::RepairByKeeper)),
-        (&[Altered, Bad], unknown, altered(Mend::RepairByKeeper)),
-        (&[Altered, Bad], needed, altered(Mend::RepairByKeeper)),
-        (&[Altered, Bad], lost, altered(Mend::NextBackup)),
-        (&[Altered, Index], lost, altered(Mend::NextBackup)),
+        (&[Altered][..], unknown, altered(Remedy::RepairByKeeper)),
+        (&[Altered, Bad], unknown, altered(Remedy::RepairByKeeper)),
+        (&[Altered, Bad], needed, altered(Remedy::RepairByKeeper)),
+        (&[Altered, Bad], lost, altered(Remedy::NextBackup)),
+        (&[Altered, Index], lost, altered(Remedy::NextBackup)),
         // A frame is not there.
         (&[Bad], unknown, note),
-        (&[Bad], needed, altered(Mend::Repair)),
-        (&[Bad], listed, altered(Mend::Repair)),
-        (&[Bad], lost, altered(Mend::NextBackup)),
+        (&[Bad], needed, altered(Remedy::Repair)),
+        (&[Bad], listed, altered(Remedy::Repair)),
+        (&[Bad], lost, altered(Remedy::NextBackup)),
         // No backup refers to what is marked, so it matters only while it is lost.
         (&[Bad], marked(needed), note),
         (&[Bad], marked(listed), note),
-        (&[Bad], marked(lost), altered(Mend::NextBackup)),
+        (&[Bad], marked(lost), altered(Remedy::NextBackup)),
         // A frame is false.
         (&[False], unknown, note),
-        (&[False], needed, false_frame(Mend::Repair)),
-        (&[False], listed, false_frame(Mend::Repair)),
-        (&[False], lost, false_frame(Mend::NextBackup)),
+        (&[False], needed, false_frame(Remedy::Repair)),
+        (&[False], listed, false_frame(Remedy::Repair)),
+        (&[False], lost, false_frame(Remedy::NextBackup)),
         (&[False], marked(needed), note),
-        (&[Bad, False], needed, false_frame(Mend::Repair)),
+        (&[Bad, False], needed, false_frame(Remedy::Repair)),
         // The index is wrong: that costs nothing until what it places here is lost.
         (&[Index], unknown, note),
         (&[Index], needed, note),
         (&[Index], listed, note),
-        (&[Index], lost, of_index(Mend::NextBackup)),
-        (&[Bad, Index], needed, altered(Mend::Repair)),
+        (&[Index], lost, of_index(Remedy::NextBackup)),
+        (&[Bad, Index], needed, altered(Remedy::Repair)),
     ];
     for (row, (faults, facts, expected)) in table.into_iter().enumerate() {
         let found = match pack_read(&reading(faults), |_| facts, |_| None) {
@@ -125,7 +125,7 @@ fn one_lost_frame_of_a_pack_decides_its_remedy() {
     let facts =
         |name: FrameName| FrameFacts { is_needed: true, is_lost: name.ordinal == 2, ..FrameFacts::default() };
     let found = pack_read(&reading(&[Fault::Bad, Fault::Bad, Fault::Bad]), facts, |_| None);
-    assert!(matches!(found, Verdict::Damaged(DamageKind::Altered, _, Mend::NextBackup)), "{found:?}");
+    assert!(matches!(found, Verdict::Damaged(DamageKind::Altered, _, Remedy::NextBackup)), "{found:?}");
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn a_pack_that_the_index_names_is_there_with_a_stated_size_or_costs_what_is_lost
         (Some(10), &[10], 3, 3, Verdict::Sound),
         // Somebody else states another size.
         (Some(10), &[9, 10], 0, 0, Verdict::Sound),
-        (Some(9), &[10], 0, 0, size(Mend::RepairByKeeper)),
-        (Some(9), &[10], 0, 5, size(Mend::RepairByKeeper)),
-        (Some(9), &[10, 11], 1, 1, size(Mend::NextBackup)),
+        (Some(9), &[10], 0, 0, size(Remedy::RepairByKeeper)),
+        (Some(9), &[10], 0, 5, size(Remedy::RepairByKeeper)),
+        (Some(9), &[10, 11], 1, 1, size(Remedy::NextBackup)),
         (None, &[10], 0, 0, Verdict::Sound),
-        (None, &[10], 3, 5, damaged(DamageKind::Missing, gone, Mend::NextBackup)),
+        (None, &[10], 3, 5, damaged(DamageKind::Missing, gone, Remedy::NextBackup)),
         (None, &[10], 0, 5, Verdict::Note("is gone, and its contents are replaced".to_owned())),
         (Some(9), &[], 0, 0, Verdict::Sound),
         (None, &[], 3, 3, Verdict::Sound),
@@ -160,11 +160,11 @@ fn what_the_index_lacks_is_repaired_from_packs_or_else_stored_again() {
     let said = "no locations object has the places of 4 of the run's frames";
     assert_eq!(
         unplaced_frames(4, true),
-        damaged(DamageKind::Index, &format!("{said}, though they exist"), Mend::Repair)
+        damaged(DamageKind::Index, &format!("{said}, though they exist"), Remedy::Repair)
     );
     assert_eq!(
         unplaced_frames(4, false),
-        damaged(DamageKind::Index, &format!("{said}, and not all are in a pack"), Mend::NextBackup)
+        damaged(DamageKind::Index, &format!("{said}, and not all are in a pack"), Remedy::NextBackup)
     );
 }
 
@@ -172,15 +172,15 @@ fn what_the_index_lacks_is_repaired_from_packs_or_else_stored_again() {
 fn a_run_without_its_key_is_registered_again_from_a_header_or_never() {
     let in_header = "the run is not registered; its key is in the headers of its packs";
     let nowhere = "the run is not registered, and no pack's header contains its key";
-    assert_eq!(unregistered_run(true), damaged(DamageKind::Missing, in_header, Mend::Repair));
-    assert_eq!(unregistered_run(false), damaged(DamageKind::Missing, nowhere, Mend::No));
+    assert_eq!(unregistered_run(true), damaged(DamageKind::Missing, in_header, Remedy::Repair));
+    assert_eq!(unregistered_run(false), damaged(DamageKind::Missing, nowhere, Remedy::No));
 }
 
 #[test]
 fn a_run_key_is_altered_if_no_snapshot_commits_to_it_and_disputed_if_some_do() {
     let disputed = "snapshots commit to another key of the run than the one that is registered: a contents index of \
                     the group was false when they were made";
-    let altered = |reason| damaged(DamageKind::Altered, reason, Mend::No);
+    let altered = |reason| damaged(DamageKind::Altered, reason, Remedy::No);
     let table = [
         (0, &[][..], Verdict::Sound),
         (2, &[], Verdict::Sound),
@@ -220,17 +220,23 @@ fn a_problem_of_the_history_names_the_place_and_ends_by_giving_up_or_with_who_cl
     use DamageKind::{History, Missing};
     let withheld = |last| VaultError::Withheld { writer: WRITER, first: 5, last };
     let table = [
-        (withheld(6), at.clone(), Missing, one, Mend::GiveUp),
-        (withheld(u64::MAX), at.clone(), Missing, many, Mend::GiveUp),
-        (object(ObjectError::Missing { key: at.clone() }), at.clone(), History, vec![], Mend::GiveUp),
-        (object(ObjectError::damaged(&at, "torn")), at.clone(), History, vec![], Mend::GiveUp),
-        (claimed(6), at.clone(), History, vec![], Mend::GiveUp),
+        (withheld(6), at.clone(), Missing, one, Remedy::GiveUp),
+        (withheld(u64::MAX), at.clone(), Missing, many, Remedy::GiveUp),
+        (object(ObjectError::Missing { key: at.clone() }), at.clone(), History, vec![], Remedy::GiveUp),
+        (object(ObjectError::damaged(&at, "torn")), at.clone(), History, vec![], Remedy::GiveUp),
+        (claimed(6), at.clone(), History, vec![], Remedy::GiveUp),
         // A claim of very many is probably a lie: only its end ends it.
-        (claimed(5 + 15), at.clone(), History, vec![], Mend::GiveUp),
-        (claimed(5 + 16), at.clone(), History, vec![], Mend::EndOfWord),
-        (contradicted, at, History, vec![], Mend::EndOfWord),
-        (disproved, layout::snapshots_of(OTHER), History, vec![], Mend::EndOfWord),
-        (VaultError::Internal("something else"), layout::SNAPSHOTS.to_owned(), History, vec![], Mend::GiveUp),
+        (claimed(5 + 15), at.clone(), History, vec![], Remedy::GiveUp),
+        (claimed(5 + 16), at.clone(), History, vec![], Remedy::EndOfWord),
+        (contradicted, at, History, vec![], Remedy::EndOfWord),
+        (disproved, layout::snapshots_of(OTHER), History, vec![], Remedy::EndOfWord),
+        (
+            VaultError::Internal("something else"),
+            layout::SNAPSHOTS.to_owned(),
+            History,
+            vec![],
+            Remedy::GiveUp,
+        ),
     ];
     for (error, key, kind, snapshots, remedy) in table {
         let reason = error.to_string();

@@ -28,7 +28,7 @@ use crate::keys::key_file::{RecoveryKey, WriterKey};
 use crate::keys::{GroupView, Identity};
 use crate::repository::open::{NewRepository, Repository};
 use crate::repository::pins::PinFile;
-use crate::repository::restorer::Restorer;
+use crate::repository::recovery_session::RecoverySession;
 use crate::restore::open::{OpenSnapshot, Restored};
 use crate::snapshots::history::Tip;
 use crate::snapshots::snapshot::Listing;
@@ -99,8 +99,8 @@ impl Workshop {
         let capture = move || {
             let mut outcomes = Vec::new();
             for Given { kind, name, source } in streams {
-                let memory_key = format!("{kind} {name}");
-                let stream = Stream { kind, name, consistency: Consistency::None, memory_key, source };
+                let cache_key = format!("{kind} {name}");
+                let stream = Stream { kind, name, consistency: Consistency::None, cache_key, source };
                 outcomes.push(writer.capture(stream, &silent(), &CancellationToken::new())?);
             }
             writer.document("definitions", b"what ran")?;
@@ -130,17 +130,17 @@ impl Workshop {
         tip.next
     }
 
-    pub(super) async fn restorer(&self) -> Restorer {
-        Restorer::open(self.faults.open(), &self.recovery, None, |_| PinFile::none()).await.unwrap()
+    pub(super) async fn restorer(&self) -> RecoverySession {
+        RecoverySession::open(self.faults.open(), &self.recovery, None, |_| PinFile::none()).await.unwrap()
     }
 
     pub(super) async fn listing(&self) -> Listing {
-        Listing::read(self.restorer().await.viewer()).await.unwrap()
+        Listing::read(self.restorer().await.session()).await.unwrap()
     }
 
     pub(super) async fn open(&self, sequence: u64) -> OpenSnapshot {
         let restorer = self.restorer().await;
-        let listing = Listing::read(restorer.viewer()).await.unwrap();
+        let listing = Listing::read(restorer.session()).await.unwrap();
         let snapshot = listing.snapshots.into_iter().find(|s| s.sequence() == sequence).unwrap();
         OpenSnapshot::open(&restorer, snapshot).await.unwrap()
     }

@@ -85,17 +85,17 @@ pub(super) async fn cancellable<T>(
 }
 
 /// Why a drill did not run to its end.
-pub(super) enum Halt {
+pub(super) enum Stop {
     Stopped(Stopped),
     Interrupted,
     NoReport(DrillError),
 }
 
-pub(super) fn open(reason: impl Into<String>) -> Halt {
-    Halt::Stopped(Stopped::Open(reason.into()))
+pub(super) fn open(reason: impl Into<String>) -> Stop {
+    Stop::Stopped(Stopped::Open(reason.into()))
 }
 
-impl From<EngineError> for Halt {
+impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         if matches!(error, EngineError::Interrupted) {
             return Self::Interrupted;

@@ -16,7 +16,7 @@ use crate::repository::open::Repository;
 /// writer of the group could forge frames, so the contents object must be signed by the lost run's own writer, a keeper
 /// or the root, or the frame must have been opened and be `proved`. The contents are read twice, one object at a time:
 /// only the chunks of lost frames are kept in memory.
-pub(crate) async fn healed(
+pub(crate) async fn replaced(
     repository: &Repository,
     survey: &GroupSurvey,
     whole: &FrameSet,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lifeboat_core::random::{Entropy, OsEntropy};
 use tokio::time::Instant;
 
-use crate::diagnosis::Course;
+use crate::diagnosis::Retry;
 use crate::error::Effort;
 
 /// No attempt starts later than this after the first failure: long enough for a server to be restarted.
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What is left of one operation's retry budget.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct RetryBudget {
     started: Instant,
     first_failure: Option<Instant>,
     attempts: u32,
@@ -29,19 +29,19 @@ pub(crate) struct Patience {
     is_probe: bool,
 }
 
-impl Patience {
+impl RetryBudget {
     pub(crate) fn new(is_probe: bool) -> Self {
         Self { started: Instant::now(), first_failure: None, attempts: 0, is_probe }
     }
 
     /// Counts a failed attempt. Returns the pause before the next one, or `None` if the budget is used up.
-    pub(crate) fn after(&mut self, course: Course, has_answered: bool) -> Option<Duration> {
+    pub(crate) fn after(&mut self, retry: Retry, has_answered: bool) -> Option<Duration> {
         self.attempts += 1;
         let since_failure = self.first_failure.get_or_insert_with(Instant::now).elapsed();
-        let (retry_after, most) = match course {
-            Course::Settled => return None,
-            Course::Passing(retry_after) => (retry_after, u32::MAX),
-            Course::Doubtful => (None, DOUBTFUL_ATTEMPTS),
+        let (retry_after, most) = match retry {
+            Retry::Settled => return None,
+            Retry::Passing(retry_after) => (retry_after, u32::MAX),
+            Retry::Doubtful => (None, DOUBTFUL_ATTEMPTS),
         };
         let (budget, most) = if has_answered {
             (BUDGET, most)
@@ -72,43 +72,43 @@ mod tests {
     use super::*;
 
     /// Fails until the budget is used up; returns the number of attempts and the time that they took.
-    async fn exhaust(course: Course, has_answered: bool) -> Effort {
-        let mut patience = Patience::new(false);
-        while let Some(pause) = patience.after(course, has_answered) {
+    async fn exhaust(retry: Retry, has_answered: bool) -> Effort {
+        let mut retry_budget = RetryBudget::new(false);
+        while let Some(pause) = retry_budget.after(retry, has_answered) {
             tokio::time::sleep(pause).await;
         }
-        patience.effort()
+        retry_budget.effort()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_once_answered_gets_two_minutes() {
-        let effort = exhaust(Course::Passing(None), true).await;
+        let effort = exhaust(Retry::Passing(None), true).await;
         assert!((10..=40).contains(&effort.attempts), "{effort:?}");
         assert!((100..=120).contains(&effort.elapsed.as_secs()), "{effort:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_never_answered_gets_three_attempts() {
-        let effort = exhaust(Course::Passing(None), false).await;
+        let effort = exhaust(Retry::Passing(None), false).await;
         assert_eq!(effort.attempts, 3);
         assert!(effort.elapsed < Duration::from_secs(1), "{effort:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_servers_wish_is_kept_within_the_budget() {
-        let mut patience = Patience::new(false);
+        let mut retry_budget = RetryBudget::new(false);
         let asked = Duration::from_secs(40);
-        assert_eq!(patience.after(Course::Passing(Some(asked)), true), Some(asked));
-        assert_eq!(exhaust(Course::Passing(Some(asked)), true).await.elapsed.as_secs(), 120);
-        let too_long = Course::Passing(Some(Duration::from_hours(1)));
+        assert_eq!(retry_budget.after(Retry::Passing(Some(asked)), true), Some(asked));
+        assert_eq!(exhaust(Retry::Passing(Some(asked)), true).await.elapsed.as_secs(), 120);
+        let too_long = Retry::Passing(Some(Duration::from_hours(1)));
         assert_eq!(exhaust(too_long, true).await.attempts, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_settled_or_a_probe_is_tried_once_and_what_is_doubtful_thrice() {
-        assert_eq!(exhaust(Course::Settled, true).await.attempts, 1);
-        assert_eq!(exhaust(Course::Doubtful, true).await.attempts, 3);
-        assert_eq!(Patience::new(true).after(Course::Passing(None), true), None);
+        assert_eq!(exhaust(Retry::Settled, true).await.attempts, 1);
+        assert_eq!(exhaust(Retry::Doubtful, true).await.attempts, 3);
+        assert_eq!(RetryBudget::new(true).after(Retry::Passing(None), true), None);
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub(crate) use lifeboat_testkit::{noise, silent};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
     Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, Listing, Membership, NewRepository,
-    OpenSnapshot, PackSizes, PinFile, PruneOptions, Pruned, RecoveryKeyFile, Repository, Restorer, Snapshot,
-    SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder, VaultError, Viewer, WriterKey, forget,
-    prune,
+    OpenSnapshot, PackSizes, PinFile, PruneOptions, Pruned, RecoveryKeyFile, RecoverySession, Repository,
+    Session, Snapshot, SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder, VaultError,
+    WriterKey, forget, prune,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A repository and what its owner has.
-pub(crate) struct Yard {
+pub(crate) struct TestRepository {
     pub(crate) faults: FaultStore,
     pub(crate) home: tempfile::TempDir,
     pub(crate) writer: Arc<WriterKey>,
@@ -58,7 +58,7 @@ pub(crate) fn files(seed: u64) -> Files {
     ])
 }
 
-impl Yard {
+impl TestRepository {
     pub(crate) async fn new() -> Self {
         Self::over(FaultStore::new()).await
     }
@@ -111,14 +111,14 @@ impl Yard {
         Repository::open(self.store(), &self.writer.repository, PinFile::none()).await
     }
 
-    pub(crate) async fn restorer(&self) -> Result<Restorer, VaultError> {
+    pub(crate) async fn restorer(&self) -> Result<RecoverySession, VaultError> {
         let file = self.home.path().join("recovery.key");
         if !file.exists() {
             lifeboat_vault::write_private(&file, &self.recovery)?;
         }
         let dialog: Arc<dyn lifeboat_vault::PluginDialog> = Arc::new(lifeboat_vault::NoDialog);
         let key = RecoveryKeyFile::read(&file)?.key(&dialog)?;
-        Restorer::open(self.store(), &key, None, |_| PinFile::none()).await
+        RecoverySession::open(self.store(), &key, None, |_| PinFile::none()).await
     }
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
@@ -126,15 +126,15 @@ impl Yard {
         Membership::of(&restorer).add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
     }
 
-    pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Viewer, VaultError> {
-        Viewer::for_keeper(self.repository().await?, key).await
+    pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Session, VaultError> {
+        Session::for_keeper(self.repository().await?, key).await
     }
 
-    pub(crate) async fn as_writer(&self, key: &WriterKey) -> Result<Viewer, VaultError> {
-        Viewer::for_writer(self.repository().await?, key)
+    pub(crate) async fn as_writer(&self, key: &WriterKey) -> Result<Session, VaultError> {
+        Session::for_writer(self.repository().await?, key)
     }
 
-    /// Takes a snapshot of `files` by the yard's own writer, and remembers what it must restore.
+    /// Takes a snapshot of `files` by the repository's own writer, and remembers what it must restore.
     pub(crate) async fn snapshot(&mut self, files: &Files) -> Result<Committed, VaultError> {
         let writer = Arc::clone(&self.writer);
         self.snapshot_by(&writer, files).await
@@ -201,7 +201,7 @@ impl Yard {
             kind: StreamKind::Path,
             name: "path".to_owned(),
             consistency: Consistency::None,
-            memory_key: source.display().to_string(),
+            cache_key: source.display().to_string(),
             source: Box::new(Counted(FolderSource::open(&source)?, Arc::clone(&self.files_read))),
         };
         tokio::task::spawn_blocking(move || {
@@ -219,14 +219,14 @@ impl Yard {
     }
 
     /// Forgets all but the newest `keep` snapshots of every writer.
-    pub(crate) async fn forget_all_but(&mut self, viewer: &Viewer, keep: u32) -> Result<(), VaultError> {
-        let listing = Listing::read(viewer).await?;
+    pub(crate) async fn forget_all_but(&mut self, session: &Session, keep: u32) -> Result<(), VaultError> {
+        let listing = Listing::read(session).await?;
         assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
         let rules = lifeboat_vault::Rules { last: keep, ..Default::default() };
         let reasons = lifeboat_vault::apply_rules(&rules, &listing.snapshots);
         let chosen = listing.snapshots.iter().zip(reasons).filter(|(_, reasons)| reasons.is_empty());
         let chosen: Vec<_> = chosen.map(|(snapshot, _)| snapshot).collect();
-        let asked = forget(viewer, &chosen, &self.clock, false).await?;
+        let asked = forget(session, &chosen, &self.clock, false).await?;
         for (snapshot, asked) in chosen.iter().zip(asked) {
             assert_eq!(asked, Asked::Forgotten);
             self.committed.remove(snapshot.id());
@@ -238,7 +238,7 @@ impl Yard {
     pub(crate) async fn assert_all_restore(&self, when: &str) {
         let restorer = self.restorer().await.unwrap_or_else(|error| panic!("{when}: {error}"));
         let listing =
-            Listing::read(restorer.viewer()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            Listing::read(restorer.session()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         assert!(listing.unreadable.is_empty(), "{when}: {:?}", listing.unreadable);
         for id in self.committed.keys() {
             assert!(listing.snapshots.iter().any(|s| s.id() == id), "{when}: {id} is not listed");
@@ -265,14 +265,14 @@ impl Yard {
     /// The result of restoring one snapshot, given by its id or as `latest`.
     pub(crate) async fn bring_back(&self, wanted: &str) -> (Vec<String>, Files) {
         let restorer = self.restorer().await.unwrap();
-        let snapshot = Listing::read(restorer.viewer()).await.unwrap().find(wanted, None).unwrap();
+        let snapshot = Listing::read(restorer.session()).await.unwrap().find(wanted, None).unwrap();
         self.restore(&restorer, snapshot).await.unwrap()
     }
 
     /// The result of a restore: the files that it reports as damaged, and everything that it wrote.
     pub(crate) async fn restore(
         &self,
-        restorer: &Restorer,
+        restorer: &RecoverySession,
         snapshot: Snapshot,
     ) -> Result<(Vec<String>, Files), VaultError> {
         let target = tempfile::tempdir_in(self.home.path()).unwrap();

@@ -17,15 +17,15 @@ use crate::format::seal::SealKey;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::keys::key_file::RecoveryKey;
 use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
-use crate::repository::access::{Opened, Viewer};
+use crate::repository::access::{Opened, Session};
 use crate::repository::locate::{FramePlaces, packs_of};
 use crate::repository::open::Repository;
 use crate::repository::pins::PinFile;
 
-/// A view that can read everything. Cheap to clone.
+/// A repository opened with a recovery key, which can read everything and change the members. Cheap to clone.
 #[derive(Clone)]
-pub struct Restorer {
-    viewer: Viewer,
+pub struct RecoverySession {
+    session: Session,
     groups: Arc<[GroupKeys]>,
     /// The data identities that the recovery key opened, by epoch.
     epochs: Arc<HashMap<u32, DataIdentity>>,
@@ -37,7 +37,7 @@ struct DataIdentity {
     secret: Zeroizing<Vec<u8>>,
 }
 
-impl Restorer {
+impl RecoverySession {
     /// Opens the repository in `store` with a recovery key. `root` is the repository's id if the key does not name it,
     /// and `pins` is where this machine stores what it has seen of a repository.
     pub async fn open(
@@ -77,22 +77,22 @@ impl Restorer {
         }
         let (groups, closed) = opened.some()?;
         let root = open_root(&repository, &key.identity).await?;
-        let viewer = Viewer::for_root(repository, &groups, closed, root);
-        Ok(Self { viewer, groups: groups.into(), epochs: Arc::new(epochs) })
+        let session = Session::for_root(repository, &groups, closed, root);
+        Ok(Self { session, groups: groups.into(), epochs: Arc::new(epochs) })
     }
 
     /// What this restorer can list: everything.
-    pub fn viewer(&self) -> &Viewer {
-        &self.viewer
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     pub(crate) fn repository(&self) -> &Repository {
-        self.viewer.repository()
+        self.session.repository()
     }
 
     pub(crate) fn group(&self, id: GroupId) -> Result<&GroupKeys, VaultError> {
         let keys = self.groups.iter().find(|group| group.id == id);
-        keys.ok_or_else(|| match self.viewer.closed(id) {
+        keys.ok_or_else(|| match self.session.closed(id) {
             Some(reason) => reason.clone().into(),
             None => VaultError::Internal("a group that is not closed is open"),
         })
@@ -167,9 +167,9 @@ impl Restorer {
     }
 }
 
-impl std::fmt::Debug for Restorer {
+impl std::fmt::Debug for RecoverySession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Restorer({:?})", self.viewer)
+        write!(f, "RecoverySession({:?})", self.session)
     }
 }
 
