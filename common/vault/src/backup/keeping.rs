@@ -36,6 +36,8 @@ pub(crate) struct Keeping<'a> {
     pub(crate) repository: &'a Repository,
     pub(crate) key: &'a WriterKey,
     pub(crate) run: RunId,
+    /// When the run was registered.
+    pub(crate) registered: Timestamp,
     /// The frames that the snapshot needs, by run.
     pub(crate) needed: &'a BTreeMap<RunId, BTreeMap<u32, u16>>,
     pub(crate) cache: Option<&'a Path>,
@@ -53,10 +55,10 @@ impl Keeping<'_> {
     ) -> Result<Timestamp, VaultError> {
         let (store, group) = (&self.repository.store, self.key.group.id);
         let registration = layout::run(group, self.run);
-        let registered = store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
+        store.entry(&registration).await?.ok_or_else(|| gone(registration.clone()))?;
         let part = layout::part(group, part);
         let stored = store.entry(&part).await?.ok_or_else(|| gone(part))?.modified;
-        if is_past_lease(registered.modified, stored) {
+        if is_past_lease(self.registered, stored) {
             return Err(VaultError::PastLease { days: LEASE_DAYS });
         }
         self.keep(false, progress).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use lifeboat_core::progress::Progress;
 use lifeboat_core::random::Entropy;
 use minicbor::bytes::ByteVec;
@@ -29,6 +30,9 @@ pub(crate) struct RunKeys {
     pub(crate) run: RunId,
     pub(crate) key: SealKey,
     pub(crate) wrapped: WrappedRunKey,
+    /// When the run was registered, by the storage's clock; `None` in a dry run. Its lease begins here, even if the
+    /// registration is lost and stored again later.
+    pub(crate) registered: Option<Timestamp>,
 }
 
 /// Makes the run's key, stores it wrapped, where it outlives this process, and reads it back.
@@ -45,6 +49,7 @@ pub(crate) async fn register(
     let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
     let recipient: Recipient = epoch.recipient.parse()?;
     let wrapped: ByteVec = recipient.wrap(run_key.as_bytes())?.into();
+    let mut registered = None;
     if !dry_run {
         let registration = Registration {
             format: FORMAT_VERSION,
@@ -58,7 +63,11 @@ pub(crate) async fn register(
         let SignedObject { name, bytes, .. } =
             repository.store_signed(&GroupView::from(&key.group), key.pen(), &registration).await?;
         // Without this key, nothing that the run writes can ever be read, so check that it was stored.
-        if repository.read(&name, Registration::CAP).await?? != bytes {
+        let (read, entry) =
+            futures::join!(repository.read(&name, Registration::CAP), repository.store.entry(&name));
+        let entry = entry?.ok_or_else(|| ObjectError::Missing { key: name.clone() })?;
+        registered = Some(entry.modified);
+        if read?? != bytes {
             return Err(ObjectError::damaged(name, "it reads back differently than it was written").into());
         }
         // A manifest that overwrites another would lose a snapshot.
@@ -72,5 +81,6 @@ pub(crate) async fn register(
         run,
         wrapped: WrappedRunKey { run, wrapped },
         key: run_key,
+        registered,
     }))
 }

@@ -352,6 +352,7 @@ impl SnapshotWriter {
             repository: &repository,
             key: &key,
             run: keys.run,
+            registered: keys.registered.ok_or(VaultError::Internal("a run that stores is registered"))?,
             needed: &stored.needed,
             cache: options.cache.as_deref(),
             condemned,

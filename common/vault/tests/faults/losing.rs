@@ -110,6 +110,26 @@ async fn a_run_that_slept_looks_for_everything_that_its_snapshot_needs() {
     }
 }
 
+/// A lost registration that is back is young, however old its run is: a repair stored it again, or the storage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_was_lost_and_is_back_gives_a_run_no_more_time() {
+    for pause in [LEASE_DAYS - 1, LEASE_DAYS + 1] {
+        let repo = TestRepository::new().await;
+        repo.fill_source(&files(0));
+        let run = repo.begin(&repo.writer).await.unwrap();
+        repo.faults.advance(days(pause));
+        let contents = repo.faults.contents();
+        let (registration, bytes) = contents.iter().find(|(key, _)| key.starts_with("runs/")).unwrap();
+        repo.faults.take_away(registration);
+        repo.store().create(registration, bytes.clone()).await.unwrap();
+        match run.commit(&silent()).await {
+            Ok(_) => assert!(pause < LEASE_DAYS, "a run of {pause} days commits"),
+            Err(VaultError::PastLease { .. }) => assert!(pause > LEASE_DAYS),
+            Err(other) => panic!("{pause} days: {other}"),
+        }
+    }
+}
+
 /// Packs are deleted by hand: a backup of unchanged files stores the missing data.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contents_of_a_deleted_pack_are_stored_again() {

@@ -17,15 +17,23 @@
 //! [`Unneeded`]: super::sweep::Unneeded
 //! [`to_delete`]: super::sweep::to_delete
 
+mod memo;
 mod store;
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
 
-use self::store::{Age, Lost, Name, RunNumber, Store};
+use self::memo::{Memo, remembered};
+use self::store::{Age, Lost, Name, Plan, RunNumber, Store};
 use crate::backup::keeping::{is_late, is_past_lease};
+
+thread_local! {
+    /// Whether what follows from a store, once all processes have ended, is as it must be.
+    static SETTLED: RefCell<Memo<bool>> = RefCell::default();
+}
 
 /// Who takes part, how many faults may occur, and what is wrong with the protocol.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +168,8 @@ impl Protocol {
         let phase = &mut state.phases[usize::from(number) - 1];
         *phase = match *phase {
             Phase::Waiting => {
-                store.run_mut(number).registration = Some(0);
+                let run = store.run_mut(number);
+                (run.began, run.registration) = (Some(0), Some(0));
                 Phase::Registered
             }
             Phase::Registered => {
@@ -176,17 +185,17 @@ impl Protocol {
             Phase::Packed => {
                 let run = store.run_mut(number);
                 (run.is_located, run.part) = (true, Some(0));
+                let began = run.began.take().map(store::stored);
+                run.outlived_its_lease = began.is_none_or(|began| is_past_lease(began, store::stored(0)));
                 Phase::PartStored
             }
             Phase::PartStored => {
                 let run = store.run(number);
-                let is_in_time = match (run.registration, run.part) {
-                    (Some(registered), Some(part)) => {
-                        !is_past_lease(store::stored(registered), store::stored(part))
-                    }
-                    _ => false,
-                };
-                if is_in_time && (self.commits_without_looking_again || store.keep(number, false)) {
+                let is_there = run.registration.is_some() && run.part.is_some();
+                if is_there
+                    && !run.outlived_its_lease
+                    && (self.commits_without_looking_again || store.keep(number, false))
+                {
                     Phase::Looked
                 } else {
                     Phase::Ending
@@ -219,7 +228,7 @@ impl Protocol {
         keepers[keeper] = match std::mem::replace(&mut keepers[keeper], Keeper::Idle) {
             Keeper::Idle => {
                 let listed = if is_stale { store.without_todays() } else { store.clone() };
-                let (unneeded, evidence) = listed.plan();
+                let Plan { unneeded, evidence } = listed.plan();
                 let due = if self.deletes_without_looking_again {
                     listed.due(&listed.condemned(), &evidence)
                 } else {
@@ -274,6 +283,16 @@ impl Protocol {
             state.store.pass(store::OLDEST);
         }
         state.store
+    }
+}
+
+impl Protocol {
+    /// Whether everything unneeded is gone in the end, and what the storage lost is back.
+    fn ends_settled(&self, state: &State) -> bool {
+        remembered(&SETTLED, &state.store, || {
+            let end = self.in_the_end(state);
+            end.plan().unneeded.is_empty() && end.missing().is_empty()
+        })
     }
 }
 
@@ -435,10 +454,7 @@ impl Model for Protocol {
             }),
             Property::always(
                 "in the end everything unneeded is deleted, and what the storage lost is written again",
-                |protocol: &Self, state: &State| {
-                    let is_settled = |store: &Store| store.plan().0.is_empty() && store.missing().is_empty();
-                    !state.is_quiet() || is_settled(&protocol.in_the_end(state))
-                },
+                |protocol: &Self, state: &State| !state.is_quiet() || protocol.ends_settled(state),
             ),
             Property::sometimes("a run references another's frame", |_, state: &State| {
                 state.store.run(1).references && state.phases[0] == Phase::Done

@@ -1,10 +1,12 @@
 //! The model's store, and what the real decisions make of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 
+use super::memo::{Memo, remembered};
 use crate::format::condemnation::Condemnation;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{FrameLocation, Locations, PackLocations};
@@ -48,6 +50,10 @@ pub(super) enum Lost {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a run")]
 pub(super) struct Run {
+    /// How long ago it was registered, by what the run noted then, until its part is stored.
+    pub(super) began: Option<Age>,
+    /// Whether its part was stored more than a lease after that.
+    pub(super) outlived_its_lease: bool,
     pub(super) registration: Option<Age>,
     pub(super) pack: Option<Age>,
     pub(super) moved: Option<Age>,
@@ -68,6 +74,20 @@ pub(super) struct Run {
     /// Whether it needs the frame of run 0 instead of one of its own.
     pub(super) references: bool,
     pub(super) condemned_at_begin: BTreeSet<Name>,
+}
+
+/// What a prune works out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The names of objects that nothing needs.
+    pub(super) unneeded: BTreeSet<Name>,
+    /// The keys of those of them that show that a run is over.
+    pub(super) evidence: BTreeSet<String>,
+}
+
+thread_local! {
+    /// It does not depend on what is condemned.
+    static PLANS: RefCell<Memo<Plan>> = RefCell::default();
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -167,6 +187,7 @@ impl Store {
     pub(super) fn pass(&mut self, days: Age) {
         for run in &mut self.runs {
             for age in [
+                &mut run.began,
                 &mut run.registration,
                 &mut run.pack,
                 &mut run.moved,
@@ -186,6 +207,7 @@ impl Store {
         let run = self.run_mut(number);
         if has_looked {
             run.condemned_at_begin.clear();
+            run.outlived_its_lease = false;
         }
         // Of these only a stale listing asks the age: whether they were stored today.
         for age in [&mut run.manifest, &mut run.end] {
@@ -396,8 +418,12 @@ impl Store {
         (needs, under_way)
     }
 
-    /// The names of objects that nothing needs, and the keys of those of them that show that a run is over.
-    pub(super) fn plan(&self) -> (BTreeSet<Name>, BTreeSet<String>) {
+    /// What a prune works out from the store.
+    pub(super) fn plan(&self) -> Plan {
+        remembered(&PLANS, &(&self.runs, self.grace_days), || self.work_out())
+    }
+
+    fn work_out(&self) -> Plan {
         let (needs, under_way) = self.needs();
         let packs: Vec<(Name, Age)> = self
             .names()
@@ -454,7 +480,7 @@ impl Store {
             Name::Manifest(_) | Name::Part(_) => needs.dead.contains(&name.key()),
         };
         let unneeded = self.names().filter(is_unneeded).collect();
-        (unneeded, needs.evidence)
+        Plan { unneeded, evidence: needs.evidence }
     }
 
     fn found_condemnations(&self) -> Vec<FoundCondemnation> {

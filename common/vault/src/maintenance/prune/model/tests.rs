@@ -16,22 +16,27 @@ const SAMPLE: usize = 100_000;
 /// Explores the states of a protocol, from the nearest ones on, until there are no more, or `most` were seen, or one
 /// violates a property; prints how many states it saw.
 fn explore(name: &str, protocol: Protocol, most: Option<usize>) -> impl Checker<Protocol> + use<> {
-    let began = Instant::now();
     let mut builder = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
     if let Some(most) = most {
         builder = builder.target_state_count(most);
     }
-    let checker = builder.spawn_bfs().join();
+    counted(name, builder.spawn_bfs())
+}
+
+/// Waits for an exploration, and prints what it came to.
+fn counted<C: Checker<Protocol>>(name: &str, exploration: C) -> C {
+    let began = Instant::now();
+    let checker = exploration.join();
     let (states, seconds) = (checker.unique_state_count(), began.elapsed().as_secs_f64());
-    eprintln!("{name}: {states} states in {seconds:.1} s");
+    eprintln!("{name}: {states} states, {} steps deep, in {seconds:.1} s", checker.max_depth());
     checker
 }
 
-/// One writer, one keeper and one repairer with two faults; two writers and two keepers with one; and without faults.
+/// One writer and one keeper, alone, and with a repairer and two faults; two writers and two keepers with one fault.
 const RIGHT: [Protocol; 3] = [
+    Protocol::right(1, 1),
     Protocol { has_repairer: true, faults: 2, ..Protocol::right(1, 1) },
     Protocol { faults: 1, ..Protocol::right(2, 2) },
-    Protocol::right(1, 1),
 ];
 
 #[test]
@@ -89,9 +94,11 @@ mod long {
     #[test]
     #[ignore = "takes long: scripts/test --long runs it"]
     fn all_steps_in_every_order_lose_nothing() {
-        for protocol in RIGHT.into_iter().rev() {
+        for protocol in RIGHT {
             let protocol = Protocol { passes: COARSE, ..protocol };
-            explore(&format!("{protocol:?}"), protocol, None).assert_properties();
+            let builder = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
+            // Depth first, it remembers hashes of states, and few of the states themselves.
+            counted(&format!("{protocol:?}"), builder.spawn_dfs()).assert_properties();
         }
     }
 
