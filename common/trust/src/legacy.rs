@@ -34,9 +34,6 @@ pub(crate) const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// The type of every payload.
 const TYPE: &str = "cosign container image signature";
 
-/// The largest payload of a signature that is read, in bytes.
-pub const MAX_PAYLOAD_BYTES: u64 = 128 << 10;
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Payload {

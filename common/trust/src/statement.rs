@@ -320,11 +320,6 @@ impl Statement {
         to_payload(V0_1, Subject::of(name.to_owned(), digest, annotations), kind, predicate.0.clone())
     }
 
-    /// Whether one of the subjects is `digest`.
-    pub fn is_about(&self, digest: Sha256Digest) -> bool {
-        self.place_of(digest).is_some()
-    }
-
     /// The index of the subject that is `digest`; if there are several, the first.
     pub(crate) fn place_of(&self, digest: Sha256Digest) -> Option<usize> {
         self.subjects.iter().position(|subject| subject.digest.matches(digest))
@@ -436,8 +431,8 @@ mod tests {
         let payload = String::from_utf8(Statement::image_signature(digest(), &BTreeMap::new())).unwrap();
         insta::assert_snapshot!(payload, @r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}"#);
         let statement = Statement::parse(payload.as_bytes()).unwrap();
-        assert!(statement.is_about(digest()));
-        assert!(!statement.is_about(Sha256Digest::of(b"other")));
+        assert_eq!(statement.place_of(digest()), Some(0));
+        assert_eq!(statement.place_of(Sha256Digest::of(b"other")), None);
     }
 
     #[test]

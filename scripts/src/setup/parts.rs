@@ -313,6 +313,15 @@ pub(super) const ALL: &[Part] = &[
         ensure: tools::ensure_cargo_deny,
         variables: |_| vec![],
     },
+    Part {
+        name: "cargo-mutants",
+        title: "cargo-mutants",
+        without: "no test is shown to notice a changed decision",
+        lane: Lane::Cargo,
+        needs: &[],
+        ensure: tools::ensure_cargo_mutants,
+        variables: |_| vec![],
+    },
 ];
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ const AGE_PLUGINS: [GoTool; 2] = [
     },
 ];
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_MUTANTS: &str = "25.3.1";
 
 /// Small Debian tools that tests compare with.
 pub(super) fn ensure_file_tools(state: &State) -> Outcome {
@@ -125,23 +126,32 @@ pub(super) fn ensure_age(state: &State) -> Outcome {
     Ok(Ready::installed_or_found(is_installed, AGE.version))
 }
 
-/// Any cargo-deny on the PATH will do; otherwise the pinned one is built.
 pub(super) fn ensure_cargo_deny(state: &State) -> Outcome {
-    if which("cargo-deny").is_some()
-        && let Some(version) = ask("cargo", &["deny", "--version"])
+    ensure_subcommand(state, "deny", CARGO_DENY)
+}
+
+pub(super) fn ensure_cargo_mutants(state: &State) -> Outcome {
+    ensure_subcommand(state, "mutants", CARGO_MUTANTS)
+}
+
+/// Any version of a cargo subcommand on the PATH will do; otherwise the pinned one is built.
+fn ensure_subcommand(state: &State, subcommand: &str, pinned: &str) -> Outcome {
+    let name = format!("cargo-{subcommand}");
+    if which(&name).is_some()
+        && let Some(version) = ask("cargo", &[subcommand, "--version"])
     {
-        return Ok(Ready::found(version.trim_start_matches("cargo-deny ")));
+        return Ok(Ready::found(version.trim_start_matches(&format!("{name} "))));
     }
-    if state.is_installed("cargo-deny", CARGO_DENY) {
-        return Ok(Ready::found(CARGO_DENY));
+    if state.is_installed(&name, pinned) {
+        return Ok(Ready::found(pinned));
     }
     let mut install = Command::new("cargo");
-    install.args(["install", "--locked", "--force", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+    install.args(["install", "--locked", "--force", "--version", pinned, &name, "--root"]);
     // Built in a temporary folder of cargo's, not among this project's own output.
     install.arg(state.root()).env_remove("CARGO_TARGET_DIR");
-    run(&mut install, &state.log("cargo-deny"))?;
-    state.note_installed("cargo-deny", CARGO_DENY)?;
-    Ok(Ready::new(true, CARGO_DENY))
+    run(&mut install, &state.log(&name))?;
+    state.note_installed(&name, pinned)?;
+    Ok(Ready::new(true, pinned))
 }
 
 /// Builds a Go program unless the pinned version is installed; returns whether it did.

@@ -1,6 +1,7 @@
 //! `scripts/test`: setup, then every check and every test of the workspace, with the time of each.
 
 mod count;
+mod mutants;
 mod options;
 mod slowest;
 mod steps;
@@ -57,6 +58,9 @@ fn test(terminal: &Terminal, options: &Options) -> ExitCode {
     journal.step("tests", || steps::tests(terminal, options, ready.as_ref(), &mut results));
     if options.wants_attacks() {
         journal.step("attacks", || steps::attacks(terminal, options, &mut results));
+    }
+    if options.is_whole() {
+        journal.step("mutants", || mutants::mutants(terminal, options));
     }
     terminal.line(&format!("\nThe slowest tests:\n{}", results.slowest));
     terminal.line(&journal.render());

@@ -77,8 +77,8 @@ Usage: scripts/test [--hermetic] [--tier TIER] [--long] [NAME]
                  ignored, or fail where CI is set
   --tier TIER    only the tests of one tier, without the other checks:
                  hermetic (needs nothing) or services (needs real servers)
-  --long         with all rows and sizes of the tests that run with a sample of
-                 them otherwise: hours
+  --long         with all rows, sizes and mutants of which a sample runs
+                 otherwise: hours
   NAME           only the tests whose name contains NAME, likewise
   -h, --help     this text";
 

@@ -168,7 +168,7 @@ fn without_cargo_deny() -> Ending {
     Ending::Skipped("cargo-deny is not installed (scripts/setup installs it)".to_owned())
 }
 
-fn run(terminal: &Terminal, command: Command) -> Ending {
+pub(super) fn run(terminal: &Terminal, command: Command) -> Ending {
     run_reading(terminal, command, |_| ())
 }
 

@@ -179,13 +179,9 @@ fn repeated<T: Ord + ToString>(ids: impl Iterator<Item = T>) -> Option<String> {
 
 /// A key of the roster as PEM (RFC 7468).
 pub(crate) fn pem_of(base64: &str) -> String {
-    let mut text = "-----BEGIN PUBLIC KEY-----\n".to_owned();
-    for line in base64.as_bytes().chunks(64) {
-        text.push_str(&String::from_utf8_lossy(line));
-        text.push('\n');
-    }
-    text.push_str("-----END PUBLIC KEY-----\n");
-    text
+    let der = STANDARD.decode(base64).unwrap_or_default();
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("PUBLIC KEY", der), lines)
 }
 
 impl Roster {

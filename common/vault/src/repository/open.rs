@@ -9,7 +9,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::random::Entropy;
 use lifeboat_store::{Location, Store, StoreError};
-use lifeboat_trust::key::{SigningKey, VerificationKey};
+use lifeboat_trust::key::SigningKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -292,11 +292,6 @@ impl Repository {
     /// The roster in force.
     pub fn roster(&self) -> &Roster {
         &self.roster
-    }
-
-    /// The verification key of a writer on the roster.
-    pub fn writer_verification_key(&self, writer: WriterId) -> Option<VerificationKey> {
-        self.roster.writer(writer)?.verification_key()
     }
 
     /// Remembers on this machine that `head` was seen.

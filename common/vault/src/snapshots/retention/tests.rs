@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::manifest::{Manifest, Original, Predicate};
+use crate::ids::{GroupId, RepositoryId};
+use crate::snapshots::summary::Summary;
 
 /// One snapshot of a table: written as `3c`, `3.5i` (day 3, 12 o'clock, incomplete), with changes.
 #[derive(Debug, Clone)]
@@ -270,6 +273,12 @@ fn times_that_are_not_true_displace_nothing() {
             &[1],
         ),
         (
+            "copies of one day, one of them copied that day",
+            daily(1),
+            vec![row(0, 1).copy(0, 2), row(1, 2).copy(1, day(1))],
+            &[1],
+        ),
+        (
             "copies in their originals' order, whatever the order of copying",
             last(1),
             vec![row(7, day(7)).copy(0, day(90)), row(3, day(3)).copy(1, day(91))],
@@ -283,6 +292,86 @@ fn times_that_are_not_true_displace_nothing() {
             &[0, 1],
         ),
     ]);
+}
+
+#[test]
+fn only_rules_that_say_nothing_are_empty() {
+    assert!(none().is_empty());
+    let within = Some(SignedDuration::ZERO);
+    for rules in [
+        Rules { last: 1, ..none() },
+        Rules { hourly: 1, ..none() },
+        Rules { daily: 1, ..none() },
+        Rules { weekly: 1, ..none() },
+        Rules { monthly: 1, ..none() },
+        Rules { yearly: 1, ..none() },
+        Rules { within, ..none() },
+        Rules { tags: vec![String::new()], ..none() },
+    ] {
+        assert!(!rules.is_empty(), "{rules:?}");
+    }
+}
+
+/// A snapshot of a listing, claimed at one hour and stored at another.
+fn snapshot(sequence: u64, hours: i64, stored: i64) -> Snapshot {
+    let id = Sha256Digest::of(&sequence.to_le_bytes());
+    let predicate = Predicate {
+        format: crate::format::FORMAT_VERSION,
+        repository: RepositoryId::from_bytes([3; 32]),
+        group: GroupId::from_bytes([4; 16]),
+        writer: WriterId::from_bytes([1; 16]),
+        sequence,
+        previous: None,
+        time: at(hours),
+        roster: 0,
+        part_bytes: 0,
+        incomplete: false,
+        contents: Vec::new(),
+        seen: Vec::new(),
+    };
+    let summary = Summary {
+        host: "host".to_owned(),
+        application: None,
+        tags: vec!["keep".to_owned()],
+        streams: Vec::new(),
+        copied_from: None,
+        metadata_bytes: 0,
+        what: Sha256Digest::of(b"path"),
+        is_cut: false,
+    };
+    Snapshot { manifest: Manifest { predicate, part: id, id }, summary, stored: at(stored) }
+}
+
+#[test]
+fn the_facts_of_a_snapshot_are_those_of_its_manifest_and_part() {
+    let original = row(7, 1).stored(2).tagged("keep");
+    assert_eq!(Facts::of(&snapshot(7, 1, 2)), original.0);
+    let mut incomplete = snapshot(7, 1, 2);
+    incomplete.manifest.predicate.incomplete = true;
+    assert_eq!(Facts::of(&incomplete), original.clone().incomplete().0);
+    let mut cut = snapshot(7, 1, 2);
+    cut.summary.is_cut = true;
+    assert_eq!(Facts::of(&cut), row(7, 1).stored(2).of_unknown_tags().0);
+    let mut copy = snapshot(8, 1, 2);
+    copy.manifest.predicate.writer = WriterId::from_bytes([99; 16]);
+    copy.summary.copied_from = Some(Original {
+        repository: RepositoryId::from_bytes([5; 32]),
+        snapshot: Sha256Digest::of(b"the original"),
+        writer: WriterId::from_bytes([1; 16]),
+        sequence: 7,
+    });
+    assert_eq!(Facts::of(&copy), original.copy(8, 2).0);
+}
+
+#[test]
+fn rules_apply_to_snapshots_in_the_order_of_a_listing() {
+    let mut snapshots = vec![snapshot(0, 0, 0), snapshot(1, 1, 1), snapshot(2, 30, 30)];
+    let reasons = apply(&Rules { last: 1, daily: 2, ..none() }, &snapshots);
+    assert_eq!(reasons, [vec![], vec!["daily"], vec!["last", "daily"]]);
+    assert_eq!(left_without(&snapshots, &reasons), [0; 0]);
+    // Nothing is kept of another line.
+    snapshots[0].summary.what = Sha256Digest::of(b"volume");
+    assert_eq!(left_without(&snapshots, &reasons), [0]);
 }
 
 #[test]
