@@ -28,7 +28,7 @@ pub(crate) enum SecretError {
     /// Other users may read or write the file.
     #[error("others can read the private key {} (mode {mode:04o}, expected 0600)", path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    /// A key file exists already.
+    /// A key file already exists.
     #[error("{} is there already, and key files are never overwritten", path.display())]
     Exists { path: PathBuf },
     /// The file cannot be written.

@@ -129,7 +129,7 @@ fn check_free(files: &[&Path]) -> Result<(), VaultError> {
             return refuse(path, "it is named twice");
         }
         if path.symlink_metadata().is_ok() {
-            return refuse(path, "it exists already, and key files are never overwritten");
+            return refuse(path, "it already exists, and key files are never overwritten");
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {

@@ -286,7 +286,7 @@ fn advise_on_floor(restorer: &RecoverySession, ui: &Ui) {
 fn see_that_it_is_free(file: &Path) -> Result<(), Failure> {
     if file.symlink_metadata().is_ok() {
         return Err(Failure::usage(
-            format!("{} exists already, and key files are never overwritten", file.display()),
+            format!("{} already exists, and key files are never overwritten", file.display()),
             "name a new file",
         ));
     }

@@ -51,7 +51,7 @@ pub enum StoreError {
         /// What is there.
         obstacle: Obstacle,
     },
-    /// An object of that name exists already, with other bytes.
+    /// An object of that name already exists, with other bytes.
     #[error("an object `{key}` with other content already stands in {store}")]
     AlreadyExists {
         /// The store's location.

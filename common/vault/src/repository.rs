@@ -1,5 +1,5 @@
 //! An open repository: its roster, this machine's record of it, and how its objects are read and stored. What a key
-//! opens of it is in [`access`] and [`restorer`].
+//! opens of it is in [`access`] and [`recovery_session`].
 
 pub(crate) mod access;
 pub(crate) mod batch;
@@ -14,3 +14,4 @@ pub(crate) mod pins;
 pub(crate) mod recovery_session;
 pub(crate) mod repack;
 pub(crate) mod rosters;
+pub(crate) mod storage_clock;

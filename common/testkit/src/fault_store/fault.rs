@@ -20,7 +20,7 @@ const STORE: &str = "FaultStore";
 /// An error that a store's client can return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The object exists already (S3's 412 to `If-None-Match`, a folder's hard link).
+    /// The object already exists (S3's 412 to `If-None-Match`, a folder's hard link).
     AlreadyExists,
     /// S3's 409: another write of the same name is in progress. Its client maps it to the same error.
     Conflict,

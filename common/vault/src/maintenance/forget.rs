@@ -164,16 +164,12 @@ async fn storage_time_by(
     signer: Signer,
     clock: &dyn Clock,
 ) -> Result<Option<Timestamp>, VaultError> {
-    let store = &session.repository().store;
-    let name = Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).to_string();
-    let key = format!("{}/{}", layout::CLOCK, &name[..32]);
-    if let Err(error) = store.create(&key, bytes::Bytes::from_static(b"now")).await {
-        tracing::info!("the storage's time is taken from what is listed: {error}");
-        return Ok(None);
-    }
-    let entry = store.entry(&key).await?;
-    store.delete(&key).await?;
-    Ok(entry.map(|entry| entry.modified))
+    let name = *Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).as_bytes();
+    let name = *name.first_chunk().ok_or(VaultError::Internal("a digest has more than 16 bytes"))?;
+    let time = session.repository().storage_time(name).await?;
+    Ok(time
+        .inspect_err(|error| tracing::info!("the storage's time is taken from what is listed: {error}"))
+        .ok())
 }
 
 fn occupied(key: &str, why: &str) -> String {

@@ -30,10 +30,9 @@ use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
 use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift};
-use crate::error::{ObjectError, VaultError};
+use crate::error::VaultError;
 use crate::format::condemnation::{Condemnation, GRACE};
 use crate::format::index::StoredPack;
-use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
 use crate::keys::GroupView;
@@ -131,7 +130,8 @@ pub async fn prune(
         return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
     }
     see_that_any_group_is_whole(session, &history)?;
-    let now = if options.dry_run { None } else { Some(storage_time(session, entropy).await?) };
+    let now =
+        if options.dry_run { None } else { Some(session.repository().storage_time(entropy.array()).await??) };
     let mut listed = listing::listing(&repository.store, "").await?;
     let entries = std::mem::take(&mut listed.entries);
     let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
@@ -208,16 +208,6 @@ fn see_that_any_group_is_whole(session: &Session, history: &History) -> Result<(
         }
     }
     first.map_or(Ok(()), Err)
-}
-
-/// The time by the storage's clock, from an object that is stored, inspected and deleted again.
-async fn storage_time(session: &Session, entropy: &dyn Entropy) -> Result<Timestamp, VaultError> {
-    let store = &session.repository().store;
-    let key = format!("{}/{}", layout::CLOCK, hex::encode(entropy.array::<16>()));
-    store.create(&key, bytes::Bytes::from_static(b"now")).await?;
-    let entry = store.entry(&key).await?;
-    store.delete(&key).await?;
-    entry.map(|entry| entry.modified).ok_or_else(|| ObjectError::Missing { key }.into())
 }
 
 /// After this many objects that cannot be deleted, no others are tried.
