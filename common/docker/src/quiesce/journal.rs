@@ -343,7 +343,7 @@ pub fn journal_folder(folder: &Path) -> Result<JournalFolder, EngineError> {
                 journal_folder.unreadable.push((path, format!("it is of version {}", document.version)));
             }
             (Some(lock), Ok(document)) => {
-                journal_folder.left_over.push(Journal { path, document, _lock: lock })
+                journal_folder.left_over.push(Journal { path, document, _lock: lock });
             }
             (None, Ok(document)) => {
                 journal_folder

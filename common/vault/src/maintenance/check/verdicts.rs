@@ -24,6 +24,7 @@ pub(crate) enum Verdict {
 
 /// What is known of a frame besides what its pack shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a frame")]
 pub(crate) struct FrameFacts {
     /// A live snapshot needs it.
     pub(crate) is_needed: bool,

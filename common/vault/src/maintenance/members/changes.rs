@@ -91,13 +91,12 @@ pub(super) fn revocation(
     last: Option<u64>,
 ) -> Result<Revocation, VaultError> {
     match (last, doubt) {
-        (Some(last), _) => match snapshots.iter().find(|head| head.sequence == last) {
-            Some(head) => Ok(Revocation { last: Some(*head) }),
-            None => {
-                let what = "sequence of this writer";
-                Err(VaultError::NoSuchMember { wanted: last.to_string(), what })
-            }
-        },
+        (Some(last), _) => {
+            let what = "sequence of this writer";
+            let head = snapshots.iter().find(|head| head.sequence == last);
+            let head = head.ok_or_else(|| VaultError::NoSuchMember { wanted: last.to_string(), what })?;
+            Ok(Revocation { last: Some(*head) })
+        }
         (None, Some(doubt)) => Err(VaultError::Doubtful { writer, first: doubt.to_string() }),
         (None, None) => Ok(Revocation { last: snapshots.last().copied() }),
     }

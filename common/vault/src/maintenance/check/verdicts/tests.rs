@@ -196,6 +196,7 @@ fn a_run_key_is_altered_if_no_snapshot_commits_to_it_and_disputed_if_some_do() {
 
 #[test]
 fn a_problem_of_the_history_names_the_place_and_ends_by_giving_up_or_with_who_claims_it() {
+    use DamageKind::{History, Missing};
     let problem = |error| Problem {
         writer: WRITER,
         group: GroupId::from_bytes([3; 16]),
@@ -217,7 +218,6 @@ fn a_problem_of_the_history_names_the_place_and_ends_by_giving_up_or_with_who_cl
     let label = |sequence: u64| format!("{WRITER}/{sequence}");
     let one = vec![label(5), label(6)];
     let many = (5..105).map(label).collect();
-    use DamageKind::{History, Missing};
     let withheld = |last| VaultError::Withheld { writer: WRITER, first: 5, last };
     let table = [
         (withheld(6), at.clone(), Missing, one, Remedy::GiveUp),

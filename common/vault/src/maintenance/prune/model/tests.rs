@@ -108,7 +108,7 @@ mod long {
     fn random_steps_lose_nothing() {
         let protocol = Protocol { has_repairer: true, faults: 4, ..Protocol::right(3, 2) };
         let seed = std::process::id().into();
-        let time = Duration::from_secs(10 * 60);
+        let time = Duration::from_mins(10);
         let builder = protocol.checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
         let checker = builder.target_max_depth(200).spawn_simulation(seed, UniformChooser).join();
         eprintln!("{protocol:?}, from seed {seed}: {} steps in {time:?}", checker.state_count());
