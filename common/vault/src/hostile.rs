@@ -7,6 +7,7 @@ pub(crate) mod crafted;
 mod hiding;
 mod kinds;
 mod reach;
+mod repairs;
 mod statements;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The contents index as a writer reads it: the chunks of its group that need not be stored again. A chunk counts if
 //! its contents object may be believed, its frame has a place in an existing pack, and that pack is not condemned.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::format::{layout, signed};
 use crate::ids::{FrameName, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::batch::batches;
+use crate::repository::condemnations::Excluded;
 use crate::repository::object_cache::ObjectCache;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
@@ -51,16 +52,17 @@ impl<'a> ContentsCache<'a> {
         }
     }
 
-    /// The frames that have a place in an existing pack that is not among the `condemned` ones.
-    pub(crate) async fn placed(&self, condemned: &HashSet<Sha256Digest>) -> Result<FrameSet, StoreError> {
+    /// The frames that a locations object places in an existing pack, where neither is condemned.
+    pub(crate) async fn placed(&self, excluded: &Excluded) -> Result<FrameSet, StoreError> {
         let mut packs: HashMap<Sha256Digest, u64> = HashMap::new();
         for entry in self.repository.objects_below(&layout::packs(self.group.id)).await? {
-            if let Some(pack) = hash_of(&entry.key).filter(|pack| !condemned.contains(pack)) {
+            if let Some(pack) = hash_of(&entry.key).filter(|pack| !excluded.packs.contains(pack)) {
                 packs.insert(pack, entry.size);
             }
         }
         let mut claimed = HashMap::new();
         let mut entries = self.repository.objects_below(&layout::locations_of(self.group.id)).await?;
+        entries.retain(|entry| !excluded.locations.contains(&entry.key));
         entries.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
         self.locations.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
         let mut placed = FrameSet::default();

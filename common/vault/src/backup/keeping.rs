@@ -17,6 +17,7 @@ use lifeboat_store::StoreError;
 use crate::backup::contents_cache::ContentsCache;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
+use crate::format::pack::WrappedRunKey;
 use crate::format::roster::Head;
 use crate::format::{index, layout};
 use crate::ids::{FrameName, RunId};
@@ -36,6 +37,8 @@ pub(crate) struct Keeping<'a> {
     pub(crate) repository: &'a Repository,
     pub(crate) key: &'a WriterKey,
     pub(crate) run: RunId,
+    /// The run's own key, as it is in the headers of its packs.
+    pub(crate) wrapped: &'a WrappedRunKey,
     /// When the run was registered.
     pub(crate) registered: Timestamp,
     /// The frames that the snapshot needs, by run.
@@ -74,14 +77,8 @@ impl Keeping<'_> {
         progress: &Arc<dyn Progress>,
     ) -> Result<(), VaultError> {
         let key = layout::snapshot(self.key.writer, head.sequence);
-        let stored = match self.repository.store.entry(&key).await {
-            Ok(Some(entry)) => entry.modified,
-            Ok(None) => return Err(ObjectError::Missing { key }.into()),
-            Err(error) => {
-                progress.warn(&format!("`{key}` is stored, but the time is unknown: {error}"));
-                return Ok(());
-            }
-        };
+        let entry = self.repository.store.entry(&key).await?;
+        let stored = entry.ok_or(ObjectError::Missing { key })?.modified;
         if !is_late(part_stored, stored) {
             return Ok(());
         }
@@ -108,16 +105,17 @@ impl Keeping<'_> {
     ) -> Result<(), VaultError> {
         let group = GroupView::from(&self.key.group);
         let part = layout::part(group.id, part);
+        let runs: BTreeSet<String> =
+            self.needed.keys().chain([&self.run]).map(|run| layout::run(group.id, *run)).collect();
+        // Condemnations first: a prune deletes what they name before it deletes them.
+        let is_needed = |key: &str| key == part || runs.contains(key);
+        let (condemned, _) = self.repository.condemnations(&group, is_needed).await?;
         self.repository.store.entry(&part).await?.ok_or_else(|| gone(part.clone()))?;
-        let runs = self.needed.keys().chain([&self.run]).map(|run| layout::run(group.id, *run));
-        let mut needed: BTreeSet<String> = runs.collect();
         let listed = self.repository.objects_below(&layout::runs(group.id)).await?;
         let listed: HashSet<String> = listed.into_iter().map(|entry| entry.key).collect();
-        if let Some(missing) = needed.iter().find(|run| !listed.contains(*run)) {
+        if let Some(missing) = runs.iter().find(|run| !listed.contains(*run)) {
             return Err(gone(missing.clone()));
         }
-        needed.insert(part);
-        let (condemned, _) = self.repository.condemnations(&group, |key| needed.contains(key)).await?;
         match condemned.into_iter().find_map(|mut found| found.body.objects.pop()) {
             Some(key) => Err(gone(format!("{key}, which is condemned"))),
             None => self.keep(true, progress).await,
@@ -131,7 +129,7 @@ impl Keeping<'_> {
         let excluded: Excluded = self.repository.excluded(&group).await?;
         let placed = if late || !excluded.packs.is_subset(&self.condemned) {
             let known = ContentsCache::new(self.repository, &group, self.cache, progress);
-            Some(known.placed(&excluded.packs).await?)
+            Some(known.placed(&excluded).await?)
         } else {
             None
         };
@@ -155,7 +153,7 @@ impl Keeping<'_> {
                 moves.entry(place.pack).or_default().push((*name, place));
             }
         }
-        let moved = self.repository.move_frames(&group, &moves).await?;
+        let moved = self.repository.move_frames(&group, &moves, Some(self.wrapped)).await?;
         let packs = moved.map_err(|error| gone(error.to_string()))?;
         self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }

@@ -188,7 +188,7 @@ impl SnapshotWriter {
             let used = last_part.iter().flat_map(|part| &part.runs);
             let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
             let known = ContentsCache::new(&repository, &group, options.cache.as_deref(), progress);
-            let placed = known.placed(&excluded.packs).await?;
+            let placed = known.placed(&excluded).await?;
             let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
             let underused = last_part.map_or_else(Underused::default, |part| underused_frames(&part, &index));
             let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
@@ -352,6 +352,7 @@ impl SnapshotWriter {
             repository: &repository,
             key: &key,
             run: keys.run,
+            wrapped: &keys.wrapped,
             registered: keys.registered.ok_or(VaultError::Internal("a run that stores is registered"))?,
             needed: &stored.needed,
             cache: options.cache.as_deref(),

@@ -5,7 +5,7 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::format::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, PackKind, SealedFrame};
+use crate::format::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME, PackKind, SealedFrame};
 use crate::format::frame_set::MAX_FRAMES;
 use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{ChunkId, FrameName, GroupId, RepositoryId, RunId, digest_in_cbor, from_cbor, to_cbor};
@@ -271,6 +271,7 @@ pub(crate) fn open_trailer(
     let trailer: Trailer = from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
     let fits = |f: &TrailerFrame| {
         f.offset.checked_add(u64::from(f.length)).is_some_and(|end| end <= start)
+            && f.length >= MIN_SEALED_FRAME
             && u64::from(f.length) <= MAX_SEALED_FRAME
             && f.ordinal < MAX_FRAMES
             && f.chunks.len() <= FRAME_SLOTS

@@ -124,14 +124,14 @@ pub async fn prune(
     let pen = session.pruning_pen()?;
     let repository = session.repository();
     progress.phase("reading the history", Unit::Items, None);
+    // The time comes before the history, so that what is committed after that was read never looks old.
+    let now = if options.dry_run { None } else { Some(repository.storage_time(entropy.array()).await??) };
     let mut history = History::read(repository).await?;
     if let Some(hole) = repository.holes.above.first() {
         // It may say who was removed since.
         return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
     }
     see_that_any_group_is_whole(session, &history)?;
-    let now =
-        if options.dry_run { None } else { Some(session.repository().storage_time(entropy.array()).await??) };
     let mut listed = listing::listing(&repository.store, "").await?;
     let entries = std::mem::take(&mut listed.entries);
     let listing: Listing = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
@@ -264,7 +264,7 @@ impl Round<'_> {
     /// Writes new packs, then locations, then contents: a reader that finds the new index finds what it names.
     async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
         self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
-        let moved = self.repository.move_frames(self.group, &plan.moves).await??;
+        let moved = self.repository.move_frames(self.group, &plan.moves, None).await??;
         for pack in &moved {
             plan.rehome(self.group, pack);
         }

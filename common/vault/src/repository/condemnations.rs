@@ -30,6 +30,8 @@ pub(crate) struct Excluded {
     pub(crate) frames: FrameSet,
     /// The packs that are condemned: what is only in these will be deleted.
     pub(crate) packs: HashSet<Sha256Digest>,
+    /// The names of the condemned locations objects: the places that only these give will be forgotten.
+    pub(crate) locations: HashSet<String>,
     /// Condemnations and losses that are damaged.
     pub(crate) unusable: Vec<ObjectError>,
 }
@@ -117,17 +119,22 @@ impl Repository {
     /// What a new snapshot must not refer to.
     pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, StoreError> {
         let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
-        let mut packs = HashSet::new();
-        let folder = layout::packs(group.id);
+        let (mut packs, mut locations) = (HashSet::new(), HashSet::new());
+        let (of_packs, of_locations) = (layout::packs(group.id), layout::locations_of(group.id));
         let condemned = self
             .each_condemnation(group, |condemnation| {
                 frames.add_records(&condemnation.body.frames);
-                let names = condemnation.body.objects.iter().filter(|name| name.starts_with(&folder));
-                packs.extend(names.filter_map(|name| hash_of(name)));
+                for name in condemnation.body.objects {
+                    if name.starts_with(&of_packs) {
+                        packs.extend(hash_of(&name));
+                    } else if name.starts_with(&of_locations) {
+                        locations.insert(name);
+                    }
+                }
             })
             .await?;
         unusable.extend(condemned);
-        Ok(Excluded { frames, packs, unusable })
+        Ok(Excluded { frames, packs, locations, unusable })
     }
 }
 

@@ -79,8 +79,15 @@ impl Repository {
         }))
     }
 
-    /// Copies frames into new packs. The caller must write their new locations.
-    pub(crate) async fn move_frames(&self, group: &GroupView, moves: &Moves) -> Read<Vec<StoredPack>> {
+    /// Copies frames into new packs. The caller must write their new locations. A run that copies what is condemned gives
+    /// its own key, which goes into their headers: without it, all frames of a condemned pack would make that same pack
+    /// again, by content and by name.
+    pub(crate) async fn move_frames(
+        &self,
+        group: &GroupView,
+        moves: &Moves,
+        own_key: Option<&WrappedRunKey>,
+    ) -> Read<Vec<StoredPack>> {
         let mut open: [Option<NewPack>; 2] = [None, None];
         let mut stored = Vec::new();
         for (pack, frames) in moves {
@@ -104,7 +111,7 @@ impl Repository {
                     let reason = "its trailer and its locations contradict each other";
                     return Ok(Err(damaged(reason.to_owned())));
                 }
-                let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind));
+                let new = open[facts.kind as usize].get_or_insert_with(|| NewPack::new(facts.kind, own_key));
                 new.push(name.run, &facts.run_keys, listed, sealed.to_vec());
                 if new.fill.is_full()
                     && let Some(full) = open[facts.kind as usize].take()
@@ -154,8 +161,9 @@ struct NewPack {
 }
 
 impl NewPack {
-    fn new(kind: PackKind) -> Self {
-        Self { kind, run_keys: BTreeMap::new(), frames: Vec::new(), fill: Fill::up_to(PACK_BYTES) }
+    fn new(kind: PackKind, own_key: Option<&WrappedRunKey>) -> Self {
+        let run_keys = own_key.map(|key| (key.run, key.clone())).into_iter().collect();
+        Self { kind, run_keys, frames: Vec::new(), fill: Fill::up_to(PACK_BYTES) }
     }
 
     fn push(&mut self, run: RunId, run_keys: &[WrappedRunKey], frame: &TrailerFrame, sealed: Vec<u8>) {

@@ -214,7 +214,9 @@ async fn nothing_is_deleted_while_a_manifest_is_missing_or_unreadable() {
         repo.faults.clear_log();
         let error = repo.prune(&keeper, 0).await.unwrap_err();
         assert!(matches!(error, VaultError::NotWhole { .. }), "{damage}: {error}");
-        assert_eq!(repo.faults.count(Operation::Delete, ""), 0, "{damage}");
+        // Only the object from which it learned the time.
+        let clock = repo.faults.count(Operation::Delete, "clock/");
+        assert_eq!(repo.faults.count(Operation::Delete, ""), clock, "{damage}");
     }
 }
 

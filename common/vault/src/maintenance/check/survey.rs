@@ -532,8 +532,8 @@ impl GroupSurvey {
         whole
     }
 
-    /// The needed frames without any place that no trailer refutes, and that no repair has looked for in vain: they may
-    /// be in any pack whose trailer cannot be read.
+    /// The needed frames without any place that no trailer refutes, whether a repair marked them as lost or not: they may be
+    /// in any pack whose trailer cannot be read.
     pub(crate) fn homeless(&self) -> FrameSet {
         let mut placed = FrameSet::default();
         for (pack, frames) in &self.located {
@@ -543,7 +543,7 @@ impl GroupSurvey {
                 }
             }
         }
-        self.needed.minus(&placed).minus(&self.marked)
+        self.needed.minus(&placed)
     }
 
     /// The frames that are claimed to be in existing packs.

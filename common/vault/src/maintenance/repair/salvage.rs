@@ -163,8 +163,7 @@ impl Maintenance {
         Ok(chunks)
     }
 
-    /// A header for the new pack: the keys of its runs from the registrations or, for unregistered runs, from the
-    /// damaged pack. A pack's kind only matters to those who move frames again.
+    /// A header for the new pack: the keys of its runs from the registrations and from the damaged pack. A pack's kind only matters to those who move frames again.
     async fn header_for(
         &self,
         survey: &GroupSurvey,
@@ -175,11 +174,18 @@ impl Maintenance {
         let (kind, old) = read_header(bytes, &repository.id, survey.view.id)
             .unwrap_or_else(|_| (PackKind::Data, Vec::new()));
         let runs: FrameSet = frames.iter().map(TrailerFrame::name).collect();
-        let mut keys = Vec::new();
+        let mut keys: Vec<WrappedRunKey> = Vec::new();
         for run in runs.runs() {
-            match repository.registration(&survey.view, run, Word::RunKey).await? {
-                Ok((_, registration)) => keys.push(WrappedRunKey { run, wrapped: registration.wrapped_key }),
-                Err(_) => keys.extend(old.iter().filter(|key| key.run == run).cloned()),
+            // Even if the run is registered: a repair may have registered it with a false key from another's pack.
+            let of_run = old.iter().filter(|key| key.run == run).cloned();
+            let registered = repository.registration(&survey.view, run, Word::RunKey).await?;
+            let registered =
+                registered.ok().map(|(_, found)| WrappedRunKey { run, wrapped: found.wrapped_key });
+            let first = keys.len();
+            for key in registered.into_iter().chain(of_run) {
+                if keys[first..].iter().all(|known| known.wrapped != key.wrapped) {
+                    keys.push(key);
+                }
             }
         }
         Ok((kind, keys))

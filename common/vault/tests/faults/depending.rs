@@ -1,0 +1,273 @@
+//! Runs that depend on what prunes and repairs take away, or make look younger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
+use lifeboat_vault::check::Maintenance;
+use lifeboat_vault::repair::RepairOptions;
+use lifeboat_vault::{GRACE_DAYS, PackSizes};
+use tokio_util::sync::CancellationToken;
+
+use crate::test_repository::{DAY, Files, TestRepository, days, noise, silent};
+
+/// Five frames of one file, and one more frame of another, in one pack.
+fn large() -> Files {
+    Files::from([("a".to_owned(), noise(1, 5 << 20))])
+}
+
+fn large_and_small() -> Files {
+    large().into_iter().chain([("b".to_owned(), noise(2, 500_000))]).collect()
+}
+
+/// A snapshot of both files and one of the large one alone, of which the first was forgotten.
+async fn with_an_unneeded_frame_in_a_pack_that_stays() -> (TestRepository, lifeboat_vault::KeeperKey) {
+    let mut repo = TestRepository::new().await;
+    repo.packs = PackSizes::default();
+    repo.snapshot(&large_and_small()).await.unwrap();
+    repo.snapshot(&large()).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    (repo, keeper)
+}
+
+/// The locations of a run are rewritten without an unneeded frame in a pack that stays. A run under way finds the
+/// frame by the old object, which the next prune sweeps before the run's part is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_by_no_locations_that_are_condemned() {
+    let (mut repo, keeper) = with_an_unneeded_frame_in_a_pack_that_stays().await;
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+    repo.fill_source(&large_and_small());
+    let writer = Arc::clone(&repo.writer);
+    let run = repo.begin(&writer).await.unwrap();
+    repo.faults.advance(Duration::from_mins(1));
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    let committed = run.commit(&silent()).await.unwrap();
+    repo.committed.insert(committed.id.unwrap(), large_and_small());
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    let repaired = repo.fork();
+    let maintenance =
+        Maintenance::new(repaired.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+    maintenance.repair(RepairOptions::default(), &repaired.clock).await.unwrap();
+    repaired.assert_all_restore("after a repair").await;
+    repo.assert_all_restore("after locations were swept under a run").await;
+}
+
+/// All frames of a condemned pack would make that same pack again, by content and by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_rescues_from_a_prune_without_grace_is_not_in_the_condemned_pack_itself() {
+    for changing in [2_200_000, 1_100_000] {
+        let files = |seed| {
+            Files::from([
+                ("changing".to_owned(), noise(seed, changing)),
+                ("staying".to_owned(), noise(1_000, 300_000)),
+            ])
+        };
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        repo.snapshot(&files(1)).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        repo.fill_source(&files(0));
+        let writer = Arc::clone(&repo.writer);
+        let run = repo.begin(&writer).await.unwrap();
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
+        let gate = Gate::new();
+        repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Delete).below("locations/"));
+        let committing = async {
+            gate.arrivals(1).await;
+            let committed = run.commit(&silent()).await;
+            gate.open();
+            committed
+        };
+        let (pruned, committed) = tokio::join!(repo.prune(&keeper, 0), committing);
+        pruned.unwrap();
+        repo.faults.clear_script();
+        // It may fail. It may not succeed and have lost data.
+        if let Ok(committed) = committed {
+            repo.committed.insert(committed.id.unwrap(), files(0));
+            repo.assert_all_restore(&format!("{changing}: rescued")).await;
+        }
+    }
+}
+
+/// The same with the full grace: a machine sleeps between part and manifest, and the second look comes while a prune
+/// has planned and not yet signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_late_run_rescues_is_not_in_the_condemned_pack_itself() {
+    for changing in [2_200_000, 1_100_000] {
+        let files = |seed| {
+            Files::from([
+                ("changing".to_owned(), noise(seed, changing)),
+                ("staying".to_owned(), noise(1_000, 300_000)),
+            ])
+        };
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        repo.snapshot(&files(1)).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        repo.fill_source(&files(0));
+        let writer = Arc::clone(&repo.writer);
+        let run = repo.begin(&writer).await.unwrap();
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
+        repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+        let (asleep, planned) = (Gate::new(), Gate::new());
+        repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
+        repo.faults.script(Rule::new(Fault::wait(&planned)).on(Operation::Put).below("condemned/"));
+        let quiet = silent();
+        let committing = async {
+            let committed = run.commit(&quiet).await;
+            planned.open();
+            committed
+        };
+        let pruning = async {
+            asleep.arrivals(1).await;
+            repo.faults.advance(days(14));
+            let waking = async {
+                planned.arrivals(1).await;
+                asleep.open();
+            };
+            tokio::join!(repo.prune(&keeper, GRACE_DAYS), waking).0
+        };
+        let (committed, pruned) = tokio::join!(committing, pruning);
+        pruned.unwrap();
+        repo.faults.clear_script();
+        if let Ok(committed) = committed {
+            repo.committed.insert(committed.id.unwrap(), files(0));
+            repo.assert_all_restore(&format!("{changing}: rescued late")).await;
+        }
+    }
+}
+
+/// A prune deletes a part and a registration, and then their condemnation, while a late run looks for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_look_does_not_miss_what_a_prune_deletes_during_it() {
+    let mut repo = TestRepository::new().await;
+    let files = Files::from([("a".to_owned(), noise(1, 900_000))]);
+    repo.fill_source(&files);
+    let writer = Arc::clone(&repo.writer);
+    let first = repo.begin(&writer).await.unwrap().commit(&silent()).await.unwrap();
+    repo.committed.insert(first.id.unwrap(), files.clone());
+    let keeper = repo.add_keeper().await;
+    // Nothing changed: the run stores no frame of its own.
+    let run = repo.begin(&writer).await.unwrap();
+    let (asleep, sweeping, looking) = (Gate::new(), Gate::new(), Gate::new());
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
+    let quiet = silent();
+    let meanwhile = async {
+        asleep.arrivals(1).await;
+        repo.faults.advance(days(GRACE_DAYS));
+        repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+        repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+        repo.faults.script(Rule::new(Fault::wait(&sweeping)).on(Operation::Delete).below("parts/"));
+        let during = async {
+            sweeping.arrivals(1).await;
+            repo.faults.script(Rule::new(Fault::wait(&looking)).on(Operation::List).below("condemned"));
+            asleep.open();
+            looking.arrivals(1).await;
+            sweeping.open();
+        };
+        let (pruned, ()) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), during);
+        pruned.unwrap();
+        looking.open();
+    };
+    let (committed, ()) = tokio::join!(run.commit(&quiet), meanwhile);
+    repo.faults.clear_script();
+    if let Ok(committed) = committed {
+        repo.committed.insert(committed.id.unwrap(), files);
+        repo.assert_all_restore("a late look").await;
+    }
+}
+
+/// The time of a manifest cannot be looked up, so nobody knows whether it came late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_of_unknown_age_is_not_called_whole() {
+    let mut repo = TestRepository::new().await;
+    repo.snapshot(&Files::from([("a".to_owned(), noise(1, 900_000))])).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let again = Files::from([("a".to_owned(), noise(2, 900_000))]);
+    repo.fill_source(&again);
+    let writer = Arc::clone(&repo.writer);
+    let run = repo.begin(&writer).await.unwrap();
+    let asleep = Gate::new();
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
+    repo.faults
+        .script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Head).below("snapshots/").always());
+    let quiet = silent();
+    let meanwhile = async {
+        asleep.arrivals(1).await;
+        for _ in 0..2 {
+            repo.faults.advance(days(GRACE_DAYS) + DAY);
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+        }
+        asleep.open();
+    };
+    let (committed, ()) = tokio::join!(run.commit(&quiet), meanwhile);
+    repo.faults.clear_script();
+    assert!(committed.is_err(), "{committed:?}");
+}
+
+/// A keeper's machine sleeps between its reading of the history and its question for the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_whose_history_is_older_than_its_time_deletes_nothing_that_was_committed_in_between() {
+    let (mut repo, keeper) = with_an_unneeded_frame_in_a_pack_that_stays().await;
+    // The run begins before anything is condemned.
+    repo.fill_source(&large_and_small());
+    let writer = Arc::clone(&repo.writer);
+    let run = repo.begin(&writer).await.unwrap();
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    let asleep = Gate::new();
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("clock/"));
+    let meanwhile = async {
+        asleep.arrivals(1).await;
+        let committed = run.commit(&silent()).await.unwrap();
+        repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+        asleep.open();
+        committed
+    };
+    let (pruned, committed) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
+    pruned.unwrap();
+    repo.faults.clear_script();
+    repo.committed.insert(committed.id.unwrap(), large_and_small());
+    repo.assert_all_restore("a prune with an old history").await;
+}
+
+/// A pack whose trailer cannot be read holds whole frames that nothing locates. A repair keeps it, and the next one
+/// removes it, since the first has marked the frames as lost; after that not even a copy of the locations helps. A mark of a
+/// host is enough for the first one to remove it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_a_repair_keeps_is_not_removed_by_the_next() {
+    let mut wrong = Vec::new();
+    for host_first in [false, true] {
+        let mut repo = TestRepository::new().await;
+        repo.packs = PackSizes::default();
+        repo.snapshot(&large()).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        let contents = repo.faults.contents();
+        let packs = contents.iter().filter(|(key, _)| key.starts_with("packs/"));
+        let (pack, bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+        repo.flip(pack, bytes.len() - 30);
+        for (key, _) in contents.iter().filter(|(key, _)| key.starts_with("locations/")) {
+            repo.faults.take_away(key);
+        }
+        if host_first {
+            let repository = repo.repository().await.unwrap();
+            let maintenance =
+                Maintenance::with_writer_key(repository, &repo.writer, silent(), CancellationToken::new());
+            maintenance.unwrap().repair(RepairOptions::default(), &repo.clock).await.unwrap();
+        }
+        for time in ["first", "second"] {
+            let maintenance =
+                Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+            maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            if !repo.faults.contents().contains_key(pack) {
+                wrong.push(format!("after a host's: {host_first}: the {time} repair of a keeper removes it"));
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
