@@ -9,7 +9,7 @@ use lifeboat_core::text::path_text;
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::file_cache::{FileCache, Memories};
+use crate::backup::file_cache::{FileCache, FileCaches};
 use crate::backup::pipeline::Pipeline;
 use crate::error::VaultError;
 use crate::format::chunk::{ChunkBuffer, Chunker};
@@ -213,7 +213,7 @@ impl ChunkStore {
         &mut self,
         source: &mut dyn Source,
         chunker: &Chunker,
-        memories: &mut Memories,
+        caches: &mut FileCaches,
         progress: &Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Captured, VaultError> {
@@ -238,16 +238,16 @@ impl ChunkStore {
             let generation = self.pipeline.landed().generation();
             if generation != self.generation {
                 self.generation = generation;
-                memories.checkpoint(self.run, &self.pipeline.landed().ordinals());
+                caches.checkpoint(self.run, &self.pipeline.landed().ordinals());
             }
-            let memory = memories.current();
+            let cache = caches.current();
             let captured = if let Some(first) = other_name_of_lost(&found.item, &lost) {
                 Err(CaptureError::Read(io::Error::other(format!(
                     "it is another name of {}, which could not be captured",
                     path_text(first)
                 ))))
             } else {
-                self.capture_one(found, chunker, &mut buffer, memory, (progress, cancel)).and_then(
+                self.capture_one(found, chunker, &mut buffer, cache, (progress, cancel)).and_then(
                     |captured| {
                         // What readers would refuse costs only this item, not the stream.
                         let record = captured.0.checked_record().map_err(|malformed| {
@@ -285,25 +285,25 @@ impl ChunkStore {
         found: Found,
         chunker: &Chunker,
         buffer: &mut ChunkBuffer,
-        memory: &mut FileCache,
+        cache: &mut FileCache,
         (progress, cancel): Watchers<'_>,
     ) -> Result<(Item, bool), CaptureError> {
         let Found { mut item, fingerprint, body } = found;
         let Some(mut body) = body else { return Ok((item, false)) };
-        let remembered = fingerprint.and_then(|fingerprint| memory.recall(&item.path, &fingerprint));
+        let remembered = fingerprint.and_then(|fingerprint| cache.recall(&item.path, &fingerprint));
         if let Some((content, segments)) = remembered
             && self.lean_on(&content)
         {
             progress.advance(content.bytes());
             item.content = (!content.extents.is_empty()).then_some(content);
             item.segments = segments;
-            memory.keep(&item, fingerprint.as_ref());
+            cache.keep(&item, fingerprint.as_ref());
             return Ok((item, false));
         }
         self.read_content(&mut item, &mut *body, chunker, buffer, (progress, cancel))?;
         let has_changed = body.has_changed();
         if !has_changed {
-            memory.keep(&item, fingerprint.as_ref());
+            cache.keep(&item, fingerprint.as_ref());
         }
         Ok((item, has_changed))
     }

@@ -99,7 +99,7 @@ impl<'a> ContentsCache<'a> {
         used: &HashMap<FrameName, u16>,
     ) -> Result<ContentsIndex, StoreError> {
         let mut index = ContentsIndex::default();
-        let mut believable = TrustedContents::new(self.repository, self.group);
+        let mut trusted = TrustedContents::new(self.repository, self.group);
         let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
         let may_be_used = |name: FrameName| placed.contains(name) && !excluded.contains(name);
         let entries = self.repository.objects_below(&layout::contents(self.group.id)).await?;
@@ -131,7 +131,7 @@ impl<'a> ContentsCache<'a> {
                         }
                     };
                     let Some(hash) = hash_of(key) else { continue };
-                    if believable.is(signer, &hash).await? {
+                    if trusted.is(signer, &hash).await? {
                         for (run, commitment) in index.add(contents, may_be_used, used) {
                             let signers = said_by.entry((run, commitment)).or_default();
                             if !signers.contains(&signer) {

@@ -68,13 +68,13 @@ pub(crate) struct Entry {
 }
 
 /// The location of a stream's cache, and how it is sealed.
-pub(crate) struct MemoryFile {
+pub(crate) struct CacheFile {
     path: PathBuf,
     key: SealKey,
     repository: RepositoryId,
 }
 
-impl MemoryFile {
+impl CacheFile {
     /// The cache of a writer's stream `name`, below the cache folder.
     pub(crate) fn new(cache: &Path, writer: &WriterKey, stream: &str) -> Self {
         let secret = blake3::derive_key("lifeboat v0 host memory", &writer.signing_key.to_pkcs8_der());
@@ -102,14 +102,14 @@ impl MemoryFile {
             let (path, remembered) = entry.split();
             known.insert(path, remembered);
         }
-        let memory = FileCache {
+        let cache = FileCache {
             hash_key: blake3::derive_key("lifeboat v0 host memory names", self.key.as_bytes()),
             known,
             next: Vec::new(),
             saved: 0,
             settled_before_ns: started.as_nanosecond() - CLOCK_GRAIN_NS,
         };
-        (memory, reason)
+        (cache, reason)
     }
 
     fn under_way(&self) -> PathBuf {
@@ -186,10 +186,10 @@ impl MemoryFile {
         Ok(entries.into_iter().map(Entry::split).collect())
     }
 
-    /// Writes `memory` for the run after the snapshot `head`.
-    pub(crate) fn store(&self, memory: &FileCache, head: &Sha256Digest) -> Result<(), VaultError> {
+    /// Writes `cache` for the run after the snapshot `head`.
+    pub(crate) fn store(&self, cache: &FileCache, head: &Sha256Digest) -> Result<(), VaultError> {
         let mut bytes = head.as_bytes().to_vec();
-        self.key.seal(&self.binding(head), &compress(&to_cbor(&memory.next)), &mut bytes);
+        self.key.seal(&self.binding(head), &compress(&to_cbor(&cache.next)), &mut bytes);
         let write = || -> std::io::Result<()> {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             private_folder::make(folder)?;
@@ -249,24 +249,24 @@ impl Entry {
 
 /// The caches of a run's streams.
 #[derive(Default)]
-pub(crate) struct Memories {
+pub(crate) struct FileCaches {
     head: Option<Sha256Digest>,
-    streams: Vec<(Option<MemoryFile>, FileCache)>,
+    streams: Vec<(Option<CacheFile>, FileCache)>,
 }
 
-impl Memories {
+impl FileCaches {
     /// The caches for a run that comes after the snapshot `head`.
     pub(crate) fn after(head: Option<Sha256Digest>) -> Self {
         Self { head, streams: Vec::new() }
     }
 
     /// Begins the next stream. Returns the reason if a cache existed that cannot be used.
-    pub(crate) fn begin(&mut self, file: Option<MemoryFile>, started: Timestamp) -> Option<String> {
-        let (memory, reason) = match &file {
+    pub(crate) fn begin(&mut self, file: Option<CacheFile>, started: Timestamp) -> Option<String> {
+        let (cache, reason) = match &file {
             Some(file) => file.load(self.head.as_ref(), started),
             None => (FileCache::none(), None),
         };
-        self.streams.push((file, memory));
+        self.streams.push((file, cache));
         reason
     }
 
@@ -282,15 +282,15 @@ impl Memories {
     /// Saves the part of `run` that is stored permanently. If it cannot be saved, that only costs a reread after a
     /// kill.
     pub(crate) fn checkpoint(&mut self, run: RunId, landed: &RoaringBitmap) {
-        for (file, memory) in &mut self.streams {
+        for (file, cache) in &mut self.streams {
             let Some(file) = file else { continue };
-            let open = &memory.next[memory.saved..];
+            let open = &cache.next[cache.saved..];
             let count = open.iter().take_while(|entry| entry.has_landed(run, landed)).count();
             if count == 0 {
                 continue;
             }
             match file.append(self.head.as_ref(), &open[..count]) {
-                Ok(()) => memory.saved += count,
+                Ok(()) => cache.saved += count,
                 Err(error) => tracing::warn!("the state of this run cannot be kept: {error}"),
             }
         }
@@ -298,10 +298,10 @@ impl Memories {
 
     /// Keeps everything for the run after the snapshot `id`.
     pub(crate) fn commit(&self, id: &Sha256Digest) {
-        for (file, memory) in &self.streams {
+        for (file, cache) in &self.streams {
             // The snapshot is committed; a cache that cannot be kept only costs the next run a reread.
             if let Some(file) = file
-                && let Err(error) = file.store(memory, id)
+                && let Err(error) = file.store(cache, id)
             {
                 tracing::warn!("{error}: the next run reads everything again");
             }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::capture::{ChunkStore, Stored, Underused};
 use crate::backup::contents_cache::ContentsCache;
-use crate::backup::file_cache::{Memories, MemoryFile};
+use crate::backup::file_cache::{CacheFile, FileCaches};
 use crate::backup::keeping::Keeping;
 use crate::backup::pipeline::{PackSizes, Pipeline};
 use crate::backup::register::{RunKeys, register};
@@ -130,7 +130,7 @@ pub struct SnapshotWriter {
     chunks: ChunkStore,
     chunker: Chunker,
     part: Part,
-    memories: Memories,
+    caches: FileCaches,
     /// The place in the writer's chain, unless another run takes it first.
     next: u64,
     previous: Option<Sha256Digest>,
@@ -218,7 +218,7 @@ impl SnapshotWriter {
                 chunks,
                 chunker,
                 part,
-                memories: Memories::after(previous),
+                caches: FileCaches::after(previous),
                 next,
                 previous,
                 seen,
@@ -243,7 +243,7 @@ impl SnapshotWriter {
         self.time = original.time();
         self.incomplete = original.is_incomplete();
         self.part.copied_from = Some(original.original());
-        self.memories = Memories::after(remembered.or(self.previous));
+        self.caches = FileCaches::after(remembered.or(self.previous));
     }
 
     /// The run that makes this snapshot. It must be ended ([`OpenRun::end`]) if the snapshot is abandoned.
@@ -266,12 +266,12 @@ impl SnapshotWriter {
     ) -> Result<StreamOutcome, VaultError> {
         let is_taken = self.part.streams.iter().any(|s| (s.kind, &s.name) == (stream.kind, &stream.name));
         check_new_name("stream", &stream.name, is_taken)?;
-        let file = self.options.cache.as_deref().map(|c| MemoryFile::new(c, &self.key, &stream.cache_key));
-        if let Some(reason) = self.memories.begin(file, self.time) {
+        let file = self.options.cache.as_deref().map(|c| CacheFile::new(c, &self.key, &stream.cache_key));
+        if let Some(reason) = self.caches.begin(file, self.time) {
             progress.warn(&format!("the cache of the last run is set aside, all is read again: {reason}"));
         }
         let captured =
-            self.chunks.capture(&mut *stream.source, &self.chunker, &mut self.memories, progress, cancel)?;
+            self.chunks.capture(&mut *stream.source, &self.chunker, &mut self.caches, progress, cancel)?;
         self.incomplete |= !captured.unreadable.is_empty();
         self.part.streams.push(StreamRecord {
             kind: stream.kind,
@@ -320,7 +320,7 @@ impl SnapshotWriter {
             keys,
             chunks,
             mut part,
-            mut memories,
+            mut caches,
             next: mut sequence,
             mut previous,
             seen,
@@ -334,7 +334,7 @@ impl SnapshotWriter {
             .await
             .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
         // Everything is stored: a run that ends before its manifest is stored leaves all of it to the next one.
-        memories.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
+        caches.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {
             id: None,
             sequence,
@@ -386,7 +386,7 @@ impl SnapshotWriter {
                     open.is_committed();
                     let committed_as = Head { sequence, id };
                     keeping.look_after_commit(committed_as, &part_hash, part_time, progress).await?;
-                    memories.commit(&id);
+                    caches.commit(&id);
                     repository.pin_head(key.writer, committed_as)?;
                     (committed.id, committed.sequence) = (Some(id), sequence);
                     return Ok(committed);

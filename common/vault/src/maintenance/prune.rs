@@ -304,7 +304,7 @@ impl Round<'_> {
         Ok(FoundCondemnation { key, stored, body })
     }
 
-    /// Deletes objects, in this order, and then the condemnations that are no longer of use.
+    /// Deletes objects, in this order, and then the condemnations that have become useless.
     async fn sweep(
         &self,
         objects: &[&String],

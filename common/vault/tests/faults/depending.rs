@@ -55,25 +55,19 @@ async fn a_run_goes_by_no_locations_that_are_condemned() {
     repo.assert_all_restore("after locations were swept under a run").await;
 }
 
+fn changing_and_staying(seed: u64, changing: usize) -> Files {
+    Files::from([
+        ("changing".to_owned(), noise(seed, changing)),
+        ("staying".to_owned(), noise(1_000, 300_000)),
+    ])
+}
+
 /// All frames of a condemned pack would make that same pack again, by content and by name.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_rescues_from_a_prune_without_grace_is_not_in_the_condemned_pack_itself() {
     for changing in [2_200_000, 1_100_000] {
-        let files = |seed| {
-            Files::from([
-                ("changing".to_owned(), noise(seed, changing)),
-                ("staying".to_owned(), noise(1_000, 300_000)),
-            ])
-        };
-        let mut repo = TestRepository::new().await;
-        repo.snapshot(&files(0)).await.unwrap();
-        repo.snapshot(&files(1)).await.unwrap();
-        let keeper = repo.add_keeper().await;
-        repo.fill_source(&files(0));
-        let writer = Arc::clone(&repo.writer);
-        let run = repo.begin(&writer).await.unwrap();
-        let session = repo.as_keeper(&keeper).await.unwrap();
-        repo.forget_all_but(&session, 1).await.unwrap();
+        let files = |seed| changing_and_staying(seed, changing);
+        let (mut repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
         let gate = Gate::new();
         repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Delete).below("locations/"));
         let committing = async {
@@ -98,21 +92,8 @@ async fn what_a_run_rescues_from_a_prune_without_grace_is_not_in_the_condemned_p
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_late_run_rescues_is_not_in_the_condemned_pack_itself() {
     for changing in [2_200_000, 1_100_000] {
-        let files = |seed| {
-            Files::from([
-                ("changing".to_owned(), noise(seed, changing)),
-                ("staying".to_owned(), noise(1_000, 300_000)),
-            ])
-        };
-        let mut repo = TestRepository::new().await;
-        repo.snapshot(&files(0)).await.unwrap();
-        repo.snapshot(&files(1)).await.unwrap();
-        let keeper = repo.add_keeper().await;
-        repo.fill_source(&files(0));
-        let writer = Arc::clone(&repo.writer);
-        let run = repo.begin(&writer).await.unwrap();
-        let session = repo.as_keeper(&keeper).await.unwrap();
-        repo.forget_all_but(&session, 1).await.unwrap();
+        let files = |seed| changing_and_staying(seed, changing);
+        let (mut repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
         repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         let (asleep, planned) = (Gate::new(), Gate::new());
         repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));

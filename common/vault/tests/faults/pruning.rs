@@ -87,15 +87,7 @@ async fn a_keeper_whose_clock_is_a_week_off_deletes_nothing_early() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_refers_to_what_is_condemned_in_the_meantime_keeps_it() {
     for (sweep_first, prunes) in [(false, 1), (true, 2)] {
-        let mut repo = TestRepository::new().await;
-        repo.snapshot(&files(0)).await.unwrap();
-        repo.snapshot(&files(1)).await.unwrap();
-        let keeper = repo.add_keeper().await;
-        // The run sees what snapshot 0 stored, and refers to it.
-        let writer = repo.writer.clone();
-        let run = begin(&repo, &writer, &files(0)).await.unwrap();
-        let session = repo.as_keeper(&keeper).await.unwrap();
-        repo.forget_all_but(&session, 1).await.unwrap();
+        let (mut repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
         for _ in 0..prunes {
             repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
@@ -160,14 +152,7 @@ async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
-    let mut repo = TestRepository::new().await;
-    repo.snapshot(&files(0)).await.unwrap();
-    repo.snapshot(&files(1)).await.unwrap();
-    let keeper = repo.add_keeper().await;
-    let writer = repo.writer.clone();
-    let run = begin(&repo, &writer, &files(0)).await.unwrap();
-    let session = repo.as_keeper(&keeper).await.unwrap();
-    repo.forget_all_but(&session, 1).await.unwrap();
+    let (mut repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
     repo.prune(&keeper, 0).await.unwrap();
     let error = run.commit(&silent()).await.unwrap_err();
     assert!(matches!(error, VaultError::PrunedUnderWay { .. }), "{error}");

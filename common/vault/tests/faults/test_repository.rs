@@ -84,6 +84,22 @@ impl TestRepository {
         }
     }
 
+    /// A repository with two snapshots, of which the first is forgotten while a run with the same files is under way: the
+    /// run refers to what the first one stored. Returns the keeper that forgot it, too.
+    pub(crate) async fn with_a_run_on_what_is_forgotten(
+        files: impl Fn(u64) -> Files,
+    ) -> (Self, KeeperKey, SnapshotWriter) {
+        let mut repo = Self::new().await;
+        repo.snapshot(&files(0)).await.unwrap();
+        repo.snapshot(&files(1)).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        repo.fill_source(&files(0));
+        let run = repo.begin(&repo.writer).await.unwrap();
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
+        (repo, keeper, run)
+    }
+
     /// The same repository in a separate store, for another sequence of events.
     pub(crate) fn fork(&self) -> Self {
         Self {

@@ -252,7 +252,7 @@ impl Maintenance {
         let errors: Vec<_> = false_ones.iter().map(|(_, error)| error).collect();
         let verdict = verdicts::run_key(commitments.len(), &errors);
         let Verdict::Damaged(kind, reason, remedy) = verdict else { return Ok(()) };
-        if false_ones.len() == commitments.len() {
+        if !verdicts::is_disputed(commitments.len(), false_ones.len()) {
             let snapshots = Vec::new();
             findings.damage_with(shard, Damage { key, kind, reason, snapshots, remedy }, frames);
             return Ok(());

@@ -129,12 +129,16 @@ pub(super) fn unregistered_run(is_in_a_header: bool) -> Verdict {
     Verdict::Damaged(DamageKind::Missing, reason.to_owned(), remedy)
 }
 
+/// Whether a run's key is whole for some of the snapshots that commit to one, and not for others.
+pub(super) fn is_disputed(commitments: usize, unopened: usize) -> bool {
+    0 < unopened && unopened < commitments
+}
+
 /// The key of a registered run, given how many keys snapshots commit to, and why those that cannot be opened cannot.
 pub(super) fn run_key<E: std::fmt::Display>(commitments: usize, unopened: &[E]) -> Verdict {
     let reason = match unopened {
         [] => return Verdict::Sound,
-        [first, ..] if unopened.len() == commitments => first.to_string(),
-        // The key is whole, but some snapshots commit to another one.
+        [first, ..] if !is_disputed(commitments, unopened.len()) => first.to_string(),
         _ => "snapshots commit to another key of the run than the one that is registered: a contents index of the \
               group was false when they were made"
             .to_owned(),

@@ -40,8 +40,7 @@ pub(super) fn with_recipient(mut roster: Roster, recipient: &Recipient) -> Resul
     Ok(roster)
 }
 
-/// The roster without a recipient. Two must be left, or one if that `is_meant`: whoever loses the last one loses
-/// everything.
+/// The roster without a recipient. Two must be left, or one if that `is_meant`: with the last one, everything is lost.
 pub(super) fn without_recipient(mut roster: Roster, id: &str, is_meant: bool) -> Result<Roster, VaultError> {
     roster.recipients.retain(|recipient| recipient.id != id);
     match roster.recipients.len() {
@@ -251,7 +250,7 @@ mod tests {
             (&heads, true, Some(2), Ok(Some(2))),
             (&heads, false, Some(4), Ok(Some(4))),
             (&heads, false, Some(1), Ok(Some(1))),
-            // A place that was forgotten, or that cannot be read, is no end.
+            // A snapshot that was forgotten or cannot be read cannot be the last one.
             (&heads, false, Some(3), Err("none")),
             (&heads, false, Some(0), Err("none")),
             (&heads, true, Some(5), Err("none")),

@@ -81,7 +81,7 @@ impl Planner<'_> {
     /// unneeded frames, or if there are many. Those of others keep their original signatures: a writer's statement must
     /// not outlive the trust in the writer under a keeper's signature.
     pub(super) async fn settle_contents(&mut self, runs: &Runs) -> Result<(), VaultError> {
-        let mut believable = TrustedContents::new(self.repository, self.group);
+        let mut trusted = TrustedContents::new(self.repository, self.group);
         let is_live = |plan: &GroupPlan, name: FrameName| {
             plan.live.contains(name) || runs.under_way.contains(&name.run)
         };
@@ -101,7 +101,7 @@ impl Planner<'_> {
                 };
                 let hash = hash_of(key).ok_or(VaultError::Internal("it was read by its hash"))?;
                 let mut names = contents.names();
-                if !believable.is(signer, &hash).await? {
+                if !trusted.is(signer, &hash).await? {
                     self.plan.dead.insert((*key).clone());
                 } else if signer == self.signer {
                     let is_clean = names.all(|name| is_live(&self.plan, name));

@@ -87,7 +87,7 @@ pub(super) fn to_delete<'u>(
     objects
 }
 
-/// The condemnations that are no longer of use. One is of use until no run that began before it can still commit,
+/// The condemnations that have become useless. One is useful until no run that began before it can still commit,
 /// whatever the prune's own grace is.
 pub(super) fn to_lift(
     standing: &[FoundCondemnation],

@@ -13,8 +13,8 @@ const RESTORES: &str = "every committed snapshot restores";
 /// How many states are explored where there is little time.
 const SAMPLE: usize = 100_000;
 
-/// Explores the states of a protocol, from the nearest ones on, until there are no more, or `most` were seen, or one
-/// violates a property; prints how many states it saw.
+/// Explores the states of a protocol, from the nearest ones on, until all or `most` of them were seen, or one violates
+/// a property; prints how many states it saw.
 fn explore(name: &str, protocol: Protocol, most: Option<usize>) -> impl Checker<Protocol> + use<> {
     let mut builder = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
     if let Some(most) = most {
