@@ -16,6 +16,7 @@ use crate::reference::RegistryReference;
 use crate::{Credentials, RegistryError};
 
 mod authorize;
+mod fallback_index;
 mod push;
 mod realm;
 mod referrers;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::state::State;
 use super::{packages, services};
 use crate::problem::Problem;

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::state::State;
 use super::{packages, registry};
 use crate::problem::Problem;

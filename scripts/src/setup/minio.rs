@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::services::{self, http_status};
 use super::state::State;
 use super::{packages, tools};

@@ -6,6 +6,7 @@ mod images;
 mod minio;
 mod options;
 mod packages;
+mod part;
 mod parts;
 mod python;
 mod registry;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use self::environment::Variables;
 use self::options::Request;
-use self::parts::{How, LANES, Outcome, Part};
+use self::part::{How, LANES, Outcome, Part};
 use self::state::State;
 use crate::problem::Problem;
 use crate::process::{is_executable, which};

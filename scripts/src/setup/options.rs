@@ -1,6 +1,7 @@
 //! The command line of `scripts/setup`.
 
-use super::parts::{self, Part};
+use super::part::Part;
+use super::parts;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {

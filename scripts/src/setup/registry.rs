@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::services::{self, http_status};
 use super::state::State;
 use super::{packages, tools};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::minio::{REGION, put_bucket};
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::services::{self, http_status};
 use super::state::State;
 use super::{packages, tools};

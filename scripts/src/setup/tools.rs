@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::packages;
-use super::parts::{Outcome, Ready};
+use super::part::{Outcome, Ready};
 use super::state::State;
 use crate::problem::Problem;
 use crate::process::{ask, run, which};

@@ -6,12 +6,11 @@ use lifeboat_core::Sha256Digest;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 
-use super::shared_tag::Kind;
 use super::{Purpose, Remote};
 use crate::RegistryError;
 use crate::artifact::{Artifact, Attached, Discovery, EMPTY};
 use crate::content::{Descriptor, OCI_MANIFEST};
-use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer};
+use crate::legacy::{self, LegacyArtifact, LegacyKind, LegacyLayer, LegacyManifest};
 
 /// Pauses before a manifest is sent again to a registry that answers 400. If several clients upload one blob at the
 /// same time, registries report it as present before it is in place, and refuse a manifest that names it.
@@ -54,7 +53,7 @@ impl Remote {
         let tag = artifact.kind.tag(subject);
         self.push_blob(&artifact.content).await?;
         let id = Sha256Digest::of(artifact.layer().to_string().as_bytes());
-        self.add_to_tag(&tag, Kind::Legacy, artifact.layer(), id).await?;
+        self.add_to_tag::<LegacyManifest>(&tag, artifact.layer(), id).await?;
         let (manifest, _) = self.manifest_by_tag(&tag).await?;
         Ok(Attached { manifest: manifest.digest, discovery: Discovery::LegacyTag(tag) })
     }

@@ -11,9 +11,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Remote;
-use super::referrers::FallbackIndex;
 use crate::RegistryError;
-use crate::content::{OCI_INDEX, OCI_MANIFEST};
+use crate::content::OCI_MANIFEST;
 use crate::legacy::LegacyManifest;
 
 /// How often the document is written before giving up.
@@ -23,65 +22,65 @@ const MAX_WRITES: u32 = 12;
 const SETTLE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(2));
 
 /// A document that several writers add to.
-pub(super) enum Shared {
-    /// An index of referrers.
-    Index(FallbackIndex),
-    /// A manifest of legacy signatures.
-    Legacy(LegacyManifest),
+pub(super) trait SharedDocument: Default {
+    const MEDIA_TYPE: &'static str;
+
+    /// Reads what is stored under `tag`.
+    fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError>;
+
+    /// Adds the entries of `seen` that are missing here, and adds to `seen` those that it does not have. Returns
+    /// whether any was missing here.
+    fn add(&mut self, seen: &mut Vec<Value>) -> bool;
+
+    /// The blob that the manifest names, if it names one, and the manifest.
+    fn to_json(&self) -> (Option<Vec<u8>>, Vec<u8>);
 }
 
-/// The kind of document under a tag.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Index,
-    Legacy,
-}
+impl SharedDocument for LegacyManifest {
+    const MEDIA_TYPE: &'static str = OCI_MANIFEST;
 
-impl Shared {
+    fn parse(tag: &str, bytes: &[u8]) -> Result<Self, RegistryError> {
+        Self::parse(&format!("the manifest under the tag `{tag}`"), bytes)
+    }
+
     fn add(&mut self, seen: &mut Vec<Value>) -> bool {
-        match self {
-            Self::Index(index) => index.add(seen),
-            Self::Legacy(manifest) => manifest.add(seen),
-        }
+        self.add(seen)
+    }
+
+    fn to_json(&self) -> (Option<Vec<u8>>, Vec<u8>) {
+        let (config, manifest) = self.to_json();
+        (Some(config), manifest)
     }
 }
 
 impl Remote {
     /// The document under the tag; an empty one if there isn't one.
-    async fn shared(&self, tag: &str, kind: Kind) -> Result<Shared, RegistryError> {
-        let bytes = self.optional_manifest_by_tag(tag).await?.map(|(_, bytes)| bytes);
-        let what = format!("the manifest under the tag `{tag}`");
-        Ok(match (kind, bytes) {
-            (Kind::Index, None) => Shared::Index(FallbackIndex::default()),
-            (Kind::Index, Some(bytes)) => Shared::Index(FallbackIndex::parse(tag, &bytes)?),
-            (Kind::Legacy, None) => Shared::Legacy(LegacyManifest::default()),
-            (Kind::Legacy, Some(bytes)) => Shared::Legacy(LegacyManifest::parse(&what, &bytes)?),
-        })
-    }
-
-    async fn write_shared(&self, tag: &str, document: &Shared) -> Result<(), RegistryError> {
-        match document {
-            Shared::Index(index) => self.push_manifest(tag, OCI_INDEX, index.to_json()).await.map(drop),
-            Shared::Legacy(manifest) => {
-                let (config, manifest) = manifest.to_json();
-                self.push_blob(&config).await?;
-                self.push_manifest(tag, OCI_MANIFEST, manifest).await.map(drop)
-            }
+    async fn shared<T: SharedDocument>(&self, tag: &str) -> Result<T, RegistryError> {
+        match self.optional_manifest_by_tag(tag).await? {
+            Some((_, bytes)) => T::parse(tag, &bytes),
+            None => Ok(T::default()),
         }
     }
 
+    async fn write_shared<T: SharedDocument>(&self, tag: &str, document: &T) -> Result<(), RegistryError> {
+        let (blob, manifest) = document.to_json();
+        if let Some(blob) = blob {
+            self.push_blob(&blob).await?;
+        }
+        self.push_manifest(tag, T::MEDIA_TYPE, manifest).await.map(drop)
+    }
+
     /// Adds an entry to the document under the tag without losing any. `id` spreads writers that collide.
-    pub(super) async fn add_to_tag(
+    pub(super) async fn add_to_tag<T: SharedDocument>(
         &self,
         tag: &str,
-        kind: Kind,
         entry: Value,
         id: Sha256Digest,
     ) -> Result<(), RegistryError> {
         let mut seen = vec![entry];
         for attempt in 1..=MAX_WRITES {
             let began = Instant::now();
-            let mut document = self.shared(tag, kind).await?;
+            let mut document: T = self.shared(tag).await?;
             if document.add(&mut seen) {
                 self.write_shared(tag, &document).await?;
             }
@@ -89,7 +88,7 @@ impl Remote {
             let mut lost = false;
             for pause in [Duration::ZERO, settle] {
                 sleep(pause).await;
-                lost |= self.shared(tag, kind).await?.add(&mut seen);
+                lost |= self.shared::<T>(tag).await?.add(&mut seen);
                 if lost {
                     break;
                 }
