@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use lifeboat_core::progress::Progress;
 use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
-use lifeboat_docker::quiesce::Mode;
 use lifeboat_report::restore::DifferenceLine;
 use lifeboat_vault::{
     Compared, Consistency, ObjectError, OpenSnapshot, StreamKind, TargetFolder, VaultError,
@@ -59,18 +58,9 @@ impl RecoveryPoint for VaultPoint {
         Some(self.snapshot.snapshot().host().to_owned())
     }
 
-    /// The weakest consistency of all volumes: one that was read live means that the whole mixes several moments.
-    fn consistency(&self) -> Option<Mode> {
+    fn consistency(&self) -> Option<Consistency> {
         let volumes = self.snapshot.snapshot().streams().filter(|stream| stream.kind == StreamKind::Volume);
-        volumes
-            .map(|stream| match stream.consistency {
-                Consistency::None => (0, Mode::None),
-                Consistency::Paused => (1, Mode::Pause),
-                // Nobody wrote, which is as good as a clean stop.
-                Consistency::Stopped | Consistency::Idle => (2, Mode::Stop),
-            })
-            .min_by_key(|(strength, _)| *strength)
-            .map(|(_, mode)| mode)
+        volumes.map(|stream| stream.consistency).min()
     }
 
     fn volumes(&self) -> Vec<SnapshotVolume> {

@@ -17,7 +17,6 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_core::{Fault as _, Kind};
 use lifeboat_docker::definitions::{ContainerParts, Definitions, ImageParts};
 use lifeboat_docker::ownership::MachineKey;
-use lifeboat_docker::quiesce::Mode;
 use lifeboat_docker::scratch::sanitise::{Limits, Setting, sanitise};
 use lifeboat_docker::scratch::{ExecCommand, ExecOutput, Sandbox, Together};
 use lifeboat_docker::{Engine, EngineError};
@@ -348,7 +347,7 @@ impl RecoveryPoint for Endless {
         SystemClock.now()
     }
 
-    fn consistency(&self) -> Option<Mode> {
+    fn consistency(&self) -> Option<lifeboat_vault::Consistency> {
         None
     }
 

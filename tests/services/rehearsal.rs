@@ -23,6 +23,7 @@ use lifeboat_restore::rehearsal::{
     SourceKind, rehearse,
 };
 use lifeboat_tests::gate::{Missing, setting, trials_with};
+use lifeboat_vault::Consistency;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::{Docker, Playground, docker, eventually, quiesce, runtime};
@@ -63,8 +64,8 @@ impl RecoveryPoint for Copied {
         self.taken_at
     }
 
-    fn consistency(&self) -> Option<Mode> {
-        Some(Mode::Stop)
+    fn consistency(&self) -> Option<Consistency> {
+        Some(Consistency::Stopped)
     }
 
     fn volumes(&self) -> Vec<SnapshotVolume> {

@@ -172,7 +172,7 @@ pub struct DrillReport {
     /// When the snapshot was taken.
     #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]
     pub taken_at: Timestamp,
-    /// How the application was brought to rest for it: `stop`, `pause`, `none`, or `unknown`.
+    /// How the application was brought to rest for it: `stop`, `pause`, `none`, `idle` (it did not run), or `unknown`.
     pub consistency: String,
     /// When the drill began.
     #[cfg_attr(test, schemars(with = "crate::schemas::Moment"))]

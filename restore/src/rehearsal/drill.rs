@@ -15,13 +15,13 @@ use lifeboat_core::random::Entropy;
 use lifeboat_core::{Fault as _, Kind};
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::ownership::{Ownership, RehearsalId};
-use lifeboat_docker::quiesce::Mode;
 use lifeboat_docker::scratch::sanitise::Limits;
 use lifeboat_docker::scratch::{Isolation, Sandbox, Together};
 use lifeboat_docker::{Engine, EngineError};
 use lifeboat_report::drill::{
     DrillReport, DrillVersions, DrilledIsolation, DrilledVolume, Objective, Phase, Verdict,
 };
+use lifeboat_vault::Consistency;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -127,9 +127,10 @@ impl<'a> Drill<'a> {
             host: point.host(),
             taken_at: point.taken_at(),
             consistency: match point.consistency() {
-                Some(Mode::Stop) => "stop",
-                Some(Mode::Pause) => "pause",
-                Some(Mode::None) => "none",
+                Some(Consistency::None) => "none",
+                Some(Consistency::Paused) => "pause",
+                Some(Consistency::Stopped) => "stop",
+                Some(Consistency::Idle) => "idle",
                 None => "unknown",
             }
             .to_owned(),

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::definitions::Definitions;
-use lifeboat_docker::quiesce::Mode;
 use lifeboat_report::restore::DifferenceLine;
+use lifeboat_vault::Consistency;
 use tokio_util::sync::CancellationToken;
 
 /// A snapshot, as a drill sees it. Every method may block; the drill calls them off its own threads.
@@ -23,8 +23,8 @@ pub trait RecoveryPoint: Send + Sync + 'static {
         None
     }
 
-    /// How its containers had been brought to rest, if that was recorded.
-    fn consistency(&self) -> Option<Mode>;
+    /// How containers were kept from writing to its volumes: the weakest of all; `None` if it has no volume.
+    fn consistency(&self) -> Option<Consistency>;
 
     /// The volumes and folders that it holds.
     fn volumes(&self) -> Vec<SnapshotVolume>;

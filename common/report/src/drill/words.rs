@@ -90,6 +90,7 @@ pub(super) fn consistency(mode: &str) -> &str {
         "stop" => "stopped while it was taken",
         "pause" => "paused while it was taken",
         "none" => "running while it was taken",
+        "idle" => "not running while it was taken",
         _ => "not recorded",
     }
 }

@@ -353,8 +353,8 @@ pub enum StreamKind {
     Stdin,
 }
 
-/// How containers were kept from writing while a stream was captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+/// How containers were kept from writing while a stream was captured, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Consistency {
     /// Nothing was stopped: files may be from different moments.
