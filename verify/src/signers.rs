@@ -85,10 +85,10 @@ pub(crate) struct EvidenceFlags {
     /// How many of these witnesses must have signed it [default: all of them]
     #[arg(long, value_name = "N", requires = "witnesses")]
     witness_threshold: Option<u16>,
-    /// Accept signatures with a certificate that stand in no log, if a timestamp authority saw them
+    /// Accept signatures with a certificate that no log has, if a timestamp authority saw them
     #[arg(long, conflicts_with_all = ["require_log", "witnesses"])]
     insecure_ignore_tlog: bool,
-    /// Accept certificates that stand in no certificate transparency log
+    /// Accept certificates that no certificate transparency log has
     #[arg(long)]
     insecure_ignore_sct: bool,
 }

@@ -9,7 +9,7 @@ use lifeboat_vault::{PruneOptions, RunsUnderWay, prune};
 /// Delete what no snapshot needs any more
 ///
 /// Backups may run meanwhile. What is unneeded is condemned first, and deleted by a prune 8 days later if it is still
-/// unneeded: no run can lean on it any more by then. It takes a keeper key, or a recovery key. Of hosts whose index is
+/// unneeded: by then no backup that is running can depend on it. It takes a keeper key, or a recovery key. Of hosts whose index is
 /// damaged nothing is deleted, and the exit code is 1: `repair` comes first.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("writer_key", |argument| argument.hide(true)))]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     keys: SessionFlags,
     /// Delete what was condemned this long ago, such as 8d or 0s
     ///
-    /// Less than the default is for a repository that no backup writes to meanwhile: a run under way that leans on
+    /// Less than the default is for a repository that no backup writes to meanwhile: a run under way that needs
     /// what is deleted fails and has to run again.
     #[arg(long, value_name = "D", value_parser = crate::duration::duration, default_value = "8d")]
     grace: SignedDuration,

@@ -177,7 +177,7 @@ pub enum EngineError {
         reason: String,
     },
     /// A barrier around a sandbox that was set up has been removed.
-    #[error("a wall around the sandbox does not stand any more: {}", faults.join(", "))]
+    #[error("a wall around the sandbox is gone: {}", faults.join(", "))]
     WallFell {
         /// What is missing.
         faults: Vec<String>,

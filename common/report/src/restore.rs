@@ -232,7 +232,7 @@ pub struct GcReport {
     pub removed: u64,
     /// What is still there.
     pub leftovers: Vec<String>,
-    /// What bears a rehearsal's label and cannot be shown to be one's of this machine, with the reason. It stays.
+    /// What has a rehearsal's label but cannot be proved to be of this machine, with the reason. It is left alone.
     pub left_alone: Vec<String>,
 }
 

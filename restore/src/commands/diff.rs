@@ -13,7 +13,7 @@ use crate::open::{self, Place, SnapshotFlags};
 
 /// Compare a folder or a Docker volume with a snapshot
 ///
-/// Contents are compared by their hashes; nothing of them is fetched. With SNAP:NAME/PATH only what lies there is compared: a
+/// Contents are compared by their hashes; nothing of them is fetched. With SNAP:NAME/PATH only what is there is compared: a
 /// folder with TARGET, a file with TARGET or with the file of its name in TARGET. Exit code 1 means that there are
 /// differences.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use crate::rehearsal::Grounds;
 /// Remove containers, volumes, networks and folders that interrupted rehearsals left
 ///
 /// Only what this machine's rehearsals made is touched, as a mark under a key of this machine proves, and only when it has
-/// expired or its rehearsal has died. What bears a rehearsal's label without that mark is named and stays.
+/// expired or its rehearsal has died. What has a rehearsal's label but not that mark is named and left alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lifeboat-restore gc")]
 pub(crate) struct Args {}

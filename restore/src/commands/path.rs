@@ -13,7 +13,7 @@ use crate::{bring, open};
 /// Restore captured folders, or standard input, into a folder
 ///
 /// Volumes of the snapshot are left out and named: `volume` restores them. With SNAP:NAME only that folder or volume is
-/// restored, with SNAP:NAME/PATH only what lies there.
+/// restored; with SNAP:NAME/PATH only what is there.
 ///
 /// The folder must be empty or absent. A single folder's content comes directly into it, with the folder's owner and mode;
 /// several come each under their own name, and so does a single file.

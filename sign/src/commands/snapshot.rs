@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Whose latest snapshot is meant: the first digits of the writer's id, where several hosts write
     #[arg(long, value_name = "ID")]
     writer: Option<String>,
-    /// The repository's id; without it, whatever repository lies there is believed
+    /// The repository's id; without it, the repository at the location is believed to be the right one
     #[arg(long, value_name = "ID")]
     root: Option<String>,
     /// Private key to sign with, as `keygen` or cosign makes it, or plugin:COMMAND for one that is held elsewhere

@@ -33,7 +33,7 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
         Removed::Writer(id, _) => of_writer(&restorer, id, args.last).await?,
         Removed::Recipient(id) => of_recipient(&restorer, &id),
         Removed::Keeper(id) => {
-            format!("this removes keeper {id}: what it asks to forget or marks for deletion counts no more")
+            format!("this removes keeper {id}: what it asks to forget or marks for deletion no longer counts")
         }
     };
     // A script names the key on purpose; a person may have mistyped it.
@@ -63,7 +63,7 @@ async fn of_writer(restorer: &RecoverySession, id: WriterId, last: Option<u64>) 
         ),
         None => format!("writer {id}, which has no snapshot"),
     };
-    let up_to = last.map(|last| format!(" and its snapshots after number {last} count no more"));
+    let up_to = last.map(|last| format!(" and its snapshots after number {last} no longer count"));
     Ok(format!("this removes {whose}: it can back up no more{}", up_to.unwrap_or_default()))
 }
 
